@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
+from scripted_children import Crash, ScriptedChildren, abc, spec, supervised
 from trio.testing import MockClock
-from troupe import Crash, Troupe, abc, spec, supervised
 
 from kamou.runtime.supervision import (
     ChildSpec,
@@ -19,62 +19,64 @@ from kamou.supervisor import Supervisor
 
 
 @pytest.fixture
-def troupe() -> Troupe:
-    return Troupe()
+def scripted() -> ScriptedChildren:
+    return ScriptedChildren()
 
 
 # --- order -----------------------------------------------------------------------------
 
 
 async def test_children_start_left_to_right_each_listening_before_the_next(
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
-    root = spec(troupe.child("a", slow_s=3), troupe.child("b", slow_s=1), troupe.child("c"))
-    async with supervised(troupe, root):
+    root = spec(scripted.child("a", slow_s=3), scripted.child("b", slow_s=1), scripted.child("c"))
+    async with supervised(scripted, root):
         assert trio.current_time() == 4
-        assert troupe.took() == "+a +b +c"
+        assert scripted.took() == "+a +b +c"
 
 
-async def test_children_stop_right_to_left(troupe: Troupe, autojump_clock: MockClock) -> None:
-    async with supervised(troupe, spec(*abc(troupe))) as supervisor:
-        troupe.took()
+async def test_children_stop_right_to_left(
+    scripted: ScriptedChildren, autojump_clock: MockClock
+) -> None:
+    async with supervised(scripted, spec(*abc(scripted))) as supervisor:
+        scripted.took()
         await supervisor.stop()
-        assert troupe.took() == "-c -b -a"
-    assert {exit_.kind for exit_ in troupe.exits} == {ExitKind.SHUTDOWN}
-    assert [exit_.error for exit_ in troupe.exits] == [None] * 3
+        assert scripted.took() == "-c -b -a"
+    assert {exit_.kind for exit_ in scripted.exits} == {ExitKind.SHUTDOWN}
+    assert [exit_.error for exit_ in scripted.exits] == [None] * 3
 
 
 async def test_a_supervisor_without_children_starts_and_stops(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    async with supervised(troupe, spec()) as supervisor:
+    async with supervised(scripted, spec()) as supervisor:
         assert supervisor.snapshot()["state"] == "running"
     await supervisor.stop()
     assert supervisor.snapshot()["state"] == "stopped"
 
 
 async def test_a_supervisor_may_run_again_after_it_stopped(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    supervisor = Supervisor(spec(*abc(scripted)), on_exit=scripted.exits.append)
     for _ in range(2):
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
             await supervisor.stop()
-        assert troupe.took() == "+a +b +c -c -b -a"
-    assert [exit_.incarnation for exit_ in troupe.exits] == [1, 1, 1, 2, 2, 2]
+        assert scripted.took() == "+a +b +c -c -b -a"
+    assert [exit_.incarnation for exit_ in scripted.exits] == [1, 1, 1, 2, 2, 2]
 
 
 async def test_cancelling_the_run_ends_all_children_without_a_restart(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    supervisor = Supervisor(spec(*abc(scripted)), on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         nursery.cancel_scope.cancel()
-    assert sorted(troupe.took().split()) == ["+a", "+b", "+c", "-a", "-b", "-c"]
-    assert {exit_.kind for exit_ in troupe.exits} == {ExitKind.SHUTDOWN}
+    assert sorted(scripted.took().split()) == ["+a", "+b", "+c", "-a", "-b", "-c"]
+    assert {exit_.kind for exit_ in scripted.exits} == {ExitKind.SHUTDOWN}
 
 
 # --- restart types ---------------------------------------------------------------------
@@ -95,14 +97,14 @@ async def test_the_restart_type_decides_whether_an_ended_child_starts_again(
     restart: Restart,
     error: Exception | None,
     again: bool,
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised(troupe, spec(troupe.child("a", restart=restart))) as supervisor:
-        troupe.took()
-        await troupe.tell("a", error)
-        assert troupe.took() == ("-a +a" if again else "-a")
-        (seen,) = troupe.exits
+    async with supervised(scripted, spec(scripted.child("a", restart=restart))) as supervisor:
+        scripted.took()
+        await scripted.end_child("a", error)
+        assert scripted.took() == ("-a +a" if again else "-a")
+        (seen,) = scripted.exits
         assert seen.kind is (ExitKind.CRASHED if error else ExitKind.NORMAL)
         assert seen.error is error
         (told,) = supervisor.snapshot()["children"]
@@ -110,46 +112,50 @@ async def test_the_restart_type_decides_whether_an_ended_child_starts_again(
 
 
 async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    children = [troupe.child("a"), troupe.child("t", restart=Restart.TEMPORARY), troupe.child("c")]
-    async with supervised(troupe, spec(*children, strategy=RestartStrategy.ONE_FOR_ALL)):
-        troupe.took()
-        await troupe.tell("a", Crash())
-        assert troupe.took() == "-a -c -t +a +c"
+    children = [
+        scripted.child("a"),
+        scripted.child("t", restart=Restart.TEMPORARY),
+        scripted.child("c"),
+    ]
+    async with supervised(scripted, spec(*children, strategy=RestartStrategy.ONE_FOR_ALL)):
+        scripted.took()
+        await scripted.end_child("a", Crash())
+        assert scripted.took() == "-a -c -t +a +c"
 
 
 async def test_a_tree_has_started_though_a_temporary_child_was_pulled_down_as_it_began(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(
-        troupe.child("a"),
-        troupe.child("b", slow_s=2, restart=Restart.TEMPORARY),
+        scripted.child("a"),
+        scripted.child("b", slow_s=2, restart=Restart.TEMPORARY),
         strategy=RestartStrategy.REST_FOR_ONE,
     )
     supervisor = Supervisor(root)
 
     async def crash_soon() -> None:
         await trio.sleep(1)
-        await troupe.tell("a", Crash())
+        await scripted.end_child("a", Crash())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(crash_soon)
         with trio.fail_after(10):
             await nursery.start(supervisor.run)
-        assert troupe.took() == "+a -a -b +a"
+        assert scripted.took() == "+a -a -b +a"
         await supervisor.stop()
 
 
 async def test_a_child_that_returns_before_it_reported_started_is_settled(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def job(task_status: trio.TaskStatus[None]) -> None:
-        troupe.did.append("job")
+        scripted.did.append("job")
 
     once = ChildSpec(id="job", start=job, restart=Restart.TRANSIENT)
-    async with supervised(troupe, spec(once, troupe.child("b"))):
-        assert troupe.took() == "job +b"
+    async with supervised(scripted, spec(once, scripted.child("b"))):
+        assert scripted.took() == "job +b"
 
 
 # --- strategies ------------------------------------------------------------------------
@@ -164,39 +170,39 @@ async def test_a_child_that_returns_before_it_reported_started_is_settled(
     ],
 )
 async def test_the_strategy_decides_who_restarts_with_a_crashed_child(
-    strategy: RestartStrategy, took: str, troupe: Troupe, autojump_clock: MockClock
+    strategy: RestartStrategy, took: str, scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    async with supervised(troupe, spec(*abc(troupe), strategy=strategy)):
-        troupe.took()
-        await troupe.tell("b", Crash())
-        assert troupe.took() == took
+    async with supervised(scripted, spec(*abc(scripted), strategy=strategy)):
+        scripted.took()
+        await scripted.end_child("b", Crash())
+        assert scripted.took() == took
 
 
 async def test_a_crash_during_a_group_restart_is_taken_into_it(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    children = [troupe.child("a"), troupe.child("b", slow_s=5), troupe.child("c")]
-    async with supervised(troupe, spec(*children, strategy=RestartStrategy.REST_FOR_ONE)):
-        troupe.took()
-        await troupe.tell("b", Crash(), settle_s=2)  # b is starting, c waits for it
-        assert troupe.took() == "-b -c"
-        await troupe.tell("a", Crash(), settle_s=10)
-        assert troupe.took() == "-a -b +a +b +c"
+    children = [scripted.child("a"), scripted.child("b", slow_s=5), scripted.child("c")]
+    async with supervised(scripted, spec(*children, strategy=RestartStrategy.REST_FOR_ONE)):
+        scripted.took()
+        await scripted.end_child("b", Crash(), settle_s=2)  # b is starting, c waits for it
+        assert scripted.took() == "-b -c"
+        await scripted.end_child("a", Crash(), settle_s=10)
+        assert scripted.took() == "-a -b +a +b +c"
 
 
 async def test_a_crash_of_a_running_child_does_not_disturb_the_first_start_of_others(
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
-    root = spec(troupe.child("a"), troupe.child("b", slow_s=5), troupe.child("c"))
-    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    root = spec(scripted.child("a"), scripted.child("b", slow_s=5), scripted.child("c"))
+    supervisor = Supervisor(root, on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor.run)
         await trio.sleep(1)
-        await troupe.tell("a", Crash())
+        await scripted.end_child("a", Crash())
         assert supervisor.snapshot()["state"] == "starting"
         await trio.sleep(10)
-        assert troupe.took() == "+a -a +a +b +c"
+        assert scripted.took() == "+a -a +a +b +c"
         await supervisor.stop()
 
 
@@ -204,14 +210,14 @@ async def test_a_crash_of_a_running_child_does_not_disturb_the_first_start_of_ot
 
 
 async def test_a_start_that_takes_too_long_is_a_crash(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    root = spec(troupe.child("a", slow_s=50, start_timeout_s=10), troupe.child("b"))
-    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    root = spec(scripted.child("a", slow_s=50, start_timeout_s=10), scripted.child("b"))
+    supervisor = Supervisor(root, on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor.run)
         await trio.sleep(15)
-        (seen,) = troupe.exits
+        (seen,) = scripted.exits
         assert isinstance(seen.error, StartTimeoutError)
         assert seen.incarnation == 1
         first, second = supervisor.snapshot()["children"]
@@ -219,11 +225,11 @@ async def test_a_start_that_takes_too_long_is_a_crash(
         assert "not listening after 10 s" in first["last_error"]
         assert second["incarnation"] == 0, "b waits for a"
         await supervisor.stop()
-    assert troupe.exits[-1].kind is ExitKind.SHUTDOWN
+    assert scripted.exits[-1].kind is ExitKind.SHUTDOWN
 
 
 async def test_a_start_that_raises_is_a_crash_and_the_rest_waits_for_the_next_try(
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
     tries = iter([Crash("no disk"), Crash("no disk"), None])
@@ -234,37 +240,37 @@ async def test_a_start_that_raises_is_a_crash_and_the_rest_waits_for_the_next_tr
         task_status.started()
         await trio.sleep_forever()
 
-    async with supervised(troupe, spec(ChildSpec(id="a", start=start), troupe.child("b"))):
-        assert troupe.took() == "+b"
-        assert [exit_.incarnation for exit_ in troupe.exits] == [1, 2]
+    async with supervised(scripted, spec(ChildSpec(id="a", start=start), scripted.child("b"))):
+        assert scripted.took() == "+b"
+        assert [exit_.incarnation for exit_ in scripted.exits] == [1, 2]
 
 
-async def test_the_start_timeout_does_not_end_a_child_that_has_started(
-    troupe: Troupe, autojump_clock: MockClock
+async def test_a_long_life_is_not_cut_by_the_start_timeout(
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    async with supervised(troupe, spec(troupe.child("a", start_timeout_s=10))):
+    async with supervised(scripted, spec(scripted.child("a", start_timeout_s=10))):
         await trio.sleep(1_000)
-        assert troupe.exits == []
+        assert scripted.exits == []
 
 
 # --- back-off --------------------------------------------------------------------------
 
 
-async def test_back_off_doubles_to_its_cap_and_starts_again_after_a_quiet_time(
-    troupe: Troupe, autojump_clock: MockClock
+async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(
-        troupe.child("a"),
+        scripted.child("a"),
         intensity=100,
         backoff_base_s=1.0,
         backoff_cap_s=4.0,
         backoff_reset_s=60.0,
     )
-    async with supervised(troupe, root) as supervisor:
+    async with supervised(scripted, root) as supervisor:
 
         async def wait_after_crash() -> float:
             crashed_s = trio.current_time()
-            await troupe.tell("a", Crash(), settle_s=5)
+            await scripted.end_child("a", Crash(), settle_s=5)
             (told,) = supervisor.snapshot()["children"]
             return float(told["started_at_ms"]) / 1000 - crashed_s
 
@@ -274,61 +280,61 @@ async def test_back_off_doubles_to_its_cap_and_starts_again_after_a_quiet_time(
 
 
 async def test_a_thousand_crashes_in_a_row_do_not_overflow_the_back_off(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def start(task_status: trio.TaskStatus[None]) -> None:
         raise Crash
 
     root = spec(ChildSpec(id="a", start=start), intensity=10**6, backoff_cap_s=1.0)
-    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    supervisor = Supervisor(root, on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor.run)
         await trio.sleep(1_200)
         await supervisor.stop()
-    assert len(troupe.exits) > 1_100
+    assert len(scripted.exits) > 1_100
 
 
 async def test_one_child_backing_off_does_not_delay_another(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    root = spec(*abc(troupe), intensity=100, backoff_base_s=0.1, backoff_cap_s=1_000)
-    async with supervised(troupe, root) as supervisor:
+    root = spec(*abc(scripted), intensity=100, backoff_base_s=0.1, backoff_cap_s=1_000)
+    async with supervised(scripted, root) as supervisor:
         for _ in range(8):
-            await troupe.tell("a", Crash(), settle_s=13)
+            await scripted.end_child("a", Crash(), settle_s=13)
         assert supervisor.snapshot()["children"][0]["state"] == "running"
-        await troupe.tell("a", Crash(), settle_s=1)
+        await scripted.end_child("a", Crash(), settle_s=1)
         assert supervisor.snapshot()["children"][0]["state"] == "backing-off"
-        troupe.took()
-        await troupe.tell("c", Crash(), settle_s=1)
-        assert troupe.took() == "-c +c"
+        scripted.took()
+        await scripted.end_child("c", Crash(), settle_s=1)
+        assert scripted.took() == "-c +c"
 
 
 # --- intensity and escalation ------------------------------------------------------------
 
 
 async def test_too_many_restarts_in_the_period_stop_the_others_and_escalate(
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
-    supervisor = Supervisor(spec(*abc(troupe), intensity=2), on_exit=troupe.exits.append)
+    supervisor = Supervisor(spec(*abc(scripted), intensity=2), on_exit=scripted.exits.append)
     with pytest.RaisesGroup(pytest.RaisesExc(RestartStormError, match="last b: Crash: 3")) as info:
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
             for n in (1, 2, 3):
-                troupe.took()
+                scripted.took()
                 with trio.CancelScope(shield=True):
-                    await troupe.tell("b", Crash(n))
-    assert troupe.took() == "-b -c -a"
+                    await scripted.end_child("b", Crash(n))
+    assert scripted.took() == "-b -c -a"
     assert isinstance(info.value.exceptions[0].__cause__, Crash)
 
 
 async def test_restarts_spread_over_more_than_the_period_do_not_escalate(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    root = spec(troupe.child("a"), intensity=2, period_s=10.0, backoff_cap_s=1.0)
-    async with supervised(troupe, root) as supervisor:
+    root = spec(scripted.child("a"), intensity=2, period_s=10.0, backoff_cap_s=1.0)
+    async with supervised(scripted, root) as supervisor:
         for _ in range(10):
-            await troupe.tell("a", Crash(), settle_s=8)
+            await scripted.end_child("a", Crash(), settle_s=8)
         assert supervisor.snapshot()["children"][0]["incarnation"] == 11
 
 
@@ -354,7 +360,7 @@ async def test_a_child_that_crashes_whenever_it_starts_ends_the_whole_tree(
 
 
 async def test_a_child_that_keeps_returning_escalates_too(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def start(task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -363,14 +369,18 @@ async def test_a_child_that_keeps_returning_escalates_too(
         await Supervisor(spec(ChildSpec(id="a", start=start))).run()
 
 
-async def test_a_storm_below_is_one_crash_above(troupe: Troupe, autojump_clock: MockClock) -> None:
-    nested = spec(*abc(troupe), id="nested", intensity=0)
-    root = spec(troupe.child("x"), nested, troupe.child("y"), strategy=RestartStrategy.REST_FOR_ONE)
-    async with supervised(troupe, root):
-        assert troupe.took() == "+x +a +b +c +y"
-        await troupe.tell("b", Crash())
-        assert troupe.took() == "-b -c -a -y +a +b +c +y"
-        ends = [(e.supervisor, e.child, e.kind.value) for e in troupe.exits]
+async def test_a_storm_below_is_one_crash_above(
+    scripted: ScriptedChildren, autojump_clock: MockClock
+) -> None:
+    nested = spec(*abc(scripted), id="nested", intensity=0)
+    root = spec(
+        scripted.child("x"), nested, scripted.child("y"), strategy=RestartStrategy.REST_FOR_ONE
+    )
+    async with supervised(scripted, root):
+        assert scripted.took() == "+x +a +b +c +y"
+        await scripted.end_child("b", Crash())
+        assert scripted.took() == "-b -c -a -y +a +b +c +y"
+        ends = [(e.supervisor, e.child, e.kind.value) for e in scripted.exits]
         assert ends == [
             ("nested", "b", "crashed"),
             ("nested", "c", "shutdown"),
@@ -378,4 +388,4 @@ async def test_a_storm_below_is_one_crash_above(troupe: Troupe, autojump_clock: 
             ("root", "nested", "crashed"),
             ("root", "y", "shutdown"),
         ]
-    assert troupe.took() == "-y -c -b -a -x", "a nested supervisor stops in order as well"
+    assert scripted.took() == "-y -c -b -a -x", "a nested supervisor stops in order as well"

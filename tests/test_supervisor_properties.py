@@ -93,7 +93,7 @@ def branches(of: st.SearchStrategy[Leaf]) -> st.SearchStrategy[Branch]:
     return branch(st.one_of(of, branch(of)))
 
 
-class Stage:
+class Harness:
     """Builds the tree's specs and watches the promises while it runs."""
 
     def __init__(self, root: Branch) -> None:
@@ -222,9 +222,9 @@ class Stage:
 def test_any_storm_of_crashes_ends_with_every_permanent_child_running_once_and_in_order(
     root: Branch, script: list[Blow]
 ) -> None:
-    stage = Stage(root)
-    trio.run(stage.play, script, 0.0, clock=JumpClock())
-    assert stage.broken == []
+    harness = Harness(root)
+    trio.run(harness.play, script, 0.0, clock=JumpClock())
+    assert harness.broken == []
 
 
 @given(branches(leaves), blows)
@@ -242,11 +242,11 @@ def test_any_storm_of_crashes_ends_with_every_permanent_child_running_once_and_i
 def test_each_crash_restarts_exactly_those_that_the_strategy_names(
     root: Branch, script: list[Blow]
 ) -> None:
-    stage = Stage(root)
-    trio.run(stage.play, script, QUIET_S, clock=JumpClock())
-    assert stage.broken == []
-    assert [player.starts for player in stage.players] == [
-        player.expected for player in stage.players
+    harness = Harness(root)
+    trio.run(harness.play, script, QUIET_S, clock=JumpClock())
+    assert harness.broken == []
+    assert [player.starts for player in harness.players] == [
+        player.expected for player in harness.players
     ]
 
 
@@ -258,10 +258,10 @@ def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
     root = Branch(RestartStrategy.ONE_FOR_ALL, (PLAIN, PLAIN))
     script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]
     for seed in range(64):  # some of these orders of the ready tasks are the unlucky ones
-        stage = Stage(root)
+        harness = Harness(root)
         seed_scheduler(seed)
-        trio.run(stage.play, script, 0.0, 5.0, clock=JumpClock())
-        assert stage.broken == [], f"with scheduler seed {seed}"
+        trio.run(harness.play, script, 0.0, 5.0, clock=JumpClock())
+        assert harness.broken == [], f"with scheduler seed {seed}"
 
 
 @pytest.mark.parametrize("steps", range(6))
@@ -278,12 +278,12 @@ def test_a_supervisor_that_has_hardly_begun_can_be_stopped(steps: int) -> None:
         await trio.sleep_forever()
 
     async def main() -> None:
-        stage = Stage(Branch(RestartStrategy.ONE_FOR_ONE, (PLAIN,)))
+        harness = Harness(Branch(RestartStrategy.ONE_FOR_ONE, (PLAIN,)))
         supervisor = Supervisor(
             SupervisorSpec(
                 id="above",
                 strategy=RestartStrategy.ONE_FOR_ALL,
-                children=(ChildSpec(id="hasty", start=hasty), stage.spec),
+                children=(ChildSpec(id="hasty", start=hasty), harness.spec),
             )
         )
         async with trio.open_nursery() as nursery:

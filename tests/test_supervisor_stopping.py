@@ -7,8 +7,8 @@ import math
 
 import pytest
 import trio
+from scripted_children import Crash, ScriptedChildren, abc, spec, supervised
 from trio.testing import MockClock
-from troupe import Crash, Troupe, abc, spec, supervised
 
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.supervision import (
@@ -20,15 +20,15 @@ from kamou.supervisor import Supervisor
 
 
 @pytest.fixture
-def troupe() -> Troupe:
-    return Troupe()
+def scripted() -> ScriptedChildren:
+    return ScriptedChildren()
 
 
 # --- what counts as a crash ---------------------------------------------------------------
 
 
 async def test_a_crash_mixed_with_a_cancellation_is_a_crash(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def start(task_status: trio.TaskStatus[None]) -> None:
         async def messy() -> None:
@@ -42,44 +42,44 @@ async def test_a_crash_mixed_with_a_cancellation_is_a_crash(
             nursery.start_soon(trio.sleep_forever)
             task_status.started()
 
-    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=troupe.exits.append)
+    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         nursery.cancel_scope.cancel()
-    (seen,) = troupe.exits
+    (seen,) = scripted.exits
     assert seen.kind is ExitKind.CRASHED
     assert isinstance(seen.error, Crash)
 
 
 async def test_a_group_of_crashes_is_reported_whole(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    async with supervised(troupe, spec(troupe.child("a"))):
-        await troupe.tell("a", ExceptionGroup("two", [Crash(1), Crash(2)]))
-        assert isinstance(troupe.exits[0].error, ExceptionGroup)
+    async with supervised(scripted, spec(scripted.child("a"))):
+        await scripted.end_child("a", ExceptionGroup("two", [Crash(1), Crash(2)]))
+        assert isinstance(scripted.exits[0].error, ExceptionGroup)
 
 
 @pytest.mark.parametrize("final", [KeyboardInterrupt, SystemExit])
 async def test_an_interrupt_is_not_supervised_away(
-    final: type[BaseException], troupe: Troupe, autojump_clock: MockClock
+    final: type[BaseException], scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     caught: list[BaseException] = []
-    supervisor = Supervisor(spec(*abc(troupe)), on_exit=troupe.exits.append)
+    supervisor = Supervisor(spec(*abc(scripted)), on_exit=scripted.exits.append)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
-            await troupe.tell("b", final())
+            await scripted.end_child("b", final())
     except* (KeyboardInterrupt, SystemExit) as group:
         caught.append(group)
     assert len(caught) == 1
-    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN] * 3
+    assert [e.kind for e in scripted.exits] == [ExitKind.SHUTDOWN] * 3
 
 
 # --- stopping ------------------------------------------------------------------------------
 
 
 async def test_a_child_that_can_be_asked_ends_in_its_own_time(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     asked = trio.Event()
 
@@ -87,27 +87,27 @@ async def test_a_child_that_can_be_asked_ends_in_its_own_time(
         task_status.started()
         await asked.wait()
         await trio.sleep(4)
-        troupe.did.append("flushed")
+        scripted.did.append("flushed")
 
     polite = ChildSpec(id="a", start=start, stop=asked.set, shutdown_s=5.0)
-    async with supervised(troupe, spec(polite)):
+    async with supervised(scripted, spec(polite)):
         pass
-    assert troupe.took() == "flushed"
+    assert scripted.took() == "flushed"
     assert trio.current_time() == 4
 
 
 async def test_a_child_that_outlives_its_grace_is_cancelled(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def start(task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
         await trio.sleep(400)
 
     deaf = ChildSpec(id="a", start=start, stop=lambda: None, shutdown_s=5.0)
-    async with supervised(troupe, spec(deaf)):
+    async with supervised(scripted, spec(deaf)):
         pass
     assert trio.current_time() == 5
-    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN]
+    assert [e.kind for e in scripted.exits] == [ExitKind.SHUTDOWN]
 
 
 def stubborn(seconds: float) -> ChildSpec:
@@ -123,30 +123,32 @@ def stubborn(seconds: float) -> ChildSpec:
 
 
 async def test_a_child_that_will_not_die_is_reported_and_does_not_hold_up_the_others(
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised(troupe, spec(troupe.child("a"), stubborn(100))) as supervisor:
+    async with supervised(scripted, spec(scripted.child("a"), stubborn(100))) as supervisor:
         await supervisor.stop()
         assert trio.current_time() == 5
-        assert troupe.took() == "+a -a"
-        assert [e.kind for e in troupe.exits] == [ExitKind.STUCK, ExitKind.SHUTDOWN]
+        assert scripted.took() == "+a -a"
+        assert [e.kind for e in scripted.exits] == [ExitKind.STUCK, ExitKind.SHUTDOWN]
     assert trio.current_time() == 100
 
 
-async def test_a_stuck_child_is_never_run_twice(troupe: Troupe, autojump_clock: MockClock) -> None:
-    root = spec(troupe.child("a"), stubborn(100), strategy=RestartStrategy.ONE_FOR_ALL)
-    async with supervised(troupe, root) as supervisor:
-        await troupe.tell("a", Crash(), settle_s=50)
-        assert troupe.exits[-1].kind is ExitKind.STUCK
-        assert troupe.took() == "+a -a"
+async def test_a_stuck_child_is_never_run_twice(
+    scripted: ScriptedChildren, autojump_clock: MockClock
+) -> None:
+    root = spec(scripted.child("a"), stubborn(100), strategy=RestartStrategy.ONE_FOR_ALL)
+    async with supervised(scripted, root) as supervisor:
+        await scripted.end_child("a", Crash(), settle_s=50)
+        assert scripted.exits[-1].kind is ExitKind.STUCK
+        assert scripted.took() == "+a -a"
         await trio.sleep(60)
-        assert troupe.took() == "+a"
+        assert scripted.took() == "+a"
         assert [c["incarnation"] for c in supervisor.snapshot()["children"]] == [2, 2]
 
 
 async def test_a_child_that_starts_while_it_is_being_stopped_does_not_count_as_running(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     states: list[str] = []
 
@@ -157,42 +159,42 @@ async def test_a_child_that_starts_while_it_is_being_stopped_does_not_count_as_r
         states.append(supervisor.snapshot()["children"][0]["state"])
         await trio.sleep_forever()
 
-    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=troupe.exits.append)
+    supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor.run)
         await trio.sleep(1)
         await supervisor.stop()
     assert states == ["stopping"]
-    assert [e.kind for e in troupe.exits] == [ExitKind.SHUTDOWN]
+    assert [e.kind for e in scripted.exits] == [ExitKind.SHUTDOWN]
 
 
 async def test_stopping_while_a_child_backs_off_or_starts_does_not_start_it(
-    troupe: Troupe,
+    scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
-    root = spec(troupe.child("a"), troupe.child("b", slow_s=5), backoff_base_s=10.0)
-    async with supervised(troupe, root):
-        troupe.took()
-        await troupe.tell("b", Crash(), settle_s=11)
-        await troupe.tell("a", Crash())
-    assert troupe.took() == "-b -a -b"
+    root = spec(scripted.child("a"), scripted.child("b", slow_s=5), backoff_base_s=10.0)
+    async with supervised(scripted, root):
+        scripted.took()
+        await scripted.end_child("b", Crash(), settle_s=11)
+        await scripted.end_child("a", Crash())
+    assert scripted.took() == "-b -a -b"
 
 
 # --- snapshot and mailboxes --------------------------------------------------------------------
 
 
 async def test_the_snapshot_is_plain_data_about_the_whole_tree(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
     inbox.put_nowait("waits")
     inbox.finished(1_500_000_000)
-    nested = spec(troupe.child("a", mailboxes=(inbox,)), id="nested")
+    nested = spec(scripted.child("a", mailboxes=(inbox,)), id="nested")
     async with supervised(
-        troupe, spec(nested, strategy=RestartStrategy.REST_FOR_ONE)
+        scripted, spec(nested, strategy=RestartStrategy.REST_FOR_ONE)
     ) as supervisor:
         await trio.sleep(2)
-        await troupe.tell("a", Crash("burnt"))
+        await scripted.end_child("a", Crash("burnt"))
         told = supervisor.snapshot()
         assert json.loads(json.dumps(told)) == told
         assert (told["id"], told["strategy"], told["state"]) == ("root", "rest_for_one", "running")
@@ -212,22 +214,22 @@ async def test_the_snapshot_is_plain_data_about_the_whole_tree(
 
 
 async def test_the_mailboxes_of_a_child_that_ends_are_down(
-    troupe: Troupe, autojump_clock: MockClock
+    scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
-    async with supervised(troupe, spec(troupe.child("a", mailboxes=(inbox,)))):
+    async with supervised(scripted, spec(scripted.child("a", mailboxes=(inbox,)))):
         inbox.mark_up()
-        await troupe.tell("a", Crash())
+        await scripted.end_child("a", Crash())
         assert not inbox.up
 
 
-def test_the_grace_of_a_supervisor_covers_that_of_its_children(troupe: Troupe) -> None:
-    nested = spec(*abc(troupe, shutdown_s=5.0), id="nested")
+def test_the_grace_of_a_supervisor_covers_that_of_its_children(scripted: ScriptedChildren) -> None:
+    nested = spec(*abc(scripted, shutdown_s=5.0), id="nested")
     assert nested.shutdown_s == 30
-    assert spec(nested, troupe.child("x", shutdown_s=1.0)).shutdown_s == 62
+    assert spec(nested, scripted.child("x", shutdown_s=1.0)).shutdown_s == 62
     assert spec().shutdown_s == 0 < math.inf
 
 
-def test_two_children_of_one_name_are_a_mistake(troupe: Troupe) -> None:
+def test_two_children_of_one_name_are_a_mistake(scripted: ScriptedChildren) -> None:
     with pytest.raises(AssertionError, match="not unique"):
-        Supervisor(spec(troupe.child("a"), troupe.child("a")))
+        Supervisor(spec(scripted.child("a"), scripted.child("a")))

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import pytest
 import trio
+from scripted_children import Crash, ScriptedChildren, spec, supervised
 from trio.testing import MockClock
-from troupe import Crash, Troupe, spec, supervised
 
 from kamou.runtime.supervision import (
     ChildSpec,
@@ -33,7 +33,7 @@ ALL, REST, ONE = (
 TRIES_MAX = 60  # Trio runs what is ready in one of two orders, by chance
 
 
-class Together(Troupe):
+class Together(ScriptedChildren):
     """Ends several children in one moment: each has ended before any restart begins."""
 
     async def crash(self, names: str) -> str:
@@ -52,17 +52,17 @@ async def survives(strategy: RestartStrategy, names: str, steps: Iterable[str]) 
 
     None: chance gave another order of the ends than that of ``steps``.
     """
-    troupe = Together()
-    children = [troupe.child(name) for name in names]
+    scripted = Together()
+    children = [scripted.child(name) for name in names]
     root = spec(*children, strategy=strategy, intensity=2, period_s=1_000.0)
-    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+    supervisor = Supervisor(root, on_exit=scripted.exits.append)
     running, asked = False, True
     with contextlib.suppress(BaseExceptionGroup):
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
             for step in steps:
                 with trio.CancelScope(shield=True):
-                    asked = asked and await troupe.crash(step) == step
+                    asked = asked and await scripted.crash(step) == step
                 await trio.lowlevel.checkpoint()
             states = [child["state"] for child in supervisor.snapshot()["children"]]
             running = states == ["running"] * len(names)
@@ -100,33 +100,33 @@ async def test_ends_at_the_same_moment_are_counted_as_otp_counts_them(
 
 
 async def test_an_end_that_is_part_of_a_restart_is_reported(autojump_clock: MockClock) -> None:
-    troupe = Together()
-    children = [troupe.child(name) for name in "abc"]
-    async with supervised(troupe, spec(*children, strategy=ALL, intensity=1)) as supervisor:
-        assert sorted(await troupe.crash("abc")) == ["a", "b", "c"]
+    scripted = Together()
+    children = [scripted.child(name) for name in "abc"]
+    async with supervised(scripted, spec(*children, strategy=ALL, intensity=1)) as supervisor:
+        assert sorted(await scripted.crash("abc")) == ["a", "b", "c"]
         assert supervisor.snapshot()["restarts_recent"] == 1
 
 
 async def test_a_child_that_was_started_again_counts_while_its_siblings_still_start(
     autojump_clock: MockClock,
 ) -> None:
-    troupe = Together()
-    children = [troupe.child("a"), troupe.child("b", slow_s=5), troupe.child("c")]
+    scripted = Together()
+    children = [scripted.child("a"), scripted.child("b", slow_s=5), scripted.child("c")]
     root = spec(*children, strategy=ALL, intensity=1, period_s=1_000.0)
     supervisor = Supervisor(root)
     with pytest.RaisesGroup(RestartStormError):
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
-            await troupe.tell("a", Crash("first"), settle_s=2)  # a runs again, b starts
+            await scripted.end_child("a", Crash("first"), settle_s=2)  # a runs again, b starts
             assert supervisor.snapshot()["restarts_recent"] == 1
-            await troupe.tell("a", Crash("second"), settle_s=2)
+            await scripted.end_child("a", Crash("second"), settle_s=2)
 
 
 async def test_a_start_that_fails_within_a_restart_counts_each_time(
     autojump_clock: MockClock,
 ) -> None:
     """It was started again by the restart, so its end is no longer part of it."""
-    troupe, starts = Together(), 0
+    scripted, starts = Together(), 0
 
     async def never(task_status: trio.TaskStatus[None]) -> None:
         nonlocal starts
@@ -137,13 +137,13 @@ async def test_a_start_that_fails_within_a_restart_counts_each_time(
         await trio.lowlevel.checkpoint()
         raise Crash("b")
 
-    children = [troupe.child("a"), ChildSpec(id="b", start=never), troupe.child("c")]
+    children = [scripted.child("a"), ChildSpec(id="b", start=never), scripted.child("c")]
     root = spec(*children, strategy=ALL, intensity=2, period_s=1_000.0)
     with pytest.RaisesGroup(RestartStormError):
         async with trio.open_nursery() as nursery:
             supervisor = Supervisor(root)
             await nursery.start(supervisor.run)
-            await troupe.tell("a", Crash(), settle_s=60)
+            await scripted.end_child("a", Crash(), settle_s=60)
     assert starts == 3  # the first, and two within the two restarts that are allowed
 
 
@@ -151,12 +151,12 @@ async def test_a_start_that_fails_within_a_restart_counts_each_time(
 async def test_a_child_that_ends_with_a_restart_starts_again_as_its_type_says(
     restart: Restart, autojump_clock: MockClock
 ) -> None:
-    troupe = Together()
-    children = [troupe.child("a"), troupe.child("b", restart=restart)]
+    scripted = Together()
+    children = [scripted.child("a"), scripted.child("b", restart=restart)]
     supervisor = Supervisor(spec(*children, strategy=ALL, intensity=1))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        await troupe.crash("ab")
+        await scripted.crash("ab")
         states = [child["state"] for child in supervisor.snapshot()["children"]]
         assert states == ["running", "running" if restart is Restart.TRANSIENT else "stopped"]
         await supervisor.stop()

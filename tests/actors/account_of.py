@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from screenplay import START_MS
-from stage import SETTINGS, Ended
+from scripted_market import START_MS
+from system_harness import SETTINGS, Ended
 
 from kamou.core.book.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
 from kamou.core.book.orders import IN_FLIGHT

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from stage import Ended, Stage, at, perform
+from system_harness import Ended, Harness, at, run_system
 
 from kamou import ids
 from kamou.core.book.events import PermitConsumed
@@ -21,7 +21,7 @@ from kamou.messages.orders import ReviewEntry
 from kamou.runtime.mailboxes import call
 
 D = Decimal
-SYMBOL = "GGG"  # the screenplay leaves it alone until late
+SYMBOL = "GGG"  # the scripted market leaves it alone until late
 QUIET_MINUTE = 0.3
 QUIET_MINUTES = 0.65  # the play is over before its first line
 
@@ -52,34 +52,34 @@ def plan_for(quote: Quote, now_ms: int, signal: str = "0.test.GGG") -> Plan:
     )
 
 
-def orders_of(stage: Stage, plan: Plan) -> Orders:
+def orders_of(harness: Harness, plan: Plan) -> Orders:
     entry, *attached = entry_intents(
-        plan, now_ms=stage.clock.now_ms(), salt_of=stage.inputs.salt_of
+        plan, now_ms=harness.clock.now_ms(), salt_of=harness.inputs.salt_of
     )
     return entry, tuple(attached)
 
 
-async def approve(stage: Stage) -> tuple[Approved, Plan]:
+async def approve(harness: Harness) -> tuple[Approved, Plan]:
     """The governor's own yes, as the order manager gets it."""
-    await stage.until(QUIET_MINUTE)
-    quote = (await stage.tree.port.quotes((SYMBOL,)))[SYMBOL]
-    plan = plan_for(quote, stage.clock.now_ms())
+    await harness.until(QUIET_MINUTE)
+    quote = (await harness.tree.port.quotes((SYMBOL,)))[SYMBOL]
+    plan = plan_for(quote, harness.clock.now_ms())
     message = ReviewEntry(cause_id="test", plan=plan, quote=quote)
-    verdict = await call(stage.tree.governor, message, timeout_s=2.0)
+    verdict = await call(harness.tree.governor, message, timeout_s=2.0)
     assert isinstance(verdict, Approved), verdict
     return verdict, plan
 
 
-async def refused(stage: Stage, approved: Approved, orders: Orders) -> str:
-    before = len(stage.session.engine.audit_log)
+async def refused(harness: Harness, approved: Approved, orders: Orders) -> str:
+    before = len(harness.session.engine.audit_log)
     with pytest.raises(InvalidPermitError) as refusal:
-        await stage.tree.port.submit(approved, *orders)
-    assert len(stage.session.engine.audit_log) == before  # nothing reached the venue
+        await harness.tree.port.submit(approved, *orders)
+    assert len(harness.session.engine.audit_log) == before  # nothing reached the venue
     return refusal.value.code
 
 
-def played(direct: Callable[[Stage], Awaitable[None]]) -> Ended:
-    return perform(direct=direct, minutes=QUIET_MINUTES)
+def played(direct: Callable[[Harness], Awaitable[None]]) -> Ended:
+    return run_system(direct=direct, minutes=QUIET_MINUTES)
 
 
 def bare_copy(approved: Approved) -> Approved:
@@ -90,15 +90,15 @@ def bare_copy(approved: Approved) -> Approved:
     return forged
 
 
-def test_an_approval_is_used_once_and_a_replay_is_invalid() -> None:
-    async def direct(stage: Stage) -> None:
-        approved, plan = await approve(stage)
-        entry, attached = orders_of(stage, plan)
-        told = await stage.tree.port.submit(approved, entry, attached)
+def test_an_approval_is_used_once_and_a_replay_is_refused() -> None:
+    async def direct(harness: Harness) -> None:
+        approved, plan = await approve(harness)
+        entry, attached = orders_of(harness, plan)
+        told = await harness.tree.port.submit(approved, entry, attached)
         assert told.filled == plan.quantity
-        assert await refused(stage, approved, (entry, attached)) == "PERMIT_USED"
+        assert await refused(harness, approved, (entry, attached)) == "PERMIT_USED"
         again = attrs.evolve(plan, attempt=2)  # another order under the same permit
-        assert await refused(stage, approved, orders_of(stage, again)) == "PERMIT_USED"
+        assert await refused(harness, approved, orders_of(harness, again)) == "PERMIT_USED"
 
     ended = played(direct)
     assert len(ended.of(PermitConsumed)) == 1
@@ -110,13 +110,13 @@ def test_two_uses_at_once_send_one_order() -> None:
 
     codes: list[str] = []
 
-    async def direct(stage: Stage) -> None:
-        approved, plan = await approve(stage)
+    async def direct(harness: Harness) -> None:
+        approved, plan = await approve(harness)
 
         async def send(attempt: int) -> None:
-            orders = orders_of(stage, attrs.evolve(plan, attempt=attempt))
+            orders = orders_of(harness, attrs.evolve(plan, attempt=attempt))
             try:
-                await stage.tree.port.submit(approved, *orders)
+                await harness.tree.port.submit(approved, *orders)
             except InvalidPermitError as refusal:
                 codes.append(refusal.code)
 
@@ -129,27 +129,27 @@ def test_two_uses_at_once_send_one_order() -> None:
     assert len(ended.fills) == 1
 
 
-def test_a_constructed_approval_is_invalid() -> None:
-    async def direct(stage: Stage) -> None:
-        approved, plan = await approve(stage)
-        orders = orders_of(stage, plan)
+def test_a_constructed_approval_is_refused() -> None:
+    async def direct(harness: Harness) -> None:
+        approved, plan = await approve(harness)
+        orders = orders_of(harness, plan)
         with pytest.raises(TypeError, match="governor only"):
             Approved(mint=object(), plan=plan, snapshot_seq=1, expires_at_ms=at(5))
-        assert await refused(stage, bare_copy(approved), orders) == "PERMIT_NOT_GENUINE"
+        assert await refused(harness, bare_copy(approved), orders) == "PERMIT_NOT_GENUINE"
         stranger = attrs.evolve(plan, permit_id="0.stranger.GGG.1")
         minted = Approved(mint=_MINT, plan=stranger, snapshot_seq=1, expires_at_ms=at(5))
-        mine = orders_of(stage, stranger)
-        assert await refused(stage, minted, mine) == "PERMIT_UNKNOWN"  # no committed row
+        mine = orders_of(harness, stranger)
+        assert await refused(harness, minted, mine) == "PERMIT_UNKNOWN"  # no committed row
         larger = attrs.evolve(plan, quantity=D(50))
         minted = Approved(mint=_MINT, plan=larger, snapshot_seq=1, expires_at_ms=plan.expires_at_ms)
-        assert await refused(stage, minted, orders_of(stage, larger)) == "PERMIT_MISMATCH"
+        assert await refused(harness, minted, orders_of(harness, larger)) == "PERMIT_MISMATCH"
 
     assert played(direct).fills == ()
 
 
 def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
-    async def direct(stage: Stage) -> None:
-        approved, _ = await approve(stage)
+    async def direct(harness: Harness) -> None:
+        approved, _ = await approve(harness)
         for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
             with pytest.raises(TypeError, match="cannot be"):
                 duplicate(approved)
@@ -172,19 +172,19 @@ def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
 def test_the_port_denies_an_order_that_differs_from_the_approved_one(
     change: dict[str, object], code: str
 ) -> None:
-    async def direct(stage: Stage) -> None:
-        approved, plan = await approve(stage)
+    async def direct(harness: Harness) -> None:
+        approved, plan = await approve(harness)
         other = attrs.evolve(plan, **change)
-        assert await refused(stage, approved, orders_of(stage, other)) == code
+        assert await refused(harness, approved, orders_of(harness, other)) == code
 
     assert played(direct).fills == ()
 
 
-def test_an_expired_approval_is_invalid() -> None:
-    async def direct(stage: Stage) -> None:
-        approved, plan = await approve(stage)
-        await stage.clock.sleep_until(approved.expires_at_ms)
-        assert await refused(stage, approved, orders_of(stage, plan)) == "PERMIT_EXPIRED"
+def test_an_approval_that_expired_is_refused() -> None:
+    async def direct(harness: Harness) -> None:
+        approved, plan = await approve(harness)
+        await harness.clock.sleep_until(approved.expires_at_ms)
+        assert await refused(harness, approved, orders_of(harness, plan)) == "PERMIT_EXPIRED"
 
     assert played(direct).fills == ()
 
@@ -192,17 +192,19 @@ def test_an_expired_approval_is_invalid() -> None:
 def test_the_halt_latch_stops_an_entry_that_was_approved_before_it() -> None:
     latched: list[bool] = []
 
-    async def direct(stage: Stage) -> None:
-        approved, plan = await approve(stage)
+    async def direct(harness: Harness) -> None:
+        approved, plan = await approve(harness)
         latched.append(True)
-        assert await refused(stage, approved, orders_of(stage, plan)) == "HALT_LATCHED"
+        assert await refused(harness, approved, orders_of(harness, plan)) == "HALT_LATCHED"
 
-    assert perform(direct=direct, minutes=QUIET_MINUTES, halted=lambda: bool(latched)).fills == ()
+    assert (
+        run_system(direct=direct, minutes=QUIET_MINUTES, halted=lambda: bool(latched)).fills == ()
+    )
 
 
 def test_an_order_that_the_port_denies_ends_and_frees_its_reservation() -> None:
     """The latch falls between the governor's yes and the port."""
-    ended = perform(halted=lambda: True, minutes=3)
+    ended = run_system(halted=lambda: True, minutes=3)
     assert ended.fills == ()
     assert not ended.book.reservations
     assert not ended.book.orders

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import attrs
 import pytest
-import screenplay
+import scripted_market
 from account_of import faults
-from stage import SETTINGS, Ended, Stage, at, perform
+from system_harness import SETTINGS, Ended, Harness, at, run_system
 
 from kamou import app, ids
 from kamou.actors.follower import BookFollower
@@ -41,17 +41,17 @@ def entered(ended: Ended) -> set[str]:
     return {e.intent.symbol for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY}
 
 
-def told(*when: tuple[float, object]) -> Callable[[Stage], object]:
-    async def direct(stage: Stage) -> None:
+def told(*when: tuple[float, object]) -> Callable[[Harness], object]:
+    async def direct(harness: Harness) -> None:
         for minute, message in when:
-            await stage.until(minute)
-            stage.tree.governor.put_priority(message)
+            await harness.until(minute)
+            harness.tree.governor.put_priority(message)
 
     return direct
 
 
-def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
-    ended = perform(
+def test_a_halt_denies_entries_until_a_human_resumes() -> None:
+    ended = run_system(
         direct=told((1.5, Halt(reason="OPERATOR_HALT", note="lunch")), (4.5, Resume(note="back")))
     )
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("active", "OPERATOR_RESUME")]
@@ -59,7 +59,7 @@ def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
     assert entered(ended) == {"AAA", "BBB", "CCC", "GGG", "HHH"}
     notes = [f.value for e in ended.of(StateChanged) for f in e.figures if f.name == "note"]
     assert notes == ["lunch", "back"]
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
@@ -69,7 +69,7 @@ def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
         (0.0, Resume(note="too early")),
         (0.0, Resume()),
     )
-    ended = perform(direct=told(*asked))
+    ended = run_system(direct=told(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT")]
     assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandRecorded)] == [
         ("OPERATOR_RESUME", "too early", "the day has not opened yet"),
@@ -85,7 +85,7 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
         (3.5, Flatten(reason="OPERATOR_FLATTEN", note="storm")),
         (4.0, Halt(reason="OPERATOR_HALT", note="still closed")),
     )
-    ended = perform(direct=told(*asked))
+    ended = run_system(direct=told(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("flattening", "OPERATOR_FLATTEN")]
     assert [(e.reason, e.note, e.at_ms - at(0)) for e in ended.of(CommandRecorded)] == [
         ("OPERATOR_HALT", "a long one", 120_000),
@@ -96,7 +96,7 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
 
 
 def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
-    ended = perform(direct=told((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
+    ended = run_system(direct=told((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
     last_ms = max(e.closed_at_ms for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6))
     snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
     assert last_ms < at(2.6)
@@ -105,7 +105,7 @@ def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
 
 
 def test_a_way_out_of_a_flatten_has_two_steps() -> None:
-    ended = perform(
+    ended = run_system(
         direct=told(
             (2.5, Flatten(reason="OPERATOR_FLATTEN", note="")),
             (3.5, Resume(note="")),
@@ -116,13 +116,13 @@ def test_a_way_out_of_a_flatten_has_two_steps() -> None:
     closes = [e.exit_reason for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6)]
     assert closes == ["exit"] * 5
     assert "FFF" not in entered(ended)  # its minute fell into the halt
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def test_after_a_loss_entries_are_half_the_size() -> None:
     """The loss of minutes 3 and 5 is half the day's limit; minute 6 enters in REDUCED_SIZE."""
     risk = attrs.evolve(SETTINGS.risk, daily_loss_max=D("0.008"), flatten_at=D(9))
-    ended = perform(settings=attrs.evolve(SETTINGS, risk=risk))
+    ended = run_system(settings=attrs.evolve(SETTINGS, risk=risk))
     assert ("reduced_size", "DAY_LOSS_HALF") in states(ended)
     quantity = [
         e.intent.quantity
@@ -138,23 +138,23 @@ def test_reconciliation_makes_up_for_an_update_that_a_full_mailbox_dropped(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else embedded, name, 1)
-    ended = perform()
+    ended = run_system()
     assert ended.fills
-    found = faults(ended, until_minute=screenplay.MINUTES)
+    found = faults(ended, until_minute=scripted_market.MINUTES)
     assert found == []
 
 
 def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
     bodies: list[bytes] = []
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(4.5)
-        rows = stage.session.reader.execute(
+    async def direct(harness: Harness) -> None:
+        await harness.until(4.5)
+        rows = harness.session.reader.execute(
             "SELECT body FROM detail WHERE cycle_at_ms = ?", (at(1),)
         )
         bodies.extend(row[0] for row in rows)
 
-    perform(direct=direct, keep_detail=True, minutes=5)
+    run_system(direct=direct, keep_detail=True, minutes=5)
     (body,) = bodies
     (reason,) = scan_detail.read_reasons(body, "DDD")
     assert "scripted" in str(reason)
@@ -162,17 +162,17 @@ def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
 
 def test_the_error_of_a_strategy_is_kept_with_the_details_of_its_cycle() -> None:
     bodies: list[bytes] = []
-    minute = screenplay.RAISES_AT_MINUTE
+    minute = scripted_market.RAISES_AT_MINUTE
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(minute + 1.5)
-        rows = stage.session.reader.execute(
+    async def direct(harness: Harness) -> None:
+        await harness.until(minute + 1.5)
+        rows = harness.session.reader.execute(
             "SELECT body FROM detail WHERE cycle_at_ms = ?", (at(minute),)
         )
         bodies.extend(row[0] for row in rows)
 
     both = attrs.evolve(SETTINGS, strategies=StrategySettings(enabled=("scripted", "raising")))
-    perform(direct=direct, keep_detail=True, minutes=minute + 2, settings=both)
+    run_system(direct=direct, keep_detail=True, minutes=minute + 2, settings=both)
     (body,) = bodies
     (failed,) = [r for r in scan_detail.read_reasons(body, "AAA") if r.strategy == "raising"]
     assert failed.abstain is Abstain.STRATEGY_FAILED
@@ -191,7 +191,7 @@ def committed_id(intent: Intent) -> str:
 
 
 def test_the_client_order_id_of_every_order_commits_to_its_content() -> None:
-    intents = [e.intent for e in perform().of(IntentRecorded)]
+    intents = [e.intent for e in run_system().of(IntentRecorded)]
     assert len(intents) > 20
     assert all(committed_id(intent) == intent.client_order_id for intent in intents)
     larger = attrs.evolve(intents[0], quantity=intents[0].quantity + 1)
@@ -201,14 +201,14 @@ def test_the_client_order_id_of_every_order_commits_to_its_content() -> None:
 def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:
     books: list[tuple[bytes, bytes, int]] = []
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(8.5)
-        assert stage.tree.journal.book_snapshot() is not None
-        follower = BookFollower(stage.tree.journal)
+    async def direct(harness: Harness) -> None:
+        await harness.until(8.5)
+        assert harness.tree.journal.book_snapshot() is not None
+        follower = BookFollower(harness.tree.journal)
         recovered = await follower.recover()
-        books.append((recovered.dump(), stage.book().dump(), recovered.seq))
+        books.append((recovered.dump(), harness.book().dump(), recovered.seq))
 
-    perform(direct=direct)
+    run_system(direct=direct)
     ((recovered, folded, seq),) = books
     assert seq > SETTINGS.store.snapshot_every
     assert recovered == folded
@@ -217,16 +217,16 @@ def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:
 def test_an_event_that_was_committed_before_is_skipped_and_the_rest_is_committed() -> None:
     seen: list[int] = []
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
-        book = stage.book()
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
+        book = harness.book()
         order = next(iter(book.orders.values()))
         executor = OrderExecutor(
-            journal=stage.tree.journal,
-            port=stage.tree.port,
-            governor=stage.tree.governor,
-            clock=stage.clock,
-            salt_of=stage.inputs.salt_of,
+            journal=harness.tree.journal,
+            port=harness.tree.port,
+            governor=harness.tree.governor,
+            clock=harness.clock,
+            salt_of=harness.inputs.salt_of,
             settings=OrderExecutorSettings(),
         )
         old = IntentRecorded(at_ms=at(2), cause_id="", intent=order.intent)
@@ -234,6 +234,6 @@ def test_an_event_that_was_committed_before_is_skipped_and_the_rest_is_committed
         after = await executor.commit(old, new)
         seen.append(sum(name in after.orders for name in (order.client_order_id, "km-new")))
 
-    ended = perform(direct=direct, minutes=3)
+    ended = run_system(direct=direct, minutes=3)
     assert seen == [2]
     assert ended.book.state is TradingState.ACTIVE

@@ -12,11 +12,11 @@ from collections import Counter
 from functools import cache
 
 import pytest
-import screenplay
+import scripted_market
 import trio
 from account_of import faults
 from crash_points import CrashInjector, CrashPointCounter
-from stage import Ended, perform
+from system_harness import Ended, run_system
 
 from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
@@ -28,7 +28,9 @@ PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
 ACTORS = frozenset(
     ("journal", "risk_governor", "exchange", "order_manager", "reconciler", *PIPELINE)
 )
-LAST_S = screenplay.MINUTES * 60 + 5.0  # the last cycle is done; from here on nothing is broken
+LAST_S = (
+    scripted_market.MINUTES * 60 + 5.0
+)  # the last cycle is done; from here on nothing is broken
 PARTS = 8  # so that several processes may share the work
 
 
@@ -40,8 +42,8 @@ def armed() -> bool:
 def sites() -> dict[CrashPoint, int]:
     """Where actors wait in an undisturbed run, and how often."""
     watcher = CrashPointCounter(ACTORS, armed)
-    ended = perform(instruments=[watcher])
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    ended = run_system(instruments=[watcher])
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
     return dict(sorted(watcher.seen.items()))
 
 
@@ -59,8 +61,8 @@ def unexpected(ended: Ended) -> list[str]:
 
 def test_the_scripted_market_makes_stops_targets_time_limits_and_funding() -> None:
     """Of everything that the crashes are to disturb, something happens."""
-    ended = perform()
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    ended = run_system()
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
     reasons = Counter(trade.exit_reason for trade in ended.of(TradeClosed))
     assert reasons == {"stop_loss": 3, "take_profit": 3, "time_limit": 1}
     assert len(ended.income) == 2  # two positions over the settlement
@@ -86,11 +88,11 @@ def test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_
     wrong: dict[str, list[str]] = {}
     for site, visit in cases[part::PARTS]:
         injector = CrashInjector(ACTORS, armed, site, visit)
-        ended = perform(instruments=[injector])
-        found = faults(ended, until_minute=screenplay.MINUTES) + unexpected(ended)
+        ended = run_system(instruments=[injector])
+        found = faults(ended, until_minute=scripted_market.MINUTES) + unexpected(ended)
         if not injector.struck:
             found.append("the run went another way before it crashed")
-        if len(ended.of(CycleClosed)) != screenplay.MINUTES + 1:
+        if len(ended.of(CycleClosed)) != scripted_market.MINUTES + 1:
             found.append("a cycle was never closed, or the journal lost what was cast")
         if not any(isinstance(exit_.error, InjectedCrash) for exit_ in ended.crashes):
             found.append("nothing crashed")
@@ -138,7 +140,7 @@ def test_repeated_crashes_lose_and_double_no_order_and_leave_no_position_unprote
         rate=(0.01, 0.02, 0.05)[seed % 3],
         backoff_reset_s=(0, 1, 12)[seed % 3],
     )
-    ended = perform(instruments=[storm])
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    ended = run_system(instruments=[storm])
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
     assert unexpected(ended) == []
     assert ended.crashes

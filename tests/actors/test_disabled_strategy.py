@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from stage import SETTINGS, Stage, at, perform
+from system_harness import SETTINGS, Harness, at, run_system
 
 from kamou.core.book.events import PermitDenied
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
@@ -23,25 +23,25 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
     lines: list[str] = []
     seen: dict[str, Any] = {}
 
-    async def look(stage: Stage) -> None:
+    async def look(harness: Harness) -> None:
         running = Running()
-        await running.take(stage.tree, stage.supervisor, lines.append)
-        await stage.until(10.5)
+        await running.take(harness.tree, harness.supervisor, lines.append)
+        await harness.until(10.5)
         seen["status"] = running.status()
         seen["readyz"] = running.not_ready()
         seen["metrics"] = exposition(running.snapshot(), running.status())
 
-    async def resume(stage: Stage) -> None:
+    async def resume(harness: Harness) -> None:
         running = Running()
-        await running.take(stage.tree, stage.supervisor, lines.append)
-        await stage.until(13.5)
+        await running.take(harness.tree, harness.supervisor, lines.append)
+        await harness.until(13.5)
         seen["still"] = running.status()["disabled_strategies"]
         seen["resumed"] = await running.resume("looked at")
-        await stage.until(15.5)  # a reconciliation later
+        await harness.until(15.5)  # a reconciliation later
         seen["after"] = running.status()["disabled_strategies"]
 
-    perform(folder=tmp_path, minutes=5)
-    ended = perform(folder=tmp_path, begin_ms=at(9), minutes=12, settings=STRICT, direct=look)
+    run_system(folder=tmp_path, minutes=5)
+    ended = run_system(folder=tmp_path, begin_ms=at(9), minutes=12, settings=STRICT, direct=look)
     (disabled,) = ended.of(StrategyDisabled)
     assert (disabled.strategy, disabled.code) == ("scripted", "RATE_ENTRIES_EXCEEDED")
     assert at(9) <= disabled.at_ms <= at(9) + 5_000
@@ -52,7 +52,7 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
     assert words in seen["readyz"]
     assert 'kamou_strategy_disabled{strategy="scripted"} 1.0' in seen["metrics"]
 
-    ended = perform(folder=tmp_path, begin_ms=at(13), minutes=16, settings=STRICT, direct=resume)
+    ended = run_system(folder=tmp_path, begin_ms=at(13), minutes=16, settings=STRICT, direct=resume)
     assert seen["still"] == ["scripted"]
     # Both starts name it: the event of the first is older than its terminal.
     assert lines[:2] == [words, words]

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from stage import Ended, Stage, at, perform
+from system_harness import Ended, Harness, at, run_system
 
 from kamou.core.book.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
 from kamou.core.model import ZERO, OrderRole, OrderType, TradingState
@@ -22,15 +22,15 @@ ROOM = 1_000_000_000  # pages: SQLite's own bound
 
 @attrs.frozen
 class Disk:
-    """The files of one stage: the journal's, and the venue's when it is on the same disk."""
+    """The files of one harness: the journal's, and the venue's when it is on the same disk."""
 
     files: tuple[sqlite3.Connection, ...]
 
     @staticmethod
-    def of(stage: Stage, *, venue: bool) -> Disk:
-        files = [stage.session.writer._connection]
+    def of(harness: Harness, *, venue: bool) -> Disk:
+        files = [harness.session.writer._connection]
         if venue:
-            files.append(stage.session.venue._db)
+            files.append(harness.session.venue._db)
         return Disk(tuple(files))
 
     def fill(self) -> None:
@@ -44,16 +44,16 @@ class Disk:
 
 
 def full_between(
-    minutes: tuple[float, float], *, venue: bool, look: Callable[[Stage], Awaitable[None]]
-) -> Callable[[Stage], Awaitable[None]]:
+    minutes: tuple[float, float], *, venue: bool, look: Callable[[Harness], Awaitable[None]]
+) -> Callable[[Harness], Awaitable[None]]:
     """A director: the disk is full from the first minute to the second; ``look`` just before."""
 
-    async def direct(stage: Stage) -> None:
-        disk = Disk.of(stage, venue=venue)
-        await stage.until(minutes[0])
+    async def direct(harness: Harness) -> None:
+        disk = Disk.of(harness, venue=venue)
+        await harness.until(minutes[0])
         disk.fill()
-        await stage.until(minutes[1])
-        await look(stage)
+        await harness.until(minutes[1])
+        await look(harness)
         disk.free()
 
     return direct
@@ -84,12 +84,12 @@ def test_a_full_disk_holds_new_risk_keeps_the_stops_and_trading_comes_back_by_it
 ) -> None:
     stops: dict[str, bool] = {}
 
-    async def look(stage: Stage) -> None:
-        stops.update(await covered(stage.tree.port))
+    async def look(harness: Harness) -> None:
+        stops.update(await covered(harness.tree.port))
 
     full = (3.5, 8.5)
-    ended = perform(direct=full_between(full, venue=venue, look=look))
-    assert stops, "the screenplay holds positions while the disk is full"
+    ended = run_system(direct=full_between(full, venue=venue, look=look))
+    assert stops, "the scripted market holds positions while the disk is full"
     assert all(stops.values())
     assert ended.crashes == [], "a full disk is weather, not a crash"
     while_full = range(at(full[0]), at(full[1]))
@@ -104,12 +104,12 @@ def test_a_full_disk_holds_new_risk_keeps_the_stops_and_trading_comes_back_by_it
 
 
 def test_a_disk_that_is_full_from_the_first_minute_to_the_last_ends_in_order() -> None:
-    async def direct(stage: Stage) -> None:
-        disk = Disk.of(stage, venue=True)
-        await stage.until(2.5)
+    async def direct(harness: Harness) -> None:
+        disk = Disk.of(harness, venue=True)
+        await harness.until(2.5)
         disk.fill()
 
-    ended = perform(direct=direct)
+    ended = run_system(direct=direct)
     assert ended.crashes == []
     assert "running" in ended.states.values()
     assert all(state == "running" for state in ended.states.values())

@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import screenplay
+import scripted_market
 import trio
 from account_of import faults
 from crash_points import CrashPointCounter
-from stage import SETTINGS, at, perform
+from system_harness import SETTINGS, at, run_system
 from test_crashes import ACTORS, armed, sites, visits
 
 from kamou.core.book.events import RunStarted, RunStopped
@@ -39,7 +39,7 @@ class Killer(CrashPointCounter):
     def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
         if self.killed_ms or site != self.target or self.seen[site] != self.occurrence:
             return
-        self.killed_ms = screenplay.START_MS + round(trio.current_time() * 1000)
+        self.killed_ms = scripted_market.START_MS + round(trio.current_time() * 1000)
         for path in self.source.iterdir():
             if not path.name.endswith("-shm"):  # shared memory dies with the process
                 shutil.copy(path, self.copy / path.name)
@@ -51,12 +51,12 @@ def killed_and_resumed(folder: Path, site: CrashPoint, visit: int, down_ms: int)
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
     killer = Killer(site, visit, before, after)
-    perform(instruments=[killer], folder=before)
+    run_system(instruments=[killer], folder=before)
     if not killer.killed_ms:
         return ["the run went another way before it was killed"]
-    begin_ms = min(killer.killed_ms + down_ms, at(screenplay.MINUTES) - 5_000)
-    ended = perform(folder=after, begin_ms=begin_ms)
-    found = faults(ended, until_minute=screenplay.MINUTES)
+    begin_ms = min(killer.killed_ms + down_ms, at(scripted_market.MINUTES) - 5_000)
+    ended = run_system(folder=after, begin_ms=begin_ms)
+    found = faults(ended, until_minute=scripted_market.MINUTES)
     started, stopped = len(ended.of(RunStarted)), len(ended.of(RunStopped))
     if (started, stopped) != (2, 0):
         found.append(f"{started} starts and {stopped} stops: that was no kill")
@@ -82,10 +82,10 @@ def test_a_run_after_a_kill_continues_with_the_same_book(part: int, tmp_path: Pa
     assert wrong == {}
 
 
-def test_a_run_continues_from_where_the_stopped_run_ended(tmp_path: Path) -> None:
-    first = perform(folder=tmp_path, minutes=3.4)
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = run_system(folder=tmp_path, minutes=3.4)
     assert first.book.trades  # positions stay, behind their stops
-    second = perform(folder=tmp_path, begin_ms=at(3.8))
+    second = run_system(folder=tmp_path, begin_ms=at(3.8))
     assert set(first.book.trades) - set(second.book.trades)
-    assert faults(second, until_minute=screenplay.MINUTES) == []
+    assert faults(second, until_minute=scripted_market.MINUTES) == []
     assert SETTINGS.store.snapshot_every < second.book.seq

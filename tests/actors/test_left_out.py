@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 import pytest
-import stage as stage_module
+import system_harness
 import trio
-from stage import SETTINGS, Ended, Stage, at, perform
+from system_harness import SETTINGS, Ended, Harness, at, run_system
 from trouble import Trouble, TroubledExchange
 
 from kamou.clock import SimulatedClock
@@ -41,7 +41,7 @@ from kamou.simulator.venue import SimulatedEngine
 from kamou.venue.state import OrderRequest
 
 D = Decimal
-HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
+HELD = "DDD"  # the symbol whose position the scripted market holds from minute two on
 FLAT = "HHH"  # nothing is held in it before minute eleven
 SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s=120))
 NO_ATTACHED_STOPS = attrs.evolve(
@@ -96,7 +96,7 @@ class LyingExchange(TroubledExchange):
 
 
 def play(out: LeftOut, trouble: Trouble | None = None, **more: Any) -> Ended:
-    return perform(adapter=partial(LyingExchange, trouble=trouble or Trouble(), out=out), **more)
+    return run_system(adapter=partial(LyingExchange, trouble=trouble or Trouble(), out=out), **more)
 
 
 # --- fills ---------------------------------------------------------------------------
@@ -106,10 +106,10 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_in_the_same_look(
     """Seed 94007: its stop waited for the next look, on a line where each second counted."""
     out, trouble = LeftOut(fills=2), Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(1.9)
+    async def direct(harness: Harness) -> None:
+        await harness.until(1.9)
         trouble.away = frozenset({"stream"})
-        await stage.until(2.5)
+        await harness.until(2.5)
         trouble.away = frozenset()
 
     ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
@@ -127,10 +127,10 @@ def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
     """Seed 94007: each query by client order id was a read that could say nothing new."""
     out, trouble = LeftOut(fills=2), Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(1.9)
+    async def direct(harness: Harness) -> None:
+        await harness.until(1.9)
         trouble.away = frozenset({"stream"})
-        await stage.until(2.5)
+        await harness.until(2.5)
         trouble.away = frozenset()
 
     ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
@@ -147,10 +147,10 @@ def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
 # --- positions -----------------------------------------------------------------------
 
 
-async def sell_by_hand(stage: Stage) -> None:
-    await stage.until(2.3)
-    await stage.tree.port.server_time_ms()
-    stage.session.engine.place(
+async def sell_by_hand(harness: Harness) -> None:
+    await harness.until(2.3)
+    await harness.tree.port.server_time_ms()
+    harness.session.engine.place(
         OrderRequest(
             client_order_id="by-hand",
             symbol=FLAT,
@@ -159,7 +159,7 @@ async def sell_by_hand(stage: Stage) -> None:
             quantity=D(3),
         )
     )
-    stage.tree.port._forward(stage.session.engine.take_events())
+    harness.tree.port._forward(harness.session.engine.take_events())
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -184,14 +184,14 @@ def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times
 
 @pytest.fixture
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage's venue moves money as a human does."""
+    """Let the venue move money as an external transfer does."""
     monkeypatch.setattr(session, "Engine", SimulatedEngine)
 
 
-async def withdraw(stage: Stage) -> None:
-    await stage.until(2.3)
-    await stage.tree.port.server_time_ms()
-    engine = stage.session.engine
+async def withdraw(harness: Harness) -> None:
+    await harness.until(2.3)
+    await harness.tree.port.server_time_ms()
+    engine = harness.session.engine
     assert isinstance(engine, SimulatedEngine)
     engine.transfer(D(-2_000))
 
@@ -214,9 +214,9 @@ def test_a_withdrawal_that_a_list_leaves_out_is_no_loss(times: int) -> None:
 def test_nothing_is_entered_while_the_change_of_the_balance_is_unexplained() -> None:
     out = LeftOut(transfers=1_000)
 
-    async def direct(stage: Stage) -> None:
-        await withdraw(stage)
-        await stage.until(3.5)
+    async def direct(harness: Harness) -> None:
+        await withdraw(harness)
+        await harness.until(3.5)
         out.transfers = 0
 
     ended = play(out, direct=direct)
@@ -287,20 +287,20 @@ class SteadyVenue(NoNewStops):
         await self._now()
 
 
-async def lose_the_stop(stage: Stage) -> None:
-    await stage.until(2.06)
-    confirmed = stage.book().trades[HELD].confirmed
+async def lose_the_stop(harness: Harness) -> None:
+    await harness.until(2.06)
+    confirmed = harness.book().trades[HELD].confirmed
     assert confirmed is not None
-    stage.session.engine.cancel(confirmed.client_order_id)
-    stage.tree.port._forward(stage.session.engine.take_events())
+    harness.session.engine.cancel(confirmed.client_order_id)
+    harness.tree.port._forward(harness.session.engine.take_events())
 
 
 def test_the_deadline_of_a_stop_does_not_wait_for_a_clock_that_was_set_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Seed 295: the next look was waited for by our clock, which had been set back meanwhile."""
-    monkeypatch.setattr(stage_module, "SimulatedClock", SetBack)
-    ended = perform(
+    monkeypatch.setattr(system_harness, "SimulatedClock", SetBack)
+    ended = run_system(
         adapter=partial(SteadyVenue, trouble=Trouble()),
         direct=lose_the_stop,
         settings=SLOW_CYCLES,

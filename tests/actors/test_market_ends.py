@@ -9,8 +9,8 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-import screenplay
-from stage import strategy_files
+import scripted_market
+from system_harness import strategy_files
 from test_midnight import BARS, MIDNIGHT_MS, market
 
 from kamou.core.book.events import FillRecorded, StateChanged, TradeClosed
@@ -39,8 +39,8 @@ def ending(symbol: str, after_bars: int) -> RecordedMarket:
 def test_a_position_in_a_market_that_ended_is_settled_and_does_not_halt(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    minute = (MIDNIGHT_MS - screenplay.START_MS) // MINUTE_MS
-    monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
+    minute = (MIDNIGHT_MS - scripted_market.START_MS) // MINUTE_MS
+    monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     path = tmp_path / "journal.sqlite3"
     whole = ending("AAA", 1)  # before the time stop
     assert whole.ended("AAA") == (MIDNIGHT_MS + STEP_MS, 100.0)

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-import screenplay
-from stage import SETTINGS, strategy_files
+import scripted_market
+from system_harness import SETTINGS, strategy_files
 
 from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
 from kamou.core.book.position_book import PositionBook
@@ -51,7 +51,7 @@ def market(step_ms: int) -> RecordedMarket:
     )
     return RecordedMarket(
         data,
-        instruments=tuple(screenplay.instrument(symbol) for symbol in SYMBOLS),
+        instruments=tuple(scripted_market.instrument(symbol) for symbol in SYMBOLS),
         half_spread=np.full(len(SYMBOLS), 1.0),
     )
 
@@ -60,8 +60,8 @@ def events(
     monkeypatch: pytest.MonkeyPatch, folder: Path, step_ms: int, settings: Settings
 ) -> list[Any]:
     """Replay with a signal at the close of midnight's bar."""
-    minute = (MIDNIGHT_MS - screenplay.START_MS) // MINUTE_MS
-    monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
+    minute = (MIDNIGHT_MS - scripted_market.START_MS) // MINUTE_MS
+    monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     path = folder / "journal.sqlite3"
     with strategy_files():
         replay(settings, market(step_ms), timerange=(MIDNIGHT_MS - 4 * step_ms, None), journal=path)
@@ -110,8 +110,8 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
     low = bars.low.copy()
     low[9, SYMBOLS.index("AAA")] = 95.0
     dips = attrs.evolve(drawn.data, bars=attrs.evolve(bars, low=low))
-    minute = (MIDNIGHT_MS - step_ms - screenplay.START_MS) // MINUTE_MS
-    monkeypatch.setitem(screenplay.LINES, minute, (screenplay.Line("AAA", 0.9),))
+    minute = (MIDNIGHT_MS - step_ms - scripted_market.START_MS) // MINUTE_MS
+    monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     records: list[AuditRecord] = []
 
     def keep(engine: Engine) -> None:

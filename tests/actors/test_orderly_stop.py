@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import screenplay
-from stage import Ended, perform
+import scripted_market
+from system_harness import Ended, run_system
 
 from kamou.actors.order_executor import OrderExecutor
 from kamou.core.book.events import Event, FillRecorded
@@ -18,8 +18,8 @@ TARGET_MS = 180_000  # when a bar fills a target
 
 
 def stopped_at(after_ms: int) -> Ended:
-    """The screenplay, with an orderly stop after so many ms."""
-    return perform(minutes=(after_ms - 20_000) / MINUTE_MS)
+    """the scripted market, with an orderly stop after so many ms."""
+    return run_system(minutes=(after_ms - 20_000) / MINUTE_MS)
 
 
 def missing(ended: Ended) -> set[str]:
@@ -39,7 +39,7 @@ def test_fills_that_come_while_the_order_manager_stops_are_journalled(after_ms: 
 @pytest.mark.parametrize("after_ms", range(TARGET_MS, TARGET_MS + 150, 50))
 def test_targets_that_fill_in_the_last_step_are_journalled(after_ms: int) -> None:
     ended = stopped_at(after_ms)
-    assert any(fill.at_ms == screenplay.START_MS + TARGET_MS for fill in ended.fills)
+    assert any(fill.at_ms == scripted_market.START_MS + TARGET_MS for fill in ended.fills)
     assert missing(ended) == set()
 
 
@@ -49,7 +49,7 @@ def test_a_stop_on_a_full_disk_is_in_order_and_leaves_the_fills_to_the_next_star
     real = OrderExecutor.commit
 
     async def full(self: OrderExecutor, *events: Event) -> PositionBook:
-        if self.clock.now_ms() > screenplay.START_MS + SENT_MS + 100:
+        if self.clock.now_ms() > scripted_market.START_MS + SENT_MS + 100:
             raise DiskFullError("no space left")
         return await real(self, *events)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import screenplay
-from stage import perform
+import scripted_market
+from system_harness import run_system
 
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.day import MINUTE_MS
@@ -22,7 +22,7 @@ class LateBooks(SimulatedExchange):
 
 
 def test_funding_that_the_venue_lists_four_minutes_late_is_recorded_all_the_same() -> None:
-    ended = perform(adapter=LateBooks)
+    ended = run_system(adapter=LateBooks)
     settled = {i.income_id for i in ended.income if i.kind == "funding"}
     assert settled
     assert {e.income.income_id for e in ended.of(IncomeRecorded)} == settled
@@ -42,8 +42,8 @@ def test_every_reconciliation_reads_fills_and_income_of_five_minutes_before_it()
             income.append((await self.server_time_ms(), since_ms))
             return await super().income(since_ms)
 
-    perform(adapter=Noting)
-    assert len(income) >= screenplay.MINUTES
+    run_system(adapter=Noting)
+    assert len(income) >= scripted_market.MINUTES
     for at_ms, since_ms in income:
         assert since_ms <= at_ms - 5 * MINUTE_MS
         assert since_ms in fills

@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-import screenplay
+import scripted_market
 import trio
 from account_of import faults
-from stage import SETTINGS, Ended, Stage, at, perform, replaced
+from system_harness import SETTINGS, Ended, Harness, at, replaced, run_system
 from trouble import ALL, Trouble, TroubledExchange
 
 from kamou.actors.panel_loader import PanelLoader, split_symbols
@@ -45,15 +45,15 @@ def entered(ended: Ended) -> dict[str, int]:
 
 def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on() -> None:
     both = StrategySettings(enabled=("scripted", "raising"))
-    ended = perform(settings=attrs.evolve(SETTINGS, strategies=both))
-    minute = screenplay.RAISES_AT_MINUTE
+    ended = run_system(settings=attrs.evolve(SETTINGS, strategies=both))
+    minute = scripted_market.RAISES_AT_MINUTE
     assert abstained(ranked(ended, minute))["raising.STRATEGY_FAILED"] == "4"  # AAA to DDD
     assert "raising.STRATEGY_FAILED" not in abstained(ranked(ended, minute + 1))
     (crash,) = ended.crashes
     assert (crash.child, type(crash.error)) == ("scanner-0", StrategyFailedError)
     assert entered(ended)["FFF"] == minute  # the other shard traded in that very minute
     assert entered(ended)["AAA"] == 6  # and the crashed one after it
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def scanning(
@@ -103,38 +103,38 @@ class Slow(Scanner):
 
 def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
     kind = type("Late", (Slow,), {"panels": []})
-    ended = perform(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 1))
+    ended = run_system(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 1))
     late = {round((e.cycle_at_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
     assert late[2] == 1
     assert sum(late.values()) == 1
     assert ranked(ended, 2).symbols == 4
     assert "EEE" not in entered(ended)  # its opinion came too late to be heard
     assert entered(ended)["DDD"] == 2
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def test_a_shard_that_missed_bars_reloads_them() -> None:
     kind = type("Asleep", (Slow,), {"panels": [], "takes_s": 130.0})
-    ended = perform(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0))
+    ended = run_system(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0))
     panels = dict(kind.panels)
     assert at(3) not in panels  # conflated: only the newest waited
     assert panels[at(4)] == panels[at(2)] + 2  # no hole in the count of consecutive bars
     assert entered(ended)["AAA"] == 6
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
     trouble = Trouble()
     counts: list[float] = []
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
         trouble.away = frozenset({"bars"})
-        await stage.until(4.5)
+        await harness.until(4.5)
         trouble.away = frozenset()
 
     kind = type("Watched", (Slow,), {"panels": counts, "minute": -1})
-    ended = perform(
+    ended = run_system(
         adapter=partial(TroubledExchange, trouble=trouble),
         direct=direct,
         arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0),
@@ -143,25 +143,25 @@ def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
     assert panels[at(3)] == panels[at(4)] == panels[at(2)]
     assert panels[at(5)] == panels[at(2)] + 3
     assert ranked(ended, 3).bar_closed_at_ms == 0
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def test_a_history_that_could_not_be_read_is_read_later() -> None:
     trouble = Trouble(away=ALL)
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(0.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(0.5)
         trouble.away = frozenset()
 
     kind = type("Watched", (Slow,), {"panels": [], "minute": -1})
-    ended = perform(
+    ended = run_system(
         adapter=partial(TroubledExchange, trouble=trouble),
         direct=direct,
         arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0),
     )
-    assert dict(kind.panels)[at(1)] == screenplay.HISTORY + 1  # not one bar, nor two
+    assert dict(kind.panels)[at(1)] == scripted_market.HISTORY + 1  # not one bar, nor two
     assert entered(ended)["BBB"] == 1
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 class SlowHistory(TroubledExchange):
@@ -184,22 +184,22 @@ class DeafToHistory(TroubledExchange):
 
 @pytest.mark.parametrize("kind", [SlowHistory, DeafToHistory])
 def test_a_scanner_whose_history_takes_long_is_not_restarted(kind: Any) -> None:
-    ended = perform(adapter=partial(kind, trouble=Trouble()))
+    ended = run_system(adapter=partial(kind, trouble=Trouble()))
     assert ended.crashes == []
     assert entered(ended)["AAA"] == 6
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 def test_a_ranking_that_cannot_be_quoted_is_vetoed_as_stale() -> None:
     trouble = Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(1.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(1.5)
         trouble.away = frozenset({"quotes"})
-        await stage.until(2.5)
+        await harness.until(2.5)
         trouble.away = frozenset()
 
-    ended = perform(adapter=partial(TroubledExchange, trouble=trouble), direct=direct)
+    ended = run_system(adapter=partial(TroubledExchange, trouble=trouble), direct=direct)
     stale = [e for e in ended.of(CandidateVetoed) if e.denials[0].code == "DATA_STALE"]
     assert {e.symbol for e in stale} == {"DDD", "EEE", "HHH"}
 
@@ -207,14 +207,14 @@ def test_a_ranking_that_cannot_be_quoted_is_vetoed_as_stale() -> None:
 @pytest.mark.parametrize("shards", [1, 2, 3, 8, 20])
 def test_the_ranking_does_not_depend_on_the_number_of_shards(shards: int) -> None:
     cycle = attrs.evolve(SETTINGS.cycle, shards=shards)
-    ended = perform(settings=attrs.evolve(SETTINGS, cycle=cycle))
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    ended = run_system(settings=attrs.evolve(SETTINGS, cycle=cycle))
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
     signals = [e.signal_id for e in ended.of(CandidateRefined)]
     assert len(signals) == 10
-    assert entered(ended) == entered(perform())
+    assert entered(ended) == entered(run_system())
 
 
-def test_series_that_a_market_does_not_publish_are_empty_and_not_none() -> None:
-    series = screenplay.market().open_interest(0, at(9))
-    assert series.values.shape == (0, len(screenplay.SYMBOLS))
-    assert np.isfinite(screenplay.market().prices(at(1))).all()
+def test_what_the_market_does_not_publish_is_empty_and_not_nothing() -> None:
+    series = scripted_market.market().open_interest(0, at(9))
+    assert series.values.shape == (0, len(scripted_market.SYMBOLS))
+    assert np.isfinite(scripted_market.market().prices(at(1))).all()

@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 import pytest
-import screenplay
+import scripted_market
 import trio
 from account_of import faults
-from stage import Ended, Stage, at, perform, replaced
+from system_harness import Ended, Harness, at, replaced, run_system
 
 from kamou.actors.base import HandlerHungError
 from kamou.actors.risk_governor import RiskGovernor
@@ -85,10 +85,8 @@ def entries(ended: Ended) -> list[IntentRecorded]:
 
 
 @pytest.mark.parametrize("answer", [hang, dawdle, crash])
-def test_without_the_governors_answer_entries_are_denied_and_reductions_go_by_the_ports_proof(
-    answer: Answer,
-) -> None:
-    ended = perform(arrange=governed(answer, since_minute=2.5))
+def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: Answer) -> None:
+    ended = run_system(arrange=governed(answer, since_minute=2.5))
     assert max(e.at_ms for e in entries(ended)) < at(2.5)
     silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_TIMEOUT"]
     assert "AAA" in {e.symbol for e in silent}
@@ -98,16 +96,16 @@ def test_without_the_governors_answer_entries_are_denied_and_reductions_go_by_th
     (timed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert timed.exit_reason == "time_limit"
     assert ended.checked.violations == ()
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_a_governor_that_hangs_counts_as_crashed_and_is_restarted() -> None:
-    ended = perform(arrange=governed(hang, since_minute=2.5))
+def test_a_governor_that_hangs_is_a_crash_and_is_replaced() -> None:
+    ended = run_system(arrange=governed(hang, since_minute=2.5))
     assert [e.child for e in ended.crashes if isinstance(e.error, HandlerHungError)]
 
 
-def test_an_approval_that_comes_too_late_is_not_used() -> None:
-    ended = perform(arrange=governed(dawdle, since_minute=2.5))
+def test_an_approval_that_comes_too_late_is_used_by_nobody() -> None:
+    ended = run_system(arrange=governed(dawdle, since_minute=2.5))
     late = [e for e in ended.of(PermitGranted) if e.at_ms > at(2.5)]
     assert late  # the governor said yes, to nobody
     assert not [e for e in entries(ended) if e.at_ms > at(2.5)]
@@ -122,7 +120,7 @@ def test_no_entry_is_sent_while_the_governor_denies_all() -> None:
             return Denied(permit_id=message.plan.permit_id, denials=(denial,))
         return None
 
-    ended = perform(arrange=governed(no, since_minute=-1))
+    ended = run_system(arrange=governed(no, since_minute=-1))
     assert (ended.fills, ended.checked.orders, entries(ended)) == ((), 0, [])
 
 
@@ -130,19 +128,19 @@ def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_
     """A breach of the day's limit is confirmed by a read that the governor asks for itself."""
     from functools import partial
 
-    from stage import SETTINGS
+    from system_harness import SETTINGS
     from trouble import Trouble, TroubledExchange
 
     trouble = Trouble()
-    strict = attrs.evolve(SETTINGS.risk, daily_loss_max=screenplay.D("0.005"))
+    strict = attrs.evolve(SETTINGS.risk, daily_loss_max=scripted_market.D("0.005"))
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(5.03)  # after the reconciler of minute 5, whose read breaches
+    async def direct(harness: Harness) -> None:
+        await harness.until(5.03)  # after the reconciler of minute 5, whose read breaches
         trouble.away = frozenset({"account"})
-        await stage.until(5.2)
+        await harness.until(5.2)
         trouble.away = frozenset()
 
-    ended = perform(
+    ended = run_system(
         adapter=partial(TroubledExchange, trouble=trouble),
         settings=attrs.evolve(SETTINGS, risk=strict),
         direct=direct,
@@ -160,34 +158,34 @@ class Moving(SimulatedExchange):
     async def positions(self) -> tuple[VenuePosition, ...]:
         if not Moving.paid and self.engine.market_ms > at(2):
             Moving.paid = True
-            SimulatedEngine.transfer(self.engine, screenplay.D(5_000))  # type: ignore[arg-type]
+            SimulatedEngine.transfer(self.engine, scripted_market.D(5_000))  # type: ignore[arg-type]
         return await super().positions()
 
 
 def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
     Moving.paid = False
-    ended = perform(adapter=Moving)
+    ended = run_system(adapter=Moving)
     earned = [mark.equity - mark.net_deposits for mark in ended.of(EquityRecorded)]
     assert {mark.net_deposits for mark in ended.of(EquityRecorded)} == {0, 5_000}
     assert max(earned) - min(earned) < 1_000
     assert ended.of(StateChanged) == []
 
 
-def test_an_actor_crashes_on_a_message_of_an_unknown_type() -> None:
-    async def direct(stage: Stage) -> None:
-        await stage.until(3.5)
-        stage.tree.mailboxes["order_manager"].put_nowait("gibberish")
-        await stage.until(4.5)
-        stage.tree.mailboxes["risk_governor"].put_nowait("gibberish")
-        stage.tree.mailboxes["feed"].put_nowait("gibberish")
-        await stage.until(5.5)
-        stage.tree.mailboxes["reconciler"].put_nowait("gibberish")
+def test_an_actor_that_hears_what_it_does_not_know_crashes() -> None:
+    async def direct(harness: Harness) -> None:
+        await harness.until(3.5)
+        harness.tree.mailboxes["order_manager"].put_nowait("gibberish")
+        await harness.until(4.5)
+        harness.tree.mailboxes["risk_governor"].put_nowait("gibberish")
+        harness.tree.mailboxes["feed"].put_nowait("gibberish")
+        await harness.until(5.5)
+        harness.tree.mailboxes["reconciler"].put_nowait("gibberish")
 
-    ended = perform(direct=direct)
+    ended = run_system(direct=direct)
     assert {e.child for e in ended.crashes} == {
         "order_manager",
         "risk_governor",
         "feed",
         "reconciler",
     }
-    assert faults(ended, until_minute=screenplay.MINUTES) == []
+    assert faults(ended, until_minute=scripted_market.MINUTES) == []

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import attrs
-from stage import SETTINGS, Ended, Stage, at, perform
+from system_harness import SETTINGS, Ended, Harness, at, run_system
 from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import PermitDenied, PermitGranted, StateChanged
@@ -24,7 +24,7 @@ def changes(ended: Ended) -> list[tuple[TradingState, str]]:
 
 def blind(direct: Any) -> tuple[Trouble, Ended]:
     trouble = Trouble()
-    ended = perform(
+    ended = run_system(
         adapter=partial(TroubledExchange, trouble=trouble),
         settings=STRICT,
         direct=partial(direct, trouble),
@@ -32,11 +32,11 @@ def blind(direct: Any) -> tuple[Trouble, Ended]:
     return trouble, ended
 
 
-def test_account_data_that_is_too_old_halts_entries_with_its_age_and_two_reads_end_that() -> None:
-    async def direct(trouble: Trouble, stage: Stage) -> None:
-        await stage.until(1.5)
+def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -> None:
+    async def direct(trouble: Trouble, harness: Harness) -> None:
+        await harness.until(1.5)
         trouble.away = frozenset({"account"})
-        await stage.until(5.5)
+        await harness.until(5.5)
         trouble.away = frozenset()
 
     _, ended = blind(direct)
@@ -72,14 +72,14 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
     lines: list[str] = []
     seen: dict[str, Any] = {}
 
-    async def direct(trouble: Trouble, stage: Stage) -> None:
+    async def direct(trouble: Trouble, harness: Harness) -> None:
         running = Running()
-        await running.take(stage.tree, stage.supervisor, lines.append)
-        await stage.until(1.5)
+        await running.take(harness.tree, harness.supervisor, lines.append)
+        await harness.until(1.5)
         trouble.away = frozenset({"account"})
-        await stage.until(3)  # the read of minute 1, its age limit, and as much again
+        await harness.until(3)  # the read of minute 1, its age limit, and as much again
         assert lines == []
-        await stage.clock.sleep_until(at(3) + 6_000)
+        await harness.clock.sleep_until(at(3) + 6_000)
         seen["status"] = running.status()
         seen["readyz"] = running.not_ready()
         seen["metrics"] = exposition(running.snapshot(), running.status())
@@ -108,13 +108,13 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
 def test_old_marks_of_open_positions_deny_entries_at_once_and_halt_after_a_minute() -> None:
     trouble = Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
         trouble.cancel = "old"
-        await stage.until(5.5)
+        await harness.until(5.5)
         trouble.cancel = ""
 
-    ended = perform(adapter=partial(OldMarks, trouble=trouble), settings=STRICT, direct=direct)
+    ended = run_system(adapter=partial(OldMarks, trouble=trouble), settings=STRICT, direct=direct)
     assert changes(ended) == [
         (TradingState.REDUCE_ONLY, "EQUITY_UNKNOWN"),
         (TradingState.ACTIVE, "DATA_RECOVERED"),
@@ -133,14 +133,14 @@ class FifteenSecondsOld(OldMarks):
 def test_old_marks_that_are_fresh_again_within_the_minute_only_deny() -> None:
     trouble = Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(1.9)
+    async def direct(harness: Harness) -> None:
+        await harness.until(1.9)
         trouble.cancel = "old"
-        await stage.until(2.5)
+        await harness.until(2.5)
         trouble.cancel = ""
 
     adapter = partial(FifteenSecondsOld, trouble=trouble)
-    ended = perform(adapter=adapter, settings=STRICT, direct=direct)
+    ended = run_system(adapter=adapter, settings=STRICT, direct=direct)
     assert changes(ended) == []
     denials = [d for e in ended.of(PermitDenied) for d in e.denials if d.code == "MARK_STALE"]
     assert denials

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-import screenplay
+import scripted_market
 from account_of import faults
-from stage import SETTINGS, Ended, Stage, at, perform
+from system_harness import SETTINGS, Ended, Harness, at, run_system
 from trouble import (
     ALL,
     LIMITED,
@@ -44,7 +44,7 @@ D = Decimal
 
 
 def play(trouble: Trouble, **more: Any) -> Ended:
-    return perform(adapter=partial(TroubledExchange, trouble=trouble), **more)
+    return run_system(adapter=partial(TroubledExchange, trouble=trouble), **more)
 
 
 def entry_of(ended: Ended, symbol: str) -> str:
@@ -61,7 +61,7 @@ def about(ended: Ended, kind: type, client_order_id: str) -> list[Any]:
 
 
 def well(ended: Ended) -> list[str]:
-    return faults(ended, until_minute=screenplay.MINUTES)
+    return faults(ended, until_minute=scripted_market.MINUTES)
 
 
 # --- orders ------------------------------------------------------------------------------
@@ -113,8 +113,8 @@ def test_an_order_that_the_venue_rejected_ends_with_its_stop_and_target(
 def test_a_failing_close_is_retried_until_the_position_is_flat(fate: str) -> None:
     trouble = Trouble(fate=every(OrderRole.EXIT, fate, "DDD"))
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(8.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(8.5)
         trouble.fate = lambda intent: ""
 
     ended = play(trouble, direct=direct)
@@ -129,8 +129,8 @@ def test_a_failing_close_is_retried_until_the_position_is_flat(fate: str) -> Non
 def test_a_cancel_that_got_lost_is_asked_for_again() -> None:
     trouble = Trouble(cancel="lost")
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(3.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(3.5)
         trouble.cancel = ""
 
     ended = play(trouble, direct=direct)
@@ -147,11 +147,11 @@ def test_a_venue_that_answers_no_read_is_never_read_as_flat(how: str) -> None:
     trouble = Trouble()
     heads: list[int] = []
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
         setattr(trouble, how, ALL)
-        await stage.until(5.5)
-        book = stage.book()
+        await harness.until(5.5)
+        book = harness.book()
         heads.append(len(book.trades))
         assert book.cycle_at_ms == at(2)  # no pass was concluded
         setattr(trouble, how, frozenset())
@@ -166,11 +166,11 @@ def test_a_venue_that_answers_no_read_is_never_read_as_flat(how: str) -> None:
 def test_a_pass_of_which_one_read_failed_concludes_nothing(name: str) -> None:
     trouble = Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
         trouble.away = frozenset({name})
-        await stage.until(5.5)
-        assert stage.book().cycle_at_ms == at(2)
+        await harness.until(5.5)
+        assert harness.book().cycle_at_ms == at(2)
         trouble.away = frozenset()
 
     assert well(play(trouble, direct=direct)) == []
@@ -179,8 +179,8 @@ def test_a_pass_of_which_one_read_failed_concludes_nothing(name: str) -> None:
 def test_without_a_quote_there_is_no_entry() -> None:
     trouble = Trouble()
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(1.01)
+    async def direct(harness: Harness) -> None:
+        await harness.until(1.01)
         trouble.away = frozenset({"quotes"})
 
     ended = play(trouble, direct=direct)
@@ -204,7 +204,7 @@ def test_a_quote_lost_between_veto_and_plan_is_a_denial() -> None:
             finally:
                 self.trouble.away = frozenset()
 
-    ended = perform(adapter=partial(Forgetful, trouble=trouble))
+    ended = run_system(adapter=partial(Forgetful, trouble=trouble))
     (denied,) = [e for e in ended.of(PermitDenied) if e.symbol == "BBB"]
     assert [d.code for d in denied.denials] == ["PRICE_MARK_MISSING"]
     assert well(ended) == []
@@ -226,13 +226,13 @@ def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_close
 
 
 def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
-    async def direct(stage: Stage) -> None:
-        await stage.until(4.5)
-        engine = stage.session.engine
-        await stage.tree.port.server_time_ms()  # the market is at this minute
+    async def direct(harness: Harness) -> None:
+        await harness.until(4.5)
+        engine = harness.session.engine
+        await harness.tree.port.server_time_ms()  # the market is at this minute
         (stop,) = [o for o in engine.open_orders() if stops_of("DDD")(o)]
         engine.cancel(stop.client_order_id)  # by a stranger's hand
-        await stage.tree.port.server_time_ms()  # and the venue says so
+        await harness.tree.port.server_time_ms()  # and the venue says so
 
     ended = play(Trouble(), direct=direct)
     confirmed = [e for e in ended.of(StopConfirmed) if e.symbol == "DDD"]
@@ -243,10 +243,10 @@ def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
 def test_a_venue_that_does_not_answer_does_not_use_up_the_deadline() -> None:
     trouble = Trouble(hidden=stops_of("DDD"))
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.06)
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.06)
         trouble.away = frozenset({"open_orders"})
-        await stage.until(2.9)
+        await harness.until(2.9)
         trouble.hidden = lambda order: False
         trouble.away = frozenset()
 
@@ -268,9 +268,9 @@ def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything
 
 
 def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
-        stage.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
+        harness.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
 
     ended = play(Trouble(), direct=direct)
     assert ended.positions == ()
@@ -284,10 +284,10 @@ def test_a_flatten_sends_the_next_close_without_a_query_of_the_last() -> None:
     """Seed 995256: three closes timed out, and each was asked after for twenty seconds."""
     trouble = Trouble(fate=every(OrderRole.EXIT, LOST, "DDD"))
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.5)
-        stage.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
-        await stage.until(2.6)
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.5)
+        harness.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
+        await harness.until(2.6)
         trouble.fate = lambda intent: ""
 
     ended = play(trouble, direct=direct)
@@ -301,11 +301,16 @@ def test_a_flatten_sends_the_next_close_without_a_query_of_the_last() -> None:
 def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back() -> None:
     trouble = Trouble(fate=every(OrderRole.ENTRY, LOST, "DDD"))
 
-    async def direct(stage: Stage) -> None:
-        await stage.until(2.1)
-        stage.tree.governor.put_priority(Halt(reason="OPERATOR_HALT", note=""))
-        await stage.until(2.5)
-        assert {p.symbol for p in stage.session.engine.positions()} == {"AAA", "BBB", "CCC", "EEE"}
+    async def direct(harness: Harness) -> None:
+        await harness.until(2.1)
+        harness.tree.governor.put_priority(Halt(reason="OPERATOR_HALT", note=""))
+        await harness.until(2.5)
+        assert {p.symbol for p in harness.session.engine.positions()} == {
+            "AAA",
+            "BBB",
+            "CCC",
+            "EEE",
+        }
 
     ended = play(trouble, direct=direct)
     name = entry_of(ended, "DDD")
@@ -336,9 +341,9 @@ def foreign(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
 
 
 def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> None:
-    async def direct(stage: Stage) -> None:
-        await stage.until(3.3)
-        stage.session.engine.place(foreign("HHH", OrderSide.BUY, "3"))
+    async def direct(harness: Harness) -> None:
+        await harness.until(3.3)
+        harness.session.engine.place(foreign("HHH", OrderSide.BUY, "3"))
 
     ended = play(Trouble(), direct=direct)
     (adopted,) = ended.of(PositionAdopted)
@@ -352,12 +357,10 @@ def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> No
     assert ended.book.trades["HHH"].protected
 
 
-def test_a_position_closed_by_an_external_order_is_repaired_and_its_orphan_orders_canceled() -> (
-    None
-):
-    async def direct(stage: Stage) -> None:
-        await stage.until(4.4)
-        engine = stage.session.engine
+def test_a_position_closed_by_a_strangers_hand_is_corrected_and_its_orders_swept() -> None:
+    async def direct(harness: Harness) -> None:
+        await harness.until(4.4)
+        engine = harness.session.engine
         held = next(p for p in engine.positions() if p.symbol == "DDD")
         engine.place(foreign("DDD", OrderSide.SELL, str(held.quantity)))
 
@@ -370,8 +373,8 @@ def test_a_position_closed_by_an_external_order_is_repaired_and_its_orphan_order
 
 def test_a_venue_that_takes_no_attached_orders_gets_separate_ones() -> None:
     plain = SETTINGS.exchange
-    settings = screenplay.attrs.evolve(
-        SETTINGS, exchange=screenplay.attrs.evolve(plain, attached_stop=False)
+    settings = scripted_market.attrs.evolve(
+        SETTINGS, exchange=scripted_market.attrs.evolve(plain, attached_stop=False)
     )
     ended = play(Trouble(), settings=settings)
     reasons = {t.exit_reason for t in ended.of(TradeClosed)}

@@ -8,10 +8,10 @@ from typing import Any, cast
 import attrs
 import numpy as np
 import pytest
-import screenplay
+import scripted_market
 import trio
 import trio.testing
-from stage import at, perform
+from system_harness import at, run_system
 
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
@@ -82,10 +82,10 @@ class Dear(SimulatedExchange):
 
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         rates = await super().funding_rates(since_ms, until_ms)
-        shape = (1, len(screenplay.SYMBOLS))
+        shape = (1, len(scripted_market.SYMBOLS))
         return attrs.evolve(
             rates,
-            symbols=screenplay.SYMBOLS,
+            symbols=scripted_market.SYMBOLS,
             available_ms=np.array([until_ms], dtype=np.int64),
             values=np.full(shape, 0.5),
         )
@@ -99,8 +99,8 @@ class Dear(SimulatedExchange):
 def test_the_last_settled_funding_rate_counts_in_the_value_of_a_candidate(
     venue: type[SimulatedExchange], vetoed: list[str]
 ) -> None:
-    """Longs that would be held for five minutes; the shorts pay no funding."""
-    lines = [e for e in perform(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
+    """Longs that would be held for five minutes; the shorts beside them pay nothing."""
+    lines = [e for e in run_system(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
     found = {e.symbol for e in lines for denial in e.denials if denial.code == "REWARD_TO_RISK_LOW"}
     assert sorted(found - {"GGG"}) == vetoed
 

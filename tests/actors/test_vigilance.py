@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
-from screenplay import D
-from stage import SETTINGS, Stage, at, perform
+from scripted_market import D
+from system_harness import SETTINGS, Harness, at, run_system
 
 from kamou.actors.order_executor import OrderExecutorSettings
 from kamou.actors.timed_port import TimedPort
@@ -35,7 +35,7 @@ from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.system import Flatten, Halt
 from kamou.venue.state import OrderRequest
 
-HELD = "DDD"  # the symbol whose position the screenplay holds from minute two on
+HELD = "DDD"  # the symbol whose position the scripted market holds from minute two on
 SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s=120))
 
 
@@ -48,16 +48,16 @@ class NoNewStops(SimulatedExchange):
         return await super()._place(intent, attached)
 
 
-async def lose_the_stop(stage: Stage) -> None:
-    await stage.until(2.06)
-    confirmed = stage.book().trades[HELD].confirmed
+async def lose_the_stop(harness: Harness) -> None:
+    await harness.until(2.06)
+    confirmed = harness.book().trades[HELD].confirmed
     assert confirmed is not None
-    stage.session.engine.cancel(confirmed.client_order_id)
-    stage.tree.port._forward(stage.session.engine.take_events())
+    harness.session.engine.cancel(confirmed.client_order_id)
+    harness.tree.port._forward(harness.session.engine.take_events())
 
 
 def test_a_position_without_a_stop_is_closed_within_its_deadline_however_long_the_cycle() -> None:
-    ended = perform(adapter=NoNewStops, direct=lose_the_stop, settings=SLOW_CYCLES)
+    ended = run_system(adapter=NoNewStops, direct=lose_the_stop, settings=SLOW_CYCLES)
     closes = {
         event.intent.client_order_id
         for event in ended.of(IntentRecorded)
@@ -82,7 +82,7 @@ class Hanging(SimulatedExchange):
 
 def test_a_venue_call_that_hangs_holds_the_order_manager_no_longer_than_its_time_out() -> None:
     Hanging.hung = False
-    ended = perform(adapter=Hanging)
+    ended = run_system(adapter=Hanging)
     assert Hanging.hung
     assert ended.crashes == []
     assert ended.checked.violations == ()
@@ -106,10 +106,10 @@ async def test_a_late_read_is_unreachable_and_a_late_order_has_an_unknown_outcom
         await port.cancel("km", HELD)
 
 
-async def reverse_by_hand(stage: Stage) -> None:
-    await stage.until(2.3)
-    held = stage.book().trades[HELD].signed
-    stage.session.engine.place(
+async def reverse_by_hand(harness: Harness) -> None:
+    await harness.until(2.3)
+    held = harness.book().trades[HELD].signed
+    harness.session.engine.place(
         OrderRequest(
             client_order_id="by-hand",
             symbol=HELD,
@@ -118,11 +118,11 @@ async def reverse_by_hand(stage: Stage) -> None:
             quantity=abs(held) * 2,
         )
     )
-    stage.tree.port._forward(stage.session.engine.take_events())
+    harness.tree.port._forward(harness.session.engine.take_events())
 
 
-def test_a_position_reversed_by_an_external_order_is_adopted_and_protected_within_seconds() -> None:
-    ended = perform(direct=reverse_by_hand, settings=SLOW_CYCLES)
+def test_a_position_turned_round_by_a_stranger_is_adopted_and_protected_within_seconds() -> None:
+    ended = run_system(direct=reverse_by_hand, settings=SLOW_CYCLES)
     (adopted,) = ended.of(PositionAdopted)
     assert adopted.at_ms - at(2.3) < 5_000
     stops = [s for s in ended.of(StopConfirmed) if s.symbol == HELD and s.at_ms > at(2.3)]
@@ -146,7 +146,7 @@ class WrongAtFirst(SimulatedExchange):
 
 def test_one_wrong_read_does_not_become_the_days_opening() -> None:
     WrongAtFirst.asked = 0
-    ended = perform(adapter=WrongAtFirst)
+    ended = run_system(adapter=WrongAtFirst)
     (opened,) = ended.of(DayOpened)
     assert opened.equity == D(10_000)
 
@@ -161,20 +161,20 @@ def test_one_wrong_read_does_not_become_the_days_opening() -> None:
 def test_an_operators_command_on_a_full_disk_is_carried_out_when_space_returns(
     command: Halt | Flatten, state: TradingState
 ) -> None:
-    async def direct(stage: Stage) -> None:
-        writer = stage.session.writer
+    async def direct(harness: Harness) -> None:
+        writer = harness.session.writer
         append, note = writer.append_encoded, writer.set_meta
 
         def full(*arguments: object, **named: object) -> None:
             raise DiskFullError("full")
 
-        await stage.until(2.3)
+        await harness.until(2.3)
         writer.append_encoded = writer.set_meta = full  # type: ignore[method-assign,assignment]
-        stage.tree.governor.put_priority(command)
-        await stage.until(3.3)
+        harness.tree.governor.put_priority(command)
+        await harness.until(3.3)
         writer.append_encoded, writer.set_meta = append, note  # type: ignore[method-assign]
 
-    ended = perform(direct=direct)
+    ended = run_system(direct=direct)
     assert (ended.book.state, ended.book.state_reason) == (state, command.reason)
     assert [p for p in ended.of(PermitGranted) if p.at_ms > at(2.3)] == []
     assert command.reason in [change.reason for change in ended.of(StateChanged)]

@@ -107,7 +107,7 @@ def test_a_signal_right_before_a_pause_ends_it() -> None:
 # --- the run ends ---------------------------------------------------------------------
 
 
-def looks(*given: dict[str, Any] | Exception) -> StatusWatch:
+def example_settings(*given: dict[str, Any] | Exception) -> StatusWatch:
     left = iter(given)
 
     def look() -> dict[str, Any]:
@@ -125,7 +125,7 @@ GONE = seen(running=False, system=None, run=None, gone=True, why_not="nothing is
 def test_the_end_of_a_run_is_said_with_its_first_time_and_the_watch_goes_on() -> None:
     later = {**GONE, "at_ms": NOW_MS + 60_000}
     again = seen(run={"pid": 4343, "started_at_ms": NOW_MS, "mode": "demo", "port": 1})
-    watched = looks(seen(), GONE, later, again)
+    watched = example_settings(seen(), GONE, later, again)
     assert watched.look()["notice"] is None
     ended = (
         "the run (process 4242) has ended, seen 2023-11-15 12:06:40 UTC; looking for the next one: "
@@ -137,18 +137,18 @@ def test_the_end_of_a_run_is_said_with_its_first_time_and_the_watch_goes_on() ->
 
 
 def test_without_a_run_before_the_watch_says_why_there_is_none() -> None:
-    assert looks(GONE).look()["notice"] == "nothing is running"
+    assert example_settings(GONE).look()["notice"] == "nothing is running"
 
 
 def test_a_run_that_does_not_answer_has_not_ended() -> None:
     silent = {**GONE, "gone": False, "why_not": "process 4242 did not answer"}
-    watched = looks(seen(), silent)
+    watched = example_settings(seen(), silent)
     watched.look()
     assert watched.look()["notice"] == "process 4242 did not answer"
 
 
 def test_a_database_that_cannot_be_read_now_is_read_at_the_next_look() -> None:
-    watched = looks(StoreError("kamou.sqlite3: is being restored"), seen())
+    watched = example_settings(StoreError("kamou.sqlite3: is being restored"), seen())
     unread = watched.look()
     assert (unread["running"], unread["book"]) == (False, None)
     assert unread["notice"] == "kamou.sqlite3: is being restored"

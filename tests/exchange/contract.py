@@ -87,13 +87,13 @@ class PortContract:
             await venue.port.submit(approved, entry, attached)
         assert len(await venue.port.fills(0)) == 1
 
-    async def test_a_permit_without_a_committed_row_is_refused(self, venue):
+    async def test_a_permit_without_a_committed_row_is_invalid(self, venue):
         plan = plan_of()
         entry, attached = intents_of(plan, venue.clock.now_ms())
         approved = approve(plan, venue.clock.now_ms() + TTL_MS)
         await venue.refused(approved, entry, attached, "PERMIT_UNCOMMITTED")
 
-    async def test_a_forged_permit_is_refused(self, venue):
+    async def test_a_forged_permit_is_invalid(self, venue):
         plan = plan_of()
         genuine = venue.permit(plan)
         entry, attached = intents_of(plan, venue.clock.now_ms())
@@ -109,7 +109,7 @@ class PortContract:
         with pytest.raises(TypeError):
             Approved(mint=object(), plan=plan, snapshot_seq=1, expires_at_ms=genuine.expires_at_ms)
 
-    async def test_an_expired_permit_is_refused(self, venue):
+    async def test_an_expired_permit_is_invalid(self, venue):
         plan = plan_of()
         approved = venue.permit(plan)
         entry, attached = intents_of(plan, venue.clock.now_ms())
@@ -138,13 +138,13 @@ class PortContract:
             {"reduce_only": True},
         ],
     )
-    async def test_an_order_that_differs_from_its_permit_is_refused(self, venue, changes):
+    async def test_an_order_that_differs_from_its_permit_is_denied(self, venue, changes):
         plan = plan_of()
         entry, attached = intents_of(plan, venue.clock.now_ms())
         other = attrs.evolve(entry, **changes)
         await venue.refused(venue.permit(plan), other, attached, "PERMIT_MISMATCH")
 
-    async def test_an_order_of_the_other_side_is_refused(self, venue):
+    async def test_an_order_of_the_other_side_is_denied(self, venue):
         plan = plan_of()
         turned = plan_of(side=Side.SHORT)
         entry, attached = intents_of(turned, venue.clock.now_ms())
@@ -162,13 +162,13 @@ class PortContract:
             ({"role": OrderRole.ENTRY}, "ATTACHED_NOT_REDUCING"),
         ],
     )
-    async def test_an_entry_without_its_approved_stop_is_refused(self, venue, stop_changes, code):
+    async def test_an_entry_without_its_approved_stop_is_denied(self, venue, stop_changes, code):
         plan = plan_of()
         entry, (stop, target) = intents_of(plan, venue.clock.now_ms())
         attached = (attrs.evolve(stop, **stop_changes), target)
         await venue.refused(venue.permit(plan), entry, attached, code)
 
-    async def test_an_entry_with_no_stop_at_all_is_refused(self, venue):
+    async def test_an_entry_without_any_stop_is_denied(self, venue):
         plan = plan_of()
         entry, _ = intents_of(plan, venue.clock.now_ms())
         await venue.refused(venue.permit(plan), entry, (), "STOP_NOT_ATTACHED")
@@ -212,7 +212,7 @@ class PortContract:
             with pytest.raises(InvalidPermitError, match="NOT_REDUCING"):
                 await venue.port.reduce(order, proved=True)
 
-    async def test_cancelling_twice_is_no_error(self, venue):
+    async def test_canceling_twice_succeeds(self, venue):
         await venue.enter()
         stop = next(o for o in await venue.port.open_orders() if o.trigger_price)
         await venue.port.cancel(stop.client_order_id, SYMBOL)
@@ -232,7 +232,7 @@ class PortContract:
         assert any(getattr(e, "fill", None) for e in pushed)
         assert any(getattr(e, "order", None) == order for e in pushed)
 
-    async def test_equity_is_balance_plus_unrealised(self, venue):
+    async def test_equity_is_wallet_balance_plus_unrealized_pnl(self, venue):
         await venue.enter()
         account = await venue.port.account()
         (held,) = await venue.port.positions()
@@ -269,7 +269,7 @@ class PortContract:
         marks = await venue.port.marks_at((SYMBOL, "NONE"), then_ms)
         assert marks == {SYMBOL: held.mark_price}
 
-    async def test_a_mark_of_the_future_is_not_told(self, venue):
+    async def test_a_mark_of_the_future_is_not_served(self, venue):
         if venue.port.capabilities.mark_history:
             now_ms = await venue.port.server_time_ms()
             assert await venue.port.marks_at((SYMBOL,), now_ms + 60_000) == {}

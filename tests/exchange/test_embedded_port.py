@@ -113,7 +113,7 @@ async def test_an_unread_stream_overflows_into_a_flag_and_never_blocks(monkeypat
     assert venue.port.needs_reconcile
 
 
-async def test_a_venue_without_attached_stops_refuses_them_and_takes_bare_entries():
+async def test_a_venue_without_attached_stops_rejects_them_and_takes_entries_without():
     venue = venue_on(MemoryMarket({"AAA": with_bars()}), attached_stop=False)
     plan = plan_of()
     entry, attached = intents_of(plan, venue.clock.now_ms())

@@ -245,7 +245,9 @@ async def test_tomorrow_is_made_before_midnight_asks_for_it(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_twin_is_let_go_when_nobody_reads_the_past(autojump_clock: MockClock) -> None:
+async def test_a_twin_is_dropped_after_a_minute_without_a_read_of_the_past(
+    autojump_clock: MockClock,
+) -> None:
     port = port_at(market(), ORIGIN_MS + 9 * DAY_MS)
     await port.bars(STEP_MS, ORIGIN_MS, ORIGIN_MS + DAY_MS)
     assert port._twin is not None

@@ -1,8 +1,8 @@
-"""What hurt others, one test per failure mode, each with a naive implementation that fails it.
+"""One test per failure mode, each with a naive implementation that fails it.
 
-A test plays a scene with the product and finds nothing wrong, then plays the same scene with one
+A test plays a case with the product and finds nothing wrong, then plays the same case with one
 piece replaced by what other bots do, or did, and finds the damage. The second half proves that
-the first can fail. ``docs/failure-modes.md`` is the table; ``scenes.py`` is what the tests share.
+the first can fail. ``docs/failure-modes.md`` is the table; ``harness.py`` is what the tests share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenes on the actors' stage, a stranger's hand at the venue, and what went wrong in a scene."""
+"""Runs of the whole system with trouble at the venue, and the errors found in them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 import pytest
-import screenplay
+import scripted_market
 from account_of import faults
-from stage import SETTINGS, Ended, Stage, at, perform
+from system_harness import SETTINGS, Ended, Harness, at, run_system
 from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import IntentRecorded
@@ -42,13 +42,13 @@ def play(
     venue: type[Line] = Line,
     **more: Any,
 ) -> Ended:
-    """The screenplay over a line in trouble, or over a sound one."""
+    """the scripted market over a line in trouble, or over a sound one."""
     if folder := more.get("folder"):
         folder.mkdir(exist_ok=True)
-    return perform(adapter=partial(venue, trouble=trouble or Trouble()), **more)
+    return run_system(adapter=partial(venue, trouble=trouble or Trouble()), **more)
 
 
-def wrong(ended: Ended, until_minute: int = screenplay.MINUTES) -> list[str]:
+def wrong(ended: Ended, until_minute: int = scripted_market.MINUTES) -> list[str]:
     """Everything lost, doubled, bare or forgotten; crashes too."""
     return [
         *faults(ended, until_minute=until_minute),
@@ -71,18 +71,18 @@ def first(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY) -> str:
     return name
 
 
-def stops_at(stage: Stage, symbol: str) -> list[VenueOrder]:
+def stops_at(harness: Harness, symbol: str) -> list[VenueOrder]:
     """The stops that rest at the venue now."""
     return [
         order
-        for order in stage.session.engine.open_orders()
+        for order in harness.session.engine.open_orders()
         if order.symbol == symbol and order.type is OrderType.STOP_MARKET
     ]
 
 
-def held_at(stage: Stage, symbol: str) -> Decimal:
+def held_at(harness: Harness, symbol: str) -> Decimal:
     """What the venue holds now, signed."""
-    held = {p.symbol: p.quantity for p in stage.session.engine.positions()}
+    held = {p.symbol: p.quantity for p in harness.session.engine.positions()}
     return held.get(symbol, D(0))
 
 
@@ -101,12 +101,12 @@ def by_hand(symbol: str, quantity: Decimal, limit_price: Decimal | None = None) 
 
 
 async def trade_by_hand(
-    stage: Stage, symbol: str, quantity: Decimal, limit_price: Decimal | None = None
+    harness: Harness, symbol: str, quantity: Decimal, limit_price: Decimal | None = None
 ) -> None:
     """A human does it now, and the venue's stream tells."""
-    await stage.tree.port.server_time_ms()  # the market is at this minute
-    stage.session.engine.place(by_hand(symbol, quantity, limit_price))
-    stage.tree.port._forward(stage.session.engine.take_events())
+    await harness.tree.port.server_time_ms()  # the market is at this minute
+    harness.session.engine.place(by_hand(symbol, quantity, limit_price))
+    harness.tree.port._forward(harness.session.engine.take_events())
 
 
 @contextmanager
@@ -114,10 +114,10 @@ def between_runs(folder: Path, minute: float) -> Iterator[Engine]:
     """The venue while no process of ours lives."""
     with closing(VenueStore(folder / "venue.sqlite3", durable=False)) as store:
         engine = Engine(
-            screenplay.market(),
+            scripted_market.market(),
             VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs),
             store,
-            start_ms=screenplay.START_MS,
+            start_ms=scripted_market.START_MS,
             wallet_balance=SETTINGS.equity,
         )
         engine.advance(at(minute))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from harness import HELD, Line, denied, entries, play, told_of, wrong
-from stage import Stage, at
+from system_harness import Harness, at
 from trouble import UNANSWERED, Trouble, every
 
 from kamou.actors import order_executor, reconciler
@@ -46,33 +46,33 @@ class Ahead(ApartLine):
     ahead_ms = 4_000
 
 
-def test_no_fill_is_lost_to_a_clock_of_ours_that_is_seconds_ahead(
+def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Clock skew: hummingbot#5502. By our time the fills were before their order."""
     # As if our clock had leapt between the last comparison with the venue's and the entry.
     monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
 
-    def scene() -> list[str]:
+    def run_case() -> list[str]:
         trouble = Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD))
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(1.9)
+        async def direct(harness: Harness) -> None:
+            await harness.until(1.9)
             trouble.away = frozenset({"stream"})
-            await stage.until(3.5)  # a bar closes late: so does the entry come
+            await harness.until(3.5)  # a bar closes late: so does the entry come
             trouble.away = frozenset()
 
         return wrong(play(trouble, Behind, direct=direct))
 
-    assert scene() == []
+    assert run_case() == []
 
     # Naive: fills are asked for from our own time of the order, or of the last reading, on.
     monkeypatch.setattr(order_executor, "CLOCKS_APART_MS", 0)
     monkeypatch.setattr(BookState, "fills_since_ms", lambda book: book.reconciled_ms)
-    assert told_of(scene(), "lost")
+    assert told_of(run_case(), "lost")
 
 
-def test_entries_pause_while_the_venues_time_is_ahead_of_ours(
+def test_entries_pause_while_the_venues_time_is_ahead_of_the_system_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Clock skew: hummingbot#5502. How old a quote is cannot be said."""
@@ -86,7 +86,7 @@ def test_entries_pause_while_the_venues_time_is_ahead_of_ours(
     assert entries(play(venue=Ahead), 1.5)
 
 
-def test_entries_pause_while_our_clock_is_ahead_of_the_venues(
+def test_entries_pause_while_the_system_clock_is_ahead_of_the_venues_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Clock skew: hummingbot#5502. Data look older than they are, and fresh enough all the same."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import trio
 from harness import HELD, D, Line, denied, entries, play, told_of, wrong
-from stage import SETTINGS, Ended, Stage, at
+from system_harness import SETTINGS, Ended, Harness, at
 from trading_cases import NOON, Story, income
 from trouble import LIMITED, UNANSWERED, Trouble
 
@@ -133,7 +133,7 @@ class RetriesAtOnce(Line):
 def test_a_ban_is_waited_out_and_not_prolonged_by_asking() -> None:
     """429 and ban: freqtrade#7187, ccxt#14639."""
 
-    def scene(venue: type[Line]) -> tuple[Ended, Ban]:
+    def run_case(venue: type[Line]) -> tuple[Ended, Ban]:
         ban = Ban()
 
         def fate(intent: Intent) -> str:
@@ -145,12 +145,12 @@ def test_a_ban_is_waited_out_and_not_prolonged_by_asking() -> None:
         ban.fate = fate
         return play(ban, venue), ban
 
-    ended, ban = scene(Line)
+    ended, ban = run_case(Line)
     assert wrong(ended) == []
     assert ban.calls
     assert ban.prolonged == 0
 
-    assert scene(RetriesAtOnce)[1].prolonged > 0
+    assert run_case(RetriesAtOnce)[1].prolonged > 0
 
 
 def test_stops_go_out_when_the_budget_of_messages_is_used_up(
@@ -183,29 +183,29 @@ OFTEN = attrs.evolve(SETTINGS, supervision=attrs.evolve(SETTINGS.supervision, in
 and many more restarts fit into the same spell."""
 
 
-def test_whoever_reads_the_database_never_stands_in_the_writers_way(
+def test_a_reader_of_the_database_never_blocks_the_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Database locked: freqtrade#4653, freqtrade#6353."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)  # it would be waited for in real time
 
-    def scene(folder: Path) -> list[str]:
-        async def direct(stage: Stage) -> None:
+    def run_case(folder: Path) -> list[str]:
+        async def direct(harness: Harness) -> None:
             with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
                 it.execute("BEGIN")
                 it.execute("SELECT count(*) FROM event").fetchone()
-                await stage.until(6)
+                await harness.until(6)
 
         return wrong(play(folder=folder, direct=direct, settings=OFTEN))
 
-    assert scene(tmp_path / "kamou") == []
+    assert run_case(tmp_path / "kamou") == []
 
     # Naive: SQLite as it comes, without its write-ahead log.
     def plain(connection: sqlite3.Connection, durable: bool) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
 
     monkeypatch.setattr(database, "set_durable", plain)
-    assert told_of(scene(tmp_path / "naive"), "database is locked")
+    assert told_of(run_case(tmp_path / "naive"), "database is locked")
 
 
 def test_a_database_that_another_process_locks_loses_nothing(
@@ -214,19 +214,19 @@ def test_a_database_that_another_process_locks_loses_nothing(
     """Database locked, by a writer: freqtrade#4653, freqtrade#6353."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)
 
-    def scene(folder: Path) -> list[str]:
-        async def direct(stage: Stage) -> None:
+    def run_case(folder: Path) -> list[str]:
+        async def direct(harness: Harness) -> None:
             with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
-                await stage.until(7.02)  # the time stop of what is held comes now
+                await harness.until(7.02)  # the time stop of what is held comes now
                 it.execute("BEGIN IMMEDIATE")
-                await stage.until(7.3)
+                await harness.until(7.3)
                 it.execute("ROLLBACK")
 
         found = wrong(play(folder=folder, direct=direct, settings=OFTEN))
         # The journal may die of it, and whoever calls it meanwhile: they come back.
         return [line for line in found if not line.startswith("crash")]
 
-    assert scene(tmp_path / "kamou") == []
+    assert run_case(tmp_path / "kamou") == []
 
     # Naive: what could not be written is logged, and life goes on.
     def shrugs(self: JournalWriter, batch: Sequence[Any], details: Sequence[Any] = ()) -> Any:
@@ -237,7 +237,7 @@ def test_a_database_that_another_process_locks_loses_nothing(
 
     original = JournalWriter.append_encoded
     monkeypatch.setattr(JournalWriter, "append_encoded", shrugs)
-    assert told_of(scene(tmp_path / "naive"), "sent without an intent")
+    assert told_of(run_case(tmp_path / "naive"), "sent without an intent")
 
 
 # --- a misread loss --------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def relates_it_to_the_margin(
 @pytest.mark.parametrize(
     "naive", [reads_the_balance, takes_money_out_for_a_loss, relates_it_to_the_margin]
 )
-def test_the_breaker_reads_the_accounts_equity_and_shows_its_arithmetic(
+def test_the_daily_loss_limit_reads_the_accounts_equity_and_shows_its_arithmetic(
     naive: Callable[[Decimal, Decimal, Decimal], Decimal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Drawdown guard misread: freqtrade#11726 (fired at 0.79 %, 2 % expected)."""

@@ -21,7 +21,7 @@ from harness import (
     trade_by_hand,
     wrong,
 )
-from stage import SETTINGS, Ended, Stage, at
+from system_harness import SETTINGS, Ended, Harness, at
 
 from kamou import app
 from kamou.actors.exchange import ExchangeActor
@@ -67,7 +67,7 @@ def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_t
 ) -> None:
     """Planned restart with open positions."""
 
-    def scene(folder: Path) -> list[str]:
+    def run_case(folder: Path) -> list[str]:
         play(folder=folder, minutes=2.5)
         with between_runs(folder, 2.95) as venue:
             stops = [o.symbol for o in venue.open_orders() if o.type is OrderType.STOP_MARKET]
@@ -75,9 +75,9 @@ def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_t
         found = wrong(play(folder=folder, begin_ms=at(3)))
         return [*(f"bare while down: {symbol}" for symbol in bare), *found]
 
-    assert scene(tmp_path / "kamou") == []
+    assert run_case(tmp_path / "kamou") == []
     naive(monkeypatch)
-    found = scene(tmp_path / "naive")
+    found = run_case(tmp_path / "naive")
     assert told_of(found, "bare while down") or told_of(found, "PositionAdopted")
 
 
@@ -94,7 +94,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
 ) -> None:
     """Upgrade with open positions: other code, other settings."""
 
-    def scene(folder: Path, before: str, after: str) -> list[str]:
+    def run_case(folder: Path, before: str, after: str) -> list[str]:
         def old_dump(self: PositionBook) -> bytes:
             """What the former version kept: trades under another name, which this one drops."""
             former = self.fork()
@@ -110,18 +110,18 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
             return wrong(play(folder=folder, begin_ms=at(3), settings=OTHER))
 
     dump = PositionBook.dump
-    assert scene(tmp_path / "kamou", "former", "new") == []
+    assert run_case(tmp_path / "kamou", "former", "new") == []
 
     # Naive: a state is a state, whoever wrote it.
-    assert told_of(scene(tmp_path / "naive", "same", "same"), "PositionAdopted")
+    assert told_of(run_case(tmp_path / "naive", "same", "same"), "PositionAdopted")
 
 
-def test_after_a_restored_backup_the_venues_truth_is_taken_and_new_risk_waits(
+def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Restored backup: the journal of minutes ago, the venue of now."""
 
-    def scene(folder: Path) -> Ended:
+    def run_case(folder: Path) -> Ended:
         journal, backup = folder / "journal.sqlite3", folder.with_suffix(".backup")
         play(folder=folder, minutes=3.5)
         shutil.copy(journal, backup)
@@ -142,7 +142,7 @@ def test_after_a_restored_backup_the_venues_truth_is_taken_and_new_risk_waits(
         )
         return [line for line in wrong(ended, 8) if not line.startswith(lost)]
 
-    ended = scene(tmp_path / "kamou")
+    ended = run_case(tmp_path / "kamou")
     assert broken(ended) == []
     assert ended.book.trades["AAA"].adopted
     assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in [
@@ -151,7 +151,7 @@ def test_after_a_restored_backup_the_venues_truth_is_taken_and_new_risk_waits(
     assert [e for e in ended.of(PermitGranted) if e.at_ms > at(6.85)] == []
 
     looks_at_its_own_symbols(monkeypatch)
-    assert told_of(broken(scene(tmp_path / "naive")), "positions")
+    assert told_of(broken(run_case(tmp_path / "naive")), "positions")
 
 
 # --- two at once -----------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def is_free(folder: Path) -> bool:
         return False
 
 
-def test_a_second_run_is_refused_and_a_dead_one_refuses_nobody(
+def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two runs at once."""
@@ -187,29 +187,29 @@ def test_a_second_run_is_refused_and_a_dead_one_refuses_nobody(
 
 
 @pytest.mark.parametrize("symbol", ["HHH", HELD])
-def test_what_a_human_orders_on_the_account_is_left_alone_and_what_it_opens_is_protected(
+def test_an_external_order_is_left_alone_and_the_position_that_it_opens_is_protected(
     symbol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Manual orders on the account."""
 
-    def scene() -> tuple[Ended, list[Any]]:
+    def run_case() -> tuple[Ended, list[Any]]:
         seen: list[Any] = []
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(3.3)
-            await trade_by_hand(stage, "GGG", D(2), limit_price=D(50))  # rests far below
-            await trade_by_hand(stage, symbol, D("0.5"))
-            await stage.until(4.5)
-            stops = sum(o.quantity - o.filled for o in stops_at(stage, symbol))
-            seen.extend([stops, held_at(stage, symbol)])
+        async def direct(harness: Harness) -> None:
+            await harness.until(3.3)
+            await trade_by_hand(harness, "GGG", D(2), limit_price=D(50))  # rests far below
+            await trade_by_hand(harness, symbol, D("0.5"))
+            await harness.until(4.5)
+            stops = sum(o.quantity - o.filled for o in stops_at(harness, symbol))
+            seen.extend([stops, held_at(harness, symbol)])
 
         return play(direct=direct), seen
 
-    ended, (covered, held) = scene()
+    ended, (covered, held) = run_case()
     assert covered == held > 0
     assert ended.checked.violations == ()
     assert "by-hand-GGG" in {order.client_order_id for order in ended.orders}
 
     # Naive: whatever rests on the account is ours, and what is not known is swept.
     monkeypatch.setattr(orphan_orders, "is_ours", lambda client: True)
-    assert "by-hand-GGG" not in {order.client_order_id for order in scene()[0].orders}
+    assert "by-hand-GGG" not in {order.client_order_id for order in run_case()[0].orders}

@@ -21,7 +21,7 @@ from harness import (
     trade_by_hand,
     wrong,
 )
-from stage import SETTINGS, Ended, Stage, at
+from system_harness import SETTINGS, Ended, Harness, at
 from trouble import stops_of
 
 from kamou.actors.order_executor import OrderExecutor
@@ -43,19 +43,19 @@ def test_a_stop_that_is_gone_after_a_restart_is_missed_and_placed_again(
 ) -> None:
     """A stop gone after a restart: OctoBot#3190, freqtrade#12610, freqtrade#7927, passivbot#477."""
 
-    def scene(folder: Path) -> list[str]:
+    def run_case(folder: Path) -> list[str]:
         play(folder=folder, minutes=2.5)
         with between_runs(folder, 2.95) as venue:
             (stop,) = [o for o in venue.open_orders() if stops_of(HELD)(o)]
             venue.cancel(stop.client_order_id)
         return wrong(play(folder=folder, begin_ms=at(3)))
 
-    assert scene(tmp_path / "kamou") == []
+    assert run_case(tmp_path / "kamou") == []
 
     # Naive: positions are compared at a start; of orders the journal's word is taken.
     monkeypatch.setattr(reconciliation._Work, "protection", lambda self: ())
     monkeypatch.setattr(reconciliation, "unresolved_orders", lambda *_: ())
-    assert told_of(scene(tmp_path / "naive"), "UNPROTECTED")
+    assert told_of(run_case(tmp_path / "naive"), "UNPROTECTED")
 
 
 class RefusesStops(Line):
@@ -67,15 +67,15 @@ class RefusesStops(Line):
         return await super()._place(intent, attached)
 
 
-def test_a_position_whose_stop_is_refused_is_closed_and_the_failure_is_not_only_logged(
+def test_a_position_whose_stop_is_rejected_is_closed_and_the_failure_is_not_only_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stop whose failure was only logged: OctoBot#3190, freqtrade#12610, passivbot#477."""
 
-    def scene() -> Ended:
+    def run_case() -> Ended:
         return play(venue=RefusesStops, settings=APART)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "exit"
@@ -87,7 +87,7 @@ def test_a_position_whose_stop_is_refused_is_closed_and_the_failure_is_not_only_
 
     original = Protector._do
     monkeypatch.setattr(Protector, "_do", logged)
-    assert told_of(wrong(scene()), "UNPROTECTED")
+    assert told_of(wrong(run_case()), "UNPROTECTED")
 
 
 class RefusesStopsAndIsSilent(RefusesStops):
@@ -109,17 +109,17 @@ class RefusesStopsAndIsSilent(RefusesStops):
         return await super()._place(intent, attached)
 
 
-def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_between(
+def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each refusal may take seconds, in which the position has no stop (seed 930189)."""
 
-    def scene() -> tuple[Ended, list[OrderRole]]:
+    def run_case() -> tuple[Ended, list[OrderRole]]:
         ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
         roles = [e.intent.role for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
         return ended, roles[roles.index(OrderRole.EXIT) :][:4]
 
-    ended, roles = scene()
+    ended, roles = run_case()
     assert wrong(ended) == []
     assert roles == [OrderRole.EXIT, OrderRole.STOP_LOSS, OrderRole.EXIT, OrderRole.EXIT]
 
@@ -129,7 +129,7 @@ def test_a_venue_that_refused_a_stop_gets_the_next_closes_without_another_stop_b
 
     original = protection.protect
     monkeypatch.setattr(protection, "protect", forgetful)
-    _, roles = scene()
+    _, roles = run_case()
     assert roles.count(OrderRole.EXIT) < 3
 
 
@@ -168,10 +168,10 @@ def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
 ) -> None:
     """A stop that was placed and was not there: OctoBot#3190, freqtrade#7927, passivbot#477."""
 
-    def scene() -> Ended:
+    def run_case() -> Ended:
         return play(venue=AcceptsAndForgets, settings=APART)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     assert first(ended, HELD, OrderRole.STOP_LOSS) not in {
         e.client_order_id for e in ended.of(StopConfirmed)
@@ -196,7 +196,7 @@ def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
     original = OrderExecutor.reduce
     monkeypatch.setattr(OrderExecutor, "reduce", believing)
     monkeypatch.setattr(protection, "protect", _unless(protection.protect))
-    assert told_of(wrong(scene()), "UNPROTECTED")
+    assert told_of(wrong(run_case()), "UNPROTECTED")
 
 
 def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
@@ -211,7 +211,9 @@ def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
 # --- left behind, in the way -----------------------------------------------------------------
 
 
-def test_stops_and_targets_without_a_position_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stops_and_take_profits_without_a_position_are_canceled_as_orphan_orders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Orphan stops: freqtrade#12681, hummingbot#2596."""
     assert wrong(play()) == []
 
@@ -267,19 +269,19 @@ def test_the_stop_has_the_size_that_was_filled_and_follows_it(
 ) -> None:
     """Partial fills unprotected: freqtrade#8374."""
 
-    def scene() -> tuple[list[str], dict[str, list[object]]]:
+    def run_case() -> tuple[list[str], dict[str, list[object]]]:
         seen: dict[str, list[object]] = {}
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(1.3)  # CCC filled in part, at minute one
-            seen["part"] = [held_at(stage, "CCC"), *_sizes(stage, "CCC")]
-            await trade_by_hand(stage, "CCC", D(4))  # as by a fill that comes later
-            await stage.until(2.3)
-            seen["more"] = [held_at(stage, "CCC"), *_sizes(stage, "CCC")]
+        async def direct(harness: Harness) -> None:
+            await harness.until(1.3)  # CCC filled in part, at minute one
+            seen["part"] = [held_at(harness, "CCC"), *_sizes(harness, "CCC")]
+            await trade_by_hand(harness, "CCC", D(4))  # as by a fill that comes later
+            await harness.until(2.3)
+            seen["more"] = [held_at(harness, "CCC"), *_sizes(harness, "CCC")]
 
         return wrong(play(settings=APART, direct=direct)), seen
 
-    found, seen = scene()
+    found, seen = run_case()
     assert [line for line in found if "by-hand" not in line and "drift" not in line] == []
     (part, stop), (more, larger) = seen.values()
     assert (part, more) == (stop, larger) == (D(6), D(10))
@@ -292,8 +294,8 @@ def test_the_stop_has_the_size_that_was_filled_and_follows_it(
     for module in (protection, reconciliation):
         monkeypatch.setattr(module, "protect", any_size)
     monkeypatch.setattr(reconciliation, "is_covered", lambda *args: True)
-    assert told_of(scene()[0], "UNPROTECTED")
+    assert told_of(run_case()[0], "UNPROTECTED")
 
 
-def _sizes(stage: Stage, symbol: str) -> list[object]:
-    return [order.quantity - order.filled for order in stops_at(stage, symbol)]
+def _sizes(harness: Harness, symbol: str) -> list[object]:
+    return [order.quantity - order.filled for order in stops_at(harness, symbol)]

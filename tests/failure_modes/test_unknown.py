@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-import screenplay
+import scripted_market
 import trio
 from harness import (
     HELD,
@@ -22,7 +22,7 @@ from harness import (
     trade_by_hand,
     wrong,
 )
-from stage import SETTINGS, Ended, Stage, at
+from system_harness import SETTINGS, Ended, Harness, at
 from trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
 
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
@@ -64,24 +64,26 @@ class Resends(Line):
             return await super()._place(again, ())
 
 
-def test_an_order_that_timed_out_is_asked_for_and_never_sent_again() -> None:
+def test_an_order_that_timed_out_is_queried_and_never_sent_again() -> None:
     """A duplicate after a time-out: hummingbot#493, hummingbot#601, nautilus_trader#4215."""
 
-    def scene(venue: type[Line]) -> Ended:
+    def run_case(venue: type[Line]) -> Ended:
         return play(Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD)), venue)
 
-    ended = scene(Line)
+    ended = run_case(Line)
     assert wrong(ended) == []
     assert [e.client_order_id for e in ended.of(OrderUnknown)] == [first(ended, HELD)]
     assert HELD in {e.symbol for e in ended.of(TradeClosed)}
 
-    assert told_of(wrong(scene(Resends)), "EXPOSURE")  # the position is twice what was allowed
+    assert told_of(wrong(run_case(Resends)), "EXPOSURE")  # the position is twice what was allowed
 
 
-def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_stays_known_while_the_venue_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """An order forgotten in an outage: hummingbot#8457, nautilus_trader#4152, #4958."""
 
-    def scene() -> tuple[Ended, set[str]]:
+    def run_case() -> tuple[Ended, set[str]]:
         reserved: set[str] = set()
 
         def fate(intent: Intent) -> str:
@@ -92,15 +94,15 @@ def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.M
 
         trouble = Trouble(fate=fate)
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(4.5)
-            assert stage.session.engine.order(_entry(stage)) is not None  # it lives
-            reserved.update(r.plan.symbol for r in stage.book().reservations.values())
+        async def direct(harness: Harness) -> None:
+            await harness.until(4.5)
+            assert harness.session.engine.order(_entry(harness)) is not None  # it lives
+            reserved.update(r.plan.symbol for r in harness.book().reservations.values())
             trouble.away = frozenset()
 
         return play(trouble, direct=direct), reserved
 
-    ended, reserved = scene()
+    ended, reserved = run_case()
     assert wrong(ended) == []
     assert HELD in {e.symbol for e in ended.of(TradeClosed)}
     assert HELD in reserved  # its risk stays counted as long as it may be there
@@ -117,11 +119,11 @@ def test_an_order_is_not_forgotten_while_the_venue_is_away(monkeypatch: pytest.M
 
     original = OrderExecutor.resolve
     monkeypatch.setattr(OrderExecutor, "resolve", gives_up)
-    assert HELD not in scene()[1]  # twice the risk could have been taken
+    assert HELD not in run_case()[1]  # twice the risk could have been taken
 
 
-def _entry(stage: Stage) -> str:
-    book = stage.book()
+def _entry(harness: Harness) -> str:
+    book = harness.book()
     orders = (*book.orders.values(), *book.closed.values())
     return next(
         o.client_order_id for o in orders if o.role is OrderRole.ENTRY and o.intent.symbol == HELD
@@ -157,13 +159,13 @@ def test_not_found_is_not_believed_before_the_receive_window_is_over(
 ) -> None:
     """The same, where a venue learns late: hummingbot#8457, nautilus_trader#4152, #4958."""
 
-    def scene() -> Ended:
+    def run_case() -> Ended:
         trouble = Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD))
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(1.9)
+        async def direct(harness: Harness) -> None:
+            await harness.until(1.9)
             trouble.away = frozenset({"stream"})
-            await stage.until(2.5)
+            await harness.until(2.5)
             trouble.away = frozenset()
 
         return play(trouble, LearnsLate, direct=direct)
@@ -172,14 +174,14 @@ def test_not_found_is_not_believed_before_the_receive_window_is_over(
         name = first(ended, HELD)
         return {e.status for e in ended.of(OrderClosed) if e.client_order_id == name}
 
-    assert OrderStatus.EXPIRED not in ends(scene())
+    assert OrderStatus.EXPIRED not in ends(run_case())
 
     # Naive: not found is not there.
     original = OrderExecutorSettings.__init__
     monkeypatch.setattr(
         OrderExecutorSettings, "__init__", lambda self: original(self, not_found_after_ms=0)
     )
-    assert OrderStatus.EXPIRED in ends(scene())
+    assert OrderStatus.EXPIRED in ends(run_case())
 
 
 # --- the venue is away -----------------------------------------------------------------------
@@ -220,36 +222,36 @@ def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_u
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The exchange is down for an hour: freqtrade#4491, freqtrade#4770."""
-    monkeypatch.setattr(screenplay, "MINUTES", AGAIN + 4)
-    monkeypatch.setitem(screenplay.LINES, AGAIN, (screenplay.Line("BBB", 0.9),))
+    monkeypatch.setattr(scripted_market, "MINUTES", AGAIN + 4)
+    monkeypatch.setitem(scripted_market.LINES, AGAIN, (scripted_market.Line("BBB", 0.9),))
 
-    def scene(venue: type[Line] = Line, minutes_away: int = HOUR) -> Ended:
+    def run_case(venue: type[Line] = Line, minutes_away: int = HOUR) -> Ended:
         trouble = Trouble()
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(2.5)
+        async def direct(harness: Harness) -> None:
+            await harness.until(2.5)
             trouble.away, trouble.cancel = ALL, "lost"
             trouble.fate = lambda intent: UNREACHABLE
-            await stage.until(2.5 + minutes_away)
+            await harness.until(2.5 + minutes_away)
             trouble.away, trouble.cancel, trouble.fate = frozenset(), "", lambda intent: ""
 
         return play(trouble, venue, direct=direct, minutes=AGAIN + 4)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended, AGAIN + 4) == []
     away = [i for i in ended.of(FillRecorded) if at(3) < i.fill.at_ms < at(60)]
     assert away  # stops and targets did their work, and the book knows of it
     assert ended.book.position("BBB") > 0  # trading goes on
 
     # A minute is enough for it; in an hour it puts hundreds of orders beside what it forgot.
-    found = wrong(scene(ReadsFlat, minutes_away=1), AGAIN + 4)
+    found = wrong(run_case(ReadsFlat, minutes_away=1), AGAIN + 4)
     assert told_of(found, "PositionCorrected")  # what was held was booked as gone
 
 
 # --- gone, and nobody said so ----------------------------------------------------------------
 
 
-def test_a_close_that_is_refused_because_nothing_is_held_is_no_failure_of_protection(
+def test_an_exit_that_is_rejected_without_a_position_is_no_failure_of_protection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. A human closed it, unheard."""
@@ -258,11 +260,11 @@ def test_a_close_that_is_refused_because_nothing_is_held_is_no_failure_of_protec
     def reasons() -> list[str]:
         trouble = Trouble(fate=every(OrderRole.STOP_LOSS, REJECTED, HELD))
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(2.1)  # entered, and no stop was taken: it is about to be closed
+        async def direct(harness: Harness) -> None:
+            await harness.until(2.1)  # entered, and no stop was taken: it is about to be closed
             trouble.away = frozenset({"stream", "account"})  # nor does reconciliation see it
-            await trade_by_hand(stage, HELD, -stage.book().position(HELD))
-            await stage.until(4.5)
+            await trade_by_hand(harness, HELD, -harness.book().position(HELD))
+            await harness.until(4.5)
             trouble.away = frozenset()
 
         ended = play(trouble, direct=direct, settings=apart)
@@ -296,7 +298,7 @@ def test_a_restart_takes_the_venues_positions_with_their_direction_and_those_it_
 ) -> None:
     """Ghosts and longs as shorts: nautilus_trader#3104, #4736, freqtrade#9270, hummingbot#3324."""
 
-    def scene(folder: Path) -> Ended:
+    def run_case(folder: Path) -> Ended:
         before = play(folder=folder, minutes=2.5)
         held = before.book.position(HELD)
         with between_runs(folder, 2.95) as venue:
@@ -307,7 +309,7 @@ def test_a_restart_takes_the_venues_positions_with_their_direction_and_those_it_
     def theirs(ended: Ended) -> dict[str, Any]:
         return {p.symbol: p.quantity for p in ended.positions}
 
-    ended = scene(tmp_path / "kamou")
+    ended = run_case(tmp_path / "kamou")
     assert {s: t.signed for s, t in ended.book.trades.items()} == theirs(ended)
     assert {HELD, "HHH"} <= {e.symbol for e in ended.of(PositionAdopted)}
     assert theirs(ended)[HELD] < 0
@@ -318,5 +320,5 @@ def test_a_restart_takes_the_venues_positions_with_their_direction_and_those_it_
     assert ended.checked.violations == ()
 
     naive(monkeypatch)
-    ended = scene(tmp_path / "naive")
+    ended = run_case(tmp_path / "naive")
     assert {s: t.signed for s, t in ended.book.trades.items()} != theirs(ended)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 from harness import HELD, D, Line, held_at, play, stops_at, told_of, wrong
-from stage import Ended, Stage, at
+from system_harness import Ended, Harness, at
 from trouble import Trouble
 
 from kamou.actors.reconciler import Reconciler
@@ -32,15 +32,15 @@ LATE = ("GGG", "HHH")  # entered at minute eleven, held to the end
 
 @pytest.fixture(autouse=True)
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage's venue does what venues do."""
+    """Let the venue change the account by itself."""
     monkeypatch.setattr(session, "Engine", SimulatedEngine)
 
 
-async def living(stage: Stage, minute: float) -> SimulatedEngine:
+async def living(harness: Harness, minute: float) -> SimulatedEngine:
     """The venue at that minute."""
-    await stage.until(minute)
-    await stage.tree.port.server_time_ms()
-    engine = stage.session.engine
+    await harness.until(minute)
+    await harness.tree.port.server_time_ms()
+    engine = harness.session.engine
     assert isinstance(engine, SimulatedEngine)
     return engine
 
@@ -71,19 +71,19 @@ def test_a_contract_of_another_size_leaves_the_trade_as_large_and_behind_its_sto
 
     stops: list[list[Decimal]] = []
 
-    def scene() -> Ended:
-        async def direct(stage: Stage) -> None:
-            engine = await living(stage, 3.5)
-            before = held_at(stage, HELD)
+    def run_case() -> Ended:
+        async def direct(harness: Harness) -> None:
+            engine = await living(harness, 3.5)
+            before = held_at(harness, HELD)
             engine.resize(HELD, D(factor))
-            assert held_at(stage, HELD) == before / D(factor)
-            await living(stage, 4.4)
-            stops.append([stop.quantity for stop in stops_at(stage, HELD)])
+            assert held_at(harness, HELD) == before / D(factor)
+            await living(harness, 4.4)
+            stops.append([stop.quantity for stop in stops_at(harness, HELD)])
 
         return play(direct=direct)
 
     plain = closed(play(), HELD)
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     assert stops == [[plain.quantity / D(factor)]]
     (restated,) = ended.of(TradeRestated)
@@ -95,7 +95,7 @@ def test_a_contract_of_another_size_leaves_the_trade_as_large_and_behind_its_sto
     assert (trade.pnl_net, trade.exit_reason) == (plain.pnl_net, "time_limit")
 
     reads_instruments_at_its_start_only(monkeypatch)
-    assert told_of(wrong(scene()), "PositionCorrected")
+    assert told_of(wrong(run_case()), "PositionCorrected")
 
 
 def test_what_is_entered_after_a_contract_changed_its_size_is_sized_in_the_new_one(
@@ -103,22 +103,22 @@ def test_what_is_entered_after_a_contract_changed_its_size_is_sized_in_the_new_o
 ) -> None:
     """Sized in the old one it would be ten times what its risk allows."""
 
-    def scene() -> Ended:
-        async def direct(stage: Stage) -> None:
-            engine = await living(stage, 3.5)
+    def run_case() -> Ended:
+        async def direct(harness: Harness) -> None:
+            engine = await living(harness, 3.5)
             for symbol in LATE:
                 engine.resize(symbol, D(10))
 
         return play(direct=direct)
 
     plain = {p.symbol: p.quantity for p in play().positions}
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     assert {p.symbol: 10 * p.quantity for p in ended.positions} == plain
     assert set(plain) == set(LATE)
 
     reads_instruments_at_its_start_only(monkeypatch)
-    assert told_of(wrong(scene()), "EXPOSURE")
+    assert told_of(wrong(run_case()), "EXPOSURE")
 
 
 # --- tick, lot, risk tier -------------------------------------------------------------------
@@ -130,21 +130,21 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
     """The old price is refused now. The new one is no farther from the market."""
     old: list[Decimal] = []
 
-    def scene() -> Ended:
-        async def direct(stage: Stage) -> None:
-            engine = await living(stage, 3.5)
-            (stop,) = stops_at(stage, HELD)
+    def run_case() -> Ended:
+        async def direct(harness: Harness) -> None:
+            engine = await living(harness, 3.5)
+            (stop,) = stops_at(harness, HELD)
             assert stop.trigger_price is not None
             old.append(stop.trigger_price)
             change(engine, HELD, tick=D("0.05"))
-            engine = await living(stage, 4.4)
-            assert stops_at(stage, HELD) == [stop]  # what rests, rests
+            engine = await living(harness, 4.4)
+            assert stops_at(harness, HELD) == [stop]  # what rests, rests
             engine.cancel(stop.client_order_id)
-            stage.tree.port._forward(engine.take_events())
+            harness.tree.port._forward(engine.take_events())
 
         return play(direct=direct)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     confirmed = [s for s in ended.of(StopConfirmed) if s.symbol == HELD]
     assert confirmed[-1].trigger_price % D("0.05") == 0
@@ -153,7 +153,7 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
 
     with monkeypatch.context() as naive:
         naive.setattr(OpenTrade, "stop_on_tick", property(lambda self: self.stop_price))
-        assert refused(scene(), "PRICE_OFF_TICK")
+        assert refused(run_case(), "PRICE_OFF_TICK")
 
 
 def refused(ended: Ended, code: str) -> list[OrderRejected]:
@@ -168,24 +168,24 @@ def refused(ended: Ended, code: str) -> list[OrderRejected]:
         ({"leverage_max": 2}, "LEVERAGE_EXCEEDED"),
     ],
 )
-def test_new_orders_are_made_in_the_venues_newest_terms(
+def test_new_orders_use_the_venues_newest_contract_specification(
     terms: dict[str, Any], code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def scene() -> Ended:
-        async def direct(stage: Stage) -> None:
-            engine = await living(stage, 3.5)
+    def run_case() -> Ended:
+        async def direct(harness: Harness) -> None:
+            engine = await living(harness, 3.5)
             for symbol in LATE:
                 change(engine, symbol, **terms)
 
         return play(direct=direct)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     assert {p.symbol for p in ended.positions} == set(LATE)
     assert not refused(ended, code)
 
     reads_instruments_at_its_start_only(monkeypatch)
-    assert refused(scene(), code)
+    assert refused(run_case(), code)
 
 
 def test_a_fee_that_the_venue_raised_counts_in_what_a_candidate_is_worth(
@@ -193,21 +193,21 @@ def test_a_fee_that_the_venue_raised_counts_in_what_a_candidate_is_worth(
 ) -> None:
     """GGG would win 4 and risk 2 at a price of 100; a fee of a hundredth takes 2 of each."""
 
-    def scene() -> Ended:
-        async def direct(stage: Stage) -> None:
-            engine = await living(stage, 3.5)
+    def run_case() -> Ended:
+        async def direct(harness: Harness) -> None:
+            engine = await living(harness, 3.5)
             change(engine, "GGG", taker_fee=D("0.01"))
 
         return play(direct=direct)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     vetoed = [e for e in ended.of(CandidateVetoed) if e.at_ms > at(11) and e.symbol == "GGG"]
     assert [[denial.code for denial in e.denials] for e in vetoed] == [["REWARD_TO_RISK_LOW"]]
     assert {p.symbol for p in ended.positions} == {"HHH"}
 
     reads_instruments_at_its_start_only(monkeypatch)
-    assert {p.symbol for p in scene().positions} == set(LATE)
+    assert {p.symbol for p in run_case().positions} == set(LATE)
 
 
 def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(
@@ -215,43 +215,43 @@ def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(
 ) -> None:
     """A higher risk tier: a stop that the market reaches after liquidation protects nothing."""
 
-    def scene() -> list[bool]:
+    def run_case() -> list[bool]:
         """Whether the stop would be reached first: before the change, after it, a cycle later."""
         seen: list[bool] = []
 
-        async def direct(stage: Stage) -> None:
-            engine = await living(stage, 3.5)
-            seen.append(stop_first(stage))
+        async def direct(harness: Harness) -> None:
+            engine = await living(harness, 3.5)
+            seen.append(stop_first(harness))
             (held,) = [p for p in engine.positions() if p.symbol == HELD]
             safe = engine.instruments[HELD]
             # Liquidation halfway between entry and stop.
-            near = (held.entry_price + (stops_at(stage, HELD)[0].trigger_price or D(0))) / 2
+            near = (held.entry_price + (stops_at(harness, HELD)[0].trigger_price or D(0))) / 2
             kept = held.entry_price * (1 - D(1) / held.leverage) / near
             change(engine, HELD, maintenance_margin_rate=1 - safe.taker_fee - kept)
-            seen.append(stop_first(stage))
-            await living(stage, 4.4)
-            seen.append(stop_first(stage))
-            assert len(stops_at(stage, HELD)) == 1
+            seen.append(stop_first(harness))
+            await living(harness, 4.4)
+            seen.append(stop_first(harness))
+            assert len(stops_at(harness, HELD)) == 1
 
         assert wrong(play(direct=direct)) == []
         return seen
 
-    assert scene() == [True, False, True]
+    assert run_case() == [True, False, True]
 
     monkeypatch.setattr(restatement, "liquidated_first", lambda trade, position: False)
-    assert scene() == [True, False, False]
+    assert run_case() == [True, False, False]
 
 
-def stop_first(stage: Stage) -> bool:
+def stop_first(harness: Harness) -> bool:
     """Of a long: its stop is nearer than its liquidation."""
-    (held,) = [p for p in stage.session.engine.positions() if p.symbol == HELD]
-    (stop,) = stops_at(stage, HELD)
+    (held,) = [p for p in harness.session.engine.positions() if p.symbol == HELD]
+    (stop,) = stops_at(harness, HELD)
     assert held.quantity > 0
     assert stop.trigger_price is not None
     return held.liquidation_price is None or held.liquidation_price < stop.trigger_price
 
 
-def test_instruments_that_make_no_sense_are_not_taken_over_and_nothing_new_is_risked(
+def test_invalid_instruments_are_not_used_and_entries_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Garbled(Line):
@@ -287,61 +287,61 @@ class Forgetful(Line):
         return told
 
 
-def test_a_position_that_one_answer_leaves_out_keeps_its_stop(
+def test_a_position_that_one_answer_omits_keeps_its_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Read as flat, its stop would be swept as an orphan."""
 
-    def scene() -> tuple[Ended, list[VenueOrder]]:
+    def run_case() -> tuple[Ended, list[VenueOrder]]:
         seen: list[VenueOrder] = []
 
-        async def direct(stage: Stage) -> None:
-            port = stage.tree.port
+        async def direct(harness: Harness) -> None:
+            port = harness.tree.port
             assert isinstance(port, Forgetful)
-            await stage.until(3.9)
-            seen.extend(stops_at(stage, HELD))
+            await harness.until(3.9)
+            seen.extend(stops_at(harness, HELD))
             port.left_out = 1
-            await stage.until(4.05)
+            await harness.until(4.05)
             assert not port.left_out
-            seen.extend(stops_at(stage, HELD))
+            seen.extend(stops_at(harness, HELD))
 
         return play(venue=Forgetful, direct=direct), seen
 
-    ended, (before, after) = scene()
+    ended, (before, after) = run_case()
     assert wrong(ended) == []
     assert after == before
 
     # Naive: one answer is enough.
-    monkeypatch.setattr(reconciliation._Work, "_is_pending", lambda work, symbol, held: False)
-    ended, seen = scene()
+    monkeypatch.setattr(reconciliation._Work, "_in_doubt", lambda work, symbol, held: False)
+    ended, seen = run_case()
     assert told_of(wrong(ended), "PositionCorrected")
     assert seen == [before]  # it stood bare
 
 
-def test_two_answers_that_leave_a_position_out_are_no_proof_with_a_silence_between_them(
+def test_two_answers_that_omit_a_position_are_no_proof_with_a_timeout_between_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Around an outage lists are worth least."""
 
-    def scene() -> Ended:
+    def run_case() -> Ended:
         trouble = Trouble()
 
-        async def direct(stage: Stage) -> None:
-            port = stage.tree.port
+        async def direct(harness: Harness) -> None:
+            port = harness.tree.port
             assert isinstance(port, Forgetful)
-            await stage.until(3.9)
+            await harness.until(3.9)
             port.left_out = 1
-            await stage.until(4.05)
+            await harness.until(4.05)
             trouble.away = frozenset({"account"})
-            await stage.until(4.5)
+            await harness.until(4.5)
             port.left_out = 1
             trouble.away = frozenset()
-            await stage.until(4.7)
+            await harness.until(4.7)
             assert not port.left_out
 
         return play(trouble, Forgetful, direct=direct)
 
-    assert wrong(scene()) == []
+    assert wrong(run_case()) == []
 
     # Naive: when it was left out first is all that counts.
     pending = reconciliation._Work._is_pending
@@ -352,5 +352,5 @@ def test_two_answers_that_leave_a_position_out_are_no_proof_with_a_silence_betwe
         work.inputs = attrs.evolve(work.inputs, pending_mismatches=first)
         return pending(work, symbol, held)
 
-    monkeypatch.setattr(reconciliation._Work, "_is_pending", since_ever)
-    assert told_of(wrong(scene()), "PositionCorrected")
+    monkeypatch.setattr(reconciliation._Work, "_in_doubt", since_ever)
+    assert told_of(wrong(run_case()), "PositionCorrected")

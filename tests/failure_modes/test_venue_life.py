@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 import pytest
-import screenplay
+import scripted_market
 from harness import HELD, D, Line, first, held_at, play, stops_at, told_of, wrong
-from stage import Ended, Stage
+from system_harness import Ended, Harness
 from trouble import Trouble
 
 from kamou.core.book.events import (
@@ -33,21 +33,21 @@ from kamou.simulator.venue import SimulatedEngine
 
 @pytest.fixture(autouse=True)
 def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage's venue does what venues do."""
+    """Let the venue change the account by itself."""
     monkeypatch.setattr(session, "Engine", SimulatedEngine)
 
 
-def engine_of(stage: Stage) -> SimulatedEngine:
-    engine = stage.session.engine
+def engine_of(harness: Harness) -> SimulatedEngine:
+    engine = harness.session.engine
     assert isinstance(engine, SimulatedEngine)
     return engine
 
 
-async def by_force(stage: Stage, symbol: str, share: str, reason: str) -> None:
+async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> None:
     """The venue takes that share of the position, now, and its stream tells."""
-    await stage.tree.port.server_time_ms()  # the market is at this minute
-    assert engine_of(stage).close_by_force(symbol, D(share), reason)
-    stage.tree.port._forward(stage.session.engine.take_events())
+    await harness.tree.port.server_time_ms()  # the market is at this minute
+    assert engine_of(harness).close_by_force(symbol, D(share), reason)
+    harness.tree.port._forward(harness.session.engine.take_events())
 
 
 def knows_its_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,28 +84,28 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
 ) -> None:
     """Delisting: a time stop that nobody takes, a settlement that nobody ordered."""
 
-    def scene() -> Ended:
-        async def direct(stage: Stage) -> None:
-            await stage.until(6.5)
-            port = stage.tree.port
+    def run_case() -> Ended:
+        async def direct(harness: Harness) -> None:
+            await harness.until(6.5)
+            port = harness.tree.port
             assert isinstance(port, Delisted)
             port.ended = True
-            await stage.until(8.5)
-            assert held_at(stage, HELD)  # beyond its time stop: nobody takes the order
-            assert stops_at(stage, HELD)
-            await by_force(stage, HELD, "1", "settlement")
-            for order in stops_at(stage, HELD):
-                stage.session.engine.cancel(order.client_order_id)
+            await harness.until(8.5)
+            assert held_at(harness, HELD)  # beyond its time stop: nobody takes the order
+            assert stops_at(harness, HELD)
+            await by_force(harness, HELD, "1", "settlement")
+            for order in stops_at(harness, HELD):
+                harness.session.engine.cancel(order.client_order_id)
 
         return play(venue=Delisted, direct=direct)
 
-    ended = scene()
+    ended = run_case()
     assert wrong(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "delisting"
 
     knows_its_own_fills_only(monkeypatch)
-    assert unexplained(wrong(scene()))
+    assert unexplained(wrong(run_case()))
 
 
 def test_after_auto_deleveraging_the_book_and_the_stop_have_what_is_left(
@@ -113,26 +113,26 @@ def test_after_auto_deleveraging_the_book_and_the_stop_have_what_is_left(
 ) -> None:
     """Auto-deleveraging: the venue takes half of a position."""
 
-    def scene() -> tuple[Ended, list[Any]]:
+    def run_case() -> tuple[Ended, list[Any]]:
         seen: list[Any] = []
 
-        async def direct(stage: Stage) -> None:
-            await stage.until(4.4)
-            await by_force(stage, HELD, "0.5", "adl")
-            await stage.until(4.5)
-            seen.append(abs(stage.book().position(HELD)))
-            await stage.until(5.5)
-            seen.extend(o.quantity - o.filled for o in stops_at(stage, HELD))
-            seen.append(abs(held_at(stage, HELD)))
+        async def direct(harness: Harness) -> None:
+            await harness.until(4.4)
+            await by_force(harness, HELD, "0.5", "adl")
+            await harness.until(4.5)
+            seen.append(abs(harness.book().position(HELD)))
+            await harness.until(5.5)
+            seen.extend(o.quantity - o.filled for o in stops_at(harness, HELD))
+            seen.append(abs(held_at(harness, HELD)))
 
         return play(direct=direct), seen
 
-    ended, (ours, stop, theirs) = scene()
+    ended, (ours, stop, theirs) = run_case()
     assert wrong(ended) == []
     assert ours == stop == theirs
 
     knows_its_own_fills_only(monkeypatch)
-    assert unexplained(wrong(scene()[0]))
+    assert unexplained(wrong(run_case()[0]))
 
 
 def counts_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +145,11 @@ def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss
     monkeypatch: pytest.MonkeyPatch, naive: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     """Liquidation: the market gaps through the stop and through the liquidation price."""
-    monkeypatch.setitem(screenplay.MOVES, (5, "FFF"), (-0.1, 300.0, 250.0))  # of a short at 100
+    monkeypatch.setitem(
+        scripted_market.MOVES, (5, "FFF"), (-0.1, 300.0, 250.0)
+    )  # of a short at 100
 
-    def scene() -> Ended:
+    def run_case() -> Ended:
         return play()
 
     def right(ended: Ended) -> bool:
@@ -156,9 +158,9 @@ def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss
         money = told_of(wrong(ended), "money")
         return closed == ["liquidation"] and "DAY_LOSS_HALF" in halted and not money
 
-    assert right(scene())
+    assert right(run_case())
     naive(monkeypatch)
-    assert not right(scene())
+    assert not right(run_case())
 
 
 class TriesAgain(Line):
@@ -179,7 +181,7 @@ class TriesAgain(Line):
 def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved() -> None:
     """Insufficient margin: money leaves the account just before the order arrives."""
 
-    def scene(venue: type[Line]) -> tuple[Ended, Trouble]:
+    def run_case(venue: type[Line]) -> tuple[Ended, Trouble]:
         gone: list[Any] = []
 
         def fate(intent: Intent) -> str:
@@ -188,16 +190,16 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
                 engine[0].transfer(-gone[0])
             return ""
 
-        async def direct(stage: Stage) -> None:
-            engine.append(engine_of(stage))
-            await stage.until(3.5)
-            engine_of(stage).transfer(gone[0])
+        async def direct(harness: Harness) -> None:
+            engine.append(engine_of(harness))
+            await harness.until(3.5)
+            engine_of(harness).transfer(gone[0])
 
         engine: list[SimulatedEngine] = []
         trouble = Trouble(fate=fate)
         return play(trouble, venue, direct=direct), trouble
 
-    ended, trouble = scene(Line)
+    ended, trouble = run_case(Line)
     assert wrong(ended) == []
     name = first(ended, HELD)
     assert "MARGIN_INSUFFICIENT" in {e.code for e in ended.of(OrderRejected)}
@@ -208,5 +210,5 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
     assert "FFF" in {e.symbol for e in ended.of(TradeClosed)}  # it goes on when money is back
     assert ended.book.state is TradingState.ACTIVE
 
-    ended, _ = scene(TriesAgain)
+    ended, _ = run_case(TriesAgain)
     assert told_of(wrong(ended), "sent without an intent")

@@ -1,4 +1,4 @@
-"""The tests of a backtest build on the actors' stage."""
+"""The tests of a backtest build on the actors' harness."""
 
 from __future__ import annotations
 

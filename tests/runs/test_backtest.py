@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 import pytest
-import screenplay
+import scripted_market
 import trio
-from stage import SETTINGS, at, replaced, strategy_files
 from store import market_files, story
+from system_harness import SETTINGS, at, replaced, strategy_files
 
 from kamou.actors.base import Actor
 from kamou.app import Tree, cycle_for
@@ -36,19 +36,19 @@ from kamou.settings.config import CycleSettings, Resolved, Settings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
-SPAN = (screenplay.START_MS, at(screenplay.MINUTES))
+SPAN = (scripted_market.START_MS, at(scripted_market.MINUTES))
 
 
 def replayed(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
     with strategy_files():
-        return replay(settings, screenplay.market(), **({"timerange": SPAN} | more))
+        return replay(settings, scripted_market.market(), **({"timerange": SPAN} | more))
 
 
 @pytest.mark.parametrize("taker_bps", ["3", "17"])
 def test_a_backtest_is_charged_the_fees_that_are_set(taker_bps: str) -> None:
     fills: list[Fill] = []
     costs = attrs.evolve(SETTINGS.costs, taker_bps=D(taker_bps))
-    market = screenplay.market()
+    market = scripted_market.market()
     found = replayed(
         attrs.evolve(SETTINGS, costs=costs), inspect=lambda engine: fills.extend(engine.fills(0))
     )
@@ -80,7 +80,7 @@ def deny_all(tree: Tree) -> Tree:
         await DenyAll(
             name="risk_governor",
             inbox=tree.governor,
-            clock=SimulatedClock(start_ms=screenplay.START_MS),
+            clock=SimulatedClock(start_ms=scripted_market.START_MS),
             handler_deadline_s=30.0,
         ).run(task_status)
 
@@ -92,7 +92,7 @@ def test_with_a_governor_that_denies_all_a_backtest_sends_no_order() -> None:
     found = replayed(arrange=deny_all)
     assert found["candidates"] > 0
     assert (found["orders"], found["fills"], found["trades"]) == (0, 0, 0)
-    assert screenplay.D(found["equity_end"]) == screenplay.D(found["equity_start"])
+    assert scripted_market.D(found["equity_end"]) == scripted_market.D(found["equity_start"])
 
 
 def test_a_strategy_that_has_not_earned_it_sends_no_order() -> None:
@@ -120,10 +120,10 @@ def test_the_report_counts_what_happened() -> None:
     assert found["refused"] == 1
     line = found["by_strategy"]["scripted"]
     assert (line["trades"], line["wins"]) == (7, 3)
-    gained = screenplay.D(found["equity_end"]) - screenplay.D(found["equity_start"])
-    assert abs(gained - screenplay.D(line["pnl_net"])) < 5  # the rest is still open
+    gained = scripted_market.D(found["equity_end"]) - scripted_market.D(found["equity_start"])
+    assert abs(gained - scripted_market.D(line["pnl_net"])) < 5  # the rest is still open
     assert found["max_drawdown"] < 0
-    assert screenplay.D(found["worst_overshoot_r"]) > 1  # the gap at minute 5
+    assert scripted_market.D(found["worst_overshoot_r"]) > 1  # the gap at minute 5
     assert json.dumps(found)
 
 
@@ -150,7 +150,7 @@ def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() 
 def test_equal_inputs_give_an_equal_digest_and_another_input_another() -> None:
     first, second = replayed(), replayed()
     assert first == second
-    other = replayed(attrs.evolve(SETTINGS, equity=screenplay.D(20_000)))
+    other = replayed(attrs.evolve(SETTINGS, equity=scripted_market.D(20_000)))
     assert other["digest"] != first["digest"]
     assert other["facts_digest"] != first["facts_digest"]
 
@@ -189,7 +189,7 @@ def test_a_range_without_a_cycle_is_refused_with_the_range_of_the_data(
     since, until = (
         midnight_ms_of(f"{day[:4]}-{day[4:6]}-{day[6:]}") for day in (found[3], found[4])
     )
-    market = screenplay.market()
+    market = scripted_market.market()
     assert since <= market.first_ms <= market.last_ms < until
     assert [found[1], found[2]] == [utc_day(market.first_ms), utc_day(market.last_ms)]
 

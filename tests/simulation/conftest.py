@@ -1,4 +1,4 @@
-"""The tests of this folder build on the values of the core's tests and on the actors' stage."""
+"""The tests of this folder build on the values of the core's tests and on the actors' harness."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Tally:
         worlds = sum(o.by.startswith("world ") for o in self.outcomes)
         return (
             f"seed {self.seed}: {len(self.outcomes)} changes, {self.caught} caught"
-            f" ({worlds} of them by worlds only), {len(self.equivalent)} proven equivalent,"
+            f" ({worlds} of them by simulations only), {len(self.equivalent)} proven equivalent,"
             f" {len(self.survivors)} survived: {self.share:.1%} caught"
         )
 

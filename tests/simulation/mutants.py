@@ -1,7 +1,7 @@
-"""The defects that must be noticed, each one change in one place of the product.
+"""The defects that a rule must report, each a change in one place of the product.
 
-``make mutants`` puts them in one at a time and runs simulated worlds until an invariant speaks;
-those that worlds cannot see are judged by tests.
+``make mutants`` puts each one into a copy and runs simulations until a rule reports it; tests
+judge the defects that no simulation can reach.
 A change whose old text is not found exactly once is an error: the table follows the source.
 """
 
@@ -14,9 +14,9 @@ ALL = "all"  # each seed draws its own faults
 
 @attrs.frozen(kw_only=True)
 class Mutant:
-    """One defect. ``notices`` are the rules that may speak first; ``faults`` of its worlds.
+    """One defect. ``notices`` are the rules that may report it first; ``faults`` those of its runs.
 
-    With ``tests`` (files of tests, from the root) these judge it, in place of worlds.
+    With ``tests`` (files of tests, from the root) these judge it instead of simulations.
     """
 
     name: str

@@ -20,7 +20,7 @@ survivor = partial(Mutant, faults="", seeds=1, notices=())
 
 FOR_TESTS = (
     survivor(
-        name="flatten asks for the signed quantity: shorts stay",
+        name="flatten sends the signed quantity, so shorts stay open",
         file="kamou/runs/flatten.py",
         old="        quantity=abs(position.quantity),\n",
         new="        quantity=position.quantity,\n",
@@ -41,7 +41,7 @@ FOR_TESTS = (
         tests=(SIDES,),
     ),
     survivor(
-        name="the day's budget forgets deposits and withdrawals",
+        name="the daily budget leaves out deposits and withdrawals",
         file=EQUITY,
         old="book.day_equity + book.day_net_deposits - equity + leaving",
         new="book.day_equity - equity + leaving",
@@ -69,7 +69,7 @@ FOR_TESTS = (
         tests=("tests/venue/test_venue_paths.py",),
     ),
     survivor(
-        name="the sweep takes orders in flight",
+        name="orders in flight are canceled as orphan orders",
         file="kamou/core/reconciliation/orphan_orders.py",
         old=" or order.created_at_ms > late_ms:",
         new=":",
@@ -97,14 +97,14 @@ FOR_TESTS = (
         tests=(SIDES,),
     ),
     survivor(
-        name="a promised entry is a hedge",
+        name="a permitted entry counts as a hedge",
         file=EXPOSURE,
         old="net_notional={side: held + signed for side, signed in reserved.items()},",
         new="net_notional=dict.fromkeys(reserved, held + sum(reserved.values())),",
         tests=(SIDES,),
     ),
     survivor(
-        name="the room for the shock is that of a long",
+        name="the headroom for the shock is that of a long",
         file=EXPOSURE,
         old="- stake.net_notional[side] * side.sign",
         new="- stake.net_notional[side]",

@@ -20,7 +20,7 @@ def _without(what: str, rule: str, left: str, notices: str, faults: str) -> Muta
         left: the start of the planner's line, up to where what is left begins.
     """
     return Mutant(
-        name=f"{what} is asked for nowhere",
+        name=f"{what} is checked nowhere",
         file=ROWS,
         old=f"    portfolio.{rule},\n",
         new="",
@@ -35,7 +35,7 @@ counts = partial(Mutant, file=ROWS, new="", faults="narrow_counts", seeds=6)
 of_equity = partial(Mutant, file=EQUITY, notices=("ADMISSION",), seeds=20)
 
 LIMITS = (
-    _without("admission", "admission", '"day_budget": ', "ADMISSION", "narrow_day_budget"),
+    _without("the daily budget", "admission", '"day_budget": ', "ADMISSION", "narrow_day_budget"),
     _without("open risk", "open_risk", '"open_risk": ', "OPEN_RISK", "narrow_open_risk"),
     _without("the cluster", "cluster", 'risks["cluster"] = ', "CLUSTER", "narrow_cluster"),
     _without("the shock", "shock", '"shock": ', "SHOCK", "narrow_shock"),
@@ -58,13 +58,13 @@ LIMITS = (
         notices=("ENTRIES_DAY",),
     ),
     of_equity(
-        name="what was realized since the account was read is forgotten",
+        name="results realized since the account read are left out",
         old="    for change in book.balance_changes.values():\n",
         new="    for change in tuple(book.balance_changes.values())[:0]:\n",
         faults="narrow_day_budget,blind_account",
     ),
     of_equity(
-        name="what is open is valued at its entry in the day's loss",
+        name="the day's loss values open positions at their entry price",
         old="            mark = quote.mark\n",
         new="            mark = trade.entry_price\n",
         faults="narrow_day_budget",

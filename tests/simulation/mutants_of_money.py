@@ -11,7 +11,7 @@ GOVERNOR = "kamou/actors/risk_governor.py"
 
 MONEY = (
     Mutant(
-        name="the governor counts fills only, not what it has promised",
+        name="the governor counts fills and no permits",
         file="kamou/core/risk/exposure.py",
         old="        if reservation.remaining > 0:\n",
         new="        if reservation.remaining < 0:\n",
@@ -37,7 +37,7 @@ MONEY = (
         seeds=30,
     ),
     Mutant(
-        name="a position that one list leaves out is believed gone",
+        name="a position that one list omits counts as closed",
         file=RECONCILIATION,
         old=BELIEVED_AT_ONCE[1],
         new=BELIEVED_AT_ONCE[2],
@@ -45,7 +45,7 @@ MONEY = (
         faults="lying_venue",
     ),
     Mutant(
-        name="nobody compares the clocks",
+        name="no actor compares the clocks",
         file="kamou/core/reconciliation/venue_view.py",
         old="    if venue_ms > heard_ms:\n",
         new="    if venue_ms:\n        return 0\n    if venue_ms > heard_ms:\n",
@@ -73,7 +73,7 @@ MONEY = (
         faults="operator",
     ),
     Mutant(
-        name="the breaker reads the balance for the equity",
+        name="the daily loss limit reads the wallet balance instead of the equity",
         file=STATES,
         old="    pnl = day_pnl(read.equity, ",
         new="    pnl = day_pnl(book.wallet_balance, ",
@@ -89,7 +89,7 @@ MONEY = (
         faults="insufficient_margin",
     ),
     Mutant(
-        name="the breaker never trips",
+        name="the daily loss limit never acts",
         file=STATES,
         old="        if -pnl >= limit * share:\n",
         new="        if pnl >= limit * share * 100:\n",

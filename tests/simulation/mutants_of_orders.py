@@ -78,7 +78,7 @@ ORDERS = (
         faults="timeout_after_accept",
     ),
     Mutant(
-        name="fills are not told apart by their trade id",
+        name="the key of a fill is its venue order id",
         file="kamou/core/model.py",
         old='        return f"{self.symbol}:{self.execution_id}"',
         new='        return f"{self.symbol}:{self.venue_order_id}"',
@@ -86,7 +86,7 @@ ORDERS = (
         faults="partial_fills",
     ),
     Mutant(
-        name="no fill is known to be a repetition",
+        name="no repeated fill is recognised",
         file="kamou/core/model.py",
         old='        return f"{self.symbol}:{self.execution_id}"',
         new='        return f"{self.symbol}:{self.execution_id}:{id(self)}"',
@@ -94,7 +94,7 @@ ORDERS = (
         faults="duplicate_events",
     ),
     Mutant(
-        name="an order that is not found at once is believed dead",
+        name="an order that the venue does not list at once counts as ended",
         file=DESK,
         old="    not_found_after_ms: int = 20_000",
         new="    not_found_after_ms: int = 1",
@@ -151,7 +151,7 @@ ORDERS = (
         seeds=30,
     ),
     Mutant(
-        name="orphaned stops are not swept",
+        name="orphan orders are not canceled",
         file=PROTECTION,
         old="    ours = tuple(orders)\n    alive = {",
         new="    return ()\n    ours = tuple(orders)\n    alive = {",
@@ -166,7 +166,7 @@ ORDERS = (
         faults="external_order",
     ),
     Mutant(
-        name="separate stops are placed twice as far, and believed",
+        name="separate stops are placed at twice the distance and count as protection",
         file=PROTECTION,
         old="        trigger_price=trade.stop_on_tick,\n",
         new="        trigger_price=2 * trade.stop_price - trade.entry_price,\n",
@@ -201,7 +201,7 @@ ORDERS = (
         faults="none",
     ),
     Mutant(
-        name="the time stop never strikes",
+        name="the time limit never closes a trade",
         file="kamou/actors/order_manager.py",
         old="        elif 0 < trade.hold_until_ms <= self.clock.now_ms():\n",
         new="        elif 0 < trade.hold_until_ms <= 0:\n",
@@ -219,7 +219,7 @@ ORDERS = (
         notices=("UNSETTLED", "UNPROTECTED"),
     ),
     Mutant(
-        name="a cancellation that was asked for counts as done",
+        name="a requested cancellation counts as done",
         file=DESK,
         old="""        try:
             await self.port.cancel(client_order_id, symbol)

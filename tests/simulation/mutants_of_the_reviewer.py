@@ -66,7 +66,7 @@ REVIEWER = (
         seeds=40,
     ),
     defect(
-        name="an order that one list leaves out is taken for closed",
+        name="an order that one list omits counts as closed",
         file=RECONCILIATION,
         old="        for reported in (*self.view.open_orders, *self.view.queried):\n",
         new="""        listed = {o.client_order_id for o in self.view.open_orders}
@@ -105,7 +105,7 @@ REVIEWER = (
         faults="stops_refused,external_cancel",
     ),
     defect(
-        name="a close is of all that was ever entered",
+        name="an exit has the size of everything that was entered",
         file="kamou/actors/protection.py",
         old="self._exit(OrderRole.EXIT, trade, trade.quantity)",
         new="self._exit(OrderRole.EXIT, trade, trade.entered)",
@@ -130,7 +130,7 @@ REVIEWER = (
         seeds=40,
     ),
     defect(
-        name="what became of an order is never asked",
+        name="an order with an unknown outcome is never queried",
         file="kamou/actors/order_executor.py",
         old="        intent = known.intent\n        try:\n",
         new="        intent = known.intent\n        return\n        try:\n",
@@ -138,7 +138,7 @@ REVIEWER = (
         faults="timeout_before_accept,timeout_after_accept",
     ),
     defect(
-        name="all clients' orders count as ours and are swept",
+        name="external orders count as orphan orders and are canceled",
         file="kamou/ids.py",
         old="    return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)\n",
         new="    return bool(client)\n",
@@ -161,7 +161,7 @@ REVIEWER = (
         notices=("UNPROTECTED",),
     ),
     defect(
-        name="the cash of a closed trade is reckoned without its contract size",
+        name="the result of a closed trade leaves out the contract size",
         file="kamou/core/book/trades.py",
         old="(trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size\n",
         new="(trade.exited_value - trade.entered_value) * trade.side.sign\n",

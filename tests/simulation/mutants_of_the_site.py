@@ -11,13 +11,13 @@ defect = partial(Mutant, notices=("SITE",), faults="site_trouble")
 
 SITE = (
     defect(
-        name="every trouble of the site is journalled as a failure of its own",
+        name="every failure of the site is journalled again",
         file=HEALTH,
         old="        if self._recorded_ms is None:  # an",
         new="        if True:  # an",
     ),
     defect(
-        name="a site that serves again is journalled as recovered from nothing",
+        name="a recovery of the site is journalled without its failure",
         file=HEALTH,
         old="                    failed_at_ms=self._recorded_ms,\n",
         new="                    failed_at_ms=now_ms,\n",

@@ -150,7 +150,7 @@ def page(verdicts: Sequence[Verdict], controlled: int) -> str:
         BEGIN,
         "",
         f"{len(verdicts)} defects, {sum(v.caught for v in verdicts)} caught. The product itself"
-        f" passed all {controlled} worlds in which one was, and the tests that caught one.",
+        f" passed all {controlled} simulations in which one was, and the tests that caught one.",
         "",
         "| defect | in | by | faults | caught by | seeds |",
         "|---|---|---|---|---|---|",

@@ -24,7 +24,7 @@ def test_drawn_backtests_with_unsteady_account_reads_keep_every_limit() -> None:
 
 
 @pytest.mark.no_cover
-def test_without_admission_the_judge_finds_entries_that_the_day_had_no_room_for(
+def test_without_the_daily_budget_the_judge_finds_entries_beyond_its_headroom(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from kamou.core.risk import exposure, governor
@@ -36,7 +36,7 @@ def test_without_admission_the_judge_finds_entries_that_the_day_had_no_room_for(
 
 
 @pytest.mark.no_cover
-def test_with_dearer_fees_the_judge_finds_a_governor_that_still_counts_the_usual_ones(
+def test_with_higher_fees_the_judge_finds_a_governor_that_still_counts_the_old_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dear = attrs.evolve(SETTINGS, costs=CostModel(taker_bps=Decimal(30)))

@@ -65,7 +65,7 @@ def found(expression: str) -> set[tuple[str, str]]:
         ("f'{a - b}'", set()),
     ],
 )
-def test_each_operator_changes_what_it_is_said_to_change(
+def test_each_mutation_operator_changes_what_its_name_says(
     expression: str, changes: set[tuple[str, str]]
 ) -> None:
     assert found(expression) == changes

@@ -25,7 +25,7 @@ def test_every_defect_of_the_table_still_finds_its_place_and_changes_something()
     assert sum(mutant.author == "reviewer" for mutant in table()) >= FROM_THE_REVIEWER
 
 
-def test_a_defect_whose_text_is_gone_says_so() -> None:
+def test_a_defect_whose_text_is_gone_is_an_error() -> None:
     gone = attrs.evolve(table()[0], old="nobody wrote this")
     with pytest.raises(MutantError, match="0 times, not once"):
         mutation_suite.mutated(gone)

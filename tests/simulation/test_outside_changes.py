@@ -35,7 +35,7 @@ def test_time_in_which_the_account_cannot_be_read_does_not_make_a_withdrawal_kno
 
 
 @pytest.mark.parametrize("blind_ms", [AGE_MAX_MS, 10 * AGE_MAX_MS])
-def test_no_blindness_excuses_an_entry_on_a_read_that_is_too_old(blind_ms: int) -> None:
+def test_failing_reads_excuse_no_entry_on_an_account_read_that_is_too_old(blind_ms: int) -> None:
     made = changes((GONE_MS, GONE_MS + blind_ms))
     assert made.unknown(GONE_MS + AGE_MAX_MS + KNOWN_AFTER_MS + 1) == 0
 

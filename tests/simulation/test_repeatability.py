@@ -49,7 +49,7 @@ def test_another_seed_gives_another_trace() -> None:
     assert simulate_seed(SCENARIO).digest != simulate_seed(Scenario(seed=13, hours=0.3)).digest
 
 
-def test_without_the_seeded_scheduler_the_traces_part() -> None:
+def test_without_the_seeded_scheduler_the_traces_differ() -> None:
     world = Scenario(seed=12, hours=0.2, faults=frozenset(), seeded=False)
     loose = [simulate_seed(world).digest for _ in range(6)]
     assert len(set(loose)) > 1
@@ -65,7 +65,7 @@ def test_a_swarm_over_two_processes_finds_what_one_finds() -> None:
     ("text", "says"),
     [("", "not a trace"), ("hello", "not a trace"), ("kamou-trace 9 seed=1", "version 9")],
 )
-def test_a_trace_of_another_kind_or_version_is_refused(
+def test_a_trace_of_another_kind_or_version_is_invalid(
     tmp_path: Path, text: str, says: str
 ) -> None:
     path = tmp_path / "t"
@@ -74,7 +74,7 @@ def test_a_trace_of_another_kind_or_version_is_refused(
         trace.read(path)
 
 
-def test_two_traces_part_at_the_first_line_that_differs() -> None:
+def test_two_traces_are_compared_up_to_the_first_line_that_differs() -> None:
     trace.compare(["a", "b"], ["a", "b"])
     with pytest.raises(trace.CheckFailedError, match="line 2"):
         trace.compare(["a", "b"], ["a", "c"])

@@ -129,7 +129,7 @@ def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_i
 
 
 @pytest.mark.parametrize("event", [WITHOUT_MIDNIGHT, OF_THE_READ])
-def test_a_transfer_between_the_read_and_its_commit_is_a_flow_of_the_day(
+def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
     event: e.DayOpened,
 ) -> None:
     duties = restored(0, 0, PositionBook())
@@ -139,7 +139,7 @@ def test_a_transfer_between_the_read_and_its_commit_is_a_flow_of_the_day(
 
 
 @pytest.mark.parametrize("paid_in", [-9_000, 500])
-def test_a_transfer_that_a_restored_opening_holds_and_its_record_forgot_is_a_flow(
+def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits(
     paid_in: int,
 ) -> None:
     """The record takes it out of the opening as soon as the venue has listed it."""

@@ -30,7 +30,7 @@ def ran(*arguments: str, folder: Path) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(told.read_text()) if told.exists() else {}, printed
 
 
-def test_a_run_that_is_killed_goes_on_from_its_files_and_nothing_is_lost_doubled_or_bare(
+def test_a_killed_run_goes_on_from_its_files_and_nothing_is_lost_doubled_or_unprotected(
     tmp_path: Path,
 ) -> None:
     code, told, printed = ran("--points", str(KILLS), "--no-kinds", folder=tmp_path)
@@ -50,7 +50,7 @@ def test_a_run_that_is_killed_goes_on_from_its_files_and_nothing_is_lost_doubled
         ("stops-unattached", "UNPROTECTED"),
     ],
 )
-def test_the_suite_notices_a_process_that_forgets_or_leaves_bare(
+def test_the_suite_notices_a_process_that_loses_events_or_leaves_a_position_unprotected(
     defect: str, said: str, tmp_path: Path
 ) -> None:
     case = f"{FIRST_ENTRY}:30000:0"
@@ -60,7 +60,7 @@ def test_the_suite_notices_a_process_that_forgets_or_leaves_bare(
     assert said in printed
 
 
-def test_counts_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_invalid_counts_are_usage_errors(tmp_path: Path) -> None:
     code, _, printed = ran("--points", "0", folder=tmp_path)
     assert code == 2
     assert "1 or more" in printed

@@ -53,7 +53,7 @@ def test_an_impossible_request_is_a_usage_error(arguments: tuple[str, ...], says
     assert says in result.output
 
 
-def test_an_unknown_fault_is_refused_with_the_nearest() -> None:
+def test_an_unknown_fault_fails_and_the_nearest_is_named() -> None:
     with pytest.raises(ConfigurationError, match="did you mean power_cut"):
         parse("powercut")
     with pytest.raises(ConfigurationError, match="there are latency_reorder"):
@@ -105,7 +105,7 @@ def test_results_are_written_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "jobs"), [((), 3), (("--jobs", "2"), 2)])
-def test_a_swarm_uses_every_core_unless_told_otherwise(
+def test_a_swarm_uses_every_core_by_default(
     said: tuple[str, ...], jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
@@ -130,7 +130,7 @@ def test_only_the_cores_that_this_process_may_use_are_counted(
     assert swarm_runs.cores() == 1, "a system that does not tell has one at least"
 
 
-def test_no_more_processes_are_started_than_there_are_worlds(
+def test_no_more_processes_are_started_than_there_are_seeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started: list[int] = []

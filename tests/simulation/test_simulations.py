@@ -1,4 +1,4 @@
-"""Whole worlds: fixed seeds, a fresh one, and every seed that once failed."""
+"""Whole simulations: fixed seeds, a fresh seed, and every seed that once failed."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def told(result: Result) -> str:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("seed", FIXED)
-def test_in_a_world_of_a_fixed_seed_everything_holds(seed: int) -> None:
+def test_every_invariant_holds_in_a_simulation_of_a_fixed_seed(seed: int) -> None:
     result = simulate_seed(Scenario(seed=seed, hours=0.5))
     assert not result.failed, told(result)
     assert result.coverage["entries"] > 0
 
 
-def test_in_a_world_nobody_has_seen_everything_holds() -> None:
+def test_every_invariant_holds_in_a_simulation_of_a_fresh_seed() -> None:
     """Its seed is in the header that pytest prints."""
     result = simulate_seed(Scenario(seed=int(os.environ["KAMOU_FRESH_SEED"]), hours=0.5))
     assert not result.failed, told(result)
@@ -55,7 +55,7 @@ def test_in_a_world_nobody_has_seen_everything_holds() -> None:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("scenario", "history"), known())
-def test_a_seed_that_once_failed_holds_now(scenario: Scenario, history: str) -> None:
+def test_every_invariant_holds_in_a_seed_that_once_failed(scenario: Scenario, history: str) -> None:
     result = simulate_seed(scenario)
     assert not result.failed, f"{history}\n{told(result)}"
 
@@ -74,7 +74,7 @@ def test_every_fault_alone_strikes_and_breaks_nothing(name: str) -> None:
     pytest.fail(f"{name} never struck")
 
 
-def test_a_world_without_faults_trades_and_ends_in_agreement() -> None:
+def test_a_simulation_without_faults_trades_and_book_and_venue_agree_at_its_end() -> None:
     result = simulate_seed(Scenario(seed=1, hours=1.0, faults=frozenset()))
     assert not result.failed, told(result)
     assert result.coverage["TradeClosed"] >= 10
@@ -132,7 +132,7 @@ def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
     assert "LOST" in rules([Scenario(seed=seed, faults=faults) for seed in (1, 2)])
 
 
-def test_a_swarm_in_which_a_fault_never_struck_or_nothing_traded_says_so() -> None:
+def test_a_swarm_names_the_faults_that_never_struck_and_the_missing_trades() -> None:
     result = simulate_seed(Scenario(seed=1, hours=1.0, faults=parse("partial_fills")))
     idle = attrs.evolve(result, coverage={}, struck={})
     assert set(swarm_runs.missing([idle, idle])) == {
@@ -144,4 +144,4 @@ def test_a_swarm_in_which_a_fault_never_struck_or_nothing_traded_says_so() -> No
     assert swarm_runs.missing([idle, result]) == ()
     assert "fault partial_fills" not in swarm_runs.missing(
         [idle]
-    )  # one world need not meet everything
+    )  # one simulation need not have every event

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import attrs
+from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from thoroughness import looks
 from trading_cases import DAY, NOON, D, closed_cycle, fill, income, intent, order_closed, plan
 
 from kamou.core.book import events as e
@@ -206,4 +206,4 @@ class BookMachine(RuleBasedStateMachine):
 
 
 TestABookAgreesWithALedgerThatOnlyAddsUp = BookMachine.TestCase
-TestABookAgreesWithALedgerThatOnlyAddsUp.settings = looks(examples=80, steps=40)
+TestABookAgreesWithALedgerThatOnlyAddsUp.settings = example_settings(examples=80, steps=40)

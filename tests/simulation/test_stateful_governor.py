@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import attrs
+from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from thoroughness import looks
 from trading_cases import (
     INSTRUMENTS,
     NOON,
@@ -256,4 +256,4 @@ class GovernorMachine(RuleBasedStateMachine):
 
 
 TestApprovalsUnderAnyInterleavingKeepEveryLimit = GovernorMachine.TestCase
-TestApprovalsUnderAnyInterleavingKeepEveryLimit.settings = looks(examples=60, steps=60)
+TestApprovalsUnderAnyInterleavingKeepEveryLimit.settings = example_settings(examples=60, steps=60)

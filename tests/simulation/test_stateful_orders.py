@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from thoroughness import looks
 from trading_cases import NOON, D, fill, intent, plan
 
 from kamou.core.book import events as e
@@ -124,4 +124,4 @@ class OrderMachine(RuleBasedStateMachine):
 
 
 TestAnOrderUnderAnySequenceOfEventsAddsUp = OrderMachine.TestCase
-TestAnOrderUnderAnySequenceOfEventsAddsUp.settings = looks(examples=60, steps=25)
+TestAnOrderUnderAnySequenceOfEventsAddsUp.settings = example_settings(examples=60, steps=25)

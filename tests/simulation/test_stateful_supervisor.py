@@ -6,19 +6,19 @@ The machine strikes while others still restart, several at once, and lets any ti
 from __future__ import annotations
 
 import trio
-from guest import Guest, schedules
+from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from stepped_run import SteppedRun, schedules
 from test_supervisor_properties import (
     Branch,
     Crash,
+    Harness,
     Player,
-    Stage,
     branches,
     leaves,
     troubled_leaves,
 )
-from thoroughness import looks
 
 from kamou.runtime.supervision import Restart, RestartStrategy
 from kamou.supervisor import Supervisor
@@ -28,8 +28,8 @@ QUIET_S = 180.0
 one_for_all branches, each of which starts slow siblings again, take somewhat over 60 s."""
 
 
-class Struck(Stage):
-    """A stage whose children may be struck while the tree still starts."""
+class Struck(Harness):
+    """A harness whose children may be struck while the tree still starts."""
 
     def _check_start(self, player: Player) -> None:
         branch, _ = player.above[-1]
@@ -39,15 +39,15 @@ class Struck(Stage):
 
 
 class SupervisorMachine(RuleBasedStateMachine):
-    """Players are the leaves of a drawn tree; ``Stage`` writes down every broken promise."""
+    """Players are the leaves of a drawn tree; ``Harness`` writes down every broken promise."""
 
-    stage: Stage
-    guest: Guest | None = None
+    harness: Harness
+    stepped: SteppedRun | None = None
 
     @initialize(root=branches(troubled_leaves | leaves), schedule=schedules)
     def begin(self, root: Branch, schedule: list[int]) -> None:
-        self.stage = Struck(root)
-        self.supervisor = Supervisor(self.stage.spec, on_exit=self.stage.exits.append)
+        self.harness = Struck(root)
+        self.supervisor = Supervisor(self.harness.spec, on_exit=self.harness.exits.append)
         self.told_to_stop: list[trio.Event] = []
         self.ended_for_good: set[str] = set()
 
@@ -56,11 +56,11 @@ class SupervisorMachine(RuleBasedStateMachine):
             self.told_to_stop.append(stop)
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.supervisor.run)
-                self.stage.ready = True
+                self.harness.ready = True
                 await stop.wait()
                 await self.supervisor.stop()
 
-        self.guest = Guest(main, schedule)
+        self.stepped = SteppedRun(main, schedule)
 
     def strike(self, players: list[Player], crashes: bool) -> None:
         def cue() -> None:
@@ -68,58 +68,58 @@ class SupervisorMachine(RuleBasedStateMachine):
                 player.crashes = crashes
                 player.cue.set()
 
-        assert self.guest is not None
-        self.guest.do(cue)
+        assert self.stepped is not None
+        self.stepped.do(cue)
 
-    @precondition(lambda self: self.guest and any(p.listening for p in self.stage.players))
+    @precondition(lambda self: self.stepped and any(p.listening for p in self.harness.players))
     @rule(data=st.data(), crashes=st.booleans())
     def one_ends(self, data: st.DataObject, crashes: bool) -> None:
-        up = [player for player in self.stage.players if player.listening]
+        up = [player for player in self.harness.players if player.listening]
         self.strike([data.draw(st.sampled_from(up))], crashes)
 
-    @precondition(lambda self: self.guest and sum(p.listening for p in self.stage.players) > 1)
+    @precondition(lambda self: self.stepped and sum(p.listening for p in self.harness.players) > 1)
     @rule(data=st.data())
     def several_crash_in_the_same_moment(self, data: st.DataObject) -> None:
-        up = [player for player in self.stage.players if player.listening]
+        up = [player for player in self.harness.players if player.listening]
         picked = data.draw(st.lists(st.sampled_from(range(len(up))), min_size=2, unique=True))
         self.strike([up[number] for number in picked], True)
 
-    @precondition(lambda self: self.guest is not None)
+    @precondition(lambda self: self.stepped is not None)
     @rule(seconds=st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.5, 2.0, 30.0]))
     def time_passes(self, seconds: float) -> None:
-        assert self.guest is not None
-        self.guest.pass_time(seconds)
+        assert self.stepped is not None
+        self.stepped.pass_time(seconds)
 
     @invariant()
     def no_promise_is_broken(self) -> None:
-        if self.guest is not None:
-            assert self.stage.broken == []
-            assert self.guest.ended is None, "the supervisor gave up"
+        if self.stepped is not None:
+            assert self.harness.broken == []
+            assert self.stepped.ended is None, "the supervisor gave up"
 
     def teardown(self) -> None:
         """Left alone, every permanent child listens; stopped, they end from right to left."""
-        if self.guest is None:
+        if self.stepped is None:
             return
-        stage = self.stage
+        harness = self.harness
         try:
-            self.guest.pass_time(QUIET_S)
+            self.stepped.pass_time(QUIET_S)
             missing = [
                 player.name
-                for player in stage.players
+                for player in harness.players
                 if player.leaf.restart is Restart.PERMANENT and not player.listening
             ]
-            up = [player.name for player in stage.players if player.listening]
-            stage.log.clear()
+            up = [player.name for player in harness.players if player.listening]
+            harness.log.clear()
         finally:
-            self.guest.do(self.told_to_stop[0].set)
-            self.guest.finish()
+            self.stepped.do(self.told_to_stop[0].set)
+            self.stepped.finish()
         assert missing == []
-        assert stage.log == up[::-1]
-        assert stage.broken == []
-        assert not any(player.tasks for player in stage.players)
-        errors = [e.error for e in stage.exits if e.error and not isinstance(e.error, Crash)]
+        assert harness.log == up[::-1]
+        assert harness.broken == []
+        assert not any(player.tasks for player in harness.players)
+        errors = [e.error for e in harness.exits if e.error and not isinstance(e.error, Crash)]
         assert errors == []
 
 
 TestASupervisorUnderAnyScheduleKeepsItsPromises = SupervisorMachine.TestCase
-TestASupervisorUnderAnyScheduleKeepsItsPromises.settings = looks(examples=100, steps=30)
+TestASupervisorUnderAnyScheduleKeepsItsPromises.settings = example_settings(examples=100, steps=30)

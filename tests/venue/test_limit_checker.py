@@ -78,7 +78,7 @@ def test_what_is_at_stake_is_counted_at_the_fee_that_the_venue_recorded(taker: s
     assert limits.closest["ADMISSION"] == (lost + 2 * risk) / 60
 
 
-def test_an_entry_that_only_a_dearer_fee_leaves_no_room_for_is_found() -> None:
+def test_an_entry_beyond_the_headroom_after_a_higher_fee_is_found() -> None:
     assert judged(two_entries("0.0006"))[1] == []
     assert judged(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]
 
@@ -89,7 +89,7 @@ def test_while_a_reduction_is_unreported_only_what_it_can_make_larger_is_not_jud
     assert broken == ["OPEN_RISK BBB"]
 
 
-def test_a_position_keeps_the_leverage_of_the_order_that_opened_it_whoever_sent_it() -> None:
+def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
     """Seed 970979: an external position of leverage 3 counted with its whole notional as margin."""
     market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))

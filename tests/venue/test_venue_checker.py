@@ -102,7 +102,7 @@ def test_a_stop_that_does_not_close_the_whole_position_does_not_protect_it(wrong
     assert rules(judge(engine)) == ["UNPROTECTED"]
 
 
-def test_a_bare_spell_is_reported_once_and_the_next_one_again():
+def test_an_unprotected_period_is_reported_once_and_the_next_one_again():
     engine = calm()
     engine.place(order("e", BUY, 100))
     for bar in range(3, 6):
@@ -126,7 +126,7 @@ def test_a_removed_stop_is_missed_even_when_the_position_closes_later():
     assert rules(judge(engine)) == ["UNPROTECTED"]
 
 
-def test_what_a_stop_already_filled_protects_no_more():
+def test_the_filled_part_of_a_stop_protects_nothing():
     engine = calm()
     engine.place(*entry_with_exits("a", 100, stop_at=99))
     seen = [e for e in engine.audit_log if "target" not in getattr(e, "client_order_id", "")]

@@ -198,7 +198,7 @@ def test_over_a_thousand_operations_too(tmp_path: Path, seed: int) -> None:
     )
 
 
-def test_a_client_order_id_that_ended_in_an_earlier_run_is_found_and_refused_for_ever(tmp_path):
+def test_a_client_order_id_that_ended_in_an_earlier_run_is_found_and_rejected_for_ever(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(START_MS + 3 * STEP_MS)
     entry, exits = entry_with_exits("e1", quantity=60)
@@ -295,7 +295,7 @@ def test_what_is_asked_of_the_file_is_found_by_an_index(query, given_, index, tm
     assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
 
 
-def test_a_file_of_an_older_version_is_refused_in_one_line_and_untouched(tmp_path):
+def test_a_file_of_an_older_version_fails_in_one_line_and_stays_unchanged(tmp_path):
     path = tmp_path / "venue.db"
     VenueStore(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

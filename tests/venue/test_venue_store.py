@@ -140,7 +140,7 @@ def test_two_processes_trade_on_one_file_without_losing_either_one(tmp_path):
     flatten.close()
 
 
-def test_a_write_that_meets_another_processes_write_is_done_anew(tmp_path, monkeypatch):
+def test_a_write_that_meets_another_processes_write_is_repeated(tmp_path, monkeypatch):
     run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
     run.advance(at(2))
     other.advance(at(2))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from screenplay import RAISES_AT_MINUTE, START_MS
 from scripted import Scripted
+from scripted_market import RAISES_AT_MINUTE, START_MS
 
 from kamou.core.day import MINUTE_MS
 from kamou.core.market.panel import Panel

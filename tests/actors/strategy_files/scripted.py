@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from screenplay import HOLD_MS, LINES, START_MS
+from scripted_market import HOLD_MS, LINES, START_MS
 
 from kamou.core.codes import Abstain
 from kamou.core.day import MINUTE_MS

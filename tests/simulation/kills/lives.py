@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import screenplay
+import scripted_market
 from points import Points, adapter, hooked
-from stage import SETTINGS, at, perform
+from system_harness import SETTINGS, at, run_system
 
-LAST_RESUME_MS = at(screenplay.MINUTES) - 5_000  # later than this the play is a minute longer
+LAST_RESUME_MS = at(scripted_market.MINUTES) - 5_000  # later than this the play is a minute longer
 AT_ONCE_MS = 200  # a service manager is not faster
 CRASHED = 70  # exit code: an exception nobody expected
 
@@ -41,7 +41,7 @@ def resumed_ms(died_ms: int, down_ms: int) -> int:
 
 
 def until_minute(begin_ms: int) -> int:
-    return screenplay.MINUTES + (begin_ms > LAST_RESUME_MS)
+    return scripted_market.MINUTES + (begin_ms > LAST_RESUME_MS)
 
 
 def live(
@@ -53,14 +53,14 @@ def live(
     defect: str = "",
     separate: bool = False,
 ) -> None:
-    """From the files in ``folder`` on, to the end of the screenplay or to the kill.
+    """From the files in ``folder`` on, to the end of the scripted market or to the kill.
 
     ``separate``: at a venue whose entries cannot carry their stops.
     """
     exchange = attrs.evolve(SETTINGS.exchange, attached_stop=not separate)
     points = Points(begin_ms, note, kill_at)
     with hooked(points):
-        ended = perform(
+        ended = run_system(
             folder=folder,
             begin_ms=begin_ms,
             minutes=until_minute(begin_ms),

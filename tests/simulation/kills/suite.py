@@ -24,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing but this thread wh
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "actors"))
 
 import attrs
-import screenplay
+import scripted_market
 from lives import (
     AT_ONCE_MS,
     CRASHED,
@@ -71,7 +71,7 @@ def undisturbed(folder: Path, separate: bool) -> list[Point]:
     report = folder / "report.json"
 
     def run() -> None:
-        live(folder / "files", screenplay.START_MS, report, folder / "note", separate=separate)
+        live(folder / "files", scripted_market.START_MS, report, folder / "note", separate=separate)
 
     if code := in_process_of_its_own(run):
         raise SystemExit(f"the undisturbed run ended with {code}")
@@ -126,7 +126,7 @@ def tried(case: Case, folder: Path) -> Outcome:
     here.mkdir()
     lives: list[Life] = []
     lefts: list[Path] = []
-    begin_ms = screenplay.START_MS
+    begin_ms = scripted_market.START_MS
     for kill_at in (case.number, case.again, 0):
         note = folder / f"note-{len(lives)}"
         code = in_process_of_its_own(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import screenplay
+import scripted_market
 from account_of import faults
 from lives import until_minute
 from points import AMID, DONE, Note
-from stage import SETTINGS, Ended, folded
+from system_harness import SETTINGS, Ended, folded
 
 from kamou.core.book.events import (
     Event,
@@ -73,7 +73,7 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
         return until_ms - since_ms - living_ms(lives, since_ms, until_ms) if lives else 0
 
     found = files(folder)
-    source = screenplay.market()
+    source = scripted_market.market()
     with closing(VenueStore(folder / "venue.sqlite3")) as store:
         models = VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs)
         engine = Engine(source, models, store, start_ms=0, wallet_balance=Decimal(0))
@@ -152,7 +152,7 @@ def _signals(play: Ended) -> Iterator[str]:
         and noted.event == "accepted"
         and noted.client_order_id in names
     )
-    said = Counter(line.symbol for lines in screenplay.LINES.values() for line in lines)
+    said = Counter(line.symbol for lines in scripted_market.LINES.values() for line in lines)
     if entered - said:
         yield f"entered more often than there were signals: {entered - said}"
 

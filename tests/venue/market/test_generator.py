@@ -197,7 +197,7 @@ def test_bars_are_continuous_on_the_tick_and_well_formed() -> None:
 
 
 @pytest.mark.parametrize("period_ms", [STEP_MS, 900_000, HOUR_MS, 7 * STEP_MS, 2 * DAY_MS])
-def test_coarser_candles_are_resampled_over_midnight_too(period_ms: int) -> None:
+def test_longer_bars_are_resampled_over_midnight_too(period_ms: int) -> None:
     since, until = ORIGIN_MS + 20 * HOUR_MS + 1, ORIGIN_MS + 6 * DAY_MS - 1
     fine = MARKET.bars(STEP_MS, since, until)
     coarse, naive = MARKET.bars(period_ms, since, until), resample(fine, period_ms)
@@ -235,7 +235,7 @@ def test_observations_are_on_their_grid_and_never_early() -> None:
     assert (np.abs(MARKET.funding_rates(ORIGIN_MS, until).values) <= 0.0075).all()
 
 
-def test_days_can_be_made_into_a_set() -> None:
+def test_days_can_be_made_into_a_dataset() -> None:
     made = MARKET.materialise("two", ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
     assert made.name == "two"
     assert made.bars.close.shape == (576, 12)
@@ -313,7 +313,7 @@ def test_best_quotes_surround_the_path_by_whole_ticks(offset: int) -> None:
     assert same(quotes, best_quotes(MARKET, at))
 
 
-def test_prints_agree_with_their_bar_and_do_not_depend_on_how_they_are_cut() -> None:
+def test_market_trades_agree_with_their_bar_and_do_not_depend_on_the_interval() -> None:
     start = ORIGIN_MS + 100 * STEP_MS
     times = [start, start + 1, start + 123_456, start + 2 * STEP_MS, start + 3 * STEP_MS]
     whole = market_trades(MARKET, "ETHUSDT", times[0], times[-1])

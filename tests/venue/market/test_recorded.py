@@ -174,7 +174,7 @@ def test_a_market_where_nothing_moves_has_no_known_range() -> None:
     assert not np.isnan(part.range_atr[0])
 
 
-def test_candles_are_the_complete_bars_inside_the_interval() -> None:
+def test_bars_are_the_complete_ones_inside_the_interval() -> None:
     bars = MARKET.bars(STEP_MS, START_MS + 1, close_of(9) - 1)
     assert bars.open_ms.tolist() == [START_MS + bar * STEP_MS for bar in range(1, 9)]
     assert bars.volume.dtype == np.float64
@@ -246,14 +246,14 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
         (None, close_of(BARS), "no bars"),
     ],
 )
-def test_a_restriction_that_leaves_nothing_is_refused(
+def test_a_restriction_that_leaves_nothing_is_invalid(
     symbols: tuple[str, ...] | None, from_ms: int | None, reason: str
 ) -> None:
     with pytest.raises(InvalidDataError, match=reason):
         MARKET.restrict(symbols, from_ms)
 
 
-def test_a_set_without_bars_is_no_market() -> None:
+def test_a_dataset_without_bars_is_no_market() -> None:
     data = make_set()
     empty = attrs.evolve(data.bars, open_ms=data.bars.open_ms[:0])
     with pytest.raises(InvalidDataError, match="has no bars"):

@@ -1,6 +1,6 @@
-"""A Trio run that a test drives step by step, its schedule an input like any other.
+"""A Trio run that a test drives step by step, with its schedule as an input.
 
-Trio runs as a guest of the test, on a ``MockClock`` that stands still until it is told to move.
+Trio runs in guest mode on a ``MockClock`` that moves only when the test moves it.
 Which of several ready tasks goes first is read off a list of numbers: when that list came from
 Hypothesis, it shrinks, and the shortest one that still fails is the fewest reorderings.
 """
@@ -39,8 +39,8 @@ class Schedule:
             batch[last], batch[last - step] = batch[last - step], batch[last]
 
 
-class Guest(trio.abc.Instrument):
-    """``main`` as a guest. Between two calls all its tasks wait. ``finish`` when done with it."""
+class SteppedRun(trio.abc.Instrument):
+    """``main`` as a stepped. Between two calls all its tasks wait. ``finish`` when done with it."""
 
     def __init__(self, main: Callable[[], Awaitable[None]], schedule: Sequence[int]) -> None:
         self._kept = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING

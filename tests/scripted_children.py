@@ -1,4 +1,4 @@
-"""Children that do as they are told, for the tests of the supervisor."""
+"""Children that end as a test says, for the tests of the supervisor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kamou.supervisor import Supervisor
 
 
 class Crash(Exception):
-    """Raised by a child because the test said so."""
+    """Raised by a child on the test's order."""
 
 
-class Troupe:
-    """Children that do as they are told, and a record of what happened to them."""
+class ScriptedChildren:
+    """Children that end as a test says, and the record of their starts and ends."""
 
     def __init__(self) -> None:
         self.did: list[str] = []
@@ -49,14 +49,14 @@ class Troupe:
 
         return ChildSpec(id=id_, start=start, **more)
 
-    async def tell(self, id_: str, error: BaseException | None, settle_s: float = 1.0) -> None:
+    async def end_child(self, id_: str, error: BaseException | None, settle_s: float = 1.0) -> None:
         """Make the child end, by raising ``error`` or by returning, and let time pass."""
         self.acts[id_] = error
         self.orders[id_].set()
         await trio.sleep(settle_s)
 
     def took(self) -> str:
-        """What happened since the last look."""
+        """Return the starts (+) and ends (-) since the last call."""
         told = " ".join(self.did)
         self.did.clear()
         return told
@@ -68,13 +68,13 @@ def spec(*children: ChildSpec | SupervisorSpec, **more: Any) -> SupervisorSpec:
 
 
 @asynccontextmanager
-async def supervised(troupe: Troupe, root: SupervisorSpec) -> AsyncIterator[Supervisor]:
-    supervisor = Supervisor(root, on_exit=troupe.exits.append)
+async def supervised(scripted: ScriptedChildren, root: SupervisorSpec) -> AsyncIterator[Supervisor]:
+    supervisor = Supervisor(root, on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         yield supervisor
         await supervisor.stop()
 
 
-def abc(troupe: Troupe, **more: Any) -> list[ChildSpec]:
-    return [troupe.child(id_, **more) for id_ in "abc"]
+def abc(scripted: ScriptedChildren, **more: Any) -> list[ChildSpec]:
+    return [scripted.child(id_, **more) for id_ in "abc"]

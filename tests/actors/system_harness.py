@@ -1,4 +1,4 @@
-"""The whole system on a stage: the screenplay's market, every actor, simulated time."""
+"""The whole system in a test: every actor, the scripted market and simulated time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import screenplay
+import scripted_market
 import trio
 
 from kamou import ids
@@ -43,9 +43,9 @@ SETTINGS = Settings(
     mode="backtest",
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     strategies=StrategySettings(enabled=("scripted",)),
-    # A short's and a long's shock do not net: with the default the screenplay is one trade long.
+    # A short's and a long's shock do not net: with the default only one trade would be open.
     store=StoreSettings(snapshot_every=40),  # so that whoever recovers begins at a snapshot
-    risk=RiskLimits(shock_move=screenplay.D("0.01"), entries_per_strategy_hour=60),
+    risk=RiskLimits(shock_move=scripted_market.D("0.01"), entries_per_strategy_hour=60),
 )
 FILES = Path(__file__).parent / "strategy_files"
 
@@ -69,7 +69,7 @@ def strategy_files() -> Iterator[None]:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Stage:
+class Harness:
     """What a director may touch while the play runs."""
 
     tree: Tree
@@ -111,16 +111,16 @@ class Ended:
         return [exit_ for exit_ in self.exits if exit_.kind is ExitKind.CRASHED]
 
 
-Director = Callable[[Stage], Awaitable[None]]
+Director = Callable[[Harness], Awaitable[None]]
 Arrange = Callable[[Tree, SystemInputs], Tree]
 
 
-async def nothing(stage: Stage) -> None:
+async def nothing(harness: Harness) -> None:
     await trio.lowlevel.checkpoint()
 
 
 def at(minute: float) -> int:
-    return screenplay.START_MS + round(minute * MINUTE_MS)
+    return scripted_market.START_MS + round(minute * MINUTE_MS)
 
 
 def folded(events: Sequence[Event]) -> PositionBook:
@@ -146,11 +146,11 @@ def replaced(tree: Tree, child_id: str, start: Any, **changes: Any) -> Tree:
     return attrs.evolve(tree, spec=in_spec(tree.spec))
 
 
-def perform(
+def run_system(
     *,
     direct: Director = nothing,
     settings: Settings = SETTINGS,
-    minutes: float = screenplay.MINUTES,
+    minutes: float = scripted_market.MINUTES,
     adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
     arrange: Arrange = lambda tree, inputs: tree,
     gate: Gate | None = None,
@@ -158,11 +158,11 @@ def perform(
     instruments: Sequence[trio.abc.Instrument] = (),
     seed: int = 0,
     folder: Path | None = None,
-    begin_ms: int = screenplay.START_MS,
+    begin_ms: int = scripted_market.START_MS,
     keep_detail: bool = False,
     durable: bool = False,
 ) -> Ended:
-    """Play the screenplay to its end. ``direct`` runs beside it; ``arrange`` recasts it.
+    """Run the scripted market to its end. ``direct`` runs at the same time; ``arrange`` changes it.
 
     With a ``folder`` journal and venue stand in files there; a second play may go on from them.
     """
@@ -170,7 +170,7 @@ def perform(
     with strategy_files(), tempfile.TemporaryDirectory() as scratch:
 
         async def main() -> Ended:
-            market = screenplay.market()
+            market = scripted_market.market()
             clock = SimulatedClock(start_ms=begin_ms)
             with open_session(
                 settings=settings,
@@ -210,10 +210,10 @@ async def _run(
     assert isinstance(clock, SimulatedClock)
     exits: list[ChildExit] = []
     supervisor = Supervisor(tree.spec, on_exit=exits.append)
-    stage = Stage(tree=tree, inputs=inputs, session=session, clock=clock, supervisor=supervisor)
+    harness = Harness(tree=tree, inputs=inputs, session=session, clock=clock, supervisor=supervisor)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        nursery.start_soon(direct, stage)
+        nursery.start_soon(direct, harness)
         await clock.sleep_until(at(minutes) + 20_000)
         states = dict(_states(supervisor.snapshot()))
         await supervisor.stop()

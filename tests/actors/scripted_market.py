@@ -91,7 +91,7 @@ def instrument(symbol: str) -> Instrument:
 
 
 def market() -> RecordedMarket:
-    """The screenplay's bars of a minute, from ``HISTORY`` minutes before the start."""
+    """the scripted market's bars of a minute, from ``HISTORY`` minutes before the start."""
     bars = HISTORY + MINUTES + 2
     first_ms = START_MS - HISTORY * MINUTE_MS
     open_, high, low, close = np.full((4, bars, len(SYMBOLS)), PRICE)
@@ -122,7 +122,7 @@ def market() -> RecordedMarket:
         period_ms=8 * HOUR_MS,
     )
     data = Dataset(
-        name="screenplay",
+        name="scripted_market",
         bars=bars,
         funding=funding,
         open_interest=empty_series(SYMBOLS, DAY_MS),

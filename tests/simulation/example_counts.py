@@ -1,4 +1,4 @@
-"""How long a stateful test looks: briefly in ``make test``, longer when asked to."""
+"""The number of examples of stateful tests; HYPOTHESIS_PROFILE=long multiplies it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 LONGER = 40  # times as many examples with HYPOTHESIS_PROFILE=long
 
 
-def looks(examples: int, steps: int) -> settings:
-    """Settings of a state machine: so many runs, so many steps each."""
+def example_settings(examples: int, steps: int) -> settings:
+    """Return the settings of a state machine with so many runs of so many steps."""
     long = os.environ.get("HYPOTHESIS_PROFILE") == "long"
     return settings(
         max_examples=examples * (LONGER if long else 1),
