@@ -120,7 +120,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
 
 
 def _instrument(index: int) -> Instrument:
-    """A symbol of the simulated worlds, in contracts and ticks that fit prices near 100."""
+    """A symbol of the simulations, in contracts and ticks that fit prices near 100."""
     step = D("0.001")
     return attrs.evolve(instrument(index), tick=step, lot=step, contract_size=D(1), qty_min=step)
 

@@ -17,7 +17,7 @@ import attrs
 import pytest
 from machine_equivalents import PROOFS
 from machine_mutants import Change, draw
-from machine_trials import ROOT, WORLDS, Outcome, Trials, World
+from machine_trials import ROOT, SIMULATIONS, Outcome, Runs, Trials
 from mutation_suite import DOCS, write_page
 
 MODULES = (
@@ -47,7 +47,7 @@ TESTS = (
     "tests/runs/test_full_disk.py",
     "tests/runs/test_flatten_before_the_first_trade.py",
 )
-"""What may catch a change: the quick ones, and worlds do the rest.
+"""What may catch a change: the quick ones, and simulations do the rest.
 
 Processes that a test starts run the unchanged source.
 """
@@ -111,10 +111,11 @@ class Tally:
         return self.caught / judged if judged else 1.0
 
     def summary(self) -> str:
-        worlds = sum(o.by.startswith("world ") for o in self.outcomes)
+        simulations = sum(o.by.startswith("simulation ") for o in self.outcomes)
         return (
             f"seed {self.seed}: {len(self.outcomes)} changes, {self.caught} caught"
-            f" ({worlds} of them by simulations only), {len(self.equivalent)} proven equivalent,"
+            f" ({simulations} of them by simulations only),"
+            f" {len(self.equivalent)} proven equivalent,"
             f" {len(self.survivors)} survived: {self.share:.1%} caught"
         )
 
@@ -132,7 +133,7 @@ def run(
     seed: int,
     jobs: int,
     tests: Sequence[str] = TESTS,
-    worlds: Sequence[World] = WORLDS,
+    simulations: Sequence[Runs] = SIMULATIONS,
     notes: Path | None = None,
 ) -> Tally:
     """Try the changes in this process's forks.
@@ -155,7 +156,7 @@ def run(
         files=texts(),
         jobs=jobs,
         report=report,
-        worlds=worlds,
+        simulations=simulations,
         notes=notes,
         only_of=ONLY_OF,
     )

@@ -3,7 +3,7 @@
 The parent collects the tests once and runs none. One fork notes which functions each test calls,
 and how long it takes. Then every change gets a fork of its own: the live functions take the
 changed code, the tests that call the changed function run, the cheapest first, and after them
-simulated worlds, up to the first that fails. What a fork does ends with it.
+simulations, up to the first that fails. What a fork does ends with it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ ROOT = Path(__file__).parents[2]
 Live = dict[tuple[str, str], list[FunctionType]]
 """The functions that exist: file, from the root, and qualified name -> all of them."""
 
-World = tuple[str, float, Sequence[int]]
-WORLDS: tuple[World, ...] = (
+Runs = tuple[str, float, Sequence[int]]
+SIMULATIONS: tuple[Runs, ...] = (
     ("all", 0.5, range(1, 6)),
     ("none", 0.3, (1,)),
     ("operator,tight_limits", 0.5, (1,)),
@@ -43,16 +43,16 @@ WORLDS: tuple[World, ...] = (
     ("narrow_day_budget", 0.5, (1,)),
     ("narrow_cluster", 0.5, (1,)),
 )
-"""Faults, hours and seeds of the worlds that judge what no test notices."""
+"""Faults, hours and seeds of the simulations that judge what no test notices."""
 
-TESTS_MAX_S = 90.0  # the tests of one change; what is left then is left to the worlds
-IN_WORLDS = "worlds"  # what the worlds call is noted under this name
+TESTS_MAX_S = 90.0  # the tests of one change; what is left then is left to the simulations
+IN_SIMULATIONS = "simulations"  # what the simulations call is noted under this name
 TRIAL_MAX_S = 300.0  # one change altogether: one that makes the system spin never ends by itself
 
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of one change. ``by``: the test or world that failed; empty: none did."""
+    """What became of one change. ``by``: the test or simulation that failed; empty: none did."""
 
     change: Change
     by: str
@@ -73,7 +73,7 @@ class Trials:
     files: Collection[str]  # in which calls are noted, from the root
     jobs: int
     report: Callable[[Outcome], None]
-    worlds: Sequence[World] = WORLDS
+    simulations: Sequence[Runs] = SIMULATIONS
     only_of: Mapping[str, str] = attrs.Factory(dict)  # file of tests -> the only file it judges
     notes: Path | None = None  # what each test calls, kept from run to run
     broken: str = ""  # why nothing could be judged
@@ -99,7 +99,7 @@ class Trials:
         if self.notes:
             self.notes.write_text(json.dumps(told), encoding="utf-8")
         for nodeid, (seconds, functions) in told.items():
-            for function in functions if nodeid in {*self._items, IN_WORLDS} else ():
+            for function in functions if nodeid in {*self._items, IN_SIMULATIONS} else ():
                 self._callers.setdefault(function, []).append((seconds, nodeid))
         self._try_all(live)
         return True
@@ -111,7 +111,7 @@ class Trials:
     # --- who calls what ------------------------------------------------------------
 
     def _note_calls(self, live: Live, known: dict[str, Any]) -> dict[str, Any]:
-        """Run every test that is not ``known``, and the worlds, on the unchanged product.
+        """Run every test that is not ``known``, and the simulations, on the unchanged product.
 
         Returns the CPU seconds and the called functions of each test, by its name; under
         ``failed`` what should have passed and did not.
@@ -137,10 +137,10 @@ class Trials:
             notes[nodeid] = round(time.process_time() - begun_s, 3), sorted(called)
         called.clear()
         sys.settrace(trace)
-        failed = first_world(self.worlds)
+        failed = first_failed_simulation(self.simulations)
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]
-        notes[IN_WORLDS] = 0.0, sorted(called)
+        notes[IN_SIMULATIONS] = 0.0, sorted(called)
         return {"failed": failed} if failed else notes
 
     def _failure(self, nodeid: str, following: str) -> str:
@@ -174,8 +174,8 @@ class Trials:
         except (AssertionError, ValueError) as error:
             return {"broken": f"{change.name} cannot be put in: {error}"}
         callers = self._callers_of(change, live)
-        in_worlds = IN_WORLDS in callers
-        callers = [nodeid for nodeid in callers if nodeid != IN_WORLDS]
+        in_simulations = IN_SIMULATIONS in callers
+        callers = [nodeid for nodeid in callers if nodeid != IN_SIMULATIONS]
         done = {"by": "", "tests": len(callers)}
         begun_s = time.monotonic()
         for number, (nodeid, following) in enumerate(pairwise([*callers, ""])):
@@ -184,10 +184,10 @@ class Trials:
                 break
             if failed := self._failure(nodeid, following):
                 return {"by": failed, "tests": number + 1}
-        return done | {"by": first_world(self.worlds) if in_worlds else ""}
+        return done | {"by": first_failed_simulation(self.simulations) if in_simulations else ""}
 
     def _callers_of(self, change: Change, live: Live) -> list[str]:
-        """Names of the tests that call the changed function, the cheapest first; of worlds too."""
+        """Return the tests that call the changed function, the cheapest first, and simulations."""
         function = change.function
         if (change.file, function) not in live:  # a function that each call makes for itself
             function = function.partition(".<locals>")[0]
@@ -243,16 +243,16 @@ class Fork:
         return dict(json.loads(text)) if text else {}
 
 
-def first_world(worlds: Iterable[World]) -> str:
-    """Run the worlds up to the first that fails; what failed there, or nothing."""
-    for faults, hours, seeds in worlds:
+def first_failed_simulation(simulations: Iterable[Runs]) -> str:
+    """Run the simulations up to the first that fails; what failed there, or nothing."""
+    for faults, hours, seeds in simulations:
         for seed in seeds:
             try:
                 result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse(faults)))
             except Exception as error:
-                return f"world {faults}, seed {seed}: {type(error).__name__}"
+                return f"simulation {faults}, seed {seed}: {type(error).__name__}"
             if result.failed:
-                return f"world {faults}, seed {seed}: {result.violations[0].rule}"
+                return f"simulation {faults}, seed {seed}: {result.violations[0].rule}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Runs worlds, or tests, of one copy of the product up to the first that fails; says so in JSON.
+"""Runs simulations or tests of a copy of the product up to the first failure; prints JSON.
 
 ``mutation_suite`` starts it with the copy on PYTHONPATH.
 """
@@ -27,24 +27,24 @@ def main() -> None:
     if sys.argv[1] == "--tests":
         judge_by_tests(sys.argv[2:])
         return
-    cpu_s, worlds = 0.0, 0
+    cpu_s, simulations = 0.0, 0
     for faults, hours, seeds in json.loads(sys.argv[1]):
         results = []
         for seed in seeds:
             result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse(faults)))
             results.append(result)
             cpu_s += result.cpu_s
-            worlds += 1
+            simulations += 1
             if result.failed:
                 first = result.violations[0]
                 detail = f"{faults}, seed {seed}: {first.symbol} {first.detail}"
-                tell(seed, first.rule, detail, cpu_s, worlds)
+                tell(seed, first.rule, detail, cpu_s, simulations)
                 return
         idle = [name for name in missing(results) if not name.startswith("fault ")]
         if idle:
-            tell(len(seeds), "IDLE", f"{faults}: no {', '.join(idle)}", cpu_s, worlds)
+            tell(len(seeds), "IDLE", f"{faults}: no {', '.join(idle)}", cpu_s, simulations)
             return
-    tell(0, "", "", cpu_s, worlds)
+    tell(0, "", "", cpu_s, simulations)
 
 
 class FirstFailure:
@@ -75,8 +75,14 @@ def judge_by_tests(files: list[str]) -> None:
     tell(1 if first.name else 0, first.name, first.detail, cpu_s, 0)
 
 
-def tell(seed: int, rule: str, detail: str, cpu_s: float, worlds: int) -> None:
-    told = {"seed": seed, "rule": rule, "detail": detail, "cpu_s": cpu_s, "worlds": worlds}
+def tell(seed: int, rule: str, detail: str, cpu_s: float, simulations: int) -> None:
+    told = {
+        "seed": seed,
+        "rule": rule,
+        "detail": detail,
+        "cpu_s": cpu_s,
+        "simulations": simulations,
+    }
     sys.stdout.write(json.dumps(told))
 
 

@@ -1,7 +1,7 @@
-"""Puts each defect of the table into a copy of the product and lets worlds or tests judge it.
+"""Puts each defect of the table into a copy of the product and lets simulations or tests judge it.
 
 ``make mutants`` runs it. It exits with 1 when a defect is not caught, or when the product as it
-is fails one of the same worlds or tests.
+is fails one of the same simulations or tests.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class MutantError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """What became of one defect. ``seed`` is the world that caught it; 0: none did."""
+    """What became of one defect. ``seed`` is the simulation that caught it; 0: none did."""
 
     mutant: Mutant
     seed: int
@@ -71,9 +71,9 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
     return texts
 
 
-def by_worlds(worlds: Iterable[tuple[str, float, Sequence[int]]]) -> list[str]:
-    """Arguments of a trial: worlds of (faults, hours, seeds)."""
-    return [json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in worlds])]
+def by_simulations(simulations: Iterable[tuple[str, float, Sequence[int]]]) -> list[str]:
+    """Arguments of a trial: simulations of (faults, hours, seeds)."""
+    return [json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in simulations])]
 
 
 def by_tests(files: Iterable[str]) -> list[str]:
@@ -82,7 +82,7 @@ def by_tests(files: Iterable[str]) -> list[str]:
 
 
 def trial(change: Mutant | None, arguments: list[str]) -> dict[str, Any]:
-    """Run worlds or tests with the change in a copy, up to the first failure."""
+    """Run simulations or tests with the change in a copy, up to the first failure."""
     with tempfile.TemporaryDirectory(prefix="kamou-mutant-") as folder:
         copy = Path(folder)
         shutil.copytree(
@@ -111,10 +111,10 @@ def trial(change: Mutant | None, arguments: list[str]) -> dict[str, Any]:
 
 
 def judge(mutant: Mutant, seeds_max: int) -> Verdict:
-    """Let worlds judge one defect, or its tests if it has any."""
+    """Let simulations judge one defect, or its tests if it has any."""
     seeds = range(1, min(mutant.seeds, seeds_max) + 1)
-    worlds = by_worlds([(mutant.faults, mutant.hours, seeds)])
-    found = trial(mutant, by_tests(mutant.tests) if mutant.tests else worlds)
+    simulations = by_simulations([(mutant.faults, mutant.hours, seeds)])
+    found = trial(mutant, by_tests(mutant.tests) if mutant.tests else simulations)
     return Verdict(
         mutant=mutant,
         seed=found["seed"],
@@ -125,21 +125,21 @@ def judge(mutant: Mutant, seeds_max: int) -> Verdict:
 
 
 def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
-    """The product as it is, in every world and test that a defect was judged by."""
-    worlds: dict[tuple[str, float], int] = {}
+    """The product as it is, in every simulation and test that a defect was judged by."""
+    simulations: dict[tuple[str, float], int] = {}
     tests: dict[str, None] = {}
     for verdict in verdicts:
         if verdict.mutant.tests:
             tests |= dict.fromkeys(verdict.mutant.tests)
             continue
         key = (verdict.mutant.faults, verdict.mutant.hours)
-        worlds[key] = max(worlds.get(key, 1), verdict.seed or verdict.mutant.seeds)
+        simulations[key] = max(simulations.get(key, 1), verdict.seed or verdict.mutant.seeds)
     if tests and (found := trial(None, by_tests(tests)))["seed"]:
         return found
     return trial(
         None,
-        by_worlds(
-            [(faults, hours, range(1, last + 1)) for (faults, hours), last in worlds.items()]
+        by_simulations(
+            [(faults, hours, range(1, last + 1)) for (faults, hours), last in simulations.items()]
         ),
     )
 
@@ -206,7 +206,7 @@ def main() -> int:
         told = {"control": controlled, "mutants": rows}
         options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if options.write_docs:
-        write_page(page(verdicts, controlled["worlds"]))
+        write_page(page(verdicts, controlled["simulations"]))
     missed = [verdict.mutant.name for verdict in verdicts if not verdict.caught]
     sys.stderr.write(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught\n")
     if controlled["seed"]:

@@ -132,7 +132,7 @@ for file, new in (
 ):
     chosen += [change for change in changes_of(file, texts[file]) if change.new == new]
 tests = ["tests/core/risk/test_governor_portfolio.py"]
-tally = machine_suite.run(chosen, seed=0, jobs=1, tests=tests, worlds=())
+tally = machine_suite.run(chosen, seed=0, jobs=1, tests=tests, simulations=())
 print(json.dumps([[o.change.new, o.by, o.tests] for o in tally.outcomes]))
 """
 

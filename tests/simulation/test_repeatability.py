@@ -50,8 +50,8 @@ def test_another_seed_gives_another_trace() -> None:
 
 
 def test_without_the_seeded_scheduler_the_traces_differ() -> None:
-    world = Scenario(seed=12, hours=0.2, faults=frozenset(), seeded=False)
-    loose = [simulate_seed(world).digest for _ in range(6)]
+    simulation = Scenario(seed=12, hours=0.2, faults=frozenset(), seeded=False)
+    loose = [simulate_seed(simulation).digest for _ in range(6)]
     assert len(set(loose)) > 1
 
 

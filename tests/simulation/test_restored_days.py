@@ -105,7 +105,7 @@ def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_f
 
 
 def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
-    """Return the duties of a world whose journal is ``book`` again, when its day is opened."""
+    """Return the duties of a simulation whose journal is ``book`` again, when its day is opened."""
     made = DueActions(
         engine=cast(Any, SimpleNamespace(market_ms=OPENED_MS)),
         limits=RiskLimits(),

@@ -147,16 +147,16 @@ def test_no_more_processes_are_started_than_there_are_seeds(
     assert len(swarm_runs.run_swarm(scenarios, jobs=64).results) == 2
     assert started == [2]
     swarm_runs.run_swarm(scenarios[:1], jobs=64)
-    assert started == [2], "one world needs no other process"
+    assert started == [2], "one simulation needs no other process"
 
 
 def test_a_trace_can_be_compared_with_the_run_of_another_day(tmp_path: Path) -> None:
     path = tmp_path / "t"
-    world = ("--seed", "5", "--hours", "0.1", "--faults", "none")
-    assert invoke(*world, "--trace", str(path)).exit_code == 0
-    assert invoke(*world, "--against", str(path)).exit_code == 0
+    simulation = ("--seed", "5", "--hours", "0.1", "--faults", "none")
+    assert invoke(*simulation, "--trace", str(path)).exit_code == 0
+    assert invoke(*simulation, "--against", str(path)).exit_code == 0
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "something else", *lines[2:]]) + "\n")
-    assert isinstance(invoke(*world, "--against", str(path)).exception, CheckFailedError)
-    other = invoke("--seed", "6", *world[2:], "--against", str(path))
+    assert isinstance(invoke(*simulation, "--against", str(path)).exception, CheckFailedError)
+    other = invoke("--seed", "6", *simulation[2:], "--against", str(path))
     assert isinstance(other.exception, ConfigurationError)
