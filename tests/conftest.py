@@ -22,6 +22,7 @@ FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see o
 def pytest_configure() -> None:
     # Set where tests run side by side; it would break lines that no terminal breaks.
     os.environ.pop("COLUMNS", None)
+    os.unsetenv("COLUMNS")  # readline sets it, and os.environ does not see it; processes inherit it
     os.environ.setdefault(FRESH_SEED, str(int.from_bytes(os.getrandom(4), "big")))
 
 

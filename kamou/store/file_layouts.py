@@ -181,7 +181,11 @@ def _batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.R
 
 
 def _check_types(found: Found, budget: Budget) -> None:
-    """Refuse a Parquet file whose columns are of types that make no sense for what they name."""
+    """Check the types of the columns of a Parquet file.
+
+    Raises:
+        InvalidDataError: a column is missing, or its type does not fit its meaning.
+    """
     if not found.path.name.endswith(".parquet"):
         return
     schema = read_schema(found.path, budget)
@@ -193,6 +197,10 @@ def _check_types(found: Found, budget: Budget) -> None:
         for name in _sources(found).values()
     ]
     for name, fits, expected in checks:
+        if schema.get_field_index(name) < 0:
+            raise InvalidDataError(
+                f"{shown_name(found.path)}: no column {name}; expected {expected}; add the column"
+            )
         kind = schema.field(name).type
         if not fits(kind):
             raise InvalidDataError(

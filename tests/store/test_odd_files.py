@@ -23,7 +23,9 @@ from market_files import (
 
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
+from kamou.store.file_layouts import find_files, read_columns
 from kamou.store.importer import import_folder, open_folder
+from kamou.store.read_budget import Budget
 from kamou.venue.market.recorded import RecordedMarket
 
 DAY_MS = 86_400_000
@@ -178,6 +180,18 @@ def test_a_file_with_an_odd_name_is_shown_escaped(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError) as caught:
         opened(tmp_path / "s")
     assert str(caught.value).startswith(r"c\x1b[2J\n.csv: row 1: symbol is 'A B'")
+
+
+def test_a_column_that_is_gone_when_a_parquet_file_is_read_is_named(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "c.parquet", candle_rows())
+    budget = Budget(limits=DataSettings())
+    ((found,), _) = find_files(tmp_path, None, budget)
+    write_parquet(
+        tmp_path / "c.parquet",
+        [{k: v for k, v in row.items() if k != "ts"} for row in candle_rows()],
+    )
+    with pytest.raises(InvalidDataError, match=r"^c\.parquet: no column ts; expected milli[^\n]*$"):
+        read_columns(found, budget)
 
 
 def test_a_file_is_read_over_many_batches_and_a_late_row_keeps_its_number(tmp_path: Path) -> None:
