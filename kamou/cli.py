@@ -1,4 +1,4 @@
-"""The command line: parse, call, print; the one way out, with an exit code, of every verb."""
+"""The command line: its verbs, and the exit code and error lines of each."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ VERBS: tuple[click.Command, ...] = (
 
 
 class InOrder(click.Group):
-    """Lists its verbs in the order they were added, each with its first sentence uncut."""
+    """A group that lists its verbs in their order, each with its whole first sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -75,20 +75,20 @@ for verb in VERBS:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb and exit with its code."""
-    os.umask(OTHERS)  # what a verb writes has positions and keys in it, libraries' files too
+    os.umask(OTHERS)  # files of verbs and of libraries contain positions and keys
     sys.excepthook = show_defect
     try:
         code = _run(arguments)
     except BrokenPipeError:
-        # The reader of our output left (`kamou trades | head`); nothing is wrong. Point stdout
-        # elsewhere so that the interpreter does not complain while it flushes at exit.
+        # The reader of the output ended (`kamou status | head`), which is no error. Without a
+        # stdout the interpreter does not fail when it flushes at exit.
         sys.stdout = None
         code = 0
     sys.exit(code)
 
 
 def _run(arguments: list[str] | None) -> int:
-    """The exit code of one verb. Asked for JSON, its standard output is one document, always."""
+    """Return the exit code of one verb. With --json, standard output is always one document."""
     output = Output()
     as_json = wants_json(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -110,9 +110,9 @@ def _run(arguments: list[str] | None) -> int:
 def show_defect(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print the traceback of an error that nobody expected, each line escaped and behind a bar.
+    """Print the traceback of an unexpected error, each line escaped and behind a bar.
 
-    The text of an exception may come from outside: behind the bar it cannot pass for our own line.
+    The text of an exception may come from outside; the bar tells it from Kamou's own lines.
     """
     for part in traceback.format_exception(kind, error, trace):
         for line in part.splitlines():

@@ -1,4 +1,4 @@
-"""Time. Everything that asks for the time is handed one of these clocks.
+"""Clocks. Code that needs the time takes one of these as an argument.
 
 Wall time is ``int`` milliseconds since the Unix epoch, UTC (``*_ms``).
 """
@@ -13,35 +13,35 @@ from typing import Protocol
 import attrs
 import trio
 
-WAIT_MAX_MS = 60_000  # before the wall clock is read again
-SLEW = 0.1  # how much slower we run while the wall clock is behind us
+WAIT_MAX_MS = 60_000  # of sleep, before the wall clock is read again
+SLEW = 0.1  # fraction by which the clock runs slower while the wall clock is behind it
 
 
 def floor_ms(at_ms: int, period_ms: int) -> int:
-    """The latest multiple of ``period_ms`` (UTC-aligned) that is not after ``at_ms``."""
+    """Return the latest multiple of ``period_ms`` (UTC-aligned) at or before ``at_ms``."""
     return at_ms - at_ms % period_ms
 
 
 def next_ms(at_ms: int, period_ms: int) -> int:
-    """The earliest multiple of ``period_ms`` that is strictly after ``at_ms``."""
+    """Return the earliest multiple of ``period_ms`` strictly after ``at_ms``."""
     return floor_ms(at_ms, period_ms) + period_ms
 
 
 def stopwatch_ns() -> int:
-    """Real nanoseconds, for measuring our own work. Never for deciding anything."""
+    """Return real nanoseconds, to measure durations of code; never used for a decision."""
     return time.perf_counter_ns()
 
 
 def processor_s() -> float:
-    """Processor seconds of this process so far, for measuring our own work."""
+    """Return the CPU seconds that this process has used, to measure costs."""
     return time.process_time()
 
 
 class Clock(Protocol):
-    """What actors may ask of time."""
+    """The interface of a clock."""
 
     def now_ms(self) -> int:
-        """Milliseconds since the Unix epoch, UTC."""
+        """Return milliseconds since the Unix epoch, UTC."""
         ...
 
     async def sleep_until(self, at_ms: int) -> None:
@@ -50,10 +50,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's wall clock, made steady: it never runs back, and no step back stalls a timer.
+    """The machine's wall clock without backward steps, which would stall timers.
 
-    It goes on from where it was by the monotonic clock. When the wall clock is ahead it follows
-    at once; when the wall clock was set back it runs slower, by ``SLEW``, until they agree.
+    It advances with the monotonic clock. If the wall clock is ahead, it follows at once; if the
+    wall clock was set back, it runs slower by ``SLEW`` until they agree.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SystemClock:
 
 @attrs.define
 class SimulatedClock:
-    """Wall time derived from Trio's clock: under ``JumpClock`` or ``MockClock`` it is simulated.
+    """Wall time derived from Trio's clock, simulated under ``JumpClock`` or ``MockClock``.
 
     ``start_ms`` is the wall time at Trio time ``origin_s`` (zero for both simulated clocks).
     """
@@ -98,13 +98,12 @@ class SimulatedClock:
 
 
 class JumpClock(trio.abc.Clock):
-    """A Trio clock that jumps to the next deadline as soon as nothing is runnable.
+    """A Trio clock that jumps to the next deadline as soon as no task is runnable.
 
-    Trio asks a clock how long to sleep only when its run queue is empty, so answering "not at
-    all" after moving to the deadline is safe as long as no thread or socket is pending and no
-    task waits for idleness: the store runs inline under this clock. Under a seeded scheduler a
-    run is the same, step for step, as under ``MockClock(autojump_threshold=0)``, which goes
-    through Trio's loop once more for each jump.
+    Trio asks a clock how long to sleep only when its run queue is empty. Moving to the deadline
+    and answering 0 s is safe if no thread or socket is pending and no task waits for idleness, so
+    the store runs inline under this clock. Under a seeded scheduler a run takes the same steps as
+    under ``MockClock(autojump_threshold=0)``, which needs one more turn of the loop per jump.
     """
 
     def __init__(self) -> None:

@@ -1,17 +1,17 @@
-"""The error tree. A boundary refuses with one of these; inside, code asserts.
+"""Errors that Kamou raises for bad input and failed operations; a defect fails an assertion.
 
-Every message says what was wrong, where, and what to do. ``exit_code`` is what
-the command line returns for it: 1 error, 2 usage, 3 not running,
-4 configuration, 5 timeout, 6 a check failed.
+Every message says what failed, the value, the place and the next step. ``exit_code`` is the exit
+code of the command line: 1 error, 2 usage, 3 not running, 4 configuration, 5 timeout, 6 a check
+failed.
 """
 
 from __future__ import annotations
 
 
 class KamouError(Exception):
-    """Root of everything Kamou raises on purpose. Each argument is a line of its own.
+    """Root of Kamou's errors. Each argument is one line of the message.
 
-    The command line escapes each: a line break within one, in a file's name perhaps, begins none.
+    The command line escapes each argument, so that a line break in a file's name adds no line.
     """
 
     exit_code = 1
@@ -24,10 +24,10 @@ class KamouError(Exception):
 
 
 def innermost_error(error: BaseException) -> BaseException:
-    """The one error that ended a verb, for one line to a human; else the whole group.
+    """Return the error of a group that the operator should see; the group if it has a defect.
 
-    Ctrl-C is an interruption and no defect, also beside other errors. A group with an unforeseen
-    error stays whole: a person who looks for the defect needs all of it.
+    A group with a Ctrl-C counts as an interruption, whatever else is in it. A group with an
+    unexpected error is returned whole, because its tracebacks are needed to find the defect.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
@@ -37,26 +37,26 @@ def innermost_error(error: BaseException) -> BaseException:
     found: BaseException | None = foreseen if others is None else None
     ours = error.subgroup(KamouError)
     if found is not None and ours is not None:
-        found = ours  # it says more than the system's own error beside it
+        found = ours  # its message has a next step; that of an OSError has none
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found or error
 
 
 class ConfigurationError(KamouError):
-    """A setting is unknown, ill-typed or out of range."""
+    """A setting is unknown, has the wrong type or is out of range."""
 
     exit_code = 4
 
 
 class NotRunningError(KamouError):
-    """The verb needs a running system and there is none on this data directory."""
+    """The verb needs a run, and none holds this data directory."""
 
     exit_code = 3
 
 
 class NothingTradesError(NotRunningError):
-    """No run holds the data directory, or the one that does is starting: nothing trades on it."""
+    """No run trades on the data directory: none holds it, or the one that holds it is starting."""
 
 
 class AlreadyRunningError(KamouError):
@@ -68,7 +68,7 @@ class ListenError(KamouError):
 
 
 class SocketsUnsupportedError(ListenError):
-    """The file system of the data directory has no Unix sockets."""
+    """The file system of the data directory does not support Unix sockets."""
 
     exit_code = 4
 
@@ -78,19 +78,19 @@ class UnwritableError(KamouError):
 
 
 class CheckFailedError(KamouError):
-    """A check that the operator asked for did not hold."""
+    """A check that the operator asked for failed."""
 
     exit_code = 6
 
 
 class TimedOutError(KamouError):
-    """A wait met its deadline."""
+    """An operation did not end before its deadline."""
 
     exit_code = 5
 
 
 class InvalidDataError(KamouError):
-    """Market data that may not be trusted: NaN, gaps, duplicates, time running back."""
+    """Market data is invalid: NaN, gaps, duplicates, or times that run back."""
 
 
 # --- store -------------------------------------------------------------------
@@ -105,11 +105,11 @@ class DatabaseNewerError(StoreError):
 
 
 class DiskFullError(StoreError):
-    """The database or journal could not grow. Nothing already committed is lost."""
+    """The disk is full, so a database or file could not grow. Committed events are kept."""
 
 
 class DuplicateEventError(StoreError):
-    """An event with this (kind, key) is already committed: the deed was done before."""
+    """An event with this kind and key is already committed."""
 
     def __init__(self, kind: str, key: str) -> None:
         super().__init__(f"event {kind}:{key} is already committed")
@@ -121,22 +121,22 @@ class DuplicateEventError(StoreError):
 
 
 class CallUnavailableError(KamouError):
-    """The actor that would answer is not up. Silence is denial."""
+    """The called actor is not running. The caller treats that as a denial."""
 
 
 class CallTimeoutError(TimedOutError):
-    """The actor did not answer before the deadline. Silence is denial."""
+    """The called actor did not answer before the deadline. The caller treats that as a denial."""
 
 
 # --- exchange ----------------------------------------------------------------
 
 
 class ExchangeError(KamouError):
-    """Root of everything that an exchange port raises."""
+    """Root of the errors of an exchange port."""
 
 
 class RejectedError(ExchangeError):
-    """The venue answered, and the answer is no. Nothing was done."""
+    """The venue rejected the request and changed nothing."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -149,7 +149,7 @@ class UnknownOutcomeError(ExchangeError):
 
 
 class RateLimitedError(ExchangeError):
-    """The venue asks us to wait; nothing was done. ``retry_after_ms`` when it said how long."""
+    """The venue's rate limit is reached; it changed nothing. ``retry_after_ms``: 0 if not given."""
 
     def __init__(self, reason: str, retry_after_ms: int = 0) -> None:
         super().__init__(reason)
@@ -157,15 +157,15 @@ class RateLimitedError(ExchangeError):
 
 
 class UnreachableError(ExchangeError):
-    """The venue did not answer a read. A failed query is never read as flat."""
+    """The venue did not answer a read. A failed query never counts as "no position"."""
 
 
 class BadCredentialsError(ExchangeError):
-    """The key was refused, or may do what no key of ours may do (withdraw)."""
+    """The venue rejected the key, or the key may withdraw, which no key of Kamou may."""
 
 
 class InvalidPermitError(ExchangeError):
-    """The port refused an order for want of a genuine, committed, unused, matching permit."""
+    """The port denied an order without a committed, unused, unexpired permit that matches it."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -177,7 +177,7 @@ class InvalidPermitError(ExchangeError):
 
 
 class SiteError(KamouError):
-    """Why one process of the public site was replaced. ``trouble`` is its code."""
+    """The reason why a process of the public site was replaced. ``trouble`` is its code."""
 
     trouble = "crashed"
 
@@ -201,6 +201,6 @@ class SiteMemoryError(SiteError):
 
 
 class SiteFloodError(SiteError):
-    """The process wrote more text or more heartbeats than it may, or garbled ones."""
+    """The process wrote too much text, too many heartbeats, or damaged ones."""
 
     trouble = "flood"

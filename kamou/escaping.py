@@ -1,8 +1,8 @@
-"""Text from outside, made safe for one line of a terminal or a log."""
+"""Escape text from outside for one line of a terminal or a log."""
 
 from __future__ import annotations
 
-CHARS_MAX = 500  # of one line; what is longer is cut, and says so
+CHARS_MAX = 500  # of one line; a longer text is cut and ends with "..."
 
 
 def escape_text(text: str, *, chars_max: int = CHARS_MAX) -> str:
@@ -10,14 +10,13 @@ def escape_text(text: str, *, chars_max: int = CHARS_MAX) -> str:
 
     Control characters, escape sequences, line breaks, bidirectional overrides, spaces other than
     the ASCII one, surrogates and unassigned code points (``str.isprintable``) become backslash
-    escapes as in Python's ``repr``. A backslash stays: the
-    result is for people to read, not to be parsed back.
+    escapes as in Python's ``repr``. Backslashes stay, so the result cannot be parsed back.
 
     Args:
         text: anything, of any length.
         chars_max: length of the result at most, the ellipsis included.
     """
-    cut = text[: chars_max + 1]  # bounds the work, whatever a stranger sends
+    cut = text[: chars_max + 1]  # bounds the CPU time for a text of any length
     shown = "".join(c if c.isprintable() else _escaped(c) for c in cut)
     return shown if len(shown) <= chars_max else shown[: chars_max - 3] + "..."
 

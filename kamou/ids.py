@@ -1,4 +1,4 @@
-"""Deterministic identifiers: the same decision always gets the same name."""
+"""Deterministic identifiers: the same decision always gets the same id."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ COMMIT_DOMAIN = b"kamou-commit/v1\n"
 
 
 def signal_id(bar_closed_at_ms: int, strategy: str, symbol: str) -> str:
-    """One signal per strategy, symbol and closed bar."""
+    """Return the id of the one signal of a strategy, symbol and closed bar."""
     return f"{bar_closed_at_ms}.{strategy}.{symbol}"
 
 
 def permit_id(signal: str, attempt: int) -> str:
+    """Return the id of a signal's permit; ``attempt`` counts its reviews."""
     return f"{signal}.{attempt}"
 
 
 def trade_id(signal: str) -> str:
-    """A trade is named after the signal that opened it."""
+    """Return the id of a trade: that of the signal that opened it."""
     return signal
 
 
 def salt_for(salt_key: bytes, name: str) -> bytes:
-    """32 bytes of salt, unpredictable without ``salt_key`` and reproducible with it."""
+    """Return 32 bytes of salt, unpredictable without ``salt_key`` and reproducible with it."""
     return hmac.new(salt_key, name.encode(), hashlib.sha256).digest()
 
 
 def commitment(salt: bytes, payload: bytes) -> bytes:
-    """``SHA256("kamou-commit/v1\\n" || salt32 || payload)``."""
+    """Return ``SHA256("kamou-commit/v1\\n" || salt32 || payload)``, 32 bytes."""
     assert len(salt) == 32
     return hashlib.sha256(COMMIT_DOMAIN + salt + payload).digest()
 
 
 def client_order_id(commitment_: bytes) -> str:
-    """``km`` and lowercase base32 of the commitment's first 16 bytes: 28 characters."""
+    """Return ``km`` and the lowercase base32 of the commitment's first 16 bytes: 28 characters."""
     assert len(commitment_) == 32
     text = base64.b32encode(commitment_[:16]).decode().rstrip("=").lower()
     made = CLIENT_ID_PREFIX + text
@@ -46,5 +47,5 @@ def client_order_id(commitment_: bytes) -> str:
 
 
 def is_ours(client: str) -> bool:
-    """Whether this client order id has our form. Only such orders are ever swept."""
+    """Return True if the client order id has Kamou's form; only such orders are ever canceled."""
     return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)

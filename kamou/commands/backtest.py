@@ -1,4 +1,4 @@
-"""``kamou backtest``: the same actors over recorded data on a simulated clock."""
+"""``kamou backtest``: the live actors over recorded data on a simulated clock."""
 
 from __future__ import annotations
 
@@ -22,34 +22,39 @@ Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 
 
 def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """``a,b`` as a tuple; None when not given."""
+    """Return ``a,b`` as a tuple; None if the option is not given."""
     if value is None:
         return None
     found = tuple(part.strip() for part in value.split(",") if part.strip())
     if not found:
-        raise click.BadParameter("names nothing", ctx, parameter)
+        example = "mean_reversion,oi_momentum" if parameter.name == "strategies" else "BTCUSDT"
+        raise click.BadParameter(
+            f"{value!r} is empty; expected a comma-separated list such as {example}", ctx, parameter
+        )
     return found
 
 
 def timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """``20251001-20251101`` as milliseconds; either side may be left out."""
+    """Return ``20251001-20251101`` as two instants in ms; either side may be left out."""
     if value is None:
         return (None, None)
     first, dash, last = value.partition("-")
     if not dash or not (first or last):
-        raise click.BadParameter("expects YYYYMMDD-YYYYMMDD", ctx, parameter)
+        raise click.BadParameter(f"expects YYYYMMDD-YYYYMMDD, got {value!r}", ctx, parameter)
     try:
         start, end = (_day_ms(text) if text else None for text in (first, last))
     except ValueError as error:
         raise click.BadParameter(f"expects YYYYMMDD-YYYYMMDD: {error}", ctx, parameter) from error
     if start is not None and end is not None and start >= end:
-        raise click.BadParameter("ends before it begins", ctx, parameter)
+        raise click.BadParameter(
+            f"{value} ends before it begins; expected FROM before TO", ctx, parameter
+        )
     return (start, end)
 
 
 def _day_ms(text: str) -> int:
     if len(text) != 8:
-        raise ValueError(f"{text!r} is not a day")
+        raise ValueError(f"{text!r} is not a day such as 20251001")
     return round(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
@@ -102,9 +107,9 @@ def backtest(
     config_path: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Run the same actors over recorded data on a simulated clock, and report.
+    """Run the live actors over recorded data on a simulated clock, and report.
 
-    The promotion gate is assumed live here. Exit code 6 when the independent checker found a
+    Every strategy counts as live. Exit code 6 if the independent checker found a
     violation. A backtest is not a forecast.
     """
     resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
@@ -121,7 +126,9 @@ def backtest(
     violations = result["violations"]
     if violations:
         count = violations if isinstance(violations, int) else len(violations)
-        raise CheckFailedError(f"{count} violations of the hard rules; the report lists them")
+        raise CheckFailedError(
+            f"the backtest has {count} violations of the hard rules; the report lists them"
+        )
 
 
 def _backtest(
@@ -157,7 +164,7 @@ MONEY_ROWS = {
 
 
 def _figure(name: str, value: Any) -> tuple[str, object]:
-    """A figure of the report for people: named and rounded. The JSON has every digit."""
+    """Return a figure's name in words and its rounded value; the JSON has every digit."""
     if name in MONEY_ROWS:
         return MONEY_ROWS[name], f"{Decimal(value):,.2f}"
     if name in ("first_ms", "last_ms"):

@@ -1,4 +1,4 @@
-"""What the database last said of the account: for `status`, whether or not anything runs."""
+"""The account's newest state in the database, for `status`, with or without a run."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def open_database(folder: DataDirectory) -> sqlite3.Connection:
-    """A read-only connection.
+    """Return a read-only connection.
 
     Raises:
-        NotRunningError: nothing ever ran here.
+        NotRunningError: no run has used this data directory.
         StoreError: the database cannot be read, is damaged, or is of a newer version.
     """
     from kamou.store.database import open_reader
 
     if not folder.database.exists():
         raise NotRunningError(
-            f"nothing has run on the data directory {folder.path} yet: `kamou run` starts it"
+            f"no run has used the data directory {folder.path} yet; `kamou run` starts one"
         )
     _look_once(folder.database)
     return open_reader(folder.database)
@@ -38,7 +38,7 @@ def open_database(folder: DataDirectory) -> sqlite3.Connection:
 
 @cache
 def _look_once(path: Path) -> None:
-    """Look at every page at the first opening; `status --watch` opens again and again."""
+    """Check every page at the first opening only; `status --watch` opens the file each second."""
     from kamou.store.database import open_whole
 
     open_whole(path).close()
@@ -49,12 +49,12 @@ def describe_account(
     recorded: RecordedBook | None = None,
     system: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """State, equity, the day's loss budget, positions, stops and pending entries, as plain data.
+    """Return state, equity, daily budget, positions and pending entries as plain data.
 
     Args:
         reader: of the database.
-        recorded: a fold to follow the journal with; None: a new one.
-        system: what the running system says; its positions have newer marks.
+        recorded: the fold that follows the journal; None: a new one.
+        system: the status of the run; its positions have newer mark prices.
     """
     from kamou.store import queries
     from kamou.store.latest_events import disabled_strategies, latest_mark
@@ -92,11 +92,11 @@ def describe_account(
 def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     """Return the day's result and its loss against the limit, as of the newest read of the equity.
 
-    All are fractions of the equity that the day opened with: at 00:00, where that can be known.
-    ``loss`` is what the governor counts against the limit: it has the exit costs of everything open
-    in it. It is None, and with it ``exit_costs``, when it cannot be known; ``loss_unknown`` says
-    why, and the result stands in then. The limit is that of the newest run, whatever the settings
-    of this command are.
+    All are fractions of the equity at the day's opening: at 00:00, where that is known.
+    ``loss`` is what the governor counts against the limit, with the exit costs of all open
+    positions. If it is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` says why,
+    and the result takes its place. The limit is that of the newest run, not of this command's
+    settings.
     """
     from kamou.store import queries
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
@@ -106,7 +106,7 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
         return None
     day, start, read = latest.day, latest.day.equity_start, latest.equity
     result = Decimal(0)
-    if utc_day(read.at_ms) >= day.day:  # else the day opened without a mark: nothing is known of it
+    if utc_day(read.at_ms) >= day.day:  # else the day opened without an equity read
         result = (read.equity - _unchanged(reader, day, read.at_ms)) / start
     run = latest_run(reader)
     limit = DAILY_LOSS_MAX if run is None else run.daily_loss_max
@@ -125,36 +125,36 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
 
 
 def _loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
-    """Return the day's loss and the exit costs in it, as fractions; or why they are not known."""
+    """Return the day's loss and its exit costs as fractions, or why they are unknown."""
     from kamou.store.latest_events import latest_mark
 
     mark = latest_mark(reader)
     marked = "" if mark is None else utc_day(mark.at_ms)
     if marked > day.day:
-        return f"{marked} has not opened yet: that takes two reads of the account that agree"
+        return f"{marked} has not opened yet; that needs two account reads that agree"
     if mark is None or marked < day.day or mark.exit_costs is None:
-        return "what closing everything would cost was not read since 00:00"
+        return "the exit costs of the open positions were not read since 00:00"
     if mark.day_equity and mark.day_lost is not None:
         return mark.day_lost / mark.day_equity, mark.exit_costs / mark.day_equity
-    # Taken before the day opened. Its opening is of 00:00 all the same, so the mark tells what was
-    # lost in between: after a late start that may be most of the budget.
+    # The mark was read before the day opened. The day's opening equity is that of 00:00, so the
+    # mark shows the loss since then, which after a late start can be most of the daily budget.
     lost = _unchanged(reader, day, mark.at_ms) - mark.equity + mark.exit_costs
     return max(Decimal(0), lost) / day.equity_start, mark.exit_costs / day.equity_start
 
 
 def _unchanged(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
-    """Return what the equity would be at a time if the day had neither gained nor lost."""
+    """Return the equity that a day without profit or loss would have at ``at_ms``."""
     from kamou.store.latest_events import transferred_after
 
     return day.equity_start + day.net_deposits - transferred_after(reader, at_ms)
 
 
 def loss_words(day: dict[str, Any] | None) -> str:
-    """Return the day's loss in words, as admission counts it, or why it is not known."""
+    """Return the day's loss in words, as the governor counts it, or why it is unknown."""
     if day is None:
-        return "not known: no day has opened yet"
+        return "unknown: no day has opened yet"
     if day["loss"] is None:
-        return f"not known: {day['loss_unknown']}"
+        return f"unknown: {day['loss_unknown']}"
     return (
         f"{day['loss']:.2%} of {day['loss_limit']:.2%},"
         f" exit costs of {day['exit_costs']:.2%} included"

@@ -17,20 +17,18 @@ from kamou.settings.table import settings_table
 
 @click.command()
 @click.argument("path", type=UserPath(dir_okay=False), default=CONFIG_FILE)
-@click.option("--force", is_flag=True, help="Overwrite the file when there is one.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(path: Path, force: bool) -> None:
     """Write a commented kamou.toml (or PATH) with every setting and its default."""
     try:
-        # Made first: it must not replace a file that somebody wrote meanwhile.
+        # Created first, so that a file that another process wrote meanwhile is not replaced.
         if not (create_file(path) or force):
-            raise ConfigurationError(
-                f"{path} is there already; --force overwrites it, or name another file"
-            )
+            raise ConfigurationError(f"{path} exists; --force overwrites it, or name another file")
         write_atomically(path, commented_toml())
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: cannot be written: {error.strerror}; name a file in a folder that is there "
-            "and can be written"
+            f"{path}: cannot be written: {error.strerror}; name a file in a writable "
+            "folder that exists"
         ) from error
     say(f"wrote {path}; `kamou check-config` validates it")
 
@@ -80,7 +78,11 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
 
 
 def _check_strategies(resolved: Resolved) -> None:
-    """Every enabled strategy has its file; the settings alone cannot know."""
+    """Check that every enabled strategy has a file, which the settings cannot check.
+
+    Raises:
+        ConfigurationError: a strategy has none.
+    """
     from kamou.core.strategies import discover_strategies
 
     known = discover_strategies()
@@ -88,7 +90,7 @@ def _check_strategies(resolved: Resolved) -> None:
         if name not in known:
             raise ConfigurationError(
                 f"{resolved.origins['strategies.enabled']}: strategies.enabled names {name!r}, "
-                f"which has no file; there are {', '.join(known)}"
+                f"which is unknown; known strategies: {', '.join(known)}"
             )
 
 

@@ -30,7 +30,7 @@ from kamou.operator.reason import REASON_CHARS_MAX, describe_excess, shorten_rea
 from kamou.settings.config import Resolved
 
 ACTOR = "operator"
-RESUME_LATER = "a run that starts now is halted; `kamou resume` lets it trade once it is ready"
+RESUME_LATER = "the next run starts halted; `kamou resume` lets it trade once it is ready"
 
 
 def reason_option(verb: Any) -> Any:
@@ -38,7 +38,7 @@ def reason_option(verb: Any) -> Any:
         "--reason",
         default="",
         metavar="TEXT",
-        help=f"Why, in at most {REASON_CHARS_MAX} characters. It is published on the results page.",
+        help=f"The reason, at most {REASON_CHARS_MAX} characters; published on the results page.",
     )(verb)
 
 
@@ -48,47 +48,48 @@ def reason_option(verb: Any) -> Any:
 @json_option
 @reason_option
 def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Stop new risk now; stops and targets stay on the exchange.
+    """Stop new entries now; stops and targets stay on the exchange.
 
-    If no run answers, or it is still starting, this sets the halt latch: no entry passes, and a
-    run that starts is halted. `kamou resume` ends both. A reason that is too long is shortened.
+    If no run answers, or the run is starting, this sets the halt latch: entries are denied, and
+    the next run starts halted. `kamou resume` ends both. A reason that is too long is shortened.
 
-    Exit code 6: entries are held by the run that is alive, and the halt is not journalled yet.
+    Exit code 6: the run holds entries, but the halt is not journalled yet.
     """
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataDirectory(resolved.settings.data_dir)
     reason = _published(reason)
     try:
-        told = OperatorClient.find(folder).command("halt", reason)
+        answer = OperatorClient.find(folder).command("halt", reason)
     except KamouError as error:
         _hold(folder, reason, error, as_json=as_json)
         return
-    _print(told, as_json=as_json)
-    if not told.get("journalled", True):
+    _print(answer, as_json=as_json)
+    if not answer.get("journalled", True):
         raise CheckFailedError(
-            f"the halt is not journalled yet, the state is still {told['state']}: this run holds "
-            "entries meanwhile, and a later one would not; free space on the disk, then look at "
-            "`kamou status`; `kamou flatten` sets the halt latch"
+            f"the halt is not journalled yet and the trading state is still {answer['state']}: this "
+            "run holds entries, but the next run would not; free space on the disk and check "
+            "`kamou status`, or set the halt latch with `kamou flatten`"
         )
 
 
 def _hold(folder: DataDirectory, reason: str, error: KamouError, *, as_json: bool) -> None:
-    """Set the halt latch, because no run took the halt. A run that trades or starts respects it.
+    """Set the halt latch because no run confirmed the halt; every run respects the latch.
 
     Raises:
-        KamouError: there is no data directory in which anything could start; or the latch cannot be
-            set and nothing is held; or a run is there and did not confirm the halt, which the
-            latch holds all the same.
+        KamouError: the data directory does not exist; or the latch cannot be set, so entries are
+            not held; or a run did not confirm the halt, and only the latch holds entries.
     """
     if not folder.path.is_dir():
         raise error
     try:
         HaltLatch(folder.latch).set(reason, ACTOR, _now_ms(), action=HALT)
     except StoreError as unset:
-        raise type(error)(f"{error}; nothing is held", str(unset)) from unset
+        raise type(error)(f"{error}; entries are not held", str(unset)) from unset
     if not isinstance(error, NothingTradesError):
-        raise type(error)(f"{error}; the halt latch is set: no entry passes until `kamou resume`")
-    say(f"without the running system: {error}", err=True)
+        raise type(error)(
+            f"{error}; the halt latch is set: entries are denied until `kamou resume`"
+        )
+    say(f"without a run: {error}", err=True)
     held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
     _print(held, as_json=as_json)
 
@@ -101,11 +102,11 @@ def _hold(folder: DataDirectory, reason: str, error: KamouError, *, as_json: boo
 def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
     """Resume trading after a halt. After `flatten` it takes two steps.
 
-    The first removes the halt latch that `flatten` left, also without a running system, and
-    takes FLATTENING to halted; the second lets a running system trade again. If nothing runs, the
-    next run starts halted and waits for the second. A reason that is too long is refused.
+    The first removes the halt latch that `flatten` set, with or without a run, and changes
+    FLATTENING to halted; the second lets the run trade again. Without a run, the next one starts
+    halted and waits for the second. A reason that is too long is an error.
 
-    Exit code 6: the run refused the resume, and the trading state stays as it was.
+    Exit code 6: the run denied the resume, and the trading state stays as it was.
     """
     resolved = resolve(config_path, data_dir=data_dir)
     folder = DataDirectory(resolved.settings.data_dir)
@@ -113,7 +114,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     reason = reason.strip()
     if excess := describe_excess(reason):
         raise click.UsageError(excess, click.get_current_context())
-    lock_holder(folder.path)  # another user is told so: a latch that cannot be seen counts as set
+    lock_holder(folder.path)  # fails for another user, to whom every latch looks set
     if not latch.is_set():
         _tell_resume(dict(OperatorClient.find(folder).command("resume", reason)), as_json=as_json)
         return
@@ -122,7 +123,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     try:
         done |= OperatorClient.find(folder).command("resume", reason)
         if done.get("state") in HALT_STATES:
-            done["next"] = "`kamou resume` again lets it trade"
+            done["next"] = "repeat `kamou resume` to let it trade"
     except KamouError as error:
         done |= {"system": str(error), "next": RESUME_LATER}
     _tell_resume(done, as_json=as_json)
@@ -132,7 +133,7 @@ def _tell_resume(done: dict[str, Any], *, as_json: bool) -> None:
     """Print what a resume did.
 
     Raises:
-        CheckFailedError: the run refused it.
+        CheckFailedError: the run denied it.
     """
     refusal = done.get("refused")
     if as_json or not refusal or "latch" in done:
@@ -140,12 +141,12 @@ def _tell_resume(done: dict[str, Any], *, as_json: bool) -> None:
     if refusal:
         state = describe_state(str(done.get("state")))
         raise CheckFailedError(
-            f"the resume was refused, because {refusal}; the trading state stays {state}"
+            f"the run denied the resume: {refusal}; the trading state stays {state}"
         )
 
 
 def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the facts of a command: for a person, codes and names are words."""
+    """Print the facts of a command, as JSON or with codes and names in words."""
     if as_json:
         print_json(facts)
         return
@@ -166,11 +167,11 @@ def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
 @json_option
 @reason_option
 def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Cancel entries and close everything, also when `run` is dead or hangs.
+    """Cancel entries and close all positions, also when `run` is dead or hangs.
 
-    First of all it sets the halt latch: while that file is there no entry passes, and a later
-    `run` respects it. `kamou resume` removes it. The positions that are left are counted at the
-    exchange, also those that another process closed. A reason that is too long is shortened.
+    It first sets the halt latch: while that file exists, entries are denied, also in a later
+    `run`. `kamou resume` removes it. The positions that are left are counted at the exchange.
+    A reason that is too long is shortened.
     """
     reason = _published(reason)
     warn = Once()
@@ -182,11 +183,13 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     try:
         folder.create(say_error)
     except StoreError as error:
-        warn(str(error))  # closing goes before closing the folder
+        warn(str(error))  # positions are closed even if the folder stays open to others
     done, left = _close_all(resolved, reason, warn)
     _print({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
     if latch:
-        raise CheckFailedError(f"{latch}; repeat `kamou flatten`: a running system may enter again")
+        raise CheckFailedError(
+            f"the halt latch is {latch}, so a run may enter again; repeat `kamou flatten`"
+        )
     if left:
         positions = count_words(left, "position is", "positions are")
         raise CheckFailedError(f"{positions} still open; repeat `kamou flatten`")
@@ -197,11 +200,11 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
 
 
 def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, Any], int]:
-    """Have everything closed, by the run or without it: what was done, and positions left.
+    """Close all positions, by the run or without it; return the facts and the positions left.
 
     Raises:
-        NotRunningError: there is nothing that could be open.
-        CheckFailedError: the venue's file cannot be read, so what is open is not known.
+        NotRunningError: the data directory has no exchange, so no position is open.
+        CheckFailedError: the venue's file cannot be read, so the open positions are unknown.
     """
     from kamou.runs import flatten as kill_switch
 
@@ -210,11 +213,11 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         done = {"by": "run", **found.command("flatten", reason)}
         left = kill_switch.positions_at_venue(resolved, warn=warn)
         if left:
-            raise CheckFailedError(f"it left {count_words(left, 'position')} open")
+            raise CheckFailedError(f"the run left {count_words(left, 'position')} open")
         return done, left
     except KamouError as error:
-        # Whatever the running system's trouble is, it must not keep positions open.
-        say(f"without the running system: {error}", err=True)
+        # No failure of the run may keep positions open.
+        say(f"without the run: {error}", err=True)
     try:
         done = {"by": "flatten", **kill_switch.run(resolved, warn=warn)}
     except NotRunningError:
@@ -226,12 +229,12 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         return done, kill_switch.positions_at_venue(resolved, warn=warn)
     except KamouError as error:
         raise CheckFailedError(
-            f"what is open is not known: {error}; look at the exchange, and repeat `kamou flatten`"
+            f"the open positions are unknown: {error}; check the exchange and repeat `kamou flatten`"
         ) from error
 
 
 class Once:
-    """Says each warning once on standard error."""
+    """Print each warning once on standard error."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -243,15 +246,15 @@ class Once:
 
 
 def _set_latch(folder: DataDirectory, reason: str) -> str:
-    """Hold entries first. A latch that cannot be set keeps nothing open: why, or nothing.
+    """Set the halt latch; return "not set" if that failed, because closing goes on without it.
 
     Raises:
-        NotRunningError: there is no such directory. A name that was mistyped is not made.
+        NotRunningError: the directory does not exist; a mistyped name is not created.
     """
     if not os.path.lexists(folder.path):
         raise NotRunningError(
-            f"there is no data directory {folder.path}: nothing is open there; name the one that "
-            "`kamou run` uses with --data-dir"
+            f"the data directory {folder.path} does not exist, so no position is open there; name "
+            "the one that `kamou run` uses with --data-dir"
         )
     try:
         if not HaltLatch(folder.latch).set(reason, ACTOR, _now_ms()):
@@ -263,7 +266,7 @@ def _set_latch(folder: DataDirectory, reason: str) -> str:
 
 
 def _published(reason: str) -> str:
-    """The reason as it is published; a warning is printed if that is not all of it."""
+    """Return the reason as it is published; warn if it was shortened."""
     shown, warning = shorten_reason(reason.strip())
     if warning:
         say(f"warning: {warning}", err=True)

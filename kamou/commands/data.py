@@ -1,4 +1,4 @@
-"""``kamou data``: market data in the local store."""
+"""``kamou data``: import and list the datasets of a data directory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Import recorded market data and list what is stored."""
+    """Import recorded market data and list the datasets."""
 
 
 @data.command("import")
 @click.argument("source", type=UserPath(exists=True, file_okay=False), metavar="DIR")
-@click.option("--name", metavar="NAME", help="What to call the set (default: the folder's name).")
-@click.option("--venue", metavar="VENUE", help="Only this venue, where the files hold several.")
-@click.option("--allow-gaps", is_flag=True, help="Keep missing bars as missing.")
+@click.option("--name", metavar="NAME", help="The dataset's name (default: the folder's name).")
+@click.option(
+    "--venue", metavar="VENUE", help="Only rows of this venue, if the files have several."
+)
+@click.option("--allow-gaps", is_flag=True, help="Store the dataset although bars are missing.")
 @click.option("--replace", is_flag=True, help="Replace a dataset of the same name.")
 @config_option
 @data_dir_option
@@ -44,8 +46,8 @@ def import_(
 ) -> None:
     """Check the bars, funding and open interest in DIR and store them.
 
-    A file with corrupt, missing, unsorted, duplicate or future rows is refused with its row and
-    the reason, and then nothing is stored.
+    If a file has corrupt, missing, unsorted, duplicate or future rows, the error names the row and
+    the reason, and nothing is stored.
     """
     from kamou.clock import SystemClock
     from kamou.store.importer import import_folder
@@ -53,7 +55,7 @@ def import_(
     settings = resolve(config_path, data_dir=data_dir).settings
     folder = DataDirectory(settings.data_dir)
     existed = folder.path.exists()
-    if existed:  # one that cannot be used is reported before minutes of reading
+    if existed:  # an unusable directory is reported before minutes of reading
         folder.create(say_error)
     with progress(quiet=as_json) as report:
         done = import_folder(
@@ -66,7 +68,7 @@ def import_(
             replace=replace,
             limits=settings.data,
             progress=report,
-            # Data that is not stored, and a mistyped path, leave no empty directory behind.
+            # Invalid data or a mistyped path leaves no empty directory.
             before_storing=lambda: None if existed else folder.create(say_error),
         )
     if as_json:
@@ -77,7 +79,7 @@ def import_(
     for note in done.notes:
         say(f"note: {note}", err=True)
     if done.unchanged:
-        say("exactly this set was already stored")
+        say("this dataset is already stored; nothing was changed")
     _print_sets([done.summary])
 
 
@@ -93,8 +95,8 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     found = list_sets(stored_in)
     if not found and not stored_in.exists():
         raise NotRunningError(
-            f"the data directory {stored_in} does not exist; `kamou data import DIR` makes it and"
-            " stores a folder of bars, --data-dir names another"
+            f"the data directory {stored_in} does not exist; `kamou data import DIR` creates it and"
+            " stores a folder of bars, or name another with --data-dir"
         )
     sets = [each for each in found if isinstance(each, SetSummary)]
     damaged = [each for each in found if isinstance(each, DamagedSet)]
@@ -109,7 +111,7 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     if sets:
         _print_sets(sets)
     elif not damaged:
-        say("nothing is stored yet: `kamou data import DIR` stores a folder of bars")
+        say("no dataset is stored yet; `kamou data import DIR` stores a folder of bars")
     for each in damaged:
         say_error(f"damaged: {each.name}: {each.reason}")
 

@@ -1,4 +1,4 @@
-"""``kamou db``: the database's migrations and backups."""
+"""``kamou db``: migrate, back up and restore the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kamou.errors import NotRunningError
 
 @click.group()
 def db() -> None:
-    """Migrate or back up the database."""
+    """Migrate, back up or restore the database."""
 
 
 @db.command()
@@ -23,11 +23,11 @@ def db() -> None:
 @data_dir_option
 @json_option
 def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Bring the database to this version's schema; `run` does it by itself at start."""
+    """Migrate the database to this version's schema; `run` does so when it starts."""
     from kamou.store import database
 
     folder = _existing(config_path, data_dir)
-    with DataFolderLock(folder.path, announce=say_error):  # never beneath a running system
+    with DataFolderLock(folder.path, announce=say_error):  # no run may hold it
         applied = database.migrate_journal(folder.database)
     if as_json:
         print_json({"applied": list(applied)})
@@ -42,10 +42,10 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
 @data_dir_option
 @json_option
 def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Write a consistent copy to FILE and FILE.exchange, while in use or not.
+    """Write a consistent copy to FILE and FILE.exchange, also during a run.
 
-    The journal is in FILE, the exchange's records as of the same moment in FILE.exchange. They
-    belong together: `kamou db restore` takes both. The salt key is kept apart, by you.
+    FILE has the journal, FILE.exchange the exchange's records of the same moment; `kamou db
+    restore` needs both. Back up the salt key yourself, in another place.
     """
     from kamou.runs.backup import back_up
 
@@ -57,7 +57,7 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
     names = f"{to}" if made.exchange is None else f"{to} and {made.exchange}"
     say(f"wrote {names}: {made.size:,} bytes")
     if made.exchange is None:
-        say("the data directory has no exchange file: a run does not go on with this", err=True)
+        say("the data directory has no exchange file, so a run cannot use this backup", err=True)
 
 
 @db.command()
@@ -66,15 +66,15 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
 @data_dir_option
 @json_option
 def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Bring FILE and FILE.exchange back into a data directory that has neither.
+    """Restore FILE and FILE.exchange into a data directory that has neither.
 
-    Both or nothing: an incomplete, damaged or mixed pair is refused. Put the salt key beside them
-    before you start `kamou run`.
+    If one is missing, damaged or from another backup, nothing is restored. Copy the salt key into
+    the data directory before you start `kamou run`.
     """
     from kamou.runs import backup
 
     folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
-    backup.refuse_missing(copy)  # before a data directory is made for it
+    backup.refuse_missing(copy)  # before a data directory is created for it
     with DataFolderLock(folder.path, announce=say_error):
         backup.restore_backup(copy, folder)
     if as_json:
@@ -87,6 +87,6 @@ def _existing(config_path: Path | None, data_dir: Path | None) -> DataDirectory:
     folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
     if not folder.database.exists():
         raise NotRunningError(
-            f"there is no database in the data directory {folder.path} yet: `kamou run` makes it"
+            f"the data directory {folder.path} has no database yet; `kamou run` creates it"
         )
     return folder

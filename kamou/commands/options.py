@@ -64,7 +64,7 @@ def refuse_unwritable(path: Path) -> None:
         UnwritableError: no file can be made there, or what is there is no file.
     """
     if path.exists() and not path.is_file():
-        raise UnwritableError(f"{path}: is there and is no file; name another file")
+        raise UnwritableError(f"{path}: exists and is not a file; name another file")
     try:
         descriptor, temporary = create_temporary(path)
     except OSError as error:

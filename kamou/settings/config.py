@@ -1,6 +1,6 @@
-"""Settings: frozen, validated, each value with its origin; ``kamou.toml`` and the environment.
+"""Frozen and validated settings, each value with its origin.
 
-Order: options over environment (``KAMOU__GROUP__NAME``) over ``kamou.toml`` over the defaults.
+Options override the environment (``KAMOU__GROUP__NAME``), and that overrides ``kamou.toml``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Group = TypeVar("Group", bound=attrs.AttrsInstance)
 class CycleSettings:
     period_s: int = 300  # one scan, one reconciliation, two ledger pages
     bar_delay_ms: int = 2_000  # venues publish a closed bar a little late
-    timeframe_s: int = 900  # trade timeframe; never finer than the market's own bars
-    shards: int = 2  # scanners; every one more repeats the fixed cost of a bar
-    shard_deadline_ms: int = 2_000  # a later shard is left out of this cycle
-    candidate_ttl_s: int = 60  # a candidate not acted on by then expires
-    candidates_max: int = 20  # candidates journalled and offered to T2
+    timeframe_s: int = 900  # the bars on which strategies trade
+    shards: int = 2  # scanners; each repeats the fixed cost of a bar
+    shard_deadline_ms: int = 2_000  # a later shard is left out of the cycle
+    candidate_ttl_s: int = 60  # an unused candidate expires
+    candidates_max: int = 20  # candidates that a cycle passes to T2
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +48,7 @@ class ExchangeSettings:
     attached_stop: bool = True
     volume_participation: Decimal = D("0.1")  # of a bar's volume that one order may take
     gap_range_atr: Decimal = D("5")  # a bar wider than this fills stops beyond the trigger
-    gap_depth: Decimal = D("0.25")  # how far from trigger towards the extreme
+    gap_depth: Decimal = D("0.25")  # 0: at the trigger, 1: at the extreme
 
 
 @attrs.frozen(kw_only=True)
@@ -70,56 +70,56 @@ class WebSettings:
     pricing_file: str = ""  # the operator's Markdown for /pricing
     connections_max: int = 2_000  # of the public listener, as those below
     connections_per_address_max: int = 100
-    trusted_proxies: tuple[str, ...] = ()  # addresses or networks that stand for many readers
+    trusted_proxies: tuple[str, ...] = ()  # reverse proxies, each in front of many readers
     header_bytes_max: int = 16_384
     headers_max: int = 100
     pipelined_max: int = 16
     request_s: int = 30
     stall_s: int = 15
     keep_alive_s: int = 15
-    site_nice: int = 10  # added to the trading process's: readers yield to it
-    site_memory_max_mb: int = 512  # resident; it takes about 57 with 2,000 readers
-    site_address_space_max_mb: int = 2_048  # backstop: 40 threads reserve up to 1,445
-    site_descriptors_max: int = 2_304  # 2,000 connections and what serves them
+    site_nice: int = 10  # so that the trading process gets the CPU first
+    site_memory_max_mb: int = 512  # resident; about 57 with 2,000 readers
+    site_address_space_max_mb: int = 2_048  # 40 threads reserve up to 1,445
+    site_descriptors_max: int = 2_304  # 2,000 connections and the process's own files
     site_render_max_s: int = 30  # an open snapshot keeps the WAL from being checkpointed
     site_silence_max_s: int = 10  # twenty heartbeats
-    site_start_max_s: int = 60  # half a second on a quiet machine, much more on a busy one
+    site_start_max_s: int = 60  # 0.5 s on an idle machine
 
 
 @attrs.frozen(kw_only=True)
 class SiteSettings:
-    public_url: str = ""  # where readers find the site
+    public_url: str = ""  # address where readers find the site
 
 
 @attrs.frozen(kw_only=True)
 class StoreSettings:
     group_commit_ms: int = 20
-    snapshot_every: int = 20_000  # events: half a second of folding at a start
+    snapshot_every: int = 20_000  # events: folding them takes 0.5 s at a start
     batch_max: int = 1_000
 
 
 @attrs.frozen(kw_only=True)
 class DataSettings:
-    """What one folder of market data may hold: files come from strangers, memory is ours."""
+    """Limits of one folder of market data, because its files come from strangers."""
 
-    rows_max: int = 10_000_000  # of all files; about 160 bytes of memory each while checked
-    symbols_max: int = 5_000  # the largest venues list some hundreds of perpetuals
+    rows_max: int = 10_000_000  # of all files; 160 bytes of memory each during the checks
+    symbols_max: int = 5_000  # the largest venues list hundreds of perpetuals
     columns_max: int = 1_000  # of one file; a kline file has twelve
-    files_max: int = 10_000  # a file per symbol and month: 400 symbols of two years
+    files_max: int = 10_000  # one per symbol and month: 400 symbols of two years
     cells_max: int = 20_000_000  # bars x symbols, gaps included; 36 bytes of memory each
-    unpacked_mb_max: int = 2_000  # of all files: some 200 bytes for each of the rows
+    unpacked_mb_max: int = 2_000  # of all files: 200 bytes a row
 
 
 @attrs.frozen(kw_only=True)
 class SupervisionSettings:
-    intensity: int = 5  # restarts ...
-    period_s: int = 60  # ... within this many seconds escalate
+    intensity: int = 5  # restarts in period_s; one more escalates
+    period_s: int = 60  # over which restarts are counted
     backoff_base_ms: int = 100
     backoff_cap_ms: int = 30_000
-    backoff_reset_s: int = 300  # without a crash, the back-off starts again
+    backoff_reset_s: int = 300  # without a crash, the wait starts again at its base
     handler_deadline_s: int = 30
     grace_s: int = 10  # orderly stop
-    heartbeat_s: int = 30  # synchronous code blocking the loop longer than this ends the process
+    heartbeat_s: int = 30  # a loop blocked for longer ends the process
 
 
 @attrs.frozen(kw_only=True)
@@ -145,7 +145,7 @@ class Settings:
 
 @attrs.frozen(kw_only=True)
 class Resolved:
-    """Settings that passed every check, and where each value came from."""
+    """Settings that passed every check, and the origin of each value."""
 
     settings: Settings
     origins: Mapping[str, str]  # dotted key -> default | kamou.toml:12 | KAMOU__... | --port
@@ -163,8 +163,7 @@ def load_settings(
     """Resolve the settings: options over environment over file over defaults.
 
     Raises:
-        ConfigurationError: every problem found, a line each: where it stands, what is wrong,
-            what was expected.
+        ConfigurationError: a line per problem: origin, key, value and what is expected.
     """
     raws = _from_file(path) if path else {}
     raws.update(_from_environment(environ))
@@ -200,23 +199,23 @@ def load_settings(
 
 
 def digest(settings: Settings) -> str:
-    """SHA-256, in hex, of the canonical JSON of every setting that decides anything.
+    """Return the SHA-256, in hex, of the canonical JSON of the settings that change trades.
 
-    Where it runs and how it is shown (data directory, listeners, pricing) is left out, and so is
-    the reason for a change: the same digest means the same decisions.
+    The data directory, the listeners, the pricing page and the reason for a change are left out:
+    equal digests mean equal decisions.
     """
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
 
 
 def canonical_json(settings: Settings) -> str:
-    """The deciding settings as JSON: keys sorted, no spaces, decimals as shortest plain text."""
+    """Return the settings that change trades as JSON: sorted keys, no spaces, plain decimals."""
     table = settings_table()
     decisive = {key: plain(value) for key, value in by_key(settings).items() if table[key].decides}
     return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def plain(value: object) -> object:
-    """A setting's value as JSON knows it."""
+    """Return a setting's value as a JSON type."""
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
     if isinstance(value, Path):
@@ -225,7 +224,7 @@ def plain(value: object) -> object:
 
 
 def by_key(group: attrs.AttrsInstance) -> dict[str, object]:
-    """Dotted key -> value, in the order of the fields."""
+    """Return each value by its dotted key, in the order of the fields."""
     flat: dict[str, object] = {}
     for field in attrs.fields(type(group)):
         value = getattr(group, field.name)
@@ -244,7 +243,7 @@ def _under(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leaf_types(group: type) -> dict[str, Any]:
-    """Dotted key -> declared type, in the order of the fields."""
+    """Return each declared type by its dotted key, in the order of the fields."""
     hints = get_type_hints(group)
     kinds: dict[str, Any] = {}
     for field in attrs.fields(group):
@@ -264,15 +263,15 @@ def _is_parameters(group: type, field: str) -> bool:
 
 
 def settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
-    """Values that are fine alone and wrong together: the keys, and what does not hold."""
+    """Return the checks between settings that fail: their keys, and what is wrong."""
     cycle, web, demo = settings.cycle, settings.web, settings.demo
     supervision = settings.supervision
     listeners = (web.host, web.port) == (web.operator_host, web.operator_port) and web.port != 0
     enabled = settings.strategies.enabled
     checks: list[tuple[bool, tuple[str, ...], str]] = [
-        (DAY_S % cycle.period_s == 0, ("cycle.period_s",), "must divide a day, to align with UTC"),
-        (DAY_S % cycle.timeframe_s == 0, ("cycle.timeframe_s",), "must divide a day"),
-        (DAY_S % demo.bar_s == 0, ("demo.bar_s",), "must divide a day"),
+        (DAY_S % cycle.period_s == 0, ("cycle.period_s",), "must divide a day (86,400 s)"),
+        (DAY_S % cycle.timeframe_s == 0, ("cycle.timeframe_s",), "must divide a day (86,400 s)"),
+        (DAY_S % demo.bar_s == 0, ("demo.bar_s",), "must divide a day (86,400 s)"),
         (
             cycle.timeframe_s % demo.bar_s == 0 or demo.bar_s % cycle.timeframe_s == 0,
             ("cycle.timeframe_s", "demo.bar_s"),
@@ -285,7 +284,7 @@ def settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ...], s
             "expects IP addresses or networks such as 10.0.0.0/8",
         ),
         (is_public_url(settings.site.public_url), ("site.public_url",), PUBLIC_URL),
-        (bool(enabled), ("strategies.enabled",), "names no strategy"),
+        (bool(enabled), ("strategies.enabled",), "is empty; name a strategy"),
         (len(set(enabled)) == len(enabled), ("strategies.enabled",), "names a strategy twice"),
         *(
             (False, keys, what)
@@ -294,14 +293,14 @@ def settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ...], s
         (
             supervision.backoff_cap_ms >= supervision.backoff_base_ms,
             ("supervision.backoff_cap_ms", "supervision.backoff_base_ms"),
-            "the cap must not be below the base",
+            "the cap must be at least the base",
         ),
     ]
     return [(keys, what) for holds, keys, what in checks if not holds]
 
 
 def commented_toml() -> str:
-    """A `kamou.toml` that says everything and changes nothing: every default, commented out."""
+    """Return the text of a `kamou.toml` with every default, commented out."""
     text = [
         "# Kamou's settings. Every line below shows a default; remove the # in front of a name to",
         "# change it. The environment comes before this file: KAMOU__RISK__LEVERAGE_MAX=3.",
@@ -329,14 +328,14 @@ def _from_file(path: Path) -> dict[str, tuple[str, object]]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: cannot be read: {error.strerror}; `kamou init` writes one"
+            f"{path}: cannot be read: {error.strerror}; `kamou init` writes a configuration file"
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: is not UTF-8 text: {error.reason}") from error
+        raise ConfigurationError(f"{path}: is not UTF-8: {error.reason}; save it so") from error
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: is not TOML: {error}") from error
+        raise ConfigurationError(f"{path}: is not TOML: {error}; correct that line") from error
     lines = lines_of_keys(text)
     groups = {key.rpartition(".")[0] for key in leaf_types(Settings)}
     return {
@@ -357,7 +356,7 @@ def _leaves(
 
 
 def _prefixes(groups: Iterable[str]) -> frozenset[str]:
-    """Every group and the groups above it: strategies.oi_momentum brings strategies."""
+    """Return every group and the groups above it: strategies.oi_momentum adds strategies."""
     parts = [group.split(".") for group in groups]
     return frozenset(".".join(part[:n]) for part in parts for n in range(1, len(part) + 1))
 
@@ -371,7 +370,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, object
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    """The valid key most like this one: by the whole key, else by its last part."""
+    """Return a phrase with the most similar key: by the whole key, else by its last part."""
     keys = list(known)
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if not close:

@@ -1,4 +1,4 @@
-"""The strategies' settings: which trade, and the parameters that each one's file declares."""
+"""The strategies' settings: which ones trade, and the parameters that their files declare."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-# The strategies' files are imported in functions: they bring numpy, which many a verb does without.
+# Strategies are imported in functions because they import numpy, which many verbs do not need.
 
 
 def _with_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attrs.AttrsInstance]:
@@ -15,24 +15,24 @@ def _with_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, att
 
 @attrs.frozen(kw_only=True)
 class StrategySettings:
-    """Parameters that are not given are those that the strategy's file declares."""
+    """The enabled strategies, and their parameters; the strategy's file declares the defaults."""
 
     enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
-    # By strategy. The settings' keys are strategies.NAME.PARAMETER.
+    # By the strategy's name. The settings' keys are strategies.NAME.PARAMETER.
     parameters: Mapping[str, attrs.AttrsInstance] = attrs.field(
         factory=dict, converter=_with_defaults, hash=False
     )
 
 
 def strategy_parameter_classes() -> Mapping[str, type[attrs.AttrsInstance]]:
-    """The class of each strategy's parameters, by the strategy's name."""
+    """Return the class of each strategy's parameters, by the strategy's name."""
     from kamou.core import strategies
 
     return strategies.parameter_classes()
 
 
 def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Parameters of one strategy that are wrong together: their keys, and what does not hold."""
+    """Yield the checks between parameters that fail: their keys, and what is wrong."""
     from kamou.core.strategies.base import Parameters
 
     for name, parameters in settings.parameters.items():

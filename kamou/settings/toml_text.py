@@ -1,4 +1,4 @@
-"""What `tomllib` does not tell: the line on which each key of a TOML text stands."""
+"""Line numbers of the keys of a TOML text, which `tomllib` does not report."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _TRIPLE = re.compile(r'"""|\'\'\'')
 
 
 def lines_of_keys(text: str) -> dict[str, int]:
-    """Dotted key -> line, counted from 1. The text must already have parsed as TOML.
+    """Return the line of each dotted key, counted from 1, of a text that is valid TOML.
 
-    Tables count as keys too. Keys inside an inline table are not listed: they stand on the line
-    of the key that holds the table (`line_of_key` finds it).
+    Tables are keys too. Keys of an inline table are left out; `line_of_key` finds the line of the
+    key that holds the table.
     """
     found: dict[str, int] = {}
     table = ""
-    quote = ""  # the kind of multi-line string we are inside, if any
+    quote = ""  # the quotes of the multi-line string around this line; empty: none
     for number, line in enumerate(text.splitlines(), start=1):
         outside = not quote
         for mark in _TRIPLE.findall(line):
@@ -38,7 +38,7 @@ def lines_of_keys(text: str) -> dict[str, int]:
 
 
 def line_of_key(lines: dict[str, int], key: str) -> int:
-    """The line of ``key``, or of the nearest table or inline table that holds it; 1 at worst."""
+    """Return the line of ``key``, or of the nearest table that holds it; 1 if there is none."""
     while key and key not in lines:
         key = key.rpartition(".")[0]
     return lines.get(key, 1)

@@ -1,4 +1,4 @@
-"""Reading a setting's value: from TOML, from text where there is only text, from an option."""
+"""Convert a setting's value from TOML, from an option or from the environment's text."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _PUBLIC_URL = re.compile(r"https?://[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:[0-9]{
 
 
 class Text(str):
-    """A value written where there is only text, to be read as its setting's type."""
+    """A value from the environment, where every type is written as text."""
 
 
 def converted(kind: Any, raw: object) -> object | None:
-    """``raw`` as ``kind``; None when it is not one. No setting's value is None."""
+    """Return ``raw`` as a ``kind``; None if it is not one. No setting's value is None."""
     if isinstance(raw, Text):
         raw = _read(kind, str(raw))
     if kind is str:
@@ -51,9 +51,9 @@ def converted(kind: Any, raw: object) -> object | None:
 
 
 def with_home(path: str | Path) -> Path | None:
-    """The path with a leading ``~`` or ``~user`` replaced by that home; None: no user has it.
+    """Return the path with a leading ``~`` or ``~user`` replaced; None if there is no such user.
 
-    A shell does so only where a word begins: not in ``--json=~/report.json``, not in a file.
+    A shell replaces it only at the start of a word, and so not in ``--json=~/report.json``.
     """
     try:
         return Path(path).expanduser()
@@ -72,7 +72,7 @@ def _number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal |
 
 
 def _read(kind: Any, text: str) -> object:
-    """Text from the environment as the value that TOML would have given; itself if it is none."""
+    """Return the value that TOML would give for the text; the text if it is not a ``kind``."""
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind in (int, float, Decimal):
@@ -95,5 +95,5 @@ def is_network(text: str) -> bool:
 
 
 def is_public_url(text: str) -> bool:
-    """Return True for an origin in lower case, and for the empty text: there is none."""
+    """Return True for an origin in lower case, and for an empty text (no public address)."""
     return not text or _PUBLIC_URL.fullmatch(text) is not None

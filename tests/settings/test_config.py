@@ -227,10 +227,10 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
             "cycle.timeframe_s (default) and demo.bar_s (kamou.toml:1): one must",
         ),
         ("web.port = 8081", "the two listeners need two ports"),
-        ("strategies.enabled = []", "names no strategy"),
+        ("strategies.enabled = []", "is empty; name a strategy"),
         ("strategies.enabled = ['a', 'a']", "names a strategy twice"),
         ("strategies.mean_reversion.warmup = 50", "the warm-up must cover the window"),
-        ("supervision.backoff_base_ms = 60000", "the cap must not be below the base"),
+        ("supervision.backoff_base_ms = 60000", "the cap must be at least the base"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(
