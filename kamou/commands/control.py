@@ -66,7 +66,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
     _print(answer, as_json=as_json)
     if not answer.get("journalled", True):
         raise CheckFailedError(
-            f"the halt is not journalled yet and the trading state is still {answer['state']}: this "
+            f"the halt is not journalled yet; the trading state is still {answer['state']}: this "
             "run holds entries, but the next run would not; free space on the disk and check "
             "`kamou status`, or set the halt latch with `kamou flatten`"
         )
@@ -89,7 +89,7 @@ def _hold(folder: DataDirectory, reason: str, error: KamouError, *, as_json: boo
         raise type(error)(
             f"{error}; the halt latch is set: entries are denied until `kamou resume`"
         )
-    say(f"without a run: {error}", err=True)
+    say(f"without the run: {error}", err=True)
     held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
     _print(held, as_json=as_json)
 
@@ -200,7 +200,7 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
 
 
 def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, Any], int]:
-    """Close all positions, by the run or without it; return the facts and the positions left.
+    """Close all positions; return what was done and how many positions are left.
 
     Raises:
         NotRunningError: the data directory has no exchange, so no position is open.
@@ -229,7 +229,7 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         return done, kill_switch.positions_at_venue(resolved, warn=warn)
     except KamouError as error:
         raise CheckFailedError(
-            f"the open positions are unknown: {error}; check the exchange and repeat `kamou flatten`"
+            f"the open positions are unknown: {error}; check the exchange, repeat `kamou flatten`"
         ) from error
 
 

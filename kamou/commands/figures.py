@@ -8,19 +8,19 @@ from kamou.commands.printing import when
 from kamou.core.day import MINUTE_MS
 from kamou.web import format as web
 
-NONE = "-"  # a figure that does not exist or is not known
+NONE = "-"  # a figure that does not exist or is unknown
 HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these a figure is shown as 1.234e+15
 
 
 def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
-    """``12,345.60``; ``+3.20`` when ``signed``."""
+    """Return ``12,345.60``, or ``+3.20`` if ``signed``."""
     if value is None or abs(Decimal(value)) >= HUGE:
         return _scientific(value)
     return _ascii(web.money(Decimal(value), signed=signed))
 
 
 def price_text(value: str | Decimal | None) -> str:
-    """A price or a quantity in eight significant digits at most."""
+    """Return a price or a quantity in at most eight significant digits."""
     exact = None if value is None else Decimal(value)
     if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
         return _scientific(value)
@@ -30,24 +30,24 @@ def price_text(value: str | Decimal | None) -> str:
 def percent_text(
     value: str | Decimal | float | None, *, signed: bool = False, places: int = 2
 ) -> str:
-    """A fraction as ``1.25%``."""
+    """Return a fraction as ``1.25%``."""
     if value is None:
         return NONE
     return _ascii(web.percent(float(value), signed=signed, places=places))
 
 
 def number_text(value: float, *, signed: bool = False, places: int = 2) -> str:
-    """A ratio."""
+    """Return a ratio."""
     return _ascii(web.number(value, signed=signed, places=places))
 
 
 def r_multiple_text(value: str | Decimal | None) -> str:
-    """``+0.34 R``; a dash for a position without R."""
+    """Return ``+0.34 R``; a dash for a position without R."""
     return NONE if value is None else f"{money_text(value, signed=True)} R"
 
 
 def span(from_ms: int | None, until_ms: int | None) -> str:
-    """The time between, in its two largest units: ``2 h 14 min``."""
+    """Return the time between two instants in its two largest units: ``2 h 14 min``."""
     if from_ms is None or until_ms is None:
         return NONE
     lasting_ms = max(0, until_ms - from_ms)
@@ -55,7 +55,7 @@ def span(from_ms: int | None, until_ms: int | None) -> str:
 
 
 def moment_text(at_ms: int | None) -> str:
-    """``2025-10-10 21:00:02 UTC``."""
+    """Return an instant as ``2025-10-10 21:00:02 UTC``."""
     return NONE if at_ms is None else f"{when(at_ms)} UTC"
 
 

@@ -1,4 +1,4 @@
-"""Settings for the kill switch: what holds is used, what is wrong is said and left out."""
+"""Settings of the kill switch: invalid ones are reported and keep their defaults."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from kamou.data_directory.folder import Announce
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved, Settings, leaf_types, load_settings
 
-BAD_LINES_MAX = 100  # of one file that are left out, one after the other
+BAD_LINES_MAX = 100  # of one file, left out one after the other
 ENVIRONMENT_PREFIX = "KAMOU__"
 
-Given = dict[str, tuple[str, object]]  # dotted key -> (where it stands, value)
+Given = dict[str, tuple[str, object]]  # dotted key -> (origin, value)
 
 
 def resolve_what_holds(
     config_path: Path | None, warn: Announce, *, data_dir: Path | None
 ) -> Resolved:
-    """Return the settings in force without those that are wrong, which keep their defaults.
+    """Return the settings; invalid ones keep their defaults.
 
     Args:
-        config_path: the file, or None for ./kamou.toml where there is one.
-        warn: is told what every other verb would be refused for.
-        data_dir: the option of the command line, which is above everything.
+        config_path: the file; None: ./kamou.toml, if it exists.
+        warn: takes a line for each invalid setting, with which other verbs fail.
+        data_dir: the option of the command line, which overrides all sources.
     """
     try:
         return resolve(config_path, data_dir=data_dir)
     except ConfigurationError as error:
         for line in error.args:
-            warn(f"{line}; closing without it")
+            warn(f"{line}; closing positions without this setting")
     path = config_path or CONFIG_FILE
     given = _from_file(path)
     if data_dir is not None:
@@ -63,7 +63,7 @@ def _holds(environ: Mapping[str, str], given: Given) -> bool:
 
 
 def _from_file(path: Path) -> Given:
-    """Every setting that the file says in its own table; lines that are no TOML are left out."""
+    """Return the settings of the file; lines that are not TOML are left out."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,8 +1,8 @@
-"""Talking to a running system: its Unix socket, or its TCP listener where there is none.
+"""Client of a run's operator API, on its Unix socket or, without one, on its TCP listener.
 
-Nothing is sent to an endpoint that is not proved to be the run that holds the data directory. On
-the socket the kernel names the listening process; over TCP the listener proves that it knows the
-token of this run, and only then the token is sent.
+No command is sent before the listener is proved to be the run that holds the data directory. On
+the socket the kernel names the listening process. Over TCP the listener first proves that it
+knows this run's token; only then the client sends the token.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kamou.operator.unix_socket import ListeningProcess, listening_peer, reachab
 if TYPE_CHECKING:
     import httpx
 
-DEADLINE_S = 15.0  # the listener gives a flatten 10 s; beyond this the system is not well
+DEADLINE_S = 15.0  # the listener allows a flatten 10 s
 
 
 @attrs.frozen(kw_only=True)
@@ -38,41 +38,42 @@ class OperatorClient:
 
     @staticmethod
     def find(folder: DataDirectory) -> OperatorClient:
-        """Return the running system of this data directory.
+        """Return the client of the run that holds this data directory.
 
         Raises:
             NothingTradesError: no run holds the data directory, or the run is still starting.
             NotRunningError: the process that answers is not proved to be the run.
-            TimedOutError: it does not take the connection.
-            KamouError: this user may not look.
+            TimedOutError: the run does not accept the connection.
+            KamouError: this user may not read the lock or open the socket.
         """
         holder = lock_holder(folder.path)
         if holder is None:
             raise NothingTradesError(
-                f"nothing is running on the data directory {folder.path}; `kamou run` starts it"
+                f"no run holds the data directory {folder.path}; `kamou run` starts one"
             )
         record = RunRecord.read(folder)
         if record is None or record.pid != holder:
             raise NothingTradesError(
-                f"process {holder} holds the data directory {folder.path} and does not listen yet; "
-                "it is starting, or catching up; ask again in a moment"
+                f"process {holder} holds the data directory {folder.path} and does not listen yet, "
+                "because it is starting; try again in a few seconds"
             )
         peer = _peer(folder, holder) if record.operator_socket else None
         if peer is None:
             return _over_tcp(folder, record)
         if peer != ListeningProcess(pid=holder, uid=os.geteuid()):
             raise NotRunningError(
-                f"process {peer.pid} of user {peer.uid} listens on {folder.operator_socket}, and "
-                f"process {holder} holds the lock: it is not proved to be this user's run"
+                f"process {peer.pid} of user {peer.uid} listens on {folder.operator_socket}, but "
+                f"process {holder} holds the lock: it is not proved to be this user's run; "
+                "end the process that does not belong there"
             )
         return OperatorClient(record=record, socket=folder.operator_socket)
 
     def status(self) -> dict[str, Any]:
-        """The supervision tree with its mailboxes, and what the system says of itself."""
+        """Return the run's status: its supervision tree with mailboxes, and its account."""
         return self._ask("GET", "/api/v1/status", None)
 
     def command(self, verb: str, reason: str) -> dict[str, Any]:
-        """``halt``, ``resume`` or ``flatten``: what the system did about it."""
+        """Send ``halt``, ``resume`` or ``flatten``; return what the run did."""
         return self._ask("POST", f"/api/v1/{verb}", {"reason": reason})
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
@@ -81,49 +82,52 @@ class OperatorClient:
         try:
             said = dict(answer.json())
         except (ValueError, TypeError) as error:
-            raise KamouError(f"{path} answered {answer.status_code}, and not in JSON") from error
+            raise KamouError(
+                f"process {self.record.pid} answered {path} with {answer.status_code} and no JSON"
+            ) from error
         if answer.status_code >= 400:
             kind = TimedOutError if answer.status_code == 504 else KamouError
-            raise kind(str(said.get("error") or f"{path} answered {answer.status_code}: {said}"))
+            plain = f"process {self.record.pid} answered {path} with {answer.status_code}: {said}"
+            raise kind(str(said.get("error") or plain))
         return said
 
 
 def _peer(folder: DataDirectory, holder: int) -> ListeningProcess | None:
-    """Who listens on the socket; None when nobody does, or the system cannot tell."""
+    """Return the process that listens on the socket; None if there is none, or unknown."""
     try:
         return listening_peer(folder.operator_socket, deadline_s=DEADLINE_S)
     except TimeoutError as error:
         raise TimedOutError(
-            f"process {holder} did not take a connection within {DEADLINE_S:g} s; "
+            f"process {holder} did not accept a connection within {DEADLINE_S:g} s; "
             "`kamou flatten` does not need its answer"
         ) from error
     except PermissionError as error:
         raise KamouError(
             f"cannot open the operator's socket {folder.operator_socket}: {error.strerror}; "
-            "run this as the user who runs the system"
+            "run this as the user of the run"
         ) from error
     except OSError:
         return None
 
 
 def _over_tcp(folder: DataDirectory, record: RunRecord) -> OperatorClient:
-    """The TCP listener, once it has proved that it knows this run's token."""
+    """Return a client of the TCP listener, after it proved that it knows this run's token."""
     if not _lives(record.pid):
         raise NotRunningError(
-            f"process {record.pid}, which left its record in {folder.path}, is gone; somebody "
-            "holds its lock and is not proved to be a run"
+            f"process {record.pid}, which wrote {folder.run_record}, has ended, and another "
+            f"process holds {folder.lock}; end that process, or wait until it listens"
         )
     if record.operator_port is None:
         raise NotRunningError(
-            f"process {record.pid} does not listen on {folder.operator_socket}, and "
-            "web.operator_tcp is off"
+            f"process {record.pid} does not listen on {folder.operator_socket}, and its setting "
+            "web.operator_tcp is false; restart the run"
         )
     try:
         token = folder.token.read_text(encoding="ascii").strip()
     except OSError as error:
         raise KamouError(
             f"cannot read the operator token {folder.token}: {error.strerror}; "
-            "run this as the user who runs the system"
+            "run this as the user of the run"
         ) from error
     nonce = new_nonce()
     answer = _request(record, None, "GET", f"/api/v1/proof?nonce={nonce}")
@@ -132,8 +136,8 @@ def _over_tcp(folder: DataDirectory, record: RunRecord) -> OperatorClient:
         proof = str(answer.json().get("proof", ""))
     if not proof_holds(token, nonce, proof):
         raise NotRunningError(
-            f"what listens on port {record.operator_port} is not proved to be the run of "
-            f"{folder.path}: it does not know this run's token, and was not sent it"
+            f"the process on port {record.operator_port} does not know the token of the run on "
+            f"{folder.path}, so no command was sent; find out which process listens there"
         )
     return OperatorClient(record=record, token=token)
 
@@ -141,10 +145,10 @@ def _over_tcp(folder: DataDirectory, record: RunRecord) -> OperatorClient:
 def _request(
     record: RunRecord, socket: Path | None, method: str, path: str, **given: Any
 ) -> httpx.Response:
-    """One request to the socket, or over TCP, within the deadline in all.
+    """Send one request to the socket, or over TCP, and return its response.
 
-    httpx limits each read, and not their sum: a stranger who sends a byte now and then would keep
-    a flatten from closing.
+    The deadline is for the whole exchange: httpx limits only each read, so a listener that sends
+    one byte at a time would keep a flatten from closing.
     """
     import httpx
     import trio
@@ -166,7 +170,8 @@ def _request(
         ) from error
     except httpx.TransportError as error:
         raise NotRunningError(
-            f"process {record.pid} does not listen on port {record.operator_port}: {error}"
+            f"process {record.pid} does not listen on port {record.operator_port}: {error}; "
+            "check that it runs"
         ) from error
 
 
@@ -174,7 +179,7 @@ def _request(
 def _client(record: RunRecord, socket: Path | None) -> Iterator[httpx.Client]:
     import httpx
 
-    # trust_env=False: a proxy of the environment has no business on the loopback.
+    # trust_env=False: a proxy of the environment must not see the loopback.
     if socket is None:
         base = f"http://{_reachable(record.operator_host)}:{record.operator_port}"
         with httpx.Client(base_url=base, timeout=DEADLINE_S, trust_env=False) as client:
@@ -189,7 +194,7 @@ def _client(record: RunRecord, socket: Path | None) -> Iterator[httpx.Client]:
 
 
 def _lives(pid: int) -> bool:
-    """Whether this is a process that this user may signal."""
+    """Return True if this is a process that this user may signal."""
     try:
         os.kill(pid, 0)
     except OSError:
@@ -198,7 +203,7 @@ def _lives(pid: int) -> bool:
 
 
 def _reachable(host: str) -> str:
-    """An address to connect to, for a listener bound to every address."""
+    """Return an address to connect to, for a listener bound to all addresses."""
     if host in ("0.0.0.0", ""):
         return "127.0.0.1"
     if host == "::":

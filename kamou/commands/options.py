@@ -28,7 +28,7 @@ OPTION_OF = {
 
 
 class UserPath(click.Path):
-    """A path of the command line; a leading ``~`` is a home, also where no shell replaced it."""
+    """A path of the command line; a leading ``~`` is replaced, also where the shell did not."""
 
     def __init__(self, **checks: bool) -> None:
         super().__init__(path_type=Path, **checks)
@@ -37,15 +37,17 @@ class UserPath(click.Path):
         return super().convert(self.home(value, param, ctx), param, ctx)
 
     def home(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path without its ``~``. Refuses that of a user who has no home here."""
+        """Return the path with its ``~`` replaced; fail if that user does not exist."""
         found = with_home(value)
         if found is None:
-            self.fail(f"{value}: no user of that name has a home folder here", param, ctx)
+            self.fail(
+                f"{value}: this machine has no user of that name; write the whole path", param, ctx
+            )
         return found
 
 
 class OutputPath(UserPath):
-    """A file that the verb writes at its end: refused before its work when that cannot be done."""
+    """A file that the verb writes at its end; it fails at once if the file cannot be written."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash)
@@ -58,10 +60,10 @@ class OutputPath(UserPath):
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Try what ``write_atomically`` does, and leave nothing behind.
+    """Check that ``write_atomically`` could write the file; leave no file behind.
 
     Raises:
-        UnwritableError: no file can be made there, or what is there is no file.
+        UnwritableError: the file cannot be created, or the path is not a file.
     """
     if path.exists() and not path.is_file():
         raise UnwritableError(f"{path}: exists and is not a file; name another file")
@@ -69,15 +71,15 @@ def refuse_unwritable(path: Path) -> None:
         descriptor, temporary = create_temporary(path)
     except OSError as error:
         raise UnwritableError(
-            f"{path}: cannot be written: {error.strerror}; name a file in a folder that is there "
-            "and can be written"
+            f"{path}: cannot be written: {error.strerror}; name a file in a writable "
+            "folder that exists"
         ) from error
     os.close(descriptor)
     temporary.unlink()
 
 
 def config_option(verb: Verb) -> Verb:
-    """``--config FILE``; without it ``kamou.toml`` here, when there is one."""
+    """Add ``--config FILE``; the default is ``./kamou.toml``, if it exists."""
     return click.option(
         "--config",
         "config_path",
@@ -90,9 +92,9 @@ def config_option(verb: Verb) -> Verb:
 def data_dir_option(verb: Verb) -> Verb:
     return click.option(
         "--data-dir",
-        # Whether it may be read is said by the verb, which knows as whom to run it.
+        # The verb checks that it is readable, because its message names the right user.
         type=UserPath(file_okay=False, readable=False),
-        help="Keep everything in DIR (default: ./kamou-data).",
+        help="The data directory (default: ./kamou-data).",
         metavar="DIR",
     )(verb)
 
@@ -102,12 +104,12 @@ def json_option(verb: Verb) -> Verb:
 
 
 def resolve(config_path: Path | None, **given: object) -> Resolved:
-    """The settings in force, with the options of the command line on top.
+    """Return the settings; options of the command line override all other sources.
 
     ``given`` maps a setting (dots as double underscores) to an option's value; None: not given.
 
     Raises:
-        ConfigurationError: the file is missing or a setting is refused.
+        ConfigurationError: the file cannot be read or a setting is invalid.
     """
     if config_path is None and CONFIG_FILE.exists():
         config_path = CONFIG_FILE

@@ -1,7 +1,7 @@
-"""Lines of a run on standard error, written by a thread: a terminal may be paused.
+"""Write the lines of a run on standard error in a thread, because a terminal may be paused.
 
-A write to a paused terminal, or to a full pipe, waits until somebody reads. On the trading loop
-that wait would hold up every stop and every command.
+A write to a paused terminal or a full pipe waits until a process reads. On the trading loop that
+wait would delay every stop and every command.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-LINES_WAITING_MAX = 1_000  # a day of the few lines a minute that strangers can cause
+LINES_WAITING_MAX = 1_000  # about a day of lines that outside requests can cause
 END_S = 1.0  # for the last lines at the end of the run
 
 EndProcess = Callable[[int], object]
 
 
 class PatientLines:
-    """Take lines without waiting and write them in order; use as a context manager.
+    """Accept lines without waiting and write them in order; use as a context manager.
 
-    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted; so are lines whose write fails, and
-    the next one is tried. If the last line cannot be written within ``END_S`` at the end, the
-    process ends without it: whatever is written after it would wait as well. ``end`` is for tests.
+    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted; so are lines whose write fails. If
+    the last line cannot be written within ``END_S`` at the end, the process ends without it,
+    because every later write would wait as well. ``end`` is for tests.
     """
 
     def __init__(self, write: Callable[[str], None], *, end: EndProcess = os._exit) -> None:
@@ -73,13 +73,13 @@ class PatientLines:
                 continue
             failed, self._failed = self._failed, 0
             if failed:
-                self._try(f"lines that could not be written and are lost: {failed}")
+                self._try(f"{failed} lines could not be written and are lost")
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._try(f"{dropped} lines were left out: this output was not read")
+                self._try(f"{dropped} lines were dropped, because this output was not read")
 
     def _try(self, line: str) -> bool:
-        """Write the line; return False if the output does not take it now."""
+        """Write the line; return False if the write failed."""
         try:
             self._write(line)
         except (OSError, ValueError):  # ValueError: the output is closed

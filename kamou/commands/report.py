@@ -19,9 +19,11 @@ from kamou.settings.config import Resolved
 @config_option
 @data_dir_option
 @json_option
-@click.option("--days", type=click.IntRange(0, 10_000), default=14, metavar="N", help="Shown days.")
+@click.option(
+    "--days", type=click.IntRange(0, 10_000), default=14, metavar="N", help="Days to show."
+)
 def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
-    """Print the performance: every figure with its count and interval, bad days included."""
+    """Print the performance: every figure with its count and its interval."""
     from kamou.commands import report_text as text
 
     resolved = resolve(config_path, data_dir=data_dir)
@@ -53,7 +55,7 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
 
 
 def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The same document as ``/results.json``, and this many days, oldest first."""
+    """Return the document of ``/results.json``, and the newest ``days``, oldest first."""
     from kamou.store.day_rows import open_row
     from kamou.store.latest_run import latest_run
     from kamou.store.public_queries import midnight_marks, newest_days

@@ -1,4 +1,4 @@
-"""``kamou run``: the whole system under its supervisor, and the site."""
+"""``kamou run``: the trading system under its supervisor, and the public site."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kamou.settings.config import Resolved
 )
 @click.option("--port", type=int, metavar="PORT", help="Public listener (default: 8080).")
 @click.option("--operator-port", type=int, metavar="PORT", help="Operator listener (8081).")
-@click.option("--live", is_flag=True, help="The second of the two deliberate acts of going live.")
+@click.option("--live", is_flag=True, help='Needed, with mode = "live", to trade with real money.')
 def run(
     config_path: Path | None,
     data_dir: Path | None,
@@ -38,11 +38,11 @@ def run(
     operator_port: int | None,
     live: bool,
 ) -> None:
-    """Run the whole system and its site until it is told to stop.
+    """Run the trading system and its site until a signal stops it.
 
-    Without options: demo mode, with a generated market and pretend money; no network, no key.
-    Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup); stops stay on the exchange. Run
-    it again on the same data directory and it carries on with the same book.
+    Without options it is a demo: a generated market and simulated money, no network, no key. Stop
+    it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup); stops stay on the exchange. A later
+    run on the same data directory continues with the same position book.
     """
     resolved = resolve(
         config_path,
@@ -57,7 +57,7 @@ def run(
 
 
 def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
-    """Only the demo trades in this release.
+    """Check that the mode is demo, the only one that this release can trade.
 
     Raises:
         ConfigurationError: paper or live was asked for.
@@ -65,13 +65,13 @@ def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
     mode, origin = resolved.settings.mode, resolved.origins["mode"]
     if mode != "demo":
         raise ConfigurationError(
-            f'{origin}: mode = "{mode}" needs a real venue, which comes with a later release; '
-            'this one runs mode = "demo"'
+            f'{origin}: mode = "{mode}" needs a real venue, which this release does not have; '
+            'set mode = "demo"'
         )
     if live:
         raise ConfigurationError(
-            '--live: going live takes mode = "live" in kamou.toml too, and a real venue, which '
-            "comes with a later release"
+            '--live needs mode = "live" in kamou.toml and a real venue, which this release does '
+            "not have; leave --live out"
         )
 
 
@@ -82,7 +82,9 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
     settings = resolved.settings
     output = RunOutput()
     with DataFolderLock(settings.data_dir, announce=output.write), output:
-        from kamou.runs import service  # after the lock: a second run is refused at once
+        from kamou.runs import (
+            service,
+        )  # imported after the lock, so that a second run fails at once
 
         return service.run(
             resolved,

@@ -1,8 +1,8 @@
-"""What `kamou run` writes to standard error: lines, and on a terminal a bar of progress.
+"""Output of `kamou run` on standard error: lines, and on a terminal a progress bar.
 
-On a terminal the bar has the last line for itself: it is erased before each line and drawn again
-below it, and nothing of it is left when its task ends. Without a terminal each line has its time
-and its level, and progress is a line at each tenth.
+On a terminal the bar is the last line: it is erased before each line, drawn again below it, and
+erased when its task ends. Without a terminal each line has its time and level, and progress is a
+line at each tenth.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from kamou.runtime.leveled_lines import LeveledLine, level_of
 STEPS = 10  # lines of progress without a terminal
 BAR_CHARS_MAX = 30
 
-DRAW = LeveledLine("draw the bar")  # to the writing thread; told apart by identity
+DRAW = LeveledLine("draw the bar")  # a request to the writing thread, compared by identity
 
 
 class RunOutput:
     """Lines and progress of one run; use as a context manager.
 
-    ``announce`` and ``report`` take from any thread and never wait: one thread writes.
+    ``announce`` and ``report`` may be called from any thread and never wait; one thread writes.
     ``now_ms`` and ``on_terminal`` are for tests.
     """
 
@@ -39,7 +39,7 @@ class RunOutput:
         self._now_ms = now_ms or SystemClock().now_ms
         self._on_terminal = erases_lines() if on_terminal is None else on_terminal
         self._lines = PatientLines(self.write)
-        self._task: tuple[str, int, int] | None = None  # what is being done, steps, of how many
+        self._task: tuple[str, int, int] | None = None  # task, steps done, steps in all
         self._began_ms = 0  # the task
         self._stepped_ms = 0  # its newest step was done
         self._step = 0  # tenths that were logged
@@ -75,7 +75,7 @@ class RunOutput:
         self._task = (what, done, total) if done < total else None
         if self._on_terminal:
             if not self._drawing:
-                self._drawing = True  # before it is asked: the thread may be done at once
+                self._drawing = True  # set before the request, which the thread may serve at once
                 if not self._lines.offer(DRAW):
                     self._drawing = False
         elif (step := STEPS * done // max(1, total)) > self._step and done < total:
@@ -105,12 +105,12 @@ class RunOutput:
             self._bar = bar
 
     def _bar_now(self) -> str:
-        """The bar as it is to be; empty without a task, and without a terminal."""
+        """Return the current bar; empty without a task or a terminal."""
         task = self._task
         return self._bar_of(*task) if task is not None and self._on_terminal else ""
 
     def _bar_of(self, what: str, done: int, total: int) -> str:
-        """The bar in one line, shorter than the terminal: a full line would wrap."""
+        """Return the bar in one line, shorter than the terminal so that it does not wrap."""
         columns = _columns()
         head = f"{escape_text(what)} {done}/{total} "
         tail = self._left(done, total)
@@ -120,7 +120,7 @@ class RunOutput:
         return f"{head}{bar}{tail}"[: columns - 1]
 
     def _left(self, done: int, total: int) -> str:
-        """How long the other steps take if each takes as long as those that are done."""
+        """Return an estimate of the time left, from the average time of the steps done."""
         if done == 0:
             return ""
         all_ms = (self._stepped_ms - self._began_ms) * (total - done) // done
@@ -129,7 +129,7 @@ class RunOutput:
 
 
 def erases_lines() -> bool:
-    """Whether standard error is a terminal on which a line can be erased."""
+    """Return True if standard error is a terminal on which a line can be erased."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 
 

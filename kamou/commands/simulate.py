@@ -1,4 +1,4 @@
-"""``kamou simulate``: the production system against a hostile venue, repeatable from a seed."""
+"""``kamou simulate``: the production system against a faulty venue, repeatable from a seed."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from kamou.errors import CheckFailedError, ConfigurationError
 if TYPE_CHECKING:
     from kamou.simulator.swarm_runs import Result, Swarm
 
-HOURS_MAX = 24.0  # per seed; more seeds find more than longer ones
+HOURS_MAX = 24.0  # per seed; more seeds find more than longer simulations
 SIMULATED_SYMBOLS_MAX = 50
 JOBS_MAX = 256
 SHOWN_EVENTS = 25  # of those that led to a failure
 SHOWN_FAILURES = 5
-DIGESTS = ("digests", "facts_digests")  # by seed: in the JSON only
+DIGESTS = ("digests", "facts_digests")  # by seed, in the JSON only
 
 
 def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """``A..B`` as both ends, both included."""
+    """Return the two ends of ``A..B``, both included."""
     if value is None:
         return None
     first, dots, last = value.partition("..")
     try:
         if not dots:
-            raise ValueError("there is no ..")
+            raise ValueError(f"got {value!r}, without ..")
         bounds = int(first), int(last)
     except ValueError as error:
         raise click.BadParameter(f"expects A..B, like 1..300: {error}", ctx, parameter) from error
     if bounds[0] < 0 or bounds[1] < bounds[0]:
-        raise click.BadParameter(
-            f"{value}: seeds are counted up from 0, the first before the last", ctx, parameter
-        )
+        raise click.BadParameter(f"{value}: expects A..B with 0 <= A <= B", ctx, parameter)
     return bounds
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Run this one world.")
-@click.option("--seeds", callback=seed_range, metavar="A..B", help="Run all of these worlds.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Simulate this one seed.")
+@click.option(
+    "--seeds", callback=seed_range, metavar="A..B", help="Simulate all seeds from A to B."
+)
 @click.option(
     "--hours",
     type=click.FloatRange(0, HOURS_MAX, min_open=True),
     default=1.0,
     show_default=True,
-    help="Simulated hours with faults; a calm in which all must settle follows.",
+    help="Simulated hours with faults; a convergence phase without faults follows.",
 )
 @click.option(
     "--symbols",
@@ -71,7 +71,7 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
     "--jobs",
     type=click.IntRange(1, JOBS_MAX),
     metavar="J",
-    help="Processes that share the worlds of --seeds.  [default: one for every core]",
+    help="Processes that share the seeds.  [default: one for each core]",
 )
 @click.option(
     "--json",
@@ -90,9 +90,11 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
     "--against",
     type=UserPath(exists=True, dir_okay=False),
     metavar="FILE",
-    help="Compare one seed's trace with one that was written before.",
+    help="Compare the trace of one seed with an earlier trace.",
 )
-@click.option("--shrink", is_flag=True, help="Make the first failure as small as it gets.")
+@click.option(
+    "--shrink", is_flag=True, help="Shrink the first failure: fewer faults, symbols and hours."
+)
 def simulate(
     seed: int | None,
     seeds: tuple[int, int] | None,
@@ -105,19 +107,19 @@ def simulate(
     against: Path | None,
     shrink: bool,
 ) -> None:
-    """Run the production system on a simulated clock at a hostile venue, and check it throughout.
+    """Run the production system on a simulated clock at a faulty venue, and check invariants.
 
-    A seed and a commit are a whole bug report: the same seed gives the same trace. Exit code 6
-    when an invariant was violated, when an enabled fault never struck, or when nothing traded.
+    A seed and a commit make a complete bug report, because a seed always gives the same trace. Exit
+    code 6 if an invariant was violated, an enabled fault never happened, or nothing traded.
     """
     from kamou.simulator import swarm_runs
     from kamou.simulator.faults import parse
     from kamou.simulator.settings import Scenario
 
     if (seed is None) == (seeds is None):
-        raise click.UsageError("say --seed N or --seeds A..B")
+        raise click.UsageError("expects either --seed N or --seeds A..B")
     if seeds is not None and (trace or against):
-        raise click.UsageError("--trace and --against are of one --seed")
+        raise click.UsageError("--trace and --against need --seed N, not --seeds")
     first, last = seeds if seeds is not None else (seed, seed)
     assert first is not None
     assert last is not None
@@ -168,7 +170,10 @@ def _compare(before: list[str], result: Result) -> None:
 
     now = _traced(result)
     if before[0] != now[0]:
-        raise ConfigurationError(f"these are of two runs: {before[0]!r} before, {now[0]!r} now")
+        raise ConfigurationError(
+            f"the traces are of two simulations: {before[0]!r} in the file, {now[0]!r} now; use "
+            "the options of the file's first line"
+        )
     trace.compare(before, now)
 
 
@@ -208,15 +213,24 @@ def _print(swarm: Swarm, found: dict[str, Any]) -> None:
 
 
 def _figure(name: str, value: Any) -> tuple[str, object]:
-    """A figure for people: named, and a list as words."""
+    """Return a figure's name in words, and its value with a list as words."""
     shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
     return COUNT_NAMES.get(name, name.replace("_", " ")), shown
 
 
 def _refuse(swarm: Swarm) -> None:
-    """Raise ``CheckFailedError`` unless all held, all struck and something traded."""
+    """Check that all invariants held, all faults happened and something traded.
+
+    Raises:
+        CheckFailedError: one did not.
+    """
     if swarm.failures:
         seeds = ", ".join(str(result.scenario.seed) for result in swarm.failures[:20])
-        raise CheckFailedError(f"{len(swarm.failures)} seeds failed: {seeds}")
+        raise CheckFailedError(
+            f"{len(swarm.failures)} seeds failed: {seeds}; repeat one with --seed N --trace FILE"
+        )
     if swarm.missing:
-        raise CheckFailedError(f"never happened, so nothing is shown: {', '.join(swarm.missing)}")
+        raise CheckFailedError(
+            f"never happened, so the result proves nothing about it: {', '.join(swarm.missing)}; "
+            "simulate more seeds or hours"
+        )

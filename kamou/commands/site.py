@@ -1,4 +1,4 @@
-"""``kamou site``: the public pages alone, from a data directory or a backup."""
+"""``kamou site``: the public pages without a run, from a data directory or a backup."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def site(
     host: str | None,
     port: int | None,
 ) -> None:
-    """Serve the public pages alone, until it is told to stop.
+    """Serve the public pages without a run, until a signal stops it.
 
-    It reads the database only and takes no lock: beside a run, after it, or from a backup on
-    another machine. Mode, currency and gate are those of the journal. Stop it with Ctrl-C or
-    SIGTERM.
+    It only reads the database and takes no lock, so it works during a run, after it, or with a
+    backup on another machine. Mode, currency and gate are those of the journal. Stop it with
+    Ctrl-C or SIGTERM.
     """
     if database is not None and data_dir is not None:
         raise click.UsageError("--database and --data-dir exclude each other; give one of them")
@@ -55,7 +55,7 @@ def _serve(settings: Settings, database: Path) -> None:
         Site(
             mode=settings.mode,
             currency=settings.currency,
-            assumed_live=True,  # the only gate of this release; the journal decides
+            assumed_live=True,  # if the journal does not say; this release has no other gate
             pricing_markdown=read_pricing(web.pricing_file),
             public_url=settings.site.public_url,
         ),

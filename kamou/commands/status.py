@@ -1,4 +1,4 @@
-"""``kamou status`` and ``kamou why``."""
+"""``kamou status``."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ from kamou.runs.recorded_book import RecordedBook
 @config_option
 @data_dir_option
 @json_option
-@click.option("--watch", is_flag=True, help="Look again until interrupted.")
+@click.option("--watch", is_flag=True, help="Repeat until interrupted.")
 @click.option(
-    "--interval", type=click.FloatRange(0.2, 3600), default=2.0, metavar="S", help="For --watch."
+    "--interval",
+    type=click.FloatRange(0.2, 3600),
+    default=2.0,
+    metavar="S",
+    help="Seconds between two looks of --watch.",
 )
 def status(
     config_path: Path | None, data_dir: Path | None, as_json: bool, watch: bool, interval: float
 ) -> None:
     """Show the account, positions and their stops, then the supervision tree.
 
-    Exit code 3 when nothing runs; what the database last said is printed all the same. With
-    --watch it looks every 2 s (--interval) and Ctrl-C ends it with exit code 0; where standard
-    output is no terminal the looks follow each other, an empty line between them.
+    Exit code 3 without a run; the newest state in the database is printed all the same. With
+    --watch it repeats every 2 s (--interval) until Ctrl-C, which gives exit code 0; without a
+    terminal the outputs follow each other with an empty line between them.
     """
     from kamou.commands import watch as watching
     from kamou.commands.status_sources import read_status

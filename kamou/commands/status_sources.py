@@ -1,4 +1,4 @@
-"""One look at a data directory: what the running system says, and what the database says."""
+"""Read the status of a data directory, from its run and from its database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kamou.settings.config import Resolved
 
 
 def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
-    """Return what the running system says, if one answers, and what the database says.
+    """Return the status of the run, if one answers, and that of the database.
 
     Raises:
         StoreError: there is a database, and it cannot be read.
@@ -40,14 +40,14 @@ def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
     with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
         seen["book"] = describe_account(reader, recorded, seen["system"])
         for name in ("positions", "pending_entries") if seen["running"] else ():
-            seen["system"].pop(name, None)  # they stand in the book
+            seen["system"].pop(name, None)  # they are in "book"
     if not seen["running"]:
         seen["latch"] = _latch(HaltLatch(folder.latch))
     return seen | {"troubles": troubles(seen)}
 
 
 def _latch(latch: HaltLatch) -> dict[str, Any] | None:
-    """Return who holds entries while nothing runs, since when and why; None if nothing does."""
+    """Return who set the halt latch, when and why; None if it is not set."""
     if not latch.is_set():
         return None
     lines = standing(latch.log())
@@ -62,7 +62,7 @@ def _latch(latch: HaltLatch) -> dict[str, Any] | None:
 
 
 def unread(why_not: str | None, *, gone: bool) -> dict[str, Any]:
-    """Return a look that saw nothing. ``gone``: no run holds the directory, or none listens."""
+    """Return an empty status. ``gone``: no run holds the data directory, or none listens."""
     return {
         "at_ms": SystemClock().now_ms(),
         "running": False,

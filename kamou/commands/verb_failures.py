@@ -1,4 +1,4 @@
-"""How a verb ends that could not do what it was asked: lines, an exit code, a JSON document."""
+"""Failures of verbs: their lines, exit code and JSON document."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import click
 
 from kamou.errors import KamouError, innermost_error
 
-EXIT_INTERRUPTED = 130  # the shell's own convention: 128 + SIGINT
+EXIT_INTERRUPTED = 130  # as in shells: 128 + SIGINT
 
-AS_OWNER = "run this as the user who runs the system"
+AS_OWNER = "run this as the user of the run"
 REMEDIES = {
-    errno.ENOENT: "make the folder first, or name another path",
+    errno.ENOENT: "create the folder first, or name another path",
     errno.ENOTDIR: "name a path in a folder",
-    errno.EISDIR: "name a file",
+    errno.EISDIR: "name a file instead of a folder",
     errno.EACCES: AS_OWNER,
     errno.EPERM: AS_OWNER,
-    errno.EROFS: "name a path that can be written",
+    errno.EROFS: "name a writable path",
     errno.ENOSPC: "free some space, then try again",
     errno.EDQUOT: "free some space, then try again",
     errno.ENAMETOOLONG: "name a shorter path",
@@ -30,17 +30,17 @@ REMEDIES = {
 
 @attrs.frozen
 class VerbFailure:
-    """Why a verb ended: the messages, a line each, and what stands around them for a person."""
+    """Why a verb ended: its messages, a line each, and the text around them on a terminal."""
 
     messages: tuple[str, ...]
     exit_code: int
     prefix: str = "error: "
-    hint: tuple[str, ...] = ()  # for a person, after the messages
-    help_: tuple[str, ...] = ()  # for a person, instead of all else
+    hint: tuple[str, ...] = ()  # printed after the messages
+    help_: tuple[str, ...] = ()  # printed instead of all else
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What a person reads on standard error."""
+        """Return the lines for standard error."""
         if self.help_:
             return self.help_
         first, *others = self.messages
@@ -48,12 +48,12 @@ class VerbFailure:
 
     @property
     def document(self) -> dict[str, Any]:
-        """What a program reads on standard output."""
+        """Return the JSON document for standard output."""
         return {"error": "\n".join(self.messages), "exit_code": self.exit_code}
 
 
 def failure_of(error: BaseException) -> VerbFailure | None:
-    """Why a verb ended; None for a defect, which keeps its traceback."""
+    """Return why a verb ended; None for a defect, whose traceback is printed."""
     found = innermost_error(error)
     if isinstance(found, KamouError):
         return VerbFailure(tuple(map(str, found.args)) or (type(found).__name__,), found.exit_code)
@@ -67,23 +67,23 @@ def failure_of(error: BaseException) -> VerbFailure | None:
 
 
 def defect(error: BaseException) -> VerbFailure:
-    """Return what a program reads of a defect; a person sees its traceback."""
+    """Return a defect as a failure, for the JSON document; its traceback is printed as well."""
     return VerbFailure((f"a defect of Kamou: {error!r}",), 1)
 
 
 def _of_click(error: click.ClickException) -> VerbFailure:
-    """One line for what was wrong with the words, and a hint; for a group alone, its help."""
+    """Return a usage error as one line with a hint; for a group without a verb, its help."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "kamou"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         help_ = tuple(error.format_message().splitlines())
-        words = f"no command was given; `{path} --help` lists them"
+        words = f"no command was given; `{path} --help` lists the commands"
         return VerbFailure((words,), error.exit_code, help_=help_)
     words = " ".join(error.format_message().split())
-    hint = (f"`{path} --help` says how it is used",) if isinstance(error, click.UsageError) else ()
+    hint = (f"`{path} --help` shows the usage",) if isinstance(error, click.UsageError) else ()
     return VerbFailure((words,), error.exit_code, hint=hint)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether the words ask for JSON. They may be wrong otherwise, so no parser is asked."""
+    """Return True if the arguments have --json, even if a parser would reject them."""
     return any(word == "--json" or word.startswith("--json=") for word in arguments)

@@ -1,4 +1,4 @@
-"""``kamou why``."""
+"""``kamou why``: what each tier answered about a symbol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kamou.core.model import Figure
 from kamou.core.words import figure_words, figures_words, strategy_name
 from kamou.data_directory.folder import DataDirectory
 
-VENUE = "venue"  # the tier of an entry that was rejected
+VENUE = "venue"  # the tier of an entry that the venue rejected
 WANTED = "wanted"  # the figure that says what a strategy wants
 TIER_NAMES = {
     "T1": "strategy (T1)",
@@ -27,18 +27,18 @@ TIER_NAMES = {
     "governor": "denial",  # by the order manager or the risk governor
     VENUE: "exchange",
 }
-"""Who answers, for people."""
+"""Names of the tiers in words."""
 GRANTED = "GRANTED"
 REJECTED = "the exchange rejected the entry"
 ANSWERS = {
     GRANTED: "the entry may be sent",
-    "SCORED": "the strategy has an opinion",
+    "SCORED": "the strategy has scores",
     "approve": "the signal passes",
     "off": "the refiner is off, and the signal passes unchanged",
     "refuse": "the refiner refuses the signal",
     "shrink": "the signal passes with a smaller size",
 }
-"""What an answer that is no refusal means."""
+"""Meanings of the answers that are not refusals."""
 
 
 @click.command()
@@ -46,7 +46,9 @@ ANSWERS = {
 @config_option
 @data_dir_option
 @json_option
-@click.option("--cycles", type=click.IntRange(1, 60), default=12, metavar="N", help="How many.")
+@click.option(
+    "--cycles", type=click.IntRange(1, 60), default=12, metavar="N", help="Number of newest cycles."
+)
 def why(
     symbol: str, config_path: Path | None, data_dir: Path | None, as_json: bool, cycles: int
 ) -> None:
@@ -71,7 +73,7 @@ def why(
             why_not = "it is not one of the symbols"
         if nearest is not None:
             why_not += f"; did you mean {nearest}?"
-        say(f"nothing is recorded of {symbol.upper()} in {_last(cycles)}: {why_not}")
+        say(f"the journal has nothing about {symbol.upper()} in {_last(cycles)}: {why_not}")
         return
     say(f"{symbol.upper()}, {_last(cycles)}, times in UTC:")
     for row in rows:
@@ -92,7 +94,7 @@ def _scanned(reader: Any) -> frozenset[str]:
 
 
 def _is_recorded(reader: Any, symbol: str) -> bool:
-    """Return True if the symbol is held, was traded, or was a candidate at any time."""
+    """Return True if the symbol has or had a position, or was ever a candidate."""
     from kamou.store import queries
 
     return (
@@ -120,11 +122,11 @@ def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
 
 
 AnswerRow = dict[str, Any]
-NEWEST = 2_000  # refusals that are searched for symbols
+NEWEST = 2_000  # newest refusals that are searched for symbols
 
 
 def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
-    """Every answer about one symbol, newest first: T1's scans, T2, T3, governor, venue, signals."""
+    """Return the answers about a symbol, newest first: T1, T2, T3, governor, venue, signals."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
     from kamou.store.latest_events import rejected_entries
@@ -169,7 +171,7 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
 
 
 def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]) -> AnswerRow:
-    """One answer, as `--json` has it; ``words`` say the same to people."""
+    """Return one answer for `--json`; ``words`` is the same as a sentence."""
     return {
         "at_ms": at_ms,
         "tier": tier,
@@ -190,12 +192,12 @@ def explain(code: str, figures: Sequence[Figure], tier: str = "") -> str:
 
 
 def _named_by(code: str, tier: str) -> str:
-    """What the names of the figures depend on: the code, or T3 with any verdict."""
+    """Return the key of the figures' names: the code, or T3 for any verdict."""
     return tier if tier == "T3" else code
 
 
 def _line(row: AnswerRow) -> str:
-    """One answer in a line."""
+    """Return one answer in one line."""
     tier = "permit" if row["answer"] == GRANTED else TIER_NAMES.get(row["tier"], row["tier"])
     strategy = strategy_name(row["strategy"])
     return f"{when(row['at_ms'])} {tier}, {strategy}: {row['answer']}: {row['words']}"

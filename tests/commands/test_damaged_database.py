@@ -74,5 +74,5 @@ def test_flatten_of_a_damaged_exchange_file_says_that_it_does_not_know(
     traded.exchange.write_bytes(100_000 * b"x")
     code, _, err = cli("flatten", "--data-dir", traded.path)
     assert code == 6
-    assert "what is open is not known" in err
+    assert "the open positions are unknown" in err
     assert f"{traded.exchange} is damaged" in err

@@ -63,7 +63,7 @@ def test_flatten_closes_with_a_wrong_line_in_the_configuration(
     (tmp_path / "kamou.toml").write_text(f"data_dir = '{traded.path}'\n{wrong}\n")
     told = cli("flatten", "--json")
     assert_flat(traded, told)
-    assert "closing without it" in told[2]
+    assert "closing positions without this setting" in told[2]
 
 
 def test_flatten_closes_on_the_market_the_track_was_begun_on(

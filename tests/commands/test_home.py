@@ -87,7 +87,7 @@ def test_the_home_of_nobody_is_refused_and_no_folder_of_that_name_is_made(
 ) -> None:
     code, _, err = cli("flatten", "--data-dir", "~nobody-of-that-name/track")
     assert code == 2
-    assert "no user of that name has a home folder here" in err
+    assert "this machine has no user of that name" in err
     Path("kamou.toml").write_text("data_dir = '~nobody-of-that-name/track'\n")
     code, _, err = cli("check-config")
     assert code == 4

@@ -156,7 +156,7 @@ def test_a_resume_that_the_run_refuses_is_told_in_one_line(
 ) -> None:
     running.refusal = "the day has not opened yet"
     line = (
-        "the resume was refused, because the day has not opened yet; the trading state stays"
+        "the run denied the resume: the day has not opened yet; the trading state stays"
         " resume, resume"
     )
     assert cli("resume", *words) == (6, "", f"error: {line}\n")
@@ -195,7 +195,7 @@ def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
     running.trouble = KamouError("the governor is not up")
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
-    assert "without the running system: the governor is not up" in err
+    assert "without the run: the governor is not up" in err
 
 
 def test_what_a_running_system_leaves_open_is_closed_without_it(
@@ -207,7 +207,7 @@ def test_what_a_running_system_leaves_open_is_closed_without_it(
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
     assert json.loads(out)["positions_left"] == 0
-    assert "it left 2 positions open" in err
+    assert "the run left 2 positions open" in err
 
 
 def test_a_halt_that_a_run_does_not_confirm_is_a_timeout_and_held_by_the_latch(
@@ -216,7 +216,7 @@ def test_a_halt_that_a_run_does_not_confirm_is_a_timeout_and_held_by_the_latch(
     running.trouble = TimedOutError("no answer in 5 s")
     code, _, err = cli("halt")
     assert code == 5
-    assert "no answer in 5 s; the halt latch is set: no entry passes" in err
+    assert "no answer in 5 s; the halt latch is set: entries are denied" in err
     assert HaltLatch(folder.latch).is_set()
 
 

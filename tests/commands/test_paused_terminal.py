@@ -83,7 +83,7 @@ def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
             pass
     assert written == [
         "in hand",
-        "2 lines were left out: this output was not read",
+        "2 lines were dropped, because this output was not read",
         "0",
         "1",
         "2",
@@ -102,7 +102,7 @@ def test_a_write_that_fails_loses_its_line_and_no_other() -> None:
     with PatientLines(write) as announce:
         for number in range(5):
             announce(str(number))
-    assert written == ["0", "3", "lines that could not be written and are lost: 2", "4"]
+    assert written == ["0", "3", "2 lines could not be written and are lost", "4"]
 
 
 def test_a_run_ends_though_nobody_reads_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_a_mode_that_needs_a_real_venue_is_refused(cli: Cli, mode: str) -> None:
     code, _, err = cli("run")
     assert code == 4
     assert "kamou.toml:1" in err
-    assert "later release" in err
+    assert "this release does not have" in err
 
 
 def test_live_on_the_command_line_alone_is_refused(cli: Cli) -> None:

@@ -37,7 +37,7 @@ def close_the_trade(folder: DataDirectory) -> None:
 def test_status_with_nothing_on_record_is_not_running(cli: Cli) -> None:
     code, out, err = cli("status")
     assert (code, out) == (3, "")
-    assert "`kamou run` starts it" in err
+    assert "`kamou run` starts one" in err
 
 
 def test_status_tells_what_the_database_last_said_and_exits_3(
@@ -45,7 +45,7 @@ def test_status_tells_what_the_database_last_said_and_exits_3(
 ) -> None:
     code, out, err = cli("status")
     assert code == 3
-    assert "nothing is running" in err
+    assert "no run holds" in err
     assert "ETHUSDT" in out
     seen = json.loads(cli("status", "--json")[1])
     assert seen["running"] is False
@@ -210,10 +210,10 @@ def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
     day, row = day_after(cli, journalled, BEFORE_OPENING)
     assert (day["day"], day["loss"], day["exit_costs"]) == ("2023-11-15", None, None)
     assert day["loss_unknown"] == (
-        "2023-11-16 has not opened yet: that takes two reads of the account that agree"
+        "2023-11-16 has not opened yet; that needs two account reads that agree"
     )
-    assert "not known: 2023-11-16 has not opened yet" in row
-    assert "the day's loss: not known: 2023-11-16" in cli("why", "ETHUSDT")[1]
+    assert "unknown: 2023-11-16 has not opened yet" in row
+    assert "the day's loss: unknown: 2023-11-16" in cli("why", "ETHUSDT")[1]
 
 
 def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
@@ -228,7 +228,7 @@ def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
     day, row = day_after(cli, journalled, yesterday, OPENING)
     assert (day["day"], day["loss"]) == ("2023-11-16", None)  # not the 17 of yesterday
     assert day["result"] == 0
-    assert "not known: what closing everything would cost was not read since 00:00" in row
+    assert "unknown: the exit costs of the open positions were not read since 00:00" in row
 
 
 def test_status_before_any_day_says_that_the_loss_is_not_known(
@@ -237,7 +237,7 @@ def test_status_before_any_day_says_that_the_loss_is_not_known(
     folder = DataDirectory(tmp_path / "kamou-data")
     folder.database.unlink()
     database.open_writer(folder.database, durable=False).close()
-    assert "not known: no day has opened yet" in cli("status")[1]
+    assert "unknown: no day has opened yet" in cli("status")[1]
 
 
 def test_status_names_disabled_strategies_until_they_are_resumed(
@@ -297,7 +297,7 @@ def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataDirecto
 def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataDirectory) -> None:
     code, out, _ = cli("why", "NONEUSDT")
     assert code == 0
-    assert "nothing is recorded of NONEUSDT" in out
+    assert "the journal has nothing about NONEUSDT" in out
 
 
 @pytest.mark.parametrize(

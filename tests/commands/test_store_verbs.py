@@ -55,7 +55,7 @@ def bars(folder: Path, close: str = "1.5") -> Path:
 
 def test_imported_data_is_listed_with_its_range(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "kamou-data").mkdir(mode=0o700)
-    assert "nothing is stored yet" in cli("data", "list")[1]
+    assert "no dataset is stored yet" in cli("data", "list")[1]
     code, out, _ = cli("data", "import", bars(tmp_path / "days"))
     assert code == 0, out
     assert "days" in cli("data", "list")[1]

@@ -40,8 +40,8 @@ def test_ctrl_c_deep_in_a_backtest_is_an_interruption_without_a_traceback(
     [
         (InvalidDataError("no bars"), "error: no bars\n"),
         (
-            FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"),
-            "error: a/b: No such file or directory; make the folder first, or name another path\n",
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a"),
+            "error: a: No such file or directory; create the folder first, or name another path\n",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "b"),
@@ -99,14 +99,14 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
 
     compose("backtest", work)
     monkeypatch.setattr("kamou.simulator.swarm_runs.run_swarm", work)
-    said = "cannot be written: No such file or directory; name a file in a folder"
+    said = "cannot be written: No such file or directory; name a file in a writable folder"
     code, _, err = cli(*verb, "none/out")
     assert code == 1
     assert err.startswith(f"error: none/out: {said}")
     assert err.count("\n") == 1
     Path("taken").write_text("")
     assert "taken/out: cannot be written: Not a directory" in cli(*verb, "taken/out")[2]
-    assert "/dev/null: is there and is no file" in cli(*verb, "/dev/null")[2]
+    assert "/dev/null: exists and is not a file" in cli(*verb, "/dev/null")[2]
 
 
 def test_looking_whether_a_file_can_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_group_alone_shows_its_help_a_line_each_and_is_a_usage_error(
 def test_a_wrong_usage_is_one_line_and_a_hint(
     cli: Cli, words: tuple[str, ...], said: str, of: str
 ) -> None:
-    assert cli(*words) == (2, "", f"error: {said}\n`{of} --help` says how it is used\n")
+    assert cli(*words) == (2, "", f"error: {said}\n`{of} --help` shows the usage\n")
 
 
 def test_a_wrong_usage_is_a_document_where_json_was_asked_for(cli: Cli) -> None:

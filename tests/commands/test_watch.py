@@ -63,7 +63,7 @@ def test_without_a_terminal_looks_follow_each_other_with_an_empty_line_between(
     for look in looks:
         title, trouble, *_ = look.splitlines()
         assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", title)
-        assert trouble.startswith("! nothing is running")
+        assert trouble.startswith("! no run holds")
         assert "ETHUSDT" in look
     assert "\x1b" not in out
 
@@ -77,7 +77,7 @@ def test_columns_of_the_environment_are_the_width_without_a_terminal(
 
 
 def test_watching_nothing_says_why(cli: Cli, two_looks: list[float]) -> None:
-    assert "nothing is running" in cli("status", "--watch")[1]
+    assert "no run holds" in cli("status", "--watch")[1]
 
 
 def test_watching_in_json_is_a_line_for_each_look(cli: Cli, two_looks: list[float]) -> None:

@@ -46,7 +46,7 @@ def test_a_symbol_of_the_record_was_not_a_candidate(cli: Cli, later: DataDirecto
     code, out, _ = cli("why", "ethusdt")
     assert code == 0
     assert out.endswith(
-        "nothing is recorded of ETHUSDT in the last 12 cycles: it was not a candidate\n"
+        "the journal has nothing about ETHUSDT in the last 12 cycles: it was not a candidate\n"
     )
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["nearest"] is None
 

@@ -99,7 +99,7 @@ async def test_the_socket_of_a_killed_run_is_nobody_and_the_next_run_replaces_it
     assert deep.operator_socket.exists()
     code, _, err = await verb(deep, "resume")
     assert code == 3
-    assert "nothing is running" in err
+    assert "no run holds" in err
     before = deep.token.read_text()
     async with started(deep, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
         await trading(running)

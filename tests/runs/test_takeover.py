@@ -159,7 +159,7 @@ def test_a_stranger_on_the_port_of_a_process_that_lives_cannot_prove_itself(
         for verb in ("halt", "status", "flatten"):
             code, _, err = kill(verb, dead)
             assert code == (0 if verb == "flatten" else 3)
-            assert "is not proved to be the run" in err
+            assert "does not know the token of the run" in err
         sent = stranger.sent()
     assert "GET /api/v1/proof?nonce=" in sent
     assert token not in sent
