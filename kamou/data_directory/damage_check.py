@@ -1,7 +1,7 @@
-"""Finds damaged databases: pages that somebody or a disk overwrote.
+"""Find damaged databases.
 
-SQLite notices a damaged page when a query happens to need it. A verb that needs the file looks at
-all of it first, so that every verb says the same. ``PRAGMA quick_check`` of a database of 96 MB
+SQLite notices a damaged page only when a query needs it. A verb that needs the file checks all of
+it first, so that every verb reports the same. ``PRAGMA quick_check`` of a database of 96 MB
 takes 0.1 s from memory and 1.1 s from a disk.
 """
 
@@ -23,7 +23,7 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def damaged(path: Path | str, found: object) -> StoreError:
-    """Return the one wording for a damaged database."""
+    """Return the error for a damaged database."""
     words = str(found).splitlines()
     return StoreError(
         f"{path} is damaged ({words[-1] if words else 'no more is known'}); check that it is "
@@ -32,7 +32,7 @@ def damaged(path: Path | str, found: object) -> StoreError:
 
 
 def refuse_damaged(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Read every page and compare it with what points to it.
+    """Check every page of a database.
 
     Raises:
         StoreError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The data directory: the name of every file in it, and the note a running system leaves there."""
+"""The data directory: its file names, and the record of the run that uses it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MEMORY = ":memory:"  # SQLite's path of a database without a file
 
 @attrs.frozen
 class DataDirectory:
-    """One track: one mode, one curve, one account. Never shared between modes."""
+    """A data directory: one mode, one equity curve, one account."""
 
     path: Path
 
@@ -45,27 +45,27 @@ class DataDirectory:
 
     @property
     def market(self) -> Path:
-        """Imported market data, one folder for each set."""
+        """Imported market data, one folder for each dataset."""
         return self.path / "market"
 
     @property
     def lock(self) -> Path:
-        """Held by `run` for as long as it lives."""
+        """The lock file that `run` holds until it ends."""
         return self.path / "lock"
 
     @property
     def latch(self) -> Path:
-        """The halt latch: while this file exists no entry passes the port."""
+        """The halt latch: while this file exists the port denies entries."""
         return self.path / "halt-latch"
 
     @property
     def flatten_log(self) -> Path:
-        """What the kill switch did, for the next `run` to import."""
+        """The kill switch's log, which the next `run` imports."""
         return self.path / "flatten.log"
 
     @property
     def salt_key(self) -> Path:
-        """The key of all commitments, readable by its owner only. Back it up apart."""
+        """The key of all commitments, readable by its owner only. Back it up in another place."""
         return self.path / "salt-key"
 
     @property
@@ -75,7 +75,7 @@ class DataDirectory:
 
     @property
     def run_record(self) -> Path:
-        """Where the running system listens."""
+        """The record of the run's process and addresses."""
         return self.path / "run.json"
 
     @property
@@ -87,7 +87,7 @@ class DataDirectory:
         """Make the folder with mode 0700, or narrow an older one of ours that is wider.
 
         Args:
-            announce: is told what was narrowed, and if the file system keeps no modes.
+            announce: takes a line for each narrowed mode, and one if modes are not kept.
 
         Raises:
             StoreError: the folder cannot be made, belongs to another user, or is open to others
@@ -141,7 +141,7 @@ class DataDirectory:
             announce(f"closed to other users in {self.path}: {', '.join(sorted(narrowed))}")
 
     def _holds_database(self) -> bool:
-        """Whether our database is here, a file of this user."""
+        """Return True if Kamou's database is here and belongs to this user."""
         with contextlib.suppress(OSError):
             found = self.database.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
@@ -149,11 +149,11 @@ class DataDirectory:
         return False
 
     def _holds_only_ours(self) -> bool:
-        """Whether nothing but Kamou's files is here. An empty folder holds nothing else."""
+        """Return True if the folder has only Kamou's files, or none."""
         return all(self._is_ours(name) for name in os.listdir(self.path))
 
     def _is_ours(self, name: str) -> bool:
-        """Whether Kamou gives a file this name; SQLite and temporary files add to a name."""
+        """Return True if Kamou gives a file this name, with or without a suffix."""
         ours = {
             path.name
             for path in (
@@ -193,7 +193,7 @@ def _refuse_other_owner(path: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
-    """The one wording for a data directory that cannot be written."""
+    """Return the error for a data directory that cannot be written."""
     return StoreError(
         f"cannot write to the data directory {path}: {error.strerror or error}; make it writable, "
         "or choose another with --data-dir or the setting data_dir"
@@ -231,7 +231,7 @@ def sync_folder(folder: Path) -> None:
 class RunRecord:
     """What `run` writes once it listens, so that the other verbs find it.
 
-    It may outlive the process that wrote it: whoever reads it asks before believing.
+    It may outlive the process that wrote it, so a reader checks that the process runs.
     """
 
     pid: int
@@ -252,7 +252,7 @@ class RunRecord:
 
     @staticmethod
     def read(folder: DataDirectory) -> RunRecord | None:
-        """The record, or None when there is none or it is not whole."""
+        """Return the record; None if there is none or it is incomplete."""
         try:
             return RunRecord(**json.loads(folder.run_record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):

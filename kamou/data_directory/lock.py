@@ -13,15 +13,15 @@ from kamou.data_directory.folder import Announce, DataDirectory, unwritable
 from kamou.data_directory.private_files import FILE_MODE, OTHERS, narrow
 from kamou.errors import AlreadyRunningError, KamouError, StoreError
 
-TRIES = 10  # a verb that looks who holds the lock holds it itself for some microseconds
+TRIES = 10  # a verb that reads the lock's holder holds the lock for microseconds
 LOCK_PAUSE_S = 0.01  # between two tries
 
 
 class DataFolderLock:
     """Hold the data directory; use as a context manager.
 
-    The lock belongs to the open file and not to the file's existence, so a file left behind by
-    a killed process blocks nobody.
+    The lock belongs to the open file and not to the file's existence, so the file of a
+    killed process does not block a later run.
     """
 
     def __init__(self, folder: Path, *, announce: Announce = lambda line: None) -> None:
@@ -82,7 +82,7 @@ class DataFolderLock:
         if stranger is not None:
             return (
                 f"process {stranger[0]} of user {stranger[1]} holds the lock {self._folder.lock} "
-                "and is no run of this user; remove that file and repeat the command"
+                "but is not a run of this user; remove that file and repeat the command"
             )
         return (
             f"process {_holder_text(descriptor) or 'unknown'} is already running on the data "
@@ -90,14 +90,14 @@ class DataFolderLock:
         )
 
     def release(self) -> None:
-        """Let go. Harmless when not held."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)  # closing the only descriptor releases the lock
             self._descriptor = None
 
 
 def lock_holder(folder: Path) -> int | None:
-    """Return the id of the process that holds the folder; None when nobody does.
+    """Return the id of the process that holds the data directory; None if there is none.
 
     The holder is the one that the file names, 0 when it names none. Whoever can open the file can
     hold the lock: who acts on the answer asks the socket for proof.
@@ -110,8 +110,7 @@ def lock_holder(folder: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
         raise KamouError(
-            f"cannot look at the lock {path}: {error.strerror}; run this as the user who runs "
-            "the system"
+            f"cannot open the lock {path}: {error.strerror}; run this as the user of the run"
         ) from error
     except OSError:
         return None
@@ -126,7 +125,7 @@ def lock_holder(folder: Path) -> int | None:
 
 
 def _taken(descriptor: int) -> bool:
-    """Take the lock; False when it stays with somebody else."""
+    """Take the lock; return False if another process keeps it."""
     for _ in range(TRIES):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Backups: journal and exchange file as one consistent pair, and their way back.
+"""Backup and restore of the journal and the exchange file as one consistent pair.
 
-The journal alone is half a history: a run would begin a second one at a new exchange. So a backup
-is two files, FILE and FILE.exchange. The second one keeps the digest of the first.
+A run cannot continue with the journal alone, because it would begin a second history at a new
+exchange. A backup is two files, FILE and FILE.exchange; the second has the digest of the first.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from kamou.store.journal import next_run_number
 from kamou.venue.store import VenueStore
 
 EXCHANGE_SUFFIX = ".exchange"
-JOURNAL_DIGEST = "backup_journal_sha256"  # a note in the exchange's copy
+JOURNAL_DIGEST = "backup_journal_sha256"  # a row of the exchange copy's table meta
 HASH_CHUNK_BYTES = 1 << 20  # read at once while hashing
-LOCK_WAIT_MS = 5_000  # a run's transactions take some milliseconds each
+LOCK_WAIT_MS = 5_000  # a run's transactions take milliseconds
 
 
 @attrs.frozen(kw_only=True)
 class Backup:
-    """The files of one backup, and their size in bytes together."""
+    """The files of one backup, and their total size in bytes."""
 
     journal: Path
     exchange: Path | None  # None: the folder has no exchange file
@@ -40,29 +40,29 @@ class Backup:
 
 
 def exchange_of(journal: Path) -> Path:
-    """Return the name of the exchange's copy beside the journal's."""
+    """Return the path of the exchange's copy that belongs to a journal's copy."""
     return journal.with_name(journal.name + EXCHANGE_SUFFIX)
 
 
 def back_up(folder: DataDirectory, to: Path) -> Backup:
-    """Copy journal and exchange file as they stand at one moment, in use or not.
+    """Copy the journal and the exchange file of one instant, also during a run.
 
-    Each copy is checked. Both appear, or neither does.
+    Each copy is checked. Either both are written or neither.
 
     Raises:
-        StoreError: a name is taken, a file is damaged, or one cannot be read or written.
+        StoreError: a file of that name exists, or one is damaged or cannot be read or written.
     """
     beside = exchange_of(to)
     for taken in (to, beside):
         if taken.exists():
-            raise StoreError(f"{taken} exists; choose another name, a backup replaces nothing")
+            raise StoreError(f"{taken} exists and a backup replaces no file; choose another name")
     if not folder.exchange.exists():
         return Backup(journal=to, exchange=None, size=database.copy_journal(folder.database, to))
     with ExitStack() as stack:
         journal = stack.enter_context(closing(database.open_backup_source(folder.database)))
         exchange = stack.enter_context(_exchange_reader(folder.exchange))
         with _unwritten(folder.exchange), _unwritten(folder.database):
-            for reader in (journal, exchange):  # from here each sees its file as it is now
+            for reader in (journal, exchange):  # from here each reads its file as it is now
                 reader.execute("BEGIN")
                 reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         first = stack.enter_context(_temporary(to))
@@ -78,10 +78,11 @@ def back_up(folder: DataDirectory, to: Path) -> Backup:
 
 
 def restore_backup(copy: Path, folder: DataDirectory) -> None:
-    """Bring a backup's pair into a data directory that has neither file. Both, or neither.
+    """Restore a backup's pair into a data directory that has neither file: both or neither.
 
     Raises:
-        StoreError: the folder has one of them, or the copies are incomplete, damaged or no pair.
+        StoreError: the data directory has one of them, or a copy is missing, damaged or of
+            another backup.
     """
     beside = exchange_of(copy)
     _refuse_occupied(folder)
@@ -90,7 +91,9 @@ def restore_backup(copy: Path, folder: DataDirectory) -> None:
     with closing(VenueStore(beside, read_only=True)) as venue:
         venue.check_whole()
         if venue.meta(JOURNAL_DIGEST) != _digest(copy):
-            raise StoreError(f"{beside} was not made with {copy}: they are no pair")
+            raise StoreError(
+                f"{beside} was not made together with {copy}; name two files of one backup"
+            )
     with ExitStack() as stack, database.storage_errors(folder.path, "write"):
         pairs = [(beside, folder.exchange), (copy, folder.database)]
         made = [(stack.enter_context(_temporary(to)), source, to) for source, to in pairs]
@@ -98,33 +101,37 @@ def restore_backup(copy: Path, folder: DataDirectory) -> None:
             shutil.copyfile(source, temporary)
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-        for temporary, _, to in made:  # the exchange's first: a run refuses a journal alone
+        for (
+            temporary,
+            _,
+            to,
+        ) in made:  # the exchange's first, because a run fails with a journal alone
             temporary.rename(to)
         sync_folder(folder.path)
 
 
 def refuse_missing(copy: Path) -> None:
-    """Look for both files of a backup.
+    """Check that both files of a backup exist.
 
     Raises:
-        StoreError: one of them is not there.
+        StoreError: one of them is missing.
     """
     beside = exchange_of(copy)
     if not copy.exists():
-        raise StoreError(f"{copy}: there is no such backup; name one that `kamou db backup` wrote")
+        raise StoreError(f"{copy} does not exist; name a backup that `kamou db backup` wrote")
     if not beside.exists():
         raise StoreError(
-            f"{beside} is missing: a backup is the journal and the exchange's file together; "
-            "copy both, or make a new one with `kamou db backup`"
+            f"{beside} is missing, and a backup is the journal and the exchange's file together; "
+            "copy both, or make a new backup with `kamou db backup`"
         )
 
 
 def refuse_unusable(folder: DataDirectory) -> None:
-    """Look at both files of a data directory before a run writes to them.
+    """Check both files of a data directory before a run writes to them.
 
     Raises:
-        StoreError: one of them is damaged or mixed up with another copy's log, or the journal has
-            a history and its exchange file is missing.
+        StoreError: one is damaged or has another copy's write-ahead log, or the journal has
+            events and its exchange file is missing.
     """
     if folder.exchange.exists():
         with closing(VenueStore(folder.exchange)) as venue:
@@ -139,16 +146,16 @@ def refuse_unusable(folder: DataDirectory) -> None:
         database.refuse_gaps(journal, folder.database)
         if not begun and _has_history(journal):
             raise StoreError(
-                f"{folder.database} has the history of another exchange: {folder.exchange} is "
-                "missing or new, and a second history may not begin in one journal; restore both "
-                "with `kamou db restore`, or choose another data directory with --data-dir"
+                f"{folder.database} belongs to another exchange file: {folder.exchange} is missing "
+                "or new, and one journal cannot have two histories; restore both with `kamou db "
+                "restore`, or choose another data directory with --data-dir"
             )
 
 
 def _has_history(journal: sqlite3.Connection) -> bool:
     try:
         return next_run_number(journal) > 1
-    except sqlite3.OperationalError:  # no such table: nothing was ever written
+    except sqlite3.OperationalError:  # no such table: the journal is empty
         return False
 
 
@@ -157,8 +164,8 @@ def _refuse_occupied(folder: DataDirectory) -> None:
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             if (folder.path / name).exists():
                 raise StoreError(
-                    f"{folder.path / name} is there; restore into a new folder (--data-dir): a "
-                    "restore replaces nothing, and no log may stand beside another database"
+                    f"{folder.path / name} exists, and a restore replaces no file; restore into a "
+                    "new data directory with --data-dir"
                 )
 
 
@@ -174,7 +181,7 @@ def _exchange_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _unwritten(path: Path) -> Iterator[None]:
-    """Let nobody write the file meanwhile; where this user may not write, nobody is asked."""
+    """Lock the file against writers meanwhile; do nothing if this user may not write it."""
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         yield
         return
@@ -189,7 +196,7 @@ def _unwritten(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _temporary(beside: Path) -> Iterator[Path]:
-    """A new file beside it, which is gone afterwards unless it was renamed."""
+    """Create a file in the same folder, removed afterwards unless it was renamed."""
     with database.storage_errors(beside, "write"):
         descriptor, path = create_temporary(beside)
     os.close(descriptor)

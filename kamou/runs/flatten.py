@@ -1,11 +1,11 @@
-"""The kill switch: closes everything without the running system, its loop or its database.
+"""The kill switch: closes all positions without the run, its loop or its database.
 
-It needs the venue and the data directory, nothing else. It closes without the salt key, without
-room for its log, and with the market that the track was begun on. What it reports it reads from the
-venue's file afterwards: on a full disk the engine in memory is ahead of the file.
+It needs only the venue and the data directory. It also works without the salt key and with a full
+disk, and uses the market on which the data directory was begun. Its result is read from the
+venue's file, because on a full disk the engine in memory is ahead of the file.
 
-The halt latch is set before it starts (by ``kamou flatten``), so no entry passes the port
-meanwhile; what it does goes into its own log, intent before act, and the next ``run`` imports it.
+``kamou flatten`` sets the halt latch first, so the port denies entries meanwhile. Each intent is
+logged before its order, and the next ``run`` imports the log.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from kamou.settings.config import Resolved, Settings
 from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
 
-ATTEMPTS_MAX = 5  # closes of what is still open
+ATTEMPTS_MAX = 5  # to close what is still open
 FLATTEN_PAUSE_S = 0.5  # between attempts
 
 
 @attrs.define(kw_only=True)
 class FlattenLog:
-    """Append-only, fsynced before each act; one JSON object a line.
+    """Append-only log, synced before each order; one JSON object per line.
 
-    A line that cannot be written is counted and left out: closing goes before telling, and
+    A line that cannot be written is counted and left out, because closing is more important and
     reconciliation finds every fill without it.
     """
 
@@ -60,7 +60,7 @@ class FlattenLog:
         self._append({"note": what, **figures})
 
     def intents(self) -> tuple[Intent, ...]:
-        """Everything ever intended, oldest first; a line cut short by a crash is left out."""
+        """Return all logged intents, oldest first, without lines that a crash cut short."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -86,17 +86,17 @@ class FlattenLog:
 
 
 class NoPermits:
-    """The kill switch may not enter anything: every permit is refused."""
+    """A permit store that denies every entry."""
 
     async def consume(self, approved: Approved, client_order_id: str) -> None:
         raise InvalidPermitError("HALT_LATCHED", "the kill switch opens no positions")
 
 
 def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
-    """Count the positions that stand in the venue's own file.
+    """Return the number of positions in the venue's own file.
 
-    Whatever a running system answers, this is the figure that ``kamou flatten`` reports. ``warn``
-    is told if the file's schema was changed.
+    ``kamou flatten`` reports this figure, whatever the run answers. ``warn`` takes a line if the
+    file's schema was changed.
 
     Raises:
         StoreError: the file cannot be read.
@@ -105,7 +105,7 @@ def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None
 
 
 def _stored(folder: DataDirectory, warn: Announce = lambda line: None) -> VenueState | None:
-    """What is open by the venue's file; None when nothing was ever traded there."""
+    """Return the state in the venue's file; None if there is no file."""
     if not folder.exchange.exists():
         return None
     reading = VenueStore(folder.exchange, read_only=True, on_changed_schema=warn)
@@ -116,19 +116,18 @@ def _stored(folder: DataDirectory, warn: Announce = lambda line: None) -> VenueS
 def run(
     resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda line: None
 ) -> dict[str, Any]:
-    """Cancel our entries, close every position reduce-only, then sweep what rests.
+    """Cancel entries, close every position reduce-only, then cancel the remaining orders.
 
-    ``warn`` is told what would stop any other verb: a changed schema, a salt key that is exposed
-    or no key.
+    ``warn`` takes what makes other verbs fail: a changed schema, an exposed or unusable salt key.
 
     Returns ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
-    ``positions_closed_elsewhere`` (by a run that worked beside it, or by their stops),
-    ``positions_left``, ``entries_left`` and the log's path. The figures of positions are the
-    venue's file's.
+    ``positions_closed_elsewhere`` (by a run or by their stops),
+    ``positions_left``, ``entries_left`` and the log's path. The numbers of positions are those of
+    the venue's file.
 
     Raises:
-        NotRunningError: there is no venue in this data directory: nothing to flatten.
-        ExchangeError: the venue refused or did not answer; repeat the command.
+        NotRunningError: the data directory has no exchange, so no position is open.
+        ExchangeError: the venue rejected a request or did not answer; repeat the command.
         StoreError: the venue's file cannot be opened.
     """
     return trio.run(_flatten, resolved.settings, clock or SystemClock(), warn)
@@ -153,7 +152,9 @@ async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str
             left = await _held(port)
             if left:
                 await trio.sleep(FLATTEN_PAUSE_S)
-        if not _positions(_stored(folder)):  # by the file: a list may leave a position out
+        if not _positions(
+            _stored(folder)
+        ):  # by the file, because a venue's list may omit a position
             canceled += await _cancel(port, log, entries_only=False)
     return _report(folder, log, sent, canceled=canceled, found=_positions(before))
 
@@ -166,7 +167,7 @@ def _report(
     canceled: int,
     found: frozenset[str],
 ) -> dict[str, Any]:
-    """What became of it by the venue's file."""
+    """Return the result, as read from the venue's file."""
     with contextlib.closing(VenueStore(folder.exchange, read_only=True)) as store:
         state = store.load()
         orders = [store.order(intent.client_order_id) for intent in sent]
@@ -200,17 +201,17 @@ def _positions(state: VenueState | None) -> frozenset[str]:
 
 
 def _key(folder: DataDirectory, warn: Announce) -> bytes:
-    """The salt key, or one by chance: closing needs names nobody has used, and no commitment."""
+    """Return the salt key, or a random one: closing needs new order ids, but no commitment."""
     if folder.salt_key.exists():
         try:
             return salt_key(folder.salt_key, on_exposed=warn)
         except StoreError as error:
-            warn(f"{error}; closing under a key of this moment")
+            warn(f"{error}; closing with a random key instead")
     return chance_key()
 
 
 async def _held(port: ExchangePort) -> tuple[VenuePosition, ...]:
-    """What either of two answers tells: a list that leaves a position out must not end its stop."""
+    """Return the positions of two reads together, because a venue's list may omit a position."""
     told = (*await port.positions(), *await port.positions())
     return tuple({position.symbol: position for position in told}.values())
 
@@ -219,7 +220,7 @@ async def _held(port: ExchangePort) -> tuple[VenuePosition, ...]:
 def _venue(
     settings: Settings, folder: DataDirectory, log: FlattenLog, clock: Clock, warn: Announce
 ) -> Iterator[ExchangePort]:
-    """The port of the venue, which two processes may share."""
+    """Open the port of the venue, which a run may have open as well."""
 
     async def journal_proof(event: ReductionProved) -> None:
         log.note(
@@ -233,7 +234,7 @@ def _venue(
 
 
 async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) -> int:
-    """Cancel our resting orders; stops stay until there is nothing left that they protect."""
+    """Cancel Kamou's resting orders; with ``entries_only`` its stops stay. Return how many."""
     canceled = 0
     for order in await port.open_orders():
         if not ids.is_ours(order.client_order_id) or (entries_only and order.reduce_only):
@@ -246,7 +247,7 @@ async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) ->
 
 
 def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
-    """One reduce-only market order for the whole position."""
+    """Return the intent of a reduce-only market order for the whole position."""
     return exit_intent(
         OrderRole.EXIT,
         trade_id=f"flatten.{now_ms}.{position.symbol}",
@@ -262,7 +263,7 @@ def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf
 
 
 async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
-    """Intent first, then the order."""
+    """Log the intent, then send the order."""
     log.intend(intent)
     try:
         await port.reduce(intent)
@@ -271,7 +272,7 @@ async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
 
 
 def imported(folder: DataDirectory) -> tuple[IntentRecorded, ...]:
-    """The kill switch's intents as events, for the journal of the run that comes after it."""
+    """Return the kill switch's intents as events, for the journal of the next run."""
     log = FlattenLog(path=folder.flatten_log)
     return tuple(
         IntentRecorded(at_ms=intent.intended_at_ms, cause_id=intent.cause_id, intent=intent)

@@ -1,4 +1,4 @@
-"""What the operator's listener may see and do, over whatever is running at the moment."""
+"""Reads and commands of the operator API, for the supervision tree that runs now."""
 
 from __future__ import annotations
 
@@ -36,31 +36,30 @@ from kamou.runtime.loop_lag import LoopLag
 from kamou.site.child import PublicSiteChild
 from kamou.supervisor import Supervisor
 
-ANSWER_S = 5.0  # a halt acts well within this; the operator is told when it did not
-FOLLOW_S = 60.0  # a busy minute's events are folded in under 10 ms
-DISK_FULL = "the disk is full: nothing can be journalled and no entry is allowed; free some space"
+ANSWER_S = 5.0  # for the governor to act on a command
+FOLLOW_S = 60.0  # the events of a busy minute are folded in under 10 ms
+DISK_FULL = "the disk is full: the journal cannot be written and entries are held; free some space"
+DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
 LATCHED = (
-    "the halt latch is set, and the trading state allows entries: none passes; `kamou resume`"
-    " removes the latch"
+    "the halt latch is set and holds entries, though the trading state allows them; `kamou"
+    " resume` removes the latch"
 )
 NOT_TRADING = {
     "starting": "not trading yet: the run is starting",
-    "fast-forward": "not trading yet: the days before now are being simulated",
-    "trading": "the journal cannot be read",
+    "fast-forward": "not trading yet: the run simulates the days before now",
+    "trading": "the run cannot read the journal",
     "replayed": "not trading: the replay has ended",
-    "stopping": "not trading any more: the run is stopping",
+    "stopping": "no longer trading: the run is stopping",
 }
-"""Why nothing trades, by the phase of the run."""
-MARKS_FRESH_MS = 1_000  # younger marks are not read again, however many look
-MARKS_S = 1.0  # a venue that takes longer leaves the marks that were read before
-LATCH_LOOK_S = (
-    0.05  # an operator's command is rare: looking costs less than a signal through the core
-)
+"""Reasons why the run does not trade, by its phase."""
+MARKS_FRESH_MS = 1_000  # younger mark prices are not read again
+MARKS_S = 1.0  # for the venue to answer; later, the older mark prices stay
+LATCH_LOOK_S = 0.05  # polled, because commands are rare and a signal through the core costs more
 
 
 @attrs.define(eq=False)
 class Running:
-    """The tree that trades now, if one does. Set by the service, read by the listener."""
+    """The supervision tree that trades now, if any. The service sets it, the listener reads it."""
 
     phase: str = "starting"  # starting | fast-forward | trading | replayed
     operators: Supervisor | None = None
@@ -69,20 +68,20 @@ class Running:
     supervisor: Supervisor | None = None
     tree: Tree | None = None
     follower: BookFollower | None = None
-    listens: RunRecord | None = None  # where the site and the operator's listeners are
-    lag: LoopLag | None = None  # of the loop that trades; none before it does
+    listens: RunRecord | None = None  # addresses of the site and of the operator's listeners
+    lag: LoopLag | None = None  # of the trading loop; None before it trades
     disk_full: bool = False  # the journal cannot grow
-    held: bool = False  # a halt was asked for and is not journalled yet; the port reads this
-    latch: HaltLatch | None = None  # takes a halt while nothing trades yet
+    held: bool = False  # a halt is not journalled yet; the port reads this
+    latch: HaltLatch | None = None  # takes a halt before the run trades
     clock: Clock = attrs.Factory(SystemClock)
-    marks: dict[str, MarkRead] = attrs.Factory(dict)  # of what is held, as last read for a status
+    marks: dict[str, MarkRead] = attrs.Factory(dict)  # of the positions, as last read for a status
     marks_read_at_ms: int = 0
     announcer: Announcer | None = None  # of the tree that trades
 
     async def take(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
     ) -> None:
-        """From now on this tree is what the operator sees, here and in the terminal."""
+        """Show this tree to the operator from now on, here and in the terminal."""
         self.tree, self.supervisor = tree, supervisor
         self.announcer = Announcer(announce, self._book)
         tree.journal.on_publish(self.announcer.hear)
@@ -93,21 +92,21 @@ class Running:
         if not book.state.entries_allowed:
             cause = state_cause(book.state.value, book.state_reason)
             state = describe_state(book.state.value, holding=bool(book.trades))
-            announce(warning_line(f"trading state {state}; from before this start: {cause}"))
+            announce(warning_line(f"trading state {state}, set before this start: {cause}"))
         for strategy in sorted(book.disabled):
             announce(warning_line(DISABLED.format(strategy_name(strategy))))
         self._tell_damage(announce)
         self._respect_latch(book)
 
     def _tell_damage(self, announce: Callable[[str], None]) -> None:
-        """Say which lines of the latch's log this start left out."""
+        """Announce the lines of the halt latch's log that this start left out."""
         if self.latch is not None and (damaged := self.latch.damaged_lines()):
             numbers = ", ".join(map(str, damaged[:10])) + (", ..." if len(damaged) > 10 else "")
             path, lines = self.latch.log_path, "line" if len(damaged) == 1 else "lines"
             announce(warning_line(f"{lines} {numbers} of {path} cannot be read and are left out"))
 
     def _respect_latch(self, book: PositionBook) -> None:
-        """Have the governor journal a latch that was set since this start read the latch's log."""
+        """Have the governor journal a latch that was set after this start read its log."""
         if self.tree is None or self.latch is None or not self.latch.is_set():
             return
         log = self.latch.log()
@@ -121,7 +120,7 @@ class Running:
             self.tree.governor.put_priority(flatten if closes else halt)
 
     async def follow(self) -> None:
-        """Keep up with the journal, so that a request finds little left to fold."""
+        """Fold new events every minute, so that a request has few left to fold."""
         while True:
             await trio.sleep(FOLLOW_S)
             if self.follower is not None:
@@ -129,20 +128,21 @@ class Running:
                     await self.follower.follow()
 
     def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
-        """Note that the disk is full, or is no longer, and tell the terminal."""
+        """Note whether the disk is full, and announce it."""
         self.disk_full = full
-        room = "the disk has room again: what waited is journalled"
-        announce(error_line(DISK_FULL) if full else room)
+        announce(
+            error_line(DISK_FULL) if full else "the disk has space again; the journal is written"
+        )
 
     async def agrees(self) -> None:
-        """Return once the tree that trades now has agreed with the venue."""
+        """Wait until the tree that trades now agrees with the venue."""
         while self.tree is None or not self.tree.health.agreed:  # noqa: ASYNC110 - see LOOK_S
             await trio.sleep(LATCH_LOOK_S)
 
     async def refresh_marks(self) -> None:
-        """Read the marks of what is held, unless that was done a moment ago.
+        """Read the mark prices of the positions, at most once in ``MARKS_FRESH_MS``.
 
-        A venue that does not answer leaves the older marks, each with its time. If the clock was
+        If the venue does not answer, the older marks stay, each with its time. If the clock was
         set back since the last read, they are read again.
         """
         book, now_ms = self._book(), self.clock.now_ms()
@@ -167,14 +167,14 @@ class Running:
     # --- reads -------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Every supervisor as one tree."""
+        """Return the supervision tree."""
         public = self.site.supervisor if self.site else None
         supervisors = (public, self.operators, self.supervisor)
         children = [each.snapshot() for each in supervisors if each is not None]
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
     def status(self) -> dict[str, Any]:
-        """The account in plain data; figures as text, gauges as numbers."""
+        """Return the account as plain data: figures as text, gauges as numbers."""
         book = self._book()
         site = self.site.health.as_dict() if self.site else None
         listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
@@ -220,7 +220,7 @@ class Running:
         }
 
     def _waits(self, book: PositionBook) -> bool:
-        """Whether a halt still waits for the journal; the port is let go once the book has it."""
+        """Return True if a halt is not journalled yet; stop holding the port once it is."""
         if self.held and not self.disk_full and not book.state.entries_allowed:
             self.held = False
         return self.held
@@ -229,29 +229,31 @@ class Running:
         return self.latch is not None and self.latch.is_set()
 
     def _latch_waits(self, book: PositionBook) -> bool:
-        """Whether the halt latch holds entries that the trading state allows."""
+        """Return True if the halt latch holds entries that the trading state allows."""
         return book.state.entries_allowed and self._is_latched()
 
     def _lag_gauges(self) -> dict[str, float]:
         return self.lag.gauges() if self.lag is not None else {}
 
     def not_ready(self) -> Sequence[str]:
-        """Why it would not trade now; none once recovered and reconciled."""
+        """Return the reasons why the run does not trade; empty once recovered and reconciled."""
         book = self._book()
         full = [DISK_FULL] if self.disk_full else []
         if book is None or self.supervisor is None:
             return [*full, NOT_TRADING[self.phase]]
         reasons = full
         if self._waits(book):
-            reasons.append("entries are held: a halt waits to be journalled")
+            reasons.append("entries are held: a halt is not journalled yet")
         if self._latch_waits(book):
             reasons.append(LATCHED)
         if self.supervisor.snapshot()["state"] != "running":
             reasons.append("the supervisor is starting or stopping")
         if book.drifting:
-            reasons.append("the book and the venue do not agree")
+            reasons.append(
+                "the position book and the venue do not agree; reconciliation repairs it"
+            )
         if self.tree is None or not self.tree.health.agreed:
-            reasons.append("this run has not agreed with the venue yet")
+            reasons.append("the position book is not reconciled with the venue yet")
         if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
             reasons.append(STALE)
         reasons += [DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.disabled)]
@@ -268,10 +270,10 @@ class Running:
     # --- the public site ---------------------------------------------------------
 
     def record(self, event: Event) -> bool:
-        """Journal what happened to the public site, if the real-time tree trades now.
+        """Journal an event of the public site; return False if the run does not trade now.
 
-        During a fast-forward an event with real time would make the next run believe that history
-        had reached it (``demo.reached_ms``).
+        During a fast-forward an event with the real time would make the next run skip simulated
+        history (``demo.reached_ms``).
         """
         if self.tree is None or self.phase != "trading":
             return False
@@ -282,16 +284,17 @@ class Running:
         return True
 
     def degraded(self) -> Sequence[str]:
-        """What does not work though trading does."""
+        """Return what fails while trading works."""
         return self.site.health.degraded() if self.site else ()
 
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
-        """Stop new risk. While nothing trades yet the halt latch takes it: this start respects it.
+        """Stop new entries: by the governor, or by the halt latch before the run trades.
 
         Raises:
-            StoreError: the latch cannot be set. Else as ``_stop``.
+            StoreError: the latch cannot be set.
+            KamouError, TimedOutError: as ``_stop``.
         """
         if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
             self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
@@ -299,11 +302,11 @@ class Running:
         return await self._stop(Halt(reason=StateReason.OPERATOR_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
-        """Let it trade again. A halt that is not journalled yet stays: the disk comes first.
+        """Resume trading. A halt that is not journalled yet stays while the disk is full.
 
-        The halt latch that a halt set is removed last. One that a flatten set, one whose log is
-        unclear, and one that cannot be removed stay, and the answer says so. ``refused`` says why
-        the governor did not resume.
+        A halt latch that a halt set is removed last. One that a flatten set, one whose log is
+        unclear and one that cannot be removed stay, and the answer says so. ``refused`` says why
+        the governor denied the resume.
         """
         before = self.latch.log() if self.latch is not None else ()
         if self.announcer is not None:
@@ -317,10 +320,10 @@ class Running:
     def _clear_halt(
         self, note: str, before: Sequence[LatchRecord], state: TradingState
     ) -> dict[str, str]:
-        """Remove the latch that a halt set before this resume, once the state allows entries.
+        """Remove the latch that a halt set before this resume, if the state allows entries.
 
         Returns:
-            What became of the latch; nothing where none was set.
+            What became of the latch; empty if none was set.
         """
         if self.latch is None or not self.latch.is_set():
             return {}
@@ -335,7 +338,7 @@ class Running:
         return {"latch": "removed"}
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
-        """Ask for everything to be closed, and wait for it within the deadline."""
+        """Have all positions closed, and wait until the deadline for the result."""
         told = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
@@ -346,14 +349,14 @@ class Running:
         return {**told, "positions_left": len(book.trades) if book else None}
 
     async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
-        """Hold entries at the port at once, then have the governor journal why.
+        """Hold entries at the port, then have the governor journal the command.
 
-        On a full disk the governor owes the command until it can be written. The port holds
-        meanwhile, and the answer says ``journalled: False``.
+        On a full disk the governor repeats the command until it is journalled. The port holds
+        entries meanwhile, and the answer has ``journalled: False``.
 
         Raises:
-            KamouError: nothing trades yet. TimedOutError: the governor did not get to it; the
-                port holds all the same.
+            KamouError: the run does not trade.
+            TimedOutError: the governor did not answer; the port holds entries all the same.
         """
         trading = self.tree is not None and self.phase == "trading"
         self.held = self.held or trading
@@ -364,24 +367,33 @@ class Running:
         return {**told, "journalled": journalled, "entries": "held"}
 
     async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
-        """Put it in the governor's priority lane and wait until that has been worked off.
+        """Send a command to the governor's priority lane and wait until the lane is empty.
 
         Raises:
-            KamouError: nothing trades yet. TimedOutError: the governor did not get to it.
+            KamouError: the run does not trade.
+            TimedOutError: the governor did not answer.
         """
         if self.tree is None or self.phase != "trading":
             raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows when it trades")
         governor = self.tree.governor
         if not governor.put_priority(message):
-            raise TimedOutError("the governor's priority lane is full")
+            raise TimedOutError(
+                "the governor's priority lane is full, so it did not take the command; repeat it"
+            )
         with trio.move_on_after(ANSWER_S):
             while governor.priority_pending:  # noqa: ASYNC110 - see LOOK_S
                 await trio.sleep(LATCH_LOOK_S)
             book = self._book()
             if book is None:
-                raise KamouError("the governor was told; the journal cannot be read to see more")
+                raise KamouError(
+                    "the governor has the command, but the journal cannot be read to see its"
+                    " effect; check `kamou status`"
+                )
             told: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
             if book.disabled:
                 told["disabled_strategies"] = sorted(book.disabled)
             return told
-        raise TimedOutError(f"the governor did not answer within {ANSWER_S:g} s")
+        raise TimedOutError(
+            f"the governor did not act on the command within {ANSWER_S:g} s; check `kamou status`,"
+            " or use `kamou flatten`"
+        )

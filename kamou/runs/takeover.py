@@ -1,4 +1,4 @@
-"""What a run finds that others did: the kill switch's acts and the halt latch, journalled first."""
+"""Journal the kill switch's intents and the halt latch's log when a run starts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ASKED = {
     HALT: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_HALT),
     CLEAR: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_RESUME),
 }
-"""What a line of the latch's log asks for: the state that it leads to, and why."""
+"""The trading state and its reason that each action in the latch's log leads to."""
 NEWEST_EVENTS = 1_000
-"""The events of the last run that are looked at for its end. The newest may have an older time: an
-order that ended while nothing ran has the venue's."""
+"""Newest events of the last run that are searched for its end. The very newest may have an older
+time: an order that ended between two runs has the venue's time."""
 
 
 def take_over(
@@ -39,12 +39,12 @@ def take_over(
     latch_log: Sequence[LatchRecord] = (),
     now_ms: int,
 ) -> None:
-    """Journal the kill switch's intents, once each, and what the latch's log says, in one commit.
+    """Journal the kill switch's intents, once each, and the latch's log, in one commit.
 
-    Each event has its own time: that of the intent, or of the line in the latch's log. While the
-    latch stands the trading state is FLATTEN, or REDUCE_ONLY if no line of a flatten stands in its
-    log. A resume while nothing ran takes the FLATTENING of a latch to REDUCE_ONLY and never
-    further: no run has read the account since, and after a flatten it takes two steps to trade.
+    Each event has the time of its intent or of its line. While the latch is set, the trading state
+    is FLATTENING, or REDUCE_ONLY if its log has no flatten since the last clear. A resume between
+    two runs changes the FLATTENING of a latch to REDUCE_ONLY only: no run has read the account
+    since, and after a flatten trading takes two steps.
 
     Args:
         latched: whether the halt latch is set now.
@@ -54,11 +54,11 @@ def take_over(
     span = queries.latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
     new = set(records)
-    if latched:  # also if a run heard of it: the state that it asks for is journalled
+    if latched:  # also if a run has seen it, so that its state is journalled
         stands = standing(latch_log)
         halt = LatchRecord(action=HALT, reason="", actor="", at_ms=now_ms)
         records = [each for each in stands if each not in new] + records
-        records += [] if stands else [halt]  # who set it, and how, is not known
+        records += [] if stands else [halt]  # its log does not say who set it, or how
     events: list[Event] = list(_latch_events(span, records, new, now_ms))
     ordered = sorted([*events, *flattened], key=lambda event: event.at_ms)
     writer.append_encoded(writer.only_new([encoded(event) for event in ordered]))
@@ -67,10 +67,11 @@ def take_over(
 def _new_lines(
     reader: sqlite3.Connection, latch_log: Sequence[LatchRecord], *, latched: bool
 ) -> list[LatchRecord]:
-    """Return the lines that no run has heard, oldest first.
+    """Return the lines that no run has seen, oldest first.
 
-    A run heard the lines until its end, and those before a line that a start has journalled. If
-    the latch is gone without a readable clear, its flatten only holds: it may be no longer wanted.
+    A run saw the lines until its end, and those before a line that a start has journalled. If the
+    latch was removed without a readable clear, its flatten counts as a halt, because the operator
+    may no longer want it.
     """
     ended_ms = _last_run_ended_ms(reader)
     imported = max(
@@ -90,10 +91,10 @@ def _latch_events(
     new: Container[LatchRecord],
     now_ms: int,
 ) -> Iterator[Event]:
-    """Return what each line of the latch's log did to the trading state, as events.
+    """Yield the change of the trading state by each line of the latch's log.
 
-    A line that is not new was noted by the run that heard it. If that run left its state since,
-    the latch takes it back now.
+    The run that saw a line has journalled it. If that run changed its state since, the latch
+    restores the line's state.
     """
     state = TradingState(span.state) if span else TradingState.ACTIVE
     because, since_ms = (span.reason, span.from_ms) if span else ("", 0)
@@ -133,7 +134,7 @@ def _note(words: str) -> tuple[Figure, ...]:
 
 
 def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:
-    """Whether a start has journalled what the line did."""
+    """Return True if a start has journalled the line."""
     found = reader.execute(
         "SELECT 1 FROM event WHERE cause_id = ? AND cause_id <> ''",
         (_cause_of(record),),
@@ -142,7 +143,7 @@ def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:
 
 
 def _last_run_ended_ms(reader: sqlite3.Connection) -> int:
-    """When the latest event between the last two starts happened; 0 when there was none."""
+    """Return the time of the latest event between the last two starts; 0 if there is none."""
     starts = "SELECT seq FROM event WHERE kind = 'run_started' AND key IS NULL ORDER BY seq DESC"
     this, last = ([seq for (seq,) in reader.execute(f"{starts} LIMIT 2")] + [0, 0])[:2]
     row = reader.execute(
@@ -159,10 +160,10 @@ def worsen(
     reason: StateReason,
     now_ms: int,
 ) -> None:
-    """Journal a worse trading state while no governor runs; a better one is never taken back.
+    """Journal a stricter trading state while no governor runs; ignore a less strict one.
 
-    The same state for another reason is news too: a halt that the next day would end becomes
-    one that only a human ends.
+    The same state for another reason is journalled as well: a halt that the next day would end
+    becomes one that only the operator ends.
     """
     span = queries.latest(reader).state
     before = TradingState(span.state) if span else TradingState.ACTIVE
@@ -182,11 +183,11 @@ def worsen(
 def halted_by_storm(
     writer: JournalWriter, reader: sqlite3.Connection, now_ms: Callable[[], int]
 ) -> Iterator[None]:
-    """A restart storm passes through, and is journalled: only a human rearms after it."""
+    """Journal a restart storm and raise it again; after it only the operator resumes."""
     try:
         yield
     except* RestartStormError:
         writer.recover()
-        with suppress(DiskFullError):  # a full disk holds new risk by itself
+        with suppress(DiskFullError):  # a full disk stops new entries by itself
             worsen(writer, reader, TradingState.REDUCE_ONLY, StateReason.RESTART_STORM, now_ms())
         raise

@@ -1,4 +1,4 @@
-"""Opens the embedded exchange without a journal: what the kill switch stands on."""
+"""Open the embedded exchange without a journal, for the kill switch."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ def open_venue_without_journal(
     journal_proof: JournalProof,
     warn: Announce,
 ) -> Iterator[ExchangePort]:
-    """Open the port over the folder's venue, with the halt latch taken as set.
+    """Open the port of the data directory's venue, with the halt latch taken as set.
 
-    A run may have the same venue open: two processes share its file.
+    A run may have the same venue open, because two processes can share its file.
 
     Args:
-        settings: the market that the track was begun on comes before what they say of it.
-        folder: whose venue it is.
-        clock: the time now; of a recorded market the time is where its prices end.
-        permits: what an entry would need.
-        journal_proof: is told of each proof that an order only reduces.
-        warn: is told if the schema of the venue's file was changed.
+        settings: their market is replaced by the one on which the data directory was begun.
+        folder: the data directory of the venue.
+        clock: the time now; a recorded market uses the time at which its prices end.
+        permits: the permit store for entries.
+        journal_proof: takes each proof that an order only reduces.
+        warn: takes a line if the schema of the venue's file was changed.
 
     Raises:
-        NotRunningError: nothing was ever traded in this folder.
+        NotRunningError: the venue's file does not exist, or it was never traded on.
         StoreError: the venue's file cannot be opened.
     """
     if not folder.exchange.exists():
-        raise NotRunningError(f"there is no exchange in {folder.path}: nothing is open")
+        raise NotRunningError(f"{folder.exchange} does not exist, so no position is open")
     store = VenueStore(folder.exchange, on_changed_schema=warn)
     track = stored_track(store)
     if track is None:
         store.close()
-        raise NotRunningError(f"the exchange in {folder.path} was never traded on: nothing is open")
+        raise NotRunningError(f"{folder.exchange} was never traded on, so no position is open")
     replay = track.replay
-    # The market that it was begun on, whatever a configuration says or fails to say.
+    # The market on which it was begun, because the configuration may have changed.
     settings = attrs.evolve(settings, demo=track.demo(settings.demo))
     source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
     keep_checkpoints(source, store)
@@ -67,7 +67,7 @@ def open_venue_without_journal(
         wallet_balance=settings.equity,
     )
 
-    # A recorded market has no prices now: its positions are closed where its time stands.
+    # A recorded market has no current prices, so its positions are closed at its own time.
     if replay is not None:
         clock = SimulatedClock(engine.market_ms, trio.current_time())
     try:

@@ -64,11 +64,11 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     as it stands: SQLite cannot make its shared memory there. What is written meanwhile is not seen.
 
     Raises:
-        StoreError: there is none, or it cannot be read, or its schema is older than this Kamou.
+        StoreError: it does not exist, cannot be read, or has an older schema than this Kamou.
         DatabaseNewerError: a newer Kamou wrote it.
     """
     if not Path(path).exists():
-        raise StoreError(f"{path}: there is no database; `kamou run` makes it")
+        raise StoreError(f"{path}: the database does not exist; `kamou run` creates it")
     with storage_errors(path, "read"):
         connection = sqlite3.connect(
             reading_uri(Path(path)), uri=True, isolation_level=None, check_same_thread=False
@@ -78,7 +78,9 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
             connection.execute("PRAGMA query_only = ON")
             _refuse_other_schemas(connection, path)
             if len(_applied(connection)) < len(JOURNAL_MIGRATIONS):
-                raise StoreError(f"{path}: its schema is older; run `kamou db migrate`")
+                raise StoreError(
+                    f"{path}: its schema is older than this Kamou's; run `kamou db migrate`"
+                )
         except BaseException:
             connection.close()
             raise
@@ -86,7 +88,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
 
 
 def open_whole(path: Path | str) -> sqlite3.Connection:
-    """As ``open_reader``, and every page is looked at first.
+    """Open as ``open_reader``, after a check of every page.
 
     Raises:
         StoreError: as ``open_reader``, or the file is damaged.
@@ -156,12 +158,12 @@ def _is_writable(folder: Path) -> bool:
 
 
 def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
-    """Whether each commit waits for the disk. Call between transactions."""
+    """Set whether each commit waits for the disk. Call it between transactions."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
 
 def migrate_journal(path: Path | str) -> tuple[str, ...]:
-    """Bring the schema up to date; the names of the migrations that were applied now."""
+    """Migrate the schema; return the names of the migrations that were applied now."""
     existed = Path(path).exists()
     before: set[str] = set()
     if existed:
@@ -181,7 +183,7 @@ def copy_journal(path: Path | str, to: Path) -> int:
         StoreError: ``to`` exists, the database is damaged, or either cannot be opened.
     """
     if to.exists():
-        raise StoreError(f"{to} exists; choose another name, a backup replaces nothing")
+        raise StoreError(f"{to} exists and a backup replaces no file; choose another name")
     with storage_errors(to, "write"):
         descriptor, partial = create_temporary(to)
         os.close(descriptor)
@@ -195,10 +197,10 @@ def copy_journal(path: Path | str, to: Path) -> int:
 
 
 def open_backup_source(path: Path | str) -> sqlite3.Connection:
-    """As ``open_whole``, and its schema must be ours.
+    """Open as ``open_whole``, and check that the schema is Kamou's.
 
     Raises:
-        StoreError: as ``open_whole``, or somebody changed the schema.
+        StoreError: as ``open_whole``, or the schema was changed.
     """
     source = open_whole(path)
     try:
@@ -260,7 +262,7 @@ def settle(path: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path | str, deed: str) -> Iterator[None]:
-    """Turn what SQLite and the system raise into our errors, with the path and what to do."""
+    """Turn errors of SQLite and the system into Kamou's, with the path and the next step."""
     try:
         yield
     except sqlite3.Error as error:
@@ -282,12 +284,12 @@ def storage_errors(path: Path | str, deed: str) -> Iterator[None]:
 
 
 def is_disk_full(error: sqlite3.Error) -> bool:
-    """Whether SQLite could not grow a file (its shared-memory index is one of them)."""
+    """Return True if SQLite could not grow a file, its shared-memory index included."""
     return getattr(error, "sqlite_errorcode", None) in _FULL
 
 
 def _full(path: Path | str) -> str:
-    return f"{path}: the disk is full; free some space, nothing committed is lost"
+    return f"{path}: the disk is full; free some space; committed events are kept"
 
 
 def _refuse_unwritable(path: Path) -> None:
@@ -322,7 +324,7 @@ def _refuse_other_schemas(connection: sqlite3.Connection, path: Path | str) -> N
 
 
 def _refuse_changed_schema(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Before ours run: a trigger that somebody planted would run with them."""
+    """Check the schema before Kamou's statements run, because a foreign trigger would run too."""
     changes = schema_changes(connection, _schema_of(tuple(_applied(connection))))
     if changes:
         raise StoreError(refusal(path, changes))

@@ -105,7 +105,7 @@ def read_meta(folder: Path) -> StoredMeta:
         if stored != FORMAT:
             raise InvalidDataError(
                 f"{shown}: stored in format {stored}, this Kamou reads {FORMAT}; "
-                "delete the set's folder and import it again"
+                "delete the dataset's folder and import it again"
             )
         meta = msgspec.json.decode(content, type=StoredMeta)
         _check(meta)

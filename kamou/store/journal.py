@@ -1,7 +1,7 @@
-"""The journal's one writer: events in, committed rows and their projections out.
+"""The journal's one writer: commits events with their projections.
 
-Everything in one ``append`` is one transaction: all of it is there afterwards, or none. The hot
-path is raw ``sqlite3`` with prepared statements.
+One ``append`` is one transaction: all of its events are committed, or none. The hot path is raw
+``sqlite3`` with prepared statements.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def encoded(event: Event) -> Encoded:
 
 
 def next_run_number(connection: sqlite3.Connection) -> int:
-    """The number of the run that starts now: one more than any that left a trace."""
+    """Return the number of the run that starts now: one more than the highest in the database."""
     row = connection.execute(
         "SELECT max(coalesce((SELECT max(run_number) FROM run), 0),"
         " coalesce((SELECT run_number FROM event ORDER BY seq DESC LIMIT 1), 0))"
@@ -63,7 +63,7 @@ def next_run_number(connection: sqlite3.Connection) -> int:
 def read_events(
     connection: sqlite3.Connection, after_seq: int, limit: int | None = None
 ) -> list[Committed]:
-    """Committed events with ``seq > after_seq``, oldest first, decoded.
+    """Return the committed events with ``seq > after_seq``, oldest first, decoded.
 
     Raises:
         StoreError: an event's kind or schema is not of this version.
@@ -77,7 +77,8 @@ def read_events(
         cls = EVENT_OF_KIND.get(kind)
         if cls is None or cls.schema != schema:
             raise StoreError(
-                f"event {seq} is {kind} of schema {schema}, which this Kamou cannot read"
+                f"event {seq} is {kind} of schema {schema}, which this Kamou cannot read; use the "
+                "Kamou that wrote it, or another --data-dir"
             )
         found.append(Committed(seq, run_number, decode(cls, body)))
     return found
@@ -105,7 +106,7 @@ class JournalWriter:
         return self._head_seq
 
     def recover(self) -> None:
-        """Drop a half-done transaction and look up where the journal ends."""
+        """Roll back an open transaction and read the newest sequence number."""
         if self._connection.in_transaction:
             self._connection.rollback()
         row = self._connection.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
@@ -178,7 +179,7 @@ class JournalWriter:
         )
 
     def only_new(self, batch: Sequence[Encoded]) -> list[Encoded]:
-        """The batch without events whose (kind, key) is committed or came before in it."""
+        """Return the batch without events whose (kind, key) is committed or earlier in it."""
         known = {id(row) for row in self._committed_or_twice(batch)}
         return [row for row in batch if id(row) not in known]
 

@@ -1,4 +1,4 @@
-"""Stored market data: one folder per set, under ``market/`` of the data directory.
+"""Stored market data: one folder per dataset, under ``market/`` of the data directory.
 
 ``market/NAME/`` holds ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, by
 symbol and time: itself a layout that can be imported), ``funding.parquet``,
@@ -56,7 +56,7 @@ UNFINISHED = "."  # first character of a folder that is being written
 
 @attrs.frozen(kw_only=True)
 class SetSummary:
-    """What ``data list`` shows of one set."""
+    """One dataset in the list of ``kamou data list``."""
 
     name: str
     path: Path
@@ -76,7 +76,7 @@ class SetSummary:
 
 @attrs.frozen(kw_only=True)
 class DamagedSet:
-    """A folder among the datasets that is none, and why."""
+    """A folder among the datasets that is not a valid dataset, and why."""
 
     name: str
     path: Path
@@ -88,16 +88,16 @@ def market_folder(data_dir: Path) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Raise ``InvalidDataError`` unless the name can name a set's folder."""
+    """Raise ``InvalidDataError`` if the name cannot be that of a dataset's folder."""
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidDataError(
-            f"{show_text(name)} cannot name a set: use letters, digits, '.', '_' and '-', at most "
-            "64; --name gives it another name"
+            f"{show_text(name)} cannot name a dataset: use letters, digits, '.', '_' and '-', at "
+            "most 64; --name gives it another name"
         )
 
 
 def set_path(data_dir: Path, name: str) -> Path:
-    """Return where a set of this name lives.
+    """Return the path of a dataset's folder.
 
     Raises:
         InvalidDataError: the name cannot be a folder's name.
@@ -159,12 +159,12 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
             found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
         except InvalidDataError as error:
             raise InvalidDataError(
-                f"{escape_text(str(path))}: {error}; import the set again"
+                f"{escape_text(str(path))}: {error}; import the dataset again"
             ) from error
         if found != meta.files[name]:
             raise InvalidDataError(
                 f"{escape_text(str(path / name))}: not the file that was imported (its SHA-256 "
-                "differs); delete the set's folder and import it again"
+                "differs); delete the dataset's folder and import it again"
             )
 
 
@@ -267,12 +267,11 @@ def _refuse_another(target: Path, meta: StoredMeta, limits: DataSettings) -> Non
             verify_files(target, meta, limits)
     except InvalidDataError as error:
         raise InvalidDataError(
-            f"a damaged set named {name!r} is already stored ({error}); --replace puts this one "
-            "in its place"
+            f"a damaged dataset named {name!r} is already stored ({error}); --replace replaces it"
         ) from error
     if description_differences(stored, meta):
         raise InvalidDataError(
-            f"a different set named {name!r} is already stored; choose another "
+            f"a different dataset named {name!r} is already stored; choose another "
             f"name with --name, or delete {escape_text(str(target))}"
         )
 
@@ -303,7 +302,9 @@ def _write_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise DiskFullError(f"{target}: no space left; nothing was stored") from error
+            raise DiskFullError(
+                f"{target}: no space left, so nothing was stored; free some space"
+            ) from error
         raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
@@ -316,8 +317,8 @@ def _locked(market: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InvalidDataError(
-                f"{escape_text(str(market))}: another import is storing a set at this moment; "
-                "try again when it has ended"
+                f"{escape_text(str(market))}: another import is storing a dataset; try again "
+                "when it has ended"
             ) from error
         for path in market.iterdir():
             if path.name.startswith(UNFINISHED) and path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""The port's view of permits: the committed row, and using it up."""
+"""Check and consume permits for the port, by their committed rows."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from kamou.store.rows import PermitRow
 
 
 class Commits(Protocol):
-    """What permits need of the journal's client."""
+    """The part of the journal's client that permits use."""
 
     async def commit(self, *events: Event) -> Sequence[Committed]:
-        """Durable when it returns."""
+        """Commit the events; they are durable when it returns."""
         ...
 
 
 class JournalPermits:
     """Implements ``exchange.base.PermitStore`` over the journal.
 
-    ``reader`` sees committed rows only, so a permit whose transaction was lost is no permit.
+    ``reader`` sees committed rows only, so a permit whose transaction was lost is unknown.
     """
 
     def __init__(self, *, journal: Commits, reader: sqlite3.Connection, clock: Clock) -> None:
@@ -35,7 +35,7 @@ class JournalPermits:
         self._clock = clock
 
     async def consume(self, approved: Approved, client_order_id: str) -> None:
-        """Commit that this permit is used by this order; durable when it returns.
+        """Commit that this order uses the permit; durable when it returns.
 
         Raises:
             InvalidPermitError: ``PERMIT_UNKNOWN`` no committed row, ``PERMIT_MISMATCH`` it is

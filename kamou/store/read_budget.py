@@ -1,7 +1,7 @@
-"""What one folder of files may cost to read, counted while it is read.
+"""Limits of reading one folder of files, counted while it is read.
 
-The limits are the ``data.*`` settings. A file is refused before it is unpacked where its size can
-be told, and at the batch that passes the limit where it cannot.
+The limits are the ``data.*`` settings. Reading fails before a file is unpacked if its size is
+known, else at the batch that exceeds the limit.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Budget:
         if rows * columns > self.limits.cells_max:
             raise InvalidDataError(
                 f"{what}: {rows:,} times of {columns:,} symbols make more than "
-                f"{self.limits.cells_max:,} cells (setting data.cells_max): too many for one set; "
-                "one wrong date is the likelier reason, else import less time or raise the setting"
+                f"{self.limits.cells_max:,} cells (setting data.cells_max), the dataset limit; "
+                "look for a wrong date first, else import less time or raise the setting"
             )
 
 
 def _beyond(file: str, limit: str, setting: str) -> InvalidDataError:
     return InvalidDataError(
         f"{file}: the folder has more than {limit} (setting data.{setting}); "
-        "import fewer files, or raise the setting if you trust where they came from"
+        "import fewer files, or raise the setting if you trust their source"
     )

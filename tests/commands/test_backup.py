@@ -101,7 +101,7 @@ def test_copies_of_two_backups_are_no_pair(
     shutil.copy(backup.exchange_of(tmp_path / "later"), backup.exchange_of(copy))
     code, _, err = cli("db", "restore", copy, "--data-dir", tmp_path / "elsewhere")
     assert code == 1
-    assert "no pair" in err
+    assert "not made together" in err
 
 
 def test_a_damaged_copy_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_restore_replaces_nothing(cli: Cli, copy: Path, tmp_path: Path, there:
     (folder.path / there).touch()
     code, _, err = cli("db", "restore", copy, "--data-dir", folder.path)
     assert code == 1
-    assert "restore into a new folder" in err
+    assert "restore into a new data directory" in err
 
 
 def test_a_journal_without_its_exchange_file_is_refused_by_a_run(
@@ -132,7 +132,7 @@ def test_a_journal_without_its_exchange_file_is_refused_by_a_run(
         code, _, err = cli("run", "--port", 0, "--operator-port", 0, "--data-dir", traded.path)
         errors = [line for line in err.splitlines() if line.startswith("error:")]
         assert (code, len(errors)) == (1, 1)
-        assert "the history of another exchange" in errors[0]
+        assert "belongs to another exchange file" in errors[0]
     assert journal(traded) == before
     assert not traded.exchange.exists(), "the refusal makes none"
 

@@ -266,7 +266,7 @@ def test_a_lock_that_this_user_may_not_look_at_is_an_error(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", denied)
-    with pytest.raises(KamouError, match="run this as the user who runs the system"):
+    with pytest.raises(KamouError, match="run this as the user of the run"):
         lock_holder(tmp_path)
 
 

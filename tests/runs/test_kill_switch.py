@@ -324,7 +324,7 @@ async def test_a_log_that_cannot_be_written_keeps_nothing_open(traded: DataDirec
 
 async def test_a_folder_without_a_venue_has_nothing_to_flatten(tmp_path: Path) -> None:
     of = settings(tmp_path)
-    with pytest.raises(NotRunningError, match="nothing is open"):
+    with pytest.raises(NotRunningError, match="no position is open"):
         await kill(of)
     folder = DataDirectory(tmp_path)
     VenueStore(folder.exchange).close()

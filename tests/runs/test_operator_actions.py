@@ -214,7 +214,7 @@ async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
     running.supervisor.state = "stopping"  # type: ignore[union-attr]
     follower.book.drift["BTCUSDT"] = 1
     reasons = " and ".join(running.not_ready())
-    for said in ("starting or stopping", "do not agree", "has not agreed"):
+    for said in ("starting or stopping", "do not agree", "is not reconciled"):
         assert said in reasons
     running.supervisor.state = "running"  # type: ignore[union-attr]
     follower.book.drift.clear()
@@ -228,11 +228,11 @@ async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
 ) -> None:
     follower.trouble = sqlite3.OperationalError("disk I/O error")
     assert running.status()["state"] is None
-    assert running.not_ready() == ["the journal cannot be read"]
+    assert running.not_ready() == ["the run cannot read the journal"]
     governor = running.tree.governor  # type: ignore[union-attr]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_work_off, governor)
-        with pytest.raises(KamouError, match="the governor was told"):
+        with pytest.raises(KamouError, match="the governor has the command"):
             await running.halt("")
 
 
@@ -268,7 +268,7 @@ async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
     running: Running, autojump_clock: MockClock
 ) -> None:
     before = trio.current_time()
-    with pytest.raises(TimedOutError, match="did not answer"):
+    with pytest.raises(TimedOutError, match="did not act"):
         await running.resume("")
     assert trio.current_time() - before == pytest.approx(operator_actions.ANSWER_S, abs=0.1)
 

@@ -62,7 +62,7 @@ def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -
     assert "trading state reduce_only (halted by the operator: news), " in carried
     assert carried.endswith(" decisions on record")
     halted = (
-        "trading state reduce_only, no new trades; from before this start: halted by the operator"
+        "trading state reduce_only, no new trades, set before this start: halted by the operator"
     )
     assert halted in second
 

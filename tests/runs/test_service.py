@@ -62,7 +62,7 @@ async def test_the_site_answers_while_history_is_still_simulated(tmp_path: Path)
             assert "fast-forward" in waiting.text
             refused = await demo.command("resume")
             assert refused.status_code == 503
-            assert "not trading yet: the days before now are being simulated" in refused.text
+            assert "not trading yet: the run simulates the days before now" in refused.text
             gate.open.set()
             await demo.ready()
             results = (await demo.get("/results.json")).json()

@@ -139,7 +139,7 @@ def test_a_stranger_who_holds_the_lock_and_the_port_is_sent_no_token_and_closes_
     assert code == 0
     assert (done["by"], done["positions_closed"], done["positions_left"]) == ("flatten", held, 0)
     assert not venue(dead).positions
-    assert "is gone; somebody holds its lock" in err
+    assert "has ended, and another process holds" in err
     assert "closed the data directory" in err
     assert token not in sent
     assert dead.path.stat().st_mode & 0o077 == 0
@@ -216,7 +216,7 @@ def test_another_user_cannot_look_at_a_folder_and_is_told_to_run_as_its_user(
             check=False,
         )
         assert done.returncode == 1, verb
-        assert "run this as the user who runs the system" in done.stderr, verb
+        assert "run this as the user of the run" in done.stderr, verb
         assert "Traceback" not in done.stderr
 
 

@@ -142,7 +142,7 @@ def test_a_backup_of_a_database_in_use_is_whole(path: Path, tmp_path: Path) -> N
 
 def test_a_backup_replaces_nothing(path: Path, tmp_path: Path) -> None:
     database.open_writer(path).close()
-    with pytest.raises(StoreError, match="replaces nothing"):
+    with pytest.raises(StoreError, match="replaces no file"):
         database.copy_journal(path, path)
     assert database.open_reader(path).execute("SELECT count(*) FROM event").fetchone() == (0,)
 

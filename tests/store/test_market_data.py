@@ -283,7 +283,7 @@ def test_importing_the_same_again_changes_nothing_and_another_is_refused(tmp_pat
     assert again.unchanged
     assert again.summary == first.summary
     write_csv(source / "funding.csv.gz", funding_rows(4))
-    assert "a different set named 's' is already stored" in refused(source, tmp_path)
+    assert "a different dataset named 's' is already stored" in refused(source, tmp_path)
     assert load_set(first.summary.path).data.funding.period_ms == 8 * HOUR_MS
     replaced = import_folder(source, tmp_path / "data", now_ms=NOW_MS, replace=True)
     assert not replaced.unchanged
@@ -294,7 +294,7 @@ def test_importing_the_same_again_changes_nothing_and_another_is_refused(tmp_pat
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])
 def test_a_name_that_is_no_plain_word_is_refused(tmp_path: Path, name: str) -> None:
     source = good_folder(tmp_path / "s")
-    assert "cannot name a set" in refused(source, tmp_path, name=name)
+    assert "cannot name a dataset" in refused(source, tmp_path, name=name)
 
 
 def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:

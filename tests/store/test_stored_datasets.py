@@ -169,7 +169,7 @@ def test_a_damaged_set_is_not_called_unchanged_and_can_be_replaced(
     store: Path, tmp_path: Path
 ) -> None:
     (market_folder(store) / "s" / "funding.parquet").write_bytes(b"nothing")
-    with pytest.raises(InvalidDataError, match="a damaged set named 's' is already stored"):
+    with pytest.raises(InvalidDataError, match="a damaged dataset named 's' is already stored"):
         import_folder(tmp_path / "s", store, now_ms=NOW_MS)
     import_folder(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
     assert open_market(store, "s", now_ms=NOW_MS).recorded_bars
@@ -189,7 +189,7 @@ def test_two_imports_do_not_store_at_once(store: Path, tmp_path: Path) -> None:
     handle = os.open(market_folder(store), os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(InvalidDataError, match="another import is storing a set"):
+        with pytest.raises(InvalidDataError, match="another import is storing a dataset"):
             import_folder(tmp_path / "s", store, now_ms=NOW_MS)
     finally:
         os.close(handle)
