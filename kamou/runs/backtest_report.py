@@ -69,7 +69,7 @@ def _sum(reader: sqlite3.Connection, query: str) -> Decimal:
 
 
 def _max_drawdown(equities: list[float]) -> float:
-    """The deepest fall from a peak of the marked equity, as a negative fraction; 0 for none."""
+    """The largest fall from a peak of the marked equity, as a negative fraction; 0 for none."""
     peak, worst = float("-inf"), 0.0
     for equity in equities:
         peak = max(peak, equity)

@@ -187,7 +187,7 @@ def curve_as_of(
     )
     kept = [mark for mark in whole.marks if mark.start_ms < start_ms]
     kept += [mark for mark, is_there in zip(last, ended, strict=True) if is_there]
-    for kind, query in (("transfer", _FLOWS), ("config", _CONFIGS)):
+    for kind, query in (("transfer", _TRANSFERS), ("config", _CONFIGS)):
         from_ms = max(start_ms, first_transfer_at_ms(reader)) if kind == "transfer" else start_ms
         found = reader.execute(query, (from_ms, as_of.at_ms)).fetchall()
         if found:
@@ -213,7 +213,7 @@ def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[D
     return attrs.evolve(curve, marks=tuple(kept))
 
 
-_FLOWS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER_INCOME}'"
+_TRANSFERS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER_INCOME}'"
 _CONFIGS = (  # the first is what the record began with
     "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_at_ms BETWEEN ? AND ?"
     " AND run_number > (SELECT min(run_number) FROM run)"

@@ -261,7 +261,7 @@ def settle(path: Path) -> None:
 
 
 @contextmanager
-def storage_errors(path: Path | str, deed: str) -> Iterator[None]:
+def storage_errors(path: Path | str, action: str) -> Iterator[None]:
     """Turn errors of SQLite and the system into Kamou's, with the path and the next step."""
     try:
         yield
@@ -271,14 +271,14 @@ def storage_errors(path: Path | str, deed: str) -> Iterator[None]:
         if is_damage(error):
             raise damaged(path, error) from error
         raise StoreError(
-            f"{path}: cannot {deed} the database: {error}; check that the folder exists, that it"
+            f"{path}: cannot {action} the database: {error}; check that the folder exists, that it"
             " and the file may be written by this user, and that the file is a Kamou database"
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFullError(_full(path)) from error
         raise StoreError(
-            f"{path}: cannot {deed} the database: {error.strerror}; check the folder and its"
+            f"{path}: cannot {action} the database: {error.strerror}; check the folder and its"
             " permissions"
         ) from error
 

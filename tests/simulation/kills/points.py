@@ -56,7 +56,7 @@ class Note:
     at_ms: int
     acknowledged_seq: int  # the journal said that this was committed
     pending: int  # events being committed
-    evidence: int  # pieces that the venue stored
+    audit_records: int  # that the venue stored
 
 
 def death_note(path: Path) -> Note:
@@ -105,7 +105,7 @@ class Points:
             at_ms=self.now_ms(),
             acknowledged_seq=self.acknowledged_seq,
             pending=self.pending,
-            evidence=self.audit_log,
+            audit_records=self.audit_log,
         )
         self._note.write_text(json.dumps(attrs.asdict(note)), encoding="ascii")
 

@@ -88,7 +88,7 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
             account=account,
             audit_log=engine.audit_log,
             checked=checker.check(
-                engine.audit_log, account, positions, source.instruments, silent_ms=dead_ms
+                engine.audit_log, account, positions, source.instruments, excused_ms=dead_ms
             ),
             exits=(),
             states=states,
@@ -108,8 +108,8 @@ def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
     most = told + note.pending if note.phase in (AMID, DONE) else told
     if not told <= head <= most:
         yield f"{head} events are in the journal; {told} were acknowledged, {most} possible"
-    if len(left.audit_log) < note.audit_log:
-        yield f"the venue stored {note.audit_log} pieces of audit_log and has {len(left.audit_log)}"
+    if len(left.audit_log) < note.audit_records:
+        yield f"the venue stored {note.audit_records} audit records and has {len(left.audit_log)}"
 
 
 def between(before: Files, after: Files) -> Iterator[str]:
