@@ -26,6 +26,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.model import OrderRole
+from kamou.data_directory.schema_check import schema_of
 from kamou.store.journal import read_events
 from kamou.venue import checker
 from kamou.venue.engine import Engine
@@ -54,7 +55,9 @@ def files(folder: Path) -> Files:
     for path in sorted(folder.glob("*.sqlite3")):
         with closing(connected(path)) as db:
             sound = sound and db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            if path.stem == "journal":
+            # A journal whose log was lost may not even have its tables.
+            tables = {part.name for part in schema_of(db)}
+            if path.stem == "journal" and "event" in tables:
                 events = [committed.event for committed in read_events(db, 0)]
     if (venue := folder / "venue.sqlite3").exists():
         with closing(VenueStore(venue)) as store:
