@@ -24,9 +24,9 @@ from kamou.web.trade_documents import trade_document
 
 ROLES = {
     OrderRole.ENTRY.value: "Entry",
-    OrderRole.STOP_LOSS.value: "Stop",
-    OrderRole.TAKE_PROFIT.value: "Target",
-    OrderRole.EXIT.value: "Close",
+    OrderRole.STOP_LOSS.value: "Stop-loss",
+    OrderRole.TAKE_PROFIT.value: "Take-profit",
+    OrderRole.EXIT.value: "Exit",
 }
 
 
