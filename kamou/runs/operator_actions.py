@@ -130,9 +130,7 @@ class Running:
     def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
         """Note whether the disk is full, and announce it."""
         self.disk_full = full
-        announce(
-            error_line(DISK_FULL) if full else "the disk has space again; the journal is written"
-        )
+        announce(error_line(DISK_FULL) if full else DISK_HAS_SPACE)
 
     async def agrees(self) -> None:
         """Wait until the tree that trades now agrees with the venue."""

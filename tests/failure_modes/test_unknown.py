@@ -277,7 +277,7 @@ def test_an_exit_that_is_rejected_without_a_position_is_no_failure_of_protection
         await trio.lowlevel.checkpoint()
         return True
 
-    monkeypatch.setattr(Protector, "_held", yes)
+    monkeypatch.setattr(Protector, "_may_be_open", yes)
     assert "PROTECTION_FAILED" in reasons()
 
 

@@ -312,7 +312,7 @@ def test_a_position_that_one_answer_omits_keeps_its_stop(
     assert after == before
 
     # Naive: one answer is enough.
-    monkeypatch.setattr(reconciliation._Work, "_in_doubt", lambda work, symbol, held: False)
+    monkeypatch.setattr(reconciliation._Work, "_is_pending", lambda work, symbol, held: False)
     ended, seen = run_case()
     assert told_of(wrong(ended), "PositionCorrected")
     assert seen == [before]  # it stood bare
@@ -352,5 +352,5 @@ def test_two_answers_that_omit_a_position_are_no_proof_with_a_timeout_between_th
         work.inputs = attrs.evolve(work.inputs, pending_mismatches=first)
         return pending(work, symbol, held)
 
-    monkeypatch.setattr(reconciliation._Work, "_in_doubt", since_ever)
+    monkeypatch.setattr(reconciliation._Work, "_is_pending", since_ever)
     assert told_of(wrong(run_case()), "PositionCorrected")

@@ -58,7 +58,7 @@ async def test_a_halt_on_a_full_disk_holds_at_once_says_so_and_is_journalled_lat
         free(disk)
         while (await running.status())["state"] != "reduce_only":  # noqa: ASYNC110 - over HTTP
             await trio.sleep(0.05)
-        assert any("room again" in line for line in running.said)
+        assert any("space again" in line for line in running.said)
         assert (await running.status())["held"] is False
     assert folded(journal(on_small_disk)).state is TradingState.REDUCE_ONLY
 

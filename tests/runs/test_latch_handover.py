@@ -28,7 +28,7 @@ class Journalled:
         self.path, self.reader, self.writer = path, reader, writer
         story = Story()
         story.ready()
-        writer.append(story.told)
+        writer.append(story.events)
 
     def start(self, at_ms: int, run_number: int = 2) -> None:
         started = RunStarted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from trading_cases import DAY, NOON, Story, account, income
-from venue_looks import NEXT_MS, TERMS, look
+from venue_views import INPUTS, NEXT_MS, look
 
 from kamou.core.book.events import EquityRecorded
 from kamou.core.reconciliation.reconciliation import reconcile
@@ -16,7 +16,7 @@ def recorded(story: Story, at_ms: int) -> EquityRecorded:
     """Return the equity that a cycle records of an account read at ``at_ms``, 100 of it paid."""
     paid = income("funding", "-100", at_ms - 1_000)
     view = look(account=account("9900", at_ms), income=(paid,), at_ms=at_ms)
-    found = reconcile(story.book, view, TERMS, cycle_at_ms=at_ms, now_ms=at_ms)
+    found = reconcile(story.book, view, INPUTS, cycle_at_ms=at_ms, now_ms=at_ms)
     (event,) = (each for each in found.marks if isinstance(each, EquityRecorded))
     return event
 

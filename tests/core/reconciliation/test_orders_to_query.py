@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trading_cases import NOON, Story, intent, order_closed, venue_order
-from venue_looks import NEXT_MS, PLAN, STOP, look
+from venue_views import NEXT_MS, PLAN, STOP, look
 
 from kamou.core.model import OrderRole, OrderStatus, VenueOrder
 from kamou.core.reconciliation.unresolved_orders import unresolved_orders

@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 import pytest
 from trading_cases import NOON, Story, intent, plan, venue_order, venue_position
-from venue_looks import NEXT_MS, PLAN, STOP, SURE_MS, TERMS, look
+from venue_views import INPUTS, NEXT_MS, PLAN, STOP, SURE_MS, look
 
 from kamou.core.book.events import CancelRequested
 from kamou.core.model import OrderRole, VenueOrder, VenuePosition
@@ -23,12 +23,12 @@ def canceled(
     *positions: VenuePosition,
     since_ms: int = OLD,
     order: VenueOrder = UNKNOWN,
-    doubts: dict[tuple[str, Decimal], int] | None = None,
+    pending_mismatches: dict[tuple[str, Decimal], int] | None = None,
 ) -> list[str]:
     """Return the client order ids that are canceled, with the order resting."""
-    terms = attrs.evolve(TERMS, doubts={DOUBT: since_ms})
+    terms = attrs.evolve(INPUTS, pending_mismatches={DOUBT: since_ms})
     view = look(positions=positions, open_orders=(order,))
-    seen = {} if doubts is None else doubts
+    seen = {} if pending_mismatches is None else pending_mismatches
     found = find_orphan_orders(story.book, view, terms, seen, NEXT_MS)
     return [each.client_order_id for each in found]
 
@@ -38,9 +38,12 @@ def test_an_unknown_stop_stays_while_the_venue_lists_a_position_in_its_symbol(
     story: Story, quantity: str
 ) -> None:
     """However long: the book has no trade of it yet, so no other stop protects the position."""
-    doubts: dict[tuple[str, Decimal], int] = {}
-    assert canceled(story, venue_position("SOLUSDT", quantity), doubts=doubts) == []
-    assert doubts == {}
+    pending_mismatches: dict[tuple[str, Decimal], int] = {}
+    assert (
+        canceled(story, venue_position("SOLUSDT", quantity), pending_mismatches=pending_mismatches)
+        == []
+    )
+    assert pending_mismatches == {}
 
 
 def test_a_position_of_zero_or_in_another_symbol_does_not_keep_an_unknown_stop(
@@ -54,10 +57,12 @@ def test_a_position_of_zero_or_in_another_symbol_does_not_keep_an_unknown_stop(
 def test_an_unknown_stop_stays_until_no_list_has_shown_a_position_for_20_seconds(
     story: Story, age_ms: int, stays: bool
 ) -> None:
-    doubts: dict[tuple[str, Decimal], int] = {}
+    pending_mismatches: dict[tuple[str, Decimal], int] = {}
     since_ms = NEXT_MS - age_ms
-    assert (canceled(story, since_ms=since_ms, doubts=doubts) == []) is stays
-    assert doubts == {DOUBT: since_ms}
+    assert (
+        canceled(story, since_ms=since_ms, pending_mismatches=pending_mismatches) == []
+    ) is stays
+    assert pending_mismatches == {DOUBT: since_ms}
 
 
 @pytest.mark.parametrize("protected", [True, False])
@@ -76,10 +81,12 @@ def test_an_unknown_stop_of_an_open_trade_stays_until_the_trade_has_its_own(
 
 def test_an_unknown_order_that_may_open_a_position_is_canceled_at_once(story: Story) -> None:
     entry = venue_order(intent(OrderRole.ENTRY, plan(), "entry"))
-    doubts: dict[tuple[str, Decimal], int] = {}
+    pending_mismatches: dict[tuple[str, Decimal], int] = {}
     held = venue_position("SOLUSDT", "100")
-    assert canceled(story, held, order=entry, doubts=doubts) == [entry.client_order_id]
-    assert doubts == {}
+    assert canceled(story, held, order=entry, pending_mismatches=pending_mismatches) == [
+        entry.client_order_id
+    ]
+    assert pending_mismatches == {}
 
 
 def test_a_known_order_is_canceled_only_for_what_the_book_knows_of_it(story: Story) -> None:
