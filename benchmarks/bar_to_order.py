@@ -25,7 +25,7 @@ import trio
 from kamou.app import SystemInputs, compose
 from kamou.clock import JumpClock, SimulatedClock
 from kamou.core.day import DAY_MS
-from kamou.core.model import Intent, OrderRole, VenueOrder
+from kamou.core.model import Intent, OrderReport, OrderRole
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import salt_for
@@ -54,7 +54,7 @@ class TimedExchange(SimulatedExchange):
             self.answered_ns = time.perf_counter_ns()
         return bars
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is OrderRole.ENTRY and self.answered_ns:
             self.taken_ns.append(time.perf_counter_ns() - self.answered_ns)
             self.answered_ns = 0

@@ -82,10 +82,10 @@ def ask_all(peers: list[socket.socket]) -> None:
     for peer in peers:
         peer.sendall(REQUEST)
     for peer in peers:
-        heard, length = b"", 0
-        while not length or len(heard) < length:
-            heard += peer.recv(1 << 16)
-            head, end, _ = heard.partition(b"\r\n\r\n")
+        received, length = b"", 0
+        while not length or len(received) < length:
+            received += peer.recv(1 << 16)
+            head, end, _ = received.partition(b"\r\n\r\n")
             if end and not length:
                 size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
                 length = len(head) + len(end) + int(size)

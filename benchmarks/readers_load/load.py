@@ -46,10 +46,10 @@ async def answer(readers: Readers, stream: trio.SocketStream) -> None:
     Raises:
         BrokenResourceError: the connection has ended.
     """
-    heard = b""
-    while b"\r\n\r\n" not in heard:
-        heard += await some(stream)
-    head, _, body = heard.partition(b"\r\n\r\n")
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += await some(stream)
+    head, _, body = received.partition(b"\r\n\r\n")
     readers.answers[head[9:12].decode()] += 1
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0")
     left = length - len(body)

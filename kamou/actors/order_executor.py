@@ -30,7 +30,7 @@ from kamou.core.book.events import (
 from kamou.core.book.intents import SaltOf, entry_intents
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import ZERO, Denial, Fill, Intent, OrderStatus, Plan, VenueOrder
+from kamou.core.model import ZERO, Denial, FillReport, Intent, OrderReport, OrderStatus, Plan
 from kamou.core.risk.planning import silent_governor
 from kamou.core.risk.verdict import Approved, Denied, Verdict
 from kamou.errors import (
@@ -267,7 +267,7 @@ class OrderExecutor:
 
     # --- reports of the venue ----------------------------------------------------
 
-    async def record_report(self, order: VenueOrder) -> None:
+    async def record_report(self, order: OrderReport) -> None:
         """Journal the venue's report of an order: accepted, or ended."""
         known = self.book.order(order.client_order_id)
         if known is None or known.settled:
@@ -296,7 +296,7 @@ class OrderExecutor:
             )
         await self.commit(*events)
 
-    def _ended_ms(self, order: VenueOrder, now_ms: int) -> int:
+    def _ended_ms(self, order: OrderReport, now_ms: int) -> int:
         """Return when an order ended; by the venue's clock if that was before this actor began."""
         return order.updated_at_ms if 0 < order.updated_at_ms < self._began_ms else now_ms
 
@@ -310,7 +310,7 @@ class OrderExecutor:
         intent = known.intent
         try:
             found = None if ended else await self.port.order(intent.client_order_id)
-            fills: tuple[Fill, ...] = ()
+            fills: tuple[FillReport, ...] = ()
             if ended or (found is not None and found.filled > known.filled):
                 fills = await self.port.fills(intent.intended_at_ms - CLOCKS_APART_MS)
         except (RateLimitedError, UnreachableError):

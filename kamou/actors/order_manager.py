@@ -17,7 +17,7 @@ from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.updates import FillUpdate, OrderUpdate
-from kamou.core.model import Fill, Instrument, OrderRole, TradingState
+from kamou.core.model import FillReport, Instrument, OrderRole, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
@@ -187,7 +187,7 @@ class OrderManager(Actor):
             self._reconciler.put_nowait(ReconcileNow())  # an external order filled
         await self._settle()
 
-    async def _record(self, fill: Fill) -> None:
+    async def _record(self, fill: FillReport) -> None:
         if fill.key not in self._executor.book.fills_seen:
             event = FillRecorded(
                 at_ms=self.clock.now_ms(), cause_id=fill.client_order_id, fill=fill, source="stream"
@@ -290,7 +290,7 @@ class OrderManager(Actor):
             # ``again``: a close that timed out does not wait for its query (seed 995256).
             await self._protector.close(symbol, "flatten", again=True)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
-            await self._protector.close(symbol, "time stop")
+            await self._protector.close(symbol, "time limit")
         elif trade.unprotected_since_ms:
             await self._protector.protect(symbol)
         elif not self._executor.port.capabilities.attached_stop:

@@ -14,7 +14,7 @@ from kamou.core.book.intents import exit_intent
 from kamou.core.book.orders import IN_FLIGHT, is_awaited
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import OrderRole, OrderStatus, VenueOrder
+from kamou.core.model import OrderReport, OrderRole, OrderStatus
 from kamou.core.reconciliation import protection
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import RateLimitedError, UnreachableError
@@ -82,8 +82,8 @@ class Protector:
                     resting,
                     limits=self._limits,
                     now_ms=self._now_ms(trade),
-                    silent_ms=self._unanswered_since(trade.unprotected_since_ms),
-                    stop_refused=rejected,
+                    unreachable_ms=self._unanswered_since(trade.unprotected_since_ms),
+                    stop_rejected=rejected,
                 )
             }
             rejected = rejected or OrderStatus.REJECTED in statuses
@@ -102,7 +102,7 @@ class Protector:
             self._unprotected[trade.symbol] = found
         return max(now_ms, found.seen_ms + int(1000 * (now_s - found.seen_s)))
 
-    async def _read_back(self) -> tuple[VenueOrder, ...] | None:
+    async def _read_back(self) -> tuple[OrderReport, ...] | None:
         """Return the venue's open orders; None if it does not answer."""
         trades = self._executor.book.trades.values()
         if not any(trade.unprotected_since_ms for trade in trades):
@@ -260,7 +260,7 @@ class Protector:
         canceled = 0
         young_ms = self._executor.clock.now_ms() - ORPHAN_AFTER_MS
         for orphan in sorted(
-            protection.orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
+            protection.cancel_orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
         ):
             order = book.orders.get(orphan.client_order_id)
             if order is None or (order.status in IN_FLIGHT and order.changed_at_ms > young_ms):

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import trio
 
-from kamou.core.model import Fill, Intent, Quote, VenueOrder, VenuePosition
+from kamou.core.model import FillReport, Intent, OrderReport, PositionReport, Quote
 from kamou.core.risk.verdict import Approved
 from kamou.errors import UnknownOutcomeError, UnreachableError
 from kamou.exchange.base import Capabilities, ExchangePort, Series
@@ -36,24 +36,24 @@ class TimedPort:
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         return await self._read(self._port.funding_rates(since_ms, until_ms))
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         return await self._read(self._port.positions())
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
+    async def open_orders(self) -> tuple[OrderReport, ...]:
         return await self._read(self._port.open_orders())
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         return await self._read(self._port.order(client_order_id))
 
-    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         return await self._read(self._port.fills(since_ms))
 
     async def submit(
         self, approved: Approved, intent: Intent, attached: tuple[Intent, ...]
-    ) -> VenueOrder:
+    ) -> OrderReport:
         return await self._send(self._port.submit(approved, intent, attached))
 
-    async def reduce(self, intent: Intent, *, proved: bool) -> VenueOrder:
+    async def reduce(self, intent: Intent, *, proved: bool) -> OrderReport:
         return await self._send(self._port.reduce(intent, proved=proved))
 
     async def cancel(self, client_order_id: str, symbol: str) -> None:

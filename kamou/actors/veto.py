@@ -199,7 +199,7 @@ class VetoActor(Actor):
             instruments=self._instruments,
             funding_rates=self._funding.known,
             held=_held(book),
-            last_stop_ms=book.conduct.stop_outs_ms,
+            last_stop_ms=book.recent_activity.stop_outs_ms,
             conflicting=conflicting_symbols(candidates),
         )
 

@@ -287,7 +287,7 @@ class Intent:
 
 
 @attrs.frozen(kw_only=True)
-class VenueOrder:
+class OrderReport:
     """An order as the venue reports it."""
 
     client_order_id: str
@@ -307,7 +307,7 @@ class VenueOrder:
 
 
 @attrs.frozen(kw_only=True)
-class Fill:
+class FillReport:
     """An execution of our order as the venue reports it, unique by (symbol, execution_id)."""
 
     symbol: str
@@ -329,7 +329,7 @@ class Fill:
 
 
 @attrs.frozen(kw_only=True)
-class VenuePosition:
+class PositionReport:
     """A one-way position as the venue reports it; ``quantity`` is signed, in contracts.
 
     Its numbers are finite and its mark price is positive: the adapters check it.

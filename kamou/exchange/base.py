@@ -26,16 +26,16 @@ from kamou.core.market.bars import Series as Series
 from kamou.core.model import (
     ZERO,
     Account,
-    Fill,
+    FillReport,
     Income,
     Instrument,
     Intent,
+    OrderReport,
     OrderRole,
     OrderType,
     Permissions,
+    PositionReport,
     Quote,
-    VenueOrder,
-    VenuePosition,
     closing_side,
     opening_side,
 )
@@ -99,19 +99,19 @@ class ExchangePort(Protocol):
 
     async def account(self) -> Account: ...
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         """Return the open positions."""
         ...
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
+    async def open_orders(self) -> tuple[OrderReport, ...]:
         """Return resting orders and conditional orders that have not triggered."""
         ...
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         """Return the order, terminal or not; None if the venue has no order of this id."""
         ...
 
-    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         """Return the account's fills with ``at_ms >= since_ms``, oldest first."""
         ...
 
@@ -119,7 +119,7 @@ class ExchangePort(Protocol):
 
     async def submit(
         self, approved: Approved, intent: Intent, attached: tuple[Intent, ...] = ()
-    ) -> VenueOrder:
+    ) -> OrderReport:
         """Send an entry, once, under its permit; ``attached`` stop and target go with it.
 
         Raises:
@@ -129,7 +129,7 @@ class ExchangePort(Protocol):
         """
         ...
 
-    async def reduce(self, intent: Intent, *, proved: bool = False) -> VenueOrder:
+    async def reduce(self, intent: Intent, *, proved: bool = False) -> OrderReport:
         """Send a reduce-only order: stop, take-profit or exit.
 
         If ``proved`` is True, the governor has checked that the order reduces. Otherwise the port
@@ -199,10 +199,10 @@ class GuardedPort(ABC):
                 )
 
     @abstractmethod
-    async def positions(self) -> tuple[VenuePosition, ...]: ...
+    async def positions(self) -> tuple[PositionReport, ...]: ...
 
     @abstractmethod
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         """Send the order. Called after every check has passed."""
 
     @abstractmethod
@@ -211,7 +211,7 @@ class GuardedPort(ABC):
     @final
     async def submit(
         self, approved: Approved, intent: Intent, attached: tuple[Intent, ...] = ()
-    ) -> VenueOrder:
+    ) -> OrderReport:
         """Send an entry, once, under its permit. See ``ExchangePort.submit``.
 
         The use of the permit is committed *before* the order is sent. After a cancellation or
@@ -230,7 +230,7 @@ class GuardedPort(ABC):
         return await self._place(intent, attached)
 
     @final
-    async def reduce(self, intent: Intent, *, proved: bool = False) -> VenueOrder:
+    async def reduce(self, intent: Intent, *, proved: bool = False) -> OrderReport:
         """Send a reduce-only order. See ``ExchangePort.reduce``."""
         if intent.role is OrderRole.ENTRY or not intent.reduce_only:
             raise InvalidPermitError(

@@ -18,14 +18,14 @@ from kamou.core.day import DAY_MS
 from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
     Account,
-    Fill,
+    FillReport,
     Income,
     Instrument,
     Intent,
+    OrderReport,
     Permissions,
+    PositionReport,
     Quote,
-    VenueOrder,
-    VenuePosition,
 )
 from kamou.errors import DiskFullError, UnknownOutcomeError
 from kamou.exchange.base import Capabilities, GuardedPort, IsHalted, JournalProof, PermitStore
@@ -188,19 +188,19 @@ class SimulatedExchange(GuardedPort):
         await self._now()
         return self.engine.account()
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         await self._now()
         return self.engine.positions()
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
+    async def open_orders(self) -> tuple[OrderReport, ...]:
         await self._now()
         return self.engine.open_orders()
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         await self._now()
         return self.engine.order(client_order_id)
 
-    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         await self._now()
         return self.engine.fills(since_ms)
 
@@ -218,7 +218,7 @@ class SimulatedExchange(GuardedPort):
 
     # --- orders ----------------------------------------------------------------
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         await self._travel()
         requests = tuple(as_request(child) for child in attached)
         try:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.model import Account, Intent, Plan, Quote, VenuePosition
+from kamou.core.model import Account, Intent, Plan, PositionReport, Quote
 from kamou.core.risk.midnights import MidnightMarks
 from kamou.messages.envelope import Message
 
@@ -33,7 +33,7 @@ class VenueObserved(Message):
     """The venue's reports in one reconciliation: inputs of the governor, with their times."""
 
     account: Account
-    positions: tuple[VenuePosition, ...]
+    positions: tuple[PositionReport, ...]
     reconciled: bool
     explained: bool = True  # fills and income say why the wallet balance changed
     marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position

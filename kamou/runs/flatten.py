@@ -25,7 +25,7 @@ from kamou import ids
 from kamou.clock import Clock, SystemClock
 from kamou.core.book.events import IntentRecorded, ReductionProved
 from kamou.core.book.intents import SaltOf, exit_intent
-from kamou.core.model import Intent, OrderRole, OrderStatus, Side, VenuePosition
+from kamou.core.model import Intent, OrderRole, OrderStatus, PositionReport, Side
 from kamou.core.risk.verdict import Approved
 from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.data_directory.private_files import create_file, give_to_folders_owner
@@ -210,7 +210,7 @@ def _key(folder: DataDirectory, warn: Announce) -> bytes:
     return chance_key()
 
 
-async def _held(port: ExchangePort) -> tuple[VenuePosition, ...]:
+async def _held(port: ExchangePort) -> tuple[PositionReport, ...]:
     """Return the positions of two reads together, because a venue's list may omit a position."""
     told = (*await port.positions(), *await port.positions())
     return tuple({position.symbol: position for position in told}.values())
@@ -246,7 +246,7 @@ async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) ->
     return canceled
 
 
-def _closing(position: VenuePosition, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
+def _closing(position: PositionReport, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
     """Return the intent of a reduce-only market order for the whole position."""
     return exit_intent(
         OrderRole.EXIT,

@@ -21,15 +21,15 @@ from kamou.core.market.bars import Bars, Series
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import (
     Account,
-    Fill,
+    FillReport,
     Income,
     Instrument,
     Intent,
+    OrderReport,
     OrderRole,
     Permissions,
+    PositionReport,
     Quote,
-    VenueOrder,
-    VenuePosition,
 )
 from kamou.errors import (
     RateLimitedError,
@@ -242,20 +242,20 @@ class FaultyExchange(SimulatedExchange):
             raise UnreachableError("account: no answer")
         return await self._read("account", self.engine.account)
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         return await self._read(
             "positions", lambda: self._lie("positions", self.engine.positions())
         )
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
+    async def open_orders(self) -> tuple[OrderReport, ...]:
         return await self._read(
             "open_orders", lambda: self._lie("open_orders", self.engine.open_orders())
         )
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         return await self._read("order", lambda: self.engine.order(client_order_id))
 
-    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         return await self._read("fills", lambda: self._lie("fills", self.engine.fills(since_ms)))
 
     async def income(self, since_ms: int) -> tuple[Income, ...]:
@@ -276,7 +276,7 @@ class FaultyExchange(SimulatedExchange):
 
     # --- orders ------------------------------------------------------------------------
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         self._crashes.check()
         now_ms = self._true.now_ms()
         self._show_skew(now_ms)
@@ -338,7 +338,7 @@ class FaultyExchange(SimulatedExchange):
         self._sync()
         raise UnknownOutcomeError(f"{client_order_id}: no answer within {TIMEOUT_S:g} s")
 
-    async def _answer(self, sent: OnTheWire, client_order_id: str) -> VenueOrder:
+    async def _answer(self, sent: OnTheWire, client_order_id: str) -> OrderReport:
         """Wait until the request acts and its response arrives; return or raise it."""
         await self._true.sleep_until(sent.arrives_ms)
         self._sync()

@@ -18,10 +18,10 @@ from kamou.core.model import (
     ZERO,
     Income,
     Instrument,
+    OrderReport,
     OrderSide,
     OrderStatus,
     OrderType,
-    VenueOrder,
 )
 from kamou.errors import RejectedError
 from kamou.venue.account import Execution
@@ -34,8 +34,8 @@ class OnTheWire:
     """A request that was sent; ``answer`` is set when it arrives."""
 
     arrives_ms: int
-    act: Callable[[], VenueOrder | None]
-    answer: VenueOrder | RejectedError | None = None
+    act: Callable[[], OrderReport | None]
+    answer: OrderReport | RejectedError | None = None
     arrived: bool = False
 
 
@@ -73,7 +73,7 @@ class Venue:
     def cancel(self, client_order_id: str, arrives_ms: int) -> OnTheWire:
         return self._send(arrives_ms, lambda: self.engine.cancel(client_order_id))
 
-    def _send(self, arrives_ms: int, act: Callable[[], VenueOrder | None]) -> OnTheWire:
+    def _send(self, arrives_ms: int, act: Callable[[], OrderReport | None]) -> OnTheWire:
         sent = OnTheWire(arrives_ms, act)
         self._sent += 1
         heapq.heappush(self._wire, (arrives_ms, self._sent, sent))
@@ -92,7 +92,7 @@ class SimulatedEngine(Engine):
         super().__init__(*args, **more)
         self._paused: dict[str, int] = {}  # symbols that take no entries, until when
 
-    def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> VenueOrder:
+    def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> OrderReport:
         now_ms = self.market_ms
         if not request.reduce_only and now_ms < self._paused.get(request.symbol, 0):
             self._run(lambda: self._account.record_rejection(request, "MARKET_PAUSED", now_ms))

@@ -172,6 +172,6 @@ def _cause(stretch: _Stretch, limit_ms: int) -> str:
         if each.kind == "run_started":
             return CRASH  # the run before said no goodbye
     # A run that is awake says something in every cycle, if only that nothing was ranked.
-    heard = [begin_ms, *(each.at_ms for each in inside), end_ms]
-    silent = max(later - earlier for earlier, later in pairwise(heard))
+    received = [begin_ms, *(each.at_ms for each in inside), end_ms]
+    silent = max(later - earlier for earlier, later in pairwise(received))
     return SLEEP if silent > limit_ms else UNKNOWN_CAUSE

@@ -15,13 +15,13 @@ import attrs
 from kamou.core.book.updates import FillUpdate, OrderUpdate, VenueEvent
 from kamou.core.model import (
     ZERO,
-    Fill,
+    FillReport,
     Income,
     Instrument,
     OrderSide,
     OrderStatus,
     OrderType,
-    VenuePosition,
+    PositionReport,
 )
 from kamou.venue.models import VenueModels
 from kamou.venue.state import (
@@ -97,10 +97,10 @@ class VenueAccount:
             self._fixed[position.symbol] = known
         return known[1:]
 
-    def reported(self, position: HeldPosition) -> VenuePosition:
+    def reported(self, position: HeldPosition) -> PositionReport:
         """Return the position as a client reads it now."""
         margin, liquidation = self._fixed_of(position)
-        return VenuePosition(
+        return PositionReport(
             symbol=position.symbol,
             quantity=position.quantity,
             entry_price=position.entry_price,
@@ -345,7 +345,7 @@ class VenueAccount:
     def _report_fill(self, record: FillAudit, done: Execution, venue_order_id: str) -> None:
         """Add the fill to the account's history and to the private stream."""
         worse = (done.price - done.reference) * record.side.sign
-        fill = Fill(
+        fill = FillReport(
             symbol=record.symbol,
             execution_id=self.state.new_id(),
             client_order_id=record.client_order_id,

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import attrs
 
-from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, VenuePosition
+from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, PositionReport
 from kamou.venue.state import (
     AuditRecord,
     ContractAudit,
@@ -330,7 +330,7 @@ class Checker:
     def close(
         self,
         account: Account,
-        positions: Sequence[VenuePosition],
+        positions: Sequence[PositionReport],
         instruments: Sequence[Instrument],
     ) -> None:
         """Check: equity = opening + net deposits + realized - fees + funding + unrealized PnL."""
@@ -360,7 +360,7 @@ class Checker:
 def check(
     audit_log: Iterable[AuditRecord],
     account: Account,
-    positions: Sequence[VenuePosition],
+    positions: Sequence[PositionReport],
     instruments: Sequence[Instrument],
     limits: CheckLimits | None = None,
     *,

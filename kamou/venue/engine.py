@@ -25,14 +25,14 @@ from kamou.core.market.instruments import FUNDING_JITTER_MS
 from kamou.core.model import (
     ZERO,
     Account,
-    Fill,
+    FillReport,
     Income,
+    OrderReport,
     OrderSide,
     OrderStatus,
     OrderType,
+    PositionReport,
     Quote,
-    VenueOrder,
-    VenuePosition,
 )
 from kamou.errors import DiskFullError, RejectedError
 from kamou.venue.account import VenueAccount
@@ -84,8 +84,8 @@ class Engine:
         self._account = VenueAccount(state, self.instruments, self.models, self._spots.mark)
         self._matcher = Matcher(self._account, self.models)
         self._watch = PriceWatch(len(self.source.symbols), self.source.step_ms)
-        self._open_orders: tuple[VenueOrder, ...] | None = None
-        self._reported: tuple[VenuePosition, ...] | None = None  # the positions at ``_reported_ms``
+        self._open_orders: tuple[OrderReport, ...] | None = None
+        self._reported: tuple[PositionReport, ...] | None = None  # as of ``_reported_ms``
         self._reported_ms = -1
         for symbol in {
             **state.positions,
@@ -142,7 +142,7 @@ class Engine:
         drained, self._account.events = self._account.events, []
         return drained
 
-    def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> VenueOrder:
+    def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> OrderReport:
         """Place an order now; its attached orders become live at its first fill.
 
         Raises:
@@ -193,7 +193,7 @@ class Engine:
 
     # --- reads -----------------------------------------------------------------
 
-    def order(self, client_order_id: str) -> VenueOrder | None:
+    def order(self, client_order_id: str) -> OrderReport | None:
         """Return the order, live or ended; None if the venue never accepted it."""
         found = self._find(client_order_id)
         return found.reported() if found else None
@@ -201,14 +201,14 @@ class Engine:
     def _find(self, client_order_id: str) -> WorkingOrder | None:
         return self._state.orders.get(client_order_id) or self._store.order(client_order_id)
 
-    def open_orders(self) -> tuple[VenueOrder, ...]:
+    def open_orders(self) -> tuple[OrderReport, ...]:
         """Return the live orders; attached orders are live from their entry's first fill."""
         if self._open_orders is None:
             live = (self._state.orders[c] for c in self._state.live)
             self._open_orders = tuple(o.reported() for o in live if o.live)
         return self._open_orders
 
-    def positions(self) -> tuple[VenuePosition, ...]:
+    def positions(self) -> tuple[PositionReport, ...]:
         if self._reported_ms != self._state.market_ms or self._reported is None:
             self._reported = tuple(
                 self._account.reported(held) for _, held in sorted(self._state.positions.items())
@@ -230,7 +230,7 @@ class Engine:
             at_ms=self._state.market_ms,
         )
 
-    def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         new = self._state.fills
         first = bisect_left(new, since_ms, key=lambda f: f.at_ms)
         return (*self._store.fills(since_ms), *new[first:])

@@ -13,13 +13,13 @@ import attrs
 
 from kamou.core.model import (
     ZERO,
-    Fill,
+    FillReport,
     Income,
+    OrderReport,
     OrderSide,
     OrderStatus,
     OrderType,
     TimeInForce,
-    VenueOrder,
 )
 
 MONEY_STEP = Decimal("0.00000001")  # the venue books money in hundred-millionths
@@ -75,10 +75,10 @@ class WorkingOrder:
     def remaining(self) -> Decimal:
         return self.quantity - self.filled
 
-    def reported(self) -> VenueOrder:
+    def reported(self) -> OrderReport:
         """Return the order as a client reads it."""
         asked = self.request
-        return VenueOrder(
+        return OrderReport(
             client_order_id=asked.client_order_id,
             venue_order_id=self.venue_order_id,
             symbol=asked.symbol,
@@ -197,7 +197,7 @@ class VenueState:
         dict
     )  # client order ids not terminal, dormant ones included
     positions: dict[str, HeldPosition] = attrs.Factory(dict)
-    fills: list[Fill] = attrs.Factory(list)
+    fills: list[FillReport] = attrs.Factory(list)
     fills_before: int = 0
     income: list[Income] = attrs.Factory(list)
     income_before: int = 0

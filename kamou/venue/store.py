@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from kamou.core.model import Fill, Income
+from kamou.core.model import FillReport, Income
 from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
 from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file
@@ -219,9 +219,9 @@ class VenueStore:
             ).fetchone()
         return None if row is None else decode(WorkingOrder, row[0].encode())
 
-    def fills(self, since_ms: int) -> Iterator[Fill]:
+    def fills(self, since_ms: int) -> Iterator[FillReport]:
         """Yield the stored fills with ``at_ms >= since_ms``, oldest first."""
-        return (decode(Fill, body) for body in self._bodies(_FILLS_SINCE, since_ms))
+        return (decode(FillReport, body) for body in self._bodies(_FILLS_SINCE, since_ms))
 
     def income(self, since_ms: int) -> Iterator[Income]:
         """Yield the stored income with ``at_ms >= since_ms``, oldest first."""
@@ -373,7 +373,9 @@ def _audit_kind(record: AuditRecord) -> str:
     return next(kind for kind, cls in AUDIT_KINDS.items() if type(record) is cls)
 
 
-def _append(db: sqlite3.Connection, table: str, rows: Sequence[Fill | Income], first: int) -> None:
+def _append(
+    db: sqlite3.Connection, table: str, rows: Sequence[FillReport | Income], first: int
+) -> None:
     db.executemany(
         f"INSERT INTO {table} VALUES (?, ?)",
         [(n, _json(row)) for n, row in enumerate(rows, first)],

@@ -47,7 +47,7 @@ LINES: dict[int, tuple[Line, ...]] = {
         Line("GGG", 0.6, target=0.1),  # not worth its costs: vetoed
     ),
     2: (
-        Line("DDD", 0.9),  # nothing happens: the time stop closes it
+        Line("DDD", 0.9),  # nothing happens: the time limit closes it
         Line("EEE", -0.8),  # pays or receives funding, then its target
         Line("HHH", -0.5, stop=45.0, target=90.0),  # beyond liquidation: denied
     ),

@@ -21,7 +21,7 @@ from kamou.core import strategies
 from kamou.core.book.events import Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import MINUTE_MS
-from kamou.core.model import Account, Fill, Income, VenueOrder, VenuePosition
+from kamou.core.model import Account, FillReport, Income, OrderReport, PositionReport
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import MEMORY
@@ -92,10 +92,10 @@ class Ended:
 
     events: tuple[Event, ...]
     book: PositionBook
-    fills: tuple[Fill, ...]
+    fills: tuple[FillReport, ...]
     income: tuple[Income, ...]
-    orders: tuple[VenueOrder, ...]  # resting
-    positions: tuple[VenuePosition, ...]
+    orders: tuple[OrderReport, ...]  # resting
+    positions: tuple[PositionReport, ...]
     account: Account
     audit_log: tuple[AuditRecord, ...]
     checked: CheckReport

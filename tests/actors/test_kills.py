@@ -22,7 +22,7 @@ from kamou.core.book.events import RunStarted, RunStopped
 from kamou.simulator.crash_injection import CrashPoint
 
 PARTS = 6  # so that several processes may share the work
-DOWN_MS = (200, 30_000, 150_000)  # at once, past the not-found window, past a time stop
+DOWN_MS = (200, 30_000, 150_000)  # at once, past the not-found window, past a time limit
 
 
 class Killer(CrashPointCounter):

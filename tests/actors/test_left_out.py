@@ -25,15 +25,15 @@ from kamou.core.book.events import (
 )
 from kamou.core.book.updates import VenueEvent
 from kamou.core.model import (
-    Fill,
+    FillReport,
     Income,
     Intent,
+    OrderReport,
     OrderRole,
     OrderSide,
     OrderType,
+    PositionReport,
     TradingState,
-    VenueOrder,
-    VenuePosition,
 )
 from kamou.errors import RejectedError
 from kamou.runs import session
@@ -75,16 +75,16 @@ class LyingExchange(TroubledExchange):
         if "stream" not in self.trouble.away:
             super()._forward(events)
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         self.out.orders_asked.append(client_order_id)
         return await super().order(client_order_id)
 
-    async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         rows = await super().fills(since_ms)
         kept = tuple(fill for fill in rows if fill.symbol != HELD)
         return kept if kept != rows and self.out.strikes("fills") else rows
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         rows = await super().positions()
         kept = tuple(position for position in rows if position.symbol != FLAT)
         return kept if kept != rows and self.out.strikes("positions") else rows
@@ -242,7 +242,7 @@ def test_a_change_of_the_balance_that_nothing_ever_explains_is_a_loss_after_20_s
 class NoNewStops(TroubledExchange):
     """A venue that takes attached stops and rejects separate ones."""
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.symbol == HELD and intent.role is OrderRole.STOP_LOSS:
             raise RejectedError("REFUSED", "no separate stops today")
         return await super()._place(intent, attached)

@@ -42,7 +42,7 @@ def test_a_position_in_a_market_that_ended_is_settled_and_does_not_halt(
     minute = (MIDNIGHT_MS - scripted_market.START_MS) // MINUTE_MS
     monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     path = tmp_path / "journal.sqlite3"
-    whole = ending("AAA", 1)  # before the time stop
+    whole = ending("AAA", 1)  # before the time limit
     assert whole.ended("AAA") == (MIDNIGHT_MS + STEP_MS, 100.0)
     assert whole.ended("BBB") is None
     with strategy_files():

@@ -7,7 +7,7 @@ from system_harness import run_system
 
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.day import MINUTE_MS
-from kamou.core.model import Fill, Income
+from kamou.core.model import FillReport, Income
 from kamou.exchange.embedded import SimulatedExchange
 
 LATE_MS = 4 * MINUTE_MS
@@ -34,7 +34,7 @@ def test_every_reconciliation_reads_fills_and_income_of_five_minutes_before_it()
     income: list[tuple[int, int]] = []  # asked when, since when
 
     class Noting(SimulatedExchange):
-        async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
             fills.add(since_ms)
             return await super().fills(since_ms)
 

@@ -25,7 +25,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.codes import Deny
-from kamou.core.model import Denial, Figure, OrderRole, TradingState, VenuePosition
+from kamou.core.model import Denial, Figure, OrderRole, PositionReport, TradingState
 from kamou.core.risk.verdict import Denied
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
@@ -92,7 +92,7 @@ def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: An
     assert "AAA" in {e.symbol for e in silent}
     assert {e.denials[0].figures[0] for e in silent} == {Figure(name="timeout_s", value="2")}
     proofs = {proof.symbol for proof in ended.of(ReductionProved)}
-    assert "DDD" in proofs  # the time stop
+    assert "DDD" in proofs  # the time limit
     (timed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert timed.exit_reason == "time_limit"
     assert ended.checked.violations == ()
@@ -155,7 +155,7 @@ class Moving(SimulatedExchange):
 
     paid = False
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         if not Moving.paid and self.engine.market_ms > at(2):
             Moving.paid = True
             SimulatedEngine.transfer(self.engine, scripted_market.D(5_000))  # type: ignore[arg-type]

@@ -24,11 +24,11 @@ from kamou.core.codes import StateReason
 from kamou.core.model import (
     Account,
     Intent,
+    OrderReport,
     OrderRole,
     OrderSide,
     OrderType,
     TradingState,
-    VenueOrder,
 )
 from kamou.errors import DiskFullError, RejectedError, UnknownOutcomeError, UnreachableError
 from kamou.exchange.embedded import SimulatedExchange
@@ -42,7 +42,7 @@ SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s
 class NoNewStops(SimulatedExchange):
     """A venue that takes attached stops and rejects separate ones."""
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.symbol == HELD and intent.role is OrderRole.STOP_LOSS:
             raise RejectedError("REFUSED", "no separate stops today")
         return await super()._place(intent, attached)
@@ -92,7 +92,7 @@ async def test_a_late_read_is_unreachable_and_a_late_order_has_an_unknown_outcom
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     class Deaf:
-        async def open_orders(self) -> tuple[VenueOrder, ...]:
+        async def open_orders(self) -> tuple[OrderReport, ...]:
             await trio.sleep_forever()
             return ()
 

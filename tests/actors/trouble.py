@@ -12,11 +12,11 @@ from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
     Account,
     Intent,
+    OrderReport,
     OrderRole,
     OrderType,
+    PositionReport,
     Quote,
-    VenueOrder,
-    VenuePosition,
 )
 from kamou.errors import (
     RateLimitedError,
@@ -48,7 +48,7 @@ class Trouble:
     cancel: str = ""
     away: frozenset[str] = frozenset()  # reads that fail, or ("*",) for all of them
     limited: frozenset[str] = frozenset()
-    hidden: Callable[[VenueOrder], bool] = lambda order: False  # from the open orders
+    hidden: Callable[[OrderReport], bool] = lambda order: False  # from the open orders
     sent: list[Intent] = attrs.Factory(list)  # every order that was handed to the line
     cancels: list[str] = attrs.Factory(list)
 
@@ -62,7 +62,7 @@ class Trouble:
 ALL = frozenset({"*"})
 
 
-def stops_of(symbol: str) -> Callable[[VenueOrder], bool]:
+def stops_of(symbol: str) -> Callable[[OrderReport], bool]:
     return lambda order: order.symbol == symbol and order.type is OrderType.STOP_MARKET
 
 
@@ -87,20 +87,20 @@ class TroubledExchange(SimulatedExchange):
         self.trouble.read("account")
         return await super().account()
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         self.trouble.read("positions")
         return await super().positions()
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
+    async def open_orders(self) -> tuple[OrderReport, ...]:
         self.trouble.read("open_orders")
         resting = await super().open_orders()
         return tuple(order for order in resting if not self.trouble.hidden(order))
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         self.trouble.read("order")
         return await super().order(client_order_id)
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         self.trouble.sent.append(intent)
         match self.trouble.fate(intent):
             case "lost":

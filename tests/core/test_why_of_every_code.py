@@ -68,7 +68,7 @@ def halted(story: Story) -> None:
 
 def entered_often(story: Story) -> None:
     for n in range(9):
-        story.book.conduct.record_entry(
+        story.book.recent_activity.record_entry(
             Entry(at_ms=NOON - n, strategy="mean_reversion", symbol="SOLUSDT")
         )
 
@@ -85,7 +85,7 @@ STORIES: dict[str, Callable[[Story], object]] = {
     "halted": halted,
     "granted before": lambda story: story.grant(plan()),
     "entered often": entered_often,
-    "stopped out": lambda story: story.book.conduct.record_stop_out("SOLUSDT", NOON),
+    "stopped out": lambda story: story.book.recent_activity.record_stop_out("SOLUSDT", NOON),
     "disabled": disabled,
 }
 

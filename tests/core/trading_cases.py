@@ -12,20 +12,20 @@ from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import (
     Account,
-    Fill,
+    FillReport,
     Income,
     Instrument,
     Intent,
+    OrderReport,
     OrderRole,
     OrderSide,
     OrderStatus,
     OrderType,
     Plan,
+    PositionReport,
     Quote,
     Side,
     TimeInForce,
-    VenueOrder,
-    VenuePosition,
     closing_side,
     opening_side,
 )
@@ -164,8 +164,8 @@ def fill(
     side: OrderSide = OrderSide.SELL,
     at_ms: int = NOON,
     **changes: Any,
-) -> Fill:
-    made = Fill(
+) -> FillReport:
+    made = FillReport(
         symbol=order.symbol if order else symbol,
         execution_id=str(next(_numbers)),
         client_order_id=order.client_order_id if order else "",
@@ -192,8 +192,8 @@ def income(kind: str, amount: str, at_ms: int = NOON, symbol: str = "SOLUSDT") -
     )
 
 
-def venue_order(of: Intent, quantity: str | None = None, **changes: Any) -> VenueOrder:
-    made = VenueOrder(
+def venue_order(of: Intent, quantity: str | None = None, **changes: Any) -> OrderReport:
+    made = OrderReport(
         client_order_id=of.client_order_id,
         venue_order_id="v-" + of.client_order_id[-6:],
         symbol=of.symbol,
@@ -212,8 +212,8 @@ def venue_order(of: Intent, quantity: str | None = None, **changes: Any) -> Venu
     return attrs.evolve(made, **changes)
 
 
-def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any) -> VenuePosition:
-    made = VenuePosition(
+def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any) -> PositionReport:
+    made = PositionReport(
         symbol=symbol,
         quantity=D(quantity),
         entry_price=D(100),
@@ -273,7 +273,7 @@ class Story:
         self.say(e.IntentRecorded(at_ms=at_ms, intent=order))
         return order
 
-    def fill(self, order: Intent | None, quantity: str, price: str, **more: Any) -> Fill:
+    def fill(self, order: Intent | None, quantity: str, price: str, **more: Any) -> FillReport:
         done = fill(order, quantity, price, **more)
         self.say(e.FillRecorded(at_ms=done.at_ms, fill=done, source="stream"))
         return done

@@ -25,7 +25,7 @@ from port_fakes import (
 )
 
 from kamou.clock import Clock
-from kamou.core.model import Intent, OrderRole, OrderStatus, OrderType, Plan, Side, VenueOrder
+from kamou.core.model import Intent, OrderReport, OrderRole, OrderStatus, OrderType, Plan, Side
 from kamou.core.risk.verdict import Approved
 from kamou.errors import InvalidPermitError, RejectedError
 from kamou.exchange.base import ExchangePort
@@ -46,7 +46,7 @@ class VenueUnderTest:
         self.permits.committed[plan.permit_id] = ""
         return approve(plan, self.clock.now_ms() + TTL_MS)
 
-    async def enter(self, plan: Plan | None = None) -> VenueOrder:
+    async def enter(self, plan: Plan | None = None) -> OrderReport:
         plan = plan or plan_of()
         entry, attached = intents_of(plan, self.clock.now_ms())
         return await self.port.submit(self.permit(plan), entry, attached)

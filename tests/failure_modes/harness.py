@@ -18,7 +18,7 @@ from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import IntentRecorded
 from kamou.core.book.updates import VenueEvent
-from kamou.core.model import OrderRole, OrderSide, OrderType, TimeInForce, VenueOrder
+from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderType, TimeInForce
 from kamou.core.reconciliation import reconciliation
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
@@ -26,7 +26,7 @@ from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
 
 D = Decimal
-HELD = "DDD"  # nothing happens to it: held from minute two to its time stop at minute seven
+HELD = "DDD"  # nothing happens to it: held from minute two to its time limit at minute seven
 
 
 class Line(TroubledExchange):
@@ -71,7 +71,7 @@ def first(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY) -> str:
     return name
 
 
-def stops_at(harness: Harness, symbol: str) -> list[VenueOrder]:
+def stops_at(harness: Harness, symbol: str) -> list[OrderReport]:
     """The stops that rest at the venue now."""
     return [
         order

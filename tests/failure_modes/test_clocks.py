@@ -96,5 +96,5 @@ def test_entries_pause_while_the_system_clock_is_ahead_of_the_venues_time(
     assert Deny.CLOCK_SKEWED.value in denied(ended)
 
     # Naive: nobody compares the clocks.
-    monkeypatch.setattr(reconciler, "certain_offset_ms", lambda asked, venue, heard: 0)
+    monkeypatch.setattr(reconciler, "certain_offset_ms", lambda asked, venue, received: 0)
     assert entries(play(venue=Behind), 1.5)

@@ -217,7 +217,7 @@ def test_a_database_that_another_process_locks_loses_nothing(
     def run_case(folder: Path) -> list[str]:
         async def direct(harness: Harness) -> None:
             with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
-                await harness.until(7.02)  # the time stop of what is held comes now
+                await harness.until(7.02)  # the time limit of what is held comes now
                 it.execute("BEGIN IMMEDIATE")
                 await harness.until(7.3)
                 it.execute("ROLLBACK")

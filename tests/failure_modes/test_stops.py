@@ -28,7 +28,7 @@ from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
 from kamou.core.book.events import IntentRecorded, StopConfirmed, TradeClosed
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Intent, OrderRole, OrderStatus, OrderType, VenueOrder
+from kamou.core.model import Intent, OrderReport, OrderRole, OrderStatus, OrderType
 from kamou.core.reconciliation import orphan_orders, protection, reconciliation
 from kamou.errors import RejectedError, UnknownOutcomeError
 
@@ -61,7 +61,7 @@ def test_a_stop_that_is_gone_after_a_restart_is_missed_and_placed_again(
 class RefusesStops(Line):
     """A venue that refuses the separate stops of one symbol."""
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is OrderRole.STOP_LOSS and intent.symbol == HELD:
             raise RejectedError("STOP_PRICE_INVALID", "not today")
         return await super()._place(intent, attached)
@@ -97,7 +97,7 @@ class RefusesStopsAndIsSilent(RefusesStops):
         super().__init__(*args, **more)
         self.sent: list[OrderRole] = []
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.symbol == HELD and intent.role in (OrderRole.STOP_LOSS, OrderRole.EXIT):
             self.sent.append(intent.role)
         if (
@@ -125,7 +125,7 @@ def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_betw
 
     # Naive: a refusal is forgotten as soon as it is answered.
     def forgetful(*args: Any, **more: Any) -> tuple[protection.Action, ...]:
-        return original(*args, **(more | {"stop_refused": False}))
+        return original(*args, **(more | {"stop_rejected": False}))
 
     original = protection.protect
     monkeypatch.setattr(protection, "protect", forgetful)
@@ -140,12 +140,12 @@ class AcceptsAndForgets(Line):
         super().__init__(*args, **more)
         self.forgotten: set[str] = set()
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is not OrderRole.STOP_LOSS or intent.symbol != HELD or self.forgotten:
             return await super()._place(intent, attached)
         self.forgotten.add(intent.client_order_id)
         now_ms = await self._now()
-        return VenueOrder(
+        return OrderReport(
             client_order_id=intent.client_order_id,
             venue_order_id="none",
             symbol=intent.symbol,
@@ -219,14 +219,14 @@ def test_stops_and_take_profits_without_a_position_are_canceled_as_orphan_orders
 
     # Naive: whoever closes a position forgets its other orders.
     for module in (protection, orphan_orders):
-        monkeypatch.setattr(module, "orphans", lambda trades, orders: ())
+        monkeypatch.setattr(module, "cancel_orphans", lambda trades, orders: ())
     assert told_of(wrong(play()), "orders without a position")
 
 
 class OneReduction(Line):
     """A venue that counts resting targets against the position: no more may reduce it."""
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is OrderRole.EXIT:
             await self._now()
             resting = sum(
@@ -252,7 +252,7 @@ def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
     # Naive: the close is sent, whatever rests.
     async def leaving(self: OrderExecutor, client_order_id: str, symbol: str, reason: str) -> None:
         order = self.book.order(client_order_id)
-        if reason != "time stop" or order is None or order.role is not OrderRole.TAKE_PROFIT:
+        if reason != "time limit" or order is None or order.role is not OrderRole.TAKE_PROFIT:
             await original(self, client_order_id, symbol, reason)
 
     original = OrderExecutor.cancel

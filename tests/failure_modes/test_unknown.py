@@ -39,11 +39,11 @@ from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.model import (
     Account,
     Intent,
+    OrderReport,
     OrderRole,
     OrderStatus,
+    PositionReport,
     TradingState,
-    VenueOrder,
-    VenuePosition,
 )
 from kamou.core.reconciliation import adoption as adopting
 from kamou.core.reconciliation import reconciliation
@@ -55,7 +55,7 @@ from kamou.errors import UnknownOutcomeError, UnreachableError
 class Resends(Line):
     """Naive: what timed out is sent again, under a fresh client order id."""
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         try:
             return await super()._place(intent, attached)
         except UnknownOutcomeError:
@@ -143,12 +143,12 @@ def _ended(order: OrderState, at_ms: int) -> OrderClosed:
 class LearnsLate(Line):
     """A venue that finds an order only some seconds after it was accepted."""
 
-    async def order(self, client_order_id: str) -> VenueOrder | None:
+    async def order(self, client_order_id: str) -> OrderReport | None:
         found = await super().order(client_order_id)
         young = found is not None and self._clock.now_ms() - found.created_at_ms < 6_000
         return None if young else found
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         """Nothing of it shows anywhere before."""
         held = await super().positions()
         return tuple(p for p in held if self._clock.now_ms() - p.updated_at_ms >= 6_000)
@@ -202,13 +202,13 @@ class ReadsFlat(Line):
             assert self.told is not None
         return self.told
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         try:
             return await super().positions()
         except UnreachableError:
             return ()
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
+    async def open_orders(self) -> tuple[OrderReport, ...]:
         try:
             return await super().open_orders()
         except UnreachableError:
@@ -285,7 +285,7 @@ def test_an_exit_that_is_rejected_without_a_position_is_no_failure_of_protection
 
 
 def takes_sizes_for_longs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def adoption(position: VenuePosition, **more: Any) -> PositionAdopted:
+    def adoption(position: PositionReport, **more: Any) -> PositionAdopted:
         return original(attrs.evolve(position, quantity=abs(position.quantity)), **more)
 
     original = adopting.adopt_position

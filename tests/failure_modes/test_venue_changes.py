@@ -22,7 +22,7 @@ from kamou.core.book.events import (
     TradeRestated,
 )
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Instrument, OrderRole, VenueOrder, VenuePosition
+from kamou.core.model import Instrument, OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation import reconciliation, restatement
 from kamou.runs import session
 from kamou.simulator.venue import SimulatedEngine
@@ -279,7 +279,7 @@ class Forgetful(Line):
 
     left_out = 0
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
+    async def positions(self) -> tuple[PositionReport, ...]:
         told = await super().positions()
         if self.left_out and any(p.symbol == HELD for p in told):
             self.left_out -= 1
@@ -292,8 +292,8 @@ def test_a_position_that_one_answer_omits_keeps_its_stop(
 ) -> None:
     """Read as flat, its stop would be swept as an orphan."""
 
-    def run_case() -> tuple[Ended, list[VenueOrder]]:
-        seen: list[VenueOrder] = []
+    def run_case() -> tuple[Ended, list[OrderReport]]:
+        seen: list[OrderReport] = []
 
         async def direct(harness: Harness) -> None:
             port = harness.tree.port

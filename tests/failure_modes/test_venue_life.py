@@ -24,7 +24,7 @@ from kamou.core.book.events import (
 )
 from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Fill, Intent, OrderRole, Quote, TradingState, VenueOrder
+from kamou.core.model import FillReport, Intent, OrderReport, OrderRole, Quote, TradingState
 from kamou.core.risk import states
 from kamou.errors import RejectedError
 from kamou.runs import session
@@ -53,7 +53,7 @@ async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> No
 def knows_its_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: what no order of its own did, did not happen."""
 
-    def trade_for(self: PositionBook, fill: Fill, order: OrderState | None) -> Any:
+    def trade_for(self: PositionBook, fill: FillReport, order: OrderState | None) -> Any:
         return None if order is None else original(self, fill, order)
 
     original = PositionBook._trade_for
@@ -73,7 +73,7 @@ class Delisted(Line):
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         return await super().quotes(tuple(s for s in symbols if s != HELD or not self.ended))
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if self.ended and intent.symbol == HELD:
             raise RejectedError("MARKET_CLOSED", "the contract is delisted")
         return await super()._place(intent, attached)
@@ -82,7 +82,7 @@ class Delisted(Line):
 def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_booked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Delisting: a time stop that nobody takes, a settlement that nobody ordered."""
+    """Delisting: a time limit that nobody takes, a settlement that nobody ordered."""
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:
@@ -91,7 +91,7 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
             assert isinstance(port, Delisted)
             port.ended = True
             await harness.until(8.5)
-            assert held_at(harness, HELD)  # beyond its time stop: nobody takes the order
+            assert held_at(harness, HELD)  # beyond its time limit: nobody takes the order
             assert stops_at(harness, HELD)
             await by_force(harness, HELD, "1", "settlement")
             for order in stops_at(harness, HELD):
@@ -166,7 +166,7 @@ def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss
 class TriesAgain(Line):
     """Naive: an order that was refused is tried again, smaller, under another name."""
 
-    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+    async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         try:
             return await super()._place(intent, attached)
         except RejectedError:

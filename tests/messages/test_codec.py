@@ -31,7 +31,7 @@ from kamou.core.book import (
 )
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.events import Event
-from kamou.core.model import Candidate, Side, VenuePosition
+from kamou.core.model import Candidate, PositionReport, Side
 from kamou.messages import codec, signals
 from kamou.messages.envelope import Expiring, Message
 
@@ -85,7 +85,7 @@ def built(hint: Any) -> st.SearchStrategy[Any]:
     assert attrs.has(hint), hint
     hints = typing.get_type_hints(hint)
     fields = {f.name: built(hints[f.name]) for f in attrs.fields(hint)}
-    if hint is VenuePosition:  # no mark is below the smallest price
+    if hint is PositionReport:  # no mark is below the smallest price
         fields["mark_price"] = fields["mark_price"].filter(lambda price: price > 0)
     return st.builds(hint, **fields)
 

@@ -45,11 +45,11 @@ class Heard:
 
 
 def test_a_flatten_says_what_it_closed_and_what_that_cost() -> None:
-    heard = Heard()
-    heard.hear(*story.opening(), FLATTEN)
+    received = Heard()
+    received.hear(*story.opening(), FLATTEN)
     closing = story.closing()
     (closed,) = [event for event in closing if isinstance(event, e.TradeClosed)]
-    lines = heard.hear(*closing)
+    lines = received.hear(*closing)
     assert [line for line in lines if "flatten: " in line] == [
         f"flatten: 1 position closed, net PnL {closed.pnl_net:+,.2f}, fees {closed.fees:,.2f} and"
         f" slippage {closed.slippage:,.2f} in it; no position is left"
@@ -57,36 +57,36 @@ def test_a_flatten_says_what_it_closed_and_what_that_cost() -> None:
 
 
 def test_a_flatten_says_what_is_left() -> None:
-    heard = Heard()
-    heard.hear(*story.opening(), FLATTEN)
-    heard.announcer.tell_left()
-    assert heard.said[-1] == (
+    received = Heard()
+    received.hear(*story.opening(), FLATTEN)
+    received.announcer.tell_left()
+    assert received.said[-1] == (
         "flatten: no position is closed yet; 1 position left, and closing goes on"
     )
-    assert level_of(heard.said[-1]) is Level.WARNING
+    assert level_of(received.said[-1]) is Level.WARNING
 
 
 def test_a_flatten_of_nothing_says_so_once() -> None:
-    heard = Heard()
-    lines = heard.hear(FLATTEN)
+    received = Heard()
+    lines = received.hear(FLATTEN)
     assert lines[1:] == ["flatten: no position was open"]
-    heard.announcer.tell_left()
-    assert len(heard.said) == 2
+    received.announcer.tell_left()
+    assert len(received.said) == 2
 
 
 def test_a_close_without_a_flatten_is_not_counted() -> None:
-    heard = Heard()
-    lines = heard.hear(*story.opening(), *story.closing())
+    received = Heard()
+    lines = received.hear(*story.opening(), *story.closing())
     assert not [line for line in lines if line.startswith("flatten: ")]
 
 
 def test_why_a_resume_was_refused_is_kept_and_said_without_words_too() -> None:
-    heard = Heard()
+    received = Heard()
     refused = CommandRecorded(
         at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"
     )
-    assert heard.hear(refused) == [
+    assert received.hear(refused) == [
         "the operator's resume was refused, because equity is unknown; the trading state stays as"
         " it was"
     ]
-    assert heard.announcer.refusal == "equity is unknown"
+    assert received.announcer.refusal == "equity is unknown"

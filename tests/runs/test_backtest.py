@@ -24,7 +24,7 @@ from kamou.app import Tree, cycle_for
 from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
 from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
-from kamou.core.model import Denial, Fill
+from kamou.core.model import Denial, FillReport
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.verdict import Denied
 from kamou.errors import ConfigurationError, StoreError
@@ -46,7 +46,7 @@ def replayed(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("taker_bps", ["3", "17"])
 def test_a_backtest_is_charged_the_fees_that_are_set(taker_bps: str) -> None:
-    fills: list[Fill] = []
+    fills: list[FillReport] = []
     costs = attrs.evolve(SETTINGS.costs, taker_bps=D(taker_bps))
     market = scripted_market.market()
     found = replayed(

@@ -29,7 +29,7 @@ from store.market_files import HOUR_MS, candle_rows, write_parquet
 from kamou import ids
 from kamou.core.book.events import IntentRecorded, StateChanged
 from kamou.core.day import MINUTE_MS
-from kamou.core.model import OrderSide, OrderStatus, OrderType, VenuePosition
+from kamou.core.model import OrderSide, OrderStatus, OrderType, PositionReport
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import InvalidPermitError, NotRunningError, RejectedError
@@ -59,7 +59,7 @@ async def test_a_list_that_leaves_out_a_position_does_not_cost_it_its_stop(
     held = len(venue(folder).positions)
     real, asked = SimulatedExchange.positions, 0
 
-    async def lies(self: SimulatedExchange) -> tuple[VenuePosition, ...]:
+    async def lies(self: SimulatedExchange) -> tuple[PositionReport, ...]:
         nonlocal asked
         asked += 1
         return () if asked == 1 else await real(self)
@@ -77,7 +77,7 @@ async def test_stops_stay_while_the_venues_file_holds_positions_that_no_list_sho
     before = venue(folder)
     stops = {name for name in before.live if before.orders[name].request.trigger_price}
 
-    async def shows_nothing(self: SimulatedExchange) -> tuple[VenuePosition, ...]:
+    async def shows_nothing(self: SimulatedExchange) -> tuple[PositionReport, ...]:
         return ()
 
     monkeypatch.setattr(SimulatedExchange, "positions", shows_nothing)

@@ -96,13 +96,13 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     " the larger of limit and `worth`, so that which of the two `worth` had makes no difference.",
     (
         "kamou/core/reconciliation/protection.py",
-        "orphans",
+        "cancel_orphans",
         "o.intent.role is OrderRole.ENTRY and o.remaining > 0",
         "((o.intent.role is OrderRole.ENTRY))",
     ): SETTLED,
     (
         "kamou/core/reconciliation/protection.py",
-        "orphans",
+        "cancel_orphans",
         "o.intent.trade_id not in alive and o.intent.role is not OrderRole.ENTRY"
         " and not o.status.terminal and o.status is not OrderStatus.PENDING_CANCEL",
         "((o.intent.trade_id not in alive) and (not o.status.terminal)"

@@ -136,8 +136,8 @@ ORDERS = (
     Mutant(
         name="a stop that is gone is not placed again",
         file=PROTECTION,
-        old="    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused",
-        new="    return ()\n    if now_ms >= deadline_ms and (stop_refused",
+        old="    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_rejected",
+        new="    return ()\n    if now_ms >= deadline_ms and (stop_rejected",
         notices=("UNPROTECTED",),
         faults="external_cancel",
     ),

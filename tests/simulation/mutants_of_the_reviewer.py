@@ -98,8 +98,8 @@ REVIEWER = (
     defect(
         name="the stop's deadline counts from now on, for ever",
         file="kamou/core/reconciliation/protection.py",
-        old="    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms\n",
-        new="    deadline_ms = now_ms + allowed_ms + silent_ms\n",
+        old="    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms",
+        new="    deadline_ms = now_ms + allowed_ms",
         notices=("UNPROTECTED",),
         seeds=20,
         faults="stops_refused,external_cancel",

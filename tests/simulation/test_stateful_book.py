@@ -12,7 +12,7 @@ from trading_cases import DAY, NOON, D, closed_cycle, fill, income, intent, orde
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Fill, Intent, OrderRole, OrderStatus, Side
+from kamou.core.model import FillReport, Intent, OrderRole, OrderStatus, Side
 
 SYMBOLS = ("SOLUSDT", "XRPUSDT", "ADAUSDT")
 SIZE = 10
@@ -82,7 +82,7 @@ class BookMachine(RuleBasedStateMachine):
 
     def fill(self, account: Account, order: Intent, quantity: Decimal, price: int) -> None:
         self.now_ms += 1
-        done: Fill = fill(order, str(quantity), str(price), at_ms=self.now_ms)
+        done: FillReport = fill(order, str(quantity), str(price), at_ms=self.now_ms)
         event = e.FillRecorded(at_ms=self.now_ms, fill=done, source="stream")
         self.fills.append(event)
         self.say(event)

@@ -9,7 +9,7 @@ from kamou.core.model import (
     Candidate,
     Denial,
     Figure,
-    Fill,
+    FillReport,
     Income,
     Intent,
     OrderRole,
@@ -94,8 +94,10 @@ def intent(client_order_id: str, role: OrderRole) -> Intent:
     )
 
 
-def fill(number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int) -> Fill:
-    return Fill(
+def fill(
+    number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int
+) -> FillReport:
+    return FillReport(
         symbol="ETHUSDT",
         execution_id=str(number),
         client_order_id=client_order_id,

@@ -20,7 +20,7 @@ from memory_market import START_MS, STEP_MS, MemoryMarket
 from venue_orders import BUY, SELL, entry_with_exits, limit, order
 
 from kamou.core.day import HOUR_MS
-from kamou.core.model import Fill, Income, OrderStatus
+from kamou.core.model import FillReport, Income, OrderStatus
 from kamou.errors import RejectedError, StoreError
 from kamou.venue import schema
 from kamou.venue.engine import Engine
@@ -49,7 +49,7 @@ class RemembersEverything(Engine):
 
     def __init__(self, *given_: object, **more: object) -> None:
         self.orders: dict[str, WorkingOrder] = {}
-        self.all_fills: list[Fill] = []
+        self.all_fills: list[FillReport] = []
         self.all_income: list[Income] = []
         self.all_evidence: list[AuditRecord] = []
         super().__init__(*given_, **more)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ class RemembersEverything(Engine):
     def _find(self, client_order_id: str) -> WorkingOrder | None:
         return self.orders.get(client_order_id) or self._state.orders.get(client_order_id)
 
-    def fills(self, since_ms: int) -> tuple[Fill, ...]:
+    def fills(self, since_ms: int) -> tuple[FillReport, ...]:
         return tuple(fill for fill in self.all_fills if fill.at_ms >= since_ms)
 
     def income(self, since_ms: int) -> tuple[Income, ...]:

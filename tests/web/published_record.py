@@ -12,7 +12,7 @@ from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.model import (
     Candidate,
     Figure,
-    Fill,
+    FillReport,
     Income,
     Intent,
     OrderRole,
@@ -346,7 +346,7 @@ def _intent(plan: Plan, role: OrderRole, client_order_id: str) -> Intent:
 def _filled(
     number: int, plan: Plan, client_order_id: str, side: OrderSide, price: D, at_ms: int
 ) -> e.Event:
-    fill = Fill(
+    fill = FillReport(
         symbol=plan.symbol,
         execution_id=str(number),
         client_order_id=client_order_id,

@@ -113,8 +113,8 @@ class Plans:
             if from_ms <= at_ms <= until_ms:
                 return "stop" if kind == "run_stopped" and reason != "crashed" else "crash"
         inside = sorted(at for at in self._any_ms if from_ms <= at <= until_ms)
-        heard = [from_ms, *inside, until_ms]
-        silent = max(later - earlier for earlier, later in pairwise(heard))
+        received = [from_ms, *inside, until_ms]
+        silent = max(later - earlier for earlier, later in pairwise(received))
         return "sleep" if silent > longer_than_ms else "unknown"
 
     @property

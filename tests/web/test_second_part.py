@@ -14,7 +14,7 @@ from published_record import equity_mark, write_record
 from site_client import Client, inline
 
 from kamou.core.book import events as e
-from kamou.core.model import Fill, Intent, OrderRole, OrderType
+from kamou.core.model import FillReport, Intent, OrderRole, OrderType
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web.app import PublicSite
@@ -69,8 +69,8 @@ def reopen(folder: Path, *, stamped_late: bool) -> Parts:
 
 def _second_part(
     first: e.TradeClosed,
-    entered: Fill,
-    left: Fill,
+    entered: FillReport,
+    left: FillReport,
     stop: Intent,
     parts: Parts,
     stamped_late: bool,

@@ -23,7 +23,7 @@ from kamou.core.book.book_state import (
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
-from kamou.core.model import ZERO, Fill, Income
+from kamou.core.model import ZERO, FillReport, Income
 
 CLOSED_KEPT = 1_000  # settled orders remembered so that late fills find them
 TRANSFERS_KEPT = 100  # transfers that wait for a valuation, or that late entries may change
@@ -95,7 +95,7 @@ class AccountState(BookState):
                 equity = valued.equity - paid.worth(valued.marks)
                 self.valued[at_ms] = attrs.evolve(valued, equity=equity, cause=key)
 
-    def _pay_fill(self, fill: Fill, trade: OpenTrade | None) -> None:
+    def _pay_fill(self, fill: FillReport, trade: OpenTrade | None) -> None:
         """Count a fill as ``_pay`` does; ``trade`` owns it, or was adopted since."""
         bought = fill.side.sign * fill.quantity
         paid = BalanceChange(

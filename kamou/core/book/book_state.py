@@ -156,7 +156,7 @@ class BookState:
 
     fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms, within the overlap
     incomes_seen: dict[str, int] = attrs.field(factory=dict)
-    conduct: RecentActivity = attrs.field(factory=RecentActivity)
+    recent_activity: RecentActivity = attrs.field(factory=RecentActivity)
 
     # --- reading -----------------------------------------------------------------
 

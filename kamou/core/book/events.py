@@ -14,7 +14,7 @@ from kamou.core.model import (
     Candidate,
     Denial,
     Figure,
-    Fill,
+    FillReport,
     Income,
     Intent,
     OrderStatus,
@@ -224,7 +224,7 @@ class OrderClosed(Event):
 
 @attrs.frozen(kw_only=True)
 class FillRecorded(Event):
-    fill: Fill
+    fill: FillReport
     source: str  # stream | reconcile | inferred
 
     @property

@@ -22,7 +22,7 @@ from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferV
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Entry, Overshoot
 from kamou.core.book.trades import ConfirmedStop, OpenTrade
-from kamou.core.model import ZERO, Fill, OrderRole, OrderStatus
+from kamou.core.model import ZERO, FillReport, OrderRole, OrderStatus
 
 __all__ = ["OVERLAP_MS", "PositionBook", "Reservation"]
 
@@ -56,7 +56,7 @@ class PositionBook(AccountState):
         for name in _FIELDS:
             value = getattr(self, name)
             copied[name] = dict(value) if isinstance(value, dict) else value
-        copied["conduct"] = self.conduct.copy()
+        copied["recent_activity"] = self.recent_activity.copy()
         return PositionBook(**copied)
 
     # --- the fold ----------------------------------------------------------------
@@ -181,7 +181,7 @@ class PositionBook(AccountState):
             self._settle(trade)
         self._attribute_late(fill.symbol)
 
-    def _leave_unassigned(self, fill: Fill, known_ms: int) -> None:
+    def _leave_unassigned(self, fill: FillReport, known_ms: int) -> None:
         """Remember the contracts that a fill without a trade opened at the venue."""
         symbol = fill.symbol
         if symbol in self.trades:
@@ -193,7 +193,7 @@ class PositionBook(AccountState):
         self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
         forget_oldest(self.unassigned, CLOSED_KEPT)
 
-    def _trade_for(self, fill: Fill, order: OrderState | None) -> OpenTrade | None:
+    def _trade_for(self, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
         """Return the trade of a fill; an entry's first fill opens one."""
         trade = self.trades.get(fill.symbol)
         if (
@@ -214,22 +214,22 @@ class PositionBook(AccountState):
         while portfolio.result_id(trade_id, part) in self.published:
             part += 1
         if part == 1:  # a late fill of an entry whose result is published is no second entry
-            self.conduct.record_entry(
+            self.recent_activity.record_entry(
                 Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
             )
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
-    def _record_stop(self, trade: OpenTrade, fill: Fill, order: OrderState | None) -> None:
+    def _record_stop(self, trade: OpenTrade, fill: FillReport, order: OrderState | None) -> None:
         """Remember a stop-out and its overshoot in planned stop distances."""
         stopped = order is not None and order.role is OrderRole.STOP_LOSS
         if not stopped and fill.reason != "liquidation":
             return
-        self.conduct.record_stop_out(fill.symbol, fill.at_ms)
+        self.recent_activity.record_stop_out(fill.symbol, fill.at_ms)
         trigger = order.intent.trigger_price if order is not None and stopped else None
         if distance := trade.planned_distance:
             stop = trade.stop_price if trigger is None else trigger
             beyond = max(ZERO, (stop - fill.price) * trade.side.sign)
-            self.conduct.record_overshoot(
+            self.recent_activity.record_overshoot(
                 Overshoot(at_ms=fill.at_ms, symbol=fill.symbol, multiple=beyond / distance)
             )
 

@@ -9,7 +9,7 @@ import attrs
 
 from kamou.core.book.events import PositionAdopted, TradeClosed, TradeRestated
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import ZERO, Fill, OrderRole, Plan, Side, opening_side
+from kamou.core.model import ZERO, FillReport, OrderRole, Plan, Side, opening_side
 
 ADOPTED = "adopted"
 """Strategy name of an adopted position."""
@@ -194,7 +194,7 @@ def adopt(event: PositionAdopted) -> OpenTrade:
 
 def apply_fill(
     trade: OpenTrade,
-    fill: Fill,
+    fill: FillReport,
     role: OrderRole | None,
     intended_at_ms: int = 0,
     known_ms: int | None = None,
@@ -234,7 +234,7 @@ def apply_fill(
     return attrs.evolve(trade, **changes)
 
 
-def gain(trade: OpenTrade, fill: Fill) -> Decimal:
+def gain(trade: OpenTrade, fill: FillReport) -> Decimal:
     """Return the PnL that ``fill`` realizes on ``trade``, money, before its fee."""
     opening = fill.side is opening_side(trade.side)
     change = fill.quantity if opening else -fill.quantity
@@ -366,7 +366,9 @@ def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
     return (net / risk).quantize(_R_STEP) if risk else None
 
 
-def _exit_reason(trade: OpenTrade, fill: Fill, role: OrderRole | None, intended_at_ms: int) -> str:
+def _exit_reason(
+    trade: OpenTrade, fill: FillReport, role: OrderRole | None, intended_at_ms: int
+) -> str:
     if fill.reason == "liquidation":
         return "liquidation"
     if fill.reason == "adl":

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import attrs
 
-from kamou.core.model import Fill, VenueOrder
+from kamou.core.model import FillReport, OrderReport
 
 
 @attrs.frozen(kw_only=True)
 class OrderUpdate:
     """The venue pushed a change of an order."""
 
-    order: VenueOrder
+    order: OrderReport
 
 
 @attrs.frozen(kw_only=True)
 class FillUpdate:
     """The venue pushed a fill of one of our orders."""
 
-    fill: Fill
+    fill: FillReport
 
 
 VenueEvent = OrderUpdate | FillUpdate

@@ -6,7 +6,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from kamou.core.book.events import PositionAdopted
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import Instrument, Side, VenuePosition
+from kamou.core.model import Instrument, PositionReport, Side
 from kamou.core.risk.equity import exit_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
 
@@ -14,7 +14,7 @@ ATR_MULTIPLE = Decimal(2)
 
 
 def adopt_position(
-    position: VenuePosition,
+    position: PositionReport,
     *,
     instrument: Instrument,
     sizing_equity: Decimal,
@@ -49,7 +49,7 @@ def adopt_position(
 
 
 def adopted_stop(
-    position: VenuePosition,
+    position: PositionReport,
     *,
     instrument: Instrument,
     sizing_equity: Decimal,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import OrderRole, OrderStatus, VenueOrder
-from kamou.core.reconciliation.protection import CancelOrder, orphans
+from kamou.core.model import OrderReport, OrderRole, OrderStatus
+from kamou.core.reconciliation.protection import CancelOrder, cancel_orphans
 from kamou.core.reconciliation.venue_view import PendingMismatch, ReconcileInputs, VenueView
 from kamou.ids import is_ours
 
@@ -24,7 +24,7 @@ def find_orphan_orders(
     ``pending_mismatch_ms``. Until then it is added to ``pending_mismatches``.
     """
     mine = {v.client_order_id for v in view.open_orders}
-    over = orphans(book.trades, book.orders.values())
+    over = cancel_orphans(book.trades, book.orders.values())
     found = [orphan for orphan in over if orphan.client_order_id in mine]
     late_ms = view.at_ms - inputs.settings.in_flight_ms
     for order in view.open_orders:
@@ -47,7 +47,7 @@ def find_orphan_orders(
 
 
 def _protects(
-    order: VenueOrder,
+    order: OrderReport,
     book: PositionBook,
     view: VenueView,
     inputs: ReconcileInputs,

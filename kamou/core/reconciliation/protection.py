@@ -14,7 +14,7 @@ import attrs
 
 from kamou.core.book.orders import OrderState, is_awaited
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, VenueOrder, closing_side
+from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType, closing_side
 from kamou.core.risk.limits import RiskLimits
 
 UNSEEN_MAX_MS = 3_000  # a stop that is not read back in this time is placed again
@@ -76,28 +76,28 @@ Action = ConfirmStop | PlaceStop | CancelOrder | ClosePosition | Await
 def protect(
     trade: OpenTrade,
     orders: Iterable[OrderState],
-    venue_orders: Iterable[VenueOrder],
+    venue_orders: Iterable[OrderReport],
     *,
     limits: RiskLimits,
     now_ms: int,
-    silent_ms: int = 0,
-    stop_refused: bool = False,
+    unreachable_ms: int = 0,
+    stop_rejected: bool = False,
 ) -> tuple[Action, ...]:
     """Return the actions for an open trade; empty if one confirmed stop of the right size rests.
 
     Args:
         orders: unsettled orders of the symbol.
         venue_orders: open orders at the venue, of any symbol, external ones included.
-        silent_ms: time for which the venue was unreachable since the trade was last protected;
-            the deadline moves by it.
-        stop_refused: the venue has just rejected a stop.
+        unreachable_ms: time for which the venue was unreachable since the trade was last
+            protected; the deadline moves by it.
+        stop_rejected: the venue has just rejected a stop.
     """
     held = trade.quantity
     if held <= 0:
         return ()  # flat, or inverted, which reconciliation repairs
     ours = tuple(orders)
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
-    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + silent_ms
+    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + unreachable_ms
     closes = closes_under_way(trade, ours)
     if any(is_awaited(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
@@ -108,9 +108,9 @@ def protect(
         return _covered(trade, covering, resting, ours)
     # A close without an answer is repeated only if the venue rejects stops: both orders are
     # reduce-only, and no entry in the symbol is allowed until both are resolved.
-    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_refused or not closes):
+    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_rejected or not closes):
         return (_close(trade, "not protected in time"),)
-    if stop_refused:
+    if stop_rejected:
         return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     read_back = {v.client_order_id for v in stops}
     for order in ours:
@@ -142,8 +142,8 @@ def closes_under_way(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[Or
 
 def _covered(
     trade: OpenTrade,
-    covering: list[VenueOrder],
-    resting: list[VenueOrder],
+    covering: list[OrderReport],
+    resting: list[OrderReport],
     ours: tuple[OrderState, ...],
 ) -> tuple[Action, ...]:
     """Keep the covering stop nearest to the open size, cancel others, replace one too large.
@@ -186,7 +186,7 @@ def _covered(
 
 
 def is_covered(
-    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
+    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[OrderReport]
 ) -> bool:
     """Return True if the venue lists a stop of Kamou that covers all open contracts."""
     stops = (v for v in _resting(trade, orders, venue_orders) if is_stop_of(trade, v))
@@ -194,14 +194,14 @@ def is_covered(
 
 
 def _resting(
-    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[VenueOrder]
-) -> list[VenueOrder]:
+    trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[OrderReport]
+) -> list[OrderReport]:
     """Return Kamou's listed closing stops at any price, without those being canceled."""
     known = {o.client_order_id for o in orders if o.status is not OrderStatus.PENDING_CANCEL}
     return [v for v in venue_orders if v.client_order_id in known and _closes(trade, v)]
 
 
-def orphans(
+def cancel_orphans(
     trades: Mapping[str, OpenTrade], orders: Iterable[OrderState]
 ) -> tuple[CancelOrder, ...]:
     """Return the orphan orders: exits of trades that are over.
@@ -231,7 +231,7 @@ def orphans(
     )
 
 
-def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
+def is_stop_of(trade: OpenTrade, order: OrderReport) -> bool:
     """Return True if the venue order is a live closing stop at ``stop_price`` or nearer."""
     return (
         _closes(trade, order)
@@ -240,7 +240,7 @@ def is_stop_of(trade: OpenTrade, order: VenueOrder) -> bool:
     )
 
 
-def _closes(trade: OpenTrade, order: VenueOrder) -> bool:
+def _closes(trade: OpenTrade, order: OrderReport) -> bool:
     return (
         order.type is OrderType.STOP_MARKET
         and order.symbol == trade.symbol
@@ -277,5 +277,5 @@ def _close(trade: OpenTrade, reason: str) -> ClosePosition:
     )
 
 
-def _cancel(order: VenueOrder, reason: str) -> CancelOrder:
+def _cancel(order: OrderReport, reason: str) -> CancelOrder:
     return CancelOrder(symbol=order.symbol, client_order_id=order.client_order_id, reason=reason)

@@ -27,7 +27,15 @@ from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import utc_day
-from kamou.core.model import ZERO, Account, Figure, Instrument, OrderRole, VenueOrder, VenuePosition
+from kamou.core.model import (
+    ZERO,
+    Account,
+    Figure,
+    Instrument,
+    OrderReport,
+    OrderRole,
+    PositionReport,
+)
 from kamou.core.reconciliation.adoption import adopt_position
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
@@ -89,7 +97,7 @@ class _Work:
         self.restated: set[str] = set()
         self.unexplained = False  # the wallet balance changed without an explanation
         self.believed = False  # that change has lasted for ``pending_mismatch_ms``
-        self.resting: dict[str, list[VenueOrder]] = {}
+        self.resting: dict[str, list[OrderReport]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
         self._ours: dict[str, list[OrderState]] | None = None  # by symbol, until a repair
@@ -231,7 +239,7 @@ class _Work:
         self.pending_mismatches[symbol, held] = since_ms
         return True
 
-    def _mismatch(self, symbol: str, held: Decimal, position: VenuePosition | None) -> DriftFound:
+    def _mismatch(self, symbol: str, held: Decimal, position: PositionReport | None) -> DriftFound:
         trade = self.book.trades.get(symbol)
         ours = self.book.position(symbol)
         instrument = self.inputs.instruments.get(symbol)
@@ -245,10 +253,7 @@ class _Work:
             cause_id=symbol,
             symbol=symbol,
             kind=kind,
-            figures=(
-                Figure(name="book", value=str(ours)),
-                Figure(name="venue", value=str(held)),
-            ),
+            figures=(Figure(name="book", value=str(ours)), Figure(name="venue", value=str(held))),
         )
         if self.book.drift.get(symbol) != kind:
             self.repair(drift)
@@ -269,7 +274,7 @@ class _Work:
             self._adopt(position, instrument)
         return drift
 
-    def _adopt(self, position: VenuePosition, instrument: Instrument) -> None:
+    def _adopt(self, position: PositionReport, instrument: Instrument) -> None:
         inputs = self.inputs
         account = self.view.account
         self.repair(
@@ -279,7 +284,7 @@ class _Work:
                 sizing_equity=min(account.equity, account.wallet_balance),
                 limits=inputs.limits,
                 costs=inputs.costs,
-                gap=self.book.conduct.gap_buffer(inputs.limits, self.now_ms).value,
+                gap=self.book.recent_activity.gap_buffer(inputs.limits, self.now_ms).value,
                 atr=inputs.atrs.get(position.symbol),
                 at_ms=self.view.at_ms,
             )
@@ -326,7 +331,7 @@ class _Work:
         return tuple(needy)
 
     def _needs(
-        self, trade: OpenTrade, ours: Sequence[OrderState], resting: Sequence[VenueOrder]
+        self, trade: OpenTrade, ours: Sequence[OrderState], resting: Sequence[OrderReport]
     ) -> tuple[Action, ...]:
         return protect(trade, ours, resting, limits=self.inputs.limits, now_ms=self.now_ms)
 

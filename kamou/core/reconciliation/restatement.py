@@ -13,7 +13,7 @@ from decimal import Decimal
 from kamou.core.book.events import TradeRestated
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Instrument, VenuePosition
+from kamou.core.model import Instrument, PositionReport
 from kamou.core.reconciliation.adoption import adopted_stop
 from kamou.core.reconciliation.venue_view import ReconcileInputs, VenueView
 
@@ -48,7 +48,7 @@ def restate_trades(
             )
 
 
-def liquidated_first(trade: OpenTrade, position: VenuePosition) -> bool:
+def liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
     """Return True if the price would reach liquidation before the stop."""
     end, sign = position.liquidation_price, trade.side.sign
     return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0
@@ -58,7 +58,7 @@ def _nearer(
     book: PositionBook,
     view: VenueView,
     inputs: ReconcileInputs,
-    position: VenuePosition,
+    position: PositionReport,
     instrument: Instrument,
     now_ms: int,
 ) -> Decimal:
@@ -69,6 +69,6 @@ def _nearer(
         sizing_equity=min(view.account.equity, view.account.wallet_balance),
         limits=inputs.limits,
         costs=inputs.costs,
-        gap=book.conduct.gap_buffer(inputs.limits, now_ms).value,
+        gap=book.recent_activity.gap_buffer(inputs.limits, now_ms).value,
         atr=None,
     )

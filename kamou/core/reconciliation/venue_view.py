@@ -11,11 +11,11 @@ from kamou.core.book.events import DriftFound, Event, InstrumentChanged
 from kamou.core.model import (
     Account,
     Figure,
-    Fill,
+    FillReport,
     Income,
     Instrument,
-    VenueOrder,
-    VenuePosition,
+    OrderReport,
+    PositionReport,
 )
 from kamou.core.reconciliation.protection import CancelOrder
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -32,7 +32,7 @@ class ReconcileSettings:
     balance_tolerance: Decimal = Decimal("0.001")
 
 
-def marks_of(positions: Iterable[VenuePosition]) -> tuple[Figure, ...]:
+def marks_of(positions: Iterable[PositionReport]) -> tuple[Figure, ...]:
     """Return the mark prices of open positions as figures, sorted by symbol."""
     held = {p.symbol: p.mark_price for p in positions if p.quantity}
     return tuple(Figure(name=symbol, value=f"{held[symbol]:f}") for symbol in sorted(held))
@@ -74,13 +74,13 @@ class VenueView:
     """
 
     account: Account
-    positions: tuple[VenuePosition, ...]
-    open_orders: tuple[VenueOrder, ...]
-    fills: tuple[Fill, ...]
+    positions: tuple[PositionReport, ...]
+    open_orders: tuple[OrderReport, ...]
+    fills: tuple[FillReport, ...]
     income: tuple[Income, ...]
     at_ms: int  # when the first read began
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
-    queried: tuple[VenueOrder, ...] = ()  # orders queried by client order id
+    queried: tuple[OrderReport, ...] = ()  # orders queried by client order id
 
 
 @attrs.frozen(kw_only=True)

@@ -14,9 +14,9 @@ from kamou.core.model import (
     Account,
     Instrument,
     Plan,
+    PositionReport,
     Quote,
     TradingState,
-    VenuePosition,
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity, day_lost
@@ -38,7 +38,7 @@ class ReviewContext:
     quote: Quote | None
     marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of open positions, read for the review
     account: Account | None
-    positions: tuple[VenuePosition, ...]
+    positions: tuple[PositionReport, ...]
     reconciled: bool  # the last reconciliation of this process agreed with the venue
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
     instruments: Mapping[str, Instrument]
@@ -140,7 +140,7 @@ class ReviewContext:
 
     @cached_property
     def gap_buffer(self) -> GapBuffer:
-        return self.book.conduct.gap_buffer(self.limits, self.now_ms)
+        return self.book.recent_activity.gap_buffer(self.limits, self.now_ms)
 
     @property
     def gap(self) -> Decimal:

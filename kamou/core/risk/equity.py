@@ -15,7 +15,7 @@ import attrs
 from kamou.clock import floor_ms
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import HOUR_MS
-from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, Quote, VenuePosition
+from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, PositionReport, Quote
 from kamou.core.risk.costs import taker_rate
 from kamou.core.risk.limits import CostModel
 
@@ -43,7 +43,7 @@ def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
 
 
 def exit_costs(
-    positions: Iterable[VenuePosition], instruments: Mapping[str, Instrument], costs: CostModel
+    positions: Iterable[PositionReport], instruments: Mapping[str, Instrument], costs: CostModel
 ) -> Decimal:
     """Return the cost of closing these positions at their marks, money."""
     total = ZERO

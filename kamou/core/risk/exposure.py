@@ -67,7 +67,7 @@ def exposure_of(
 
     A symbol without an instrument counts as an altcoin, which is the stricter limit.
     """
-    gap = book.conduct.gap_buffer(limits, now_ms).value
+    gap = book.recent_activity.gap_buffer(limits, now_ms).value
     stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     held = ZERO  # signed notional
     reserved = {Side.LONG: ZERO, Side.SHORT: ZERO}  # signed notional

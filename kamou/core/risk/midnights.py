@@ -16,7 +16,7 @@ from kamou.core.book.book_state import BalanceChange, BookState, group_by_symbol
 from kamou.core.book.events import DayOpened
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import ZERO, Figure, Instrument, VenuePosition
+from kamou.core.model import ZERO, Figure, Instrument, PositionReport
 
 MARK_READ = "mark_read"  # marks read in the first minute of the day
 LAST_PRICE_BARS = "last_price_bars"  # closes of the bars that end at 00:00, or before a transfer
@@ -44,7 +44,7 @@ class OpeningRead:
     at_ms: int
     equity: Decimal
     wallet_balance: Decimal
-    positions: tuple[VenuePosition, ...]
+    positions: tuple[PositionReport, ...]
     midnights: tuple[MidnightMarks, ...]
     tolerance: Decimal = Decimal("0.02")  # of equity, between account and positions
 
@@ -72,7 +72,7 @@ def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
     return tuple(missed[-MISSED_MAX:])
 
 
-def symbols_of(book: BookState, positions: Iterable[VenuePosition], at_ms: int) -> set[str]:
+def symbols_of(book: BookState, positions: Iterable[PositionReport], at_ms: int) -> set[str]:
     """Return the symbols that are held now or were traded since ``at_ms``."""
     traded = {p.symbol for p in book.payments.values() if p.symbol and p.at_ms >= at_ms}
     return traded | {p.symbol for p in positions if p.quantity}
@@ -80,7 +80,7 @@ def symbols_of(book: BookState, positions: Iterable[VenuePosition], at_ms: int) 
 
 def units_at(
     book: BookState,
-    positions: Iterable[VenuePosition],
+    positions: Iterable[PositionReport],
     at_ms: int,
     instruments: Mapping[str, Instrument],
 ) -> dict[str, Decimal]:

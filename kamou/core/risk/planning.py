@@ -149,7 +149,7 @@ def plan_entry(
     ``stake`` and ``now`` are the book's exposure and equity at present marks.
     """
     instrument = instruments[candidate.symbol]
-    gap = book.conduct.gap_buffer(limits, now_ms)
+    gap = book.recent_activity.gap_buffer(limits, now_ms)
     prices = prices_for(candidate, quote, instrument, costs)
     sized = size(
         sizing_equity=now.sizing_equity,

@@ -25,11 +25,11 @@ def find_repetition(
     The limits apply to the entries of the last hour per strategy, and to the re-entries of the UTC
     day per strategy and symbol. Entries before the operator's last resume do not count.
     """
-    for strategy in sorted({entry.strategy for entry in book.conduct.entries}):
+    for strategy in sorted({entry.strategy for entry in book.recent_activity.entries}):
         if strategy in book.disabled:
             continue
         resumed_ms = book.resumed.get(strategy, 0)
-        entries = [e for e in book.conduct.entries_by(strategy) if e.at_ms > resumed_ms]
+        entries = [e for e in book.recent_activity.entries_by(strategy) if e.at_ms > resumed_ms]
         lately = sum(1 for entry in entries if entry.at_ms > now_ms - HOUR_MS)
         if lately > limits.entries_per_strategy_hour:
             limit = limits.entries_per_strategy_hour

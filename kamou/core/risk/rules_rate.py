@@ -73,7 +73,7 @@ def strategy_enabled(c: ReviewContext) -> Denial | None:
 def entries_per_hour(c: ReviewContext) -> Denial | None:
     """Deny above the hourly limit of trades opened, and of permits that may still open one."""
     strategy = c.plan.strategy
-    done = c.book.conduct.entries_of(strategy, c.now_ms - HOUR_MS)
+    done = c.book.recent_activity.entries_of(strategy, c.now_ms - HOUR_MS)
     pending = sum(
         1
         for r in c.book.reservations.values()
@@ -89,7 +89,7 @@ def entries_per_hour(c: ReviewContext) -> Denial | None:
 
 def reentries_per_day(c: ReviewContext) -> Denial | None:
     symbol = c.plan.symbol
-    done = c.book.conduct.entries_in(symbol, day_start_ms(c.now_ms))
+    done = c.book.recent_activity.entries_in(symbol, day_start_ms(c.now_ms))
     limit = c.limits.reentries_per_symbol_day
     if done <= limit:  # the first entry of the day is no re-entry
         return None
@@ -107,7 +107,7 @@ def messages(c: ReviewContext) -> Denial | None:
 
 
 def cooldown(c: ReviewContext) -> Denial | None:
-    stopped_at_ms = c.book.conduct.stop_outs_ms.get(c.plan.symbol)
+    stopped_at_ms = c.book.recent_activity.stop_outs_ms.get(c.plan.symbol)
     if stopped_at_ms is None:
         return None
     left_ms = stopped_at_ms + c.limits.cooldown_after_stop_s * 1000 - c.now_ms

@@ -16,7 +16,7 @@ from kamou.core.book.events import StateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import StateReason
 from kamou.core.day import day_pnl, day_start_ms, utc_day
-from kamou.core.model import Figure, TradingState, VenuePosition
+from kamou.core.model import Figure, PositionReport, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.midnights import MidnightMarks
 
@@ -45,7 +45,7 @@ class EquityRead:
     exit_costs: Decimal = Decimal(0)  # money: cost of closing all positions
     explained: bool = True  # fills and income explain the change of the wallet balance
     wallet_balance: Decimal = Decimal(0)  # realized only
-    positions: tuple[VenuePosition, ...] = ()
+    positions: tuple[PositionReport, ...] = ()
     agreed: bool = True  # with the book: no mismatch, none pending
     midnights: tuple[MidnightMarks, ...] = ()  # of days that are not open yet
 

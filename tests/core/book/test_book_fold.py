@@ -79,10 +79,10 @@ def test_a_change_of_a_fork_leaves_the_book_unchanged(story: Story) -> None:
     assert fork == story.book
     fork.apply(fork.seq + 1, mark("1"))
     fork.trades.clear()
-    fork.conduct.entries.clear()
+    fork.recent_activity.entries.clear()
     assert story.book.equity == 10000
     assert story.book.trades
-    assert story.book.conduct.entries
+    assert story.book.recent_activity.entries
 
 
 def test_loading_a_snapshot_that_is_no_book_raises() -> None:

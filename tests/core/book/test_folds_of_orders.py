@@ -277,8 +277,8 @@ def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
     story.open(PLAN)
     order = story.send(intent(role, PLAN)) if role else None
     story.fill(order, "100", "97", at_ms=NOON + 9, reason=reason)
-    assert story.book.conduct.stop_outs_ms == ({"SOLUSDT": NOON + 9} if cools else {})
-    assert len(story.book.conduct.overshoots) == cools
+    assert story.book.recent_activity.stop_outs_ms == ({"SOLUSDT": NOON + 9} if cools else {})
+    assert len(story.book.recent_activity.overshoots) == cools
 
 
 def test_an_old_fill_on_a_trade_of_our_own_counts(story: Story) -> None:

@@ -36,7 +36,7 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_
     trade = story.book.trades[PLAN.symbol]
     assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, 60)
     assert trade.unprotected_since_ms, "its stop is needed again"
-    assert len(story.book.conduct.entries) == 1, "one entry, shown in two parts"
+    assert len(story.book.recent_activity.entries) == 1, "one entry, shown in two parts"
     closing_order = story.send(intent(OrderRole.EXIT, PLAN))
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     (second,) = story.book.pending_closures(NOON + 10)

@@ -180,18 +180,18 @@ def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) ->
     story.fill(None, "100", "80", reason="liquidation", at_ms=NOON + 9)
     (closure,) = story.book.pending_closures(NOON + 9)
     assert closure.exit_reason == "liquidation"
-    assert story.book.conduct.stop_outs_ms == {"SOLUSDT": NOON + 9}
+    assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON + 9}
 
 
 def test_entries_are_remembered_for_a_day(story: Story) -> None:
     story.open(PLAN)
-    conduct = story.book.conduct
-    assert conduct.entries_of("mean_reversion", NOON - 1) == 1
-    assert conduct.entries_of("mean_reversion", NOON) == 0
-    assert conduct.entries_in("SOLUSDT", NOON) == 1
+    recent_activity = story.book.recent_activity
+    assert recent_activity.entries_of("mean_reversion", NOON - 1) == 1
+    assert recent_activity.entries_of("mean_reversion", NOON) == 0
+    assert recent_activity.entries_in("SOLUSDT", NOON) == 1
     later = plan("ETHUSDT", planned_at_ms=NOON + DAY)
     story.open(later, at_ms=NOON + DAY)
-    assert len(conduct.entries) == 1
+    assert len(recent_activity.entries) == 1
 
 
 # --- protection, money ---------------------------------------------------------------

@@ -18,7 +18,7 @@ from trading_cases import (
 from venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, kinds, look, run
 
 from kamou.core.book import events as e
-from kamou.core.model import OrderRole, OrderSide, Side, VenueOrder
+from kamou.core.model import OrderReport, OrderRole, OrderSide, Side
 from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
 from kamou.core.reconciliation.reconciliation import (
     ReconcileInputs,
@@ -140,7 +140,7 @@ def once(story: Story, view: VenueView, inputs: ReconcileInputs) -> Reconciliati
     return found
 
 
-def resting(quantity: str) -> VenueOrder:
+def resting(quantity: str) -> OrderReport:
     return venue_order(STOP, quantity)
 
 

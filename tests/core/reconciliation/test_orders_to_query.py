@@ -5,13 +5,13 @@ from __future__ import annotations
 from trading_cases import NOON, Story, intent, order_closed, venue_order
 from venue_views import NEXT_MS, PLAN, STOP, look
 
-from kamou.core.model import OrderRole, OrderStatus, VenueOrder
+from kamou.core.model import OrderReport, OrderRole, OrderStatus
 from kamou.core.reconciliation.unresolved_orders import unresolved_orders
 
 EXIT = intent(OrderRole.EXIT, PLAN)
 
 
-def to_query(story: Story, queried: tuple[VenueOrder, ...] = ()) -> tuple[str, ...]:
+def to_query(story: Story, queried: tuple[OrderReport, ...] = ()) -> tuple[str, ...]:
     return unresolved_orders(story.book, look(queried=queried), 5_000, NEXT_MS)
 
 

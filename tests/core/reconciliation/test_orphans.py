@@ -7,19 +7,19 @@ from trading_cases import NOON, Story, intent, order_closed
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderStatus
-from kamou.core.reconciliation.protection import orphans
+from kamou.core.reconciliation.protection import cancel_orphans
 
 
 def test_orders_of_a_trade_that_is_over_are_orphans() -> None:
     story = confirmed()
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
-    assert orphans(story.book.trades, story.book.orders_of("SOLUSDT")) == ()
+    assert cancel_orphans(story.book.trades, story.book.orders_of("SOLUSDT")) == ()
     story.fill(STOP, "100", "97")
     ours = story.book.orders_of("SOLUSDT")
-    (orphan,) = orphans(story.book.trades, ours)
+    (orphan,) = cancel_orphans(story.book.trades, ours)
     assert orphan.client_order_id == target.client_order_id
     story.say(e.CancelRequested(at_ms=NOON, client_order_id=target.client_order_id, reason=""))
-    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
+    assert cancel_orphans({}, story.book.orders_of("SOLUSDT")) == ()
 
 
 def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> None:
@@ -28,18 +28,18 @@ def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> Non
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.send(STOP)
-    assert orphans({}, story.book.orders_of("SOLUSDT")) == ()
+    assert cancel_orphans({}, story.book.orders_of("SOLUSDT")) == ()
     story.say(order_closed(entry, OrderStatus.EXPIRED))
-    assert len(orphans({}, story.book.orders_of("SOLUSDT"))) == 1
+    assert len(cancel_orphans({}, story.book.orders_of("SOLUSDT"))) == 1
 
 
 def test_an_order_that_ended_is_no_orphan_though_its_fills_are_not_known() -> None:
     story = Story()
     story.ready()
     stop = story.send(STOP)
-    assert [o.client_order_id for o in orphans({}, story.book.orders.values())] == [
+    assert [o.client_order_id for o in cancel_orphans({}, story.book.orders.values())] == [
         stop.client_order_id
     ]
     story.say(order_closed(stop, OrderStatus.FILLED, "100"))
     assert stop.client_order_id in story.book.orders
-    assert orphans({}, story.book.orders.values()) == ()
+    assert cancel_orphans({}, story.book.orders.values()) == ()

@@ -10,7 +10,7 @@ from trading_cases import NOON, D, Story, intent, order_closed, plan, venue_orde
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import OrderState
-from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, Side, VenueOrder
+from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType, Side
 from kamou.core.reconciliation.protection import (
     CLOSE_LEAD_MS,
     UNSEEN_MAX_MS,
@@ -43,7 +43,7 @@ def unprotected(quantity: str = "100", at_ms: int = NOON) -> Story:
 
 
 def actions(
-    story: Story, *resting: VenueOrder, now_ms: int = NOON + 1, **more: Any
+    story: Story, *resting: OrderReport, now_ms: int = NOON + 1, **more: Any
 ) -> tuple[Action, ...]:
     return protect(
         story.book.trades["SOLUSDT"],
@@ -167,18 +167,18 @@ def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop()
     story.say(e.OrderUnknown(at_ms=NOON, client_order_id=close.client_order_id, reason="timed out"))
     late = NOON + 11_000
     assert actions(story, now_ms=late) == (PLACE,)
-    assert isinstance(actions(story, now_ms=late, stop_refused=True)[0], ClosePosition)
+    assert isinstance(actions(story, now_ms=late, stop_rejected=True)[0], ClosePosition)
 
 
 def test_a_stop_that_is_rejected_before_the_deadline_is_tried_again_at_the_next_check() -> None:
-    assert isinstance(actions(unprotected(), stop_refused=True)[0], Await)
+    assert isinstance(actions(unprotected(), stop_rejected=True)[0], Await)
 
 
 def test_time_in_which_the_venue_is_unreachable_does_not_count() -> None:
     story = unprotected()
     late = NOON + 11_000
     assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
-    assert actions(story, now_ms=late, silent_ms=6_000) == (PLACE,)
+    assert actions(story, now_ms=late, unreachable_ms=6_000) == (PLACE,)
 
 
 def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
@@ -275,7 +275,7 @@ def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
     story.send(STOP, NOON + sent)
     for waited_ms, again in ((UNSEEN_MAX_MS - 1, False), (UNSEEN_MAX_MS, True)):
         now_ms = NOON + waited_ms
-        done = actions(story, now_ms=now_ms, silent_ms=100_000)
+        done = actions(story, now_ms=now_ms, unreachable_ms=100_000)
         assert (done == (PLACE,)) is again
         assert again or isinstance(done[0], Await)
 
@@ -290,7 +290,7 @@ def test_while_an_exit_is_under_way_the_position_is_checked_again_after_the_dead
 def test_an_unprotected_position_is_closed_four_seconds_before_its_deadline(
     after_ms: int, closed: bool
 ) -> None:
-    done = actions(unprotected(), now_ms=NOON + after_ms, stop_refused=True)
+    done = actions(unprotected(), now_ms=NOON + after_ms, stop_rejected=True)
     assert isinstance(done[0], ClosePosition) is closed
     if not closed:
         assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 6_000),)

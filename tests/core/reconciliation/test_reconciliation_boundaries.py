@@ -282,6 +282,6 @@ def test_a_stop_that_was_there_and_is_not_read_back_is_given_the_time_of_a_new_o
     orders = holding.book.orders_of("SOLUSDT")
     for refused in (False, True):
         done = protect(
-            trade, orders, (), limits=INPUTS.limits, now_ms=NOON + 1, stop_refused=refused
+            trade, orders, (), limits=INPUTS.limits, now_ms=NOON + 1, stop_rejected=refused
         )
         assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 6_000),)

@@ -10,7 +10,7 @@ from trading_cases import NOON, Story, intent, plan, venue_order, venue_position
 from venue_views import INPUTS, NEXT_MS, PLAN, STOP, SURE_MS, look
 
 from kamou.core.book.events import CancelRequested
-from kamou.core.model import OrderRole, VenueOrder, VenuePosition
+from kamou.core.model import OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 
 UNKNOWN = venue_order(STOP)
@@ -20,9 +20,9 @@ OLD = NEXT_MS - SURE_MS  # since when no list has shown a position
 
 def canceled(
     story: Story,
-    *positions: VenuePosition,
+    *positions: PositionReport,
     since_ms: int = OLD,
-    order: VenueOrder = UNKNOWN,
+    order: OrderReport = UNKNOWN,
     pending_mismatches: dict[tuple[str, Decimal], int] | None = None,
 ) -> list[str]:
     """Return the client order ids that are canceled, with the order resting."""

@@ -18,7 +18,7 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.model import Figure, OrderSide, Side, VenuePosition
+from kamou.core.model import Figure, OrderSide, PositionReport, Side
 from kamou.core.risk.midnights import (
     LAST_PRICE_BARS,
     MidnightMarks,
@@ -146,7 +146,7 @@ def read_of(
     return attrs.evolve(made, **changes)
 
 
-def positions_of(entries: Iterable[Entry]) -> tuple[VenuePosition, ...]:
+def positions_of(entries: Iterable[Entry]) -> tuple[PositionReport, ...]:
     """The positions now, at their average price; every mark is 100."""
     held: dict[str, tuple[D, D]] = {}
     for entry in entries:
@@ -189,7 +189,7 @@ def looked(
     balance: str,
     *midnights: MidnightMarks,
     equity: str = "",
-    positions: tuple[VenuePosition, ...] = (),
+    positions: tuple[PositionReport, ...] = (),
 ) -> OpeningRead:
     return OpeningRead(
         at_ms=READ_MS,

@@ -282,7 +282,7 @@ def test_a_stop_that_filled_beyond_its_price_raises_the_gap_buffer_on_either_sid
     _, stop = story.open(plan("SOLUSDT", side))
     story.fill(stop, "50", str(100 - 6 * side.sign))  # one stop distance of 3 beyond
     story.fill(stop, "50", str(100 - 2 * side.sign))  # better than its place
-    assert [each.multiple for each in story.book.conduct.overshoots] == [1, 0]
+    assert [each.multiple for each in story.book.recent_activity.overshoots] == [1, 0]
 
 
 def test_a_permit_that_is_used_up_stakes_nothing(story: Story) -> None:

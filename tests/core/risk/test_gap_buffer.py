@@ -26,11 +26,11 @@ MEMORY_MS = 30 * DAY
 
 
 def multiples(story: Story) -> list[Decimal]:
-    return [each.multiple for each in story.book.conduct.overshoots]
+    return [each.multiple for each in story.book.recent_activity.overshoots]
 
 
 def gap(story: Story, now_ms: int = NOON) -> Decimal:
-    return story.book.conduct.gap_buffer(LIMITS, now_ms).value
+    return story.book.recent_activity.gap_buffer(LIMITS, now_ms).value
 
 
 # --- what is measured ----------------------------------------------------------------------
@@ -52,7 +52,7 @@ def test_a_liquidation_records_its_overshoot_beyond_the_stop(story: Story, side:
     price = D(100) - 20 * side.sign  # 17 beyond the stop, which was planned 3 away
     story.fill(None, "100", str(price), side=close, reason="liquidation", at_ms=NOON + 9)
     assert multiples(story) == [D(17) / 3]
-    assert story.book.conduct.overshoots[0].at_ms == NOON + 9
+    assert story.book.recent_activity.overshoots[0].at_ms == NOON + 9
     assert gap(story) == D(17) / 3
 
 
@@ -71,7 +71,7 @@ def test_a_liquidation_of_a_trade_without_a_plan_records_no_overshoot(story: Sto
     )
     story.fill(None, "5", "80", reason="liquidation")
     assert multiples(story) == []
-    assert story.book.conduct.stop_outs_ms == {"SOLUSDT": NOON}
+    assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON}
 
 
 def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
@@ -94,14 +94,14 @@ def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
 def test_the_buffer_is_the_nearest_rank_p99_of_the_newest_500_that_still_count(
     seen: list[tuple[int, int]], now_h: int, days: int, least: int
 ) -> None:
-    conduct = RecentActivity()
+    recent_activity = RecentActivity()
     seen.sort(key=lambda each: each[0])
     for hour, hundredths in seen:
-        conduct.record_overshoot(
+        recent_activity.record_overshoot(
             Overshoot(at_ms=hour * 3_600_000, symbol="S", multiple=D(hundredths) / 100)
         )
     limits = RiskLimits(gap_buffer_min=D(least) / 100, gap_memory_days=days)
-    found = conduct.gap_buffer(limits, now_h * 3_600_000)
+    found = recent_activity.gap_buffer(limits, now_h * 3_600_000)
     kept = sorted(h for hour, h in seen[-500:] if now_h - hour < days * 24)
     wanted = max([least, *([kept[math.ceil(0.99 * len(kept)) - 1]] if kept else [])])
     assert found.value * 100 == wanted
@@ -156,8 +156,8 @@ def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> N
 def test_a_book_that_is_loaded_again_remembers_when_each_overshoot_was(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "100", "95.5", at_ms=NOON + 7)
-    assert PositionBook.load(story.book.dump()).conduct == story.book.conduct
-    assert story.book.fork().conduct.overshoots is not story.book.conduct.overshoots
+    assert PositionBook.load(story.book.dump()).recent_activity == story.book.recent_activity
+    assert story.book.fork().recent_activity.overshoots is not story.book.recent_activity.overshoots
 
 
 def verdict_at(story: Story, now_ms: int) -> tuple[Denial, ...]:

@@ -224,9 +224,9 @@ def test_a_symbol_with_a_stop_left_of_the_trade_before_is_held(story: Story) -> 
 
 
 def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> None:
-    conduct = story.book.conduct
+    recent_activity = story.book.recent_activity
     for n in range(5):
-        conduct.record_entry(
+        recent_activity.record_entry(
             Entry(at_ms=NOON - n * 60_000, strategy="mean_reversion", symbol="ETHUSDT")
         )
     assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
@@ -252,18 +252,18 @@ def test_entries_per_hour_count_an_entry_that_ended_partly_filled_before_its_fil
 
 
 def test_two_reentries_a_day_and_no_more(story: Story) -> None:
-    conduct = story.book.conduct
+    recent_activity = story.book.recent_activity
     for n in range(2):
-        conduct.record_entry(Entry(at_ms=NOON - n, strategy="x", symbol="SOLUSDT"))
+        recent_activity.record_entry(Entry(at_ms=NOON - n, strategy="x", symbol="SOLUSDT"))
     assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
-    conduct.record_entry(Entry(at_ms=NOON - 9, strategy="x", symbol="SOLUSDT"))
+    recent_activity.record_entry(Entry(at_ms=NOON - 9, strategy="x", symbol="SOLUSDT"))
     assert set(denied(story)) == {"RATE_REENTRIES_EXCEEDED"}
 
 
 def test_a_symbol_rests_after_a_stop(story: Story) -> None:
-    story.book.conduct.record_stop_out("SOLUSDT", NOON - 3_598_999)
+    story.book.recent_activity.record_stop_out("SOLUSDT", NOON - 3_598_999)
     assert denied(story) == {"COOLDOWN_AFTER_STOP": "COOLDOWN_AFTER_STOP: left_ms=1"}
-    story.book.conduct.stop_outs_ms["SOLUSDT"] = NOON - 3_599_000
+    story.book.recent_activity.stop_outs_ms["SOLUSDT"] = NOON - 3_599_000
     assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
 
 

@@ -11,7 +11,15 @@ from venue_views import NEXT_MS, look, run
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import adopt, apply_fill, closed_trade, correct, open_trade, restate
-from kamou.core.model import Fill, OrderRole, OrderSide, Plan, Side, closing_side, opening_side
+from kamou.core.model import (
+    FillReport,
+    OrderRole,
+    OrderSide,
+    Plan,
+    Side,
+    closing_side,
+    opening_side,
+)
 from kamou.core.risk.exposure import trade_risk
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Approved
@@ -77,7 +85,7 @@ def test_a_stop_one_tick_away_that_fills_0_3_beyond_records_0_15_and_not_30(stor
     nearer = intent(OrderRole.STOP_LOSS, TWO_PERCENT, "nearer", trigger_price=D("99.99"))
     story.send(nearer)
     story.fill(nearer, "100", "99.69")
-    assert [each.multiple for each in story.book.conduct.overshoots] == [D("0.15")]
+    assert [each.multiple for each in story.book.recent_activity.overshoots] == [D("0.15")]
     story.say(result(story))
     verdict, _ = review_entry(review(story.book, another_two_percent_stop()))
     assert isinstance(verdict, Approved)
@@ -91,7 +99,7 @@ def test_an_adopted_position_has_no_r_and_records_no_overshoot(story: Story) -> 
     )
     story.send(stop)
     story.fill(stop, "100", "99.69")
-    assert story.book.conduct.overshoots == []
+    assert story.book.recent_activity.overshoots == []
     closed = result(story)
     assert (closed.r_multiple, closed.planned_entry, closed.planned_stop) == (None, None, None)
     story.say(closed)
@@ -187,7 +195,7 @@ def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
         assert float(closed.r_multiple) == pytest.approx(wanted, abs=1e-6)
 
 
-def other(of: Plan, step: Step, side: OrderSide) -> Fill:
+def other(of: Plan, step: Step, side: OrderSide) -> FillReport:
     return fill(None, str(step.quantity), str(step.price), symbol=of.symbol, side=side)
 
 

@@ -20,7 +20,7 @@ MINUTE_MS = 60_000
 def enter(story: Story, number: int, at_ms: int = NOON, symbol: str = "") -> None:
     """Entries that filled, a minute apart, the last of them at ``at_ms``."""
     for n in reversed(range(number)):
-        story.book.conduct.record_entry(
+        story.book.recent_activity.record_entry(
             Entry(
                 at_ms=at_ms - n * MINUTE_MS, strategy="mean_reversion", symbol=symbol or f"S{n}USDT"
             )

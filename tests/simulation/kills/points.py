@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from kamou.core.book.events import IntentRecorded
-from kamou.core.model import Fill, Intent, VenueOrder
+from kamou.core.model import FillReport, Intent, OrderReport
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.store import snapshots
 from kamou.store.journal import JournalWriter
@@ -288,7 +288,7 @@ def adapter(points: Points, defect: str = "") -> type[SimulatedExchange]:
     """
 
     class Travelling(SimulatedExchange):
-        async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> VenueOrder:
+        async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
             points.reach(f"venue place {intent.role.value}", SENT)
             return await super()._place(intent, () if defect == STOPS_UNATTACHED else attached)
 
@@ -296,11 +296,11 @@ def adapter(points: Points, defect: str = "") -> type[SimulatedExchange]:
             points.reach(f"venue cancel {points.role(client_order_id)}", SENT)
             await super()._cancel(client_order_id, symbol)
 
-        async def fills(self, since_ms: int) -> tuple[Fill, ...]:
+        async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
             found = await super().fills(since_ms)
             return () if defect == FILLS_FORGOTTEN else found
 
-        async def open_orders(self) -> tuple[VenueOrder, ...]:
+        async def open_orders(self) -> tuple[OrderReport, ...]:
             resting = await super().open_orders()
             points.read_back_ms = points.read_back_ms or points.now_ms()
             return resting

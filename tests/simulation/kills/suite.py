@@ -39,7 +39,7 @@ from verdict import Life, after_a_kill, after_recovery, files
 
 from kamou.clock import stopwatch_ns
 
-DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time stop
+DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time limit
 AGAIN = (1, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # points at which whoever goes on is killed too
 LOG_LOST = "log-lost"
 DEFECTS = (LOG_LOST, FILLS_FORGOTTEN, STOPS_UNATTACHED)  # to see that the suite notices
