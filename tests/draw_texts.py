@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import random
+import hashlib
 import re
 import sys
 import textwrap
@@ -80,7 +80,7 @@ def messages() -> list[str]:
     return found
 
 
-def test_names() -> list[str]:
+def names_of_tests() -> list[str]:
     """Return the name of every test."""
     return [
         f"{path}:{node.lineno}  {node.name}"
@@ -109,21 +109,27 @@ def first_sentences() -> list[str]:
     ]
 
 
+def draw(texts: list[str], count: int, seed: int) -> list[str]:
+    """Return ``count`` texts, those whose hashes with the seed are the lowest."""
+    return sorted(texts, key=lambda text: hashlib.sha256(f"{seed} {text}".encode()).digest())[
+        :count
+    ]
+
+
 def main() -> None:
     """Print a draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--modules", type=int, default=0)
     asked = parser.parse_args()
-    dice = random.Random(asked.seed)
     if asked.modules:
-        drawn = {"modules": dice.sample(first_sentences(), asked.modules)}
+        drawn = {"modules": draw(first_sentences(), asked.modules, asked.seed)}
     else:
         drawn = {
-            "docstrings": dice.sample(docstrings(), 40),
-            "messages": dice.sample(messages(), 20),
-            "test names": dice.sample(test_names(), 20),
-            "settings": dice.sample(settings(), 20),
+            "docstrings": draw(docstrings(), 40, asked.seed),
+            "messages": draw(messages(), 20, asked.seed),
+            "test names": draw(names_of_tests(), 20, asked.seed),
+            "settings": draw(settings(), 20, asked.seed),
         }
     write = sys.stdout.write
     write(f"seed {asked.seed}\n")
