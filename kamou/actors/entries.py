@@ -19,14 +19,14 @@ from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.model import Candidate, Denial, Figure, Instrument, OrderRole, Quote
 from kamou.core.record.gate import Gate
+from kamou.core.risk.denials import deny_unusable_quote
 from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.exposure import Exposure, exposure_of
+from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import (
     deny_without_headroom,
     plan_entry,
     size_fraction,
-    unusable_quote,
 )
 from kamou.core.risk.verdict import Approved
 from kamou.errors import RateLimitedError, UnreachableError
@@ -43,7 +43,7 @@ class _Valued:
     """Exposure and equity at the marks of ``quotes``."""
 
     quotes: Mapping[str, Quote]
-    stake: Exposure
+    exposure: Exposure
     now: CurrentEquity
 
 
@@ -131,7 +131,7 @@ class Entries:
         full = deny_without_headroom(
             candidate,
             fraction=fraction,
-            stake=valued.stake,
+            exposure=valued.exposure,
             now=valued.now,
             instruments=self._instruments,
             book=executor.book,
@@ -155,7 +155,7 @@ class Entries:
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
         if quote is None or not quote.sound:
-            self._deny(candidate, unusable_quote(quote))
+            self._deny(candidate, deny_unusable_quote(quote))
             return None
         valued, rate = self._value(quotes), self._funding.known.get(candidate.symbol)
         plan = plan_entry(
@@ -163,7 +163,7 @@ class Entries:
             fraction=fraction,
             attempt=FIRST_ATTEMPT,
             quote=quote,
-            stake=valued.stake,
+            exposure=valued.exposure,
             now=valued.now,
             instruments=self._instruments,
             book=executor.book,
@@ -199,7 +199,7 @@ class Entries:
         book, now_ms = self._executor.book, self._clock.now_ms()
         return _Valued(
             quotes=quotes,
-            stake=exposure_of(
+            exposure=compute_exposure(
                 book,
                 marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
                 instruments=self._instruments,

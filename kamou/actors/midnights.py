@@ -11,14 +11,14 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.day import day_start_ms
 from kamou.core.model import Figure, Instrument
 from kamou.core.reconciliation.venue_view import VenueView
-from kamou.core.risk.midnights import (
+from kamou.core.risk.midnight_equity import (
     IN_TIME_MS,
     LAST_PRICE_BARS,
     MARK_READ,
     MidnightMarks,
     mark_of_bar,
     missed_midnights,
-    symbols_of,
+    symbols_to_mark,
     units_at,
 )
 from kamou.errors import RateLimitedError, UnreachableError
@@ -59,7 +59,7 @@ class MidnightReader:
                 found.append(MidnightMarks(at_ms=at_ms, reachable=False))
                 continue
             needed = units_at(book, positions, at_ms, self.instruments).keys()
-            named = symbols_of(book, positions, at_ms)
+            named = symbols_to_mark(book, positions, at_ms)
             if not needed <= self._closes.get(at_ms, {}).keys() and reads:
                 reads -= 1
                 self._closes[at_ms] = await self._read_bar(at_ms)

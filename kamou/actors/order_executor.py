@@ -31,7 +31,7 @@ from kamou.core.book.intents import SaltOf, entry_intents
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import ZERO, Denial, FillReport, Intent, OrderReport, OrderStatus, Plan
-from kamou.core.risk.planning import silent_governor
+from kamou.core.risk.denials import deny_unreviewed
 from kamou.core.risk.verdict import Approved, Denied, Verdict
 from kamou.errors import (
     CallTimeoutError,
@@ -109,7 +109,7 @@ class OrderExecutor:
                 self._governor, message, timeout_s=self.settings.review_timeout_s
             )
         except (CallTimeoutError, CallUnavailableError) as error:
-            denial = silent_governor(self.settings.review_timeout_s, str(error))
+            denial = deny_unreviewed(self.settings.review_timeout_s, str(error))
             self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
             return Denied(permit_id=plan.permit_id, denials=(denial,))
         return verdict

@@ -211,7 +211,7 @@ class OrderManager(Actor):
                 self._reconciler.put_nowait(ReconcileNow())
         released = [
             PermitReleased(at_ms=now, cause_id=permit, permit_id=permit, reason=reason)
-            for permit, reason in book.releasable(now)
+            for permit, reason in book.releasable_permits(now)
         ]
         if released:
             book = await self._executor.commit(*released)

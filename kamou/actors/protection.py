@@ -176,7 +176,7 @@ class Protector:
         if (
             trade.target_price is None
             or not trade.protected
-            or book.entry_live(trade.symbol)
+            or book.has_live_entry(trade.symbol)
             or any(other.unprotected_since_ms for other in book.trades.values())
             or _attempt(book, trade, OrderRole.TAKE_PROFIT) > 1
         ):
@@ -198,7 +198,7 @@ class Protector:
         if trade is None or trade.quantity <= 0:
             return None
         ours = book.orders_of(symbol)
-        closes = protection.closes_under_way(trade, ours)
+        closes = protection.pending_exits(trade, ours)
         if any(is_awaited(o, executor.clock.now_ms()) or not again for o in closes):
             return None  # one close at a time; the query resolves it
         if executor.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):

@@ -26,9 +26,13 @@ from kamou.core.reconciliation.reconciliation import (
     VenueView,
     reconcile,
 )
-from kamou.core.reconciliation.venue_view import PendingMismatch, certain_offset_ms, changes
+from kamou.core.reconciliation.venue_view import (
+    PendingMismatch,
+    certain_offset_ms,
+    instrument_changes,
+)
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.midnights import MidnightMarks
+from kamou.core.risk.midnight_equity import MidnightMarks
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.orders import (
@@ -234,7 +238,7 @@ class Reconciler(Actor):
             return
         self._listed, self._sound = listed, not faults_of_all((), listed)
         if self._sound:
-            self._journal.cast(*changes(self._instruments, listed, self.clock.now_ms()))
+            self._journal.cast(*instrument_changes(self._instruments, listed, self.clock.now_ms()))
             self._instruments.update({each.symbol: each for each in listed})
 
     async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:

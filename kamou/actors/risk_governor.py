@@ -24,7 +24,7 @@ from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.midnights import WAIT_MS, OpeningRead, open_days
+from kamou.core.risk.midnight_equity import WAIT_MS, OpeningRead, open_days
 from kamou.core.risk.pacing import TokenBucket, full_bucket
 from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
@@ -195,7 +195,7 @@ class RiskGovernor(Actor):
     async def _release(self, now_ms: int) -> PositionBook:
         """Release permits that are over, and return the book after that."""
         book = self._follower.catch_up()
-        for permit_id, reason in book.releasable(now_ms):
+        for permit_id, reason in book.releasable_permits(now_ms):
             try:
                 await self._journal.commit(
                     PermitReleased(
@@ -266,12 +266,12 @@ class RiskGovernor(Actor):
         return self._read
 
     async def _command(self, state: TradingState, reason: str, note: str = "") -> None:
-        decision = governor.command(self._follower.catch_up(), state, StateReason(reason))
+        decision = governor.decide_command(self._follower.catch_up(), state, StateReason(reason))
         await self._act(_with_note(decision, note))
         await self._keep_note(decision, reason, note)
 
     async def _resume(self, note: str) -> None:
-        decision = governor.resume_command(
+        decision = governor.decide_resume(
             self._follower.catch_up(),
             self._read,
             limits=self._limits,

@@ -13,12 +13,12 @@ from kamou.core.book.late_events import TransferValued
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Figure, Instrument
 from kamou.core.reconciliation.venue_view import VenueView
-from kamou.core.risk.midnights import (
+from kamou.core.risk.midnight_equity import (
     LAST_PRICE_BARS,
     MARK_HISTORY,
     MidnightMarks,
     OpeningRead,
-    symbols_of,
+    symbols_to_mark,
     units_at,
 )
 from kamou.core.risk.transfer_values import value_transfer
@@ -71,7 +71,7 @@ class TransferValuer:
                 break
             asked += 1
             needed = units_at(book, view.positions, at_ms, self.instruments).keys()
-            named = symbols_of(book, view.positions, at_ms)
+            named = symbols_to_mark(book, view.positions, at_ms)
             try:
                 dated = await self._marks(at_ms, needed, named, bars)
             except NO_ANSWER:

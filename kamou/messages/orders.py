@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.model import Account, Intent, Plan, PositionReport, Quote
-from kamou.core.risk.midnights import MidnightMarks
+from kamou.core.risk.midnight_equity import MidnightMarks
 from kamou.messages.envelope import Message
 
 

@@ -301,7 +301,7 @@ def value_before(reader: Reader, transfer_at_ms: int) -> Decimal | None:
 def valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
     """Return the equity just before the transfers of a millisecond, and where its marks are from.
 
-    See ``core/risk/midnights.py`` for the latter; None if nothing valued it.
+    See ``core/risk/midnight_equity.py`` for the latter; None if nothing valued it.
     """
     row = reader.execute(
         "SELECT json_extract(CAST(body AS TEXT), '$.equity'),"

@@ -11,7 +11,7 @@ import sqlite3
 from kamou.core.book.events import DayOpened
 from kamou.core.book.late_events import DayCorrected, TransferValued
 from kamou.core.day import midnight_ms_of
-from kamou.core.risk.midnights import IN_TIME_MS
+from kamou.core.risk.midnight_equity import IN_TIME_MS
 from kamou.store.day_rows import (
     Boundary,
     add_up,

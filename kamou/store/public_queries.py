@@ -58,7 +58,7 @@ class DatedTransfer:
     at_ms: int
     amount: Decimal
     equity_before: Decimal | None  # all transfers of its time; None: nothing valued it
-    marks_from: str | None  # of ``equity_before``, see ``core/risk/midnights.py``
+    marks_from: str | None  # of ``equity_before``, see ``core/risk/midnight_equity.py``
 
 
 @attrs.frozen(kw_only=True)
@@ -120,8 +120,8 @@ def newest_days(
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
     """Return where the marks of the midnights around some days are from, by the day that begins.
 
-    In time or rebuilt, see ``core/risk/midnights.py``. A midnight of which no equity is known, or
-    whose equity was read as the account stated it, is absent.
+    In time or rebuilt, see ``core/risk/midnight_equity.py``. A midnight of which no equity is
+    known, or whose equity was read as the account stated it, is absent.
     """
     if not days:
         return {}

@@ -21,7 +21,7 @@ from kamou.core.book.events import (
     StateChanged,
     TradeClosed,
 )
-from kamou.core.book.intents import payload
+from kamou.core.book.intents import committed_content
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import Abstain
 from kamou.core.model import Figure, Intent, OrderRole, TradingState
@@ -187,7 +187,9 @@ def test_the_error_of_a_strategy_is_kept_with_the_details_of_its_cycle() -> None
 
 def committed_id(intent: Intent) -> str:
     """The client order id that commits to the order's content under its salt."""
-    return ids.client_order_id(ids.commitment(bytes.fromhex(intent.salt), payload(intent)))
+    return ids.client_order_id(
+        ids.commitment(bytes.fromhex(intent.salt), committed_content(intent))
+    )
 
 
 def test_the_client_order_id_of_every_order_commits_to_its_content() -> None:

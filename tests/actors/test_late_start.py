@@ -19,7 +19,7 @@ from kamou.core.book import events as e
 from kamou.core.day import HOUR_MS
 from kamou.core.model import TradingState
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.midnights import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks
+from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks
 from kamou.messages.orders import VenueObserved
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runtime.mailboxes import Mailbox

@@ -17,7 +17,7 @@ from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, State
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
-from kamou.core.risk.midnights import LAST_PRICE_BARS
+from kamou.core.risk.midnight_equity import LAST_PRICE_BARS
 from kamou.runs.backtest import replay
 from kamou.settings.config import CycleSettings, Settings
 from kamou.store.journal import read_events

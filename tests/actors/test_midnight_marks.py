@@ -11,7 +11,7 @@ from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, quote, ve
 
 from kamou.actors.midnights import READS_MAX, MidnightReader
 from kamou.core.reconciliation.venue_view import VenueView
-from kamou.core.risk.midnights import LAST_PRICE_BARS, MARK_READ, MidnightMarks
+from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, MARK_READ, MidnightMarks
 from kamou.exchange.base import ExchangePort
 
 MIDNIGHT = NOON - NOON % DAY + DAY

@@ -13,7 +13,7 @@ from kamou.actors.transfers import TransferValuer
 from kamou.core.book import events as e
 from kamou.core.model import Figure
 from kamou.core.reconciliation.venue_view import VenueView
-from kamou.core.risk.midnights import LAST_PRICE_BARS, MARK_HISTORY
+from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, MARK_HISTORY
 from kamou.exchange.base import ExchangePort
 
 READ = NOON + 3 * HOUR

@@ -17,7 +17,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import state_cause
 from kamou.core.model import Income
-from kamou.core.risk.equity import lost_of
+from kamou.core.risk.equity import day_loss_at
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, SET_WORD, HaltLatch
 from kamou.data_directory.lock import DataFolderLock
@@ -161,7 +161,7 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
     book = PositionBook()
     book.apply_all(enumerate((*story.opening(), *told, opening), 1))
     assert book.day_equity == 8_000  # as the governor counts it
-    assert lost_of(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
+    assert day_loss_at(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
 
 
 def test_funding_received_at_midnight_is_no_negative_loss(

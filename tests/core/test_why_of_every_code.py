@@ -26,10 +26,10 @@ from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto,
 from kamou.core.model import Denial, Figure, OrderRole, TradingState
 from kamou.core.ranking.ranking import merge
 from kamou.core.ranking.scan_detail import details_of, pack_details
+from kamou.core.risk.denials import deny_unreviewed, deny_unusable_quote
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits, VetoLimits
-from kamou.core.risk.planning import silent_governor, unusable_quote
-from kamou.core.risk.states import EquityRead, resume_command
+from kamou.core.risk.states import EquityRead, decide_resume
 from kamou.core.risk.verdict import Denied
 from kamou.core.strategies import make
 from kamou.core.strategies.base import Strategy, StrategyScores, failed
@@ -105,9 +105,9 @@ def denials() -> Iterator[Denial]:
     not_reducing = review_reduction(intent(OrderRole.EXIT, plan()), D(0))
     assert not_reducing is not None
     yield not_reducing
-    yield silent_governor(2.0, "risk_governor did not answer")
-    yield unusable_quote(None)
-    yield unusable_quote(quote(ask=D(99)))
+    yield deny_unreviewed(2.0, "risk_governor did not answer")
+    yield deny_unusable_quote(None)
+    yield deny_unusable_quote(quote(ask=D(99)))
     full = ready()
     full.open(plan())
     exhausted = early_denial(full.book, RiskLimits(open_risk_max=D("0.0001")), wanted("XRPUSDT"))
@@ -281,7 +281,7 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
     story = ready()
     halted(story)
     costly = EquityRead(equity=D(10_000), at_ms=NOON, exit_costs=D("450.123456789"))
-    denied = resume_command(story.book, costly, limits=RiskLimits(), now_ms=NOON)
+    denied = decide_resume(story.book, costly, limits=RiskLimits(), now_ms=NOON)
     figures = (*denied.figures, Figure(name="overdue_ms", value="61000"))
     assert len(figures) > 5
     for reason in StateReason:

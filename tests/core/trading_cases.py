@@ -31,7 +31,7 @@ from kamou.core.model import (
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.exposure import Exposure, exposure_of
+from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.governor import ReviewContext, review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.verdict import Denied
@@ -366,7 +366,7 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
 
 def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
     """The book's exposure at noon, at these marks by symbol."""
-    return exposure_of(
+    return compute_exposure(
         story.book,
         marks=marks or {},
         instruments=INSTRUMENTS,

@@ -238,7 +238,7 @@ def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(
 
     assert run_case() == [True, False, True]
 
-    monkeypatch.setattr(restatement, "liquidated_first", lambda trade, position: False)
+    monkeypatch.setattr(restatement, "is_liquidated_first", lambda trade, position: False)
     assert run_case() == [True, False, False]
 
 

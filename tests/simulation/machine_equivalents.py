@@ -20,7 +20,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     (ADOPTION, "adopt_position", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
-        "kamou/core/risk/midnights.py",
+        "kamou/core/risk/midnight_equity.py",
         "units_at",
         "paid.symbol and paid.at_ms >= at_ms",
         "((paid.at_ms >= at_ms))",
@@ -92,8 +92,8 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "plan_entry",
         "candidate.side is Side.LONG",
         "False",
-    ): "A long's limit is the ask and its reach, rounded up: never below ask or bid. `size` takes"
-    " the larger of limit and `worth`, so that which of the two `worth` had makes no difference.",
+    ): "A long's limit is the ask and its reach, rounded up: never below ask or bid. `size_trade`"
+    " takes the larger of limit and `worth`, so which of the two `worth` had makes no difference.",
     (
         "kamou/core/reconciliation/protection.py",
         "cancel_orphans",
@@ -124,7 +124,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     " pops what is gone and stores the same trade under the same id.",
     (
         PORTFOLIO,
-        "correct",
+        "correct_trade",
         "gone > 0",
         "((gone) >= (0))",
     ): "`gone == 0` returned eight lines before.",
@@ -136,7 +136,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "With nothing held `held * change` is 0, and the function returned five lines before.",
     (
         "kamou/core/book/book_state.py",
-        "BookState.entry_live",
+        "BookState.has_live_entry",
         "o.remaining > 0",
         "((o.remaining) >= (0))",
     ): SETTLED,

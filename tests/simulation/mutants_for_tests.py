@@ -43,8 +43,8 @@ FOR_TESTS = (
     survivor(
         name="the daily budget leaves out deposits and withdrawals",
         file=EQUITY,
-        old="book.day_equity + book.day_net_deposits - equity + leaving",
-        new="book.day_equity - equity + leaving",
+        old="book.day_equity + book.day_net_deposits - equity + exit_costs",
+        new="book.day_equity - equity + exit_costs",
         tests=(BUDGET,),
     ),
     survivor(
@@ -106,8 +106,8 @@ FOR_TESTS = (
     survivor(
         name="the headroom for the shock is that of a long",
         file=EXPOSURE,
-        old="- stake.net_notional[side] * side.sign",
-        new="- stake.net_notional[side]",
+        old="- exposure.net_notional[side] * side.sign",
+        new="- exposure.net_notional[side]",
         tests=(SIDES,),
     ),
     survivor(

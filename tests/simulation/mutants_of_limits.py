@@ -35,7 +35,9 @@ counts = partial(Mutant, file=ROWS, new="", faults="narrow_counts", seeds=6)
 of_equity = partial(Mutant, file=EQUITY, notices=("ADMISSION",), seeds=20)
 
 LIMITS = (
-    _without("the daily budget", "admission", '"day_budget": ', "ADMISSION", "narrow_day_budget"),
+    _without(
+        "the daily budget", "daily_budget", '"day_budget": ', "ADMISSION", "narrow_day_budget"
+    ),
     _without("open risk", "open_risk", '"open_risk": ', "OPEN_RISK", "narrow_open_risk"),
     _without("the cluster", "cluster", 'risks["cluster"] = ', "CLUSTER", "narrow_cluster"),
     _without("the shock", "shock", '"shock": ', "SHOCK", "narrow_shock"),

@@ -47,8 +47,8 @@ MONEY = (
     Mutant(
         name="no actor compares the clocks",
         file="kamou/core/reconciliation/venue_view.py",
-        old="    if venue_ms > heard_ms:\n",
-        new="    if venue_ms:\n        return 0\n    if venue_ms > heard_ms:\n",
+        old="    if venue_ms > response_at_ms:\n",
+        new="    if venue_ms:\n        return 0\n    if venue_ms > response_at_ms:\n",
         notices=("SKEWED",),
         faults="clock_skew",
         seeds=30,

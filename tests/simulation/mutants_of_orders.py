@@ -153,8 +153,8 @@ ORDERS = (
     Mutant(
         name="orphan orders are not canceled",
         file=PROTECTION,
-        old="    ours = tuple(orders)\n    alive = {",
-        new="    return ()\n    ours = tuple(orders)\n    alive = {",
+        old="    known = tuple(orders)\n    alive = {",
+        new="    return ()\n    known = tuple(orders)\n    alive = {",
         notices=("UNSETTLED",),
     ),
     Mutant(

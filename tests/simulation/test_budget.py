@@ -11,7 +11,7 @@ from budget_suite import SETTINGS, backtest
 from kamou.core.risk import equity
 from kamou.core.risk.limits import CostModel
 from kamou.core.risk.rules import RULES
-from kamou.core.risk.rules_portfolio import admission
+from kamou.core.risk.rules_portfolio import daily_budget
 
 
 @pytest.mark.no_cover
@@ -29,8 +29,10 @@ def test_without_the_daily_budget_the_judge_finds_entries_beyond_its_headroom(
 ) -> None:
     from kamou.core.risk import exposure, governor
 
-    monkeypatch.setattr(governor, "RULES", tuple(rule for rule in RULES if rule is not admission))
-    monkeypatch.setattr(exposure, "day_lost", lambda book, now: equity.ZERO)
+    monkeypatch.setattr(
+        governor, "RULES", tuple(rule for rule in RULES if rule is not daily_budget)
+    )
+    monkeypatch.setattr(exposure, "day_loss", lambda book, now: equity.ZERO)
     result = backtest(3, days=2)
     assert any(line.startswith(("ADMISSION", "DAY")) for line in result["broken"])
 

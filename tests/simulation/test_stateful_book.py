@@ -159,7 +159,7 @@ class BookMachine(RuleBasedStateMachine):
         self.say(
             *(
                 e.PermitReleased(at_ms=self.now_ms, permit_id=permit, reason=why)
-                for permit, why in self.book.releasable(self.now_ms)
+                for permit, why in self.book.releasable_permits(self.now_ms)
             )
         )
 

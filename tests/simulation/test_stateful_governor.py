@@ -230,7 +230,7 @@ class GovernorMachine(RuleBasedStateMachine):
     def time_passes_and_what_is_over_is_released(self, seconds: int) -> None:
         self.now_ms += seconds * 1000
         self.story.say(*self.story.book.pending_closures(self.now_ms))
-        for permit_id, reason in self.story.book.releasable(self.now_ms):
+        for permit_id, reason in self.story.book.releasable_permits(self.now_ms):
             claim = next(c for c in self.claims if c.plan.permit_id == permit_id)
             assert claim.held == 0, "it holds a position"
             assert claim.left == 0 or not claim.sent, "it may still fill"

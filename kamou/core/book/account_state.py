@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book import events as e
-from kamou.core.book.attribution import attribute, published_trade
+from kamou.core.book.attribution import attribute_funding, make_published_trade
 from kamou.core.book.book_state import (
     OVERLAP_MS,
     BalanceChange,
@@ -72,7 +72,7 @@ class AccountState(BookState):
     def _attribute_late(self, symbol: str) -> None:
         """Attribute waiting funding of ``symbol`` if a trade is now known that held then."""
         for key, income in tuple(self.unattributed.items()):
-            if income.symbol == symbol and attribute(
+            if income.symbol == symbol and attribute_funding(
                 income, self.trades, self.finished, self.published
             ):
                 del self.unattributed[key]
@@ -112,13 +112,13 @@ class AccountState(BookState):
         for trade in tuple(self.finished.values()):
             if trade.result_id == event.trade_id:
                 del self.finished[trade.trade_id]
-                self.published[event.trade_id] = published_trade(trade, event)
+                self.published[event.trade_id] = make_published_trade(trade, event)
                 forget_oldest(self.published, CLOSED_KEPT)
 
     def _result_corrected(self, event: ResultCorrected) -> None:
         trade = self.published.get(event.trade_id)
         if trade is not None:
-            self.published[event.trade_id] = trade.corrected(event)
+            self.published[event.trade_id] = trade.apply_correction(event)
 
     def _marked(self, event: e.EquityRecorded) -> None:
         self.equity = event.equity

@@ -35,16 +35,16 @@ class PublishedTrade:
     planned_risk: Decimal | None
     corrections: int = 0
 
-    def received(self, amount: Decimal) -> PublishedTrade:
+    def add_funding(self, amount: Decimal) -> PublishedTrade:
         """Return the trade with one more payment, not yet published."""
         return attrs.evolve(self, funding=self.funding + amount, pnl_net=self.pnl_net + amount)
 
-    def corrected(self, event: ResultCorrected) -> PublishedTrade:
+    def apply_correction(self, event: ResultCorrected) -> PublishedTrade:
         """Return the trade after its correction was committed."""
         return attrs.evolve(self, funding_published=event.funding, corrections=event.number)
 
 
-def published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade:
+def make_published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade:
     """Return the published trade of a committed result.
 
     ``trade`` may have a payment that ``event`` lacks: one that was committed after the event was
@@ -63,7 +63,7 @@ def published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade:
     )
 
 
-def correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None:
+def make_correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None:
     """Return the event that publishes late payments; None if there are none."""
     added = trade.funding - trade.funding_published
     if not added:
@@ -80,7 +80,7 @@ def correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None:
     )
 
 
-def attribute(
+def attribute_funding(
     income: Income,
     trades: dict[str, OpenTrade],
     finished: dict[str, OpenTrade],
@@ -98,11 +98,11 @@ def attribute(
         False if no known trade was open in the symbol then.
     """
     amount = income.amount
-    owner = holder(income, (*published.values(), *finished.values(), *trades.values()))
+    owner = find_owner(income, (*published.values(), *finished.values(), *trades.values()))
     if owner is None:
         return False
     if isinstance(owner, PublishedTrade):
-        published[owner.result_id] = owner.received(amount)
+        published[owner.result_id] = owner.add_funding(amount)
         return True
     paid = attrs.evolve(owner, funding=owner.funding + amount)
     if trades.get(owner.symbol) is owner:
@@ -112,7 +112,7 @@ def attribute(
     return True
 
 
-def holder(
+def find_owner(
     income: Income, known: Iterable[OpenTrade | PublishedTrade]
 ) -> OpenTrade | PublishedTrade | None:
     """Return the trade that was open in ``income.symbol`` at ``income.at_ms``; None without one.

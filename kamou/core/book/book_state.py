@@ -10,7 +10,7 @@ import attrs
 from kamou.clock import floor_ms
 from kamou.core.book import events as e
 from kamou.core.book import trades as portfolio
-from kamou.core.book.attribution import PublishedTrade, correction
+from kamou.core.book.attribution import PublishedTrade, make_correction
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import RecentActivity
@@ -199,7 +199,7 @@ class BookState:
         """Return the orders of a symbol that are not settled."""
         return tuple(o for o in self.orders.values() if o.intent.symbol == symbol)
 
-    def entry_live(self, symbol: str) -> bool:
+    def has_live_entry(self, symbol: str) -> bool:
         """Return True if an entry in this symbol may still fill."""
         return any(
             o.intent.symbol == symbol and o.role is OrderRole.ENTRY and o.remaining > 0
@@ -224,7 +224,7 @@ class BookState:
 
     def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
         """Return results that late funding changed, until ``ResultCorrected`` is applied."""
-        made = (correction(each, at_ms) for each in self.published.values())
+        made = (make_correction(each, at_ms) for each in self.published.values())
         return tuple(event for event in made if event is not None)
 
     def pending_day_corrections(self, at_ms: int) -> tuple[DayCorrected, ...]:
@@ -261,7 +261,7 @@ class BookState:
         # Both times are the venue's: this machine's clock may be ahead, and the cycle with it.
         return trade.opened_at_ms < settled_ms and self.marked_ms < settled_ms
 
-    def releasable(self, now_ms: int) -> tuple[tuple[str, str], ...]:
+    def releasable_permits(self, now_ms: int) -> tuple[tuple[str, str], ...]:
         """Return (permit id, reason) of each reservation that may end."""
         held = {t.permit_id for t in (*self.trades.values(), *self.finished.values())}
         return tuple(

@@ -325,7 +325,7 @@ class DayOpened(Event):
     marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: held then, or traded since
     opening: Decimal | None = None  # at 00:00:00.000, without entries of this day; None: as read
     midnight_at_ms: int = 0  # 00:00 of the day
-    rests_on: str = ""  # source of ``marks``, see ``core/risk/midnights.py``
+    rests_on: str = ""  # source of ``marks``, see ``core/risk/midnight_equity.py``
     at_midnight: bool = True  # False: ``opening`` is as of the read; 00:00 cannot be computed
 
     @property

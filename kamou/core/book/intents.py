@@ -28,7 +28,7 @@ SaltOf = Callable[[str], bytes]
 """Returns 32 bytes of salt for an intent's name; outsiders cannot predict them."""
 
 
-def payload(intent: Intent) -> bytes:
+def committed_content(intent: Intent) -> bytes:
     """Return the committed content: canonical JSON (RFC 8785) of the fields below, without salt."""
     body = {
         "attempt": intent.attempt,
@@ -53,7 +53,7 @@ def payload(intent: Intent) -> bytes:
 def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
     """Return the draft with its salt and the client order id made from its content."""
     salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
-    client_order_id = ids.client_order_id(ids.commitment(salt, payload(draft)))
+    client_order_id = ids.client_order_id(ids.commitment(salt, committed_content(draft)))
     return attrs.evolve(draft, client_order_id=client_order_id, salt=salt.hex())
 
 

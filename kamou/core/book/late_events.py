@@ -41,7 +41,7 @@ class TransferValued(Event):
     equity: Decimal
     marks: tuple[Figure, ...]  # named by symbol: held then, or traded since
     marks_at_ms: int  # ``transfer_at_ms``, or the end of the bars whose closes are the marks
-    rests_on: str  # source of ``marks``, see ``core/risk/midnights.py``
+    rests_on: str  # source of ``marks``, see ``core/risk/midnight_equity.py``
     read_at_ms: int  # of the account read from which the equity was computed backwards
 
     @property

@@ -166,7 +166,9 @@ class PositionBook(AccountState):
             self._leave_unassigned(fill, event.at_ms)
             self._pay_fill(fill, self.trades.get(fill.symbol))
         else:
-            self._change_balance(fill.key, fill.at_ms, portfolio.gain(trade, fill) - fill.fee)
+            self._change_balance(
+                fill.key, fill.at_ms, portfolio.realized_gain(trade, fill) - fill.fee
+            )
             self._pay_fill(fill, trade)
             role = order.role if order else None
             intended_at_ms = order.intent.intended_at_ms if order else 0
@@ -235,7 +237,7 @@ class PositionBook(AccountState):
 
     def _settle(self, trade: OpenTrade) -> None:
         """Move a flat trade whose entry cannot fill any more to ``finished``."""
-        if trade.quantity == 0 and trade.entered > 0 and not self.entry_live(trade.symbol):
+        if trade.quantity == 0 and trade.entered > 0 and not self.has_live_entry(trade.symbol):
             self.trades.pop(trade.symbol, None)
             self.finished[trade.trade_id] = trade
 
@@ -260,7 +262,7 @@ class PositionBook(AccountState):
     # --- reconciliation, state ---------------------------------------------------
 
     def _adopted(self, event: e.PositionAdopted) -> None:
-        adopted = portfolio.adopt(event)
+        adopted = portfolio.adopt_trade(event)
         if event.unless_held and self.position(event.symbol) == adopted.signed:
             return  # fills committed while the venue was read explain it (seed 930009)
         self.trades[event.symbol] = adopted
@@ -275,7 +277,7 @@ class PositionBook(AccountState):
         if trade is None:
             return
         quantity = event.quantity * trade.side.sign
-        trade = portfolio.correct(trade, quantity, event.price, event.at_ms)
+        trade = portfolio.correct_trade(trade, quantity, event.price, event.at_ms)
         self.trades[event.symbol] = trade
         if quantity == 0:
             self.trades.pop(event.symbol)
@@ -296,7 +298,7 @@ class PositionBook(AccountState):
     def _restated(self, event: e.TradeRestated) -> None:
         trade = self.trades.get(event.symbol)
         if trade is not None and trade.trade_id == event.trade_id:
-            self.trades[event.symbol] = portfolio.restate(trade, event)
+            self.trades[event.symbol] = portfolio.restate_trade(trade, event)
 
     def _drift_found(self, event: e.DriftFound) -> None:
         self.drift[event.symbol] = event.kind

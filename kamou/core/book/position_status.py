@@ -82,7 +82,7 @@ def describe_position(
     if stop is None and stop_order is not None:
         stop = stop_order.intent.trigger_price
     price = mark.price if mark else None
-    net = None if price is None else net_so_far(trade, price)
+    net = None if price is None else net_pnl_at(trade, price)
     side = trade.side if trade.quantity > 0 else trade.side.opposite  # until drift is repaired
     distance = None
     if price and stop is not None:
@@ -110,7 +110,7 @@ def describe_position(
     )
 
 
-def net_so_far(trade: OpenTrade, mark: Decimal) -> Decimal:
+def net_pnl_at(trade: OpenTrade, mark: Decimal) -> Decimal:
     """Return the net PnL, money, that the trade would have if it ended at the mark.
 
     Closed contracts count at their prices, open ones at the mark. Fees and funding so far are

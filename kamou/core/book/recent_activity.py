@@ -102,7 +102,7 @@ class RecentActivity:
         self.overshoots.append(overshoot)
         del self.overshoots[:-OVERSHOOTS_KEPT]
 
-    def entries_of(self, strategy: str, since_ms: int) -> int:
+    def count_strategy_entries(self, strategy: str, since_ms: int) -> int:
         """Return the number of trades that this strategy opened after ``since_ms``."""
         return sum(1 for e in self.entries if e.strategy == strategy and e.at_ms > since_ms)
 
@@ -110,7 +110,7 @@ class RecentActivity:
         """Return the trades that this strategy opened, oldest first."""
         return [e for e in self.entries if e.strategy == strategy]
 
-    def entries_in(self, symbol: str, since_ms: int) -> int:
+    def count_symbol_entries(self, symbol: str, since_ms: int) -> int:
         """Return the number of trades opened in this symbol at or after ``since_ms``."""
         return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)
 

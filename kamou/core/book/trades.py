@@ -167,7 +167,7 @@ def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrad
     )
 
 
-def adopt(event: PositionAdopted) -> OpenTrade:
+def adopt_trade(event: PositionAdopted) -> OpenTrade:
     """Return the trade of an adopted position."""
     return OpenTrade(
         trade_id=event.trade_id,
@@ -234,7 +234,7 @@ def apply_fill(
     return attrs.evolve(trade, **changes)
 
 
-def gain(trade: OpenTrade, fill: FillReport) -> Decimal:
+def realized_gain(trade: OpenTrade, fill: FillReport) -> Decimal:
     """Return the PnL that ``fill`` realizes on ``trade``, money, before its fee."""
     opening = fill.side is opening_side(trade.side)
     change = fill.quantity if opening else -fill.quantity
@@ -257,7 +257,7 @@ def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decima
     return (average if held * after >= 0 else price) * after, made
 
 
-def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
+def correct_trade(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
     """Return the trade with ``quantity`` contracts open on its side; the change is at ``price``.
 
     If the trade closed more than it opened, the excess opened a position of the other side, which
@@ -285,7 +285,7 @@ def correct(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> 
     return attrs.evolve(trade, **changes)
 
 
-def restate(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
+def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
     """Return the trade in the new contract size and tick; its base units stay the same."""
 
     def resize(contracts: Decimal) -> Decimal:

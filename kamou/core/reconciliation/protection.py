@@ -95,17 +95,17 @@ def protect(
     held = trade.quantity
     if held <= 0:
         return ()  # flat, or inverted, which reconciliation repairs
-    ours = tuple(orders)
+    known = tuple(orders)
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + unreachable_ms
-    closes = closes_under_way(trade, ours)
+    closes = pending_exits(trade, known)
     if any(is_awaited(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)
-    resting = _resting(trade, ours, venue_orders)
+    resting = _resting(trade, known, venue_orders)
     stops = [v for v in resting if is_stop_of(trade, v)]
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
-        return _covered(trade, covering, resting, ours)
+        return _covered(trade, covering, resting, known)
     # A close without an answer is repeated only if the venue rejects stops: both orders are
     # reduce-only, and no entry in the symbol is allowed until both are resolved.
     if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_rejected or not closes):
@@ -113,7 +113,7 @@ def protect(
     if stop_rejected:
         return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     read_back = {v.client_order_id for v in stops}
-    for order in ours:
+    for order in known:
         # A stop that timed out is not awaited again: two stops are safe, both are reduce-only.
         if (
             _may_cover(order, held)
@@ -126,7 +126,7 @@ def protect(
     return (_place(trade),)
 
 
-def closes_under_way(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[OrderState, ...]:
+def pending_exits(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[OrderState, ...]:
     """Return the exit orders that may still close a part of the trade, also of an earlier trade.
 
     An exit on the other side is left out, because the venue can only reject it (seed 970693:
@@ -144,7 +144,7 @@ def _covered(
     trade: OpenTrade,
     covering: list[OrderReport],
     resting: list[OrderReport],
-    ours: tuple[OrderState, ...],
+    known: tuple[OrderState, ...],
 ) -> tuple[Action, ...]:
     """Keep the covering stop nearest to the open size, cancel others, replace one too large.
 
@@ -178,7 +178,7 @@ def _covered(
     if left > trade.quantity:
         read_back = {v.client_order_id for v in resting}
         coming = any(
-            _may_cover(o, trade.quantity) and o.client_order_id not in read_back for o in ours
+            _may_cover(o, trade.quantity) and o.client_order_id not in read_back for o in known
         )
         if not coming:
             actions.append(_place(trade))
@@ -212,10 +212,10 @@ def cancel_orphans(
         trades: open trades, by symbol.
         orders: unsettled orders, of all symbols or of some.
     """
-    ours = tuple(orders)
+    known = tuple(orders)
     alive = {t.trade_id for t in trades.values()}
     alive.update(
-        o.intent.trade_id for o in ours if o.intent.role is OrderRole.ENTRY and o.remaining > 0
+        o.intent.trade_id for o in known if o.intent.role is OrderRole.ENTRY and o.remaining > 0
     )
     return tuple(
         CancelOrder(
@@ -223,7 +223,7 @@ def cancel_orphans(
             client_order_id=o.client_order_id,
             reason="orphan: its trade is over",
         )
-        for o in ours
+        for o in known
         if o.intent.trade_id not in alive
         and o.intent.role is not OrderRole.ENTRY
         and not o.status.terminal

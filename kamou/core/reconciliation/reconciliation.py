@@ -40,7 +40,7 @@ from kamou.core.reconciliation.adoption import adopt_position
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.reconciliation.restatement import restate_trades
-from kamou.core.reconciliation.unexplained import NO_SYMBOL, positions_left_out, unexplained_money
+from kamou.core.reconciliation.unexplained import NO_SYMBOL, unexplained_money, unlisted_positions
 from kamou.core.reconciliation.unresolved_orders import unresolved_orders
 from kamou.core.reconciliation.venue_view import (
     PendingMismatch,
@@ -50,8 +50,8 @@ from kamou.core.reconciliation.venue_view import (
     VenueView,
     marks_of,
 )
-from kamou.core.risk.equity import exit_costs, lost_of
-from kamou.core.risk.exposure import exposure_of
+from kamou.core.risk.equity import day_loss_at, exit_costs
+from kamou.core.risk.exposure import compute_exposure
 
 __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView", "reconcile"]
 
@@ -100,7 +100,9 @@ class _Work:
         self.resting: dict[str, list[OrderReport]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
-        self._ours: dict[str, list[OrderState]] | None = None  # by symbol, until a repair
+        self._orders_by_symbol: dict[str, list[OrderState]] | None = (
+            None  # by symbol, until a repair
+        )
 
     def repair(self, event: Event) -> None:
         """Add the event to the repairs and apply it to the fork."""
@@ -108,15 +110,15 @@ class _Work:
             self.book = self.before.fork()
         self.repairs.append(event)
         self.book.apply(self.book.seq + 1, event)
-        self._ours = None
+        self._orders_by_symbol = None
 
     def orders_of(self, symbol: str) -> Sequence[OrderState]:
         """Return ``book.orders_of`` from a cache, because every symbol is looked up."""
-        if self._ours is None:
-            self._ours = {}
+        if self._orders_by_symbol is None:
+            self._orders_by_symbol = {}
             for order in self.book.orders.values():
-                self._ours.setdefault(order.intent.symbol, []).append(order)
-        return self._ours.get(symbol, ())
+                self._orders_by_symbol.setdefault(order.intent.symbol, []).append(order)
+        return self._orders_by_symbol.get(symbol, ())
 
     def fills_and_income(self) -> None:
         since_ms = self.before.fills_since_ms()
@@ -198,7 +200,7 @@ class _Work:
                 deferred.append(symbol)
                 continue
             mismatches.append(self._mismatch(symbol, held, position))
-        left_out = positions_left_out(self.book, theirs, self.inputs.settings, self.now_ms)
+        left_out = unlisted_positions(self.book, theirs, self.inputs.settings, self.now_ms)
         for symbol, quantity in left_out.items():
             self.pending_mismatches[symbol, quantity] = self.now_ms
             deferred.append(symbol)
@@ -374,7 +376,7 @@ class _Work:
 
     def _equity(self, account: Account) -> EquityRecorded:
         book, inputs = self.book, self.inputs
-        stake = exposure_of(
+        exposure = compute_exposure(
             book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
             instruments=inputs.instruments,
@@ -382,7 +384,7 @@ class _Work:
             limits=inputs.limits,
             now_ms=self.now_ms,
         )
-        leaving = exit_costs(self.view.positions, inputs.instruments, inputs.costs)
+        closing_costs = exit_costs(self.view.positions, inputs.instruments, inputs.costs)
         opened = book.day == utc_day(account.at_ms)
         return EquityRecorded(
             at_ms=account.at_ms,
@@ -390,10 +392,10 @@ class _Work:
             wallet_balance=account.wallet_balance,
             unrealized_pnl=account.unrealized_pnl,
             margin_used=account.margin_used,
-            open_risk=stake.open_risk,
+            open_risk=exposure.open_risk,
             net_deposits=book.net_deposits,
-            exit_costs=leaving,
+            exit_costs=closing_costs,
             day_equity=book.day_equity if opened else None,
-            day_lost=lost_of(book, account.equity, leaving) if opened else None,
+            day_lost=day_loss_at(book, account.equity, closing_costs) if opened else None,
             marks=marks_of(self.view.positions),
         )

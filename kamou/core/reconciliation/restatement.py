@@ -32,7 +32,7 @@ def restate_trades(
             continue
         position = held.get(symbol)
         stop = trade.stop_price
-        if position is not None and liquidated_first(trade, position):
+        if position is not None and is_liquidated_first(trade, position):
             stop = _nearer(book, view, inputs, position, instrument, now_ms)
         off_tick = stop % instrument.tick != 0 and instrument.tick != trade.tick
         resized = instrument.contract_size != trade.contract_size
@@ -48,7 +48,7 @@ def restate_trades(
             )
 
 
-def liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
+def is_liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
     """Return True if the price would reach liquidation before the stop."""
     end, sign = position.liquidation_price, trade.side.sign
     return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0

@@ -10,10 +10,10 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import ZERO, Account
 from kamou.core.reconciliation.venue_view import NO_SYMBOL, ReconcileSettings
 
-__all__ = ["NO_SYMBOL", "positions_left_out", "unexplained_money"]
+__all__ = ["NO_SYMBOL", "unlisted_positions", "unexplained_money"]
 
 
-def positions_left_out(
+def unlisted_positions(
     book: PositionBook, listed: Collection[str], settings: ReconcileSettings, now_ms: int
 ) -> dict[str, Decimal]:
     """Return positions, opened by fills without a trade, that the venue does not list.

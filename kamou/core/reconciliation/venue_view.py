@@ -38,20 +38,20 @@ def marks_of(positions: Iterable[PositionReport]) -> tuple[Figure, ...]:
     return tuple(Figure(name=symbol, value=f"{held[symbol]:f}") for symbol in sorted(held))
 
 
-def certain_offset_ms(asked_ms: int, venue_ms: int, heard_ms: int) -> int:
+def certain_offset_ms(request_at_ms: int, venue_ms: int, response_at_ms: int) -> int:
     """Return the certain part of the venue's clock offset, in ms (Cristian, 1989).
 
     The venue read its clock between request and response, so the offset is known up to the round
     trip. Returns 0 if the round trip may explain all of it.
 
     Args:
-        asked_ms: time of the request, by this machine's clock.
+        request_at_ms: time of the request, by this machine's clock.
         venue_ms: the venue's time in the response.
-        heard_ms: time of the response, by this machine's clock.
+        response_at_ms: time of the response, by this machine's clock.
     """
-    if venue_ms > heard_ms:
-        return venue_ms - heard_ms
-    return min(0, venue_ms - asked_ms)
+    if venue_ms > response_at_ms:
+        return venue_ms - response_at_ms
+    return min(0, venue_ms - request_at_ms)
 
 
 PendingMismatch = tuple[str, Decimal]
@@ -132,7 +132,7 @@ class ReconcileInputs:
     mark_due: bool = False  # record an equity snapshot even if no cycle ends
 
 
-def changes(
+def instrument_changes(
     known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
 ) -> tuple[InstrumentChanged, ...]:
     """Return the changed fields of each instrument that differs from the known one."""

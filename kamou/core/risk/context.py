@@ -1,4 +1,7 @@
-"""Inputs of one review of an entry, and the figures that the governor computes from them."""
+"""Inputs of one review of an entry, and the figures computed from them.
+
+``ReviewContext`` has both; ``size_factor`` is the factor of the hard caps in a trading state.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,19 @@ from kamou.core.model import (
     TradingState,
 )
 from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.equity import CurrentEquity, current_equity, day_lost
-from kamou.core.risk.exposure import Exposure, exposure_of
+from kamou.core.risk.equity import CurrentEquity, current_equity, day_loss
+from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import TradeCosts, trade_costs
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ReviewContext:
-    """The governor's inputs. Its figures are computed here, apart from the planner's.
+    """Inputs of the governor's review of one plan, and the figures that rules compare.
 
-    Numeric properties need ``valid``. Rules that use them run only then; otherwise another rule
-    denies the plan with ``DATA_INVALID`` or a more exact code.
+    The figures are computed without the planner's code. Numeric properties need ``valid``. Rules
+    that use them run only then; otherwise another rule denies the plan with ``DATA_INVALID`` or a
+    more exact code.
     """
 
     plan: Plan
@@ -52,6 +56,7 @@ class ReviewContext:
 
     @cached_property
     def instrument(self) -> Instrument | None:
+        """Instrument of the plan's symbol; None if the venue does not list it."""
         return self.instruments.get(self.plan.symbol)
 
     @cached_property
@@ -93,7 +98,7 @@ class ReviewContext:
         """True if all inputs are present, finite and positive."""
         return not self.bad_inputs
 
-    # --- numbers; only when valid ---
+    # --- figures; they need ``valid`` ---
 
     @cached_property
     def sound(self) -> tuple[Instrument, Quote, Account]:
@@ -105,7 +110,7 @@ class ReviewContext:
 
     @cached_property
     def now(self) -> CurrentEquity:
-        """The account's equity as of this review. Needs an account of finite numbers."""
+        """Equity of the account as of this review. Needs an account of finite numbers."""
         return current_equity(
             self.book,
             self.account,
@@ -117,17 +122,18 @@ class ReviewContext:
 
     @property
     def sizing_equity(self) -> Decimal:
-        """Q = min(equity, wallet balance), money."""
+        """Money of which the limits are fractions: min(equity, wallet balance)."""
         return self.now.sizing_equity
 
     @cached_property
     def fraction(self) -> Decimal:
-        """Share of both hard caps for this trade: the grant's, reduced in REDUCED_SIZE."""
+        """Share of both hard caps for this trade: of the grant and the trading state."""
         share = self.grant.size_fraction if self.grant else Decimal(1)
         return share * size_factor(self.book.state, self.limits)
 
     @cached_property
     def trade_costs(self) -> TradeCosts:
+        """Costs of the plan's entry and exit, as fractions of price."""
         instrument, quote, _ = self.sound
         return trade_costs(
             instrument=instrument,
@@ -140,16 +146,17 @@ class ReviewContext:
 
     @cached_property
     def gap_buffer(self) -> GapBuffer:
+        """Gap buffer at the time of this review, with its arithmetic."""
         return self.book.recent_activity.gap_buffer(self.limits, self.now_ms)
 
     @property
     def gap(self) -> Decimal:
-        """The gap buffer, a multiple of the stop distance."""
+        """Gap buffer as a multiple of the stop distance."""
         return self.gap_buffer.value
 
     @cached_property
     def price(self) -> Decimal:
-        """The worst price at which the entry may fill."""
+        """Worst price at which the entry may fill."""
         plan = self.plan
         worst = max if plan.side.sign > 0 else min
         return worst(plan.entry_price, plan.limit_price)
@@ -168,7 +175,7 @@ class ReviewContext:
 
     @cached_property
     def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
-        """Worst case, money, by cause. Computed without ``sizing`` as a second check."""
+        """Worst case by cause, money, computed without ``sizing`` as a second check."""
         c, entry, stop = self.trade_costs, self.price, self.plan.stop_price
         distance = abs(entry - stop)
         fees = c.fee_in * entry + c.fee_out * stop + c.slip * (entry + stop)
@@ -180,7 +187,7 @@ class ReviewContext:
 
     @cached_property
     def risk(self) -> Decimal:
-        """Worst case, money; at least the plan's own figure."""
+        """Worst case, money. It is at least the plan's own figure."""
         return max(sum((money for _, money in self.risk_parts), Decimal(0)), self.plan.risk)
 
     @cached_property
@@ -190,9 +197,9 @@ class ReviewContext:
         return {**self.marks, **own}
 
     @cached_property
-    def stake(self) -> Exposure:
-        """Exposure without this plan."""
-        return exposure_of(
+    def exposure(self) -> Exposure:
+        """Exposure of the book, without this plan."""
+        return compute_exposure(
             self.book,
             marks={s: quote.mark for s, quote in self.quotes.items() if quote.sound},
             instruments=self.instruments,
@@ -202,18 +209,18 @@ class ReviewContext:
         )
 
     @cached_property
-    def day_lost(self) -> Decimal:
-        """Money lost since the day opened, as of this review; >= 0."""
-        return day_lost(self.book, self.now)
+    def day_loss(self) -> Decimal:
+        """Money lost since the day opened, as of this review, >= 0."""
+        return day_loss(self.book, self.now)
 
     @cached_property
     def day_left(self) -> Decimal:
         """Money that the day may still lose, after the costs of reserved entries."""
-        return self.day_limit - self.day_lost - self.stake.reserved_costs
+        return self.day_limit - self.day_loss - self.exposure.reserved_costs
 
     @cached_property
     def margin_used(self) -> Decimal:
-        """Margin used, money: of the last account read and of the trades opened since."""
+        """Margin of the last account read and of the trades opened since, money."""
         since_ms = self.now.account_at_ms
         return self.sound[2].margin_used + sum(
             (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms), Decimal(0)
@@ -226,5 +233,10 @@ class ReviewContext:
 
 
 def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:
-    """Return the factor of both hard caps in a trading state; planner and governor use it."""
+    """Return the factor of both hard caps in a trading state.
+
+    It is ``reduced_size`` in REDUCED_SIZE and 1 otherwise.
+
+    Planner and governor use the same factor.
+    """
     return limits.reduced_size if state is TradingState.REDUCED_SIZE else Decimal(1)

@@ -1,4 +1,4 @@
-"""Expected costs of a trade, in price per base unit, and net reward-to-risk.
+"""Taker rate, costs of a round trip per base unit, and net reward-to-risk.
 
 ``c = 2 taker fees + spread + slippage + expected funding over the hold``.
 """
@@ -27,14 +27,15 @@ class RoundTripCost:
 
     @property
     def total(self) -> float:
+        """Sum of all parts, in price per base unit."""
         return self.fees + self.spread + self.slippage + self.funding
 
 
 def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     """Return the taker fee, a fraction of notional, that all decisions use.
 
-    It is the higher of the instrument's rate and the setting; the setting for an unknown
-    instrument (None).
+    It is the higher of the instrument's rate and the setting. For an unknown instrument (None) it
+    is the setting.
     """
     floor = costs.taker_bps / BPS_PER_UNIT
     return floor if instrument is None else max(instrument.taker_fee, floor)
@@ -73,6 +74,9 @@ def round_trip_cost(
 
 
 def reward_to_risk(*, target_distance: float, stop_distance: float, cost: float) -> float:
-    """Return net reward-to-risk ``b = (TP - c) / (SL + c)``; break-even win rate is 1/(1 + b)."""
+    """Return the net reward-to-risk ``b = (TP - c) / (SL + c)``.
+
+    The break-even win rate is 1/(1 + b). All arguments are distances in price.
+    """
     assert stop_distance + cost > 0, (stop_distance, cost)
     return (target_distance - cost) / (stop_distance + cost)

@@ -1,8 +1,9 @@
-"""The account's equity now, as planner, governor and rules use it.
+"""Current equity of the account, its exit costs, and the loss of the day.
 
-It starts from the newest account read. Changes of the balance that the book recorded since, by the
-venue's time, are added, so that a loss counts from the moment at which its risk ends. Open
-positions are valued at the marks of the decision. Parts that cannot be known are named.
+Planner, governor and rules use the same figures. The equity starts from the newest account read.
+Changes of the balance that the book recorded since, by the venue's time, are added, so that a loss
+counts from the moment at which its risk ends. Open positions are valued at the marks of the
+decision. ``CurrentEquity.unknown`` names a part that cannot be known.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from kamou.core.risk.limits import CostModel
 
 @attrs.frozen(kw_only=True)
 class CurrentEquity:
-    """Equity and wallet balance of one instant, with the times of their inputs."""
+    """Equity and wallet balance at one instant, with the times of their inputs."""
 
     equity: Decimal  # money
     wallet_balance: Decimal  # money: realized only
     exit_costs: Decimal  # money: fee and slippage of closing all positions at the marks
     account_at_ms: int  # venue time of the account read
-    marks_at_ms: int | None  # of the oldest mark of a position; None without one
-    unknown: str = ""  # what the figures may lack; empty: nothing
+    marks_at_ms: int | None  # of the oldest mark of a position; None without a position
+    unknown: str = ""  # a change that the figures may lack; empty: none
 
     @property
     def sizing_equity(self) -> Decimal:
-        """min(equity, wallet balance); limits are fractions of it."""
+        """Money of which the limits are fractions: min(equity, wallet balance)."""
         return min(self.equity, self.wallet_balance)
 
 
@@ -67,16 +68,16 @@ def current_equity(
     """Return the equity as of ``now_ms``.
 
     Args:
-        account: the newest read of this process; None without one. The book's equity snapshot
-            replaces it if it is newer.
-        quotes: of every open position; the entry price replaces a missing one, and the rule
-            ``marks_fresh`` denies every entry then.
+        account: newest read of this process; None without one. The book's equity snapshot
+            replaces it if the snapshot is newer.
+        quotes: quotes of all open positions, by symbol. The entry price replaces a missing quote;
+            the rule ``marks_fresh`` then denies every entry.
     """
     at_ms, balance = book.marked_ms, book.wallet_balance
     if account is not None and account.at_ms >= at_ms:
         at_ms, balance = account.at_ms, account.wallet_balance
     for change in book.balance_changes.values():
-        # The read may or may not include a change of its own millisecond: assume the worse.
+        # The read may or may not include a change of its own millisecond. Assume the lower balance.
         if change.at_ms > at_ms or (change.at_ms == at_ms and change.amount < 0):
             balance += change.amount
     unrealized_pnl = exit_costs = ZERO
@@ -100,11 +101,11 @@ def current_equity(
 
 
 def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
-    """Return what the figures may lack; empty: nothing."""
+    """Return a description of the change that the figures may lack, or an empty text."""
     if not account_at_ms:
         return "the account was never read"
     if book.unexplained_ms >= account_at_ms:
-        return "a fill that no trade of ours explains"
+        return "a fill that belongs to no trade of the book"
     hour_ms = floor_ms(now_ms, HOUR_MS)
     if account_at_ms < hour_ms:
         trades = (*book.trades.values(), *book.finished.values())
@@ -114,11 +115,19 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
     return ""
 
 
-def day_lost(book: PositionBook, now: CurrentEquity) -> Decimal:
-    """Return the money lost since the day opened, exit costs included, without transfers; >= 0."""
-    return lost_of(book, now.equity, now.exit_costs)
+def day_loss(book: PositionBook, now: CurrentEquity) -> Decimal:
+    """Return the money lost since the day opened, >= 0.
+
+    Exit costs of open positions are included. Deposits and withdrawals are left out.
+    """
+    return day_loss_at(book, now.equity, now.exit_costs)
 
 
-def lost_of(book: PositionBook, equity: Decimal, leaving: Decimal) -> Decimal:
-    """Return ``day_lost`` for an equity and ``leaving``, the exit costs; both are money."""
-    return max(ZERO, book.day_equity + book.day_net_deposits - equity + leaving)
+def day_loss_at(book: PositionBook, equity: Decimal, exit_costs: Decimal) -> Decimal:
+    """Return the money lost since the day opened, at these figures, >= 0.
+
+    Args:
+        equity: money.
+        exit_costs: cost of closing all open positions, money.
+    """
+    return max(ZERO, book.day_equity + book.day_net_deposits - equity + exit_costs)

@@ -1,4 +1,8 @@
-"""Exposure of the book: open trades and the reservations of granted permits together."""
+"""Exposure of the book, and the headroom that it leaves in the portfolio's limits.
+
+Open trades and the reservations of granted permits count together. Parts of the exposure are the
+risk of one trade, the loss in a market shock, and the rest of the daily budget.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import attrs
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
-from kamou.core.risk.equity import CurrentEquity, day_lost, exit_rate
+from kamou.core.risk.equity import CurrentEquity, day_loss, exit_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import Headroom
 
@@ -33,17 +37,22 @@ class Exposure:
     net_notional: Mapping[Side, Decimal]
 
 
-def trade_risk(trade: OpenTrade, mark: Decimal, leaving: Decimal, gap: Decimal) -> Decimal:
-    """Return the money lost from ``mark`` to the trade's stop, with exit costs and gap buffer.
+def trade_risk(trade: OpenTrade, mark: Decimal, exit_cost: Decimal, gap: Decimal) -> Decimal:
+    """Return the money that the trade loses from ``mark`` to its stop.
 
-    ``leaving`` are the exit costs, a fraction of the stop price (``exit_rate``).
+    Exit costs and gap buffer are included.
+
+    Args:
+        mark: mark price.
+        exit_cost: fraction of the stop price (``exit_rate``).
+        gap: gap buffer, a multiple of the stop distance.
     """
     distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
-    per_unit = distance + gap * _gapped(trade, distance) + leaving * trade.stop_price
+    per_unit = distance + gap * _gap_distance(trade, distance) + exit_cost * trade.stop_price
     return per_unit * abs(trade.quantity) * trade.contract_size
 
 
-def _gapped(trade: OpenTrade, distance: Decimal) -> Decimal:
+def _gap_distance(trade: OpenTrade, distance: Decimal) -> Decimal:
     """Return the price distance that the gap buffer multiplies.
 
     It is the planned distance. Without a plan it is the larger distance of entry and mark from
@@ -54,7 +63,7 @@ def _gapped(trade: OpenTrade, distance: Decimal) -> Decimal:
     return max(abs(trade.planned_entry - trade.stop_price), distance)
 
 
-def exposure_of(
+def compute_exposure(
     book: PositionBook,
     *,
     marks: Mapping[str, Decimal],
@@ -63,24 +72,27 @@ def exposure_of(
     limits: RiskLimits,
     now_ms: int,
 ) -> Exposure:
-    """Return the book's exposure at ``marks``, by symbol; the entry price replaces a missing mark.
+    """Return the exposure of the book at ``marks``.
 
     A symbol without an instrument counts as an altcoin, which is the stricter limit.
+
+    Args:
+        marks: mark prices by symbol. The entry price replaces a missing mark.
     """
     gap = book.recent_activity.gap_buffer(limits, now_ms).value
-    stakes: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
+    shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     held = ZERO  # signed notional
     reserved = {Side.LONG: ZERO, Side.SHORT: ZERO}  # signed notional
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
         risk = trade_risk(trade, mark, exit_rate(instruments.get(symbol), costs), gap)
-        stakes.append((symbol, trade.side, trade.notional(mark), risk))
+        shares.append((symbol, trade.side, trade.notional(mark), risk))
         held += trade.notional(mark) * trade.side.sign
     margin = reserved_costs = ZERO
     for reservation in book.reservations.values():
         if reservation.remaining > 0:
             plan, money = reservation.plan, reservation.notional
-            stakes.append((plan.symbol, plan.side, money, reservation.risk))
+            shares.append((plan.symbol, plan.side, money, reservation.risk))
             reserved[plan.side] += money * plan.side.sign
             margin += money / plan.leverage
             units = reservation.remaining * plan.contract_size
@@ -89,7 +101,7 @@ def exposure_of(
     open_risk = total = ZERO
     notional: dict[str, Decimal] = {}
     cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
-    for symbol, side, money, risk in stakes:
+    for symbol, side, money, risk in shares:
         open_risk += risk
         total += money
         notional[symbol] = notional.get(symbol, ZERO) + money
@@ -120,13 +132,16 @@ def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
 
 
 def day_budget(book: PositionBook, now: CurrentEquity, limits: RiskLimits) -> Decimal:
-    """Return the money that the day may still lose: limit less loss so far; may be negative."""
-    return limits.daily_loss_max * book.day_equity - day_lost(book, now)
+    """Return the money that the day may still lose; negative beyond the limit.
+
+    It is the daily loss limit less the day's loss so far.
+    """
+    return limits.daily_loss_max * book.day_equity - day_loss(book, now)
 
 
-def headroom_for(
+def compute_headroom(
     book: PositionBook,
-    stake: Exposure,
+    exposure: Exposure,
     now: CurrentEquity,
     *,
     symbol: str,
@@ -134,25 +149,25 @@ def headroom_for(
     instruments: Mapping[str, Instrument],
     limits: RiskLimits,
 ) -> Headroom:
-    """Return the headroom of the portfolio's limits for one more trade, in money; >= 0.
+    """Return the headroom of the portfolio's limits for one more trade, money, >= 0.
 
-    The order manager sizes a plan by it, so that the governor need not deny the plan. The governor
-    computes its rules without it.
+    The order manager sizes a plan by this headroom, so that the governor rarely denies the plan.
+    The governor's rules do not use it.
     """
     sizing_equity, budget = now.sizing_equity, day_budget(book, now, limits)
     opened = [t for t in book.trades.values() if t.opened_at_ms >= book.marked_ms]
-    margin = book.margin_used + sum((t.margin for t in opened), ZERO) + stake.margin_reserved
+    margin = book.margin_used + sum((t.margin for t in opened), ZERO) + exposure.margin_reserved
     risks = {
-        "day_budget": budget - stake.open_risk,
+        "day_budget": budget - exposure.open_risk,
         "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * sizing_equity
-        - stake.open_risk,
+        - exposure.open_risk,
     }
     if not is_major(instruments.get(symbol)):
-        risks["cluster"] = limits.cluster_risk_max * sizing_equity - stake.cluster[side]
-    left = budget - stake.reserved_costs
+        risks["cluster"] = limits.cluster_risk_max * sizing_equity - exposure.cluster[side]
+    left = budget - exposure.reserved_costs
     notionals = {
-        "shock": left / limits.shock_move - stake.net_notional[side] * side.sign,
-        "notional_total": limits.notional_total_max * sizing_equity - stake.notional_total,
+        "shock": left / limits.shock_move - exposure.net_notional[side] * side.sign,
+        "notional_total": limits.notional_total_max * sizing_equity - exposure.notional_total,
         "margin_total": limits.margin_total_max * sizing_equity - margin,
     }
     return Headroom(

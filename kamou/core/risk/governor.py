@@ -1,4 +1,7 @@
-"""The risk governor's reviews of entries and reductions. Only it makes an ``Approved``."""
+"""Reviews of entries and of exit orders by the risk governor.
+
+Only this module makes an ``Approved``. It passes on the governor's state decisions and inputs.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,16 @@ from kamou.core.model import (
     closing_side,
 )
 from kamou.core.risk.context import ReviewContext, size_factor
+from kamou.core.risk.denials import make_denial
 from kamou.core.risk.rule import format_percent
 from kamou.core.risk.rules import RULES
-from kamou.core.risk.sizing import make_denial
 from kamou.core.risk.states import (
     Decision,
     EquityRead,
     Pending,
-    command,
+    decide_command,
+    decide_resume,
     next_state,
-    resume_command,
 )
 from kamou.core.risk.verdict import _MINT, Approved, Denied, Verdict
 
@@ -38,9 +41,9 @@ __all__ = [
     "EquityRead",
     "Pending",
     "ReviewContext",
-    "command",
+    "decide_command",
     "next_state",
-    "resume_command",
+    "decide_resume",
     "review_entry",
     "review_reduction",
     "size_factor",
@@ -48,9 +51,10 @@ __all__ = [
 
 
 def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | PermitDenied]:
-    """Ask every rule; return the verdict and the event to commit before the verdict is used.
+    """Return the verdict of all rules on a plan, and the event that records it.
 
-    The permit ends at the plan's expiry or after ``permit_ttl_s``, whichever is first.
+    Commit the event before the verdict is used. The permit ends at the plan's expiry or after
+    ``permit_ttl_s``, whichever is first.
     """
     plan, now_ms = context.plan, context.now_ms
     denials = tuple(d for rule in RULES if (d := rule(context)) is not None)
@@ -83,11 +87,11 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
 def review_reduction(
     intent: Intent, position: Decimal, open_orders: Iterable[OrderState] = (), *, now_ms: int = 0
 ) -> Denial | None:
-    """Return the denial of an exit order that would add or reverse exposure; None otherwise.
+    """Return the denial of an exit order that would add or reverse exposure, or None.
 
     Args:
         position: contracts open now, signed. For a stop or target attached to an entry that has
-            not filled yet: the entry's quantity, signed.
+            not filled yet, the entry's quantity, signed.
         open_orders: unsettled orders of the symbol. Exits in flight count together, except those
             that timed out or whose answer is overdue at ``now_ms``: they may never have arrived,
             and the venue executes them reduce-only.
@@ -128,16 +132,16 @@ def review_reduction(
 
 
 def _figures(c: ReviewContext) -> tuple[Figure, ...]:
-    """Return the figures behind an approval, for the journal."""
-    stake = c.stake
+    """Return the figures of an approval, for the journal."""
+    exposure = c.exposure
     shown = {
         "sizing_equity": f"{c.sizing_equity:.2f}",
         "risk": format_percent(c.risk, c.sizing_equity),
         "gap_buffer": str(c.gap_buffer),
         "exposure": format_percent(c.notional, c.sizing_equity),
         "bound_by": c.plan.bound_by,
-        "open_risk": format_percent(stake.open_risk, c.sizing_equity),
-        "day_lost": format_percent(c.day_lost, c.book.day_equity),
-        "notional_total": format_percent(stake.notional_total + c.notional, c.sizing_equity),
+        "open_risk": format_percent(exposure.open_risk, c.sizing_equity),
+        "day_lost": format_percent(c.day_loss, c.book.day_equity),
+        "notional_total": format_percent(exposure.notional_total + c.notional, c.sizing_equity),
     }
     return tuple(Figure(name=name, value=value) for name, value in shown.items())

@@ -1,4 +1,4 @@
-"""Defaults of every risk limit and cost assumption, with unit and reason.
+"""Cost assumptions, risk limits and the limits of vetoes, with their defaults.
 
 ``kamou.settings.config`` loads them from ``kamou.toml`` and the environment.
 """
@@ -25,7 +25,7 @@ class CostModel:
 
 @attrs.frozen(kw_only=True)
 class RiskLimits:
-    """The governor's limits. Fractions are of the sizing equity unless a comment differs."""
+    """Limits of the governor. Fractions are of sizing equity unless a comment differs."""
 
     risk_per_trade: Decimal = D("0.01")  # hard rule 1; a setting may only lower it
     exposure_per_symbol: Decimal = D("0.15")  # hard rule 2; a setting may only lower it
@@ -62,6 +62,8 @@ class RiskLimits:
 
 @attrs.frozen(kw_only=True)
 class VetoLimits:
+    """Limits of the vetoes (T2)."""
+
     reward_to_risk_min: float = 1.2  # net of costs
     bar_periods_max: int = 2  # bars older than this many periods are stale
     excluded: tuple[str, ...] = ()

@@ -7,14 +7,17 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class TokenBucket:
-    """``rate`` messages per second, with at most ``rate`` saved. Immutable."""
+    """Immutable bucket that gains ``rate`` tokens a second and holds at most ``rate``.
+
+    One message to the venue takes one token.
+    """
 
     rate: int
     tokens: float
     at_ms: int
 
     def at(self, now_ms: int) -> TokenBucket:
-        """Return the bucket refilled up to ``now_ms``; unchanged if time runs back."""
+        """Return the bucket refilled up to ``now_ms``, or unchanged if time runs back."""
         gained = max(0, now_ms - self.at_ms) * self.rate / 1000
         return TokenBucket(
             rate=self.rate,
@@ -23,9 +26,13 @@ class TokenBucket:
         )
 
     def take(self, messages: int) -> TokenBucket:
-        """Return the bucket after sending; below 0 if stops and cancels overdraw it."""
+        """Return the bucket less ``messages`` tokens.
+
+        Exit orders do not wait for tokens, so the bucket may fall below 0.
+        """
         return attrs.evolve(self, tokens=self.tokens - messages)
 
 
 def full_bucket(rate: int, now_ms: int) -> TokenBucket:
+    """Return a full bucket for ``rate`` messages per second."""
     return TokenBucket(rate=rate, tokens=float(rate), at_ms=now_ms)

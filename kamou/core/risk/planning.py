@@ -1,6 +1,7 @@
 """Plans of entries: prices on the tick, and a size that every limit allows.
 
-Here the strategies' float distances become Decimal prices.
+A candidate without headroom is denied before its quote is read. The strategies' float distances
+become Decimal prices here.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ from kamou.core.model import (
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
+from kamou.core.risk.denials import make_denial
 from kamou.core.risk.equity import CurrentEquity
-from kamou.core.risk.exposure import Exposure, headroom_for
+from kamou.core.risk.exposure import Exposure, compute_headroom
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import Headroom, Sized, make_denial, size, trade_costs
+from kamou.core.risk.sizing import Headroom, Sized, size_trade, trade_costs
 
-ROOM_USED = Decimal("0.99")
-"""Share of the headroom that a plan may use: marks move between planning and review, and the
-governor would deny a plan that needs the last per cent."""
+HEADROOM_USED = Decimal("0.99")
+"""Share of the headroom that a plan may use.
+
+Marks move between planning and review, so the governor would deny a plan that needs the last per
+cent.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,13 +51,13 @@ class Prices:
     target: Decimal
 
 
-def prices_for(
+def entry_prices(
     candidate: Candidate, quote: Quote, instrument: Instrument, costs: CostModel
 ) -> Prices:
-    """Return the candidate's prices on the tick, from the ask for a long and the bid for a short.
+    """Return limit, stop and target of a candidate, on the tick.
 
-    The limit is ``entry_limit_offset_bps`` beyond that price. Limit, stop and target are rounded
-    away from it.
+    They are measured from the ask for a long and from the bid for a short, and rounded away from
+    it. The limit is ``entry_limit_offset_bps`` beyond it.
     """
     long = candidate.side is Side.LONG
     touch = quote.ask if long else quote.bid
@@ -72,20 +77,20 @@ def deny_without_headroom(
     candidate: Candidate,
     *,
     fraction: Decimal,
-    stake: Exposure,
+    exposure: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: PositionBook,
     limits: RiskLimits,
 ) -> Denial | None:
-    """Return the denial of a candidate that has no headroom at any quote; None: plan it.
+    """Return the denial of a candidate that has no headroom at any quote, or None.
 
-    It saves reading quotes: a full portfolio gets 20 candidates at every bar. ``size`` would deny
-    every candidate that this denies.
+    This saves reading quotes, because a full portfolio gets 20 candidates at every bar.
+    ``size_trade`` would deny every candidate that this function denies.
     """
     instrument = instruments[candidate.symbol]
-    headroom = _headroom_of(candidate, stake, now, instruments, book, limits)
-    held = stake.notional.get(candidate.symbol, ZERO)
+    headroom = _headroom_of(candidate, exposure, now, instruments, book, limits)
+    held = exposure.notional.get(candidate.symbol, ZERO)
     left = {
         "exposure": limits.exposure_per_symbol * fraction * now.sizing_equity - held,
         **headroom.notionals,
@@ -104,26 +109,14 @@ def deny_without_headroom(
     )
 
 
-def unusable_quote(quote: Quote | None) -> Denial:
-    """Return the denial of a candidate whose quote is missing or unsound."""
-    if quote is None:
-        return make_denial(Deny.PRICE_MARK_MISSING, mark="no quote")
-    return make_denial(
-        Deny.DATA_INVALID, what="quote", bid=quote.bid, ask=quote.ask, mark=quote.mark
-    )
-
-
-def silent_governor(timeout_s: float, why: str) -> Denial:
-    """Return the denial of an entry that the governor did not review."""
-    return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
-
-
 def size_fraction(
     book: PositionBook, grant: LiveGrant | None, multiplier: Decimal, limits: RiskLimits
 ) -> Decimal:
-    """Return the share of the full size that refiner, gate and trading state leave an entry.
+    """Return the share of the full size that an entry may have.
 
-    A strategy without a grant is planned at full size; the governor denies it.
+    It is the product of the refiner's multiplier, the grant's share and the factor of the trading
+    state. An entry of a strategy without a grant is planned at full size, and the governor denies
+    it.
     """
     granted = grant.size_fraction if grant is not None else 1
     return multiplier * granted * size_factor(book.state, limits)
@@ -135,7 +128,7 @@ def plan_entry(
     fraction: Decimal,
     attempt: int,
     quote: Quote,
-    stake: Exposure,
+    exposure: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: PositionBook,
@@ -144,14 +137,19 @@ def plan_entry(
     now_ms: int,
     funding_rate: Decimal | None = None,
 ) -> Plan | Denial:
-    """Return the plan of an entry, sized at its limit price, or the denial if there is none.
+    """Return the plan of an entry, sized at its limit price, or its denial.
 
-    ``stake`` and ``now`` are the book's exposure and equity at present marks.
+    Args:
+        fraction: share of the full size (``size_fraction``), in (0, 1].
+        attempt: number of the plan of this signal; the permit id has it.
+        exposure: of the book at the marks now.
+        now: equity of the account at the marks now.
+        funding_rate: fraction of notional per funding interval; None: the cost model's assumption.
     """
     instrument = instruments[candidate.symbol]
     gap = book.recent_activity.gap_buffer(limits, now_ms)
-    prices = prices_for(candidate, quote, instrument, costs)
-    sized = size(
+    prices = entry_prices(candidate, quote, instrument, costs)
+    sized = size_trade(
         sizing_equity=now.sizing_equity,
         entry=prices.limit,
         stop=prices.stop,
@@ -168,9 +166,9 @@ def plan_entry(
         gap=gap.value,
         limits=limits,
         fraction=fraction,
-        existing_notional=stake.notional.get(candidate.symbol, ZERO),
+        existing_notional=exposure.notional.get(candidate.symbol, ZERO),
         worth=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
-        headroom=_headroom_of(candidate, stake, now, instruments, book, limits),
+        headroom=_headroom_of(candidate, exposure, now, instruments, book, limits),
     )
     if isinstance(sized, Denial):
         arithmetic = Figure(name="gap_buffer", value=str(gap))
@@ -180,21 +178,21 @@ def plan_entry(
 
 def _headroom_of(
     candidate: Candidate,
-    stake: Exposure,
+    exposure: Exposure,
     now: CurrentEquity,
     instruments: Mapping[str, Instrument],
     book: PositionBook,
     limits: RiskLimits,
 ) -> Headroom:
-    return headroom_for(
+    return compute_headroom(
         book,
-        stake,
+        exposure,
         now,
         symbol=candidate.symbol,
         side=candidate.side,
         instruments=instruments,
         limits=limits,
-    ).scaled(ROOM_USED)
+    ).scaled(HEADROOM_USED)
 
 
 def _plan(

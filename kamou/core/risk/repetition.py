@@ -1,8 +1,8 @@
-"""Disabling of a strategy that entered more often than its limits allow.
+"""Disabling of strategies that entered more often than their limits allow.
 
 The rules ``entries_per_hour`` and ``reentries_per_day`` deny the entry that would exceed a limit.
-An entry may fill all the same, if an order believed lost traded or a rule failed; this module
-counts the fills. Only the operator resumes the strategy.
+An entry beyond a limit may still fill, if an order of unknown outcome traded or a rule failed. This
+module counts the trades that were opened. Only the operator resumes a disabled strategy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The type of a risk rule: a function of one review that returns a denial or None."""
+"""Type of a risk rule, and helpers that rules share.
+
+A rule is a function of one review that returns a denial or None.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ from kamou.core.risk.context import ReviewContext
 Rule = Callable[[ReviewContext], Denial | None]
 
 
-def numeric(rule: Rule) -> Rule:
-    """Return the rule, skipped for invalid numbers; ``data_valid`` denies the plan then."""
+def skip_invalid(rule: Rule) -> Rule:
+    """Return the rule so that it passes if the inputs of the review are invalid.
+
+    The rule ``data_valid`` denies the plan then.
+    """
 
     @wraps(rule)
     def checked(c: ReviewContext) -> Denial | None:
@@ -23,4 +29,5 @@ def numeric(rule: Rule) -> Rule:
 
 
 def format_percent(part: Decimal, whole: Decimal) -> str:
+    """Return ``part / whole`` in per cent with two places, such as ``1.25%``."""
     return f"{part / whole * 100:.2f}%"

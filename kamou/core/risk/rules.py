@@ -1,6 +1,6 @@
-"""The explicit list of the governor's rules.
+"""List of the governor's rules.
 
-A rule reads a ``ReviewContext`` and returns a ``Denial`` with its figures, or None; it does not
+A rule reads a ``ReviewContext`` and returns a ``Denial`` with its figures, or None. It does not
 depend on other rules. To add one, write a function, a code in ``core/codes.py`` and a row here.
 """
 
@@ -33,7 +33,7 @@ RULES: tuple[Rule, ...] = (
     portfolio.risk_per_trade,
     portfolio.exposure_per_symbol,
     portfolio.open_risk,
-    portfolio.admission,
+    portfolio.daily_budget,
     portfolio.cluster,
     portfolio.shock,
     portfolio.notional_total,
@@ -49,4 +49,4 @@ RULES: tuple[Rule, ...] = (
     rate.messages,
     rate.cooldown,
 )
-"""Every rule, in the order in which the governor asks all of them; it keeps every denial."""
+"""All rules, in the order in which the governor applies them. It keeps every denial."""

@@ -1,4 +1,4 @@
-"""Rules about the inputs of a review: present, finite, fresh, and reconciled with the venue."""
+"""Rules about the inputs of a review: valid, fresh and reconciled with the venue."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.sizing import make_denial
+from kamou.core.risk.denials import make_denial
 
-CLOCK_SKEW_MS = 1_000  # a larger difference of the clocks makes ages meaningless
+CLOCK_SKEW_MS = 1_000  # if the clocks differ more, ages of quotes mean nothing
 
 
 def data_valid(c: ReviewContext) -> Denial | None:
+    """Deny if an input is missing, not finite or not positive."""
     return make_denial(Deny.DATA_INVALID, what=",".join(c.bad_inputs)) if c.bad_inputs else None
 
 
 def data_fresh(c: ReviewContext) -> Denial | None:
+    """Deny if the quote is older than its age limit, or more than 1 s in the future."""
     if c.quote is None:
         return None
     age_ms = c.now_ms - c.quote.at_ms
@@ -26,12 +28,14 @@ def data_fresh(c: ReviewContext) -> Denial | None:
 
 
 def clocks_agree(c: ReviewContext) -> Denial | None:
+    """Deny if the venue's clock and this machine's differ by more than 1 s."""
     if abs(c.clock_offset_ms) <= CLOCK_SKEW_MS:
         return None
     return make_denial(Deny.CLOCK_SKEWED, offset_ms=c.clock_offset_ms, limit_ms=CLOCK_SKEW_MS)
 
 
 def account_fresh(c: ReviewContext) -> Denial | None:
+    """Deny if the account was not read, is too old, or its equity lacks a change."""
     limit_ms = c.limits.account_age_max_s * 1000
     if c.account is None:
         return make_denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)
@@ -57,6 +61,7 @@ def marks_fresh(c: ReviewContext) -> Denial | None:
 
 
 def reconciled(c: ReviewContext) -> Denial | None:
+    """Deny if book and venue did not agree lately, or the UTC day is not open."""
     if not c.reconciled:
         return make_denial(Deny.NOT_RECONCILED, reason="not since start, or the last one disagreed")
     if c.book.drifting:

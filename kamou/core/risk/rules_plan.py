@@ -10,23 +10,29 @@ from decimal import Decimal
 from kamou.core.codes import Deny
 from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.rule import format_percent, numeric
-from kamou.core.risk.sizing import liquidation_price, make_denial
+from kamou.core.risk.denials import make_denial
+from kamou.core.risk.rule import format_percent, skip_invalid
+from kamou.core.risk.sizing import liquidation_price
 
 
 def unexpired(c: ReviewContext) -> Denial | None:
+    """Deny if the plan has expired."""
     late_ms = c.now_ms - c.plan.expires_at_ms
     return make_denial(Deny.PLAN_EXPIRED, late_ms=late_ms) if late_ms >= 0 else None
 
 
 def stop_present(c: ReviewContext) -> Denial | None:
+    """Deny if the plan has no finite, positive stop price."""
     stop = c.plan.stop_price
     return None if stop.is_finite() and stop > 0 else make_denial(Deny.STOP_MISSING, stop=stop)
 
 
-@numeric
+@skip_invalid
 def stop_side(c: ReviewContext) -> Denial | None:
-    """Deny if the stop would trigger at once: it must be on the losing side of entry and mark."""
+    """Deny if the stop would trigger at once.
+
+    The stop must be on the losing side of both entry and mark.
+    """
     _, quote, _ = c.sound
     nearest = min(c.plan.entry_price * c.plan.side.sign, quote.mark * c.plan.side.sign)
     if c.plan.stop_price * c.plan.side.sign < nearest:
@@ -40,8 +46,13 @@ def stop_side(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def stop_within_liquidation(c: ReviewContext) -> Denial | None:
+    """Deny if liquidation is too near to the stop.
+
+    The distance to liquidation must be at least ``liquidation_multiple`` times the distance to the
+    stop with gap buffer.
+    """
     instrument, _, _ = c.sound
     price = liquidation_price(
         c.price,
@@ -64,15 +75,19 @@ def stop_within_liquidation(c: ReviewContext) -> Denial | None:
 
 
 def mark_present(c: ReviewContext) -> Denial | None:
+    """Deny if the quote has no finite, positive mark price."""
     if c.quote is not None and c.quote.mark.is_finite() and c.quote.mark > 0:
         return None
     mark = "no quote" if c.quote is None else c.quote.mark
     return make_denial(Deny.PRICE_MARK_MISSING, mark=mark)
 
 
-@numeric
+@skip_invalid
 def price_collar(c: ReviewContext) -> Denial | None:
-    """Deny if entry or limit is too far from the mark, or the limit is worse than the entry."""
+    """Deny if entry or limit is too far from the mark.
+
+    Also deny if the limit is worse than the entry price with which the plan was sized.
+    """
     _, quote, _ = c.sound
     plan = c.plan
     collar = max(c.limits.collar_min, c.limits.collar_spreads * quote.spread / quote.mark)
@@ -93,16 +108,18 @@ def price_collar(c: ReviewContext) -> Denial | None:
     return None
 
 
-@numeric
+@skip_invalid
 def leverage(c: ReviewContext) -> Denial | None:
+    """Deny above the leverage limit of the settings or of the instrument."""
     limit = min(c.limits.leverage_max, c.sound[0].leverage_max)
     if c.plan.leverage <= limit:
         return None
     return make_denial(Deny.LEVERAGE_EXCEEDED, leverage=c.plan.leverage, limit=limit)
 
 
-@numeric
+@skip_invalid
 def size_minimum(c: ReviewContext) -> Denial | None:
+    """Deny below the instrument's minimum quantity or minimum notional."""
     instrument, _, _ = c.sound
     if c.plan.quantity >= instrument.qty_min and c.notional >= instrument.notional_min:
         return None
@@ -115,7 +132,7 @@ def size_minimum(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def size_step(c: ReviewContext) -> Denial | None:
     """Deny if the quantity is off the lot, or the contract size is not the venue's."""
     instrument, _, _ = c.sound
@@ -130,16 +147,18 @@ def size_step(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def size_maximum(c: ReviewContext) -> Denial | None:
+    """Deny above the maximum contracts of the settings or of the instrument."""
     limit = min(c.limits.order_contracts_max, c.sound[0].qty_max)
     if c.plan.quantity <= limit:
         return None
     return make_denial(Deny.QUANTITY_EXCEEDS_MAXIMUM, quantity=c.plan.quantity, limit=limit)
 
 
-@numeric
+@skip_invalid
 def value_maximum(c: ReviewContext) -> Denial | None:
+    """Deny above the maximum notional of one order."""
     if c.notional <= c.limits.order_value_max:
         return None
     return make_denial(

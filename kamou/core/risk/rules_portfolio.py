@@ -1,4 +1,4 @@
-"""Rules about the risk and exposure of a trade, its symbol and the whole portfolio."""
+"""Rules about the risk and exposure of a trade, its symbol and the portfolio."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from decimal import Decimal
 from kamou.core.codes import Deny
 from kamou.core.model import ZERO, Denial
 from kamou.core.risk.context import ReviewContext
+from kamou.core.risk.denials import make_denial
 from kamou.core.risk.exposure import is_major, shock_loss
-from kamou.core.risk.rule import format_percent, numeric
-from kamou.core.risk.sizing import make_denial
+from kamou.core.risk.rule import format_percent, skip_invalid
 
 
-@numeric
+@skip_invalid
 def risk_per_trade(c: ReviewContext) -> Denial | None:
-    """Deny above hard rule 1. ``bound_by`` names the part of the risk that exceeds the limit."""
+    """Deny above hard rule 1, the risk of one trade.
+
+    The figure ``bound_by`` names the part of the risk that exceeds the limit.
+    """
     limit = c.limits.risk_per_trade * c.fraction * c.sizing_equity
     if c.risk <= limit:
         return None
@@ -34,10 +37,13 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def exposure_per_symbol(c: ReviewContext) -> Denial | None:
-    """Deny above hard rule 2: positions, resting orders, permits and this plan in the symbol."""
-    total = c.stake.notional.get(c.plan.symbol, ZERO) + c.notional
+    """Deny above hard rule 2, the exposure of one symbol.
+
+    Positions, resting entries, permits and this plan count.
+    """
+    total = c.exposure.notional.get(c.plan.symbol, ZERO) + c.notional
     limit = c.limits.exposure_per_symbol * c.fraction * c.sizing_equity
     if total <= limit:
         return None
@@ -48,42 +54,46 @@ def exposure_per_symbol(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def open_risk(c: ReviewContext) -> Denial | None:
-    total = c.stake.open_risk + c.risk
+    """Deny above the limit of open risk of all trades together."""
+    total = c.exposure.open_risk + c.risk
     limit = min(c.limits.open_risk_max, c.limits.daily_loss_max) * c.sizing_equity
     if total <= limit:
         return None
     return make_denial(
         Deny.RISK_OPEN_EXCEEDED,
-        open=format_percent(c.stake.open_risk, c.sizing_equity),
+        open=format_percent(c.exposure.open_risk, c.sizing_equity),
         new=format_percent(c.risk, c.sizing_equity),
         limit=format_percent(limit, c.sizing_equity),
     )
 
 
-@numeric
-def admission(c: ReviewContext) -> Denial | None:
-    """Deny above the daily budget: day's loss + open risk + new risk <= daily loss limit."""
-    total = c.day_lost + c.stake.open_risk + c.risk
+@skip_invalid
+def daily_budget(c: ReviewContext) -> Denial | None:
+    """Deny above the daily budget.
+
+    The day's loss, the open risk and the new risk together may not exceed the daily loss limit.
+    """
+    total = c.day_loss + c.exposure.open_risk + c.risk
     if total <= c.day_limit:
         return None
     whole = c.book.day_equity
     return make_denial(
         Deny.RISK_DAY_BUDGET_EXCEEDED,
-        lost=format_percent(c.day_lost, whole),
-        open=format_percent(c.stake.open_risk, whole),
+        lost=format_percent(c.day_loss, whole),
+        open=format_percent(c.exposure.open_risk, whole),
         new=format_percent(c.risk, whole),
         limit=format_percent(c.day_limit, whole),
     )
 
 
-@numeric
+@skip_invalid
 def cluster(c: ReviewContext) -> Denial | None:
     """Deny above the risk limit of all altcoins on one side."""
     if is_major(c.instrument):
         return None
-    total = c.stake.cluster[c.plan.side] + c.risk
+    total = c.exposure.cluster[c.plan.side] + c.risk
     limit = c.limits.cluster_risk_max * c.sizing_equity
     if total <= limit:
         return None
@@ -95,14 +105,14 @@ def cluster(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def shock(c: ReviewContext) -> Denial | None:
-    """Deny if a market shock in either direction would cost more than the day may still lose.
+    """Deny if a market shock would cost more than the day may still lose.
 
-    A trade that lowers the net notional passes. Reserved entries of the other side do not lower
-    it, because they may not fill.
+    The shock moves all prices against the net notional. A trade that lowers the net notional
+    passes. Reserved entries of the other side do not lower it, because they may not fill.
     """
-    net = c.stake.net_notional[c.plan.side]
+    net = c.exposure.net_notional[c.plan.side]
     loss = shock_loss(net + c.notional * c.plan.side.sign, c.limits.shock_move)
     left = c.day_left
     if loss <= left or loss < shock_loss(net, c.limits.shock_move):
@@ -115,9 +125,10 @@ def shock(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def notional_total(c: ReviewContext) -> Denial | None:
-    total = c.stake.notional_total + c.notional
+    """Deny above the limit of notional of all symbols together."""
+    total = c.exposure.notional_total + c.notional
     limit = c.limits.notional_total_max * c.sizing_equity
     if total <= limit:
         return None
@@ -128,9 +139,10 @@ def notional_total(c: ReviewContext) -> Denial | None:
     )
 
 
-@numeric
+@skip_invalid
 def margin_total(c: ReviewContext) -> Denial | None:
-    used = c.margin_used + c.stake.margin_reserved
+    """Deny above the limit of margin used and reserved."""
+    used = c.margin_used + c.exposure.margin_reserved
     total = used + c.notional / c.plan.leverage
     limit = c.limits.margin_total_max * c.sizing_equity
     if total <= limit:

@@ -8,10 +8,11 @@ from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
 from kamou.core.model import Denial, OrderRole
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.sizing import make_denial
+from kamou.core.risk.denials import make_denial
 
 
 def state_allows_entries(c: ReviewContext) -> Denial | None:
+    """Deny unless the trading state allows entries."""
     if c.book.state.entries_allowed:
         return None
     return make_denial(Deny.TRADING_HALTED, state=c.book.state.value, reason=c.book.state_reason)
@@ -32,13 +33,14 @@ def duplicate(c: ReviewContext) -> Denial | None:
 
 
 def symbol_held(c: ReviewContext) -> Denial | None:
+    """Deny if the symbol has a position, a permit or an order that is not terminal."""
     symbol = c.plan.symbol
     if symbol in c.book.trades:
         return make_denial(Deny.SYMBOL_HELD, trade=c.book.trades[symbol].trade_id)
     for reservation in c.book.reservations.values():
         if reservation.plan.symbol == symbol and reservation.remaining > 0:
             return make_denial(Deny.SYMBOL_HELD, permit=reservation.plan.permit_id)
-    if c.book.entry_live(symbol):
+    if c.book.has_live_entry(symbol):
         return make_denial(Deny.SYMBOL_HELD, order="entry")
     for order in c.book.orders_of(symbol):
         if not order.status.terminal:  # a stop of an earlier trade would close this one
@@ -48,6 +50,7 @@ def symbol_held(c: ReviewContext) -> Denial | None:
 
 
 def restricted(c: ReviewContext) -> Denial | None:
+    """Deny if the symbol is excluded, or the venue does not list it."""
     if c.plan.symbol in c.excluded:
         return make_denial(Deny.SYMBOL_RESTRICTED, symbol=c.plan.symbol, why="excluded")
     if c.instrument is None:
@@ -56,6 +59,7 @@ def restricted(c: ReviewContext) -> Denial | None:
 
 
 def strategy_live(c: ReviewContext) -> Denial | None:
+    """Deny if the gate has not granted live trading to the plan's strategy."""
     if c.grant is not None and c.grant.strategy == c.plan.strategy:
         return None
     granted = "none" if c.grant is None else c.grant.strategy
@@ -63,7 +67,7 @@ def strategy_live(c: ReviewContext) -> Denial | None:
 
 
 def strategy_enabled(c: ReviewContext) -> Denial | None:
-    """Deny entries of a strategy that was disabled, until the operator resumes it."""
+    """Deny entries of a disabled strategy until the operator resumes it."""
     since_ms = c.book.disabled.get(c.plan.strategy)
     if since_ms is None:
         return None
@@ -71,9 +75,12 @@ def strategy_enabled(c: ReviewContext) -> Denial | None:
 
 
 def entries_per_hour(c: ReviewContext) -> Denial | None:
-    """Deny above the hourly limit of trades opened, and of permits that may still open one."""
+    """Deny above the limit of entries of one strategy in an hour.
+
+    Trades opened count, and permits that may still open one.
+    """
     strategy = c.plan.strategy
-    done = c.book.recent_activity.entries_of(strategy, c.now_ms - HOUR_MS)
+    done = c.book.recent_activity.count_strategy_entries(strategy, c.now_ms - HOUR_MS)
     pending = sum(
         1
         for r in c.book.reservations.values()
@@ -88,8 +95,9 @@ def entries_per_hour(c: ReviewContext) -> Denial | None:
 
 
 def reentries_per_day(c: ReviewContext) -> Denial | None:
+    """Deny above the limit of re-entries into one symbol in a UTC day."""
     symbol = c.plan.symbol
-    done = c.book.recent_activity.entries_in(symbol, day_start_ms(c.now_ms))
+    done = c.book.recent_activity.count_symbol_entries(symbol, day_start_ms(c.now_ms))
     limit = c.limits.reentries_per_symbol_day
     if done <= limit:  # the first entry of the day is no re-entry
         return None
@@ -99,6 +107,7 @@ def reentries_per_day(c: ReviewContext) -> Denial | None:
 
 
 def messages(c: ReviewContext) -> Denial | None:
+    """Deny if less than one message to the venue may be sent now."""
     if c.tokens >= 1:
         return None
     return make_denial(
@@ -107,6 +116,7 @@ def messages(c: ReviewContext) -> Denial | None:
 
 
 def cooldown(c: ReviewContext) -> Denial | None:
+    """Deny until the cooldown after the symbol's last stop-out is over."""
     stopped_at_ms = c.book.recent_activity.stop_outs_ms.get(c.plan.symbol)
     if stopped_at_ms is None:
         return None
@@ -115,10 +125,11 @@ def cooldown(c: ReviewContext) -> Denial | None:
 
 
 def _may_open(book: PositionBook, reservation: Reservation) -> bool:
-    """Return True if the permit may still open a trade: no fill of its entry is recorded yet.
+    """Return True if the permit may still open a trade.
 
-    An order that ended partly filled reserves less than its plan until its fills are recorded. It
-    counts all the same (seed 20 with ``narrow_counts``, ``--hours 0.5``).
+    It may until the first fill of its entry is recorded. An order that ended partly filled reserves
+    less than its plan until its fills are recorded, and still counts (seed 20 with
+    ``narrow_counts``, ``--hours 0.5``).
     """
     order = book.order(reservation.client_order_id) if reservation.client_order_id else None
     return reservation.remaining > 0 and (order is None or order.filled == 0)

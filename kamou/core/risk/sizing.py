@@ -1,9 +1,9 @@
-"""Sizing of a trade: the largest quantity that every limit allows.
+"""Costs, leverage, liquidation price, headroom and largest size of a trade.
 
 Per base unit a stopped trade loses ``d + fee_in P + fee_out S + slip (P + S) + g d + funding``
-with d = |P - S|. So the largest quantity that risks the fraction f of the sizing equity Q is
-``f Q`` over that. The limits of exposure, instrument and portfolio reduce it further, and it is
-rounded down to the lot.
+with entry P, stop S, d = |P - S| and gap buffer g. The largest quantity that risks the fraction f
+of the sizing equity Q is ``f Q`` divided by that loss. The limits of exposure, instrument and
+portfolio reduce it further. It is rounded down to the lot.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import attrs
 
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS
-from kamou.core.model import BPS_PER_UNIT, ZERO, Denial, Figure, Instrument, Quote, Side
+from kamou.core.model import BPS_PER_UNIT, ZERO, Denial, Instrument, Quote, Side
 from kamou.core.risk.costs import taker_rate
+from kamou.core.risk.denials import make_denial
 from kamou.core.risk.limits import CostModel, RiskLimits
 
 ONE = Decimal(1)
@@ -35,7 +36,7 @@ class TradeCosts:
 
 @attrs.frozen(kw_only=True)
 class Headroom:
-    """Headroom of the portfolio's limits for one more trade, in money, by the limit's name."""
+    """Headroom of the portfolio's limits for one more trade, money, by limit."""
 
     risks: Mapping[str, Decimal]  # open_risk | day_budget | cluster
     notionals: Mapping[str, Decimal]  # notional_total | shock | margin_total
@@ -47,7 +48,7 @@ class Headroom:
 
     @property
     def notional(self) -> Decimal:
-        """Notional that one more trade may have, in money."""
+        """Notional that one more trade may have, money."""
         return min(self.notionals.values())
 
     def scaled(self, share: Decimal) -> Headroom:
@@ -60,13 +61,13 @@ class Headroom:
 
 @attrs.frozen(kw_only=True)
 class Sized:
-    """A size that every limit allows. ``risk`` is the worst case: costs, gap, funding included."""
+    """Size of a trade that every limit allows."""
 
     contracts: Decimal
     quantity: Decimal  # base units
     notional: Decimal  # money
-    risk: Decimal
-    margin: Decimal
+    risk: Decimal  # money: worst case with costs, gap buffer and funding
+    margin: Decimal  # money
     leverage: int  # the highest with liquidation far enough beyond the stop
     liquidation_price: Decimal
     bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
@@ -83,8 +84,10 @@ def trade_costs(
 ) -> TradeCosts:
     """Return the costs of a round trip as a taker.
 
-    ``funding_rate`` is a fraction of notional per funding interval, positive when longs pay. None:
-    either side pays the cost model's assumption.
+    Args:
+        hold_ms: expected hold, for which funding is paid.
+        funding_rate: fraction of notional per funding interval, positive when longs pay; None:
+            either side pays the cost model's assumption.
     """
     fee = taker_rate(instrument, costs)
     slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS_PER_UNIT
@@ -97,7 +100,10 @@ def trade_costs(
 
 
 def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) -> Decimal:
-    """Return the money lost per base unit if the stop fills ``gap`` stop distances beyond it."""
+    """Return the money that one base unit loses if its stop order fills, with costs.
+
+    The fill is assumed to be ``gap`` stop distances beyond the stop price.
+    """
     distance = abs(entry - stop)
     return (
         distance
@@ -122,7 +128,7 @@ def liquidation_price(
     return entry * (ONE + inverse) / (ONE + maintenance + fee)
 
 
-def leverage_for(
+def highest_leverage(
     entry: Decimal,
     stop: Decimal,
     side: Side,
@@ -131,7 +137,11 @@ def leverage_for(
     gap: Decimal,
     limits: RiskLimits,
 ) -> int:
-    """Return the highest leverage with liquidation far enough beyond the stop; 0 if none."""
+    """Return the highest leverage that liquidates far enough beyond the stop, or 0.
+
+    The distance to liquidation is at least ``liquidation_multiple`` times the distance to the stop
+    with gap buffer.
+    """
     needed = limits.liquidation_multiple * (1 + gap) * abs(entry - stop)
     for leverage in range(min(limits.leverage_max, instrument.leverage_max), 0, -1):
         price = liquidation_price(entry, side, leverage, instrument.maintenance_margin_rate, fee)
@@ -140,7 +150,7 @@ def leverage_for(
     return 0
 
 
-def size(
+def size_trade(
     *,
     sizing_equity: Decimal,
     entry: Decimal,
@@ -155,20 +165,20 @@ def size(
     headroom: Headroom | None = None,
     worth: Decimal = ZERO,
 ) -> Sized | Denial:
-    """Return the largest size that every limit allows, or the denial if there is none.
+    """Return the largest size that every limit allows, or the denial.
 
     Args:
-        entry: the worst price at which the entry may fill.
-        gap: the gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``).
-        fraction: of both hard caps, in (0, 1]: a canary, half size and the refiner lower it.
-        existing_notional: money already in this symbol, resting orders included.
+        entry: worst price at which the entry may fill.
+        gap: gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``).
+        fraction: share of both hard caps, in (0, 1]. A canary, half size and the refiner lower it.
+        existing_notional: notional of this symbol now, money, resting entries included.
         headroom: of the portfolio's limits; None: no such limits.
-        worth: the highest price at which the position may be valued; a short fills above its limit.
+        worth: highest price at which the position may be valued; a short may fill above its limit.
     """
     if denied := _check(sizing_equity, entry, stop, side, costs, gap):
         return denied
-    assert 0 < fraction <= 1
-    leverage = leverage_for(entry, stop, side, instrument, costs.fee_out, gap, limits)
+    assert 0 < fraction <= 1, f"the fraction of the hard caps is not in (0, 1]: {fraction}"
+    leverage = highest_leverage(entry, stop, side, instrument, costs.fee_out, gap, limits)
     if leverage == 0:
         return make_denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
@@ -209,7 +219,13 @@ def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
 
 
 def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
-    """Return the denial for a limit of the portfolio with too little headroom, in base units."""
+    """Return the denial for a limit of the portfolio with too little headroom.
+
+    Args:
+        left: headroom, base units.
+        needed: smallest useful size, base units.
+        unit: money per base unit.
+    """
     return make_denial(
         Deny.RISK_HEADROOM_EXHAUSTED,
         bound_by=bound_by,
@@ -240,7 +256,10 @@ def _caps(
     fraction: Decimal,
     existing_notional: Decimal,
 ) -> dict[str, Decimal]:
-    """Return the base units that each limit of one trade allows; on a tie the first is named."""
+    """Return the base units that each limit of one trade allows.
+
+    On a tie, the first limit is the one that a plan or denial names.
+    """
     return {
         "risk": limits.risk_per_trade * fraction * sizing_equity / loss,
         "exposure": (limits.exposure_per_symbol * fraction * sizing_equity - existing_notional)
@@ -257,12 +276,6 @@ def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[
         return {}
     left = {name: money / loss for name, money in headroom.risks.items()}
     return left | {name: money / worth for name, money in headroom.notionals.items()}
-
-
-def make_denial(code: Deny, **figures: object) -> Denial:
-    """Return a denial with its figures as text."""
-    shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())
-    return Denial(code=code.value, figures=shown)
 
 
 def _check(

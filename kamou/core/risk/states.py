@@ -1,9 +1,9 @@
-"""The governor's trading state: when it changes, and what ends a halt.
+"""Decisions on the governor's trading state, and the equity reads that they use.
 
 ACTIVE -> REDUCED_SIZE -> REDUCE_ONLY -> FLATTENING follow the day's loss. After a loss the state
-improves at the next UTC day and a clean reconciliation, or when the operator resumes. Only the
-operator ends a halt by the operator, and FLATTENING in two steps. REDUCE_ONLY because account,
-marks or positions were unknown ends with two fresh reads and a clean reconciliation.
+improves after the first clean reconciliation of the next UTC day, or when the operator resumes.
+Only the operator ends a halt that the operator began, and FLATTENING, in two steps. If account,
+marks or positions were unknown, REDUCE_ONLY ends with two fresh reads and a clean reconciliation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kamou.core.codes import StateReason
 from kamou.core.day import day_pnl, day_start_ms, utc_day
 from kamou.core.model import Figure, PositionReport, TradingState
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.midnights import MidnightMarks
+from kamou.core.risk.midnight_equity import MidnightMarks
 
 _T = TradingState
 
@@ -43,20 +43,21 @@ class EquityRead:
     at_ms: int
     marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position
     exit_costs: Decimal = Decimal(0)  # money: cost of closing all positions
-    explained: bool = True  # fills and income explain the change of the wallet balance
+    explained: bool = True  # True: fills and income explain the change of the wallet balance
     wallet_balance: Decimal = Decimal(0)  # realized only
     positions: tuple[PositionReport, ...] = ()
-    agreed: bool = True  # with the book: no mismatch, none pending
+    agreed: bool = True  # True: no mismatch with the book, and none pending
     midnights: tuple[MidnightMarks, ...] = ()  # of days that are not open yet
 
     @property
     def finite(self) -> bool:
+        """True if all amounts are finite."""
         return all(m.is_finite() for m in (self.equity, self.exit_costs, self.wallet_balance))
 
 
 @attrs.frozen(kw_only=True)
 class Pending:
-    """A first read at or beyond a loss limit, which a second read has to confirm."""
+    """First read at or beyond a loss limit, which a second read must confirm."""
 
     level: TradingState
     at_ms: int
@@ -64,10 +65,11 @@ class Pending:
 
 @attrs.frozen(kw_only=True)
 class Decision:
-    """The trading state from now on. ``reason`` is None if it does not change.
+    """Trading state before and after one decision.
 
-    ``read_again_ms``: time at which a second read would confirm a pending breach; None without one.
-    ``refusal``: why the operator's resume changes nothing, in words; empty otherwise.
+    ``reason`` is None if the state does not change. ``read_again_ms`` is the time at which a
+    second read would confirm a pending breach; None without one. ``refusal`` says in words why the
+    operator's resume changes nothing; empty otherwise.
     """
 
     before: TradingState
@@ -79,7 +81,7 @@ class Decision:
     refusal: str = ""
 
     def event(self, at_ms: int) -> StateChanged | None:
-        """Return the event to commit before acting on the decision; None without a change."""
+        """Return the event to commit before acting on the decision; None if none is due."""
         if self.reason is None:
             return None
         return StateChanged(
@@ -92,9 +94,10 @@ class Decision:
 
 
 def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
-    """Return how long account or marks are past their age limit, in ms; fresh if 0 or less.
+    """Return the time by which account or marks exceed their age limit, in ms.
 
-    The account ages until the next read. A mark's age counts at the time of its read.
+    It is 0 or less if both are fresh. The account ages until its next read. A mark counts by its
+    age at the time of the account read.
     """
     overdue = now_ms - read.at_ms - limits.account_age_max_s * 1000
     limit_ms = limits.quote_age_max_s * 1000
@@ -119,11 +122,12 @@ def next_state(
 
     Args:
         book: up to date with the journal.
-        read: the newest finite equity; None if there was none since ``started_at_ms``.
-        pending: of the last decision.
-        fresh_since_ms: time of the first fresh read since the state changed, if all since were
-            fresh.
-        protection_failed: a position could not be protected and its close was rejected.
+        read: newest finite equity; None if there was none since ``started_at_ms``.
+        pending: pending breach of the last decision.
+        fresh_since_ms: time of the first fresh read since the state changed; None if a read since
+            then was not fresh.
+        protection_failed: a position could not be protected, and its close was rejected.
+        disk_full: the disk has no space for the journal.
     """
     now = book.state
     if protection_failed and now is not _T.FLATTENING:
@@ -135,19 +139,19 @@ def next_state(
     else:
         known = read
     overdue = overdue_ms(known, limits, now_ms)
-    unsure = _unsure(book, overdue, limits, disk_full)
-    if unsure is None and (read is None or overdue > 0):
+    reason = _reason_to_stop_entries(book, overdue, limits, disk_full)
+    if reason is None and (read is None or overdue > 0):
         return Decision(before=now, after=now, pending=pending)  # entries are denied meanwhile
-    if unsure is not None:
+    if reason is not None:
         # Do not flatten on unknown data, and keep a pending breach.
         if now.severity >= _T.REDUCE_ONLY.severity:
             return Decision(before=now, after=now, pending=pending)
         age = (Figure(name="overdue_ms", value=str(max(0, overdue))),)
-        return _to(book, _T.REDUCE_ONLY, unsure, pending, age)
+        return _to(book, _T.REDUCE_ONLY, reason, pending, age)
     assert read is not None
     if not read.explained:
-        # The venue's list may lack a withdrawal; it is read again within seconds. Entries are
-        # denied meanwhile, because book and venue do not agree.
+        # The venue's list may omit a withdrawal; the list is read again within seconds. Entries
+        # are denied meanwhile, because book and venue do not agree.
         return Decision(before=now, after=now, pending=pending)
     if utc_day(read.at_ms) != book.day or not book.day_equity > 0:
         return Decision(before=now, after=now)  # the day is not open yet; entries wait for it
@@ -161,11 +165,11 @@ def next_state(
     return Decision(before=now, after=now)
 
 
-def command(book: PositionBook, after: TradingState, reason: StateReason) -> Decision:
-    """Return the decision on a command of the operator or the supervisor for a worse state.
+def decide_command(book: PositionBook, after: TradingState, reason: StateReason) -> Decision:
+    """Return the decision on a command for a worse state.
 
-    A command for a better state changes nothing. A halt that the next day would end becomes, by
-    the operator's halt, one that only the operator ends.
+    The operator or the supervisor sends the command. A command for a better state changes nothing.
+    If the operator halts during a halt that the next day would end, only the operator ends it.
     """
     now = book.state
     stricter = reason in OPERATOR_RESUMES and reason.value != book.state_reason
@@ -174,13 +178,14 @@ def command(book: PositionBook, after: TradingState, reason: StateReason) -> Dec
     return Decision(before=now, after=now)
 
 
-def resume_command(
+def decide_resume(
     book: PositionBook, read: EquityRead | None, *, limits: RiskLimits, now_ms: int
 ) -> Decision:
-    """Return the decision on the operator's resume. FLATTENING leads to REDUCE_ONLY first.
+    """Return the decision on the operator's resume.
 
-    The state stays (``refusal`` says why, ``reason`` is None) while equity is unknown, drift is
-    unexplained, or the day's loss asks for it: the governor would return to it at once.
+    FLATTENING leads to REDUCE_ONLY first. The state stays while equity is unknown, drift is
+    unexplained, or the day's loss demands the state, because the governor would return to it at
+    once. Then ``refusal`` has the reason, and ``reason`` is None.
     """
     now = book.state
     if now is _T.ACTIVE:
@@ -199,7 +204,7 @@ def resume_command(
 
 
 def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
-    """Return what is unknown and must be known before a resume; empty if all is known."""
+    """Return the unknown that a resume must wait for, in words, or an empty text."""
     if read is None or not read.finite or overdue_ms(read, limits, now_ms) > 0:
         return "account or marks are too old"
     if not read.explained:
@@ -211,10 +216,10 @@ def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, 
     return ""
 
 
-def _unsure(
+def _reason_to_stop_entries(
     book: PositionBook, overdue: int, limits: RiskLimits, disk_full: bool
 ) -> StateReason | None:
-    """Return the reason to stop entries whatever the loss is; None without one."""
+    """Return the reason to stop entries that does not depend on the loss, or None."""
     if disk_full:
         return StateReason.DISK_FULL
     if book.drifting:
@@ -227,7 +232,10 @@ def _unsure(
 def _level(
     book: PositionBook, read: EquityRead, limits: RiskLimits
 ) -> tuple[TradingState, tuple[Figure, ...]]:
-    """Return the state for the day's loss, with its figures; a loss equal to a limit counts."""
+    """Return the trading state for the day's loss, with its figures.
+
+    A loss equal to a limit reaches it.
+    """
     pnl = day_pnl(read.equity, book.day_equity, book.day_net_deposits)
     pnl -= read.exit_costs / book.day_equity
     limit = limits.daily_loss_max
@@ -264,7 +272,10 @@ def _breach(
     pending: Pending | None,
     limits: RiskLimits,
 ) -> Decision:
-    """Return the milder level of two breaching reads ``equity_confirm_s`` apart, or wait."""
+    """Return the milder state of two breaching reads, or wait for the second.
+
+    The reads must be at least ``equity_confirm_s`` apart.
+    """
     wait_ms = limits.equity_confirm_s * 1000
     if pending is None or pending.level.severity <= book.state.severity:
         pending = Pending(level=level, at_ms=read.at_ms)
@@ -303,7 +314,7 @@ def _may_resume(
 
 
 def _recovery(book: PositionBook, level: TradingState) -> StateReason:
-    """Return the reason of the state after a halt that ended without the operator."""
+    """Return the reason of the state that follows a halt which ended by itself."""
     if level is book.state:
         return _REASONS[level]
     if book.state_reason in {r.value for r in FRESH_RESUMES}:

@@ -1,7 +1,9 @@
-"""The equity just before a transfer, which the time-weighted return needs.
+"""Equity just before a deposit or withdrawal, from a later read of the account.
+
+The time-weighted return needs it.
 
 A venue lists a transfer seconds or hours later. The equity just before it is computed as that of a
-midnight (``core/risk/midnights.py``): backwards from one read of the account, without entries
+midnight (``core/risk/midnight_equity.py``): backwards from one read of the account, without entries
 stamped with the transfer's time or later. Positions of that time count at the venue's mark price,
 or, if the venue does not list past mark prices, at the close of the last bar that had ended.
 """
@@ -13,7 +15,7 @@ from collections.abc import Mapping
 from kamou.core.book.book_state import BookState
 from kamou.core.book.late_events import TransferValued
 from kamou.core.model import Instrument
-from kamou.core.risk.midnights import MidnightMarks, OpeningRead, equity_at
+from kamou.core.risk.midnight_equity import MidnightMarks, OpeningRead, equity_at
 
 
 def value_transfer(
@@ -24,14 +26,16 @@ def value_transfer(
     *,
     marks_at_ms: int,
 ) -> TransferValued | None:
-    """Return the valuation of the transfer at ``marks.at_ms``; None while something is unknown.
+    """Return the event that values the transfer at ``marks.at_ms``.
+
+    None while the equity is unknown.
 
     Args:
         book: has every entry that the venue lists since the transfer.
-        marks: with their source; prices are of ``marks_at_ms``.
+        marks: marks of ``marks_at_ms``, with their source.
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
-        return None  # account and positions are read in turn: only one of them may have the fill
+        return None  # account and positions are read in turn, so only one may include the fill
     equity = equity_at(book, read, marks, instruments)
     if equity is None:
         return None

@@ -1,4 +1,4 @@
-"""The governor's verdict. ``Approved`` is a permission that one entry uses once."""
+"""Verdicts of the governor: ``Approved``, which is used once, and ``Denied``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Approved:
 
     def __init__(self, *, mint: object, plan: Plan, snapshot_seq: int, expires_at_ms: int) -> None:
         if mint is not _MINT:
-            raise TypeError("an Approved is made by the risk governor only; ask for a review")
+            raise TypeError(
+                f"permit {plan.permit_id}: only the risk governor makes an Approved; ask for a review"
+            )
         set_once = object.__setattr__
         set_once(self, "permit_id", plan.permit_id)
         set_once(self, "symbol", plan.symbol)
@@ -54,16 +56,16 @@ class Approved:
         _GENUINE.add(self)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"an Approved does not change: {name}")
+        raise AttributeError(f"{name} of an Approved cannot be set; ask the governor for a review")
 
     def __copy__(self) -> NoReturn:
-        raise TypeError("an Approved cannot be copied")
+        raise TypeError(f"the Approved of permit {self.permit_id} cannot be copied; pass it on")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        raise TypeError("an Approved cannot be copied")
+        raise TypeError(f"the Approved of permit {self.permit_id} cannot be copied; pass it on")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("an Approved cannot be pickled")
+        raise TypeError(f"the Approved of permit {self.permit_id} cannot be pickled; use it here")
 
     def __repr__(self) -> str:
         return f"<Approved {self.permit_id} {self.side.value} {self.quantity_max} {self.symbol}>"
@@ -79,7 +81,7 @@ def is_genuine(approved: object) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Denied:
-    """The governor's denial, with the denials of every rule."""
+    """Denial of a plan by the governor, with the denials of all rules."""
 
     permit_id: str
     denials: tuple[Denial, ...]

@@ -139,7 +139,7 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
                 story.say(
                     *(
                         e.PermitReleased(at_ms=NOON, permit_id=p, reason=r)
-                        for p, r in story.book.releasable(NOON)
+                        for p, r in story.book.releasable_permits(NOON)
                     )
                 )
             case _:

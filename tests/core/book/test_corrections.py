@@ -12,7 +12,7 @@ from kamou.core.book.trades import (
     apply_fill,
     closed_trade,
     confirm_stop,
-    correct,
+    correct_trade,
     open_trade,
 )
 from kamou.core.model import OrderRole, Side
@@ -35,19 +35,19 @@ def stop(quantity: str) -> ConfirmedStop:
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
 def test_a_correction_closes_missing_contracts_at_its_price(side: Side, sign: int) -> None:
-    less = correct(opened(side), D(70), D(99), LATER)
+    less = correct_trade(opened(side), D(70), D(99), LATER)
     assert (less.quantity, less.exited, less.exit_price) == (70, 30, 99)
     assert less.realized == -3 * sign  # 3 units, 1 below the entry
     assert less.unrealized_pnl(D(101)) == 7 * sign
     assert less.margin == 140  # 7 units at 100, over 5
     assert (less.changed_at_ms, less.exit_reason) == (LATER, "external")
-    gone = closed_trade(correct(less, D(0), D(98), LATER + 1), NOON)
+    gone = closed_trade(correct_trade(less, D(0), D(98), LATER + 1), NOON)
     assert gone.pnl_gross == (-3 - 14) * sign
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
 def test_a_correction_opens_additional_contracts_at_its_price(side: Side, sign: int) -> None:
-    more = correct(opened(side), D(150), D(106), LATER)
+    more = correct_trade(opened(side), D(150), D(106), LATER)
     assert (more.quantity, more.entered, more.exited) == (150, 150, 0)
     assert more.entry_price == 102  # (100 x 100 + 50 x 106) / 150
     assert more.unrealized_pnl(D(102)) == 0
@@ -63,21 +63,21 @@ def test_the_deadline_of_a_stop_begins_when_a_correction_outgrows_it(
 ) -> None:
     trade = confirm_stop(opened(Side.LONG), stop(covered))
     assert trade.unprotected_since_ms == 0
-    assert correct(trade, D(150), D(100), LATER).unprotected_since_ms == since_ms
-    assert correct(trade, D(50), D(100), LATER).unprotected_since_ms == 0
+    assert correct_trade(trade, D(150), D(100), LATER).unprotected_since_ms == since_ms
+    assert correct_trade(trade, D(50), D(100), LATER).unprotected_since_ms == 0
 
 
 def test_a_deadline_that_runs_is_not_begun_again_by_a_correction() -> None:
-    assert correct(opened(Side.LONG), D(150), D(100), LATER).unprotected_since_ms == NOON
+    assert correct_trade(opened(Side.LONG), D(150), D(100), LATER).unprotected_since_ms == NOON
 
 
 def test_a_correction_that_changes_nothing_notes_its_time_and_keeps_the_reason() -> None:
-    same = correct(opened(Side.LONG), D(100), D(50), LATER)
+    same = correct_trade(opened(Side.LONG), D(100), D(50), LATER)
     assert (same.quantity, same.realized, same.changed_at_ms) == (100, 0, LATER)
     assert same.exit_reason == "external"
     stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop_loss")
-    assert correct(stopped, D(100), D(50), LATER).exit_reason == "stop_loss"
-    assert correct(stopped, D(150), D(50), LATER).exit_reason == "stop_loss"
+    assert correct_trade(stopped, D(100), D(50), LATER).exit_reason == "stop_loss"
+    assert correct_trade(stopped, D(150), D(50), LATER).exit_reason == "stop_loss"
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -88,7 +88,7 @@ def test_what_a_trade_closed_beyond_its_own_size_is_no_part_of_its_result(
     closing = fill(intent(OrderRole.EXIT, wanted), "160", "101", at_ms=NOON + 1)
     turned = apply_fill(opened(side), closing, OrderRole.EXIT)
     assert (turned.quantity, turned.signed) == (-60, -60 * sign)
-    result = closed_trade(correct(turned, D(0), D(90), LATER), NOON)
+    result = closed_trade(correct_trade(turned, D(0), D(90), LATER), NOON)
     assert (result.quantity, result.exit_price) == (100, 101)
     assert result.pnl_gross == 10 * sign  # 10 units, 1 above the entry
 

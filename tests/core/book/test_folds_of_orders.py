@@ -179,7 +179,7 @@ def test_what_a_fill_realises_changes_the_balance_at_once(
 def test_a_review_without_a_quote_still_knows_what_is_at_stake(story: Story) -> None:
     story.open(plan("ADAUSDT"))
     context = review(story.book, PLAN, quote=None)
-    assert context.stake.notional == {"ADAUSDT": 1000}
+    assert context.exposure.notional == {"ADAUSDT": 1000}
     assert not context.valid
 
 
@@ -258,7 +258,7 @@ def test_an_entry_whose_plan_is_not_known_is_of_no_signal(story: Story) -> None:
 def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
     story.grant(PLAN)
     story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_order_id="forgotten"))
-    assert story.book.releasable(NOON) == ((PLAN.permit_id, "trade_closed"),)
+    assert story.book.releasable_permits(NOON) == ((PLAN.permit_id, "trade_closed"),)
 
 
 @pytest.mark.parametrize(

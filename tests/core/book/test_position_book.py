@@ -51,7 +51,7 @@ def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Sto
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     assert story.book.reservations[PLAN.permit_id].remaining == 40
-    assert story.book.entry_live("SOLUSDT")
+    assert story.book.has_live_entry("SOLUSDT")
     story.fill(entry, "40", "100")
     assert story.book.reservations[PLAN.permit_id].remaining == 0
     assert not story.book.orders
@@ -59,8 +59,8 @@ def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Sto
 
 def test_a_permit_not_used_expires_and_is_remembered(story: Story) -> None:
     story.grant(PLAN)
-    assert story.book.releasable(PLAN.expires_at_ms - 1) == ()
-    assert story.book.releasable(PLAN.expires_at_ms) == ((PLAN.permit_id, "expired"),)
+    assert story.book.releasable_permits(PLAN.expires_at_ms - 1) == ()
+    assert story.book.releasable_permits(PLAN.expires_at_ms) == ((PLAN.permit_id, "expired"),)
     story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
     assert not story.book.reservations
     assert PLAN.permit_id in story.book.released
@@ -71,13 +71,13 @@ def test_a_permit_is_held_until_its_order_ends_and_its_trade_is_published(story:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
-    assert story.book.releasable(late_ms) == ()
+    assert story.book.releasable_permits(late_ms) == ()
     story.fill(entry, "100", "100")
-    assert story.book.releasable(late_ms) == ()
+    assert story.book.releasable_permits(late_ms) == ()
     story.fill(stop, "100", "97")
-    assert story.book.releasable(late_ms) == ()
+    assert story.book.releasable_permits(late_ms) == ()
     story.say(*story.book.pending_closures(NOON))
-    assert story.book.releasable(late_ms) == ((PLAN.permit_id, "trade_closed"),)
+    assert story.book.releasable_permits(late_ms) == ((PLAN.permit_id, "trade_closed"),)
 
 
 def test_an_entry_that_ended_without_a_fill_frees_its_permit(story: Story) -> None:
@@ -89,7 +89,7 @@ def test_an_entry_that_ended_without_a_fill_frees_its_permit(story: Story) -> No
         )
     )
     story.say(order_closed(entry, OrderStatus.EXPIRED))
-    assert story.book.releasable(NOON) == ((PLAN.permit_id, "no_fill"),)
+    assert story.book.releasable_permits(NOON) == ((PLAN.permit_id, "no_fill"),)
 
 
 def test_consuming_or_releasing_an_unknown_permit_is_harmless(story: Story) -> None:
@@ -186,9 +186,9 @@ def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) ->
 def test_entries_are_remembered_for_a_day(story: Story) -> None:
     story.open(PLAN)
     recent_activity = story.book.recent_activity
-    assert recent_activity.entries_of("mean_reversion", NOON - 1) == 1
-    assert recent_activity.entries_of("mean_reversion", NOON) == 0
-    assert recent_activity.entries_in("SOLUSDT", NOON) == 1
+    assert recent_activity.count_strategy_entries("mean_reversion", NOON - 1) == 1
+    assert recent_activity.count_strategy_entries("mean_reversion", NOON) == 0
+    assert recent_activity.count_symbol_entries("SOLUSDT", NOON) == 1
     later = plan("ETHUSDT", planned_at_ms=NOON + DAY)
     story.open(later, at_ms=NOON + DAY)
     assert len(recent_activity.entries) == 1

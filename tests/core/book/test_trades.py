@@ -12,11 +12,11 @@ from kamou.core.book import events as e
 from kamou.core.book.trades import (
     ConfirmedStop,
     OpenTrade,
-    adopt,
+    adopt_trade,
     apply_fill,
     closed_trade,
     confirm_stop,
-    correct,
+    correct_trade,
     lose_stop,
     open_trade,
 )
@@ -123,17 +123,17 @@ def test_losing_the_stop_starts_the_clock_once() -> None:
 
 
 def test_a_correction_books_the_difference_at_its_price() -> None:
-    less = correct(opened(), D(70), D(99), NOON + 3)
+    less = correct_trade(opened(), D(70), D(99), NOON + 3)
     assert (less.quantity, less.exit_price, less.exit_reason) == (70, 99, "external")
-    more = correct(opened(), D(130), D(99), NOON + 3)
+    more = correct_trade(opened(), D(130), D(99), NOON + 3)
     assert more.quantity == 130
     assert more.unprotected_since_ms == NOON
-    gone = correct(opened(), D(0), D(99), NOON + 3)
+    gone = correct_trade(opened(), D(0), D(99), NOON + 3)
     assert closed_trade(gone, NOON).pnl_gross == -10
 
 
 def test_an_adopted_position_is_unprotected_and_has_no_time_stop() -> None:
-    trade = adopt(
+    trade = adopt_trade(
         e.PositionAdopted(
             at_ms=NOON,
             trade_id="t",

@@ -8,7 +8,7 @@ from trading_cases import DAY, NOON, D, Story, income
 from kamou.core.book import events as e
 from kamou.core.book.book_state import OVERLAP_MS
 from kamou.core.book.late_events import TransferValued
-from kamou.core.risk.midnights import MARK_HISTORY
+from kamou.core.risk.midnight_equity import MARK_HISTORY
 
 DAY_START_MS = NOON - NOON % DAY
 VALUED = TransferValued(

@@ -26,7 +26,7 @@ from kamou.core.reconciliation.reconciliation import (
     VenueView,
     reconcile,
 )
-from kamou.core.reconciliation.venue_view import changes
+from kamou.core.reconciliation.venue_view import instrument_changes
 from kamou.core.risk.limits import RiskLimits
 
 
@@ -211,9 +211,9 @@ def test_a_symbol_without_an_instrument_keeps_its_contract_specification(holding
 def test_a_changed_instrument_is_reported_field_by_field() -> None:
     known = {"SOLUSDT": INSTRUMENTS["SOLUSDT"]}
     listed = attrs.evolve(known["SOLUSDT"], tick=D("0.7"), leverage_max=5)
-    (event,) = changes(known, [listed, INSTRUMENTS["ADAUSDT"]], NOON)
+    (event,) = instrument_changes(known, [listed, INSTRUMENTS["ADAUSDT"]], NOON)
     assert [(f.name, f.value) for f in event.figures] == [
         ("tick", "0.01 -> 0.7"),
         ("leverage_max", "20 -> 5"),
     ]
-    assert changes(known, [known["SOLUSDT"]], NOON) == ()
+    assert instrument_changes(known, [known["SOLUSDT"]], NOON) == ()

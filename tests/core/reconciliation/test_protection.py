@@ -20,8 +20,8 @@ from kamou.core.reconciliation.protection import (
     ClosePosition,
     ConfirmStop,
     PlaceStop,
-    closes_under_way,
     is_covered,
+    pending_exits,
     protect,
 )
 from kamou.core.risk.limits import RiskLimits
@@ -368,5 +368,5 @@ def test_a_close_of_the_other_side_is_not_waited_for() -> None:
     """Seed 970693: external orders inverted the position while an exit was in flight."""
     long = unprotected().book.trades["SOLUSDT"]
     closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_at_ms=NOON)]
-    assert closes_under_way(long, closes) == tuple(closes)
-    assert closes_under_way(attrs.evolve(long, side=Side.SHORT), closes) == ()
+    assert pending_exits(long, closes) == tuple(closes)
+    assert pending_exits(attrs.evolve(long, side=Side.SHORT), closes) == ()

@@ -136,7 +136,7 @@ def test_the_venues_report_of_a_queried_order_is_recorded(story: Story) -> None:
     shown = attrs.evolve(venue_order(entry), status=OrderStatus.EXPIRED)
     found = run(story, look(queried=(shown, shown)))
     assert kinds(found.repairs) == ["OrderClosed"]
-    assert story.book.releasable(NEXT_MS) == ((PLAN.permit_id, "no_fill"),)
+    assert story.book.releasable_permits(NEXT_MS) == ((PLAN.permit_id, "no_fill"),)
 
 
 def test_an_accepted_order_that_is_gone_from_the_list_is_queried(holding: Story) -> None:
@@ -259,7 +259,7 @@ def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> N
     assert run(story, view, now_ms=NOON + 19_999).deferred == ("SOLUSDT",)
     found = run(story, view, now_ms=NOON + 20_000, cycle_at_ms=NEXT_MS + 1)
     assert "PositionCorrected" in kinds(found.repairs)
-    assert not story.book.entry_live("SOLUSDT")
+    assert not story.book.has_live_entry("SOLUSDT")
 
 
 # --- protection and sweeping -------------------------------------------------------------

@@ -9,7 +9,7 @@ from trading_cases import venue_position as held
 from venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, kinds, look
 
 from kamou.core.book import events as e
-from kamou.core.book.trades import open_trade, restate
+from kamou.core.book.trades import open_trade, restate_trade
 from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.reconciliation.protection import Await, ConfirmStop, protect
 from kamou.core.reconciliation.reconciliation import Reconciliation, VenueView, reconcile
@@ -201,7 +201,7 @@ def test_a_target_off_the_new_tick_moves_towards_the_entry(
         tick=D("0.5"),
         stop_price=trade.stop_price,
     )
-    assert restate(trade, shown).target_price == D(expected)
+    assert restate_trade(trade, shown).target_price == D(expected)
 
 
 @pytest.mark.parametrize(

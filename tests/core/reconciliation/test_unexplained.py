@@ -10,7 +10,7 @@ from venue_views import HELD, INPUTS, NEXT_MS, RESTING, STOP, SURE_MS, kinds, lo
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderSide
 from kamou.core.reconciliation.reconciliation import reconcile
-from kamou.core.reconciliation.unexplained import positions_left_out, unexplained_money
+from kamou.core.reconciliation.unexplained import unexplained_money, unlisted_positions
 from kamou.core.reconciliation.venue_view import NO_SYMBOL, ReconcileSettings
 
 SETTINGS = ReconcileSettings()
@@ -23,16 +23,16 @@ TOLERANCE = SETTINGS.balance_tolerance
 def test_a_fill_of_no_trade_leaves_a_position_that_the_venue_must_list(story: Story) -> None:
     story.fill(None, "3", "100", symbol="ETHUSDT", side=OrderSide.SELL, at_ms=NOON + 1_000)
     now_ms = NOON + 2_000
-    assert positions_left_out(story.book, (), SETTINGS, now_ms) == {"ETHUSDT": D(-3)}
-    assert positions_left_out(story.book, ("ETHUSDT",), SETTINGS, now_ms) == {}
+    assert unlisted_positions(story.book, (), SETTINGS, now_ms) == {"ETHUSDT": D(-3)}
+    assert unlisted_positions(story.book, ("ETHUSDT",), SETTINGS, now_ms) == {}
     after_ms = NOON + 1_000 + SETTINGS.unassigned_ms
-    assert positions_left_out(story.book, (), SETTINGS, after_ms) == {}
+    assert unlisted_positions(story.book, (), SETTINGS, after_ms) == {}
 
 
 def test_an_external_position_that_was_closed_again_is_not_expected(story: Story) -> None:
     for side in (OrderSide.SELL, OrderSide.BUY):
         story.fill(None, "3", "100", symbol="ETHUSDT", side=side, at_ms=NOON + 1_000)
-    assert positions_left_out(story.book, (), SETTINGS, NOON + 2_000) == {}
+    assert unlisted_positions(story.book, (), SETTINGS, NOON + 2_000) == {}
 
 
 def test_a_view_without_an_expected_position_does_not_agree_and_a_later_one_adopts_it(

@@ -19,12 +19,12 @@ from trading_cases import (
 
 from kamou.core.book import events as e
 from kamou.core.model import Figure, OrderSide, PositionReport, Side
-from kamou.core.risk.midnights import (
+from kamou.core.risk.midnight_equity import (
     LAST_PRICE_BARS,
     MidnightMarks,
     OpeningRead,
     missed_midnights,
-    symbols_of,
+    symbols_to_mark,
 )
 
 SYMBOLS = ("SOLUSDT", "BTCUSDT", "XRPUSDT")
@@ -137,7 +137,7 @@ def read_of(
                 source=LAST_PRICE_BARS,
                 marks=tuple(
                     Figure(name=symbol, value=str(marks[at_ms][symbol]))
-                    for symbol in sorted(symbols_of(story.book, positions_of(entries), at_ms))
+                    for symbol in sorted(symbols_to_mark(story.book, positions_of(entries), at_ms))
                 ),
             )
             for at_ms in missed_midnights(story.book, READ_MS)

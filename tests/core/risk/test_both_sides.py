@@ -26,7 +26,7 @@ from venue_views import INPUTS, look, run
 
 from kamou.core.model import Side
 from kamou.core.risk.equity import exit_costs
-from kamou.core.risk.exposure import headroom_for
+from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.verdict import Denied
@@ -114,7 +114,7 @@ def test_a_hedge_adds_headroom_for_the_shock_and_more_of_the_same_side_takes_it(
     other = Side.SHORT if held is Side.LONG else Side.LONG
     limits = RiskLimits(shock_move=D("0.1"))
     notionals = {
-        side: headroom_for(
+        side: compute_headroom(
             story.book,
             at_stake(story),
             equity_now(story.book),
@@ -160,7 +160,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
         now.sizing_equity == {"wallet_balance": now.wallet_balance, "equity": now.equity}[smaller]
     )
     limits = attrs.evolve(LIMITS, notional_total_max=D(1))
-    headroom = headroom_for(
+    headroom = compute_headroom(
         story.book,
         at_stake(story, {"BTCUSDT": D(mid)}),
         now,
@@ -219,7 +219,7 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
     story.book.margin_used = D(70)
     story.grant(plan("DOTUSDT"))  # 200 more
-    headroom = headroom_for(
+    headroom = compute_headroom(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -237,7 +237,7 @@ def test_the_headroom_for_a_shock_is_what_the_day_leaves_less_the_costs_of_reser
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs
-    headroom = headroom_for(
+    headroom = compute_headroom(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -259,7 +259,7 @@ def test_the_risk_left_is_each_limit_less_what_is_at_stake_already(
 ) -> None:
     story.grant(plan("DOTUSDT"))
     limits = RiskLimits(open_risk_max=D(open_risk), daily_loss_max=D(day))
-    risks = headroom_for(
+    risks = compute_headroom(
         story.book,
         at_stake(story),
         equity_now(story.book),

@@ -23,7 +23,7 @@ from trading_cases import (
 )
 
 from kamou.core.book import events as e
-from kamou.core.book.trades import apply_fill, gain, open_trade
+from kamou.core.book.trades import apply_fill, open_trade, realized_gain
 from kamou.core.model import Figure, OrderSide, Quote, Side
 from kamou.core.risk.exposure import day_budget
 from kamou.core.risk.governor import review_entry
@@ -64,7 +64,7 @@ def test_stops_in_one_bar_count_against_the_day_before_the_account_is_read_again
     assert codes(story) == set()
     stopped_out(story, 5)  # 355 of the day's 400 are lost; 41 is new
     assert BUDGET not in codes(story)
-    assert review(story.book, plan("BTCUSDT")).day_lost == 355
+    assert review(story.book, plan("BTCUSDT")).day_loss == 355
 
 
 def test_a_loss_realized_since_the_account_was_read_is_in_the_day_at_once(story: Story) -> None:
@@ -89,13 +89,13 @@ def test_what_a_stop_loses_leaves_open_risk_and_enters_the_day_at_the_same_momen
     _, stop = story.open(plan(), at_ms=NOON + 100)
     marks = {"SOLUSDT": quote(mid="97", at_ms=NOON + 900)}
     held = review(story.book, plan("BTCUSDT"), marks=marks)
-    before = held.day_lost + held.stake.open_risk
-    assert held.stake.open_risk > 0
+    before = held.day_loss + held.exposure.open_risk
+    assert held.exposure.open_risk > 0
     story.fill(stop, "100", "97", at_ms=NOON + 1_000)
     after = review(story.book, plan("BTCUSDT"))
-    assert after.stake.open_risk == 0
-    assert after.day_lost == 31  # 30 at the stop, 1 in fees
-    assert before > after.day_lost
+    assert after.exposure.open_risk == 0
+    assert after.day_loss == 31  # 30 at the stop, 1 in fees
+    assert before > after.day_loss
 
 
 def test_equity_now_values_what_is_open_at_the_marks_of_the_review(story: Story) -> None:
@@ -183,7 +183,7 @@ def test_average_cost_and_totals_give_the_same_money(
     for n, (buys, quantity, price) in enumerate(steps):
         order_side = OrderSide.BUY if buys or not n else OrderSide.SELL
         done = fill(None, str(quantity), str(price), side=order_side)
-        made += gain(trade, done)
+        made += realized_gain(trade, done)
         trade = apply_fill(trade, done, None)
         cash -= order_side.sign * done.quantity * done.price
         held += order_side.sign * done.quantity
@@ -245,7 +245,7 @@ def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
     # By the definition: balance 9,999.5 before midnight, and 10 units at 98 that cost 100.
     assert story.book.day_equity == D("9979.5")
     # The day has lost 10 between the mark and the fill, and the fee.
-    lost = review(story.book, plan("BTCUSDT"), account=account("9969", midnight + 6_000)).day_lost
+    lost = review(story.book, plan("BTCUSDT"), account=account("9969", midnight + 6_000)).day_loss
     assert lost == D("10.5")
 
 
@@ -269,7 +269,7 @@ def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
     story.say(e.IncomeRecorded(at_ms=NOON + 100, income=moved))
     read = account(equity, NOON + 200)
     context = review(story.book, plan("BTCUSDT"), account=read)
-    assert context.day_lost == lost  # of 10,000 at the day's opening
+    assert context.day_loss == lost  # of 10,000 at the day's opening
     assert day_budget(story.book, context.now, context.limits) == 400 - lost
     assert (BUDGET in codes(story, account=read)) is (lost == 400)
 
@@ -277,7 +277,7 @@ def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
 def test_a_profit_of_the_day_is_no_loss_below_zero(story: Story) -> None:
     """It adds no headroom: the budget is the day's limit at most."""
     context = review(story.book, plan("BTCUSDT"), account=account("10500"))
-    assert context.day_lost == 0
+    assert context.day_loss == 0
     assert day_budget(story.book, context.now, context.limits) == 400
 
 

@@ -68,7 +68,7 @@ def test_a_position_in_the_plans_symbol_is_valued_at_the_quote_of_the_plan(story
     """100 contracts of 0.1, bought at 100: at a mark of 110 they are worth 1,100."""
     story.open(plan())
     context = review(story.book, plan(**SECOND), quote=quote(mid="110"), marks={})
-    assert context.stake.notional == {"SOLUSDT": 1_100}
+    assert context.exposure.notional == {"SOLUSDT": 1_100}
     assert context.now.equity == context.now.wallet_balance + 100
 
 
@@ -77,4 +77,4 @@ def test_without_a_quote_of_the_plan_positions_are_valued_at_their_own_marks(sto
     marks = {"SOLUSDT": quote(mid="110")}
     context = review(story.book, plan(**SECOND), quote=None, marks=marks)
     assert context.quotes == marks
-    assert context.stake.notional == {"SOLUSDT": 1_100}
+    assert context.exposure.notional == {"SOLUSDT": 1_100}

@@ -14,7 +14,7 @@ from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import Overshoot, RecentActivity, nearest_rank
 from kamou.core.model import Candidate, Denial, OrderRole, Plan, Side
-from kamou.core.risk.exposure import exposure_of
+from kamou.core.risk.exposure import compute_exposure
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import plan_entry
@@ -140,7 +140,7 @@ def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> N
     story.fill(stop, "100", "95.5")
     story.open(plan("XRPUSDT"))
     at = {
-        now_ms: exposure_of(
+        now_ms: compute_exposure(
             story.book,
             marks={"XRPUSDT": D(100)},
             instruments=INSTRUMENTS,
@@ -200,7 +200,7 @@ def test_a_permit_and_a_plan_that_is_denied_show_the_arithmetic(story: Story) ->
         bar_opened_at_ms=NOON - 900_000,
         bar_closed_at_ms=NOON,
     )
-    stake = exposure_of(
+    exposure = compute_exposure(
         story.book,
         marks={},
         instruments=INSTRUMENTS,
@@ -213,7 +213,7 @@ def test_a_permit_and_a_plan_that_is_denied_show_the_arithmetic(story: Story) ->
         fraction=D(1),
         attempt=1,
         quote=quote("XRPUSDT"),
-        stake=stake,
+        exposure=exposure,
         now=equity_now(story.book),
         instruments=INSTRUMENTS,
         book=story.book,

@@ -26,11 +26,11 @@ from kamou.core.book import events as e
 from kamou.core.book.orders import ANSWER_MAX_MS
 from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.risk import governor
-from kamou.core.risk.exposure import headroom_for
+from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.pacing import full_bucket
-from kamou.core.risk.sizing import Sized, size
+from kamou.core.risk.sizing import Sized, size_trade
 from kamou.core.risk.verdict import Approved
 
 LIMITS = RiskLimits()
@@ -67,7 +67,7 @@ def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
 
 
 def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
-    headroom = headroom_for(
+    headroom = compute_headroom(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -78,7 +78,7 @@ def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
     )
     assert (headroom.risk, headroom.notional) == (200, 4000)
     story.open(plan("BTCUSDT"))
-    major = headroom_for(
+    major = compute_headroom(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -89,7 +89,7 @@ def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
     )
     assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 paid, 0.8 to leave
     story.say(mark("9500"))
-    none = headroom_for(
+    none = compute_headroom(
         story.book,
         at_stake(story),
         equity_now(story.book),
@@ -224,11 +224,11 @@ def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataO
             if order is not None:
                 story.say(order_closed(entry, OrderStatus.CANCELED, str(order.filled)))
         # The plans claim no risk at all: what is reserved is what the governor computed.
-        stake = at_stake(story, {s: D(100) for s in SYMBOLS})
-        assert stake.open_risk <= D(400)
-        assert all(money <= D(1500) for money in stake.notional.values())
-        assert all(risk <= D(200) for risk in stake.cluster.values())
-        assert stake.notional_total <= D(30000)
+        exposure = at_stake(story, {s: D(100) for s in SYMBOLS})
+        assert exposure.open_risk <= D(400)
+        assert all(money <= D(1500) for money in exposure.notional.values())
+        assert all(risk <= D(200) for risk in exposure.cluster.values())
+        assert exposure.notional_total <= D(30000)
 
 
 def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
@@ -236,7 +236,7 @@ def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
     for side in Side:
         for distance in ("0.5", "1.5", "4", "8", "12"):
             c = review(story.book, plan(side=side))
-            made = size(
+            made = size_trade(
                 sizing_equity=story.book.sizing_equity,
                 entry=D(100),
                 stop=D(100) - side.sign * D(distance),

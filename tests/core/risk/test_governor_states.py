@@ -16,9 +16,9 @@ from kamou.core.risk.governor import (
     Decision,
     EquityRead,
     Pending,
-    command,
+    decide_command,
+    decide_resume,
     next_state,
-    resume_command,
 )
 from kamou.core.risk.limits import RiskLimits
 
@@ -73,8 +73,8 @@ def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none
 def test_the_operator_cannot_resume_on_an_unexplained_balance(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     unsure = read("10000", explained=False)
-    assert resume_command(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.REDUCE_ONLY
-    assert resume_command(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.ACTIVE
+    assert decide_resume(story.book, unsure, limits=LIMITS, now_ms=NOON).after is T.REDUCE_ONLY
+    assert decide_resume(story.book, read("10000"), limits=LIMITS, now_ms=NOON).after is T.ACTIVE
 
 
 def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
@@ -282,28 +282,28 @@ def test_the_operator_ends_flattening_in_two_steps(story: Story, state: TradingS
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
     assert judge(story, read("9500", at_ms)).after is state
-    first = resume_command(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
+    first = decide_resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
     assert (first.after, first.reason) == (T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
     assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY  # the second step is theirs too
-    second = resume_command(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
+    second = decide_resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
     assert second.after is T.ACTIVE
 
 
 def test_the_operator_cannot_resume_into_a_loss_or_on_unknown_data(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
-    losing = resume_command(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
+    losing = decide_resume(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
     assert losing.event(NOON) is None
     assert losing.figures
     assert losing.refusal == "the day's loss still demands the trading state reduce_only"
-    unknown = resume_command(story.book, None, limits=LIMITS, now_ms=NOON)
+    unknown = decide_resume(story.book, None, limits=LIMITS, now_ms=NOON)
     assert unknown.event(NOON) is None
     assert unknown.refusal == "account or marks are too old"
     unexplained = attrs.evolve(read("9700"), explained=False)
-    assert resume_command(story.book, unexplained, limits=LIMITS, now_ms=NOON).refusal == (
+    assert decide_resume(story.book, unexplained, limits=LIMITS, now_ms=NOON).refusal == (
         "a change of the wallet balance is not explained"
     )
-    better = resume_command(story.book, read("9700"), limits=LIMITS, now_ms=NOON)
+    better = decide_resume(story.book, read("9700"), limits=LIMITS, now_ms=NOON)
     assert better.after is T.REDUCED_SIZE
     assert not better.refusal
     put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)
@@ -313,22 +313,26 @@ def test_the_operator_cannot_resume_into_a_loss_or_on_unknown_data(story: Story)
 
 
 def test_resuming_what_runs_changes_nothing(story: Story) -> None:
-    assert resume_command(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
+    assert decide_resume(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
 
 
 def test_a_command_only_makes_it_worse(story: Story) -> None:
-    halt = command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
+    halt = decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     assert halt.after is T.REDUCE_ONLY
     put(story, T.FLATTENING, StateReason.OPERATOR_FLATTEN)
-    assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).after is T.FLATTENING
-    assert command(story.book, T.FLATTENING, StateReason.OPERATOR_FLATTEN).after is T.FLATTENING
+    assert (
+        decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).after is T.FLATTENING
+    )
+    assert (
+        decide_command(story.book, T.FLATTENING, StateReason.OPERATOR_FLATTEN).after is T.FLATTENING
+    )
 
 
 def test_the_operators_halt_outlasts_the_days_and_no_other_reason_replaces_it(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
-    full = command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
+    full = decide_command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert full.event(NOON) is None
-    halted = command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
+    halted = decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     assert halted.reason is StateReason.OPERATOR_HALT
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
-    assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).event(NOON) is None
+    assert decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).event(NOON) is None

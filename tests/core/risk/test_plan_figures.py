@@ -15,10 +15,10 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.planning import (
-    ROOM_USED,
+    HEADROOM_USED,
     deny_without_headroom,
+    entry_prices,
     plan_entry,
-    prices_for,
     size_fraction,
 )
 
@@ -36,7 +36,7 @@ def test_prices_are_distances_from_the_touch_rounded_away_from_the_entry(
     side: Side, limit: str, stop: str, target: str
 ) -> None:
     wanted = attrs.evolve(candidate("SOLUSDT", side), stop_distance=2.003, target_distance=4.003)
-    made = prices_for(wanted, quote(), INSTRUMENTS["SOLUSDT"], COSTS)
+    made = entry_prices(wanted, quote(), INSTRUMENTS["SOLUSDT"], COSTS)
     assert (made.limit, made.stop, made.target) == (D(limit), D(stop), D(target))
 
 
@@ -63,7 +63,7 @@ def test_a_plan_uses_ninety_nine_hundredths_of_what_the_limits_leave(story: Stor
     made = planned(story.book, limits, candidate())
     assert isinstance(made, Plan)
     assert made.bound_by == "notional_total"
-    left = (D("0.2") * D("9999.5") - 1000) * ROOM_USED
+    left = (D("0.2") * D("9999.5") - 1000) * HEADROOM_USED
     assert made.quantity == left // (D("100.12") * D("0.1"))
 
 
@@ -92,7 +92,7 @@ def test_funding_over_the_hold_is_part_of_a_plans_risk(
         fraction=D(1),
         attempt=0,
         quote=quote(),
-        stake=stake_of(story.book, LIMITS),
+        exposure=stake_of(story.book, LIMITS),
         now=equity_now(story.book),
         instruments=INSTRUMENTS,
         book=story.book,
@@ -195,7 +195,7 @@ def test_a_smaller_share_of_the_exposure_is_spent_earlier(fraction: str, refused
     found = deny_without_headroom(
         candidate(),
         fraction=D(fraction),
-        stake=stake_of(story.book, LIMITS),
+        exposure=stake_of(story.book, LIMITS),
         now=equity_now(story.book),
         instruments=INSTRUMENTS,
         book=story.book,

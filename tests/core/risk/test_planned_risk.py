@@ -10,7 +10,14 @@ from trading_cases import NOON, D, Story, fill, intent, plan, review, venue_posi
 from venue_views import NEXT_MS, look, run
 
 from kamou.core.book import events as e
-from kamou.core.book.trades import adopt, apply_fill, closed_trade, correct, open_trade, restate
+from kamou.core.book.trades import (
+    adopt_trade,
+    apply_fill,
+    closed_trade,
+    correct_trade,
+    open_trade,
+    restate_trade,
+)
 from kamou.core.model import (
     FillReport,
     OrderRole,
@@ -166,10 +173,12 @@ def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
     for step in then:
         moved = step.quantity * size
         if step.kind == "restated":
-            trade = restate(trade, attrs.evolve(restated(of, "99"), contract_size=size / 2))
+            trade = restate_trade(trade, attrs.evolve(restated(of, "99"), contract_size=size / 2))
             size /= 2
         elif step.kind == "moved":
-            trade = restate(trade, attrs.evolve(restated(of, str(step.price)), contract_size=size))
+            trade = restate_trade(
+                trade, attrs.evolve(restated(of, str(step.price)), contract_size=size)
+            )
         elif step.kind == "reduce":
             if moved >= held:
                 continue
@@ -206,8 +215,8 @@ def test_a_correction_that_enlarges_a_trade_leaves_it_without_r() -> None:
         OrderRole.ENTRY,
     )
     assert trade.planned_risk == 20
-    assert correct(trade, D(70), D(99), NOON).planned_risk == 20
-    assert correct(trade, D(130), D(99), NOON).planned_risk is None
+    assert correct_trade(trade, D(70), D(99), NOON).planned_risk == 20
+    assert correct_trade(trade, D(130), D(99), NOON).planned_risk is None
 
 
 @pytest.mark.parametrize(("mark", "stop"), [("100", "99.99"), ("110", "100"), ("90", "89")])
@@ -215,7 +224,7 @@ def test_the_open_risk_of_what_no_plan_opened_holds_the_gap_over_all_its_distanc
     mark: str, stop: str
 ) -> None:
     """Entry at 100: the larger distance of entry and mark from the stop, above 0."""
-    trade = adopt(adopted(stop))
+    trade = adopt_trade(adopted(stop))
     gap = D("0.25")
     distance = D(mark) - D(stop)
     farther = max(abs(100 - D(stop)), distance)

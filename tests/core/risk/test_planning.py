@@ -12,7 +12,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
 from kamou.core.model import Candidate, Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.exposure import Exposure, exposure_of
+from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import deny_without_headroom, plan_entry, size_fraction
 
@@ -36,7 +36,7 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
 
 
 def stake_of(book: PositionBook, limits: RiskLimits) -> Exposure:
-    return exposure_of(
+    return compute_exposure(
         book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits, now_ms=NOON
     )
 
@@ -45,7 +45,7 @@ def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> D
     return deny_without_headroom(
         wanted,
         fraction=D(1),
-        stake=stake_of(book, limits),
+        exposure=stake_of(book, limits),
         now=equity_now(book),
         instruments=INSTRUMENTS,
         book=book,
@@ -59,7 +59,7 @@ def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan |
         fraction=D(1),
         attempt=1,
         quote=quote(wanted.symbol),
-        stake=stake_of(book, limits),
+        exposure=stake_of(book, limits),
         now=equity_now(book),
         instruments=INSTRUMENTS,
         book=book,

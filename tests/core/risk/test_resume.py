@@ -10,7 +10,7 @@ from trading_cases import NOON, D, Story
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
-from kamou.core.risk.governor import EquityRead, resume_command
+from kamou.core.risk.governor import EquityRead, decide_resume
 from kamou.core.risk.limits import RiskLimits
 
 LIMITS = RiskLimits()
@@ -32,7 +32,7 @@ def halted(request: pytest.FixtureRequest) -> Story:
 def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
     """Return True if the state got better; a refusal changes nothing."""
     before = story.book.state
-    decided = resume_command(story.book, read, limits=LIMITS, now_ms=now_ms)
+    decided = decide_resume(story.book, read, limits=LIMITS, now_ms=now_ms)
     assert (decided.reason is None) is (decided.after is before)
     return decided.after is TradingState.ACTIVE
 

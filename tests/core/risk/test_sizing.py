@@ -17,9 +17,9 @@ from kamou.core.risk.sizing import (
     Headroom,
     Sized,
     TradeCosts,
-    leverage_for,
+    highest_leverage,
     liquidation_price,
-    size,
+    size_trade,
     trade_costs,
     unit_loss,
 )
@@ -43,7 +43,7 @@ def sized(**changes: object) -> Sized | Denial:
         "limits": RiskLimits(),
     }
     inputs.update(changes)
-    return size(**inputs)  # type: ignore[arg-type]
+    return size_trade(**inputs)  # type: ignore[arg-type]
 
 
 # Reference vectors "sizing": equity, entry, stop, slip, contract size, leverage ->
@@ -168,7 +168,7 @@ def test_leverage_falls_until_liquidation_is_far_enough() -> None:
 
 
 def test_a_short_can_be_unleveraged_farther_than_a_long() -> None:
-    chosen = leverage_for(
+    chosen = highest_leverage(
         entry=D(100),
         stop=D(130),
         side=Side.SHORT,
@@ -245,7 +245,7 @@ def test_no_size_ever_exceeds_a_cap(
     existing: Decimal,
 ) -> None:
     listed = instrument(lot=lot, contract_size=contract, qty_min=lot)
-    made = size(
+    made = size_trade(
         sizing_equity=sizing_equity,
         entry=entry,
         stop=entry * (1 - distance * side.sign),
@@ -269,7 +269,7 @@ def test_no_size_ever_exceeds_a_cap(
 
 def test_headroom_for_less_than_a_quarter_of_a_trade_is_none() -> None:
     def made(risk: str) -> object:
-        return size(
+        return size_trade(
             sizing_equity=D(10_000),
             entry=D(100),
             stop=D(97),

@@ -8,7 +8,7 @@ from trading_cases import DAY, NOON, D, Story, closed_cycle, income
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
-from kamou.core.risk.governor import Pending, command, resume_command
+from kamou.core.risk.governor import Pending, decide_command, decide_resume
 from kamou.core.risk.states import EquityRead, overdue_ms
 
 
@@ -135,8 +135,10 @@ def test_the_operator_halts_a_reduced_state_which_ends_without_the_operator(
     story: Story,
 ) -> None:
     put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)
-    assert command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).after is T.REDUCE_ONLY
-    assert command(story.book, T.ACTIVE, StateReason.OPERATOR_HALT).reason is None
+    assert (
+        decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT).after is T.REDUCE_ONLY
+    )
+    assert decide_command(story.book, T.ACTIVE, StateReason.OPERATOR_HALT).reason is None
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
     assert judge(story, read("9500", at_ms)).after is T.ACTIVE
@@ -155,7 +157,7 @@ def test_a_resume_leads_to_what_the_days_loss_asks_for(
     story: Story, equity: str, after: object
 ) -> None:
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
-    decided = resume_command(story.book, read(equity), limits=LIMITS, now_ms=NOON)
+    decided = decide_resume(story.book, read(equity), limits=LIMITS, now_ms=NOON)
     assert decided.after is after
     assert decided.figures
     assert (decided.reason is None) is (after is T.REDUCE_ONLY)

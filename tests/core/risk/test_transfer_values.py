@@ -24,12 +24,12 @@ from trading_cases import INSTRUMENTS, NOON, Story, income
 from kamou.core.book import events as e
 from kamou.core.book.late_events import TransferValued
 from kamou.core.model import Figure
-from kamou.core.risk.midnights import (
+from kamou.core.risk.midnight_equity import (
     MARK_HISTORY,
     MidnightMarks,
     OpeningRead,
     open_days,
-    symbols_of,
+    symbols_to_mark,
 )
 from kamou.core.risk.transfer_values import value_transfer
 
@@ -73,7 +73,7 @@ def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
 
 
 def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) -> TransferValued:
-    named = sorted(symbols_of(story.book, read.positions, at_ms))
+    named = sorted(symbols_to_mark(story.book, read.positions, at_ms))
     marks = tuple(Figure(name=symbol, value=str(closes[symbol])) for symbol in named)
     event = value_transfer(
         story.book,

@@ -1,8 +1,8 @@
-"""Equity at 00:00:00.000 UTC, computed backwards from a later read of the account.
+"""Equity at 00:00:00.000 UTC, from a later account read, and the days it opens.
 
-It is the wallet balance after all entries stamped before that instant, plus the positions that
-they leave, each worth (mark - average entry) x contract size. Entries stamped 00:00 or later are
-taken back from the read, so entries from before the midnight need not be known.
+The equity is the wallet balance after all entries stamped before that instant, plus the positions
+open then, each worth contracts x contract size x (mark - average entry). Entries stamped 00:00 or
+later are subtracted from the read, so entries from before the midnight need not be known.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Figure, Instrument, PositionReport
 
-MARK_READ = "mark_read"  # marks read in the first minute of the day
-LAST_PRICE_BARS = "last_price_bars"  # closes of the bars that end at 00:00, or before a transfer
-MARK_HISTORY = "mark_history"  # the venue's mark prices of a transfer's own time
-NOT_REBUILT = "not_rebuilt"  # the higher of the last known equity with deposits and equity now
+MARK_READ = "mark_read"  # source of marks: a read in the first minute of the day
+LAST_PRICE_BARS = "last_price_bars"  # source: closes of bars ended by 00:00 or the transfer
+MARK_HISTORY = "mark_history"  # source: the venue's mark prices at the time of a transfer
+NOT_REBUILT = "not_rebuilt"  # no marks: see ``open_days``
 IN_TIME_MS = 60_000  # a read within this time of 00:00 has marks of 00:00
-MISSED_MAX = 400  # midnights that are rebuilt; days before them are not opened
-WAIT_MS = 60_000  # wait for marks of 00:00 from a day's first read: bars may come late
+MISSED_MAX = 400  # newest midnights that are rebuilt; days before them are not opened
+WAIT_MS = 60_000  # from a day's first read, wait this long for marks of 00:00
 
 
 @attrs.frozen(kw_only=True)
 class MidnightMarks:
-    """The marks of one 00:00 whose equity is not known yet, or of a transfer's time."""
+    """Marks at one 00:00 whose equity is not known yet, or at the time of a transfer."""
 
     at_ms: int
-    marks: tuple[Figure, ...] = ()  # named by symbol: held then, or traded since
+    marks: tuple[Figure, ...] = ()  # named by symbol: open then, or traded since
     source: str = ""  # MARK_READ, LAST_PRICE_BARS or MARK_HISTORY; empty: marks unknown
-    reachable: bool = True  # False: the venue no longer lists the entries since; then no source
+    reachable: bool = True  # False: the venue no longer lists the entries since; no source
 
 
 @attrs.frozen(kw_only=True)
 class OpeningRead:
-    """One read of the account, with which days are opened."""
+    """One read of the account, from which days are opened."""
 
     at_ms: int
     equity: Decimal
@@ -50,10 +50,11 @@ class OpeningRead:
 
     @property
     def complete(self) -> bool:
-        """True if the list of positions explains the account's equity within ``tolerance``.
+        """True if the positions explain the account's equity within ``tolerance``.
 
-        The two are read one after the other, so prices may move in between. A position that the
-        list omits would make the equity at midnight, and so the daily budget, wrong.
+        Account and positions are read one after the other, so prices may move in between. A
+        position that the list omits would make the equity at midnight, and so the daily budget,
+        wrong.
         """
         unrealized_pnl = sum((p.unrealized_pnl for p in self.positions), ZERO)
         apart = self.equity - self.wallet_balance - unrealized_pnl
@@ -63,7 +64,8 @@ class OpeningRead:
 def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
     """Return each 00:00 after the last opened day until ``now_ms``, oldest first.
 
-    A record that began after today's 00:00 has none: its first day opens at its first read.
+    If the record began after today's 00:00, there are none: its first day opens with its first
+    read.
     """
     today_ms = day_start_ms(now_ms)
     if not book.day:
@@ -72,8 +74,8 @@ def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
     return tuple(missed[-MISSED_MAX:])
 
 
-def symbols_of(book: BookState, positions: Iterable[PositionReport], at_ms: int) -> set[str]:
-    """Return the symbols that are held now or were traded since ``at_ms``."""
+def symbols_to_mark(book: BookState, positions: Iterable[PositionReport], at_ms: int) -> set[str]:
+    """Return the symbols with an open position now or a fill since ``at_ms``."""
     traded = {p.symbol for p in book.payments.values() if p.symbol and p.at_ms >= at_ms}
     return traded | {p.symbol for p in positions if p.quantity}
 
@@ -84,11 +86,13 @@ def units_at(
     at_ms: int,
     instruments: Mapping[str, Instrument],
 ) -> dict[str, Decimal]:
-    """Return the positions just before ``at_ms``, by symbol, in signed base units, without zeros.
+    """Return the positions just before ``at_ms`` by symbol, in signed base units.
+
+    Symbols without a position are absent.
 
     Args:
         book: has every entry that the venue lists since ``at_ms``.
-        positions: as they are now.
+        positions: the positions now.
     """
     units = {p.symbol: p.quantity * _size(p.symbol, instruments) for p in positions}
     for paid in book.payments.values():
@@ -105,7 +109,7 @@ def equity_at(
 ) -> Decimal | None:
     """Return the equity at ``midnight.at_ms``, money; None if a part is unknown.
 
-    Unknown may be a mark, a contract size, or a position that the venue's list omits.
+    A mark or a contract size may be unknown, or the venue's list may omit a position.
 
     Args:
         book: has every entry that the venue lists since the midnight.
@@ -137,19 +141,20 @@ def equity_at(
 def open_days(
     book: BookState, read: OpeningRead, instruments: Mapping[str, Instrument], *, waited: bool
 ) -> tuple[DayOpened, ...]:
-    """Return the events that open today and missed days; empty while marks may still come.
+    """Return the events that open today and missed days, or none while marks may come.
 
-    If today's midnight cannot be rebuilt, today opens with the higher of two: the last known
-    equity plus net deposits since, and the equity now. A loss then counts at its largest.
+    If today's midnight cannot be rebuilt, today opens with the higher of two figures: the last
+    known equity plus net deposits since, and the equity now. So the day's loss is never
+    understated.
 
     Args:
-        waited: the time to wait for unknown marks is over.
+        waited: the time to wait for unknown marks (``WAIT_MS``) is over.
     """
     today_ms = day_start_ms(read.at_ms)
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
-        return ()  # account and positions are read in turn: only one of them may have the fill
+        return ()  # account and positions are read in turn, so only one may include the fill
     if not missed_midnights(book, read.at_ms):
-        return (_opened(book, read, MidnightMarks(at_ms=today_ms), None),)
+        return (_make_opening(book, read, MidnightMarks(at_ms=today_ms), None),)
     made: list[DayOpened] = []
     last_ms, last = book.day_last_ms, book.day_last_equity
     for midnight in read.midnights:
@@ -157,7 +162,7 @@ def open_days(
         if midnight.source:
             opening = equity_at(book, read, midnight, instruments)
         if opening is not None:
-            made.append(_opened(book, read, midnight, opening))
+            made.append(_make_opening(book, read, midnight, opening))
             last_ms, last = midnight.at_ms - 1, opening
         elif midnight.reachable and not waited:
             return ()
@@ -167,7 +172,7 @@ def open_days(
             )
             known = last + deposits if last_ms else read.equity
             midnight = MidnightMarks(at_ms=today_ms, source=NOT_REBUILT)
-            made.append(_opened(book, read, midnight, max(known, read.equity)))
+            made.append(_make_opening(book, read, midnight, max(known, read.equity)))
     if not made or made[-1].midnight_at_ms != today_ms:
         return ()  # the venue was read before this day began, or before the last one opened
     return tuple(made)
@@ -178,7 +183,7 @@ def mark_of_bar(price: float, tick: Decimal) -> Decimal:
     return round_to_tick(Decimal(repr(price)), tick, ROUND_HALF_EVEN)
 
 
-def _opened(
+def _make_opening(
     book: BookState, read: OpeningRead, midnight: MidnightMarks, opening: Decimal | None
 ) -> DayOpened:
     day = utc_day(midnight.at_ms)
@@ -196,7 +201,10 @@ def _opened(
 
 
 def _units(paid: BalanceChange, instruments: Mapping[str, Instrument]) -> Decimal:
-    """Return the base units of a fill; without a known trade, by today's contract size."""
+    """Return the base units of a fill.
+
+    If no known trade has the fill, today's contract size applies.
+    """
     return paid.units + paid.contracts * _size(paid.symbol, instruments)
 
 

@@ -39,13 +39,13 @@ from kamou.core.book.late_events import DayCorrected
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import utc_day
 from kamou.core.model import Figure, OrderSide
-from kamou.core.risk.midnights import (
+from kamou.core.risk.midnight_equity import (
     NOT_REBUILT,
     equity_at,
     mark_of_bar,
     missed_midnights,
     open_days,
-    symbols_of,
+    symbols_to_mark,
 )
 
 
@@ -98,7 +98,7 @@ def test_a_read_is_complete_only_if_its_positions_make_up_its_equity(
 
 def test_a_position_of_zero_needs_no_mark(story: Story) -> None:
     gone, held = venue_position("SOLUSDT", "0"), venue_position("ETHUSDT", "-3")
-    assert symbols_of(story.book, (gone, held), MIDNIGHT) == {"ETHUSDT"}
+    assert symbols_to_mark(story.book, (gone, held), MIDNIGHT) == {"ETHUSDT"}
 
 
 # --- some of it in words ----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from trading_cases import INSTRUMENTS, NOON, Story, income, mark, venue_position
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Figure, OrderSide
-from kamou.core.risk.midnights import missed_midnights, open_days, symbols_of
+from kamou.core.risk.midnight_equity import missed_midnights, open_days, symbols_to_mark
 
 
 def pay(story: Story, kind: str, amount: str, at_ms: int) -> None:
@@ -89,8 +89,8 @@ def test_the_symbols_of_a_midnight_are_those_held_now_or_traded_since_it(story: 
     trade(story, "DOTUSDT", MIDNIGHT + 1)
     pay(story, "funding", "-1", MIDNIGHT + 1)
     held = (venue_position("ETHUSDT", "-3"),)
-    assert symbols_of(story.book, held, MIDNIGHT) == {"ETHUSDT", "ADAUSDT", "DOTUSDT"}
-    assert symbols_of(story.book, (), MIDNIGHT + 2) == set()
+    assert symbols_to_mark(story.book, held, MIDNIGHT) == {"ETHUSDT", "ADAUSDT", "DOTUSDT"}
+    assert symbols_to_mark(story.book, (), MIDNIGHT + 2) == set()
 
 
 @pytest.mark.parametrize(

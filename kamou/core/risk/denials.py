@@ -1,0 +1,26 @@
+"""Denials: made of a code and figures, for a bad quote, and for a missing review."""
+
+from __future__ import annotations
+
+from kamou.core.codes import Deny
+from kamou.core.model import Denial, Figure, Quote
+
+
+def make_denial(code: Deny, **figures: object) -> Denial:
+    """Return a denial with its figures as text."""
+    shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())
+    return Denial(code=code.value, figures=shown)
+
+
+def deny_unusable_quote(quote: Quote | None) -> Denial:
+    """Return the denial of a candidate whose quote is missing or unsound."""
+    if quote is None:
+        return make_denial(Deny.PRICE_MARK_MISSING, mark="no quote")
+    return make_denial(
+        Deny.DATA_INVALID, what="quote", bid=quote.bid, ask=quote.ask, mark=quote.mark
+    )
+
+
+def deny_unreviewed(timeout_s: float, why: str) -> Denial:
+    """Return the denial of an entry without a review in ``timeout_s`` seconds."""
+    return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
