@@ -16,7 +16,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from kamou.settings.config import Settings, by_key
+from kamou.settings.config import Settings, flatten_settings
 from kamou.settings.table import settings_table
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +96,7 @@ def settings() -> list[str]:
     table = settings_table()
     return [
         f"{key} = {value!r} [{table[key].unit}] {table[key].range_text()}\n{table[key].about}"
-        for key, value in by_key(Settings()).items()
+        for key, value in flatten_settings(Settings()).items()
     ]
 
 

@@ -11,7 +11,7 @@ from kamou.commands.printing import print_json, print_table, say
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import create_file
 from kamou.errors import ConfigurationError
-from kamou.settings.config import Resolved, by_key, commented_toml, plain
+from kamou.settings.config import Resolved, flatten_settings, render_commented_toml, to_json_value
 from kamou.settings.table import settings_table
 
 
@@ -24,7 +24,7 @@ def init(path: Path, force: bool) -> None:
         # Created first, so that a file that another process wrote meanwhile is not replaced.
         if not (create_file(path) or force):
             raise ConfigurationError(f"{path} exists; --force overwrites it, or name another file")
-        write_atomically(path, commented_toml())
+        write_atomically(path, render_commented_toml())
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be written: {error.strerror}; name a file in a writable "
@@ -54,7 +54,9 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
 def show_config(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in force, each with where its value came from."""
     resolved = resolve(config_path)
-    values = {key: plain(value) for key, value in by_key(resolved.settings).items()}
+    values = {
+        key: to_json_value(value) for key, value in flatten_settings(resolved.settings).items()
+    }
     table = settings_table()
     if as_json:
         print_json(

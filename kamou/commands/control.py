@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kamou.commands.lenient_settings import resolve_what_holds
+from kamou.commands.lenient_settings import resolve_valid_settings
 from kamou.commands.operator import OperatorClient
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_facts, print_json, say, say_error
@@ -176,7 +176,7 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     reason = _published(reason)
     warn = Once()
     latch = "" if data_dir is None else _set_latch(DataDirectory(data_dir), reason)
-    resolved = resolve_what_holds(config_path, warn, data_dir=data_dir)
+    resolved = resolve_valid_settings(config_path, warn, data_dir=data_dir)
     folder = DataDirectory(resolved.settings.data_dir)
     if data_dir is None:
         latch = _set_latch(folder, reason)

@@ -13,23 +13,21 @@ from typing import Any
 from kamou.commands.options import CONFIG_FILE, resolve
 from kamou.data_directory.folder import Announce
 from kamou.errors import ConfigurationError
-from kamou.settings.config import Resolved, Settings, leaf_types, load_settings
+from kamou.settings.config import Resolved, Settings, collect_leaf_types, load_settings
+from kamou.settings.sources import ENVIRONMENT_PREFIX, Given
 
-BAD_LINES_MAX = 100  # of one file, left out one after the other
-ENVIRONMENT_PREFIX = "KAMOU__"
-
-Given = dict[str, tuple[str, object]]  # dotted key -> (origin, value)
+BAD_LINES_MAX = 100  # lines of one file that are not TOML; they are left out one by one
 
 
-def resolve_what_holds(
+def resolve_valid_settings(
     config_path: Path | None, warn: Announce, *, data_dir: Path | None
 ) -> Resolved:
     """Return the settings; invalid ones keep their defaults.
 
     Args:
         config_path: the file; None: ./kamou.toml, if it exists.
-        warn: takes a line for each invalid setting, with which other verbs fail.
-        data_dir: the option of the command line, which overrides all sources.
+        warn: function that takes one line for each invalid setting; other verbs fail with it.
+        data_dir: value of --data-dir, which overrides all sources; None: not given.
     """
     try:
         return resolve(config_path, data_dir=data_dir)
@@ -43,18 +41,18 @@ def resolve_what_holds(
     kept: Given = {}
     environ: dict[str, str] = {}
     for key, each in given.items():
-        if _holds(environ, {**kept, key: each}):
+        if _is_valid(environ, {**kept, key: each}):
             kept[key] = each
     for name in sorted(os.environ):
         wider = {**environ, name: os.environ[name]}
-        if name.startswith(ENVIRONMENT_PREFIX) and _holds(wider, {}):
+        if name.startswith(ENVIRONMENT_PREFIX) and _is_valid(wider, {}):
             environ = wider
             if name != f"{ENVIRONMENT_PREFIX}DATA_DIR" or data_dir is None:
                 kept.pop(name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower(), None)
-    return load_settings(None, environ if _holds(environ, kept) else {}, kept)
+    return load_settings(None, environ if _is_valid(environ, kept) else {}, kept)
 
 
-def _holds(environ: Mapping[str, str], given: Given) -> bool:
+def _is_valid(environ: Mapping[str, str], given: Given) -> bool:
     try:
         load_settings(None, environ, given)
     except ConfigurationError:
@@ -68,9 +66,9 @@ def _from_file(path: Path) -> Given:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    document = _parsed(text)
+    document = _parse_valid_lines(text)
     found: Given = {}
-    for key in leaf_types(Settings):
+    for key in collect_leaf_types(Settings):
         value: Any = document
         for name in key.split("."):
             value = value.get(name) if isinstance(value, dict) else None
@@ -79,7 +77,8 @@ def _from_file(path: Path) -> Given:
     return found
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parse_valid_lines(text: str) -> dict[str, Any]:
+    """Return the TOML document without the lines that the parser names in its errors."""
     lines = text.splitlines()
     for _ in range(BAD_LINES_MAX):
         try:

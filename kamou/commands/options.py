@@ -12,7 +12,7 @@ import click
 from kamou.data_directory.private_files import create_temporary
 from kamou.errors import UnwritableError
 from kamou.settings.config import Resolved, load_settings
-from kamou.settings.values import with_home
+from kamou.settings.values import expand_home
 
 CONFIG_FILE = Path("kamou.toml")
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -38,7 +38,7 @@ class UserPath(click.Path):
 
     def home(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path with its ``~`` replaced; fail if that user does not exist."""
-        found = with_home(value)
+        found = expand_home(value)
         if found is None:
             self.fail(
                 f"{value}: this machine has no user of that name; write the whole path", param, ctx

@@ -1,1 +1,1 @@
-"""Frozen, validated settings: table of all, TOML and environment, origin of each value."""
+"""Settings: the table of all, their sources (TOML, environment, options), and validation."""

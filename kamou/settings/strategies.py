@@ -1,4 +1,4 @@
-"""The strategies' settings: which ones trade, and the parameters that their files declare."""
+"""Settings of the strategies: the enabled ones, and the parameters their files declare."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import attrs
 # Strategies are imported in functions because they import numpy, which many verbs do not need.
 
 
-def _with_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attrs.AttrsInstance]:
+def _add_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attrs.AttrsInstance]:
     return {name: kind() for name, kind in strategy_parameter_classes().items()} | dict(given)
 
 
 @attrs.frozen(kw_only=True)
 class StrategySettings:
-    """The enabled strategies, and their parameters; the strategy's file declares the defaults."""
+    """Enabled strategies, and the parameters of all; each strategy's file has the defaults."""
 
     enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
-    # By the strategy's name. The settings' keys are strategies.NAME.PARAMETER.
+    # By strategy name. The settings' keys are strategies.NAME.PARAMETER.
     parameters: Mapping[str, attrs.AttrsInstance] = attrs.field(
-        factory=dict, converter=_with_defaults, hash=False
+        factory=dict, converter=_add_defaults, hash=False
     )
 
 
@@ -32,7 +32,7 @@ def strategy_parameter_classes() -> Mapping[str, type[attrs.AttrsInstance]]:
 
 
 def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the checks between parameters that fail: their keys, and what is wrong."""
+    """Yield each failed check between parameters: the keys, and the violated condition."""
     from kamou.core.strategies.base import Parameters
 
     for name, parameters in settings.parameters.items():

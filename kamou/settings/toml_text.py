@@ -10,15 +10,15 @@ _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 _TRIPLE = re.compile(r'"""|\'\'\'')
 
 
-def lines_of_keys(text: str) -> dict[str, int]:
-    """Return the line of each dotted key, counted from 1, of a text that is valid TOML.
+def find_key_lines(text: str) -> dict[str, int]:
+    """Return the line number of each dotted key in valid TOML, counted from 1.
 
-    Tables are keys too. Keys of an inline table are left out; `line_of_key` finds the line of the
-    key that holds the table.
+    Table headers count as keys. Keys of an inline table are left out; `find_key_line` returns the
+    line of the inline table.
     """
     found: dict[str, int] = {}
     table = ""
-    quote = ""  # the quotes of the multi-line string around this line; empty: none
+    quote = ""  # opening quotes of the multi-line string around this line; empty: none
     for number, line in enumerate(text.splitlines(), start=1):
         outside = not quote
         for mark in _TRIPLE.findall(line):
@@ -29,20 +29,20 @@ def lines_of_keys(text: str) -> dict[str, int]:
         if not outside:
             continue
         if header := _HEADER.match(line):
-            table = _dotted(header[1])
+            table = _join_parts(header[1])
             found.setdefault(table, number)
         elif key := _KEY.match(line):
-            name = _dotted(key[1])
+            name = _join_parts(key[1])
             found.setdefault(f"{table}.{name}" if table else name, number)
     return found
 
 
-def line_of_key(lines: dict[str, int], key: str) -> int:
-    """Return the line of ``key``, or of the nearest table that holds it; 1 if there is none."""
+def find_key_line(lines: dict[str, int], key: str) -> int:
+    """Return the line of ``key``, else of the nearest table around it, else 1."""
     while key and key not in lines:
         key = key.rpartition(".")[0]
     return lines.get(key, 1)
 
 
-def _dotted(written: str) -> str:
+def _join_parts(written: str) -> str:
     return ".".join(part.strip("\"'") for part in _PART.findall(written))

@@ -1,4 +1,4 @@
-"""Convert a setting's value from TOML, from an option or from the environment's text."""
+"""Conversion of settings' values from TOML, options and environment variables."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _PUBLIC_URL = re.compile(r"https?://[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:[0-9]{
 
 
 class Text(str):
-    """A value from the environment, where every type is written as text."""
+    """A value from the environment, where values of every type are text."""
 
 
-def converted(kind: Any, raw: object) -> object | None:
-    """Return ``raw`` as a ``kind``; None if it is not one. No setting's value is None."""
+def convert_value(kind: Any, raw: object) -> object | None:
+    """Return ``raw`` as a value of type ``kind``; None if it is not one."""
     if isinstance(raw, Text):
-        raw = _read(kind, str(raw))
+        raw = _parse_text(kind, str(raw))
     if kind is str:
         return raw if isinstance(raw, str) else None
     if kind is Path:
-        return with_home(raw) if isinstance(raw, str | Path) and str(raw) else None
+        return expand_home(raw) if isinstance(raw, str | Path) and str(raw) else None
     if kind is bool:
         return raw if isinstance(raw, bool) else None
     if isinstance(raw, bool):
@@ -42,15 +42,15 @@ def converted(kind: Any, raw: object) -> object | None:
     if kind is int:
         return raw if isinstance(raw, int) else None
     if kind in (float, Decimal):
-        return _number(kind, raw)
+        return _convert_number(kind, raw)
     item = kind.__args__[0]
     if not isinstance(raw, list | tuple):
         return None
-    items = tuple(converted(item, each) for each in raw)
+    items = tuple(convert_value(item, each) for each in raw)
     return None if None in items else items
 
 
-def with_home(path: str | Path) -> Path | None:
+def expand_home(path: str | Path) -> Path | None:
     """Return the path with a leading ``~`` or ``~user`` replaced; None if there is no such user.
 
     A shell replaces it only at the start of a word, and so not in ``--json=~/report.json``.
@@ -61,7 +61,7 @@ def with_home(path: str | Path) -> Path | None:
         return None
 
 
-def _number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal | None:
+def _convert_number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal | None:
     if not isinstance(raw, int | float | Decimal | str) or (kind is float and isinstance(raw, str)):
         return None
     try:
@@ -71,8 +71,8 @@ def _number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal |
     return kind(exact) if exact.is_finite() else None
 
 
-def _read(kind: Any, text: str) -> object:
-    """Return the value that TOML would give for the text; the text if it is not a ``kind``."""
+def _parse_text(kind: Any, text: str) -> object:
+    """Return the value that TOML would have for this text; the text if it is no ``kind``."""
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind in (int, float, Decimal):
@@ -82,7 +82,7 @@ def _read(kind: Any, text: str) -> object:
             return text
     if kind in (str, Path):
         return text
-    return [_read(kind.__args__[0], part.strip()) for part in text.split(",") if part.strip()]
+    return [_parse_text(kind.__args__[0], part.strip()) for part in text.split(",") if part.strip()]
 
 
 def is_network(text: str) -> bool:

@@ -84,7 +84,7 @@ def test_the_latch_is_tried_before_anything_is_read(
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("read before the latch")
 
-    monkeypatch.setattr("kamou.commands.control.resolve_what_holds", refused)
+    monkeypatch.setattr("kamou.commands.control.resolve_valid_settings", refused)
     (tmp_path / "data").mkdir()
     with pytest.raises(AssertionError, match="before the latch"):
         cli("flatten", "--data-dir", tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Settings: where values come from, and what is refused with what words."""
+"""Settings: their sources, their checks, and the messages for invalid values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from kamou.errors import ConfigurationError
 from kamou.settings.config import (
     Resolved,
     Settings,
-    by_key,
     canonical_json,
-    commented_toml,
+    collect_leaf_types,
     digest,
-    leaf_types,
+    flatten_settings,
     load_settings,
+    render_commented_toml,
 )
 from kamou.settings.table import Setting, settings_table
-from kamou.settings.toml_text import line_of_key, lines_of_keys
+from kamou.settings.toml_text import find_key_line, find_key_lines
 
 SETTINGS = settings_table()
 
@@ -36,7 +36,7 @@ def load_text(tmp_path: Path, text: str, **environ: str) -> Resolved:
     return load_settings(path, environ)
 
 
-def refused(tmp_path: Path, text: str, **environ: str) -> str:
+def fail_to_load(tmp_path: Path, text: str, **environ: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_text(tmp_path, text, **environ)
     assert caught.value.exit_code == 4
@@ -49,16 +49,20 @@ def test_without_file_or_environment_every_setting_is_its_default() -> None:
     assert set(resolved.origins.values()) == {"default"}
 
 
-def test_every_setting_has_its_row_in_the_table_and_no_row_is_left_over() -> None:
-    assert set(leaf_types(Settings)) == set(SETTINGS)
+def test_the_table_has_one_row_for_every_setting_and_no_other_row() -> None:
+    assert set(collect_leaf_types(Settings)) == set(SETTINGS)
 
 
-def test_every_default_is_allowed_by_its_own_row() -> None:
-    refusals = {key: SETTINGS[key].refusal(v) for key, v in by_key(Settings()).items()}
+def test_every_default_is_within_the_range_of_its_row() -> None:
+    refusals = {
+        key: SETTINGS[key].find_problem(v) for key, v in flatten_settings(Settings()).items()
+    }
     assert not [key for key, refusal in refusals.items() if refusal]
 
 
-def test_options_come_before_environment_before_file_before_defaults(tmp_path: Path) -> None:
+def test_options_override_the_environment_which_overrides_the_file_and_the_defaults(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "kamou.toml"
     path.write_text("[web]\nport = 1\noperator_port = 2\n[demo]\nseed = 3\n")
     environ = {"KAMOU__WEB__PORT": "10", "KAMOU__WEB__OPERATOR_PORT": "20"}
@@ -72,15 +76,15 @@ def test_options_come_before_environment_before_file_before_defaults(tmp_path: P
     assert resolved.origins["demo.days"] == "default"
 
 
-def test_decimals_are_exact_whether_written_as_text_or_as_a_number(tmp_path: Path) -> None:
+def test_a_decimal_setting_is_exact_as_text_and_as_a_number(tmp_path: Path) -> None:
     written = load_text(tmp_path, 'risk = {risk_per_trade = 0.0025}\nequity = "1e3"')
     assert written.settings.risk.risk_per_trade == Decimal("0.0025")
     assert written.settings.equity == Decimal(1000)
-    again = load_text(tmp_path, "equity=1000.0", KAMOU__RISK__RISK_PER_TRADE="2.5e-3")
-    assert again.digest == written.digest
+    other = load_text(tmp_path, "equity=1000.0", KAMOU__RISK__RISK_PER_TRADE="2.5e-3")
+    assert other.digest == written.digest
 
 
-def test_the_environment_speaks_every_type() -> None:
+def test_the_environment_sets_values_of_every_type() -> None:
     resolved = load_settings(
         None,
         {
@@ -94,29 +98,31 @@ def test_the_environment_speaks_every_type() -> None:
     ).settings
     assert resolved.exchange.attached_stop is False
     assert resolved.veto.excluded == ("AUSDT", "BUSDT")
-    assert by_key(resolved)["strategies.oi_momentum.horizons_days"] == (1, 3)
+    assert flatten_settings(resolved)["strategies.oi_momentum.horizons_days"] == (1, 3)
     assert resolved.veto.reward_to_risk_min == 1.5
     assert resolved.data_dir == Path("some/where")
     assert resolved.change_reason == "a test"
 
 
-def test_an_unknown_key_names_itself_its_line_and_the_nearest_valid_key(tmp_path: Path) -> None:
-    message = refused(tmp_path, "[risk]\n# why\nleverage_maxx = 3\n")
+def test_the_error_for_an_unknown_key_names_its_line_and_the_most_similar_key(
+    tmp_path: Path,
+) -> None:
+    message = fail_to_load(tmp_path, "[risk]\n# why\nleverage_maxx = 3\n")
     assert message == (
         "kamou.toml:3: unknown setting risk.leverage_maxx; did you mean risk.leverage_max?"
     )
 
 
-def test_a_key_in_the_wrong_table_finds_the_right_one(tmp_path: Path) -> None:
-    assert "did you mean web.operator_port?" in refused(tmp_path, "operator_port = 1\n")
+def test_the_error_for_a_key_in_the_wrong_table_suggests_the_right_table(tmp_path: Path) -> None:
+    assert "did you mean web.operator_port?" in fail_to_load(tmp_path, "operator_port = 1\n")
 
 
-def test_a_key_like_nothing_points_to_the_list(tmp_path: Path) -> None:
-    assert "`kamou show-config` lists them all" in refused(tmp_path, "[zzz]\nqqq = 1\n")
+def test_the_error_for_a_key_without_a_similar_one_points_to_show_config(tmp_path: Path) -> None:
+    assert "`kamou show-config` lists them all" in fail_to_load(tmp_path, "[zzz]\nqqq = 1\n")
 
 
-def test_an_unknown_variable_is_refused_without_repeating_its_value(tmp_path: Path) -> None:
-    message = refused(tmp_path, "", KAMOU__EXCHANGE__API_KEY="sesame")
+def test_the_error_for_an_unknown_variable_does_not_repeat_its_value(tmp_path: Path) -> None:
+    message = fail_to_load(tmp_path, "", KAMOU__EXCHANGE__API_KEY="sesame")
     assert "KAMOU__EXCHANGE__API_KEY: unknown setting exchange.api_key" in message
     assert "sesame" not in message
 
@@ -143,10 +149,10 @@ def test_an_unknown_variable_is_refused_without_repeating_its_value(tmp_path: Pa
         ("[demo.seed]\nx = 1", "demo.seed expects a whole number"),
     ],
 )
-def test_an_ill_typed_value_says_what_was_expected(
+def test_the_error_for_a_value_of_the_wrong_type_says_what_was_expected(
     tmp_path: Path, text: str, expected: str
 ) -> None:
-    message = refused(tmp_path, text)
+    message = fail_to_load(tmp_path, text)
     assert message.startswith("kamou.toml:1: ")
     assert expected in message
 
@@ -160,8 +166,10 @@ def test_an_ill_typed_value_says_what_was_expected(
         ("KAMOU__STRATEGIES__OI_MOMENTUM__HORIZONS_DAYS", "1,x"),
     ],
 )
-def test_an_ill_typed_variable_names_itself(tmp_path: Path, name: str, value: str) -> None:
-    message = refused(tmp_path, "", **{name: value})
+def test_the_error_for_a_variable_of_the_wrong_type_names_the_variable(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    message = fail_to_load(tmp_path, "", **{name: value})
     assert message.startswith(f"{name}: ")
     assert "expects" in message
 
@@ -179,10 +187,8 @@ def test_an_ill_typed_variable_names_itself(tmp_path: Path, name: str, value: st
         ("risk.flatten_at", "1.6"),
     ],
 )
-def test_a_hard_rule_may_be_lowered_and_never_raised(
-    tmp_path: Path, key: str, too_much: str
-) -> None:
-    message = refused(tmp_path, f"{key} = {too_much}")
+def test_a_cap_can_be_lowered_but_not_raised(tmp_path: Path, key: str, too_much: str) -> None:
+    message = fail_to_load(tmp_path, f"{key} = {too_much}")
     assert "a setting may only" in message
     assert str(SETTINGS[key].high) in message
     lowered = load_text(tmp_path, f"{key} = {SETTINGS[key].low}")
@@ -193,22 +199,24 @@ def test_a_hard_rule_may_be_lowered_and_never_raised(
     "key",
     ["risk.gap_buffer_min", "risk.gap_memory_days", "risk.liquidation_multiple", "risk.shock_move"],
 )
-def test_a_floor_may_be_raised_and_never_lowered(tmp_path: Path, key: str) -> None:
+def test_a_floor_cannot_be_lowered(tmp_path: Path, key: str) -> None:
     low = 1 if key.endswith("_days") else "0.01"
-    assert "a setting may only raise it" in refused(tmp_path, f"{key} = {low}")
+    assert "a setting may only raise it" in fail_to_load(tmp_path, f"{key} = {low}")
 
 
-def test_a_choice_outside_the_list_names_the_list(tmp_path: Path) -> None:
-    assert "mode expects one of demo, paper, live, got 'fun'" in refused(tmp_path, "mode = 'fun'")
+def test_the_error_for_an_unknown_choice_lists_the_choices(tmp_path: Path) -> None:
+    assert "mode expects one of demo, paper, live, got 'fun'" in fail_to_load(
+        tmp_path, "mode = 'fun'"
+    )
 
 
 def test_every_item_of_a_list_is_checked(tmp_path: Path) -> None:
-    message = refused(tmp_path, "strategies.oi_momentum.horizons_days = [1, 0]")
+    message = fail_to_load(tmp_path, "strategies.oi_momentum.horizons_days = [1, 0]")
     assert "must be between 1 and 365 days, got 0" in message
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
-    message = refused(tmp_path, "mode = 1\n[web]\nport = 70000\nprot = 1\n")
+def test_the_error_has_one_line_for_every_invalid_setting(tmp_path: Path) -> None:
+    message = fail_to_load(tmp_path, "mode = 1\n[web]\nport = 70000\nprot = 1\n")
     assert [line.partition(": ")[0] for line in message.splitlines()] == [
         "kamou.toml:1",
         "kamou.toml:3",
@@ -226,40 +234,42 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
             "demo.bar_s = 1440",
             "cycle.timeframe_s (default) and demo.bar_s (kamou.toml:1): one must",
         ),
-        ("web.port = 8081", "the two listeners need two ports"),
-        ("strategies.enabled = []", "is empty; name a strategy"),
-        ("strategies.enabled = ['a', 'a']", "names a strategy twice"),
-        ("strategies.mean_reversion.warmup = 50", "the warm-up must cover the window"),
-        ("supervision.backoff_base_ms = 60000", "the cap must be at least the base"),
+        ("web.port = 8081", "the public and the operator listener need different ports"),
+        ("strategies.enabled = []", "is empty; name at least one strategy"),
+        ("strategies.enabled = ['a', 'a']", "names a strategy twice; name each once"),
+        ("strategies.mean_reversion.warmup = 50", "the warm-up must be at least the window"),
+        ("supervision.backoff_base_ms = 60000", "backoff_cap_ms must be at least backoff_base_ms"),
     ],
 )
-def test_values_that_contradict_each_other_are_refused(
+def test_settings_that_contradict_each_other_are_invalid(
     tmp_path: Path, text: str, expected: str
 ) -> None:
-    assert expected in refused(tmp_path, text)
+    assert expected in fail_to_load(tmp_path, text)
 
 
-def test_two_listeners_may_both_ask_for_any_free_port(tmp_path: Path) -> None:
+def test_both_listeners_may_use_port_0_for_any_free_port(tmp_path: Path) -> None:
     assert load_text(tmp_path, "web = {port = 0, operator_port = 0}").settings.web.port == 0
 
 
-def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_names_kamou_init(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="kamou init"):
         load_settings(tmp_path / "none.toml", {})
 
 
-def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
-    assert "line 2" in refused(tmp_path, "mode = 'demo'\nport = = 1\n")
+def test_the_error_for_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    assert "line 2" in fail_to_load(tmp_path, "mode = 'demo'\nport = = 1\n")
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "kamou.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         load_settings(path, {})
 
 
-def test_the_digest_ignores_where_it_runs_and_sees_everything_that_decides() -> None:
+def test_the_digest_depends_on_risk_limits_but_not_on_data_directory_ports_or_change_reason() -> (
+    None
+):
     base = Settings()
     elsewhere = attrs.evolve(
         base, data_dir=Path("b"), web=attrs.evolve(base.web, port=1), change_reason="moved"
@@ -270,53 +280,55 @@ def test_the_digest_ignores_where_it_runs_and_sees_everything_that_decides() -> 
     assert "data_dir" not in canonical_json(base)
 
 
-def test_the_digest_is_of_values_not_of_their_spelling() -> None:
+def test_the_canonical_json_of_a_decimal_does_not_depend_on_its_spelling() -> None:
     spelled = attrs.evolve(Settings(), equity=Decimal("1.0E+4"))
     assert canonical_json(spelled) == canonical_json(Settings())
     assert '"equity":"10000"' in canonical_json(spelled)
 
 
-def test_the_written_file_changes_nothing_and_with_its_marks_removed_sets_every_default(
+def test_the_file_of_kamou_init_holds_every_default_both_commented_and_uncommented(
     tmp_path: Path,
 ) -> None:
-    assert load_text(tmp_path, commented_toml()).settings == Settings()
-    resolved = load_text(tmp_path, re.sub(r"(?m)^#(?=\w)", "", commented_toml()))
+    assert load_text(tmp_path, render_commented_toml()).settings == Settings()
+    resolved = load_text(tmp_path, re.sub(r"(?m)^#(?=\w)", "", render_commented_toml()))
     assert resolved.settings == Settings()
     assert "default" not in resolved.origins.values()
 
 
-def test_a_setting_in_words_names_its_bounds() -> None:
+def test_the_range_text_of_a_setting_names_its_bounds() -> None:
     assert Setting("a", "s", "", 1, 2).range_text() == "between 1 and 2 s"
     assert Setting("a", "", "", 1).range_text() == "at least 1"
     assert Setting("a", "", "", None, 2).range_text() == "at most 2"
     assert Setting("a", "", "").range_text() == ""
-    assert Setting("a", "", "", None, 2).refusal(3) == "must be at most 2, got 3"
+    assert Setting("a", "", "", None, 2).find_problem(3) == "must be at most 2, got 3"
 
 
-def test_lines_are_found_past_comments_arrays_and_long_texts() -> None:
+def test_key_lines_are_right_after_comments_arrays_and_multi_line_strings() -> None:
     text = '\n# a = 1\na = """\nb = 2\n"""\nc = [\n  1,\n]\n[ t . "u" ]\nd.e = 1\n[[x]]\nf = 1\n'
     assert tomllib.loads(text)
-    lines = lines_of_keys(text)
+    lines = find_key_lines(text)
     assert lines["a"] == 3
     assert "b" not in lines
     assert lines["c"] == 6
     assert lines["t.u"] == 9
     assert lines["t.u.d.e"] == 10
-    assert line_of_key(lines, "t.u.d.e.inside") == 10
-    assert line_of_key(lines, "nowhere.at.all") == 1
+    assert find_key_line(lines, "t.u.d.e.inside") == 10
+    assert find_key_line(lines, "nowhere.at.all") == 1
 
 
-def test_two_kinds_of_long_text_do_not_end_each_other() -> None:
+def test_a_multi_line_string_ends_only_at_its_own_kind_of_quotes() -> None:
     text = "a = '''\n\"\"\"\nb = 1\n'''\nc = 2\n"
-    assert lines_of_keys(text) == {"a": 1, "c": 5}
+    assert find_key_lines(text) == {"a": 1, "c": 5}
 
 
-KEYS = sorted(key for key, kind in leaf_types(Settings).items() if kind in (int, Decimal, float))
+KEYS = sorted(
+    key for key, kind in collect_leaf_types(Settings).items() if kind in (int, Decimal, float)
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(key=st.sampled_from(KEYS), value=st.decimals(-10, 10, places=4), blank=st.integers(0, 5))
-def test_a_number_is_taken_as_written_or_refused_at_its_line(
+def test_a_number_is_loaded_exactly_or_the_error_names_its_line(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Decimal, blank: int
 ) -> None:
     path = tmp_path_factory.mktemp("config") / "kamou.toml"
@@ -324,9 +336,9 @@ def test_a_number_is_taken_as_written_or_refused_at_its_line(
     try:
         resolved = load_settings(path, {})
     except ConfigurationError as error:
-        told = str(error)
+        message = str(error)
     else:
-        assert Decimal(str(by_key(resolved.settings)[key])) == value
-        told = f"{key} {resolved.origins[key]}"
-    assert f"{path}:{blank + 1}" in told
-    assert key in told
+        assert Decimal(str(flatten_settings(resolved.settings)[key])) == value
+        message = f"{key} {resolved.origins[key]}"
+    assert f"{path}:{blank + 1}" in message
+    assert key in message

@@ -1,4 +1,4 @@
-"""A strategy is one file: what it declares of its parameters is in the settings, and used."""
+"""Settings that a strategy's file declares: their table rows, checks and use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from settings_page import settings_page
 
 from kamou.core import strategies
 from kamou.errors import ConfigurationError
-from kamou.settings.config import Settings, by_key, canonical_json, commented_toml, load_settings
+from kamou.settings.config import (
+    Settings,
+    canonical_json,
+    flatten_settings,
+    load_settings,
+    render_commented_toml,
+)
 
 FADER = """
 import attrs
@@ -17,8 +23,8 @@ from kamou.core.strategies.base import Parameters, parameter
 
 @attrs.frozen(kw_only=True)
 class FaderParameters(Parameters):
-    patience: int = parameter(7, "before it fades", unit="bars", low=2, high=9)
-    haste: int = parameter(1, "once it fades", low=0, high=100)
+    patience: int = parameter(7, "patience in a trend", unit="bars", low=2, high=9)
+    haste: int = parameter(1, "speed of the fade", low=0, high=100)
 
     def contradictions(self):
         return () if self.haste < self.patience else ((("haste",), "must be below patience"),)
@@ -41,17 +47,20 @@ def fader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fader")
-def test_a_strategys_file_alone_brings_its_settings_with_range_unit_and_reason() -> None:
-    assert by_key(Settings())["strategies.fader.patience"] == 7
+def test_a_new_strategy_file_adds_its_settings_to_all_texts_with_range_and_unit() -> None:
+    assert flatten_settings(Settings())["strategies.fader.patience"] == 7
     assert '"strategies.fader.patience":7' in canonical_json(Settings())
-    written = commented_toml().partition("[strategies.fader]\n")[2].splitlines()[:2]
-    assert written == ["# before it fades [bars] (between 2 and 9 bars)", "#patience = 7"]
-    row = "| `strategies.fader.patience` | `7` | bars | between 2 and 9 | before it fades. |"
+    written = render_commented_toml().partition("[strategies.fader]\n")[2].splitlines()[:2]
+    assert written == [
+        "# patience in a trend [bars] (between 2 and 9 bars)",
+        "#patience = 7",
+    ]
+    row = "| `strategies.fader.patience` | `7` | bars | between 2 and 9 | patience in a trend. |"
     assert row in settings_page()
 
 
 @pytest.mark.usefixtures("fader")
-def test_a_declared_parameter_is_checked_and_reaches_its_strategy() -> None:
+def test_a_declared_parameter_is_checked_and_passed_to_its_strategy() -> None:
     key = "KAMOU__STRATEGIES__FADER__PATIENCE"
     chosen = load_settings(None, {key: "9"}).settings.strategies
     made = strategies.make(["fader"], chosen.parameters)["fader"]
@@ -62,7 +71,7 @@ def test_a_declared_parameter_is_checked_and_reaches_its_strategy() -> None:
         load_settings(None, {"KAMOU__STRATEGIES__FADER__HASTE": "7"})
 
 
-def test_a_file_that_gives_no_strategy_takes_no_setting_of_the_others_away(
+def test_a_file_without_a_strategy_does_not_change_the_settings_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = canonical_json(Settings())

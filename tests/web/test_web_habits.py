@@ -12,7 +12,7 @@ import pytest
 from published_record import write_record
 from site_client import Client, inline
 
-from kamou.settings.config import Settings, SiteSettings, settings_contradictions
+from kamou.settings.config import Settings, SiteSettings, find_settings_contradictions
 from kamou.store.database import open_reader
 from kamou.store.queries import trades
 from kamou.web.app import PublicSite
@@ -183,7 +183,9 @@ async def test_favicon_and_robots_are_where_everybody_looks(
 )
 def test_the_public_url_is_an_origin_and_nothing_else(url: str, allowed: bool) -> None:
     settings = Settings(site=SiteSettings(public_url=url))
-    named = [keys for keys, _ in settings_contradictions(settings) if "site.public_url" in keys]
+    named = [
+        keys for keys, _ in find_settings_contradictions(settings) if "site.public_url" in keys
+    ]
     assert (named == []) is allowed
 
 

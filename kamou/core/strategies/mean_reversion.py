@@ -40,31 +40,59 @@ RANDOM_WALK = 1.0  # the variance ratio of a random walk
 class MeanReversionParameters(Parameters):
     """Windows are in bars of the trade timeframe."""
 
-    window: int = parameter(100, "window of the z-score", unit="bars", low=10, high=5_000)
-    warmup: int = parameter(200, "warm-up before the first score", unit="bars", low=10, high=10_000)
-    z_entry: float = parameter(1.5, "minimum absolute z-score for a signal", low=0, high=10)
+    window: int = parameter(
+        100,
+        "number of bars for the z-score, the variance ratio and the half-life",
+        unit="bars",
+        low=10,
+        high=5_000,
+    )
+    warmup: int = parameter(
+        200, "minimum history of a symbol before its first score", unit="bars", low=10, high=10_000
+    )
+    z_entry: float = parameter(
+        1.5, "minimum absolute z-score of the close for a signal", low=0, high=10
+    )
     rsi_period: int = parameter(2, "period of the RSI", unit="bars", low=2, high=100)
     rsi_low: float = parameter(10.0, "maximum RSI for a long signal", low=0, high=50)
     rsi_high: float = parameter(90.0, "minimum RSI for a short signal", low=50, high=100)
     variance_ratio_q: int = parameter(
-        5, "aggregation of the variance ratio", unit="bars", low=2, high=100
+        5,
+        "length of the long returns whose variance the variance ratio compares with one-bar"
+        " returns",
+        unit="bars",
+        low=2,
+        high=100,
     )
     half_life_min: float = parameter(
-        2.0, "minimum half-life; the maximum is window / 3", unit="bars", low=0, high=1_000
+        2.0,
+        "minimum half-life of the price's deviations for a signal; the maximum is a third of the"
+        " window",
+        unit="bars",
+        low=0,
+        high=1_000,
     )
-    efficiency_max: float = parameter(0.3, "efficiency ratio at which trends begin", low=0, high=1)
+    efficiency_max: float = parameter(
+        0.3, "efficiency ratio at or above which mean reversion abstains", low=0, high=1
+    )
     efficiency_period: int = parameter(
         10, "period of the efficiency ratio", unit="bars", low=2, high=1_000
     )
-    adx_max: float = parameter(20.0, "ADX at which trends begin", low=0, high=100)
+    adx_max: float = parameter(
+        20.0, "ADX at or above which mean reversion abstains", low=0, high=100
+    )
     atr_period: int = parameter(14, "period of ATR and ADX", unit="bars", low=2, high=1_000)
-    stop_atr: float = parameter(1.5, "stop distance", unit="ATR", low="0.1", high=20)
-    hold_bars: int = parameter(96, "time limit of a position", unit="bars", low=1, high=10_000)
+    stop_atr: float = parameter(
+        1.5, "distance of the stop from the entry price", unit="ATR", low="0.1", high=20
+    )
+    hold_bars: int = parameter(
+        96, "maximum age of a position; then it is closed", unit="bars", low=1, high=10_000
+    )
 
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
         if self.warmup >= self.window:
             return ()
-        return ((("warmup", "window"), "the warm-up must cover the window"),)
+        return ((("warmup", "window"), "the warm-up must be at least the window"),)
 
 
 class MeanReversion:

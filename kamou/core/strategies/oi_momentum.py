@@ -37,36 +37,65 @@ NO_OI = 1  # index into ``proxies``
 
 @attrs.frozen(kw_only=True)
 class MomentumParameters(Parameters):
-    """Horizons are in days; the panel turns them into bars."""
+    """Horizons are in days; the strategy turns them into bars."""
 
     horizons_days: tuple[int, ...] = parameter(
-        (1, 7), "horizons of the scaled returns", unit="days", low=1, high=365
+        (1, 7),
+        "list of the horizons whose returns, in units of volatility, are averaged",
+        unit="days",
+        low=1,
+        high=365,
     )
     warmup_days: int = parameter(
-        30, "warm-up before the first score", unit="days", low=1, high=1_000
+        30, "minimum history of a symbol before its first score", unit="days", low=1, high=1_000
     )
-    efficiency_min: float = parameter(0.35, "efficiency ratio at which trends begin", low=0, high=1)
+    efficiency_min: float = parameter(
+        0.35, "efficiency ratio at or below which momentum abstains", low=0, high=1
+    )
     efficiency_period: int = parameter(
         10, "period of the efficiency ratio", unit="bars", low=2, high=1_000
     )
-    adx_min: float = parameter(25.0, "ADX at which trends begin", low=0, high=100)
+    adx_min: float = parameter(25.0, "ADX at or below which momentum abstains", low=0, high=100)
     atr_period: int = parameter(14, "period of ATR and ADX", unit="bars", low=2, high=1_000)
-    stop_atr: float = parameter(2.0, "stop distance", unit="ATR", low="0.1", high=20)
-    target_atr: float = parameter(4.6, "target distance", unit="ATR", low="0.1", high=100)
-    hold_hours: int = parameter(72, "time limit of a position", unit="h", low=1, high=10_000)
+    stop_atr: float = parameter(
+        2.0, "distance of the stop from the entry price", unit="ATR", low="0.1", high=20
+    )
+    target_atr: float = parameter(
+        4.6, "distance of the take-profit from the entry price", unit="ATR", low="0.1", high=100
+    )
+    hold_hours: int = parameter(
+        72, "maximum age of a position; then it is closed", unit="h", low=1, high=10_000
+    )
     no_confirmation_weight: float = parameter(
-        0.3, "weight of a score that open interest does not confirm", low=0, high=1
+        0.3, "factor of a score that rising open interest does not confirm", low=0, high=1
     )
     oi_z_min: float = parameter(
-        0.5, "minimum z-score of the change in ln(open interest) that confirms", low=0, high=10
+        0.5,
+        "minimum robust z-score of the change in ln(open interest) that confirms a score",
+        low=0,
+        high=10,
     )
     oi_changes_min: int = parameter(
-        20, "minimum number of past changes for that z-score", low=3, high=100
+        20,
+        "minimum number of past open-interest changes for a z-score of open interest",
+        unit="changes",
+        low=3,
+        high=100,
     )
     oi_deviation_min: float = parameter(
-        0.001, "minimum deviation in that z-score", unit="of open interest", low=0, high=1
+        0.001,
+        "minimum deviation by which the z-score of open interest divides, so that a series that"
+        " hardly changes gets no extreme z-score",
+        unit="of open interest",
+        low=0,
+        high=1,
     )
-    rank_min: float = parameter(0.8, "minimum absolute rank for a signal", low=0, high=1)
+    rank_min: float = parameter(
+        0.8,
+        "minimum absolute rank among all symbols, from -1 to 1, for a signal",
+        low=0,
+        high=1,
+    )
 
 
 class OiMomentum:

@@ -1,0 +1,87 @@
+"""Sources of the settings: the TOML file and the environment."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from kamou.errors import ConfigurationError
+from kamou.settings.toml_text import find_key_line, find_key_lines
+from kamou.settings.values import Text
+
+ENVIRONMENT_PREFIX = "KAMOU__"
+
+Given = dict[str, tuple[str, object]]  # dotted key -> (origin, value)
+
+
+def read_file(path: Path, keys: Collection[str]) -> Given:
+    """Return the file's settings, each with its line as origin.
+
+    Args:
+        path: the TOML file.
+        keys: dotted keys of all known settings.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read ({error.strerror}); `kamou init` writes a configuration file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path}: is not UTF-8 ({error.reason}); save it as UTF-8"
+        ) from error
+    try:
+        document = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: is not TOML ({error}); correct that line") from error
+    lines = find_key_lines(text)
+    groups = {key.rpartition(".")[0] for key in keys}
+    return {
+        key: (f"{path}:{find_key_line(lines, key)}", value)
+        for key, value in _iterate_leaves(document, "", _with_parents(groups))
+    }
+
+
+def _iterate_leaves(
+    table: Mapping[str, object], prefix: str, groups: frozenset[str]
+) -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and key in groups:
+            yield from _iterate_leaves(value, f"{key}.", groups)
+        else:
+            yield key, value
+
+
+def _with_parents(groups: Iterable[str]) -> frozenset[str]:
+    """Return the groups and their parents: strategies.oi_momentum adds strategies."""
+    parts = [group.split(".") for group in groups]
+    return frozenset(".".join(part[:n]) for part in parts for n in range(1, len(part) + 1))
+
+
+def read_environment(environ: Mapping[str, str]) -> Given:
+    """Return the settings among the environment variables, each with its variable as origin."""
+    return {
+        name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower(): (name, Text(value))
+        for name, value in sorted(environ.items())
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+
+
+def suggest_key(key: str, known: Iterable[str]) -> str:
+    """Return a hint with the most similar key: by the whole key, else by its last part."""
+    keys = list(known)
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    if not close:
+        last = {each.rpartition(".")[2]: each for each in keys}
+        close = [
+            last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1)
+        ]
+    return f"; did you mean {close[0]}?" if close else "; `kamou show-config` lists them all"
