@@ -1,4 +1,4 @@
-"""The command line: its verbs, and the exit code and error lines of each."""
+"""The command line: its verbs, and their exit codes and error lines."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from kamou.commands import (
     status,
     why,
 )
-from kamou.commands.printing import QUOTED, Output, print_json, say_error
-from kamou.commands.verb_failures import defect, failure_of, wants_json
+from kamou.commands.printing import QUOTED, Output, print_error_line, print_json
+from kamou.commands.verb_failures import describe_defect, describe_failure, wants_json
 from kamou.data_directory.private_files import OTHERS
 
 VERBS: tuple[click.Command, ...] = (
@@ -47,8 +47,8 @@ VERBS: tuple[click.Command, ...] = (
 )
 
 
-class InOrder(click.Group):
-    """A group that lists its verbs in their order, each with its whole first sentence."""
+class OrderedGroup(click.Group):
+    """A group that lists its verbs in their order, each with its first sentence."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -59,7 +59,7 @@ class InOrder(click.Group):
         super().add_command(cmd, name)
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(kamou.__version__, prog_name="kamou")
 def kamou_command() -> None:
     """Trade perpetual futures on paper, under a supervisor, and publish every result.
@@ -76,19 +76,19 @@ for verb in VERBS:
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb and exit with its code."""
     os.umask(OTHERS)  # files of verbs and of libraries contain positions and keys
-    sys.excepthook = show_defect
+    sys.excepthook = print_defect
     try:
-        code = _run(arguments)
+        code = _run_verb(arguments)
     except BrokenPipeError:
-        # The reader of the output ended (`kamou status | head`), which is no error. Without a
-        # stdout the interpreter does not fail when it flushes at exit.
+        # The process that reads the output ended (`kamou status | head`), which is no error.
+        # Without a stdout the interpreter does not fail when it flushes at exit.
         sys.stdout = None
         code = 0
     sys.exit(code)
 
 
-def _run(arguments: list[str] | None) -> int:
-    """Return the exit code of one verb. With --json, standard output is always one document."""
+def _run_verb(arguments: list[str] | None) -> int:
+    """Run one verb and return its exit code; with --json print one document."""
     output = Output()
     as_json = wants_json(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -97,23 +97,23 @@ def _run(arguments: list[str] | None) -> int:
     except BrokenPipeError:
         raise
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
-        found = failure_of(error)
+        found = describe_failure(error)
         if as_json and not output.begun:
-            print_json((found or defect(error)).document)
+            print_json((found or describe_defect(error)).document)
         if found is None:
             raise
     for line in found.lines:
-        say_error(line)
+        print_error_line(line)
     return found.exit_code
 
 
-def show_defect(
+def print_defect(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print the traceback of an unexpected error, each line escaped and behind a bar.
+    """Print the traceback of an unexpected error, each line escaped, after a bar.
 
-    The text of an exception may come from outside; the bar tells it from Kamou's own lines.
+    An exception's text may come from outside; the bar distinguishes it from Kamou's own lines.
     """
     for part in traceback.format_exception(kind, error, trace):
         for line in part.splitlines():
-            say_error(f"{QUOTED}{line}")
+            print_error_line(f"{QUOTED}{line}")

@@ -1,1 +1,1 @@
-"""The verbs of the command line, a file for each group. Heavy imports stand inside the verbs."""
+"""Verbs of the command line, one file per group; they import slow modules late."""

@@ -1,4 +1,4 @@
-"""``kamou backtest``: the live actors over recorded data on a simulated clock."""
+"""``kamou backtest``: the production actors over recorded data, in simulated time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kamou.commands.options import OutputPath, UserPath, config_option, data_dir_option, resolve
-from kamou.commands.printing import print_json, print_table, progress, when
+from kamou.commands.printing import format_time, print_json, print_table, show_progress
 from kamou.core.words import strategy_name
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
@@ -21,7 +21,7 @@ from kamou.settings.config import Resolved
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 
 
-def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+def parse_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Return ``a,b`` as a tuple; None if the option is not given."""
     if value is None:
         return None
@@ -34,8 +34,8 @@ def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return found
 
 
-def timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Return ``20251001-20251101`` as two instants in ms; either side may be left out."""
+def parse_timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Return ``20251001-20251101`` as two instants in ms; an omitted side is None."""
     if value is None:
         return (None, None)
     first, dash, last = value.partition("-")
@@ -58,30 +58,30 @@ def _day_ms(text: str) -> int:
     return round(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
-class FolderOrName(UserPath):
-    """The name of a dataset, or a folder, as text."""
+class DatasetPath(UserPath):
+    """A dataset's name, or the path of a directory, as text."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return str(self.home(value, param, ctx)) if value.startswith("~") else value
+        return str(self.expand(value, param, ctx)) if value.startswith("~") else value
 
 
 @click.command()
 @click.option(
     "--data",
-    type=FolderOrName(),
+    type=DatasetPath(),
     required=True,
     metavar="DIR|NAME",
-    help="A folder of bars, or a dataset.",
+    help="A directory with bars, or the name of a dataset.",
 )
 @click.option(
     "--timerange",
     "bounds",
-    callback=timerange,
+    callback=parse_timerange,
     metavar="FROM-TO",
-    help="Trade only in these days, like 20251001-20251101; earlier bars warm up.",
+    help="Trade only in these days, like 20251001-20251101; earlier bars are for warm-up.",
 )
-@click.option("--strategies", callback=names, metavar="A,B", help="Only these strategies.")
-@click.option("--symbols", callback=names, metavar="A,B", help="Only these symbols.")
+@click.option("--strategies", callback=parse_names, metavar="A,B", help="Only these strategies.")
+@click.option("--symbols", callback=parse_names, metavar="A,B", help="Only these symbols.")
 @click.option(
     "--json",
     "json_file",
@@ -107,22 +107,22 @@ def backtest(
     config_path: Path | None,
     data_dir: Path | None,
 ) -> None:
-    """Run the live actors over recorded data on a simulated clock, and report.
+    """Run the production actors over recorded data on a simulated clock, and report.
 
-    Every strategy counts as live. Exit code 6 if the independent checker found a
-    violation. A backtest is not a forecast.
+    Every strategy counts as live. Exit code 6: the independent checker found a violation of the
+    hard rules. A backtest is not a forecast.
     """
     resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
     to_stdout = str(json_file) == "-"
-    with progress(quiet=to_stdout) as report:
-        result = _backtest(resolved, data, bounds, strategies, symbols, journal, report)
+    with show_progress(quiet=to_stdout) as report:
+        result = _run_backtest(resolved, data, bounds, strategies, symbols, journal, report)
     text = json.dumps(result, indent=2, default=str) + "\n"
     if to_stdout:
         print_json(result)
     else:
         if json_file is not None:
             write_atomically(json_file, text)
-        _print(result)
+        _print_report(result)
     violations = result["violations"]
     if violations:
         count = violations if isinstance(violations, int) else len(violations)
@@ -131,7 +131,7 @@ def backtest(
         )
 
 
-def _backtest(
+def _run_backtest(
     resolved: Resolved,
     data: str,
     bounds: Timerange,
@@ -163,12 +163,12 @@ MONEY_ROWS = {
 }
 
 
-def _figure(name: str, value: Any) -> tuple[str, object]:
-    """Return a figure's name in words and its rounded value; the JSON has every digit."""
+def _format_figure(name: str, value: Any) -> tuple[str, object]:
+    """Return name and rounded value of a figure in words; the JSON has all digits."""
     if name in MONEY_ROWS:
         return MONEY_ROWS[name], f"{Decimal(value):,.2f}"
     if name in ("first_ms", "last_ms"):
-        return f"{name.removesuffix('_ms')} bar (UTC)", when(value)
+        return f"{name.removesuffix('_ms')} bar (UTC)", format_time(value)
     if name == "max_drawdown":
         return "maximum drawdown", f"{value:.2%}"
     if name == "worst_overshoot_r":
@@ -176,15 +176,16 @@ def _figure(name: str, value: Any) -> tuple[str, object]:
     return name.replace("_", " "), value
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print_report(result: dict[str, Any]) -> None:
     by_strategy = result.get("by_strategy") or {}
     left_out = ("by_strategy", "violation_list" if not result.get("violation_list") else "")
-    rows = [_figure(name, value) for name, value in result.items() if name not in left_out]
+    rows = [_format_figure(name, value) for name, value in result.items() if name not in left_out]
     print_table("backtest (the promotion gate is assumed live)", ("figure", "value"), rows)
     if by_strategy:
         columns = sorted({key for each in by_strategy.values() for key in each})
         shown = [
-            dict(_figure(key, each.get(key)) for key in columns) for each in by_strategy.values()
+            dict(_format_figure(key, each.get(key)) for key in columns)
+            for each in by_strategy.values()
         ]
         cells = [
             (strategy_name(name), *row.values())

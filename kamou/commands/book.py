@@ -1,4 +1,4 @@
-"""The account's newest state in the database, for `status`, with or without a run."""
+"""The account's newest state in the database, for the verbs that print it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from kamou.store.rows import OpenDay
 
 
-def open_database(folder: DataDirectory) -> sqlite3.Connection:
-    """Return a read-only connection.
+def open_database(directory: DataDirectory) -> sqlite3.Connection:
+    """Return a read-only connection to the database.
 
     Raises:
         NotRunningError: no run has used this data directory.
@@ -28,17 +28,17 @@ def open_database(folder: DataDirectory) -> sqlite3.Connection:
     """
     from kamou.store.database import open_reader
 
-    if not folder.database.exists():
+    if not directory.database.exists():
         raise NotRunningError(
-            f"no run has used the data directory {folder.path} yet; `kamou run` starts one"
+            f"no run has used the data directory {directory.path} yet; `kamou run` starts one"
         )
-    _look_once(folder.database)
-    return open_reader(folder.database)
+    _check_once(directory.database)
+    return open_reader(directory.database)
 
 
 @cache
-def _look_once(path: Path) -> None:
-    """Check every page at the first opening only; `status --watch` opens the file each second."""
+def _check_once(path: Path) -> None:
+    """Check all pages of the database, once per process, because that is slow."""
     from kamou.store.database import open_whole
 
     open_whole(path).close()
@@ -52,9 +52,9 @@ def describe_account(
     """Return state, equity, daily budget, positions and pending entries as plain data.
 
     Args:
-        reader: of the database.
-        recorded: the fold that follows the journal; None: a new one.
-        system: the status of the run; its positions have newer mark prices.
+        reader: connection to the database.
+        recorded: position book that follows the journal; None: a new one.
+        system: status of the run, whose positions have newer mark prices; None: no run.
     """
     from kamou.store import queries
     from kamou.store.latest_events import disabled_strategies, latest_mark
@@ -77,9 +77,9 @@ def describe_account(
         "state_note": (note_of(span.figures) or None) if span else None,
         "state_since_ms": span.from_ms if span else None,
         "disabled_strategies": list(disabled_strategies(reader)),
-        "equity": _text(equity.equity if equity else None),
-        "wallet_balance": _text(equity.wallet_balance if equity else None),
-        "unrealized_pnl": _text(equity.unrealized_pnl if equity else None),
+        "equity": _format_decimal(equity.equity if equity else None),
+        "wallet_balance": _format_decimal(equity.wallet_balance if equity else None),
+        "unrealized_pnl": _format_decimal(equity.unrealized_pnl if equity else None),
         "equity_at_ms": equity.at_ms if equity else None,
         "cycle_at_ms": latest.cycle.cycle_at_ms if latest.cycle else None,
         "day": query_day_budget(reader),
@@ -90,13 +90,12 @@ def describe_account(
 
 
 def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
-    """Return the day's result and its loss against the limit, as of the newest read of the equity.
+    """Return result, loss and loss limit of the day, as of the newest equity read.
 
-    All are fractions of the equity at the day's opening: at 00:00, where that is known.
-    ``loss`` is what the governor counts against the limit, with the exit costs of all open
-    positions. If it is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` says why,
-    and the result takes its place. The limit is that of the newest run, not of this command's
-    settings.
+    All are fractions of the day's first equity, which is that of 00:00 UTC if it is known.
+    ``loss`` is the loss as the governor counts it, with the exit costs of all open positions. If it
+    is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` has the reason, and
+    ``loss_budget_left`` uses the result. The limit is that of the newest run. None: no day opened.
     """
     from kamou.store import queries
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
@@ -106,11 +105,11 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
         return None
     day, start, read = latest.day, latest.day.equity_start, latest.equity
     result = Decimal(0)
-    if utc_day(read.at_ms) >= day.day:  # else the day opened without an equity read
-        result = (read.equity - _unchanged(reader, day, read.at_ms)) / start
+    if utc_day(read.at_ms) >= day.day:  # else no equity was read since the day opened
+        result = (read.equity - _equity_without_pnl(reader, day, read.at_ms)) / start
     run = latest_run(reader)
     limit = DAILY_LOSS_MAX if run is None else run.daily_loss_max
-    found = _loss(reader, day)
+    found = _find_loss(reader, day)
     loss, costs = (None, None) if isinstance(found, str) else found
     lost = max(Decimal(0), -result) if loss is None else loss
     return {
@@ -124,8 +123,8 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     }
 
 
-def _loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
-    """Return the day's loss and its exit costs as fractions, or why they are unknown."""
+def _find_loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
+    """Return the day's loss and the exit costs as fractions, or the reason why not."""
     from kamou.store.latest_events import latest_mark
 
     mark = latest_mark(reader)
@@ -136,21 +135,21 @@ def _loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] |
         return "the exit costs of the open positions were not read since 00:00"
     if mark.day_equity and mark.day_lost is not None:
         return mark.day_lost / mark.day_equity, mark.exit_costs / mark.day_equity
-    # The mark was read before the day opened. The day's opening equity is that of 00:00, so the
-    # mark shows the loss since then, which after a late start can be most of the daily budget.
-    lost = _unchanged(reader, day, mark.at_ms) - mark.equity + mark.exit_costs
+    # This equity was read before the day opened. The day's first equity is that of 00:00, so this
+    # read shows the loss since then, which after a late start can be most of the daily budget.
+    lost = _equity_without_pnl(reader, day, mark.at_ms) - mark.equity + mark.exit_costs
     return max(Decimal(0), lost) / day.equity_start, mark.exit_costs / day.equity_start
 
 
-def _unchanged(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
-    """Return the equity that a day without profit or loss would have at ``at_ms``."""
+def _equity_without_pnl(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
+    """Return the equity at ``at_ms`` of a day without profit or loss."""
     from kamou.store.latest_events import transferred_after
 
     return day.equity_start + day.net_deposits - transferred_after(reader, at_ms)
 
 
-def loss_words(day: dict[str, Any] | None) -> str:
-    """Return the day's loss in words, as the governor counts it, or why it is unknown."""
+def describe_loss(day: dict[str, Any] | None) -> str:
+    """Return the day's loss as the governor counts it in words, or why it is unknown."""
     if day is None:
         return "unknown: no day has opened yet"
     if day["loss"] is None:
@@ -161,5 +160,5 @@ def loss_words(day: dict[str, Any] | None) -> str:
     )
 
 
-def _text(value: Decimal | None) -> str | None:
+def _format_decimal(value: Decimal | None) -> str | None:
     return None if value is None else f"{value:f}"

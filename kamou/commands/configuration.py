@@ -1,4 +1,4 @@
-"""``kamou init``, ``check-config``, ``show-config``."""
+"""``kamou init``, ``check-config`` and ``show-config``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import CONFIG_FILE, UserPath, config_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table, say
+from kamou.commands.printing import print_json, print_line, print_table
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import create_file
 from kamou.errors import ConfigurationError
@@ -21,23 +21,23 @@ from kamou.settings.table import settings_table
 def init(path: Path, force: bool) -> None:
     """Write a commented kamou.toml (or PATH) with every setting and its default."""
     try:
-        # Created first, so that a file that another process wrote meanwhile is not replaced.
+        # Created before writing, so that a file of another process is never replaced.
         if not (create_file(path) or force):
             raise ConfigurationError(f"{path} exists; --force overwrites it, or name another file")
         write_atomically(path, render_commented_toml())
     except OSError as error:
         raise ConfigurationError(
             f"{path}: cannot be written: {error.strerror}; name a file in a writable "
-            "folder that exists"
+            "directory that exists"
         ) from error
-    say(f"wrote {path}; `kamou check-config` validates it")
+    print_line(f"wrote {path}; `kamou check-config` validates it")
 
 
 @click.command("check-config")
 @config_option
 @json_option
 def check_config(config_path: Path | None, as_json: bool) -> None:
-    """Validate the settings; exit code 4 and every problem when they are refused."""
+    """Validate the settings; exit code 4 with a line for each invalid one."""
     resolved = resolve(config_path)
     _check_strategies(resolved)
     changed = [key for key, origin in resolved.origins.items() if origin != "default"]
@@ -45,14 +45,14 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
         print_json({"valid": True, "digest": resolved.digest, "changed": changed})
     else:
         differ = f"{len(changed)} of {len(resolved.origins)} differ from the defaults"
-        say(f"the configuration is valid; {differ}; digest {resolved.digest}")
+        print_line(f"the configuration is valid; {differ}; digest {resolved.digest}")
 
 
 @click.command("show-config")
 @config_option
 @json_option
 def show_config(config_path: Path | None, as_json: bool) -> None:
-    """Print the settings in force, each with where its value came from."""
+    """Print the settings in force, each with the origin of its value."""
     resolved = resolve(config_path)
     values = {
         key: to_json_value(value) for key, value in flatten_settings(resolved.settings).items()
@@ -74,16 +74,17 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
         )
         return
     rows = (
-        (key, _text(value), table[key].unit, resolved.origins[key]) for key, value in values.items()
+        (key, _format_value(value), table[key].unit, resolved.origins[key])
+        for key, value in values.items()
     )
     print_table(f"digest {resolved.digest}", ("setting", "value", "unit", "from"), rows)
 
 
 def _check_strategies(resolved: Resolved) -> None:
-    """Check that every enabled strategy has a file, which the settings cannot check.
+    """Check that every enabled strategy has a file, which loading does not check.
 
     Raises:
-        ConfigurationError: a strategy has none.
+        ConfigurationError: a strategy has no file.
     """
     from kamou.core.strategies import discover_strategies
 
@@ -96,7 +97,7 @@ def _check_strategies(resolved: Resolved) -> None:
             )
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,4 +1,4 @@
-"""``kamou halt``, ``resume``, ``flatten``."""
+"""``kamou halt``, ``resume`` and ``flatten``, each with and without a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from kamou.commands.lenient_settings import resolve_valid_settings
 from kamou.commands.operator import OperatorClient
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_facts, print_json, say, say_error
+from kamou.commands.printing import print_error_line, print_facts, print_json, print_line
 from kamou.core.codes import describe_cause
 from kamou.core.model import HALT_STATES
 from kamou.core.words import count_words, describe_state, strategy_name
@@ -48,50 +48,52 @@ def reason_option(verb: Any) -> Any:
 @json_option
 @reason_option
 def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Stop new entries now; stops and targets stay on the exchange.
+    """Stop new entries now; stops and take-profits stay on the exchange.
 
     If no run answers, or the run is starting, this sets the halt latch: entries are denied, and
     the next run starts halted. `kamou resume` ends both. A reason that is too long is shortened.
 
-    Exit code 6: the run holds entries, but the halt is not journalled yet.
+    Exit code 6: the run blocks entries, but the halt is not journalled yet.
     """
     resolved = resolve(config_path, data_dir=data_dir)
-    folder = DataDirectory(resolved.settings.data_dir)
-    reason = _published(reason)
+    directory = DataDirectory(resolved.settings.data_dir)
+    reason = _shorten(reason)
     try:
-        answer = OperatorClient.find(folder).command("halt", reason)
+        answer = OperatorClient.find(directory).command("halt", reason)
     except KamouError as error:
-        _hold(folder, reason, error, as_json=as_json)
+        _hold_by_latch(directory, reason, error, as_json=as_json)
         return
-    _print(answer, as_json=as_json)
+    _print_response(answer, as_json=as_json)
     if not answer.get("journalled", True):
         raise CheckFailedError(
             f"the halt is not journalled yet; the trading state is still {answer['state']}: this "
-            "run holds entries, but the next run would not; free space on the disk and check "
+            "run blocks entries, but the next run would not; free space on the disk and check "
             "`kamou status`, or set the halt latch with `kamou flatten`"
         )
 
 
-def _hold(folder: DataDirectory, reason: str, error: KamouError, *, as_json: bool) -> None:
-    """Set the halt latch because no run confirmed the halt; every run respects the latch.
+def _hold_by_latch(
+    directory: DataDirectory, reason: str, error: KamouError, *, as_json: bool
+) -> None:
+    """Set the halt latch because no run confirmed the halt.
 
     Raises:
         KamouError: the data directory does not exist; or the latch cannot be set, so entries are
-            not held; or a run did not confirm the halt, and only the latch holds entries.
+            not blocked; or a run did not confirm the halt, and only the latch blocks entries.
     """
-    if not folder.path.is_dir():
+    if not directory.path.is_dir():
         raise error
     try:
-        HaltLatch(folder.latch).set(reason, ACTOR, _now_ms(), action=HALT)
+        HaltLatch(directory.latch).set(reason, ACTOR, _now_ms(), action=HALT)
     except StoreError as unset:
-        raise type(error)(f"{error}; entries are not held", str(unset)) from unset
+        raise type(error)(f"{error}; entries are not blocked", str(unset)) from unset
     if not isinstance(error, NothingTradesError):
         raise type(error)(
             f"{error}; the halt latch is set: entries are denied until `kamou resume`"
         )
-    say(f"without the run: {error}", err=True)
+    print_line(f"without the run: {error}", err=True)
     held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
-    _print(held, as_json=as_json)
+    _print_response(held, as_json=as_json)
 
 
 @click.command()
@@ -100,44 +102,46 @@ def _hold(folder: DataDirectory, reason: str, error: KamouError, *, as_json: boo
 @json_option
 @reason_option
 def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Resume trading after a halt. After `flatten` it takes two steps.
+    """Resume trading after a halt; after `flatten` this takes two steps.
 
-    The first removes the halt latch that `flatten` set, with or without a run, and changes
-    FLATTENING to halted; the second lets the run trade again. Without a run, the next one starts
-    halted and waits for the second. A reason that is too long is an error.
+    The first `kamou resume` removes the halt latch that `flatten` set, with or without a run, and
+    changes FLATTENING to halted. The second lets the run trade again. Without a run, the next run
+    starts halted and waits for the second. A reason that is too long is an error.
 
-    Exit code 6: the run denied the resume, and the trading state stays as it was.
+    Exit code 6: the run denied the resume, and the trading state did not change.
     """
     resolved = resolve(config_path, data_dir=data_dir)
-    folder = DataDirectory(resolved.settings.data_dir)
-    latch = HaltLatch(folder.latch)
+    directory = DataDirectory(resolved.settings.data_dir)
+    latch = HaltLatch(directory.latch)
     reason = reason.strip()
     if excess := describe_excess(reason):
         raise click.UsageError(excess, click.get_current_context())
-    lock_holder(folder.path)  # fails for another user, to whom every latch looks set
+    lock_holder(directory.path)  # fails for another user, who would see every latch as set
     if not latch.is_set():
-        _tell_resume(dict(OperatorClient.find(folder).command("resume", reason)), as_json=as_json)
+        _print_resume(
+            dict(OperatorClient.find(directory).command("resume", reason)), as_json=as_json
+        )
         return
     latch.clear(reason, ACTOR, _now_ms())
     done: dict[str, Any] = {"latch": "removed"}
     try:
-        done |= OperatorClient.find(folder).command("resume", reason)
+        done |= OperatorClient.find(directory).command("resume", reason)
         if done.get("state") in HALT_STATES:
             done["next"] = "repeat `kamou resume` to let it trade"
     except KamouError as error:
         done |= {"system": str(error), "next": RESUME_LATER}
-    _tell_resume(done, as_json=as_json)
+    _print_resume(done, as_json=as_json)
 
 
-def _tell_resume(done: dict[str, Any], *, as_json: bool) -> None:
-    """Print what a resume did.
+def _print_resume(done: dict[str, Any], *, as_json: bool) -> None:
+    """Print the result of a resume.
 
     Raises:
-        CheckFailedError: the run denied it.
+        CheckFailedError: the run denied the resume.
     """
     refusal = done.get("refused")
     if as_json or not refusal or "latch" in done:
-        _print(done, as_json=as_json)
+        _print_response(done, as_json=as_json)
     if refusal:
         state = describe_state(str(done.get("state")))
         raise CheckFailedError(
@@ -145,8 +149,8 @@ def _tell_resume(done: dict[str, Any], *, as_json: bool) -> None:
         )
 
 
-def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the facts of a command, as JSON or with codes and names in words."""
+def _print_response(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a command's result as JSON, or as a table with codes in words."""
     if as_json:
         print_json(facts)
         return
@@ -167,25 +171,25 @@ def _print(facts: Mapping[str, Any], *, as_json: bool) -> None:
 @json_option
 @reason_option
 def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Cancel entries and close all positions, also when `run` is dead or hangs.
+    """Cancel entries and close all positions, even if no `run` lives or answers.
 
-    It first sets the halt latch: while that file exists, entries are denied, also in a later
-    `run`. `kamou resume` removes it. The positions that are left are counted at the exchange.
-    A reason that is too long is shortened.
+    This first sets the halt latch, a file that blocks entries of this run and of later runs;
+    `kamou resume` removes it. At the end the open positions are counted at the exchange. A reason
+    that is too long is shortened.
     """
-    reason = _published(reason)
-    warn = Once()
+    reason = _shorten(reason)
+    warn = WarnOnce()
     latch = "" if data_dir is None else _set_latch(DataDirectory(data_dir), reason)
     resolved = resolve_valid_settings(config_path, warn, data_dir=data_dir)
-    folder = DataDirectory(resolved.settings.data_dir)
+    directory = DataDirectory(resolved.settings.data_dir)
     if data_dir is None:
-        latch = _set_latch(folder, reason)
+        latch = _set_latch(directory, reason)
     try:
-        folder.create(say_error)
+        directory.create(print_error_line)
     except StoreError as error:
-        warn(str(error))  # positions are closed even if the folder stays open to others
+        warn(str(error))  # positions are closed even if other users can still read the directory
     done, left = _close_all(resolved, reason, warn)
-    _print({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
+    _print_response({"latch": latch or "set", **done, "positions_left": left}, as_json=as_json)
     if latch:
         raise CheckFailedError(
             f"the halt latch is {latch}, so a run may enter again; repeat `kamou flatten`"
@@ -199,8 +203,8 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
         )
 
 
-def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, Any], int]:
-    """Close all positions; return what was done and how many positions are left.
+def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[str, Any], int]:
+    """Close all positions; return the result and the number of positions left.
 
     Raises:
         NotRunningError: the data directory has no exchange, so no position is open.
@@ -216,14 +220,14 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
             raise CheckFailedError(f"the run left {count_words(left, 'position')} open")
         return done, left
     except KamouError as error:
-        # No failure of the run may keep positions open.
-        say(f"without the run: {error}", err=True)
+        # Positions are closed whatever failed in the run.
+        print_line(f"without the run: {error}", err=True)
     try:
         done = {"by": "flatten", **kill_switch.run(resolved, warn=warn)}
     except NotRunningError:
         raise
     except KamouError as error:
-        say(f"error: {error}", err=True)
+        print_line(f"error: {error}", err=True)
         done = {"by": "nobody"}
     try:
         return done, kill_switch.positions_at_venue(resolved, warn=warn)
@@ -233,43 +237,43 @@ def _close_all(resolved: Resolved, reason: str, warn: Once) -> tuple[dict[str, A
         ) from error
 
 
-class Once:
-    """Print each warning once on standard error."""
+class WarnOnce:
+    """Printer of warnings on standard error that prints each text once."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            say(f"warning: {line}", err=True)
+        if line not in self._printed:
+            self._printed.add(line)
+            print_line(f"warning: {line}", err=True)
 
 
-def _set_latch(folder: DataDirectory, reason: str) -> str:
-    """Set the halt latch; return "not set" if that failed, because closing goes on without it.
+def _set_latch(directory: DataDirectory, reason: str) -> str:
+    """Set the halt latch; return "not set" if that failed, so that closing can go on.
 
     Raises:
-        NotRunningError: the directory does not exist; a mistyped name is not created.
+        NotRunningError: the data directory does not exist; a mistyped one is not created.
     """
-    if not os.path.lexists(folder.path):
+    if not os.path.lexists(directory.path):
         raise NotRunningError(
-            f"the data directory {folder.path} does not exist, so no position is open there; name "
-            "the one that `kamou run` uses with --data-dir"
+            f"the data directory {directory.path} does not exist, so no position is open there; "
+            "name the one that `kamou run` uses with --data-dir"
         )
     try:
-        if not HaltLatch(folder.latch).set(reason, ACTOR, _now_ms()):
-            say("warning: the halt latch is set; its log could not be written", err=True)
+        if not HaltLatch(directory.latch).set(reason, ACTOR, _now_ms()):
+            print_line("warning: the halt latch is set; its log could not be written", err=True)
     except StoreError as error:
-        say(f"error: {error}", err=True)
+        print_line(f"error: {error}", err=True)
         return "not set"
     return ""
 
 
-def _published(reason: str) -> str:
-    """Return the reason as it is published; warn if it was shortened."""
+def _shorten(reason: str) -> str:
+    """Return the reason at its published length; warn if it was shortened."""
     shown, warning = shorten_reason(reason.strip())
     if warning:
-        say(f"warning: {warning}", err=True)
+        print_line(f"warning: {warning}", err=True)
     return shown
 
 

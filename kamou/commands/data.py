@@ -10,7 +10,14 @@ import attrs
 import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table, progress, say, say_error, when
+from kamou.commands.printing import (
+    format_time,
+    print_error_line,
+    print_json,
+    print_line,
+    print_table,
+    show_progress,
+)
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 
@@ -25,7 +32,7 @@ def data() -> None:
 
 @data.command("import")
 @click.argument("source", type=UserPath(exists=True, file_okay=False), metavar="DIR")
-@click.option("--name", metavar="NAME", help="The dataset's name (default: the folder's name).")
+@click.option("--name", metavar="NAME", help="The dataset's name (default: the directory's name).")
 @click.option(
     "--venue", metavar="VENUE", help="Only rows of this venue, if the files have several."
 )
@@ -44,7 +51,7 @@ def import_(
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Check the bars, funding and open interest in DIR and store them.
+    """Check the bars, funding and open interest in DIR and store them as a dataset.
 
     If a file has corrupt, missing, unsorted, duplicate or future rows, the error names the row and
     the reason, and nothing is stored.
@@ -53,14 +60,14 @@ def import_(
     from kamou.store.importer import import_folder
 
     settings = resolve(config_path, data_dir=data_dir).settings
-    folder = DataDirectory(settings.data_dir)
-    existed = folder.path.exists()
-    if existed:  # an unusable directory is reported before minutes of reading
-        folder.create(say_error)
-    with progress(quiet=as_json) as report:
+    directory = DataDirectory(settings.data_dir)
+    existed = directory.path.exists()
+    if existed:  # an unusable data directory is an error before minutes of reading
+        directory.create(print_error_line)
+    with show_progress(quiet=as_json) as report:
         done = import_folder(
             source,
-            folder.path,
+            directory.path,
             now_ms=SystemClock().now_ms(),
             name=name,
             venue=venue,
@@ -68,19 +75,19 @@ def import_(
             replace=replace,
             limits=settings.data,
             progress=report,
-            # Invalid data or a mistyped path leaves no empty directory.
-            before_storing=lambda: None if existed else folder.create(say_error),
+            # Invalid data or a mistyped path creates no data directory.
+            before_storing=lambda: None if existed else directory.create(print_error_line),
         )
     if as_json:
         print_json(attrs.asdict(done))
         return
     for skipped in done.skipped:
-        say(f"left out {skipped.file}: {skipped.reason}", err=True)
+        print_line(f"left out {skipped.file}: {skipped.reason}", err=True)
     for note in done.notes:
-        say(f"note: {note}", err=True)
+        print_line(f"note: {note}", err=True)
     if done.unchanged:
-        say("this dataset is already stored; nothing was changed")
-    _print_sets([done.summary])
+        print_line("this dataset is already stored; nothing was changed")
+    _print_datasets([done.summary])
 
 
 @data.command("list")
@@ -88,7 +95,7 @@ def import_(
 @data_dir_option
 @json_option
 def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """List the datasets with their ranges and gaps; damaged ones on standard error."""
+    """List the datasets with their periods and gaps; damaged ones on standard error."""
     from kamou.store.market_data import DamagedSet, SetSummary, list_sets
 
     stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir
@@ -96,7 +103,7 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
     if not found and not stored_in.exists():
         raise NotRunningError(
             f"the data directory {stored_in} does not exist; `kamou data import DIR` creates it and"
-            " stores a folder of bars, or name another with --data-dir"
+            " stores a directory of bars, or name another with --data-dir"
         )
     sets = [each for each in found if isinstance(each, SetSummary)]
     damaged = [each for each in found if isinstance(each, DamagedSet)]
@@ -109,14 +116,14 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
         )
         return
     if sets:
-        _print_sets(sets)
+        _print_datasets(sets)
     elif not damaged:
-        say("no dataset is stored yet; `kamou data import DIR` stores a folder of bars")
+        print_line("no dataset is stored yet; `kamou data import DIR` stores a directory of bars")
     for each in damaged:
-        say_error(f"damaged: {each.name}: {each.reason}")
+        print_error_line(f"damaged: {each.name}: {each.reason}")
 
 
-def _print_sets(sets: Sequence[SetSummary]) -> None:
+def _print_datasets(sets: Sequence[SetSummary]) -> None:
     columns = (
         "name",
         "symbols",
@@ -134,8 +141,8 @@ def _print_sets(sets: Sequence[SetSummary]) -> None:
             each.symbols,
             each.bars,
             f"{each.period_ms // 60_000} min",
-            when(each.first_ms),
-            when(each.last_ms),
+            format_time(each.first_ms),
+            format_time(each.last_ms),
             each.gaps_total,
             each.funding_rows,
             each.open_interest_rows,
@@ -145,5 +152,5 @@ def _print_sets(sets: Sequence[SetSummary]) -> None:
     print_table("", columns, rows)
     for each in sets:
         for gap in each.gaps:
-            lacks = f"{gap.bars} bars from {when(gap.after_ms + each.period_ms)}"
-            say(f"gap in {each.name}: {gap.symbol} lacks {lacks}")
+            lacks = f"{gap.bars} bars from {format_time(gap.after_ms + each.period_ms)}"
+            print_line(f"gap in {each.name}: {gap.symbol} lacks {lacks}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, say, say_error
+from kamou.commands.printing import print_error_line, print_json, print_line
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataFolderLock
 from kamou.errors import NotRunningError
@@ -23,17 +23,17 @@ def db() -> None:
 @data_dir_option
 @json_option
 def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Migrate the database to this version's schema; `run` does so when it starts."""
+    """Migrate the database to this version's schema, as `run` does at its start."""
     from kamou.store import database
 
-    folder = _existing(config_path, data_dir)
-    with DataFolderLock(folder.path, announce=say_error):  # no run may hold it
-        applied = database.migrate_journal(folder.database)
+    directory = _open_directory(config_path, data_dir)
+    with DataFolderLock(directory.path, announce=print_error_line):  # fails during a run
+        applied = database.migrate_journal(directory.database)
     if as_json:
         print_json({"applied": list(applied)})
     else:
         for line in [f"applied {name}" for name in applied] or ["nothing to do"]:
-            say(line)
+            print_line(line)
 
 
 @db.command()
@@ -42,22 +42,24 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
 @data_dir_option
 @json_option
 def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Write a consistent copy to FILE and FILE.exchange, also during a run.
+    """Write a consistent backup to FILE and FILE.exchange, also during a run.
 
-    FILE has the journal, FILE.exchange the exchange's records of the same moment; `kamou db
-    restore` needs both. Back up the salt key yourself, in another place.
+    FILE has the journal, and FILE.exchange has the exchange's records of the same moment. `kamou db
+    restore` needs both. Keep a copy of the salt key yourself, in another place.
     """
     from kamou.runs.backup import back_up
 
-    made = back_up(_existing(config_path, data_dir), to)
+    made = back_up(_open_directory(config_path, data_dir), to)
     if as_json:
         beside = None if made.exchange is None else str(made.exchange)
         print_json({"file": str(to), "exchange": beside, "bytes": made.size})
         return
     names = f"{to}" if made.exchange is None else f"{to} and {made.exchange}"
-    say(f"wrote {names}: {made.size:,} bytes")
+    print_line(f"wrote {names}: {made.size:,} bytes")
     if made.exchange is None:
-        say("the data directory has no exchange file, so a run cannot use this backup", err=True)
+        print_line(
+            "the data directory has no exchange file, so a run cannot use this backup", err=True
+        )
 
 
 @db.command()
@@ -73,20 +75,20 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
     """
     from kamou.runs import backup
 
-    folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
-    backup.refuse_missing(copy)  # before a data directory is created for it
-    with DataFolderLock(folder.path, announce=say_error):
-        backup.restore_backup(copy, folder)
+    directory = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    backup.refuse_missing(copy)  # before the data directory is created
+    with DataFolderLock(directory.path, announce=print_error_line):
+        backup.restore_backup(copy, directory)
     if as_json:
-        print_json({"database": str(folder.database), "exchange": str(folder.exchange)})
+        print_json({"database": str(directory.database), "exchange": str(directory.exchange)})
     else:
-        say(f"restored {folder.database} and {folder.exchange}")
+        print_line(f"restored {directory.database} and {directory.exchange}")
 
 
-def _existing(config_path: Path | None, data_dir: Path | None) -> DataDirectory:
-    folder = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
-    if not folder.database.exists():
+def _open_directory(config_path: Path | None, data_dir: Path | None) -> DataDirectory:
+    directory = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
+    if not directory.database.exists():
         raise NotRunningError(
-            f"the data directory {folder.path} has no database yet; `kamou run` creates it"
+            f"the data directory {directory.path} has no database yet; `kamou run` creates it"
         )
-    return folder
+    return directory

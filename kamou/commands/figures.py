@@ -1,19 +1,19 @@
-"""Figures for a terminal: rounded, with their sign and unit, in plain ASCII."""
+"""Text of figures for a terminal: rounded, with sign and unit, in ASCII."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from kamou.commands.printing import when
+from kamou.commands.printing import format_time
 from kamou.core.day import MINUTE_MS
 from kamou.web import format as web
 
-NONE = "-"  # a figure that does not exist or is unknown
-HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these a figure is shown as 1.234e+15
+NONE = "-"  # text of a figure that does not exist or is unknown
+HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these bounds a figure is shown as 1.234e+15
 
 
 def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
-    """Return ``12,345.60``, or ``+3.20`` if ``signed``."""
+    """Return an amount as ``12,345.60``, or as ``+3.20`` if ``signed``."""
     if value is None or abs(Decimal(value)) >= HUGE:
         return _scientific(value)
     return _ascii(web.money(Decimal(value), signed=signed))
@@ -37,16 +37,16 @@ def percent_text(
 
 
 def number_text(value: float, *, signed: bool = False, places: int = 2) -> str:
-    """Return a ratio."""
+    """Return a ratio, rounded to ``places`` decimals."""
     return _ascii(web.number(value, signed=signed, places=places))
 
 
 def r_multiple_text(value: str | Decimal | None) -> str:
-    """Return ``+0.34 R``; a dash for a position without R."""
+    """Return a multiple of R as ``+0.34 R``; a dash for None."""
     return NONE if value is None else f"{money_text(value, signed=True)} R"
 
 
-def span(from_ms: int | None, until_ms: int | None) -> str:
+def span_text(from_ms: int | None, until_ms: int | None) -> str:
     """Return the time between two instants in its two largest units: ``2 h 14 min``."""
     if from_ms is None or until_ms is None:
         return NONE
@@ -56,7 +56,7 @@ def span(from_ms: int | None, until_ms: int | None) -> str:
 
 def moment_text(at_ms: int | None) -> str:
     """Return an instant as ``2025-10-10 21:00:02 UTC``."""
-    return NONE if at_ms is None else f"{when(at_ms)} UTC"
+    return NONE if at_ms is None else f"{format_time(at_ms)} UTC"
 
 
 def _scientific(value: str | Decimal | None) -> str:

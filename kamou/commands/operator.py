@@ -1,8 +1,8 @@
-"""Client of a run's operator API, on its Unix socket or, without one, on its TCP listener.
+"""Client of a run's operator API, over its Unix socket or, without one, over TCP.
 
-No command is sent before the listener is proved to be the run that holds the data directory. On
-the socket the kernel names the listening process. Over TCP the listener first proves that it
-knows this run's token; only then the client sends the token.
+The client sends a command only to a listener that is proved to be the run that holds the data
+directory. On the socket the kernel names the listening process. Over TCP the listener first proves
+that it knows this run's token; only then the client sends the token.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from kamou.operator.unix_socket import ListeningProcess, listening_peer, reachab
 if TYPE_CHECKING:
     import httpx
 
-DEADLINE_S = 15.0  # the listener allows a flatten 10 s
+DEADLINE_S = 15.0  # of one request; the listener allows 10 s for a flatten
 
 
 @attrs.frozen(kw_only=True)
 class OperatorClient:
-    """The operator API of the run that is proved to hold the data directory."""
+    """Client of the run that is proved to hold the data directory."""
 
     record: RunRecord
     socket: Path | None = None  # None: over TCP
-    token: str = ""  # sent over TCP only
+    token: str = ""  # only for TCP
 
     @staticmethod
-    def find(folder: DataDirectory) -> OperatorClient:
+    def find(directory: DataDirectory) -> OperatorClient:
         """Return the client of the run that holds this data directory.
 
         Raises:
@@ -46,56 +46,58 @@ class OperatorClient:
             TimedOutError: the run does not accept the connection.
             KamouError: this user may not read the lock or open the socket.
         """
-        holder = lock_holder(folder.path)
+        holder = lock_holder(directory.path)
         if holder is None:
             raise NothingTradesError(
-                f"no run holds the data directory {folder.path}; `kamou run` starts one"
+                f"no run holds the data directory {directory.path}; `kamou run` starts one"
             )
-        record = RunRecord.read(folder)
+        record = RunRecord.read(directory)
         if record is None or record.pid != holder:
             raise NothingTradesError(
-                f"process {holder} holds the data directory {folder.path} and does not listen yet, "
-                "because it is starting; try again in a few seconds"
+                f"process {holder} holds the data directory {directory.path} and does not listen "
+                "yet, because it is starting; try again in a few seconds"
             )
-        peer = _peer(folder, holder) if record.operator_socket else None
+        peer = _find_peer(directory, holder) if record.operator_socket else None
         if peer is None:
-            return _over_tcp(folder, record)
+            return _connect_over_tcp(directory, record)
         if peer != ListeningProcess(pid=holder, uid=os.geteuid()):
             raise NotRunningError(
-                f"process {peer.pid} of user {peer.uid} listens on {folder.operator_socket}, but "
-                f"process {holder} holds the lock: it is not proved to be this user's run; "
+                f"process {peer.pid} of user {peer.uid} listens on {directory.operator_socket}, "
+                f"but process {holder} holds the lock: it is not proved to be this user's run; "
                 "end the process that does not belong there"
             )
-        return OperatorClient(record=record, socket=folder.operator_socket)
+        return OperatorClient(record=record, socket=directory.operator_socket)
 
     def status(self) -> dict[str, Any]:
-        """Return the run's status: its supervision tree with mailboxes, and its account."""
-        return self._ask("GET", "/api/v1/status", None)
+        """Return the run's status: supervision tree with mailboxes, account and positions."""
+        return self._send("GET", "/api/v1/status", None)
 
     def command(self, verb: str, reason: str) -> dict[str, Any]:
-        """Send ``halt``, ``resume`` or ``flatten``; return what the run did."""
-        return self._ask("POST", f"/api/v1/{verb}", {"reason": reason})
+        """Send ``halt``, ``resume`` or ``flatten``; return the run's response."""
+        return self._send("POST", f"/api/v1/{verb}", {"reason": reason})
 
-    def _ask(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
+    def _send(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
         headers = {} if self.socket else {"Authorization": f"Bearer {self.token}"}
-        answer = _request(self.record, self.socket, method, path, headers=headers, json=body)
+        response = _request(self.record, self.socket, method, path, headers=headers, json=body)
         try:
-            said = dict(answer.json())
+            document = dict(response.json())
         except (ValueError, TypeError) as error:
             raise KamouError(
-                f"process {self.record.pid} answered {path} with {answer.status_code} and no JSON"
+                f"process {self.record.pid} answered {path} with {response.status_code} and no JSON"
             ) from error
-        if answer.status_code >= 400:
-            kind = TimedOutError if answer.status_code == 504 else KamouError
-            plain = f"process {self.record.pid} answered {path} with {answer.status_code}: {said}"
-            raise kind(str(said.get("error") or plain))
-        return said
+        if response.status_code >= 400:
+            kind = TimedOutError if response.status_code == 504 else KamouError
+            plain = (
+                f"process {self.record.pid} answered {path} with {response.status_code}: {document}"
+            )
+            raise kind(str(document.get("error") or plain))
+        return document
 
 
-def _peer(folder: DataDirectory, holder: int) -> ListeningProcess | None:
-    """Return the process that listens on the socket; None if there is none, or unknown."""
+def _find_peer(directory: DataDirectory, holder: int) -> ListeningProcess | None:
+    """Return the process that listens on the socket; None if none does or is known."""
     try:
-        return listening_peer(folder.operator_socket, deadline_s=DEADLINE_S)
+        return listening_peer(directory.operator_socket, deadline_s=DEADLINE_S)
     except TimeoutError as error:
         raise TimedOutError(
             f"process {holder} did not accept a connection within {DEADLINE_S:g} s; "
@@ -103,41 +105,41 @@ def _peer(folder: DataDirectory, holder: int) -> ListeningProcess | None:
         ) from error
     except PermissionError as error:
         raise KamouError(
-            f"cannot open the operator's socket {folder.operator_socket}: {error.strerror}; "
+            f"cannot open the operator's socket {directory.operator_socket}: {error.strerror}; "
             "run this as the user of the run"
         ) from error
     except OSError:
         return None
 
 
-def _over_tcp(folder: DataDirectory, record: RunRecord) -> OperatorClient:
-    """Return a client of the TCP listener, after it proved that it knows this run's token."""
-    if not _lives(record.pid):
+def _connect_over_tcp(directory: DataDirectory, record: RunRecord) -> OperatorClient:
+    """Return a client of the TCP listener after it proved to know this run's token."""
+    if not _process_exists(record.pid):
         raise NotRunningError(
-            f"process {record.pid}, which wrote {folder.run_record}, has ended, and another "
-            f"process holds {folder.lock}; end that process, or wait until it listens"
+            f"process {record.pid}, which wrote {directory.run_record}, has ended, and another "
+            f"process holds {directory.lock}; end that process, or wait until it listens"
         )
     if record.operator_port is None:
         raise NotRunningError(
-            f"process {record.pid} does not listen on {folder.operator_socket}, and its setting "
+            f"process {record.pid} does not listen on {directory.operator_socket}, and its setting "
             "web.operator_tcp is false; restart the run"
         )
     try:
-        token = folder.token.read_text(encoding="ascii").strip()
+        token = directory.token.read_text(encoding="ascii").strip()
     except OSError as error:
         raise KamouError(
-            f"cannot read the operator token {folder.token}: {error.strerror}; "
+            f"cannot read the operator token {directory.token}: {error.strerror}; "
             "run this as the user of the run"
         ) from error
     nonce = new_nonce()
-    answer = _request(record, None, "GET", f"/api/v1/proof?nonce={nonce}")
+    response = _request(record, None, "GET", f"/api/v1/proof?nonce={nonce}")
     proof = ""
     with contextlib.suppress(ValueError, TypeError, AttributeError):
-        proof = str(answer.json().get("proof", ""))
+        proof = str(response.json().get("proof", ""))
     if not proof_holds(token, nonce, proof):
         raise NotRunningError(
             f"the process on port {record.operator_port} does not know the token of the run on "
-            f"{folder.path}, so no command was sent; find out which process listens there"
+            f"{directory.path}, so no command was sent; find out which process listens there"
         )
     return OperatorClient(record=record, token=token)
 
@@ -145,10 +147,10 @@ def _over_tcp(folder: DataDirectory, record: RunRecord) -> OperatorClient:
 def _request(
     record: RunRecord, socket: Path | None, method: str, path: str, **given: Any
 ) -> httpx.Response:
-    """Send one request to the socket, or over TCP, and return its response.
+    """Send one request, over TCP if ``socket`` is None; return the response.
 
-    The deadline is for the whole exchange: httpx limits only each read, so a listener that sends
-    one byte at a time would keep a flatten from closing.
+    The deadline is for the whole exchange. httpx limits only each read, so a listener that sends
+    one byte at a time could delay a flatten without end.
     """
     import httpx
     import trio
@@ -179,9 +181,9 @@ def _request(
 def _client(record: RunRecord, socket: Path | None) -> Iterator[httpx.Client]:
     import httpx
 
-    # trust_env=False: a proxy of the environment must not see the loopback.
+    # trust_env=False: a proxy from the environment must not get the operator's requests.
     if socket is None:
-        base = f"http://{_reachable(record.operator_host)}:{record.operator_port}"
+        base = f"http://{_connect_address(record.operator_host)}:{record.operator_port}"
         with httpx.Client(base_url=base, timeout=DEADLINE_S, trust_env=False) as client:
             yield client
         return
@@ -193,8 +195,8 @@ def _client(record: RunRecord, socket: Path | None) -> Iterator[httpx.Client]:
             yield client
 
 
-def _lives(pid: int) -> bool:
-    """Return True if this is a process that this user may signal."""
+def _process_exists(pid: int) -> bool:
+    """Return True if the process exists and this user may signal it."""
     try:
         os.kill(pid, 0)
     except OSError:
@@ -202,8 +204,8 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _reachable(host: str) -> str:
-    """Return an address to connect to, for a listener bound to all addresses."""
+def _connect_address(host: str) -> str:
+    """Return the address to connect to: the loopback for a listener on all addresses."""
     if host in ("0.0.0.0", ""):
         return "127.0.0.1"
     if host == "::":

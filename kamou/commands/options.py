@@ -1,4 +1,4 @@
-"""What many verbs share: finding the configuration, and their common options."""
+"""Options that many verbs share, and the loading of the settings."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ OPTION_OF = {
 
 
 class UserPath(click.Path):
-    """A path of the command line; a leading ``~`` is replaced, also where the shell did not."""
+    """A path of the command line; a ``~`` that the shell left is expanded."""
 
     def __init__(self, **checks: bool) -> None:
         super().__init__(path_type=Path, **checks)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(self.home(value, param, ctx), param, ctx)
+        return super().convert(self.expand(value, param, ctx), param, ctx)
 
-    def home(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path with its ``~`` replaced; fail if that user does not exist."""
+    def expand(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path with its ``~`` expanded; fail if that user does not exist."""
         found = expand_home(value)
         if found is None:
             self.fail(
@@ -47,7 +47,7 @@ class UserPath(click.Path):
 
 
 class OutputPath(UserPath):
-    """A file that the verb writes at its end; it fails at once if the file cannot be written."""
+    """A file that the verb writes at its end; the option fails if that is impossible."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash)
@@ -55,12 +55,12 @@ class OutputPath(UserPath):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path: Path = super().convert(value, param, ctx)
         if not (self.allow_dash and str(path) == "-"):
-            refuse_unwritable(path)
+            check_writable(path)
         return path
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Check that ``write_atomically`` could write the file; leave no file behind.
+def check_writable(path: Path) -> None:
+    """Check that ``write_atomically`` can write the file; leave no file behind.
 
     Raises:
         UnwritableError: the file cannot be created, or the path is not a file.
@@ -72,7 +72,7 @@ def refuse_unwritable(path: Path) -> None:
     except OSError as error:
         raise UnwritableError(
             f"{path}: cannot be written: {error.strerror}; name a file in a writable "
-            "folder that exists"
+            "directory that exists"
         ) from error
     os.close(descriptor)
     temporary.unlink()
@@ -90,6 +90,7 @@ def config_option(verb: Verb) -> Verb:
 
 
 def data_dir_option(verb: Verb) -> Verb:
+    """Add ``--data-dir DIR``."""
     return click.option(
         "--data-dir",
         # The verb checks that it is readable, because its message names the right user.
@@ -100,13 +101,14 @@ def data_dir_option(verb: Verb) -> Verb:
 
 
 def json_option(verb: Verb) -> Verb:
+    """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(verb)
 
 
 def resolve(config_path: Path | None, **given: object) -> Resolved:
-    """Return the settings; options of the command line override all other sources.
+    """Return the settings; options override the environment and the file.
 
-    ``given`` maps a setting (dots as double underscores) to an option's value; None: not given.
+    ``given`` maps a setting, with ``__`` for each dot, to an option's value; None: not given.
 
     Raises:
         ConfigurationError: the file cannot be read or a setting is invalid.

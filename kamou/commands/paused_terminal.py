@@ -1,7 +1,7 @@
-"""Write the lines of a run on standard error in a thread, because a terminal may be paused.
+"""Writing of a run's lines in a thread, because a terminal may be paused.
 
-A write to a paused terminal or a full pipe waits until a process reads. On the trading loop that
-wait would delay every stop and every command.
+A write to a paused terminal or a full pipe waits until a process reads. In the event loop that
+wait would delay all stops and commands.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable
 from types import TracebackType
 
 LINES_WAITING_MAX = 1_000  # about a day of lines that outside requests can cause
-END_S = 1.0  # for the last lines at the end of the run
+END_S = 1.0  # time for the last lines at the end of the run
 
 EndProcess = Callable[[int], object]
 
 
-class PatientLines:
-    """Accept lines without waiting and write them in order; use as a context manager.
+class BackgroundLines:
+    """Context manager that accepts lines without waiting and writes them in a thread.
 
-    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted; so are lines whose write fails. If
-    the last line cannot be written within ``END_S`` at the end, the process ends without it,
-    because every later write would wait as well. ``end`` is for tests.
+    Lines beyond ``LINES_WAITING_MAX`` are dropped and counted; lines whose write fails are counted
+    too. If the last line cannot be written within ``END_S`` at the end, the process ends without
+    it, because every later write would wait as well. Tests replace ``end``.
     """
 
     def __init__(self, write: Callable[[str], None], *, end: EndProcess = os._exit) -> None:
@@ -31,23 +31,23 @@ class PatientLines:
         self._end = end
         self._waiting: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
         self._dropped = 0
-        self._failed = 0  # lines whose write failed, since one was written
+        self._failed = 0  # writes that failed since the last successful one
         self._thread = threading.Thread(target=self._write_all, name="terminal", daemon=True)
 
     def __call__(self, line: str) -> None:
-        """Write the line soon, or drop it and count it."""
+        """Queue the line; if too many lines wait, drop and count it."""
         if not self.offer(line):
             self._dropped += 1
 
     def offer(self, line: str) -> bool:
-        """Write the line soon; return False, and do not count it, if too many wait."""
+        """Queue the line; return False, without counting it, if too many lines wait."""
         try:
             self._waiting.put_nowait(line)
         except queue.Full:
             return False
         return True
 
-    def __enter__(self) -> PatientLines:
+    def __enter__(self) -> BackgroundLines:
         self._thread.start()
         return self
 
@@ -68,17 +68,17 @@ class PatientLines:
 
     def _write_all(self) -> None:
         while (line := self._waiting.get()) is not None:
-            if not self._try(line):
+            if not self._try_write(line):
                 self._failed += 1
                 continue
             failed, self._failed = self._failed, 0
             if failed:
-                self._try(f"{failed} lines could not be written and are lost")
+                self._try_write(f"{failed} lines could not be written and are lost")
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._try(f"{dropped} lines were dropped, because this output was not read")
+                self._try_write(f"{dropped} lines were dropped, because this output was not read")
 
-    def _try(self, line: str) -> bool:
+    def _try_write(self, line: str) -> bool:
         """Write the line; return False if the write failed."""
         try:
             self._write(line)

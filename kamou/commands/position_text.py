@@ -1,4 +1,4 @@
-"""Open positions and pending entries as lines for a person, at any width and height."""
+"""Text of open positions and pending entries, at any width and height."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from kamou.commands.figures import (
     percent_text,
     price_text,
     r_multiple_text,
-    span,
+    span_text,
 )
-from kamou.commands.text_layout import GAP, cells, columns, cut, flow, limited, widest, wrap
+from kamou.commands.text_layout import (
+    GAP,
+    align_columns,
+    count_cells,
+    cut,
+    flow,
+    limit_lines,
+    measure_widest,
+    wrap,
+)
 from kamou.core.day import utc_day
 from kamou.core.model import ZERO
 from kamou.core.words import strategy_name
@@ -23,7 +32,7 @@ from kamou.escaping import escape_text
 
 PositionRow = Mapping[str, Any]
 
-SYMBOL_CELLS_MAX = 24  # of a symbol in a table; a longer one is cut there, and whole in --json
+SYMBOL_CELLS_MAX = 24  # of a symbol in a table; a longer one is cut, but not in --json
 NO_STOP = "NO STOP"
 UNCONFIRMED = "NOT CONFIRMED"
 
@@ -32,38 +41,38 @@ WIDE = (
     "strategy",
 )  # fmt: skip
 BRIEF = ("symbol", "side", "unrealized", "R", "to stop", "age", "size", "mark")
-"""Most needed first: as many as fit."""
+"""Columns by importance; as many as fit are shown."""
 LEFT = frozenset({"symbol", "side", "strategy"})
 
 
 def position_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
-    """Return the positions with a heading: a table where it fits, else some lines for each.
+    """Return a heading and the positions: a table if it fits, else a few lines each.
 
     Args:
-        book: what ``commands.book.describe`` returned.
+        book: the document of ``commands.book.describe_account``.
         width: cells of a line.
-        height: lines at most; None: every position with everything.
+        height: maximum number of lines; None: no maximum.
     """
     rows, now_ms = book["positions"], book["as_of_ms"]
     heading = flow(_heading(book), width, indent="")
     if not rows:
         return heading
-    shown = [_figures(row, now_ms) for row in rows]
+    shown = [_format_figures(row, now_ms) for row in rows]
     table = _table(WIDE, shown)
-    body = table if widest(table) <= width else _cards(shown, width)
+    body = table if measure_widest(table) <= width else _cards(shown, width)
     if height is None or len(heading) + len(body) <= height:
         return [*heading, *body]
     heading = [cut(GAP.join(_heading(book, "at")), width)]
-    brief = _brief(shown, width)
+    brief = _brief_table(shown, width)
     room = height - len(heading)
     if len(brief) > room:
-        kept = max(0, room - 2)  # the header of the table, and the line that says what is left
-        brief = [*brief[: kept + 1], cut(_rest(rows[kept:]), width)][-max(0, room) :]
+        kept = max(0, room - 2)  # the other lines: the table's header and the count of the rest
+        brief = [*brief[: kept + 1], cut(_omitted_positions(rows[kept:]), width)][-max(0, room) :]
     return [*heading, *brief][: max(0, height)]
 
 
 def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
-    """Return the entry orders that may still fill; nothing where there are none."""
+    """Return the entry orders that may still fill in lines; empty if there are none."""
     rows = book["pending_entries"]
     if not rows:
         return []
@@ -71,44 +80,50 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
     for row in rows:
         filled = f"filled {price_text(row['filled'])}" if Decimal(row["filled"]) else ""
         limit = (
-            f"limit {price_text(row['limit_price'])}" if row["limit_price"] else _safe(row["type"])
+            f"limit {price_text(row['limit_price'])}"
+            if row["limit_price"]
+            else _escape(row["type"])
         )
         parts = (
-            f"{_safe(row['symbol'])} {_safe(row['side'])} {price_text(row['quantity'])}",
+            f"{_escape(row['symbol'])} {_escape(row['side'])} {price_text(row['quantity'])}",
             limit,
             filled,
-            f"{_safe(row['status'])}, {span(row['intended_at_ms'], book['as_of_ms'])}",
-            strategy_name(_safe(row["strategy"])),
+            f"{_escape(row['status'])}, {span_text(row['intended_at_ms'], book['as_of_ms'])}",
+            strategy_name(_escape(row["strategy"])),
         )
         pieces = [part for part in parts if part]
         if height is None:
             lines += flow(pieces, width)
         else:
             lines.append(cut("  " + GAP.join(pieces), width))
-    return lines if height is None else limited(lines, height, "more pending entries")
+    return lines if height is None else limit_lines(lines, height, "more pending entries")
 
 
-def unprotected(book: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each position that no confirmed stop covers."""
-    return [_unprotected(row, book["as_of_ms"]) for row in book["positions"] if _is_bare(row)]
+def describe_unprotected(book: Mapping[str, Any]) -> list[str]:
+    """Return one sentence for each position without a confirmed stop."""
+    return [
+        _unprotected_sentence(row, book["as_of_ms"])
+        for row in book["positions"]
+        if _is_unprotected(row)
+    ]
 
 
-def _unprotected(row: PositionRow, now_ms: int) -> str:
+def _unprotected_sentence(row: PositionRow, now_ms: int) -> str:
     since = row.get("unprotected_since_ms")
-    lasting = f" for {span(since, now_ms)}" if since else ""
+    lasting = f" for {span_text(since, now_ms)}" if since else ""
     at = price_text(row["stop_price"])
     if row["stop_price"] is None:
         stop = "there is no stop"
     elif row["stop_quantity"] is None:
-        status = _safe(row["stop_status"])
+        status = _escape(row["stop_status"])
         stop = f"its stop at {at} was not read back from the venue (its order is {status})"
     else:
         covered, held = price_text(row["stop_quantity"]), price_text(row["quantity"])
         stop = f"its stop at {at} covers {covered} of {held} contracts"
-    return f"{_safe(row['symbol'])} {_safe(row['side'])} is NOT PROTECTED{lasting}: {stop}"
+    return f"{_escape(row['symbol'])} {_escape(row['side'])} is NOT PROTECTED{lasting}: {stop}"
 
 
-def _is_bare(row: PositionRow) -> bool:
+def _is_unprotected(row: PositionRow) -> bool:
     return not row["stop_confirmed"]
 
 
@@ -116,7 +131,7 @@ def _heading(book: Mapping[str, Any], as_of: str = "marks as of") -> list[str]:
     rows = book["positions"]
     if not rows:
         return ["positions: none"]
-    pieces = [f"positions: {len(rows)}", _sum(rows, str(book["currency"]))]
+    pieces = [f"positions: {len(rows)}", _unrealized_sum(rows, str(book["currency"]))]
     times = [row["mark_at_ms"] for row in rows if row["mark_at_ms"] is not None]
     if times:
         pieces.append(f"{as_of} {_clock_time(min(times), book['as_of_ms'])}")
@@ -124,36 +139,36 @@ def _heading(book: Mapping[str, Any], as_of: str = "marks as of") -> list[str]:
 
 
 def _clock_time(at_ms: int, now_ms: int) -> str:
-    """Return the time of day, with the day where it is another one."""
+    """Return the time of day, with the date if it is not today."""
     said = moment_text(at_ms)
     return said.partition(" ")[2] if utc_day(at_ms) == utc_day(now_ms) else said
 
 
-def _sum(rows: Sequence[PositionRow], currency: str) -> str:
+def _unrealized_sum(rows: Sequence[PositionRow], currency: str) -> str:
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     if not known:
         return "marks not known"
-    total = f"unrealized {money_text(sum(known, ZERO), signed=True)} {_safe(currency)}"
+    total = f"unrealized {money_text(sum(known, ZERO), signed=True)} {_escape(currency)}"
     missing = len(rows) - len(known)
     return f"{total}, {missing} without a mark" if missing else total
 
 
-def _rest(rows: Sequence[PositionRow]) -> str:
-    """Say how many positions are left out, and what they are worth together."""
+def _omitted_positions(rows: Sequence[PositionRow]) -> str:
+    """Return number and unrealized PnL of the positions that are left out."""
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     line = f"+ {len(rows)} more"
     return f"{line}, unrealized {money_text(sum(known, ZERO), signed=True)}" if known else line
 
 
-def _figures(row: PositionRow, now_ms: int) -> dict[str, str]:
+def _format_figures(row: PositionRow, now_ms: int) -> dict[str, str]:
     stop, to_stop = price_text(row["stop_price"]), percent_text(row["stop_distance"])
     if row["stop_price"] is None:
         stop = to_stop = NO_STOP
-    elif _is_bare(row):
+    elif _is_unprotected(row):
         stop, to_stop = f"{stop} {UNCONFIRMED}", UNCONFIRMED
     return {
-        "symbol": _safe(row["symbol"]),
-        "side": _safe(row["side"]),
+        "symbol": _escape(row["symbol"]),
+        "side": _escape(row["side"]),
         "size": price_text(row["quantity_base"]),
         "entry": price_text(row["entry_price"]),
         "mark": price_text(row["mark_price"]),
@@ -162,8 +177,8 @@ def _figures(row: PositionRow, now_ms: int) -> dict[str, str]:
         "unrealized": money_text(row["unrealized_pnl"], signed=True),
         "R": NONE if row["r"] is None else money_text(row["r"], signed=True),
         "R in words": r_multiple_text(row["r"]),
-        "age": span(row["opened_at_ms"], now_ms),
-        "strategy": strategy_name(_safe(row["strategy"])) or NONE,
+        "age": span_text(row["opened_at_ms"], now_ms),
+        "strategy": strategy_name(_escape(row["strategy"])) or NONE,
     }
 
 
@@ -173,25 +188,25 @@ def _table(names: Sequence[str], shown: Sequence[Mapping[str, str]]) -> list[str
 
     rows = [tuple(names), *(tuple(cell(each, name) for name in names) for each in shown)]
     right = [number for number, name in enumerate(names) if name not in LEFT]
-    return ["  " + line for line in columns(rows, right=right)]
+    return ["  " + line for line in align_columns(rows, right=right)]
 
 
-def _brief(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """Return one line for each position, with the figures that fit, and a header."""
+def _brief_table(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Return a header and one line for each position, with the columns that fit."""
     for count in range(len(BRIEF), 1, -1):
         table = _table(BRIEF[:count], shown)
-        if widest(table) <= width:
+        if measure_widest(table) <= width:
             return table
     return [cut(line, width) for line in _table(BRIEF[:1], shown)]
 
 
 def _cards(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """Return some lines for each position, with every figure named."""
+    """Return a few lines for each position, in which each figure has its name."""
     lines = []
     for each in shown:
         left = f"  {each['symbol']} {each['side']} {each['size']}"
         right = f"{each['unrealized']}{GAP}{each['R in words']}"
-        gap = width - cells(left) - cells(right)
+        gap = width - count_cells(left) - count_cells(right)
         if gap >= len(GAP):
             lines.append(left + " " * gap + right)
         else:
@@ -211,5 +226,5 @@ def _cards(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
     return lines
 
 
-def _safe(text: object) -> str:
+def _escape(text: object) -> str:
     return escape_text(str(text), chars_max=100)

@@ -1,4 +1,4 @@
-"""``kamou report``: the results page's figures, in the terminal or as JSON."""
+"""``kamou report``: the figures of the results page, as tables or as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from kamou.commands.book import open_database
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, print_table, say, when
+from kamou.commands.printing import format_time, print_json, print_line, print_table
 from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Resolved
 
@@ -20,10 +20,14 @@ from kamou.settings.config import Resolved
 @data_dir_option
 @json_option
 @click.option(
-    "--days", type=click.IntRange(0, 10_000), default=14, metavar="N", help="Days to show."
+    "--days",
+    type=click.IntRange(0, 10_000),
+    default=14,
+    metavar="N",
+    help="Number of days to show.",
 )
 def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
-    """Print the performance: every figure with its count and its interval."""
+    """Print the performance: each figure with its count and its 95% interval."""
     from kamou.commands import report_text as text
 
     resolved = resolve(config_path, data_dir=data_dir)
@@ -31,7 +35,7 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
     if as_json:
         print_json(results)
         return
-    since, until = when(results["since_ms"]), when(results["as_of_ms"])
+    since, until = format_time(results["since_ms"]), format_time(results["as_of_ms"])
     trades = results["performance"]["trades"]["n"]
     print_table(
         f"{results['mode']}: {since} to {until} UTC, {trades:,} closed trades",
@@ -51,11 +55,11 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
             title = f"{title}, money in {results['currency']}"
             print_table(title, names, text.row_cells(shown, columns))
     for notice in results["notices"]:
-        say(notice)
+        print_line(notice)
 
 
 def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the document of ``/results.json``, and the newest ``days``, oldest first."""
+    """Return the document of ``/results.json`` and the newest days, oldest first."""
     from kamou.store.day_rows import open_row
     from kamou.store.latest_run import latest_run
     from kamou.store.public_queries import midnight_marks, newest_days

@@ -1,7 +1,7 @@
-"""The figures of ``kamou report`` for people: names, rounding, what each rests on.
+"""Text of the figures of ``kamou report``: names, rounding and counts.
 
-Imported by the verb when it runs: the rounding is the pages', and a run, which imports every verb,
-needs no page.
+The verb imports this module only when it runs: the rounding comes from the web pages, which
+``kamou run`` does not need, although it imports every verb.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ TRADES = "closed trades"
 Cell = Callable[[Any], str]
 
 
-def in_r(value: float) -> str:
-    """A multiple of what a trade planned to risk."""
+def r_text(value: float) -> str:
+    """Return a multiple of R, such as ``+0.340 R``."""
     return f"{number_text(value, signed=True, places=3)} R"
 
 
 REPORT_FIGURES: dict[
     str, tuple[str, Cell, str]
-] = {  # name for people, how it is shown, what is counted
+] = {  # name, function that formats the value, unit of the count
     "return_twr": ("Return", partial(percent_text, signed=True), "complete days"),
     "max_drawdown": ("Maximum drawdown at day closes", percent_text, "complete days"),
     "sharpe": ("Sharpe ratio", number_text, "complete days"),
     "sortino": ("Sortino ratio", number_text, "complete days"),
     "max_drawdown_snapshots": ("Maximum drawdown", percent_text, "equity snapshots"),
     "win_rate": ("Win rate", partial(percent_text, places=1), TRADES),
-    "expectancy_r": ("Expectancy", in_r, TRADES),
+    "expectancy_r": ("Expectancy", r_text, TRADES),
     "profit_factor": ("Profit factor", number_text, TRADES),
 }
 DAY_COLUMNS: dict[str, tuple[str, Cell]] = {
@@ -56,7 +56,7 @@ STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
 
 
 def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
-    """Name, value, interval and count of one figure; or the reason for having no figure."""
+    """Return name, value, interval, count and reason for no value of one figure."""
     title, show, counted = REPORT_FIGURES[name]
     value, low, high = (figure.get(key) for key in ("value", "low", "high"))
     interval = ""
@@ -74,7 +74,7 @@ def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _rests_on(figure: dict[str, Any], counted: str) -> str:
-    """Return what the interval rests on, unless it is the figure's own count."""
+    """Return the count behind the interval; empty if it is the figure's own count."""
     found = figure.get("interval", {}).get("n")
     return rests_on(figure["n"], found, counted.removesuffix("s"))
 
@@ -82,7 +82,7 @@ def _rests_on(figure: dict[str, Any], counted: str) -> str:
 def row_cells(
     rows: list[dict[str, Any]], columns: dict[str, tuple[str, Cell]]
 ) -> list[list[str | None]]:
-    """Return the cells of a table's rows; None where a figure is not known."""
+    """Return the cells of a table's rows; None for an unknown figure."""
     return [
         [None if row.get(key) is None else show(row[key]) for key, (_, show) in columns.items()]
         for row in rows

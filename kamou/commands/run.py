@@ -15,9 +15,11 @@ from kamou.settings.config import Resolved
 @click.command()
 @config_option
 @data_dir_option
-@click.option("--days", type=int, metavar="N", help="Simulated days of the demo before now.")
 @click.option(
-    "--no-fast-forward", is_flag=True, help="Start the demo now, without simulated days first."
+    "--days", type=int, metavar="N", help="Simulated days before the start of a new demo."
+)
+@click.option(
+    "--no-fast-forward", is_flag=True, help="Start a new demo now, without simulated days before."
 )
 @click.option(
     "--replay",
@@ -40,9 +42,9 @@ def run(
 ) -> None:
     """Run the trading system and its site until a signal stops it.
 
-    Without options it is a demo: a generated market and simulated money, no network, no key. Stop
-    it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup); stops stay on the exchange. A later
-    run on the same data directory continues with the same position book.
+    Without options this is a demo: a generated market and simulated money, without network and
+    keys. Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup); stops stay on the exchange.
+    A later run on the same data directory continues with the same positions.
     """
     resolved = resolve(
         config_path,
@@ -51,16 +53,16 @@ def run(
         web__operator_port=operator_port,
         demo__days=days,
     )
-    refuse_real_venues(resolved, live=live)
+    check_mode(resolved, live=live)
     code = _run(resolved, fast_forward=not no_fast_forward, replay=replay, live=live)
     sys.exit(code)
 
 
-def refuse_real_venues(resolved: Resolved, *, live: bool) -> None:
-    """Check that the mode is demo, the only one that this release can trade.
+def check_mode(resolved: Resolved, *, live: bool) -> None:
+    """Check that the mode is demo, the only mode of this release.
 
     Raises:
-        ConfigurationError: paper or live was asked for.
+        ConfigurationError: the mode is paper or live, or --live was given.
     """
     mode, origin = resolved.settings.mode, resolved.origins["mode"]
     if mode != "demo":

@@ -1,8 +1,8 @@
-"""Output of `kamou run` on standard error: lines, and on a terminal a progress bar.
+"""Output of `kamou run` on standard error: lines, on a terminal a progress bar.
 
-On a terminal the bar is the last line: it is erased before each line, drawn again below it, and
-erased when its task ends. Without a terminal each line has its time and level, and progress is a
-line at each tenth.
+On a terminal the bar is the last line: it is erased before each new line, drawn again below it, and
+erased when its task ends. Without a terminal each line has its time and level, and progress is one
+line per tenth of the task.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from kamou.clock import SystemClock
-from kamou.commands.paused_terminal import PatientLines
-from kamou.commands.printing import DEFAULT_COLUMNS, put_bar, put_line, terminal_columns
+from kamou.commands.paused_terminal import BackgroundLines
+from kamou.commands.printing import DEFAULT_COLUMNS, draw_bar, terminal_columns, write_line_and_bar
 from kamou.escaping import escape_text
 from kamou.runtime.leveled_lines import LeveledLine, level_of
 
-STEPS = 10  # lines of progress without a terminal
+STEPS = 10  # lines of progress per task without a terminal
 BAR_CHARS_MAX = 30
 
 DRAW = LeveledLine("draw the bar")  # a request to the writing thread, compared by identity
 
 
 class RunOutput:
-    """Lines and progress of one run; use as a context manager.
+    """Context manager for the lines and the progress of one run.
 
-    ``announce`` and ``report`` may be called from any thread and never wait; one thread writes.
-    ``now_ms`` and ``on_terminal`` are for tests.
+    ``announce`` and ``report`` may be called from any thread and do not wait; one thread writes.
+    Tests set ``now_ms`` and ``on_terminal``.
     """
 
     def __init__(
         self, *, now_ms: Callable[[], int] | None = None, on_terminal: bool | None = None
     ) -> None:
         self._now_ms = now_ms or SystemClock().now_ms
-        self._on_terminal = erases_lines() if on_terminal is None else on_terminal
-        self._lines = PatientLines(self.write)
-        self._task: tuple[str, int, int] | None = None  # task, steps done, steps in all
-        self._began_ms = 0  # the task
-        self._stepped_ms = 0  # its newest step was done
-        self._step = 0  # tenths that were logged
-        self._drawing = False  # the writing thread was asked to draw
-        self._bar = ""  # as it stands on the terminal
+        self._on_terminal = can_erase_lines() if on_terminal is None else on_terminal
+        self._lines = BackgroundLines(self.write)
+        self._task: tuple[str, int, int] | None = None  # name, steps done, steps in total
+        self._began_ms = 0  # start of the task
+        self._stepped_ms = 0  # end of its newest step
+        self._step = 0  # tenths of the task that were printed
+        self._drawing = False  # a request to draw is queued
+        self._bar = ""  # the bar on the terminal
 
     def __enter__(self) -> RunOutput:
         self._lines.__enter__()
@@ -63,11 +63,11 @@ class RunOutput:
     # --- from any thread ---------------------------------------------------------
 
     def announce(self, line: str) -> None:
-        """Write a line soon."""
+        """Queue a line for writing."""
         self._lines(line)
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Show progress: ``done`` of ``total`` steps; the task ends with the last one."""
+        """Show the progress of a task, in steps; the last step ends the task."""
         if self._task is None or self._task[0] != what:
             self._began_ms, self._step = self._now_ms(), 0
         if self._task is None or self._task[1] != done:
@@ -75,7 +75,7 @@ class RunOutput:
         self._task = (what, done, total) if done < total else None
         if self._on_terminal:
             if not self._drawing:
-                self._drawing = True  # set before the request, which the thread may serve at once
+                self._drawing = True  # before the request, because the thread may draw at once
                 if not self._lines.offer(DRAW):
                     self._drawing = False
         elif (step := STEPS * done // max(1, total)) > self._step and done < total:
@@ -85,41 +85,41 @@ class RunOutput:
     # --- the writing thread ------------------------------------------------------
 
     def write(self, line: str) -> None:
-        """Write a line, or draw the bar as it is now."""
+        """Write a line, or draw the current bar."""
         if line is DRAW:
             self._drawing = False
-            with contextlib.suppress(OSError, ValueError):  # the next step draws it again
+            with contextlib.suppress(OSError, ValueError):  # the next step draws the bar again
                 self._draw()
             return
         if not self._on_terminal:
             at = datetime.fromtimestamp(self._now_ms() // 1000, UTC)
-            put_line(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {level_of(line).value} ")
+            write_line_and_bar(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {level_of(line).value} ")
             return
-        before, self._bar = self._bar, self._bar_now()
-        put_line(line, erase=bool(before), bar=self._bar)
+        before, self._bar = self._bar, self._current_bar()
+        write_line_and_bar(line, erase=bool(before), bar=self._bar)
 
     def _draw(self) -> None:
-        bar = self._bar_now()
+        bar = self._current_bar()
         if bar != self._bar:
-            put_bar(bar)
+            draw_bar(bar)
             self._bar = bar
 
-    def _bar_now(self) -> str:
+    def _current_bar(self) -> str:
         """Return the current bar; empty without a task or a terminal."""
         task = self._task
-        return self._bar_of(*task) if task is not None and self._on_terminal else ""
+        return self._format_bar(*task) if task is not None and self._on_terminal else ""
 
-    def _bar_of(self, what: str, done: int, total: int) -> str:
-        """Return the bar in one line, shorter than the terminal so that it does not wrap."""
+    def _format_bar(self, what: str, done: int, total: int) -> str:
+        """Return the bar as one line, narrower than the terminal so that it does not wrap."""
         columns = _columns()
         head = f"{escape_text(what)} {done}/{total} "
-        tail = self._left(done, total)
+        tail = self._time_left(done, total)
         width = min(BAR_CHARS_MAX, columns - len(head) - len(tail) - 3)
         filled = width * done // total
         bar = f"[{'#' * filled}{'.' * (width - filled)}]" if width > 0 else ""
         return f"{head}{bar}{tail}"[: columns - 1]
 
-    def _left(self, done: int, total: int) -> str:
+    def _time_left(self, done: int, total: int) -> str:
         """Return an estimate of the time left, from the average time of the steps done."""
         if done == 0:
             return ""
@@ -128,7 +128,7 @@ class RunOutput:
         return f" about {left_s // 60} min left" if left_s >= 120 else f" about {left_s} s left"
 
 
-def erases_lines() -> bool:
+def can_erase_lines() -> bool:
     """Return True if standard error is a terminal on which a line can be erased."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
 

@@ -1,4 +1,4 @@
-"""``kamou simulate``: the production system against a faulty venue, repeatable from a seed."""
+"""``kamou simulate``: the production system at a faulty venue, by seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import attrs
 import click
 
 from kamou.commands.options import OutputPath, UserPath
-from kamou.commands.printing import print_json, print_table, say, say_error, when
+from kamou.commands.printing import (
+    format_time,
+    print_error_line,
+    print_json,
+    print_line,
+    print_table,
+)
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
 
@@ -20,19 +26,19 @@ if TYPE_CHECKING:
 HOURS_MAX = 24.0  # per seed; more seeds find more than longer simulations
 SIMULATED_SYMBOLS_MAX = 50
 JOBS_MAX = 256
-SHOWN_EVENTS = 25  # of those that led to a failure
+SHOWN_EVENTS = 25  # last events before a failure
 SHOWN_FAILURES = 5
-DIGESTS = ("digests", "facts_digests")  # by seed, in the JSON only
+DIGESTS = ("digests", "facts_digests")  # by seed, only in the JSON
 
 
-def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Return the two ends of ``A..B``, both included."""
+def parse_seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Return ``A..B`` as a pair of inclusive bounds."""
     if value is None:
         return None
     first, dots, last = value.partition("..")
     try:
         if not dots:
-            raise ValueError(f"got {value!r}, without ..")
+            raise ValueError(f"got {value!r}, which has no ..")
         bounds = int(first), int(last)
     except ValueError as error:
         raise click.BadParameter(f"expects A..B, like 1..300: {error}", ctx, parameter) from error
@@ -42,9 +48,9 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Simulate this one seed.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Simulate this seed.")
 @click.option(
-    "--seeds", callback=seed_range, metavar="A..B", help="Simulate all seeds from A to B."
+    "--seeds", callback=parse_seed_range, metavar="A..B", help="Simulate all seeds from A to B."
 )
 @click.option(
     "--hours",
@@ -59,13 +65,14 @@ def seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None
     default=5,
     show_default=True,
     metavar="S",
+    help="Number of symbols.",
 )
 @click.option(
     "--faults",
     default="all",
     show_default=True,
     metavar="all|none|A,B",
-    help="Fault classes; all: each seed draws some of them.",
+    help="Fault classes; all: each seed enables a random part of them.",
 )
 @click.option(
     "--jobs",
@@ -107,10 +114,10 @@ def simulate(
     against: Path | None,
     shrink: bool,
 ) -> None:
-    """Run the production system on a simulated clock at a faulty venue, and check invariants.
+    """Run the production system in simulated time at a faulty venue; check invariants.
 
-    A seed and a commit make a complete bug report, because a seed always gives the same trace. Exit
-    code 6 if an invariant was violated, an enabled fault never happened, or nothing traded.
+    A seed and a commit are a complete bug report, because a seed always gives the same trace.
+    Exit code 6: an invariant was violated, an enabled fault never happened, or nothing traded.
     """
     from kamou.simulator import swarm_runs
     from kamou.simulator.faults import parse
@@ -123,7 +130,7 @@ def simulate(
     first, last = seeds if seeds is not None else (seed, seed)
     assert first is not None
     assert last is not None
-    before = _read(against)
+    before = _read_trace(against)
     scenario = Scenario(
         seed=first,
         hours=hours,
@@ -134,24 +141,26 @@ def simulate(
     swarm = swarm_runs.run_swarm(
         [attrs.evolve(scenario, seed=number) for number in range(first, last + 1)],
         jobs=jobs or min(swarm_runs.cores(), JOBS_MAX),
-        report=_told,
+        report=_report_failure,
     )
     if shrink and swarm.failures:
-        small = swarm_runs.shrink(swarm.failures[0], report=say_error)
+        small = swarm_runs.shrink(swarm.failures[0], report=print_error_line)
         swarm = attrs.evolve(swarm, results=(small,))
-    _write(swarm, json_file, trace)
+    _write_results(swarm, json_file, trace)
     if before is not None:
-        _compare(before, swarm.results[0])
-    _refuse(swarm)
+        _compare_traces(before, swarm.results[0])
+    _check_swarm(swarm)
 
 
-def _told(result: Result) -> None:
+def _report_failure(result: Result) -> None:
     if result.failed:
         first = result.violations[0]
-        say(f"seed {result.scenario.seed}: {first.rule} at {when(first.at_ms)}", err=True)
+        print_line(
+            f"seed {result.scenario.seed}: {first.rule} at {format_time(first.at_ms)}", err=True
+        )
 
 
-def _traced(result: Result) -> list[str]:
+def _trace_lines(result: Result) -> list[str]:
     from kamou.simulator import trace
 
     scenario = result.scenario
@@ -159,16 +168,16 @@ def _traced(result: Result) -> list[str]:
     return [trace.header(scenario.seed, facts), *result.trace, f"digest {result.digest}"]
 
 
-def _read(against: Path | None) -> list[str] | None:
+def _read_trace(against: Path | None) -> list[str] | None:
     from kamou.simulator import trace
 
     return trace.read(against) if against is not None else None
 
 
-def _compare(before: list[str], result: Result) -> None:
+def _compare_traces(before: list[str], result: Result) -> None:
     from kamou.simulator import trace
 
-    now = _traced(result)
+    now = _trace_lines(result)
     if before[0] != now[0]:
         raise ConfigurationError(
             f"the traces are of two simulations: {before[0]!r} in the file, {now[0]!r} now; use "
@@ -177,16 +186,16 @@ def _compare(before: list[str], result: Result) -> None:
     trace.compare(before, now)
 
 
-def _write(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:
+def _write_results(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:
     if trace is not None:
-        write_atomically(trace, "\n".join(_traced(swarm.results[0])) + "\n")
+        write_atomically(trace, "\n".join(_trace_lines(swarm.results[0])) + "\n")
     found = swarm.as_json()
     if json_file is not None:
         if str(json_file) == "-":
             print_json(found)
             return
         write_atomically(json_file, json.dumps(found, indent=2, default=str) + "\n")
-    _print(swarm, found)
+    _print_results(swarm, found)
 
 
 COUNT_NAMES = {
@@ -196,33 +205,35 @@ COUNT_NAMES = {
 }
 
 
-def _print(swarm: Swarm, found: dict[str, Any]) -> None:
+def _print_results(swarm: Swarm, found: dict[str, Any]) -> None:
     for result in swarm.failures[:SHOWN_FAILURES]:
         first = result.violations[0]
         where = f" {first.symbol}" if first.symbol else ""
         seed = f"seed {result.scenario.seed}"
-        say(f"{seed} violates {first.rule}{where} at {when(first.at_ms)}: {first.detail}")
+        print_line(
+            f"{seed} violates {first.rule}{where} at {format_time(first.at_ms)}: {first.detail}"
+        )
         hours = f"hours: {result.scenario.hours:g}"
-        say(f"  faults: {','.join(result.on) or 'none'}; {hours}")
-        say("  what led to it:")
+        print_line(f"  faults: {','.join(result.on) or 'none'}; {hours}")
+        print_line("  what led to it:")
         for line in result.last_events[-SHOWN_EVENTS:]:
-            say(f"    {line}")
+            print_line(f"    {line}")
     plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", *DIGESTS)}
-    print_table("simulation", ("figure", "value"), map(_figure, plain, plain.values()))
+    print_table("simulation", ("figure", "value"), map(_format_figure, plain, plain.values()))
     print_table("coverage", ("what", "times"), found["coverage"].items())
 
 
-def _figure(name: str, value: Any) -> tuple[str, object]:
-    """Return a figure's name in words, and its value with a list as words."""
+def _format_figure(name: str, value: Any) -> tuple[str, object]:
+    """Return name and value of a figure in words; a list is joined by commas."""
     shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
     return COUNT_NAMES.get(name, name.replace("_", " ")), shown
 
 
-def _refuse(swarm: Swarm) -> None:
-    """Check that all invariants held, all faults happened and something traded.
+def _check_swarm(swarm: Swarm) -> None:
+    """Check that invariants held, enabled faults happened and something traded.
 
     Raises:
-        CheckFailedError: one did not.
+        CheckFailedError: one of these is not so.
     """
     if swarm.failures:
         seeds = ", ".join(str(result.scenario.seed) for result in swarm.failures[:20])

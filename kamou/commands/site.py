@@ -1,4 +1,4 @@
-"""``kamou site``: the public pages without a run, from a data directory or a backup."""
+"""``kamou site``: the public pages without a run, from a database or a backup."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
-from kamou.commands.printing import say_error
+from kamou.commands.printing import print_error_line
 from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Settings
 
@@ -19,7 +19,7 @@ from kamou.settings.config import Settings
     "--database",
     type=UserPath(dir_okay=False),
     metavar="FILE",
-    help="Serve this database, such as a backup, instead of a data directory's.",
+    help="Serve this database, such as a backup, instead of the data directory's.",
 )
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=int, metavar="PORT", help="Port to listen on (default: 8080).")
@@ -32,8 +32,8 @@ def site(
 ) -> None:
     """Serve the public pages without a run, until a signal stops it.
 
-    It only reads the database and takes no lock, so it works during a run, after it, or with a
-    backup on another machine. Mode, currency and gate are those of the journal. Stop it with
+    This only reads the database and takes no lock, so it works during a run, after a run, or with
+    a backup on another machine. Mode, currency and gate are those of the journal. Stop it with
     Ctrl-C or SIGTERM.
     """
     if database is not None and data_dir is not None:
@@ -55,7 +55,7 @@ def _serve(settings: Settings, database: Path) -> None:
         Site(
             mode=settings.mode,
             currency=settings.currency,
-            assumed_live=True,  # if the journal does not say; this release has no other gate
+            assumed_live=True,  # if the journal has no gate; this release has no other
             pricing_markdown=read_pricing(web.pricing_file),
             public_url=settings.site.public_url,
         ),
@@ -63,5 +63,5 @@ def _serve(settings: Settings, database: Path) -> None:
         port=web.port,
         limits=public_limits(web),
         render_max_s=web.site_render_max_s,
-        announce=say_error,
+        announce=print_error_line,
     )

@@ -1,4 +1,4 @@
-"""``kamou status``."""
+"""``kamou status``: account, positions, supervision tree; once or repeatedly."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from kamou.runs.recorded_book import RecordedBook
 @config_option
 @data_dir_option
 @json_option
-@click.option("--watch", is_flag=True, help="Repeat until interrupted.")
+@click.option("--watch", is_flag=True, help="Repeat until Ctrl-C.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.2, 3600),
     default=2.0,
     metavar="S",
-    help="Seconds between two looks of --watch.",
+    help="Seconds between two outputs of --watch.",
 )
 def status(
     config_path: Path | None, data_dir: Path | None, as_json: bool, watch: bool, interval: float
 ) -> None:
     """Show the account, positions and their stops, then the supervision tree.
 
-    Exit code 3 without a run; the newest state in the database is printed all the same. With
-    --watch it repeats every 2 s (--interval) until Ctrl-C, which gives exit code 0; without a
-    terminal the outputs follow each other with an empty line between them.
+    Without a run this prints the newest state in the database, with exit code 3. --watch repeats
+    every 2 s (--interval) until Ctrl-C, which gives exit code 0; without a terminal the outputs
+    follow each other with an empty line between them.
     """
     from kamou.commands import watch as watching
     from kamou.commands.status_sources import read_status
-    from kamou.commands.status_text import whole
+    from kamou.commands.status_text import full_lines
 
     resolved = resolve(config_path, data_dir=data_dir)
     recorded = RecordedBook()
     if watch:
-        watching.watch(
+        watching.watch_status(
             partial(read_status, resolved, recorded), interval_s=interval, as_json=as_json
         )
         return
-    seen = read_status(resolved, recorded)
+    status_document = read_status(resolved, recorded)
     if as_json:
-        print_json(seen)
-    elif seen["running"] or seen["book"] is not None:
-        print_lines(whole(seen, output_size()[0]))
-    if not seen["running"]:
-        raise NotRunningError(str(seen["why_not"]))
+        print_json(status_document)
+    elif status_document["running"] or status_document["book"] is not None:
+        print_lines(full_lines(status_document, output_size()[0]))
+    if not status_document["running"]:
+        raise NotRunningError(str(status_document["why_not"]))

@@ -1,4 +1,4 @@
-"""Read the status of a data directory, from its run and from its database."""
+"""Sources of a data directory's status: its run, database and halt latch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from kamou.clock import SystemClock
 from kamou.commands.book import describe_account, open_database
 from kamou.commands.operator import OperatorClient
-from kamou.commands.status_text import troubles
+from kamou.commands.status_text import find_troubles
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import SET_WORD, HaltLatch, standing
 from kamou.errors import KamouError, NotRunningError
@@ -17,42 +17,45 @@ from kamou.settings.config import Resolved
 
 
 def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
-    """Return the status of the run, if one answers, and that of the database.
+    """Return the status of the run, if one answers, and of the database, if it exists.
 
     Raises:
-        StoreError: there is a database, and it cannot be read.
+        StoreError: the database exists and cannot be read.
     """
-    folder = DataDirectory(resolved.settings.data_dir)
-    seen = unread(None, gone=False)
+    directory = DataDirectory(resolved.settings.data_dir)
+    status = empty_status(None, gone=False)
     try:
-        operator = OperatorClient.find(folder)
+        operator = OperatorClient.find(directory)
         record = operator.record
-        seen["run"] = {
+        status["run"] = {
             "pid": record.pid,
             "started_at_ms": record.started_at_ms,
             "port": record.port,
             "mode": record.mode,
         }
-        seen["system"] = operator.status()
-        seen["running"] = True
+        status["system"] = operator.status()
+        status["running"] = True
     except KamouError as error:
-        seen |= {"why_not": str(error), "gone": isinstance(error, NotRunningError)}
-    with contextlib.suppress(NotRunningError), contextlib.closing(open_database(folder)) as reader:
-        seen["book"] = describe_account(reader, recorded, seen["system"])
-        for name in ("positions", "pending_entries") if seen["running"] else ():
-            seen["system"].pop(name, None)  # they are in "book"
-    if not seen["running"]:
-        seen["latch"] = _latch(HaltLatch(folder.latch))
-    return seen | {"troubles": troubles(seen)}
+        status |= {"why_not": str(error), "gone": isinstance(error, NotRunningError)}
+    with (
+        contextlib.suppress(NotRunningError),
+        contextlib.closing(open_database(directory)) as reader,
+    ):
+        status["book"] = describe_account(reader, recorded, status["system"])
+        for name in ("positions", "pending_entries") if status["running"] else ():
+            status["system"].pop(name, None)  # they are in "book"
+    if not status["running"]:
+        status["latch"] = _describe_halt_latch(HaltLatch(directory.latch))
+    return status | {"troubles": find_troubles(status)}
 
 
-def _latch(latch: HaltLatch) -> dict[str, Any] | None:
-    """Return who set the halt latch, when and why; None if it is not set."""
+def _describe_halt_latch(latch: HaltLatch) -> dict[str, Any] | None:
+    """Return time, reason and actor of the halt latch; None if it is not set."""
     if not latch.is_set():
         return None
     lines = standing(latch.log())
     flattened = [line for line in lines if line.action == SET_WORD]
-    shown = flattened[-1:] or lines[:1]  # the newest flatten, or the first halt
+    shown = flattened[-1:] or lines[:1]  # the newest flatten, else the first halt
     return {
         "at_ms": shown[0].at_ms if shown else None,
         "reason": shown[0].reason if shown else "",
@@ -61,8 +64,13 @@ def _latch(latch: HaltLatch) -> dict[str, Any] | None:
     }
 
 
-def unread(why_not: str | None, *, gone: bool) -> dict[str, Any]:
-    """Return an empty status. ``gone``: no run holds the data directory, or none listens."""
+def empty_status(why_not: str | None, *, gone: bool) -> dict[str, Any]:
+    """Return a status without run and database.
+
+    Args:
+        why_not: why there is no status of a run.
+        gone: no run holds the data directory, or the run does not listen.
+    """
     return {
         "at_ms": SystemClock().now_ms(),
         "running": False,

@@ -1,20 +1,20 @@
-"""Lines of plain text that fit a width: cut, wrapped, flowed, or in columns.
+"""Layout of plain text within a width: cut, wrapped, flowed, or in columns.
 
-Widths are in cells of a terminal: a wide character takes two. The caller escapes text from outside
-before it puts the text into a line.
+Widths are in cells of a terminal: a wide character takes two. Callers must escape text from outside
+first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-CUT = ".."  # at the end of what was cut
-GAP = "  "  # between two pieces or columns
-READABLE = 14  # cells of a column of text that is broken into lines
+CUT = ".."  # end of a text that was cut
+GAP = "  "  # between two pieces of a line, or two columns
+READABLE = 14  # minimum cells of a column whose text is wrapped
 
 
-def cells(text: str) -> int:
-    """Return how many cells of a terminal the text takes."""
+def count_cells(text: str) -> int:
+    """Return the number of terminal cells that the text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -23,33 +23,36 @@ def cells(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text in at most ``width`` cells; what was cut ends in two dots."""
-    if cells(text) <= width:
+    """Return the text in at most ``width`` cells; a cut text ends in two dots."""
+    if count_cells(text) <= width:
         return text
     room = max(0, width - len(CUT))
-    return (_beginning(text, room) + CUT)[:width] if width > 0 else ""
+    return (_take_cells(text, room) + CUT)[:width] if width > 0 else ""
 
 
 def wrap(text: str, width: int, *, hang: str = "  ", break_words: bool = True) -> list[str]:
-    """Return the text in lines, broken at spaces; the lines after the first are indented.
+    """Return the text in lines that are broken at spaces.
 
     Args:
-        break_words: break a word that is longer than a line; False: let it stand out.
+        text: one line; its indentation is kept.
+        width: cells of a line.
+        hang: indentation of the lines after the first.
+        break_words: break a word that is longer than a line; False: such a line is too wide.
     """
     lines: list[str] = []
     line, empty = text[: len(text) - len(text.lstrip(" "))], True
     for word in text.split():
         joined = line + word if empty else f"{line} {word}"
-        if cells(joined) <= width:
+        if count_cells(joined) <= width:
             line, empty = joined, False
             continue
         if not empty:
             lines.append(line)
             line = hang
         line, empty = line + word, False
-        while break_words and cells(line) > width:
-            begun = _beginning(line, width)
-            if cells(begun) <= cells(hang):  # not even one more character has room
+        while break_words and count_cells(line) > width:
+            begun = _take_cells(line, width)
+            if count_cells(begun) <= count_cells(hang):  # not even one character fits
                 return [*lines, cut(line, width)]
             lines.append(begun)
             line = hang + line[len(begun) :]
@@ -57,12 +60,12 @@ def wrap(text: str, width: int, *, hang: str = "  ", break_words: bool = True) -
 
 
 def flow(pieces: Iterable[str], width: int, *, indent: str = "  ") -> list[str]:
-    """Return the pieces in lines, as many to a line as fit, none broken that fits a line."""
+    """Return the pieces in lines, as many per line as fit; wrap only longer pieces."""
     lines: list[str] = []
     line = ""
     for piece in pieces:
         joined = line + GAP + piece if line else indent + piece
-        if cells(joined) <= width:
+        if count_cells(joined) <= width:
             line = joined
             continue
         if line:
@@ -72,34 +75,34 @@ def flow(pieces: Iterable[str], width: int, *, indent: str = "  ") -> list[str]:
     return [*lines, line] if line else lines
 
 
-def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
-    """Return the rows, the header first, in columns as wide as their widest cell.
+def align_columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:
+    """Return the rows as lines, in columns as wide as their widest cell.
 
     Args:
-        rows: all of one length.
-        right: numbers of the columns that are aligned right.
+        rows: of equal length; the first may be a header.
+        right: numbers, from 0, of the columns that are aligned right.
     """
     aligned = set(right)
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    made = []
+    widths = [max(map(count_cells, column)) for column in zip(*rows, strict=True)]
+    lines = []
     for row in rows:
         parts = []
         for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            pad = " " * (width - cells(cell))
+            pad = " " * (width - count_cells(cell))
             parts.append(pad + cell if number in aligned else cell + pad)
-        made.append(GAP.join(parts).rstrip())
-    return made
+        lines.append(GAP.join(parts).rstrip())
+    return lines
 
 
 def fit_columns(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Return widths of columns that need no word broken; None if the room is too small for that.
+    """Return column widths that break no word; None if ``room`` is too small.
 
-    The widest columns give way first. None of them becomes narrower than ``READABLE`` cells.
+    The widest columns are narrowed first, to ``READABLE`` cells at least. ``room`` is in cells.
     """
     texts = list(zip(*rows, strict=True))
-    widths = [max(map(cells, column)) for column in texts]
+    widths = [max(map(count_cells, column)) for column in texts]
     words = [
-        max((cells(word) for cell in column for word in cell.split()), default=0)
+        max((count_cells(word) for cell in column for word in cell.split()), default=0)
         for column in texts
     ]
     least = [max(word, min(width, READABLE)) for word, width in zip(words, widths, strict=True)]
@@ -111,25 +114,25 @@ def fit_columns(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
     return widths
 
 
-def named_values(header: Sequence[str], row: Sequence[str], width: int) -> list[str]:
-    """Return one row of a table as lines: its first cell, then each value after its name."""
-    first, *cells_ = row
+def lay_out_row(header: Sequence[str], row: Sequence[str], width: int) -> list[str]:
+    """Return a table's row as lines: the first cell, then ``name: value`` each."""
+    first, *values = row
     names = header[1:]
     if not any(header):  # two columns without a header: a name and its value
         return wrap(": ".join(row), width)
     lines = wrap(first, width)
-    for name, cell in zip(names, cells_, strict=True):
+    for name, cell in zip(names, values, strict=True):
         lines += wrap(f"  {name}: {cell}", width, hang="    ") if cell else []
     return lines
 
 
-def widest(lines: Iterable[str]) -> int:
-    """Return how many cells the widest line takes."""
-    return max(map(cells, lines), default=0)
+def measure_widest(lines: Iterable[str]) -> int:
+    """Return the cells of the widest line; 0 without lines."""
+    return max(map(count_cells, lines), default=0)
 
 
-def limited(lines: Sequence[str], count: int, what: str = "more lines") -> list[str]:
-    """Return at most ``count`` lines; the last says how many are left out."""
+def limit_lines(lines: Sequence[str], count: int, what: str = "more lines") -> list[str]:
+    """Return at most ``count`` lines; if some are left out, the last one counts them."""
     if len(lines) <= count:
         return list(lines)
     if count <= 0:
@@ -137,11 +140,11 @@ def limited(lines: Sequence[str], count: int, what: str = "more lines") -> list[
     return [*lines[: count - 1], f"+ {len(lines) - count + 1} {what}"]
 
 
-def _beginning(text: str, width: int) -> str:
-    """Return as much of the text as fits."""
+def _take_cells(text: str, width: int) -> str:
+    """Return the longest beginning of the text that fits."""
     taken = 0
     for place, character in enumerate(text):
-        taken += cells(character)
+        taken += count_cells(character)
         if taken > width:
             return text[:place]
     return text

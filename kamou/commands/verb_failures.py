@@ -1,4 +1,4 @@
-"""Failures of verbs: their lines, exit code and JSON document."""
+"""Failures of verbs: printed lines, exit code and JSON document."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EXIT_INTERRUPTED = 130  # as in shells: 128 + SIGINT
 
 AS_OWNER = "run this as the user of the run"
 REMEDIES = {
-    errno.ENOENT: "create the folder first, or name another path",
-    errno.ENOTDIR: "name a path in a folder",
-    errno.EISDIR: "name a file instead of a folder",
+    errno.ENOENT: "create the directory first, or name another path",
+    errno.ENOTDIR: "name a path in a directory",
+    errno.EISDIR: "name a file instead of a directory",
     errno.EACCES: AS_OWNER,
     errno.EPERM: AS_OWNER,
     errno.EROFS: "name a writable path",
@@ -30,17 +30,17 @@ REMEDIES = {
 
 @attrs.frozen
 class VerbFailure:
-    """Why a verb ended: its messages, a line each, and the text around them on a terminal."""
+    """The failure that ended a verb: one message per line, with the text around them."""
 
     messages: tuple[str, ...]
     exit_code: int
     prefix: str = "error: "
     hint: tuple[str, ...] = ()  # printed after the messages
-    help_: tuple[str, ...] = ()  # printed instead of all else
+    help_: tuple[str, ...] = ()  # printed instead of messages and hint
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Return the lines for standard error."""
+        """Lines for standard error."""
         if self.help_:
             return self.help_
         first, *others = self.messages
@@ -48,17 +48,17 @@ class VerbFailure:
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return the JSON document for standard output."""
+        """JSON document for standard output."""
         return {"error": "\n".join(self.messages), "exit_code": self.exit_code}
 
 
-def failure_of(error: BaseException) -> VerbFailure | None:
-    """Return why a verb ended; None for a defect, whose traceback is printed."""
+def describe_failure(error: BaseException) -> VerbFailure | None:
+    """Return the failure for an error; None for a defect, whose traceback is printed."""
     found = innermost_error(error)
     if isinstance(found, KamouError):
         return VerbFailure(tuple(map(str, found.args)) or (type(found).__name__,), found.exit_code)
     if isinstance(found, click.ClickException):
-        return _of_click(found)
+        return _describe_click_error(found)
     if isinstance(found, click.Abort | KeyboardInterrupt):
         return VerbFailure(("interrupted",), EXIT_INTERRUPTED, prefix="")
     if isinstance(found, OSError) and found.filename is not None and found.errno in REMEDIES:
@@ -66,13 +66,13 @@ def failure_of(error: BaseException) -> VerbFailure | None:
     return None
 
 
-def defect(error: BaseException) -> VerbFailure:
-    """Return a defect as a failure, for the JSON document; its traceback is printed as well."""
+def describe_defect(error: BaseException) -> VerbFailure:
+    """Return the failure for a defect, for the JSON document beside the traceback."""
     return VerbFailure((f"a defect of Kamou: {error!r}",), 1)
 
 
-def _of_click(error: click.ClickException) -> VerbFailure:
-    """Return a usage error as one line with a hint; for a group without a verb, its help."""
+def _describe_click_error(error: click.ClickException) -> VerbFailure:
+    """Return a usage error as one line and a hint, or the help of a group."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context is not None else "kamou"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -85,5 +85,5 @@ def _of_click(error: click.ClickException) -> VerbFailure:
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Return True if the arguments have --json, even if a parser would reject them."""
+    """Return True if the arguments have --json, even if they are invalid."""
     return any(word == "--json" or word.startswith("--json=") for word in arguments)

@@ -1,4 +1,4 @@
-"""``kamou status --watch``: look again and again, and show each look until interrupted."""
+"""``kamou status --watch``: read and show the status repeatedly until interrupted."""
 
 from __future__ import annotations
 
@@ -10,91 +10,94 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kamou.commands.figures import moment_text
-from kamou.commands.printing import drawing, is_terminal, output_size, print_json, print_lines
-from kamou.commands.status_sources import unread
-from kamou.commands.status_text import frame, status_lines
+from kamou.commands.printing import draw_frames, is_terminal, output_size, print_json, print_lines
+from kamou.commands.status_sources import empty_status
+from kamou.commands.status_text import frame_lines, repeated_lines
 from kamou.errors import KamouError
 
-Look = Callable[[], dict[str, Any]]
+ReadStatus = Callable[[], dict[str, Any]]
 
-SIGNALS_MAX = 65_536  # what a pipe holds
-EXIT_TERMINATED = 128 + signal.SIGTERM  # the shell's own convention
+SIGNALS_MAX = 65_536  # capacity of a pipe, bytes
+EXIT_TERMINATED = 128 + signal.SIGTERM  # as in shells
 
 
 class StatusWatch:
-    """Looks that follow each other: each knows whether the one before found a run."""
+    """Repeated reading of the status, which notices when a run has ended."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
-        self._run: dict[str, Any] | None = None  # of the newest look that found one
-        self._ended_ms: int | None = None  # when a look first found it gone
+    def __init__(self, read: ReadStatus) -> None:
+        self._read_status = read
+        self._run: dict[str, Any] | None = None  # of the newest status with a run
+        self._ended_ms: int | None = None  # time of the first status without that run
 
-    def look(self) -> dict[str, Any]:
-        """Look once. What cannot be read now is said in ``notice``, and may be there next time."""
+    def read(self) -> dict[str, Any]:
+        """Return the status once; ``notice`` says what could not be read this time."""
         try:
-            seen = self._look()
-        except KamouError as error:  # a database that is being restored, say
-            seen = unread(str(error), gone=False)
-        notice = seen["why_not"]
-        if seen["running"]:
-            self._run, self._ended_ms = seen["run"], None
-        elif self._run is not None and seen["gone"]:
-            self._ended_ms = self._ended_ms or seen["at_ms"]
+            status = self._read_status()
+        except KamouError as error:  # for example a database during its restore
+            status = empty_status(str(error), gone=False)
+        notice = status["why_not"]
+        if status["running"]:
+            self._run, self._ended_ms = status["run"], None
+        elif self._run is not None and status["gone"]:
+            self._ended_ms = self._ended_ms or status["at_ms"]
             seen_at = moment_text(self._ended_ms)
             ended = f"the run (process {self._run['pid']}) has ended, seen {seen_at}"
             notice = f"{ended}; looking for the next one: {notice}"
-        return {**seen, "notice": notice}
+        return {**status, "notice": notice}
 
 
-def watch(look: Look, *, interval_s: float, as_json: bool) -> None:
-    """Show each look until Ctrl-C, which ends it quietly.
+def watch_status(read: ReadStatus, *, interval_s: float, as_json: bool) -> None:
+    """Show the status repeatedly until Ctrl-C, which ends the watch without an error.
 
-    A terminal is redrawn in place. Elsewhere the looks follow each other, an empty line between
-    them; with JSON a line for each.
+    A terminal is redrawn in place. Without one the outputs follow each other with an empty line
+    between them. With JSON each output is one line.
     """
-    watched = StatusWatch(look)
-    with contextlib.suppress(KeyboardInterrupt), _ended_in_order():
+    watched = StatusWatch(read)
+    with contextlib.suppress(KeyboardInterrupt), _exit_on_sigterm():
         if as_json:
             while True:
-                print_json(watched.look(), indent=None)
+                print_json(watched.read(), indent=None)
                 _wait(interval_s)
         if is_terminal():
-            _draw_looks(watched, interval_s)
-        _print_looks(watched, interval_s)
+            _draw_repeatedly(watched, interval_s)
+        _print_repeatedly(watched, interval_s)
 
 
-def _print_looks(watched: StatusWatch, interval_s: float) -> None:
+def _print_repeatedly(watched: StatusWatch, interval_s: float) -> None:
     first = True
     while True:
-        lines = status_lines(watched.look(), output_size()[0])
+        lines = repeated_lines(watched.read(), output_size()[0])
         print_lines(lines if first else ["", *lines])
         first = False
         _wait(interval_s)
 
 
-def _draw_looks(watched: StatusWatch, interval_s: float) -> None:
-    with drawing() as draw, _handled_resizes():
+def _draw_repeatedly(watched: StatusWatch, interval_s: float) -> None:
+    with draw_frames() as draw, _handle_resizes():
         while True:
-            seen = watched.look()
-            with _waking_signals() as woken:  # a resize from here on ends the pause
-                draw(_sized(seen))
-                if pause(interval_s, woken):
-                    draw(_sized(seen))
+            status = watched.read()
+            with _wake_on_signals() as woken:  # from here on a resize ends the wait
+                draw(_fit_frame(status))
+                if wait_for_signal(interval_s, woken):
+                    draw(_fit_frame(status))
 
 
 def _wait(seconds: float) -> None:
-    with _waking_signals() as woken:
-        pause(seconds, woken)
+    with _wake_on_signals() as woken:
+        wait_for_signal(seconds, woken)
 
 
-def _sized(seen: dict[str, Any]) -> list[str]:
-    """Return the frame of the terminal as it is now, a column short of where lines wrap."""
+def _fit_frame(status: dict[str, Any]) -> list[str]:
+    """Return a frame for the terminal's size less one column, so that no line wraps."""
     columns, lines = output_size()
-    return frame(seen, max(1, columns - 1), lines or 24)
+    return frame_lines(status, max(1, columns - 1), lines or 24)
 
 
-def pause(seconds: float, woken: int) -> bool:
-    """Wait; return True if ``woken``, a descriptor, became readable before; it is read empty."""
+def wait_for_signal(seconds: float, woken: int) -> bool:
+    """Wait until the time is over or a signal came; return True if a signal came.
+
+    ``woken`` is the descriptor of ``_wake_on_signals``; it is read empty.
+    """
     ready, _, _ = select.select([woken], [], [], seconds)
     for descriptor in ready:
         os.read(descriptor, SIGNALS_MAX)
@@ -102,12 +105,12 @@ def pause(seconds: float, woken: int) -> bool:
 
 
 @contextlib.contextmanager
-def _waking_signals() -> Iterator[int]:
-    """Yield a descriptor that every signal with a handler makes readable.
+def _wake_on_signals() -> Iterator[int]:
+    """Yield a descriptor that becomes readable at every signal with a handler.
 
-    A handler runs between two steps of Python. A signal that comes when a wait is about to begin
-    would be handled after the wait only, were it not for the descriptor. A process has one such
-    descriptor, and Trio needs it to ask a running system: never hold it during a look.
+    Without it, a signal just before a wait would be handled only after the wait, because Python
+    runs handlers between two bytecodes. A process has one such descriptor, and Trio needs it for
+    requests to the run, so it must not be in use while the status is read.
     """
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
@@ -121,7 +124,7 @@ def _waking_signals() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _handled_resizes() -> Iterator[None]:
+def _handle_resizes() -> Iterator[None]:
     before = signal.signal(signal.SIGWINCH, lambda *_: None)
     try:
         yield
@@ -130,8 +133,8 @@ def _handled_resizes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM ends the watch as Ctrl-C does, so that the terminal is left as it was."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Exit on SIGTERM by an exception, so that the terminal is restored."""
 
     def end(*_: object) -> None:
         raise SystemExit(EXIT_TERMINATED)

@@ -1,4 +1,4 @@
-"""``kamou why``: what each tier answered about a symbol."""
+"""``kamou why``: the answer of each tier about a symbol, with its figures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
-from kamou.commands.book import loss_words, open_database, query_day_budget
+from kamou.commands.book import describe_loss, open_database, query_day_budget
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
-from kamou.commands.printing import print_json, say, when
+from kamou.commands.printing import format_time, print_json, print_line
 from kamou.core.codes import MEANINGS
 from kamou.core.model import Figure
 from kamou.core.words import figure_words, figures_words, strategy_name
 from kamou.data_directory.folder import DataDirectory
 
 VENUE = "venue"  # the tier of an entry that the venue rejected
-WANTED = "wanted"  # the figure that says what a strategy wants
+WANTED = "wanted"  # name of the figure with a strategy's requirement
 TIER_NAMES = {
     "T1": "strategy (T1)",
     "T2": "veto (T2)",
@@ -47,7 +47,11 @@ ANSWERS = {
 @data_dir_option
 @json_option
 @click.option(
-    "--cycles", type=click.IntRange(1, 60), default=12, metavar="N", help="Number of newest cycles."
+    "--cycles",
+    type=click.IntRange(1, 60),
+    default=12,
+    metavar="N",
+    help="Number of the newest cycles.",
 )
 def why(
     symbol: str, config_path: Path | None, data_dir: Path | None, as_json: bool, cycles: int
@@ -56,15 +60,15 @@ def why(
     resolved = resolve(config_path, data_dir=data_dir)
     with contextlib.closing(open_database(DataDirectory(resolved.settings.data_dir))) as reader:
         rows = query_reasons(reader, symbol.upper(), cycles)
-        scanned = frozenset() if rows else _scanned(reader)
+        scanned = frozenset() if rows else _newest_symbols(reader)
         recorded = bool(rows) or _is_recorded(reader, symbol.upper())
-        nearest = None if recorded else _nearest(reader, scanned, symbol.upper())
+        nearest = None if recorded else _suggest_symbol(reader, scanned, symbol.upper())
         day = query_day_budget(reader)
     if as_json:
         found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
         print_json(found)
         return
-    say(f"the day's loss: {loss_words(day)}")
+    print_line(f"the day's loss: {describe_loss(day)}")
     if not rows:
         why_not = "it was not a candidate, or it is not one of the symbols"
         if recorded or symbol.upper() in scanned:
@@ -73,19 +77,21 @@ def why(
             why_not = "it is not one of the symbols"
         if nearest is not None:
             why_not += f"; did you mean {nearest}?"
-        say(f"the journal has nothing about {symbol.upper()} in {_last(cycles)}: {why_not}")
+        print_line(
+            f"the journal has nothing about {symbol.upper()} in {_cycles_text(cycles)}: {why_not}"
+        )
         return
-    say(f"{symbol.upper()}, {_last(cycles)}, times in UTC:")
+    print_line(f"{symbol.upper()}, {_cycles_text(cycles)}, times in UTC:")
     for row in rows:
-        say(_line(row))
+        print_line(_format_reason(row))
 
 
-def _last(cycles: int) -> str:
+def _cycles_text(cycles: int) -> str:
     return "the last cycle" if cycles == 1 else f"the last {cycles} cycles"
 
 
-def _scanned(reader: Any) -> frozenset[str]:
-    """Return the symbols of the newest scan; empty before the first one after a fast-forward."""
+def _newest_symbols(reader: Any) -> frozenset[str]:
+    """Return the symbols of the newest scan; empty if no scan detail is stored yet."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
 
@@ -104,11 +110,12 @@ def _is_recorded(reader: Any, symbol: str) -> bool:
     )
 
 
-def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
-    """Return the symbol that is most like this one: an id names it, it begins so, or is spelt so.
+def _suggest_symbol(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
+    """Return a known symbol that the user may have meant; None without one.
 
-    Without a scan only a symbol that was refused lately and begins so is suggested: the list is not
-    whole then.
+    The text may be the id of a trade or signal, which ends in its symbol, the beginning of a
+    symbol, or a misspelled symbol. Without a scan the symbols are those of the newest refusals.
+    That list is incomplete, so misspelled symbols get no suggestion then.
     """
     from kamou.store import queries
 
@@ -121,12 +128,12 @@ def _nearest(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
     return next(iter([*named, *begins, *close]), None)
 
 
-AnswerRow = dict[str, Any]
-NEWEST = 2_000  # newest refusals that are searched for symbols
+ReasonRow = dict[str, Any]
+NEWEST = 2_000  # number of the newest refusals in which symbols are searched
 
 
-def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
-    """Return the answers about a symbol, newest first: T1, T2, T3, governor, venue, signals."""
+def query_reasons(reader: Any, symbol: str, cycles: int) -> list[ReasonRow]:
+    """Return the answers of all tiers and of the venue about a symbol, newest first."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
     from kamou.store.latest_events import rejected_entries
@@ -134,12 +141,12 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
     seen = queries.cycles(reader, limit=cycles)
     since_ms = seen[-1].cycle_at_ms if seen else 0
     rows = [
-        _row(refusal.at_ms, refusal.tier, refusal.strategy, denial.code, denial.figures)
+        _make_reason(refusal.at_ms, refusal.tier, refusal.strategy, denial.code, denial.figures)
         for refusal in queries.refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
         for denial in refusal.denials
     ]
     rows += [
-        _row(
+        _make_reason(
             at_ms,
             VENUE,
             signal_id.split(".")[1],  # BAR.STRATEGY.SYMBOL
@@ -156,9 +163,11 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
     for signal in signals:
         sized = {"score": f"{signal.score:.3f}", "size": str(signal.size_multiplier)}
         figures = tuple(Figure(name=name, value=value) for name, value in sized.items())
-        rows.append(_row(signal.cycle_at_ms, "T3", signal.strategy, signal.verdict, figures))
+        rows.append(
+            _make_reason(signal.cycle_at_ms, "T3", signal.strategy, signal.verdict, figures)
+        )
         rows += [
-            _row(granted.at_ms, "governor", signal.strategy, GRANTED, granted.figures)
+            _make_reason(granted.at_ms, "governor", signal.strategy, GRANTED, granted.figures)
             for granted in queries.grants_of(reader, signal.signal_id)
         ]
     for cycle_at_ms, body in queries.details(reader, limit=cycles):
@@ -166,12 +175,14 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[AnswerRow]:
             answer, figures = reason.abstain.name, reason.figures
             if reason.score is not None:
                 answer, figures = "SCORED", (Figure(name="score", value=f"{reason.score:.3f}"),)
-            rows.append(_row(cycle_at_ms, "T1", reason.strategy, answer, figures))
+            rows.append(_make_reason(cycle_at_ms, "T1", reason.strategy, answer, figures))
     return sorted(rows, key=lambda row: -int(row["at_ms"]))
 
 
-def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]) -> AnswerRow:
-    """Return one answer for `--json`; ``words`` is the same as a sentence."""
+def _make_reason(
+    at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]
+) -> ReasonRow:
+    """Return one answer for `--json`; ``words`` has answer and figures in words."""
     return {
         "at_ms": at_ms,
         "tier": tier,
@@ -183,21 +194,21 @@ def _row(at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Fi
 
 
 def explain(code: str, figures: Sequence[Figure], tier: str = "") -> str:
-    """Return what a code means, with its figures, in words."""
+    """Return the meaning of a code, with its figures, in words."""
     meaning = REJECTED if tier == VENUE else MEANINGS.get(code) or ANSWERS.get(code, "")
-    found = figures_words((each for each in figures if each.name != WANTED), _named_by(code, tier))
+    found = figures_words((each for each in figures if each.name != WANTED), _names_key(code, tier))
     wanted = [figure_words(each) for each in figures if each.name == WANTED]
     shown = "; ".join([*([found] if found else []), *wanted])
     return ": ".join(part for part in (meaning, shown) if part)
 
 
-def _named_by(code: str, tier: str) -> str:
-    """Return the key of the figures' names: the code, or T3 for any verdict."""
+def _names_key(code: str, tier: str) -> str:
+    """Return the key of the figures' names: the code, or T3 for its verdicts."""
     return tier if tier == "T3" else code
 
 
-def _line(row: AnswerRow) -> str:
-    """Return one answer in one line."""
+def _format_reason(row: ReasonRow) -> str:
+    """Return one answer as one line."""
     tier = "permit" if row["answer"] == GRANTED else TIER_NAMES.get(row["tier"], row["tier"])
     strategy = strategy_name(row["strategy"])
-    return f"{when(row['at_ms'])} {tier}, {strategy}: {row['answer']}: {row['words']}"
+    return f"{format_time(row['at_ms'])} {tier}, {strategy}: {row['answer']}: {row['words']}"

@@ -1,1 +1,1 @@
-"""Settings: the table of all, their sources (TOML, environment, options), and validation."""
+"""Settings: their table, their sources and their validation."""

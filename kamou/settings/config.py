@@ -46,7 +46,7 @@ class CycleSettings:
 
 @attrs.frozen(kw_only=True)
 class ExchangeSettings:
-    """Parameters of the embedded exchange's models, which are in ``kamou.venue.models``."""
+    """Parameters of the embedded exchange's models (``kamou.venue.models``)."""
 
     latency_ms: int = 150
     attached_stop: bool = True
@@ -204,7 +204,7 @@ def load_settings(
 
 
 def digest(settings: Settings) -> str:
-    """Return the SHA-256, in hex, of the canonical JSON of the settings that change trades.
+    """Return the SHA-256, in hex, of the canonical JSON of the settings.
 
     Settings with ``decides=False`` in the table are left out, so equal digests mean equal
     decisions.
@@ -213,7 +213,7 @@ def digest(settings: Settings) -> str:
 
 
 def canonical_json(settings: Settings) -> str:
-    """Return the settings that change trades as JSON: sorted keys, no spaces, plain decimals."""
+    """Return the settings that change trades as JSON, with sorted keys."""
     table = settings_table()
     decisive = {
         key: to_json_value(value)
@@ -317,7 +317,7 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
 
 
 def render_commented_toml() -> str:
-    """Return the text of a `kamou.toml` with every setting at its default, commented out."""
+    """Return the text of a `kamou.toml` with every default, commented out."""
     text = [
         "# Kamou's settings. Every line below shows a default; remove the # in front of a name to",
         "# change it. The environment comes before this file: KAMOU__RISK__LEVERAGE_MAX=3.",

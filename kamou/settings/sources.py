@@ -67,7 +67,7 @@ def _with_parents(groups: Iterable[str]) -> frozenset[str]:
 
 
 def read_environment(environ: Mapping[str, str]) -> Given:
-    """Return the settings among the environment variables, each with its variable as origin."""
+    """Return the settings in the environment, each with its variable as origin."""
     return {
         name.removeprefix(ENVIRONMENT_PREFIX).replace("__", ".").lower(): (name, Text(value))
         for name, value in sorted(environ.items())
@@ -76,7 +76,7 @@ def read_environment(environ: Mapping[str, str]) -> Given:
 
 
 def suggest_key(key: str, known: Iterable[str]) -> str:
-    """Return a hint with the most similar key: by the whole key, else by its last part."""
+    """Return a hint with the key that is most similar as a whole or in its last part."""
     keys = list(known)
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if not close:

@@ -1,4 +1,4 @@
-"""Settings of the strategies: the enabled ones, and the parameters their files declare."""
+"""Settings of the strategies: which are enabled, and their parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _add_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attr
 
 @attrs.frozen(kw_only=True)
 class StrategySettings:
-    """Enabled strategies, and the parameters of all; each strategy's file has the defaults."""
+    """Enabled strategies and the parameters of all; their files have the defaults."""
 
     enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
     # By strategy name. The settings' keys are strategies.NAME.PARAMETER.
@@ -32,7 +32,7 @@ def strategy_parameter_classes() -> Mapping[str, type[attrs.AttrsInstance]]:
 
 
 def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each failed check between parameters: the keys, and the violated condition."""
+    """Yield each failed check between parameters: keys and violated condition."""
     from kamou.core.strategies.base import Parameters
 
     for name, parameters in settings.parameters.items():

@@ -16,7 +16,7 @@ from kamou.core.model import Bound
 
 @attrs.frozen
 class Setting:
-    """Description of one setting. ``low`` and ``high`` are inclusive bounds of its values."""
+    """Description of one setting; ``low`` and ``high`` are inclusive bounds."""
 
     key: str
     unit: str
@@ -315,7 +315,7 @@ _ROWS = {setting.key: setting for setting in (*_GENERAL, *_RISK, *_SIGNALS, *_MA
 
 
 def settings_table() -> dict[str, Setting]:
-    """Return every setting by its dotted key, with the parameters of the strategies' files."""
+    """Return all settings by dotted key, with those that strategies' files declare."""
     # Imported here because the strategies import numpy, which many verbs do not need.
     from kamou.core.strategies import parameter_classes
     from kamou.core.strategies.base import declared_parameters

@@ -51,7 +51,7 @@ def convert_value(kind: Any, raw: object) -> object | None:
 
 
 def expand_home(path: str | Path) -> Path | None:
-    """Return the path with a leading ``~`` or ``~user`` replaced; None if there is no such user.
+    """Return the path with ``~`` or ``~user`` expanded; None if the user is unknown.
 
     A shell replaces it only at the start of a word, and so not in ``--json=~/report.json``.
     """
@@ -72,7 +72,7 @@ def _convert_number(kind: type[float] | type[Decimal], raw: object) -> float | D
 
 
 def _parse_text(kind: Any, text: str) -> object:
-    """Return the value that TOML would have for this text; the text if it is no ``kind``."""
+    """Return the text as a TOML value; unchanged if it is no ``kind``."""
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind in (int, float, Decimal):
@@ -95,5 +95,5 @@ def is_network(text: str) -> bool:
 
 
 def is_public_url(text: str) -> bool:
-    """Return True for an origin in lower case, and for an empty text (no public address)."""
+    """Return True for an origin in lower case and for an empty text."""
     return not text or _PUBLIC_URL.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests: an empty folder to type in, and one with a history."""
+"""Fixtures of the command line's tests: verbs in an empty directory, and a journal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Compose = Callable[..., None]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run a verb in an empty folder: exit code, standard output, standard error."""
+    """Return a function that runs a verb: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> tuple[int, str, str]:
@@ -40,7 +40,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataDirectory:
+def directory(tmp_path: Path) -> DataDirectory:
     return DataDirectory(tmp_path / "kamou-data")
 
 
@@ -52,10 +52,10 @@ def listening() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def journalled(tmp_path: Path) -> DataDirectory:
-    """A data directory in which a day of trading is on record and nothing runs."""
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
-    writer = database.open_writer(folder.database, durable=False)
+    """A data directory with a day of trading in its journal, and without a run."""
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.create()
+    writer = database.open_writer(directory.database, durable=False)
     journal = JournalWriter(writer, run_number=1)
     journal.append(story.opening())
     detail = scan_detail.pack_details(
@@ -71,12 +71,12 @@ def journalled(tmp_path: Path) -> DataDirectory:
     )
     journal.append_encoded((), [(story.CYCLE_MS, detail)])
     writer.close()
-    return folder
+    return directory
 
 
 @pytest.fixture
 def compose(monkeypatch: pytest.MonkeyPatch) -> Compose:
-    """Put a fake in the place of a composition module: ``service``, ``backtest`` or ``flatten``."""
+    """Return a function that replaces ``kamou.runs.NAME`` by a fake module."""
 
     def put(name: str, run: Callable[..., Any], **others: Callable[..., Any]) -> None:
         module = ModuleType(f"kamou.runs.{name}")

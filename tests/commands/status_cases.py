@@ -1,4 +1,4 @@
-"""Looks at a system, made up: what ``kamou status`` shows when it has seen them."""
+"""Example and random status documents, as ``kamou status`` shows them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 NOW_MS = 1_700_050_000_000  # 2023-11-15T12:06:40Z
 
 
-def position(**changes: Any) -> dict[str, Any]:
-    """10 units long at 100, marked at 103, stop at 97, for 2 h 14 min."""
-    made = {
+def make_position(**changes: Any) -> dict[str, Any]:
+    """Return a long position of 10 units from 100, mark 103, stop 97, open for 2 h 14 min."""
+    defaults = {
         "symbol": "SOLUSDT",
         "side": "long",
         "strategy": "mean_reversion",
@@ -35,11 +35,11 @@ def position(**changes: Any) -> dict[str, Any]:
         "r": "0.983333333333",
         "opened_at_ms": NOW_MS - (2 * 60 + 14) * 60_000,
     }
-    return made | changes
+    return defaults | changes
 
 
-def pending(**changes: Any) -> dict[str, Any]:
-    made = {
+def make_pending_entry(**changes: Any) -> dict[str, Any]:
+    defaults = {
         "symbol": "ETHUSDT",
         "side": "buy",
         "strategy": "oi_momentum",
@@ -50,11 +50,11 @@ def pending(**changes: Any) -> dict[str, Any]:
         "status": "accepted",
         "intended_at_ms": NOW_MS - 12_000,
     }
-    return made | changes
+    return defaults | changes
 
 
-def book(**changes: Any) -> dict[str, Any]:
-    made = {
+def make_book(**changes: Any) -> dict[str, Any]:
+    defaults = {
         "as_of_ms": NOW_MS,
         "mode": "demo",
         "currency": "USDT",
@@ -77,21 +77,21 @@ def book(**changes: Any) -> dict[str, Any]:
             "loss_limit": 0.04,
             "loss_budget_left": 0.0293,
         },
-        "positions": [position()],
+        "positions": [make_position()],
         "pending_entries": [],
         "resting_orders": 2,
     }
-    return made | changes
+    return defaults | changes
 
 
-def child(name: str, **changes: Any) -> dict[str, Any]:
+def make_child(name: str, **changes: Any) -> dict[str, Any]:
     box = {"name": name, "depth": 1, "peak": 7, "dropped": 0, "expired": 2}
-    made = {"id": name, "state": "running", "incarnation": 1, "restarts": 0, "last_error": None}
-    return {**made, "mailboxes": [box], **changes}
+    defaults = {"id": name, "state": "running", "incarnation": 1, "restarts": 0, "last_error": None}
+    return {**defaults, "mailboxes": [box], **changes}
 
 
-def system(*children: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    made = {
+def make_system(*children: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    defaults = {
         "phase": "trading",
         "state": "active",
         "not_ready": [],
@@ -100,31 +100,31 @@ def system(*children: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "site": {"state": "serving", "restarts": 0, "last_trouble": ""},
         "supervision": {"id": "run", "state": "trading", "children": list(children)},
     }
-    return made | changes
+    return defaults | changes
 
 
-def seen(**changes: Any) -> dict[str, Any]:
-    """A look at a running system that holds one position."""
-    made = {
+def make_status(**changes: Any) -> dict[str, Any]:
+    """Return the status of a run with one open position."""
+    defaults = {
         "at_ms": NOW_MS,
         "running": True,
         "why_not": None,
         "gone": False,
         "notice": None,
         "run": {"pid": 4242, "started_at_ms": NOW_MS - 3_600_000, "port": 8080, "mode": "demo"},
-        "system": system(child("journal"), child("veto")),
-        "book": book(),
+        "system": make_system(make_child("journal"), make_child("veto")),
+        "book": make_book(),
     }
-    return made | changes
+    return defaults | changes
 
 
-# --- anything at all -------------------------------------------------------------
+# --- random documents -------------------------------------------------------------
 
 CHARACTERS = "abcXYZ019 ._-\\/'\"[]{}%=:;,!\n\t\x1b\u202e\u0301\u00e9\u6f22\u5b57\U0001f4a9"
 
 
-class AnyLook:
-    """Draws a look of everything that may be there or may be missing."""
+class RandomStatus:
+    """Drawer of random status documents, in which any part may be missing."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -149,8 +149,8 @@ class AnyLook:
     def some(self, most: int, draw: Callable[[], Any]) -> list[Any]:
         return [draw() for _ in range(self.random.choice((0, 1, 2, 5, most)))]
 
-    def position(self) -> dict[str, Any]:
-        return position(
+    def draw_position(self) -> dict[str, Any]:
+        return make_position(
             symbol=self.random.choice(("BTCUSDT", self.words())),
             side=self.random.choice(("long", "short")),
             strategy=self.words(),
@@ -170,8 +170,8 @@ class AnyLook:
             opened_at_ms=self.time(),
         )
 
-    def pending(self) -> dict[str, Any]:
-        return pending(
+    def draw_pending_entry(self) -> dict[str, Any]:
+        return make_pending_entry(
             symbol=self.words(),
             strategy=self.words(),
             quantity=self.price(),
@@ -180,8 +180,8 @@ class AnyLook:
             status=self.words(),
         )
 
-    def book(self) -> dict[str, Any]:
-        return book(
+    def draw_book(self) -> dict[str, Any]:
+        return make_book(
             as_of_ms=self.time(),
             currency=self.random.choice(("USDT", self.words())),
             state=self.random.choice(("active", "reduced_size", "reduce_only", "flattening")),
@@ -192,36 +192,36 @@ class AnyLook:
             equity=self.maybe(self.amount()),
             wallet_balance=self.maybe(self.amount()),
             unrealized_pnl=self.maybe(self.amount()),
-            day=self.maybe(book()["day"]),
-            positions=self.some(40, self.position),
-            pending_entries=self.some(9, self.pending),
+            day=self.maybe(make_book()["day"]),
+            positions=self.some(40, self.draw_position),
+            pending_entries=self.some(9, self.draw_pending_entry),
         )
 
-    def child(self) -> dict[str, Any]:
-        return child(
+    def draw_child(self) -> dict[str, Any]:
+        return make_child(
             self.words(),
             state=self.random.choice(("running", "backing-off")),
             restarts=self.random.choice((0, 1, 2000)),
             last_error=self.maybe(self.words()),
         )
 
-    def system(self) -> dict[str, Any]:
+    def draw_system(self) -> dict[str, Any]:
         down = {"state": "down", "restarts": 3, "last_trouble": self.words()}
-        return system(
-            *self.some(25, self.child),
+        return make_system(
+            *self.some(25, self.draw_child),
             phase=self.random.choice(("starting", "fast-forward", "trading", "replayed")),
             not_ready=self.some(6, self.words),
             degraded=self.some(2, self.words),
             site=self.maybe(down),
         )
 
-    def look(self) -> dict[str, Any]:
-        return seen(
+    def draw(self) -> dict[str, Any]:
+        return make_status(
             running=self.random.random() < 0.7,
             notice=self.maybe(self.words()),
-            system=self.maybe(self.system()),
-            book=self.maybe(self.book()),
+            system=self.maybe(self.draw_system()),
+            book=self.maybe(self.draw_book()),
         )
 
 
-seeds = st.integers(0, 2**32 - 1)
+status_seeds = st.integers(0, 2**32 - 1)

@@ -1,4 +1,4 @@
-"""The table of `kamou backtest`: figures are rounded and named; the JSON has every digit."""
+"""The table of `kamou backtest`: figures are rounded and named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 from kamou.commands import backtest
 
 
-def test_figures_of_the_table_are_rounded_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_figures_of_the_backtest_table_are_rounded_and_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     result = {
         "first_ms": 1_753_488_000_000,
         "equity_end": "10123.4567891234567891234567",
@@ -17,7 +19,7 @@ def test_figures_of_the_table_are_rounded_and_named(capsys: pytest.CaptureFixtur
         "violation_list": [],
         "by_strategy": {"oi_momentum": {"pnl_net": "17.123456789123", "trades": 3}},
     }
-    backtest._print(result)
+    backtest._print_report(result)
     shown = capsys.readouterr().out
     for words in (
         "worst fill beyond a stop",

@@ -1,4 +1,4 @@
-"""``kamou db backup`` and ``restore``: journal and exchange file as one pair, or nothing."""
+"""``kamou db backup`` and ``restore``: journal and exchange file as one pair."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def copy(cli: Cli, traded: DataDirectory, tmp_path: Path) -> Path:
     return tmp_path / "copy.sqlite3"
 
 
-def test_a_restored_pair_is_the_same_history_and_a_run_goes_on_with_it(
+def test_a_restored_backup_has_the_same_journal_fills_and_book(
     cli: Cli, traded: DataDirectory, copy: Path, tmp_path: Path
 ) -> None:
     elsewhere = DataDirectory(tmp_path / "elsewhere")
@@ -41,7 +41,7 @@ def test_a_restored_pair_is_the_same_history_and_a_run_goes_on_with_it(
     assert_same_book(elsewhere)
 
 
-async def test_a_backup_of_a_running_system_is_a_pair_that_a_run_goes_on_with(
+async def test_a_later_run_continues_from_a_backup_made_during_a_run(
     traded: DataDirectory, tmp_path: Path
 ) -> None:
     async with serving(settings(traded.path), now_ms=NOW_MS + MINUTE_MS) as running:
@@ -56,8 +56,8 @@ async def test_a_backup_of_a_running_system_is_a_pair_that_a_run_goes_on_with(
     assert len(run_table(elsewhere)) == len(run_table(traded)) + 1
 
 
-def test_both_copies_are_of_one_moment(traded: DataDirectory, tmp_path: Path) -> None:
-    """While the copies begin nobody can write either file."""
+def test_both_files_of_a_backup_are_of_one_moment(traded: DataDirectory, tmp_path: Path) -> None:
+    """At the start of the copies no connection can write either file."""
     seen: list[str] = []
     real = backup._unwritten
 
@@ -83,7 +83,9 @@ def test_both_copies_are_of_one_moment(traded: DataDirectory, tmp_path: Path) ->
     assert seen[:2] == [traded.database.name, traded.exchange.name]
 
 
-def test_the_journal_alone_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) -> None:
+def test_a_backup_without_its_exchange_file_is_not_restored(
+    cli: Cli, copy: Path, tmp_path: Path
+) -> None:
     backup.exchange_of(copy).unlink()
     code, _, err = cli("db", "restore", copy, "--data-dir", tmp_path / "elsewhere")
     assert code == 1
@@ -91,7 +93,7 @@ def test_the_journal_alone_is_not_restored(cli: Cli, copy: Path, tmp_path: Path)
     assert not DataDirectory(tmp_path / "elsewhere").database.exists()
 
 
-def test_copies_of_two_backups_are_no_pair(
+def test_files_of_two_backups_are_not_restored_together(
     cli: Cli, traded: DataDirectory, copy: Path, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(traded.database)) as changed:
@@ -104,7 +106,7 @@ def test_copies_of_two_backups_are_no_pair(
     assert "not made together" in err
 
 
-def test_a_damaged_copy_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) -> None:
+def test_a_damaged_backup_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) -> None:
     body = bytearray(copy.read_bytes())
     body[8_192:40_960] = 32_768 * b"x"
     copy.write_bytes(body)
@@ -114,16 +116,18 @@ def test_a_damaged_copy_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("there", ["kamou.sqlite3", "exchange.sqlite3", "kamou.sqlite3-wal"])
-def test_a_restore_replaces_nothing(cli: Cli, copy: Path, tmp_path: Path, there: str) -> None:
-    folder = DataDirectory(tmp_path / "elsewhere")
-    folder.create()
-    (folder.path / there).touch()
-    code, _, err = cli("db", "restore", copy, "--data-dir", folder.path)
+def test_a_restore_replaces_no_existing_file(
+    cli: Cli, copy: Path, tmp_path: Path, there: str
+) -> None:
+    directory = DataDirectory(tmp_path / "elsewhere")
+    directory.create()
+    (directory.path / there).touch()
+    code, _, err = cli("db", "restore", copy, "--data-dir", directory.path)
     assert code == 1
     assert "restore into a new data directory" in err
 
 
-def test_a_journal_without_its_exchange_file_is_refused_by_a_run(
+def test_a_run_fails_with_a_journal_whose_exchange_file_is_missing(
     cli: Cli, traded: DataDirectory
 ) -> None:
     before = journal(traded)
@@ -134,26 +138,26 @@ def test_a_journal_without_its_exchange_file_is_refused_by_a_run(
         assert (code, len(errors)) == (1, 1)
         assert "belongs to another exchange file" in errors[0]
     assert journal(traded) == before
-    assert not traded.exchange.exists(), "the refusal makes none"
+    assert not traded.exchange.exists(), "the failed run creates no exchange file"
 
 
-def test_an_older_database_beside_a_newer_log_is_refused(tmp_path: Path) -> None:
-    """The log of a copy in which the middle of the history stands in the database alone."""
-    folder = DataDirectory(tmp_path / "data")
-    folder.create()
-    with closing(database.open_writer(folder.database)) as writer:
+def test_an_older_database_beside_a_newer_wal_file_is_damaged(tmp_path: Path) -> None:
+    """Between the two files a part of the history is missing."""
+    directory = DataDirectory(tmp_path / "data")
+    directory.create()
+    with closing(database.open_writer(directory.database)) as writer:
         _append(writer, 1, 400)
         writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        older = folder.database.read_bytes()
+        older = directory.database.read_bytes()
         _append(writer, 401, 1_200)
         writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _append(writer, 1_201, 1_210)
-        newer_log = Path(f"{folder.database}-wal").read_bytes()
+        newer_log = Path(f"{directory.database}-wal").read_bytes()
     assert newer_log
-    folder.database.write_bytes(older)
-    Path(f"{folder.database}-wal").write_bytes(newer_log)
+    directory.database.write_bytes(older)
+    Path(f"{directory.database}-wal").write_bytes(newer_log)
     with pytest.raises(StoreError, match="is damaged"):
-        backup.refuse_unusable(folder)
+        backup.refuse_unusable(directory)
 
 
 def _append(writer: sqlite3.Connection, first: int, last: int) -> None:
@@ -171,7 +175,7 @@ def _append(writer: sqlite3.Connection, first: int, last: int) -> None:
         writer.execute(f"INSERT INTO event VALUES ({', '.join('?' * len(row))})", row)
 
 
-async def test_an_orderly_stop_leaves_nothing_in_the_log_whoever_reads_meanwhile(
+async def test_an_orderly_stop_empties_the_wal_file_despite_an_open_reader(
     traded: DataDirectory,
 ) -> None:
     with closing(database.open_reader(traded.database)) as reader:
@@ -181,6 +185,6 @@ async def test_an_orderly_stop_leaves_nothing_in_the_log_whoever_reads_meanwhile
         assert _log_bytes(traded) == 0
 
 
-def _log_bytes(folder: DataDirectory) -> int:
-    log = Path(f"{folder.database}-wal")
+def _log_bytes(directory: DataDirectory) -> int:
+    log = Path(f"{directory.database}-wal")
     return log.stat().st_size if log.exists() else 0

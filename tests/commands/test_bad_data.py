@@ -1,4 +1,4 @@
-"""Market data that cannot be trusted is refused by every verb, and nothing of it is kept."""
+"""Invalid market data is an error of every verb that reads it, and is never stored."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def from_the_future(rows: Rows) -> None:
         row["ts"] += 100 * 365 * 24 * HOUR_MS
 
 
-def spoiled(folder: Path, spoil: Spoil) -> Path:
+def write_bad_data(directory: Path, spoil: Spoil) -> Path:
     rows = candle_rows()
     spoil(rows)
-    write_parquet(folder / "candles_1h.parquet", rows)
-    return folder
+    write_parquet(directory / "candles_1h.parquet", rows)
+    return directory
 
 
 @pytest.mark.parametrize(
     "spoil", [not_a_number, duplicate, unsorted, gap, impossible, from_the_future]
 )
-def test_a_bad_file_is_refused_by_every_verb_that_reads_it_and_nothing_is_stored(
+def test_a_file_with_invalid_rows_fails_every_verb_and_is_not_stored(
     cli: Cli, tmp_path: Path, spoil: Spoil
 ) -> None:
-    bad = spoiled(tmp_path / "bad", spoil)
+    bad = write_bad_data(tmp_path / "bad", spoil)
     for verb in (
         ("data", "import", bad, "--name", "bad"),
         ("backtest", "--data", bad),
@@ -58,14 +58,16 @@ def test_a_bad_file_is_refused_by_every_verb_that_reads_it_and_nothing_is_stored
     ):
         code, _, err = cli(*verb)
         assert code == 1, (verb, err)
-        said = [line for line in err.splitlines() if line.startswith("error: ")]
-        assert len(said) == 1, err
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, err
         assert "candles_1h.parquet" in err, "the rows are listed under it"
         assert "Traceback" not in err
     assert not list((tmp_path / "kamou-data").glob("market/*"))
 
 
-def test_a_folder_of_something_else_is_refused_with_what_to_do(cli: Cli, tmp_path: Path) -> None:
+def test_the_error_for_data_that_is_no_dataset_names_the_file_or_the_import_verb(
+    cli: Cli, tmp_path: Path
+) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "candles_1h.parquet").write_text("these are not the rows")
     code, _, err = cli("data", "import", tmp_path / "notes")
@@ -76,7 +78,7 @@ def test_a_folder_of_something_else_is_refused_with_what_to_do(cli: Cli, tmp_pat
     assert "kamou data import" in err
 
 
-def test_a_time_range_beyond_the_data_is_a_configuration_error(cli: Cli, tmp_path: Path) -> None:
+def test_a_timerange_beyond_the_data_is_a_configuration_error(cli: Cli, tmp_path: Path) -> None:
     good = good_folder(tmp_path / "good")
     assert END_MS < 1_767_225_600_000
     code, _, err = cli("backtest", "--data", good, "--timerange", "20260101-20260201")
@@ -84,7 +86,9 @@ def test_a_time_range_beyond_the_data_is_a_configuration_error(cli: Cli, tmp_pat
     assert "no cycle" in err
 
 
-def test_an_unknown_symbol_is_refused_with_the_nearest(cli: Cli, tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_symbol_suggests_the_most_similar_one(
+    cli: Cli, tmp_path: Path
+) -> None:
     good = good_folder(tmp_path / "good")
     code, _, err = cli("backtest", "--data", good, "--symbols", "BTCUSD")
     assert code == 1
@@ -98,15 +102,15 @@ def test_an_unknown_symbol_is_refused_with_the_nearest(cli: Cli, tmp_path: Path)
         ("run", "--replay", "good", "--port", 0, "--operator-port", 0),
     ],
 )
-def test_a_timeframe_that_the_bars_cannot_make_is_refused_before_anything_trades(
+def test_a_timeframe_that_is_no_multiple_of_the_bars_fails_before_anything_trades(
     cli: Cli, tmp_path: Path, verb: tuple[object, ...]
 ) -> None:
     good_folder(tmp_path / "good")
     Path("kamou.toml").write_text("cycle.timeframe_s = 5400\n")
     code, _, err = cli(*verb)
-    said = [line for line in err.splitlines() if line.startswith("error: ")]
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert code == 4, err
-    assert said == [
+    assert errors == [
         "error: cycle.timeframe_s = 5400 does not fit this data, whose bars are of 3600 s: "
         "choose a multiple of 3600"
     ]

@@ -1,4 +1,4 @@
-"""The frame of the command line, the configuration verbs, and output."""
+"""The command line as a whole, the configuration verbs, and printing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from kamou.commands.printing import progress, when
+from kamou.commands.printing import format_time, show_progress
 from kamou.settings.config import load_settings
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]
 
 
-def test_the_command_line_loads_nothing_heavy_by_itself() -> None:
+def test_importing_the_command_line_loads_no_slow_module() -> None:
     program = (
         "import sys, kamou.cli\n"
         "heavy = {'numpy', 'pyarrow', 'trio', 'rich', 'httpx', 'starlette', 'sqlite_utils'}\n"
@@ -35,19 +35,19 @@ def test_help_lists_the_verbs_by_importance(cli: Cli) -> None:
     assert set(verbs) >= {"status", "why", "backtest", "report", "halt", "resume", "flatten", "db"}
 
 
-def test_an_error_is_one_line_on_standard_error_and_its_own_exit_code(cli: Cli) -> None:
+def test_an_error_is_one_line_on_standard_error_with_its_exit_code(cli: Cli) -> None:
     code, out, err = cli("show-config", "--config", "none.toml")
     assert (code, out) == (4, "")
     assert err.startswith("error: none.toml: cannot be read")
 
 
-def test_a_wrong_option_is_a_usage_error(cli: Cli) -> None:
+def test_an_unknown_option_is_a_usage_error_that_suggests_the_right_one(cli: Cli) -> None:
     code, _, err = cli("run", "--prot", 1)
     assert code == 2
     assert "--port" in err
 
 
-def test_an_interrupted_verb_ends_as_the_shell_expects(cli: Cli, compose: Compose) -> None:
+def test_an_interrupted_verb_exits_with_code_130(cli: Cli, compose: Compose) -> None:
     def interrupted(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
 
@@ -56,7 +56,7 @@ def test_an_interrupted_verb_ends_as_the_shell_expects(cli: Cli, compose: Compos
     assert (code, err.strip()) == (130, "interrupted")
 
 
-def test_a_reader_who_leaves_is_no_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_output_pipe_is_no_error(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def leave(*_: object, **__: object) -> None:
         raise BrokenPipeError
 
@@ -64,7 +64,7 @@ def test_a_reader_who_leaves_is_no_error(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert cli("show-config") == (0, "", "")
 
 
-def test_init_writes_a_file_that_check_config_accepts_and_never_overwrites(cli: Cli) -> None:
+def test_init_writes_a_valid_file_and_overwrites_only_with_force(cli: Cli) -> None:
     assert cli("init")[0] == 0
     assert cli("check-config")[0] == 0
     code, _, err = cli("init")
@@ -74,7 +74,7 @@ def test_init_writes_a_file_that_check_config_accepts_and_never_overwrites(cli: 
     assert "cannot be written" in cli("init", "none/kamou.toml")[2]
 
 
-def test_check_config_counts_what_was_changed(cli: Cli) -> None:
+def test_check_config_counts_the_changed_settings(cli: Cli) -> None:
     Path("kamou.toml").write_text("[demo]\nseed = 8\n")
     code, out, _ = cli("check-config", "--json")
     assert code == 0
@@ -82,7 +82,7 @@ def test_check_config_counts_what_was_changed(cli: Cli) -> None:
     assert "1 of " in cli("check-config")[1]
 
 
-def test_check_config_refuses_a_strategy_without_a_file(cli: Cli) -> None:
+def test_check_config_fails_for_a_strategy_without_a_file(cli: Cli) -> None:
     Path("kamou.toml").write_text("strategies.enabled = ['mean_revision']\n")
     code, _, err = cli("check-config")
     assert code == 4
@@ -90,7 +90,7 @@ def test_check_config_refuses_a_strategy_without_a_file(cli: Cli) -> None:
     assert "mean_reversion" in err
 
 
-def test_show_config_tells_each_value_with_its_origin(cli: Cli) -> None:
+def test_show_config_prints_each_value_with_its_origin(cli: Cli) -> None:
     Path("other.toml").write_text("\n[veto]\nexcluded = ['AUSDT', 'BUSDT']\n")
     code, out, _ = cli("show-config", "--config", "other.toml")
     assert code == 0
@@ -100,25 +100,25 @@ def test_show_config_tells_each_value_with_its_origin(cli: Cli) -> None:
     assert "│ true" in next(line for line in out.splitlines() if "attached_stop" in line)
 
 
-def test_show_config_as_json_holds_every_setting_and_the_digest(cli: Cli) -> None:
+def test_show_config_as_json_has_the_settings_and_the_digest(cli: Cli) -> None:
     shown = json.loads(cli("show-config", "--json")[1])
     assert shown["digest"] == load_settings(None, {}).digest
     assert shown["settings"]["equity"] == {"value": "10000", "unit": "USDT", "origin": "default"}
 
 
-def test_times_are_shown_in_utc_and_unknown_ones_as_nothing() -> None:
-    assert when(1_700_000_000_000) == "2023-11-14 22:13:20"
-    assert when(None) == ""
+def test_times_are_formatted_in_utc_and_unknown_ones_as_empty_text() -> None:
+    assert format_time(1_700_000_000_000) == "2023-11-14 22:13:20"
+    assert format_time(None) == ""
 
 
-def test_progress_on_no_terminal_is_a_line_for_each_new_task(
+def test_progress_without_a_terminal_is_one_line_for_each_new_task(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with progress() as report:
+    with show_progress() as report:
         for done in range(3):
             report("reading", done, 3)
         report("storing", 0, 1)
-    with progress(quiet=True) as report:
+    with show_progress(quiet=True) as report:
         report("nothing of this", 0, 1)
     out, err = capsys.readouterr()
     assert (out, err) == ("", "reading ...\nstoring ...\n")

@@ -1,4 +1,4 @@
-"""``kamou halt``, ``resume`` and ``flatten`` without a running system."""
+"""``kamou halt``, ``resume`` and ``flatten`` without a run."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]
 
 
-def nothing_left(*_: object, **__: object) -> int:
-    """Stands in for the count of positions in the venue's file."""
+def count_nothing_left(*_: object, **__: object) -> int:
+    """Replace the count of positions in the venue's file."""
     return 0
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> DataDirectory:
-    """The data directory that the verbs look for, made by somebody."""
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
-    return folder
+def created(tmp_path: Path) -> DataDirectory:
+    """An empty data directory at the default path."""
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.create()
+    return directory
 
 
 @pytest.mark.parametrize("verb", ["halt", "resume", "flatten"])
-def test_a_data_directory_that_is_not_there_is_not_made(
+def test_a_missing_data_directory_is_an_error_and_is_not_created(
     cli: Cli, tmp_path: Path, verb: str
 ) -> None:
     code, _, err = cli(verb, "--data-dir", tmp_path / "typo")
@@ -40,7 +40,7 @@ def test_a_data_directory_that_is_not_there_is_not_made(
     assert not (tmp_path / "typo").exists()
 
 
-def test_a_halt_that_no_run_takes_is_held_by_the_latch(cli: Cli, made: DataDirectory) -> None:
+def test_a_halt_without_a_run_sets_the_halt_latch(cli: Cli, created: DataDirectory) -> None:
     code, out, err = cli("halt", "--json", "--reason", " bad news ")
     assert code == 0
     assert json.loads(out) == {
@@ -49,28 +49,28 @@ def test_a_halt_that_no_run_takes_is_held_by_the_latch(cli: Cli, made: DataDirec
         "next": "`kamou resume` removes the latch",
     }
     assert "no run holds" in err
-    latch = HaltLatch(made.latch)
+    latch = HaltLatch(created.latch)
     assert latch.is_set()
     assert [(each.action, each.reason) for each in latch.log()] == [("halt", "bad news")]
 
 
 @pytest.mark.parametrize("verb", ["halt", "flatten"])
-def test_a_reason_that_is_too_long_is_shortened_and_does_not_cost_the_halt(
-    cli: Cli, compose: Compose, made: DataDirectory, verb: str
+def test_halt_and_flatten_shorten_a_reason_that_is_too_long(
+    cli: Cli, compose: Compose, created: DataDirectory, verb: str
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=count_nothing_left)
     code, _, err = cli(verb, "--reason", 5_000 * "w")
     assert code == 0
     assert "warning: the reason was shortened from 5000 to 200 characters" in err
-    latch = HaltLatch(made.latch)
+    latch = HaltLatch(created.latch)
     assert latch.is_set()
     assert [record.reason for record in latch.log()] == [200 * "w"]
 
 
 def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
-    cli: Cli, made: DataDirectory
+    cli: Cli, created: DataDirectory
 ) -> None:
-    latch = HaltLatch(made.latch)
+    latch = HaltLatch(created.latch)
     latch.set("", "operator", 0)
     code, _, err = cli("resume", "--reason", 201 * "w")
     assert code == 2
@@ -83,32 +83,32 @@ def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
 
 @pytest.mark.parametrize("verb", ["halt", "flatten"])
 @pytest.mark.parametrize("given", [(), ("--reason", "   ")])
-def test_without_a_reason_none_is_made_up(
-    cli: Cli, compose: Compose, made: DataDirectory, verb: str, given: tuple[str, ...]
+def test_without_a_reason_the_latch_has_an_empty_reason(
+    cli: Cli, compose: Compose, created: DataDirectory, verb: str, given: tuple[str, ...]
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=count_nothing_left)
     assert cli(verb, *given)[0] == 0
-    assert [record.reason for record in HaltLatch(made.latch).log()] == [""]
+    assert [record.reason for record in HaltLatch(created.latch).log()] == [""]
 
 
 @pytest.mark.parametrize("verb", ["halt", "resume", "flatten"])
-def test_the_help_says_that_a_reason_is_published(cli: Cli, verb: str) -> None:
+def test_the_help_says_that_the_reason_is_published(cli: Cli, verb: str) -> None:
     assert "published on the results page" in " ".join(cli(verb, "--help")[1].split())
 
 
-def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
-    cli: Cli, compose: Compose, made: DataDirectory
+def test_flatten_without_a_run_sets_the_latch_and_closes_the_positions_itself(
+    cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
-    latch = HaltLatch(made.latch)
-    seen: list[bool] = []
+    latch = HaltLatch(created.latch)
+    latch_set: list[bool] = []
 
     def flatten(_: Resolved, **__: Any) -> dict[str, Any]:
-        seen.append(latch.is_set())
+        latch_set.append(latch.is_set())
         return {"cancelled": 2, "closed": 1, "positions_left": 0}
 
-    compose("flatten", flatten, positions_at_venue=nothing_left)
+    compose("flatten", flatten, positions_at_venue=count_nothing_left)
     code, out, err = cli("flatten", "--json", "--reason", "storm")
-    assert (code, seen) == (0, [True])
+    assert (code, latch_set) == (0, [True])
     assert json.loads(out) == {
         "latch": "set",
         "by": "flatten",
@@ -120,8 +120,8 @@ def test_flatten_without_a_running_system_sets_the_latch_and_does_it_itself(
     assert [record.reason for record in latch.log()] == ["storm"]
 
 
-def test_flatten_that_leaves_a_position_open_fails_loudly(
-    cli: Cli, compose: Compose, made: DataDirectory
+def test_a_flatten_that_leaves_a_position_open_fails_with_code_6(
+    cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 1)
     code, _, err = cli("flatten")
@@ -130,28 +130,30 @@ def test_flatten_that_leaves_a_position_open_fails_loudly(
 
 
 def test_resume_after_flatten_takes_two_steps(
-    cli: Cli, compose: Compose, made: DataDirectory
+    cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=nothing_left)
+    compose("flatten", lambda *_, **__: {}, positions_at_venue=count_nothing_left)
     cli("flatten")
-    latch = HaltLatch(made.latch)
+    latch = HaltLatch(created.latch)
     code, out, _ = cli("resume", "--json")
     assert code == 0
-    told = json.loads(out)
-    assert told["latch"] == "removed"
-    assert told["next"] == (
+    result = json.loads(out)
+    assert result["latch"] == "removed"
+    assert result["next"] == (
         "the next run starts halted; `kamou resume` lets it trade once it is ready"
     )
     assert not latch.is_set()
     assert cli("resume")[0] == 3
 
 
-def test_a_latch_that_cannot_be_set_keeps_nothing_open_and_is_told(
+def test_flatten_closes_positions_and_fails_if_the_latch_cannot_be_set(
     cli: Cli, compose: Compose, tmp_path: Path
 ) -> None:
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.latch.mkdir(parents=True)  # in the way of the file
-    compose("flatten", lambda *_, **__: {"positions_closed": 2}, positions_at_venue=nothing_left)
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.latch.mkdir(parents=True)  # a directory at the path of the file
+    compose(
+        "flatten", lambda *_, **__: {"positions_closed": 2}, positions_at_venue=count_nothing_left
+    )
     code, out, err = cli("flatten", "--json")
     assert code == 6
     assert json.loads(out)["positions_closed"] == 2
@@ -159,8 +161,8 @@ def test_a_latch_that_cannot_be_set_keeps_nothing_open_and_is_told(
     assert "may enter again" in err
 
 
-def test_flatten_reports_what_stands_at_the_venue_and_not_what_was_told(
-    cli: Cli, compose: Compose, made: DataDirectory
+def test_flatten_counts_the_positions_left_at_the_venue(
+    cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
     compose(
         "flatten", lambda *_, **__: {"positions_left": 0}, positions_at_venue=lambda *_, **__: 3
@@ -171,8 +173,8 @@ def test_flatten_reports_what_stands_at_the_venue_and_not_what_was_told(
     assert "3 positions are still open" in err
 
 
-def test_a_warning_of_the_kill_switch_is_said_once(
-    cli: Cli, compose: Compose, made: DataDirectory
+def test_flatten_prints_each_warning_once(
+    cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
     def warned(*_: object, warn: Callable[[str], None]) -> dict[str, Any]:
         warn("the schema was changed")

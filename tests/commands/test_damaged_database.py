@@ -1,4 +1,4 @@
-"""A database whose pages somebody overwrote: one line from every verb, and never a backup."""
+"""A database with overwritten pages: one error line from every verb, and no backup."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kamou.commands.book import _look_once
+from kamou.commands.book import _check_once
 from kamou.data_directory.folder import DataDirectory
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -17,14 +17,14 @@ FIRST, EVERY = 200, 7  # every seventh page after the 200th
 
 
 @pytest.fixture(autouse=True)
-def _another_process() -> None:
-    _look_once.cache_clear()
+def _clear_checked_files() -> None:
+    _check_once.cache_clear()
 
 
 def overwrite(path: Path, first: int = FIRST) -> None:
     body = bytearray(path.read_bytes())
     pages = range(first, len(body) // PAGE, EVERY)
-    assert pages, "it has that many pages"
+    assert pages, "the database has enough pages"
     for page in pages:
         body[page * PAGE : (page + 1) * PAGE] = PAGE * b"\xa5"
     path.write_bytes(body)
@@ -49,7 +49,7 @@ def damaged(traded: DataDirectory) -> DataDirectory:
         ("site", "--port", 0),
     ],
 )
-def test_every_verb_says_in_one_line_which_file_is_damaged(
+def test_every_verb_names_the_damaged_file_in_one_line(
     cli: Cli, damaged: DataDirectory, verb: tuple[object, ...], tmp_path: Path
 ) -> None:
     code, out, err = cli(*verb, "--data-dir", damaged.path)
@@ -61,14 +61,14 @@ def test_every_verb_says_in_one_line_which_file_is_damaged(
     assert not (tmp_path / "copy.sqlite3").exists()
 
 
-def test_a_run_refuses_a_damaged_exchange_file(cli: Cli, traded: DataDirectory) -> None:
+def test_a_run_fails_with_a_damaged_exchange_file(cli: Cli, traded: DataDirectory) -> None:
     overwrite(traded.exchange, first=10)
     code, _, err = cli("run", "--port", 0, "--operator-port", 0, "--data-dir", traded.path)
     assert code == 1
     assert f"error: {traded.exchange} is damaged" in err
 
 
-def test_flatten_of_a_damaged_exchange_file_says_that_it_does_not_know(
+def test_flatten_with_a_damaged_exchange_file_reports_unknown_positions(
     cli: Cli, traded: DataDirectory
 ) -> None:
     traded.exchange.write_bytes(100_000 * b"x")

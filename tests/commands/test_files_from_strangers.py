@@ -1,4 +1,4 @@
-"""Folders that bring their own ``meta.json``: the verbs that open them believe none of it."""
+"""Datasets with a ``meta.json`` from elsewhere, which the verbs check against the files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kamou.store.importer import import_folder
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def brought(folder: Path) -> Path:
-    """A dataset that another data directory made."""
-    made = import_folder(good_folder(folder / "files"), folder / "theirs", now_ms=END_MS)
+def make_foreign_dataset(directory: Path) -> Path:
+    """Return the directory of a dataset that was imported into another data directory."""
+    made = import_folder(good_folder(directory / "files"), directory / "theirs", now_ms=END_MS)
     return made.summary.path
 
 
-def rewrite_meta(folder: Path, **changes: object) -> None:
-    path = folder / "meta.json"
+def rewrite_meta(directory: Path, **changes: object) -> None:
+    path = directory / "meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"period_ms": 0}, "$.period_ms"),
         ({"period_ms": True}, "$.period_ms"),
@@ -37,39 +37,37 @@ def rewrite_meta(folder: Path, **changes: object) -> None:
         ({"symbols": ["\x1b]0;x\x07"]}, "cannot be a symbol"),
     ],
 )
-def test_a_set_that_lies_is_refused_by_every_verb_in_one_line(
-    cli: Cli, tmp_path: Path, changes: dict[str, object], said: str
+def test_a_dataset_with_a_wrong_meta_json_fails_every_verb_with_one_line(
+    cli: Cli, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    folder = brought(tmp_path)
-    rewrite_meta(folder, **changes)
+    directory = make_foreign_dataset(tmp_path)
+    rewrite_meta(directory, **changes)
     for verb in (
-        ("data", "import", folder, "--name", "bad"),
-        ("backtest", "--data", folder),
-        ("run", "--replay", folder, "--port", 0, "--operator-port", 0),
+        ("data", "import", directory, "--name", "bad"),
+        ("backtest", "--data", directory),
+        ("run", "--replay", directory, "--port", 0, "--operator-port", 0),
     ):
         code, _, err = cli(*verb)
         assert code == 1, (verb, err)
         (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-        assert said in line
+        assert message in line
         assert "Traceback" not in err
         assert "\x1b" not in err
     assert not list((tmp_path / "kamou-data").glob("market/*"))
 
 
-def test_a_set_from_elsewhere_that_tells_the_truth_is_traded_as_the_imported_one(
-    cli: Cli, tmp_path: Path
-) -> None:
-    folder = brought(tmp_path)
-    assert cli("data", "import", folder, "--name", "ours")[0] == 0
+def test_a_backtest_of_a_foreign_dataset_equals_one_of_its_import(cli: Cli, tmp_path: Path) -> None:
+    directory = make_foreign_dataset(tmp_path)
+    assert cli("data", "import", directory, "--name", "ours")[0] == 0
     digests = set()
-    for data in (folder, "ours"):
+    for data in (directory, "ours"):
         code, out, err = cli("backtest", "--data", data, "--json", "-")
         assert code == 0, err
         digests.add(json.loads(out)["digest"])
     assert len(digests) == 1
 
 
-def test_a_limit_of_the_settings_is_named_and_can_be_raised(
+def test_the_error_for_a_data_limit_names_its_setting_which_can_be_raised(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = good_folder(tmp_path / "good")
@@ -87,7 +85,7 @@ def test_a_limit_of_the_settings_is_named_and_can_be_raised(
     assert cli("data", "import", good)[0] == 0
 
 
-def test_damaged_sets_do_not_hide_the_others(cli: Cli, tmp_path: Path) -> None:
+def test_damaged_datasets_do_not_hide_the_others_in_the_list(cli: Cli, tmp_path: Path) -> None:
     assert cli("data", "import", good_folder(tmp_path / "good"))[0] == 0
     market = tmp_path / "kamou-data" / "market"
     shutil.copytree(market / "good", market / "zero")
@@ -108,14 +106,16 @@ def test_damaged_sets_do_not_hide_the_others(cli: Cli, tmp_path: Path) -> None:
     assert len(listed["damaged"]) == 3
 
 
-def test_a_store_of_damaged_sets_alone_is_not_called_empty(cli: Cli, tmp_path: Path) -> None:
+def test_a_list_of_only_damaged_datasets_is_not_called_empty(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "kamou-data" / "market" / "bare").mkdir(parents=True)
     code, out, err = cli("data", "list")
     assert (code, out) == (0, "")
     assert err.startswith("damaged: bare: ")
 
 
-def test_prices_at_the_ends_of_what_is_accepted_can_be_traded(cli: Cli, tmp_path: Path) -> None:
+def test_a_backtest_runs_with_the_smallest_and_largest_allowed_prices(
+    cli: Cli, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(1)
     for name, base in (("small", 2e-9), ("large", 4e11)):
         rows = candle_rows(("BTCUSDT", "ETHUSDT"), bars=200)

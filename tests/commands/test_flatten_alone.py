@@ -1,4 +1,4 @@
-"""``kamou flatten`` without its salt key, configuration, journal, or room on the disk."""
+"""``kamou flatten`` without a run and without salt key, settings, journal or disk space."""
 
 from __future__ import annotations
 
@@ -31,60 +31,60 @@ def _a_minute_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flatten, "SystemClock", lambda: SetClock(NOW_MS + MINUTE_MS))
 
 
-def assert_flat(folder: DataDirectory, told: tuple[int, str, str]) -> None:
-    code, out, err = told
+def assert_flat(directory: DataDirectory, result: tuple[int, str, str]) -> None:
+    code, out, err = result
     assert code == 0, err
     assert json.loads(out)["positions_left"] == 0
-    assert not venue(folder).positions
-    assert HaltLatch(folder.latch).is_set()
+    assert not venue(directory).positions
+    assert HaltLatch(directory.latch).is_set()
 
 
 @pytest.mark.parametrize("key", ["", "no hex", "abcd", None])
-def test_flatten_closes_without_a_usable_salt_key(
+def test_flatten_closes_positions_without_a_valid_salt_key(
     cli: Cli, traded: DataDirectory, key: str | None
 ) -> None:
     traded.salt_key.unlink()
     if key is not None:
         traded.salt_key.write_text(key)
         traded.salt_key.chmod(0o600)
-    told = cli("flatten", "--json", "--data-dir", traded.path)
-    assert_flat(traded, told)
-    assert ("closing with a random key" in told[2]) == (key is not None)
-    assert traded.salt_key.exists() == (key is not None), "it makes no key of its own"
+    result = cli("flatten", "--json", "--data-dir", traded.path)
+    assert_flat(traded, result)
+    assert ("closing with a random key" in result[2]) == (key is not None)
+    assert traded.salt_key.exists() == (key is not None), "flatten creates no salt key"
 
 
 @pytest.mark.parametrize(
     "wrong",
     ["[demo\nseed = 9", "nonsense", "[risk]\nleverage_max = 1000", "equity = 'x'", "a.b = 1"],
 )
-def test_flatten_closes_with_a_wrong_line_in_the_configuration(
+def test_flatten_closes_positions_with_an_invalid_line_in_the_configuration(
     cli: Cli, traded: DataDirectory, tmp_path: Path, wrong: str
 ) -> None:
     (tmp_path / "kamou.toml").write_text(f"data_dir = '{traded.path}'\n{wrong}\n")
-    told = cli("flatten", "--json")
-    assert_flat(traded, told)
-    assert "closing positions without this setting" in told[2]
+    result = cli("flatten", "--json")
+    assert_flat(traded, result)
+    assert "closing positions without this setting" in result[2]
 
 
-def test_flatten_closes_on_the_market_the_track_was_begun_on(
+def test_flatten_uses_the_market_with_which_the_data_directory_was_begun(
     cli: Cli, traded: DataDirectory, tmp_path: Path
 ) -> None:
     (tmp_path / "kamou.toml").write_text("[demo]\nseed = 99\nsymbols = 3\nbar_s = 900\n")
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_flatten_closes_beside_a_damaged_journal(cli: Cli, traded: DataDirectory) -> None:
+def test_flatten_closes_positions_beside_a_damaged_journal(cli: Cli, traded: DataDirectory) -> None:
     traded.database.write_bytes(100_000 * b"x")
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_the_latch_is_tried_before_anything_is_read(
+def test_flatten_sets_the_latch_before_it_reads_anything(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AssertionError("read before the latch")
 
-    monkeypatch.setattr("kamou.commands.control.resolve_valid_settings", refused)
+    monkeypatch.setattr("kamou.commands.control.resolve_valid_settings", fail)
     (tmp_path / "data").mkdir()
     with pytest.raises(AssertionError, match="before the latch"):
         cli("flatten", "--data-dir", tmp_path / "data")
@@ -97,7 +97,7 @@ def test_flatten_closes_a_short_position(cli: Cli, traded: DataDirectory) -> Non
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_what_a_run_closed_meanwhile_is_told_apart(
+def test_flatten_counts_positions_that_a_run_closed_meanwhile_separately(
     cli: Cli, traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = len(venue(traded).positions)
@@ -109,16 +109,16 @@ def test_what_a_run_closed_meanwhile_is_told_apart(
 
     monkeypatch.setattr(flatten, "_venue", beside)
     code, out, _ = cli("flatten", "--json", "--data-dir", traded.path)
-    told = json.loads(out)
+    result = json.loads(out)
     assert code == 0
-    assert told["positions_found"] == held
-    assert told["positions_closed"] == held - 1
-    assert told["positions_closed_elsewhere"] == 1
+    assert result["positions_found"] == held
+    assert result["positions_closed"] == held - 1
+    assert result["positions_closed_elsewhere"] == 1
 
 
-def _engine(folder: DataDirectory) -> Engine:
-    of = settings(folder.path)
-    store = VenueStore(folder.exchange)
+def _engine(directory: DataDirectory) -> Engine:
+    of = settings(directory.path)
+    store = VenueStore(directory.exchange)
     track = demo.stored_track(store)
     assert track is not None
     source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
@@ -127,9 +127,9 @@ def _engine(folder: DataDirectory) -> Engine:
 
 
 def _market_order(
-    folder: DataDirectory, symbol: str, signed: Decimal, *, reduce_only: bool
+    directory: DataDirectory, symbol: str, signed: Decimal, *, reduce_only: bool
 ) -> None:
-    with closing(_engine(folder)) as engine:
+    with closing(_engine(directory)) as engine:
         engine.place(
             OrderRequest(
                 client_order_id=f"test-{symbol}-{signed}",
@@ -143,37 +143,39 @@ def _market_order(
         )
 
 
-def sell(folder: DataDirectory, symbol: str) -> None:
-    held = venue(folder).positions.get(symbol)
+def sell(directory: DataDirectory, symbol: str) -> None:
+    held = venue(directory).positions.get(symbol)
     _market_order(
-        folder,
+        directory,
         symbol,
         -(held.quantity if held else Decimal(0)) - Decimal("0.01"),
         reduce_only=False,
     )
 
 
-def close_one(folder: DataDirectory) -> None:
-    symbol, held = sorted(venue(folder).positions.items())[0]
-    _market_order(folder, symbol, -held.quantity, reduce_only=True)
+def close_one(directory: DataDirectory) -> None:
+    symbol, held = sorted(venue(directory).positions.items())[0]
+    _market_order(directory, symbol, -held.quantity, reduce_only=True)
 
 
 @pytest.fixture
 def full_disk(tmp_path: Path, traded: DataDirectory) -> Iterator[DataDirectory]:
-    """The traded folder on a file system of its own with 12 KiB left."""
+    """The traded data directory on its own file system with 12 KiB left."""
     size = sum(f.stat().st_size for f in traded.path.rglob("*") if f.is_file())
     with small_disk(tmp_path / "disk", size + 512 * 1024) as disk:
-        folder = DataDirectory(shutil.copytree(traded.path, disk / "data"))
-        folder.path.chmod(0o700)
+        directory = DataDirectory(shutil.copytree(traded.path, disk / "data"))
+        directory.path.chmod(0o700)
         fill(disk)
-        yield folder
+        yield directory
 
 
-def test_a_full_disk_is_never_told_as_flat(cli: Cli, full_disk: DataDirectory) -> None:
+def test_a_flatten_on_a_full_disk_reports_the_open_positions(
+    cli: Cli, full_disk: DataDirectory
+) -> None:
     code, out, err = cli("flatten", "--json", "--data-dir", full_disk.path)
     free(full_disk.path.parent)
     held = len(venue(full_disk).positions)
-    assert held, "there was no room to store a close"
+    assert held, "no close could be stored"
     assert code == 6, err
     assert json.loads(out)["positions_left"] == held
     assert "still open; repeat `kamou flatten`" in err

@@ -1,4 +1,4 @@
-"""``~`` is a home in every path of the command line and of the settings."""
+"""Expansion of ``~`` in every path of the command line and of the settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parameters(command: click.Command) -> Iterator[tuple[str, click.Parameter]]:
         yield f"{command.name} {parameter.name}", parameter
 
 
-def test_every_path_of_every_verb_is_one_of_the_user() -> None:
+def test_every_path_option_of_every_verb_is_a_user_path() -> None:
     paths = {
         name: each.type
         for name, each in parameters(kamou_command)
@@ -47,7 +47,7 @@ def test_every_path_of_every_verb_is_one_of_the_user() -> None:
     assert not [name for name, kind in paths.items() if not isinstance(kind, UserPath)]
 
 
-def test_a_report_an_import_and_a_stored_config_are_found_at_home(
+def test_paths_of_options_and_arguments_expand_the_home(
     cli: Cli, compose: Compose, home: Path
 ) -> None:
     seen: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def test_a_report_an_import_and_a_stored_config_are_found_at_home(
     assert DataDirectory(home / "kept").market.is_dir()
 
 
-def test_the_settings_that_are_paths_begin_at_home_too(
+def test_settings_that_are_paths_expand_the_home(
     cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("kamou.toml").write_text("data_dir = '~/track'\n")
@@ -82,7 +82,7 @@ def test_the_settings_that_are_paths_begin_at_home_too(
     assert read_pricing("~/prices.md") == "free"
 
 
-def test_the_home_of_nobody_is_refused_and_no_folder_of_that_name_is_made(
+def test_the_home_of_an_unknown_user_is_an_error_and_creates_no_directory(
     cli: Cli, tmp_path: Path
 ) -> None:
     code, _, err = cli("flatten", "--data-dir", "~nobody-of-that-name/track")

@@ -1,4 +1,4 @@
-"""The verbs that speak to a running system, against the real operator listener."""
+"""Verbs that send requests to a run, against the real operator application."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ TREE = {
 }
 
 
-class System:
-    """What stands behind the listener: remembers its orders, or fails as it is told to."""
+class FakeRun:
+    """Fake run behind the listener, which records its commands, denies or fails."""
 
     def __init__(self) -> None:
-        self.orders: list[tuple[str, str]] = []
-        self.trouble: Exception | None = None
+        self.commands: list[tuple[str, str]] = []
+        self.failure: Exception | None = None
         self.left = 0
-        self.refusal = ""
+        self.denial = ""
 
     def operations(self) -> Operations:
         def command(verb: str) -> Callable[[str], Awaitable[Mapping[str, Any]]]:
             async def act(reason: str) -> Mapping[str, Any]:
-                if self.trouble is not None:
-                    raise self.trouble
-                self.orders.append((verb, reason))
-                refused = {"refused": self.refusal} if self.refusal else {}
+                if self.failure is not None:
+                    raise self.failure
+                self.commands.append((verb, reason))
+                refused = {"refused": self.denial} if self.denial else {}
                 return {"state": verb, "positions_left": self.left} | refused
 
             return act
@@ -73,8 +73,8 @@ class System:
         )
 
 
-def record(
-    folder: DataDirectory,
+def write_record(
+    directory: DataDirectory,
     port: int | None,
     pid: int | None = None,
     *,
@@ -90,12 +90,12 @@ def record(
         operator_port=port,
         started_at_ms=1_700_000_000_000,
         operator_socket=unix,
-    ).write(folder)
+    ).write(directory)
 
 
 @contextmanager
-def served(system: System, server: socket.socket, token: str | None) -> Iterator[None]:
-    """The operator's application on a listening socket, in a thread of its own."""
+def serve_system(system: FakeRun, server: socket.socket, token: str | None) -> Iterator[None]:
+    """Serve the operator's application on a listening socket, in a thread."""
     stop = trio.Event()
     started = threading.Event()
     tokens: list[trio.lowlevel.TrioToken] = []
@@ -120,24 +120,24 @@ def served(system: System, server: socket.socket, token: str | None) -> Iterator
 
 @pytest.fixture(params=["socket", "tcp"])
 def running(
-    folder: DataDirectory, listening: socket.socket, request: pytest.FixtureRequest
-) -> Iterator[System]:
-    """A system that holds the data directory and serves its operator, either way."""
-    system = System()
-    with DataFolderLock(folder.path):
-        token = new_token(folder.token)
+    directory: DataDirectory, listening: socket.socket, request: pytest.FixtureRequest
+) -> Iterator[FakeRun]:
+    """A fake run that holds the data directory and serves the socket or TCP."""
+    system = FakeRun()
+    with DataFolderLock(directory.path):
+        token = new_token(directory.token)
         if request.param == "tcp":
-            record(folder, listening.getsockname()[1])
-            with served(system, listening, token):
+            write_record(directory, listening.getsockname()[1])
+            with serve_system(system, listening, token):
                 yield system
         else:
-            record(folder, None, unix=True)
-            with bind_socket(folder.operator_socket) as bound, served(system, bound, None):
+            write_record(directory, None, unix=True)
+            with bind_socket(directory.operator_socket) as bound, serve_system(system, bound, None):
                 yield system
 
 
-def test_status_of_a_running_system_shows_its_tree_and_mailboxes(
-    cli: Cli, running: System, journalled: DataDirectory
+def test_status_of_a_run_shows_its_supervision_tree_and_mailboxes(
+    cli: Cli, running: FakeRun, journalled: DataDirectory
 ) -> None:
     code, out, err = cli("status")
     assert (code, err) == (0, "")
@@ -151,112 +151,114 @@ def test_status_of_a_running_system_shows_its_tree_and_mailboxes(
 
 
 @pytest.mark.parametrize("words", [(), ("--reason", "over")])
-def test_a_resume_that_the_run_refuses_is_told_in_one_line(
-    cli: Cli, running: System, words: tuple[str, ...]
+def test_a_resume_that_the_run_denies_is_an_error_in_one_line(
+    cli: Cli, running: FakeRun, words: tuple[str, ...]
 ) -> None:
-    running.refusal = "the day has not opened yet"
+    running.denial = "the day has not opened yet"
     line = (
         "the run denied the resume: the day has not opened yet; the trading state stays"
         " resume, resume"
     )
     assert cli("resume", *words) == (6, "", f"error: {line}\n")
     code, out, err = cli("resume", "--json", *words)
-    assert (code, json.loads(out)["refused"]) == (6, running.refusal)
+    assert (code, json.loads(out)["refused"]) == (6, running.denial)
     assert err == f"error: {line}\n"
 
 
-def test_halt_and_resume_pass_the_reason_on(cli: Cli, running: System) -> None:
+def test_halt_and_resume_send_the_reason(cli: Cli, running: FakeRun) -> None:
     code, out, _ = cli("halt", "--reason", "news", "--json")
     assert (code, json.loads(out)["state"]) == (0, "halt")
     assert cli("resume")[0] == 0
-    assert running.orders == [("halt", "news"), ("resume", "")]
+    assert running.commands == [("halt", "news"), ("resume", "")]
 
 
-def never(*_: object, **__: object) -> dict[str, Any]:
-    """Stands in for the kill switch where it has nothing to do."""
+def fail(*_: object, **__: object) -> dict[str, Any]:
+    """Replace the kill switch where it must not run."""
     raise AssertionError
 
 
-def test_flatten_asks_the_running_system_with_the_latch_already_set(
-    cli: Cli, running: System, folder: DataDirectory, compose: Callable[..., None]
+def test_flatten_sets_the_latch_and_sends_flatten_to_the_run(
+    cli: Cli, running: FakeRun, directory: DataDirectory, compose: Callable[..., None]
 ) -> None:
-    compose("flatten", never, positions_at_venue=lambda *_, **__: 0)
+    compose("flatten", fail, positions_at_venue=lambda *_, **__: 0)
     code, out, _ = cli("flatten", "--json")
     assert code == 0
     assert json.loads(out)["by"] == "run"
-    assert running.orders == [("flatten", "")]
-    assert HaltLatch(folder.latch).is_set()
+    assert running.commands == [("flatten", "")]
+    assert HaltLatch(directory.latch).is_set()
 
 
-def test_a_running_system_that_fails_cannot_keep_flatten_from_closing(
-    cli: Cli, running: System, compose: Callable[..., None]
+def test_flatten_closes_positions_itself_if_the_run_fails(
+    cli: Cli, running: FakeRun, compose: Callable[..., None]
 ) -> None:
     compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 0)
-    running.trouble = KamouError("the governor is not up")
+    running.failure = KamouError("the governor is not up")
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
     assert "without the run: the governor is not up" in err
 
 
-def test_what_a_running_system_leaves_open_is_closed_without_it(
-    cli: Cli, running: System, compose: Callable[..., None]
+def test_flatten_closes_the_positions_that_the_run_left_open(
+    cli: Cli, running: FakeRun, compose: Callable[..., None]
 ) -> None:
-    counts = iter([2, 0])  # at the venue: after the system's answer, after the kill switch
+    counts = iter([2, 0])  # at the venue, after the run's response and after the kill switch
     compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: next(counts))
-    running.left = 0  # what it says
+    running.left = 0  # in the run's response
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
     assert json.loads(out)["positions_left"] == 0
     assert "the run left 2 positions open" in err
 
 
-def test_a_halt_that_a_run_does_not_confirm_is_a_timeout_and_held_by_the_latch(
-    cli: Cli, running: System, folder: DataDirectory
+def test_a_halt_that_a_run_does_not_confirm_is_a_timeout_and_sets_the_latch(
+    cli: Cli, running: FakeRun, directory: DataDirectory
 ) -> None:
-    running.trouble = TimedOutError("no answer in 5 s")
+    running.failure = TimedOutError("no answer in 5 s")
     code, _, err = cli("halt")
     assert code == 5
     assert "no answer in 5 s; the halt latch is set: entries are denied" in err
-    assert HaltLatch(folder.latch).is_set()
+    assert HaltLatch(directory.latch).is_set()
 
 
-def test_a_listener_that_never_answers_is_a_timeout(
-    cli: Cli, folder: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+def test_a_listener_that_does_not_answer_is_a_timeout(
+    cli: Cli, directory: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator, "DEADLINE_S", 0.05)
-    with DataFolderLock(folder.path):
-        new_token(folder.token)
-        record(folder, listening.getsockname()[1])
+    with DataFolderLock(directory.path):
+        new_token(directory.token)
+        write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
     assert code == 5
     assert "`kamou flatten` does not need its answer" in err
 
 
-def test_a_listener_that_is_gone_is_not_running(cli: Cli, folder: DataDirectory) -> None:
+def test_a_port_without_a_listener_means_not_running(cli: Cli, directory: DataDirectory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with DataFolderLock(folder.path):
-        new_token(folder.token)
-        record(folder, port)
+    with DataFolderLock(directory.path):
+        new_token(directory.token)
+        write_record(directory, port)
         code, _, err = cli("halt")
     assert code == 3
     assert f"does not listen on port {port}" in err
-    assert HaltLatch(folder.latch).is_set(), "a halt holds all the same"
+    assert HaltLatch(directory.latch).is_set(), "the latch blocks entries"
 
 
-def test_the_record_of_an_earlier_run_is_not_believed(cli: Cli, folder: DataDirectory) -> None:
-    with DataFolderLock(folder.path):
-        record(folder, 1, pid=1)
+def test_the_record_of_an_earlier_run_is_ignored(cli: Cli, directory: DataDirectory) -> None:
+    with DataFolderLock(directory.path):
+        write_record(directory, 1, pid=1)
         code, _, err = cli("status")
         assert code == 3
         assert "does not listen yet" in err
         assert cli("halt")[0] == 0
-    assert HaltLatch(folder.latch).is_set(), "a halt of a run that is starting holds"
+    assert HaltLatch(directory.latch).is_set(), "the latch blocks entries of a run that is starting"
 
 
-def test_without_the_token_the_right_user_is_asked_for(cli: Cli, folder: DataDirectory) -> None:
-    with DataFolderLock(folder.path):
-        record(folder, 1)
+def test_the_error_without_the_token_names_the_token_file(
+    cli: Cli, directory: DataDirectory
+) -> None:
+    with DataFolderLock(directory.path):
+        write_record(directory, 1)
         code, _, err = cli("halt")
     assert code == 1
     assert "cannot read the operator token" in err
@@ -272,26 +274,26 @@ def test_without_the_token_the_right_user_is_asked_for(cli: Cli, folder: DataDir
         ("10.0.0.1", "10.0.0.1"),
     ],
 )
-def test_a_listener_on_every_address_is_reached_on_the_loopback(bound: str, reached: str) -> None:
-    assert operator._reachable(bound) == reached
+def test_a_listener_on_all_addresses_is_reached_on_the_loopback(bound: str, reached: str) -> None:
+    assert operator._connect_address(bound) == reached
 
 
-def test_watching_a_running_system_shows_it_until_it_is_interrupted(
-    cli: Cli, running: System, journalled: DataDirectory, monkeypatch: pytest.MonkeyPatch
+def test_the_watch_shows_a_run_until_it_is_interrupted(
+    cli: Cli, running: FakeRun, journalled: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
 
-    def pause(seconds: float, woken: int) -> None:
+    def wait_for_signal(seconds: float, woken: int) -> None:
         waited.append(seconds)
         if len(waited) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch, "pause", pause)
+    monkeypatch.setattr(watch, "wait_for_signal", wait_for_signal)
     code, out, err = cli("status", "--watch", "--interval", 3)
     assert (code, err) == (0, "")
     assert waited == [3, 3]
     first, second = out.split("\n\n")
-    for look in (first, second):
-        assert "kamou demo  running" in look
-        assert "ETHUSDT" in look
-        assert "veto: 1 restart, last error ValueError: boom" in look
+    for output in (first, second):
+        assert "kamou demo  running" in output
+        assert "ETHUSDT" in output
+        assert "veto: 1 restart, last error ValueError: boom" in output

@@ -1,4 +1,4 @@
-"""A verb speaks to nobody who is not proved to be the run of the data directory."""
+"""Verbs send commands only to the process that is proved to be the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from test_operator import record
+from test_operator import write_record
 
 from kamou.commands import operator
 from kamou.data_directory.folder import DataDirectory
@@ -30,43 +30,43 @@ ANSWERS = [
 
 
 @contextmanager
-def stranger(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
-    """Somebody else's program on the port: what it was sent."""
-    seen: list[bytes] = []
+def run_stranger(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
+    """Run another program on the port; yield the bytes that it received."""
+    received: list[bytes] = []
 
     def once() -> None:
         connection, _ = server.accept()
         with connection:
-            seen.append(connection.recv(65_536))
+            received.append(connection.recv(65_536))
             connection.sendall(answer)
 
     thread = threading.Thread(target=once)
     thread.start()
-    yield seen
+    yield received
     thread.join(10)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_listener_that_does_not_know_the_token_is_not_sent_it(
-    cli: Cli, folder: DataDirectory, listening: socket.socket, answer: bytes
+def test_the_token_is_not_sent_to_a_listener_that_does_not_know_it(
+    cli: Cli, directory: DataDirectory, listening: socket.socket, answer: bytes
 ) -> None:
-    with DataFolderLock(folder.path), stranger(listening, answer) as seen:
-        token = new_token(folder.token)
-        record(folder, listening.getsockname()[1])
+    with DataFolderLock(directory.path), run_stranger(listening, answer) as received:
+        token = new_token(directory.token)
+        write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
     assert code == 3
     assert "does not know the token of the run" in err
-    assert seen
-    assert token.encode() not in b"".join(seen)
-    assert b"authorization" not in b"".join(seen).lower()
+    assert received
+    assert token.encode() not in b"".join(received)
+    assert b"authorization" not in b"".join(received).lower()
 
 
-def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataDirectory) -> None:
-    with DataFolderLock(folder.path), bind_socket(folder.operator_socket) as bound:
-        record(folder, None, unix=True)
+def test_a_response_without_json_is_an_error(cli: Cli, directory: DataDirectory) -> None:
+    with DataFolderLock(directory.path), bind_socket(directory.operator_socket) as bound:
+        write_record(directory, None, unix=True)
 
         def answer() -> None:
-            bound.accept()[0].close()  # the look at the peer
+            bound.accept()[0].close()  # the connection that identifies the peer
             connection, _ = bound.accept()
             with connection:
                 connection.recv(4096)
@@ -80,8 +80,8 @@ def test_a_run_that_does_not_speak_json_is_an_error(cli: Cli, folder: DataDirect
     assert "no JSON" in err
 
 
-def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
-    cli: Cli, folder: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+def test_a_listener_that_sends_single_bytes_is_a_timeout_at_the_deadline(
+    cli: Cli, directory: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator, "DEADLINE_S", 0.3)
     over = threading.Event()
@@ -95,9 +95,9 @@ def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
 
     thread = threading.Thread(target=drip)
     thread.start()
-    with DataFolderLock(folder.path):
-        new_token(folder.token)
-        record(folder, listening.getsockname()[1])
+    with DataFolderLock(directory.path):
+        new_token(directory.token)
+        write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
     over.set()
     thread.join(10)
@@ -109,35 +109,35 @@ def test_a_stranger_who_sends_a_byte_now_and_then_is_left_at_the_deadline(
     "peer",
     [ListeningProcess(pid=1, uid=os.geteuid()), ListeningProcess(pid=os.getpid(), uid=12_345)],
 )
-def test_a_socket_of_another_process_or_user_is_not_spoken_to(
-    cli: Cli, folder: DataDirectory, monkeypatch: pytest.MonkeyPatch, peer: ListeningProcess
+def test_no_command_is_sent_to_a_socket_of_another_process_or_user(
+    cli: Cli, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, peer: ListeningProcess
 ) -> None:
     monkeypatch.setattr(operator, "listening_peer", lambda *_, **__: peer)
-    with DataFolderLock(folder.path):
-        record(folder, None, unix=True)
+    with DataFolderLock(directory.path):
+        write_record(directory, None, unix=True)
         code, _, err = cli("halt")
     assert code == 3
     assert "is not proved to be this user's run" in err
 
 
-def test_without_socket_and_tcp_there_is_nobody_to_speak_to(
-    cli: Cli, folder: DataDirectory
+def test_the_error_without_socket_and_tcp_names_the_setting_of_tcp(
+    cli: Cli, directory: DataDirectory
 ) -> None:
-    with DataFolderLock(folder.path):
-        record(folder, None, unix=True)
+    with DataFolderLock(directory.path):
+        write_record(directory, None, unix=True)
         code, _, err = cli("halt")
     assert code == 3
     assert "web.operator_tcp is false" in err
 
 
-def test_the_record_of_a_process_that_is_gone_is_not_followed(
-    cli: Cli, folder: DataDirectory, monkeypatch: pytest.MonkeyPatch
+def test_no_command_is_sent_for_the_record_of_an_ended_process(
+    cli: Cli, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    with DataFolderLock(folder.path):
-        folder.lock.write_text(f"{gone.pid}\n")
-        record(folder, 1, pid=gone.pid)
+    with DataFolderLock(directory.path):
+        directory.lock.write_text(f"{gone.pid}\n")
+        write_record(directory, 1, pid=gone.pid)
         code, _, err = cli("halt")
     assert code == 3
     assert "has ended" in err

@@ -1,4 +1,4 @@
-"""A terminal that is paused, or a pipe that nobody reads, holds up neither trading nor a stop."""
+"""A paused terminal or an unread pipe delays neither trading nor the end of a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from contextlib import closing, suppress
 import pytest
 
 from kamou.commands import paused_terminal
-from kamou.commands.paused_terminal import PatientLines
+from kamou.commands.paused_terminal import BackgroundLines
 
-WITHIN_S = 60.0  # far beyond what any wait here takes
+WITHIN_S = 60.0  # much longer than any wait in these tests
 BLOCKED = """
 import sys
 from kamou.runtime.watchdog import {kind}
@@ -27,7 +27,7 @@ dog.watch()
 
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
-    """The end to write to of a pipe that takes no further byte."""
+    """The writing end of a full pipe."""
     reader, writer = os.pipe()
     with closing(os.fdopen(reader, "rb")), closing(os.fdopen(writer, "wb", buffering=0)):
         os.set_blocking(writer, False)
@@ -44,7 +44,7 @@ def full_pipe() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("kind", "seconds"), [("Watchdog", "heartbeat_s"), ("StopDeadline", "grace_s")]
 )
-def test_a_process_whose_stacks_nobody_reads_is_ended_all_the_same(
+def test_the_watchdog_ends_a_process_whose_output_is_not_read(
     full_pipe: int, kind: str, seconds: str
 ) -> None:
     code = BLOCKED.format(kind=kind, seconds=seconds)
@@ -54,15 +54,15 @@ def test_a_process_whose_stacks_nobody_reads_is_ended_all_the_same(
     assert ended.returncode == -signal.SIGALRM
 
 
-def test_lines_are_written_in_order_and_all_of_them_by_the_end() -> None:
+def test_all_lines_are_written_in_order_before_the_end() -> None:
     written: list[str] = []
-    with PatientLines(written.append) as announce:
+    with BackgroundLines(written.append) as announce:
         for number in range(100):
             announce(str(number))
     assert written == [str(number) for number in range(100)]
 
 
-def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
+def test_lines_that_exceed_the_queue_are_dropped_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(paused_terminal, "LINES_WAITING_MAX", 3)
@@ -73,7 +73,7 @@ def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
         assert read.wait(WITHIN_S)
         written.append(line)
 
-    with PatientLines(write) as announce:
+    with BackgroundLines(write) as announce:
         announce("in hand")
         assert busy.wait(WITHIN_S)
         for number in range(5):
@@ -90,7 +90,7 @@ def test_a_line_does_not_wait_for_its_reader_and_what_is_too_much_is_counted(
     ]
 
 
-def test_a_write_that_fails_loses_its_line_and_no_other() -> None:
+def test_a_write_that_fails_loses_only_its_own_line() -> None:
     written: list[str] = []
     failures = {"1": OSError(errno.EIO, "Input/output error"), "2": ValueError("closed file")}
 
@@ -99,22 +99,22 @@ def test_a_write_that_fails_loses_its_line_and_no_other() -> None:
             raise failures[line]
         written.append(line)
 
-    with PatientLines(write) as announce:
+    with BackgroundLines(write) as announce:
         for number in range(5):
             announce(str(number))
     assert written == ["0", "3", "2 lines could not be written and are lost", "4"]
 
 
-def test_a_run_ends_though_nobody_reads_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_ends_although_its_last_line_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paused_terminal, "END_S", 0.01)
     read, ended = threading.Event(), list[int]()
 
     def write(line: str) -> None:
         assert read.wait(WITHIN_S)
 
-    with PatientLines(write, end=ended.append) as announce:
+    with BackgroundLines(write, end=ended.append) as announce:
         announce("nobody reads this")
-    with suppress(RuntimeError), PatientLines(write, end=ended.append) as announce:
+    with suppress(RuntimeError), BackgroundLines(write, end=ended.append) as announce:
         announce("nor this")
         raise RuntimeError
     read.set()

@@ -1,4 +1,4 @@
-"""The positions of ``kamou status`` where nothing runs: from the journal alone."""
+"""The positions of ``kamou status`` without a run, which come from the journal."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from kamou.store.journal import JournalWriter
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def append(folder: DataDirectory, *events: Event) -> None:
-    with closing(database.open_writer(folder.database, durable=False)) as writer:
+def append(directory: DataDirectory, *events: Event) -> None:
+    with closing(database.open_writer(directory.database, durable=False)) as writer:
         JournalWriter(writer, run_number=1).append(list(events))
 
 
-def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
+def test_status_values_positions_at_the_marks_of_the_newest_equity_snapshot(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     """By hand: 0.50 bought at 2,000 for fees of 0.6, planned at 2,000 with a stop at 1,970.
 
-    At 2,024 it stands at +12, net 11.4; 1 R is 30 x 0.50 = 15. It opened 200 ms before 00:15:02.4
-    and the snapshot is of 02:29:02.2 of the same day.
+    At 2,024 the unrealized PnL is +12 and the net PnL 11.4; 1 R is 30 x 0.50 = 15. The position
+    opened at 00:15:02.2, and the snapshot is of 02:29:02.2 of the same day.
     """
     read_at_ms = story.CYCLE_MS + 2_200 + (2 * 60 + 14) * 60_000
     mark = Figure(name="ETHUSDT", value="2024")
@@ -64,10 +64,10 @@ def test_status_values_positions_at_the_marks_of_the_newest_snapshot(
     assert " ".join(row.split()) == f"{prices} +12.00 +0.76 2 h 14 min mean reversion"
 
 
-def test_status_shows_an_adopted_position_and_that_nothing_protects_it(
+def test_status_shows_an_adopted_position_as_not_protected(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """No fill of ours opened it: only the book knows."""
+    """No fill in the journal opened the position; only the adoption did."""
     adopted = PositionAdopted(
         at_ms=story.CYCLE_MS + 60_000,
         trade_id="a",
@@ -86,7 +86,7 @@ def test_status_shows_an_adopted_position_and_that_nothing_protects_it(
     assert "! BTCUSDT short is NOT PROTECTED for 0 s: there is no stop" in cli("status")[1]
 
 
-def test_a_fold_follows_the_journal_and_starts_again_on_another_database(
+def test_the_recorded_book_follows_the_journal_and_starts_again_at_another_database(
     journalled: DataDirectory, tmp_path: Path
 ) -> None:
     recorded = RecordedBook()
@@ -101,7 +101,9 @@ def test_a_fold_follows_the_journal_and_starts_again_on_another_database(
         assert recorded.follow(reader).seq == 3
 
 
-def test_a_fold_begins_at_the_newest_snapshot_of_this_code(journalled: DataDirectory) -> None:
+def test_the_recorded_book_starts_at_the_newest_snapshot_of_this_code(
+    journalled: DataDirectory,
+) -> None:
     with closing(database.open_reader(journalled.database)) as reader:
         whole = RecordedBook().follow(reader)
     marked = PositionBook.load(whole.dump())

@@ -1,4 +1,4 @@
-"""`kamou report`: names for people, rounded figures with their counts, and the document."""
+"""`kamou report`: names, rounded figures with counts and intervals, and the JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kamou.web.site import Site
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def test_every_figure_of_the_document_has_the_pages_name(
+def test_every_figure_of_the_report_has_the_name_of_the_results_page(
     journalled: DataDirectory, cli: Cli
 ) -> None:
     document = json.loads(cli("report", "--json")[1])
@@ -70,7 +70,7 @@ def test_a_figure_is_rounded_and_has_its_interval_and_its_count(
     assert figure_cells(name, figure) == cells
 
 
-def test_the_tables_show_no_raw_name_and_no_unrounded_figure(
+def test_the_tables_of_the_report_show_no_json_key(
     traded: DataDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

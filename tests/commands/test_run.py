@@ -1,4 +1,4 @@
-"""``kamou run`` and ``kamou backtest``: what they pass on, and what they refuse."""
+"""``kamou run`` and ``kamou backtest``: options that they pass on, and invalid ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]
 
 
-def test_run_hands_the_resolved_settings_to_the_composition_under_the_lock(
+def test_run_passes_the_settings_to_the_service_while_it_holds_the_lock(
     cli: Cli, compose: Compose, tmp_path: Path
 ) -> None:
     seen: dict[str, Any] = {}
@@ -42,12 +42,12 @@ def test_run_hands_the_resolved_settings_to_the_composition_under_the_lock(
     assert lock_holder(tmp_path / "d") is None
 
 
-def test_the_exit_code_of_the_composition_is_that_of_run(cli: Cli, compose: Compose) -> None:
+def test_the_exit_code_of_the_service_is_that_of_run(cli: Cli, compose: Compose) -> None:
     compose("service", lambda *_, **__: 5)
     assert cli("run")[0] == 5
 
 
-def test_a_second_run_on_the_same_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_a_second_run_on_the_same_data_directory_fails(cli: Cli, tmp_path: Path) -> None:
     with DataFolderLock(tmp_path / "kamou-data"):
         code, _, err = cli("run")
     assert code == 1
@@ -55,7 +55,7 @@ def test_a_second_run_on_the_same_folder_is_refused(cli: Cli, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
-def test_a_mode_that_needs_a_real_venue_is_refused(cli: Cli, mode: str) -> None:
+def test_a_mode_that_needs_a_real_venue_is_a_configuration_error(cli: Cli, mode: str) -> None:
     Path("kamou.toml").write_text(f'mode = "{mode}"\n')
     code, _, err = cli("run")
     assert code == 4
@@ -63,13 +63,13 @@ def test_a_mode_that_needs_a_real_venue_is_refused(cli: Cli, mode: str) -> None:
     assert "this release does not have" in err
 
 
-def test_live_on_the_command_line_alone_is_refused(cli: Cli) -> None:
+def test_the_option_live_is_a_configuration_error(cli: Cli) -> None:
     code, _, err = cli("run", "--live")
     assert code == 4
     assert 'mode = "live"' in err
 
 
-def test_run_refuses_what_the_settings_refuse(cli: Cli) -> None:
+def test_an_option_outside_its_settings_range_is_a_configuration_error(cli: Cli) -> None:
     code, _, err = cli("run", "--port", 70_000)
     assert code == 4
     assert "--port: web.port must be between 0 and 65535" in err
@@ -110,7 +110,7 @@ def test_backtest_passes_its_options_on_and_writes_its_report(cli: Cli, compose:
 
 
 @pytest.mark.parametrize("violations", [2, ["a", "b"]])
-def test_a_violation_fails_the_backtest_after_its_report(
+def test_a_violation_fails_the_backtest_after_its_report_is_printed(
     cli: Cli, compose: Compose, violations: object
 ) -> None:
     compose("backtest", lambda *_, **__: {"violations": violations})
@@ -124,7 +124,7 @@ def test_a_violation_fails_the_backtest_after_its_report(
     ("text", "expected"),
     [("20251001-", (1_759_276_800_000, None)), ("-20251101", (None, 1_761_955_200_000))],
 )
-def test_a_timerange_may_be_open_at_either_side(
+def test_a_timerange_may_omit_either_side(
     cli: Cli, compose: Compose, text: str, expected: tuple[int | None, int | None]
 ) -> None:
     seen: dict[str, Any] = {}
@@ -136,7 +136,7 @@ def test_a_timerange_may_be_open_at_either_side(
 @pytest.mark.parametrize(
     "text", ["20251001", "-", "2025-10-01", "20251301-", "20251101-20251001", "2025100-20251001"]
 )
-def test_a_timerange_that_is_none_is_a_usage_error(cli: Cli, text: str) -> None:
+def test_an_invalid_timerange_is_a_usage_error(cli: Cli, text: str) -> None:
     assert cli("backtest", "--data", "um", "--timerange", text)[0] == 2
 
 

@@ -17,8 +17,8 @@ AT_MS = 1_767_312_000_123  # 2026-01-02T00:00:00Z
 EVIL = "A\x1b[2J\nresults: http://evil.example/\r"
 
 
-def screen(written: str, columns: int) -> list[str]:
-    """The lines that a terminal of this width shows: it knows CR, LF and the erasing of a line."""
+def render_screen(written: str, columns: int) -> list[str]:
+    """Return the lines on a terminal of this width, which obeys CR, LF and line erasing."""
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[K|\r|\n|[^\x1b\r\n]", written):
         if part == "\x1b[K":
@@ -53,7 +53,7 @@ class Terminal(io.StringIO):
         return super().write(text)
 
 
-def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Terminal:
+def use_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Terminal:
     """Make standard error a terminal of this width for the rest of the test."""
     made = Terminal()
     monkeypatch.setenv("TERM", "xterm")
@@ -78,7 +78,7 @@ def test_without_a_terminal_each_line_has_its_time_and_its_level(
     ]
 
 
-def test_without_a_terminal_progress_is_a_line_at_each_tenth_and_no_bar(
+def test_without_a_terminal_progress_is_one_line_per_tenth(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with RunOutput(now_ms=lambda: AT_MS, on_terminal=False) as output:
@@ -89,45 +89,45 @@ def test_without_a_terminal_progress_is_a_line_at_each_tenth_and_no_bar(
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 160])
-def test_on_a_terminal_no_line_joins_the_bar_and_nothing_of_it_is_left(
+def test_on_a_terminal_the_bar_is_always_the_last_line_and_is_erased_at_the_end(
     monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    terminal = on_terminal(monkeypatch, columns)
+    terminal = use_terminal(monkeypatch, columns)
     clock = iter(range(AT_MS, AT_MS + 10**9, 700))
     output = RunOutput(now_ms=lambda: next(clock))
     for done in range(5):
         output.report("fast-forward, days", done, 5)
         output.write(f"line {done} " + "x" * 2 * columns)
-        *lines, bar = screen(terminal.getvalue(), columns)
-        assert bar.startswith("fast-forward, days"), "it stands alone, below the lines"
+        *lines, bar = render_screen(terminal.getvalue(), columns)
+        assert bar.startswith("fast-forward, days"), "the bar is below the lines"
         assert len(bar) < columns, "a bar as wide as the terminal would wrap"
         assert "".join(lines).count("line ") == done + 1
         assert not any("fast" in line for line in lines)
     with output:
         output.report("fast-forward, days", 5, 5)
         output.announce("ready")
-    *lines, last = screen(terminal.getvalue(), columns)
+    *lines, last = render_screen(terminal.getvalue(), columns)
     assert (lines[-1], last) == ("ready", "")
     assert not any("fast" in line for line in lines)
 
 
-def test_a_bar_that_its_task_leaves_unfinished_is_erased_at_the_end(
+def test_the_bar_of_an_unfinished_task_is_erased_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    terminal = on_terminal(monkeypatch)
+    terminal = use_terminal(monkeypatch)
     with RunOutput() as output:
         output.report("days", 1, 2)
         assert terminal.drawn.wait(30)
-        assert screen(terminal.getvalue(), 80)[0].startswith("days 1/2 [")
-    assert screen(terminal.getvalue(), 80) == [""]
+        assert render_screen(terminal.getvalue(), 80)[0].startswith("days 1/2 [")
+    assert render_screen(terminal.getvalue(), 80) == [""]
 
 
-def test_a_bar_is_drawn_again_once_there_is_room_for_it(
+def test_a_bar_whose_request_was_dropped_is_drawn_at_the_next_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The terminal was paused: more lines wait than are kept, and the bar's turn was dropped."""
+    """While a terminal is paused the queue is full, and the request to draw is dropped."""
     monkeypatch.setattr(paused_terminal, "LINES_WAITING_MAX", 3)
-    terminal = on_terminal(monkeypatch)
+    terminal = use_terminal(monkeypatch)
     output = RunOutput()
     for number in range(3):
         output.announce(f"line {number}")
@@ -137,39 +137,39 @@ def test_a_bar_is_drawn_again_once_there_is_room_for_it(
     before = terminal.getvalue()
     output.report("days", 2, 10)
     output.write(output._lines._waiting.get_nowait() or "")
-    assert screen(terminal.getvalue(), 80)[-1].startswith("days 2/10 [")
+    assert render_screen(terminal.getvalue(), 80)[-1].startswith("days 2/10 [")
     assert terminal.getvalue() != before
 
 
-def test_a_bar_tells_how_long_the_other_steps_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = on_terminal(monkeypatch)
+def test_the_bar_estimates_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = use_terminal(monkeypatch)
     now_ms = [AT_MS]
     output = RunOutput(now_ms=lambda: now_ms[0])
     output.report("days", 0, 4)
     now_ms[0] += 10_000
     output.report("days", 1, 4)
     output.write("a line")
-    assert screen(terminal.getvalue(), 80)[-1].endswith("] about 30 s left")
+    assert render_screen(terminal.getvalue(), 80)[-1].endswith("] about 30 s left")
     now_ms[0] += 4_000  # of the second step
     output.report("days", 1, 4)
     output.write("a line")
-    bar = screen(terminal.getvalue(), 80)[-1]
+    bar = render_screen(terminal.getvalue(), 80)[-1]
     assert bar.endswith("] about 26 s left")
     assert bar.startswith(f"days 1/4 [{'#' * (BAR_CHARS_MAX // 4)}.")
 
 
-def test_what_is_in_progress_is_shown_escaped(
+def test_the_name_of_a_task_is_escaped_in_the_bar(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    terminal = on_terminal(monkeypatch, 160)
+    terminal = use_terminal(monkeypatch, 160)
     output = RunOutput()
     output.report(EVIL, 1, 2)
     output.write("a line")
-    assert screen(terminal.getvalue(), 160)[-1].startswith(r"A\x1b[2J\nresults")
+    assert render_screen(terminal.getvalue(), 160)[-1].startswith(r"A\x1b[2J\nresults")
 
 
 def test_a_dumb_terminal_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = on_terminal(monkeypatch)
+    terminal = use_terminal(monkeypatch)
     monkeypatch.setenv("TERM", "dumb")
     output = RunOutput(now_ms=lambda: AT_MS)
     output.report("days", 1, 200)

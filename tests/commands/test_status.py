@@ -1,4 +1,4 @@
-"""``kamou status``, ``why`` and ``report`` of what is on record."""
+"""``kamou status``, ``why`` and ``report`` of a journal without a run."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]
 
 
-def close_the_trade(folder: DataDirectory) -> None:
-    writer = database.open_writer(folder.database, durable=False)
+def close_the_trade(directory: DataDirectory) -> None:
+    writer = database.open_writer(directory.database, durable=False)
     JournalWriter(writer, run_number=1).append(story.closing())
     writer.close()
 
 
-def test_status_with_nothing_on_record_is_not_running(cli: Cli) -> None:
+def test_status_without_a_database_is_not_running(cli: Cli) -> None:
     code, out, err = cli("status")
     assert (code, out) == (3, "")
     assert "`kamou run` starts one" in err
 
 
-def test_status_tells_what_the_database_last_said_and_exits_3(
+def test_status_without_a_run_shows_the_newest_state_of_the_database_and_exits_3(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     code, out, err = cli("status")
@@ -55,7 +55,7 @@ def test_status_tells_what_the_database_last_said_and_exits_3(
     assert seen["book"]["day"]["loss_budget_left"] == 0.04
 
 
-def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_it(
+def test_status_and_why_show_the_days_loss_with_exit_costs_as_the_governor_counts_it(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     read = story.marked(story.DAY0_MS + 40_000_000, "9900")
@@ -72,7 +72,7 @@ def test_status_and_why_show_the_days_loss_with_exit_costs_as_admission_counts_i
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["day"] == day
 
 
-def test_the_limit_of_the_days_loss_is_that_of_the_run_and_not_of_the_reader(
+def test_the_daily_loss_limit_of_status_is_that_of_the_newest_run(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     read = attrs.evolve(
@@ -104,9 +104,9 @@ OPENING = DayOpened(
 )
 
 
-def day_after(cli: Cli, folder: DataDirectory, *events: Event) -> tuple[dict[str, Any], str]:
-    """What `status` says of the day after these events: for machines, and its row of the loss."""
-    writer = database.open_writer(folder.database, durable=False)
+def day_after(cli: Cli, directory: DataDirectory, *events: Event) -> tuple[dict[str, Any], str]:
+    """Return the day of `status --json` after these events, and the line of its loss."""
+    writer = database.open_writer(directory.database, durable=False)
     JournalWriter(writer, run_number=1).append(list(events))
     writer.close()
     day: dict[str, Any] = json.loads(cli("status", "--json")[1])["book"]["day"]
@@ -114,10 +114,10 @@ def day_after(cli: Cli, folder: DataDirectory, *events: Event) -> tuple[dict[str
     return day, row
 
 
-def test_a_day_that_has_just_opened_has_lost_what_leaving_would_cost(
+def test_the_loss_of_a_day_that_has_just_opened_is_its_exit_costs(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """The opening's own read is the newest; the mark before it tells the exit costs."""
+    """The newest read opens the day; the read before it has the exit costs."""
     day, row = day_after(cli, journalled, BEFORE_OPENING, OPENING)
     assert day == {
         "day": "2023-11-16",
@@ -131,51 +131,55 @@ def test_a_day_that_has_just_opened_has_lost_what_leaving_would_cost(
     assert "0.07% of 4.00%, exit costs of 0.07% included" in row
 
 
-def test_a_day_that_opened_with_nothing_held_has_lost_nothing(
+def test_a_day_that_opened_without_positions_has_no_loss(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     flat = attrs.evolve(BEFORE_OPENING, exit_costs=D(0))
-    paid_in = story.transferred(DAY1_MS + 9_000, "500")  # in no read of the equity yet
+    paid_in = story.transferred(DAY1_MS + 9_000, "500")  # after the newest equity read
     day, row = day_after(cli, journalled, flat, OPENING, paid_in)
     assert (day["result"], day["loss"], day["loss_budget_left"]) == (0, 0, 0.04)
     assert "0.00% of 4.00%" in row
 
 
-def paid(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecorded:
+def record_income(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecorded:
     income = Income(income_id=f"p{at_ms}", kind=kind, symbol="", amount=D(amount), at_ms=at_ms)
     return IncomeRecorded(at_ms=at_ms, income=income)
 
 
-def test_funding_paid_at_midnight_is_a_loss_of_the_day_that_opens_after_it(
+def test_funding_paid_at_midnight_is_a_loss_of_the_new_day(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """It was read at 9,992 with 8 paid and 2,000 put in since 00:00: the day began with 8,000."""
+    """Equity 9,992 after 8 paid and 2,000 deposited since 00:00: the day began with 8,000."""
     read = attrs.evolve(BEFORE_OPENING, equity=D(7_992))
-    told = (paid(DAY1_MS, "-8"), read, paid(DAY1_MS + 3_000, "2000", "transfer"))
+    income = (
+        record_income(DAY1_MS, "-8"),
+        read,
+        record_income(DAY1_MS + 3_000, "2000", "transfer"),
+    )
     opening = attrs.evolve(OPENING, equity=D(9_992), opening=D(8_000))
-    later = paid(DAY1_MS + 7_000, "-100")  # in the next read
-    day, _ = day_after(cli, journalled, *told, opening, later)
+    later = record_income(DAY1_MS + 7_000, "-100")  # in the next read
+    day, _ = day_after(cli, journalled, *income, opening, later)
     assert day["exit_costs"] == 0.000875  # 7
     assert day["loss"] == 0.001875  # and 8
     assert day["result"] == -0.001
     book = PositionBook()
-    book.apply_all(enumerate((*story.opening(), *told, opening), 1))
+    book.apply_all(enumerate((*story.opening(), *income, opening), 1))
     assert book.day_equity == 8_000  # as the governor counts it
     assert day_loss_at(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
 
 
-def test_funding_received_at_midnight_is_no_negative_loss(
+def test_funding_received_at_midnight_does_not_make_the_loss_negative(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     read = attrs.evolve(BEFORE_OPENING, equity=D(9_999))
-    day, _ = day_after(cli, journalled, paid(DAY1_MS, "9"), read, OPENING)
+    day, _ = day_after(cli, journalled, record_income(DAY1_MS, "9"), read, OPENING)
     assert (day["result"], day["loss"]) == (0.000901, 0)
 
 
-def test_after_a_late_start_the_loss_since_midnight_is_told_from_the_opening_on(
+def test_after_a_late_start_the_loss_counts_from_midnight(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """Down while 10,000 became 9,700; the read before the opening says so, and costs of 5."""
+    """During a downtime 10,000 became 9,700; the read before the opening has exit costs of 5."""
     start_ms = DAY1_MS + 11 * 3_600_000
     read = attrs.evolve(story.marked(start_ms, "9700"), exit_costs=D(5))
     opening = attrs.evolve(OPENING, at_ms=start_ms + 5_000, equity=D(9_700), opening=D(10_000))
@@ -185,26 +189,26 @@ def test_after_a_late_start_the_loss_since_midnight_is_told_from_the_opening_on(
     assert "3.05% of 4.00%" in row
 
 
-def test_what_was_paid_in_before_the_opening_is_taken_off_once(
+def test_a_deposit_before_the_opening_is_subtracted_once(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    paid_in = paid(DAY1_MS + 2_000, "9990", "transfer")
+    paid_in = record_income(DAY1_MS + 2_000, "9990", "transfer")
     read = attrs.evolve(story.marked(DAY1_MS + 3_000, "10000"), exit_costs=D("0.1"))
     opening = attrs.evolve(OPENING, equity=D(10_000), opening=D(10))
     day, _ = day_after(cli, journalled, paid_in, read, opening)
     assert (day["result"], day["loss"]) == (0, 0.01)
 
 
-def test_a_transfer_after_the_newest_read_is_no_result_of_an_open_day(
+def test_a_transfer_after_the_newest_read_does_not_change_the_days_result(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     read = story.marked(DAY1_MS + 300_000, "9990")
-    taken_out = paid(DAY1_MS + 400_000, "-900", "transfer")
+    taken_out = record_income(DAY1_MS + 400_000, "-900", "transfer")
     day, _ = day_after(cli, journalled, OPENING, read, taken_out)
     assert day["result"] == 0
 
 
-def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
+def test_before_the_day_has_opened_status_says_why_its_loss_is_unknown(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     day, row = day_after(cli, journalled, BEFORE_OPENING)
@@ -216,7 +220,7 @@ def test_before_the_day_has_opened_its_loss_is_not_known_and_status_says_why(
     assert "the day's loss: unknown: 2023-11-16" in cli("why", "ETHUSDT")[1]
 
 
-def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
+def test_the_loss_is_unknown_if_no_read_of_the_day_has_exit_costs(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     yesterday = attrs.evolve(
@@ -231,12 +235,12 @@ def test_exit_costs_that_no_mark_of_the_day_tells_leave_its_loss_unknown(
     assert "unknown: the exit costs of the open positions were not read since 00:00" in row
 
 
-def test_status_before_any_day_says_that_the_loss_is_not_known(
+def test_status_before_the_first_day_says_that_the_loss_is_unknown(
     cli: Cli, journalled: DataDirectory, tmp_path: Path
 ) -> None:
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.database.unlink()
-    database.open_writer(folder.database, durable=False).close()
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.database.unlink()
+    database.open_writer(directory.database, durable=False).close()
     assert "unknown: no day has opened yet" in cli("status")[1]
 
 
@@ -277,7 +281,9 @@ def test_status_says_that_a_starting_run_does_not_listen_yet(cli: Cli, tmp_path:
     assert "does not listen yet" in err
 
 
-def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataDirectory) -> None:
+def test_why_prints_the_answer_of_every_tier_with_its_figures(
+    cli: Cli, journalled: DataDirectory
+) -> None:
     code, out, _ = cli("why", "btcusdt")
     assert code == 0
     assert "REWARD_TO_RISK_LOW" in out
@@ -294,7 +300,9 @@ def test_why_tells_every_tier_with_its_figures(cli: Cli, journalled: DataDirecto
     assert granted["figures"] == "gap_buffer=0.25 = max(0.25, none measured in 30 days)"
 
 
-def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataDirectory) -> None:
+def test_why_says_that_the_journal_has_nothing_about_an_unknown_symbol(
+    cli: Cli, journalled: DataDirectory
+) -> None:
     code, out, _ = cli("why", "NONEUSDT")
     assert code == 0
     assert "the journal has nothing about NONEUSDT" in out
@@ -310,7 +318,7 @@ def test_why_of_an_unknown_symbol_says_so(cli: Cli, journalled: DataDirectory) -
         ("QQQ", None),
     ],
 )
-def test_why_of_a_symbol_that_is_none_suggests_the_nearest(
+def test_why_suggests_the_most_similar_symbol_for_an_unknown_one(
     cli: Cli, journalled: DataDirectory, asked: str, nearest: str | None
 ) -> None:
     code, out, _ = cli("why", asked)
@@ -320,7 +328,7 @@ def test_why_of_a_symbol_that_is_none_suggests_the_nearest(
     assert json.loads(cli("why", asked, "--json")[1])["nearest"] == nearest
 
 
-def test_why_of_a_symbol_that_is_one_suggests_none(cli: Cli, journalled: DataDirectory) -> None:
+def test_why_suggests_nothing_for_a_known_symbol(cli: Cli, journalled: DataDirectory) -> None:
     assert json.loads(cli("why", "BTCUSDT", "--json")[1])["nearest"] is None
 
 
@@ -328,9 +336,7 @@ def test_why_without_a_database_is_not_running(cli: Cli) -> None:
     assert cli("why", "BTCUSDT")[0] == 3
 
 
-def test_report_prints_figures_with_counts_days_and_the_notices(
-    cli: Cli, journalled: DataDirectory
-) -> None:
+def test_report_prints_figures_days_and_notices(cli: Cli, journalled: DataDirectory) -> None:
     close_the_trade(journalled)
     code, out, _ = cli("report")
     assert code == 0
@@ -349,9 +355,9 @@ def test_report_before_the_first_trade_says_that_evidence_is_insufficient(
 
 
 def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: Path) -> None:
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
-    database.open_writer(folder.database, durable=False).close()
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.create()
+    database.open_writer(directory.database, durable=False).close()
     assert json.loads(cli("status", "--json")[1])["book"]["day"] is None
     assert cli("status")[0] == 3
 
@@ -359,11 +365,14 @@ def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: 
 @pytest.mark.parametrize(
     ("action", "words"),
     [
-        (HALT, '! halted since 2023-11-15 10:00:00 UTC, "storm": the next run enters nothing'),
+        (
+            HALT,
+            '! halted since 2023-11-15 10:00:00 UTC, "storm": entries are blocked until',
+        ),
         (SET_WORD, '! flattened 2023-11-15 10:00:00 UTC, "storm", after this record:'),
     ],
 )
-def test_a_halt_that_no_run_has_read_yet_is_shown(
+def test_status_shows_a_halt_latch_that_no_run_has_read(
     cli: Cli, journalled: DataDirectory, action: str, words: str
 ) -> None:
     HaltLatch(journalled.latch).set("storm", "operator", 1_700_042_400_000, action=action)
@@ -381,6 +390,6 @@ def test_a_halt_that_no_run_has_read_yet_is_shown(
         ("reduced_size", "resumed by the operator, with half of the day's loss limit gone"),
     ],
 )
-def test_a_resume_is_not_called_the_cause_of_a_state(state: str, words: str) -> None:
+def test_the_cause_of_a_state_after_a_resume_names_the_resume(state: str, words: str) -> None:
     assert state_cause(state, "OPERATOR_RESUME") == words
     assert state_cause(state, "OPERATOR_HALT") == "halted by the operator"

@@ -1,4 +1,4 @@
-"""Text from outside never writes to the operator's terminal: not its controls, not its lines."""
+"""Escaping of text from outside: it adds neither control characters nor lines."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from kamou.store.journal import JournalWriter
 
 Cli = Callable[..., tuple[int, str, str]]
 
-# A colour, a title, a cleared screen, a cursor that goes up, a line break and a line like ours, a
-# carriage return, C1 controls, a right-to-left override, and rich's own markup.
+# A color, a title, a cleared screen, a cursor that moves up, a line break and a line like Kamou's,
+# a carriage return, C1 controls, a right-to-left override, and rich's markup.
 EVIL = (
     "A\x1b[31m\x1b]0;owned\x07\x1b[2J\x1b[1A\nresults: http://evil.example/\r\x9b31m\x85"
     "\u2028\u202e[bold red]B"
@@ -36,7 +36,7 @@ FORGED = "results: http://evil.example/"
 
 
 def assert_harmless(*texts: str) -> None:
-    """No control character but our own line ends, and no line that a stranger began."""
+    """Check for control characters other than line ends, and for forged lines."""
     for text in texts:
         odd = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")} - {"\n"}
         assert not odd, f"{odd} in {text!r}"
@@ -45,7 +45,7 @@ def assert_harmless(*texts: str) -> None:
 
 @pytest.fixture
 def poisoned(tmp_path: Path) -> DataDirectory:
-    """A data directory whose symbols, strategies and reasons a stranger has chosen."""
+    """A data directory with malicious symbols, strategies and reasons."""
     from kamou.messages.codec import decode, encode
 
     def evil(event: Event) -> Event:
@@ -54,12 +54,12 @@ def poisoned(tmp_path: Path) -> DataDirectory:
             text = text.replace(f'"{name}"', json.dumps(EVIL + name))
         return decode(type(event), text.encode())
 
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
-    writer = database.open_writer(folder.database, durable=False)
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.create()
+    writer = database.open_writer(directory.database, durable=False)
     JournalWriter(writer, run_number=1).append([evil(event) for event in story.opening()])
     writer.close()
-    return folder
+    return directory
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def poisoned(tmp_path: Path) -> DataDirectory:
         ("why", EVIL, "--json"),
     ],
 )
-def test_names_and_reasons_in_the_database_are_shown_escaped(
+def test_names_and_reasons_in_the_database_are_escaped(
     cli: Cli, poisoned: DataDirectory, verb: tuple[str, ...]
 ) -> None:
     code, out, err = cli(*verb)
@@ -82,7 +82,7 @@ def test_names_and_reasons_in_the_database_are_shown_escaped(
     assert_harmless(out, err)
 
 
-def test_the_symbols_of_open_positions_are_among_them(cli: Cli, poisoned: DataDirectory) -> None:
+def test_symbols_of_open_positions_are_escaped(cli: Cli, poisoned: DataDirectory) -> None:
     assert "\\x1b[31m" in cli("status")[1]
 
 
@@ -116,7 +116,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("arguments", WAYS, ids=lambda way: " ".join(way).replace(EVIL, "EVIL"))
-def test_what_a_command_line_names_is_repeated_escaped(
+def test_arguments_of_the_command_line_are_escaped_in_errors(
     cli: Cli, arguments: tuple[str, ...]
 ) -> None:
     Path("file").touch()
@@ -124,7 +124,7 @@ def test_what_a_command_line_names_is_repeated_escaped(
     assert_harmless(out, err)
 
 
-def test_a_configuration_of_a_stranger_is_refused_escaped_with_a_line_for_each_problem(
+def test_errors_of_a_malicious_configuration_are_escaped_with_one_line_each(
     cli: Cli,
 ) -> None:
     Path("kamou.toml").write_text(f"{json.dumps(EVIL)} = 1\nmode = {json.dumps(EVIL)}\n")
@@ -134,20 +134,20 @@ def test_a_configuration_of_a_stranger_is_refused_escaped_with_a_line_for_each_p
     assert_harmless(out, err)
 
 
-def test_files_and_symbols_of_an_import_are_shown_escaped(cli: Cli) -> None:
-    folder = Path("bars")
-    folder.mkdir()
+def test_files_and_symbols_of_an_import_are_escaped(cli: Cli) -> None:
+    directory = Path("bars")
+    directory.mkdir()
     bad = "ts,symbol,open,high,low,close,volume\n" + "".join(
         f'{1_735_689_600_000 + hour * 3_600_000},"{EVIL}",1,2,3,1,1\n' for hour in range(3)
     )
-    (folder / f"{EVIL.replace('/', '')}.csv").write_text(bad, newline="")
-    (folder / "notes\x1b[31m\n.csv").write_text("what,else\n1,2\n")
-    code, out, err = cli("data", "import", folder)
+    (directory / f"{EVIL.replace('/', '')}.csv").write_text(bad, newline="")
+    (directory / "notes\x1b[31m\n.csv").write_text("what,else\n1,2\n")
+    code, out, err = cli("data", "import", directory)
     assert code
     assert_harmless(out, err)
 
 
-def test_gaps_and_names_of_stored_sets_are_shown_escaped(
+def test_gaps_and_names_of_stored_datasets_are_escaped(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kamou.store import market_data
@@ -171,20 +171,20 @@ def _summary() -> dict[str, Any]:
     return blank | {"period_ms": 60_000, "gaps": ()}
 
 
-# --- a running system, and one that lies -----------------------------------------------------
+# --- a run with malicious responses -----------------------------------------------------
 
 
 @pytest.fixture
 def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirectory]:
-    """A run whose every answer has a stranger's words in it."""
+    """A run with malicious text in every response."""
     from kamou.commands.operator import OperatorClient
 
-    folder = DataDirectory(tmp_path / "kamou-data")
+    directory = DataDirectory(tmp_path / "kamou-data")
     tree = {"id": EVIL, "state": EVIL, "incarnation": 1, "restarts": 0, "last_error": EVIL}
     box = {"name": EVIL, "depth": 0, "peak": 0, "dropped": 0, "expired": EVIL}
     answer = {"state": EVIL, EVIL: EVIL, "supervision": {"id": "run", "children": [tree]}}
     tree["mailboxes"] = [box]
-    monkeypatch.setattr(OperatorClient, "_ask", lambda *_: answer)
+    monkeypatch.setattr(OperatorClient, "_send", lambda *_: answer)
     monkeypatch.setattr(
         OperatorClient,
         "find",
@@ -200,13 +200,13 @@ def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirec
             )
         ),
     )
-    with DataFolderLock(folder.path):
-        yield folder
+    with DataFolderLock(directory.path):
+        yield directory
 
 
 @pytest.mark.parametrize("verb", ["status", "halt", "resume", "flatten"])
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_what_a_running_system_answers_is_shown_escaped(
+def test_responses_of_a_run_are_escaped(
     cli: Cli, lying: DataDirectory, verb: str, form: tuple[str, ...]
 ) -> None:
     code, out, err = cli(verb, *form)
@@ -214,7 +214,7 @@ def test_what_a_running_system_answers_is_shown_escaped(
     assert_harmless(out, err)
 
 
-def test_what_it_refuses_is_shown_escaped(
+def test_errors_of_a_run_are_escaped(
     cli: Cli, lying: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kamou.commands.operator import OperatorClient
@@ -222,14 +222,14 @@ def test_what_it_refuses_is_shown_escaped(
     def refuse(*_: object) -> None:
         raise KamouError(f"/api/v1/halt answered 503: {EVIL}")
 
-    monkeypatch.setattr(OperatorClient, "_ask", refuse)
+    monkeypatch.setattr(OperatorClient, "_send", refuse)
     for verb in ("status", "halt", "resume", "flatten"):
         _, out, err = cli(verb)
         assert_harmless(out, err)
     assert HaltLatch(lying.latch).is_set()
 
 
-def test_what_run_announces_and_reports_is_shown_escaped(
+def test_announcements_and_progress_of_run_are_escaped(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, compose: Callable[..., None]
 ) -> None:
     def run(*_: object, progress: Any, announce: Any, **__: object) -> int:
@@ -244,7 +244,7 @@ def test_what_run_announces_and_reports_is_shown_escaped(
     assert_harmless(out, err)
 
 
-def test_a_list_of_problems_is_a_line_each_and_no_more(
+def test_an_error_with_several_problems_has_one_line_for_each(
     cli: Cli, compose: Callable[..., None]
 ) -> None:
     def run(*_: object, **__: object) -> int:
@@ -258,11 +258,13 @@ def test_a_list_of_problems_is_a_line_each_and_no_more(
     assert_harmless(out, err)
 
 
-def test_a_defect_is_shown_whole_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_traceback_of_a_defect_is_complete_and_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     try:
         raise ExceptionGroup(EVIL, [ValueError(EVIL), KeyError(EVIL)])
     except ExceptionGroup as error:
-        command_line.show_defect(type(error), error, error.__traceback__)
+        command_line.print_defect(type(error), error, error.__traceback__)
     err = capsys.readouterr().err
     assert "ValueError" in err
     assert "test_terminal.py" in err
@@ -271,20 +273,20 @@ def test_a_defect_is_shown_whole_and_escaped(capsys: pytest.CaptureFixture[str])
     assert "\x1b" not in err
 
 
-def test_the_command_line_shows_its_defects_that_way(
+def test_the_command_line_installs_its_own_printer_of_defects(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     cli("data", "list")
-    assert sys.excepthook is command_line.show_defect
+    assert sys.excepthook is command_line.print_defect
 
 
-def test_a_bar_of_progress_shows_a_name_escaped_and_without_markup(
+def test_a_progress_bar_shows_a_task_escaped_and_without_markup(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with printing.progress() as report:
+    with printing.show_progress() as report:
         report(EVIL, 1, 2)
     err = capsys.readouterr().err
     assert "\x1b[31m" not in err
@@ -292,22 +294,22 @@ def test_a_bar_of_progress_shows_a_name_escaped_and_without_markup(
     assert "\nresults" not in err
 
 
-def test_a_bar_is_drawn_only_while_its_task_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_bar_is_drawn_only_during_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    with printing.progress() as report:
-        assert drawing() == 0, "a run that trades has no bar"
+    with printing.show_progress() as report:
+        assert count_drawing_threads() == 0, "without a task there is no bar"
         report("days", 1, 2)
-        assert drawing() == 1
+        assert count_drawing_threads() == 1
         report("days", 2, 2)
-        assert drawing() == 0
+        assert count_drawing_threads() == 0
         report("reading", 0, 1)
-        assert drawing() == 1
-    assert drawing() == 0
+        assert count_drawing_threads() == 1
+    assert count_drawing_threads() == 0
 
 
-def drawing() -> int:
-    """Return how many threads draw; those that were told to end are waited for."""
+def count_drawing_threads() -> int:
+    """Return the number of threads that draw, after those that are ending have ended."""
     threads = [t for t in threading.enumerate() if isinstance(t, live._RefreshThread)]
     for thread in threads:
         if thread.done.is_set():

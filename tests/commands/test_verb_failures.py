@@ -1,4 +1,4 @@
-"""How verbs end that cannot do what they were asked: one line, and an exit code that says it."""
+"""Failures of verbs: one line, an exit code, and a document with --json."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]
 
 
-def test_ctrl_c_deep_in_a_backtest_is_an_interruption_without_a_traceback(
+def test_ctrl_c_in_an_actor_of_a_backtest_prints_no_traceback(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
     def pressed(*, quiet: bool = False) -> Iterator[Callable[..., None]]:
         def report(what: str, done: int, total: int) -> None:
-            raise KeyboardInterrupt  # in an actor, below nurseries of the supervisors
+            raise KeyboardInterrupt  # in an actor, inside the supervisors' nurseries
 
         yield report
 
-    monkeypatch.setattr("kamou.commands.backtest.progress", pressed)
+    monkeypatch.setattr("kamou.commands.backtest.show_progress", pressed)
     data = good_folder(tmp_path / "good")
     assert cli("backtest", "--data", data) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "line"),
     [
         (InvalidDataError("no bars"), "error: no bars\n"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "a"),
-            "error: a: No such file or directory; create the folder first, or name another path\n",
+            "error: a: No such file or directory; "
+            "create the directory first, or name another path\n",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "b"),
@@ -49,17 +50,17 @@ def test_ctrl_c_deep_in_a_backtest_is_an_interruption_without_a_traceback(
         ),
     ],
 )
-def test_an_error_among_groups_is_one_line(
-    cli: Cli, compose: Compose, raised: Exception, said: str
+def test_an_error_in_exception_groups_is_one_line(
+    cli: Cli, compose: Compose, raised: Exception, line: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ExceptionGroup("tasks", [ExceptionGroup("a task", [raised])])
 
     compose("backtest", fail)
-    assert cli("backtest", "--data", "any") == (1, "", said)
+    assert cli("backtest", "--data", "any") == (1, "", line)
 
 
-def test_our_own_error_says_more_than_the_one_of_the_system_beside_it(
+def test_an_error_of_kamou_is_printed_instead_of_a_system_error_beside_it(
     cli: Cli, compose: Compose
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -70,9 +71,7 @@ def test_our_own_error_says_more_than_the_one_of_the_system_beside_it(
     assert cli("backtest", "--data", "any")[2] == "error: no bars\n"
 
 
-def test_an_error_that_nobody_foresaw_is_not_made_a_line_of_ours(
-    cli: Cli, compose: Compose
-) -> None:
+def test_an_unexpected_error_is_raised_with_its_traceback(cli: Cli, compose: Compose) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ExceptionGroup("tasks", [ZeroDivisionError(), InvalidDataError("no bars")])
 
@@ -91,33 +90,33 @@ def test_an_error_that_nobody_foresaw_is_not_made_a_line_of_ours(
         ("simulate", "--seed", 1, "--trace"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+def test_an_unwritable_output_file_is_an_error_before_the_work_begins(
     cli: Cli, compose: Compose, monkeypatch: pytest.MonkeyPatch, verb: tuple[object, ...]
 ) -> None:
     def work(*_: object, **__: object) -> None:
-        raise AssertionError("it began")
+        raise AssertionError("the work began")
 
     compose("backtest", work)
     monkeypatch.setattr("kamou.simulator.swarm_runs.run_swarm", work)
-    said = "cannot be written: No such file or directory; name a file in a writable folder"
+    reason = "cannot be written: No such file or directory; name a file in a writable directory"
     code, _, err = cli(*verb, "none/out")
     assert code == 1
-    assert err.startswith(f"error: none/out: {said}")
+    assert err.startswith(f"error: none/out: {reason}")
     assert err.count("\n") == 1
     Path("taken").write_text("")
     assert "taken/out: cannot be written: Not a directory" in cli(*verb, "taken/out")[2]
     assert "/dev/null: exists and is not a file" in cli(*verb, "/dev/null")[2]
 
 
-def test_looking_whether_a_file_can_be_written_leaves_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_checking_an_output_file_leaves_no_file_and_changes_none(cli: Cli, tmp_path: Path) -> None:
     Path("out.json").write_text("as it was")
     assert cli("backtest", "--data", "none", "--json", "out.json", "--journal", "j")[0] == 1
     assert [each.name for each in tmp_path.iterdir()] == ["out.json"]
     assert Path("out.json").read_text() == "as it was"
 
 
-def error_of(out: str) -> tuple[str, int]:
-    """The one document of standard output, which is an error and nothing else."""
+def read_error(out: str) -> tuple[str, int]:
+    """Return error and exit code of the only document on standard output."""
     document = json.loads(out)
     assert set(document) == {"error", "exit_code"}
     return document["error"], document["exit_code"]
@@ -143,28 +142,28 @@ def error_of(out: str) -> tuple[str, int]:
         (("why",), 2),
     ],
 )
-def test_with_json_an_error_is_a_document_on_standard_output_too(
+def test_with_json_an_error_is_also_a_document_on_standard_output(
     cli: Cli, verb: tuple[str, ...], expected: int
 ) -> None:
     code, out, err = cli(*verb, "--json")
     assert code == expected, err
-    said, told = error_of(out)
-    assert told == code
-    assert said in err, "a person reads the same"
+    message, document_code = read_error(out)
+    assert document_code == code
+    assert message in err, "standard error has the same text"
 
 
 @pytest.mark.parametrize("form", [("--json", "-"), ("--json=-",), ("--json", "report.json")])
-def test_a_backtest_or_simulation_that_fails_is_a_document_too(
+def test_a_failed_backtest_or_simulation_is_also_a_document(
     cli: Cli, form: tuple[str, ...]
 ) -> None:
     code, out, err = cli("backtest", "--data", "none", *form)
-    said, told = error_of(out)
-    assert (code, told) == (1, 1)
-    assert err == f"error: {said}\n"
-    assert error_of(cli("simulate", *form)[1])[1] == 2
+    message, document_code = read_error(out)
+    assert (code, document_code) == (1, 1)
+    assert err == f"error: {message}\n"
+    assert read_error(cli("simulate", *form)[1])[1] == 2
 
 
-def test_a_result_that_says_what_is_wrong_is_the_only_document(cli: Cli, compose: Compose) -> None:
+def test_a_failed_verb_with_a_result_prints_only_the_result(cli: Cli, compose: Compose) -> None:
     code, out, err = cli("status", "--json")
     seen = json.loads(out)
     assert (code, seen["running"]) == (3, False)
@@ -174,24 +173,24 @@ def test_a_result_that_says_what_is_wrong_is_the_only_document(cli: Cli, compose
     assert (code, json.loads(out)) == (6, {"violations": 2})
 
 
-def test_several_problems_are_one_document_with_a_line_each(cli: Cli) -> None:
+def test_several_problems_are_one_document_with_one_line_each(cli: Cli) -> None:
     Path("kamou.toml").write_text("equity = 0\nmode = 'none'\n")
     code, out, err = cli("check-config", "--json")
-    said, _ = error_of(out)
+    message, _ = read_error(out)
     assert code == 4
-    assert len(said.splitlines()) == 2
-    assert err == f"error: {said}\n"
+    assert len(message.splitlines()) == 2
+    assert err == f"error: {message}\n"
 
 
-def test_an_interruption_is_a_document_too(cli: Cli, compose: Compose) -> None:
+def test_an_interruption_is_also_a_document(cli: Cli, compose: Compose) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     compose("backtest", interrupted)
-    assert error_of(cli("backtest", "--data", "any", "--json", "-")[1]) == ("interrupted", 130)
+    assert read_error(cli("backtest", "--data", "any", "--json", "-")[1]) == ("interrupted", 130)
 
 
-def test_a_defect_is_a_document_and_still_a_traceback(
+def test_a_defect_is_a_document_and_a_traceback(
     compose: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -200,12 +199,12 @@ def test_a_defect_is_a_document_and_still_a_traceback(
     compose("backtest", fail)
     with pytest.raises(ZeroDivisionError):
         main(["backtest", "--data", "any", "--json", "-"])
-    said, code = error_of(capsys.readouterr().out)
+    message, code = read_error(capsys.readouterr().out)
     assert code == 1
-    assert "ZeroDivisionError('a / b')" in said
+    assert "ZeroDivisionError('a / b')" in message
 
 
-def test_without_json_nothing_of_an_error_is_on_standard_output(cli: Cli) -> None:
+def test_without_json_an_error_prints_nothing_on_standard_output(cli: Cli) -> None:
     assert cli("report")[1] == ""
     assert cli("why")[1] == ""
 
@@ -213,7 +212,7 @@ def test_without_json_nothing_of_an_error_is_on_standard_output(cli: Cli) -> Non
 GROUPS = [("kamou",)] + [("kamou", name) for name in ("data", "db")]
 
 
-def test_these_are_all_groups() -> None:
+def test_the_list_of_command_groups_is_complete() -> None:
     found = [("kamou", name) for name, each in kamou_command.commands.items() if is_group(each)]
     assert [("kamou",), *found] == GROUPS
 
@@ -223,7 +222,7 @@ def is_group(command: click.Command) -> bool:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_group_alone_shows_its_help_a_line_each_and_is_a_usage_error(
+def test_a_group_without_a_verb_prints_its_help_and_is_a_usage_error(
     cli: Cli, group: tuple[str, ...]
 ) -> None:
     code, out, err = cli(*group[1:])
@@ -233,7 +232,7 @@ def test_a_group_alone_shows_its_help_a_line_each_and_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
-    ("words", "said", "of"),
+    ("words", "message", "of"),
     [
         (("nope",), "No such command 'nope'.", "kamou"),
         (("db", "nope"), "No such command 'nope'.", "kamou db"),
@@ -249,13 +248,13 @@ def test_a_group_alone_shows_its_help_a_line_each_and_is_a_usage_error(
         ),
     ],
 )
-def test_a_wrong_usage_is_one_line_and_a_hint(
-    cli: Cli, words: tuple[str, ...], said: str, of: str
+def test_a_usage_error_is_one_line_and_a_hint(
+    cli: Cli, words: tuple[str, ...], message: str, of: str
 ) -> None:
-    assert cli(*words) == (2, "", f"error: {said}\n`{of} --help` shows the usage\n")
+    assert cli(*words) == (2, "", f"error: {message}\n`{of} --help` shows the usage\n")
 
 
-def test_a_wrong_usage_is_a_document_where_json_was_asked_for(cli: Cli) -> None:
+def test_a_usage_error_with_json_is_a_document(cli: Cli) -> None:
     code, out, _ = cli("status", "--json", "--nope")
     assert json.loads(out) == {"error": "No such option '--nope'.", "exit_code": code}
 
@@ -270,13 +269,14 @@ def test_a_wrong_usage_is_a_document_where_json_was_asked_for(cli: Cli) -> None:
         ("db", "backup"),
     ],
 )
-def test_a_file_in_a_folder_that_is_not_there_is_refused_with_a_remedy_and_makes_none(
+def test_a_file_in_a_missing_directory_is_an_error_with_a_remedy(
     cli: Cli, journalled: DataDirectory, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     code, _, err = cli(*words, tmp_path / "typo" / "file")
     assert code in (1, 4)
     assert f"{tmp_path / 'typo' / 'file'}" in err
-    assert "folder" in err.partition(";")[2], "what to do about it"
+    next_step = err.partition(";")[2]
+    assert "directory" in next_step or "folder" in next_step
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "typo").exists()
 
@@ -298,7 +298,7 @@ def test_a_file_in_a_folder_that_is_not_there_is_refused_with_a_remedy_and_makes
         ("backtest", "--data", "any"),
     ],
 )
-def test_a_verb_that_begins_no_record_makes_no_data_directory(
+def test_only_run_and_import_create_a_data_directory(
     cli: Cli, tmp_path: Path, words: tuple[object, ...]
 ) -> None:
     code, _, err = cli(*words, "--data-dir", tmp_path / "typo")

@@ -1,4 +1,4 @@
-"""`kamou why` of a symbol that the record knows and the last cycles do not name."""
+"""`kamou why` of a symbol that is in the journal but not in the last cycles."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from kamou.store.journal import JournalWriter
 Cli = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(params=["held", "traded"])
+@pytest.fixture(params=["open", "traded"])
 def later(tmp_path: Path, request: pytest.FixtureRequest) -> DataDirectory:
-    """ETHUSDT was bought, in one of two cases sold too, and 13 cycles without it followed."""
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
+    """A journal with an open or closed trade in ETHUSDT, then 13 cycles without it."""
+    directory = DataDirectory(tmp_path / "kamou-data")
+    directory.create()
     events = story.opening() + (story.closing() if request.param == "traded" else [])
     (ranking,) = [event for event in events if isinstance(event, CycleRanked)]
     empty = [
@@ -37,12 +37,14 @@ def later(tmp_path: Path, request: pytest.FixtureRequest) -> DataDirectory:
         )
         for n in range(13)
     ]
-    with closing(database.open_writer(folder.database, durable=False)) as writer:
+    with closing(database.open_writer(directory.database, durable=False)) as writer:
         JournalWriter(writer, run_number=1).append([*events, *empty])
-    return folder
+    return directory
 
 
-def test_a_symbol_of_the_record_was_not_a_candidate(cli: Cli, later: DataDirectory) -> None:
+def test_why_says_that_a_symbol_of_the_journal_was_not_a_candidate(
+    cli: Cli, later: DataDirectory
+) -> None:
     code, out, _ = cli("why", "ethusdt")
     assert code == 0
     assert out.endswith(
@@ -51,5 +53,5 @@ def test_a_symbol_of_the_record_was_not_a_candidate(cli: Cli, later: DataDirecto
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["nearest"] is None
 
 
-def test_a_symbol_that_the_record_does_not_know_may_be_none(cli: Cli, later: DataDirectory) -> None:
+def test_why_says_that_an_unknown_symbol_may_not_be_one(cli: Cli, later: DataDirectory) -> None:
     assert "or it is not one of the symbols" in cli("why", "NONEUSDT")[1]

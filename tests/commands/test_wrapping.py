@@ -1,4 +1,4 @@
-"""Lines and tables that fit the width of the reader, broken between words only."""
+"""Lines and tables that fit the width of the output, broken only between words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamou.cli import show_defect
+from kamou.cli import print_defect
 from kamou.commands import printing
-from kamou.commands.printing import print_facts, print_table, put_line, say, say_error
+from kamou.commands.printing import (
+    print_error_line,
+    print_facts,
+    print_line,
+    print_table,
+    write_line_and_bar,
+)
 from kamou.commands.text_layout import READABLE, fit_columns
 from kamou.escaping import escape_text
 
@@ -30,10 +36,10 @@ def words_of(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("err", [False, True])
-def test_a_long_line_is_broken_between_words_and_goes_on_indented(
+def test_a_long_line_is_broken_between_words_and_its_rest_is_indented(
     width: int, err: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say(SENTENCE * 3, err=err)
+    print_line(SENTENCE * 3, err=err)
     first, *others = capsys.readouterr()[err].splitlines()
     assert all(len(line) <= width for line in (first, *others))
     assert others
@@ -45,33 +51,35 @@ def test_a_word_that_is_longer_than_a_line_stays_whole(
     width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = f"/{'x' * 200}"
-    say(f"    wrote {path}: 3 bytes")
+    print_line(f"    wrote {path}: 3 bytes")
     assert capsys.readouterr().out.splitlines() == ["    wrote", f"      {path}:", "      3 bytes"]
 
 
 @pytest.mark.parametrize("columns", ["", "0", "no number"])
-def test_without_a_terminal_and_a_width_a_line_stays_one_line(
+def test_without_a_terminal_and_a_width_a_line_is_not_broken(
     columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    say(SENTENCE * 9)
-    say_error(SENTENCE * 9)
-    put_line(SENTENCE * 9, prefix="2026-01-02T00:00:00Z INFO ")
+    print_line(SENTENCE * 9)
+    print_error_line(SENTENCE * 9)
+    write_line_and_bar(SENTENCE * 9, prefix="2026-01-02T00:00:00Z INFO ")
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), len(err.splitlines())) == (1, 2)
 
 
-def test_a_line_of_a_run_is_broken_with_its_time_in_the_first_line(
+def test_a_broken_line_of_a_run_has_its_time_only_in_the_first_line(
     width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_line(SENTENCE * 3, prefix="2026-01-02T00:00:00Z INFO ")
+    write_line_and_bar(SENTENCE * 3, prefix="2026-01-02T00:00:00Z INFO ")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("2026-01-02T00:00:00Z INFO halted")
     assert all(len(line) <= width for line in lines)
     assert [line for line in lines if line[:2] != "  "] == lines[:1]
 
 
-def test_a_terminal_tells_the_width_of_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_width_is_that_of_the_terminal_of_the_written_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -79,17 +87,17 @@ def test_a_terminal_tells_the_width_of_its_own_stream(monkeypatch: pytest.Monkey
     made = Terminal()
     monkeypatch.setattr(sys, "stderr", made)
     monkeypatch.setattr(printing, "terminal_columns", lambda stream: 60 if stream is made else None)
-    put_line(SENTENCE, erase=True, bar="[##..]")
+    write_line_and_bar(SENTENCE, erase=True, bar="[##..]")
     *lines, bar = made.getvalue().split("\n")
     assert bar == "[##..]"
     assert lines[0].startswith("\r\x1b[Khalted by")
     assert len(lines) == 2
 
 
-def test_every_line_of_a_traceback_stands_behind_the_bar(
+def test_every_line_of_a_traceback_starts_with_a_bar(
     width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_defect(ValueError, ValueError("error: not ours " * 40), None)
+    print_defect(ValueError, ValueError("error: not by Kamou " * 40), None)
     assert all(line.startswith("| ") for line in capsys.readouterr().err.splitlines())
 
 
@@ -108,7 +116,7 @@ def test_a_table_breaks_no_word(width: int, capsys: pytest.CaptureFixture[str]) 
         assert word in text, word
 
 
-def test_a_table_without_room_is_a_list_of_names_and_values(
+def test_a_table_that_is_too_wide_is_printed_as_names_and_values(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
@@ -123,7 +131,7 @@ def test_a_table_without_room_is_a_list_of_names_and_values(
     assert all(len(line) <= 40 for line in lines)
 
 
-def test_facts_break_no_word(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_facts_breaks_no_word(width: int, capsys: pytest.CaptureFixture[str]) -> None:
     print_facts({"latch": "set", "next": SENTENCE * 2})
     text = capsys.readouterr().out
     assert all(len(line) <= width for line in text.splitlines())
@@ -135,7 +143,7 @@ def test_facts_break_no_word(width: int, capsys: pytest.CaptureFixture[str]) -> 
     rows=st.lists(st.tuples(*[st.text("ab ", max_size=30)] * 3), min_size=1),
     room=st.integers(1, 90),
 )
-def test_columns_fit_the_room_and_their_longest_words(
+def test_column_widths_fit_the_room_and_the_longest_words(
     rows: list[tuple[str, ...]], room: int
 ) -> None:
     columns = list(zip(*rows, strict=True))
@@ -148,10 +156,10 @@ def test_columns_fit_the_room_and_their_longest_words(
     assert all(width >= least for width, least in zip(widths, longest, strict=True))
 
 
-def test_text_from_outside_begins_no_line_of_its_own(
+def test_text_from_outside_cannot_start_a_line(
     width: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    say_error("error: no file " + "x " * 100 + "\nresults: http://evil.example/")
+    print_error_line("error: no file " + "x " * 100 + "\nresults: http://evil.example/")
     first, *others = capsys.readouterr().err.splitlines()
     assert first.startswith("error: ")
     assert all(line.startswith("  ") for line in others)

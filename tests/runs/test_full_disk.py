@@ -16,8 +16,8 @@ from small_demo import NOW_MS, SetClock, folded, journal, serving, settings, ven
 
 from kamou.cli import main
 from kamou.commands.operator import OperatorClient
-from kamou.commands.status_sources import unread
-from kamou.commands.status_text import whole
+from kamou.commands.status_sources import empty_status
+from kamou.commands.status_text import full_lines
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
@@ -86,8 +86,8 @@ async def test_status_names_a_full_disk_and_held_entries_first() -> None:
     reasons = full.not_ready()[:2]
     assert reasons[0].startswith("the disk is full")
     assert reasons[1].startswith("entries are held")
-    seen = unread(None, gone=False) | {"running": True, "system": {"not_ready": reasons}}
-    assert whole(seen, 200)[2:4] == [f"! {reason}" for reason in reasons]
+    seen = empty_status(None, gone=False) | {"running": True, "system": {"not_ready": reasons}}
+    assert full_lines(seen, 200)[2:4] == [f"! {reason}" for reason in reasons]
 
 
 async def test_a_flatten_beside_a_run_on_a_full_disk_counts_what_the_file_holds(

@@ -1,4 +1,4 @@
-"""Strategies (T1), one file each. A file is registered by its last line, ``strategy = ...``."""
+"""Strategies (T1), one file each, found by its last line, ``strategy = ...``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def discover_strategies() -> dict[str, StrategyFactory]:
 
 
 def parameter_classes() -> dict[str, type[Parameters]]:
-    """Return the class of each strategy's parameters, by file name; without one, no entry.
+    """Return the class of each strategy's parameters, by file name.
 
-    A file without a strategy is left out, so that settings can be read all the same;
-    ``discover_strategies`` raises for it.
+    Strategies without parameters are left out. So are files without a strategy, so that the
+    settings can still be read; ``discover_strategies`` raises for those.
     """
     found: dict[str, type[Parameters]] = {}
     for name in _files():
@@ -64,7 +64,7 @@ def _factory(name: str) -> StrategyFactory:
 
 
 def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, Strategy]:
-    """Return the enabled strategies by name, each with ``parameters[name]`` or its defaults.
+    """Return the enabled strategies by name, with their parameters or defaults.
 
     Raises:
         ConfigurationError: no file has that name.
@@ -79,7 +79,7 @@ def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, 
 
 
 def panel_for(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
-    """Return an empty panel with the window and the indicators that these strategies read.
+    """Return an empty panel with window and indicators for these strategies.
 
     After ``panel.history_ms`` of closed bars and open interest every strategy is warm.
     """

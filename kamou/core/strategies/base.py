@@ -1,4 +1,4 @@
-"""The interface of a strategy: parameters, warm-up, and scores computed from a panel."""
+"""Interface of a strategy: parameters, warm-up, and scores from a panel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kamou.core.model import Bound
 T = TypeVar("T")
 
 FLAT_RELATIVE = 1e-9  # of the price: a smaller deviation is rounding
-STALE_PERIODS = 2  # older data, in its own periods, gets no score
+STALE_PERIODS = 2  # data older than this, in its own periods, gets no score
 
 
 DECLARED = "parameter"  # key in a field's metadata
@@ -25,7 +25,7 @@ DECLARED = "parameter"  # key in a field's metadata
 
 @attrs.frozen(kw_only=True)
 class Parameter:
-    """Declaration of one parameter of a strategy, without its type and default."""
+    """Declaration of one parameter of a strategy; its field has type and default."""
 
     about: str  # completes "This is the"
     unit: str
@@ -49,10 +49,10 @@ def parameter(
 
 @attrs.frozen(kw_only=True)
 class Parameters:
-    """Base of a strategy's parameters; a strategy names its class as ``parameter_class``."""
+    """Base of a strategy's parameters, whose class is ``parameter_class``."""
 
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Return values that are invalid together: their fields and the violated condition."""
+        """Return the conditions between fields that fail: fields and condition."""
         return ()
 
 
@@ -63,11 +63,11 @@ def declared_parameters(kind: type[Parameters]) -> dict[str, Parameter]:
 
 @attrs.frozen(kw_only=True)
 class Requirement:
-    """A condition that a symbol must meet before a strategy scores it, for `kamou why`."""
+    """A condition that a symbol must meet for a score, in words for `kamou why`."""
 
-    wanted: str  # completes "the strategy wants", with its limits
+    wanted: str  # the condition with its limits; completes "the strategy wants"
     figures: tuple[str, ...]  # names of the features in the condition
-    found: str = ""  # what a symbol has that does not meet it, in two words
+    found: str = ""  # name of the opposite, such as "no trend"
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""Mean reversion: trade back to the moving average from an extreme price, in ranges only.
+"""Mean reversion: trade from an extreme price back to the average, in ranges only.
 
 Setup: z-score of the close against its SMA and RSI at the same extreme, a variance ratio below one
 (Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life within the limits.
@@ -182,7 +182,7 @@ class MeanReversion:
         )
 
     def _reversion(self, panel: Panel, where: Mask) -> tuple[Floats, Floats]:
-        """Return variance ratio and half-life of log prices where a setup exists, else NaN."""
+        """Return variance ratio and half-life of log prices; NaN outside ``where``."""
         ratio, life = np.full((2, len(where)), np.nan)
         chosen = np.flatnonzero(where)
         if len(chosen):

@@ -1,4 +1,4 @@
-"""Momentum confirmed by open interest: follow a trend, with more weight if open interest rises.
+"""Momentum: follow a trend, with more weight if rising open interest confirms it.
 
 Raw value: the mean over the horizons of the log return, without the newest bar, in units of its
 realized volatility. The score is its rank across all symbols, made when the shards are merged.
@@ -183,7 +183,7 @@ class OiMomentum:
         )
 
     def _scaled_return(self, panel: Panel) -> tuple[Floats, Floats]:
-        """Return the raw value, and the realized volatility per bar over the longest horizon."""
+        """Return raw value, and realized volatility per bar over the longest horizon."""
         horizons = self._horizons(panel.period_ms)
         returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
         volatility = np.sqrt(np.einsum("ts,ts->s", returns, returns) / len(returns))
@@ -196,7 +196,7 @@ class OiMomentum:
             return total / (len(horizons) * volatility), volatility
 
     def _interest_z(self, panel: Panel, now_ms: int) -> Floats:
-        """Return the z-score of the change; NaN where open interest is unknown, short or stale."""
+        """Return the z-score of open interest's change; NaN if unknown, short or stale."""
         stale_ms = panel.of_interest("stale_ms", now_ms, _stale_ms)
         if not now_ms <= stale_ms:
             return np.full(len(panel.symbols), np.nan)
@@ -204,7 +204,7 @@ class OiMomentum:
 
 
 def _stale_ms(times: Ints, logs: Floats) -> Floats:
-    """Return the time from which this open interest is stale; NaN with fewer than two rows."""
+    """Return the time from which open interest is stale; NaN with fewer than two rows."""
     newest_ms = times[-1] if len(times) else 0
     return np.asarray(newest_ms + STALE_PERIODS * spacing_ms(times))
 
