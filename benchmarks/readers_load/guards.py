@@ -21,12 +21,12 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from kamou.http.limits import Limits
-from kamou.http.replies import HTML, reply
+from kamou.http.responses import HTML, make_response
 from kamou.http.server import Listener, Server
 
 CONNECTIONS = 8
 MANY = 10**9  # requests of a connection
-PAGE = reply(b"<p>some words of a page</p>" * 400, HTML)
+PAGE = make_response(b"<p>some words of a page</p>" * 400, HTML)
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
     b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"

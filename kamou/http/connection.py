@@ -1,4 +1,4 @@
-"""One connection from accept to close: its requests, its deadlines, and why it ended."""
+"""One connection from accept to close: requests, deadlines and reason of its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from kamou.http.http11 import Http11
 from kamou.http.limits import Limits
-from kamou.http.peer_socket import Sent, Wire
+from kamou.http.peer_socket import PeerSocket, SendResult
 from kamou.http.traffic import Cut, Traffic
 
 RECEIVE_BYTES = 16 * 1024
@@ -31,18 +31,18 @@ class Shared:
     traffic: Traffic
     config: Config
     context: WorkerContext
-    address: PeerAddress  # where the listener is bound
+    address: PeerAddress  # the address of the listener
 
 
 class Connection:
-    """Serves one accepted socket. ``run`` returns when the socket is closed.
+    """Server of one accepted socket; ``run`` returns when the socket is closed.
 
-    At most two tasks use the socket: the reader, and the application that answers. The scope of the
-    connection bounds all their waits. Its deadline is the idle time between requests, or the whole
-    time of a request.
+    At most two tasks use the socket: the reader, and the application that responds. The scope of
+    the connection limits all their waits. Its deadline is that of the idle time between requests,
+    or that of the whole request.
     """
 
-    def __init__(self, wire: Wire, peer: PeerAddress, shared: Shared) -> None:
+    def __init__(self, wire: PeerSocket, peer: PeerAddress, shared: Shared) -> None:
         self._wire = wire
         self._shared = shared
         self._limits = shared.limits
@@ -51,7 +51,7 @@ class Connection:
         self._sending = trio.Lock()
         self._tasks: trio.Nursery | None = None
         self._cut: Cut | None = None
-        self._lost = False  # nothing can be written to the peer
+        self._lost = False  # the peer has closed the connection
         self._in_request = False
         self._protocol = Http11(
             config=shared.config,
@@ -65,7 +65,7 @@ class Connection:
         )
 
     async def run(self) -> None:
-        """Serve until either side ends it. Raises what the application raises."""
+        """Serve until either side ends the connection; raise the application's errors."""
         try:
             with self._scope:
                 self._await_request()
@@ -74,8 +74,8 @@ class Connection:
                         await self._read()
                     await self._protocol.handle(Closed())
                 self._in_request = False
-                if self._protocol.deaf and not self._lost:
-                    self._scope.deadline = inf  # it has a limit of its own
+                if self._protocol.ignores_input and not self._lost:
+                    self._scope.deadline = inf  # finish() has its own limit
                     await self._wire.finish()
             if self._scope.cancelled_caught and self._in_request:
                 self._end_early()
@@ -83,34 +83,34 @@ class Connection:
             self._wire.close()
 
     def retire(self) -> None:
-        """End the connection now if it is idle, else after its answer."""
+        """End the connection now if it is idle, else after its response."""
         if not self._in_request:
             self._reading.cancel()
 
     def cut(self, why: Cut) -> None:
-        """End the connection now, also within a request."""
+        """End the connection now, even within a request."""
         self._cut = self._cut or why
         self._scope.cancel()
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
-        """Start the application for one request; hypercorn's stream asks for this.
+        """Start the application for one request; hypercorn's stream calls this.
 
         Returns:
-            A function that sends the application a message. At most three are sent (body, its
-            end, disconnect), so the queue is never full.
+            A function that sends a message to the application. At most three are sent (body, end
+            of the body, disconnect), so the queue is never full.
         """
-        assert self._tasks is not None, "the connection runs"
+        assert self._tasks is not None, "the connection has not started"
         to_app, of_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
-        self._tasks.start_soon(self._answer, scope, of_peer.receive, send)
+        self._tasks.start_soon(self._respond, scope, of_peer.receive, send)
         return to_app.send
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _respond(self, scope: Any, receive: Any, send: Any) -> None:
         try:
             await self._shared.app(scope, receive, send)
         except Exception:
-            await send(None)  # 500 if nothing was sent; then the connection ends with its error
+            await send(None)  # sends 500 if no response has begun; then the connection ends
             raise
         await send(None)
 
@@ -121,44 +121,44 @@ class Connection:
         while True:
             data = await self._wire.receive(bytes_max)
             if data and not self._in_request:
-                self._expect_answer()
+                self._expect_response()
             await self._protocol.receive(data)
-            if not data or self._protocol.deaf:
+            if not data or self._protocol.ignores_input:
                 break
         if self._protocol.busy:
-            await trio.sleep_forever()  # until the answer ends, or the deadline passes
+            await trio.sleep_forever()  # until the response ends or the deadline passes
 
     # --- writing ---------------------------------------------------------------------------------
 
     async def _send(self, event: Event) -> None:
-        """Carry out an event of the protocol: write, close, or note a request's begin or end."""
+        """Handle an event of the protocol: write, close, begin or end of a request."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
             self._reading.cancel()
         elif isinstance(event, Updated) and event.idle:
             if self._protocol.buffered:
-                self._expect_answer()
+                self._expect_response()
             else:
                 self._await_request()
         elif not self._in_request:
-            self._expect_answer()
+            self._expect_response()
 
     async def _write(self, data: bytes) -> None:
         if self._lost:
             return
         try:
-            self._sending.acquire_nowait()  # nearly always free, and costs no checkpoint
+            self._sending.acquire_nowait()  # almost always free; this costs no checkpoint
         except trio.WouldBlock:
             await self._sending.acquire()
         try:
             sent = await self._wire.send(data, stall_s=self._limits.stall_s)
         finally:
             self._sending.release()
-        if sent is Sent.STALLED:
+        if sent is SendResult.STALLED:
             self.cut(Cut.STALLED)
             await trio.lowlevel.checkpoint()
-        elif sent is Sent.GONE:
+        elif sent is SendResult.GONE:
             self._lost = True
             self._reading.cancel()
 
@@ -170,18 +170,18 @@ class Connection:
         if self._shared.context.terminated.is_set():
             self._reading.cancel()
 
-    def _expect_answer(self) -> None:
+    def _expect_response(self) -> None:
         self._in_request = True
         self._scope.deadline = trio.current_time() + self._limits.request_s
 
     def _end_early(self) -> None:
-        """Count a connection that is cut within a request, and send an error status if possible."""
+        """Count a connection that was cut in a request; send a status if possible."""
         why = self._cut or Cut.SLOW
         self._shared.traffic.cut[why] += 1
-        said = b""
+        response = b""
         if not self._lost and why is not Cut.STALLED:
-            said = self._protocol.last_word(503 if self._protocol.complete else 408)
-        if said:
-            self._wire.send_now(said)
+            response = self._protocol.finish_with(503 if self._protocol.complete else 408)
+        if response:
+            self._wire.send_now(response)
         else:
             self._wire.reset()

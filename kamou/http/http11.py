@@ -1,11 +1,12 @@
-"""HTTP/1.1 only: hypercorn's protocol without the features that Kamou does not use.
+"""HTTP/1.1: hypercorn's protocol without the features that Kamou does not use.
 
 hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
 application writes, and queues bodies for applications that never read them. This subclass replaces
 its event loop and keeps its streams, recycling and ASGI side.
 
 ``H11Protocol`` is not documented, so hypercorn is pinned to one exact version.
-``tests/http/test_hypercorn_canary.py`` lists what is used of it, and what to do when it changes.
+``tests/http/test_hypercorn_canary.py`` lists the parts that are used, and what to do when they
+change.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from hypercorn.typing import ConnectionState
 
 from kamou.http.limits import Limits
 from kamou.http.request_checks import (
-    Refused,
+    HttpRefusal,
     Target,
+    check_request,
     head_too_large,
     parse_target,
-    refused_request,
 )
 from kamou.http.traffic import Traffic, TrafficRefusal
 
-BODY_PARTS_MAX = 64  # a body of 8 KB in chunks of one byte takes 100 ms of CPU time
+BODY_PARTS_MAX = 64  # 8 KB in chunks of one byte would take 100 ms of CPU time
 DEAF = frozenset({h11.MUST_CLOSE, h11.CLOSED, h11.ERROR})
 CAN_ANSWER = frozenset({h11.IDLE, h11.SEND_RESPONSE})
 REASONS = {
@@ -52,7 +53,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 
 class Http11(H11Protocol):
-    """The server's side of one connection, from bytes to ASGI and back."""
+    """Server side of one connection, from bytes to ASGI and back."""
 
     connection: h11.Connection
 
@@ -68,7 +69,7 @@ class Http11(H11Protocol):
         limits: Limits,
         traffic: Traffic,
     ) -> None:
-        app: Any = None  # ``tasks`` knows the application; hypercorn only passes it along
+        app: Any = None  # ``tasks`` has the application; hypercorn only passes this on
         super().__init__(
             app, config, context, tasks, ConnectionState({}), False, client, server, send
         )
@@ -76,45 +77,45 @@ class Http11(H11Protocol):
         self._traffic = traffic
         self._body = bytearray()
         self._body_parts = 0
-        self._request: Request | None = None  # its head has come, its body has not ended
-        self._since_read = 0  # requests begun since the last bytes came
-        self._held = b""  # the head of an answer, to leave together with its body
+        self._request: Request | None = None  # head received, body not complete
+        self._since_read = 0  # requests begun since the last bytes arrived
+        self._held_head = b""  # head of a response, sent together with its body
         self._refused = False
 
     @property
     def busy(self) -> bool:
-        """Return True if a request is being answered."""
+        """True if a response is in progress."""
         return self.stream is not None
 
     @property
-    def deaf(self) -> bool:
-        """Return True if further bytes of the peer are ignored."""
+    def ignores_input(self) -> bool:
+        """True if further bytes of the peer are ignored."""
         return self._refused or self.connection.their_state in DEAF
 
     @property
     def complete(self) -> bool:
-        """Return True if the current request, if any, was received in full."""
+        """True if the current request, if any, was received in full."""
         return self.connection.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     @property
     def buffered(self) -> bytes:
-        """Return the bytes that were received and are not parsed yet."""
+        """Bytes that were received and are not parsed yet."""
         return self.connection.trailing_data[0]
 
     async def receive(self, data: bytes) -> None:
         """Parse bytes of the peer and start the requests in them.
 
-        Bytes after a request with ``Connection: close``, or after a refusal, are ignored (RFC 9112,
-        9.6): h11 would raise an error for them while the application answers.
+        Bytes after a request with ``Connection: close`` and after a refusal are ignored (RFC 9112,
+        9.6), because h11 would raise an error for them while the application responds.
         """
-        if self.deaf:
+        if self.ignores_input:
             return
         self.connection.receive_data(data)
         self._since_read = 0
         await self._handle_events()
 
-    def last_word(self, status: int) -> bytes:
-        """Return a complete answer without a body; empty if another answer has begun."""
+    def finish_with(self, status: int) -> bytes:
+        """Return a complete response without a body; empty if a response has begun."""
         if self.connection.our_state not in CAN_ANSWER:
             return b""
         headers = [
@@ -129,32 +130,32 @@ class Http11(H11Protocol):
 
     async def _handle_events(self) -> None:
         """Handle received events until more bytes are needed or the connection ends."""
-        while not self.deaf:
+        while not self.ignores_input:
             if self.connection.their_state is h11.IDLE and head_too_large(
                 self.buffered, self._limits
             ):
-                return await self._refuse(Refused(431, TrafficRefusal.HEADERS))
+                return await self._refuse(HttpRefusal(431, TrafficRefusal.HEADERS))
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
-                return await self._peer_erred(error.error_status_hint)
+                return await self._handle_peer_error(error.error_status_hint)
             if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
                 return None
-            if event is h11.PAUSED:  # the next request waits for the answer to this one
+            if event is h11.PAUSED:  # the next request waits for the response to this one
                 await self.can_read.clear()
                 await self.can_read.wait()
             elif isinstance(event, h11.Request):
-                await self._take_head(event)
+                await self._receive_head(event)
             elif isinstance(event, h11.Data):
-                await self._take_body(event)
+                await self._receive_body(event)
             elif isinstance(event, h11.EndOfMessage):
-                await self._hand_over()
+                await self._start_request()
         return None
 
-    async def _take_head(self, request: h11.Request) -> None:
+    async def _receive_head(self, request: h11.Request) -> None:
         """Keep the head of a request until its body is complete, or refuse it."""
         headers = list(request.headers)
-        refused = refused_request(
+        refused = check_request(
             method=request.method,
             version=request.http_version,
             headers=headers,
@@ -162,14 +163,14 @@ class Http11(H11Protocol):
         )
         target = parse_target(request.method, request.target)
         if refused is not None or target is None:
-            return await self._refuse(refused or Refused(400, TrafficRefusal.MALFORMED))
+            return await self._refuse(refused or HttpRefusal(400, TrafficRefusal.MALFORMED))
         await self.send(Updated(idle=False))
         self._request = Request(
             stream_id=STREAM_ID,
             headers=_with_authority(headers, target),
             http_version=request.http_version.decode("ascii"),
-            # A method is case-sensitive (RFC 9110, 9.1). hypercorn answered `head` as HEAD, h11
-            # as GET, and the body was shorter than its length.
+            # A method is case-sensitive (RFC 9110, 9.1). hypercorn treats `head` as HEAD and h11
+            # as GET, so the body would be shorter than its stated length.
             method=request.method.decode("ascii"),
             raw_path=target.path,
             state=self.connection_state,
@@ -177,19 +178,19 @@ class Http11(H11Protocol):
         self._body = bytearray()
         self._body_parts = 0
         if self.connection.they_are_waiting_for_100_continue:
-            said = self.connection.send(h11.InformationalResponse(status_code=100, headers=[]))
-            await self.send(RawData(data=said or b""))
+            response = self.connection.send(h11.InformationalResponse(status_code=100, headers=[]))
+            await self.send(RawData(data=response or b""))
         return None
 
-    async def _take_body(self, part: h11.Data) -> None:
-        """Collect the body. hypercorn queues its parts for an application that may never read."""
+    async def _receive_body(self, part: h11.Data) -> None:
+        """Collect the body, which hypercorn would queue for an application without end."""
         self._body += part.data
         self._body_parts += 1
         if len(self._body) > self._limits.body_bytes_max or self._body_parts > BODY_PARTS_MAX:
-            await self._refuse(Refused(413, TrafficRefusal.BODY))
+            await self._refuse(HttpRefusal(413, TrafficRefusal.BODY))
 
-    async def _hand_over(self) -> None:
-        """Give the complete request to the application, which then never waits for a peer."""
+    async def _start_request(self) -> None:
+        """Start the application with the complete request, so that it waits for no peer."""
         assert self._request is not None, "a message that ends has begun"
         request, self._request = self._request, None
         self._since_read += 1
@@ -211,40 +212,41 @@ class Http11(H11Protocol):
             await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(self._body)))
         await self.stream.handle(EndBody(stream_id=STREAM_ID))
 
-    async def _peer_erred(self, status: int) -> None:
+    async def _handle_peer_error(self, status: int) -> None:
         _, left = self.connection.trailing_data
-        if left:  # it closed its side within a request, and waits for no answer
+        if left:  # the peer closed its side within a request
             await self.send(Closed())
         else:
-            await self._refuse(Refused(status, REASONS.get(status, TrafficRefusal.MALFORMED)))
+            await self._refuse(HttpRefusal(status, REASONS.get(status, TrafficRefusal.MALFORMED)))
 
-    async def _refuse(self, refused: Refused) -> None:
-        """Answer with the refusal if no answer has begun, and end the connection."""
+    async def _refuse(self, refused: HttpRefusal) -> None:
+        """Send the refusal if no response has begun, and end the connection."""
         self._refused = True
         self._traffic.refused[refused.reason] += 1
-        said = self.last_word(refused.status)
-        if said:
-            await self.send(RawData(data=said))
+        response = self.finish_with(refused.status)
+        if response:
+            await self.send(RawData(data=response))
         await self.send(Closed())
 
     # --- the application's side ------------------------------------------------------------------
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send the application's answer; its head is sent together with its body."""
+        """Send the application's response, its head together with its body."""
         if isinstance(event, StreamClosed):
             await self._maybe_recycle()
         elif isinstance(event, Response):
-            self._held = self._encoded(
+            self._held_head = self._encode(
                 h11.Response(
-                    status_code=event.status_code, headers=list(self._answer_headers(event.headers))
+                    status_code=event.status_code,
+                    headers=list(self._response_headers(event.headers)),
                 )
             )
         elif isinstance(event, Body):
-            await self._flush(self._encoded(h11.Data(data=event.data)))
+            await self._flush(self._encode(h11.Data(data=event.data)))
         elif isinstance(event, EndBody):
-            await self._flush(self._encoded(h11.EndOfMessage()))
+            await self._flush(self._encode(h11.EndOfMessage()))
 
-    def _answer_headers(
+    def _response_headers(
         self, given: Iterable[tuple[bytes, bytes]]
     ) -> Iterable[tuple[bytes, bytes]]:
         yield from given
@@ -253,16 +255,16 @@ class Http11(H11Protocol):
         if crowded or self.keep_alive_requests >= self._limits.requests_max:
             yield (b"connection", b"close")
 
-    def _encoded(self, event: h11.Event) -> bytes:
+    def _encode(self, event: h11.Event) -> bytes:
         try:
             return self.connection.send(event) or b""
         except h11.LocalProtocolError:
             if self.connection.their_state is not h11.ERROR:
                 raise
-            return b""  # the peer broke the protocol first: it gets no answer
+            return b""  # the peer violated the protocol first and gets no response
 
     async def _flush(self, data: bytes) -> None:
-        data, self._held = self._held + data, b""
+        data, self._held_head = self._held_head + data, b""
         if data:
             await self.send(RawData(data=data))
 

@@ -1,4 +1,4 @@
-"""The limits of one listener: what a peer may send, and how long it may take."""
+"""Limits of one listener: sizes, counts and times of connections and requests."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import attrs
 
 from kamou.settings.config import WebSettings
 
-DESCRIPTORS_KEPT = 64  # for databases, pipes and files: peers never take the last descriptors
-IPV6_HOST_BITS = 64  # one subscriber has a whole /64, so one address of it means nothing
+DESCRIPTORS_KEPT = 64  # for databases, pipes and files
+IPV6_HOST_BITS = 64  # one subscriber has a whole /64, so its addresses count as one
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What one listener grants. Times are in seconds, sizes in bytes.
+    """Limits of one listener. Times are in seconds, sizes in bytes.
 
-    The defaults are those of the public listener, whose settings are in ``web``. ``OPERATOR`` has
-    those of the operator's TCP listener.
+    The defaults are those of the public listener, whose settings are in ``web``. ``OPERATOR`` are
+    the limits of the operator's TCP listener.
     """
 
     connections_max: int = 2_000
-    """Open connections in total; a further one gets 503 and is closed."""
+    """Open connections in total; a further connection gets 503 and is closed."""
     connections_per_address_max: int = 100
-    """Open connections of one address (IPv6: of one /64), so that no reader takes all of them."""
+    """Open connections of one address (IPv6: one /64), so that no client uses all of them."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks that stand for many readers: not limited by address."""
+    """Addresses or networks with many clients, which have no limit by address."""
     header_bytes_max: int = 16 * 1024
     """Request line and headers together; more gets 431. Browsers send about 1 KB."""
     headers_max: int = 100
@@ -34,26 +34,26 @@ class Limits:
     body_bytes_max: int = 8 * 1024
     """A request's body; more gets 413. No page reads one, and a command is at most 4 KB."""
     request_s: float = 30.0
-    """From a request's first byte to the last byte of its answer."""
+    """Time from a request's first byte to the last byte of its response."""
     stall_s: float = 15.0
-    """Time without progress after which a peer that does not read its answer is cut."""
+    """Time after which a peer that reads nothing of its response is cut."""
     keep_alive_s: float = 15.0
-    """Idle time of an open connection; enough for a reader who opens the next page."""
+    """Idle time of an open connection; enough for a visitor who opens the next page."""
     requests_max: int = 1_000
-    """Requests of one connection; its last answer says ``Connection: close``."""
+    """Requests of one connection; its last response has ``Connection: close``."""
     pipelined_max: int = 16
-    """Requests that may wait during an answer; with more the connection closes."""
+    """Requests that may wait during a response; with more the connection closes after it."""
     grace_s: float = 1.0
-    """Time that requests in flight have at an orderly stop; pages take milliseconds."""
+    """Time for requests in flight at an orderly stop; pages take milliseconds."""
     backlog: int = 1_024
-    """Connections that the system holds while a process starts; it may hold fewer."""
+    """Connections that the kernel queues while a process starts; it may queue fewer."""
 
     def __attrs_post_init__(self) -> None:
         for proxy in self.trusted_proxies:
             ipaddress.ip_network(proxy, strict=False)
 
-    def affordable(self) -> int:
-        """Return ``connections_max``, or what the descriptor limit of this process leaves."""
+    def affordable_connections(self) -> int:
+        """Return ``connections_max``, or fewer if the descriptor limit allows only those."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
             return self.connections_max
@@ -70,9 +70,9 @@ class Limits:
 
 
 OPERATOR = Limits(
-    connections_max=32,  # a scraper, a process manager, a few terminals
-    connections_per_address_max=32,  # they all come from one machine
-    header_bytes_max=8 * 1024,  # it is parsed on the trading loop
+    connections_max=32,  # metrics, a process manager, a few terminals
+    connections_per_address_max=32,  # all clients are on one machine
+    header_bytes_max=8 * 1024,  # parsed in the event loop that trades
     headers_max=64,
     pipelined_max=0,  # one request in flight per connection
     backlog=64,
@@ -95,7 +95,7 @@ def public_limits(web: WebSettings) -> Limits:
 
 
 def address_key(host: str) -> str:
-    """Return what connections are counted by: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the key for counting connections: an IPv4 address or an IPv6 /64."""
     address = _plain_address(host)
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
@@ -103,7 +103,7 @@ def address_key(host: str) -> str:
 
 
 def _plain_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the address without its scope; an IPv4 address mapped into IPv6 as IPv4."""
+    """Return the address without its scope; an IPv4-mapped IPv6 address as IPv4."""
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return address if mapped is None else mapped

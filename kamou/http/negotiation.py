@@ -1,7 +1,6 @@
 """Content negotiation and conditional requests (RFC 9110, sections 12 and 13).
 
-A header may come from any client, so only a bounded part is read, in linear time. The rest of it
-is ignored.
+Clients may send anything, so only the beginning of a header is read, in linear time.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 HEADER_CHARS_MAX = 1_024  # of one header; the longest Accept header of a browser has about 200
-ITEMS_MAX = 32  # of its list; browsers send fewer than 10
-TAGS_CHARS_MAX = 4_096  # of If-None-Match: a cache in front may list many of our 36 bytes
+ITEMS_MAX = 32  # of one header; browsers send fewer than 10
+TAGS_CHARS_MAX = 4_096  # of If-None-Match: a cache may list many tags of 36 bytes
 TAGS_MAX = 64
 QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110, 12.4.2
 
@@ -25,10 +24,10 @@ def prefers_json(accept: str) -> bool:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Return True if ``gzip`` is allowed, by name or by ``*``, and not refused with ``q=0``."""
+    """Return True if ``gzip`` or ``*`` is accepted with a quality above 0."""
     by_name: float | None = None
     by_star = 0.0
-    for token, quality in _parsed(accept_encoding):
+    for token, quality in _parse_items(accept_encoding):
         if token == "gzip":
             by_name = quality
         elif token == "*":
@@ -37,38 +36,38 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def matches_etag(if_none_match: str, etag: str) -> bool:
-    """Compare weakly with any of the listed tags; ``*`` matches all."""
+    """Return True if the header lists the tag (weak comparison) or ``*``."""
     wanted = etag.removeprefix("W/")
-    listed = (tag.strip() for tag in _items(if_none_match, TAGS_CHARS_MAX, TAGS_MAX))
+    listed = (tag.strip() for tag in _split_list(if_none_match, TAGS_CHARS_MAX, TAGS_MAX))
     return any(tag == "*" or tag.removeprefix("W/") == wanted for tag in listed)
 
 
 def _rank(accept: str, kind: str, subtype: str) -> tuple[float, int]:
-    """Return ``(q, specificity)`` of the most specific range that covers the type; 0 if none."""
+    """Return q and specificity of the most specific range for a type; 0 if none."""
     ranges = {f"{kind}/{subtype}": 3, f"{kind}/*": 2, "*/*": 1}
     best = (0.0, 0)
-    for token, quality in _parsed(accept):
+    for token, quality in _parse_items(accept):
         specificity = ranges.get(token, 0)
         if specificity > best[1]:
             best = (quality, specificity)
     return best if best[0] > 0 else (0.0, 0)
 
 
-def _parsed(header: str) -> Iterator[tuple[str, float]]:
-    """Yield each item's name in lower case and its quality."""
-    for part in _items(header, HEADER_CHARS_MAX, ITEMS_MAX):
+def _parse_items(header: str) -> Iterator[tuple[str, float]]:
+    """Yield name, in lower case, and quality of each item."""
+    for part in _split_list(header, HEADER_CHARS_MAX, ITEMS_MAX):
         token, *parameters = part.lower().split(";")
-        yield token.strip(), _quality(parameters)
+        yield token.strip(), _parse_quality(parameters)
 
 
-def _items(header: str, chars_max: int, items_max: int) -> list[str]:
-    """Return the first items of a comma-separated list, without the one that a bound cuts."""
+def _split_list(header: str, chars_max: int, items_max: int) -> list[str]:
+    """Return the first items of a comma-separated list that are within both limits."""
     items = header[: chars_max + 1].split(",", items_max)
     cut = len(items) > items_max or len(header) > chars_max
     return items[:-1] if cut else items
 
 
-def _quality(parameters: list[str]) -> float:
+def _parse_quality(parameters: list[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":

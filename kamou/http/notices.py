@@ -1,4 +1,4 @@
-"""Notices of a listener: at most one line per subject and minute, however often it happens."""
+"""Notices of a listener, limited to one line per subject and minute."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from kamou.escaping import escape_text
 
 Warn = Callable[[str], None]  # takes one printable line
 
-NOTICE_PERIOD_S = 60.0  # a line a minute can be read; a line a connection fills a disk
+NOTICE_PERIOD_S = 60.0  # one line per connection could fill a disk
 
 
-def say_nothing(line: str) -> None:
-    """Drop the line; ``Traffic`` counts the same events."""
+def ignore_line(line: str) -> None:
+    """Ignore the line; ``Traffic`` counts the same events."""
 
 
 class Notices:
-    """Pass on the first line of each subject in a period, and count the others.
+    """Filter that passes on the first line per subject and period; it counts others.
 
-    The subjects are few and fixed, so memory does not grow with what strangers send.
+    The subjects are few and fixed, so memory does not grow with the traffic.
     """
 
     def __init__(self, warn: Warn, *, period_s: float = NOTICE_PERIOD_S) -> None:
         self._warn = warn
         self._period_s = period_s
-        self._said_at: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
+        self._warned_at: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
 
     def say(self, subject: str, line: str) -> None:
-        """Pass ``line`` on unless the subject had a line within the period."""
+        """Pass the line on, escaped, unless the subject had a line within the period."""
         now = trio.current_time()
-        said_at = self._said_at.get(subject)
-        if said_at is not None and now - said_at < self._period_s:
-            self._unsaid[subject] = self._unsaid.get(subject, 0) + 1
+        warned_at = self._warned_at.get(subject)
+        if warned_at is not None and now - warned_at < self._period_s:
+            self._suppressed[subject] = self._suppressed.get(subject, 0) + 1
             return
-        unsaid = self._unsaid.pop(subject, 0)
-        self._said_at[subject] = now
-        more = f" ({unsaid} more since the last such line)" if unsaid else ""
+        suppressed = self._suppressed.pop(subject, 0)
+        self._warned_at[subject] = now
+        more = f" ({suppressed} more since the last such line)" if suppressed else ""
         self._warn(escape_text(line) + more)

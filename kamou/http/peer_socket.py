@@ -1,4 +1,4 @@
-"""One accepted socket: reads, and writes with a bound on each wait for the peer."""
+"""One accepted socket, with a limit for each wait for the peer in a write."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from enum import Enum, auto
 
 import trio
 
-SEND_BUFFER_BYTES = 128 * 1024  # a whole page; more would only use the system's memory
-LINGER_S = 1.0  # for reading a peer that still sends; a reset could discard our answer
+SEND_BUFFER_BYTES = 128 * 1024  # one page; more would only use the kernel's memory
+LINGER_S = 1.0  # for reading from a peer that still sends; a reset could discard the response
 LINGER_BYTES_MAX = 256 * 1024
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: drop what is unsent and answer with a reset
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: discard unsent bytes and send a reset
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Sent(Enum):
+class SendResult(Enum):
     """How a write ended."""
 
     ALL = auto()
-    STALLED = auto()  # the peer read nothing for the time it had
+    STALLED = auto()  # the peer read nothing for ``stall_s``
     GONE = auto()  # the peer has closed or reset the connection
 
 
-class Wire:
-    """A non-blocking socket. One task may read while another writes; ``close`` it once, at the end.
+class PeerSocket:
+    """A non-blocking socket; one task may read while another writes.
 
-    A write tries the socket first and waits only if the system's buffer is full. Most answers fit,
-    and a checkpoint costs more than the call.
+    The owner calls ``close`` once, at the end. A write waits only if the kernel's buffer is full,
+    because most responses fit and a checkpoint costs more than the call.
     """
 
     def __init__(self, raw: socket.socket) -> None:
         raw.setblocking(False)
         self._raw = raw
         if raw.family != socket.AF_UNIX:
-            with contextlib.suppress(OSError):  # it is lost already; the first read says so
+            with contextlib.suppress(OSError):  # the connection is lost; the first read reports it
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self, bytes_max: int) -> bytes:
-        """Return bytes of the peer; empty at its end, or if the connection is lost."""
+        """Return bytes of the peer; empty at the end or if the connection is lost."""
         while True:
-            await trio.lowlevel.wait_readable(self._raw)  # first: mostly nothing is there yet
+            await trio.lowlevel.wait_readable(self._raw)  # usually no byte is there yet
             try:
                 return self._raw.recv(bytes_max)
             except BlockingIOError:
@@ -52,8 +52,8 @@ class Wire:
                     raise
                 return b""
 
-    async def send(self, data: bytes, *, stall_s: float) -> Sent:
-        """Write all of ``data``; ``stall_s`` is the longest time without any progress."""
+    async def send(self, data: bytes, *, stall_s: float) -> SendResult:
+        """Write all of ``data``; ``stall_s`` is the maximum time without progress."""
         rest = memoryview(data)
         while rest:
             try:
@@ -62,21 +62,21 @@ class Wire:
                 with trio.move_on_after(stall_s) as patience:
                     await trio.lowlevel.wait_writable(self._raw)
                 if patience.cancelled_caught:
-                    return Sent.STALLED
+                    return SendResult.STALLED
             except OSError:
-                return Sent.GONE
-        return Sent.ALL
+                return SendResult.GONE
+        return SendResult.ALL
 
     def send_now(self, data: bytes) -> None:
-        """Write what the system takes at once, and no more; for the last bytes before a close."""
-        with contextlib.suppress(OSError):  # BlockingIOError too: it does not read anyway
+        """Write as much as the kernel accepts at once: the last bytes before a close."""
+        with contextlib.suppress(OSError):  # includes BlockingIOError, of a peer that does not read
             self._raw.send(data)
 
     async def finish(self) -> None:
-        """Shut down writing, and read what the peer still sends for at most ``LINGER_S``.
+        """Shut down writing, and read the peer's bytes for at most ``LINGER_S``.
 
         Closing a socket with unread bytes sends a reset, which can reach the peer before it has
-        read our last answer (RFC 9112, 9.6).
+        read the last response (RFC 9112, 9.6).
         """
         try:
             self._raw.shutdown(socket.SHUT_WR)
@@ -91,7 +91,7 @@ class Wire:
                 received += len(data)
 
     def reset(self) -> None:
-        """Make ``close`` drop bytes that the peer has not read, which frees the system's memory."""
+        """Make ``close`` discard unread bytes, which frees the kernel's memory."""
         with contextlib.suppress(OSError):
             self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 

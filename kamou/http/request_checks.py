@@ -1,4 +1,4 @@
-"""Checks of a request before an application gets it, and the status of a refusal."""
+"""Checks of a request before its application starts, with the status of a refusal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Headers = Sequence[tuple[bytes, bytes]]  # names in lower case
 VERSIONS = frozenset({b"1.0", b"1.1"})
 HEAD_END = re.compile(rb"\n\r?\n")
 ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
-CONTENT_LENGTH_DIGITS_MAX = 12  # a longer number is too large whatever it is
+CONTENT_LENGTH_DIGITS_MAX = 12  # a longer number is too large in any case
 
 
 @attrs.frozen
-class Refused:
-    """A refusal: its status line and its counter."""
+class HttpRefusal:
+    """A refused request: its HTTP status and its counter."""
 
     status: int
     reason: TrafficRefusal
@@ -28,14 +28,14 @@ class Refused:
 
 @attrs.frozen
 class Target:
-    """A request target: a path with its query, and the authority if the target has one."""
+    """A request target: path with query, and the authority if there is one."""
 
     path: bytes
     authority: bytes | None = None
 
 
 def head_too_large(buffered: bytes, limits: Limits) -> bool:
-    """Return True if a request's head is longer than the limits, complete or not.
+    """Return True if a request's head, complete or not, is longer than the limits.
 
     h11 parses a complete head of any length: 16 KB of empty headers take 5 ms. Counting line ends
     takes microseconds.
@@ -48,26 +48,26 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
     return len(head) > limits.header_bytes_max or head.count(b"\n") > lines_max
 
 
-def refused_request(
+def check_request(
     *, method: bytes, version: bytes, headers: Headers, limits: Limits
-) -> Refused | None:
-    """Return why a request with a well-formed head is refused, or None."""
+) -> HttpRefusal | None:
+    """Return the refusal of a request with a well-formed head; None if it is valid."""
     if version not in VERSIONS:
-        return Refused(505, TrafficRefusal.VERSION)  # HTTP/2's preface among them
+        return HttpRefusal(505, TrafficRefusal.VERSION)  # HTTP/2's preface too
     if method == b"CONNECT":
-        return Refused(501, TrafficRefusal.METHOD)  # this is no proxy
+        return HttpRefusal(501, TrafficRefusal.METHOD)  # this is no proxy
     lengths = [value for name, value in headers if name == b"content-length"]
     codings = [value for name, value in headers if name == b"transfer-encoding"]
     if codings and (lengths or version == b"1.0"):
-        # RFC 9112, 6.1: a proxy in front may have found another end of this body than we do
-        return Refused(400, TrafficRefusal.MALFORMED)
+        # RFC 9112, 6.1: a proxy in front may see another end of this body
+        return HttpRefusal(400, TrafficRefusal.MALFORMED)
     if any(_too_long(length, limits.body_bytes_max) for length in lengths):
-        return Refused(413, TrafficRefusal.BODY)
+        return HttpRefusal(413, TrafficRefusal.BODY)
     return None
 
 
 def parse_target(method: bytes, target: bytes) -> Target | None:
-    """Return path and authority of a request target; None if it has no form that we serve.
+    """Return path and authority of a request target; None if its form is not served.
 
     Origin form, absolute form (RFC 9112, 3.2.2: a server must accept it, and its authority
     replaces the Host header) and ``OPTIONS *``.

@@ -1,4 +1,4 @@
-"""Counters of a listener since its process began."""
+"""Counters of a listener since the start of its process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import attrs
 class TrafficRefusal(Enum):
     """Why a listener refused a connection or a request; the value names its counter."""
 
-    CONNECTIONS = "connections"  # too many in all: 503
+    CONNECTIONS = "connections"  # too many in total: 503
     ADDRESS = "address"  # too many from one address: 503
-    DESCRIPTORS = "descriptors"  # the system had no descriptor or memory: left in the backlog
-    MALFORMED = "malformed"  # not HTTP, or HTTP that two readers may read in two ways: 400
+    DESCRIPTORS = "descriptors"  # no free descriptor or memory: stays in the backlog
+    MALFORMED = "malformed"  # not HTTP, or ambiguous HTTP: 400
     HEADERS = "headers"  # too many bytes or lines of headers: 431
     BODY = "body"  # too large: 413
     METHOD = "method"  # CONNECT, or a transfer coding that is not chunked: 501
@@ -24,41 +24,41 @@ class Cut(Enum):
     """Why a listener cut a connection; the value names its counter."""
 
     SLOW = "slow"  # its request took longer than `request_s`
-    STALLED = "stalled"  # it read nothing of its answer for `stall_s`
-    STOPPED = "stopped"  # it was still open when the grace of an orderly stop was over
+    STALLED = "stalled"  # it read nothing of its response for `stall_s`
+    STOPPED = "stopped"  # it was still open after the grace of an orderly stop
 
 
 @attrs.define(kw_only=True)
 class Traffic:
-    """Counters of one listener; fixed in number, whatever peers send."""
+    """Counters of one listener; their number is fixed."""
 
     requests: int = 0
     """Requests that reached the application."""
     connections_now: int = 0
-    """Connections that are open now, without those that were turned away."""
+    """Connections that are open now, without rejected ones."""
     connections_peak: int = 0
-    """The most connections that were ever open at once."""
+    """Maximum number of connections that were open at once."""
     connections_total: int = 0
     """Connections that were accepted and served."""
     failed: int = 0
-    """Connections that an error of the application or of the server ended."""
+    """Connections that ended by an error of the application or the server."""
     refused: dict[TrafficRefusal, int] = attrs.Factory(lambda: dict.fromkeys(TrafficRefusal, 0))
     """Connections and requests that were refused, by reason."""
     cut: dict[Cut, int] = attrs.Factory(lambda: dict.fromkeys(Cut, 0))
-    """Connections that were cut before their answer was complete, by reason."""
+    """Connections that were cut before their response was complete, by reason."""
 
-    def opened(self) -> None:
+    def count_opened(self) -> None:
         """Count a connection that begins."""
         self.connections_now += 1
         self.connections_total += 1
         self.connections_peak = max(self.connections_peak, self.connections_now)
 
-    def closed(self) -> None:
+    def count_closed(self) -> None:
         """Count a connection that ends."""
         self.connections_now -= 1
 
     def as_numbers(self) -> dict[str, int]:
-        """Return every counter under a flat name, such as ``refused_headers``."""
+        """Return all counters by flat names such as ``refused_headers``."""
         return {
             "requests": self.requests,
             "connections_now": self.connections_now,

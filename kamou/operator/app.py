@@ -24,7 +24,7 @@ from kamou.core.codes import state_cause
 from kamou.core.model import HALT_STATES
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
-from kamou.http.replies import JSON, NEVER, FixedReply, reply
+from kamou.http.responses import JSON, NEVER, FixedResponse, make_response
 from kamou.operator.metrics import CONTENT_TYPE, exposition
 from kamou.operator.reason import describe_excess, shorten_reason
 from kamou.operator.token import prove, token_matches
@@ -117,7 +117,7 @@ class _Guard:
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> FixedReply | None:
+    def _refusal(self, scope: Scope) -> FixedResponse | None:
         hosts, authorizations = _values(scope, b"host"), _values(scope, b"authorization")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
             return _json({"error": "this listener does not answer to that Host"}, 421)
@@ -167,7 +167,7 @@ class _Endpoints:
 
     async def metrics(self, request: Request) -> Any:
         text = exposition(self.operations.snapshot(), self.operations.status())
-        return reply(text.encode(), CONTENT_TYPE, cache=NEVER)
+        return make_response(text.encode(), CONTENT_TYPE, cache=NEVER)
 
     async def status(self, request: Request) -> Any:
         await self.operations.refresh()
@@ -216,7 +216,7 @@ def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     return f"ready; {named}" if named else "ready"
 
 
-async def _acted(act: OperatorCommand, reason: str, warning: str) -> FixedReply:
+async def _acted(act: OperatorCommand, reason: str, warning: str) -> FixedResponse:
     try:
         done = await act(reason)
     except TimedOutError as error:
@@ -261,9 +261,9 @@ async def _failed(request: Request, error: Exception) -> Any:
 
 def _json(
     data: Mapping[str, Any], status: int = 200, extra: Mapping[str, str] | None = None
-) -> FixedReply:
+) -> FixedResponse:
     body = msgspec.json.encode(data)
-    return reply(body, JSON, status=status, cache=NEVER, extra=extra)
+    return make_response(body, JSON, status=status, cache=NEVER, extra=extra)
 
 
 def _values(scope: Scope, wanted: bytes) -> list[str]:

@@ -19,7 +19,7 @@ from kamou.http.server import Listener, bind
 from kamou.settings.config import Settings
 from kamou.site.health import SiteHealth
 from kamou.site.process_protocol import SiteHandover, read_pricing
-from kamou.site.process_start import launcher
+from kamou.site.process_start import make_launcher
 from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site_supervisor
 from kamou.site.text import SiteText
 from kamou.supervisor import Supervisor
@@ -58,11 +58,11 @@ async def public_site(
         ConfigurationError: the pricing page cannot be read.
     """
     pricing = read_pricing(settings.web.pricing_file)
-    bound = await bind_patiently(listener_of(settings))
+    bound = await bind_patiently(public_listener(settings))
     with contextlib.closing(bound):
         health = SiteHealth(announce=announce, record=record, now_ms=clock.now_ms)
         keeper = SiteKeeper(
-            launch=launcher(handover(settings, folder, bound, gate, pricing)),
+            launch=make_launcher(make_handover(settings, folder, bound, gate, pricing)),
             health=health,
             text=SiteText(announce=announce, seconds=trio.current_time),
             limits=SiteLimits(
@@ -88,7 +88,7 @@ async def public_site(
             nursery.cancel_scope.cancel()
 
 
-def listener_of(settings: Settings) -> Listener:
+def public_listener(settings: Settings) -> Listener:
     """Return the public listener's address; its application lives in the child."""
     web = settings.web
     return Listener(
@@ -119,7 +119,7 @@ async def bind_patiently(listener: Listener) -> socket.socket:
         await trio.sleep(PORT_RETRY_S)
 
 
-def handover(
+def make_handover(
     settings: Settings, folder: DataDirectory, bound: socket.socket, gate: str, pricing: str
 ) -> SiteHandover:
     """Return the child's handover: checked values and no secret."""

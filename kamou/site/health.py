@@ -51,30 +51,32 @@ class SiteHealth:
     _episode_troubles: int = 0
     _recorded_ms: int | None = None  # when the journal says that it failed; None: it does not
     _standing_ticks: int = 0
-    _before: dict[str, int] = attrs.Factory(dict)  # counters of the processes that have ended
+    _ended_counters: dict[str, int] = attrs.Factory(
+        dict
+    )  # counters of the processes that have ended
 
     # --- reports of the keeper ---------------------------------------------------
 
-    def started(self) -> None:
+    def record_start(self) -> None:
         """Count a process that is about to start."""
         self.starts += 1
 
-    def heard(self, beat: Heartbeat) -> None:
+    def record_heartbeat(self, beat: Heartbeat) -> None:
         """Take a heartbeat: the process serves."""
         self.beat = beat
         if self.state is not SiteState.SERVING:
             self.state, self._standing_ticks = SiteState.SERVING, 0
 
-    def silent(self, silent_s: float) -> None:
+    def record_silence(self, silent_s: float) -> None:
         """Report that heartbeats are missing; the process is not replaced yet."""
-        self._trouble(SiteSilentError(f"no heartbeat for {silent_s:g} s"), SiteState.SILENT)
+        self._record_trouble(SiteSilentError(f"no heartbeat for {silent_s:g} s"), SiteState.SILENT)
 
-    def ended(self, error: SiteError) -> None:
+    def record_end(self, error: SiteError) -> None:
         """Report that the process ended or could not start, and why."""
         for name, value in self._counters().items():
-            self._before[name] = value
+            self._ended_counters[name] = value
         self.beat = None
-        self._trouble(error, SiteState.DOWN)
+        self._record_trouble(error, SiteState.DOWN)
 
     def tick(self) -> None:
         """Count a second of the trading process's loop."""
@@ -82,9 +84,9 @@ class SiteHealth:
             return
         self._standing_ticks += 1
         if self._standing_ticks >= STANDING_TICKS:
-            self._recovered(self._down_since_ms)
+            self._record_recovery(self._down_since_ms)
 
-    def _trouble(self, error: SiteError, state: SiteState) -> None:
+    def _record_trouble(self, error: SiteError, state: SiteState) -> None:
         self.state, self.last_trouble = state, escape_text(str(error))
         self.troubles += 1
         self._episode_troubles += 1
@@ -96,7 +98,7 @@ class SiteHealth:
             event = SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
             self._recorded_ms = now_ms if self.record(event) else None
 
-    def _recovered(self, since_ms: int) -> None:
+    def _record_recovery(self, since_ms: int) -> None:
         now_ms, troubles = self.now_ms(), self._episode_troubles
         down_s = max(0, now_ms - since_ms) / 1000
         self.announce(
@@ -139,6 +141,6 @@ class SiteHealth:
 
     def _counters(self) -> dict[str, int]:
         return {
-            name: self._before.get(name, 0) + (getattr(self.beat, name) if self.beat else 0)
+            name: self._ended_counters.get(name, 0) + (getattr(self.beat, name) if self.beat else 0)
             for name in ("requests", "accepted", "refused", "cut", "failed", "renders")
         }

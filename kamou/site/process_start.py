@@ -47,7 +47,7 @@ def child_command() -> list[str]:
     return [sys.executable, "-P", "-m", MODULE]
 
 
-def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
+def make_launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
     """Return the real ``Launch``: each call starts one child with this handover.
 
     ``command`` is another program for the child, in tests.
@@ -69,7 +69,7 @@ def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
             )
         except (OSError, RuntimeError) as error:  # RuntimeError: the system has no thread left
             raise SiteStartError(f"the site's process cannot be started: {error}") from error
-        started = _Started(process)
+        started = _StartedProcess(process)
         try:
             await started.hand_over(handover)
             yield started
@@ -80,7 +80,7 @@ def launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
     return launch
 
 
-class _Started:
+class _StartedProcess:
     """A ``SiteProcess``."""
 
     def __init__(self, process: trio.Process) -> None:

@@ -87,26 +87,24 @@ class SiteKeeper:
             SiteError: always, unless cancelled: why it ended or was ended.
         """
         self._quiet_ticks, self._beats, self._serves = 0, 0, False
-        self.health.started()
+        self.health.record_start()
         try:
             async with contextlib.AsyncExitStack() as stack:
-                process = await self._launched(stack)
-                error = await self._first_trouble(process, task_status)
+                process = await self._launch(stack)
+                error = await self._watch(process, task_status)
             raise error
         except SiteError as error:
-            self.health.ended(error)
+            self.health.record_end(error)
             raise
 
-    async def _launched(self, stack: contextlib.AsyncExitStack) -> SiteProcess:
+    async def _launch(self, stack: contextlib.AsyncExitStack) -> SiteProcess:
         """Start a process and hand over; it has ``start_max_s`` to read the handover."""
         start_max_s = self.limits.start_max_s
         with trio.move_on_after(start_max_s):
             return await stack.enter_async_context(self.launch())
         raise SiteStartError(f"it did not read its handover within {start_max_s} s")
 
-    async def _first_trouble(
-        self, process: SiteProcess, task_status: trio.TaskStatus[None]
-    ) -> SiteError:
+    async def _watch(self, process: SiteProcess, task_status: trio.TaskStatus[None]) -> SiteError:
         """Watch heartbeats, text, timeouts and exit; return the first trouble."""
         found: list[SiteError] = []
 
@@ -134,13 +132,13 @@ class SiteKeeper:
                 if beat.memory_bytes > self.limits.memory_max_bytes:
                     held, limit = beat.memory_bytes >> 20, self.limits.memory_max_bytes >> 20
                     return SiteMemoryError(f"it uses {held} MB of memory; the limit is {limit} MB")
-                self.health.heard(beat)
+                self.health.record_heartbeat(beat)
                 if not self._serves:
                     self._serves = True
                     task_status.started()
         except SiteError as error:
             return error
-        return await _never()
+        return await _sleep_forever()
 
     async def _watch_text(self, process: SiteProcess, read_out: trio.Event) -> SiteError:
         try:
@@ -149,7 +147,7 @@ class SiteKeeper:
         except SiteError as error:
             return error
         read_out.set()
-        return await _never()
+        return await _sleep_forever()
 
     async def _watch_silence(self) -> SiteError:
         limits = self.limits
@@ -164,7 +162,7 @@ class SiteKeeper:
             if silent_s >= limits.silence_max_s:
                 return SiteSilentError(f"no heartbeat for {silent_s:g} s")
             if self._quiet_ticks == SILENT_TICKS:
-                self.health.silent(silent_s)
+                self.health.record_silence(silent_s)
             self.health.tick()
 
 
@@ -176,6 +174,6 @@ async def _watch_exit(process: SiteProcess, read_out: trio.Event) -> SiteError:
     return SiteError(f"its process ended with {how}")
 
 
-async def _never() -> SiteError:
+async def _sleep_forever() -> SiteError:
     await trio.sleep_forever()
     raise AssertionError

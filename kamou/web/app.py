@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kamou.errors import StoreError
 from kamou.http.negotiation import prefers_json
-from kamou.http.replies import HTML, JSON, NEVER, FixedReply, Replies, reply
+from kamou.http.responses import HTML, JSON, NEVER, FixedResponse, ResponseCache, make_response
 from kamou.store.database import open_reader
 from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
@@ -97,11 +97,11 @@ class PublicSite:
         self._on_error = on_error
         self._templates = load_templates(site)
         self._memo = Memo()
-        self._replies = Replies(CACHE_BYTES)
+        self._replies = ResponseCache(CACHE_BYTES)
         # Separate, or a reader of many addresses would empty the cache of the common pages.
-        self._chosen = Replies(CHOSEN_BYTES)
+        self._chosen = ResponseCache(CHOSEN_BYTES)
         # By status in ERRORS, whether it is JSON, and a page's sentence about a parameter.
-        self._errors: dict[tuple[int, bool, str], FixedReply] = {}
+        self._errors: dict[tuple[int, bool, str], FixedResponse] = {}
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
         self._page_reader: sqlite3.Connection | None = None
@@ -125,7 +125,7 @@ class PublicSite:
 
     # --- kept replies ----------------------------------------------------------------------------
 
-    def _known(self, scope: Scope) -> FixedReply | None:
+    def _known(self, scope: Scope) -> FixedResponse | None:
         if scope["query_string"]:
             return None
         path = scope["path"]
@@ -176,7 +176,9 @@ class PublicSite:
                 if found is None:
                     path = dict(request.path_params)
                     page = await self._runner(self._render, row.render, path, query, as_json)
-                    found = reply(page.body, page.media_type, extra=cross_origin(page.media_type))
+                    found = make_response(
+                        page.body, page.media_type, extra=cross_origin(page.media_type)
+                    )
                     replies.put(key, head, found)
             return found
 
@@ -220,7 +222,7 @@ class PublicSite:
             self._on_error(request.scope["path"], error)
         return self._error_page(500, _is_for_machines(request.scope))
 
-    def _error_page(self, status: int, as_json: bool, said: str = "") -> FixedReply:
+    def _error_page(self, status: int, as_json: bool, said: str = "") -> FixedResponse:
         """Return the error page of a status, rendered once and kept.
 
         ``said`` is one of the pages' own sentences and never a part of the request, so the kept
@@ -240,7 +242,7 @@ def error_reply(
     said: str = "",
     *,
     as_json: bool = False,
-) -> FixedReply:
+) -> FixedResponse:
     """Return an error page in the site's style, or an error as JSON.
 
     ``said`` is a sentence that follows the text of the status.
@@ -250,9 +252,9 @@ def error_reply(
     if as_json:
         document = msgspec.json.encode({"error": heading, "detail": text, "status": status})
         extra = {**headers, **cross_origin(JSON)}
-        return reply(document, JSON, status=status, cache=NEVER, extra=extra)
+        return make_response(document, JSON, status=status, cache=NEVER, extra=extra)
     body = templates.page("error.html", title=heading, status=status, heading=heading, text=text)
-    return reply(body, HTML, status=status, cache=NEVER, extra=headers)
+    return make_response(body, HTML, status=status, cache=NEVER, extra=headers)
 
 
 def _wants_json(scope: Scope) -> bool:
@@ -270,8 +272,8 @@ def cross_origin(media_type: str) -> dict[str, str]:
     return {"access-control-allow-origin": "*"} if media_type == JSON else {}
 
 
-def _always(fixed: FixedReply) -> Callable[[Request], Awaitable[Any]]:
-    async def endpoint(request: Request) -> FixedReply:
+def _always(fixed: FixedResponse) -> Callable[[Request], Awaitable[Any]]:
+    async def endpoint(request: Request) -> FixedResponse:
         return fixed
 
     return endpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from xml.sax.saxutils import escape
 
-from kamou.http.replies import IMMUTABLE, FixedReply, reply
+from kamou.http.responses import IMMUTABLE, FixedResponse, make_response
 from kamou.web.render import StaticFile
 
 TEXT_TYPE = "text/plain; charset=utf-8"
@@ -18,15 +18,15 @@ SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 
 def fixed_replies(
     static: Iterable[StaticFile], public_url: str
-) -> Iterator[tuple[str, FixedReply]]:
+) -> Iterator[tuple[str, FixedResponse]]:
     """Yield each fixed path with its reply; the sitemap only where the site's address is known."""
     for file in static:
-        yield f"/static/{file.name}", reply(file.body, file.media_type, cache=IMMUTABLE)
+        yield f"/static/{file.name}", make_response(file.body, file.media_type, cache=IMMUTABLE)
         if file.name.startswith("favicon."):
-            yield "/favicon.ico", reply(file.body, file.media_type, cache=DAY)
-    yield "/robots.txt", reply(robots(public_url), TEXT_TYPE, cache=DAY)
+            yield "/favicon.ico", make_response(file.body, file.media_type, cache=DAY)
+    yield "/robots.txt", make_response(robots(public_url), TEXT_TYPE, cache=DAY)
     if public_url:
-        yield "/sitemap.xml", reply(sitemap(public_url), XML, cache=DAY)
+        yield "/sitemap.xml", make_response(sitemap(public_url), XML, cache=DAY)
 
 
 def robots(public_url: str) -> bytes:

@@ -1,29 +1,30 @@
-"""Both listeners, and a clock that does not wait."""
+"""Fixtures: both listeners, and a clock that jumps over waits."""
 
 from __future__ import annotations
 
 import pytest
-from rough_client import Application, operator_application, public_application
+from rough_client import Application, make_operator_application, make_public_application
 from trio.testing import MockClock
 
 
 @pytest.fixture(
-    scope="module", params=[public_application, operator_application], ids=["public", "operator"]
+    scope="module",
+    params=[make_public_application, make_operator_application],
+    ids=["public", "operator"],
 )
 def application(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Application:
-    """Each of the two listeners in turn."""
+    """Each of the two listeners' applications."""
     made: Application = request.param(tmp_path_factory.mktemp("application"))
     return made
 
 
 @pytest.fixture
-def jumping(autojump_clock: MockClock) -> MockClock:
-    """Simulated time that jumps when nothing moves.
+def jumping_clock(autojump_clock: MockClock) -> MockClock:
+    """Simulated time that jumps when all tasks wait.
 
-    The system may hold a loopback packet back while every task waits, so time jumps after some
-    silence, and not at once.
+    The kernel may delay a loopback packet while all tasks wait, so time jumps only after 20 ms.
     """
     autojump_clock.autojump_threshold = 0.02
     return autojump_clock

@@ -1,6 +1,6 @@
-"""A client that sends bytes as they are, and a server to send them to.
+"""A client that sends raw bytes, and a server for it.
 
-No client library sends what these tests send, and none shows what came back before a reset.
+No client library sends the bytes of these tests, or shows the bytes received before a reset.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
 TOKEN = "a-token-of-this-test"
-PATIENCE_S = 120.0  # of simulated time: longer than any limit of the server
+PATIENCE_S = 120.0  # simulated; longer than any limit of the server
 Adjusted = Callable[[Limits], Limits]
 
 
 @attrs.frozen(kw_only=True)
 class Application:
-    """One of the two listeners as Kamou serves it: application, limits, and a page that works."""
+    """One listener as Kamou serves it: application, limits, and a page that works."""
 
     name: str
     app: Any
@@ -41,8 +41,8 @@ class Application:
 
 
 @attrs.frozen(kw_only=True)
-class Heard:
-    """What a connection answered, and whether it is still open."""
+class Received:
+    """Bytes that a connection sent, and whether it is still open."""
 
     data: bytes
     closed: bool
@@ -50,11 +50,11 @@ class Heard:
 
     @property
     def statuses(self) -> list[int]:
-        """Status codes of the answers, split by their lengths and not by the server's parser."""
+        """Status codes of the responses, parsed without the server's parser."""
         found, rest = [], self.data
         while rest:
             head, end, rest = rest.partition(b"\r\n\r\n")
-            assert end, f"an answer without an end of its headers: {head[:200]!r}"
+            assert end, f"a response without an end of its headers: {head[:200]!r}"
             first, *lines = head.split(b"\r\n")
             version, status, _ = first.split(b" ", 2)
             assert version == b"HTTP/1.1"
@@ -67,19 +67,19 @@ class Heard:
 
 @attrs.define(kw_only=True)
 class Bench:
-    """A server that runs, what it warned of, and how to reach it."""
+    """A server that runs, with its warnings and a client for it."""
 
     application: Application
     server: Server
-    said: list[str] = attrs.Factory(list)
+    warnings: list[str] = attrs.Factory(list)
 
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.server.bound_port)
 
     async def send(
         self, *pieces: bytes, half_close: bool = False, passes: Sequence[int] = ()
-    ) -> Heard:
-        """Send the pieces, each after its number of scheduler passes; read until no more comes."""
+    ) -> Received:
+        """Send the pieces, each after a number of scheduler passes; receive the rest."""
         async with await self.connect() as stream:
             return await self.converse(stream, pieces, half_close=half_close, passes=passes)
 
@@ -90,67 +90,67 @@ class Bench:
         *,
         half_close: bool = False,
         passes: Sequence[int] = (),
-    ) -> Heard:
-        with suppress(trio.BrokenResourceError):  # it may have closed before the last piece
+    ) -> Received:
+        with suppress(trio.BrokenResourceError):  # the server may have closed before the last piece
             for number, piece in enumerate(pieces):
                 for _ in range(passes[number % len(passes)] if passes else 0):
                     await trio.lowlevel.checkpoint()
                 await stream.send_all(piece)
             if half_close:
                 await stream.send_eof()
-        return await hear(stream)
+        return await receive_all(stream)
 
     async def fetch(self) -> int:
-        """The status of the page that must always work."""
-        heard = await self.send(request(self.application.page, b"Connection: close\r\n"))
-        assert heard.closed
-        (status,) = heard.statuses
+        """Return the status of the page that must always work."""
+        received = await self.send(request(self.application.page, b"Connection: close\r\n"))
+        assert received.closed
+        (status,) = received.statuses
         return status
 
-    async def quiet(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until every connection has ended."""
         with trio.fail_after(PATIENCE_S):
-            while self.server.traffic.connections_now:  # noqa: ASYNC110 - the server tells nobody
+            while self.server.traffic.connections_now:  # noqa: ASYNC110 - the server has no event for it
                 await trio.sleep(1)
 
 
-async def hear(stream: trio.SocketStream, *, backoff_reset_s: float = 2.0) -> Heard:
-    """Read until the peer closes, or has said nothing for some (simulated) seconds."""
-    heard = b""
+async def receive_all(stream: trio.SocketStream, *, quiet_s: float = 2.0) -> Received:
+    """Receive until the peer closes or sends nothing for ``quiet_s`` simulated seconds."""
+    received = b""
     while True:
-        with trio.move_on_after(backoff_reset_s) as silence:
+        with trio.move_on_after(quiet_s) as silence:
             try:
                 data = await stream.receive_some(1 << 16)
             except trio.BrokenResourceError:
-                return Heard(data=heard, closed=True, reset=True)
+                return Received(data=received, closed=True, reset=True)
             if not data:
-                return Heard(data=heard, closed=True)
-            heard += data
+                return Received(data=received, closed=True)
+            received += data
         if silence.cancelled_caught:
-            return Heard(data=heard, closed=False)
+            return Received(data=received, closed=False)
 
 
 def request(path: str, headers: bytes = b"", *, method: bytes = b"GET") -> bytes:
-    """A request that both listeners understand."""
+    """Return a request that both listeners accept."""
     return method + f" {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + headers + b"\r\n"
 
 
-def slam(stream: trio.SocketStream) -> None:
-    """Close with a reset, as a machine does that lost power and came back."""
+def reset_connection(stream: trio.SocketStream) -> None:
+    """Close the connection with a reset, like a machine after a power failure."""
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
 
 
-def public_application(folder: Path) -> Application:
-    """The public site over a database that has seen nothing yet."""
+def make_public_application(folder: Path) -> Application:
+    """Return the public site over an empty database."""
     path = folder / "kamou.sqlite3"
     database.migrate_journal(path)
     site = PublicSite(path, Site(mode="demo", assumed_live=True), runner=inline)
     return Application(name="public", app=site, limits=Limits(), page="/how-it-works")
 
 
-def operator_application(folder: Path) -> Application:
-    """The operator's listener over a system of which nothing is known."""
+def make_operator_application(folder: Path) -> Application:
+    """Return the operator's listener over an empty system."""
 
     async def act(reason: str) -> dict[str, str]:
         return {"reason": reason}
@@ -162,14 +162,14 @@ def operator_application(folder: Path) -> Application:
     return Application(name="operator", app=app, limits=OPERATOR, page="/healthz")
 
 
-def custom_application(app: Any, limits: Limits) -> Application:
+def make_custom_application(app: Any, limits: Limits) -> Application:
     return Application(name="custom", app=app, limits=limits, page="/")
 
 
 @asynccontextmanager
 async def serving(application: Application, **limits: Any) -> AsyncIterator[Bench]:
-    """Serve until the block ends; an exception that leaves a connection fails it."""
-    said: list[str] = []
+    """Serve until the block ends; an exception from a connection fails the block."""
+    warnings: list[str] = []
     server = Server(
         Listener(
             app=application.app,
@@ -179,21 +179,21 @@ async def serving(application: Application, **limits: Any) -> AsyncIterator[Benc
             option="--port",
             limits=attrs.evolve(application.limits, **limits),
         ),
-        warn=said.append,
+        warn=warnings.append,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        yield Bench(application=application, server=server, said=said)
+        yield Bench(application=application, server=server, warnings=warnings)
         server.ask_to_stop()
 
 
-def descriptors() -> int:
-    """Descriptors that this process has open."""
-    gc.collect()  # what earlier tests have dropped is not ours
+def count_descriptors() -> int:
+    """Return the number of open descriptors of this process."""
+    gc.collect()  # closes descriptors that earlier tests dropped
     return len(os.listdir("/proc/self/fd"))
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
+def measure_resident_bytes() -> int:
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""What goes wrong in one connection ends that connection, and nothing else."""
+"""Errors in one connection end only that connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 import trio
-from rough_client import Application, Bench, custom_application, hear, request, serving, slam
+from rough_client import (
+    Application,
+    Bench,
+    make_custom_application,
+    receive_all,
+    request,
+    reset_connection,
+    serving,
+)
 from trio.testing import MockClock
 
 from kamou.http.limits import Limits
@@ -22,8 +30,8 @@ LENGTH_0 = [(b"content-length", b"0")]
 LENGTH_9 = [(b"content-length", b"9")]
 
 
-def failing(error: Callable[[], BaseException], *, after: int = 0) -> Application:
-    """An application that raises, before or after some of its answer; ``/`` works."""
+def make_failing_application(error: Callable[[], BaseException], *, after: int = 0) -> Application:
+    """Return an application that raises before or within its response; ``/`` works."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/":
@@ -36,7 +44,7 @@ def failing(error: Callable[[], BaseException], *, after: int = 0) -> Applicatio
             await send({"type": "http.response.body", "body": b"four", "more_body": True})
         raise error()
 
-    return custom_application(app, Limits())
+    return make_custom_application(app, Limits())
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -52,55 +60,58 @@ def failing(error: Callable[[], BaseException], *, after: int = 0) -> Applicatio
     ],
     ids=["error", "os", "busy", "group", "assertion", "recursion"],
 )
-async def test_an_error_of_the_application_ends_its_connection_and_no_other(
-    error: Callable[[], BaseException], after: int, jumping: MockClock
+async def test_an_error_of_the_application_ends_only_its_connection(
+    error: Callable[[], BaseException], after: int, jumping_clock: MockClock
 ) -> None:
-    async with serving(failing(error, after=after)) as bench, await bench.connect() as other:
+    async with (
+        serving(make_failing_application(error, after=after)) as bench,
+        await bench.connect() as other,
+    ):
         assert (await bench.converse(other, [request("/")])).statuses == [200]
         async with await bench.connect() as stream:
             await stream.send_all(request("/fails"))
-            heard = await hear(stream)
-        assert heard.closed
+            received = await receive_all(stream)
+        assert received.closed
         if after < 2:
-            assert heard.data.startswith(b"HTTP/1.1 500") is (after == 0)
+            assert received.data.startswith(b"HTTP/1.1 500") is (after == 0)
         assert (await bench.converse(other, [request("/")])).statuses == [200]
         assert bench.server.traffic.failed == 1
-        assert len(bench.said) == 1
+        assert len(bench.warnings) == 1
 
 
-async def test_a_peer_that_has_closed_its_side_gets_the_status_of_a_failed_page(
-    jumping: MockClock,
+async def test_a_half_closed_connection_gets_the_status_of_a_failed_page(
+    jumping_clock: MockClock,
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await trio.sleep(1)
         raise RuntimeError("a page failed")
 
-    async with serving(custom_application(app, Limits())) as bench:
+    async with serving(make_custom_application(app, Limits())) as bench:
         for last in (b"", b"Connection: close\r\n"):
-            heard = await bench.send(request("/fails", last), b"", half_close=True)
-            assert heard.statuses == [500]
-            assert heard.closed
+            received = await bench.send(request("/fails", last), b"", half_close=True)
+            assert received.statuses == [500]
+            assert received.closed
 
 
-async def test_an_error_is_reported_once_a_minute_with_the_number_of_the_others(
-    jumping: MockClock,
+async def test_an_error_is_reported_once_per_minute_with_the_number_of_others(
+    jumping_clock: MockClock,
 ) -> None:
     evil = "\x1b[2J\r\nresults: http://evil.example"
-    async with serving(failing(lambda: RuntimeError(evil))) as bench:
+    async with serving(make_failing_application(lambda: RuntimeError(evil))) as bench:
         for _ in range(20):
             await bench.send(request("/fails"))
-        assert len(bench.said) == 1
+        assert len(bench.warnings) == 1
         await trio.sleep(NOTICE_PERIOD_S)
         await bench.send(request("/fails"))
-        assert len(bench.said) == 2
-        assert "19 more" in bench.said[1]
-        assert all(line.isprintable() for line in bench.said)
+        assert len(bench.warnings) == 2
+        assert "19 more" in bench.warnings[1]
+        assert all(line.isprintable() for line in bench.warnings)
         assert bench.server.traffic.failed == 21
 
 
-async def test_memory_that_runs_out_ends_the_server_and_not_the_connection() -> None:
+async def test_a_memory_error_in_a_connection_ends_the_server() -> None:
     async def serve() -> None:
-        async with serving(failing(lambda: MemoryError("no more"))) as bench:
+        async with serving(make_failing_application(lambda: MemoryError("no more"))) as bench:
             await bench.send(request("/fails"))
             with trio.fail_after(10):
                 await trio.sleep_forever()
@@ -111,7 +122,7 @@ async def test_memory_that_runs_out_ends_the_server_and_not_the_connection() -> 
 
 
 class Exhausted(socket.socket):
-    """A listening socket of a process that has no descriptor left, for a while."""
+    """A listening socket whose ``accept`` fails with the given errors first."""
 
     errors: list[int]
 
@@ -137,30 +148,30 @@ class Exhausted(socket.socket):
         (errno.ECONNABORTED, 0),
     ],
 )
-async def test_a_process_without_descriptors_reports_it_once_and_serves_again(
-    number: int, counted: int, jumping: MockClock
+async def test_a_process_without_descriptors_warns_once_and_serves_again(
+    number: int, counted: int, jumping_clock: MockClock
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": LENGTH_0})
         await send({"type": "http.response.body", "body": b""})
 
-    said: list[str] = []
+    warnings: list[str] = []
     listener = Listener(app=app, host="127.0.0.1", port=0, setting="web.port", option="--port")
     bound = bind(listener)
     exhausted = Exhausted(fileno=bound.detach())
     exhausted.errors = [number] * 50
-    server = Server(listener, bound=exhausted, warn=said.append)
-    bench = Bench(application=custom_application(app, Limits()), server=server)
+    server = Server(listener, bound=exhausted, warn=warnings.append)
+    bench = Bench(application=make_custom_application(app, Limits()), server=server)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         async with await bench.connect() as stream:
             await stream.send_all(request("/"))
-            heard = await hear(stream, backoff_reset_s=60)
-        assert heard.statuses == [200]
+            received = await receive_all(stream, quiet_s=60)
+        assert received.statuses == [200]
         server.ask_to_stop()
     exhausted.close()
     assert server.traffic.refused[TrafficRefusal.DESCRIPTORS] == counted
-    assert len(said) == (1 if counted else 0)
+    assert len(warnings) == (1 if counted else 0)
 
 
 async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:
@@ -181,8 +192,8 @@ async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:
     exhausted.close()
 
 
-async def test_a_peer_that_resets_at_any_moment_is_no_error(
-    application: Application, jumping: MockClock
+async def test_a_reset_at_any_moment_is_no_error(
+    application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application) as bench:
         for passes in range(60):
@@ -190,7 +201,7 @@ async def test_a_peer_that_resets_at_any_moment_is_no_error(
             await stream.send_all(request(application.page) * 2)
             for _ in range(passes):
                 await trio.lowlevel.checkpoint()
-            slam(stream)
-        await bench.quiet()
+            reset_connection(stream)
+        await bench.wait_until_idle()
         assert bench.server.traffic.failed == 0
         assert await bench.fetch() == 200

@@ -9,16 +9,16 @@ from random import Random
 
 import pytest
 import trio
-from hostile_bytes import RUBBISH
+from hostile_bytes import HOSTILE_REQUESTS
 from rough_client import (
     Application,
     Bench,
-    custom_application,
-    descriptors,
+    count_descriptors,
+    make_custom_application,
+    measure_resident_bytes,
     request,
-    resident_bytes,
+    reset_connection,
     serving,
-    slam,
 )
 from trio.testing import MockClock
 
@@ -26,7 +26,7 @@ from kamou.http.limits import Limits
 
 CONVERSATIONS = 240  # of one run
 AT_ONCE = 20
-GROWTH_MAX = 16 * 1024 * 1024  # of memory over the second half; a leak of 64 KB each would be 8 MB
+GROWTH_MAX = 16 * 1024 * 1024  # of memory in the second half; a leak of 64 KB each would be 8 MB
 SEEDS = (14, 225, 71, int(os.environ.get("KAMOU_FRESH_SEED", "1")))
 
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"PRI", b"TRACE", b"get", b"")
@@ -62,8 +62,8 @@ VALUES += (b"a" * 9_000, b"\xff\xfe", b"18446744073709551616", b'W/"x"', b"text/
 BODIES = (b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\n", b"ffffffff\r\n", b"\0" * 50)
 
 
-def chosen(chance: Random) -> bytes:
-    """A request that is nearly right, in one or two places wrong."""
+def draw_almost_valid_request(chance: Random) -> bytes:
+    """Return a request of valid and invalid parts."""
     line = b" ".join(
         (
             chance.choice(METHODS),
@@ -78,23 +78,30 @@ def chosen(chance: Random) -> bytes:
     return end.join(lines) + end + end + chance.choice(BODIES)
 
 
-def known(chance: Random) -> bytes:
-    return chance.choice(list(RUBBISH.values())).data
+def draw_hostile_request(chance: Random) -> bytes:
+    return chance.choice(list(HOSTILE_REQUESTS.values())).data
 
 
-def noise(chance: Random) -> bytes:
+def draw_random_bytes(chance: Random) -> bytes:
     return chance.randbytes(chance.choice((1, 10, 100, 5_000)))
 
 
-def good(chance: Random) -> bytes:
+def draw_valid_request(chance: Random) -> bytes:
     return request(chance.choice(TARGETS).decode())
 
 
-SOURCES: tuple[Callable[[Random], bytes], ...] = (chosen, chosen, known, known, noise, good)
+SOURCES: tuple[Callable[[Random], bytes], ...] = (
+    draw_almost_valid_request,
+    draw_almost_valid_request,
+    draw_hostile_request,
+    draw_hostile_request,
+    draw_random_bytes,
+    draw_valid_request,
+)
 
 
-def spoilt(data: bytes, chance: Random) -> bytes:
-    """The bytes with a few changed, dropped or doubled."""
+def corrupt(data: bytes, chance: Random) -> bytes:
+    """Return the bytes with a few changed, dropped or repeated."""
     made = bytearray(data)
     for _ in range(chance.choice((0, 0, 1, 2, 8))):
         if not made:
@@ -112,22 +119,22 @@ def spoilt(data: bytes, chance: Random) -> bytes:
     return bytes(made)
 
 
-def cut_up(data: bytes, chance: Random) -> list[bytes]:
+def split_randomly(data: bytes, chance: Random) -> list[bytes]:
     places = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 1, 3, 9))))
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
 
 
 async def converse(bench: Bench, chance: Random) -> None:
-    """Say something, in some pieces, at some pace, and leave in some manner."""
+    """Send random requests in random pieces, and end the connection in a random way."""
     parts = [
-        spoilt(chance.choice(SOURCES)(chance), chance) for _ in range(chance.choice((1, 1, 3)))
+        corrupt(chance.choice(SOURCES)(chance), chance) for _ in range(chance.choice((1, 1, 3)))
     ]
-    pieces = [piece for part in parts for piece in cut_up(part, chance)]
+    pieces = [piece for part in parts for piece in split_randomly(part, chance)]
     async with await bench.connect() as stream:
-        manner = chance.choice(("hear", "hear", "half", "slam", "leave"))
-        if manner in ("hear", "half"):
+        ending = chance.choice(("receive", "receive", "half_close", "reset", "leave"))
+        if ending in ("receive", "half_close"):
             await bench.converse(
-                stream, pieces, half_close=manner == "half", passes=(chance.randrange(12),)
+                stream, pieces, half_close=ending == "half_close", passes=(chance.randrange(12),)
             )
             return
         with suppress(trio.BrokenResourceError):
@@ -135,8 +142,8 @@ async def converse(bench: Bench, chance: Random) -> None:
                 await stream.send_all(piece)
                 for _ in range(chance.randrange(12)):
                     await trio.lowlevel.checkpoint()
-        if manner == "slam":
-            slam(stream)
+        if ending == "reset":
+            reset_connection(stream)
 
 
 async def converse_many(bench: Bench, chance: Random, count: int) -> None:
@@ -144,41 +151,41 @@ async def converse_many(bench: Bench, chance: Random, count: int) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(AT_ONCE):
                 nursery.start_soon(converse, bench, Random(chance.random()))
-    await bench.quiet()
+    await bench.wait_until_idle()
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=["issue", "hypercorn", "requests", "fresh"])
-async def test_no_request_makes_a_connection_raise(
-    application: Application, seed: int, jumping: MockClock
+async def test_no_random_request_makes_a_connection_raise(
+    application: Application, seed: int, jumping_clock: MockClock
 ) -> None:
     chance = Random(seed)
     async with serving(application) as bench:
         assert await bench.fetch() == 200
         await converse_many(bench, chance, CONVERSATIONS // 2)
-        before, memory = descriptors(), resident_bytes()
+        before, memory = count_descriptors(), measure_resident_bytes()
         await converse_many(bench, chance, CONVERSATIONS // 2)
-        assert bench.server.traffic.failed == 0, (seed, bench.said)
-        assert bench.said == []
-        assert descriptors() == before
-        assert resident_bytes() - memory < GROWTH_MAX
+        assert bench.server.traffic.failed == 0, (seed, bench.warnings)
+        assert bench.warnings == []
+        assert count_descriptors() == before
+        assert measure_resident_bytes() - memory < GROWTH_MAX
         assert await bench.fetch() == 200
-        await bench.quiet()
+        await bench.wait_until_idle()
         assert bench.server.traffic.connections_total == CONVERSATIONS + 2
 
 
-async def test_the_fuzzer_notices_an_error_that_it_can_cause(jumping: MockClock) -> None:
+async def test_the_fuzzer_detects_a_failing_application(jumping_clock: MockClock) -> None:
     async def app(scope: object, receive: object, send: object) -> None:
         raise RuntimeError("a page failed")
 
-    async with serving(custom_application(app, Limits())) as bench:
+    async with serving(make_custom_application(app, Limits())) as bench:
         await converse_many(bench, Random(14), AT_ONCE)
         assert bench.server.traffic.failed > 0
 
 
-def test_the_same_seed_sends_the_same_bytes() -> None:
-    def said(seed: int) -> list[bytes]:
+def test_the_fuzzer_sends_the_same_bytes_for_the_same_seed() -> None:
+    def draw_requests(seed: int) -> list[bytes]:
         chance = Random(seed)
-        return [spoilt(chance.choice(SOURCES)(chance), chance) for _ in range(50)]
+        return [corrupt(chance.choice(SOURCES)(chance), chance) for _ in range(50)]
 
-    assert said(14) == said(14)
-    assert said(14) != said(15)
+    assert draw_requests(14) == draw_requests(14)
+    assert draw_requests(14) != draw_requests(15)

@@ -1,4 +1,4 @@
-"""What `kamou/http/http11.py` relies on in hypercorn, which documents none of it.
+"""The undocumented parts of hypercorn that `kamou/http/http11.py` relies on.
 
 If a test here fails after a new version of hypercorn, read its `hypercorn/protocol/h11.py` and
 `hypercorn/protocol/http_stream.py` beside `kamou/http/http11.py` and `kamou/http/connection.py`,
@@ -16,16 +16,16 @@ from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-READ = "0.18.0"  # the version whose source was read
+READ_VERSION = "0.18.0"  # the version whose source was read
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_installed_hypercorn_is_the_one_that_was_read_and_is_pinned() -> None:
-    assert version("hypercorn") == READ
-    assert re.search(rf'"hypercorn\[trio\]=={READ}"', (ROOT / "pyproject.toml").read_text())
+def test_the_installed_hypercorn_is_the_version_that_was_read_and_is_pinned() -> None:
+    assert version("hypercorn") == READ_VERSION
+    assert re.search(rf'"hypercorn\[trio\]=={READ_VERSION}"', (ROOT / "pyproject.toml").read_text())
 
 
-def test_hypercorns_protocol_takes_the_arguments_that_ours_passes() -> None:
+def test_hypercorns_protocol_has_the_parameters_that_kamou_passes() -> None:
     assert list(inspect.signature(H11Protocol.__init__).parameters)[1:] == [
         "app",
         "config",
@@ -50,7 +50,7 @@ def test_hypercorns_protocol_takes_the_arguments_that_ours_passes() -> None:
     ]
 
 
-def test_hypercorns_protocol_has_the_methods_that_ours_replaces_and_keeps() -> None:
+def test_hypercorns_protocol_has_the_methods_that_kamou_replaces_and_uses() -> None:
     for replaced in ("_handle_events", "stream_send"):
         assert inspect.iscoroutinefunction(getattr(H11Protocol, replaced))
     for kept in ("handle", "_maybe_recycle", "_close_stream"):
@@ -66,13 +66,13 @@ def test_hypercorns_protocol_has_the_methods_that_ours_replaces_and_keeps() -> N
         assert relied_on in recycle
 
 
-def test_the_stream_starts_the_application_through_its_task_group_and_by_nothing_else() -> None:
+def test_the_stream_starts_the_application_only_through_its_task_group() -> None:
     handle = inspect.getsource(HTTPStream.handle)
     assert "self.task_group.spawn_app(" in handle
     assert handle.count("self.app_put(") == 3  # body, its end, disconnect: the queue holds them
 
 
-def test_hypercorns_protocol_has_the_events_that_the_connection_handles() -> None:
+def test_hypercorn_has_the_events_that_the_connection_handles() -> None:
     assert RawData(data=b"x").data == b"x"
     assert Updated(idle=True).idle is True
     assert Closed() == Closed()

@@ -1,3 +1,5 @@
+"""Content negotiation and ETags: values of headers, and their limits."""
+
 from __future__ import annotations
 
 import pytest
@@ -36,7 +38,9 @@ HEADERS = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=60).map("".
         ("," * 20_000 + "application/json", False),
     ],
 )
-def test_json_is_for_those_who_prefer_it(accept: str, expected: bool) -> None:
+def test_json_is_sent_only_if_the_accept_header_prefers_it_to_html(
+    accept: str, expected: bool
+) -> None:
     assert prefers_json(accept) is expected
 
 
@@ -55,11 +59,11 @@ def test_json_is_for_those_who_prefer_it(accept: str, expected: bool) -> None:
         ("," * 20_000 + "gzip", False),
     ],
 )
-def test_gzip_is_for_those_who_can_read_it(header: str, expected: bool) -> None:
+def test_gzip_is_sent_only_if_the_header_accepts_it(header: str, expected: bool) -> None:
     assert accepts_gzip(header) is expected
 
 
-def test_etags_match_weakly_and_any_of_several() -> None:
+def test_an_etag_matches_weakly_any_of_the_listed_tags() -> None:
     assert matches_etag('"a", W/"b"', 'W/"b"')
     assert matches_etag('"b"', 'W/"b"')
     assert matches_etag("*", 'W/"b"')
@@ -68,14 +72,14 @@ def test_etags_match_weakly_and_any_of_several() -> None:
 
 
 @given(HEADERS)
-def test_any_header_is_answered(header: str) -> None:
+def test_no_header_text_raises_an_error(header: str) -> None:
     assert prefers_json(header) in (True, False)
     assert accepts_gzip(header) in (True, False)
     assert matches_etag(header, 'W/"b"') in (True, False)
 
 
 @given(st.lists(PIECES, max_size=20).map("".join))
-def test_header_text_beyond_the_bounds_changes_nothing(beyond: str) -> None:
+def test_header_text_beyond_the_limits_is_ignored(beyond: str) -> None:
     start = "text/html, application/json;q=0.5, br" + "," * (negotiation.ITEMS_MAX - 2)
     assert prefers_json(start + beyond) is prefers_json(start)
     assert accepts_gzip(start + beyond) is accepts_gzip(start)
@@ -84,23 +88,23 @@ def test_header_text_beyond_the_bounds_changes_nothing(beyond: str) -> None:
 
 
 @pytest.mark.parametrize("piece", [",", ";", ";q=", "a,", "q=0.5;", " "])
-def test_a_long_header_costs_no_more_items_than_the_bound(
+def test_only_a_limited_number_of_items_of_a_long_header_is_parsed(
     piece: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at = 0
-    quality = negotiation._quality
+    parsed = 0
+    quality = negotiation._parse_quality
 
-    def counted(parameters: list[str]) -> float:
-        nonlocal looked_at
-        looked_at += 1 + len(parameters)
+    def count(parameters: list[str]) -> float:
+        nonlocal parsed
+        parsed += 1 + len(parameters)
         return quality(parameters)
 
-    monkeypatch.setattr(negotiation, "_quality", counted)
+    monkeypatch.setattr(negotiation, "_parse_quality", count)
     prefers_json(piece * 20_000)
-    assert looked_at <= 2 * (negotiation.HEADER_CHARS_MAX + negotiation.ITEMS_MAX)
+    assert parsed <= 2 * (negotiation.HEADER_CHARS_MAX + negotiation.ITEMS_MAX)
 
 
-def test_a_tag_that_the_bound_cuts_is_not_compared() -> None:
+def test_a_tag_that_the_limit_cuts_is_not_compared() -> None:
     etag = 'W/"b"'
     assert matches_etag(" " * (negotiation.TAGS_CHARS_MAX - len(etag)) + etag, etag)
     assert not matches_etag(" " * (negotiation.TAGS_CHARS_MAX - len(etag) + 1) + etag, etag)

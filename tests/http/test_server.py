@@ -1,3 +1,5 @@
+"""A server: start, stop, restart, and errors of its address."""
+
 from __future__ import annotations
 
 import errno
@@ -9,10 +11,10 @@ import pytest
 import trio
 
 from kamou.errors import ListenError
-from kamou.http.server import Listener, Server, _explained, bind, is_loopback
+from kamou.http.server import Listener, Server, _explain_bind_error, bind, is_loopback
 
 
-def answering(text: bytes) -> Any:
+def make_application(text: bytes) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             raise NotImplementedError
@@ -26,7 +28,7 @@ def listener(
     text: bytes = b"", *, host: str = "127.0.0.1", port: int = 0, operator: bool = False
 ) -> Listener:
     return Listener(
-        app=answering(text),
+        app=make_application(text),
         host=host,
         port=port,
         setting="web.operator_port" if operator else "web.port",
@@ -34,7 +36,7 @@ def listener(
     )
 
 
-async def test_a_server_serves_once_it_has_started_and_stops_when_asked() -> None:
+async def test_a_server_serves_from_its_start_until_it_is_asked_to_stop() -> None:
     server = Server(listener(b"public"))
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -47,7 +49,7 @@ async def test_a_server_serves_once_it_has_started_and_stops_when_asked() -> Non
             assert "server" not in answer.headers
             server.ask_to_stop()
     assert server.port is None
-    with pytest.raises(OSError):  # noqa: PT011 - its text is the system's
+    with pytest.raises(OSError):  # noqa: PT011 - the text is the system's
         await trio.open_tcp_stream("127.0.0.1", port)
 
 
@@ -65,7 +67,7 @@ async def test_a_server_can_start_again_on_the_same_port_after_a_crash() -> None
         assert server.port is None
 
 
-async def test_a_socket_that_was_handed_in_is_served_and_left_open() -> None:
+async def test_a_server_serves_a_given_socket_and_leaves_it_open() -> None:
     bound = bind(listener())
     server = Server(listener(b"public"), bound=bound)
     async with trio.open_nursery() as nursery:
@@ -77,26 +79,26 @@ async def test_a_socket_that_was_handed_in_is_served_and_left_open() -> None:
     bound.close()
 
 
-async def test_a_taken_port_is_an_error_that_names_the_port_its_setting_and_the_remedy() -> None:
+async def test_the_error_for_a_taken_port_names_port_setting_and_option() -> None:
     taken = bind(listener())
     port = taken.getsockname()[1]
     server = Server(listener(port=port, operator=True))
     with pytest.raises(ListenError) as caught:
         await server.run()
     taken.close()
-    for said in (str(port), "taken", "web.operator_port", "--operator-port"):
-        assert said in str(caught.value)
+    for part in (str(port), "taken", "web.operator_port", "--operator-port"):
+        assert part in str(caught.value)
     assert server.port is None
 
 
-async def test_an_address_that_is_not_this_machines_is_an_error_that_names_it() -> None:
+async def test_the_error_for_an_address_of_another_machine_names_the_address() -> None:
     with pytest.raises(ListenError, match=r"192\.0\.2\.1"):
         bind(listener(host="192.0.2.1"))
 
 
-def test_a_port_that_this_user_may_not_bind_is_an_error_with_its_remedy() -> None:
+def test_the_error_for_a_privileged_port_names_the_remedy() -> None:
     error = OSError(errno.EACCES, "Permission denied")
-    assert "needs more rights" in _explained(listener(port=80), error)
+    assert "needs more rights" in _explain_bind_error(listener(port=80), error)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,11 @@ def test_a_port_that_this_user_may_not_bind_is_an_error_with_its_remedy() -> Non
         ("example.org", False),
     ],
 )
-def test_only_this_machine_reaches_a_loopback_address(host: str, expected: bool) -> None:
+def test_only_loopback_addresses_are_recognized_as_such(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
-def test_an_ipv6_address_is_bound_as_one() -> None:
+def test_an_ipv6_address_is_bound_with_an_ipv6_socket() -> None:
     try:
         bound = bind(listener(host="::1"))
     except ListenError:

@@ -16,7 +16,7 @@ from kamou.http.limits import Limits
 from kamou.simulator.simulated_site import Fate, Script, SimulatedSites
 from kamou.site.port import Launch
 from kamou.site.process_protocol import SiteHandover
-from kamou.site.process_start import launcher
+from kamou.site.process_start import make_launcher
 
 HANDOVER = SiteHandover(
     database="absent.sqlite3",
@@ -43,7 +43,7 @@ class RealProcesses:
         if fate is Fate.IS_REFUSED:
             command = [str(program.with_name("absent"))]
         read_end, _ = self._pipe
-        return launcher(attrs.evolve(HANDOVER, socket=read_end), command)
+        return make_launcher(attrs.evolve(HANDOVER, socket=read_end), command)
 
     def __init__(self) -> None:
         self._pipe = os.pipe()

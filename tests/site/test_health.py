@@ -49,13 +49,13 @@ class Machine:
                 self.seconds += 1
                 self.health.tick()
         elif what == "beat":
-            self.health.heard(BEAT)
+            self.health.record_heartbeat(BEAT)
         elif what == "end":
-            self.health.ended(SiteError("its process ended with exit code 1"))
+            self.health.record_end(SiteError("its process ended with exit code 1"))
         elif what == "silent":
-            self.health.silent(4.0)
+            self.health.record_silence(4.0)
         else:
-            self.health.started()
+            self.health.record_start()
 
 
 @given(HAPPENINGS)
@@ -102,7 +102,7 @@ def test_the_counters_of_an_ended_process_are_kept() -> None:
 
 def test_text_of_a_stranger_in_an_error_is_one_printable_line() -> None:
     machine = Machine()
-    machine.health.ended(SiteError("evil\x1b[2J\nresults: http://evil.example"))
+    machine.health.record_end(SiteError("evil\x1b[2J\nresults: http://evil.example"))
     [line] = machine.told.lines
     assert line.isprintable()
     assert machine.health.degraded()[0].isprintable()

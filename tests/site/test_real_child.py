@@ -22,9 +22,9 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ListenError, SiteStartError
 from kamou.http.server import Listener, bind
 from kamou.settings.config import Settings, WebSettings
-from kamou.site.child import bind_patiently, handover, public_site
+from kamou.site.child import bind_patiently, make_handover, public_site
 from kamou.site.process_protocol import PRICING_BYTES_MAX, SiteHandover
-from kamou.site.process_start import launcher
+from kamou.site.process_start import make_launcher
 from kamou.site.process_supervision import SiteKeeper, SiteLimits
 from kamou.site.text import SiteText
 from kamou.store import database
@@ -50,7 +50,7 @@ def listener(port: int = 0) -> Listener:
 
 
 def handed(folder: DataDirectory, bound: socket.socket, **changes: Any) -> SiteHandover:
-    made = handover(Settings(data_dir=folder.path), folder, bound, "assumed", "")
+    made = make_handover(Settings(data_dir=folder.path), folder, bound, "assumed", "")
     return attrs.evolve(made, **({"nice": 0} | changes))  # the tests wait for it
 
 
@@ -67,7 +67,7 @@ async def test_the_site_serves_on_the_handed_over_socket_and_so_does_the_next_pr
     folder: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
-    launch = launcher(handed(folder, bound))
+    launch = make_launcher(handed(folder, bound))
     with trio.fail_after(WITHIN_S):
         async with launch() as first:
             assert (await get(port)).status_code == 200
@@ -93,7 +93,7 @@ async def test_the_site_process_sets_its_limits_and_its_environment_has_no_secre
 ) -> None:
     monkeypatch.setenv("KAMOU__EXCHANGE__API_KEY", "a-secret")
     monkeypatch.setenv("MY_TOKEN", "a-secret")
-    launch = launcher(handed(folder, bound, nice=7, descriptors_max=333))
+    launch = make_launcher(handed(folder, bound, nice=7, descriptors_max=333))
     with trio.fail_after(WITHIN_S):
         async with launch() as process:
             beat = await process.next_heartbeat()
@@ -120,7 +120,7 @@ async def test_a_working_directory_with_a_kamou_of_its_own_is_not_imported(
     (tmp_path / "kamou" / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
     monkeypatch.chdir(tmp_path)
     with trio.fail_after(WITHIN_S):
-        async with launcher(handed(folder, bound))() as process:
+        async with make_launcher(handed(folder, bound))() as process:
             assert await process.next_heartbeat() is not None
 
 
@@ -129,7 +129,7 @@ async def test_the_site_process_counts_requests_and_ends_in_order_when_asked(
 ) -> None:
     port = bound.getsockname()[1]
     with trio.fail_after(WITHIN_S):
-        async with launcher(handed(folder, bound))() as process:
+        async with make_launcher(handed(folder, bound))() as process:
             for _ in range(5):
                 await get(port)
             while (beat := await process.next_heartbeat()) is not None and beat.requests < 5:
@@ -147,7 +147,7 @@ async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
     port = bound.getsockname()[1]
     with trio.fail_after(WITHIN_S):
         missing = handed(folder, bound, database=str(folder.path / "absent.sqlite3"))
-        async with launcher(missing)() as process:
+        async with make_launcher(missing)() as process:
             assert (await get(port)).status_code == 500
             said = await process.next_text()
             assert said.startswith(b"page /results failed: StoreError")
@@ -163,7 +163,7 @@ async def test_an_invalid_handover_ends_the_process_with_the_reason(
 ) -> None:
     monkeypatch.setattr("kamou.site.process_start.encode_handover", lambda handover: b"nonsense\n")
     with trio.fail_after(WITHIN_S):
-        async with launcher(handed(folder, bound))() as process:
+        async with make_launcher(handed(folder, bound))() as process:
             assert await process.wait() == 2
             assert b"hands over" in await process.next_text()
 
@@ -178,7 +178,7 @@ async def test_a_process_that_never_reads_a_long_handover_is_ended_and_reported(
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]  # ended by its keeper
     told = Told()
     keeper = SiteKeeper(
-        launch=launcher(long, deaf),
+        launch=make_launcher(long, deaf),
         health=health_of(told),
         text=SiteText(announce=told.lines.append, seconds=trio.current_time),
         limits=SiteLimits(memory_max_bytes=1 << 30, silence_max_s=10, start_max_s=1),
@@ -196,7 +196,7 @@ async def test_a_start_that_fails_in_a_system_without_threads_is_reported(
 
     monkeypatch.setattr(trio.lowlevel, "open_process", no_thread)
     with pytest.raises(SiteStartError, match="can't start new thread"):
-        async with launcher(handed(folder, bound))():
+        async with make_launcher(handed(folder, bound))():
             raise AssertionError
 
 

@@ -58,13 +58,13 @@ def test_on_a_full_disk_only_the_sites_event_is_lost() -> None:
 
 async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> None:
     health = health_of(Told())
-    health.started()
-    health.heard(BEAT)
+    health.record_start()
+    health.record_heartbeat(BEAT)
     up = exposition({}, {"site": health.as_dict()})
     assert "kamou_site_up 1.0" in up
     assert "kamou_site_requests_total 5.0" in up
     assert "kamou_site_connections 2.0" in up
-    health.ended(SiteError("its process ended with signal 9"))
+    health.record_end(SiteError("its process ended with signal 9"))
     down = exposition({}, {"site": health.as_dict()})
     assert "kamou_site_up 0.0" in down
     assert "kamou_site_requests_total 5.0" in down, "a counter never falls"

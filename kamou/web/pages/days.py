@@ -8,7 +8,7 @@ from datetime import date
 import msgspec
 from starlette.exceptions import HTTPException
 
-from kamou.http.replies import HTML, JSON
+from kamou.http.responses import HTML, JSON
 from kamou.store import public_queries, queries
 from kamou.store.day_rows import open_row
 from kamou.web.documents import day_document

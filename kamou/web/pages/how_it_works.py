@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kamou.http.replies import HTML
+from kamou.http.responses import HTML
 from kamou.web.pages.base import Ask, RenderedPage
 
 DESCRIPTION = (

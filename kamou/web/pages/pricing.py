@@ -5,7 +5,7 @@ from __future__ import annotations
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from kamou.http.replies import HTML
+from kamou.http.responses import HTML
 from kamou.web.pages.base import Ask, RenderedPage
 
 

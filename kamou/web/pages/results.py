@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from kamou.core.day import DAY_MS
 from kamou.core.record.performance import Estimate
-from kamou.http.replies import HTML, JSON
+from kamou.http.responses import HTML, JSON
 from kamou.store.rows import DayRow
 from kamou.web import format as fmt
 from kamou.web.chart import BarDay, ChartEvent, Span, Whisker, curve_charts, day_charts, whisker

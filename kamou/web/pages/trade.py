@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.trades import ADOPTED
 from kamou.core.model import OrderRole
-from kamou.http.replies import HTML, JSON
+from kamou.http.responses import HTML, JSON
 from kamou.store import public_queries
 from kamou.store.rows import TradeChain
 from kamou.store.trade_chains import trade_chain

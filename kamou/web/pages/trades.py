@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.exceptions import HTTPException
 
-from kamou.http.replies import HTML, JSON
+from kamou.http.responses import HTML, JSON
 from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
 from kamou.store.trade_exits import flattened_for

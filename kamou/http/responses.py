@@ -1,4 +1,4 @@
-"""Replies as prebuilt bytes: body, its gzip, its tag and every header, made once and sent often."""
+"""Prebuilt responses: body, gzip, tag and headers, made once and sent often."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from kamou.http.negotiation import accepts_gzip, matches_etag
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 GZIP_MIN = 600  # bytes; a smaller body fits one packet either way
-GZIP_LEVEL = 6  # zlib's own balance of time and size
-REVALIDATE = "no-cache"  # keep it, but ask: the next cycle changes it
-IMMUTABLE = "public, max-age=31536000, immutable"  # its address holds its digest
+GZIP_LEVEL = 6  # zlib's default balance of time and size
+REVALIDATE = "no-cache"  # a cache must ask, because each cycle changes the page
+IMMUTABLE = "public, max-age=31536000, immutable"  # the address contains the digest
 NEVER = "no-store"
-ENTRY_BYTES = 2_048  # of one kept reply without its body: headers, key, bookkeeping
+ENTRY_BYTES = 2_048  # memory of one cached response without its body
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 SECURITY: Mapping[str, str] = {
-    # Nothing is loaded but our own style sheet and images; no script runs at all.
+    # Pages load only Kamou's style sheet and images, and run no script.
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none';"
         " form-action 'self'; frame-ancestors 'none'"
@@ -40,8 +40,8 @@ SECURITY: Mapping[str, str] = {
 
 
 @attrs.frozen(kw_only=True)
-class FixedReply:
-    """An ASGI application that answers with these bytes. GET and HEAD alike."""
+class FixedResponse:
+    """ASGI application that sends these bytes, to HEAD only their headers."""
 
     status: int
     body: bytes
@@ -50,35 +50,37 @@ class FixedReply:
     headers: RawHeaders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = Headers(scope=scope)
-        if self.etag is not None and matches_etag(asked.get("if-none-match", ""), self.etag):
+        request_headers = Headers(scope=scope)
+        if self.etag is not None and matches_etag(
+            request_headers.get("if-none-match", ""), self.etag
+        ):
             kept = [(k, v) for k, v in self.headers if k != b"content-type"]
             await _send(send, 304, kept, b"")
             return
         body, headers = self.body, self.headers
-        if self.zipped is not None and accepts_gzip(asked.get("accept-encoding", "")):
+        if self.zipped is not None and accepts_gzip(request_headers.get("accept-encoding", "")):
             body, headers = self.zipped, [*headers, (b"content-encoding", b"gzip")]
         headers = [*headers, (b"content-length", b"%d" % len(body))]
         await _send(send, self.status, headers, b"" if scope["method"] == "HEAD" else body)
 
     @property
     def size(self) -> int:
-        """Return the approximate memory of a kept reply, in bytes."""
+        """Approximate memory of a cached response, in bytes."""
         return len(self.body) + len(self.zipped or b"") + ENTRY_BYTES
 
 
-def reply(
+def make_response(
     body: bytes,
     media_type: str,
     *,
     status: int = 200,
     cache: str = REVALIDATE,
     extra: Mapping[str, str] | None = None,
-) -> FixedReply:
-    """Make a reply; only a 200 that may be kept has a tag."""
+) -> FixedResponse:
+    """Return a response; only one with status 200 that may be cached has a tag."""
     kept = status == 200 and cache != NEVER
     zipped = gzip.compress(body, GZIP_LEVEL, mtime=0) if kept and len(body) >= GZIP_MIN else None
-    # Weak: the compressed and the plain body are the same page under one tag.
+    # Weak, because the compressed and the plain body have the same tag.
     etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"' if kept else None
     headers = {
         "content-type": media_type,
@@ -90,34 +92,36 @@ def reply(
     if etag is not None:
         headers["etag"] = etag
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    return FixedReply(status=status, body=body, zipped=zipped, etag=etag, headers=raw)
+    return FixedResponse(status=status, body=body, zipped=zipped, etag=etag, headers=raw)
 
 
-class Replies:
-    """The newest replies by key, each valid for one version of the database; bounded in bytes."""
+class ResponseCache:
+    """Cache of the newest responses by key, each for one database version."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._kept: OrderedDict[object, tuple[int, FixedReply]] = OrderedDict()
+        self._cached: OrderedDict[object, tuple[int, FixedResponse]] = OrderedDict()
         self._bytes_max = bytes_max
         self._bytes = 0
 
-    def get(self, key: object, version: int) -> FixedReply | None:
-        found = self._kept.get(key)
+    def get(self, key: object, version: int) -> FixedResponse | None:
+        """Return the cached response for this version; None without one."""
+        found = self._cached.get(key)
         if found is None or found[0] != version:
             return None
-        self._kept.move_to_end(key)
+        self._cached.move_to_end(key)
         return found[1]
 
-    def put(self, key: object, version: int, made: FixedReply) -> None:
-        if key in self._kept:
-            self._bytes -= self._kept.pop(key)[1].size
-        self._kept[key] = (version, made)
+    def put(self, key: object, version: int, made: FixedResponse) -> None:
+        """Cache a response; drop the least recently used ones beyond ``bytes_max``."""
+        if key in self._cached:
+            self._bytes -= self._cached.pop(key)[1].size
+        self._cached[key] = (version, made)
         self._bytes += made.size
-        while self._bytes > self._bytes_max and len(self._kept) > 1:
-            self._bytes -= self._kept.popitem(last=False)[1][1].size
+        while self._bytes > self._bytes_max and len(self._cached) > 1:
+            self._bytes -= self._cached.popitem(last=False)[1][1].size
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
 
 async def _send(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
