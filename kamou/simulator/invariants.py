@@ -160,7 +160,7 @@ class Monitor:
         self.head_seq, self._head_body = events[-1].seq, encode(events[-1].event)
         self.state = book.state
         self.due_actions.rolled_back(book)
-        self.portfolio.forgotten()
+        self.portfolio.forget_entry_counts()
         # Positions that it does not have are adopted with a stop of their own (seed 930640).
         self._checker.forget_entries(held for held in self._checker.held if held not in book.trades)
         self._day_unknown = not book.day
@@ -252,7 +252,7 @@ class Monitor:
         self.due_actions.look(now_ms)
         checker = self._checker
         if checker.held:
-            checker.until(now_ms)
+            checker.check_until(now_ms)
         if now_ms - self._sampled_ms >= SAMPLE_MS:
             self._sampled_ms = now_ms
             self.portfolio.sample(checker, now_ms)
@@ -303,7 +303,7 @@ class Monitor:
         if record.quantity < intent.quantity:
             self.coverage["partial fills"] += 1
         permit = self._permits.get(intent.permit_id)
-        if permit is None or self._checker.of(record.symbol).external:
+        if permit is None or self._checker.symbol(record.symbol).external:
             return
         if abs(record.position_after) > permit.plan.quantity:
             self.violation(
@@ -342,7 +342,7 @@ class Monitor:
         engine = self.engine
         self.look(engine.market_ms)
         before = len(self._checker.found)
-        self._checker.close(engine.account(), engine.positions(), engine.source.instruments)
+        self._checker.check_equity(engine.account(), engine.positions(), engine.source.instruments)
         for violation in self._checker.found[before:]:
             self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
         checker = self._checker

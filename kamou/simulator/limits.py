@@ -99,7 +99,7 @@ def limits_on(
         mark_at=mark_at,
         leverage_of=partial(leverage_of, engine),
         strategy_of=monitor.strategy_of,
-        wrong=monitor.violation,
+        on_violation=monitor.violation,
         known=outside.known,
         unreported=outside.unreported,
     )
@@ -118,17 +118,17 @@ class SimulatedChecker(Checker):
                 protection_deadline_ms=limits.protection_deadline_s * 1000,
             ),
             excused_ms=excused_ms,
-            ours=is_ours,
+            is_ours=is_ours,
         )
         self._outside = outside
 
-    def money(self, record: MoneyAudit) -> None:
-        super().money(record)
+    def book_money(self, record: MoneyAudit) -> None:
+        super().book_money(record)
         if record.kind == "transfer" and record.amount < 0:
             self._outside.withdrawn(record.at_ms, -record.amount)
 
-    def fill(self, record: FillAudit) -> None:
-        super().fill(record)
+    def book_fill(self, record: FillAudit) -> None:
+        super().book_fill(record)
         if abs(record.position_after) < abs(record.position_before):
             self._outside.reduced(record.symbol, record.at_ms, record.quantity)
         loss = record.fee - record.realized

@@ -141,11 +141,7 @@ class SimulatedEngine(Engine):
             reason=reason,
         )
         leverage = held.leverage
-        self._run(
-            lambda: self._account._book(
-                done, symbol, side, leverage=leverage, order=None, of=OrderType.MARKET
-            )
-        )
+        self._run(lambda: self._account._book(done, symbol, side, leverage, None, OrderType.MARKET))
         return True
 
     def change(self, instrument: Instrument) -> None:
@@ -186,7 +182,7 @@ class SimulatedEngine(Engine):
             )
             for order in state.live_orders(symbol):
                 order.quantity = order.filled + order.remaining / factor
-                self._account._changed(order, "resized", now_ms)
+                self._account._record_change(order, "resized", now_ms)
             self.change(new)
 
         self._run(act)
@@ -197,4 +193,4 @@ class SimulatedEngine(Engine):
         self._reported = None
         self._spots.forget()
         for symbol in self._state.positions:
-            self._rewatch(symbol)
+            self._set_watch(symbol)

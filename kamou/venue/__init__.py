@@ -1,1 +1,1 @@
-"""The embedded exchange, below the port and knowing nothing of it."""
+"""The embedded venue. It imports nothing of the exchange port, which calls it."""

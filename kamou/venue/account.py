@@ -1,8 +1,8 @@
-"""Booking at the embedded venue: order status, positions and money.
+"""The embedded venue's account: it books orders, fills and funding.
 
-``VenueAccount`` books orders, fills and funding in ``VenueState``; the engine moves its market
-time, and prices are passed in. Every change of an order or of money has an audit record; orders
-and fills have an event of the private stream, too.
+``VenueAccount`` books in ``VenueState``, at the price of an ``Execution``. The engine moves the
+market time. Every change of an order or of money has an audit record. Changes of orders and fills
+also have an event of the private stream.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ MarkOf = Callable[[str], Decimal | None]
 
 @attrs.frozen(kw_only=True)
 class Execution:
-    """One fill before it is booked. ``reference`` is the price that slippage is measured from."""
+    """One fill before it is booked."""
 
     quantity: Decimal  # contracts, > 0
     price: Decimal
-    reference: Decimal
+    reference: Decimal  # slippage is the distance of ``price`` from this price
     maker: bool
     at_ms: int
     reason: str = "order"
@@ -68,38 +68,39 @@ class VenueAccount:
         self.touched: dict[str, None] = {}  # symbols whose watch levels may have changed
         self._instruments = instruments
         self._mark_of = mark_of
-        # symbol -> position, its margin and its liquidation price, which the market does not change
+        # symbol -> position, its margin and liquidation price; price moves change neither
         self._fixed: dict[str, tuple[HeldPosition, Decimal, Decimal | None]] = {}
 
     # --- money -----------------------------------------------------------------
 
     def mark(self, position: HeldPosition) -> Decimal:
-        """Return the mark now; the last mark if the market has ended."""
+        """Return the mark now; the last stored mark if the market has ended."""
         mark = self._mark_of(position.symbol)
         return position.mark if mark is None else mark
 
     def unrealized_pnl(self, position: HeldPosition) -> Decimal:
+        """Return the position's unrealized PnL at the mark, in USDT."""
         size = self._instruments[position.symbol].contract_size
         return as_money((self.mark(position) - position.entry_price) * position.quantity * size)
 
     def margin(self, position: HeldPosition) -> Decimal:
         """Return the isolated margin: entry notional / leverage, in USDT."""
-        return self._fixed_of(position)[0]
+        return self._margin_and_liquidation(position)[0]
 
-    def _fixed_of(self, position: HeldPosition) -> tuple[Decimal, Decimal | None]:
+    def _margin_and_liquidation(self, position: HeldPosition) -> tuple[Decimal, Decimal | None]:
         """Return a position's margin (USDT) and liquidation price, computed once per fill."""
-        known = self._fixed.get(position.symbol)
-        if known is None or known[0] is not position:  # every fill makes another position
+        cached = self._fixed.get(position.symbol)
+        if cached is None or cached[0] is not position:  # every fill makes another object
             size = self._instruments[position.symbol].contract_size
             notional = abs(position.quantity) * position.entry_price * size
             margin = as_money(notional / position.leverage)
-            known = (position, margin, self.liquidation_price(position.symbol))
-            self._fixed[position.symbol] = known
-        return known[1:]
+            cached = (position, margin, self.liquidation_price(position.symbol))
+            self._fixed[position.symbol] = cached
+        return cached[1:]
 
-    def reported(self, position: HeldPosition) -> PositionReport:
+    def report_position(self, position: HeldPosition) -> PositionReport:
         """Return the position as a client reads it now."""
-        margin, liquidation = self._fixed_of(position)
+        margin, liquidation = self._margin_and_liquidation(position)
         return PositionReport(
             symbol=position.symbol,
             quantity=position.quantity,
@@ -113,8 +114,9 @@ class VenueAccount:
         )
 
     def equity(self) -> Decimal:
-        held = self.state.positions.values()
-        return self.state.wallet_balance + sum((self.unrealized_pnl(p) for p in held), ZERO)
+        """Return wallet balance + unrealized PnL at the marks, in USDT."""
+        positions = self.state.positions.values()
+        return self.state.wallet_balance + sum((self.unrealized_pnl(p) for p in positions), ZERO)
 
     def margin_used(self) -> Decimal:
         """Return the margin of positions and of orders that may add exposure, in USDT."""
@@ -128,13 +130,16 @@ class VenueAccount:
         return total
 
     def available(self) -> Decimal:
-        """Return the USDT free for new margin; unrealized profit does not count, a loss does."""
+        """Return the USDT free for new margin.
+
+        An unrealized loss reduces it; an unrealized profit does not raise it.
+        """
         return min(self.state.wallet_balance, self.equity()) - self.margin_used()
 
     # --- orders ----------------------------------------------------------------
 
     def accept(self, request: OrderRequest, at_ms: int, *, parent: str = "") -> WorkingOrder:
-        """Accept an order; one with a parent is dormant until the parent's first fill."""
+        """Accept an order; with a parent, it is dormant until the parent's first fill."""
         order = WorkingOrder(
             request=request,
             venue_order_id=self.state.new_id(),
@@ -150,11 +155,11 @@ class VenueAccount:
         if parent:
             self.state.changes.orders[request.client_order_id] = None
         else:
-            self._changed(order, "accepted", at_ms)
+            self._record_change(order, "accepted", at_ms)
         return order
 
     def record_rejection(self, request: OrderRequest, code: str, at_ms: int) -> None:
-        """Record a rejected request in the audit log; it becomes no order."""
+        """Record a rejected request in the audit log. No order is made of it."""
         self.state.audit_log.append(
             OrderAudit(
                 at_ms=at_ms,
@@ -174,34 +179,36 @@ class VenueAccount:
         """End an order, and cancel its attached orders that are still dormant."""
         order.status = status
         del self.state.live[order.request.client_order_id]
-        self._changed(order, "closed", at_ms)
+        self._record_change(order, "closed", at_ms)
         for child in self._children(order):
             if child.dormant:
                 child.dormant = False
                 self.finish(child, OrderStatus.CANCELED, at_ms)
 
     def _children(self, order: WorkingOrder) -> list[WorkingOrder]:
-        name = order.request.client_order_id
-        found = (self.state.orders[c] for c in self.state.live)
-        return [child for child in found if child.parent == name]
+        """Return the live orders that are attached to ``order``."""
+        parent = order.request.client_order_id
+        live = (self.state.orders[each] for each in self.state.live)
+        return [child for child in live if child.parent == parent]
 
-    def _changed(self, order: WorkingOrder, event: str, at_ms: int) -> None:
-        asked = order.request
+    def _record_change(self, order: WorkingOrder, event: str, at_ms: int) -> None:
+        """Add a changed order to the unsaved changes, the event stream and the audit log."""
+        request = order.request
         order.updated_at_ms = at_ms
-        self.touched[asked.symbol] = None
-        self.state.changes.orders[asked.client_order_id] = None
-        self.events.append(OrderUpdate(order=order.reported()))
+        self.touched[request.symbol] = None
+        self.state.changes.orders[request.client_order_id] = None
+        self.events.append(OrderUpdate(order=order.make_report()))
         self.state.audit_log.append(
             OrderAudit(
                 at_ms=at_ms,
                 event=event,
-                client_order_id=asked.client_order_id,
-                symbol=asked.symbol,
-                side=asked.side,
-                type=asked.type,
-                reduce_only=asked.reduce_only,
+                client_order_id=request.client_order_id,
+                symbol=request.symbol,
+                side=request.side,
+                type=request.type,
+                reduce_only=request.reduce_only,
                 remaining=order.remaining,
-                trigger_price=asked.trigger_price,
+                trigger_price=request.trigger_price,
                 detail=order.status.value if event == "closed" else "",
             )
         )
@@ -210,49 +217,48 @@ class VenueAccount:
 
     def reducible(self, symbol: str, side: OrderSide) -> Decimal:
         """Return the contracts that an order of ``side`` could close; 0 if none."""
-        held = self.state.positions.get(symbol)
-        if held is None or (held.quantity > ZERO) == (side is OrderSide.BUY):
+        position = self.state.positions.get(symbol)
+        if position is None or (position.quantity > ZERO) == (side is OrderSide.BUY):
             return ZERO
-        return abs(held.quantity)
+        return abs(position.quantity)
 
     def clip(self, order: WorkingOrder, at_ms: int) -> Decimal:
-        """Return the contracts that may fill; shrink a reduce-only order to the position."""
+        """Shrink a reduce-only order to the position; return the contracts that may fill."""
         if not order.request.reduce_only:
             return order.remaining
         most = self.reducible(order.request.symbol, order.request.side)
         if ZERO < most < order.remaining:
             order.quantity = order.filled + most
-            self._changed(order, "resized", at_ms)
+            self._record_change(order, "resized", at_ms)
         return min(order.remaining, most)
 
-    def fill(self, order: WorkingOrder, done: Execution) -> None:
-        """Book a fill of ``order``; make its attached orders live or resize them."""
-        order.filled += done.quantity
-        order.cost += done.quantity * done.price
-        order.updated_at_ms = done.at_ms
+    def fill(self, order: WorkingOrder, execution: Execution) -> None:
+        """Book a fill of ``order``, and make its attached orders live or resize them."""
+        order.filled += execution.quantity
+        order.cost += execution.quantity * execution.price
+        order.updated_at_ms = execution.at_ms
         order.status = OrderStatus.PARTIALLY_FILLED
-        asked = order.request
-        self.state.changes.orders[asked.client_order_id] = None
-        self._book(
-            done, asked.symbol, asked.side, leverage=asked.leverage, order=order, of=asked.type
-        )
+        request = order.request
+        self.state.changes.orders[request.client_order_id] = None
+        self._book(execution, request.symbol, request.side, request.leverage, order)
         for child in self._children(order):
-            woke = child.dormant
+            was_dormant = child.dormant
             child.dormant = False
             child.quantity = max(order.filled, child.filled)
-            self._changed(child, "accepted" if woke else "resized", done.at_ms)
+            event = "accepted" if was_dormant else "resized"
+            self._record_change(child, event, execution.at_ms)
         if order.remaining == ZERO:
-            self.finish(order, OrderStatus.FILLED, done.at_ms)
+            self.finish(order, OrderStatus.FILLED, execution.at_ms)
         else:
-            self.events.append(OrderUpdate(order=order.reported()))
+            self.events.append(OrderUpdate(order=order.make_report()))
 
     def liquidation_price(self, symbol: str) -> Decimal | None:
-        """Return the liquidation price; None without a position or if it is <= 0."""
-        held = self.state.positions.get(symbol)
-        if held is None:
+        """Return the liquidation price; None without a position or if the price is <= 0."""
+        position = self.state.positions.get(symbol)
+        if position is None:
             return None
         price = self.models.liquidation.price(
-            self._instruments[symbol], held.entry_price, held.leverage, held.quantity
+            self._instruments[symbol], position.entry_price, position.leverage, position.quantity
         )
         return price if price > ZERO else None
 
@@ -267,9 +273,9 @@ class VenueAccount:
         self.close_at(position, price, "liquidation", at_ms)
 
     def close_at(self, position: HeldPosition, price: Decimal, reason: str, at_ms: int) -> None:
-        """Close the position at ``price`` without an order, as liquidation and settlement do."""
+        """Close the position at ``price`` without an order, for ``reason``."""
         side = OrderSide.SELL if position.quantity > ZERO else OrderSide.BUY
-        done = Execution(
+        execution = Execution(
             quantity=abs(position.quantity),
             price=price,
             reference=price,
@@ -277,38 +283,37 @@ class VenueAccount:
             at_ms=at_ms,
             reason=reason,
         )
-        self._book(done, position.symbol, side, leverage=position.leverage, order=None, of=None)
+        self._book(execution, position.symbol, side, position.leverage, None)
 
     def _book(
         self,
-        done: Execution,
+        execution: Execution,
         symbol: str,
         side: OrderSide,
-        *,
         leverage: int,
         order: WorkingOrder | None,
-        of: OrderType | None,
+        order_type: OrderType | None = None,
     ) -> None:
         """Book one execution: position, balance, audit record, fill and event."""
         state, instrument = self.state, self._instruments[symbol]
         size = instrument.contract_size
-        held = state.positions.get(symbol)
-        before = held.quantity if held else ZERO
-        entry = held.entry_price if held else ZERO
+        position = state.positions.get(symbol)
+        before = position.quantity if position else ZERO
+        entry = position.entry_price if position else ZERO
         after, entry_after, difference = position_after(
-            before, entry, side.sign * done.quantity, done.price
+            before, entry, side.sign * execution.quantity, execution.price
         )
-        notional = done.quantity * done.price * size
+        notional = execution.quantity * execution.price * size
         record = FillAudit(
-            at_ms=done.at_ms,
+            at_ms=execution.at_ms,
             client_order_id=order.request.client_order_id if order else "",
             symbol=symbol,
             side=side,
-            type=of,
+            type=order.request.type if order else order_type,
             reduce_only=order.request.reduce_only if order else True,
-            quantity=done.quantity,
-            price=done.price,
-            fee=self.models.fee.fee(instrument, notional, maker=done.maker),
+            quantity=execution.quantity,
+            price=execution.price,
+            fee=self.models.fee.fee(instrument, notional, maker=execution.maker),
             realized=as_money(difference * size),
             position_before=before,
             position_after=after,
@@ -319,15 +324,16 @@ class VenueAccount:
             taker_fee=instrument.taker_fee,
             equity_before=self.equity(),
             balance_before=state.wallet_balance,
-            reason=done.reason,
+            reason=execution.reason,
         )
         state.audit_log.append(record)
         state.wallet_balance += record.realized - record.fee
-        self._hold(record, held.leverage if held and before * after > ZERO else leverage)
-        self._report_fill(record, done, order.venue_order_id if order else "")
+        kept = position is not None and before * after > ZERO
+        self._set_position(record, position.leverage if position and kept else leverage)
+        self._report_fill(record, execution, order.venue_order_id if order else "")
 
-    def _hold(self, record: FillAudit, leverage: int) -> None:
-        """Store the position that a fill leaves."""
+    def _set_position(self, record: FillAudit, leverage: int) -> None:
+        """Set the position that a fill leaves."""
         self.state.changes.positions[record.symbol] = None
         self.touched[record.symbol] = None
         if record.position_after == ZERO:
@@ -342,9 +348,9 @@ class VenueAccount:
             updated_at_ms=record.at_ms,
         )
 
-    def _report_fill(self, record: FillAudit, done: Execution, venue_order_id: str) -> None:
+    def _report_fill(self, record: FillAudit, execution: Execution, venue_order_id: str) -> None:
         """Add the fill to the account's history and to the private stream."""
-        worse = (done.price - done.reference) * record.side.sign
+        worse = (execution.price - execution.reference) * record.side.sign
         fill = FillReport(
             symbol=record.symbol,
             execution_id=self.state.new_id(),
@@ -355,9 +361,9 @@ class VenueAccount:
             price=record.price,
             fee=record.fee,
             slippage=as_money(worse * record.quantity * record.contract_size),
-            maker=done.maker,
-            reason=done.reason,
-            at_ms=done.at_ms,
+            maker=execution.maker,
+            reason=execution.reason,
+            at_ms=execution.at_ms,
         )
         self.state.fills.append(fill)
         self.events.append(FillUpdate(fill=fill))
@@ -385,8 +391,8 @@ class VenueAccount:
             MoneyAudit(at_ms=at_ms, kind="funding", symbol=position.symbol, amount=amount)
         )
 
-    def remark(self, position: HeldPosition, at_ms: int) -> None:
-        """Store the mark, which stays the price of the position if its market ends."""
+    def store_mark(self, position: HeldPosition, at_ms: int) -> None:
+        """Store the mark, at which the position is valued after its market ends."""
         mark = self._mark_of(position.symbol)
         if mark is not None and mark != position.mark:
             position.mark = mark

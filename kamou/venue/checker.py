@@ -1,6 +1,7 @@
-"""The independent checker: folds the venue's audit log and lists broken rules.
+"""The venue's checker: it folds the audit log and reports violations of limits.
 
-It has its own arithmetic and shares no code with governor, sizing or the venue's booking.
+``Checker`` takes one audit record after the other, ``check`` a whole log. The arithmetic is the
+checker's own: it shares no code with the governor, the sizing or the venue's booking.
 """
 
 from __future__ import annotations
@@ -12,13 +13,7 @@ from typing import Protocol
 import attrs
 
 from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, PositionReport
-from kamou.venue.state import (
-    AuditRecord,
-    ContractAudit,
-    FillAudit,
-    MoneyAudit,
-    OrderAudit,
-)
+from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit, OrderAudit
 
 D = Decimal
 CENT = D("0.01")
@@ -26,14 +21,14 @@ CENT = D("0.01")
 
 @attrs.frozen(kw_only=True)
 class CheckLimits:
-    """The limits that are checked, as fractions of sizing equity unless a comment says more."""
+    """Limits of one trade."""
 
-    risk_per_trade: Decimal = D("0.01")
-    exposure_per_symbol: Decimal = D("0.15")
+    risk_per_trade: Decimal = D("0.01")  # of sizing equity
+    exposure_per_symbol: Decimal = D("0.15")  # of sizing equity
     gap_buffer: Decimal = D("0.25")  # of the stop distance
     slippage_bps: Decimal = D("2")  # of the assumed stop fill
-    protection_deadline_ms: int = 10_000
-    # sizing equity moves between the read that sized an order and its fill
+    protection_deadline_ms: int = 10_000  # the longest period without a confirmed stop
+    # Of a limit: sizing equity changes between the read that sized an order and its fill.
     tolerance: Decimal = D("0.05")
 
 
@@ -49,21 +44,25 @@ class Violation:
 
 @attrs.frozen(kw_only=True)
 class CheckReport:
+    """Violations and totals of one checked audit log. Money is in USDT."""
+
     violations: tuple[Violation, ...]
-    worst_overshoot_r: Decimal  # worst stop fill beyond its trigger, in units of entry to trigger
+    worst_overshoot_r: Decimal  # of all stop fills, in units of the distance entry to trigger
     fills: int
     orders: int
     entries: int  # fills that added exposure
     fees: Decimal
-    funding: Decimal  # signed, positive was received
+    funding: Decimal  # > 0 if the account received it
     realized: Decimal
     wallet_balance: Decimal  # recomputed
 
 
 @attrs.define(kw_only=True)
 class StopSeen:
+    """A live stop, from its newest audit record."""
+
     sell: bool
-    remaining: Decimal
+    remaining: Decimal  # contracts
     trigger: Decimal
 
 
@@ -71,32 +70,37 @@ class StopSeen:
 class SymbolSeen:
     """The checker's state of one symbol."""
 
-    position: Decimal = ZERO
-    entry: Decimal = ZERO
-    stops: dict[str, StopSeen] = attrs.Factory(dict)
-    unprotected_since_ms: int | None = None  # since when the position has no full stop
+    position: Decimal = ZERO  # signed contracts
+    entry: Decimal = ZERO  # average entry price
+    stops: dict[str, StopSeen] = attrs.Factory(dict)  # by client order id
+    unprotected_since_ms: int | None = None  # start of the period without a full stop
     reported: bool = False  # this unprotected period is already a violation
     contract_size: Decimal = ZERO
-    taker_fee: Decimal = ZERO  # fraction of notional: the account's, at the newest fill
+    taker_fee: Decimal = ZERO  # the account's rate at the newest fill, a fraction of notional
     external: bool = False  # an external order added to the position, so entry rules do not apply
     unchecked: list[FillAudit] = attrs.Factory(list)  # entries without a stop so far
 
     def covering(self) -> list[StopSeen]:
+        """Return the stops on the side that closes the position."""
         return [s for s in self.stops.values() if s.sell == (self.position > ZERO)]
 
     @property
     def covered(self) -> bool:
+        """True if the stops cover the whole position."""
         return sum((s.remaining for s in self.covering()), ZERO) >= abs(self.position)
 
 
 class Portfolio(Protocol):
-    """A second checker: receives audit records, fills of entries and covered entries."""
+    """A second checker, of the limits on the whole portfolio."""
 
-    def before(self, seen: Checker, record: AuditRecord) -> None: ...
+    def take(self, seen: Checker, record: AuditRecord) -> None:
+        """Take the next audit record, before ``seen`` books it."""
 
-    def filled(self, seen: Checker, record: FillAudit) -> None: ...
+    def count_entry(self, seen: Checker, record: FillAudit) -> None:
+        """Count a fill that added exposure."""
 
-    def entered(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None: ...
+    def check_entry(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
+        """Check an entry into the symbol ``name`` whose stops cover the position now."""
 
 
 ExcusedTime = Callable[[str, int, int], int]
@@ -104,15 +108,15 @@ ExcusedTime = Callable[[str, int, int], int]
 
 
 def never_excused(symbol: str, since_ms: int, until_ms: int) -> int:
-    """Return 0: a stop could be placed all the time."""
+    """Return 0: in all this time a process could place a stop."""
     return 0
 
 
 class Checker:
-    """The check in progress: ``take`` audit records in order, read ``found`` at any time.
+    """The check in progress, whose violations are in ``found`` after every record.
 
-    Time that ``excused_ms`` returns does not count towards the deadline of a stop. ``ours``
-    returns True for Kamou's orders; the entry rules do not apply to external ones.
+    The time that ``excused_ms`` returns does not count towards the deadline of a stop. ``is_ours``
+    returns True for Kamou's orders. The entry rules do not apply to external orders.
     """
 
     def __init__(
@@ -120,12 +124,12 @@ class Checker:
         limits: CheckLimits,
         *,
         excused_ms: ExcusedTime = never_excused,
-        ours: Callable[[str], bool] = lambda client_order_id: True,
+        is_ours: Callable[[str], bool] = lambda client_order_id: True,
     ) -> None:
         self.limits = limits
         self._excused_ms = excused_ms
-        self.is_ours = ours
-        self._instant: int | None = None  # of the newest audit record
+        self.is_ours = is_ours
+        self._instant: int | None = None  # time (ms) of the newest audit record
         self.portfolio: Portfolio | None = None  # checks the limits on the whole portfolio
         self.found: list[Violation] = []
         self.symbols: dict[str, SymbolSeen] = {}
@@ -139,56 +143,60 @@ class Checker:
         self.entries = 0
         self.overshoot = ZERO
 
-    def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
+    def report_violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
+        """Add a violation to ``found``."""
         self.found.append(Violation(rule=rule, at_ms=at_ms, symbol=symbol, detail=detail))
 
-    def of(self, symbol: str) -> SymbolSeen:
+    def symbol(self, symbol: str) -> SymbolSeen:
+        """Return the state of one symbol; a new one before its first record."""
         return self.symbols.setdefault(symbol, SymbolSeen())
 
     # --- the audit log ----------------------------------------------------------------
 
     def take(self, record: AuditRecord) -> None:
-        """Take the next audit record."""
+        """Take the next audit record, and check the instant that it ends."""
         instant = self._instant
         if instant is not None and record.at_ms != instant:
-            self.settle(instant)
-            self.deadline(record.at_ms)
+            self.check_instant(instant)
+            self.check_deadlines(record.at_ms)
         self._instant = record.at_ms
         if self.portfolio is not None:
-            self.portfolio.before(self, record)
+            self.portfolio.take(self, record)
         if isinstance(record, FillAudit):
-            self.fill(record)
+            self.book_fill(record)
         elif isinstance(record, OrderAudit):
-            self.order(record)
+            self.book_order(record)
         elif isinstance(record, ContractAudit):
-            self.resize(record)
+            self.book_contract_size(record)
         else:
-            self.money(record)
+            self.book_money(record)
 
-    def until(self, now_ms: int) -> None:
-        """Apply the deadlines of ``now_ms``; every record up to then has been taken."""
+    def check_until(self, now_ms: int) -> None:
+        """Check the deadlines at ``now_ms``. All records until ``now_ms`` have been taken."""
         if self._instant is not None:
-            self.settle(self._instant)
-        self.deadline(now_ms)
+            self.check_instant(self._instant)
+        self.check_deadlines(now_ms)
 
-    def money(self, record: MoneyAudit) -> None:
+    def book_money(self, record: MoneyAudit) -> None:
+        """Add the amount to the wallet balance, and funding to its total."""
         self.wallet_balance += record.amount
         if record.kind == "funding":
             self.funding += record.amount
 
-    def order(self, record: OrderAudit) -> None:
+    def book_order(self, record: OrderAudit) -> None:
+        """Report a duplicate client order id, and fold the order if it is a stop."""
         name = record.client_order_id
         if record.event == "rejected":
             if record.detail == "DUPLICATE_CLIENT_ID":
-                self.violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
+                self.report_violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
             return
         if record.event == "accepted":
             if name in self.accepted:
-                self.violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
+                self.report_violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
             self.accepted.add(name)
         if record.type is not OrderType.STOP_MARKET or not record.reduce_only:
             return
-        symbol = self.of(record.symbol)
+        symbol = self.symbol(record.symbol)
         if record.event == "closed" or record.trigger_price is None:
             symbol.stops.pop(name, None)
         else:
@@ -198,22 +206,22 @@ class Checker:
                 trigger=record.trigger_price,
             )
 
-    def resize(self, record: ContractAudit) -> None:
-        """Convert the position to a new contract size; orders have records of their own."""
-        symbol, size = self.of(record.symbol), record.contract_size
+    def book_contract_size(self, record: ContractAudit) -> None:
+        """Convert the position to a new contract size. Orders have records of their own."""
+        symbol, size = self.symbol(record.symbol), record.contract_size
         symbol.position = symbol.position * symbol.contract_size / size
         symbol.unchecked = [attrs.evolve(entry, contract_size=size) for entry in symbol.unchecked]
         symbol.contract_size = size
 
-    def fill(self, record: FillAudit) -> None:
+    def book_fill(self, record: FillAudit) -> None:
         """Book the fill and check the rules that apply at a fill."""
         self.fills += 1
-        symbol = self.of(record.symbol)
+        symbol = self.symbol(record.symbol)
         before = symbol.position
         after = before + record.side.sign * record.quantity
         added = abs(after) > abs(before) or before * after < ZERO
         if record.reduce_only and added:
-            self.violation(
+            self.report_violation(
                 "REDUCE_INCREASED",
                 record.at_ms,
                 record.symbol,
@@ -229,7 +237,7 @@ class Checker:
         elif added and not record.reduce_only:
             self.entries += 1
             if self.portfolio is not None:
-                self.portfolio.filled(self, record)
+                self.portfolio.count_entry(self, record)
             if not symbol.external:
                 self._exposure(record, after)
                 symbol.unchecked.append(record)
@@ -276,24 +284,24 @@ class Checker:
         notional = abs(after) * record.price * record.contract_size
         limit = self._allowed(self.limits.exposure_per_symbol, record)
         if notional > limit:
-            self.violation(
+            self.report_violation(
                 "EXPOSURE", record.at_ms, record.symbol, f"notional={notional} limit={limit}"
             )
 
     def forget_entries(self, symbols: Iterable[str]) -> None:
-        """Drop the entries of these symbols that wait for a stop; their positions are adopted."""
+        """Drop the unchecked entries of these symbols: their positions are adopted."""
         for name in symbols:
             self.held[name].unchecked.clear()
 
     # --- rules that need the whole instant ---------------------------------------
 
-    def settle(self, at_ms: int) -> None:
-        """Check entries and coverage once all records of this instant are taken."""
+    def check_instant(self, at_ms: int) -> None:
+        """Check entries and stops after all records of the instant ``at_ms`` are taken."""
         for name, symbol in self.held.items():
             covered = symbol.covered
             if symbol.unchecked and covered:
                 if self.portfolio is not None:
-                    self.portfolio.entered(self, name, symbol.unchecked[0], at_ms)
+                    self.portfolio.check_entry(self, name, symbol.unchecked[0], at_ms)
                 self._risk(name, symbol)
             if covered:
                 symbol.unprotected_since_ms = None
@@ -301,8 +309,8 @@ class Checker:
             elif symbol.unprotected_since_ms is None:
                 symbol.unprotected_since_ms = at_ms
 
-    def deadline(self, now_ms: int) -> None:
-        """Report positions unprotected beyond the deadline; nothing changed until ``now_ms``."""
+    def check_deadlines(self, now_ms: int) -> None:
+        """Report the positions that are unprotected for longer than the deadline allows."""
         for name, symbol in self.held.items():
             since_ms = symbol.unprotected_since_ms
             if since_ms is None or symbol.reported:
@@ -310,7 +318,7 @@ class Checker:
             limit_ms = self.limits.protection_deadline_ms
             if now_ms - since_ms > limit_ms + self._excused_ms(name, since_ms, now_ms):
                 symbol.reported = True
-                self.violation("UNPROTECTED", since_ms, name, f"until at least {now_ms}")
+                self.report_violation("UNPROTECTED", since_ms, name, f"until at least {now_ms}")
 
     def _risk(self, name: str, symbol: SymbolSeen) -> None:
         """Check the loss at the farthest stop, with fees, slippage and gap buffer."""
@@ -325,36 +333,39 @@ class Checker:
         risk = each * abs(symbol.position) * record.contract_size
         limit = self._allowed(self.limits.risk_per_trade, record)
         if risk > limit:
-            self.violation("RISK", record.at_ms, name, f"risk={risk} limit={limit}")
+            self.report_violation("RISK", record.at_ms, name, f"risk={risk} limit={limit}")
 
-    def close(
+    def check_equity(
         self,
         account: Account,
         positions: Sequence[PositionReport],
         instruments: Sequence[Instrument],
     ) -> None:
-        """Check: equity = opening + net deposits + realized - fees + funding + unrealized PnL."""
+        """Compare positions, wallet balance and equity with the recomputed ones.
+
+        Equity = opening + net deposits + realized - fees + funding + unrealized PnL, to a cent.
+        """
         sizes = {i.symbol: i.contract_size for i in instruments}
         marks = {p.symbol: p.mark_price for p in positions}
         reported = {p.symbol: p.quantity for p in positions}
-        ours = {name: symbol.position for name, symbol in self.held.items()}
-        if reported != ours:
-            self._unclosed(account, f"positions: {ours} recomputed, {reported} reported")
+        recomputed = {name: symbol.position for name, symbol in self.held.items()}
+        if reported != recomputed:
+            self._report_equity(account, f"positions: {recomputed} recomputed, {reported} reported")
             return
         equity = self.wallet_balance
         for name, symbol in self.held.items():
             equity += (marks[name] - symbol.entry) * symbol.position * sizes[name]
         if abs(self.wallet_balance - account.wallet_balance) >= CENT:
-            self._unclosed(
+            self._report_equity(
                 account,
                 f"wallet balance: {self.wallet_balance} recomputed,"
                 f" {account.wallet_balance} reported",
             )
         if abs(equity - account.equity) >= CENT:
-            self._unclosed(account, f"equity: {equity} recomputed, {account.equity} reported")
+            self._report_equity(account, f"equity: {equity} recomputed, {account.equity} reported")
 
-    def _unclosed(self, account: Account, detail: str) -> None:
-        self.violation("EQUITY", account.at_ms, "", detail)
+    def _report_equity(self, account: Account, detail: str) -> None:
+        self.report_violation("EQUITY", account.at_ms, "", detail)
 
 
 def check(
@@ -366,12 +377,12 @@ def check(
     *,
     excused_ms: ExcusedTime = never_excused,
 ) -> CheckReport:
-    """Check a whole audit log up to ``account.at_ms`` against the account reported then."""
+    """Check a whole audit log against the account and positions reported at its end."""
     seen = Checker(limits or CheckLimits(), excused_ms=excused_ms)
     for record in audit_log:
         seen.take(record)
-    seen.until(account.at_ms)
-    seen.close(account, positions, instruments)
+    seen.check_until(account.at_ms)
+    seen.check_equity(account, positions, instruments)
     return CheckReport(
         violations=tuple(seen.found),
         worst_overshoot_r=seen.overshoot,

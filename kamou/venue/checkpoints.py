@@ -1,8 +1,9 @@
-"""The generated market's states in the venue's file, so a restart need not run every day again.
+"""Storage of the generated market's states in the venue's file, and runs to a day.
 
-A row is used only if the same code wrote it for the same market (``made_by``) and its hash is
-right. Any other row counts as absent, and the days run again from an earlier state. A row never
-decides a price: the market is the same, bit by bit, with and without it.
+With the stored states a restart need not generate every past day again. ``StoredStates`` reads
+and queues the rows. A row is used only if the same code wrote it for the same market (``made_by``)
+and its hash is right. Any other row counts as absent, and the days are generated again from an
+earlier state. A row never decides a price: the market is the same, bit by bit, without it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from kamou.venue.market.market import MarketSource
 from kamou.venue.store import StateRow, VenueStore
 
 MADE_BY = (generated_day, universe)
-"""Modules whose code makes a state; a state made by other code is not used."""
+"""Modules whose code makes a state. A state made by other code is not used."""
 
-CHECKPOINT_TIMEOUT_S = 1.0  # running the days again takes about as long as this
+CHECKPOINT_TIMEOUT_S = 1.0  # of a read; to generate the days again takes about as long
 
 _ROWS = (
     "SELECT day, version, made_by, state, state_hash FROM generator_state"
@@ -38,22 +39,28 @@ _ROWS = (
 
 
 def keep_checkpoints(source: MarketSource, store: VenueStore) -> None:
-    """Let a generated market store its states in the venue's file and start from them."""
+    """Make a generated market store its states in ``store`` and start from them.
+
+    A recorded market has no states, and a venue in memory stores none.
+    """
     if isinstance(source, GeneratedMarket) and store.path != MEMORY:
-        source.keep_in(StoredStates(source, store))
+        source.use_keeper(StoredStates(source, store))
 
 
 def run_market_to(source: MarketSource, to_ms: int, stop_requested: Callable[[], bool]) -> None:
-    """Run a generated market to the day of ``to_ms``; a recorded market needs no run."""
+    """Run a generated market to the day of ``to_ms``.
+
+    It ends early if ``stop_requested()`` is True before a day. A recorded market needs no run.
+    """
     if isinstance(source, GeneratedMarket):
         source.run_to(to_ms, stop_requested)
 
 
 class StoredStates:
-    """``StateKeeper`` over one venue's file.
+    """A ``StateKeeper`` over one venue's file.
 
-    It reads with its own connection and passes rows to the store, which writes them with its next
-    transaction, so both methods may be called from any thread.
+    It reads with its own connection, and the store writes its rows with the next transaction. So
+    both methods may be called from any thread.
     """
 
     def __init__(self, market: GeneratedMarket, store: VenueStore) -> None:
@@ -62,31 +69,35 @@ class StoredStates:
         self._like = market.first_state
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return the newest valid state at or before ``day``; None if none can be read."""
-        due = [row for row in self._store.states_due() if row[0] <= day]
-        newest = max(due, key=lambda row: row[0], default=None)
+        """Return the newest valid state at or before ``day``, with its day.
+
+        None if there is none, or if the file cannot be read.
+        """
+        waiting = [row for row in self._store.unstored_states() if row[0] <= day]
+        newest = max(waiting, key=lambda row: row[0], default=None)
         try:
-            with closing(self._reader()) as reader:
+            with closing(self._open_reader()) as reader:
                 rows = reader.execute(_ROWS, (GENERATOR_VERSION, self._made_by, day))
-                return self._first_sound(rows if newest is None else (newest, *rows))
+                return self._first_valid(rows if newest is None else (newest, *rows))
         except sqlite3.Error:
-            return self._first_sound(() if newest is None else (newest,))
+            return self._first_valid(() if newest is None else (newest,))
 
     def keep(self, day: int, state: MarketState) -> None:
         """Store the state with the venue's next transaction."""
         body = encode(state)
-        known = _state_hash(day, self._made_by, body)
-        self._store.keep_state((day, GENERATOR_VERSION, self._made_by, body, known))
+        state_hash = _state_hash(day, self._made_by, body)
+        self._store.queue_state((day, GENERATOR_VERSION, self._made_by, body, state_hash))
 
-    def _reader(self) -> sqlite3.Connection:
+    def _open_reader(self) -> sqlite3.Connection:
         uri = Path(self._store.path).resolve().as_uri() + "?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=CHECKPOINT_TIMEOUT_S)
 
-    def _first_sound(self, rows: Iterable[StateRow]) -> tuple[int, MarketState] | None:
-        for day, _, made_by, body, known in rows:
-            if not isinstance(body, bytes) or _state_hash(day, made_by, body) != known:
+    def _first_valid(self, rows: Iterable[StateRow]) -> tuple[int, MarketState] | None:
+        """Return the first state whose row is valid, with its day."""
+        for day, _, made_by, body, state_hash in rows:
+            if not isinstance(body, bytes) or _state_hash(day, made_by, body) != state_hash:
                 continue
-            with suppress(ValueError):  # the hash is right and the body is no state
+            with suppress(ValueError):  # the hash is right, but the body cannot be decoded
                 state = decode(MarketState, body)
                 if _has_shape_of(state, self._like):
                     return day, state
@@ -95,7 +106,10 @@ class StoredStates:
 
 @cache
 def code_digest() -> str:
-    """Return the SHA-256 of the generator's code, read once: an upgrade may replace the files."""
+    """Return the SHA-256 (hex) of the generator's code.
+
+    It is read once, because an upgrade may replace the files while the process runs.
+    """
     digest = hashlib.sha256(np.__version__.encode())
     for module in MADE_BY:
         digest.update(inspect.getsource(module).encode())
@@ -104,8 +118,8 @@ def code_digest() -> str:
 
 def market_digest(market: GeneratedMarket) -> str:
     """Return the SHA-256 (hex) of everything that decides a generated market's prices."""
-    chosen = (GENERATOR_VERSION, market.seed, market.first_ms, len(market.symbols), market.step_ms)
-    digest = hashlib.sha256(repr(chosen).encode())
+    choices = (GENERATOR_VERSION, market.seed, market.first_ms, len(market.symbols), market.step_ms)
+    digest = hashlib.sha256(repr(choices).encode())
     for part in (encode(market.universe_settings), encode(market.paths), code_digest().encode()):
         digest.update(part)
     return digest.hexdigest()

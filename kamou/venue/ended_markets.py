@@ -1,7 +1,8 @@
-"""Markets that end: the embedded venue settles open positions once, at the last close.
+"""Settlement of the positions whose market ends, once, at its last close.
 
-Assumes that a venue settles a delisted contract at its last price, without a fee of its own for
-the settlement. Costs nothing where no market ends.
+``next_stop_ms`` ends a step of the engine where such a market ends. Assumes that a venue settles a
+delisted contract at its last price, and that the settlement costs the fee of a taker. Costs: none
+where no market ends.
 """
 
 from __future__ import annotations
@@ -21,17 +22,24 @@ from kamou.venue.models import nearest_tick
 class EndingSource(Protocol):
     """A market source whose symbols may end at different times."""
 
-    def ended(self, symbol: str) -> tuple[int, float] | None:
-        """Return when (ms) the symbol's market ended and its last close; None if it has not."""
+    def market_end(self, symbol: str) -> tuple[int, float] | None:
+        """Return the end (ms) of the symbol's market and its last close.
+
+        None if the market has not ended.
+        """
         ...
 
 
 def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms: int) -> int:
-    """Return the end of the next step: the hour, or earlier the end of a held market."""
+    """Return the end of the engine's next step from ``from_ms``.
+
+    That is ``to_ms``, the next full hour, or the end of the market of a symbol in ``held``,
+    whichever comes first.
+    """
     stop_ms = min(to_ms, next_ms(from_ms, HOUR_MS))
     if isinstance(source, EndingSource):
         for symbol in held:
-            end = source.ended(symbol)
+            end = source.market_end(symbol)
             if end is not None and end[0] > from_ms:
                 stop_ms = min(stop_ms, end[0])
     return stop_ms
@@ -43,7 +51,7 @@ def settle_ended(source: MarketSource, account: VenueAccount, at_ms: int) -> Non
         return
     instruments = {each.symbol: each for each in source.instruments}
     for symbol, held in sorted(account.state.positions.items()):
-        end = source.ended(symbol)
+        end = source.market_end(symbol)
         if end is None or end[0] > at_ms:
             continue
         price = nearest_tick(end[1], instruments[symbol].tick)

@@ -1,9 +1,10 @@
-"""The portfolio's limits, recomputed from the venue's records at every entry.
+"""The checker of the portfolio's limits, which it recomputes at every entry.
 
-It uses the fold of ``checker`` and shares no arithmetic with governor, sizing or booking. Exit fees
-are at the rate that the venue recorded with the symbol's newest fill. An entry is allowed if at
-some instant of the last ``window_ms`` the limits had headroom for it and for every entry since. A
-loss counts as realized from its fill on, and as the risk of its position before.
+``LimitChecker`` uses the positions that ``Checker`` folds from the audit log. It shares no
+arithmetic with governor, sizing or booking. Exit fees are at the rate that the venue recorded with
+the symbol's newest fill. An entry is allowed if at some instant of the last ``window_ms`` the
+limits had headroom for this entry and for every entry since. A loss counts as realized from its
+fill on. Before the fill it counts as the risk of its position.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from kamou.venue.checker import Checker, SymbolSeen
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 
 D = Decimal
-MAJOR_BASES = ("BTC", "XBT", "ETH")  # everything else is one cluster
+MAJOR_BASES = ("BTC", "XBT", "ETH")  # all other symbols are one cluster
 
 MarkAt = Callable[[str, int], Decimal | None]
-"""(symbol, at_ms) -> the mark then; None without a market."""
+"""(symbol, at_ms) -> the mark at that time; None without a market."""
 
 Known = Callable[[int, int], bool]
-"""(changed_at_ms, now_ms) -> True if an external change of then must be known now."""
+"""(changed_at_ms, now_ms) -> True if Kamou must know the external change at ``now_ms``."""
 
 
 def known_at_once(changed_at_ms: int, now_ms: int) -> bool:
-    """Return True: external changes are known at once."""
+    """Return True: Kamou knows external changes at once."""
     return True
 
 
@@ -38,7 +39,7 @@ def known_at_once(changed_at_ms: int, now_ms: int) -> bool:
 class PortfolioLimits:
     """The limits on the whole portfolio, as fractions of sizing equity unless noted."""
 
-    daily_loss: Decimal  # of the day's first equity
+    daily_loss: Decimal  # of the equity at the day's start
     open_risk: Decimal
     cluster: Decimal
     shock_move: Decimal  # of all prices at once
@@ -48,16 +49,16 @@ class PortfolioLimits:
     reentries_per_day: int  # in one symbol
     gap_buffer: Decimal = D("0.25")  # of the stop distance
     slippage: Decimal = D("0.0002")
-    tolerance: Decimal = D("0.02")  # of a limit: fill prices differ from the permitted ones
-    window_ms: int = 0  # from the review of an entry to its fill, at most
+    tolerance: Decimal = D("0.02")  # of a limit, because fill prices differ from planned ones
+    window_ms: int = 0  # the longest time from the review of an entry to its fill
 
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """Losses, risk and sizes in USDT, at one instant or of one entry."""
+    """Losses, risk and sizes in USDT, of the portfolio at one instant or of one entry."""
 
     at_ms: int = 0
-    lost: Decimal = ZERO  # of the day, with the costs of closing everything
+    lost: Decimal = ZERO  # in the day, with the costs of closing all positions
     risk: Decimal = ZERO  # from mark to stop, with costs and gap buffer
     long_alts: Decimal = ZERO  # risk of long positions outside the majors
     short_alts: Decimal = ZERO
@@ -69,31 +70,32 @@ class Load:
 
 @attrs.define
 class LimitChecker:
-    """Receives records and entries from a ``Checker``; reports violations to ``wrong``."""
+    """A ``Portfolio`` that reports violations of the portfolio's limits."""
 
     limits: PortfolioLimits
     mark_at: MarkAt
     leverage_of: Callable[[str], int]  # of an entry order, by client order id
     strategy_of: Callable[[str], str]
-    wrong: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
+    on_violation: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
-    known: Known = known_at_once  # of external changes
-    unreported: Callable[[int], bool] = lambda at_ms: False  # a reduction unreported at that time
-    closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> largest share of it used
+    known: Known = known_at_once
+    # at_ms -> True if a reduction was unreported when an entry of that time was decided
+    unreported: Callable[[int], bool] = lambda at_ms: False
+    closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> the largest share of it in use
     _day: int = -1
     _net_deposits: Decimal = ZERO
-    _moved_ms: int = -1  # when an external change last moved money or positions
+    _moved_ms: int = -1  # time of the newest external change of money or positions
     _past: deque[Load] = attrs.Factory(deque)
     _entered: deque[Load] = attrs.Factory(deque)
     _hours: dict[str, deque[int]] = attrs.Factory(dict)
     _days: Counter[tuple[int, str]] = attrs.Factory(Counter)
     _leverage: dict[str, int] = attrs.Factory(dict)
-    _counted: dict[str, str] = attrs.Factory(dict)  # symbol held -> the entry that is counted
+    _counted: dict[str, str] = attrs.Factory(dict)  # symbol -> client order id of the entry
 
     # --- time and money ----------------------------------------------------------
 
-    def before(self, seen: Checker, record: AuditRecord) -> None:
-        """Prepare for the next record: close an ended day and sample the portfolio."""
+    def take(self, seen: Checker, record: AuditRecord) -> None:
+        """Open the day of the next record and, at a fill, sample the portfolio."""
         self.roll(seen, record.at_ms)
         if isinstance(record, MoneyAudit):
             if record.kind == "opening":
@@ -110,7 +112,7 @@ class LimitChecker:
                 self._moved_ms = record.at_ms
 
     def roll(self, seen: Checker, at_ms: int) -> None:
-        """Open a new day with the equity at its 00:00:00 UTC, at the marks of then."""
+        """Open the day of ``at_ms``, if it is new, with the equity at its 00:00:00 UTC."""
         day = at_ms // DAY_MS
         if self._day == day:
             return
@@ -124,19 +126,18 @@ class LimitChecker:
         self._past.clear()
 
     def reopen_day(self, seen: Checker, at_ms: int) -> None:
-        """Count the day's loss from now on, with the day's net deposits left out of its limit.
+        """Count the day's loss from the equity at ``at_ms`` less the day's net deposits.
 
         A journal that begins within the day counts all transfers of the day as net deposits, also
-        those before its opening (seed 1000448).
+        those before its opening (seed 1000448). If the net deposits are the whole equity, the day
+        begins with this equity.
         """
         net_deposits = self._net_deposits
         self.open_day(seen, at_ms)
-        if (
-            self.day_equity > net_deposits
-        ):  # else all of it was paid in: the day begins with what is there
+        if self.day_equity > net_deposits:
             self.day_equity, self._net_deposits = self.day_equity - net_deposits, net_deposits
 
-    def forgotten(self) -> None:
+    def forget_entry_counts(self) -> None:
         """Reset the entry counts, because an older journal was restored."""
         self._hours.clear()
         self._days.clear()
@@ -153,7 +154,7 @@ class LimitChecker:
         mark = self.mark_at(name, at_ms)
         return symbol.entry if mark is None else mark
 
-    # --- what is at stake --------------------------------------------------------
+    # --- the portfolio's load ----------------------------------------------------
 
     def sample(self, seen: Checker, at_ms: int) -> None:
         """Store the portfolio's load at this instant."""
@@ -165,6 +166,7 @@ class LimitChecker:
                 past.popleft()
 
     def _load(self, seen: Checker, at_ms: int) -> Load:
+        """Return the portfolio's load at the marks of ``at_ms``."""
         equity = self.equity(seen, at_ms)
         total = Load(at_ms=at_ms, sizing_equity=min(equity, seen.wallet_balance))
         exit_costs = ZERO
@@ -177,7 +179,7 @@ class LimitChecker:
         return attrs.evolve(total, lost=max(ZERO, lost))
 
     def _at_stake(self, name: str, symbol: SymbolSeen, mark: Decimal) -> Load:
-        """Return one position's load; without a stop, or if external, its risk is 0."""
+        """Return one position's load. Its risk is 0 without a stop, or if it is external."""
         size = abs(symbol.position) * symbol.contract_size
         sign = 1 if symbol.position > 0 else -1
         triggers = [stop.trigger for stop in symbol.covering()]
@@ -200,10 +202,10 @@ class LimitChecker:
 
     # --- an entry ----------------------------------------------------------------
 
-    def filled(self, seen: Checker, record: FillAudit) -> None:
+    def count_entry(self, seen: Checker, record: FillAudit) -> None:
         """Count an entry at its first fill."""
         if self._counted.get(record.symbol) == record.client_order_id:
-            return  # another part of the same order
+            return  # another fill of the same order
         self._counted[record.symbol] = record.client_order_id
         strategy = self.strategy_of(record.client_order_id)
         hour = self._hours.setdefault(strategy, deque())
@@ -216,13 +218,13 @@ class LimitChecker:
         most = D(self.limits.reentries_per_day + 1)
         self._use("entries_day", record, D(self._days[key]), most)
 
-    def entered(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
-        """Check the portfolio limits once an entry and its stop are at the venue."""
+    def check_entry(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
+        """Check the portfolio's limits once an entry and its stop are at the venue."""
         symbol = seen.symbols[name]
-        # Its stop may come seconds later, when the mark has moved on (seed 980468).
+        # The stop may come seconds after the fill, when the mark has moved (seed 980468).
         mark = self._mark(name, symbol, record.at_ms)
-        mine = attrs.evolve(self._at_stake(name, symbol, mark), at_ms=record.at_ms)
-        self._entered.append(mine)
+        entry = attrs.evolve(self._at_stake(name, symbol, mark), at_ms=record.at_ms)
+        self._entered.append(entry)
         if self._excused(at_ms):
             return
         tries = [self._with_entries(past) for past in self._past if past.at_ms <= record.at_ms]
@@ -231,8 +233,8 @@ class LimitChecker:
         limits = self.limits
         day = limits.daily_loss * self.day_equity
         risks = min(limits.open_risk, limits.daily_loss)
-        # The result of a reduction, and that it ended a hedge, are known from its report on. A
-        # reduction makes all other loads smaller (seed 990246).
+        # Kamou knows the result of a reduction, and the end of a hedge, from the report on. All
+        # other loads are smaller after a reduction (seed 990246).
         reported = not self.unreported(record.at_ms)
         if reported:
             self._fits("ADMISSION", record, tries, lambda x: (x.lost + x.risk, day))
@@ -245,7 +247,7 @@ class LimitChecker:
                 tries,
                 lambda x: (x.long_alts if long else x.short_alts, limits.cluster * x.sizing_equity),
             )
-        if reported and abs(now.net) > abs(now.net - mine.net):  # a hedge may always be added
+        if reported and abs(now.net) > abs(now.net - entry.net):  # a hedge is always allowed
             move = limits.shock_move
             self._fits("SHOCK", record, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
         self._fits(
@@ -254,7 +256,7 @@ class LimitChecker:
         self._fits("MARGIN", record, tries, lambda x: (x.margin, limits.margin * x.sizing_equity))
 
     def _excused(self, at_ms: int) -> bool:
-        """Return True if a recent external change need not be known at ``at_ms``."""
+        """Return True if Kamou need not know the newest external change at ``at_ms``."""
         return self._moved_ms >= 0 and not self.known(self._moved_ms, at_ms)
 
     def _with_entries(self, past: Load) -> Load:
@@ -272,7 +274,7 @@ class LimitChecker:
         figures: Callable[[Load], tuple[Decimal, Decimal]],
         base: Decimal | None = None,
     ) -> None:
-        """Check that use was within its limit at one of these instants at least."""
+        """Report the use of a limit at the instant of ``tries`` with the most headroom."""
         best = min((figures(load) for load in tries), key=lambda pair: pair[0] - pair[1])
         self._use(rule, record, *best, base=base)
 
@@ -285,7 +287,11 @@ class LimitChecker:
         *,
         base: Decimal | None = None,
     ) -> None:
-        """Report use beyond limit and tolerance; the tolerance is a fraction of ``base``."""
+        """Report a violation if ``used`` exceeds the limit and its tolerance.
+
+        The tolerance is a fraction of ``base``, or of the limit if ``base`` is None. Counts of
+        entries have none.
+        """
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)
         slack = (
@@ -294,10 +300,12 @@ class LimitChecker:
             else (limit if base is None else base) * self.limits.tolerance
         )
         if used > limit + slack and not self._excused(record.at_ms):
-            self.wrong(rule.upper(), record.at_ms, record.symbol, f"{used:.6g} of {limit:.6g}")
+            detail = f"{used:.6g} of {limit:.6g}"
+            self.on_violation(rule.upper(), record.at_ms, record.symbol, detail)
 
 
 def _sum(one: Load, other: Load) -> Load:
+    """Return ``one`` with the risk and sizes of ``other`` added."""
     return attrs.evolve(
         one,
         risk=one.risk + other.risk,

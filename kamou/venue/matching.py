@@ -1,7 +1,8 @@
-"""Matching at the embedded venue: an order on arrival, and orders over a path of prices.
+"""Matching of orders at the embedded venue, on arrival and along a path of prices.
 
-The account's orders never trade with each other. They trade against the source's mid, spread and
-volume, through the models.
+``Matcher`` fills an order that arrives against a ``Spot``. It fills resting orders and stops, and
+liquidates positions, along a ``SymbolPath``. The account's orders never trade with each other.
+They trade against the source's mid, spread and volume, by the venue's models.
 """
 
 from __future__ import annotations
@@ -26,45 +27,41 @@ from kamou.venue.state import OrderRequest, WorkingOrder
 
 @attrs.frozen(kw_only=True)
 class Spot:
-    """One symbol's market at an instant. ``volume``: base units of the last closed bar."""
+    """One symbol's market at an instant."""
 
     instrument: Instrument
     mid: float
     half_spread_bps: float
-    volume: float
+    volume: float  # of the last closed bar, in base units
     at_ms: int
 
 
 @attrs.frozen(kw_only=True)
 class SymbolPath:
-    """One symbol's price path over an interval that ends at ``at_ms``.
-
-    ``volume`` is traded on the path (none inside an unfinished recorded bar); ``bar_volume`` in
-    the last whole bar, which sets the slippage of stops. Both in base units.
-    """
+    """One symbol's price path over an interval that ends at ``at_ms``."""
 
     instrument: Instrument
     open: float
     high: float
     low: float
-    volume: float
-    bar_volume: float
-    range_atr: float
+    volume: float  # on the path, in base units; 0 inside an unfinished recorded bar
+    bar_volume: float  # of the last whole bar, in base units; it sets the slippage of stops
+    range_atr: float  # of the widest bar
     half_spread_bps: float
     at_ms: int
 
     def reached(self, side: OrderSide) -> float:
-        """Return the extreme that a stop of ``side`` reacts to: the low for a sell."""
+        """Return the extreme that triggers a stop of ``side``: the low for a sell."""
         return self.low if side is OrderSide.SELL else self.high
 
 
-def stop_hit(side: OrderSide, trigger: float, low: float, high: float) -> bool:
-    """Return True if a stop of ``side`` triggers; a sell stop triggers at or below it."""
+def is_stop_hit(side: OrderSide, trigger: float, low: float, high: float) -> bool:
+    """Return True if prices from ``low`` to ``high`` trigger a stop of ``side``."""
     return low <= trigger if side is OrderSide.SELL else high >= trigger
 
 
 class Matcher:
-    """Applies the models to the account's orders."""
+    """The matching of one account's orders with the market, by the models."""
 
     def __init__(self, account: VenueAccount, models: VenueModels) -> None:
         self._account = account
@@ -75,26 +72,27 @@ class Matcher:
     def arrive(
         self, request: OrderRequest, attached: tuple[OrderRequest, ...], spot: Spot
     ) -> WorkingOrder:
-        """Check and accept an order, and fill what can be filled at once.
+        """Check and accept an order, and fill the part that trades at once.
 
         Raises:
-            RejectedError: the venue rejects it, with its code; nothing has changed.
+            RejectedError: the venue rejects the order; nothing has changed.
         """
-        self._admit(request, spot)
+        self._check_admission(request, spot)
         for child in attached:
             check_request(child, spot.instrument, nearest_tick(spot.mid, spot.instrument.tick))
         order = self._account.accept(request, spot.at_ms)
         for child in attached:
             self._account.accept(child, spot.at_ms, parent=request.client_order_id)
         if request.type is OrderType.MARKET:
-            self._take_market(order, spot)
+            self._fill_market(order, spot)
         elif request.type is OrderType.LIMIT:
-            self._take_limit(order, spot)
-        elif self._hit_now(order, spot):
-            self._take_market(order, spot)
+            self._fill_crossing_limit(order, spot)
+        elif self._is_triggered(order, spot):
+            self._fill_market(order, spot)
         return order
 
-    def _admit(self, request: OrderRequest, spot: Spot) -> None:
+    def _check_admission(self, request: OrderRequest, spot: Spot) -> None:
+        """Raise ``RejectedError`` unless the order is valid and the free margin suffices."""
         tick = spot.instrument.tick
         check_request(request, spot.instrument, nearest_tick(spot.mid, tick))
         if request.post_only and request.type is OrderType.LIMIT and self._crosses(request, spot):
@@ -106,7 +104,7 @@ class Matcher:
             return
         price = request.limit_price or request.trigger_price
         if price is None:
-            price = next_tick_against(self._taker(request.side, spot), tick, request.side)
+            price = next_tick_against(self._taker_price(request.side, spot), tick, request.side)
         opened = request.quantity - self._account.reducible(request.symbol, request.side)
         if opened <= ZERO:
             return
@@ -116,25 +114,27 @@ class Matcher:
         if needed > self._account.available():
             raise RejectedError("MARGIN_INSUFFICIENT", f"needed={needed}")
 
-    def _taker(self, side: OrderSide, spot: Spot, excess: float = 1.0) -> float:
+    def _taker_price(self, side: OrderSide, spot: Spot, excess: float = 1.0) -> float:
         return self._models.slippage.taker_price(spot.mid, spot.half_spread_bps, side, excess)
 
     def _crosses(self, request: OrderRequest, spot: Spot) -> bool:
+        """Return True if the limit is at or beyond the best price of the other side."""
         limit = request.limit_price
         assert limit is not None
         best = spot.mid * (1.0 + request.side.sign * spot.half_spread_bps * BPS)
         return (float(limit) - best) * request.side.sign >= 0.0
 
-    def _hit_now(self, order: WorkingOrder, spot: Spot) -> bool:
+    def _is_triggered(self, order: WorkingOrder, spot: Spot) -> bool:
+        """Return True if the mid triggers the conditional order on arrival."""
         trigger = order.request.trigger_price
         assert trigger is not None
         side = order.request.side
         if order.request.type is OrderType.STOP_MARKET:
-            return stop_hit(side, float(trigger), spot.mid, spot.mid)
-        return stop_hit(_opposite(side), float(trigger), spot.mid, spot.mid)
+            return is_stop_hit(side, float(trigger), spot.mid, spot.mid)
+        return is_stop_hit(_opposite_side(side), float(trigger), spot.mid, spot.mid)
 
-    def _take_market(self, order: WorkingOrder, spot: Spot) -> None:
-        """Fill at the taker's price: reduce-only orders whole, others up to the depth."""
+    def _fill_market(self, order: WorkingOrder, spot: Spot) -> None:
+        """Fill at the taker's price: a reduce-only order whole, others up to the depth."""
         account, side = self._account, order.request.side
         quantity = account.clip(order, spot.at_ms)
         depth = self._models.fill.depth(spot.instrument, spot.volume)
@@ -144,7 +144,9 @@ class Matcher:
         else:
             quantity = min(quantity, depth)
         if quantity > ZERO:
-            price = next_tick_against(self._taker(side, spot, excess), spot.instrument.tick, side)
+            price = next_tick_against(
+                self._taker_price(side, spot, excess), spot.instrument.tick, side
+            )
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
@@ -153,26 +155,29 @@ class Matcher:
                 ),
             )
         if not order.status.terminal:
-            flat = order.request.reduce_only and order.filled == ZERO
-            status = OrderStatus.REJECTED if flat else OrderStatus.CANCELED
+            no_position = order.request.reduce_only and order.filled == ZERO
+            status = OrderStatus.REJECTED if no_position else OrderStatus.CANCELED
             account.finish(order, status, spot.at_ms)
 
-    def _take_limit(self, order: WorkingOrder, spot: Spot) -> None:
-        """Fill what crosses, within the depth; the rest waits or ends by time in force."""
-        account, asked = self._account, order.request
+    def _fill_crossing_limit(self, order: WorkingOrder, spot: Spot) -> None:
+        """Fill a limit that crosses, up to the depth.
+
+        A GTC order rests with the remaining contracts; any other order is canceled.
+        """
+        account, request = self._account, order.request
         quantity = ZERO
-        if self._crosses(asked, spot):
+        if self._crosses(request, spot):
             depth = self._models.fill.depth(spot.instrument, spot.volume)
             quantity = min(account.clip(order, spot.at_ms), depth)
-        if asked.time_in_force is TimeInForce.FOK and quantity < order.remaining:
+        if request.time_in_force is TimeInForce.FOK and quantity < order.remaining:
             quantity = ZERO
         if quantity > ZERO:
-            limit = asked.limit_price
+            limit = request.limit_price
             assert limit is not None
             price = next_tick_against(
-                self._taker(asked.side, spot), spot.instrument.tick, asked.side
+                self._taker_price(request.side, spot), spot.instrument.tick, request.side
             )
-            worst = min if asked.side is OrderSide.BUY else max
+            worst = min if request.side is OrderSide.BUY else max
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
@@ -184,57 +189,61 @@ class Matcher:
                     at_ms=spot.at_ms,
                 ),
             )
-        if asked.time_in_force is not TimeInForce.GTC and not order.status.terminal:
+        if request.time_in_force is not TimeInForce.GTC and not order.status.terminal:
             account.finish(order, OrderStatus.CANCELED, spot.at_ms)
 
-    # --- time ------------------------------------------------------------------
+    # --- along a path ----------------------------------------------------------
 
     def pass_through(self, symbol: str, path: SymbolPath) -> None:
         """Apply one interval of the market to a symbol's orders and position.
 
         Stops and liquidation come first, then limits and take-profits that already rested, then
         the stops that those fills made live. A take-profit that becomes live inside the interval
-        waits for the next one.
+        cannot fill before the next interval.
         """
         state = self._account.state
         resting = state.live_orders(symbol)
-        self._stops(symbol, resting, path)
+        self._fill_stops(symbol, resting, path)
         self._liquidate(symbol, path)
         before = {order.request.client_order_id for order in resting}
         for order in resting:
             if order.live and order.request.type is not OrderType.STOP_MARKET:
-                self._favourable(order, path)
-        woken = [o for o in state.live_orders(symbol) if o.request.client_order_id not in before]
-        if woken:
-            self._stops(symbol, woken, path)
+                self._fill_limit_or_target(order, path)
+        new = [o for o in state.live_orders(symbol) if o.request.client_order_id not in before]
+        if new:
+            self._fill_stops(symbol, new, path)
             self._liquidate(symbol, path)
 
-    def _stops(self, symbol: str, orders: list[WorkingOrder], path: SymbolPath) -> None:
-        """Fill the triggered stops, nearest first; liquidate first where its price is nearer."""
+    def _fill_stops(self, symbol: str, orders: list[WorkingOrder], path: SymbolPath) -> None:
+        """Fill the triggered stops, nearest to the open first.
+
+        If the liquidation price comes before a stop's fill price, the position is liquidated first.
+        """
         hit: list[tuple[float, WorkingOrder]] = []
         for order in orders:
-            asked = order.request
-            if asked.type is OrderType.STOP_MARKET and asked.trigger_price is not None:
-                trigger = float(asked.trigger_price)
-                if stop_hit(asked.side, trigger, path.low, path.high):
+            request = order.request
+            if request.type is OrderType.STOP_MARKET and request.trigger_price is not None:
+                trigger = float(request.trigger_price)
+                if is_stop_hit(request.side, trigger, path.low, path.high):
                     hit.append((abs(trigger - path.open), order))
         hit.sort(key=lambda pair: pair[0])  # stable: equal distances in order of arrival
         for _, order in hit:
-            asked = order.request
-            assert asked.trigger_price is not None
+            request = order.request
+            side = request.side
+            assert request.trigger_price is not None
             price = self._models.stop.price(
-                asked.side,
-                float(asked.trigger_price),
+                side,
+                float(request.trigger_price),
                 path.open,
-                path.reached(asked.side),
+                path.reached(side),
                 path.range_atr,
             )
-            if self._account.reducible(symbol, asked.side) and self._liquidated_at(symbol, price):
+            if self._account.reducible(symbol, side) and self._liquidated_at(symbol, price):
                 self._liquidate(symbol, path)
-            self._trigger(order, price, path)
+            self._fill_triggered(order, price, path)
 
-    def _trigger(self, order: WorkingOrder, price: float, path: SymbolPath) -> None:
-        """Fill a triggered order as a market order at ``price``, before slippage."""
+    def _fill_triggered(self, order: WorkingOrder, price: float, path: SymbolPath) -> None:
+        """Fill a triggered order as a market order. ``price`` is before slippage."""
         side = order.request.side
         tick = path.instrument.tick
         quantity = self._account.clip(order, path.at_ms)
@@ -257,18 +266,18 @@ class Matcher:
         else:
             self._account.finish(order, OrderStatus.REJECTED, path.at_ms)
 
-    def _favourable(self, order: WorkingOrder, path: SymbolPath) -> None:
+    def _fill_limit_or_target(self, order: WorkingOrder, path: SymbolPath) -> None:
         """Fill a limit or take-profit order that the path has reached."""
-        asked = order.request
-        if asked.type is OrderType.TAKE_PROFIT_MARKET:
-            assert asked.trigger_price is not None
-            trigger = float(asked.trigger_price)
-            if stop_hit(_opposite(asked.side), trigger, path.low, path.high):
-                self._trigger(order, trigger, path)
+        request = order.request
+        if request.type is OrderType.TAKE_PROFIT_MARKET:
+            assert request.trigger_price is not None
+            trigger = float(request.trigger_price)
+            if is_stop_hit(_opposite_side(request.side), trigger, path.low, path.high):
+                self._fill_triggered(order, trigger, path)
             return
-        limit = asked.limit_price
+        limit = request.limit_price
         assert limit is not None
-        if not self._models.fill.through(asked.side, float(limit), path.low, path.high):
+        if not self._models.fill.trades_through(request.side, float(limit), path.low, path.high):
             return
         quantity = self._account.clip(order, path.at_ms)
         if quantity == ZERO:
@@ -284,25 +293,26 @@ class Matcher:
             )
 
     def _liquidated_at(self, symbol: str, price: float) -> bool:
-        """Return True if liquidation comes before a close at ``price``."""
+        """Return True if a market at ``price`` has reached the liquidation price."""
         level = self._account.liquidation_price(symbol)
         held = self._account.state.positions.get(symbol)
         if level is None or held is None:
             return False
-        return stop_hit(closing(held.quantity > ZERO), float(level), price, price)
+        return is_stop_hit(_closing_side(held.quantity > ZERO), float(level), price, price)
 
     def _liquidate(self, symbol: str, path: SymbolPath) -> None:
+        """Liquidate the symbol's position if the path reaches its liquidation price."""
         held = self._account.state.positions.get(symbol)
         if held is None:
             return
-        if self._liquidated_at(symbol, path.reached(closing(held.quantity > ZERO))):
+        if self._liquidated_at(symbol, path.reached(_closing_side(held.quantity > ZERO))):
             self._account.liquidate(held, path.at_ms)
 
 
-def closing(long: bool) -> OrderSide:
+def _closing_side(long: bool) -> OrderSide:
     """Return the order side that closes a long (True) or a short (False)."""
     return OrderSide.SELL if long else OrderSide.BUY
 
 
-def _opposite(side: OrderSide) -> OrderSide:
+def _opposite_side(side: OrderSide) -> OrderSide:
     return OrderSide.SELL if side is OrderSide.BUY else OrderSide.BUY

@@ -1,7 +1,8 @@
-"""The venue's models of fees, fills and funding. Each states its assumption and its cost.
+"""The venue's models of fees, latency, slippage, fills, funding and liquidation.
 
-Prices in the arithmetic of market paths are floats (the sources'); they become ``Decimal`` on
-the instrument's tick where a fill is booked. Rates are fractions, spreads basis points.
+Each model states its assumption and what the assumption costs. Prices of market paths are floats,
+as the sources give them. They become ``Decimal`` on the instrument's tick where a fill is booked.
+Rates are fractions, spreads are in basis points.
 """
 
 from __future__ import annotations
@@ -34,87 +35,93 @@ def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
 class FeeModel:
     """Each fill pays the account's taker or maker rate on its notional.
 
-    Both are fractions of notional, the same in every symbol. Assumes that the fee tier never
-    changes. Costs: an account on a better tier is charged too much, on a worse tier too little.
+    Both rates are fractions of notional and the same in every symbol. Assumes that the fee tier
+    never changes. Costs: an account on a better tier is charged too much, one on a worse tier too
+    little.
     """
 
     taker: Decimal = Decimal("0.0006")
     maker: Decimal = Decimal("0.0002")
 
-    def stated(self, instrument: Instrument) -> Instrument:
-        """Return the instrument with the rates that this account is charged in it."""
+    def with_rates(self, instrument: Instrument) -> Instrument:
+        """Return the instrument with this account's fee rates."""
         return attrs.evolve(instrument, taker_fee=self.taker, maker_fee=self.maker)
 
     def fee(self, instrument: Instrument, notional: Decimal, *, maker: bool) -> Decimal:
+        """Return the fee of a fill, in USDT."""
         return as_money(notional * (instrument.maker_fee if maker else instrument.taker_fee))
 
 
 @attrs.frozen(kw_only=True)
 class LatencyModel:
-    """Every order and cancel acts a constant time after it is sent, and is answered then.
+    """Every request reaches the venue a constant time after it is sent.
 
-    Assumes no jitter, no queueing in bursts, and data without delay. Costs: at real venues
-    latency grows with volatility, so results in fast markets are too good.
+    The response arrives at the same instant. Assumes no jitter, no queueing in bursts, and data
+    without delay. Costs: at real venues latency grows with volatility, so results in fast markets
+    are too good.
     """
 
     latency_ms: int = 150
 
     def acts_ms(self, sent_ms: int) -> int:
+        """Return the time (ms UTC) at which a request sent at ``sent_ms`` takes effect."""
         return sent_ms + self.latency_ms
 
 
 @attrs.frozen(kw_only=True)
 class SlippageModel:
-    """A taker pays half the spread and ``bps`` more, and more still beyond the depth.
+    """A taker pays half the spread and ``bps``, which grows with quantity / depth.
 
-    The basis points grow in proportion once the quantity exceeds the depth, up to a cap.
-    Assumes impact is immediate, linear and gone in the next bar. Costs: several orders in a row
-    move the market less than they would at a real venue.
+    It grows in proportion once the quantity exceeds the depth, up to ``cap_bps``. Assumes that
+    impact is immediate, linear and gone in the next bar. Costs: several orders in a row move the
+    market less than they would at a real venue.
     """
 
     bps: float = 2.0  # on top of half the spread
-    cap_bps: float = 100.0  # a perpetual of our universe has never cost more in a liquid hour
+    cap_bps: float = 100.0  # no traded perpetual has cost more in a liquid hour
 
     def taker_price(
         self, mid: float, half_spread_bps: float, side: OrderSide, excess: float = 1.0
     ) -> float:
-        """Return the price that a taker pays. ``excess`` is quantity over depth."""
+        """Return the price that a taker pays. ``excess`` is quantity / depth."""
         slip_bps = min(self.cap_bps, self.bps * max(1.0, excess))
         return mid * (1.0 + side.sign * (half_spread_bps + slip_bps) * BPS)
 
 
 @attrs.frozen(kw_only=True)
 class FillModel:
-    """One order takes a share of a bar's volume; a limit fills only if traded *through*.
+    """An order takes at most a share of a bar's volume, the depth.
 
-    Entries and resting limits stop at the share. Stops and reduce-only market orders fill whole
-    and pay ``SlippageModel`` for the excess. Assumes last place in the queue at every price.
-    Costs: fills at the extreme of a bar are missed, which is too strict for small orders; a whole
-    fill of a very large exit in one bar is too good.
+    A resting limit fills only if the market trades beyond its price. Entries and resting limits
+    fill up to the depth. Stops and reduce-only market orders fill whole and pay ``SlippageModel``
+    for the excess. Assumes the last place in the queue at every price. Costs: fills at the extreme
+    of a bar are missed, which is too strict for small orders; the whole fill of a very large exit
+    in one bar is too good.
     """
 
     volume_participation: Decimal = Decimal("0.1")
 
     def depth(self, instrument: Instrument, volume: float) -> Decimal:
         """Return the contracts that one order may take of ``volume`` base units."""
-        if not volume > 0.0:  # NaN too: unknown volume is none
+        if not volume > 0.0:  # True for NaN: unknown volume counts as 0
             return ZERO
         share = Decimal(repr(float(volume))) * self.volume_participation / instrument.contract_size
         return as_contracts(share, instrument.lot)
 
-    def through(self, side: OrderSide, limit: float, low: float, high: float) -> bool:
+    def trades_through(self, side: OrderSide, limit: float, low: float, high: float) -> bool:
+        """Return True if prices from ``low`` to ``high`` go beyond the limit."""
         return low < limit if side is OrderSide.BUY else high > limit
 
 
 @attrs.frozen(kw_only=True)
 class StopFillModel:
-    """A stop fills at the worse of its trigger and the first tradable price, plus slippage.
+    """A stop fills at its trigger or the first tradable price, whichever is worse.
 
-    Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of the way from the
-    trigger to the extreme. Stop and target in one bar: the stop is taken first. At 21:00 UTC on
-    2025-10-10 the median symbol's low was 66 % under its open with no opening gap, so a fill at
-    the trigger would be too good; ``gap_depth`` is a judgement. Costs: in a crash the true fill
-    may be worse; in a wide but orderly bar this is too strict.
+    Slippage comes on top. Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of
+    the way from the trigger to the extreme. If a bar reaches stop and target, the stop fills first.
+    At 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open with no opening gap,
+    so a fill at the trigger would be too good. The value of ``gap_depth`` is a judgement. Costs: in
+    a crash the true fill may be worse; in a wide but orderly bar this is too strict.
     """
 
     gap_range_atr: float = 5.0
@@ -123,27 +130,35 @@ class StopFillModel:
     def price(
         self, side: OrderSide, trigger: float, first: float, extreme: float, range_atr: float
     ) -> float:
-        """Return the price before slippage; a sell's ``extreme`` is the low, a buy's the high."""
+        """Return the fill price before slippage.
+
+        ``first`` is the first tradable price, ``extreme`` the low for a sell and the high for a
+        buy.
+        """
         worse = min if side is OrderSide.SELL else max
         price = worse(trigger, first)
-        if range_atr > self.gap_range_atr:  # False for NaN: without a known range no gap is assumed
+        if range_atr > self.gap_range_atr:  # False for NaN: an unknown range counts as no gap
             price = worse(price, trigger + self.gap_depth * (extreme - trigger))
         return price
 
 
 @attrs.frozen(kw_only=True)
 class FundingModel:
-    """Longs pay shorts the settled rate on notional at the mark, from the wallet balance.
+    """Longs pay shorts the settled rate on the notional at the mark.
 
-    If no rate is known at a settlement, *both* sides pay the assumed rate. Assumes that funding
-    never changes a position's own margin. Costs: liquidation prices do not move nearer over long
-    holds, and a side that would have received unknown funding is charged.
+    The wallet balance pays or receives it. If the rate of a settlement is unknown, both sides pay
+    the assumed rate. Assumes that funding never changes a position's own margin. Costs: liquidation
+    prices do not move nearer over long holds, and a side that would have received unknown funding
+    is charged.
     """
 
     assumed_per_8h: Decimal = Decimal("0.0001")
 
     def amount(self, quantity: Decimal, notional: Decimal, rate: float, hours: int) -> Decimal:
-        """Return the USDT that the holder receives (> 0) or pays; a NaN ``rate`` is unknown."""
+        """Return the USDT that the position receives (> 0) or pays (< 0).
+
+        ``rate`` is a fraction of notional per interval of ``hours``; NaN if unknown.
+        """
         if math.isnan(rate):
             return -as_money(abs(notional) * self.assumed_per_8h * hours / 8)
         paid = notional * Decimal(repr(float(rate)))
@@ -152,17 +167,19 @@ class FundingModel:
 
 @attrs.frozen(kw_only=True)
 class LiquidationModel:
-    """Isolated margin; at the liquidation price the whole margin is lost, fee included.
+    """A liquidation loses the whole isolated margin, the closing fee included.
 
-    Long ``P(1 - 1/L)/(1 - mmr - fee)``, short ``P(1 + 1/L)/(1 + mmr + fee)``, mark = last.
-    Assumes one maintenance tier, no partial liquidation, and an insurance fund that bears what
-    gaps beyond bankruptcy. Costs: too strict where a venue liquidates in steps; too good
-    where auto-deleveraging would close a winning position.
+    The liquidation price of a long is ``P(1 - 1/L)/(1 - mmr - fee)``, of a short
+    ``P(1 + 1/L)/(1 + mmr + fee)``; the mark is the last price. Assumes one maintenance tier, no
+    partial liquidation, and an insurance fund that pays the loss beyond bankruptcy. Costs: too
+    strict where a venue liquidates in steps; too good where auto-deleveraging would close a
+    winning position.
     """
 
     def price(
         self, instrument: Instrument, entry: Decimal, leverage: int, quantity: Decimal
     ) -> Decimal:
+        """Return the liquidation price, not on the tick; 0 or less if there is none."""
         sign = 1 if quantity > ZERO else -1
         kept = 1 - sign * (instrument.maintenance_margin_rate + instrument.taker_fee)
         return entry * (1 - Decimal(sign) / leverage) / kept
@@ -191,6 +208,7 @@ class VenueModels:
 
     @classmethod
     def from_settings(cls, exchange: ExchangeSettings, costs: CostModel) -> VenueModels:
+        """Return the models that the settings choose."""
         return cls(
             fee=FeeModel(
                 taker=costs.taker_bps / BPS_PER_UNIT, maker=costs.maker_bps / BPS_PER_UNIT

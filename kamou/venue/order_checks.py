@@ -1,4 +1,4 @@
-"""The venue's order checks, and the check of a market's instruments."""
+"""The venue's checks of orders, attached orders and the instruments of a market."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from kamou.venue.state import OrderRequest
 
 CONDITIONAL = (OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET)
 
-FAULTS_SHOWN = 5  # of a market's instruments, in one message
+FAULTS_SHOWN = 5  # the most faults of instruments in one message
 
 
 def check_market(source: MarketSource) -> None:
-    """Raise ``InvalidDataError`` unless every symbol has one instrument with valid limits.
+    """Raise ``InvalidDataError`` unless every symbol has one valid instrument.
 
-    One wrong instrument fails the whole market, because the rest may be wrong, too.
+    One invalid instrument makes the whole market invalid, because the others may be wrong, too.
     """
     found = faults_of_all(source.symbols, source.instruments)
     if found:
         more = f"; and {len(found) - FAULTS_SHOWN} more" if len(found) > FAULTS_SHOWN else ""
         raise InvalidDataError(
-            f"the market's instruments make no sense: {'; '.join(found[:FAULTS_SHOWN])}{more}; "
+            f"the market's instruments are invalid: {'; '.join(found[:FAULTS_SHOWN])}{more}; "
             "correct them at their source, or leave these symbols out"
         )
 
@@ -32,8 +32,8 @@ def check_market(source: MarketSource) -> None:
 def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -> None:
     """Raise ``RejectedError`` unless the request is valid for its instrument.
 
-    A reduce-only quantity need not be a multiple of the lot size: after the lot size grew, the
-    rest of a position must still be closable.
+    A reduce-only quantity need not be a multiple of the lot size, because a position must stay
+    closable after its lot size grew.
     """
     quantity = request.quantity
     if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):
@@ -64,7 +64,7 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
 
 
 def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
-    """Raise ``RejectedError`` unless attached orders are reduce-only and of the other side."""
+    """Raise ``RejectedError`` unless attached orders can only close the position."""
     for child in attached:
         closing = child.side is not request.side and child.symbol == request.symbol
         resting = child.type in (*CONDITIONAL, OrderType.LIMIT)

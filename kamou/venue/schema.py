@@ -1,6 +1,7 @@
-"""The schema of the venue's file, as numbered migrations. A released one never changes.
+"""The schema of the venue's file, as numbered migrations, and its version.
 
-Each row's body is the JSON of one value. The indexes read the body, so no column repeats it.
+A released migration never changes. ``ENDED`` and ``AT_MS`` are SQL expressions. Each row's body is
+the JSON of one value. The indexes read the body, so no column repeats a part of it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from pathlib import Path
 from kamou.errors import DatabaseNewerError, StoreError
 
 ENDED = "json_extract(body, '$.status') IN ('filled', 'canceled', 'expired', 'rejected')"
-"""SQL for ``OrderStatus.terminal``; ``test_venue_store`` compares the two."""
+"""SQL for ``OrderStatus.terminal``; ``tests/venue/test_venue_store.py`` compares the two."""
 
 AT_MS = "json_extract(body, '$.at_ms')"
+"""SQL for the time (ms UTC) of a fill or an income entry."""
 
 _NAMES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -38,25 +40,27 @@ _NAMES = (
 
 FIRST_VERSION = 3
 VENUE_MIGRATIONS: tuple[tuple[str, ...], ...] = (_NAMES,)
-"""Statements per version, from ``FIRST_VERSION``; ``user_version`` is the newest one applied.
+"""Statements of each version, from ``FIRST_VERSION`` on.
 
-No release has been made yet, so the first one holds the whole schema.
+``PRAGMA user_version`` is the newest version applied. No release has been made yet, so the first
+version has the whole schema.
 """
 
 SCHEMA_VERSION = FIRST_VERSION + len(VENUE_MIGRATIONS) - 1
 
 
 def version_of(db: sqlite3.Connection) -> int:
+    """Return the schema version of an open file; 0 if the file is new."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
 def known_version(db: sqlite3.Connection, path: Path | str) -> int:
-    """Return the schema version of the venue's file.
+    """Return the schema version of the venue's file, if this Kamou can read it.
 
     Raises:
-        DatabaseNewerError, StoreError: another Kamou wrote it, with a schema that this one cannot
-            read.
+        DatabaseNewerError: a newer Kamou wrote the file.
+        StoreError: an older Kamou wrote the file, before ``FIRST_VERSION``.
     """
     version = version_of(db)
     if version > SCHEMA_VERSION:
@@ -73,7 +77,10 @@ def known_version(db: sqlite3.Connection, path: Path | str) -> int:
 
 
 def migrate_venue(db: sqlite3.Connection, to_version: int = SCHEMA_VERSION) -> None:
-    """Apply pending migrations in one transaction; ``run`` and ``flatten`` may do it at once."""
+    """Apply the pending migrations up to ``to_version`` in one transaction.
+
+    Two processes may call it at the same time, ``run`` and ``flatten``.
+    """
     if version_of(db) >= to_version:
         return
     db.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,7 @@
-"""Mids, marks, volumes and quotes at the venue's time, each read once per instant."""
+"""``Spots``: a source's mids, marks, volumes and quotes at the market time.
+
+Each is read from the source once per instant.
+"""
 
 from __future__ import annotations
 
@@ -34,16 +37,16 @@ class Spots:
         self._volume_ms = -1
 
     def forget(self) -> None:
-        """Compute the marks again, because an instrument's tick size changed."""
+        """Drop the marks, because an instrument's tick size changed."""
         self._priced_ms = -1
 
     def _mids(self) -> Floats:
-        """Return the mids now, ``[symbols]``; NaN without a market."""
+        """Return the mids now, ``[symbols]``; NaN for a symbol without a market."""
         now_ms = self._now_ms()
         if self._priced_ms != now_ms:
             self._prices: Floats = self._source.prices(now_ms)
             self._priced_ms = now_ms
-            self._marks: dict[str, Decimal | None] = {}  # asked for at these prices
+            self._marks: dict[str, Decimal | None] = {}  # computed from these prices
         return self._prices
 
     def mark(self, symbol: str) -> Decimal | None:
@@ -54,7 +57,10 @@ class Spots:
         return self._marks[symbol]
 
     def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
-        """Return the marks for ``mids`` on today's tick; symbols without a market are absent."""
+        """Return the marks for ``mids``, on the present tick sizes.
+
+        A symbol without a market is absent.
+        """
         marks = {symbol: self._mark(symbol, mids) for symbol in symbols if symbol in self.column}
         return {symbol: mark for symbol, mark in marks.items() if mark is not None}
 
@@ -63,7 +69,7 @@ class Spots:
         return None if mid != mid else nearest_tick(mid, self._instruments[symbol].tick)
 
     def _bar_volumes(self) -> Floats:
-        """Return the base units traded in the last whole bar, ``[symbols]``."""
+        """Return the volumes of the last whole bar in base units, ``[symbols]``."""
         end = floor_ms(self._now_ms(), self._source.step_ms)
         if self._volume_ms != end:
             self._volumes: Floats = self._source.segment(end - self._source.step_ms, end).volume
@@ -74,7 +80,7 @@ class Spots:
         """Return the market that an order in this symbol trades against now.
 
         Raises:
-            RejectedError: INSTRUMENT_UNKNOWN, MARKET_UNAVAILABLE.
+            RejectedError: ``INSTRUMENT_UNKNOWN``, ``MARKET_UNAVAILABLE``.
         """
         column = self.column.get(symbol)
         if column is None:
@@ -105,8 +111,11 @@ class Spots:
         )
 
     def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Return the best quotes now, on the tick; sizes are what one order may take."""
-        made: dict[str, Quote] = {}
+        """Return the best quotes now; a symbol without a market is absent.
+
+        Bid and ask are on the tick. Their quantities are the contracts that one order may take.
+        """
+        quotes: dict[str, Quote] = {}
         for symbol in symbols:
             mark = self.mark(symbol) if symbol in self.column else None
             if mark is None:
@@ -115,7 +124,7 @@ class Spots:
             half = spot.half_spread_bps * BPS
             tick = spot.instrument.tick
             depth = self._models.fill.depth(spot.instrument, spot.volume)
-            made[symbol] = Quote(
+            quotes[symbol] = Quote(
                 symbol=symbol,
                 bid=next_tick_against(spot.mid * (1.0 - half), tick, OrderSide.SELL),
                 ask=next_tick_against(spot.mid * (1.0 + half), tick, OrderSide.BUY),
@@ -124,4 +133,4 @@ class Spots:
                 mark=mark,
                 at_ms=spot.at_ms,
             )
-        return made
+        return quotes

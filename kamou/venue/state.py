@@ -1,8 +1,8 @@
-"""The embedded venue's state in memory: live orders, positions, money, unstored changes.
+"""The embedded venue's state in memory: orders, positions, money, audit records.
 
-Plain values without market, clock or I/O. The store writes what ``Changes`` lists, in one
-transaction per operation. Ended orders, fills, income and audit records leave memory when they are
-stored; later reads of them go to the store.
+These are plain values without market, clock or I/O. The store writes the orders and positions that
+``Changes`` lists in one transaction per operation. Ended orders, fills, income and audit records
+leave memory when they are stored. Later reads of them go to the store.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def as_money(amount: Decimal) -> Decimal:
 
 @attrs.frozen(kw_only=True)
 class OrderRequest:
-    """An order as a client sends it, without trades, roles or permits."""
+    """An order as a client sends it, without trade, role or permit."""
 
     client_order_id: str
     symbol: str
@@ -49,21 +49,21 @@ class OrderRequest:
 
 @attrs.define(kw_only=True)
 class WorkingOrder:
-    """An order at the venue: in memory while it is live, in the store for ever.
+    """An order at the venue.
 
-    An attached order is ``dormant`` until its parent's first fill; its ``quantity`` then follows
-    the parent's filled quantity.
+    It is in memory while it is live, and stays in the store. An attached order is ``dormant`` until
+    its parent's first fill. From then on its ``quantity`` is the parent's filled quantity.
     """
 
     request: OrderRequest
     venue_order_id: str
-    quantity: Decimal
+    quantity: Decimal  # contracts
     status: OrderStatus
     created_at_ms: int
     updated_at_ms: int
-    filled: Decimal = ZERO
+    filled: Decimal = ZERO  # contracts
     cost: Decimal = ZERO  # sum of price x contracts over the fills
-    parent: str = ""  # client order id of the entry it is attached to
+    parent: str = ""  # client order id of the entry that the order is attached to
     dormant: bool = False
 
     @property
@@ -73,24 +73,25 @@ class WorkingOrder:
 
     @property
     def remaining(self) -> Decimal:
+        """Contracts that are not filled."""
         return self.quantity - self.filled
 
-    def reported(self) -> OrderReport:
+    def make_report(self) -> OrderReport:
         """Return the order as a client reads it."""
-        asked = self.request
+        request = self.request
         return OrderReport(
-            client_order_id=asked.client_order_id,
+            client_order_id=request.client_order_id,
             venue_order_id=self.venue_order_id,
-            symbol=asked.symbol,
-            side=asked.side,
-            type=asked.type,
+            symbol=request.symbol,
+            side=request.side,
+            type=request.type,
             status=self.status,
             quantity=self.quantity,
             filled=self.filled,
             average_price=self.cost / self.filled if self.filled else None,
-            limit_price=asked.limit_price,
-            trigger_price=asked.trigger_price,
-            reduce_only=asked.reduce_only,
+            limit_price=request.limit_price,
+            trigger_price=request.trigger_price,
+            reduce_only=request.reduce_only,
             created_at_ms=self.created_at_ms,
             updated_at_ms=self.updated_at_ms,
         )
@@ -98,19 +99,19 @@ class WorkingOrder:
 
 @attrs.define(kw_only=True)
 class HeldPosition:
-    """A one-way isolated position. ``quantity`` is signed; ``mark`` is the last stored mark."""
+    """A one-way position with isolated margin."""
 
     symbol: str
-    quantity: Decimal
+    quantity: Decimal  # signed contracts
     entry_price: Decimal
     leverage: int
-    mark: Decimal
+    mark: Decimal  # the last stored mark
     updated_at_ms: int
 
 
 @attrs.frozen(kw_only=True)
 class OrderAudit:
-    """Audit record: an order was accepted, resized, closed or rejected."""
+    """The audit record of an accepted, resized, closed or rejected order."""
 
     at_ms: int
     event: str  # accepted | resized | closed | rejected
@@ -126,7 +127,7 @@ class OrderAudit:
 
 @attrs.frozen(kw_only=True)
 class FillAudit:
-    """Audit record: a fill, with position and money before it."""
+    """The audit record of a fill, with the position and the money before it."""
 
     at_ms: int
     client_order_id: str
@@ -140,7 +141,7 @@ class FillAudit:
     realized: Decimal
     position_before: Decimal  # signed contracts
     position_after: Decimal
-    entry_before: Decimal  # average entry price before, zero when flat
+    entry_before: Decimal  # average entry price before the fill; 0 without a position
     entry_after: Decimal
     trigger_price: Decimal | None
     contract_size: Decimal
@@ -152,17 +153,20 @@ class FillAudit:
 
 @attrs.frozen(kw_only=True)
 class MoneyAudit:
-    """Audit record: opening balance, funding, transfer."""
+    """The audit record of an opening balance, a funding payment or a transfer."""
 
     at_ms: int
     kind: str  # opening | funding | transfer
-    symbol: str
-    amount: Decimal
+    symbol: str  # of funding; otherwise empty
+    amount: Decimal  # USDT, > 0 if the account received it
 
 
 @attrs.frozen(kw_only=True)
 class ContractAudit:
-    """Audit record: a contract size changed; positions keep their amount of the base currency."""
+    """The audit record of a changed contract size.
+
+    Positions keep their amount of the base currency.
+    """
 
     at_ms: int
     symbol: str
@@ -174,7 +178,7 @@ AuditRecord = OrderAudit | FillAudit | MoneyAudit | ContractAudit
 
 @attrs.define(kw_only=True)
 class Changes:
-    """Orders and positions not yet stored; dicts serve as ordered sets."""
+    """Keys of the orders and positions that are not stored yet, as ordered sets."""
 
     orders: dict[str, None] = attrs.Factory(dict)
     positions: dict[str, None] = attrs.Factory(dict)
@@ -182,20 +186,19 @@ class Changes:
 
 @attrs.define(kw_only=True)
 class VenueState:
-    """The venue's state in memory; its size depends on what is open, not on history.
+    """The venue's state in memory. Its size depends on open orders and positions only.
 
-    ``orders`` holds the live orders and those that changed since the last save, in order of
-    arrival. ``fills``, ``income`` and ``audit_log`` hold what was appended since the last save;
-    ``*_before`` is how many of each the store has: the number of the first one in the list.
+    ``orders`` has the live orders and those that changed since the last save, in order of arrival.
+    ``fills``, ``income`` and ``audit_log`` have the entries since the last save. ``*_before`` is
+    the count of the stored ones, and so the number of the first entry in the list.
     """
 
     market_ms: int
     wallet_balance: Decimal
     next_id: int = 1
     orders: dict[str, WorkingOrder] = attrs.Factory(dict)
-    live: dict[str, None] = attrs.Factory(
-        dict
-    )  # client order ids not terminal, dormant ones included
+    # client order ids of the orders that are not terminal, dormant ones included
+    live: dict[str, None] = attrs.Factory(dict)
     positions: dict[str, HeldPosition] = attrs.Factory(dict)
     fills: list[FillReport] = attrs.Factory(list)
     fills_before: int = 0
@@ -207,6 +210,7 @@ class VenueState:
 
     @classmethod
     def opening(cls, *, start_ms: int, wallet_balance: Decimal) -> VenueState:
+        """Return the state of a new account that opens with this wallet balance (USDT)."""
         state = cls(market_ms=start_ms, wallet_balance=as_money(wallet_balance))
         state.audit_log.append(
             MoneyAudit(at_ms=start_ms, kind="opening", symbol="", amount=state.wallet_balance)
@@ -219,8 +223,8 @@ class VenueState:
         c = self.changes
         return bool(c.orders or c.positions or self.fills or self.income or self.audit_log)
 
-    def saved(self) -> None:
-        """Drop from memory what is stored now and no longer live."""
+    def drop_saved(self) -> None:
+        """Drop the ended orders, fills, income and audit records, because they are stored."""
         for client_order_id in self.changes.orders:
             if self.orders[client_order_id].status.terminal:
                 del self.orders[client_order_id]
@@ -231,10 +235,10 @@ class VenueState:
         self.changes = Changes()
 
     def new_id(self) -> str:
-        """Return the next id; venue order ids and execution ids share one sequence."""
-        made = f"v{self.next_id:010d}"
+        """Return the next id. Venue order ids and execution ids share one sequence."""
+        new = f"v{self.next_id:010d}"
         self.next_id += 1
-        return made
+        return new
 
     def live_orders(self, symbol: str) -> list[WorkingOrder]:
         """Return the live orders of one symbol, oldest first."""
@@ -245,13 +249,13 @@ class VenueState:
 def position_after(
     quantity: Decimal, entry: Decimal, delta: Decimal, price: Decimal
 ) -> tuple[Decimal, Decimal, Decimal]:
-    """Net a fill into a position at average cost.
+    """Net a fill of ``delta`` at ``price`` into a position at average cost.
 
     All quantities are signed contracts.
 
     Returns:
-        Quantity, average entry price and realized difference (price x contracts; times the
-        contract size it is USDT) after a fill of ``delta`` at ``price``.
+        Quantity, average entry price and realized difference after the fill. The difference is
+        price x contracts: multiply it by the contract size for USDT.
     """
     after = quantity + delta
     if quantity * delta >= ZERO:

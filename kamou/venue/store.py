@@ -1,8 +1,9 @@
-"""The embedded venue's own SQLite file. The core never reads it; reads go through the port.
+"""The store of the embedded venue: an SQLite file of its own.
 
-Orders and positions are replaced; fills, income and audit records are appended. ``load`` reads
-what is open; the rest is read on demand by an index. Two processes may use the file (``run`` and
-``flatten``): a writer that finds it changed loads it again and repeats its operation.
+Actors never read the file; they read through the exchange port. Orders and positions are replaced;
+fills, income and audit records are appended. ``load`` reads live orders and positions; all other
+rows are read on demand by an index. Two processes may use the file (``run`` and ``flatten``). If a
+writer gets ``StaleVenueError``, it loads the file again and repeats its operation.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ AUDIT_KINDS: dict[str, type[AuditRecord]] = {
 }
 
 _FROM = f"n >= (SELECT n FROM {{0}} WHERE {AT_MS} >= ? ORDER BY {AT_MS}, n LIMIT 1) ORDER BY n"
-# Times rise with n, so the index finds the first row and the others follow.
+# Times rise with n, so the index finds the first row, and the later rows have higher numbers.
 _FILLS_SINCE = f"SELECT body FROM fills WHERE {_FROM.format('fills')}"
 _INCOME_SINCE = f"SELECT body FROM income WHERE {_FROM.format('income')}"
 _LIVE_ORDERS = f"SELECT body FROM orders WHERE NOT {ENDED} ORDER BY venue_order_id"
@@ -54,11 +55,11 @@ StateRow = tuple[int, int, str, bytes, str]
 
 
 class StaleVenueError(Exception):
-    """Another process wrote the venue's file since the last read; load it and repeat."""
+    """Another process wrote the venue's file since the last ``load``."""
 
 
 class VenueStore:
-    """The SQLite file of one venue. Writes run in the caller, a few milliseconds if durable."""
+    """The SQLite file of one venue. A durable write takes a few milliseconds."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class VenueStore:
             path: the file, or ":memory:" for backtests.
             durable: each commit waits for the disk (synchronous=FULL).
             on_changed_schema: called with a message if another program changed the schema; the
-                file is opened all the same.
+                file is opened nevertheless.
             read_only: nothing is created, migrated or written; works on a full disk, too.
 
         Raises:
@@ -83,14 +84,13 @@ class VenueStore:
         """
         self.path = str(path)
         self._shared = self.path != MEMORY
-        self._states_due: dict[int, StateRow] = {}  # by day; another thread may add to them
-        self._changed_by_others = False
+        self._unstored_states: dict[int, StateRow] = {}  # by day; another thread may add to them
+        self._schema_changed = False
         with self._storage_errors():
             if self._shared and not read_only:
-                create_file(
-                    Path(path)
-                )  # SQLite would create it and its WAL readable to other users
-            self._db = _connected_reader(Path(path)) if read_only else _connected(self.path)
+                # SQLite would create the file and its WAL readable to other users.
+                create_file(Path(path))
+            self._db = _connect_reader(Path(path)) if read_only else _connect(self.path)
             try:
                 self._check_schema(on_changed_schema)
                 if not read_only:
@@ -101,16 +101,21 @@ class VenueStore:
         self._seen = self._data_version()
 
     def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
+        """Compare the schema with that of its version; see ``on_changed_schema``."""
         version = known_version(self._db, self.path)
         changes = schema_changes(self._db, _expected_schema(version))
-        self._changed_by_others = bool(changes)
+        self._schema_changed = bool(changes)
         if changes and on_changed is None:
             raise StoreError(refusal(self.path, changes))
         if changes and on_changed is not None:
             on_changed(refusal(self.path, changes))
 
     def check_whole(self) -> None:
-        """Check every page and that no row is missing; raise StoreError if damaged."""
+        """Check every page of the file, and that no row is missing.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
         with self._storage_errors():
             refuse_damaged(self._db, self.path)
             for table in ("fills", "income", "audit_log"):
@@ -125,11 +130,12 @@ class VenueStore:
     def _prepare(self, durable: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self.set_durable(durable)
-        if not self._changed_by_others:  # queries work without pending migrations
+        if not self._schema_changed:  # queries work without pending migrations
             migrate_venue(self._db)
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
+        """Raise ``DiskFullError`` or ``StoreError`` for errors of SQLite and the system."""
         try:
             yield
         except sqlite3.Error as error:
@@ -141,7 +147,10 @@ class VenueStore:
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFullError(f"{self.path}: the disk is full; free space") from error
-            raise StoreError(f"{self.path}: cannot be created: {error.strerror}") from error
+            raise StoreError(
+                f"{self.path}: cannot be created: {error.strerror}; make its directory writable,"
+                " or choose another with --data-dir"
+            ) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -165,7 +174,7 @@ class VenueStore:
         return self._shared and self._data_version() != self._seen
 
     def set_durable(self, durable: bool) -> None:
-        """Make commits wait for the disk or not; without it a power cut may lose commits."""
+        """Choose whether commits wait for the disk; if not, a power cut may lose commits."""
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
     # --- reads -----------------------------------------------------------------
@@ -212,7 +221,7 @@ class VenueStore:
         return None if row is None else int(row[0])
 
     def order(self, client_order_id: str) -> WorkingOrder | None:
-        """Return the stored order of this client order id, live or ended."""
+        """Return the stored order of this client order id, live or ended; None if none."""
         with self._storage_errors():
             row = self._db.execute(
                 "SELECT body FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -227,12 +236,12 @@ class VenueStore:
         """Yield the stored income with ``at_ms >= since_ms``, oldest first."""
         return (decode(Income, body) for body in self._bodies(_INCOME_SINCE, since_ms))
 
-    def _bodies(self, query: str, *given: int) -> list[bytes]:
+    def _bodies(self, query: str, since_ms: int) -> list[bytes]:
         with self._storage_errors():
-            return [body.encode() for (body,) in self._db.execute(query, given)]
+            return [body.encode() for (body,) in self._db.execute(query, (since_ms,))]
 
     def audit_log(self, before: int, since: int = 0) -> Iterator[AuditRecord]:
-        """Yield the audit records numbered ``since`` to ``before`` (excluded), oldest first."""
+        """Yield the audit records ``since`` to ``before`` (excluded), by number."""
         with self._storage_errors():
             rows = self._db.execute(
                 "SELECT kind, body FROM audit_log WHERE n >= ? AND n < ? ORDER BY n",
@@ -248,7 +257,7 @@ class VenueStore:
 
         Raises:
             StaleVenueError: another process wrote the file meanwhile; nothing is stored.
-            DiskFullError, StoreError: nothing is stored; the changes stay pending in ``state``.
+            DiskFullError, StoreError: nothing is stored; ``state`` still has the changes.
         """
         changes = state.changes
         with self._transaction() as db:
@@ -282,47 +291,49 @@ class VenueStore:
                     for n, record in enumerate(state.audit_log, state.audit_log_before)
                 ],
             )
-            due = self._write_states(db)
-        self._states_kept(due)
+            states = self._write_states(db)
+        self._drop_stored_states(states)
 
     def touch(self, market_ms: int) -> None:
-        """Store the market time if it is later; does nothing before the first ``save``."""
+        """Store the market time if it is later. Does nothing before the first ``save``."""
         with self._transaction() as db:
             db.execute("UPDATE account SET market_ms = max(market_ms, ?)", (market_ms,))
-            due = self._write_states(db)
-        self._states_kept(due)
+            states = self._write_states(db)
+        self._drop_stored_states(states)
 
-    def keep_state(self, row: StateRow) -> None:
-        """Store a state of the market's generator with the next ``save`` or ``touch``.
+    def queue_state(self, row: StateRow) -> None:
+        """Queue a state of the market's generator for the next ``save`` or ``touch``.
 
-        Never blocks and may be called from any thread. A file of a changed schema stores none.
+        Never blocks and may be called from any thread. If another program changed the schema, the
+        row is dropped.
         """
-        if self._changed_by_others:
+        if self._schema_changed:
             return
-        self._states_due[row[0]] = row
+        self._unstored_states[row[0]] = row
 
-    def states_due(self) -> tuple[StateRow, ...]:
-        """Return the states that are not stored yet."""
-        return tuple(self._states_due.copy().values())
+    def unstored_states(self) -> tuple[StateRow, ...]:
+        """Return the queued states that are not stored yet."""
+        return tuple(self._unstored_states.copy().values())
 
     def _write_states(self, db: sqlite3.Connection) -> tuple[StateRow, ...]:
-        due = self.states_due()
-        if due:
-            db.executemany(_KEEP_STATE, due)
-        return due
+        states = self.unstored_states()
+        if states:
+            db.executemany(_KEEP_STATE, states)
+        return states
 
-    def _states_kept(self, rows: Iterable[StateRow]) -> None:
-        """Drop committed states from those that wait."""
+    def _drop_stored_states(self, rows: Iterable[StateRow]) -> None:
+        """Drop committed states from the queue."""
         for row in rows:
-            self._states_due.pop(row[0], None)
+            self._unstored_states.pop(row[0], None)
 
     def meta(self, key: str) -> str | None:
-        """Return a value that the composition root stored, such as seed or start."""
+        """Return the value stored under ``key``, such as the seed; None if there is none."""
         with self._storage_errors():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def put_meta(self, key: str, value: str) -> None:
+        """Store a value of the composition root under ``key``."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
@@ -331,7 +342,7 @@ class VenueStore:
         self._db.close()
 
 
-def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
+def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(
         name,
         uri=uri,
@@ -341,17 +352,18 @@ def _connected(name: str, *, uri: bool = False) -> sqlite3.Connection:
     )
 
 
-def _connected_reader(path: Path) -> sqlite3.Connection:
-    """Open for reading, on a full disk too, where exclusive locking needs no ``-shm`` file.
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    """Open the file for reading, on a full disk too.
 
+    Without a ``-shm`` file the connection locks exclusively, because it then needs none:
     https://www.sqlite.org/wal.html, section 8.
     """
-    db = _connected(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    db = _connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
         version_of(db)
     except sqlite3.OperationalError:
         db.close()
-        db = _connected(f"{path.resolve().as_uri()}?mode=rw", uri=True)
+        db = _connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
     db.execute("PRAGMA query_only = ON")
     return db

@@ -43,8 +43,8 @@ def test_a_position_in_a_market_that_ended_is_settled_and_does_not_halt(
     monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     path = tmp_path / "journal.sqlite3"
     whole = ending("AAA", 1)  # before the time limit
-    assert whole.ended("AAA") == (MIDNIGHT_MS + STEP_MS, 100.0)
-    assert whole.ended("BBB") is None
+    assert whole.market_end("AAA") == (MIDNIGHT_MS + STEP_MS, 100.0)
+    assert whole.market_end("BBB") is None
     with strategy_files():
         replay(BARS, whole, timerange=(MIDNIGHT_MS - 4 * STEP_MS, None), journal=path)
     with contextlib.closing(sqlite3.connect(path)) as connection:

@@ -87,7 +87,7 @@ class Makers:
 
 def frozen(source: GeneratedMarket) -> None:
     """Make every array that a twin shares unwritable: whoever writes one raises ValueError."""
-    shared: list[Any] = [source.universe, *source._midnights._held.values()]
+    shared: list[Any] = [source.universe, *source._states._held.values()]
     for name in generator._CACHES:
         shared += getattr(source, name).values()
     for each in shared:

@@ -183,7 +183,7 @@ class Judge:
             mark_at=self._mark_at,
             leverage_of=partial(leverage_of, engine),
             strategy_of=lambda name: "",
-            wrong=lambda rule, at_ms, symbol, detail: self.broken.append(
+            on_violation=lambda rule, at_ms, symbol, detail: self.broken.append(
                 f"{rule} {at_ms} {symbol} {detail}"
             ),
         )
@@ -224,7 +224,7 @@ class Judge:
         return equity
 
     def end(self, at_ms: int) -> None:
-        self._checker.until(at_ms)
+        self._checker.check_until(at_ms)
         self._until(at_ms)
         self._worst(at_ms)
         self.broken += [f"{v.rule} {v.at_ms} {v.symbol} {v.detail}" for v in self._checker.found]

@@ -96,7 +96,7 @@ def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_f
         mark_at=lambda symbol, at_ms: None,
         leverage_of=lambda client_order_id: 1,
         strategy_of=lambda client_order_id: "",
-        wrong=lambda rule, at_ms, symbol, detail: None,
+        on_violation=lambda rule, at_ms, symbol, detail: None,
     )
     for noted in evidence(paid_in, lost):
         checker.take(noted)

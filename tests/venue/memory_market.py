@@ -94,7 +94,7 @@ class MemoryMarket:
             return self._bars[-1, :, 3]
         return self._bars[self._row(at_ms), :, 0]
 
-    def ended(self, symbol: str) -> tuple[int, float] | None:
+    def market_end(self, symbol: str) -> tuple[int, float] | None:
         return self.ends.get(symbol)
 
     def half_spread_bps(self) -> Floats:

@@ -25,7 +25,7 @@ from kamou.venue.engine import Engine
 from kamou.venue.market import generator
 from kamou.venue.market.generated_day import PathSettings, first_state
 from kamou.venue.market.generator import GeneratedMarket
-from kamou.venue.market.midnights import CHECKPOINT_DAYS, STATES_HELD, Midnights
+from kamou.venue.market.market_states import CHECKPOINT_DAYS, STATES_HELD, MarketStates
 from kamou.venue.market.universe import UniverseSettings
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
@@ -171,9 +171,9 @@ def test_a_long_run_holds_a_bounded_number_of_states(tmp_path: Path) -> None:
     of = market(symbols=1)
     engine = opened(tmp_path / "venue.db", of)
     run_market_to(of, at(2 * STATES_HELD), never)
-    assert len(of._midnights._held) == STATES_HELD
+    assert len(of._states._held) == STATES_HELD
     engine.close()
-    assert engine._store.states_due() == ()
+    assert engine._store.unstored_states() == ()
 
 
 def test_a_market_without_a_file_keeps_every_tenth_state_in_memory(days_run: list[int]) -> None:
@@ -184,7 +184,7 @@ def test_a_market_without_a_file_keeps_every_tenth_state_in_memory(days_run: lis
     days_run.clear()
     of.day(25)
     assert days_run == [20, 21, 22, 23, 24, 25]
-    assert not store.states_due()
+    assert not store.unstored_states()
     store.close()
 
 
@@ -329,19 +329,19 @@ def test_a_state_is_written_with_the_venues_own_next_transaction_and_waits_for_a
     engine = opened(tmp_path / "venue.db", of)
     store = engine._store
     run_market_to(of, at(25), never)
-    assert [row[0] for row in store.states_due()] == [10, 20]
+    assert [row[0] for row in store.unstored_states()] == [10, 20]
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages}")
     many = [(n, 1, "x", bytes(4_000), "") for n in range(1000, 1010)]
     for row in many:
-        store.keep_state(row)
+        store.queue_state(row)
     with pytest.raises(DiskFullError):
         store.touch(at(26))
-    assert len(store.states_due()) == 12
+    assert len(store.unstored_states()) == 12
     store._db.execute("PRAGMA max_page_count = 1000000")
     assert not engine.reloads
     engine.advance(at(27))
-    assert store.states_due() == ()
+    assert store.unstored_states() == ()
     assert engine.reloads == 0, "our own write is nobody else's"
     engine.close()
     assert stored_days(tmp_path / "venue.db")[:2] == [10, 20]
@@ -358,11 +358,11 @@ def test_nothing_is_looked_up_in_the_file_while_the_market_goes_on_day_by_day() 
             pass
 
     keeper, of = Counting(), market()
-    of.keep_in(keeper)
+    of.use_keeper(keeper)
     for day in range(3 * CHECKPOINT_DAYS):
         of.day(day)
     assert keeper.looks == 0
-    held = Midnights(of.first_state)
+    held = MarketStates(of.first_state)
     assert held.nearest(3) == (0, of.first_state)
 
 
@@ -372,12 +372,12 @@ def test_a_copy_computes_in_another_thread_what_the_original_then_adopts(
     of, other = market(), market()
     engine = opened(tmp_path / "venue.db", of)
     run_market_to(of, at(18), never)
-    other._midnights = of._midnights.copy()
+    other._states = of._states.copy()
     other.run_to(at(23), never)
     assert days_run == list(range(23))
-    of._midnights.adopt(other._midnights)
+    of._states.adopt(other._states)
     of.day(23)
     assert days_run == list(range(24)), "what the copy ran is not run again"
-    assert len(of._midnights._held) == 24
+    assert len(of._states._held) == 24
     engine.close()
     assert stored_days(tmp_path / "venue.db") == [10, 20], "the copy kept its states there too"

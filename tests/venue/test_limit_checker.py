@@ -52,19 +52,19 @@ def judged(
 ) -> tuple[LimitChecker, list[str]]:
     """``leverages``: of orders, 5 where it says nothing. An order of another is called other."""
     broken: list[str] = []
-    checker = Checker(CheckLimits(), ours=lambda client_order_id: client_order_id != "other")
+    checker = Checker(CheckLimits(), is_ours=lambda client_order_id: client_order_id != "other")
     limits = LimitChecker(
         limits=LIMITS,
         mark_at=mark_at,
         leverage_of=lambda client_order_id: (leverages or {}).get(client_order_id, 5),
         strategy_of=lambda client_order_id: "",
-        wrong=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
+        on_violation=lambda rule, at_ms, symbol, detail: broken.append(f"{rule} {symbol}"),
         unreported=unreported,
     )
     checker.portfolio = limits
     for noted in engine.audit_log:
         checker.take(noted)
-    checker.until(engine.market_ms)
+    checker.check_until(engine.market_ms)
     return limits, broken
 
 

@@ -35,27 +35,27 @@ def watch() -> PriceWatch:
 
 def test_parts_of_a_quiet_bar_are_looked_at_once(watch: PriceWatch) -> None:
     path = Path(99.0, 200_000)
-    assert watch.quiet(0, 1_000, path)
-    assert watch.quiet(1_000, 250_000, path)
-    assert watch.quiet(250_000, BAR_MS, path)
+    assert watch.is_quiet(0, 1_000, path)
+    assert watch.is_quiet(1_000, 250_000, path)
+    assert watch.is_quiet(250_000, BAR_MS, path)
     assert path.asked == 1
 
 
 def test_a_level_that_is_reached_later_in_the_bar_does_not_happen_early(watch: PriceWatch) -> None:
     path = Path(97.0, 200_000)
-    assert watch.quiet(0, 1_000, path)
-    assert not watch.quiet(1_000, 250_000, path)
+    assert watch.is_quiet(0, 1_000, path)
+    assert not watch.is_quiet(1_000, 250_000, path)
 
 
 def test_a_new_level_makes_the_rest_of_the_bar_worth_another_look(watch: PriceWatch) -> None:
     path = Path(99.0, 200_000)
-    assert watch.quiet(0, 1_000, path)
+    assert watch.is_quiet(0, 1_000, path)
     watch.set(0, 99.5, np.inf)
-    assert not watch.quiet(1_000, 250_000, path)
+    assert not watch.is_quiet(1_000, 250_000, path)
 
 
 def test_a_stretch_of_many_bars_is_one_look(watch: PriceWatch) -> None:
     path = Path(97.0, 5 * BAR_MS)
-    assert watch.quiet(0, 4 * BAR_MS, path)
-    assert not watch.quiet(4 * BAR_MS, 6 * BAR_MS, path)
+    assert watch.is_quiet(0, 4 * BAR_MS, path)
+    assert not watch.is_quiet(4 * BAR_MS, 6 * BAR_MS, path)
     assert path.asked == 2

@@ -317,7 +317,7 @@ def test_a_file_whose_schema_was_changed_is_traded_on_by_the_kill_switch_as_it_i
     store = VenueStore(path, on_changed_schema=told.append)
     source = MemoryMarket(BARS)
     engine = Engine(source, MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
-    store.keep_state((10, 1, "x", b"state", ""))
+    store.queue_state((10, 1, "x", b"state", ""))
     engine.advance(START_MS + 3 * STEP_MS)
     engine.place(*entry_with_exits("e1", quantity=60))
     assert len(engine.fills(0)) == 1

@@ -1,1 +1,1 @@
-"""The embedded exchange's markets, generated and recorded."""
+"""The embedded venue's market sources: the generated and the recorded market."""

@@ -1,7 +1,7 @@
 """Instruments and spreads of recorded bars, inferred from the dataset itself.
 
-They are inferred once, before any trading, and are never a signal. The assumptions and their
-costs:
+They are inferred once, before any trading, and no strategy uses them as a signal. The assumptions
+and their costs:
 
 - tick size: the largest power of ten of which all sampled prices are multiples. A venue's tick
   size of 0.05 becomes 0.01, so fill prices are slightly too fine.
@@ -24,14 +24,14 @@ from kamou.core.market.bars import Dataset, Series
 from kamou.core.model import BPS_PER_UNIT, Instrument
 from kamou.venue.market.universe import LOTS_MAX, NOTIONAL_MIN
 
-SAMPLE_BARS = 1_000  # evenly spaced: enough to see every decimal that a price uses
+SAMPLE_BARS = 1_000  # evenly spaced: enough to see all decimals of a symbol's prices
 DECIMALS_MAX = 10
-LOT_VALUE = 1.0  # USDT: a tenth of a percent of the smallest position worth taking
+LOT_VALUE = 1.0  # USDT: 0.1 % of a position of 1,000 USDT
 TAKER_FEE = Decimal("0.0006")
 MAKER_FEE = Decimal("0.0002")
-HALF_SPREAD_BPS = 0.3  # of the most traded symbol; sqrt(150) x 0.3 is 3.7 bp for the 150th
+HALF_SPREAD_BPS = 0.3  # of the most traded symbol; sqrt(150) x 0.3 is 3.7 bps for the 150th
 FUNDING_INTERVAL_H = 8  # for a symbol with fewer than two settlements
-# rank of turnover below which the tier holds; leverage; maintenance margin rate
+# the last rank of turnover in the tier; leverage; maintenance margin rate
 ASSUMED_TIERS = (
     (10, 75, Decimal("0.005")),
     (50, 50, Decimal("0.01")),
@@ -41,7 +41,10 @@ QUOTES = ("USDT", "USDC", "USD")
 
 
 def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
-    """Return one linear perpetual per symbol, in the dataset's order, at the default fees."""
+    """Return one linear perpetual per symbol, in the dataset's order.
+
+    Fees are ``TAKER_FEE`` and ``MAKER_FEE``.
+    """
     bars = data.bars
     sample = np.concatenate(
         [_sample(part) for part in (bars.open, bars.high, bars.low, bars.close)]
@@ -50,12 +53,12 @@ def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
     highest = np.fmax.reduce(sample)
     ranks = _turnover_ranks(data)
     intervals = _funding_intervals_h(data.funding)
-    made = []
+    instruments = []
     for column, symbol in enumerate(bars.symbols):
         lot = Decimal(10) ** int(np.floor(np.log10(LOT_VALUE / highest[column])))
         leverage, margin = next(tier[1:] for tier in ASSUMED_TIERS if ranks[column] <= tier[0])
         base, quote = _split(symbol)
-        made.append(
+        instruments.append(
             Instrument(
                 symbol=symbol,
                 base=base,
@@ -73,7 +76,7 @@ def infer_instruments(data: Dataset) -> tuple[Instrument, ...]:
                 funding_interval_h=int(intervals[column]),
             )
         )
-    return tuple(made)
+    return tuple(instruments)
 
 
 def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floats:
@@ -88,7 +91,7 @@ def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floa
 
 
 def _sample(values: Floats) -> Floats:
-    """Return about ``SAMPLE_BARS`` evenly spaced rows and the first known one per column."""
+    """Return about ``SAMPLE_BARS`` evenly spaced rows, and each column's first value."""
     stride = max(1, len(values) // SAMPLE_BARS)
     sampled = values[::stride]
     known = ~np.isnan(values)
@@ -108,7 +111,7 @@ def _decimals(sample: Floats) -> Floats:
 
 
 def _turnover_ranks(data: Dataset) -> Floats:
-    """Return ranks from 1, the largest median turnover per bar; ties in column order."""
+    """Return the ranks by median turnover per bar, ``[symbols]``; 1 is the largest."""
     turnover = np.nanmedian(_sample(data.bars.close) * _sample(data.bars.volume), axis=0)
     order = np.argsort(-turnover, kind="stable")
     ranks = np.empty(len(order))
@@ -127,6 +130,7 @@ def _funding_intervals_h(funding: Series) -> Floats:
 
 
 def _split(symbol: str) -> tuple[str, str]:
+    """Return the base and the quote currency that a symbol's name suggests."""
     for quote in QUOTES:
         if symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol[: -len(quote)], quote

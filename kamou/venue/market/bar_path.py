@@ -1,4 +1,7 @@
-"""The path of a generated price inside one bar: open, one extreme, the other, close."""
+"""``BarPath``, a generated price inside one bar, and the joining of segments.
+
+The price goes from the open to one extreme, to the other extreme and to the close.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,29 @@ from kamou.core.market.bars import Segment
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarPath:
-    """Prices of one bar at its four turning points, ``[symbols]``; times are fractions of it."""
+    """Prices of one bar at its four turning points, and their times, ``[symbols]``.
+
+    Times are fractions of the bar. Between two turning points the price is linear.
+    """
 
     open: Floats
-    one: Floats  # the extreme reached first
-    two: Floats
+    one: Floats  # the first extreme
+    two: Floats  # the second extreme
     close: Floats
     high: Floats
     low: Floats
-    first: Floats  # when ``one`` is reached
+    first: Floats  # time of the first extreme
     second: Floats
     high_at: Floats
     low_at: Floats
 
     @classmethod
-    def drawn(
+    def from_draws(
         cls, *, open_: Floats, high: Floats, low: Floats, close: Floats, draws: Floats
     ) -> BarPath:
-        """Return the path that uniform ``draws[3, symbols]`` choose through a bar's prices.
+        """Return the path through a bar's prices that the uniform draws choose.
 
+        ``draws`` is ``[3, symbols]``: times of both extremes, and which of them is first.
         The high comes first in 3 of 10 rising bars and in 7 of 10 others.
         """
         first, second = 0.05 + 0.4 * draws[0], 0.55 + 0.4 * draws[1]
@@ -57,9 +64,8 @@ class BarPath:
         since = np.where(early, 0.0, np.where(late, self.second, self.first))
         until = np.where(early, self.first, np.where(late, 1.0, self.second))
         price = start + (end - start) * ((part - since) / (until - since))
-        inside: Floats = np.minimum(
-            np.maximum(price, self.low), self.high
-        )  # rounding may leave the range
+        # Rounding may have moved the price out of the bar's range.
+        inside: Floats = np.minimum(np.maximum(price, self.low), self.high)
         return inside
 
 

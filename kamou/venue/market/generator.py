@@ -1,15 +1,16 @@
-"""A seeded market of perpetuals that never ends, for the demo.
+"""``GeneratedMarket``: a seeded market of perpetuals for the demo.
 
-Built in: two common factors with a beta per symbol; Student t shocks; volatility that clusters and
-follows the hour of the day; jumps of one symbol and of the market; per symbol, regimes of walking,
-ranging and trending that end at random, often in a break of a few hours (a range is left outwards,
-a trend gives back) whose expected size is half of the regime's predictable part
-(``PathSettings.compensation``). Nothing is built in that lets a strategy gain.
+Prices have two common factors with a beta per symbol, Student t shocks, volatility that clusters
+and follows the hour of the day, and jumps of one symbol and of the market. Each symbol has regimes
+of walking, ranging and trending that end at random, often with a release of a few hours: the price
+leaves a range, or returns part of a trend. The expected size of a release is half of the regime's
+predictable part (``PathSettings.compensation``). No part of the market is made for a strategy to
+gain from.
 
-Any time can be read: the recursive state is kept at some midnights (``midnights``), days between
-run again in 10 to 90 ms each, and ``DAYS_HELD`` days of bars are in memory. Inside a bar the price
-runs linearly from open to one extreme to the other to close, with both extremes at seeded times, so
-any interval agrees with the bar.
+Any time can be read. The states of some midnights are stored (``market_states``); the days after
+them are generated again in 10 to 90 ms of CPU each, and ``DAYS_HELD`` days of bars are in memory.
+Inside a bar the price is linear from open to one extreme, to the other and to close, with both
+extremes at seeded times. So any interval agrees with the bar.
 """
 
 from __future__ import annotations
@@ -46,27 +47,27 @@ from kamou.venue.market.generated_day import (
     Moves,
     PathSettings,
     day_rng,
-    dress,
     first_state,
+    make_day_bars,
     run_day,
 )
-from kamou.venue.market.midnights import Midnights, StateKeeper
+from kamou.venue.market.market_states import MarketStates, StateKeeper
 from kamou.venue.market.universe import UniverseSettings, make_universe
 
 END_MS = 4_102_444_800_000  # 2100-01-01, later than any run
 DAYS_HELD = 4  # days of bars: tomorrow, today, yesterday for the ATR, and one for other reads
-_CACHES = ("_moves", "_days", "_draws", "_atrs")  # by day; see ``twin``
+_CACHES = ("_moves", "_days", "_draws", "_atrs")  # attributes by day; see ``twin``
 V = TypeVar("V")
 
 GENERATOR_VERSION = 1
-"""Increases with every change that gives a seed another market."""
+"""The version of the generator; it increases with every change of a seed's market."""
 
 
 class GeneratedMarket:
-    """A ``MarketSource`` without end, from ``origin_ms`` (floored to UTC midnight) on.
+    """A ``MarketSource`` from ``origin_ms`` (floored to UTC midnight) to ``END_MS``.
 
-    The same seed, symbol count, step and settings give the same market in every process. One
-    thread only may use it, because it caches; a second thread uses a ``twin``.
+    The same seed, origin, symbol count, step and settings give the same market in every process.
+    Only one thread may use it, because it has caches. A second thread uses a ``twin``.
     """
 
     def __init__(
@@ -102,24 +103,25 @@ class GeneratedMarket:
         self.paths = paths or PathSettings()
         self.bars_per_day = DAY_MS // step_ms
         self.first_state = first_state(self.universe)
-        self._midnights = Midnights(self.first_state)
+        self._states = MarketStates(self.first_state)
         self._moves: OrderedDict[int, Moves] = OrderedDict()
         self._days: OrderedDict[int, Day] = OrderedDict()
         self._draws: OrderedDict[int, Floats] = OrderedDict()
         self._atrs: OrderedDict[int, Floats] = OrderedDict()
-        self._nothing = np.full(symbols, np.nan)
+        self._no_market = np.full(symbols, np.nan)
         self._bar_path: tuple[int, BarPath] | None = None  # the newest path read
-        self._price: tuple[int, Floats] = (-1, self._nothing)  # the newest prices read
+        self._price: tuple[int, Floats] = (-1, self._no_market)  # the newest prices read
 
-    # --- what a MarketSource does ------------------------------------------------------------
+    # --- MarketSource ------------------------------------------------------------------------
 
     def half_spread_bps(self) -> Floats:
+        """Return half the quoted spread in basis points of mid, ``[symbols]``."""
         return self.universe.half_spread_bps
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
         """Return the path of ``(from_ms, to_ms]``, with the widest bar's ``range_atr``."""
         if to_ms < self.first_ms or to_ms < from_ms:
-            none = self._nothing
+            none = self._no_market
             return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
         first, start = divmod(max(from_ms, self.first_ms) - self.first_ms, self.step_ms)
         last, end = divmod(to_ms - self.first_ms, self.step_ms)
@@ -140,7 +142,7 @@ class GeneratedMarket:
     def prices(self, at_ms: int) -> Floats:
         """Return the path's prices at an instant, not on the tick; NaN before the origin."""
         if at_ms < self.first_ms:
-            return self._nothing
+            return self._no_market
         if self._price[0] != at_ms:
             bar, offset = divmod(at_ms - self.first_ms, self.step_ms)
             self._price = (at_ms, self._path_of(bar).at(offset / self.step_ms))
@@ -156,17 +158,17 @@ class GeneratedMarket:
         while bar < last or not parts:
             until = min(last, (bar // self.bars_per_day + 1) * self.bars_per_day)
             part = self._native(bar, max(bar, until))
-            # Day by day if periods end with the day, so 35 days of native bars are never in memory.
+            # Day by day if periods end with it: 35 days of native bars are never in memory.
             parts.append(resample(part, period_ms) if DAY_MS % period_ms == 0 else part)
             bar = until
         return resample(concatenate(parts), period_ms)
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Return hourly open interest in base units, available at the end of the hour."""
+        """Return hourly open interest in base units, each available at its end."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.open_interest)
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        """Return hourly ratios of long to short accounts, available at the end of the hour."""
+        """Return hourly ratios of long to short accounts, each available at its end."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.ratio)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
@@ -174,7 +176,7 @@ class GeneratedMarket:
         return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
 
     def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
-        """Return the interval's bars and series as a dataset that can be stored."""
+        """Return the bars and series of an interval as a dataset that can be stored."""
         return Dataset(
             name=name,
             bars=self.bars(self.step_ms, from_ms, to_ms),
@@ -187,48 +189,49 @@ class GeneratedMarket:
     def twin(self) -> GeneratedMarket:
         """Return the same market with caches of its own, for use in one other thread.
 
-        Both share the universe, states and days held so far, whose arrays are never written again.
-        ``test_a_twin_...`` in tests/exchange/test_generated_ahead.py.
+        Both share the universe, the states and the days that are in memory now. Their arrays are
+        never written again: see tests/exchange/test_generated_ahead.py.
         """
         other = copy.copy(self)
-        other._midnights = self._midnights.copy()
+        other._states = self._states.copy()
         for name in _CACHES:
             setattr(other, name, OrderedDict(getattr(self, name)))
         return other
 
     def make_day(self, at_ms: int) -> None:
-        """Make the data of the UTC day of ``at_ms``; before the origin that of the first day."""
+        """Make the data of the UTC day of ``at_ms``; of the first day before the origin."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._moves_of(day)  # any of the four may be held without the others
+        self._moves_of(day)  # any of the four may be in memory without the others
         self.day(day)
         self._atr_of(day)
-        _held(self._draws, day, lambda: self._draw(day))
+        _get_cached(self._draws, day, lambda: self._draw(day))
 
     def holds(self, from_ms: int, to_ms: int) -> bool:
-        """Return True if bars and series of ``(from_ms, to_ms]`` need no new day."""
+        """Return True if the bars and series of ``(from_ms, to_ms]`` are in memory."""
         first = max(0, (from_ms - self.first_ms) // DAY_MS)
         last = max(first, (to_ms - 1 - self.first_ms) // DAY_MS)
         return all(d in self._days and d in self._moves for d in range(first, last + 1))
 
     def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
-        """Adopt the day of ``at_ms`` that ``maker``, a twin, has made, without a copy."""
+        """Take over, without a copy, the day of ``at_ms`` that ``maker``, a twin, made."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._midnights.adopt(maker._midnights)
+        self._states.adopt(maker._states)
         for name in _CACHES:
-            made: OrderedDict[int, Any] = getattr(maker, name)
-            _held(getattr(self, name), day, partial(made.__getitem__, day))
+            days: OrderedDict[int, Any] = getattr(maker, name)
+            _get_cached(getattr(self, name), day, partial(days.__getitem__, day))
 
-    def keep_in(self, keeper: StateKeeper) -> None:
-        """Store the state of every tenth midnight in ``keeper``, and start from those."""
-        self._midnights.keep_in(keeper)
+    def use_keeper(self, keeper: StateKeeper) -> None:
+        """Store the state of every tenth midnight in ``keeper``, and start from these."""
+        self._states.use_keeper(keeper)
 
     def run_to(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
-        """Run the recursion to the midnight before ``to_ms``, or until ``stop_requested()``.
+        """Run the recursion to the midnight before ``to_ms``.
 
-        Calls it before each day, which takes 10 ms of CPU at 220 symbols and 90 ms at 2,000.
+        It ends early if ``stop_requested()`` is True before a day. A day takes 10 ms of CPU at 220
+        symbols and 90 ms at 2,000.
         """
         day = (to_ms - self.first_ms) // DAY_MS
-        at, state = self._midnights.nearest(max(0, day))
+        at, state = self._states.nearest(max(0, day))
         while at < day and not stop_requested():
             state, _ = self._run_day(at, state)
             at += 1
@@ -236,38 +239,37 @@ class GeneratedMarket:
     def _run_day(self, day: int, state: MarketState) -> tuple[MarketState, Moves]:
         """Return the state at the next midnight and the day's moves."""
         after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
-        self._midnights.put(day + 1, after)
+        self._states.put(day + 1, after)
         return after, moves
 
     def _moves_of(self, day: int) -> Moves:
-        """Return the day's moves; run earlier days as needed."""
+        """Return the day's moves. Runs the days since the nearest known state if needed."""
 
         def run() -> Moves:
-            at, state = self._midnights.nearest(day)
+            at, state = self._states.nearest(day)
             while True:
                 state, moves = self._run_day(at, state)
                 if at == day:
                     return moves
                 at += 1
 
-        return _held(self._moves, day, run)
+        return _get_cached(self._moves, day, run)
 
     def day(self, day: int) -> Day:
         """Return the bars of the ``day``-th UTC day since the origin."""
-        return _held(
+        return _get_cached(
             self._days,
             day,
-            lambda: dress(self.universe, self.seed, day, self._moves_of(day)),
+            lambda: make_day_bars(self.universe, self.seed, day, self._moves_of(day)),
         )
 
     def _atr_of(self, day: int) -> Floats:
-        """Return the ATR known before each bar of the day; NaN for the market's first bars."""
+        """Return the ATR known before each bar of the day; NaN where it is unknown."""
 
         def run() -> Floats:
             days = [self.day(each) for each in range(max(0, day - 1), day + 1)]
-            rows = (
-                self.bars_per_day + ATR_PERIOD + 1
-            )  # of yesterday only the rows that the first ATR needs
+            # of yesterday only the rows that the first ATR needs
+            rows = self.bars_per_day + ATR_PERIOD + 1
             atr = trailing_atr(
                 np.concatenate([each.high for each in days])[-rows:],
                 np.concatenate([each.low for each in days])[-rows:],
@@ -276,7 +278,7 @@ class GeneratedMarket:
             atr[atr <= 0.0] = np.nan
             return atr
 
-        return _held(self._atrs, day, run)
+        return _get_cached(self._atrs, day, run)
 
     def _native(self, first: int, last: int) -> Bars:
         """Return bars ``first`` to ``last`` (excluded), all of one day, as views."""
@@ -299,9 +301,8 @@ class GeneratedMarket:
         self, since_ms: int, until_ms: int, period_ms: int, field: Callable[[Moves], Floats]
     ) -> Series:
         """Return observations at the ends of periods that divide a day."""
-        first = max(
-            0, (since_ms - self.first_ms) // period_ms
-        )  # number 0 ends one period after the origin
+        # number 0 ends one period after the origin
+        first = max(0, (since_ms - self.first_ms) // period_ms)
         last = (until_ms - self.first_ms) // period_ms
         if last <= first:
             return empty_series(self.symbols, period_ms)
@@ -319,7 +320,7 @@ class GeneratedMarket:
     # --- inside a bar ------------------------------------------------------------------------
 
     def _whole(self, first: int, last: int) -> Segment:
-        """The complete bars ``first`` to ``last`` of one day."""
+        """Return the path over the complete bars ``first`` to ``last`` of one day."""
         day, row = divmod(first, self.bars_per_day)
         bars, atr = self.day(day), self._atr_of(day)
         rows = slice(row, row + last - first)
@@ -336,7 +337,7 @@ class GeneratedMarket:
         )
 
     def _part(self, bar: int, start_ms: int, end_ms: int) -> Segment:
-        """The path from ``start_ms`` to ``end_ms`` since the bar's open."""
+        """Return the path from ``start_ms`` to ``end_ms`` after the bar's open."""
         day, row = divmod(bar, self.bars_per_day)
         path = self._path_of(bar)
         start, end = start_ms / self.step_ms, end_ms / self.step_ms
@@ -362,8 +363,8 @@ class GeneratedMarket:
         if self._bar_path is None or self._bar_path[0] != bar:
             day, row = divmod(bar, self.bars_per_day)
             bars = self.day(day)
-            draws = _held(self._draws, day, lambda: self._draw(day))[:, row]
-            path = BarPath.drawn(
+            draws = _get_cached(self._draws, day, lambda: self._draw(day))[:, row]
+            path = BarPath.from_draws(
                 open_=bars.open[row],
                 high=bars.high[row],
                 low=bars.low[row],
@@ -374,7 +375,7 @@ class GeneratedMarket:
         return self._bar_path[1]
 
     def path(self, bar: int, column: int, parts: Floats) -> Floats:
-        """Return one symbol's prices at rising fractions of the ``bar``-th bar since the origin."""
+        """Return one symbol's prices at rising fractions of the bar of this number."""
         path = self._path_of(bar)
         times = [0.0, float(path.first[column]), float(path.second[column]), 1.0]
         knots = [float(each[column]) for each in (path.open, path.one, path.two, path.close)]
@@ -386,13 +387,13 @@ class GeneratedMarket:
         return day_rng(self.seed, day, PATHS).random((3, self.bars_per_day, len(self.symbols)))
 
 
-def _held(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
-    """Return the day's cached value, or run and cache it; drop the least recently used."""
+def _get_cached(cache: OrderedDict[int, V], day: int, run: Callable[[], V]) -> V:
+    """Return the day's value, from the cache or from ``run``, which fills the cache."""
     value = cache.get(day)
     if value is None:
         value = cache[day] = run()
         if len(cache) > DAYS_HELD:
-            cache.popitem(last=False)
+            cache.popitem(last=False)  # the least recently used day
     else:
         cache.move_to_end(day)
     return value

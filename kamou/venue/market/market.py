@@ -1,8 +1,8 @@
-"""The market sources that the embedded exchange trades against.
+"""The protocols of the market sources that the embedded venue trades against.
 
-Two sources implement ``MarketSource``: recorded bars (``venue/market/recorded.py``) and the
-seeded generator (``venue/market/generator.py``). The engine may read inside the current bar; the
-port never serves a bar before its close.
+Two classes implement ``MarketSource``: ``RecordedMarket`` (``venue/market/recorded.py``) and
+``GeneratedMarket`` (``venue/market/generator.py``), which is also ``MadeInDays``. The engine may
+read inside the current bar. The port never serves a bar before its close.
 """
 
 from __future__ import annotations
@@ -16,47 +16,55 @@ from kamou.core.model import Instrument
 
 
 class MarketSource(Protocol):
-    """The market of all symbols, readable at any time between ``first_ms`` and ``last_ms``."""
+    """The market of all symbols, readable from ``first_ms`` to ``last_ms``."""
 
     symbols: tuple[str, ...]
     instruments: tuple[Instrument, ...]
     step_ms: int  # native bar
     first_ms: int  # open of the first bar
-    last_ms: int  # close of the last bar; the generator's never ends
+    last_ms: int  # close of the last bar; the generated market ends in the year 2100
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Return the path of the interval; an unfinished recorded bar is flat at its open."""
+        """Return the path of ``(from_ms, to_ms]``, one value per symbol.
+
+        An unfinished recorded bar is flat at its open.
+        """
         ...
 
     def prices(self, at_ms: int) -> Floats:
-        """Return the mids at an instant, ``[symbols]``; of a recorded bar its open."""
+        """Return the mids at an instant, ``[symbols]``; for a recorded bar its open."""
         ...
 
     def half_spread_bps(self) -> Floats:
-        """Return half the quoted spread, ``[symbols]``, in basis points of mid."""
+        """Return half the quoted spread in basis points of mid, ``[symbols]``."""
         ...
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Return the bars inside ``[since_ms, until_ms]``; periods are multiples of ``step_ms``."""
+        """Return the complete bars inside ``[since_ms, until_ms]``.
+
+        ``period_ms`` is a multiple of ``step_ms``.
+        """
         ...
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Return observations of ``(since_ms, until_ms]``, in contracts or base units."""
+        """Return the open interest of ``(since_ms, until_ms]``, contracts or base units."""
         ...
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         """Return the rates settled in ``(since_ms, until_ms]``, fractions per interval."""
         ...
 
-    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
+    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        """Return the ratios of long to short accounts of ``(since_ms, until_ms]``."""
+        ...
 
 
 @runtime_checkable
 class MadeInDays(Protocol):
     """A ``MarketSource`` whose UTC days are made at their first read.
 
-    A day costs CPU time in proportion to symbols and bars. A ``twin`` makes days in another
-    thread; one thread only uses the source itself and adopts the days.
+    A day costs CPU time in proportion to symbols and bars, so a ``twin`` makes days in another
+    thread. Only one thread uses the source itself, and it adopts the days of the twin.
     """
 
     def twin(self) -> Self:
@@ -64,7 +72,7 @@ class MadeInDays(Protocol):
         ...
 
     def holds(self, from_ms: int, to_ms: int) -> bool:
-        """Return True if bars and series of ``(from_ms, to_ms]`` need no new day."""
+        """Return True if the source has the days of ``(from_ms, to_ms]`` in memory."""
         ...
 
     def make_day(self, at_ms: int) -> None:
@@ -72,5 +80,5 @@ class MadeInDays(Protocol):
         ...
 
     def adopt_day(self, at_ms: int, maker: Self) -> None:
-        """Adopt the day of ``at_ms`` that ``maker``, a twin, has made."""
+        """Take over the day of ``at_ms`` that ``maker``, a twin, has made."""
         ...

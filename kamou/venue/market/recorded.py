@@ -1,8 +1,8 @@
-"""Recorded bars as the market of the embedded exchange, for backtests.
+"""``RecordedMarket``: recorded bars as a market of the embedded venue.
 
-A recorded bar has no times of its prices. While a bar is unfinished its market stays at the bar's
-open, and its whole path happens at its close. Cost of this assumption: an order sent inside a bar
-trades at a price up to one bar old.
+The times of the prices inside a recorded bar are unknown. Assumes that the market stays at the
+bar's open until its close, and that the whole path happens at the close. Costs: an order that is
+sent inside a bar trades at a price up to one bar old.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from kamou.venue.market.assumed_instruments import half_spreads_bps, infer_instr
 class RecordedMarket:
     """A ``MarketSource`` over one validated ``Dataset``.
 
-    ``last_ms`` is the close of the last bar; after it ``prices`` stay at the last close
-    and segments are NaN.
+    ``last_ms`` is the close of the last bar. After it ``prices`` returns the last closes, and
+    segments are NaN.
     """
 
     def __init__(
@@ -36,7 +36,9 @@ class RecordedMarket:
     ) -> None:
         bars = data.bars
         if not len(bars.open_ms):
-            raise InvalidDataError(f"dataset {data.name} has no bars; import or choose another")
+            raise InvalidDataError(
+                f"dataset {data.name} has no bars; import its bars, or choose another dataset"
+            )
         self.data = data
         self.name = data.name
         self.symbols = bars.symbols
@@ -52,12 +54,12 @@ class RecordedMarket:
 
     @property
     def recorded_bars(self) -> int:
-        """Return the number of recorded bars of all symbols, without gaps."""
+        """The number of recorded bars of all symbols, without gaps."""
         return int(np.count_nonzero(~np.isnan(self.data.bars.close)))
 
     @cached_property
     def _atr(self) -> Floats:
-        """Return the ATR known before each bar, ``[bars, symbols]``; NaN where unknown or zero."""
+        """The ATR known before each bar, ``[bars, symbols]``; NaN if unknown or zero."""
         bars = self.data.bars
         atr = trailing_atr(bars.high, bars.low, bars.close)
         atr[atr <= 0.0] = np.nan
@@ -65,7 +67,7 @@ class RecordedMarket:
 
     @cached_property
     def _last_close(self) -> Floats:
-        """Return the last known closes, ``[symbols]``."""
+        """The last known closes, ``[symbols]``."""
         close = self.data.bars.close
         known = ~np.isnan(close)
         newest = len(close) - 1 - known[::-1].argmax(axis=0)
@@ -74,7 +76,7 @@ class RecordedMarket:
 
     @cached_property
     def _ends(self) -> dict[str, tuple[int, float]]:
-        """Return the symbols whose bars end early, with the end (ms) and the last close."""
+        """The end (ms) and last close of each symbol whose bars end before the last bar."""
         close = self.data.bars.close
         known = ~np.isnan(close)
         newest = len(close) - 1 - known[::-1].argmax(axis=0)
@@ -84,14 +86,18 @@ class RecordedMarket:
             if row < len(close) - 1 and known[row, column]
         }
 
-    def ended(self, symbol: str) -> tuple[int, float] | None:
-        """Return when (ms) a symbol's bars end early and its last close; None if they do not."""
+    def market_end(self, symbol: str) -> tuple[int, float] | None:
+        """Return the end (ms) and last close of a symbol whose bars end early.
+
+        None if they end with the dataset.
+        """
         return self._ends.get(symbol)
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Return the path of ``(from_ms, to_ms]``: bars that close in it, then the next open.
+        """Return the path over the bars that close in ``(from_ms, to_ms]``.
 
-        ``range_atr`` is that of the widest bar, because ``StopFillModel`` is about single bars.
+        If the interval reaches into the next bar, the path ends at that bar's open. ``range_atr``
+        is that of the widest bar, because ``StopFillModel`` is about single bars.
         """
         bars = self.data.bars
         count = len(bars.open_ms)
@@ -154,6 +160,7 @@ class RecordedMarket:
         return prices
 
     def half_spread_bps(self) -> Floats:
+        """Return half the assumed spread in basis points of mid, ``[symbols]``."""
         return self._half_spread
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
@@ -170,14 +177,18 @@ class RecordedMarket:
         return _rows(self.data.bars, slice(first, last))
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Return the observations of ``(since_ms, until_ms]``, each available at its own time."""
+        """Return the observations of ``(since_ms, until_ms]``."""
         return self.data.open_interest.between(since_ms, until_ms)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        """Return the rates settled in ``(since_ms, until_ms]``, fractions per interval."""
         return self.data.funding.between(since_ms, until_ms)
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        """Return an empty series: datasets have none, and strategies that need them abstain."""
+        """Return an empty series, because datasets have no ratios.
+
+        Strategies that need them abstain.
+        """
         return attrs.evolve(
             self.data.open_interest.between(0, 0), values=np.empty((0, len(self.symbols)))
         )
@@ -188,32 +199,34 @@ class RecordedMarket:
         from_ms: int | None = None,
         to_ms: int | None = None,
     ) -> RecordedMarket:
-        """Return the market with fewer symbols or less time; instruments and spreads stay.
+        """Return the market of fewer symbols or less time.
+
+        Instruments and spreads stay those of the whole dataset.
 
         Raises:
             InvalidDataError: a symbol is not in the dataset, or no bar is left.
         """
-        names = tuple(sorted(set(self.symbols if symbols is None else symbols)))
-        for name in names:
-            if name not in self.symbols:
-                near = difflib.get_close_matches(name, self.symbols, n=3)
+        chosen = tuple(sorted(set(self.symbols if symbols is None else symbols)))
+        for symbol in chosen:
+            if symbol not in self.symbols:
+                near = difflib.get_close_matches(symbol, self.symbols, n=3)
                 hint = f"; nearest: {', '.join(near)}" if near else ""
-                raise InvalidDataError(f"dataset {self.name} has no symbol {name!r}{hint}")
+                raise InvalidDataError(f"dataset {self.name} has no symbol {symbol!r}{hint}")
         since = self.first_ms if from_ms is None else from_ms
         until = self.last_ms if to_ms is None else to_ms
         native = self._native(since, until)
-        if not len(native.open_ms) or not names:
+        if not len(native.open_ms) or not chosen:
             raise InvalidDataError(
                 f"dataset {self.name} has no bars of these symbols between {since} and {until};"
-                f" it spans {self.first_ms} to {self.last_ms} (ms UTC)"
+                f" it spans {self.first_ms} to {self.last_ms} (ms UTC): choose times inside it"
             )
-        columns = [self.symbols.index(name) for name in names]
+        columns = [self.symbols.index(symbol) for symbol in chosen]
         data = attrs.evolve(
             self.data,
-            bars=_columns(native, names, columns),
-            funding=_series_columns(self.data.funding.between(0, until), names, columns),
+            bars=_columns(native, chosen, columns),
+            funding=_series_columns(self.data.funding.between(0, until), chosen, columns),
             open_interest=_series_columns(
-                self.data.open_interest.between(0, until), names, columns
+                self.data.open_interest.between(0, until), chosen, columns
             ),
         )
         return RecordedMarket(

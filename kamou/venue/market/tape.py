@@ -1,7 +1,7 @@
-"""The generated market's best quotes and market trades, made on demand from its path.
+"""The generated market's best quotes and market trades, made from its path.
 
-Market trades agree with the bars: their prices lie on the path, half a spread to the taker's side,
-and the quantities of one bar sum to its volume. Nothing is cached.
+Market trades agree with the bars: each price is half a spread beyond the path, on the taker's side,
+and the quantities in one bar sum to its volume. Nothing is cached.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from kamou.core.model import BPS_PER_UNIT
 from kamou.venue.market.generated_day import TAPE, day_rng
 from kamou.venue.market.generator import GeneratedMarket
 
-TOP_SHARE = 0.002  # of a bar's volume rests at the best price
-TRADES_PER_BAR = 40  # the number of trades in a bar is not modelled
+TOP_SHARE = 0.002  # share of a bar's volume that rests at the best price
+TRADES_PER_BAR = 40  # the same in every bar
 TAKER_FOLLOWS = 0.7  # probability that a taker trades in the path's direction
 
 
@@ -43,7 +43,10 @@ class MarketTrades:
 
 
 def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
-    """Return quotes on the tick around the path's price; ``at_ms`` is not before the origin."""
+    """Return quotes on the tick around the path's price.
+
+    ``at_ms`` is not before the market's origin.
+    """
     bar = (at_ms - market.first_ms) // market.step_ms
     day, row = divmod(bar, market.bars_per_day)
     scale = market.universe.scale
@@ -69,15 +72,15 @@ def market_trades(market: GeneratedMarket, symbol: str, from_ms: int, to_ms: int
     at_ms = np.concatenate([each.at_ms for each in bars])
     kept = (from_ms < at_ms) & (at_ms <= to_ms)
 
-    def joined(name: str) -> npt.NDArray[Any]:
+    def join_column(name: str) -> npt.NDArray[Any]:
         values: npt.NDArray[Any] = np.concatenate([getattr(each, name) for each in bars])[kept]
         return values
 
     return MarketTrades(
         at_ms=at_ms[kept],
-        price=joined("price"),
-        quantity=joined("quantity"),
-        bought=joined("bought"),
+        price=join_column("price"),
+        quantity=join_column("quantity"),
+        bought=join_column("bought"),
     )
 
 

@@ -1,7 +1,7 @@
-"""The generator's perpetuals and the constants of each.
+"""The perpetuals of the generated market: settings, constants and instruments.
 
-``BTCUSDT`` and ``ETHUSDT``, then ``SYN003USDT``, ``SYN004USDT``, ...: names that no venue lists,
-so a generated trade cannot be taken for a real one.
+The symbols are ``BTCUSDT`` and ``ETHUSDT``, then ``SYN003USDT``, ``SYN004USDT``, ... No venue
+lists the latter, so a generated trade of them cannot be mistaken for a real one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from kamou.core.arrays import Floats
 from kamou.core.model import Instrument
 
 QUOTE = "USDT"
-SIGNIFICANT_DIGITS = 5  # of a price: tick / price between 0.1 and 1 bp, as on real venues
-LOTS_MAX = 10**9  # per order; so large that it never binds
-NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value
+SIGNIFICANT_DIGITS = 5  # of a price: tick / price between 0.1 and 1 bps, as on real venues
+LOTS_MAX = 10**9  # of one order; so large that it never limits one
+NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value at venues
 # rank up to which the tier holds, leverage, maintenance margin rate
 LEVERAGE_TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
 
@@ -29,7 +29,7 @@ class UniverseSettings:
     btc_price: float = 60_000.0  # USDT
     eth_price: float = 3_000.0
     alt_price_median: float = 1.0
-    alt_price_log_sd: float = 2.0  # from thousandths to hundreds, as listed
+    alt_price_log_sd: float = 2.0  # prices from thousandths to hundreds, as at venues
     btc_volatility: float = 0.025  # of the market's first factor
     eth_volatility: float = 0.020  # of its second factor: ETH and alts apart from BTC
     alt_volatility: tuple[float, float] = (0.025, 0.055)  # own part, uniform
@@ -44,11 +44,11 @@ class UniverseSettings:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Universe:
-    """Constants per symbol, each ``[symbols]``; ``loadings`` is ``[factors, symbols]``."""
+    """Constants of the symbols, each ``[symbols]`` unless noted."""
 
     instruments: tuple[Instrument, ...]
     log_price: Floats  # the first price, to which later ones are weakly pulled
-    loadings: Floats
+    loadings: Floats  # [factors, symbols]
     factor_volatility: Floats  # [factors], daily
     volatility: Floats  # own part, daily
     turnover: Floats  # USDT a day
@@ -58,12 +58,13 @@ class Universe:
 
     @property
     def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order of every array."""
         return tuple(each.symbol for each in self.instruments)
 
 
 def make_universe(seed: int, count: int, settings: UniverseSettings) -> Universe:
-    """Return ``count`` perpetuals; the same seed and count give the same ones."""
-    assert count >= 1
+    """Return ``count`` perpetuals; the same arguments give the same perpetuals."""
+    assert count >= 1, f"count = {count}; a market needs at least one symbol"
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     rank = np.arange(1.0, count + 1)
     price = settings.alt_price_median * np.exp(

@@ -62,7 +62,7 @@ def test_a_long_walk_holds_only_a_few_days() -> None:
         walked.segment(ORIGIN_MS + day * DAY_MS + 1, ORIGIN_MS + day * DAY_MS + 2)
     for cache in (walked._days, walked._moves, walked._draws, walked._atrs):
         assert len(cache) <= DAYS_HELD
-    _, state = walked._midnights.nearest(3)
+    _, state = walked._states.nearest(3)
     held = [getattr(state, field.name) for field in attrs.fields(type(state))]
     arrays = [each for each in held if isinstance(each, np.ndarray)]
     assert all(each.base is None for each in arrays), "a view would keep its whole day"
@@ -277,7 +277,7 @@ def test_prices_stay_within_bounds_and_calm_settings_are_calm() -> None:
 def test_every_kind_of_stretch_occurs() -> None:
     seen = market(symbols=60)
     seen.day(8)
-    kinds = np.concatenate([seen._midnights.nearest(day)[1].kind for day in range(1, 9)])
+    kinds = np.concatenate([seen._states.nearest(day)[1].kind for day in range(1, 9)])
     assert set(kinds.tolist()) == set(Regime)
 
 

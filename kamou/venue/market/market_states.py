@@ -1,7 +1,8 @@
-"""The generated market's states at midnight: some in memory, every tenth stored.
+"""The generated market's states at midnight, and the keepers that store them.
 
-The recursion runs forward to a day from the nearest state at or before it. If a stored state is
-lost, damaged or made by other code, the recursion starts earlier and gives the same market.
+``MarketStates`` has some states in memory, and a ``StateKeeper`` stores every tenth one. The
+recursion runs forward to a day from the nearest state at or before it. If a stored state is lost,
+damaged or made by other code, the recursion starts earlier and gives the same market.
 """
 
 from __future__ import annotations
@@ -11,60 +12,60 @@ from typing import Protocol
 
 from kamou.venue.market.generated_day import MarketState
 
-STATES_HELD = 64  # more than the 35 days that a scanner reads and the 10 of a checkpoint
-CHECKPOINT_DAYS = 10  # a restart runs at most so many days, 10 to 90 ms each
+STATES_HELD = 64  # in memory: more than a scanner's 35 days and the 10 days to a checkpoint
+CHECKPOINT_DAYS = 10  # the most days that a restart runs, at 10 to 90 ms of CPU each
 
 
 class StateKeeper(Protocol):
-    """Stores the states of every ``CHECKPOINT_DAYS``-th midnight."""
+    """A store of the states at every ``CHECKPOINT_DAYS``-th midnight."""
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return the newest valid stored state at or before ``day``, with its day."""
+        """Return the newest valid state at or before ``day``, with its day; None if none."""
         ...
 
     def keep(self, day: int, state: MarketState) -> None:
-        """Store a state. Never blocks; called in the thread that computed it."""
+        """Store a state without blocking. Called in the thread that computed it."""
         ...
 
 
-class KeptInMemory:
-    """Keeps states in memory, for backtests and tests."""
+class MemoryStateKeeper:
+    """A ``StateKeeper`` in memory, for backtests and tests."""
 
     def __init__(self) -> None:
         self._states: dict[int, MarketState] = {}
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        known = max((each for each in list(self._states) if each <= day), default=None)
-        return None if known is None else (known, self._states[known])
+        newest = max((each for each in list(self._states) if each <= day), default=None)
+        return None if newest is None else (newest, self._states[newest])
 
     def keep(self, day: int, state: MarketState) -> None:
         self._states[day] = state
 
 
-class Midnights:
-    """States by day, counted from the origin's midnight; the first is always known."""
+class MarketStates:
+    """States by day, counted from the origin's midnight. The first is always known."""
 
     def __init__(self, first: MarketState) -> None:
         self._first = first
         self._held: OrderedDict[int, MarketState] = OrderedDict()  # least recently used first
-        self._keeper: StateKeeper = KeptInMemory()
+        self._keeper: StateKeeper = MemoryStateKeeper()
 
-    def keep_in(self, keeper: StateKeeper) -> None:
+    def use_keeper(self, keeper: StateKeeper) -> None:
         """Store states in ``keeper`` from now on, and read them from it."""
         self._keeper = keeper
 
-    def copy(self) -> Midnights:
-        """Return the same states for use in one other thread; the keeper is shared."""
-        other = Midnights(self._first)
+    def copy(self) -> MarketStates:
+        """Return the same states for use in one other thread. Both use the same keeper."""
+        other = MarketStates(self._first)
         other._keeper = self._keeper
         other._held = self._held.copy()
         return other
 
-    def adopt(self, other: Midnights) -> None:
-        """Add the states that a copy has computed since."""
+    def adopt(self, other: MarketStates) -> None:
+        """Add the states that ``other``, a copy, has computed since it was made."""
         for day, state in other._held.items():
             if day not in self._held:
-                self._hold(day, state)
+                self._add(day, state)
 
     def nearest(self, day: int) -> tuple[int, MarketState]:
         """Return the newest known state at or before ``day``, with its day."""
@@ -77,12 +78,13 @@ class Midnights:
         return kept if kept is not None and kept[0] > at else (at, state)
 
     def put(self, day: int, state: MarketState) -> None:
-        """Hold a computed state; store it if its day is a checkpoint."""
+        """Add a computed state, and store it if its day is a checkpoint."""
         if day % CHECKPOINT_DAYS == 0:
             self._keeper.keep(day, state)
-        self._hold(day, state)
+        self._add(day, state)
 
-    def _hold(self, day: int, state: MarketState) -> None:
+    def _add(self, day: int, state: MarketState) -> None:
+        """Add a state in memory; drop the least recently used one beyond ``STATES_HELD``."""
         self._held[day] = state
         self._held.move_to_end(day)
         if len(self._held) > STATES_HELD:
