@@ -69,26 +69,28 @@ def settings_for(symbols: int, bar_s: int, days: int, shards: int) -> Settings:
     )
 
 
-def open_folder(settings: Settings) -> tuple[DataDirectory, demo.Track]:
+def open_data_directory(settings: Settings) -> tuple[DataDirectory, demo.MarketBinding]:
     """A data directory with its days of history, as ``kamou run`` would have left it."""
-    folder = DataDirectory(settings.data_dir)
-    folder.create()
-    database.migrate_journal(folder.database)
+    data_dir = DataDirectory(settings.data_dir)
+    data_dir.create()
+    database.migrate_journal(data_dir.database)
     now_ms = MIDNIGHT_MS - BEFORE_MS
-    track = demo.open_track(settings, folder, now_ms=now_ms, fast_forward=True, replay=None)
-    source = demo.open_source(settings, track, replay=None, now_ms=now_ms)
-    demo.keep_track(folder, track)
+    binding = demo.resolve_binding(
+        settings, data_dir, now_ms=now_ms, fast_forward=True, replay=None
+    )
+    source = demo.open_source(settings, binding, replay=None, now_ms=now_ms)
+    demo.store_binding(data_dir, binding)
     demo.FastForward(
         settings=settings,
-        folder=folder,
+        data_dir=data_dir,
         source=source,
-        start_ms=track.genesis_ms,
-        until_ms=track.until_ms,
+        start_ms=binding.genesis_ms,
+        until_ms=binding.until_ms,
         progress=lambda what, done, total: None,
         announce=_report_crash,
         stop=threading.Event(),
     ).run()
-    return folder, track
+    return data_dir, binding
 
 
 def _report_crash(exit_: ChildExit) -> None:
@@ -101,8 +103,8 @@ class Bench:
     """A data directory with history, and the clock of a run on it."""
 
     settings: Settings
-    folder: DataDirectory
-    track: demo.Track
+    data_dir: DataDirectory
+    binding: demo.MarketBinding
     moved: MovedClock
 
     def clock(self) -> SimulatedClock:
@@ -119,19 +121,19 @@ def run_on(settings: Settings, measure: Callable[[Bench], Awaitable[T]]) -> T:
     )
     with tempfile.TemporaryDirectory(prefix="kamou-bench-") as path:
         settings = attrs.evolve(settings, data_dir=Path(path))
-        folder, track = open_folder(settings)
+        data_dir, binding = open_data_directory(settings)
         moved = MovedClock()
-        bench = Bench(settings=settings, folder=folder, track=track, moved=moved)
+        bench = Bench(settings=settings, data_dir=data_dir, binding=binding, moved=moved)
         return trio.run(measure, bench, clock=moved)
 
 
 @asynccontextmanager
 async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> AsyncIterator[Tree]:
     """The production tree in real time on a cold market; yields once it is up and agreed."""
-    settings, folder, track = bench.settings, bench.folder, bench.track
+    settings, data_dir, binding = bench.settings, bench.data_dir, bench.binding
     await trio.to_thread.run_sync(freeze_heap)
     source = await trio.to_thread.run_sync(
-        partial(demo.open_source, settings, track, replay=None, now_ms=clock.now_ms())
+        partial(demo.open_source, settings, binding, replay=None, now_ms=clock.now_ms())
     )
     settings = cycle_for(settings, source.step_ms)
     begun_ms = clock.now_ms()
@@ -142,8 +144,8 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
 
     async with open_session_in_thread(
         settings=settings,
-        database_path=folder.database,
-        venue_path=folder.exchange,
+        database_path=data_dir.database,
+        venue_path=data_dir.exchange,
         source=source,
         start_ms=clock.now_ms(),
         clock=utc,

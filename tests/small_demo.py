@@ -75,7 +75,7 @@ class Demo:
 
     @property
     def folder(self) -> DataDirectory:
-        return self.service.folder
+        return self.service.data_dir
 
     def url(self, path: str, *, operator: bool = False) -> str:
         record = RunRecord.read(self.folder)

@@ -215,7 +215,7 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[st
     try:
         found = OperatorClient.find(DataDirectory(resolved.settings.data_dir))
         done = {"by": "run", **found.command("flatten", reason)}
-        left = kill_switch.positions_at_venue(resolved, warn=warn)
+        left = kill_switch.count_venue_positions(resolved, warn=warn)
         if left:
             raise CheckFailedError(f"the run left {count_words(left, 'position')} open")
         return done, left
@@ -230,7 +230,7 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[st
         print_line(f"error: {error}", err=True)
         done = {"by": "nobody"}
     try:
-        return done, kill_switch.positions_at_venue(resolved, warn=warn)
+        return done, kill_switch.count_venue_positions(resolved, warn=warn)
     except KamouError as error:
         raise CheckFailedError(
             f"the open positions are unknown: {error}; check the exchange, repeat `kamou flatten`"

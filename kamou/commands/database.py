@@ -9,7 +9,7 @@ import click
 from kamou.commands.options import UserPath, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_error_line, print_json, print_line
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.errors import NotRunningError
 
 
@@ -27,7 +27,7 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
     from kamou.store import database
 
     directory = _open_directory(config_path, data_dir)
-    with DataFolderLock(directory.path, announce=print_error_line):  # fails during a run
+    with DataDirectoryLock(directory.path, announce=print_error_line):  # fails during a run
         applied = database.migrate_journal(directory.database)
     if as_json:
         print_json({"applied": list(applied)})
@@ -76,8 +76,8 @@ def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json
     from kamou.runs import backup
 
     directory = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
-    backup.refuse_missing(copy)  # before the data directory is created
-    with DataFolderLock(directory.path, announce=print_error_line):
+    backup.check_backup_exists(copy)  # before the data directory is created
+    with DataDirectoryLock(directory.path, announce=print_error_line):
         backup.restore_backup(copy, directory)
     if as_json:
         print_json({"database": str(directory.database), "exchange": str(directory.exchange)})

@@ -19,7 +19,7 @@ from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.lock import lock_holder
 from kamou.errors import KamouError, NothingTradesError, NotRunningError, TimedOutError
 from kamou.http.addresses import literal
-from kamou.operator.token import new_nonce, proof_holds
+from kamou.operator.token import new_nonce, verify_proof
 from kamou.operator.unix_socket import ListeningProcess, listening_peer, reachable_name
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _connect_over_tcp(directory: DataDirectory, record: RunRecord) -> OperatorCl
     proof = ""
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         proof = str(response.json().get("proof", ""))
-    if not proof_holds(token, nonce, proof):
+    if not verify_proof(token, nonce, proof):
         raise NotRunningError(
             f"the process on port {record.operator_port} does not know the token of the run on "
             f"{directory.path}, so no command was sent; find out which process listens there"

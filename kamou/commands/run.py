@@ -79,11 +79,11 @@ def check_mode(resolved: Resolved, *, live: bool) -> None:
 
 def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
     from kamou.commands.run_output import RunOutput
-    from kamou.data_directory.lock import DataFolderLock
+    from kamou.data_directory.lock import DataDirectoryLock
 
     settings = resolved.settings
     output = RunOutput()
-    with DataFolderLock(settings.data_dir, announce=output.write), output:
+    with DataDirectoryLock(settings.data_dir, announce=output.write), output:
         from kamou.runs import (
             service,
         )  # imported after the lock, so that a second run fails at once

@@ -10,7 +10,7 @@ from kamou.commands.book import describe_account, open_database
 from kamou.commands.operator import OperatorClient
 from kamou.commands.status_text import find_troubles
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import SET_WORD, HaltLatch, standing
+from kamou.data_directory.latch import SET_WORD, HaltLatch, standing_records
 from kamou.errors import KamouError, NotRunningError
 from kamou.runs.recorded_book import RecordedBook
 from kamou.settings.config import Resolved
@@ -53,7 +53,7 @@ def _describe_halt_latch(latch: HaltLatch) -> dict[str, Any] | None:
     """Return time, reason and actor of the halt latch; None if it is not set."""
     if not latch.is_set():
         return None
-    lines = standing(latch.log())
+    lines = standing_records(latch.log())
     flattened = [line for line in lines if line.action == SET_WORD]
     shown = flattened[-1:] or lines[:1]  # the newest flatten, else the first halt
     return {

@@ -1,8 +1,8 @@
-"""Find damaged databases.
+"""Checks of databases for damage.
 
-SQLite notices a damaged page only when a query needs it. A verb that needs the file checks all of
-it first, so that every verb reports the same. ``PRAGMA quick_check`` of a database of 96 MB
-takes 0.1 s from memory and 1.1 s from a disk.
+SQLite notices a damaged page only when a query needs it. So each verb that needs the file checks
+all of it first, and all verbs report the same. ``PRAGMA quick_check`` of a database of 96 MB takes
+0.1 s from memory and 1.1 s from a disk.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from pathlib import Path
 from kamou.errors import StoreError
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-PRIMARY_CODE = 0xFF  # the part of an extended result code that says the kind of error
+PRIMARY_CODE = 0xFF  # mask of the primary result code in an extended one
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Return True if SQLite found the file damaged, or no database at all."""
+    """Return True if SQLite reports a damaged file, or a file that is no database."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & PRIMARY_CODE in DAMAGED
 
 
-def damaged(path: Path | str, found: object) -> StoreError:
-    """Return the error for a damaged database."""
+def damage_error(path: Path | str, found: object) -> StoreError:
+    """Return the error for a damaged database; ``found`` says what SQLite found."""
     words = str(found).splitlines()
     return StoreError(
         f"{path} is damaged ({words[-1] if words else 'no more is known'}); check that it is "
@@ -31,18 +31,18 @@ def damaged(path: Path | str, found: object) -> StoreError:
     )
 
 
-def refuse_damaged(connection: sqlite3.Connection, path: Path | str) -> None:
+def check_damage(connection: sqlite3.Connection, path: Path | str) -> None:
     """Check every page of a database.
 
     Raises:
         StoreError: the file is damaged.
-        sqlite3.Error: it cannot be read for another reason.
+        sqlite3.Error: the file cannot be read for another reason.
     """
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if is_damage(error):
-            raise damaged(path, error) from error
+            raise damage_error(path, error) from error
         raise
     if found is None or found[0] != "ok":
-        raise damaged(path, found[0] if found else "")
+        raise damage_error(path, found[0] if found else "")

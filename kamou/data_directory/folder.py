@@ -13,13 +13,13 @@ from pathlib import Path
 import attrs
 
 from kamou.data_directory.private_files import (
+    DIRECTORY_MODE,
     FILE_MODE,
-    FOLDER_MODE,
     OTHERS,
-    create_folder,
+    create_directory,
     create_temporary,
     is_open_to_others,
-    narrow,
+    set_mode,
 )
 from kamou.errors import StoreError
 
@@ -29,7 +29,7 @@ MEMORY = ":memory:"  # SQLite's path of a database without a file
 
 @attrs.frozen
 class DataDirectory:
-    """A data directory: one mode, one equity curve, one account."""
+    """A data directory, which has one mode, one account and one equity curve."""
 
     path: Path
 
@@ -40,12 +40,12 @@ class DataDirectory:
 
     @property
     def exchange(self) -> Path:
-        """The embedded exchange's own records; only the port opens it."""
+        """The embedded exchange's own records."""
         return self.path / "exchange.sqlite3"
 
     @property
     def market(self) -> Path:
-        """Imported market data, one folder for each dataset."""
+        """Imported market data, one directory for each dataset."""
         return self.path / "market"
 
     @property
@@ -55,7 +55,7 @@ class DataDirectory:
 
     @property
     def latch(self) -> Path:
-        """The halt latch: while this file exists the port denies entries."""
+        """The halt latch. While this file exists, the port denies entries."""
         return self.path / "halt-latch"
 
     @property
@@ -65,12 +65,12 @@ class DataDirectory:
 
     @property
     def salt_key(self) -> Path:
-        """The key of all commitments, readable by its owner only. Back it up in another place."""
+        """The key of all commitments, mode 0600. Keep a backup in another place."""
         return self.path / "salt-key"
 
     @property
     def token(self) -> Path:
-        """The operator listener's bearer token, readable by its owner only."""
+        """The operator's bearer token, mode 0600."""
         return self.path / "operator-token"
 
     @property
@@ -80,81 +80,85 @@ class DataDirectory:
 
     @property
     def operator_socket(self) -> Path:
-        """The Unix socket through which the command line speaks to `run`."""
+        """The Unix socket over which the command line sends requests to `run`."""
         return self.path / "operator.sock"
 
     def create(self, announce: Announce = lambda line: None) -> None:
-        """Make the folder with mode 0700, or narrow an older one of ours that is wider.
+        """Create the directory with mode 0700, or close an existing one to other users.
 
         Args:
-            announce: takes a line for each narrowed mode, and one if modes are not kept.
+            announce: takes a line about changed modes, and one if the file system keeps no modes.
 
         Raises:
-            StoreError: the folder cannot be made, belongs to another user, or is open to others
-                and is not recognised as a data directory of Kamou.
+            StoreError: the directory cannot be created, belongs to another user, or is open to
+                other users and has files that are not Kamou's.
         """
         try:
-            if not create_folder(self.path):
-                _refuse_other_owner(self.path)
-                self._narrow_folder(announce)
-                self._narrow_files(announce)
+            if not create_directory(self.path):
+                _check_owner(self.path)
+                self._close_directory(announce)
+                self._close_files(announce)
             if is_open_to_others(self.path):
                 announce(
                     f"the file system of {self.path} keeps no modes: other users of this machine "
                     "may be able to read this data directory"
                 )
         except OSError as error:
-            raise unwritable(self.path, error) from error
+            raise write_error(self.path, error) from error
 
-    def _narrow_folder(self, announce: Announce) -> None:
+    def _close_directory(self, announce: Announce) -> None:
+        """Set the directory's mode to 0700 if it is open to others and is Kamou's alone."""
         mode = stat.S_IMODE(self.path.stat().st_mode)
         if not mode & OTHERS:
             return
-        if mode & stat.S_ISVTX or not (self._holds_database() or self._holds_only_ours()):
+        if mode & stat.S_ISVTX or not (self._has_database() or self._has_only_own_files()):
             raise StoreError(
                 f"the data directory {self.path} is open to other users (mode {mode:04o}) and "
                 "holds files that are not Kamou's; choose another with --data-dir, or close "
                 f"this one: chmod 700 {self.path}"
             )
-        narrow(self.path, FOLDER_MODE)
+        set_mode(self.path, DIRECTORY_MODE)
         if not is_open_to_others(self.path):
             announce(
                 f"closed the data directory {self.path} to other users (mode {mode:04o} to 0700)"
             )
 
-    def _narrow_files(self, announce: Announce) -> None:
-        """Close our files to others. The salt key is refused instead: others may have read it."""
-        narrowed = []
+    def _close_files(self, announce: Announce) -> None:
+        """Set the mode of Kamou's files to 0600, except that of the salt key.
+
+        An open salt key fails where it is read, because others may have read it.
+        """
+        closed = []
         for name in os.listdir(self.path):
             path = self.path / name
             try:
                 found = path.lstat()
-            except FileNotFoundError:  # a temporary file of a run that works beside us
+            except FileNotFoundError:  # a temporary file of a run at the same time
                 continue
-            if not self._is_ours(name) or not stat.S_ISREG(found.st_mode):
+            if not self._is_own_name(name) or not stat.S_ISREG(found.st_mode):
                 continue
-            _refuse_other_owner(path)
+            _check_owner(path)
             if found.st_mode & OTHERS and path != self.salt_key:
-                narrow(path, FILE_MODE)
-                narrowed += [] if is_open_to_others(path) else [name]
-        if narrowed:
-            announce(f"closed to other users in {self.path}: {', '.join(sorted(narrowed))}")
+                set_mode(path, FILE_MODE)
+                closed += [] if is_open_to_others(path) else [name]
+        if closed:
+            announce(f"closed to other users in {self.path}: {', '.join(sorted(closed))}")
 
-    def _holds_database(self) -> bool:
-        """Return True if Kamou's database is here and belongs to this user."""
+    def _has_database(self) -> bool:
+        """Return True if the directory has a database at Kamou's path that this user owns."""
         with contextlib.suppress(OSError):
             found = self.database.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
                 return _is_database(self.database)
         return False
 
-    def _holds_only_ours(self) -> bool:
-        """Return True if the folder has only Kamou's files, or none."""
-        return all(self._is_ours(name) for name in os.listdir(self.path))
+    def _has_only_own_files(self) -> bool:
+        """Return True if the directory has only names of Kamou's files, or is empty."""
+        return all(self._is_own_name(name) for name in os.listdir(self.path))
 
-    def _is_ours(self, name: str) -> bool:
-        """Return True if Kamou gives a file this name, with or without a suffix."""
-        ours = {
+    def _is_own_name(self, name: str) -> bool:
+        """Return True if Kamou gives this name to a file, with or without a suffix."""
+        own = {
             path.name
             for path in (
                 *(self.database, self.exchange, self.market, self.lock, self.latch),
@@ -162,15 +166,15 @@ class DataDirectory:
                 self.operator_socket,
             )
         }
-        return name in ours or any(name.startswith((f"{each}-", f"{each}.")) for each in ours)
+        return name in own or any(name.startswith((f"{each}-", f"{each}.")) for each in own)
 
 
 def _is_database(path: Path) -> bool:
-    """Return True if the file begins a SQLite database. False if this user may not read it.
+    """Return True if the file is a SQLite database; False if this user may not read it.
 
-    SQLite is asked, because opening the file by hand would drop locks (``database.reading_uri``).
-    After an early kill the schema may be in the write-ahead log, which is not read here: then the
-    database has its first page and no table.
+    SQLite opens it, because opening the file directly would drop locks (``database.reading_uri``).
+    After an early kill the schema may be in the write-ahead log, which is not read here. Then the
+    database has its first page and no table, and counts as one.
     """
     uri = path.resolve().as_uri() + "?mode=ro&immutable=1"
     try:
@@ -182,7 +186,8 @@ def _is_database(path: Path) -> bool:
         return False
 
 
-def _refuse_other_owner(path: Path) -> None:
+def _check_owner(path: Path) -> None:
+    """Raise ``StoreError`` if another user owns the path."""
     owner = path.lstat().st_uid if path.is_file() else path.stat().st_uid
     if owner != os.geteuid():
         raise StoreError(
@@ -192,7 +197,7 @@ def _refuse_other_owner(path: Path) -> None:
         )
 
 
-def unwritable(path: Path, error: OSError) -> StoreError:
+def write_error(path: Path, error: OSError) -> StoreError:
     """Return the error for a data directory that cannot be written."""
     return StoreError(
         f"cannot write to the data directory {path}: {error.strerror or error}; make it writable, "
@@ -201,9 +206,12 @@ def unwritable(path: Path, error: OSError) -> StoreError:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace the file so that a crash at any moment leaves the old text or the new, never half.
+    """Replace a file's text; after a crash it has either the old text or the new one.
 
-    Its mode is 0600: what Kamou writes has positions and keys in it.
+    Its mode is 0600, because Kamou's files contain positions and keys.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     descriptor, temporary = create_temporary(path)
     try:
@@ -215,12 +223,12 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a created, renamed or removed name durable: names are the folder's data."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_directory(directory: Path) -> None:
+    """Make created, renamed and removed names in the directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -229,9 +237,10 @@ def sync_folder(folder: Path) -> None:
 
 @attrs.frozen(kw_only=True)
 class RunRecord:
-    """What `run` writes once it listens, so that the other verbs find it.
+    """The process and the addresses of a run, which it writes once it listens.
 
-    It may outlive the process that wrote it, so a reader checks that the process runs.
+    Other verbs read the record. It may outlive its process, so a reader checks that the process
+    runs.
     """
 
     pid: int
@@ -243,17 +252,21 @@ class RunRecord:
     started_at_ms: int
     operator_socket: bool = True  # False: the file system of the data directory has no sockets
 
-    def write(self, folder: DataDirectory) -> None:
-        """Replace the record. Raises ``StoreError`` when it cannot be written."""
+    def write(self, data_dir: DataDirectory) -> None:
+        """Replace the record.
+
+        Raises:
+            StoreError: the record cannot be written.
+        """
         try:
-            write_atomically(folder.run_record, json.dumps(attrs.asdict(self), indent=1) + "\n")
+            write_atomically(data_dir.run_record, json.dumps(attrs.asdict(self), indent=1) + "\n")
         except OSError as error:
-            raise unwritable(folder.path, error) from error
+            raise write_error(data_dir.path, error) from error
 
     @staticmethod
-    def read(folder: DataDirectory) -> RunRecord | None:
-        """Return the record; None if there is none or it is incomplete."""
+    def read(data_dir: DataDirectory) -> RunRecord | None:
+        """Return the record; None if the file is missing or incomplete."""
         try:
-            return RunRecord(**json.loads(folder.run_record.read_text(encoding="utf-8")))
+            return RunRecord(**json.loads(data_dir.run_record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None

@@ -1,7 +1,7 @@
-"""The halt latch: a file that the port looks for before every entry.
+"""The halt latch: while this file exists, the port denies every entry.
 
-It needs neither `run` nor its database, so a hung `run` cannot stop it and a later one respects
-it. Its own log, beside it, is only ever appended to, and is imported at the next start.
+It needs neither `run` nor its database, so it works beside a hung `run`, and the next run respects
+it. Its log, in the same directory, is append-only, and the next start imports it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ from pathlib import Path
 
 import attrs
 
-from kamou.data_directory.folder import sync_folder, write_atomically
-from kamou.data_directory.private_files import create_file, create_folder, give_to_folders_owner
+from kamou.data_directory.folder import sync_directory, write_atomically
+from kamou.data_directory.private_files import (
+    create_directory,
+    create_file,
+    give_to_directory_owner,
+)
 from kamou.errors import StoreError
 
 SET_WORD, HALT, CLEAR = "set", "halt", "clear"
-"""What a line of the log did. SET asks a run to close everything; HALT only holds entries."""
+"""The action of a line of the log. ``set``, by a flatten, asks the run to close everything;
+``halt`` only blocks entries."""
 RECORDED_ACTIONS = frozenset({SET_WORD, HALT, CLEAR})
 UNREADABLE_LATCH = "unreadable"
-"""A damaged line. It may have been a CLEAR, so no close that was asked for before it still stands;
-and it may have been none, so it ends no halt."""
-LATEST_MS = 253_402_300_800_000  # the year 10000: a later time is damage
+"""The action of a damaged line. The line may have been a ``clear``, so a flatten before it does not
+count any more. It may have been another one, so it ends no halt."""
+LATEST_MS = 253_402_300_800_000  # the year 10000; a later time is damage
 
 
 @attrs.frozen(kw_only=True)
@@ -39,14 +44,14 @@ class LatchRecord:
 
 
 class HaltLatch:
-    """Set: no new risk. Reducing risk is never held back by it."""
+    """The halt latch of one data directory. It blocks entries; orders that only reduce pass."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log_path = path.with_name(path.name + ".log")
 
     def is_set(self) -> bool:
-        """Whether entries are held. Cheap: one stat. A latch that cannot be looked at is set."""
+        """Return True if the file exists, or if it cannot be looked for. Costs one ``stat``."""
         try:
             os.stat(self.path)
         except FileNotFoundError:
@@ -56,30 +61,30 @@ class HaltLatch:
         return True
 
     def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET_WORD) -> bool:
-        """Hold entries; durable when it returns. Setting it again keeps it and is logged.
+        """Block entries durably, and log it. A latch that is set stays set.
 
-        On a full disk an empty file holds as well.
+        On a full disk the file is empty, which blocks entries as well.
 
         Args:
-            reason: the operator's words; empty: none.
-            actor: who set it.
-            at_ms: when.
-            action: SET, or HALT if positions stay open.
+            reason: the operator's words; empty without any.
+            actor: who sets the latch.
+            at_ms: the time, ms since 1970 in UTC.
+            action: ``set`` for a flatten, ``halt`` if positions stay open.
 
         Returns:
-            Whether it was logged, too.
+            True if the log has a line about it.
 
         Raises:
-            StoreError: the file could not be written; entries are NOT held.
+            StoreError: the file could not be written; entries are NOT blocked.
         """
         record = LatchRecord(action=action, reason=reason, actor=actor, at_ms=at_ms)
         try:
-            create_folder(self.path.parent)
+            create_directory(self.path.parent)
             self._write(record)
         except OSError as error:
             raise _failed("set", self.path, error) from error
-        with contextlib.suppress(OSError):  # the file holds, whoever owns it and what is logged
-            give_to_folders_owner(self.path)
+        with contextlib.suppress(OSError):  # the file blocks entries whoever owns it
+            give_to_directory_owner(self.path)
         try:
             self._append(record)
         except OSError:
@@ -87,20 +92,20 @@ class HaltLatch:
         return True
 
     def _write(self, record: LatchRecord) -> None:
-        """Write the file. Where there is no room for its text, its name alone."""
+        """Write the file; create an empty one if the disk has no space for its text."""
         try:
             write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
         except OSError:
             if self.path.is_dir():
                 raise
             create_file(self.path)
-            sync_folder(self.path.parent)
+            sync_directory(self.path.parent)
 
     def clear(self, reason: str, actor: str, at_ms: int) -> None:
-        """Let entries through again. Logged before the file goes; harmless when not set.
+        """Allow entries again: log it, then remove the file. Do nothing if it is not set.
 
         Raises:
-            StoreError: the log or the file could not be changed; entries stay held.
+            StoreError: the log or the file could not be changed; entries stay blocked.
         """
         if not self.is_set():
             return
@@ -108,15 +113,15 @@ class HaltLatch:
         try:
             self._append(record)
             self.path.unlink()
-            sync_folder(self.path.parent)
+            sync_directory(self.path.parent)
         except OSError as error:
             raise _failed("clear", self.path, error) from error
 
     def log(self) -> tuple[LatchRecord, ...]:
-        """Return every set and clear that took effect, oldest first; damaged lines are UNREADABLE.
+        """Return the log's lines that took effect, oldest first; damaged ones as ``unreadable``.
 
-        While the latch stands its file corrects the log: a set that found no room in the log is
-        appended, and a clear after which the file stayed is left out.
+        While the latch is set, its file corrects the log. A set that could not be logged is
+        appended, and a clear that did not remove the file is left out.
         """
         log = tuple(_parse(line) for line in self._lines() if line.strip())
         written = self._written() if self.is_set() else None
@@ -146,7 +151,7 @@ class HaltLatch:
             return [UNREADABLE_LATCH]
 
     def _written(self) -> LatchRecord | None:
-        """Return what the latch's own file says; None if it is empty or cannot be read."""
+        """Return the record in the latch's file; None if it is empty or unreadable."""
         try:
             record = _parse(self.path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
@@ -154,13 +159,13 @@ class HaltLatch:
         return record if record.action in (SET_WORD, HALT) else None
 
     def _append(self, record: LatchRecord) -> None:
-        """Append a line, after a line of its own for what a crash cut short.
+        """Append a line durably. A line that a crash cut short before it ends first.
 
         Raises:
-            OSError: the line is not in the log, or not all of it.
+            OSError: the line is not in the log, or only a part of it is.
         """
         if create_file(self.log_path):
-            give_to_folders_owner(self.log_path)
+            give_to_directory_owner(self.log_path)
         line = (json.dumps(attrs.asdict(record)) + "\n").encode()
         descriptor = os.open(self.log_path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -174,19 +179,19 @@ class HaltLatch:
             os.close(descriptor)
 
 
-def standing(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
-    """Return the sets since the latch was last cleared, or may have been, oldest first."""
+def standing_records(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
+    """Return the sets and halts since the last clear or unreadable line, oldest first."""
     ends = (place for place, each in enumerate(log, 1) if each.action in (CLEAR, UNREADABLE_LATCH))
     return tuple(log[max(ends, default=0) :])
 
 
-def asks_to_close(log: Sequence[LatchRecord]) -> bool:
-    """Return True if the latch as it stands was set by a flatten; False if that is unclear."""
-    return any(each.action == SET_WORD for each in standing(log))
+def asks_to_flatten(log: Sequence[LatchRecord]) -> bool:
+    """Return True if a flatten set the latch since its last clear; False if that is unclear."""
+    return any(each.action == SET_WORD for each in standing_records(log))
 
 
 def _parse(line: str) -> LatchRecord:
-    """Read a line of the log. What is damaged, or of an unknown action, is UNREADABLE."""
+    """Return the record of a line; ``unreadable`` if it is damaged or its action is unknown."""
     try:
         record = LatchRecord(**json.loads(line))
     except (ValueError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""One `run` per data directory: an advisory lock that the kernel releases when its holder dies."""
+"""The lock of a data directory, which the kernel releases when the process that holds it ends."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-from kamou.data_directory.folder import Announce, DataDirectory, unwritable
-from kamou.data_directory.private_files import FILE_MODE, OTHERS, narrow
+from kamou.data_directory.folder import Announce, DataDirectory, write_error
+from kamou.data_directory.private_files import FILE_MODE, OTHERS, set_mode
 from kamou.errors import AlreadyRunningError, KamouError, StoreError
 
-TRIES = 10  # a verb that reads the lock's holder holds the lock for microseconds
+TRIES = 10  # a verb that reads the holder's process id has the lock for microseconds
 LOCK_PAUSE_S = 0.01  # between two tries
 
 
-class DataFolderLock:
-    """Hold the data directory; use as a context manager.
+class DataDirectoryLock:
+    """The exclusive lock of a data directory, as a context manager.
 
-    The lock belongs to the open file and not to the file's existence, so the file of a
-    killed process does not block a later run.
+    The lock belongs to the open file, so the file that a killed process left does not block a
+    later run.
     """
 
-    def __init__(self, folder: Path, *, announce: Announce = lambda line: None) -> None:
-        self._folder = DataDirectory(folder)
+    def __init__(self, path: Path, *, announce: Announce = lambda line: None) -> None:
+        self._data_dir = DataDirectory(path)
         self._announce = announce
         self._descriptor: int | None = None
 
-    def __enter__(self) -> DataFolderLock:
+    def __enter__(self) -> DataDirectoryLock:
         self.acquire()
         return self
 
@@ -42,17 +42,17 @@ class DataFolderLock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock and write our process id into it.
+        """Take the lock and write this process's id into its file.
 
         Raises:
-            AlreadyRunningError: another process holds it; names the process and the folder.
-            StoreError: the folder cannot be made or written.
+            AlreadyRunningError: another process holds the lock.
+            StoreError: the directory cannot be created or written.
         """
-        assert self._descriptor is None, "already held by us"
-        self._folder.create(self._announce)
+        assert self._descriptor is None, "this object holds the lock already"
+        self._data_dir.create(self._announce)
         descriptor = self._open()
-        if not _taken(descriptor):
-            words = self._refusal(descriptor)
+        if not _take_lock(descriptor):
+            words = self._describe_holder(descriptor)
             os.close(descriptor)
             raise AlreadyRunningError(words)
         os.ftruncate(descriptor, 0)
@@ -60,33 +60,34 @@ class DataFolderLock:
         self._descriptor = descriptor
 
     def _open(self) -> int:
-        """Open the lock's file, made with mode 0600; an older one of ours is narrowed."""
+        """Open the lock's file; create it with mode 0600, or close an existing one to others."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(self._folder.lock, flags, FILE_MODE)
+            descriptor = os.open(self._data_dir.lock, flags, FILE_MODE)
         except OSError as error:
-            raise unwritable(self._folder.path, error) from error
+            raise write_error(self._data_dir.path, error) from error
         found = os.fstat(descriptor)
         if found.st_uid != os.geteuid():
             os.close(descriptor)
             raise StoreError(
-                f"the lock {self._folder.lock} belongs to user {found.st_uid}, not to user "
+                f"the lock {self._data_dir.lock} belongs to user {found.st_uid}, not to user "
                 f"{os.geteuid()}; remove the file if no `kamou run` of that user is at work"
             )
         if found.st_mode & OTHERS:
-            narrow(descriptor, FILE_MODE)
+            set_mode(descriptor, FILE_MODE)
         return descriptor
 
-    def _refusal(self, descriptor: int) -> str:
-        stranger = _stranger(descriptor)
-        if stranger is not None:
+    def _describe_holder(self, descriptor: int) -> str:
+        """Return the error's text: the process that holds the lock, and the next step."""
+        other = _other_users_process(descriptor)
+        if other is not None:
             return (
-                f"process {stranger[0]} of user {stranger[1]} holds the lock {self._folder.lock} "
+                f"process {other[0]} of user {other[1]} holds the lock {self._data_dir.lock} "
                 "but is not a run of this user; remove that file and repeat the command"
             )
         return (
             f"process {_holder_text(descriptor) or 'unknown'} is already running on the data "
-            f"directory {self._folder.path}; stop it first, or choose another with --data-dir"
+            f"directory {self._data_dir.path}; stop it first, or choose another with --data-dir"
         )
 
     def release(self) -> None:
@@ -96,16 +97,16 @@ class DataFolderLock:
             self._descriptor = None
 
 
-def lock_holder(folder: Path) -> int | None:
-    """Return the id of the process that holds the data directory; None if there is none.
+def lock_holder(directory: Path) -> int | None:
+    """Return the id of the process that holds the data directory's lock; None without one.
 
-    The holder is the one that the file names, 0 when it names none. Whoever can open the file can
-    hold the lock: who acts on the answer asks the socket for proof.
+    The id is the one in the file, or 0 if the file has none. Every process that can open the file
+    can hold the lock, so a caller that sends commands checks the socket's peer as well.
 
     Raises:
-        KamouError: this user may not look.
+        KamouError: this user may not open the file.
     """
-    path = DataDirectory(folder).lock
+    path = DataDirectory(directory).lock
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
@@ -124,8 +125,8 @@ def lock_holder(folder: Path) -> int | None:
     return None
 
 
-def _taken(descriptor: int) -> bool:
-    """Take the lock; return False if another process keeps it."""
+def _take_lock(descriptor: int) -> bool:
+    """Take the lock; return False if another process holds it through all tries."""
     for _ in range(TRIES):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,10 +139,10 @@ def _holder_text(descriptor: int) -> str:
     return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
 
 
-def _stranger(descriptor: int) -> tuple[int, int] | None:
-    """Process and user that hold the lock, if that is another user; Linux only.
+def _other_users_process(descriptor: int) -> tuple[int, int] | None:
+    """Return process and user that hold the lock, if it is another user; Linux only.
 
-    A lock that an older version made could be opened, and so held, by every user.
+    An older version made a file that every user could open, and so lock.
     """
     inode = f":{os.fstat(descriptor).st_ino}"
     with contextlib.suppress(OSError, ValueError):

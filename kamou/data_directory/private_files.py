@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may read, whatever the umask of the process is."""
+"""Files and directories that only their owner may read, whatever the process's umask is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ import tempfile
 from pathlib import Path
 
 FILE_MODE = 0o600
-FOLDER_MODE = 0o700
-OTHERS = 0o077  # every permission of the group and of everybody else
-NAME_CHARS_MAX = 100  # of a file's name, kept in the name of its temporary file
+DIRECTORY_MODE = 0o700
+OTHERS = 0o077  # all permissions of the group and of other users
+NAME_CHARS_MAX = 100  # characters of a file's name that its temporary file's name begins with
 
 
 def create_file(path: Path) -> bool:
-    """Make an empty file with mode 0600 where there is none.
-
-    Returns:
-        Whether the file was made now. A file that is there is left as it is.
+    """Create an empty file with mode 0600; return False and do nothing if the file exists.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -29,52 +26,47 @@ def create_file(path: Path) -> bool:
     except FileExistsError:
         return False
     try:
-        narrow(descriptor, FILE_MODE)
+        set_mode(descriptor, FILE_MODE)
     finally:
         os.close(descriptor)
     return True
 
 
 def create_temporary(beside: Path) -> tuple[int, Path]:
-    """Open a new file with mode 0600 and a name that nobody can foresee.
+    """Create a file with mode 0600 and a random name, and return its descriptor and path.
 
-    A foreseeable name could be taken, by a stranger or by the rest of an earlier crash.
+    A fixed name could exist already, made by another user or left by a crash. The caller closes
+    the descriptor.
 
     Args:
-        beside: the file that the temporary one will replace; both are in one folder.
-
-    Returns:
-        The descriptor, which the caller closes, and the path.
+        beside: the file that the temporary one will replace, in the same directory.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     prefix = f"{beside.name[:NAME_CHARS_MAX]}."
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=beside.parent)
-    narrow(descriptor, FILE_MODE)
+    set_mode(descriptor, FILE_MODE)
     return descriptor, Path(name)
 
 
-def create_folder(path: Path) -> bool:
-    """Make a folder, and the folders above it that are missing, with mode 0700.
-
-    Returns:
-        Whether the folder was made now.
+def create_directory(path: Path) -> bool:
+    """Create a directory and its missing parents with mode 0700; return False if it exists.
 
     Raises:
-        OSError: a folder cannot be made, or another file is in its place.
+        OSError: a directory cannot be created, or another file has its path.
     """
     if path.is_dir():
         return False
     if not path.parent.exists():
-        create_folder(path.parent)
-    path.mkdir(FOLDER_MODE, exist_ok=True)
-    narrow(path, FOLDER_MODE)
+        create_directory(path.parent)
+    path.mkdir(DIRECTORY_MODE, exist_ok=True)
+    set_mode(path, DIRECTORY_MODE)
     return True
 
 
-def narrow(target: Path | int, mode: int) -> None:
-    """Set the mode, where the file system keeps modes; elsewhere do nothing.
+def set_mode(target: Path | int, mode: int) -> None:
+    """Set the mode if the file system keeps modes; otherwise do nothing.
 
     Args:
         target: a path or a descriptor of a file that this user owns.
@@ -85,13 +77,14 @@ def narrow(target: Path | int, mode: int) -> None:
         os.chmod(target, mode)
 
 
-def give_to_folders_owner(path: Path) -> None:
-    """Give a file that root made in another user's folder to that user.
+def give_to_directory_owner(path: Path) -> None:
+    """Give a file that root made in another user's directory to that user.
 
-    ``kamou flatten`` works as root, too; the run of the folder's owner must read what it left.
+    ``kamou flatten`` may run as root, and the next run of the directory's owner must read the
+    files that it wrote.
 
     Raises:
-        OSError: the file or its folder is gone.
+        OSError: the file or its directory does not exist.
     """
     if os.geteuid() == 0:
         owner = path.parent.stat()
@@ -99,16 +92,16 @@ def give_to_folders_owner(path: Path) -> None:
 
 
 def is_open_to_others(path: Path) -> bool:
-    """Return True if the group or others have any permission on the file or folder."""
+    """Return True if the group or other users have any permission on the path."""
     return bool(stat.S_IMODE(path.stat().st_mode) & OTHERS)
 
 
-def keeps_modes(folder: Path) -> bool:
-    """Return True if a file in this folder can be closed to others.
+def keeps_modes(directory: Path) -> bool:
+    """Return True if the file system of this directory keeps the mode of each file.
 
-    FAT, and some network and container file systems, show one mode for every file.
+    FAT, and some network and container file systems, have one mode for all files.
     """
-    descriptor, path = create_temporary(folder / "modes")
+    descriptor, path = create_temporary(directory / "modes")
     os.close(descriptor)
     try:
         return not is_open_to_others(path)

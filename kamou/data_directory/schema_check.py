@@ -1,8 +1,8 @@
-"""Compares a database's schema with the one that our own statements make.
+"""Comparison of a database's schema with the one that Kamou's statements make.
 
-A database may come from a backup or from a stranger. A trigger in it runs with our own writes, and
-a changed table may keep what we did not write. Indexes, views, tables of others and SQLite's own
-names are allowed: they change nothing that our statements do.
+A database may come from a backup or from somebody else. A trigger in it runs with Kamou's own
+writes, and a changed table may store other values than Kamou writes. Indexes, views, additional
+tables and SQLite's own names are allowed, because they do not change Kamou's statements.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 COMPARED = ("table", "trigger")
-SHOWN = 5  # changes in one message
+SHOWN = 5  # maximum number of changes in one message
 
 
 @attrs.frozen
@@ -36,19 +36,19 @@ def schema_of(connection: sqlite3.Connection) -> frozenset[SchemaPart]:
     )
 
 
-def schema_changes(
+def find_schema_changes(
     connection: sqlite3.Connection, expected: frozenset[SchemaPart]
 ) -> tuple[str, ...]:
-    """Return what differs from the expected schema, a phrase each; nothing when they agree."""
+    """Return one phrase for each difference from the expected schema."""
     found = schema_of(connection)
-    ours = {(part.kind, part.name) for part in expected}
+    own = {(part.kind, part.name) for part in expected}
     present = {(part.kind, part.name) for part in found}
     return (
         *(f"the trigger {p.name} is not Kamou's" for p in _by_name(found - expected, "trigger")),
         *(
             f"the table {p.name} is not as Kamou made it"
             for p in _by_name(found - expected, "table")
-            if ("table", p.name) in ours
+            if ("table", p.name) in own
         ),
         *(
             f"the {part.kind} {part.name} is missing"
@@ -59,8 +59,8 @@ def schema_changes(
     )
 
 
-def refusal(path: Path | str, changes: Sequence[str]) -> str:
-    """Return the one wording for a database whose schema somebody changed."""
+def describe_changes(path: Path | str, changes: Sequence[str]) -> str:
+    """Return the error's text for a database whose schema was changed."""
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     return (
         f"{path}: its schema was changed: {'; '.join(changes[:SHOWN])}{more}; restore the file "

@@ -1,8 +1,8 @@
-"""The operator's listener: health, metrics, status, halt, resume and flatten.
+"""The operator's application: health, metrics, status, halt, resume and flatten.
 
 Over TCP all paths need the bearer token, except the two health checks and the proof. The Host
-header must be an allowed one: a web page whose name was rebound to this address sends a wrong one.
-On the Unix socket the file's mode is the credential.
+header must be an allowed one, because a web page that reaches this address by DNS rebinding sends
+its own host name. On the Unix socket the mode of its file is the credential.
 """
 
 from __future__ import annotations
@@ -27,38 +27,34 @@ from kamou.http.addresses import literal
 from kamou.http.responses import JSON, NEVER, FixedResponse, make_response
 from kamou.operator.metrics import CONTENT_TYPE, exposition
 from kamou.operator.reason import describe_excess, shorten_reason
-from kamou.operator.token import prove, token_matches
+from kamou.operator.token import make_proof, token_matches
 
-BODY_BYTES_MAX = 4096  # of a command; a reason is a sentence
+BODY_BYTES_MAX = 4096  # of a command's body; a reason is one sentence
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")  # RFC 9110, 7.2
 PROOF_PATH = "/api/v1/proof"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
 """Paths that need no token: health has no secrets, and the proof comes before the token."""
 
-
-OperatorCommand = Callable[
-    [str], Awaitable[Mapping[str, Any]]
-]  # the operator's reason -> what it did
+OperatorCommand = Callable[[str], Awaitable[Mapping[str, Any]]]
+"""A command: takes the operator's reason, returns the fields of the answer."""
 
 
-async def _nothing_to_read() -> None:
-    """Read nothing: ``status`` is up to date already."""
+async def _refresh_nothing() -> None:
+    """Do nothing: ``status`` is up to date already."""
 
 
 @attrs.frozen(kw_only=True)
 class Operations:
-    """The functions that the listener may call. The reads are synchronous and cheap."""
+    """The functions that the application calls. The reads are synchronous and cheap."""
 
-    snapshot: Callable[[], Mapping[str, Any]]  # the supervisor's tree
-    status: Callable[[], Mapping[str, Any]]  # plain data; "state" and "gauges" feed the metrics
-    not_ready: Callable[[], Sequence[str]]  # reasons; none once recovered and reconciled
+    snapshot: Callable[[], Mapping[str, Any]]  # the supervision tree as plain data
+    status: Callable[[], Mapping[str, Any]]  # plain data; the metrics use "state" and "gauges"
+    not_ready: Callable[[], Sequence[str]]  # reasons; empty once recovered and reconciled
     halt: OperatorCommand
     resume: OperatorCommand
     flatten: OperatorCommand
-    degraded: Callable[[], Sequence[str]] = (
-        tuple  # what fails apart from the trading: the public site
-    )
-    refresh: Callable[[], Awaitable[None]] = _nothing_to_read  # before ``status``: newer marks
+    degraded: Callable[[], Sequence[str]] = tuple  # failures of the public site
+    refresh: Callable[[], Awaitable[None]] = _refresh_nothing  # reads marks, before ``status``
 
 
 class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,8 +74,9 @@ def operator_app(
     """Return the ASGI application.
 
     Args:
-        operations: what the application may read and do.
-        token: what a client must send; None on a Unix socket, which only its owner can open.
+        operations: the functions that the application calls.
+        token: the bearer token that a client must send; None on a Unix socket, which only its
+            owner can open.
         allowed_hosts: Host names without a port.
     """
     assert token is None or token, "an empty token would admit every client"
@@ -95,14 +92,14 @@ def operator_app(
             Route("/api/v1/resume", endpoints.resume(operations.resume), methods=["POST"]),
             Route("/api/v1/flatten", endpoints.stop(operations.flatten), methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _failed},
+        exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
     app.router.redirect_slashes = False
     return _Guard(app, token=token, allowed_hosts=frozenset(h.lower() for h in allowed_hosts))
 
 
 class _Guard:
-    """Checks Host and token before anything else."""
+    """A middleware that checks Host and token before each request is routed."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, allowed_hosts: frozenset[str]) -> None:
         self._app = app
@@ -111,14 +108,16 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            refusal = self._refusal(scope)
-            if refusal is not None:
-                await refusal(scope, receive, send)
+            error = self._check_request(scope)
+            if error is not None:
+                await error(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> FixedResponse | None:
-        hosts, authorizations = _values(scope, b"host"), _values(scope, b"authorization")
+    def _check_request(self, scope: Scope) -> FixedResponse | None:
+        """Return the error for a request with a wrong Host or token; None if it is allowed."""
+        hosts = _header_values(scope, b"host")
+        authorizations = _header_values(scope, b"authorization")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
             return _json({"error": "this listener does not answer to that Host"}, 421)
         if self._token is None or scope["path"] in OPEN_PATHS:
@@ -138,20 +137,20 @@ class _Endpoints:
     token: str | None
 
     async def proof(self, request: Request) -> Any:
-        """Prove that this listener knows the token; the client sends the token after that."""
+        """Prove that this listener knows the token. The client then sends its token."""
         if self.token is None:
             return _json({"error": "the Unix socket needs no proof; check its peer instead"}, 404)
-        proof = prove(self.token, request.query_params.get("nonce", ""))
+        proof = make_proof(self.token, request.query_params.get("nonce", ""))
         if proof is None:
             return _json({"error": "nonce must be 32 hexadecimal digits"}, 400)
         return _json({"proof": proof})
 
     async def healthz(self, request: Request) -> Any:
-        """Answer that the process runs and its loop is not blocked."""
+        """Answer that the process runs and its event loop is not blocked."""
         return _json({"alive": True})
 
     async def readyz(self, request: Request) -> Any:
-        """Answer whether it is ready, why not, and the trading state."""
+        """Answer whether the run is ready, the reasons if not, and the trading state."""
         reasons = list(self.operations.not_ready())
         status = self.operations.status()
         found = {
@@ -176,29 +175,29 @@ class _Endpoints:
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
     def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a halt or a flatten, which shortens a reason that is too long."""
+        """Return the endpoint of a halt or a flatten. It shortens a reason that is too long."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
             if body is None:
                 warning = f"the body has over {BODY_BYTES_MAX} bytes: its reason was left out"
-                return await _acted(act, "", warning)
-            reason, warning = shorten_reason(_reason(body))
-            return await _acted(act, reason, warning)
+                return await _run_command(act, "", warning)
+            reason, warning = shorten_reason(_decode_reason(body))
+            return await _run_command(act, reason, warning)
 
         return endpoint
 
     def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a resume, which fails if its reason is too long."""
+        """Return the endpoint of a resume. It fails if its reason is too long."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
             if body is None:
                 raise HTTPException(413, f"a command is at most {BODY_BYTES_MAX} bytes")
-            reason = _reason(body)
+            reason = _decode_reason(body)
             if excess := describe_excess(reason):
                 raise HTTPException(400, excess)
-            return await _acted(act, reason, "")
+            return await _run_command(act, reason, "")
 
         return endpoint
 
@@ -206,28 +205,29 @@ class _Endpoints:
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     """Return readiness and trading state in one sentence. A halted system is ready."""
     state, why = status.get("state"), status.get("state_reason")
-    named = (
-        f"trading state {state}" + (f" ({state_cause(state, why)})" if why else "") if state else ""
-    )
+    words = f"trading state {state}" if state else ""
+    if state and why:
+        words += f" ({state_cause(state, why)})"
     if state in HALT_STATES:
-        named += ", no entry is allowed"
+        words += ", no entry is allowed"
     if reasons:
-        return f"not ready: {'; '.join([*reasons, *([named] if named else [])])}"
-    return f"ready; {named}" if named else "ready"
+        return f"not ready: {'; '.join([*reasons, *([words] if words else [])])}"
+    return f"ready; {words}" if words else "ready"
 
 
-async def _acted(act: OperatorCommand, reason: str, warning: str) -> FixedResponse:
+async def _run_command(act: OperatorCommand, reason: str, warning: str) -> FixedResponse:
+    """Return the command's answer, with a warning if there is one, or its error."""
     try:
-        done = await act(reason)
+        answer = await act(reason)
     except TimedOutError as error:
         return _json({"error": str(error)}, 504)
     except KamouError as error:
         return _json({"error": str(error)}, 503)
-    return _json({**done, "warning": warning} if warning else done)
+    return _json({**answer, "warning": warning} if warning else answer)
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return the body of a command; None if it is larger than any command."""
+    """Return the body of a command; None if it has more than ``BODY_BYTES_MAX`` bytes."""
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > BODY_BYTES_MAX:
         return None
@@ -240,13 +240,17 @@ async def _body(request: Request) -> bytes | None:
     return body
 
 
-def _reason(body: bytes) -> str:
-    """Return the reason in the body; empty if the operator gave none."""
+def _decode_reason(body: bytes) -> str:
+    """Return the reason in the body; empty without one.
+
+    Raises:
+        HTTPException: the body is not of this form.
+    """
     if not body:
         return ""
     try:
         return msgspec.json.decode(body, type=CommandBody).reason.strip()
-    except ValueError as error:  # of msgspec, and of a text that is not UTF-8
+    except ValueError as error:  # of msgspec, or of a text that is not UTF-8
         raise HTTPException(400, f'the body is not {{"reason": "..."}}: {error}') from error
 
 
@@ -255,7 +259,7 @@ async def _http_error(request: Request, error: Exception) -> Any:
     return _json({"error": error.detail}, error.status_code, dict(error.headers or {}))
 
 
-async def _failed(request: Request, error: Exception) -> Any:
+async def _server_error(request: Request, error: Exception) -> Any:
     return _json({"error": f"{type(error).__name__}: {error}"}, 500)
 
 
@@ -266,15 +270,15 @@ def _json(
     return make_response(body, JSON, status=status, cache=NEVER, extra=extra)
 
 
-def _values(scope: Scope, wanted: bytes) -> list[str]:
-    """Return every value of one header; a request with two of a kind is rejected."""
-    return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
+def _header_values(scope: Scope, header: bytes) -> list[str]:
+    """Return all values of one header. A request with two Hosts or two tokens is rejected."""
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
 
 
 def _host_name(host: str) -> str | None:
     """Return the name in a Host header in lower case, without its port; None if it is invalid.
 
-    Only digits may follow the colon: ``127.0.0.1:x.evil.com`` is the name of another host.
+    Only digits may follow the colon, because ``127.0.0.1:x.evil.com`` names another host.
     """
     found = HOST.fullmatch(host)
     return None if found is None else found[1].lower()

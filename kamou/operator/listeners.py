@@ -1,7 +1,7 @@
 """The operator's two listeners, Unix socket and TCP, bound before supervision starts.
 
-Each listener is a child of its own. Its socket outlives its crashes, so a restart cannot fail
-because another process took the port.
+Each listener is its own child of the supervisor. Its socket stays open when it crashes, so a
+restart cannot fail because another process took the port.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from kamou.runtime.supervision import ChildSpec, SupervisorSpec
 from kamou.settings.config import WebSettings
 
 SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
-LISTENER_SHUTDOWN_S = (
-    2.0  # of one listener at a stop: a request takes milliseconds, a flatten 10 s is cut
-)
+LISTENER_SHUTDOWN_S = 2.0
+"""Deadline of one listener at a stop. Most requests take milliseconds; a flatten, which takes up to
+10 s, is cut."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class OperatorListeners:
-    """The bound addresses, and the specification of the supervisor that serves them."""
+    """The bound addresses, and the supervisor's specification that serves them."""
 
     spec: SupervisorSpec
     socket_path: Path | None  # None: the file system has no sockets
@@ -41,22 +41,24 @@ class OperatorListeners:
 
 
 @contextlib.contextmanager
-def bound_listeners(
-    folder: DataDirectory, web: WebSettings, operations: Operations, announce: Announce
+def bind_listeners(
+    data_dir: DataDirectory, web: WebSettings, operations: Operations, announce: Announce
 ) -> Iterator[OperatorListeners]:
-    """Bind both listeners and close them at the end. The caller holds the folder's lock.
+    """Bind both listeners, and close them at the end of the block.
+
+    The caller holds the lock of the data directory.
 
     Raises:
         ListenError: the TCP port is taken, or the socket cannot be bound.
-        SocketsUnsupportedError: there are no sockets here, and TCP is off.
+        SocketsUnsupportedError: the file system has no sockets, and TCP is off.
         StoreError: the token cannot be written.
     """
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server] = {}
-        token = new_token(folder.token)  # also with TCP off, so that an old token is invalid
-        unix = _bound_unix(folder, web, announce)
+        token = new_token(data_dir.token)  # also with TCP off, so that an old token is invalid
+        unix = _bind_unix(data_dir, web, announce)
         if unix is not None:
-            stack.callback(remove_socket, folder.operator_socket)
+            stack.callback(remove_socket, data_dir.operator_socket)
             stack.enter_context(unix)
             servers["operator-socket"] = _unix_server(operations, unix, announce)
         tcp = None
@@ -67,17 +69,18 @@ def bound_listeners(
         children = tuple(_child(id_, server) for id_, server in servers.items())
         yield OperatorListeners(
             spec=SupervisorSpec(id="operators", children=children, intensity=None),
-            socket_path=folder.operator_socket if unix is not None else None,
+            socket_path=data_dir.operator_socket if unix is not None else None,
             tcp_port=tcp.getsockname()[1] if tcp is not None else None,
             traffic={id_: server.traffic for id_, server in servers.items()},
         )
 
 
-def _bound_unix(
-    folder: DataDirectory, web: WebSettings, announce: Announce
+def _bind_unix(
+    data_dir: DataDirectory, web: WebSettings, announce: Announce
 ) -> socket.socket | None:
+    """Return the bound Unix socket; None if the file system has no sockets and TCP is on."""
     try:
-        return bind_socket(folder.operator_socket)
+        return bind_socket(data_dir.operator_socket)
     except SocketsUnsupportedError as error:
         if not web.operator_tcp:
             raise SocketsUnsupportedError(

@@ -1,4 +1,4 @@
-"""``/metrics``: Prometheus text exposition format 0.0.4, made from plain data."""
+"""``/metrics``: the Prometheus text exposition format 0.0.4, made from plain data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATE_LABELS = ("active", "reduced_size", "reduce_only", "flattening")
 
 @attrs.frozen(kw_only=True)
 class Metric:
-    """One metric family. A counter never falls within a run; a gauge is the present value."""
+    """One metric family. A counter never falls within a run; a gauge is the current value."""
 
     name: str
     help: str
@@ -21,7 +21,7 @@ class Metric:
     samples: Sequence[tuple[Mapping[str, str], float]]
 
 
-# field of the statistics of a mailbox -> (metric, kind, what it says)
+# field of a mailbox's statistics -> (metric, kind, help text)
 MAILBOX_FIELDS = {
     "depth": ("kamou_mailbox_depth", "gauge", "Messages that wait."),
     "capacity": ("kamou_mailbox_capacity", "gauge", "Messages that may wait."),
@@ -64,7 +64,7 @@ LISTENER_FIELDS = {
     "connections_now": ("kamou_operator_connections", "gauge", "Connections that are open."),
     "failed": ("kamou_operator_failed_total", "counter", "Connections that an exception ended."),
 }
-# what its fields by reason begin with -> the same
+# prefix of its fields that count by reason -> the same
 LISTENER_REASONS = {
     "refused_": ("kamou_operator_refused_total", "counter", "Connections and requests refused."),
     "cut_": ("kamou_operator_cut_total", "counter", "Connections cut before their answer ended."),
@@ -72,11 +72,13 @@ LISTENER_REASONS = {
 
 
 def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
-    """Return all metrics of a supervisor's snapshot and of ``status``.
+    """Return all metrics of a supervisor's snapshot and of ``status``, as text.
 
-    ``status["gauges"]`` maps names (``open_positions``) to numbers or None (unknown: omitted);
-    ``status["state"]`` is the trading state; ``status["listeners"]`` maps the operator's listeners
-    to the counters of their traffic.
+    Args:
+        snapshot: a node of the supervision tree, with its children.
+        status: ``gauges`` maps names (``open_positions``) to numbers, or to None to omit one;
+            ``state`` is the trading state; ``listeners`` maps the operator's listeners to the
+            counters of their traffic; ``site`` has the health of the public site.
     """
     children = list(_children(snapshot))
     families = [
@@ -110,10 +112,11 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             if value is not None
         ),
     ]
-    return "".join(line for family in families for line in _lines(family))
+    return "".join(line for family in families for line in _format_family(family))
 
 
 def _children(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield all nodes below this one."""
     for child in node.get("children", ()):
         yield child
         yield from _children(child)
@@ -163,15 +166,16 @@ def _listener_families(listeners: Mapping[str, Mapping[str, int]]) -> Iterator[M
         yield Metric(name=name, help=about, kind=kind, samples=by_reason)
 
 
-def _lines(family: Metric) -> Iterator[str]:
+def _format_family(family: Metric) -> Iterator[str]:
+    """Yield the lines of one family; none without a sample."""
     if not family.samples:
         return
     yield f"# HELP {family.name} {family.help}\n"
     yield f"# TYPE {family.name} {family.kind}\n"
     for labels, value in family.samples:
-        named = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-        yield f"{family.name}{{{named}}} {value!r}\n" if named else f"{family.name} {value!r}\n"
+        pairs = ",".join(f'{name}="{_escape_label(text)}"' for name, text in labels.items())
+        yield f"{family.name}{{{pairs}}} {value!r}\n" if pairs else f"{family.name} {value!r}\n"
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,4 +1,4 @@
-"""The reason of an operator's command: its maximum length, and what to do if it is longer."""
+"""The reason of an operator's command: its maximum length, and texts about a longer one."""
 
 from __future__ import annotations
 

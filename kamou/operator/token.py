@@ -12,15 +12,15 @@ from kamou.errors import StoreError
 
 TOKEN_BYTES = 32  # 256 random bits, which cannot be guessed
 NONCE_BYTES = 16  # 128 random bits, so that no challenge occurs twice
-PROOF_OF = b"kamou operator listener\n"  # signed with the nonce: the token signs nothing else
+PROOF_PREFIX = b"kamou operator listener\n"  # signed before the nonce, for this purpose only
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 def new_token(path: Path) -> str:
-    """Write a token for this run to ``path``, mode 0600, and return it.
+    """Write a new token for this run to ``path``, mode 0600, and return it.
 
-    The caller holds the data directory's lock. A token of an earlier run is invalid, so a scraper
-    of the metrics reads the file.
+    The caller holds the data directory's lock. Tokens of earlier runs are invalid, so a scraper of
+    the metrics reads this file.
 
     Raises:
         StoreError: the file cannot be written.
@@ -39,7 +39,7 @@ def new_token(path: Path) -> str:
 def token_matches(authorization: str, token: str) -> bool:
     """Return True if the header is ``Bearer`` and this token.
 
-    The time of the comparison does not depend on how much of them matches.
+    The duration of the comparison does not depend on the number of equal characters.
     """
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "bearer":
@@ -52,17 +52,17 @@ def new_nonce() -> str:
     return secrets.token_hex(NONCE_BYTES)
 
 
-def prove(token: str, nonce: str) -> str | None:
+def make_proof(token: str, nonce: str) -> str | None:
     """Return the proof that a listener knows the token; None if the nonce is invalid.
 
-    A client requests it before it sends the token: another program that took the port of an ended
-    run cannot answer. The proof does not reveal the token.
+    A client requests the proof before it sends the token, because another program may have taken
+    the port of an ended run. The proof does not reveal the token.
     """
     if not _NONCE.fullmatch(nonce):
         return None
-    return hmac.new(token.encode(), PROOF_OF + nonce.encode(), "sha256").hexdigest()
+    return hmac.new(token.encode(), PROOF_PREFIX + nonce.encode(), "sha256").hexdigest()
 
 
-def proof_holds(token: str, nonce: str, proof: str) -> bool:
+def verify_proof(token: str, nonce: str, proof: str) -> bool:
     """Return True if ``proof`` was made with the token."""
-    return hmac.compare_digest((prove(token, nonce) or "").encode(), proof.encode())
+    return hmac.compare_digest((make_proof(token, nonce) or "").encode(), proof.encode())

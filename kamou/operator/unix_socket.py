@@ -1,7 +1,7 @@
-"""The operator's Unix socket: bound by the run that holds the lock, proved by its peer.
+"""The operator's Unix socket: bound by the run that holds the lock, checked by its client.
 
-The kernel reports the process and the user that listen on a Unix socket. No token is needed: only
-the user who runs the system can open the file.
+The kernel reports the process and the user that listen on a Unix socket. The socket needs no token,
+because only the user who runs Kamou can open its file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-from kamou.data_directory.private_files import FILE_MODE, narrow
+from kamou.data_directory.private_files import FILE_MODE, set_mode
 from kamou.errors import ListenError, SocketsUnsupportedError, StoreError
 
 NAME_BYTES_MAX = 107  # sun_path has 108 bytes, the last one NUL (unix(7))
@@ -26,7 +26,7 @@ DESCRIPTORS = Path("/proc/self/fd")
 UNSUPPORTED = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EAFNOSUPPORT, errno.EINVAL}
 )
-"""Errors of ``bind`` on a file system without sockets (FAT: EPERM) or a system without AF_UNIX."""
+"""Errors of ``bind`` on a file system without sockets (FAT: EPERM), or without AF_UNIX."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,8 +41,8 @@ class ListeningProcess:
 def reachable_name(path: Path) -> Iterator[str]:
     """Yield a name of ``path`` that is short enough for a socket; valid within the block.
 
-    Beyond 107 bytes the name goes through a descriptor of the directory. Without /proc the working
-    directory is changed within the block: call it before any thread is started.
+    A path of more than 107 bytes is named through a descriptor of its directory. Without /proc the
+    working directory is changed within the block, so call it before any thread is started.
 
     Raises:
         OSError: the directory cannot be opened.
@@ -52,36 +52,37 @@ def reachable_name(path: Path) -> Iterator[str]:
         return
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     with contextlib.ExitStack() as stack:
-        folder = os.open(path.parent, flags)
-        stack.callback(os.close, folder)
+        descriptor = os.open(path.parent, flags)
+        stack.callback(os.close, descriptor)
         if DESCRIPTORS.is_dir():
-            yield f"{DESCRIPTORS}/{folder}/{path.name}"
+            yield f"{DESCRIPTORS}/{descriptor}/{path.name}"
             return
         before = os.open(".", flags)
         stack.callback(os.close, before)
         stack.callback(os.fchdir, before)
-        os.fchdir(folder)
+        os.fchdir(descriptor)
         yield path.name
 
 
 def bind_socket(path: Path) -> socket.socket:
-    """Return a socket that listens at ``path``, mode 0600. The caller holds the directory's lock.
+    """Return a socket that listens at ``path``, mode 0600.
 
-    Only one run holds the lock, so an existing socket is left over from an ended run.
+    The caller holds the lock of the data directory, so an existing socket is that of an ended run
+    and is replaced.
 
     Raises:
         SocketsUnsupportedError: the file system has no sockets.
-        ListenError: it cannot be bound for another reason.
+        ListenError: the socket cannot be bound for another reason.
         StoreError: a file that is no socket has this path.
     """
-    _remove_stale(path)
+    _remove_old_socket(path)
     bound: socket.socket | None = None
     try:
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with reachable_name(path) as name:
-            narrow(bound.fileno(), FILE_MODE)  # Linux: the mode that bind gives the file
+            set_mode(bound.fileno(), FILE_MODE)  # Linux: the mode that bind gives the file
             bound.bind(name)
-            narrow(Path(name), FILE_MODE)
+            set_mode(Path(name), FILE_MODE)
         bound.listen(BACKLOG)
     except OSError as error:
         if bound is not None:
@@ -95,7 +96,7 @@ def bind_socket(path: Path) -> socket.socket:
 
 
 def remove_socket(path: Path) -> None:
-    """Remove the file of a socket that this run bound and closed, still holding the lock."""
+    """Remove the file of a socket that this run has closed. The caller holds the lock."""
     with contextlib.suppress(OSError):
         path.unlink()
 
@@ -122,7 +123,8 @@ def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
     return ListeningProcess(pid=pid, uid=uid)
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_old_socket(path: Path) -> None:
+    """Remove the socket of an ended run; raise ``StoreError`` for a file that is no socket."""
     try:
         found = path.lstat()
     except FileNotFoundError:

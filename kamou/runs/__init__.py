@@ -1,1 +1,1 @@
-"""What a verb starts: a run and its parts, the demo, a backtest, the kill switch, a backup."""
+"""What the verbs start: a run and its parts, the demo, a backtest, the kill switch, a backup."""

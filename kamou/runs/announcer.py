@@ -1,4 +1,4 @@
-"""What the terminal hears of the journal: changes of what may trade, and what a flatten did."""
+"""Lines for the terminal about committed events: trading states, strategies and flattens."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
 from kamou.core.words import count_words
-from kamou.runs.state_lines import event_line
+from kamou.runs.state_lines import describe_event
 from kamou.runtime.leveled_lines import warning_line
 from kamou.store.journal import Committed
 
 
 @attrs.define(eq=False)
 class Announcer:
-    """Hears every commit of a run that trades; ``book`` returns the book as of the newest one."""
+    """Announcer of every commit of a run that trades."""
 
     announce: Callable[[str], None]
-    book: Callable[[], PositionBook | None]
-    refusal: str = ""  # of the newest resume that was refused
+    book: Callable[[], PositionBook | None]  # the book as of the newest commit; None: unreadable
+    refusal: str = ""  # of the newest refused resume
     _flattening: bool = False
-    _closed: list[TradeClosed] = attrs.Factory(list)  # since the flatten began
+    _closed: list[TradeClosed] = attrs.Factory(list)  # since the trading state last changed
 
-    def hear(self, done: Sequence[Committed]) -> None:
-        """Announce what the commit changed."""
-        for committed in done:
+    def announce_commit(self, commits: Sequence[Committed]) -> None:
+        """Announce each change, and the end of a flatten once no trade is left."""
+        for committed in commits:
             event = committed.event
-            if (line := event_line(event)) is not None:
+            if (line := describe_event(event)) is not None:
                 self.announce(line)
             match event:
                 case CommandRecorded():
@@ -46,23 +46,23 @@ class Announcer:
         book = self.book() if self._flattening else None
         if book is not None and not book.trades and not book.finished:
             self._flattening = False
-            self.announce(self._done())
+            self.announce(self._describe_end())
 
-    def tell_left(self) -> None:
-        """Say what a flatten has not closed yet, if anything."""
+    def announce_remaining(self) -> None:
+        """Announce how many positions a flatten has not closed yet; nothing if none is left."""
         book = self.book() if self._flattening else None
-        held = 0 if book is None else sum(1 for trade in book.trades.values() if trade.quantity)
-        if held:
-            left = f"{count_words(held, 'position')} left, and closing goes on"
-            self.announce(warning_line(f"flatten: {self._sum()}; {left}"))
+        left = 0 if book is None else sum(1 for trade in book.trades.values() if trade.quantity)
+        if left:
+            words = f"{count_words(left, 'position')} left, and closing goes on"
+            self.announce(warning_line(f"flatten: {self._describe_closed()}; {words}"))
 
-    def _done(self) -> str:
+    def _describe_end(self) -> str:
         if not self._closed:
             return "flatten: no position was open"
-        return f"flatten: {self._sum()}; no position is left"
+        return f"flatten: {self._describe_closed()}; no position is left"
 
-    def _sum(self) -> str:
-        """How many were closed, and what that made and cost, entries included."""
+    def _describe_closed(self) -> str:
+        """Return the number of closed positions, their net PnL, and its fees and slippage."""
         if not self._closed:
             return "no position is closed yet"
         net, fees, slippage = (

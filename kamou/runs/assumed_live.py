@@ -1,6 +1,6 @@
-"""The assumed-live gate: every strategy counts as live, and what it produced says so.
+"""The assumed-live gate: every strategy counts as live, and the journal and the pages say so.
 
-Composed by ``backtest`` and, until the real gate stands, by demo mode; never by paper or live.
+``backtest`` uses it, and so does demo mode until there is a real gate. Paper and live never do.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from kamou.core.record.gate import LiveGrant
 
 
 class AssumedLiveGate:
-    """Grants every strategy full size."""
+    """A gate that grants every strategy full size."""
 
-    label = "assumed"  # what `RunStarted` and the pages call it
+    label = "assumed"  # its name in `RunStarted` and on the pages
 
     def is_live(self, strategy: str) -> LiveGrant | None:
         return LiveGrant(strategy=strategy, basis=self.label)

@@ -33,8 +33,8 @@ from kamou.supervisor import Supervisor
 from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
 
-SCHEDULER_SEED = 0  # of Trio's scheduler: equal inputs give equal journals
-LAST_ORDERS_MS = 60_000  # after the last cycle: orders in the air come down
+SCHEDULER_SEED = 0  # of Trio's scheduler, so that equal inputs give equal journals
+LAST_ORDERS_MS = 60_000  # simulated time after the last cycle, for its orders to be answered
 
 
 def run(
@@ -47,14 +47,21 @@ def run(
     journal: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Run the backtest and return its report; see ``report`` for the keys.
+    """Run the backtest and return its report; ``report_backtest`` has the keys.
 
-    ``journal`` keeps the journal in that (new) file; without it, it is thrown away.
+    Args:
+        resolved: the settings.
+        data: the name of a dataset, or a directory of bars.
+        timerange: start and end, ms since 1970 in UTC; None: as far as the data goes.
+        strategies: the enabled strategies; None: those of the settings.
+        symbols: the traded symbols; None: all.
+        journal: the new file that keeps the journal; None: a temporary file.
+        progress: takes the simulated days done.
 
     Raises:
-        StoreError: ``journal`` exists already.
-        InvalidDataError: the data cannot be trusted.
-        ConfigurationError: the time range holds no cycle, or the timeframe does not fit the data.
+        StoreError: the file ``journal`` exists.
+        InvalidDataError: the data fails its checks.
+        ConfigurationError: the time range has no cycle, or the timeframe does not fit the data.
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     settings = resolved.settings
@@ -88,11 +95,14 @@ def replay(
     adapter: Adapter | None = None,
     inspect: Inspect = lambda engine: None,
 ) -> dict[str, Any]:
-    """Trade ``market`` from its first cycle, or within ``timerange``; the report.
+    """Trade ``market`` from its first cycle, or within ``timerange``, and return the report.
 
-    ``arrange`` may put another tree in the composed one's place (tests replace an actor),
-    ``adapter`` another port in the place of the one over the engine;
-    ``inspect`` sees the venue when all is done.
+    Args: as ``run``, and:
+        settings: their mode and cycle are replaced by those of a backtest.
+        gate: the gate; None: every strategy counts as live.
+        arrange: returns the tree to run, given the composed one; tests replace an actor in it.
+        adapter: makes the port over the engine; None: the embedded exchange's own.
+        inspect: receives the engine after the last order.
     """
     settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
     cycle_at_ms = settings.cycle.period_s * 1000
@@ -103,18 +113,18 @@ def replay(
         raise ConfigurationError(_describe_empty_range(market, timerange))
     seed_scheduler(SCHEDULER_SEED)
     clock = SimulatedClock(start_ms=start_ms)
-    with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as data_dir:
 
         async def main() -> dict[str, Any]:
             with open_session(
                 settings=settings,
-                database_path=journal or Path(folder) / "journal.sqlite3",
+                database_path=journal or Path(data_dir) / "journal.sqlite3",
                 venue_path=MEMORY,
                 source=market,
                 start_ms=start_ms,
                 clock=clock.now_ms,
                 gate=(gate or AssumedLiveGate()).label,
-                durable=False,  # nobody keeps it
+                durable=False,  # after a power cut the backtest is run again
             ) as session:
                 await _trade(
                     session, settings, market, clock, end_ms, gate, progress, arrange, adapter
@@ -135,18 +145,18 @@ def replay(
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:
-    """Return one line: what was asked for, what the data covers, and what to pass."""
+    """Return the error's line: the requested range, that of the data, and a valid option."""
     first, last = (utc_day(at_ms) for at_ms in (market.first_ms, market.last_ms))
-    asked = "-".join("" if at_ms is None else _as_given(at_ms) for at_ms in timerange)
-    after = _as_given(market.last_ms + DAY_MS)
+    asked = "-".join("" if at_ms is None else _format_day(at_ms) for at_ms in timerange)
+    after = _format_day(market.last_ms + DAY_MS)
     return (
         f"the time range {asked} holds no cycle of this data, which covers {first} to {last}; "
-        f"pass --timerange {_as_given(market.first_ms)}-{after}, or a part of it"
+        f"pass --timerange {_format_day(market.first_ms)}-{after}, or a part of it"
     )
 
 
-def _as_given(at_ms: int) -> str:
-    """A UTC day as ``--timerange`` takes it."""
+def _format_day(at_ms: int) -> str:
+    """Return a UTC day as ``--timerange`` takes it, such as ``20251010``."""
     return utc_day(at_ms).replace("-", "")
 
 
@@ -161,7 +171,7 @@ async def _trade(
     arrange: Callable[[Tree], Tree],
     adapter: Adapter | None,
 ) -> None:
-    """The tree from now to ``end_ms``, then an orderly stop."""
+    """Run the supervision tree from now to ``end_ms`` and its last orders, then stop it."""
     first_ms = clock.now_ms()
     total = (end_ms - first_ms) // DAY_MS or 1
     salt = hashlib.sha256(b"kamou-backtest").digest()

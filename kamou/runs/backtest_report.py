@@ -1,4 +1,4 @@
-"""What a backtest reports: figures from the journal, violations from the venue's records."""
+"""The report of a backtest: figures of the journal, violations in the venue's records."""
 
 from __future__ import annotations
 
@@ -25,11 +25,18 @@ def report_backtest(
     *,
     start: Decimal,
 ) -> dict[str, Any]:
-    """Counts as numbers, money as decimal text, ratios as numbers. ``start`` is the first equity.
+    """Return the report: counts and ratios as numbers, money as decimal text.
 
-    ``violations`` is the number of hard rules broken, as the independent checker found them in
-    the venue's records; ``violation_list`` names each. ``worst_overshoot_r`` is the worst stop
-    fill beyond its trigger, in R.
+    ``violations`` is the number of broken hard rules that the independent checker found in the
+    venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance of
+    a stop's fill beyond its trigger, in R.
+
+    Args:
+        reader: of the journal.
+        market: the recorded market.
+        audit_log: the venue's own records.
+        checked: the checker's result over these records.
+        start: equity at the start, money.
     """
     counts = queries.query_counts(reader)
     curve = queries.equity_curve(reader)
@@ -69,7 +76,7 @@ def _sum(reader: sqlite3.Connection, query: str) -> Decimal:
 
 
 def _max_drawdown(equities: list[float]) -> float:
-    """The largest fall from a peak of the marked equity, as a negative fraction; 0 for none."""
+    """Return the largest fall from a peak of the equity, a negative fraction; 0 without one."""
     peak, worst = float("-inf"), 0.0
     for equity in equities:
         peak = max(peak, equity)
@@ -78,10 +85,10 @@ def _max_drawdown(equities: list[float]) -> float:
 
 
 def _by_strategy(reader: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """Closed trades, wins, net result and mean R of each strategy.
+    """Return the number of closed trades, wins, net PnL and mean R of each strategy.
 
-    ``without_r`` counts the trades of which a part was opened by no plan; without others the mean
-    is None.
+    ``without_r`` counts the trades of which no plan opened a part. They have no R, and the mean is
+    None if no trade has one.
     """
     found: dict[str, dict[str, Any]] = {}
     rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")

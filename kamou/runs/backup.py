@@ -16,8 +16,8 @@ from pathlib import Path
 
 import attrs
 
-from kamou.data_directory.damage_check import refuse_damaged
-from kamou.data_directory.folder import DataDirectory, sync_folder
+from kamou.data_directory.damage_check import check_damage
+from kamou.data_directory.folder import DataDirectory, sync_directory
 from kamou.data_directory.private_files import create_temporary
 from kamou.errors import StoreError
 from kamou.store import database
@@ -35,33 +35,33 @@ class Backup:
     """The files of one backup, and their total size in bytes."""
 
     journal: Path
-    exchange: Path | None  # None: the folder has no exchange file
+    exchange: Path | None  # None: the data directory has no exchange file
     size: int
 
 
-def exchange_of(journal: Path) -> Path:
+def exchange_copy_path(journal: Path) -> Path:
     """Return the path of the exchange's copy that belongs to a journal's copy."""
     return journal.with_name(journal.name + EXCHANGE_SUFFIX)
 
 
-def back_up(folder: DataDirectory, to: Path) -> Backup:
-    """Copy the journal and the exchange file of one instant, also during a run.
+def back_up(data_dir: DataDirectory, to: Path) -> Backup:
+    """Copy the journal and the exchange file as of one instant, also during a run.
 
-    Each copy is checked. Either both are written or neither.
+    Each copy is checked. Either both are written or neither is.
 
     Raises:
         StoreError: a file of that name exists, or one is damaged or cannot be read or written.
     """
-    beside = exchange_of(to)
+    beside = exchange_copy_path(to)
     for taken in (to, beside):
         if taken.exists():
             raise StoreError(f"{taken} exists and a backup replaces no file; choose another name")
-    if not folder.exchange.exists():
-        return Backup(journal=to, exchange=None, size=database.copy_journal(folder.database, to))
+    if not data_dir.exchange.exists():
+        return Backup(journal=to, exchange=None, size=database.copy_journal(data_dir.database, to))
     with ExitStack() as stack:
-        journal = stack.enter_context(closing(database.open_backup_source(folder.database)))
-        exchange = stack.enter_context(_exchange_reader(folder.exchange))
-        with _unwritten(folder.exchange), _unwritten(folder.database):
+        journal = stack.enter_context(closing(database.open_backup_source(data_dir.database)))
+        exchange = stack.enter_context(_exchange_reader(data_dir.exchange))
+        with _unwritten(data_dir.exchange), _unwritten(data_dir.database):
             for reader in (journal, exchange):  # from here each reads its file as it is now
                 reader.execute("BEGIN")
                 reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -73,20 +73,20 @@ def back_up(folder: DataDirectory, to: Path) -> Backup:
         size = first.stat().st_size + second.stat().st_size
         second.rename(beside)
         first.rename(to)
-        sync_folder(to.parent)
+        sync_directory(to.parent)
     return Backup(journal=to, exchange=beside, size=size)
 
 
-def restore_backup(copy: Path, folder: DataDirectory) -> None:
-    """Restore a backup's pair into a data directory that has neither file: both or neither.
+def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
+    """Restore both files of a backup, or neither, into a data directory that has neither.
 
     Raises:
         StoreError: the data directory has one of them, or a copy is missing, damaged or of
             another backup.
     """
-    beside = exchange_of(copy)
-    _refuse_occupied(folder)
-    refuse_missing(copy)
+    beside = exchange_copy_path(copy)
+    _check_unoccupied(data_dir)
+    check_backup_exists(copy)
     database.check_whole(copy)
     with closing(VenueStore(beside, read_only=True)) as venue:
         venue.check_whole()
@@ -94,29 +94,26 @@ def restore_backup(copy: Path, folder: DataDirectory) -> None:
             raise StoreError(
                 f"{beside} was not made together with {copy}; name two files of one backup"
             )
-    with ExitStack() as stack, database.storage_errors(folder.path, "write"):
-        pairs = [(beside, folder.exchange), (copy, folder.database)]
+    with ExitStack() as stack, database.storage_errors(data_dir.path, "write"):
+        pairs = [(beside, data_dir.exchange), (copy, data_dir.database)]
         made = [(stack.enter_context(_temporary(to)), source, to) for source, to in pairs]
         for temporary, source, _ in made:
             shutil.copyfile(source, temporary)
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-        for (
-            temporary,
-            _,
-            to,
-        ) in made:  # the exchange's first, because a run fails with a journal alone
+        # The exchange's file first: a run fails if the data directory has a journal alone.
+        for temporary, _, to in made:
             temporary.rename(to)
-        sync_folder(folder.path)
+        sync_directory(data_dir.path)
 
 
-def refuse_missing(copy: Path) -> None:
+def check_backup_exists(copy: Path) -> None:
     """Check that both files of a backup exist.
 
     Raises:
         StoreError: one of them is missing.
     """
-    beside = exchange_of(copy)
+    beside = exchange_copy_path(copy)
     if not copy.exists():
         raise StoreError(f"{copy} does not exist; name a backup that `kamou db backup` wrote")
     if not beside.exists():
@@ -126,29 +123,29 @@ def refuse_missing(copy: Path) -> None:
         )
 
 
-def refuse_unusable(folder: DataDirectory) -> None:
+def check_usable(data_dir: DataDirectory) -> None:
     """Check both files of a data directory before a run writes to them.
 
     Raises:
         StoreError: one is damaged or has another copy's write-ahead log, or the journal has
             events and its exchange file is missing.
     """
-    if folder.exchange.exists():
-        with closing(VenueStore(folder.exchange)) as venue:
+    if data_dir.exchange.exists():
+        with closing(VenueStore(data_dir.exchange)) as venue:
             venue.check_whole()
             begun = venue.meta("market") is not None
     else:
         begun = False
-    if not folder.database.exists():
+    if not data_dir.database.exists():
         return
-    database.check_whole(folder.database)
-    with closing(sqlite3.connect(folder.database)) as journal:
-        database.refuse_gaps(journal, folder.database)
+    database.check_whole(data_dir.database)
+    with closing(sqlite3.connect(data_dir.database)) as journal:
+        database.refuse_gaps(journal, data_dir.database)
         if not begun and _has_history(journal):
             raise StoreError(
-                f"{folder.database} belongs to another exchange file: {folder.exchange} is missing "
-                "or new, and one journal cannot have two histories; restore both with `kamou db "
-                "restore`, or choose another data directory with --data-dir"
+                f"{data_dir.database} belongs to another exchange file: {data_dir.exchange} is "
+                "missing or new, and one journal cannot have two histories; restore both with "
+                "`kamou db restore`, or choose another data directory with --data-dir"
             )
 
 
@@ -159,13 +156,14 @@ def _has_history(journal: sqlite3.Connection) -> bool:
         return False
 
 
-def _refuse_occupied(folder: DataDirectory) -> None:
-    for path in (folder.database, folder.exchange):
+def _check_unoccupied(data_dir: DataDirectory) -> None:
+    """Raise ``StoreError`` if the data directory has a journal or an exchange file."""
+    for path in (data_dir.database, data_dir.exchange):
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
-            if (folder.path / name).exists():
+            if (data_dir.path / name).exists():
                 raise StoreError(
-                    f"{folder.path / name} exists, and a restore replaces no file; restore into a "
-                    "new data directory with --data-dir"
+                    f"{data_dir.path / name} exists, and a restore replaces no file; restore into "
+                    "a new data directory with --data-dir"
                 )
 
 
@@ -175,13 +173,13 @@ def _exchange_reader(path: Path) -> Iterator[sqlite3.Connection]:
         reader = sqlite3.connect(database.reading_uri(path), uri=True, isolation_level=None)
     with closing(reader):
         with database.storage_errors(path, "read"):
-            refuse_damaged(reader, path)
+            check_damage(reader, path)
         yield reader
 
 
 @contextmanager
 def _unwritten(path: Path) -> Iterator[None]:
-    """Lock the file against writers meanwhile; do nothing if this user may not write it."""
+    """Lock the file against writers within the block; do nothing if this user may not write it."""
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         yield
         return
@@ -196,7 +194,7 @@ def _unwritten(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _temporary(beside: Path) -> Iterator[Path]:
-    """Create a file in the same folder, removed afterwards unless it was renamed."""
+    """Create a file in the same directory, and remove it afterwards unless it was renamed."""
     with database.storage_errors(beside, "write"):
         descriptor, path = create_temporary(beside)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A crash in one line: where it happened, once; after that only how often."""
+"""Lines about crashes: the first of a kind with its place, later ones with their number."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from kamou.runtime.supervision import ChildExit, ExitKind
 
 PACKAGE = Path(kamou.__file__).parent
 LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))
-NOWHERE = "an unknown place"
+UNKNOWN_PLACE = "an unknown place"
 
 
 @attrs.define(eq=False)
 class CrashLines:
-    """Announces the crashes of a run's children. One object for the whole run."""
+    """Announcer of the crashes of a run's children. One object serves the whole run."""
 
     announce: Callable[[str], None]
-    _times: dict[str, int] = attrs.Factory(dict)  # crashes of each child
-    _known: set[tuple[str, str, str]] = attrs.Factory(set)  # child, type, place; announced
+    _times: dict[str, int] = attrs.Factory(dict)  # number of crashes, by child
+    _known: set[tuple[str, str, str]] = attrs.Factory(set)  # announced: child, type, place
 
-    def hear(self, exit_: ChildExit) -> None:
-        """Announce a crash, or a child that does not end. Other exits are no news."""
+    def announce_exit(self, exit_: ChildExit) -> None:
+        """Announce a crash, or a child that does not stop. Do nothing about other exits."""
         name = f"{exit_.supervisor}/{exit_.child}"
         if exit_.kind is ExitKind.STUCK:
             self.announce(error_line(f"{name} was asked to stop and does not end: left behind"))
         if exit_.kind is not ExitKind.CRASHED:
             return
         times = self._times[name] = self._times.get(name, 0) + 1
-        place = place_of(exit_.error)
+        place = find_place(exit_.error)
         crash = (name, type(exit_.error).__name__, place)
         if crash in self._known:
-            self.announce(warning_line(f"{name} crashed again ({ordinal(times)} time)"))
+            self.announce(warning_line(f"{name} crashed again ({format_ordinal(times)} time)"))
             return
         self._known.add(crash)
-        often = "" if times == 1 else f" ({ordinal(times)} time)"
+        often = "" if times == 1 else f" ({format_ordinal(times)} time)"
         self.announce(error_line(f"{name} crashed{often}: {exit_.error!r}, at {place}"))
 
 
-def place_of(error: BaseException | None) -> str:
-    """Return ``kamou/actors/feed.py:97``: the deepest line behind an error that is no library's.
+def find_place(error: BaseException | None) -> str:
+    """Return where an error was raised, such as ``kamou/actors/feed.py:97``.
 
-    An error that was raised from another one is placed where the first was raised.
+    It is the deepest line outside of libraries, of the first error in the chain of causes.
     """
     while error is not None and error.__cause__ is not None:
         error = error.__cause__
     frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-    ours = [frame for frame in frames if not is_library(Path(frame.filename))]
-    for frame in (ours or frames)[-1:]:
+    own = [frame for frame in frames if not is_library_file(Path(frame.filename))]
+    for frame in (own or frames)[-1:]:
         path = Path(frame.filename)
         inside = path.is_relative_to(PACKAGE)
         shown = path.relative_to(PACKAGE.parent) if inside else Path(*path.parts[-2:])
         return f"{shown.as_posix()}:{frame.lineno}"
-    return NOWHERE
+    return UNKNOWN_PLACE
 
 
-def is_library(path: Path) -> bool:
-    """Whether a file is Python's own or of an installed package other than ours."""
+def is_library_file(path: Path) -> bool:
+    """Return True for a file of Python or of an installed package other than Kamou."""
     return not path.is_relative_to(PACKAGE) and any(map(path.is_relative_to, LIBRARIES))
 
 
-def ordinal(number: int) -> str:
-    """Return ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``, ``21st``."""
+def format_ordinal(number: int) -> str:
+    """Return an English ordinal: ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``, ``21st``."""
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"

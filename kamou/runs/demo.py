@@ -1,4 +1,4 @@
-"""The demo's market and its fast-forward: simulated days first, then real time, one track."""
+"""The market of a data directory, and the fast-forward: simulated days before real time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import open_session, salt_key
-from kamou.runs.takeover import halted_by_storm
+from kamou.runs.takeover import halt_on_storm
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
@@ -33,28 +33,28 @@ from kamou.venue.market.market import MarketSource
 from kamou.venue.store import VenueStore
 
 REPLAY, GENERATED = "replay", "generated"
-MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # what decides a generated market
+MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # settings of a generated market
 
 
 @attrs.frozen(kw_only=True)
-class Track:
-    """A data directory's one track: where it began, and from when on it runs in real time."""
+class MarketBinding:
+    """The one market of a data directory, when its trading begins, and when real time begins."""
 
-    genesis_ms: int  # trading starts here
-    until_ms: int  # simulated up to here
-    market: str  # what it trades: a generated market's parameters, or the replayed folder
+    genesis_ms: int  # trading begins
+    until_ms: int  # the fast-forward ends, real time begins
+    market: str  # parameters of the generated market, or the path of the replayed dataset
 
     @property
     def replay(self) -> Path | None:
-        """The recorded set that this track trades, if it is not the generated market."""
+        """The path of the replayed dataset; None for the generated market."""
         kind, _, name = self.market.partition(":")
         return Path(name) if kind == REPLAY else None
 
     def demo(self, given: DemoSettings) -> DemoSettings:
-        """Return the settings of the generated market that this track was begun with.
+        """Return the demo's settings with the parameters of this generated market.
 
         Args:
-            given: the settings in force; what the track does not say is taken from them.
+            given: the current settings; those that the binding does not have are theirs.
         """
         kind, _, text = self.market.partition(":")
         if kind != GENERATED:
@@ -64,19 +64,20 @@ class Track:
         return attrs.evolve(given, **known)
 
 
-def open_track(
+def resolve_binding(
     settings: Settings,
-    folder: DataDirectory,
+    data_dir: DataDirectory,
     *,
     now_ms: int,
     fast_forward: bool,
     replay: Path | None,
-) -> Track:
-    """The folder's track; of a new folder, one that begins now and is kept by ``keep_track``.
+) -> MarketBinding:
+    """Return the binding of the data directory, or a new one that is not stored yet.
 
     Raises:
-        ConfigurationError: the folder was begun on another market, or cycles are shorter than the
-            bars of the generated market.
+        ConfigurationError: the data directory was begun on another market, or cycles are shorter
+            than the bars of the generated market.
+        StoreError: the venue's file cannot be opened.
     """
     cycle_at_ms = settings.cycle.period_s * 1000
     if replay is not None:
@@ -94,77 +95,84 @@ def open_track(
             f"{GENERATED}:v{GENERATOR_VERSION},seed={demo.seed},symbols={demo.symbols},"
             f"bar_s={demo.bar_s},warmup_days={demo.warmup_days}"
         )
-    venue = VenueStore(folder.exchange)
+    venue = VenueStore(data_dir.exchange)
     try:
-        known = stored_track(venue)
+        known = load_binding(venue)
         if known is None:
             until_ms = floor_ms(now_ms, cycle_at_ms)
             days = settings.demo.days if fast_forward else 0
-            return Track(genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market)
+            return MarketBinding(
+                genesis_ms=until_ms - days * DAY_MS, until_ms=until_ms, market=market
+            )
         if known.market != market:
             raise ConfigurationError(
-                f"the data directory {folder.path} was begun on the market {known.market}, not "
+                f"the data directory {data_dir.path} was begun on the market {known.market}, not "
                 f"{market}; choose another with --data-dir, or the settings (and the "
-                "Kamou) it was begun with"
+                "version of Kamou) with which it was begun"
             )
         return known
     finally:
         venue.close()
 
 
-def keep_track(folder: DataDirectory, track: Track) -> None:
-    """The folder is this track's from now on: once its market could be opened, not before."""
-    venue = VenueStore(folder.exchange)
+def store_binding(data_dir: DataDirectory, binding: MarketBinding) -> None:
+    """Bind the data directory to its market. Call it after the market could be opened."""
+    venue = VenueStore(data_dir.exchange)
     try:
-        venue.put_meta("genesis_ms", str(track.genesis_ms))
-        venue.put_meta("until_ms", str(track.until_ms))
-        venue.put_meta("market", track.market)  # last: with it the track is known
+        venue.put_meta("genesis_ms", str(binding.genesis_ms))
+        venue.put_meta("until_ms", str(binding.until_ms))
+        venue.put_meta("market", binding.market)  # last, because `load_binding` looks for it
     finally:
         venue.close()
 
 
-def stored_track(venue: VenueStore) -> Track | None:
-    """The track that a venue's file was begun with; None when it is new."""
+def load_binding(venue: VenueStore) -> MarketBinding | None:
+    """Return the binding in a venue's file; None if the file is new."""
     market = venue.meta("market")
     if market is None:
         return None
-    return Track(
+    return MarketBinding(
         genesis_ms=int(venue.meta("genesis_ms") or 0),
         until_ms=int(venue.meta("until_ms") or 0),
         market=market,
     )
 
 
-def reached_ms(folder: DataDirectory) -> int | None:
-    """How far the track has come, by the venue and by the journal; None when it is new.
+def read_reached_ms(data_dir: DataDirectory) -> int | None:
+    """Return the time up to which the market was traded; None for a new data directory.
 
-    A quiet venue notes its market's time once an hour: after a kill the journal knows better,
-    and must not hear of an hour twice.
+    It is the later time of the venue and of the journal. A venue without orders records its
+    market's time once an hour, so after a kill the journal may be ahead, and the journal must not
+    get the same hour twice.
     """
-    venue = VenueStore(folder.exchange)
+    venue = VenueStore(data_dir.exchange)
     try:
         market_ms = venue.market_ms()
     finally:
         venue.close()
     if market_ms is None:
         return None
-    with contextlib.closing(database.open_reader(folder.database)) as reader:
+    with contextlib.closing(database.open_reader(data_dir.database)) as reader:
         return max(market_ms, queries.head_at_ms(reader))
 
 
 def open_source(
-    settings: Settings, track: Track, *, replay: Path | None, now_ms: int
+    settings: Settings, binding: MarketBinding, *, replay: Path | None, now_ms: int
 ) -> MarketSource:
-    """The market that the embedded exchange trades against."""
+    """Return the market that the embedded exchange trades against.
+
+    Raises:
+        InvalidDataError: the replayed dataset fails its checks.
+    """
     if replay is not None:
-        # Only a replay reads files: the demo does without thirty megabytes of Parquet reader.
+        # Imported here, because the Parquet reader takes 30 MB that the demo does not need.
         from kamou.store.importer import open_market
 
         return open_market(settings.data_dir, str(replay), now_ms=now_ms, limits=settings.data)
     demo = settings.demo
     return GeneratedMarket(
         seed=demo.seed,
-        origin_ms=track.genesis_ms - demo.warmup_days * DAY_MS,
+        origin_ms=binding.genesis_ms - demo.warmup_days * DAY_MS,
         symbols=demo.symbols,
         step_ms=demo.bar_s * 1000,
     )
@@ -172,14 +180,14 @@ def open_source(
 
 @attrs.frozen(kw_only=True, eq=False)
 class FastForward:
-    """The production tree on a simulated clock, in a thread of its own, up to ``until_ms``.
+    """A run of the production tree on a simulated clock, in its own thread, up to ``until_ms``.
 
-    The journal runs without fsync meanwhile: a kill loses nothing, and what a power cut could
-    lose can be generated again.
+    The journal is written without fsync meanwhile. A kill loses nothing, and days that a power cut
+    loses can be simulated again.
     """
 
     settings: Settings
-    folder: DataDirectory
+    data_dir: DataDirectory
     source: MarketSource
     start_ms: int
     until_ms: int
@@ -187,14 +195,14 @@ class FastForward:
     announce: Callable[[ChildExit], None]
     stop: threading.Event
     recorded: bool = False  # the market is a replay
-    began_ms: int = 0  # real time: when the run began
+    began_ms: int = 0  # real time at which the run began
     real_clock: Clock = attrs.Factory(SystemClock)
 
     def run(self) -> bool:
-        """Trade up to ``until_ms``; False when the halt latch or ``stop`` ended it before.
+        """Trade up to ``until_ms``; return False if the halt latch or ``stop`` ended it before.
 
         Raises:
-            RestartStormError: in a group; new risk is halted.
+            RestartStormError: an actor crashed too often, in a group; new entries are halted.
         """
         reached = trio.run(self._main, clock=JumpClock())
         if reached:
@@ -211,24 +219,24 @@ class FastForward:
     async def _main(self) -> bool:
         settings = cycle_for(self.settings, self.source.step_ms)
         clock = SimulatedClock(start_ms=self.start_ms)
-        asked = trio.Event()
-        latch = HaltLatch(self.folder.latch)
+        stop_asked = trio.Event()
+        latch = HaltLatch(self.data_dir.latch)
 
         def on_cycle(cycle_at_ms: int) -> None:
             self._report((cycle_at_ms - self.start_ms) // DAY_MS)
             if self.stop.is_set() or latch.is_set():
-                asked.set()
+                stop_asked.set()
 
         with open_session(
             settings=settings,
-            database_path=self.folder.database,
-            venue_path=self.folder.exchange,
+            database_path=self.data_dir.database,
+            venue_path=self.data_dir.exchange,
             source=self.source,
             start_ms=self.start_ms,
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
             durable=False,
-            told_to_stop=self.stop.is_set,
+            is_stopping=self.stop.is_set,
         ) as session:
             if self.recorded:
                 began = ReplayStarted(
@@ -245,29 +253,29 @@ class FastForward:
                     reader=session.reader,
                     runner=run_inline,
                     gate=AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
+                    salt_of=partial(ids.salt_for, salt_key(self.data_dir.salt_key)),
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,
                 ),
                 on_cycle=on_cycle,
             )
             supervisor = Supervisor(tree.spec, on_exit=self.announce)
-            with halted_by_storm(session.writer, session.reader, clock.now_ms):
+            with halt_on_storm(session.writer, session.reader, clock.now_ms):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(supervisor.run)
                     with trio.move_on_after((self.until_ms - clock.now_ms()) / 1000):
-                        await asked.wait()
+                        await stop_asked.wait()
                     await supervisor.stop()
                     nursery.cancel_scope.cancel()
-            reached = not asked.is_set()
+            reached = not stop_asked.is_set()
             session.writer.recover()
             if self.recorded and reached:
                 session.writer.append([ReplayEnded(at_ms=clock.now_ms())])
             elif not self.recorded and not reached and self.stop.is_set():
                 with contextlib.suppress(DiskFullError):
-                    session.writer.append([self._stopped(clock.now_ms())])
+                    session.writer.append([self._make_stopped(clock.now_ms())])
             return reached
 
-    def _stopped(self, at_ms: int) -> HistoryStopped:
+    def _make_stopped(self, at_ms: int) -> HistoryStopped:
         until_ms = self.real_clock.now_ms()
         return HistoryStopped(at_ms=at_ms, since_ms=self.began_ms, until_ms=until_ms)

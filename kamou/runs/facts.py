@@ -1,9 +1,8 @@
-"""Facts digest: what happened in a run, hashed by values only.
+"""Facts digest: a hash of the values of a run's fills, payments, trades and violations.
 
-A change of names must change no facts. So nothing goes into the hash that a name or an id could
-move: no symbol, no code, no kind, no key, and of an order's side only the sign of its quantity.
-Each line is a section's number and the values of one fact; equal values are written alike,
-whatever their number of decimal places.
+A refactoring that renames things must keep the digest. So the hash has no symbol, code, kind or
+id, and an order's side is the sign of its quantity. Each line is the number of a section and the
+values of one fact. Equal values have equal texts, whatever their number of decimal places.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ def facts_digest(
     """Return the SHA-256, hex, of a run's facts.
 
     Args:
-        audit_log: the venue's own records: fills, funding and transfers count, in their order.
-        reader: of the journal; its trades count by the time of their end, then by their values,
-            and the number of denials and vetoes.
-        violations: of the invariants, by their times.
+        audit_log: the venue's own records; its fills, funding and transfers count, in this order.
+        reader: of the journal; its trades count, sorted by their values and the time of their
+            end first, and so do the numbers of denials and vetoes.
+        violations: of the hard rules; their times count, in this order.
     """
     digest = hashlib.sha256()
     for values in _facts(audit_log, reader, violations):
@@ -47,15 +46,16 @@ def facts_digest(
 def _facts(
     audit_log: Iterable[AuditRecord], reader: sqlite3.Connection, violations: Iterable[Violation]
 ) -> Iterator[tuple[Value, ...]]:
-    for noted in audit_log:
-        match noted:
+    """Yield the section and the values of each fact."""
+    for record in audit_log:
+        match record:
             case FillAudit():
-                signed = noted.side.sign * noted.quantity
-                yield FILL, noted.at_ms, signed, noted.price, noted.fee
+                signed = record.side.sign * record.quantity
+                yield FILL, record.at_ms, signed, record.price, record.fee
             case MoneyAudit():
-                yield MONEY, noted.at_ms, noted.amount
+                yield MONEY, record.at_ms, record.amount
     trades = [tuple(map(_number, row)) for row in reader.execute(_TRADES)]
-    for trade in sorted(trades, key=_order):
+    for trade in sorted(trades, key=_sort_key):
         yield TRADE, *trade
     counts = (
         reader.execute(_EVENTS, (kind_of(event),)).fetchone()[0]
@@ -71,12 +71,12 @@ def _number(stored: int | float | str | None) -> Value:
     return Decimal(stored) if isinstance(stored, str) else stored
 
 
-def _order(trade: tuple[Value, ...]) -> tuple[str, ...]:
+def _sort_key(trade: tuple[Value, ...]) -> tuple[str, ...]:
     return tuple(map(_text, trade))
 
 
 def _text(value: Value) -> str:
-    """Return an exact text of a value, the same for 1.1 and 1.10, for 0 and -0."""
+    """Return an exact text of a value: the same for 1.1 and 1.10, and for 0 and -0."""
     if not isinstance(value, Decimal):
         return "-" if value is None else repr(value)
     whole, _, rest = format(value, "f").partition(".")

@@ -1,4 +1,4 @@
-"""The kill switch: closes all positions without the run, its loop or its database.
+"""The kill switch: closes all positions without the run, its event loop or its database.
 
 It needs only the venue and the data directory. It also works without the salt key and with a full
 disk, and uses the market on which the data directory was begun. Its result is read from the
@@ -28,38 +28,38 @@ from kamou.core.book.intents import SaltOf, exit_intent
 from kamou.core.model import Intent, OrderRole, OrderStatus, PositionReport, Side
 from kamou.core.risk.verdict import Approved
 from kamou.data_directory.folder import Announce, DataDirectory
-from kamou.data_directory.private_files import create_file, give_to_folders_owner
+from kamou.data_directory.private_files import create_file, give_to_directory_owner
 from kamou.errors import ExchangeError, InvalidPermitError, StoreError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.codec import decode, encode
-from kamou.runs.session import chance_key, salt_key
+from kamou.runs.session import random_key, salt_key
 from kamou.runs.venue_without_journal import open_venue_without_journal
 from kamou.settings.config import Resolved, Settings
 from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
 
 ATTEMPTS_MAX = 5  # to close what is still open
-FLATTEN_PAUSE_S = 0.5  # between attempts
+FLATTEN_PAUSE_S = 0.5  # between two attempts
 
 
 @attrs.define(kw_only=True)
 class FlattenLog:
-    """Append-only log, synced before each order; one JSON object per line.
+    """The append-only log of the kill switch: one JSON object per line, synced before each order.
 
     A line that cannot be written is counted and left out, because closing is more important and
     reconciliation finds every fill without it.
     """
 
     path: Path
-    lost: int = 0  # lines that could not be written: a full disk
+    lost: int = 0  # lines that could not be written, because the disk was full
 
-    def intend(self, intent: Intent) -> None:
+    def add_intent(self, intent: Intent) -> None:
         self._append({"intent": encode(intent).decode()})
 
-    def note(self, what: str, **figures: str) -> None:
+    def add_note(self, what: str, **figures: str) -> None:
         self._append({"note": what, **figures})
 
-    def intents(self) -> tuple[Intent, ...]:
+    def read_intents(self) -> tuple[Intent, ...]:
         """Return all logged intents, oldest first, without lines that a crash cut short."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
@@ -76,7 +76,7 @@ class FlattenLog:
     def _append(self, line: dict[str, str]) -> None:
         try:
             if create_file(self.path):
-                give_to_folders_owner(self.path)
+                give_to_directory_owner(self.path)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -92,23 +92,26 @@ class NoPermits:
         raise InvalidPermitError("HALT_LATCHED", "the kill switch opens no positions")
 
 
-def positions_at_venue(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
+def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
     """Return the number of positions in the venue's own file.
 
-    ``kamou flatten`` reports this figure, whatever the run answers. ``warn`` takes a line if the
-    file's schema was changed.
+    ``kamou flatten`` reports this number, whatever the run answers.
+
+    Args:
+        resolved: the settings, which name the data directory.
+        warn: takes a line if the schema of the file was changed.
 
     Raises:
         StoreError: the file cannot be read.
     """
-    return len(_positions(_stored(DataDirectory(resolved.settings.data_dir), warn)))
+    return len(_open_symbols(_load_state(DataDirectory(resolved.settings.data_dir), warn)))
 
 
-def _stored(folder: DataDirectory, warn: Announce = lambda line: None) -> VenueState | None:
+def _load_state(data_dir: DataDirectory, warn: Announce = lambda line: None) -> VenueState | None:
     """Return the state in the venue's file; None if there is no file."""
-    if not folder.exchange.exists():
+    if not data_dir.exchange.exists():
         return None
-    reading = VenueStore(folder.exchange, read_only=True, on_changed_schema=warn)
+    reading = VenueStore(data_dir.exchange, read_only=True, on_changed_schema=warn)
     with contextlib.closing(reading) as store:
         return store.load()
 
@@ -118,12 +121,17 @@ def run(
 ) -> dict[str, Any]:
     """Cancel entries, close every position reduce-only, then cancel the remaining orders.
 
-    ``warn`` takes what makes other verbs fail: a changed schema, an exposed or unusable salt key.
+    Args:
+        resolved: the settings, which name the data directory.
+        clock: the time now; None: the system's.
+        warn: takes a line about what makes other verbs fail: a changed schema, an exposed or
+            unusable salt key.
 
-    Returns ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
-    ``positions_closed_elsewhere`` (by a run or by their stops),
-    ``positions_left``, ``entries_left`` and the log's path. The numbers of positions are those of
-    the venue's file.
+    Returns:
+        ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
+        ``positions_closed_elsewhere`` (by a run or by their stops), ``positions_left``,
+        ``entries_left``, and ``log``, the path of the log. The numbers of positions are those of
+        the venue's file.
 
     Raises:
         NotRunningError: the data directory has no exchange, so no position is open.
@@ -134,33 +142,33 @@ def run(
 
 
 async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str, Any]:
-    folder = DataDirectory(settings.data_dir)
-    log = FlattenLog(path=folder.flatten_log)
-    before = _stored(folder)
+    data_dir = DataDirectory(settings.data_dir)
+    log = FlattenLog(path=data_dir.flatten_log)
+    before = _load_state(data_dir)
     sent: list[Intent] = []
-    with _venue(settings, folder, log, clock, warn) as port:
-        salt_of = partial(ids.salt_for, _key(folder, warn))
-        canceled = await _cancel(port, log, entries_only=True)
-        left = await _held(port)
+    with _open_port(settings, data_dir, log, clock, warn) as port:
+        salt_of = partial(ids.salt_for, _load_key(data_dir, warn))
+        canceled = await _cancel_orders(port, log, entries_only=True)
+        left = await _read_positions(port)
         for attempt in range(1, ATTEMPTS_MAX + 1):
             if not left:
                 break
             for position in left:
-                intent = _closing(position, attempt, await port.server_time_ms(), salt_of)
-                await _close(port, log, intent)
+                now_ms = await port.server_time_ms()
+                intent = _closing_intent(position, attempt, now_ms, salt_of)
+                await _send_close(port, log, intent)
                 sent.append(intent)
-            left = await _held(port)
+            left = await _read_positions(port)
             if left:
                 await trio.sleep(FLATTEN_PAUSE_S)
-        if not _positions(
-            _stored(folder)
-        ):  # by the file, because a venue's list may omit a position
-            canceled += await _cancel(port, log, entries_only=False)
-    return _report(folder, log, sent, canceled=canceled, found=_positions(before))
+        # The file decides whether stops may go, because a venue's list may omit a position.
+        if not _open_symbols(_load_state(data_dir)):
+            canceled += await _cancel_orders(port, log, entries_only=False)
+    return _report(data_dir, log, sent, canceled=canceled, found=_open_symbols(before))
 
 
 def _report(
-    folder: DataDirectory,
+    data_dir: DataDirectory,
     log: FlattenLog,
     sent: list[Intent],
     *,
@@ -168,7 +176,7 @@ def _report(
     found: frozenset[str],
 ) -> dict[str, Any]:
     """Return the result, as read from the venue's file."""
-    with contextlib.closing(VenueStore(folder.exchange, read_only=True)) as store:
+    with contextlib.closing(VenueStore(data_dir.exchange, read_only=True)) as store:
         state = store.load()
         orders = [store.order(intent.client_order_id) for intent in sent]
     closed = {
@@ -176,9 +184,9 @@ def _report(
         for order in orders
         if order is not None and order.status is OrderStatus.FILLED
     }
-    left = _positions(state)
+    left = _open_symbols(state)
     closed -= left
-    log.note("done", positions_left=str(len(left)))
+    log.add_note("done", positions_left=str(len(left)))
     entries = (
         [] if state is None else [state.orders[client_order_id] for client_order_id in state.live]
     )
@@ -196,57 +204,67 @@ def _report(
     }
 
 
-def _positions(state: VenueState | None) -> frozenset[str]:
+def _open_symbols(state: VenueState | None) -> frozenset[str]:
+    """Return the symbols with a position."""
     return frozenset(state.positions) if state is not None else frozenset()
 
 
-def _key(folder: DataDirectory, warn: Announce) -> bytes:
-    """Return the salt key, or a random one: closing needs new order ids, but no commitment."""
-    if folder.salt_key.exists():
+def _load_key(data_dir: DataDirectory, warn: Announce) -> bytes:
+    """Return the salt key, or a random key if it is missing or unusable.
+
+    Closing orders need new client order ids, and their commitments are never revealed.
+    """
+    if data_dir.salt_key.exists():
         try:
-            return salt_key(folder.salt_key, on_exposed=warn)
+            return salt_key(data_dir.salt_key, on_exposed=warn)
         except StoreError as error:
             warn(f"{error}; closing with a random key instead")
-    return chance_key()
+    return random_key()
 
 
-async def _held(port: ExchangePort) -> tuple[PositionReport, ...]:
+async def _read_positions(port: ExchangePort) -> tuple[PositionReport, ...]:
     """Return the positions of two reads together, because a venue's list may omit a position."""
-    told = (*await port.positions(), *await port.positions())
-    return tuple({position.symbol: position for position in told}.values())
+    positions = (*await port.positions(), *await port.positions())
+    return tuple({position.symbol: position for position in positions}.values())
 
 
 @contextlib.contextmanager
-def _venue(
-    settings: Settings, folder: DataDirectory, log: FlattenLog, clock: Clock, warn: Announce
+def _open_port(
+    settings: Settings, data_dir: DataDirectory, log: FlattenLog, clock: Clock, warn: Announce
 ) -> Iterator[ExchangePort]:
-    """Open the port of the venue, which a run may have open as well."""
+    """Open the port of the venue, which a run may have open at the same time."""
 
     async def journal_proof(event: ReductionProved) -> None:
-        log.note(
+        log.add_note(
             "reduction_proved", client_order_id=event.client_order_id, position=str(event.position)
         )
 
     with open_venue_without_journal(
-        settings, folder, clock, permits=NoPermits(), journal_proof=journal_proof, warn=warn
+        settings, data_dir, clock, permits=NoPermits(), journal_proof=journal_proof, warn=warn
     ) as port:
         yield port
 
 
-async def _cancel(port: ExchangePort, log: FlattenLog, *, entries_only: bool) -> int:
-    """Cancel Kamou's resting orders; with ``entries_only`` its stops stay. Return how many."""
+async def _cancel_orders(port: ExchangePort, log: FlattenLog, *, entries_only: bool) -> int:
+    """Cancel Kamou's resting orders and return their number.
+
+    Args:
+        port: of the venue.
+        log: takes a note before each cancel.
+        entries_only: leave orders that only reduce, such as stops.
+    """
     canceled = 0
     for order in await port.open_orders():
         if not ids.is_ours(order.client_order_id) or (entries_only and order.reduce_only):
             continue
-        log.note("cancel", client_order_id=order.client_order_id)
+        log.add_note("cancel", client_order_id=order.client_order_id)
         with contextlib.suppress(ExchangeError):
             await port.cancel(order.client_order_id, order.symbol)
             canceled += 1
     return canceled
 
 
-def _closing(position: PositionReport, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
+def _closing_intent(position: PositionReport, attempt: int, now_ms: int, salt_of: SaltOf) -> Intent:
     """Return the intent of a reduce-only market order for the whole position."""
     return exit_intent(
         OrderRole.EXIT,
@@ -262,19 +280,19 @@ def _closing(position: PositionReport, attempt: int, now_ms: int, salt_of: SaltO
     )
 
 
-async def _close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
-    """Log the intent, then send the order."""
-    log.intend(intent)
+async def _send_close(port: ExchangePort, log: FlattenLog, intent: Intent) -> None:
+    """Log the intent, send the order, and log the venue's error if it fails."""
+    log.add_intent(intent)
     try:
         await port.reduce(intent)
     except ExchangeError as error:
-        log.note("refused", client_order_id=intent.client_order_id, reason=str(error))
+        log.add_note("refused", client_order_id=intent.client_order_id, reason=str(error))
 
 
-def imported(folder: DataDirectory) -> tuple[IntentRecorded, ...]:
+def read_logged_intents(data_dir: DataDirectory) -> tuple[IntentRecorded, ...]:
     """Return the kill switch's intents as events, for the journal of the next run."""
-    log = FlattenLog(path=folder.flatten_log)
+    log = FlattenLog(path=data_dir.flatten_log)
     return tuple(
         IntentRecorded(at_ms=intent.intended_at_ms, cause_id=intent.cause_id, intent=intent)
-        for intent in log.intents()
+        for intent in log.read_intents()
     )

@@ -1,4 +1,4 @@
-"""The days before now, made at speed in a thread before a run trades in real time."""
+"""The fast-forward of a run: the days before now, simulated in a thread before real time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo
-from kamou.runs.account_words import account_words, say_time
+from kamou.runs.account_summary import format_time, summarize_account
 from kamou.runs.crash_lines import CrashLines
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.leveled_lines import Progress, warning_line
 from kamou.settings.config import Settings
 from kamou.store import database, queries
@@ -25,15 +25,15 @@ from kamou.venue.market.market import MarketSource
 
 
 @attrs.frozen(kw_only=True)
-class Past:
-    """What was made of the days before now."""
+class CatchUpResult:
+    """The end of a fast-forward."""
 
-    since_ms: int  # real time: since when this run has made them
-    until_ms: int  # simulated time at which they end
+    since_ms: int  # real time at which the run began
+    until_ms: int  # simulated time at which the fast-forward ends
     cut_short: bool  # by the halt latch
 
-    def event(self, now_ms: int) -> HistoryCaughtUp | HistoryCutShort:
-        """Return what the journal keeps of it, once real time begins."""
+    def make_event(self, now_ms: int) -> HistoryCaughtUp | HistoryCutShort:
+        """Return the event that is journalled when real time begins."""
         if self.cut_short:
             return HistoryCutShort(at_ms=now_ms, since_ms=self.since_ms, until_ms=self.until_ms)
         return HistoryCaughtUp(at_ms=now_ms, since_ms=self.since_ms)
@@ -41,64 +41,66 @@ class Past:
 
 @attrs.frozen(kw_only=True, eq=False)
 class History:
-    """The demo's fast-forward, or a replay, of one run."""
+    """The fast-forward of one run, through the generated market or through a replay."""
 
     settings: Settings
-    folder: DataDirectory
-    track: demo.Track
+    data_dir: DataDirectory
+    binding: demo.MarketBinding
     source: MarketSource
     replay: bool
-    began_ms: int  # real time: when the run began
+    began_ms: int  # real time at which the run began
     clock: Clock
     progress: Progress
     announce: Callable[[str], None]
     crashes: CrashLines
 
-    async def catch_up(self, running: Running) -> Past | None:
-        """Make the simulated time from where the track stands to ``until_ms``.
+    async def catch_up(self, current_run: CurrentRun) -> CatchUpResult | None:
+        """Trade from the last simulated time of the data directory to the end of its market.
 
-        The halt latch ends it at once: what it wants closed is closed in real time.
+        The halt latch ends the fast-forward at once, because positions that it asks to close are
+        closed in real time.
 
         Returns:
-            What was made; None if nothing was missing.
+            The end of the fast-forward; None if no time was missing.
 
         Raises:
-            trio.Cancelled: the run was told to stop. The next one goes on from there.
+            trio.Cancelled: the run stops. The next run continues there.
         """
-        until_ms = self.source.last_ms if self.replay else self.track.until_ms
-        reached_ms = demo.reached_ms(self.folder)
-        start_ms = reached_ms or self._first_ms(until_ms)
+        until_ms = self.source.last_ms if self.replay else self.binding.until_ms
+        reached_ms = demo.read_reached_ms(self.data_dir)
+        start_ms = reached_ms or self._genesis_ms(until_ms)
         if start_ms >= until_ms:
             return None
-        if HaltLatch(self.folder.latch).is_set():
-            without = self._without(start_ms, until_ms)
-            self.announce(warning_line(f"no fast-forward, the halt latch is set; {without}"))
+        if HaltLatch(self.data_dir.latch).is_set():
+            missing = self._describe_missing(start_ms, until_ms)
+            self.announce(warning_line(f"no fast-forward, the halt latch is set; {missing}"))
             reached = False
         else:
-            running.phase = "fast-forward"
+            current_run.phase = "fast-forward"
             kind = "recorded" if self.replay else "simulated"
-            span = f"{say_time(start_ms)} to {say_time(until_ms)}"
+            span = f"{format_time(start_ms)} to {format_time(until_ms)}"
             verb = "begins" if reached_ms is None else "goes on"
             self.announce(f"fast-forward {verb}: {kind} time from {span}")
-            reached = await self._forward(start_ms, until_ms)
-        return Past(since_ms=self.began_ms, until_ms=until_ms, cut_short=not reached)
+            reached = await self._run_forward(start_ms, until_ms)
+        return CatchUpResult(since_ms=self.began_ms, until_ms=until_ms, cut_short=not reached)
 
-    def _first_ms(self, until_ms: int) -> int:
+    def _genesis_ms(self, until_ms: int) -> int:
+        """Return the time at which trading begins in a new data directory."""
         if not self.replay:
-            return self.track.genesis_ms
+            return self.binding.genesis_ms
         return max(self.source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
 
-    async def _forward(self, start_ms: int, until_ms: int) -> bool:
-        """Return whether it reached ``until_ms``; the halt latch was set if it did not."""
+    async def _run_forward(self, start_ms: int, until_ms: int) -> bool:
+        """Simulate in a thread; return True at ``until_ms``, False if the halt latch was set."""
         stop = threading.Event()
         forward = demo.FastForward(
             settings=self.settings,
-            folder=self.folder,
+            data_dir=self.data_dir,
             source=self.source,
             start_ms=start_ms,
             until_ms=until_ms,
             progress=self.progress,
-            announce=self.crashes.hear,
+            announce=self.crashes.announce_exit,
             stop=stop,
             recorded=self.replay,
             began_ms=self.began_ms,
@@ -106,45 +108,46 @@ class History:
         )
         reached = False
         async with trio.open_nursery() as nursery:
-            # Shielded: the thread ends itself, in order, when it is asked to. Not for ever: what it
-            # has not committed by then can be made again.
-            with trio.CancelScope(shield=True) as patience:
+            # Shielded, because the thread stops in order when ``stop`` is set. After ``grace_s`` it
+            # is abandoned: the next run simulates again what the thread has not committed.
+            with trio.CancelScope(shield=True) as grace:
 
-                async def tell() -> None:
+                async def stop_on_cancel() -> None:
                     try:
                         await trio.sleep_forever()
                     finally:
                         stop.set()
-                        patience.deadline = trio.current_time() + self._grace_s
+                        grace.deadline = trio.current_time() + self._grace_s
 
-                nursery.start_soon(tell)
+                nursery.start_soon(stop_on_cancel)
                 reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
-            if patience.cancelled_caught:
+            if grace.cancelled_caught:
                 self.announce("history did not stop in time; the next run takes up its last commit")
-            with trio.CancelScope(shield=True):  # half a second of reading, also when it stops
-                await trio.to_thread.run_sync(self._say_ended, until_ms, reached, stop.is_set())
+            with trio.CancelScope(shield=True):  # reads for half a second, also during a stop
+                await trio.to_thread.run_sync(self._announce_end, until_ms, reached, stop.is_set())
             nursery.cancel_scope.cancel()
         await trio.lowlevel.checkpoint_if_cancelled()
         return reached
 
-    def _say_ended(self, until_ms: int, reached: bool, stopped: bool) -> None:
-        with closing(database.open_reader(self.folder.database)) as reader:
-            words = account_words(reader, self.settings.risk)
+    def _announce_end(self, until_ms: int, reached: bool, stopped: bool) -> None:
+        """Announce where the fast-forward ended, why, and the account there."""
+        with closing(database.open_reader(self.data_dir.database)) as reader:
+            words = summarize_account(reader, self.settings.risk)
             at_ms = queries.head_at_ms(reader)
-        cut = f"fast-forward was cut short at {say_time(at_ms)}"
+        cut = f"fast-forward was cut short at {format_time(at_ms)}"
         if reached:
-            line = f"fast-forward ends at {say_time(at_ms)}: {words}"
+            line = f"fast-forward ends at {format_time(at_ms)}: {words}"
         elif stopped:
-            line = f"{cut}, the next run goes on with it up to {say_time(until_ms)}: {words}"
+            line = f"{cut}, the next run goes on with it up to {format_time(until_ms)}: {words}"
         else:
             line = warning_line(
-                f"{cut} by the halt latch: {words}; {self._without(at_ms, until_ms)}"
+                f"{cut} by the halt latch: {words}; {self._describe_missing(at_ms, until_ms)}"
             )
         self.announce(line)
 
-    def _without(self, from_ms: int, until_ms: int) -> str:
-        """Say what follows where the halt latch leaves days out."""
-        span = f"the time from {say_time(from_ms)} to {say_time(until_ms)}"
+    def _describe_missing(self, from_ms: int, until_ms: int) -> str:
+        """Return the days that the halt latch leaves out, and what happens to them."""
+        span = f"the time from {format_time(from_ms)} to {format_time(until_ms)}"
         if self.replay:
             return f"{span} waits: stop this, `kamou resume`, and the next run goes on with it"
         return (
@@ -154,5 +157,5 @@ class History:
 
     @property
     def _grace_s(self) -> float:
-        """How long history may take to stop, within the grace of the whole run."""
+        """Time in which the fast-forward must stop: half of the whole run's."""
         return self.settings.supervision.grace_s / 2

@@ -1,4 +1,4 @@
-"""Why a run ends and what it leaves: its last line."""
+"""The last line of a run: why it ended and which positions it leaves open."""
 
 from __future__ import annotations
 
@@ -8,49 +8,51 @@ from collections.abc import Callable
 
 import attrs
 
-from kamou.clock import Clock
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import KamouError, innermost_error
-from kamou.runs.account_words import left_at_the_exchange
+from kamou.runs.account_summary import describe_remaining_positions
 from kamou.runs.session import is_cancellation
 from kamou.runtime.leveled_lines import error_line, warning_line
 
-OUTCOME_UNKNOWN = (
+READ_ERRORS = (
     *(KamouError, OSError, sqlite3.Error),
     *(AssertionError, ArithmeticError, LookupError, TypeError, ValueError),  # of the fold
 )
-"""What reading the book may raise. The fold may be what ended the run, and raise it again here."""
+"""Errors of reading the book. If the fold ended the run, it raises the same error again here."""
 
 SIGNAL_NAMES = {signal.SIGINT: "Ctrl-C (SIGINT)"}
 
 
 @attrs.define(eq=False)
 class LastLine:
-    """Hears why a run ends, and says goodbye once it has stopped."""
+    """Announcer of the end of a run, which knows the signal that asked for it."""
 
     announce: Callable[[str], None]
-    folder: DataDirectory
-    clock: Clock
-    _listened_ms: int | None = None  # since when it listens; before, there is nothing to say
-    _why: str = ""
+    data_dir: DataDirectory
+    _started: bool = False
+    _why: str = ""  # the signal
 
-    def listens(self) -> None:
-        """The run is up: from now on it says goodbye."""
-        self._listened_ms = self.clock.now_ms()
+    def start(self) -> None:
+        """Announce the end from now on. A start that fails prints its error and no last line."""
+        self._started = True
 
-    def hear(self, by: int) -> None:
-        """A signal asks the run to stop."""
-        name = signal.Signals(by).name
-        self._why = SIGNAL_NAMES.get(signal.Signals(by), name)
+    def announce_signal(self, number: int) -> None:
+        """Announce that a signal has asked the run to stop."""
+        name = signal.Signals(number).name
+        self._why = SIGNAL_NAMES.get(signal.Signals(number), name)
         self.announce(f"stopping in order: {self._why}")
 
-    def say(self, error: BaseException | None) -> None:
-        """Say why it ended and what is left at the exchange. ``error``: what ended it."""
-        if self._listened_ms is None:
+    def announce_end(self, error: BaseException | None) -> None:
+        """Announce why the run ended and the positions that are left at the exchange.
+
+        Args:
+            error: what ended the run; None after an orderly stop.
+        """
+        if not self._started:
             return
         try:
-            left = left_at_the_exchange(self.folder)
-        except OUTCOME_UNKNOWN as unknown:  # the error that ended it counts
+            left = describe_remaining_positions(self.data_dir)
+        except READ_ERRORS as unknown:  # suppressed, because the error that ended the run counts
             left = f"not known ({str(unknown) or type(unknown).__name__})"
         left = f"left at the exchange: {left}"
         if error is None or is_cancellation(error):

@@ -1,4 +1,4 @@
-"""Reads and commands of the operator API, for the supervision tree that runs now."""
+"""Reads and commands of the operator API, carried out on the supervision tree that runs now."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
 from kamou.core.words import describe_state, strategy_name
 from kamou.data_directory.folder import RunRecord
-from kamou.data_directory.latch import HALT, HaltLatch, LatchRecord, asks_to_close, standing
+from kamou.data_directory.latch import (
+    HALT,
+    HaltLatch,
+    LatchRecord,
+    asks_to_flatten,
+    standing_records,
+)
 from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.system import Flatten, Halt, Resume
@@ -36,14 +42,13 @@ from kamou.runtime.loop_lag import LoopLag
 from kamou.site.child import PublicSiteChild
 from kamou.supervisor import Supervisor
 
-ANSWER_S = 5.0  # for the governor to act on a command
-FOLLOW_S = 60.0  # the events of a busy minute are folded in under 10 ms
+ANSWER_S = 5.0  # the governor's deadline to act on a command
+FOLLOW_S = 60.0  # between two folds; the events of a busy minute take under 10 ms of CPU
 DISK_FULL = "the disk is full: the journal cannot be written and entries are held; free some space"
 DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
-LATCHED = (
-    "the halt latch is set and holds entries, though the trading state allows them; `kamou"
-    " resume` removes the latch"
-)
+RESUME = "`kamou resume` removes the latch"
+LATCHED = f"the halt latch is set and holds entries, though the trading state allows them; {RESUME}"
+LATCH_KEPT = {"latch": "set", "entries": "held", "next": RESUME}
 NOT_TRADING = {
     "starting": "not trading yet: the run is starting",
     "fast-forward": "not trading yet: the run simulates the days before now",
@@ -52,16 +57,20 @@ NOT_TRADING = {
     "stopping": "no longer trading: the run is stopping",
 }
 """Reasons why the run does not trade, by its phase."""
-MARKS_FRESH_MS = 1_000  # younger mark prices are not read again
-MARKS_S = 1.0  # for the venue to answer; later, the older mark prices stay
-LATCH_LOOK_S = 0.05  # polled, because commands are rare and a signal through the core costs more
+MARKS_FRESH_MS = 1_000  # minimum age of mark prices that are read again
+MARKS_S = 1.0  # the venue's deadline to answer; after it the older mark prices stay
+POLL_S = 0.05  # between two looks; commands are rare, and a signal through the core costs more
 
 
 @attrs.define(eq=False)
-class Running:
-    """The supervision tree that trades now, if any. The service sets it, the listener reads it."""
+class CurrentRun:
+    """The run as the operator sees it: its phase, its supervision tree, its commands.
 
-    phase: str = "starting"  # starting | fast-forward | trading | replayed
+    A command raises ``KamouError`` if the run does not trade, and ``TimedOutError`` if the governor
+    does not answer.
+    """
+
+    phase: str = "starting"  # a key of NOT_TRADING
     operators: Supervisor | None = None
     traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
     site: PublicSiteChild | None = None
@@ -71,20 +80,20 @@ class Running:
     listens: RunRecord | None = None  # addresses of the site and of the operator's listeners
     lag: LoopLag | None = None  # of the trading loop; None before it trades
     disk_full: bool = False  # the journal cannot grow
-    held: bool = False  # a halt is not journalled yet; the port reads this
-    latch: HaltLatch | None = None  # takes a halt before the run trades
+    entries_held: bool = False  # a halt is not journalled yet; the port then denies entries
+    latch: HaltLatch | None = None  # set by a halt before the run trades
     clock: Clock = attrs.Factory(SystemClock)
-    marks: dict[str, MarkRead] = attrs.Factory(dict)  # of the positions, as last read for a status
+    marks: dict[str, MarkRead] = attrs.Factory(dict)  # of the positions, by symbol
     marks_read_at_ms: int = 0
     announcer: Announcer | None = None  # of the tree that trades
 
-    async def take(
+    async def show_tree(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
     ) -> None:
-        """Show this tree to the operator from now on, here and in the terminal."""
+        """Show this tree to the operator from now on, through the API and in the terminal."""
         self.tree, self.supervisor = tree, supervisor
         self.announcer = Announcer(announce, self._book)
-        tree.journal.on_publish(self.announcer.hear)
+        tree.journal.on_publish(self.announcer.announce_commit)
         follower = BookFollower(tree.journal)
         book = await follower.recover()
         self.follower = follower
@@ -95,53 +104,53 @@ class Running:
             announce(warning_line(f"trading state {state}, set before this start: {cause}"))
         for strategy in sorted(book.disabled):
             announce(warning_line(DISABLED.format(strategy_name(strategy))))
-        self._tell_damage(announce)
-        self._respect_latch(book)
+        self._announce_damage(announce)
+        self._enforce_latch(book)
 
-    def _tell_damage(self, announce: Callable[[str], None]) -> None:
-        """Announce the lines of the halt latch's log that this start left out."""
+    def _announce_damage(self, announce: Callable[[str], None]) -> None:
+        """Announce the lines of the halt latch's log that cannot be read."""
         if self.latch is not None and (damaged := self.latch.damaged_lines()):
             numbers = ", ".join(map(str, damaged[:10])) + (", ..." if len(damaged) > 10 else "")
             path, lines = self.latch.log_path, "line" if len(damaged) == 1 else "lines"
             announce(warning_line(f"{lines} {numbers} of {path} cannot be read and are left out"))
 
-    def _respect_latch(self, book: PositionBook) -> None:
-        """Have the governor journal a latch that was set after this start read its log."""
+    def _enforce_latch(self, book: PositionBook) -> None:
+        """Tell the governor to journal a latch that was set after this start read its log."""
         if self.tree is None or self.latch is None or not self.latch.is_set():
             return
         log = self.latch.log()
-        closes = asks_to_close(log)
+        closes = asks_to_flatten(log)
         asked = TradingState.FLATTENING if closes else TradingState.REDUCE_ONLY
         if book.state.severity < asked.severity:
-            stands = standing(log)
+            stands = standing_records(log)
             note = stands[-1].reason if stands else ""
             halt = Halt(reason=StateReason.OPERATOR_HALT.value, note=note)
             flatten = Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note)
             self.tree.governor.put_priority(flatten if closes else halt)
 
     async def follow(self) -> None:
-        """Fold new events every minute, so that a request has few left to fold."""
+        """Fold new events every minute, so that a request folds few."""
         while True:
             await trio.sleep(FOLLOW_S)
             if self.follower is not None:
                 with contextlib.suppress(sqlite3.Error):
                     await self.follower.follow()
 
-    def hear_disk(self, announce: Callable[[str], None], full: bool) -> None:
-        """Note whether the disk is full, and announce it."""
+    def set_disk_full(self, announce: Callable[[str], None], full: bool) -> None:
+        """Store whether the disk is full, and announce it."""
         self.disk_full = full
         announce(error_line(DISK_FULL) if full else DISK_HAS_SPACE)
 
-    async def agrees(self) -> None:
-        """Wait until the tree that trades now agrees with the venue."""
-        while self.tree is None or not self.tree.health.agreed:  # noqa: ASYNC110 - see LOOK_S
-            await trio.sleep(LATCH_LOOK_S)
+    async def wait_for_agreement(self) -> None:
+        """Wait until a reconciliation of the current tree has agreed with the venue."""
+        while self.tree is None or not self.tree.health.agreed:  # noqa: ASYNC110 - see POLL_S
+            await trio.sleep(POLL_S)
 
     async def refresh_marks(self) -> None:
         """Read the mark prices of the positions, at most once in ``MARKS_FRESH_MS``.
 
         If the venue does not answer, the older marks stay, each with its time. If the clock was
-        set back since the last read, they are read again.
+        set back since the last read, the marks are read again.
         """
         book, now_ms = self._book(), self.clock.now_ms()
         if (
@@ -162,17 +171,15 @@ class Running:
                 if quote.sound
             }
 
-    # --- reads -------------------------------------------------------------------
-
     def snapshot(self) -> dict[str, Any]:
-        """Return the supervision tree."""
+        """Return the supervision tree as plain data."""
         public = self.site.supervisor if self.site else None
         supervisors = (public, self.operators, self.supervisor)
         children = [each.snapshot() for each in supervisors if each is not None]
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
     def status(self) -> dict[str, Any]:
-        """Return the account as plain data: figures as text, gauges as numbers."""
+        """Return the account as plain data: money as decimal text, gauges as numbers."""
         book = self._book()
         site = self.site.health.as_dict() if self.site else None
         listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
@@ -182,7 +189,7 @@ class Running:
                 "phase": self.phase,
                 "state": None,
                 "disk_full": self.disk_full,
-                "held": self.held or self._is_latched(),
+                "held": self.entries_held or self._is_latched(),
                 "gauges": self._lag_gauges(),
                 **beside,
             }
@@ -199,7 +206,7 @@ class Running:
             "pending_entries": [plain_row(row) for row in pending_entries(book)],
             **beside,
             "disk_full": self.disk_full,
-            "held": self._waits(book) or self._latch_waits(book),
+            "held": self._is_halt_pending(book) or self._latch_blocks_entries(book),
             "gauges": {
                 "disk_full": float(self.disk_full),
                 "equity": float(book.equity),
@@ -217,17 +224,17 @@ class Running:
             },
         }
 
-    def _waits(self, book: PositionBook) -> bool:
-        """Return True if a halt is not journalled yet; stop holding the port once it is."""
-        if self.held and not self.disk_full and not book.state.entries_allowed:
-            self.held = False
-        return self.held
+    def _is_halt_pending(self, book: PositionBook) -> bool:
+        """Return True if a halt is not journalled yet. Once it is, the port stops denying."""
+        if self.entries_held and not self.disk_full and not book.state.entries_allowed:
+            self.entries_held = False
+        return self.entries_held
 
     def _is_latched(self) -> bool:
         return self.latch is not None and self.latch.is_set()
 
-    def _latch_waits(self, book: PositionBook) -> bool:
-        """Return True if the halt latch holds entries that the trading state allows."""
+    def _latch_blocks_entries(self, book: PositionBook) -> bool:
+        """Return True if the halt latch blocks entries that the trading state allows."""
         return book.state.entries_allowed and self._is_latched()
 
     def _lag_gauges(self) -> dict[str, float]:
@@ -240,9 +247,9 @@ class Running:
         if book is None or self.supervisor is None:
             return [*full, NOT_TRADING[self.phase]]
         reasons = full
-        if self._waits(book):
+        if self._is_halt_pending(book):
             reasons.append("entries are held: a halt is not journalled yet")
-        if self._latch_waits(book):
+        if self._latch_blocks_entries(book):
             reasons.append(LATCHED)
         if self.supervisor.snapshot()["state"] != "running":
             reasons.append("the supervisor is starting or stopping")
@@ -265,13 +272,11 @@ class Running:
         except sqlite3.Error:
             return None
 
-    # --- the public site ---------------------------------------------------------
-
-    def record(self, event: Event) -> bool:
+    def record_event(self, event: Event) -> bool:
         """Journal an event of the public site; return False if the run does not trade now.
 
         During a fast-forward an event with the real time would make the next run skip simulated
-        history (``demo.reached_ms``).
+        days (``demo.read_reached_ms``).
         """
         if self.tree is None or self.phase != "trading":
             return False
@@ -282,7 +287,7 @@ class Running:
         return True
 
     def degraded(self) -> Sequence[str]:
-        """Return what fails while trading works."""
+        """Return the failures that leave trading as it is; empty without one."""
         return self.site.health.degraded() if self.site else ()
 
     # --- commands ----------------------------------------------------------------
@@ -292,62 +297,59 @@ class Running:
 
         Raises:
             StoreError: the latch cannot be set.
-            KamouError, TimedOutError: as ``_stop``.
         """
         if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
             self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
-            return {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
+            return LATCH_KEPT
         return await self._stop(Halt(reason=StateReason.OPERATOR_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
-        """Resume trading. A halt that is not journalled yet stays while the disk is full.
+        """Resume trading, and remove a halt latch that a halt set.
 
-        A halt latch that a halt set is removed last. One that a flatten set, one whose log is
-        unclear and one that cannot be removed stay, and the answer says so. ``refused`` says why
-        the governor denied the resume.
+        A latch stays if a flatten set it, if its log is unclear, or if it cannot be removed; the
+        answer says so. A halt that is not journalled yet stays while the disk is full. The answer's
+        ``refused`` says why the governor did not resume.
         """
         before = self.latch.log() if self.latch is not None else ()
         if self.announcer is not None:
             self.announcer.refusal = ""
-        told = await self._command(Resume(note=note))
+        response = await self._command(Resume(note=note))
         if self.announcer is not None and self.announcer.refusal:
-            told["refused"] = self.announcer.refusal
-        self.held = self.held and self.disk_full
-        return told | self._clear_halt(note, before, TradingState(told["state"]))
+            response["refused"] = self.announcer.refusal
+        self.entries_held = self.entries_held and self.disk_full
+        return response | self._clear_halt(note, before, TradingState(response["state"]))
 
     def _clear_halt(
         self, note: str, before: Sequence[LatchRecord], state: TradingState
     ) -> dict[str, str]:
-        """Remove the latch that a halt set before this resume, if the state allows entries.
+        """Remove the latch that a halt set before this resume, if ``state`` allows entries.
 
-        Returns:
-            What became of the latch; empty if none was set.
+        Return the answer's fields about the latch. A newer line than ``before`` keeps the latch.
         """
         if self.latch is None or not self.latch.is_set():
             return {}
-        kept = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
-        only_halt = bool(standing(before)) and not asks_to_close(before)
+        only_halt = bool(standing_records(before)) and not asks_to_flatten(before)
         if not (state.entries_allowed and only_halt and self.latch.log() == before):
-            return kept
+            return LATCH_KEPT
         try:
             self.latch.clear(note, "operator", self.clock.now_ms())
         except StoreError as error:
-            return kept | {"latch": f"set: {error}"}
+            return LATCH_KEPT | {"latch": f"set: {error}"}
         return {"latch": "removed"}
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
-        """Have all positions closed, and wait until the deadline for the result."""
-        told = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
+        """Tell the governor to close all positions; wait up to ``ANSWER_S`` until none is left."""
+        response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
-            while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see LOOK_S
-                await trio.sleep(LATCH_LOOK_S)
+            while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see POLL_S
+                await trio.sleep(POLL_S)
         if self.announcer is not None:
-            self.announcer.tell_left()
+            self.announcer.announce_remaining()
         book = self._book()
-        return {**told, "positions_left": len(book.trades) if book else None}
+        return {**response, "positions_left": len(book.trades) if book else None}
 
     async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
-        """Hold entries at the port, then have the governor journal the command.
+        """Hold entries at the port, then tell the governor to journal the command.
 
         On a full disk the governor repeats the command until it is journalled. The port holds
         entries meanwhile, and the answer has ``journalled: False``.
@@ -357,12 +359,12 @@ class Running:
             TimedOutError: the governor did not answer; the port holds entries all the same.
         """
         trading = self.tree is not None and self.phase == "trading"
-        self.held = self.held or trading
-        told = await self._command(message)
+        self.entries_held = self.entries_held or trading
+        response = await self._command(message)
         asked = TradingState.REDUCE_ONLY if isinstance(message, Halt) else TradingState.FLATTENING
-        journalled = TradingState(told["state"]).severity >= asked.severity
-        self.held = not journalled
-        return {**told, "journalled": journalled, "entries": "held"}
+        journalled = TradingState(response["state"]).severity >= asked.severity
+        self.entries_held = not journalled
+        return {**response, "journalled": journalled, "entries": "held"}
 
     async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
         """Send a command to the governor's priority lane and wait until the lane is empty.
@@ -379,18 +381,18 @@ class Running:
                 "the governor's priority lane is full, so it did not take the command; repeat it"
             )
         with trio.move_on_after(ANSWER_S):
-            while governor.priority_pending:  # noqa: ASYNC110 - see LOOK_S
-                await trio.sleep(LATCH_LOOK_S)
+            while governor.priority_pending:  # noqa: ASYNC110 - see POLL_S
+                await trio.sleep(POLL_S)
             book = self._book()
             if book is None:
                 raise KamouError(
                     "the governor has the command, but the journal cannot be read to see its"
                     " effect; check `kamou status`"
                 )
-            told: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
+            response: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
             if book.disabled:
-                told["disabled_strategies"] = sorted(book.disabled)
-            return told
+                response["disabled_strategies"] = sorted(book.disabled)
+            return response
         raise TimedOutError(
             f"the governor did not act on the command within {ANSWER_S:g} s; check `kamou status`,"
             " or use `kamou flatten`"

@@ -1,4 +1,4 @@
-"""The position book as the journal has it, for readers of the database outside the actors."""
+"""The position book folded from a database, for readers outside of the actors."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ if TYPE_CHECKING:
     from kamou.core.book.events import EquityRecorded
     from kamou.core.book.position_book import PositionBook
 
-DECODED_AT_ONCE = 5_000  # decoded at a time: about 8 MB
+EVENTS_PER_BATCH = 5_000  # events decoded at once; about 8 MB
 
 Rows = list[dict[str, Any]]
 
 
 class RecordedBook:
-    """A fold that follows the journal over a reading connection.
+    """A position book that follows the journal over a reading connection.
 
-    It begins at the newest snapshot that this version of Kamou wrote, else at the first event.
+    It begins with the newest snapshot that this version of Kamou wrote, else with the first event.
     """
 
     def __init__(self) -> None:
         self._book: PositionBook | None = None
 
     def follow(self, reader: sqlite3.Connection) -> PositionBook:
-        """Apply what was committed since the last call, and return the book.
+        """Apply the events that were committed since the last call, and return the book.
 
         Raises:
-            StoreError: an event is not of this version.
+            StoreError: an event is of another version of Kamou.
         """
         from kamou.store.journal import read_events
         from kamou.store.queries import head_seq
 
         head = head_seq(reader)
         book = self._book
-        if book is None or book.seq > head:  # another database, restored in its place
-            book = _begin(reader, head)
-        while book.seq < head and (found := read_events(reader, book.seq, DECODED_AT_ONCE)):
-            book.apply_all((committed.seq, committed.event) for committed in found)
+        if book is None or book.seq > head:  # another database was restored in its place
+            book = _load_newest(reader, head)
+        while book.seq < head and (events := read_events(reader, book.seq, EVENTS_PER_BATCH)):
+            book.apply_all((committed.seq, committed.event) for committed in events)
         self._book = book
         return book
 
     def rows(self, reader: sqlite3.Connection, mark: EquityRecorded | None) -> tuple[Rows, Rows]:
-        """Return the open positions at the marks of an equity snapshot, and the pending entries."""
+        """Return open positions, at the marks of an equity snapshot, and pending entries."""
         from kamou.core.book.position_status import (
             MarkRead,
             describe_positions,
@@ -55,12 +55,12 @@ class RecordedBook:
         if mark is not None:
             marks = {m.name: MarkRead(price=Decimal(m.value), at_ms=mark.at_ms) for m in mark.marks}
         book = self.follow(reader)
-        held = describe_positions(book, marks)
-        return [plain_row(row) for row in held], [plain_row(row) for row in pending_entries(book)]
+        positions = [plain_row(row) for row in describe_positions(book, marks)]
+        return positions, [plain_row(row) for row in pending_entries(book)]
 
 
-def _begin(reader: sqlite3.Connection, head: int) -> PositionBook:
-    """Return the book of the newest snapshot of this code, or an empty one."""
+def _load_newest(reader: sqlite3.Connection, head: int) -> PositionBook:
+    """Return the book of the newest snapshot that this code wrote, or an empty book."""
     from kamou.actors.follower import fold_hash
     from kamou.core.book.position_book import PositionBook
     from kamou.store import snapshots

@@ -1,4 +1,4 @@
-"""``kamou run``: the site first, then history at speed, then trading in real time until stopped."""
+"""``kamou run``: starts the site, simulates the missing days, then trades in real time."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from kamou.data_directory.latch import HaltLatch
 from kamou.errors import innermost_error
 from kamou.http.addresses import literal
 from kamou.operator.app import Operations
-from kamou.operator.listeners import OperatorListeners, bound_listeners
+from kamou.operator.listeners import OperatorListeners, bind_listeners
 from kamou.runs import demo, flatten
-from kamou.runs.account_words import carried_over, ready_words
+from kamou.runs.account_summary import describe_carry_over, describe_ready
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.backup import refuse_unusable
+from kamou.runs.backup import check_usable
 from kamou.runs.crash_lines import CrashLines
-from kamou.runs.history import History, Past
+from kamou.runs.history import CatchUpResult, History
 from kamou.runs.last_line import LastLine
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.session import Session, open_session_in_thread, salt_key
-from kamou.runs.takeover import halted_by_storm, take_over
+from kamou.runs.takeover import halt_on_storm, take_over
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.leveled_lines import Progress, warn_by
 from kamou.runtime.loop_lag import LoopLag
@@ -44,12 +44,12 @@ from kamou.store import database
 from kamou.supervisor import Supervisor
 from kamou.venue.market.market import MarketSource
 
-MARKET_TICK_MS = 1_000  # how often the embedded venue's market moves in real time
+MARKET_TICK_MS = 1_000  # between two moves of the embedded venue's market in real time
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Service:
-    """One run of one data directory. The caller holds its lock."""
+    """One run on one data directory. The caller holds the directory's lock."""
 
     settings: Settings
     fast_forward: bool
@@ -60,69 +60,72 @@ class Service:
     crashes: CrashLines = attrs.field(init=False)
 
     @crashes.default
-    def _announced_crashes(self) -> CrashLines:
+    def _make_crash_lines(self) -> CrashLines:
         return CrashLines(self.announce)
 
     @property
-    def folder(self) -> DataDirectory:
+    def data_dir(self) -> DataDirectory:
         return DataDirectory(self.settings.data_dir)
 
     async def main(self) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP; then stop in order.
 
         Raises:
-            ListenError, StoreError, ConfigurationError: it cannot start, and why.
-            RestartStormError: it gave up; new risk is halted and stops are on the exchange.
+            ListenError, StoreError, ConfigurationError: the run cannot start.
+            RestartStormError: an actor crashed too often; new entries are halted, and stops stay
+                at the exchange.
         """
-        farewell = LastLine(self.announce, self.folder, self.clock)
+        farewell = LastLine(self.announce, self.data_dir)
         with StopDeadline(grace_s=self.settings.supervision.grace_s, stream=_stderr()) as deadline:
             try:
-                await self._main(deadline, farewell)
+                await self._run(deadline, farewell)
             except BaseException as error:
-                farewell.say(error)
+                farewell.announce_end(error)
                 raise
-            farewell.say(None)
+            farewell.announce_end(None)
 
-    async def _main(self, deadline: StopDeadline, farewell: LastLine) -> None:
+    async def _run(self, deadline: StopDeadline, farewell: LastLine) -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_until_signal, nursery.cancel_scope, deadline, farewell)
-            self.folder.create()
-            await trio.to_thread.run_sync(refuse_unusable, self.folder, abandon_on_cancel=True)
-            database.migrate_journal(self.folder.database)
+            await nursery.start(_wait_for_signal, nursery.cancel_scope, deadline, farewell)
+            self.data_dir.create()
+            await trio.to_thread.run_sync(check_usable, self.data_dir, abandon_on_cancel=True)
+            database.migrate_journal(self.data_dir.database)
             now_ms = self.clock.now_ms()
-            track = demo.open_track(
+            binding = demo.resolve_binding(
                 self.settings,
-                self.folder,
+                self.data_dir,
                 now_ms=now_ms,
                 fast_forward=self.fast_forward,
                 replay=self.replay,
             )
-            running = Running(latch=HaltLatch(self.folder.latch), clock=self.clock)
+            current_run = CurrentRun(latch=HaltLatch(self.data_dir.latch), clock=self.clock)
             try:
-                async with self._operator(running) as operator, self._site(running) as port:
-                    running.listens = self._listening(port, operator)
-                    farewell.listens()
+                async with self._operator(current_run) as operator, self._site(current_run) as port:
+                    current_run.listens = self._announce_addresses(port, operator)
+                    farewell.start()
                     left = await trio.to_thread.run_sync(
-                        partial(carried_over, self.folder, self.settings.risk),
+                        partial(describe_carry_over, self.data_dir, self.settings.risk),
                         abandon_on_cancel=True,  # it only reads, and may fold a whole journal
                     )
                     self.announce(left or "the data directory is new: nothing is carried over")
-                    await self._open_and_serve(running, track, now_ms)
+                    await self._open_and_serve(current_run, binding, now_ms)
             finally:
-                database.settle(self.folder.database)
+                database.settle(self.data_dir.database)
             nursery.cancel_scope.cancel()
 
-    async def _open_and_serve(self, running: Running, track: demo.Track, now_ms: int) -> None:
+    async def _open_and_serve(
+        self, current_run: CurrentRun, binding: demo.MarketBinding, now_ms: int
+    ) -> None:
         source = await trio.to_thread.run_sync(
-            partial(demo.open_source, self.settings, track, replay=self.replay, now_ms=now_ms),
-            abandon_on_cancel=True,  # it only reads, and files may be many
+            partial(demo.open_source, self.settings, binding, replay=self.replay, now_ms=now_ms),
+            abandon_on_cancel=True,  # it only reads, and there may be many files
         )
-        cycle_for(self.settings, source.step_ms)  # refused before anything of this is kept
-        demo.keep_track(self.folder, track)
+        cycle_for(self.settings, source.step_ms)  # fails before the binding is stored
+        demo.store_binding(self.data_dir, binding)
         history = History(
             settings=self.settings,
-            folder=self.folder,
-            track=track,
+            data_dir=self.data_dir,
+            binding=binding,
             source=source,
             replay=self.replay is not None,
             began_ms=now_ms,
@@ -131,14 +134,16 @@ class Service:
             announce=self.announce,
             crashes=self.crashes,
         )
-        await self._serve(running, source, await history.catch_up(running))
+        await self._serve(current_run, source, await history.catch_up(current_run))
 
-    async def _serve(self, running: Running, source: MarketSource, past: Past | None) -> None:
-        """Trade in real time; a replay has no real time, its results stay up."""
+    async def _serve(
+        self, current_run: CurrentRun, source: MarketSource, past: CatchUpResult | None
+    ) -> None:
+        """Trade in real time. After a replay, serve its results until the run is stopped."""
         if self.replay is None:
-            await self._trade(running, source, past)
+            await self._trade(current_run, source, past)
         else:
-            running.phase = "replayed"
+            current_run.phase = "replayed"
             ended = "has ended" if past is None or not past.cut_short else "was cut short"
             self.announce(f"the replay {ended}; the results stay up until you stop this")
             await trio.sleep_forever()
@@ -146,37 +151,39 @@ class Service:
     # --- the site ----------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _site(self, running: Running) -> AsyncIterator[int]:
-        """The public site's process, under a supervisor of its own; yields its port."""
+    async def _site(self, current_run: CurrentRun) -> AsyncIterator[int]:
+        """Run the public site's process under its own supervisor, and yield its TCP port."""
         async with public_site(
             self.settings,
-            self.folder,
+            self.data_dir,
             gate=AssumedLiveGate.label,
             announce=warn_by(self.announce),
-            record=running.record,
+            record=current_run.record_event,
             clock=self.clock,
-        ) as running.site:
-            yield running.site.port
+        ) as current_run.site:
+            yield current_run.site.port
 
     # --- the operator ------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _operator(self, running: Running) -> AsyncIterator[OperatorListeners]:
-        """The operator's Unix socket and TCP listener, under a supervisor of their own."""
+    async def _operator(self, current_run: CurrentRun) -> AsyncIterator[OperatorListeners]:
+        """Serve the operator's Unix socket and TCP listener under their own supervisor."""
         operations = Operations(
-            snapshot=running.snapshot,
-            status=running.status,
-            not_ready=running.not_ready,
-            degraded=running.degraded,
-            refresh=running.refresh_marks,
-            halt=running.halt,
-            resume=running.resume,
-            flatten=running.flatten,
+            snapshot=current_run.snapshot,
+            status=current_run.status,
+            not_ready=current_run.not_ready,
+            degraded=current_run.degraded,
+            refresh=current_run.refresh_marks,
+            halt=current_run.halt,
+            resume=current_run.resume,
+            flatten=current_run.flatten,
         )
         warn = warn_by(self.announce)
-        with bound_listeners(self.folder, self.settings.web, operations, warn) as bound:
-            running.traffic = bound.traffic
-            supervisor = running.operators = Supervisor(bound.spec, on_exit=self.crashes.hear)
+        with bind_listeners(self.data_dir, self.settings.web, operations, warn) as bound:
+            current_run.traffic = bound.traffic
+            supervisor = current_run.operators = Supervisor(
+                bound.spec, on_exit=self.crashes.announce_exit
+            )
             async with trio.open_nursery() as nursery:
                 await nursery.start(supervisor.run)
                 try:
@@ -186,8 +193,8 @@ class Service:
                         await supervisor.stop()
                 nursery.cancel_scope.cancel()
 
-    def _listening(self, port: int, operator: OperatorListeners) -> RunRecord:
-        """Write where this run listens, for the other verbs, and announce it."""
+    def _announce_addresses(self, port: int, operator: OperatorListeners) -> RunRecord:
+        """Write the record of this run, for the other verbs, and announce its addresses."""
         web = self.settings.web
         record = RunRecord(
             pid=os.getpid(),
@@ -199,7 +206,7 @@ class Service:
             operator_socket=operator.socket_path is not None,
             started_at_ms=self.clock.now_ms(),
         )
-        record.write(self.folder)
+        record.write(self.data_dir)
         self.announce(f"results: http://{literal(web.host)}:{port}/results")
         self.announce(f"operator: {self._operator_address(operator)}")
         return record
@@ -210,32 +217,34 @@ class Service:
         host = literal(self.settings.web.operator_host)
         return f"http://{host}:{operator.tcp_port}/healthz"
 
-    async def _say_ready(self, running: Running) -> None:
-        """Announce once that it trades: when this run has agreed with the venue.
+    async def _announce_ready(self, current_run: CurrentRun) -> None:
+        """Announce that the run trades, once its first reconciliation agreed with the venue.
 
-        Its own record says where it listens: the file may be gone, and trading goes on without it.
+        The addresses come from the record in memory, because its file may have been deleted.
         """
-        await running.agrees()
-        if running.listens is not None:
-            state = running.status()["state"]
-            self.announce(ready_words(running.listens, self.folder, state))
+        await current_run.wait_for_agreement()
+        if current_run.listens is not None:
+            state = current_run.status()["state"]
+            self.announce(describe_ready(current_run.listens, self.data_dir, state))
 
     # --- trading -----------------------------------------------------------------
 
-    async def _trade(self, running: Running, source: MarketSource, past: Past | None) -> None:
-        """Trade in real time. ``past``: the days before now, if some were missing at the start."""
+    async def _trade(
+        self, current_run: CurrentRun, source: MarketSource, past: CatchUpResult | None
+    ) -> None:
+        """Trade in real time until cancelled; without a fast-forward ``past`` is None."""
         settings, clock = cycle_for(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
         async with open_session_in_thread(
             settings=settings,
-            database_path=self.folder.database,
-            venue_path=self.folder.exchange,
+            database_path=self.data_dir.database,
+            venue_path=self.data_dir.exchange,
             source=source,
             start_ms=clock.now_ms(),
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
         ) as session:
-            latch = HaltLatch(self.folder.latch)
+            latch = HaltLatch(self.data_dir.latch)
             self._take_over(session, latch, past)
             tree = compose(
                 SystemInputs(
@@ -247,51 +256,51 @@ class Service:
                     reader=session.reader,
                     runner=run_on_thread(),
                     gate=AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, salt_key(self.folder.salt_key)),
-                    halted=lambda: running.held or latch.is_set(),
-                    on_disk_full=partial(running.hear_disk, self.announce),
+                    salt_of=partial(ids.salt_for, salt_key(self.data_dir.salt_key)),
+                    halted=lambda: current_run.entries_held or latch.is_set(),
+                    on_disk_full=partial(current_run.set_disk_full, self.announce),
                     step_ms=MARKET_TICK_MS,
                     keep_detail=True,
                 )
             )
-            supervisor = Supervisor(tree.spec, on_exit=self.crashes.hear)
-            running.lag = LoopLag()
+            supervisor = Supervisor(tree.spec, on_exit=self.crashes.announce_exit)
+            current_run.lag = LoopLag()
             watchdog = Watchdog(
                 heartbeat_s=settings.supervision.heartbeat_s,
                 stream=_stderr(),
-                describe_lag=running.lag.describe,
+                describe_lag=current_run.lag.describe,
             )
-            with halted_by_storm(session.writer, session.reader, clock.now_ms):
+            with halt_on_storm(session.writer, session.reader, clock.now_ms):
                 async with trio.open_nursery() as nursery:
                     await nursery.start(watchdog.run)
-                    nursery.start_soon(running.lag.run)
+                    nursery.start_soon(current_run.lag.run)
                     await nursery.start(supervisor.run)
-                    await running.take(tree, supervisor, self.announce)
-                    nursery.start_soon(running.follow)
-                    nursery.start_soon(self._say_ready, running)
+                    await current_run.show_tree(tree, supervisor, self.announce)
+                    nursery.start_soon(current_run.follow)
+                    nursery.start_soon(self._announce_ready, current_run)
                     try:
                         await trio.sleep_forever()
                     finally:
-                        running.phase = "stopping"
+                        current_run.phase = "stopping"
                         with trio.CancelScope(shield=True):
                             await supervisor.stop()
 
-    def _take_over(self, session: Session, latch: HaltLatch, past: Past | None) -> None:
-        """Journal what happened before real time began, here and while nothing ran."""
+    def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
+        """Journal the fast-forward's end, and flattens and halts of the time before this start."""
         now_ms = self.clock.now_ms()
         if past is not None:
-            session.writer.append([past.event(now_ms)])
+            session.writer.append([past.make_event(now_ms)])
         take_over(
             session.writer,
             session.reader,
-            flatten.imported(self.folder),
+            flatten.read_logged_intents(self.data_dir),
             latched=latch.is_set(),
             latch_log=latch.log(),
             now_ms=now_ms,
         )
 
 
-async def _until_signal(
+async def _wait_for_signal(
     scope: trio.CancelScope,
     deadline: StopDeadline,
     farewell: LastLine,
@@ -301,13 +310,13 @@ async def _until_signal(
         task_status.started()
         async for signal in signals:
             deadline.start()
-            farewell.hear(signal)
+            farewell.announce_signal(signal)
             scope.cancel()
             return
 
 
 def _stderr() -> IO[str]:
-    """The process's own standard error, a real file, whatever stands in its place."""
+    """Return the standard error with which the process started, which has a descriptor."""
     return sys.__stderr__ or sys.stderr
 
 
@@ -322,8 +331,23 @@ def run(
     announce: Announce = lambda line: None,
     clock: Clock | None = None,
 ) -> int:
-    """Run until told to stop; 0 after an orderly stop. Raises: as ``Service.main``."""
-    assert not live, "refused at the command line in this release"
+    """Run until a signal asks for a stop, and return 0 after an orderly stop.
+
+    Args:
+        resolved: the settings.
+        days: length of the fast-forward.
+        fast_forward: simulate the days before now in a new data directory.
+        replay: the path of a dataset to replay; None: the generated market.
+        live: always False, because this release has no live mode.
+        progress: takes the simulated days done.
+        announce: takes each line for the terminal.
+        clock: the time now; None: the system's.
+
+    Raises:
+        ListenError, StoreError, ConfigurationError: the run cannot start.
+        RestartStormError: an actor crashed too often.
+    """
+    assert not live, "the command line ends --live with an error in this release"
     settings = attrs.evolve(resolved.settings, demo=attrs.evolve(resolved.settings.demo, days=days))
     service = Service(
         settings=settings,

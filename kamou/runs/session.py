@@ -1,7 +1,8 @@
 """A session: the journal and the venue opened for one run, and closed in order.
 
-Opening brings the venue to the present: the generated market's days since its last checkpoint,
-and what happened to orders and positions meanwhile. A run in real time opens in a thread.
+Opening moves the venue to the present: it generates the market's days since the last checkpoint,
+and then matches orders and pays funding over the missing time. A run in real time opens the
+session in a thread.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ from kamou.venue.store import VenueStore
 SALT_BYTES = 32
 
 Adapter = Callable[..., SimulatedExchange]
-"""Makes the port over an engine."""
+"""A factory of the port over an engine."""
 
 Inspect = Callable[[Engine], None]
-"""Is shown the venue when all is done."""
+"""A function that receives the engine after the last order."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Session:
-    """What one run writes to and reads from."""
+    """The open journal and venue of one run."""
 
     writer: JournalWriter
     reader: sqlite3.Connection
@@ -60,12 +61,12 @@ class Session:
         adapter: Adapter | None = None,
         runner: Runner = run_inline,
     ) -> PortFactory:
-        """Return what makes the port over this session's venue.
+        """Return the factory of the port over this session's venue.
 
         Args:
-            settings: whether entries carry their stop.
-            adapter: another port than the embedded exchange's own.
-            runner: makes the generated market's days; a thread in real time.
+            settings: their ``exchange.attached_stop`` says whether entries carry their stop.
+            adapter: makes the port; None: the embedded exchange's own.
+            runner: generates the market's days; a thread in real time.
         """
         attached_stop = settings.exchange.attached_stop
         return partial(
@@ -73,8 +74,8 @@ class Session:
         )
 
 
-def never() -> bool:
-    """Nobody tells it to stop."""
+def never_stop() -> bool:
+    """Return False: the session opens to the end."""
     return False
 
 
@@ -89,17 +90,22 @@ def open_session(
     clock: Callable[[], int],
     gate: str,
     durable: bool = True,
-    told_to_stop: Callable[[], bool] = never,
+    is_stopping: Callable[[], bool] = never_stop,
 ) -> Iterator[Session]:
-    """Open journal and venue, note the run's start, and its end however it comes.
+    """Open journal and venue, and journal the run's start and, however it ends, its end.
 
-    ``gate`` is the label of the gate that the run trades under. ``told_to_stop`` is asked before
-    each day that the market is brought forward. Then the session opens where the market stands:
-    whoever told it to stop closes it at once.
+    Args:
+        venue_path: the file of the venue, or ``:memory:``.
+        start_ms: the time at which a new venue begins.
+        clock: returns the time now, ms since 1970 in UTC.
+        gate: the label of the gate.
+        durable: sync each commit to the disk.
+        is_stopping: called before each generated day. If it returns True, the session opens at
+            that day, and the caller closes it at once.
 
     Raises:
-        StoreError, DatabaseNewerError, DiskFullError: a file cannot be used; says what to do.
-        InvalidDataError: an instrument of the market has limits that make no sense.
+        StoreError, DatabaseNewerError, DiskFullError: a file cannot be used.
+        InvalidDataError: an instrument of the market has impossible limits.
     """
     check_market(source)
     with ExitStack() as stack:
@@ -109,7 +115,7 @@ def open_session(
         reader = stack.enter_context(closing(database.open_reader(database_path)))
         venue = stack.enter_context(closing(VenueStore(venue_path, durable=durable)))
         keep_checkpoints(source, venue)
-        run_market_to(source, clock(), told_to_stop)
+        run_market_to(source, clock(), is_stopping)
         engine = Engine(
             source,
             VenueModels.from_settings(settings.exchange, settings.costs),
@@ -118,9 +124,9 @@ def open_session(
             wallet_balance=settings.equity,
         )
         stack.callback(engine.close)
-        engine.catch_up(clock(), told_to_stop)
+        engine.catch_up(clock(), is_stopping)
         writer = JournalWriter(connection, run_number=next_run_number(connection))
-        writer.append([run_started(settings, writer.run_number, clock(), gate)])
+        writer.append([make_run_started(settings, writer.run_number, clock(), gate)])
         reason = "crashed"
         try:
             yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
@@ -132,24 +138,25 @@ def open_session(
         finally:
             writer.recover()
             with suppress(DiskFullError):  # the next run's start shows that this one ended
-                writer.append([run_stopped(writer.run_number, clock(), reason)])
+                writer.append([make_run_stopped(writer.run_number, clock(), reason)])
 
 
 @asynccontextmanager
-async def open_session_in_thread(**how: Any) -> AsyncIterator[Session]:
-    """As ``opened`` with the same arguments; the loop goes on while it opens.
+async def open_session_in_thread(**arguments: Any) -> AsyncIterator[Session]:
+    """Open a session in a thread, with the arguments of ``open_session``.
 
-    If cancelled meanwhile, the day in hand is the last one, and Cancelled is raised.
+    The event loop goes on meanwhile. If the caller is cancelled, the current day is completed, the
+    session is closed, and ``trio.Cancelled`` is raised.
     """
     with ExitStack() as stack:
-        manager = open_session(told_to_stop=told_by_trio, **how)
+        manager = open_session(is_stopping=is_caller_canceled, **arguments)
         session = await trio.to_thread.run_sync(partial(stack.enter_context, manager))
         await trio.lowlevel.checkpoint_if_cancelled()
         yield session
 
 
-def told_by_trio() -> bool:
-    """Whether the task that waits for this thread was cancelled."""
+def is_caller_canceled() -> bool:
+    """Return True if the task that waits for this thread was cancelled."""
     try:
         trio.from_thread.check_cancelled()
     except trio.Cancelled:
@@ -158,14 +165,14 @@ def told_by_trio() -> bool:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether this is nothing but Trio unwinding a cancelled scope: we were told to stop."""
+    """Return True if the error is a Trio cancellation, or a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_cancellation(part) for part in error.exceptions)
     return isinstance(error, trio.Cancelled)
 
 
-def run_started(settings: Settings, run_number: int, now_ms: int, gate: str) -> RunStarted:
-    """The first event of a run."""
+def make_run_started(settings: Settings, run_number: int, now_ms: int, gate: str) -> RunStarted:
+    """Return the first event of a run."""
     return RunStarted(
         at_ms=now_ms,
         cause_id=f"run:{run_number}",
@@ -179,38 +186,47 @@ def run_started(settings: Settings, run_number: int, now_ms: int, gate: str) -> 
     )
 
 
-def run_stopped(run_number: int, now_ms: int, reason: str) -> RunStopped:
-    """The last event of a run that ended in its own way."""
+def make_run_stopped(run_number: int, now_ms: int, reason: str) -> RunStopped:
+    """Return the last event of a run.
+
+    Args:
+        run_number: of the run.
+        now_ms: the time of the event.
+        reason: ``stopped`` or ``crashed``.
+    """
     return RunStopped(
         at_ms=now_ms, cause_id=f"run:{run_number}", run_number=run_number, reason=reason
     )
 
 
-def chance_key() -> bytes:
-    """Return a key that nobody knows and nobody keeps."""
+def random_key() -> bytes:
+    """Return a new random key, which is not stored."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
-    """Return the key of all commitments, made at first use, readable by its owner only.
+    """Return the key of all commitments. The first call creates its file with mode 0600.
 
     Args:
-        path: its file.
-        on_exposed: is told that others may have read the key, and it is used all the same:
-            ``kamou flatten`` closes positions whoever knows it.
+        path: the key's file.
+        on_exposed: takes a line if other users may have read the key, which is then used all the
+            same. ``kamou flatten`` passes it, because positions must be closed in any case.
 
     Raises:
-        StoreError: the file holds no key, cannot be made, or is open to others.
+        StoreError: the file has no valid key, cannot be created, or is open to other users and
+            ``on_exposed`` is None.
     """
     try:
         if not path.exists():
-            write_atomically(path, chance_key().hex())
+            write_atomically(path, random_key().hex())
         exposed = is_open_to_others(path) and keeps_modes(path.parent)
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} holds no key ({error}); restore it from its backup") from error
     if len(key) != SALT_BYTES:
-        raise StoreError(f"{path} holds {len(key)} bytes, not {SALT_BYTES}; restore its backup")
+        raise StoreError(
+            f"{path} holds a key of {len(key)} bytes, not {SALT_BYTES}; restore it from its backup"
+        )
     if exposed:
         words = (
             f"other users may read {path}: with that key they see through every commitment before "

@@ -1,4 +1,4 @@
-"""What changes what may trade, in one line each: what, why, and by whom."""
+"""Lines for the terminal about what may trade: each says what changed, why and by whom."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FRESH = "no new risk until two fresh reads"
 STALE = f"account or marks are too old: {FRESH}"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
 BY_OPERATOR = (StateReason.OPERATOR_HALT, StateReason.OPERATOR_FLATTEN, StateReason.OPERATOR_RESUME)
-AGREE = "book and venue agree again"  # the one reason of `DriftExplained`
+AGREE = "book and venue agree again"  # the reason in `DriftExplained` that the line already says
 CHANGES = {
     TradingState.ACTIVE: "resumed",
     TradingState.REDUCED_SIZE: "size reduced",
@@ -23,18 +23,18 @@ CHANGES = {
 }
 
 
-def event_line(event: Event) -> str | None:
-    """Return a change of what may trade in one line, with its figures; None of other events."""
+def describe_event(event: Event) -> str | None:
+    """Return one line about an event that changes what may trade; None for other events."""
     match event:
         case StateChanged():
-            line = state_line(event)
+            line = describe_state_change(event)
             return line if event.after is TradingState.ACTIVE else warning_line(line)
         case CommandRecorded():
-            return noted_line(event)
+            return describe_command(event)
         case StrategyDisabled():
             why = MEANINGS.get(event.code, event.code)
             line = f"{DISABLED.format(strategy_name(event.strategy))}: {why}"
-            return warning_line(line + in_brackets(figures_words(event.figures, event.code)))
+            return warning_line(line + add_brackets(figures_words(event.figures, event.code)))
         case StrategyResumed():
             return (
                 f"strategy {strategy_name(event.strategy)} may enter again: the operator resumed it"
@@ -51,11 +51,11 @@ def event_line(event: Event) -> str | None:
             return None
 
 
-def state_line(event: StateChanged) -> str:
-    """Return a change of the trading state in one line: by whom, why, and its figures."""
+def describe_state_change(event: StateChanged) -> str:
+    """Return one line about a change of the trading state: who, why, and its figures."""
     words, *step = state_cause(event.after.value, event.reason).split("; ")
-    words = with_note(words, note_of(event.figures))
-    words += in_brackets(figures_words(event.figures, event.reason))
+    words = append_note(words, note_of(event.figures))
+    words += add_brackets(figures_words(event.figures, event.reason))
     cause = "; ".join([words, *step])
     if event.reason not in {reason.value for reason in BY_OPERATOR}:
         by = "supervisor" if event.reason == StateReason.RESTART_STORM.value else "risk governor"
@@ -66,9 +66,9 @@ def state_line(event: StateChanged) -> str:
     return f"{cause}; trading state {after}; before {event.before.value}"
 
 
-def noted_line(event: CommandRecorded) -> str:
-    """Return a command that left the trading state as it was, and why a resume was refused."""
-    cause = with_note(describe_cause(event.reason), event.note)
+def describe_command(event: CommandRecorded) -> str:
+    """Return one line about a command that left the trading state as it was."""
+    cause = append_note(describe_cause(event.reason), event.note)
     if event.reason == StateReason.OPERATOR_RESUME.value:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
@@ -78,10 +78,11 @@ def noted_line(event: CommandRecorded) -> str:
     return f"{cause}; the trading state stays as it was"
 
 
-def with_note(words: str, note: str) -> str:
-    """Return the words with the operator's own behind them."""
+def append_note(words: str, note: str) -> str:
+    """Return the words with the operator's note after them, if there is one."""
     return f"{words}: {note}" if note else words
 
 
-def in_brackets(words: str) -> str:
+def add_brackets(words: str) -> str:
+    """Return the words in brackets after a space; empty for no words."""
     return f" ({words})" if words else ""

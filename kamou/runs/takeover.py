@@ -12,7 +12,7 @@ from kamou.core.book.events import Event, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.model import NOTE, Figure, TradingState
-from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, LatchRecord, standing
+from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, LatchRecord, standing_records
 from kamou.errors import DiskFullError
 from kamou.runtime.supervision import RestartStormError
 from kamou.store import queries
@@ -24,10 +24,10 @@ ASKED = {
     HALT: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_HALT),
     CLEAR: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_RESUME),
 }
-"""The trading state and its reason that each action in the latch's log leads to."""
+"""The trading state that each action in the latch's log asks for, and its reason."""
 NEWEST_EVENTS = 1_000
-"""Newest events of the last run that are searched for its end. The very newest may have an older
-time: an order that ended between two runs has the venue's time."""
+"""Number of newest events of the last run in which its end is searched. The newest one may not have
+the latest time, because an order that ended between two runs has the venue's time."""
 
 
 def take_over(
@@ -43,22 +43,25 @@ def take_over(
 
     Each event has the time of its intent or of its line. While the latch is set, the trading state
     is FLATTENING, or REDUCE_ONLY if its log has no flatten since the last clear. A resume between
-    two runs changes the FLATTENING of a latch to REDUCE_ONLY only: no run has read the account
-    since, and after a flatten trading takes two steps.
+    two runs changes the FLATTENING of a latch to REDUCE_ONLY and not to ACTIVE: no run has read the
+    account since, and after a flatten two resumes are needed.
 
     Args:
-        latched: whether the halt latch is set now.
+        writer: of the journal.
+        reader: of the journal.
+        flattened: the kill switch's intents as events.
+        latched: the halt latch is set now.
         latch_log: every line of its log, oldest first.
         now_ms: the time of a latch that left no line in its log.
     """
     span = queries.latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
     new = set(records)
-    if latched:  # also if a run has seen it, so that its state is journalled
-        stands = standing(latch_log)
+    if latched:  # also if a run has seen the latch, so that its state is journalled
+        active = standing_records(latch_log)
         halt = LatchRecord(action=HALT, reason="", actor="", at_ms=now_ms)
-        records = [each for each in stands if each not in new] + records
-        records += [] if stands else [halt]  # its log does not say who set it, or how
+        records = [each for each in active if each not in new] + records
+        records += [] if active else [halt]  # the log does not say who set the latch, or how
     events: list[Event] = list(_latch_events(span, records, new, now_ms))
     ordered = sorted([*events, *flattened], key=lambda event: event.at_ms)
     writer.append_encoded(writer.only_new([encoded(event) for event in ordered]))
@@ -69,20 +72,20 @@ def _new_lines(
 ) -> list[LatchRecord]:
     """Return the lines that no run has seen, oldest first.
 
-    A run saw the lines until its end, and those before a line that a start has journalled. If the
+    A run saw the lines until its end, and the lines before one that a start has journalled. If the
     latch was removed without a readable clear, its flatten counts as a halt, because the operator
-    may no longer want it.
+    may have withdrawn the flatten.
     """
     ended_ms = _last_run_ended_ms(reader)
-    imported = max(
+    journalled = max(
         (place for place, each in enumerate(latch_log, 1) if _is_journalled(reader, each)),
         default=0,
     )
     if not latched:
-        first = len(latch_log) - len(standing(latch_log))
-        gone = (attrs.evolve(each, action=HALT) for each in latch_log[first:])
-        latch_log = [*latch_log[:first], *gone]
-    return [each for each in latch_log[imported:] if each.at_ms > ended_ms]
+        first = len(latch_log) - len(standing_records(latch_log))
+        halts = (attrs.evolve(each, action=HALT) for each in latch_log[first:])
+        latch_log = [*latch_log[:first], *halts]
+    return [each for each in latch_log[journalled:] if each.at_ms > ended_ms]
 
 
 def _latch_events(
@@ -93,43 +96,50 @@ def _latch_events(
 ) -> Iterator[Event]:
     """Yield the change of the trading state by each line of the latch's log.
 
-    The run that saw a line has journalled it. If that run changed its state since, the latch
-    restores the line's state.
+    A line with a note that changes no state yields ``CommandRecorded``. A line that a run has
+    journalled yields a change only if that run has since changed the trading state back.
+
+    Args:
+        span: the newest trading state in the journal; None: ACTIVE.
+        records: the lines, oldest first.
+        new: the lines that no run has seen.
+        now_ms: the time of a change whose line is older than the newest state.
     """
     state = TradingState(span.state) if span else TradingState.ACTIVE
-    because, since_ms = (span.reason, span.from_ms) if span else ("", 0)
-    lifts = because == StateReason.OPERATOR_FLATTEN.value  # else a loss or a failure asks to close
+    cause, since_ms = (span.reason, span.from_ms) if span else ("", 0)
+    # A clear lifts FLATTENING if the operator asked for it, and not if a loss or a failure did.
+    by_operator = cause == StateReason.OPERATOR_FLATTEN.value
     for record in records:
         if record.action not in ASKED:
             continue
         after, reason = ASKED[record.action]
-        cause = _cause_of(record)
-        lifts = lifts or state.severity < TradingState.FLATTENING.severity
-        better = record.action == CLEAR and state is TradingState.FLATTENING and lifts
-        stricter = state is after and because != reason.value
+        cause_id = _cause_id(record)
+        by_operator = by_operator or state.severity < TradingState.FLATTENING.severity
+        better = record.action == CLEAR and state is TradingState.FLATTENING and by_operator
+        stricter = state is after and cause != reason.value
         worse = record.action != CLEAR and (state.severity < after.severity or stricter)
         if better or worse:
             since_ms = record.at_ms if record.at_ms >= since_ms else now_ms
             yield StateChanged(
                 at_ms=since_ms,
-                cause_id=cause,
+                cause_id=cause_id,
                 before=state,
                 after=after,
                 reason=reason.value,
-                figures=_note(record.reason),
+                figures=_note_figures(record.reason),
             )
-            state, because = after, reason.value
+            state, cause = after, reason.value
         elif record.reason and record in new:
             yield CommandRecorded(
-                at_ms=record.at_ms, cause_id=cause, reason=reason.value, note=record.reason
+                at_ms=record.at_ms, cause_id=cause_id, reason=reason.value, note=record.reason
             )
 
 
-def _cause_of(record: LatchRecord) -> str:
+def _cause_id(record: LatchRecord) -> str:
     return f"latch:{record.at_ms}"
 
 
-def _note(words: str) -> tuple[Figure, ...]:
+def _note_figures(words: str) -> tuple[Figure, ...]:
     return (Figure(name=NOTE, value=words),) if words else ()
 
 
@@ -137,13 +147,13 @@ def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:
     """Return True if a start has journalled the line."""
     found = reader.execute(
         "SELECT 1 FROM event WHERE cause_id = ? AND cause_id <> ''",
-        (_cause_of(record),),
+        (_cause_id(record),),
     )
     return found.fetchone() is not None
 
 
 def _last_run_ended_ms(reader: sqlite3.Connection) -> int:
-    """Return the time of the latest event between the last two starts; 0 if there is none."""
+    """Return the latest time of an event between the last two starts; 0 if there is none."""
     starts = "SELECT seq FROM event WHERE kind = 'run_started' AND key IS NULL ORDER BY seq DESC"
     this, last = ([seq for (seq,) in reader.execute(f"{starts} LIMIT 2")] + [0, 0])[:2]
     row = reader.execute(
@@ -153,17 +163,17 @@ def _last_run_ended_ms(reader: sqlite3.Connection) -> int:
     return int(row[0] or 0)
 
 
-def worsen(
+def tighten_state(
     writer: JournalWriter,
     reader: sqlite3.Connection,
     after: TradingState,
     reason: StateReason,
     now_ms: int,
 ) -> None:
-    """Journal a stricter trading state while no governor runs; ignore a less strict one.
+    """Journal a stricter trading state while no governor runs; do nothing for a weaker one.
 
-    The same state for another reason is journalled as well: a halt that the next day would end
-    becomes one that only the operator ends.
+    The same state for another reason is journalled too: a halt that the next day would end becomes
+    one that only the operator ends.
     """
     span = queries.latest(reader).state
     before = TradingState(span.state) if span else TradingState.ACTIVE
@@ -180,14 +190,16 @@ def worsen(
 
 
 @contextmanager
-def halted_by_storm(
+def halt_on_storm(
     writer: JournalWriter, reader: sqlite3.Connection, now_ms: Callable[[], int]
 ) -> Iterator[None]:
-    """Journal a restart storm and raise it again; after it only the operator resumes."""
+    """Journal a restart storm as a halt that only the operator ends, and raise it again."""
     try:
         yield
     except* RestartStormError:
         writer.recover()
         with suppress(DiskFullError):  # a full disk stops new entries by itself
-            worsen(writer, reader, TradingState.REDUCE_ONLY, StateReason.RESTART_STORM, now_ms())
+            tighten_state(
+                writer, reader, TradingState.REDUCE_ONLY, StateReason.RESTART_STORM, now_ms()
+            )
         raise

@@ -13,7 +13,7 @@ from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.errors import NotRunningError
 from kamou.exchange.base import ExchangePort, JournalProof, PermitStore
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.runs.demo import open_source, stored_track
+from kamou.runs.demo import load_binding, open_source
 from kamou.settings.config import Settings
 from kamou.venue.checkpoints import keep_checkpoints
 from kamou.venue.engine import Engine
@@ -24,21 +24,21 @@ from kamou.venue.store import VenueStore
 @contextlib.contextmanager
 def open_venue_without_journal(
     settings: Settings,
-    folder: DataDirectory,
+    data_dir: DataDirectory,
     clock: Clock,
     *,
     permits: PermitStore,
     journal_proof: JournalProof,
     warn: Announce,
 ) -> Iterator[ExchangePort]:
-    """Open the port of the data directory's venue, with the halt latch taken as set.
+    """Open the port of the data directory's venue, as if the halt latch were set.
 
     A run may have the same venue open, because two processes can share its file.
 
     Args:
         settings: their market is replaced by the one on which the data directory was begun.
-        folder: the data directory of the venue.
-        clock: the time now; a recorded market uses the time at which its prices end.
+        data_dir: the data directory of the venue.
+        clock: the time now; a recorded market uses its last simulated time instead.
         permits: the permit store for entries.
         journal_proof: takes each proof that an order only reduces.
         warn: takes a line if the schema of the venue's file was changed.
@@ -47,27 +47,27 @@ def open_venue_without_journal(
         NotRunningError: the venue's file does not exist, or it was never traded on.
         StoreError: the venue's file cannot be opened.
     """
-    if not folder.exchange.exists():
-        raise NotRunningError(f"{folder.exchange} does not exist, so no position is open")
-    store = VenueStore(folder.exchange, on_changed_schema=warn)
-    track = stored_track(store)
-    if track is None:
+    if not data_dir.exchange.exists():
+        raise NotRunningError(f"{data_dir.exchange} does not exist, so no position is open")
+    store = VenueStore(data_dir.exchange, on_changed_schema=warn)
+    binding = load_binding(store)
+    if binding is None:
         store.close()
-        raise NotRunningError(f"{folder.exchange} was never traded on, so no position is open")
-    replay = track.replay
-    # The market on which it was begun, because the configuration may have changed.
-    settings = attrs.evolve(settings, demo=track.demo(settings.demo))
-    source = open_source(settings, track, replay=replay, now_ms=clock.now_ms())
+        raise NotRunningError(f"{data_dir.exchange} was never traded on, so no position is open")
+    replay = binding.replay
+    # The settings may have changed since the data directory was begun, so its own market counts.
+    settings = attrs.evolve(settings, demo=binding.demo(settings.demo))
+    source = open_source(settings, binding, replay=replay, now_ms=clock.now_ms())
     keep_checkpoints(source, store)
     engine = Engine(
         source,
         VenueModels.from_settings(settings.exchange, settings.costs),
         store,
-        start_ms=track.genesis_ms,
+        start_ms=binding.genesis_ms,
         wallet_balance=settings.equity,
     )
 
-    # A recorded market has no current prices, so its positions are closed at its own time.
+    # A recorded market has no current prices, so positions close at its last simulated time.
     if replay is not None:
         clock = SimulatedClock(engine.market_ms, trio.current_time())
     try:

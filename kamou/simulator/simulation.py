@@ -27,8 +27,8 @@ from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.facts import facts_digest
-from kamou.runs.session import run_started, run_stopped
-from kamou.runs.takeover import halted_by_storm
+from kamou.runs.session import make_run_started, make_run_stopped
+from kamou.runs.takeover import halt_on_storm
 from kamou.runtime.determinism import random_stream, seed_scheduler
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import Settings
@@ -301,17 +301,17 @@ class SimulatedRun:
             )
             settings = simulation.settings
             try:
-                started = run_started(
+                started = make_run_started(
                     settings, writer.run_number, self.skewed.now_ms(), AssumedLiveGate.label
                 )
                 writer.append([started])
             except DiskFullError:  # the process does not start; the service manager tries again
                 monitor.coverage["did not start"] += 1
                 return
-            with halted_by_storm(writer, reader, self.skewed.now_ms):
+            with halt_on_storm(writer, reader, self.skewed.now_ms):
                 await self._live(writer, reader)
             writer.recover()
-            stopped = run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
+            stopped = make_run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
             with contextlib.suppress(DiskFullError):  # a session does the same
                 writer.append([stopped])
         finally:

@@ -14,10 +14,15 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.damage_check import check_damage, damage_error, is_damage
 from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file, create_temporary
-from kamou.data_directory.schema_check import SchemaPart, refusal, schema_changes, schema_of
+from kamou.data_directory.schema_check import (
+    SchemaPart,
+    describe_changes,
+    find_schema_changes,
+    schema_of,
+)
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.store.migrations import JOURNAL_MIGRATIONS, MIGRATION_SET, MIGRATIONS_TABLE, apply
 
@@ -96,7 +101,7 @@ def open_whole(path: Path | str) -> sqlite3.Connection:
     connection = open_reader(path)
     try:
         with storage_errors(path, "read"):
-            refuse_damaged(connection, path)
+            check_damage(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -111,7 +116,7 @@ def check_whole(path: Path | str) -> None:
     """
     with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        refuse_damaged(connection, path)
+        check_damage(connection, path)
 
 
 def reading_uri(path: Path) -> str:
@@ -230,7 +235,7 @@ def copy_whole(
         # A single file that a reader can open in a folder it may not write.
         copy.execute("PRAGMA journal_mode = DELETE")
         copy.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (notes or {}).items())
-        refuse_damaged(copy, to)
+        check_damage(copy, to)
     with to.open("rb") as written:
         os.fsync(written.fileno())
 
@@ -247,7 +252,9 @@ def refuse_gaps(connection: sqlite3.Connection, path: Path | str) -> None:
     with suppress(sqlite3.OperationalError):  # no such table: a database without a schema
         count, newest = connection.execute("SELECT count(*), max(seq) FROM event").fetchone()
         if count != (newest or 0):
-            raise damaged(path, f"it has {count} events of {newest}: its -wal is another copy's")
+            raise damage_error(
+                path, f"it has {count} events of {newest}: its -wal is another copy's"
+            )
 
 
 def settle(path: Path) -> None:
@@ -269,7 +276,7 @@ def storage_errors(path: Path | str, action: str) -> Iterator[None]:
         if is_disk_full(error):
             raise DiskFullError(_full(path)) from error
         if is_damage(error):
-            raise damaged(path, error) from error
+            raise damage_error(path, error) from error
         raise StoreError(
             f"{path}: cannot {action} the database: {error}; check that the folder exists, that it"
             " and the file may be written by this user, and that the file is a Kamou database"
@@ -325,9 +332,9 @@ def _refuse_other_schemas(connection: sqlite3.Connection, path: Path | str) -> N
 
 def _refuse_changed_schema(connection: sqlite3.Connection, path: Path | str) -> None:
     """Check the schema before Kamou's statements run, because a foreign trigger would run too."""
-    changes = schema_changes(connection, _schema_of(tuple(_applied(connection))))
+    changes = find_schema_changes(connection, _schema_of(tuple(_applied(connection))))
     if changes:
-        raise StoreError(refusal(path, changes))
+        raise StoreError(describe_changes(path, changes))
 
 
 @cache

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from kamou.core.market.bar_checks import Gap
 from kamou.core.market.bars import Dataset
 from kamou.core.market.symbols import is_symbol, show_text
-from kamou.data_directory.private_files import create_folder
+from kamou.data_directory.private_files import create_directory
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
 from kamou.escaping import escape_text
 from kamou.settings.config import DataSettings
@@ -218,7 +218,7 @@ def write_set(
     target = set_path(data_dir, data.name)
     assert all(map(is_symbol, data.bars.symbols)), "symbols are checked where they enter"
     with _write_errors(target):
-        create_folder(target.parent)
+        create_directory(target.parent)
         with _locked(target.parent):
             prefix = f"{UNFINISHED}{data.name}."
             temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))

@@ -17,10 +17,15 @@ from functools import cache
 from pathlib import Path
 
 from kamou.core.model import FillReport, Income
-from kamou.data_directory.damage_check import damaged, is_damage, refuse_damaged
+from kamou.data_directory.damage_check import check_damage, damage_error, is_damage
 from kamou.data_directory.folder import MEMORY
 from kamou.data_directory.private_files import create_file
-from kamou.data_directory.schema_check import SchemaPart, refusal, schema_changes, schema_of
+from kamou.data_directory.schema_check import (
+    SchemaPart,
+    describe_changes,
+    find_schema_changes,
+    schema_of,
+)
 from kamou.errors import DiskFullError, StoreError
 from kamou.messages.codec import decode, encode
 from kamou.venue.schema import AT_MS, ENDED, known_version, migrate_venue, version_of
@@ -103,12 +108,12 @@ class VenueStore:
     def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
         """Compare the schema with that of its version; see ``on_changed_schema``."""
         version = known_version(self._db, self.path)
-        changes = schema_changes(self._db, _expected_schema(version))
+        changes = find_schema_changes(self._db, _expected_schema(version))
         self._schema_changed = bool(changes)
         if changes and on_changed is None:
-            raise StoreError(refusal(self.path, changes))
+            raise StoreError(describe_changes(self.path, changes))
         if changes and on_changed is not None:
-            on_changed(refusal(self.path, changes))
+            on_changed(describe_changes(self.path, changes))
 
     def check_whole(self) -> None:
         """Check every page of the file, and that no row is missing.
@@ -117,13 +122,13 @@ class VenueStore:
             StoreError: the file is damaged.
         """
         with self._storage_errors():
-            refuse_damaged(self._db, self.path)
+            check_damage(self._db, self.path)
             for table in ("fills", "income", "audit_log"):
                 with suppress(sqlite3.OperationalError):  # a new file has no such table
                     query = f"SELECT count(*), coalesce(max(n) + 1, 0) FROM {table}"
                     count, after = self._db.execute(query).fetchone()
                     if count != after:
-                        raise damaged(
+                        raise damage_error(
                             self.path, f"{count} of {after} {table}: the -wal is of another copy"
                         )
 
@@ -142,7 +147,7 @@ class VenueStore:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                 raise DiskFullError(f"{self.path}: the disk is full; free space") from error
             if is_damage(error):
-                raise damaged(self.path, error) from error
+                raise damage_error(self.path, error) from error
             raise StoreError(f"{self.path}: {error}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:

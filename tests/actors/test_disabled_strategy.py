@@ -11,7 +11,7 @@ from system_harness import SETTINGS, Harness, at, run_system
 from kamou.core.book.events import PermitDenied
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.operator.metrics import exposition
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 
 # Lower than what the first run entered: the only way to have too many while the rules work.
 STRICT = attrs.evolve(SETTINGS, risk=attrs.evolve(SETTINGS.risk, entries_per_strategy_hour=3))
@@ -24,16 +24,16 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
     seen: dict[str, Any] = {}
 
     async def look(harness: Harness) -> None:
-        running = Running()
-        await running.take(harness.tree, harness.supervisor, lines.append)
+        running = CurrentRun()
+        await running.show_tree(harness.tree, harness.supervisor, lines.append)
         await harness.until(10.5)
         seen["status"] = running.status()
         seen["readyz"] = running.not_ready()
         seen["metrics"] = exposition(running.snapshot(), running.status())
 
     async def resume(harness: Harness) -> None:
-        running = Running()
-        await running.take(harness.tree, harness.supervisor, lines.append)
+        running = CurrentRun()
+        await running.show_tree(harness.tree, harness.supervisor, lines.append)
         await harness.until(13.5)
         seen["still"] = running.status()["disabled_strategies"]
         seen["resumed"] = await running.resume("looked at")

@@ -12,7 +12,7 @@ from trouble import Trouble, TroubledExchange
 from kamou.core.book.events import PermitDenied, PermitGranted, StateChanged
 from kamou.core.model import Quote, TradingState
 from kamou.operator.metrics import exposition
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 
 RISK = attrs.evolve(SETTINGS.risk, account_age_max_s=60, stale_halt_s=60, equity_confirm_s=5)
 STRICT = attrs.evolve(SETTINGS, risk=RISK)
@@ -73,8 +73,8 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
     seen: dict[str, Any] = {}
 
     async def direct(trouble: Trouble, harness: Harness) -> None:
-        running = Running()
-        await running.take(harness.tree, harness.supervisor, lines.append)
+        running = CurrentRun()
+        await running.show_tree(harness.tree, harness.supervisor, lines.append)
         await harness.until(1.5)
         trouble.away = frozenset({"account"})
         await harness.until(3)  # the read of minute 1, its age limit, and as much again

@@ -86,7 +86,7 @@ def test_both_files_of_a_backup_are_of_one_moment(traded: DataDirectory, tmp_pat
 def test_a_backup_without_its_exchange_file_is_not_restored(
     cli: Cli, copy: Path, tmp_path: Path
 ) -> None:
-    backup.exchange_of(copy).unlink()
+    backup.exchange_copy_path(copy).unlink()
     code, _, err = cli("db", "restore", copy, "--data-dir", tmp_path / "elsewhere")
     assert code == 1
     assert "is missing" in err
@@ -100,7 +100,7 @@ def test_files_of_two_backups_are_not_restored_together(
         changed.execute("INSERT OR REPLACE INTO meta VALUES ('later', '1')")
         changed.commit()
     backup.back_up(traded, tmp_path / "later")
-    shutil.copy(backup.exchange_of(tmp_path / "later"), backup.exchange_of(copy))
+    shutil.copy(backup.exchange_copy_path(tmp_path / "later"), backup.exchange_copy_path(copy))
     code, _, err = cli("db", "restore", copy, "--data-dir", tmp_path / "elsewhere")
     assert code == 1
     assert "not made together" in err
@@ -157,7 +157,7 @@ def test_an_older_database_beside_a_newer_wal_file_is_damaged(tmp_path: Path) ->
     directory.database.write_bytes(older)
     Path(f"{directory.database}-wal").write_bytes(newer_log)
     with pytest.raises(StoreError, match="is damaged"):
-        backup.refuse_unusable(directory)
+        backup.check_usable(directory)
 
 
 def _append(writer: sqlite3.Connection, first: int, last: int) -> None:

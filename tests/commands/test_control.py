@@ -58,7 +58,7 @@ def test_a_halt_without_a_run_sets_the_halt_latch(cli: Cli, created: DataDirecto
 def test_halt_and_flatten_shorten_a_reason_that_is_too_long(
     cli: Cli, compose: Compose, created: DataDirectory, verb: str
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=count_nothing_left)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_nothing_left)
     code, _, err = cli(verb, "--reason", 5_000 * "w")
     assert code == 0
     assert "warning: the reason was shortened from 5000 to 200 characters" in err
@@ -86,7 +86,7 @@ def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
 def test_without_a_reason_the_latch_has_an_empty_reason(
     cli: Cli, compose: Compose, created: DataDirectory, verb: str, given: tuple[str, ...]
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=count_nothing_left)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_nothing_left)
     assert cli(verb, *given)[0] == 0
     assert [record.reason for record in HaltLatch(created.latch).log()] == [""]
 
@@ -106,7 +106,7 @@ def test_flatten_without_a_run_sets_the_latch_and_closes_the_positions_itself(
         latch_set.append(latch.is_set())
         return {"cancelled": 2, "closed": 1, "positions_left": 0}
 
-    compose("flatten", flatten, positions_at_venue=count_nothing_left)
+    compose("flatten", flatten, count_venue_positions=count_nothing_left)
     code, out, err = cli("flatten", "--json", "--reason", "storm")
     assert (code, latch_set) == (0, [True])
     assert json.loads(out) == {
@@ -123,7 +123,7 @@ def test_flatten_without_a_run_sets_the_latch_and_closes_the_positions_itself(
 def test_a_flatten_that_leaves_a_position_open_fails_with_code_6(
     cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 1)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=lambda *_, **__: 1)
     code, _, err = cli("flatten")
     assert code == 6
     assert "1 position is still open" in err
@@ -132,7 +132,7 @@ def test_a_flatten_that_leaves_a_position_open_fails_with_code_6(
 def test_resume_after_flatten_takes_two_steps(
     cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=count_nothing_left)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_nothing_left)
     cli("flatten")
     latch = HaltLatch(created.latch)
     code, out, _ = cli("resume", "--json")
@@ -152,7 +152,7 @@ def test_flatten_closes_positions_and_fails_if_the_latch_cannot_be_set(
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.latch.mkdir(parents=True)  # a directory at the path of the file
     compose(
-        "flatten", lambda *_, **__: {"positions_closed": 2}, positions_at_venue=count_nothing_left
+        "flatten", lambda *_, **__: {"positions_closed": 2}, count_venue_positions=count_nothing_left
     )
     code, out, err = cli("flatten", "--json")
     assert code == 6
@@ -165,7 +165,7 @@ def test_flatten_counts_the_positions_left_at_the_venue(
     cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
     compose(
-        "flatten", lambda *_, **__: {"positions_left": 0}, positions_at_venue=lambda *_, **__: 3
+        "flatten", lambda *_, **__: {"positions_left": 0}, count_venue_positions=lambda *_, **__: 3
     )
     code, out, err = cli("flatten", "--json")
     assert code == 6
@@ -184,7 +184,7 @@ def test_flatten_prints_each_warning_once(
         warn("the schema was changed")
         return 0
 
-    compose("flatten", warned, positions_at_venue=count)
+    compose("flatten", warned, count_venue_positions=count)
     code, _, err = cli("flatten")
     assert code == 0
     assert err.count("warning: the schema was changed") == 1

@@ -101,13 +101,13 @@ def test_flatten_counts_positions_that_a_run_closed_meanwhile_separately(
     cli: Cli, traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = len(venue(traded).positions)
-    real = flatten._venue
+    real = flatten._open_port
 
     def beside(*given: object) -> object:
         close_one(traded)
         return real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flatten, "_venue", beside)
+    monkeypatch.setattr(flatten, "_open_port", beside)
     code, out, _ = cli("flatten", "--json", "--data-dir", traded.path)
     result = json.loads(out)
     assert code == 0
@@ -119,7 +119,7 @@ def test_flatten_counts_positions_that_a_run_closed_meanwhile_separately(
 def _engine(directory: DataDirectory) -> Engine:
     of = settings(directory.path)
     store = VenueStore(directory.exchange)
-    track = demo.stored_track(store)
+    track = demo.load_binding(store)
     assert track is not None
     source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
     models = VenueModels.from_settings(of.exchange, of.costs)

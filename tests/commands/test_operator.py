@@ -18,7 +18,7 @@ from hypercorn.trio import serve
 from kamou.commands import operator, watch
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.errors import KamouError, TimedOutError
 from kamou.operator.app import Operations, operator_app
 from kamou.operator.token import new_token
@@ -124,7 +124,7 @@ def running(
 ) -> Iterator[FakeRun]:
     """A fake run that holds the data directory and serves the socket or TCP."""
     system = FakeRun()
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         token = new_token(directory.token)
         if request.param == "tcp":
             write_record(directory, listening.getsockname()[1])
@@ -180,7 +180,7 @@ def fail(*_: object, **__: object) -> dict[str, Any]:
 def test_flatten_sets_the_latch_and_sends_flatten_to_the_run(
     cli: Cli, running: FakeRun, directory: DataDirectory, compose: Callable[..., None]
 ) -> None:
-    compose("flatten", fail, positions_at_venue=lambda *_, **__: 0)
+    compose("flatten", fail, count_venue_positions=lambda *_, **__: 0)
     code, out, _ = cli("flatten", "--json")
     assert code == 0
     assert json.loads(out)["by"] == "run"
@@ -191,7 +191,7 @@ def test_flatten_sets_the_latch_and_sends_flatten_to_the_run(
 def test_flatten_closes_positions_itself_if_the_run_fails(
     cli: Cli, running: FakeRun, compose: Callable[..., None]
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: 0)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=lambda *_, **__: 0)
     running.failure = KamouError("the governor is not up")
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
@@ -202,7 +202,7 @@ def test_flatten_closes_the_positions_that_the_run_left_open(
     cli: Cli, running: FakeRun, compose: Callable[..., None]
 ) -> None:
     counts = iter([2, 0])  # at the venue, after the run's response and after the kill switch
-    compose("flatten", lambda *_, **__: {}, positions_at_venue=lambda *_, **__: next(counts))
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=lambda *_, **__: next(counts))
     running.left = 0  # in the run's response
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
@@ -224,7 +224,7 @@ def test_a_listener_that_does_not_answer_is_a_timeout(
     cli: Cli, directory: DataDirectory, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator, "DEADLINE_S", 0.05)
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         new_token(directory.token)
         write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
@@ -235,7 +235,7 @@ def test_a_listener_that_does_not_answer_is_a_timeout(
 def test_a_port_without_a_listener_means_not_running(cli: Cli, directory: DataDirectory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         new_token(directory.token)
         write_record(directory, port)
         code, _, err = cli("halt")
@@ -245,7 +245,7 @@ def test_a_port_without_a_listener_means_not_running(cli: Cli, directory: DataDi
 
 
 def test_the_record_of_an_earlier_run_is_ignored(cli: Cli, directory: DataDirectory) -> None:
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         write_record(directory, 1, pid=1)
         code, _, err = cli("status")
         assert code == 3
@@ -257,7 +257,7 @@ def test_the_record_of_an_earlier_run_is_ignored(cli: Cli, directory: DataDirect
 def test_the_error_without_the_token_names_the_token_file(
     cli: Cli, directory: DataDirectory
 ) -> None:
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         write_record(directory, 1)
         code, _, err = cli("halt")
     assert code == 1

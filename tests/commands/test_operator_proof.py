@@ -15,7 +15,7 @@ from test_operator import write_record
 
 from kamou.commands import operator
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import ListeningProcess, bind_socket
 
@@ -50,7 +50,7 @@ def run_stranger(server: socket.socket, answer: bytes) -> Iterator[list[bytes]]:
 def test_the_token_is_not_sent_to_a_listener_that_does_not_know_it(
     cli: Cli, directory: DataDirectory, listening: socket.socket, answer: bytes
 ) -> None:
-    with DataFolderLock(directory.path), run_stranger(listening, answer) as received:
+    with DataDirectoryLock(directory.path), run_stranger(listening, answer) as received:
         token = new_token(directory.token)
         write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
@@ -62,7 +62,7 @@ def test_the_token_is_not_sent_to_a_listener_that_does_not_know_it(
 
 
 def test_a_response_without_json_is_an_error(cli: Cli, directory: DataDirectory) -> None:
-    with DataFolderLock(directory.path), bind_socket(directory.operator_socket) as bound:
+    with DataDirectoryLock(directory.path), bind_socket(directory.operator_socket) as bound:
         write_record(directory, None, unix=True)
 
         def answer() -> None:
@@ -95,7 +95,7 @@ def test_a_listener_that_sends_single_bytes_is_a_timeout_at_the_deadline(
 
     thread = threading.Thread(target=drip)
     thread.start()
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         new_token(directory.token)
         write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
@@ -113,7 +113,7 @@ def test_no_command_is_sent_to_a_socket_of_another_process_or_user(
     cli: Cli, directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, peer: ListeningProcess
 ) -> None:
     monkeypatch.setattr(operator, "listening_peer", lambda *_, **__: peer)
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         write_record(directory, None, unix=True)
         code, _, err = cli("halt")
     assert code == 3
@@ -123,7 +123,7 @@ def test_no_command_is_sent_to_a_socket_of_another_process_or_user(
 def test_the_error_without_socket_and_tcp_names_the_setting_of_tcp(
     cli: Cli, directory: DataDirectory
 ) -> None:
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         write_record(directory, None, unix=True)
         code, _, err = cli("halt")
     assert code == 3
@@ -135,7 +135,7 @@ def test_no_command_is_sent_for_the_record_of_an_ended_process(
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         directory.lock.write_text(f"{gone.pid}\n")
         write_record(directory, 1, pid=gone.pid)
         code, _, err = cli("halt")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kamou.data_directory.lock import DataFolderLock, lock_holder
+from kamou.data_directory.lock import DataDirectoryLock, lock_holder
 from kamou.settings.config import Resolved, Settings
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -48,7 +48,7 @@ def test_the_exit_code_of_the_service_is_that_of_run(cli: Cli, compose: Compose)
 
 
 def test_a_second_run_on_the_same_data_directory_fails(cli: Cli, tmp_path: Path) -> None:
-    with DataFolderLock(tmp_path / "kamou-data"):
+    with DataDirectoryLock(tmp_path / "kamou-data"):
         code, _, err = cli("run")
     assert code == 1
     assert "is already running on the data directory" in err

@@ -20,7 +20,7 @@ from kamou.core.model import Income
 from kamou.core.risk.equity import day_loss_at
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HALT, SET_WORD, HaltLatch
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -275,7 +275,7 @@ def test_status_after_the_close_shows_no_position_and_the_days_result(
 
 
 def test_status_says_that_a_starting_run_does_not_listen_yet(cli: Cli, tmp_path: Path) -> None:
-    with DataFolderLock(tmp_path / "kamou-data"):
+    with DataDirectoryLock(tmp_path / "kamou-data"):
         code, _, err = cli("status")
     assert code == 3
     assert "does not listen yet" in err

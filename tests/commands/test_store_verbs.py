@@ -10,7 +10,7 @@ from typing import Any
 from store import story
 
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.store import database
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -40,7 +40,7 @@ def test_migrating_a_current_database_does_nothing(cli: Cli, journalled: DataDir
 
 
 def test_a_migration_fails_during_a_run(cli: Cli, journalled: DataDirectory) -> None:
-    with DataFolderLock(journalled.path):
+    with DataDirectoryLock(journalled.path):
         assert cli("db", "migrate")[0] == 1
 
 

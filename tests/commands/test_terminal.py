@@ -19,7 +19,7 @@ from kamou.commands import printing
 from kamou.core.book.events import Event
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.errors import InvalidDataError, KamouError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -200,7 +200,7 @@ def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirec
             )
         ),
     )
-    with DataFolderLock(directory.path):
+    with DataDirectoryLock(directory.path):
         yield directory
 
 

@@ -12,41 +12,41 @@ import pytest
 
 from kamou.data_directory.folder import DataDirectory, RunRecord, write_atomically
 from kamou.data_directory.latch import HaltLatch
-from kamou.data_directory.lock import DataFolderLock, lock_holder
+from kamou.data_directory.lock import DataDirectoryLock, lock_holder
 from kamou.errors import AlreadyRunningError, StoreError
 
 NOW_MS = 1_700_000_000_000
 
 
 def test_a_second_run_on_the_same_folder_names_the_first(tmp_path: Path) -> None:
-    with DataFolderLock(tmp_path), pytest.raises(AlreadyRunningError) as caught:
-        DataFolderLock(tmp_path).acquire()
+    with DataDirectoryLock(tmp_path), pytest.raises(AlreadyRunningError) as caught:
+        DataDirectoryLock(tmp_path).acquire()
     assert f"process {os.getpid()} is already running" in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert "--data-dir" in str(caught.value)
 
 
 def test_a_released_folder_may_be_taken_again(tmp_path: Path) -> None:
-    first = DataFolderLock(tmp_path / "made" / "for us")
+    first = DataDirectoryLock(tmp_path / "made" / "for us")
     with first:
         assert lock_holder(tmp_path / "made" / "for us") == os.getpid()
     assert lock_holder(tmp_path / "made" / "for us") is None
     first.release()
-    with DataFolderLock(tmp_path / "made" / "for us"):
+    with DataDirectoryLock(tmp_path / "made" / "for us"):
         pass
 
 
 def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path;"
-        "from kamou.data_directory.lock import DataFolderLock;"
-        "DataFolderLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+        "from kamou.data_directory.lock import DataDirectoryLock;"
+        "DataDirectoryLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     died = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
     assert died.returncode == -9
     assert (tmp_path / "lock").read_text().strip().isdigit()
     assert lock_holder(tmp_path) is None
-    with DataFolderLock(tmp_path):
+    with DataDirectoryLock(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
@@ -57,10 +57,10 @@ def test_nobody_holds_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"cannot write to the data directory .* --data-dir"):
-        DataFolderLock(tmp_path / "file").acquire()
+        DataDirectoryLock(tmp_path / "file").acquire()
     (tmp_path / "folder" / "lock").mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot write to the data directory"):
-        DataFolderLock(tmp_path / "folder").acquire()
+        DataDirectoryLock(tmp_path / "folder").acquire()
 
 
 def test_the_latch_is_set_until_it_is_cleared_and_everything_is_logged(tmp_path: Path) -> None:

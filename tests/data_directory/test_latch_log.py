@@ -14,8 +14,8 @@ from kamou.data_directory.latch import (
     SET_WORD,
     UNREADABLE_LATCH,
     HaltLatch,
-    asks_to_close,
-    standing,
+    asks_to_flatten,
+    standing_records,
 )
 from kamou.errors import StoreError
 
@@ -76,8 +76,8 @@ def test_a_line_after_a_torn_one_is_kept(latch: HaltLatch) -> None:
     text = latch.log_path.read_bytes()
     assert [line[:14] for line in text.splitlines()][2:] == [b'{"action": "se', b'{"action": "ha']
     assert actions(latch) == [SET_WORD, CLEAR, UNREADABLE_LATCH, HALT]
-    assert [record.reason for record in standing(latch.log())] == ["news"]
-    assert not asks_to_close(latch.log())
+    assert [record.reason for record in standing_records(latch.log())] == ["news"]
+    assert not asks_to_flatten(latch.log())
 
 
 def test_a_halt_whose_log_line_found_no_room_is_read_from_the_latch_itself(
@@ -92,7 +92,9 @@ def test_a_halt_whose_log_line_found_no_room_is_read_from_the_latch_itself(
     with monkeypatch.context() as patched:
         patched.setattr(HaltLatch, "_append", full)
         assert not latch.set("news", "operator", NOW_MS + 2, action=HALT)
-    assert [(each.action, each.reason) for each in standing(latch.log())] == [(HALT, "news")]
+    assert [(each.action, each.reason) for each in standing_records(latch.log())] == [
+        (HALT, "news")
+    ]
 
 
 def test_a_line_that_found_room_for_its_half_is_not_logged(
@@ -105,7 +107,7 @@ def test_a_line_that_found_room_for_its_half_is_not_logged(
         with pytest.raises(StoreError, match="cannot clear the halt latch"):
             latch.clear("", "operator", NOW_MS + 1)
     assert latch.is_set()
-    assert [each.action for each in standing(latch.log())] == [HALT]
+    assert [each.action for each in standing_records(latch.log())] == [HALT]
 
 
 @pytest.mark.parametrize("action", [SET_WORD, HALT])
@@ -121,7 +123,7 @@ def test_a_clear_after_which_the_file_stayed_did_not_take_effect(
         with pytest.raises(StoreError, match="cannot clear the halt latch"):
             latch.clear("", "operator", NOW_MS + 1)
     assert actions(latch) == [action]
-    assert asks_to_close(latch.log()) is (action == SET_WORD)
+    assert asks_to_flatten(latch.log()) is (action == SET_WORD)
 
 
 def test_a_flatten_before_a_damaged_line_is_not_asked_for_by_a_later_halt(
@@ -131,4 +133,4 @@ def test_a_flatten_before_a_damaged_line_is_not_asked_for_by_a_later_halt(
     latch.path.unlink()
     add(latch, b'{"action": "cl\xff"}\n')
     latch.set("news", "operator", NOW_MS + 2, action=HALT)
-    assert not asks_to_close(latch.log())
+    assert not asks_to_flatten(latch.log())

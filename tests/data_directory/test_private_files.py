@@ -14,10 +14,10 @@ import pytest
 from kamou.data_directory import private_files
 from kamou.data_directory.folder import DataDirectory, _is_database, write_atomically
 from kamou.data_directory.latch import HaltLatch
-from kamou.data_directory.lock import DataFolderLock, lock_holder
+from kamou.data_directory.lock import DataDirectoryLock, lock_holder
 from kamou.data_directory.private_files import (
+    create_directory,
     create_file,
-    create_folder,
     create_temporary,
     keeps_modes,
 )
@@ -44,7 +44,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     folder = DataDirectory(tmp_path / "made" / "data")
-    with DataFolderLock(folder.path):
+    with DataDirectoryLock(folder.path):
         database.migrate_journal(folder.database)
         with (
             closing(database.open_writer(folder.database)) as writer,
@@ -55,7 +55,7 @@ def test_every_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask
             new_token(folder.token)
             salt_key(folder.salt_key)
             HaltLatch(folder.latch).set("storm", "operator", 1)
-            FlattenLog(path=folder.flatten_log).note("done")
+            FlattenLog(path=folder.flatten_log).add_note("done")
             database.copy_journal(folder.database, folder.path / "backup.sqlite3")
             made = {path.name: mode(path) for path in folder.path.iterdir()}
     assert {"kamou.sqlite3-wal", "exchange.sqlite3-shm", "backup.sqlite3", "lock"} <= set(made)
@@ -67,7 +67,7 @@ def test_a_umask_that_takes_the_owners_own_rights_is_overruled(tmp_path: Path) -
     before = os.umask(0o777)
     try:
         create_file(tmp_path / "a")
-        create_folder(tmp_path / "b" / "c")
+        create_directory(tmp_path / "b" / "c")
         write_atomically(tmp_path / "d", "text")
     finally:
         os.umask(before)
@@ -104,7 +104,7 @@ def test_a_file_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("kept")
     assert not create_file(tmp_path / "a")
     assert (tmp_path / "a").read_text() == "kept"
-    assert not create_folder(tmp_path)
+    assert not create_directory(tmp_path)
 
 
 # --- an older, wider folder ---------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_a_wide_folder_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: 
     (folder.path / "letters").touch()
     folder.path.chmod(0o755)
     with pytest.raises(StoreError, match="holds files that are not Kamou's"):
-        DataFolderLock(folder.path).acquire()
+        DataDirectoryLock(folder.path).acquire()
     assert mode(folder.path) == 0o755
     assert [path.name for path in folder.path.iterdir()] == ["letters"]
 
@@ -210,7 +210,7 @@ def test_a_sticky_folder_is_never_closed_to_its_other_users(older: DataDirectory
 def test_what_belongs_to_another_user_is_refused(older: DataDirectory, given: str) -> None:
     os.chown(older.path / given, STRANGER, STRANGER)
     with pytest.raises(StoreError, match=f"belongs to user {STRANGER}"):
-        DataFolderLock(older.path).acquire()
+        DataDirectoryLock(older.path).acquire()
     assert mode(older.database) == 0o644
 
 
@@ -255,7 +255,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("somebody's file")
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="cannot write to the data directory"):
-        DataFolderLock(tmp_path).acquire()
+        DataDirectoryLock(tmp_path).acquire()
     assert (tmp_path / "elsewhere").read_text() == "somebody's file"
 
 
@@ -282,10 +282,10 @@ def test_a_look_at_the_lock_refuses_no_run(tmp_path: Path, monkeypatch: pytest.M
         real(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", busy_once)
-    with DataFolderLock(tmp_path):
+    with DataDirectoryLock(tmp_path):
         assert len(asked) == 2
 
 
 def test_a_held_lock_of_this_user_is_a_run(tmp_path: Path) -> None:
-    with DataFolderLock(tmp_path), pytest.raises(AlreadyRunningError, match="already running"):
-        DataFolderLock(tmp_path).acquire()
+    with DataDirectoryLock(tmp_path), pytest.raises(AlreadyRunningError, match="already running"):
+        DataDirectoryLock(tmp_path).acquire()

@@ -30,7 +30,7 @@ from kamou.core.book.events import PermitGranted, StateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderType, TradingState
 from kamou.core.reconciliation import orphan_orders
-from kamou.data_directory.lock import DataFolderLock
+from kamou.data_directory.lock import DataDirectoryLock
 from kamou.errors import AlreadyRunningError
 
 # --- restarts --------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
 def is_free(folder: Path) -> bool:
     """Whether a run could start on it."""
     try:
-        with DataFolderLock(folder):
+        with DataDirectoryLock(folder):
             return True
     except AlreadyRunningError:
         return False
@@ -170,7 +170,7 @@ def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two runs at once."""
-    with DataFolderLock(tmp_path / "held"):
+    with DataDirectoryLock(tmp_path / "held"):
         assert not is_free(tmp_path / "held")
     assert is_free(tmp_path / "held")  # its file is still there, its holder is not
 
@@ -179,7 +179,7 @@ def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
         return None
 
     monkeypatch.setattr(fcntl, "flock", by_the_file)
-    with DataFolderLock(tmp_path / "held"):
+    with DataDirectoryLock(tmp_path / "held"):
         assert is_free(tmp_path / "held")
 
 

@@ -17,9 +17,9 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ListenError, SocketsUnsupportedError
 from kamou.http.server import Server
 from kamou.operator import listeners
-from kamou.operator.listeners import OperatorListeners, bound_listeners
+from kamou.operator.listeners import OperatorListeners, bind_listeners
 from kamou.operator.metrics import exposition
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 from kamou.settings.config import WebSettings
 from kamou.supervisor import Supervisor
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> DataDirectory:
 
 @pytest.fixture
 def bound(folder: DataDirectory) -> Iterator[OperatorListeners]:
-    with bound_listeners(folder, WEB, operations(), lambda line: None) as made:
+    with bind_listeners(folder, WEB, operations(), lambda line: None) as made:
         yield made
 
 
@@ -68,7 +68,7 @@ async def test_the_metrics_have_the_traffic_of_each_listener(bound: OperatorList
             pass
         await stream.aclose()
         await supervisor.stop()
-    told = Running(traffic=bound.traffic)
+    told = CurrentRun(traffic=bound.traffic)
     lines = exposition({}, told.status()).splitlines()
     assert 'kamou_operator_requests_total{listener="operator-socket"} 1.0' in lines
     assert 'kamou_operator_requests_total{listener="operator"} 1.0' in lines
@@ -109,7 +109,7 @@ async def test_one_that_crashes_takes_down_neither_the_other_nor_the_run(
 
 def test_with_tcp_off_only_the_socket_is_bound(folder: DataDirectory) -> None:
     web = attrs.evolve(WEB, operator_tcp=False)
-    with bound_listeners(folder, web, operations(), lambda line: None) as made:
+    with bind_listeners(folder, web, operations(), lambda line: None) as made:
         assert made.tcp_port is None
         assert made.socket_path == folder.operator_socket
         assert [child.id for child in made.spec.children] == ["operator-socket"]
@@ -128,7 +128,7 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_sockets")
 def test_without_unix_sockets_tcp_serves_and_one_line_reports_it(folder: DataDirectory) -> None:
     said: list[str] = []
-    with bound_listeners(folder, WEB, operations(), said.append) as made:
+    with bind_listeners(folder, WEB, operations(), said.append) as made:
         assert made.socket_path is None
         assert [child.id for child in made.spec.children] == ["operator"]
     assert len(said) == 1
@@ -140,7 +140,7 @@ def test_a_run_without_unix_sockets_and_tcp_does_not_start(folder: DataDirectory
     web = attrs.evolve(WEB, operator_tcp=False)
     with (
         pytest.raises(SocketsUnsupportedError, match=r"web\.operator_tcp = true") as caught,
-        bound_listeners(folder, web, operations(), lambda line: None),
+        bind_listeners(folder, web, operations(), lambda line: None),
     ):
         pass
     assert caught.value.exit_code == 4
@@ -155,7 +155,7 @@ def test_a_taken_port_leaves_no_socket_behind(
     other.create()
     with (
         pytest.raises(ListenError, match="is taken"),
-        bound_listeners(other, web, operations(), lambda line: None),
+        bind_listeners(other, web, operations(), lambda line: None),
     ):
         pass
     assert not other.operator_socket.exists()

@@ -13,7 +13,7 @@ from site_client import Client
 from kamou.errors import CallTimeoutError, CallUnavailableError, StoreError
 from kamou.operator.app import Operations, default_hosts, operator_app
 from kamou.operator.metrics import exposition
-from kamou.operator.token import new_nonce, new_token, proof_holds, prove, token_matches
+from kamou.operator.token import make_proof, new_nonce, new_token, token_matches, verify_proof
 
 TOKEN = "a-token-of-this-test"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -348,12 +348,12 @@ def test_a_token_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -
 
 def test_a_proof_holds_for_its_token_and_its_nonce_alone() -> None:
     nonce = new_nonce()
-    proof = prove(TOKEN, nonce)
+    proof = make_proof(TOKEN, nonce)
     assert proof is not None
-    assert proof_holds(TOKEN, nonce, proof)
-    assert not proof_holds("another token", nonce, proof)
-    assert not proof_holds(TOKEN, new_nonce(), proof)
-    assert not proof_holds(TOKEN, nonce, "")
+    assert verify_proof(TOKEN, nonce, proof)
+    assert not verify_proof("another token", nonce, proof)
+    assert not verify_proof(TOKEN, new_nonce(), proof)
+    assert not verify_proof(TOKEN, nonce, "")
     assert TOKEN not in proof
 
 
@@ -369,7 +369,7 @@ async def test_the_proof_needs_no_token_and_does_not_reveal_it(client: Client) -
     nonce = new_nonce()
     async with client(app()) as http:
         answer = await http.get("/api/v1/proof", params={"nonce": nonce})
-    assert proof_holds(TOKEN, nonce, answer.json()["proof"])
+    assert verify_proof(TOKEN, nonce, answer.json()["proof"])
     assert TOKEN not in answer.text
 
 

@@ -27,7 +27,7 @@ def test_an_ipv6_address_stands_in_brackets(tmp_path: Path, host: str, shown: st
         progress=lambda what, done, total: None,
         announce=lines.append,
         clock=SystemClock(),
-    )._listening(8080, BOUND)
+    )._announce_addresses(8080, BOUND)
     assert lines == [
         f"results: http://{shown}:8080/results",
         f"operator: http://{shown}:8081/healthz",

@@ -40,7 +40,7 @@ class Heard:
         for event in events:
             self.seq += 1
             self.book.apply(self.seq, event)
-            self.announcer.hear([Committed(seq=self.seq, run_number=1, event=event)])
+            self.announcer.announce_commit([Committed(seq=self.seq, run_number=1, event=event)])
         return self.said[before:]
 
 
@@ -59,7 +59,7 @@ def test_a_flatten_says_what_it_closed_and_what_that_cost() -> None:
 def test_a_flatten_says_what_is_left() -> None:
     received = Heard()
     received.hear(*story.opening(), FLATTEN)
-    received.announcer.tell_left()
+    received.announcer.announce_remaining()
     assert received.said[-1] == (
         "flatten: no position is closed yet; 1 position left, and closing goes on"
     )
@@ -70,7 +70,7 @@ def test_a_flatten_of_nothing_says_so_once() -> None:
     received = Heard()
     lines = received.hear(FLATTEN)
     assert lines[1:] == ["flatten: no position was open"]
-    received.announcer.tell_left()
+    received.announcer.announce_remaining()
     assert len(received.said) == 2
 
 

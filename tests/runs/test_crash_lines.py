@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kamou.clock import floor_ms
-from kamou.runs.crash_lines import CrashLines, ordinal, place_of
+from kamou.runs.crash_lines import CrashLines, find_place, format_ordinal
 from kamou.runtime.leveled_lines import Level, level_of
 from kamou.runtime.supervision import ChildExit, ExitKind
 
@@ -38,7 +38,7 @@ def test_the_first_crash_has_file_and_line_and_the_others_are_counted() -> None:
     said: list[str] = []
     crashes = CrashLines(said.append)
     for _ in range(4):
-        crashes.hear(exit_of(raised(ValueError("bad bar"))))
+        crashes.announce_exit(exit_of(raised(ValueError("bad bar"))))
     place = f"{HERE}:{line_of('raise error')}"
     assert said == [
         f"shards/scanner-3 crashed: ValueError('bad bar'), at {place}",
@@ -52,8 +52,8 @@ def test_the_first_crash_has_file_and_line_and_the_others_are_counted() -> None:
 def test_another_error_of_the_same_child_has_its_own_place_and_the_same_count() -> None:
     said: list[str] = []
     crashes = CrashLines(said.append)
-    crashes.hear(exit_of(raised(ValueError("a"))))
-    crashes.hear(exit_of(raised(KeyError("b"))))
+    crashes.announce_exit(exit_of(raised(ValueError("a"))))
+    crashes.announce_exit(exit_of(raised(KeyError("b"))))
     assert said[1].startswith("shards/scanner-3 crashed (2nd time): KeyError('b'), at runs/")
 
 
@@ -61,7 +61,7 @@ def test_other_exits_are_no_news_and_a_child_that_does_not_end_is() -> None:
     said: list[str] = []
     crashes = CrashLines(said.append)
     for kind in (ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.STUCK):
-        crashes.hear(exit_of(None, kind))
+        crashes.announce_exit(exit_of(None, kind))
     assert said == ["shards/scanner-3 was asked to stop and does not end: left behind"]
 
 
@@ -69,17 +69,17 @@ def test_an_error_raised_from_another_is_placed_where_the_first_was_raised() -> 
     with pytest.raises(ZeroDivisionError) as found:
         floor_ms(1, 0)
     first = found.value
-    assert place_of(first).startswith("kamou/clock.py:")
-    assert place_of(raised(RuntimeError("shard 3"), first)) == place_of(first)
+    assert find_place(first).startswith("kamou/clock.py:")
+    assert find_place(raised(RuntimeError("shard 3"), first)) == find_place(first)
 
 
 def test_a_line_of_ours_stands_for_the_library_below_it() -> None:
     with pytest.raises(ValueError, match="Expecting") as found:
         json.loads("nonsense")
-    assert place_of(found.value).startswith(HERE)
-    assert place_of(None) == "an unknown place"
+    assert find_place(found.value).startswith(HERE)
+    assert find_place(None) == "an unknown place"
 
 
 def test_ordinals_are_english() -> None:
-    shown = [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 112, 122)]
+    shown = [format_ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 112, 122)]
     assert shown == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th", "122nd"]

@@ -17,10 +17,10 @@ from kamou.venue.store import VenueStore
 def begun(tmp_path: Path) -> DataDirectory:
     """A data directory that keeps its market, and no account yet."""
     folder = DataDirectory(tmp_path)
-    track = demo.open_track(
+    track = demo.resolve_binding(
         settings(tmp_path), folder, now_ms=NOW_MS, fast_forward=False, replay=None
     )
-    demo.keep_track(folder, track)
+    demo.store_binding(folder, track)
     return folder
 
 
@@ -28,24 +28,24 @@ async def test_a_flatten_of_a_venue_without_an_account_finds_and_leaves_no_posit
     begun: DataDirectory,
 ) -> None:
     of = resolved(settings(begun.path))
-    assert flatten.positions_at_venue(of) == 0
+    assert flatten.count_venue_positions(of) == 0
     done = await trio.to_thread.run_sync(lambda: flatten.run(of, clock=SetClock(NOW_MS)))
     found = {key: done[key] for key in done if key != "log"}
     assert set(found.values()) == {0}
-    assert flatten.positions_at_venue(of) == 0
+    assert flatten.count_venue_positions(of) == 0
 
 
 def test_a_data_directory_without_a_venue_holds_no_position(tmp_path: Path) -> None:
-    assert flatten.positions_at_venue(resolved(settings(tmp_path))) == 0
+    assert flatten.count_venue_positions(resolved(settings(tmp_path))) == 0
     assert not DataDirectory(tmp_path).exchange.exists()
 
 
 def test_a_venue_that_was_never_traded_on_holds_no_position(tmp_path: Path) -> None:
     VenueStore(DataDirectory(tmp_path).exchange).close()
-    assert flatten.positions_at_venue(resolved(settings(tmp_path))) == 0
+    assert flatten.count_venue_positions(resolved(settings(tmp_path))) == 0
 
 
 def test_the_positions_of_a_venue_are_counted_from_its_file(traded: DataDirectory) -> None:
     held = len(venue(traded).positions)
     assert held
-    assert flatten.positions_at_venue(resolved(settings(traded.path))) == held
+    assert flatten.count_venue_positions(resolved(settings(traded.path))) == held

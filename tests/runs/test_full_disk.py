@@ -23,7 +23,7 @@ from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs import flatten
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.supervision import SupervisorSpec
 from kamou.supervisor import Supervisor
 
@@ -80,7 +80,7 @@ def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
 
 
 async def test_status_names_a_full_disk_and_held_entries_first() -> None:
-    full: Any = Running(disk_full=True, held=True)
+    full: Any = CurrentRun(disk_full=True, entries_held=True)
     full.follower = SimpleNamespace(catch_up=PositionBook)
     full.supervisor = Supervisor(SupervisorSpec(id="kamou", children=()))
     reasons = full.not_ready()[:2]

@@ -186,7 +186,7 @@ async def test_a_close_that_the_venue_refuses_is_tried_again_under_a_name_of_its
     Refusing(1).install(monkeypatch)
     done = await kill(of)
     assert (done["positions_closed"], done["positions_left"]) == (held, 0)
-    intents = flatten.FlattenLog(path=folder.flatten_log).intents()
+    intents = flatten.FlattenLog(path=folder.flatten_log).read_intents()
     assert len({i.client_order_id for i in intents}) == len(intents) == held + 1
 
 
@@ -207,7 +207,7 @@ async def test_what_cannot_be_closed_keeps_its_stop_and_is_told(
 def at_the_venue(of: Settings, folder: DataDirectory, *requests: OrderRequest) -> None:
     """Place orders, as somebody else's process would, and let the market take them."""
     with closing(VenueStore(folder.exchange)) as store:
-        track = demo.stored_track(store)
+        track = demo.load_binding(store)
         assert track is not None
         source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
         models = VenueModels.from_settings(of.exchange, of.costs)
@@ -238,7 +238,7 @@ async def test_longs_and_shorts_are_closed_to_the_last_contract(
     assert (done["positions_closed"], done["positions_left"]) == (len(before), 0)
     assert not venue(folder).positions
     # One market order each, of the whole size, against the side that was held.
-    closes = {i.symbol: i for i in flatten.FlattenLog(path=folder.flatten_log).intents()}
+    closes = {i.symbol: i for i in flatten.FlattenLog(path=folder.flatten_log).read_intents()}
     for symbol, held in before.items():
         close = closes[symbol]
         assert (close.quantity, close.reduce_only) == (abs(held.quantity), True)

@@ -21,7 +21,7 @@ from kamou.data_directory.latch import HaltLatch
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
 from kamou.messages.system import Flatten, Halt, Resume
 from kamou.runs import operator_actions
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
 
 
@@ -61,15 +61,15 @@ def follower() -> Follower:
 
 
 @pytest.fixture
-def running(follower: Follower) -> Running:
+def running(follower: Follower) -> CurrentRun:
     tree: Any = Tree(Mailbox("risk_governor", 4, now_ms=SystemClock().now_ms))
     supervisor: Any = Supervised()
     following: Any = follower
-    return Running(phase="trading", tree=tree, supervisor=supervisor, follower=following)
+    return CurrentRun(phase="trading", tree=tree, supervisor=supervisor, follower=following)
 
 
 async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None:
-    starting = Running()
+    starting = CurrentRun()
     assert starting.status() == {
         "phase": "starting",
         "state": None,
@@ -90,7 +90,7 @@ async def test_a_halt_while_nothing_trades_yet_is_held_by_the_latch(
     tmp_path: Path, phase: str
 ) -> None:
     latch = HaltLatch(tmp_path / "halt-latch")
-    starting = Running(phase=phase, latch=latch)
+    starting = CurrentRun(phase=phase, latch=latch)
     assert (await starting.halt("news"))["entries"] == "held"
     assert latch.is_set()
     assert [(each.action, each.reason) for each in latch.log()] == [("halt", "news")]
@@ -98,21 +98,25 @@ async def test_a_halt_while_nothing_trades_yet_is_held_by_the_latch(
 
 @pytest.mark.parametrize(("action", "asked"), [("halt", Halt), ("set", Flatten)])
 async def test_a_latch_set_after_the_start_read_its_log_is_journalled_by_the_governor(
-    running: Running, follower: Follower, tmp_path: Path, action: str, asked: type[Halt | Flatten]
+    running: CurrentRun,
+    follower: Follower,
+    tmp_path: Path,
+    action: str,
+    asked: type[Halt | Flatten],
 ) -> None:
     running.latch = HaltLatch(tmp_path / "halt-latch")
     governor = running.tree.governor  # type: ignore[union-attr]
-    running._respect_latch(follower.book)
+    running._enforce_latch(follower.book)
     assert governor.priority_pending == 0, "the latch is not set"
     running.latch.set("news", "operator", 1, action=action)
-    running._respect_latch(follower.book)
+    running._enforce_latch(follower.book)
     told = await governor.get()
     assert isinstance(told, asked)
     assert told.note == "news"
 
 
 @pytest.fixture
-def latched(running: Running, tmp_path: Path) -> HaltLatch:
+def latched(running: CurrentRun, tmp_path: Path) -> HaltLatch:
     """The latch of a run that trades and has agreed with the venue, not set yet."""
     running.latch = HaltLatch(tmp_path / "halt-latch")
     running.tree.health.agreed = True  # type: ignore[union-attr]
@@ -120,7 +124,7 @@ def latched(running: Running, tmp_path: Path) -> HaltLatch:
 
 
 async def test_a_latch_that_stands_while_entries_are_allowed_is_told_and_is_not_ready(
-    running: Running, follower: Follower, latched: HaltLatch
+    running: CurrentRun, follower: Follower, latched: HaltLatch
 ) -> None:
     assert (running.not_ready(), running.status()["held"]) == ([], False)
     latched.set("news", "operator", 1, action="halt")
@@ -130,7 +134,7 @@ async def test_a_latch_that_stands_while_entries_are_allowed_is_told_and_is_not_
     assert (running.not_ready(), running.status()["held"]) == ([], False), "the state says it"
 
 
-async def resume(running: Running, meanwhile: Callable[[], object] = lambda: None) -> Any:
+async def resume(running: CurrentRun, meanwhile: Callable[[], object] = lambda: None) -> Any:
     """Resume by a governor that takes the command and changes nothing; return the answer."""
     governor = running.tree.governor  # type: ignore[union-attr]
     answers: list[Any] = []
@@ -148,7 +152,7 @@ async def resume(running: Running, meanwhile: Callable[[], object] = lambda: Non
 
 
 async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
-    running: Running, latched: HaltLatch, autojump_clock: MockClock
+    running: CurrentRun, latched: HaltLatch, autojump_clock: MockClock
 ) -> None:
     running.phase = "starting"
     await running.halt("news")
@@ -166,7 +170,7 @@ async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
 
 @pytest.mark.parametrize("kept", ["flatten", "unclear", "halted", "undeletable"])
 async def test_a_latch_that_a_resume_does_not_remove_is_told(
-    running: Running,
+    running: CurrentRun,
     follower: Follower,
     latched: HaltLatch,
     autojump_clock: MockClock,
@@ -189,7 +193,7 @@ async def test_a_latch_that_a_resume_does_not_remove_is_told(
 
 
 async def test_a_halt_during_a_resume_keeps_its_latch(
-    running: Running, latched: HaltLatch, autojump_clock: MockClock
+    running: CurrentRun, latched: HaltLatch, autojump_clock: MockClock
 ) -> None:
     latched.set("news", "operator", 1, action="halt")
     told = await resume(running, lambda: latched.set("worse", "operator", 2, action="halt"))
@@ -198,18 +202,18 @@ async def test_a_halt_during_a_resume_keeps_its_latch(
 
 
 async def test_damaged_lines_of_the_latchs_log_are_told_in_one_warning(
-    running: Running, latched: HaltLatch
+    running: CurrentRun, latched: HaltLatch
 ) -> None:
     said: list[str] = []
-    running._tell_damage(said.append)
+    running._announce_damage(said.append)
     assert said == []
     latched.log_path.write_bytes(b"\xff\nnothing\n")
-    running._tell_damage(said.append)
+    running._announce_damage(said.append)
     assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
 
 
 async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
-    running: Running, follower: Follower
+    running: CurrentRun, follower: Follower
 ) -> None:
     running.supervisor.state = "stopping"  # type: ignore[union-attr]
     follower.book.drift["BTCUSDT"] = 1
@@ -224,7 +228,7 @@ async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
 
 
 async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
-    running: Running, follower: Follower
+    running: CurrentRun, follower: Follower
 ) -> None:
     follower.trouble = sqlite3.OperationalError("disk I/O error")
     assert running.status()["state"] is None
@@ -242,7 +246,7 @@ async def _work_off(governor: Mailbox[Any]) -> None:
 
 
 async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_before(
-    running: Running, autojump_clock: MockClock
+    running: CurrentRun, autojump_clock: MockClock
 ) -> None:
     governor = running.tree.governor  # type: ignore[union-attr]
     seen: list[str] = []
@@ -265,7 +269,7 @@ async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_befo
 
 
 async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
-    running: Running, autojump_clock: MockClock
+    running: CurrentRun, autojump_clock: MockClock
 ) -> None:
     before = trio.current_time()
     with pytest.raises(TimedOutError, match="did not act"):
@@ -273,7 +277,7 @@ async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
     assert trio.current_time() - before == pytest.approx(operator_actions.ANSWER_S, abs=0.1)
 
 
-async def test_a_full_lane_is_told_at_once(running: Running) -> None:
+async def test_a_full_lane_is_told_at_once(running: CurrentRun) -> None:
     governor = running.tree.governor  # type: ignore[union-attr]
     for _ in range(PRIORITY_CAPACITY):
         assert governor.put_priority(Halt(reason="OPERATOR_HALT"))
@@ -309,7 +313,7 @@ class Port:
 
 
 @pytest.fixture
-def holding(running: Running, follower: Follower) -> Running:
+def holding(running: CurrentRun, follower: Follower) -> CurrentRun:
     """A system that holds 10 units at 100, stop at 97."""
     story = Story()
     story.ready()
@@ -320,12 +324,12 @@ def holding(running: Running, follower: Follower) -> Running:
     return running
 
 
-def told(running: Running) -> dict[str, Any]:
+def told(running: CurrentRun) -> dict[str, Any]:
     (position,) = running.status()["positions"]
     return dict(position)
 
 
-async def test_a_status_has_the_marks_of_the_moment(holding: Running) -> None:
+async def test_a_status_has_the_marks_of_the_moment(holding: CurrentRun) -> None:
     assert told(holding)["mark_price"] is None
     await holding.refresh_marks()
     position = told(holding)
@@ -334,7 +338,7 @@ async def test_a_status_has_the_marks_of_the_moment(holding: Running) -> None:
     assert holding.status()["at_ms"] == NOON
 
 
-async def test_marks_are_read_once_a_second_however_many_look(holding: Running) -> None:
+async def test_marks_are_read_once_a_second_however_many_look(holding: CurrentRun) -> None:
     port: Any = holding.tree.port  # type: ignore[union-attr]
     for _ in range(3):
         await holding.refresh_marks()
@@ -345,7 +349,7 @@ async def test_marks_are_read_once_a_second_however_many_look(holding: Running) 
     assert len(port.asked) == 2
 
 
-async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: Running) -> None:
+async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: CurrentRun) -> None:
     port: Any = holding.tree.port  # type: ignore[union-attr]
     await holding.refresh_marks()
     clock: Any = holding.clock
@@ -357,7 +361,7 @@ async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: Runn
 
 @pytest.mark.parametrize("trouble", [UnreachableError("gone"), RateLimitedError("wait"), None])
 async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
-    holding: Running, autojump_clock: MockClock, trouble: Exception | None
+    holding: CurrentRun, autojump_clock: MockClock, trouble: Exception | None
 ) -> None:
     await holding.refresh_marks()
     port: Any = holding.tree.port  # type: ignore[union-attr]
@@ -369,14 +373,14 @@ async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
     assert (told(holding)["mark_price"], told(holding)["mark_at_ms"]) == ("103", NOON + 1)
 
 
-async def test_a_mark_that_is_no_price_is_not_taken(holding: Running) -> None:
+async def test_a_mark_that_is_no_price_is_not_taken(holding: CurrentRun) -> None:
     port: Any = holding.tree.port  # type: ignore[union-attr]
     port.price = "NaN"
     await holding.refresh_marks()
     assert told(holding)["mark_price"] is None
 
 
-async def test_with_nothing_held_no_mark_is_read(holding: Running, follower: Follower) -> None:
+async def test_with_nothing_held_no_mark_is_read(holding: CurrentRun, follower: Follower) -> None:
     follower.book.trades.clear()
     await holding.refresh_marks()
     port: Any = holding.tree.port  # type: ignore[union-attr]
@@ -385,7 +389,7 @@ async def test_with_nothing_held_no_mark_is_read(holding: Running, follower: Fol
 
 
 async def test_a_flatten_tells_what_is_left_when_its_time_is_up(
-    running: Running, follower: Follower, autojump_clock: MockClock
+    running: CurrentRun, follower: Follower, autojump_clock: MockClock
 ) -> None:
     trade: Any = object()
     follower.book.trades["BTCUSDT"] = trade

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 from small_demo import NOW_MS, assert_same_book, folded, journal, venue
-from test_processes import GRACE_S, WITHIN_S, Running, command, started
+from test_processes import GRACE_S, WITHIN_S, RunningProcess, command, started
 
 from kamou.clock import SystemClock
 from kamou.core.day import MINUTE_MS
@@ -52,7 +52,7 @@ async def verb(folder: DataDirectory, *words: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(out) if out else None, done.stderr.decode()
 
 
-async def trading(running: Running) -> None:
+async def trading(running: RunningProcess) -> None:
     """Return once the run trades, by its own word."""
     while True:
         _, seen, _ = await verb(running.folder, "status")

@@ -66,7 +66,7 @@ efficiency_max = 0.6
 
 
 @attrs.define(eq=False)
-class Running:
+class RunningProcess:
     """A process under test."""
 
     process: trio.Process
@@ -113,7 +113,7 @@ async def started(
     port: int = 0,
     within_s: float = WITHIN_S,
     **options: Any,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningProcess]:
     """A run that listens; ``options``: of Popen. Killed at the end, and after ``within_s``."""
     process = await trio.lowlevel.open_process(
         command(folder, now_ms, days, port),
@@ -121,7 +121,7 @@ async def started(
         stdin=subprocess.DEVNULL,
         **options,
     )
-    running = Running(process=process, folder=folder, said=[], listening=trio.Event())
+    running = RunningProcess(process=process, folder=folder, said=[], listening=trio.Event())
     try:
         with trio.fail_after(within_s):
             async with trio.open_nursery() as nursery:
@@ -139,7 +139,7 @@ async def started(
             await process.stderr.aclose()
 
 
-async def _read(running: Running) -> None:
+async def _read(running: RunningProcess) -> None:
     assert running.process.stderr is not None
     text = ""
     async for chunk in running.process.stderr:
@@ -208,24 +208,24 @@ async def test_a_second_run_on_the_folder_is_refused_and_told_who_holds_it(
 # --- killed ------------------------------------------------------------------------------
 
 
-async def in_history(running: Running) -> None:
+async def in_history(running: RunningProcess) -> None:
     before = head_seq(running.folder)
     while head_seq(running.folder) < before + 400:  # noqa: ASYNC110 - another process's rows
         await trio.sleep(0.005)
 
 
-async def at_its_end(running: Running) -> None:
+async def at_its_end(running: RunningProcess) -> None:
     while len(run_table(running.folder)) < 2:  # noqa: ASYNC110 - another process's rows
         await trio.sleep(0.002)
 
 
-async def in_real_time(running: Running) -> None:
+async def in_real_time(running: RunningProcess) -> None:
     await running.ready()
 
 
 @pytest.mark.parametrize("moment", [in_history, at_its_end, in_real_time])
 async def test_a_killed_run_comes_back_with_the_same_book_and_nothing_doubled(
-    tmp_path: Path, moment: Callable[[Running], Any]
+    tmp_path: Path, moment: Callable[[RunningProcess], Any]
 ) -> None:
     folder = DataDirectory(tmp_path / "data")
     async with started(folder, days=3) as running:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from small_demo import NOW_MS, WITHIN_S, SetClock, serving, settings, venue
+from small_demo import NOW_MS, WITHIN_S, serving, settings, venue
 from store import story
 
 from kamou.core.book import events as e
@@ -21,10 +21,14 @@ from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import StoreError
-from kamou.runs.account_words import account_words, carried_over, left_at_the_exchange
+from kamou.runs.account_summary import (
+    describe_carry_over,
+    describe_remaining_positions,
+    summarize_account,
+)
 from kamou.runs.last_line import LastLine
 from kamou.runs.recorded_book import RecordedBook
-from kamou.runs.state_lines import event_line
+from kamou.runs.state_lines import describe_event
 from kamou.runtime.leveled_lines import Level, level_of
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -129,7 +133,7 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
     append(told, mark, halt)
     with closing(database.open_reader(told.database)) as reader:
         totals = dict(reader.execute("SELECT name, value FROM total").fetchall())
-        words = account_words(reader, LIMITS)
+        words = summarize_account(reader, LIMITS)
         orders = reader.execute(
             "SELECT count(*) FROM order_ WHERE closed_at_ms IS NULL"
         ).fetchone()[0]
@@ -140,7 +144,7 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
         " 1.07% of 4.00%, trading state reduce_only (halted by the operator: news), 2 decisions on"
         " record"
     )
-    carried = carried_over(told, LIMITS)
+    carried = describe_carry_over(told, LIMITS)
     assert carried is not None
     assert carried.startswith("carried over from run 1, which ended without an orderly stop: ")
 
@@ -153,7 +157,7 @@ def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_o
     latch.set("before", "operator", 1)  # the record has it
     latch.set("storm", "operator", 1_800_000_000_000)
     latch.clear("over", "operator", 1_800_000_060_000)
-    carried = carried_over(told, LIMITS)
+    carried = describe_carry_over(told, LIMITS)
     assert carried is not None
     assert carried.endswith(
         "; since then, while nothing ran: flattened at 2027-01-15 08:00 UTC, resumed at"
@@ -164,13 +168,13 @@ def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_o
 def test_nothing_is_carried_over_from_no_run(tmp_path: Path) -> None:
     folder = DataDirectory(tmp_path)
     database.open_writer(folder.database, durable=False).close()
-    assert carried_over(folder, LIMITS) is None
+    assert describe_carry_over(folder, LIMITS) is None
 
 
 def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
     told: DataDirectory,
 ) -> None:
-    assert left_at_the_exchange(told) == "1 position with its stop"
+    assert describe_remaining_positions(told) == "1 position with its stop"
     gone = e.OrderClosed(
         at_ms=AT_MS,
         client_order_id=story.STOP,
@@ -182,7 +186,7 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
         at_ms=AT_MS, intent=story.intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
     )
     append(told, gone, target)  # a target is open, and no stop
-    assert left_at_the_exchange(told) == "1 position, not covered by a confirmed stop"
+    assert describe_remaining_positions(told) == "1 position, not covered by a confirmed stop"
 
 
 def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(
@@ -190,12 +194,12 @@ def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(
 ) -> None:
     append(told, ADOPTED)
     words = "2 positions, 1 of them not covered by a confirmed stop"
-    assert left_at_the_exchange(told) == words
-    carried = carried_over(told, LIMITS)
+    assert describe_remaining_positions(told) == words
+    carried = describe_carry_over(told, LIMITS)
     assert carried is not None
     assert words in carried
     append(told, read_back("", "100", "SOLUSDT"))
-    assert left_at_the_exchange(told) == "2 positions with their stops"
+    assert describe_remaining_positions(told) == "2 positions with their stops"
 
 
 def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
@@ -205,11 +209,11 @@ def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
     assert isinstance(acknowledged, e.OrderAccepted), "of the stop"
     append(folder, *before)
     bare = "1 position, not covered by a confirmed stop"
-    assert left_at_the_exchange(folder) == bare
+    assert describe_remaining_positions(folder) == bare
     append(folder, acknowledged, read_back(story.STOP, "0.49"))
-    assert left_at_the_exchange(folder) == bare, "0.50 is open"
+    assert describe_remaining_positions(folder) == bare, "0.50 is open"
     append(folder, read_back(story.STOP, "0.50"))
-    assert left_at_the_exchange(folder) == "1 position with its stop"
+    assert describe_remaining_positions(folder) == "1 position with its stop"
 
 
 async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -> None:
@@ -226,18 +230,18 @@ async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -
 
 def test_a_goodbye_says_why_and_what_is_left(told: DataDirectory) -> None:
     said: list[str] = []
-    farewell = LastLine(said.append, told, SetClock())
-    farewell.say(None)
+    farewell = LastLine(said.append, told)
+    farewell.announce_end(None)
     assert said == [], "a run that never listened leaves its error alone"
-    farewell.listens()
-    farewell.hear(15)
-    farewell.say(None)
+    farewell.start()
+    farewell.announce_signal(15)
+    farewell.announce_end(None)
     assert said == [
         "stopping in order: SIGTERM",
         "stopped by SIGTERM; left at the exchange: 1 position with its stop; `kamou run` on the"
         " same data directory goes on from here",
     ]
-    farewell.say(BaseExceptionGroup("", [StoreError("the disk is gone")]))
+    farewell.announce_end(BaseExceptionGroup("", [StoreError("the disk is gone")]))
     assert said[-1] == (
         "ended by an error: the disk is gone; left at the exchange: 1 position with its stop"
     )
@@ -248,10 +252,10 @@ def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
     told: DataDirectory,
 ) -> None:
     said: list[str] = []
-    farewell = LastLine(said.append, told, SetClock())
-    farewell.listens()
+    farewell = LastLine(said.append, told)
+    farewell.start()
     told.database.write_bytes(b"no database at all" * 100)
-    farewell.say(StoreError("the disk is gone"))
+    farewell.announce_end(StoreError("the disk is gone"))
     assert said[0].startswith(
         "ended by an error: the disk is gone; left at the exchange: not known ("
     )
@@ -265,9 +269,9 @@ def test_a_goodbye_over_a_journal_that_cannot_be_folded_keeps_the_error_that_end
 
     monkeypatch.setattr(RecordedBook, "follow", follow)
     said: list[str] = []
-    farewell = LastLine(said.append, told, SetClock())
-    farewell.listens()
-    farewell.say(StoreError("the disk is gone"))
+    farewell = LastLine(said.append, told)
+    farewell.start()
+    farewell.announce_end(StoreError("the disk is gone"))
     assert said == [
         "ended by an error: the disk is gone; left at the exchange: not known (AssertionError)"
     ]
@@ -376,7 +380,7 @@ LINES = [
 def test_each_change_of_what_may_trade_has_its_line(
     event: e.Event, line: str, level: Level
 ) -> None:
-    told = event_line(event)
+    told = describe_event(event)
     assert told == line
     assert told is not None
     assert level_of(told) is level

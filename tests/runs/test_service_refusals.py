@@ -76,13 +76,13 @@ def refused(kind: type[Exception], of: Settings, **options: Any) -> str:
 def test_a_folder_begun_on_another_market_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     of = settings(tmp_path)
     folder = _made(tmp_path)
-    begun = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
-    demo.keep_track(folder, begun)
+    begun = demo.resolve_binding(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
+    demo.store_binding(folder, begun)
     other = attrs.evolve(of, demo=attrs.evolve(of.demo, seed=8))
     words = refused(ConfigurationError, other)
     for said in ("seed=7", "seed=8", "--data-dir"):
         assert said in words
-    known = demo.open_track(of, folder, now_ms=0, fast_forward=False, replay=None)
+    known = demo.resolve_binding(of, folder, now_ms=0, fast_forward=False, replay=None)
     assert known == begun, "the track of the first run stands"
 
 
@@ -97,7 +97,7 @@ def test_a_cycle_shorter_than_the_demos_bars_is_an_error_that_says_what_to_set(
     assert "set cycle.period_s to 300 or more" in words
     venue = VenueStore(DataDirectory(tmp_path).exchange)
     with closing(venue):
-        assert demo.stored_track(venue) is None, "nothing is begun"
+        assert demo.load_binding(venue) is None, "nothing is begun"
 
 
 def _made(path: Path) -> DataDirectory:
@@ -173,7 +173,7 @@ def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_e
     assert "candles_1h.parquet" in words
     assert "8" in words, "the row"
     folder = DataDirectory(tmp_path / "data")
-    new = demo.open_track(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
+    new = demo.resolve_binding(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
     assert new.replay is None, "the folder is not bound to a market that could not be opened"
 
 

@@ -22,11 +22,11 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, InvalidDataError, StoreError
 from kamou.runs.session import (
     Session,
+    is_caller_canceled,
     is_cancellation,
     open_session,
     open_session_in_thread,
     salt_key,
-    told_by_trio,
 )
 from kamou.store import database
 from kamou.venue.market import generator
@@ -188,7 +188,7 @@ async def test_told_to_stop_while_it_opens_it_ends_with_the_day_in_hand(
         if day == 12 and not asked:
             asked.append(day)
             token.run_sync_soon(scope.cancel)
-            while not told_by_trio():
+            while not is_caller_canceled():
                 pass
         return plain(universe, paths, seed, day, *rest)
 

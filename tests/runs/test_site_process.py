@@ -28,7 +28,7 @@ from kamou.store import database
 FREE_WITHIN_S = 10.0  # the promise is 0.5 s; a busy machine schedules nobody for seconds
 
 
-def site_of(running: runs.Running) -> int:
+def site_of(running: runs.RunningProcess) -> int:
     """The process that serves the pages of a run."""
     found = []
     for about in Path("/proc").glob("[0-9]*"):
@@ -43,7 +43,7 @@ def site_of(running: runs.Running) -> int:
     return found[0] if found else 0
 
 
-async def serving(running: runs.Running, *, not_pid: int = 0) -> int:
+async def serving(running: runs.RunningProcess, *, not_pid: int = 0) -> int:
     """Wait until a process serves pages, another one than ``not_pid``."""
     while not (pid := site_of(running)) or pid == not_pid:  # noqa: ASYNC110 - another process
         await trio.sleep(0.02)
@@ -53,7 +53,7 @@ async def serving(running: runs.Running, *, not_pid: int = 0) -> int:
     return pid
 
 
-def port_of(running: runs.Running) -> int:
+def port_of(running: runs.RunningProcess) -> int:
     record = RunRecord.read(running.folder)
     assert record is not None
     return record.port

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from kamou.operator.metrics import exposition
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime import loop_lag
 from kamou.runtime.loop_lag import LAG_PERIOD_S, LAG_WINDOW_S, LoopLag
 
@@ -61,11 +61,11 @@ def test_before_the_first_sample_nothing_is_claimed() -> None:
     assert LoopLag().figures() is None
     assert LoopLag().gauges() == {}
     assert LoopLag().describe() == "loop lag was not sampled"
-    assert "loop_lag" not in exposition({}, Running().status())
+    assert "loop_lag" not in exposition({}, CurrentRun().status())
 
 
 async def test_status_and_metrics_show_the_lag(mock_clock: MockClock) -> None:
-    running = Running(lag=await sampled(mock_clock, [0.0] * 50 + [0.5]))
+    running = CurrentRun(lag=await sampled(mock_clock, [0.0] * 50 + [0.5]))
     gauges = running.status()["gauges"]
     assert gauges == {"loop_lag_max_seconds": 0.5, "loop_lag_p99_seconds": 0.5}
     text = exposition(running.snapshot(), running.status())

@@ -57,7 +57,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "A position of 0 is denied before its side is looked at.",
     (
         "kamou/runs/flatten.py",
-        "_closing",
+        "_closing_intent",
         "position.quantity > 0",
         "((position.quantity) >= (0))",
     ): "The venue lists no position of 0.",

@@ -15,7 +15,7 @@ from kamou.commands.status_text import system_blocks
 from kamou.core.book.site_events import SiteFailed
 from kamou.errors import DiskFullError, SiteError
 from kamou.operator.metrics import exposition
-from kamou.runs.operator_actions import Running
+from kamou.runs.operator_actions import CurrentRun
 
 
 @attrs.define
@@ -44,16 +44,16 @@ def test_site_events_are_journalled_only_while_the_real_time_tree_trades(
     phase: str,
 ) -> None:
     tree: Any = Tree()
-    assert not Running(phase=phase).record(FAILED)
-    assert not Running(phase=phase, tree=tree).record(FAILED)
+    assert not CurrentRun(phase=phase).record_event(FAILED)
+    assert not CurrentRun(phase=phase, tree=tree).record_event(FAILED)
     assert not tree.journal.taken
-    assert Running(phase="trading", tree=tree).record(FAILED)
+    assert CurrentRun(phase="trading", tree=tree).record_event(FAILED)
     assert list(tree.journal.taken) == [FAILED]
 
 
 def test_on_a_full_disk_only_the_sites_event_is_lost() -> None:
     tree: Any = Tree(Journal(full=True))
-    assert not Running(phase="trading", tree=tree).record(FAILED)
+    assert not CurrentRun(phase="trading", tree=tree).record_event(FAILED)
 
 
 async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> None:

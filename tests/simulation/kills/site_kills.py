@@ -91,7 +91,7 @@ async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
     return done
 
 
-async def kill_next(running: runs.Running, before: int, draw: Random) -> int:
+async def kill_next(running: runs.RunningProcess, before: int, draw: Random) -> int:
     """Wait for another process of the site, then a random while, and kill it; its number."""
     with trio.fail_after(REPLACED_WITHIN_S):
         while (pid := site_of(running)) in (0, before):  # noqa: ASYNC110 - another process
@@ -104,7 +104,7 @@ async def kill_next(running: runs.Running, before: int, draw: Random) -> int:
     return pid
 
 
-async def trades(running: runs.Running) -> bool:
+async def trades(running: runs.RunningProcess) -> bool:
     """Whether the fast-forward is over."""
     ready = await running.ask("/readyz")
     return ready.status_code == 200 or "fast-forward" not in ready.text
@@ -154,7 +154,7 @@ def checked(folder: DataDirectory) -> Iterator[str]:
     """What the independent checker says of the venue's own records."""
     of = settings(folder.path, demo=DemoSettings(seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S))
     with closing(VenueStore(folder.exchange)) as store:
-        track = demo.stored_track(store)
+        track = demo.load_binding(store)
         assert track is not None
         source = demo.open_source(of, track, replay=None, now_ms=NOW_MS)
         models = VenueModels.from_settings(of.exchange, of.costs)

@@ -1,0 +1,138 @@
+"""Texts about the account at the start and at the end of a run."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+
+from kamou.core.book.position_book import PositionBook
+from kamou.core.codes import state_cause
+from kamou.core.model import TradingState, note_of
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.words import count_words
+from kamou.data_directory.folder import DataDirectory, RunRecord
+from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, HaltLatch
+from kamou.http.addresses import literal
+from kamou.runs.recorded_book import RecordedBook
+from kamou.store import database, queries
+from kamou.store.latest_events import latest_mark
+
+ACTIONS_SHOWN = 6  # newest actions of the operator in one line
+DECISIONS = ("vetoed", "refused", "permits")  # totals: vetoes, denials and permits
+
+
+def format_time(at_ms: int) -> str:
+    """Return a time to the minute, such as ``2026-01-02 12:00 UTC``."""
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | None:
+    """Return one line about the last run's end and its account; None without a last run.
+
+    Call it before the next run opens its journal, which then has a newer run.
+    """
+    with closing(database.open_reader(data_dir.database)) as reader:
+        run = queries.latest(reader).run
+        if run is None:
+            return None
+        ended = "ended without an orderly stop"
+        if run.stopped_at_ms is not None:
+            ended = f"{run.stop_reason} at {format_time(run.stopped_at_ms)}"
+        words = summarize_account(reader, limits)
+        since = _describe_later_actions(
+            HaltLatch(data_dir.latch), queries.latest(reader).at_ms or 0
+        )
+    return f"carried over from run {run.run_number}, which {ended}: {words}{since}"
+
+
+ACTION_WORDS = {SET_WORD: "flattened", HALT: "halted", CLEAR: "resumed"}
+
+
+def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
+    """Return the operator's actions after the journal's last event; empty without one.
+
+    A flatten may have closed positions that the journal still shows as open.
+    """
+    later = [
+        each for each in latch.log() if each.at_ms > recorded_ms and each.action in ACTION_WORDS
+    ]
+    if not later:
+        return ""
+    words = ", ".join(
+        f"{ACTION_WORDS[each.action]} at {format_time(each.at_ms)}"
+        for each in later[-ACTIONS_SHOWN:]
+    )
+    return f"; since then, while nothing ran: {words}; what is open is read from the exchange now"
+
+
+def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None) -> str:
+    """Return one line with the run's addresses, its trading state and its data directory.
+
+    Args:
+        state: the trading state; None if the journal cannot be read.
+    """
+    port = record.operator_port
+    operator = str(data_dir.operator_socket) if port is None else f"port {port}"
+    return (
+        f"ready: pages at http://{literal(record.host)}:{record.port}/, operator at {operator},"
+        f" trading state {state or 'not known'}, data directory {data_dir.path}"
+    )
+
+
+def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
+    """Return one line: positions, orders, the day's loss, the trading state, the decisions."""
+    total = sum(queries.totals(reader)[name] for name in DECISIONS)
+    parts = (
+        describe_protection(RecordedBook().follow(reader)),
+        count_words(len(queries.open_orders(reader)), "open order"),
+        f"day's loss {_describe_loss(reader, limits)}",
+        f"trading state {_describe_state(reader)}",
+        f"{count_words(total, 'decision')} on record",
+    )
+    return ", ".join(parts)
+
+
+def describe_protection(book: PositionBook) -> str:
+    """Return ``3 positions with their stops``, or how many of them are unprotected.
+
+    The positions are those of ``kamou status``, which has the adopted ones too. A stop counts once
+    Kamou has read it back from the venue and it covers the whole position.
+    """
+    trades = [trade for trade in book.trades.values() if trade.quantity]
+    unprotected = sum(1 for trade in trades if not trade.protected)
+    if not trades:
+        return "no positions"
+    shown = count_words(len(trades), "position")
+    if not unprotected:
+        return f"{shown} with {'its stop' if len(trades) == 1 else 'their stops'}"
+    which = "" if len(trades) == 1 else f" {unprotected} of them"
+    return f"{shown},{which} not covered by a confirmed stop"
+
+
+def describe_remaining_positions(data_dir: DataDirectory) -> str:
+    """Return the positions that stay open after the run, with their stops, in words."""
+    with closing(database.open_reader(data_dir.database)) as reader:
+        return describe_protection(RecordedBook().follow(reader))
+
+
+def _describe_state(reader: sqlite3.Connection) -> str:
+    """Return the trading state with its cause and the operator's note."""
+    span = queries.latest(reader).state
+    if span is None:
+        return "active"
+    if span.state == TradingState.ACTIVE.value:
+        return span.state
+    cause, note = state_cause(span.state, span.reason), note_of(span.figures)
+    return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"
+
+
+def _describe_loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
+    """Return the day's loss and its limit, both as shares of the day's first equity.
+
+    The loss is that of the newest equity snapshot, which the rules compare with the limit.
+    """
+    mark = latest_mark(reader)
+    if mark is None or not mark.day_equity or mark.day_lost is None:
+        return "not known"
+    return f"{mark.day_lost / mark.day_equity:.2%} of {limits.daily_loss_max:.2%}"
