@@ -25,7 +25,7 @@ from kamou.core.model import Candidate, Denial, Figure, Side
 from kamou.core.ranking.ranking import ranked
 from kamou.messages.codec import encode
 from kamou.store.database import open_writer
-from kamou.store.journal import JournalWriter, encoded
+from kamou.store.journal import JournalWriter, encode_event
 
 EVENTS = 100_000
 CYCLE_MS = 300_000
@@ -117,7 +117,7 @@ def rate(count: int, work: Callable[[sqlite3.Connection], None], *, durable: boo
 
 def measure(count: int) -> dict[str, Any]:
     made = history(count)
-    rows = [encoded(event) for event in made]
+    rows = [encode_event(event) for event in made]
     raw = [
         (seq, 1, r.event.at_ms, r.kind, r.key, r.event.cause_id, r.event.schema, r.body)
         for seq, r in enumerate(rows, 1)

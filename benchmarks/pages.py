@@ -189,7 +189,7 @@ def write(path: Path, days: int, trades: int) -> None:
     known = dict(migrations.JOURNAL_MIGRATIONS)
     migrations.JOURNAL_MIGRATIONS = dict([next(iter(known.items()))])  # type: ignore[misc]
     try:
-        migrations.apply(connection)
+        migrations.apply_migrations(connection)
         History(connection, days, trades).write()
     finally:
         migrations.JOURNAL_MIGRATIONS = known  # type: ignore[misc]

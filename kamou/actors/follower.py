@@ -106,7 +106,7 @@ class StateFollower:
     def __init__(self, journal: Journal, latched: IsHalted) -> None:
         self._journal = journal
         self._latched = latched
-        span = queries.latest(journal.reader).state
+        span = queries.query_latest(journal.reader).state
         self._state = TradingState(span.state) if span else TradingState.ACTIVE
         journal.on_publish(self._on_publish)
 

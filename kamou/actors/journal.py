@@ -30,7 +30,7 @@ from kamou.store.journal import (
     Committed,
     Encoded,
     JournalWriter,
-    encoded,
+    encode_event,
     read_events,
 )
 from kamou.store.snapshots import BookSnapshot
@@ -102,7 +102,7 @@ class Journal:
 
         If cancelled, it may have been committed.
         """
-        batch = tuple([encoded(event) for event in events])
+        batch = tuple([encode_event(event) for event in events])
         done: tuple[Committed, ...] = await call(
             self.inbox, Append(batch=batch), timeout_s=self._timeout_s
         )
@@ -123,7 +123,7 @@ class Journal:
                 f"{len(casts)} events wait for a journal that cannot be written; free disk space"
             )
         idle = not casts
-        casts.extend([encoded(event) for event in events])
+        casts.extend([encode_event(event) for event in events])
         if idle or len(casts) >= self.settings.batch_max:
             self.inbox.put_nowait(CastsWaiting())  # rejected if full: then the actor is awake
 

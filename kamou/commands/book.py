@@ -39,9 +39,9 @@ def open_database(directory: DataDirectory) -> sqlite3.Connection:
 @cache
 def _check_once(path: Path) -> None:
     """Check all pages of the database, once per process, because that is slow."""
-    from kamou.store.database import open_whole
+    from kamou.store.database import open_checked_reader
 
-    open_whole(path).close()
+    open_checked_reader(path).close()
 
 
 def describe_account(
@@ -60,8 +60,8 @@ def describe_account(
     from kamou.store.latest_events import disabled_strategies, latest_mark
     from kamou.store.latest_run import DEFAULT_CURRENCY, latest_run
 
-    latest, run = queries.latest(reader), latest_run(reader)
-    resting = queries.open_orders(reader)
+    latest, run = queries.query_latest(reader), latest_run(reader)
+    resting = queries.query_open_orders(reader)
     equity, span = latest.equity, latest.state
     if system is not None and "positions" in system:
         held, pending, at_ms = (system[k] for k in ("positions", "pending_entries", "at_ms"))
@@ -100,7 +100,7 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     from kamou.store import queries
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
 
-    latest = queries.latest(reader)
+    latest = queries.query_latest(reader)
     if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:
         return None
     day, start, read = latest.day, latest.day.equity_start, latest.equity
@@ -143,9 +143,9 @@ def _find_loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decim
 
 def _equity_without_pnl(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
     """Return the equity at ``at_ms`` of a day without profit or loss."""
-    from kamou.store.latest_events import transferred_after
+    from kamou.store.latest_events import net_transfers_after
 
-    return day.equity_start + day.net_deposits - transferred_after(reader, at_ms)
+    return day.equity_start + day.net_deposits - net_transfers_after(reader, at_ms)
 
 
 def describe_loss(day: dict[str, Any] | None) -> str:

@@ -22,7 +22,7 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 
 if TYPE_CHECKING:
-    from kamou.store.market_data import SetSummary
+    from kamou.store.market_data import DatasetSummary
 
 
 @click.group()
@@ -57,7 +57,7 @@ def import_(
     the reason, and nothing is stored.
     """
     from kamou.clock import SystemClock
-    from kamou.store.importer import import_folder
+    from kamou.store.importer import import_directory
 
     settings = resolve(config_path, data_dir=data_dir).settings
     directory = DataDirectory(settings.data_dir)
@@ -65,7 +65,7 @@ def import_(
     if existed:  # an unusable data directory is an error before minutes of reading
         directory.create(print_error_line)
     with show_progress(quiet=as_json) as report:
-        done = import_folder(
+        done = import_directory(
             source,
             directory.path,
             now_ms=SystemClock().now_ms(),
@@ -96,17 +96,17 @@ def import_(
 @json_option
 def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
     """List the datasets with their periods and gaps; damaged ones on standard error."""
-    from kamou.store.market_data import DamagedSet, SetSummary, list_sets
+    from kamou.store.market_data import DamagedDataset, DatasetSummary, list_datasets
 
     stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir
-    found = list_sets(stored_in)
+    found = list_datasets(stored_in)
     if not found and not stored_in.exists():
         raise NotRunningError(
             f"the data directory {stored_in} does not exist; `kamou data import DIR` creates it and"
             " stores a directory of bars, or name another with --data-dir"
         )
-    sets = [each for each in found if isinstance(each, SetSummary)]
-    damaged = [each for each in found if isinstance(each, DamagedSet)]
+    sets = [each for each in found if isinstance(each, DatasetSummary)]
+    damaged = [each for each in found if isinstance(each, DamagedDataset)]
     if as_json:
         print_json(
             {
@@ -123,7 +123,7 @@ def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> Non
         print_error_line(f"damaged: {each.name}: {each.reason}")
 
 
-def _print_datasets(sets: Sequence[SetSummary]) -> None:
+def _print_datasets(sets: Sequence[DatasetSummary]) -> None:
     columns = (
         "name",
         "symbols",

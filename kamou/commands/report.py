@@ -60,7 +60,7 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
 
 def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the document of ``/results.json`` and the newest days, oldest first."""
-    from kamou.store.day_rows import open_row
+    from kamou.store.day_rows import add_up_open_row
     from kamou.store.latest_run import latest_run
     from kamou.store.public_queries import midnight_marks, newest_days
     from kamou.web.daily_figures import Memo
@@ -74,7 +74,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     with contextlib.closing(open_database(DataDirectory(settings.data_dir))) as reader:
         site = given.as_run(latest_run(reader))
         document = results_document(gather(reader, site, Memo()))
-        now = open_row(reader)
+        now = add_up_open_row(reader)
         rows = (((now,) if now else ()) + newest_days(reader, limit=days))[:days]
         marks = midnight_marks(reader, rows)
     return document, [day_document(row, marks) for row in rows[::-1]]

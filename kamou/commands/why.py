@@ -95,7 +95,7 @@ def _newest_symbols(reader: Any) -> frozenset[str]:
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
 
-    scans = (scan_detail.symbols(body) for _, body in queries.details(reader, limit=1))
+    scans = (scan_detail.symbols(body) for _, body in queries.query_scan_details(reader, limit=1))
     return frozenset().union(*scans)
 
 
@@ -104,9 +104,9 @@ def _is_recorded(reader: Any, symbol: str) -> bool:
     from kamou.store import queries
 
     return (
-        any(row.symbol == symbol for row in queries.open_trades(reader))
-        or bool(queries.trades(reader, symbol=symbol, limit=1))
-        or bool(queries.signals(reader, symbol=symbol, limit=1))
+        any(row.symbol == symbol for row in queries.query_open_trades(reader))
+        or bool(queries.query_trades(reader, symbol=symbol, limit=1))
+        or bool(queries.query_signals(reader, symbol=symbol, limit=1))
     )
 
 
@@ -121,7 +121,9 @@ def _suggest_symbol(reader: Any, scanned: frozenset[str], symbol: str) -> str | 
 
     if symbol in scanned:
         return None
-    known = scanned or {row.symbol for row in queries.refusals(reader, limit=NEWEST)} - {symbol}
+    known = scanned or {row.symbol for row in queries.query_refusals(reader, limit=NEWEST)} - {
+        symbol
+    }
     named = [name for name in known if symbol.endswith(f".{name}")]  # the id of a trade or signal
     begins = sorted((name for name in known if name.startswith(symbol)), key=lambda s: (len(s), s))
     close = difflib.get_close_matches(symbol, sorted(scanned), n=1)
@@ -138,11 +140,11 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[ReasonRow]:
     from kamou.store import queries
     from kamou.store.latest_events import rejected_entries
 
-    seen = queries.cycles(reader, limit=cycles)
+    seen = queries.query_cycles(reader, limit=cycles)
     since_ms = seen[-1].cycle_at_ms if seen else 0
     rows = [
         _make_reason(refusal.at_ms, refusal.tier, refusal.strategy, denial.code, denial.figures)
-        for refusal in queries.refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
+        for refusal in queries.query_refusals(reader, symbol=symbol, since_ms=since_ms, limit=500)
         for denial in refusal.denials
     ]
     rows += [
@@ -157,7 +159,7 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[ReasonRow]:
     ]
     signals = [
         signal
-        for signal in queries.signals(reader, symbol=symbol, limit=500)
+        for signal in queries.query_signals(reader, symbol=symbol, limit=500)
         if signal.cycle_at_ms >= since_ms
     ]
     for signal in signals:
@@ -168,9 +170,9 @@ def query_reasons(reader: Any, symbol: str, cycles: int) -> list[ReasonRow]:
         )
         rows += [
             _make_reason(granted.at_ms, "governor", signal.strategy, GRANTED, granted.figures)
-            for granted in queries.grants_of(reader, signal.signal_id)
+            for granted in queries.query_grants(reader, signal.signal_id)
         ]
-    for cycle_at_ms, body in queries.details(reader, limit=cycles):
+    for cycle_at_ms, body in queries.query_scan_details(reader, limit=cycles):
         for reason in scan_detail.read_reasons(body, symbol):
             answer, figures = reason.abstain.name, reason.figures
             if reason.score is not None:

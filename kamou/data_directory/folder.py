@@ -172,7 +172,7 @@ class DataDirectory:
 def _is_database(path: Path) -> bool:
     """Return True if the file is a SQLite database; False if this user may not read it.
 
-    SQLite opens it, because opening the file directly would drop locks (``database.reading_uri``).
+    SQLite opens it, because opening the file directly would drop locks (``database.reader_uri``).
     After an early kill the schema may be in the write-ahead log, which is not read here. Then the
     database has its first page and no table, and counts as one.
     """

@@ -33,7 +33,7 @@ def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | No
     Call it before the next run opens its journal, which then has a newer run.
     """
     with closing(database.open_reader(data_dir.database)) as reader:
-        run = queries.latest(reader).run
+        run = queries.query_latest(reader).run
         if run is None:
             return None
         ended = "ended without an orderly stop"
@@ -41,7 +41,7 @@ def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | No
             ended = f"{run.stop_reason} at {format_time(run.stopped_at_ms)}"
         words = summarize_account(reader, limits)
         since = _describe_later_actions(
-            HaltLatch(data_dir.latch), queries.latest(reader).at_ms or 0
+            HaltLatch(data_dir.latch), queries.query_latest(reader).at_ms or 0
         )
     return f"carried over from run {run.run_number}, which {ended}: {words}{since}"
 
@@ -82,10 +82,10 @@ def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None
 
 def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return one line: positions, orders, the day's loss, the trading state, the decisions."""
-    total = sum(queries.totals(reader)[name] for name in DECISIONS)
+    total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
     parts = (
         describe_protection(RecordedBook().follow(reader)),
-        count_words(len(queries.open_orders(reader)), "open order"),
+        count_words(len(queries.query_open_orders(reader)), "open order"),
         f"day's loss {_describe_loss(reader, limits)}",
         f"trading state {_describe_state(reader)}",
         f"{count_words(total, 'decision')} on record",
@@ -118,7 +118,7 @@ def describe_remaining_positions(data_dir: DataDirectory) -> str:
 
 def _describe_state(reader: sqlite3.Connection) -> str:
     """Return the trading state with its cause and the operator's note."""
-    span = queries.latest(reader).state
+    span = queries.query_latest(reader).state
     if span is None:
         return "active"
     if span.state == TradingState.ACTIVE.value:

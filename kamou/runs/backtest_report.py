@@ -39,7 +39,7 @@ def report_backtest(
         start: equity at the start, money.
     """
     counts = queries.query_counts(reader)
-    curve = queries.equity_curve(reader)
+    curve = queries.query_equity(reader)
     equities = [float(point.equity) for point in curve]
     end = curve[-1].equity if curve else start
     return {
@@ -62,7 +62,7 @@ def report_backtest(
         "slippage": str(_sum(reader, "SELECT slippage FROM fill")),
         "max_drawdown": _max_drawdown(equities),
         "worst_overshoot_r": str(checked.worst_overshoot_r),
-        "halts": queries.totals(reader)["halts"],
+        "halts": queries.query_totals(reader)["halts"],
         "violations": len(checked.violations),
         "violation_list": [attrs.asdict(violation) for violation in checked.violations],
         "by_strategy": _by_strategy(reader),

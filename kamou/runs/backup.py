@@ -68,8 +68,8 @@ def back_up(data_dir: DataDirectory, to: Path) -> Backup:
         first = stack.enter_context(_temporary(to))
         second = stack.enter_context(_temporary(beside))
         with database.storage_errors(to, "write"):
-            database.copy_whole(journal, first)
-            database.copy_whole(exchange, second, {JOURNAL_DIGEST: _digest(first)})
+            database.write_checked_copy(journal, first)
+            database.write_checked_copy(exchange, second, {JOURNAL_DIGEST: _digest(first)})
         size = first.stat().st_size + second.stat().st_size
         second.rename(beside)
         first.rename(to)
@@ -87,7 +87,7 @@ def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
     beside = exchange_copy_path(copy)
     _check_unoccupied(data_dir)
     check_backup_exists(copy)
-    database.check_whole(copy)
+    database.check_database(copy)
     with closing(VenueStore(beside, read_only=True)) as venue:
         venue.check_whole()
         if venue.meta(JOURNAL_DIGEST) != _digest(copy):
@@ -138,9 +138,9 @@ def check_usable(data_dir: DataDirectory) -> None:
         begun = False
     if not data_dir.database.exists():
         return
-    database.check_whole(data_dir.database)
+    database.check_database(data_dir.database)
     with closing(sqlite3.connect(data_dir.database)) as journal:
-        database.refuse_gaps(journal, data_dir.database)
+        database.check_event_numbers(journal, data_dir.database)
         if not begun and _has_history(journal):
             raise StoreError(
                 f"{data_dir.database} belongs to another exchange file: {data_dir.exchange} is "
@@ -170,7 +170,7 @@ def _check_unoccupied(data_dir: DataDirectory) -> None:
 @contextmanager
 def _exchange_reader(path: Path) -> Iterator[sqlite3.Connection]:
     with database.storage_errors(path, "read"):
-        reader = sqlite3.connect(database.reading_uri(path), uri=True, isolation_level=None)
+        reader = sqlite3.connect(database.reader_uri(path), uri=True, isolation_level=None)
     with closing(reader):
         with database.storage_errors(path, "read"):
             check_damage(reader, path)

@@ -110,7 +110,7 @@ class Service:
                     self.announce(left or "the data directory is new: nothing is carried over")
                     await self._open_and_serve(current_run, binding, now_ms)
             finally:
-                database.settle(self.data_dir.database)
+                database.checkpoint_database(self.data_dir.database)
             nursery.cancel_scope.cancel()
 
     async def _open_and_serve(

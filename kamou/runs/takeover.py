@@ -16,7 +16,7 @@ from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, LatchRecord, stand
 from kamou.errors import DiskFullError
 from kamou.runtime.supervision import RestartStormError
 from kamou.store import queries
-from kamou.store.journal import JournalWriter, encoded
+from kamou.store.journal import JournalWriter, encode_event
 from kamou.store.rows import StateSpan
 
 ASKED = {
@@ -54,7 +54,7 @@ def take_over(
         latch_log: every line of its log, oldest first.
         now_ms: the time of a latch that left no line in its log.
     """
-    span = queries.latest(reader).state
+    span = queries.query_latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
     new = set(records)
     if latched:  # also if a run has seen the latch, so that its state is journalled
@@ -64,7 +64,7 @@ def take_over(
         records += [] if active else [halt]  # the log does not say who set the latch, or how
     events: list[Event] = list(_latch_events(span, records, new, now_ms))
     ordered = sorted([*events, *flattened], key=lambda event: event.at_ms)
-    writer.append_encoded(writer.only_new([encoded(event) for event in ordered]))
+    writer.append_encoded(writer.only_new([encode_event(event) for event in ordered]))
 
 
 def _new_lines(
@@ -175,7 +175,7 @@ def tighten_state(
     The same state for another reason is journalled too: a halt that the next day would end becomes
     one that only the operator ends.
     """
-    span = queries.latest(reader).state
+    span = queries.query_latest(reader).state
     before = TradingState(span.state) if span else TradingState.ACTIVE
     stricter = before is after and span is not None and span.reason != reason.value
     if before.severity < after.severity or stricter:

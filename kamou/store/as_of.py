@@ -29,7 +29,7 @@ from kamou.store.public_queries import (
 )
 from kamou.store.public_queries import query_curve as whole_curve
 from kamou.store.rows import Counts, Downtime, RunRow, TradeRow, select, select_one
-from kamou.store.state_history import HaltPeriod, begins
+from kamou.store.state_history import HaltPeriod, begins_period
 
 _REFUSED = "refuse"  # the refiner's verdict
 _MEANWHILE = 500
@@ -54,7 +54,7 @@ class AsOf:
 NOW = AsOf(at_ms=2**62, seq=2**62)
 
 
-def newest(reader: sqlite3.Connection) -> AsOf:
+def find_instant(reader: sqlite3.Connection) -> AsOf:
     """Return the instant of the pages; ``NOW`` before the first snapshot."""
     seq = reader.execute(
         "SELECT max(seq) FROM event WHERE kind = ? AND key IS NULL", (kind_of(EquityRecorded),)
@@ -109,7 +109,7 @@ def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str,
     )
 
 
-def sums(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
+def sums_as_of(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
     """Return the totals of every strategy that had closed a trade by then, in order of name."""
     found = {each.strategy: each for each in strategy_sums(reader)}
     for trade in select(reader, TradeRow, "trade", "WHERE closed_at_ms > ?", as_of.at_ms):
@@ -133,7 +133,7 @@ def _without(known: StrategySums, trade: TradeRow) -> StrategySums:
     )
 
 
-def trades_later(
+def count_later_trades(
     reader: sqlite3.Connection,
     as_of: AsOf,
     *,
@@ -143,15 +143,13 @@ def trades_later(
 ) -> int:
     """Count the trades of a filter of ``queries.trades`` that closed later."""
     since_ms = as_of.at_ms + 1
-    found = queries.trades(
+    found = queries.query_trades(
         reader, since_ms=since_ms, strategy=strategy, symbol=symbol, outcome=outcome
     )
     return len(found)
 
 
-def traded_names(
-    reader: sqlite3.Connection, as_of: AsOf
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def list_traded(reader: sqlite3.Connection, as_of: AsOf) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The strategies and the symbols that had closed trades by then, each sorted."""
     found = Counter(
         {
@@ -161,7 +159,9 @@ def traded_names(
             )
         }
     )
-    found.subtract((t.strategy, t.symbol) for t in queries.trades(reader, since_ms=as_of.at_ms + 1))
+    found.subtract(
+        (t.strategy, t.symbol) for t in queries.query_trades(reader, since_ms=as_of.at_ms + 1)
+    )
     left = [place for place, trades in found.items() if trades]
     return tuple(sorted({s for s, _ in left})), tuple(sorted({s for _, s in left}))
 
@@ -176,7 +176,7 @@ def curve_as_of(
 
     ``down`` are the newest times of downtime that had ended by then, oldest first.
     """
-    whole = _without_downtime(whole_curve(reader), downtime_later(reader, as_of), down)
+    whole = _without_downtime(whole_curve(reader), later_downtime(reader, as_of), down)
     if not whole.points:
         return whole
     start_ms = as_of.at_ms - as_of.at_ms % whole.width_ms
@@ -228,7 +228,7 @@ def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
     return "active" if row is None else str(row[0])
 
 
-def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
+def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
     """Count the halts, reduced sizes, downtimes, changes, transfers that came later, by total."""
     given = (as_of.look_from_seq, as_of.at_ms)
     moved = reader.execute(
@@ -239,21 +239,21 @@ def spans_later(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
         (as_of.at_ms,),
     ).fetchone()[0]
     return {
-        "halts": sum(begins("halt", *each) for each in moved),
-        "reductions": sum(begins("reduced_size", *each) for each in moved),
-        "downtimes": len(downtime_later(reader, as_of)),
+        "halts": sum(begins_period("halt", *each) for each in moved),
+        "reductions": sum(begins_period("reduced_size", *each) for each in moved),
+        "downtimes": len(later_downtime(reader, as_of)),
         "configs": int(configs),
         "transfers": count_transfers(reader, from_ms=as_of.at_ms + 1),
     }
 
 
-def downtime(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
+def downtime_as_of(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
     """The newest times of downtime that had ended by then, oldest first."""
     tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
     return select(reader, Downtime, "downtime", tail, as_of.at_ms, limit)[::-1]
 
 
-def downtime_later(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, ...]:
+def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, ...]:
     """Return the times of downtime that ended later, oldest first: of one pass, or none."""
     tail = "WHERE seq > ? AND until_ms > ? ORDER BY seq, number"
     return select(reader, Downtime, "downtime", tail, as_of.look_from_seq, as_of.at_ms)

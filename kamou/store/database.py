@@ -24,7 +24,12 @@ from kamou.data_directory.schema_check import (
     schema_of,
 )
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
-from kamou.store.migrations import JOURNAL_MIGRATIONS, MIGRATION_SET, MIGRATIONS_TABLE, apply
+from kamou.store.migrations import (
+    JOURNAL_MIGRATIONS,
+    MIGRATION_SET,
+    MIGRATIONS_TABLE,
+    apply_migrations,
+)
 
 BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
@@ -76,7 +81,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
         raise StoreError(f"{path}: the database does not exist; `kamou run` creates it")
     with storage_errors(path, "read"):
         connection = sqlite3.connect(
-            reading_uri(Path(path)), uri=True, isolation_level=None, check_same_thread=False
+            reader_uri(Path(path)), uri=True, isolation_level=None, check_same_thread=False
         )
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -92,7 +97,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     return connection
 
 
-def open_whole(path: Path | str) -> sqlite3.Connection:
+def open_checked_reader(path: Path | str) -> sqlite3.Connection:
     """Open as ``open_reader``, after a check of every page.
 
     Raises:
@@ -108,7 +113,7 @@ def open_whole(path: Path | str) -> sqlite3.Connection:
     return connection
 
 
-def check_whole(path: Path | str) -> None:
+def check_database(path: Path | str) -> None:
     """Look at every page of a database of any schema version.
 
     Raises:
@@ -119,7 +124,7 @@ def check_whole(path: Path | str) -> None:
         check_damage(connection, path)
 
 
-def reading_uri(path: Path) -> str:
+def reader_uri(path: Path) -> str:
     """Return the URI for a read-only connection; see ``open_reader``.
 
     Raises:
@@ -172,7 +177,7 @@ def migrate_journal(path: Path | str) -> tuple[str, ...]:
     existed = Path(path).exists()
     before: set[str] = set()
     if existed:
-        check_whole(path)
+        check_database(path)
         with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
             before = set(_applied(connection))
     with _closing(open_writer(path)) as connection:
@@ -194,7 +199,7 @@ def copy_journal(path: Path | str, to: Path) -> int:
         os.close(descriptor)
         try:
             with _closing(open_backup_source(path)) as source:
-                copy_whole(source, partial)
+                write_checked_copy(source, partial)
             partial.rename(to)
         finally:
             partial.unlink(missing_ok=True)
@@ -207,7 +212,7 @@ def open_backup_source(path: Path | str) -> sqlite3.Connection:
     Raises:
         StoreError: as ``open_whole``, or the schema was changed.
     """
-    source = open_whole(path)
+    source = open_checked_reader(path)
     try:
         _refuse_changed_schema(source, path)
     except BaseException:
@@ -216,7 +221,7 @@ def open_backup_source(path: Path | str) -> sqlite3.Connection:
     return source
 
 
-def copy_whole(
+def write_checked_copy(
     source: sqlite3.Connection, to: Path, notes: Mapping[str, str] | None = None
 ) -> None:
     """Copy a database into an empty file, check the copy, and wait for the disk.
@@ -240,7 +245,7 @@ def copy_whole(
         os.fsync(written.fileno())
 
 
-def refuse_gaps(connection: sqlite3.Connection, path: Path | str) -> None:
+def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> None:
     """Compare the number of events with the newest one's number.
 
     A write-ahead log beside a database that it does not belong to puts some newer pages between
@@ -257,7 +262,7 @@ def refuse_gaps(connection: sqlite3.Connection, path: Path | str) -> None:
             )
 
 
-def settle(path: Path) -> None:
+def checkpoint_database(path: Path) -> None:
     """Write the log into the database and remove it, after a run's last reader has gone.
 
     A reader that closes last may not do that, and would leave the ``-wal``.
@@ -351,7 +356,7 @@ def _schema_of(applied: tuple[str, ...]) -> frozenset[SchemaPart]:
 
 def _apply_migrations(connection: sqlite3.Connection) -> None:
     if len(_applied(connection)) < len(JOURNAL_MIGRATIONS):
-        apply(connection)
+        apply_migrations(connection)
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def is_stored_set(folder: Path) -> bool:
+def is_dataset_directory(folder: Path) -> bool:
     """Return True if the folder describes itself as a dataset does."""
     return (folder / META).exists() and (folder / BARS_FILE).exists()
 

@@ -18,7 +18,7 @@ from kamou.core.market.bars import Bars, Series
 from kamou.store.dataset_description import AVAILABLE, BAR_FIELDS, StoredMeta
 
 
-def bar_table(bars: Bars) -> pa.Table:
+def make_bar_table(bars: Bars) -> pa.Table:
     """Long rows by symbol and time; a missing bar has no row."""
     there = ~np.isnan(bars.close).T
     code, row = np.nonzero(there)
@@ -34,7 +34,7 @@ def bar_table(bars: Bars) -> pa.Table:
     return pa.table(arrays)
 
 
-def series_table(series: Series) -> pa.Table:
+def make_series_table(series: Series) -> pa.Table:
     """Wide: ``available_ms`` and one column per symbol."""
     columns = {AVAILABLE: pa.array(series.available_ms)}
     for column, symbol in enumerate(series.symbols):

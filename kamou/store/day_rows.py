@@ -92,12 +92,12 @@ def first_transfer_at_ms(reader: Reader) -> int:
     return 2**62 if row is None else int(row[0] if row[1] else row[0] + 1)
 
 
-def midnight_of(at_ms: int) -> int | None:
+def midnight_of_read(at_ms: int) -> int | None:
     """Return the midnight for which a read at this time stands, None when it is too late."""
     return None if at_ms % DAY_MS > READ_WITHIN_MS else day_start_ms(at_ms)
 
 
-def add_up(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
+def add_up_row(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
     """Add up the row between two cuts of the record."""
     row = _row(
         reader,
@@ -105,14 +105,14 @@ def add_up(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
         end_ms=end.at_ms,
         until_ms=end.first_ms,
         last_ms=end.at_ms - 1,
-        equity_end=equity_of(reader, end),
+        equity_end=equity_at_boundary(reader, end),
         complete=start.midnight and end.midnight and end.at_ms - start.at_ms == DAY_MS,
     )
     corrections = row.corrections + end.corrections
     return attrs.evolve(row, end_rebuilt=end.rebuilt, corrections=corrections)
 
 
-def month_of(month: str, rows: Sequence[DayRow]) -> MonthRow:
+def add_up_month(month: str, rows: Sequence[DayRow]) -> MonthRow:
     """Add up the rows that ended in a month, oldest first; at least one."""
     growth: float | None = 1.0
     for row in rows:
@@ -134,7 +134,7 @@ def month_of(month: str, rows: Sequence[DayRow]) -> MonthRow:
     )
 
 
-def open_row(reader: Reader) -> DayRow | None:
+def add_up_open_row(reader: Reader) -> DayRow | None:
     """Add up what came since the last cut, until the newest equity; None without a record."""
     start = newest_boundary(reader)
     if start is None:
@@ -156,7 +156,7 @@ def open_row(reader: Reader) -> DayRow | None:
     )
 
 
-def strategy_days(reader: Reader, start: Boundary, end: Boundary) -> tuple[StrategyDay, ...]:
+def add_up_strategies(reader: Reader, start: Boundary, end: Boundary) -> tuple[StrategyDay, ...]:
     """Add up the trades that closed between two cuts, by strategy, in order of name."""
     rows = reader.execute(
         "SELECT strategy, count(*), sum(won), total(r_multiple), count(r_multiple),"
@@ -173,7 +173,7 @@ def strategy_days(reader: Reader, start: Boundary, end: Boundary) -> tuple[Strat
     )
 
 
-def equity_of(reader: Reader, cut: Boundary) -> Decimal:
+def equity_at_boundary(reader: Reader, cut: Boundary) -> Decimal:
     """Return the equity at a cut.
 
     Journals of before: what was read less what is stamped from midnight to the read.
@@ -231,7 +231,7 @@ def _row(
     trades = reader.execute(
         "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", given
     ).fetchall()
-    equity_start = equity_of(reader, start)
+    equity_start = equity_at_boundary(reader, start)
     # Nothing lies before what is stamped with the start itself: the first stretch begins after it.
     base = equity_start + sum((amount for at, amount in transfers if at == start.at_ms), ZERO)
     later = [(at, amount) for at, amount in transfers if at > start.at_ms]
@@ -277,7 +277,7 @@ def _time_weighted(
         moved[at_ms] = moved.get(at_ms, ZERO) + amount
     while moved:
         at_ms = next(iter(moved))
-        before = value_before(reader, at_ms)
+        before = equity_before_transfers(reader, at_ms)
         if before is None:
             mark_ms, after = _mark_from(reader, at_ms, until_ms) or (until_ms, end)
             counted = [at for at in moved if at <= mark_ms]
@@ -292,13 +292,13 @@ def _time_weighted(
     return growth * float(end / base) - 1.0
 
 
-def value_before(reader: Reader, transfer_at_ms: int) -> Decimal | None:
+def equity_before_transfers(reader: Reader, transfer_at_ms: int) -> Decimal | None:
     """Return the equity just before the transfers of a millisecond; None if nothing valued it."""
-    found = valuation(reader, transfer_at_ms)
+    found = find_valuation(reader, transfer_at_ms)
     return None if found is None else found[0]
 
 
-def valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
+def find_valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
     """Return the equity just before the transfers of a millisecond, and where its marks are from.
 
     See ``core/risk/midnight_equity.py`` for the latter; None if nothing valued it.

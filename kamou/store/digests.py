@@ -23,7 +23,7 @@ LINE_BYTES = 65  # 64 hexadecimal digits and a line end
 _LINE = re.compile(r"[0-9a-f]{64}")
 
 
-def set_digest(folder: Path, bytes_max: int) -> str:
+def dataset_digest(folder: Path, bytes_max: int) -> str:
     """Return the digest of a set: over the names and hashes of its four files.
 
     Raises:
@@ -38,7 +38,7 @@ def is_registered(market: Path, digest: str) -> bool:
     return digest in _read(market)
 
 
-def register(market: Path, digest: str) -> None:
+def register_digest(market: Path, digest: str) -> None:
     """Add a digest, durably. The caller holds the market folder's lock.
 
     Raises:

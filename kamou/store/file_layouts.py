@@ -38,7 +38,7 @@ from kamou.store.cells import (
     read_names,
     read_times,
 )
-from kamou.store.foreign_files import list_entries, shown_name, why_unfit
+from kamou.store.foreign_files import list_entries, show_name, why_unfit
 from kamou.store.parquet_tables import parquet_batches, read_schema
 from kamou.store.read_budget import Budget
 from kamou.store.text_tables import csv_batches, read_header
@@ -64,7 +64,7 @@ SHORT_HEADER = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Found:
+class FoundFile:
     """One readable file and what it holds."""
 
     path: Path
@@ -75,7 +75,7 @@ class Found:
 
 
 @attrs.frozen(kw_only=True)
-class Skipped:
+class SkippedFile:
     """A file that was left out, and why."""
 
     file: str
@@ -96,7 +96,7 @@ class FileColumns:
 
 def find_files(
     source: Path, venue: str | None, budget: Budget
-) -> tuple[list[Found], list[Skipped]]:
+) -> tuple[list[FoundFile], list[SkippedFile]]:
     """Return the market data files of a folder (not of its subfolders), by name.
 
     Raises:
@@ -105,28 +105,30 @@ def find_files(
     if not source.is_dir():
         shown = escape_text(str(source))
         raise InvalidDataError(f"{shown}: no such folder; give the folder that holds the files")
-    found: list[Found] = []
-    skipped: list[Skipped] = []
+    found: list[FoundFile] = []
+    skipped: list[SkippedFile] = []
     for path in list_entries(source, budget.limits.files_max):
         if path.name.startswith(".") or (path.is_dir() and not path.is_symlink()):
             continue
         if not path.name.endswith(SUFFIXES):
-            skipped.append(Skipped(file=shown_name(path), reason="not Parquet or CSV"))
+            skipped.append(SkippedFile(file=show_name(path), reason="not Parquet or CSV"))
             continue
         if unfit := why_unfit(path):
-            raise InvalidDataError(f"{shown_name(path)}: {unfit}")
+            raise InvalidDataError(f"{show_name(path)}: {unfit}")
         names = _header(path, budget)
         kind = _kind(names)
         if not isinstance(kind, Kind):
-            skipped.append(Skipped(file=shown_name(path), reason=kind))
+            skipped.append(SkippedFile(file=show_name(path), reason=kind))
             continue
         found.append(_found(path, kind, names, venue, budget))
     return found, skipped
 
 
-def _found(path: Path, kind: Kind, names: list[str], venue: str | None, budget: Budget) -> Found:
+def _found(
+    path: Path, kind: Kind, names: list[str], venue: str | None, budget: Budget
+) -> FoundFile:
     by_venue = "venue" in names
-    it = Found(
+    it = FoundFile(
         path=path,
         kind=kind,
         name_column="coin" if by_venue and "coin" in names else "symbol",
@@ -135,16 +137,16 @@ def _found(path: Path, kind: Kind, names: list[str], venue: str | None, budget: 
     )
     for name in ("venue" if by_venue else TIME, TIME, it.name_column, *_sources(it).values()):
         if names.count(name) > 1:
-            raise InvalidDataError(f"{shown_name(path)}: column {name} is there twice; remove one")
+            raise InvalidDataError(f"{show_name(path)}: column {name} is there twice; remove one")
     if by_venue and venue is None:
         raise InvalidDataError(
-            f"{shown_name(path)}: rows of several venues; choose one with --venue "
+            f"{show_name(path)}: rows of several venues; choose one with --venue "
             f"({_venues(it, budget)})"
         )
     return it
 
 
-def _sources(found: Found) -> dict[str, str]:
+def _sources(found: FoundFile) -> dict[str, str]:
     """Our name of each column of numbers to the file's."""
     return {name: SHORT_HEADER[name] if found.short_names else name for name in COLUMNS[found.kind]}
 
@@ -180,7 +182,7 @@ def _batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.R
     return csv_batches(path, wanted, budget)
 
 
-def _check_types(found: Found, budget: Budget) -> None:
+def _check_types(found: FoundFile, budget: Budget) -> None:
     """Check the types of the columns of a Parquet file.
 
     Raises:
@@ -199,24 +201,24 @@ def _check_types(found: Found, budget: Budget) -> None:
     for name, fits, expected in checks:
         if schema.get_field_index(name) < 0:
             raise InvalidDataError(
-                f"{shown_name(found.path)}: no column {name}; expected {expected}; add the column"
+                f"{show_name(found.path)}: no column {name}; expected {expected}; add the column"
             )
         kind = schema.field(name).type
         if not fits(kind):
             raise InvalidDataError(
-                f"{shown_name(found.path)}: column {name} is of type "
+                f"{show_name(found.path)}: column {name} is of type "
                 f"{escape_text(str(kind), chars_max=60)}; expected {expected}"
             )
 
 
-def _venues(found: Found, budget: Budget) -> str:
+def _venues(found: FoundFile, budget: Budget) -> str:
     """The venues of a file for a message: the first ten that are met."""
     seen: dict[str, None] = {}
     spare = Budget(limits=budget.limits)  # the file is read again for its rows
     first_row = 1
     _check_types(found, spare)
     for batch in _batches(found.path, ("venue",), spare):
-        names = read_names(shown_name(found.path), "venue", batch.column(0), first_row)
+        names = read_names(show_name(found.path), "venue", batch.column(0), first_row)
         first_row += batch.num_rows
         seen.update(dict.fromkeys(names.distinct))
         if len(seen) > VENUES_SHOWN:
@@ -276,7 +278,7 @@ def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return whole
 
 
-def read_columns(found: Found, budget: Budget, venue: str | None = None) -> FileColumns:
+def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> FileColumns:
     """Return all rows of one file.
 
     Raises:
@@ -284,7 +286,7 @@ def read_columns(found: Found, budget: Budget, venue: str | None = None) -> File
             no symbol or time, or a symbol that cannot be one.
     """
     _check_types(found, budget)
-    file, numbers = shown_name(found.path), _sources(found)
+    file, numbers = show_name(found.path), _sources(found)
     texts = ("venue", found.name_column) if found.venue_column else (found.name_column,)
     suffix = VENUE_QUOTE if found.name_column == "coin" else ""
     rows = _Rows(file, tuple(numbers), budget)

@@ -22,7 +22,7 @@ READ_CHUNK_BYTES = 1 << 20
 SHOWN_NAME_CHARS_MAX = 120  # of a file's name in an error
 
 
-def shown_name(path: Path) -> str:
+def show_name(path: Path) -> str:
     """Return the file's name for an error: escaped, one line."""
     return escape_text(path.name, chars_max=SHOWN_NAME_CHARS_MAX)
 
@@ -43,21 +43,21 @@ def why_unfit(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def opened_regular(path: Path) -> Iterator[BinaryIO]:
+def open_regular(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file for reading, unbuffered, without ever waiting for it.
 
     Raises:
         InvalidDataError: it is missing, unreadable, no regular file, or a link out of its folder.
     """
     if unfit := why_unfit(path):
-        raise InvalidDataError(f"{shown_name(path)}: {unfit}")
+        raise InvalidDataError(f"{show_name(path)}: {unfit}")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise InvalidDataError(f"{shown_name(path)}: cannot be read: {_reason(error)}") from error
+        raise InvalidDataError(f"{show_name(path)}: cannot be read: {_reason(error)}") from error
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced meanwhile
-            raise InvalidDataError(f"{shown_name(path)}: not a regular file")
+            raise InvalidDataError(f"{show_name(path)}: not a regular file")
         yield file
 
 
@@ -67,15 +67,15 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
     Raises:
         InvalidDataError: it cannot be read as a regular file, or is larger than ``bytes_max``.
     """
-    with opened_regular(path) as file:
+    with open_regular(path) as file:
         try:
             content = _read_up_to(file, bytes_max + 1)
         except OSError as error:
             raise InvalidDataError(
-                f"{shown_name(path)}: cannot be read: {_reason(error)}"
+                f"{show_name(path)}: cannot be read: {_reason(error)}"
             ) from error
     if len(content) > bytes_max:
-        raise InvalidDataError(f"{shown_name(path)}: larger than {bytes_max:,} bytes")
+        raise InvalidDataError(f"{show_name(path)}: larger than {bytes_max:,} bytes")
     return content
 
 
@@ -85,17 +85,16 @@ def file_sha256(path: Path, bytes_max: int) -> str:
     Raises:
         InvalidDataError: it cannot be read as a regular file, or is larger than ``bytes_max``.
     """
-    with opened_regular(path) as file:
+    with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > bytes_max:
             raise InvalidDataError(
-                f"{shown_name(path)}: larger than {bytes_max:,} bytes "
-                "(setting data.unpacked_mb_max)"
+                f"{show_name(path)}: larger than {bytes_max:,} bytes (setting data.unpacked_mb_max)"
             )
         try:
             return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
         except OSError as error:
             raise InvalidDataError(
-                f"{shown_name(path)}: cannot be read: {_reason(error)}"
+                f"{show_name(path)}: cannot be read: {_reason(error)}"
             ) from error
 
 
@@ -112,11 +111,11 @@ def list_entries(folder: Path, files_max: int) -> list[Path]:
                 found.append(folder / entry.name)
                 if len(found) > files_max:
                     raise InvalidDataError(
-                        f"{shown_name(folder)}: more than {files_max:,} files "
+                        f"{show_name(folder)}: more than {files_max:,} files "
                         "(setting data.files_max); import fewer, or raise the setting"
                     )
     except OSError as error:
-        raise InvalidDataError(f"{shown_name(folder)}: cannot be read: {_reason(error)}") from error
+        raise InvalidDataError(f"{show_name(folder)}: cannot be read: {_reason(error)}") from error
     return sorted(found)
 
 

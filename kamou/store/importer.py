@@ -35,28 +35,35 @@ from kamou.store.dataset_description import (
     OPEN_INTEREST_FILE,
     describe_dataset,
     description_differences,
-    is_stored_set,
+    is_dataset_directory,
     read_meta,
 )
-from kamou.store.digests import is_registered, set_digest
-from kamou.store.file_layouts import FileColumns, Found, Kind, Skipped, find_files, read_columns
-from kamou.store.foreign_files import shown_name
+from kamou.store.digests import dataset_digest, is_registered
+from kamou.store.file_layouts import (
+    FileColumns,
+    FoundFile,
+    Kind,
+    SkippedFile,
+    find_files,
+    read_columns,
+)
+from kamou.store.foreign_files import show_name
 from kamou.store.market_data import (
     NAME_PATTERN,
-    SetSummary,
-    check_name,
-    load_set,
-    market_folder,
-    set_path,
+    DatasetSummary,
+    check_dataset_name,
+    dataset_path,
+    load_dataset,
+    market_directory,
     verify_files,
-    write_set,
+    write_dataset,
 )
 from kamou.store.observations import (
     PROBLEMS_SHOWN,
-    codes_among,
-    finest,
+    keep_finest,
     make_series,
-    refuse_rows,
+    raise_row_errors,
+    symbol_codes,
 )
 from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE, Budget
 from kamou.store.wide_tables import read_wide
@@ -69,20 +76,20 @@ from kamou.venue.market.recorded import RecordedMarket
 class ImportReport:
     """What an import did. ``unchanged``: exactly this set was already stored."""
 
-    summary: SetSummary
-    skipped: tuple[Skipped, ...]
+    summary: DatasetSummary
+    skipped: tuple[SkippedFile, ...]
     notes: tuple[str, ...]
     unchanged: bool
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Reading:
+class CheckedFiles:
     """A folder, read and found fit. ``gaps`` are the first of ``gaps_total``."""
 
     data: Dataset
     gaps: tuple[Gap, ...]
     gaps_total: int
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
     notes: tuple[str, ...]
 
 
@@ -90,7 +97,7 @@ def _quiet(_what: str, _done: int, _total: int) -> None:
     """No progress shown."""
 
 
-def import_folder(
+def import_directory(
     source: Path,
     data_dir: Path,
     *,
@@ -113,8 +120,8 @@ def import_folder(
         DiskFullError, StoreError: it could not be stored. Nothing is left behind in any case.
     """
     name = source.resolve().name if name is None else name
-    check_name(name)
-    reading = read_folder(
+    check_dataset_name(name)
+    reading = read_directory(
         source,
         now_ms=now_ms,
         name=name,
@@ -125,7 +132,7 @@ def import_folder(
     )
     progress("storing", 0, 1)
     before_storing()
-    summary, unchanged = write_set(
+    summary, unchanged = write_dataset(
         reading.data,
         data_dir,
         source=source.resolve().name,
@@ -157,7 +164,7 @@ def open_market(
     """
     folder = Path(name_or_folder)
     if NAME_PATTERN.fullmatch(name_or_folder):
-        stored = set_path(data_dir, name_or_folder)
+        stored = dataset_path(data_dir, name_or_folder)
         if (stored / META).exists():
             folder = stored
     if not folder.is_dir():
@@ -165,7 +172,7 @@ def open_market(
             f"'{escape_text(name_or_folder)}' is neither a dataset nor a folder; "
             "`kamou data list` shows the datasets, `kamou data import DIR` stores one"
         )
-    return open_folder(
+    return open_directory(
         folder,
         now_ms=now_ms,
         data_dir=data_dir,
@@ -176,7 +183,7 @@ def open_market(
     )
 
 
-def open_folder(
+def open_directory(
     folder: Path,
     *,
     now_ms: int,
@@ -191,12 +198,12 @@ def open_folder(
     Raises:
         InvalidDataError: the data is unfit.
     """
-    if data_dir is not None and _is_ours(folder, data_dir, limits):
-        return load_set(folder)
-    reading = read_folder(
+    if data_dir is not None and _is_registered(folder, data_dir, limits):
+        return load_dataset(folder)
+    reading = read_directory(
         folder,
         now_ms=now_ms,
-        name=shown_name(folder.resolve()),
+        name=show_name(folder.resolve()),
         venue=venue,
         allow_gaps=allow_gaps,
         limits=limits,
@@ -205,20 +212,20 @@ def open_folder(
     return RecordedMarket(reading.data)
 
 
-def _is_ours(folder: Path, data_dir: Path, limits: DataSettings) -> bool:
+def _is_registered(folder: Path, data_dir: Path, limits: DataSettings) -> bool:
     """Return True if the store of ``data_dir`` wrote this set. What cannot be hashed is not ours:
     reading it says why.
     """
-    if not is_stored_set(folder):
+    if not is_dataset_directory(folder):
         return False
     try:
-        digest = set_digest(folder, limits.unpacked_mb_max * MEGABYTE)
+        digest = dataset_digest(folder, limits.unpacked_mb_max * MEGABYTE)
     except InvalidDataError:
         return False
-    return is_registered(market_folder(data_dir), digest)
+    return is_registered(market_directory(data_dir), digest)
 
 
-def read_folder(
+def read_directory(
     source: Path,
     *,
     now_ms: int,
@@ -227,7 +234,7 @@ def read_folder(
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _quiet,
-) -> Reading:
+) -> CheckedFiles:
     """Read and check all files of one market in ``source``.
 
     A folder with a ``meta.json`` of ours is read as the set that it says it is, and refused if it
@@ -239,12 +246,12 @@ def read_folder(
     """
     budget = Budget(limits=limits)
     try:
-        if is_stored_set(source):
+        if is_dataset_directory(source):
             return _read_set(source, budget, now_ms=now_ms, name=name)
         return _read_files(source, budget, now_ms, name, venue, allow_gaps, progress)
     except MemoryError as error:
         raise InvalidDataError(
-            f"{shown_name(source)}: not enough memory for its {budget.rows:,} rows; import less, "
+            f"{show_name(source)}: not enough memory for its {budget.rows:,} rows; import less, "
             "or lower data.rows_max and data.cells_max to what this machine has"
         ) from error
 
@@ -257,18 +264,18 @@ def _read_files(
     venue: str | None,
     allow_gaps: bool,
     progress: Progress,
-) -> Reading:
+) -> CheckedFiles:
     files, skipped = find_files(source, venue, budget)
     parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
     for done, found in enumerate(files):
-        progress(f"reading {shown_name(found.path)}", done, len(files))
+        progress(f"reading {show_name(found.path)}", done, len(files))
         parts[found.kind].append(_read(found, budget, venue))
     if not parts[Kind.BARS]:
         raise _no_bars(source, skipped)
     progress("checking", len(files), len(files))
     bars, findings = _checked_bars(source, parts[Kind.BARS], budget, now_ms, allow_gaps)
     notes: list[str] = []
-    return Reading(
+    return CheckedFiles(
         data=_assembled(name, bars, parts, budget, now_ms, skipped, notes),
         gaps=findings.gaps,
         gaps_total=findings.gaps_total,
@@ -277,18 +284,18 @@ def _read_files(
     )
 
 
-def _read(found: Found, budget: Budget, venue: str | None) -> FileColumns:
+def _read(found: FoundFile, budget: Budget, venue: str | None) -> FileColumns:
     columns = read_columns(found, budget, venue)
     if not len(columns.ts):
         raise InvalidDataError(f"{columns.file}: has no rows; remove the file or fetch it again")
     return columns
 
 
-def _no_bars(source: Path, skipped: Sequence[Skipped]) -> InvalidDataError:
+def _no_bars(source: Path, skipped: Sequence[SkippedFile]) -> InvalidDataError:
     reasons = "; ".join(f"{each.file}: {each.reason}" for each in skipped[:PROBLEMS_SHOWN])
     more = f"; and {len(skipped) - PROBLEMS_SHOWN} more" * (len(skipped) > PROBLEMS_SHOWN)
     return InvalidDataError(
-        f"{shown_name(source)}: no bars here: a file with the columns symbol, ts, open, high, "
+        f"{show_name(source)}: no bars here: a file with the columns symbol, ts, open, high, "
         f"low, close, volume is needed{f' ({reasons}{more})' if reasons else ''}"
     )
 
@@ -297,7 +304,7 @@ def _checked_bars(
     source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, allow_gaps: bool
 ) -> tuple[Bars, Findings]:
     """All bar files' rows, checked, as columns. ``parts`` is emptied: memory is let go."""
-    shown = shown_name(source)
+    shown = show_name(source)
     files = [part.file for part in parts]
     rows = _bar_rows(parts)
     try:
@@ -313,7 +320,7 @@ def _checked_bars(
         gaps_max=GAPS_LISTED_MAX,
     )
     if findings.problems_total:
-        refuse_rows(files, findings.problems, findings.problems_total, shown)
+        raise_row_errors(files, findings.problems, findings.problems_total, shown)
     budget.check_cells(shown, grid_bars(rows, period_ms), len(rows.symbols))
     return to_grid(rows, period_ms), findings
 
@@ -321,7 +328,7 @@ def _checked_bars(
 def _bar_rows(parts: list[FileColumns]) -> BarRows:
     """The rows of all files after each other. ``parts`` is emptied on the way."""
     symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
-    code = np.concatenate([codes_among(part, symbols) for part in parts])
+    code = np.concatenate([symbol_codes(part, symbols) for part in parts])
     source = np.repeat(np.arange(len(parts)), [len(part.ts) for part in parts])
     row = np.concatenate([part.row for part in parts])
     open_ms = np.concatenate([part.ts for part in parts])
@@ -337,10 +344,10 @@ def _assembled(
     parts: dict[Kind, list[FileColumns]],
     budget: Budget,
     now_ms: int,
-    skipped: list[Skipped],
+    skipped: list[SkippedFile],
     notes: list[str],
 ) -> Dataset:
-    open_interest = finest(parts[Kind.OPEN_INTEREST], skipped)
+    open_interest = keep_finest(parts[Kind.OPEN_INTEREST], skipped)
     funding, open_interest_series = (
         make_series(each, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=notes)
         for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.OPEN_INTEREST, open_interest))
@@ -348,11 +355,11 @@ def _assembled(
     return Dataset(name=name, bars=bars, funding=funding, open_interest=open_interest_series)
 
 
-def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Reading:
+def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> CheckedFiles:
     """Read a folder that calls itself a dataset, and hold its rows against what it says."""
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
-    found = Found(
+    found = FoundFile(
         path=source / BARS_FILE,
         kind=Kind.BARS,
         name_column="symbol",
@@ -370,9 +377,9 @@ def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Readin
     true = describe_dataset(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
     if wrong := description_differences(meta, true):
         raise InvalidDataError(
-            f"{shown_name(source)}: {META} does not agree with the files: {', '.join(wrong)}; "
+            f"{show_name(source)}: {META} does not agree with the files: {', '.join(wrong)}; "
             f"remove {META}, and the files are read and checked without it"
         )
-    return Reading(
+    return CheckedFiles(
         data=data, gaps=findings.gaps, gaps_total=findings.gaps_total, skipped=(), notes=()
     )

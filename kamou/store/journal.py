@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
     body: bytes
 
 
-def encoded(event: Event) -> Encoded:
+def encode_event(event: Event) -> Encoded:
     """Encode an event where it is made, so that a bad one fails its maker, not the journal.
 
     Raises:
@@ -121,7 +121,7 @@ class JournalWriter:
             StoreError: the database refused otherwise.
             ValueError, TypeError: an event cannot be encoded.
         """
-        return self.append_encoded([encoded(event) for event in events])
+        return self.append_encoded([encode_event(event) for event in events])
 
     def append_encoded(
         self, batch: Sequence[Encoded], details: Sequence[tuple[int, bytes]] = ()
@@ -210,7 +210,9 @@ class JournalWriter:
         assert seq <= self._head_seq, f"a snapshot at {seq} is of events that are not committed"
         with storage_errors(self._path, "write"), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
-            snapshots.save(self._connection, seq=seq, at_ms=at_ms, code=code, state=state)
+            snapshots.insert_snapshot(
+                self._connection, seq=seq, at_ms=at_ms, code=code, state=state
+            )
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the ``meta`` table. Also the proof that there is space to write."""

@@ -27,7 +27,7 @@ class DisabledSpan:
     reason: str  # the code of the limit that it exceeded
 
 
-def transferred_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
+def net_transfers_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
     """Return the net transfers, money, that are stamped after a time. One look-up by time."""
     rows = reader.execute(
         f"SELECT amount FROM income WHERE kind = '{TRANSFER_INCOME}' AND at_ms > ?", (at_ms,)
@@ -102,7 +102,7 @@ def disabled_spans(
     )
 
 
-def times_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
+def count_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
     """Return how often a strategy was disabled until then. Such events are rare."""
     return int(
         reader.execute(

@@ -44,8 +44,8 @@ from kamou.store.dataset_description import (
     description_differences,
     read_meta,
 )
-from kamou.store.dataset_tables import bar_table, read_bars, read_series, series_table
-from kamou.store.digests import register, set_digest
+from kamou.store.dataset_tables import make_bar_table, make_series_table, read_bars, read_series
+from kamou.store.digests import dataset_digest, register_digest
 from kamou.store.foreign_files import file_sha256
 from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE
 from kamou.venue.market.recorded import RecordedMarket
@@ -55,7 +55,7 @@ UNFINISHED = "."  # first character of a folder that is being written
 
 
 @attrs.frozen(kw_only=True)
-class SetSummary:
+class DatasetSummary:
     """One dataset in the list of ``kamou data list``."""
 
     name: str
@@ -75,7 +75,7 @@ class SetSummary:
 
 
 @attrs.frozen(kw_only=True)
-class DamagedSet:
+class DamagedDataset:
     """A folder among the datasets that is not a valid dataset, and why."""
 
     name: str
@@ -83,11 +83,11 @@ class DamagedSet:
     reason: str
 
 
-def market_folder(data_dir: Path) -> Path:
+def market_directory(data_dir: Path) -> Path:
     return data_dir / "market"
 
 
-def check_name(name: str) -> None:
+def check_dataset_name(name: str) -> None:
     """Raise ``InvalidDataError`` if the name cannot be that of a dataset's folder."""
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidDataError(
@@ -96,23 +96,23 @@ def check_name(name: str) -> None:
         )
 
 
-def set_path(data_dir: Path, name: str) -> Path:
+def dataset_path(data_dir: Path, name: str) -> Path:
     """Return the path of a dataset's folder.
 
     Raises:
         InvalidDataError: the name cannot be a folder's name.
     """
-    check_name(name)
-    return market_folder(data_dir) / name
+    check_dataset_name(name)
+    return market_directory(data_dir) / name
 
 
-def list_sets(data_dir: Path) -> tuple[SetSummary | DamagedSet, ...]:
+def list_datasets(data_dir: Path) -> tuple[DatasetSummary | DamagedDataset, ...]:
     """Return all datasets by name, damaged ones with the reason. Reads ``meta.json`` only.
 
     Raises:
         InvalidDataError: the folder of sets cannot be read.
     """
-    folder = market_folder(data_dir)
+    folder = market_directory(data_dir)
     try:
         names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     except FileNotFoundError:
@@ -122,15 +122,17 @@ def list_sets(data_dir: Path) -> tuple[SetSummary | DamagedSet, ...]:
     return tuple(_listed(folder / name) for name in names if not name.startswith(UNFINISHED))
 
 
-def _listed(path: Path) -> SetSummary | DamagedSet:
+def _listed(path: Path) -> DatasetSummary | DamagedDataset:
     try:
-        check_name(path.name)
+        check_dataset_name(path.name)
         return read_summary(path)
     except InvalidDataError as error:
-        return DamagedSet(name=escape_text(path.name, chars_max=64), path=path, reason=str(error))
+        return DamagedDataset(
+            name=escape_text(path.name, chars_max=64), path=path, reason=str(error)
+        )
 
 
-def load_set(path: Path) -> RecordedMarket:
+def load_dataset(path: Path) -> RecordedMarket:
     """Load a set that this store wrote. Its files' hashes are checked; its rows were, at import.
 
     A set whose digest is not registered must not come here: ``importer.open_folder`` decides.
@@ -168,14 +170,14 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
             )
 
 
-def read_summary(path: Path) -> SetSummary:
+def read_summary(path: Path) -> DatasetSummary:
     """Return the set's summary, from its ``meta.json``.
 
     Raises:
         InvalidDataError: it is missing or unreadable.
     """
     meta = read_meta(path)
-    return SetSummary(
+    return DatasetSummary(
         name=path.name,
         path=path,
         symbols=len(meta.symbols),
@@ -193,7 +195,7 @@ def read_summary(path: Path) -> SetSummary:
     )
 
 
-def write_set(
+def write_dataset(
     data: Dataset,
     data_dir: Path,
     *,
@@ -202,7 +204,7 @@ def write_set(
     gaps_total: int | None = None,
     replace: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-) -> tuple[SetSummary, bool]:
+) -> tuple[DatasetSummary, bool]:
     """Store a validated set under its name; ``(summary, True)`` when the same one was there.
 
     Args:
@@ -215,7 +217,7 @@ def write_set(
         DiskFullError: no room; nothing is left behind.
         StoreError: the data directory cannot be written.
     """
-    target = set_path(data_dir, data.name)
+    target = dataset_path(data_dir, data.name)
     assert all(map(is_symbol, data.bars.symbols)), "symbols are checked where they enter"
     with _write_errors(target):
         create_directory(target.parent)
@@ -228,9 +230,9 @@ def write_set(
                 )
                 if target.exists() and not replace:
                     _refuse_another(target, meta, limits)
-                    register(target.parent, set_digest(target, _any_size()))
+                    register_digest(target.parent, dataset_digest(target, _any_size()))
                     return read_summary(target), True
-                register(target.parent, set_digest(temporary, _any_size()))
+                register_digest(target.parent, dataset_digest(temporary, _any_size()))
                 _put_in_place(temporary, target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -245,9 +247,9 @@ def _write_files(
     data: Dataset, folder: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
 ) -> StoredMeta:
     for name, table in (
-        (BARS_FILE, bar_table(data.bars)),
-        (FUNDING_FILE, series_table(data.funding)),
-        (OPEN_INTEREST_FILE, series_table(data.open_interest)),
+        (BARS_FILE, make_bar_table(data.bars)),
+        (FUNDING_FILE, make_series_table(data.funding)),
+        (OPEN_INTEREST_FILE, make_series_table(data.open_interest)),
     ):
         with _created(folder / name) as file:
             pq.write_table(table, file, compression="zstd")

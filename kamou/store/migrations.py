@@ -230,7 +230,7 @@ JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Name -> statements, in order; the number in front of the name is the schema version."""
 
 
-def apply(connection: sqlite3.Connection) -> None:
+def apply_migrations(connection: sqlite3.Connection) -> None:
     """Apply what is pending, each migration in its own transaction."""
     # Half a second of imports that readers, and writers of a current schema, do without.
     from sqlite_utils import Database, Migrations

@@ -13,7 +13,7 @@ from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX,
 from kamou.core.market.bars import Series, empty_series
 from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
 from kamou.errors import InvalidDataError
-from kamou.store.file_layouts import FileColumns, Kind, Skipped
+from kamou.store.file_layouts import FileColumns, Kind, SkippedFile
 from kamou.store.read_budget import Budget
 
 PROBLEMS_SHOWN = 10
@@ -21,13 +21,15 @@ STRANGERS_SHOWN = 10  # symbols without bars, in one note
 FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
 
 
-def codes_among(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
+def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
     """Each row's index into ``symbols``; -1 for a symbol that is not among them."""
     place = {symbol: at for at, symbol in enumerate(symbols)}
     return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
 
 
-def refuse_rows(files: list[str], problems: Sequence[Problem], total: int, source: str) -> None:
+def raise_row_errors(
+    files: list[str], problems: Sequence[Problem], total: int, source: str
+) -> None:
     """Raise ``InvalidDataError`` naming the first rows of ``total`` unfit ones, a line each.
 
     Args:
@@ -58,13 +60,13 @@ def show_utc(at_ms: int) -> str:
         return f"time {at_ms}"
 
 
-def finest(parts: list[FileColumns], skipped: list[Skipped]) -> list[FileColumns]:
+def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
     """Of several open-open_interest files the one with the closest observations."""
     if len(parts) < 2:
         return parts
     ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
     for part in ranked[1:]:
-        skipped.append(Skipped(file=part.file, reason=f"{ranked[0].file} is finer"))
+        skipped.append(SkippedFile(file=part.file, reason=f"{ranked[0].file} is finer"))
     return ranked[:1]
 
 
@@ -96,7 +98,7 @@ def make_series(
         return empty_series(symbols, FUNDING_PERIOD_MS)
     for part in parts:
         _check_observations(part, kind, now_ms)
-    code = np.concatenate([codes_among(part, symbols) for part in parts])
+    code = np.concatenate([symbol_codes(part, symbols) for part in parts])
     at_ms = np.concatenate([part.ts for part in parts])
     value = np.concatenate([next(iter(part.values.values())) for part in parts])
     strangers = sorted({name for part in parts for name in part.symbols} - set(symbols))
@@ -161,4 +163,4 @@ def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
         )
         for at in map(int, found[:PROBLEMS_SHOWN])
     ]
-    refuse_rows([part.file], problems, len(found), part.file)
+    raise_row_errors([part.file], problems, len(found), part.file)

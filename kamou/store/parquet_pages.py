@@ -58,7 +58,7 @@ class PageHeader:
     header: int  # bytes of the header itself
 
 
-def read_at(descriptor: int) -> ReadAt:
+def positional_reader(descriptor: int) -> ReadAt:
     """Return a reader of an open file by position."""
     return lambda offset, count: os.pread(descriptor, count, offset)
 

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.cells import is_text
-from kamou.store.foreign_files import opened_regular, shown_name
-from kamou.store.parquet_pages import check_chunk, read_at, read_groups
+from kamou.store.foreign_files import open_regular, show_name
+from kamou.store.parquet_pages import check_chunk, positional_reader, read_groups
 from kamou.store.read_budget import Budget
 from kamou.store.thrift_compact import MalformedError
 
@@ -36,7 +36,7 @@ TAIL_BYTES = 8  # the footer's length, and the magic
 UNREADABLE_ERRORS = (pa.ArrowException, OSError, ValueError, EOFError, KeyError, MemoryError)
 
 
-def corrupt(file: str, error: BaseException) -> InvalidDataError:
+def unreadable_file_error(file: str, error: BaseException) -> InvalidDataError:
     """Return the refusal of a file that cannot be parsed: one line, escaped."""
     if isinstance(error, MemoryError):
         return InvalidDataError(
@@ -55,7 +55,7 @@ def read_schema(path: Path, budget: Budget) -> pa.Schema:
     Raises:
         InvalidDataError: it is corrupt, or has too many columns or rows.
     """
-    with opened_regular(path) as file:
+    with open_regular(path) as file:
         return _metadata(path, file, budget)[1]
 
 
@@ -67,8 +67,8 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
     Raises:
         InvalidDataError: the file is corrupt, its footer lies, or it is beyond the budget.
     """
-    name = shown_name(path)
-    with opened_regular(path) as file:
+    name = show_name(path)
+    with open_regular(path) as file:
         metadata, schema = _metadata(path, file, budget)
         texts = [each for each in wanted if is_text(schema.field(each).type)]
         promised = _check_pages(name, file, metadata, wanted, texts, budget)
@@ -81,9 +81,11 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
                     break
                 yield batch
         except UNREADABLE_ERRORS as error:
-            raise corrupt(name, error) from error
+            raise unreadable_file_error(name, error) from error
         if rows != promised:
-            raise corrupt(name, ValueError("it has another number of rows than its footer says"))
+            raise unreadable_file_error(
+                name, ValueError("it has another number of rows than its footer says")
+            )
 
 
 def _batches(
@@ -110,7 +112,7 @@ def _footer(name: str, file: BinaryIO) -> bytes:
     size = os.fstat(file.fileno()).st_size
     tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
     if size < len(PARQUET_MAGIC) + TAIL_BYTES or tail[4:] != PARQUET_MAGIC:
-        raise corrupt(name, ValueError("it does not end as a Parquet file"))
+        raise unreadable_file_error(name, ValueError("it does not end as a Parquet file"))
     length = struct.unpack("<I", tail[:4])[0]
     if length > FOOTER_BYTES_MAX:
         raise InvalidDataError(
@@ -121,7 +123,7 @@ def _footer(name: str, file: BinaryIO) -> bytes:
 
 
 def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaData, pa.Schema]:
-    name = shown_name(path)
+    name = show_name(path)
     _footer(name, file)
     try:
         parquet = pq.ParquetFile(
@@ -134,7 +136,7 @@ def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaDa
         schema = parquet.schema_arrow
         duplicates = len(set(schema.names)) != len(schema.names)
     except UNREADABLE_ERRORS as error:
-        raise corrupt(name, error) from error
+        raise unreadable_file_error(name, error) from error
     if duplicates:
         raise InvalidDataError(f"{name}: two columns have one name; remove one")
     return metadata, schema
@@ -154,9 +156,9 @@ def _check_pages(
     process where a footer is damaged.
     """
     if metadata.num_rows < 0:
-        raise corrupt(name, ValueError("its footer has a negative number of rows"))
+        raise unreadable_file_error(name, ValueError("its footer has a negative number of rows"))
     budget.take_rows(name, metadata.num_rows)
-    read = read_at(file.fileno())
+    read = positional_reader(file.fileno())
     columns = [metadata.schema.column(at) for at in range(metadata.num_columns)]
     places = {column.path: at for at, column in enumerate(columns)}
     rows = 0
@@ -176,5 +178,5 @@ def _check_pages(
         if rows != metadata.num_rows:
             raise MalformedError("its row groups have other rows than its footer says")
     except (MalformedError, *UNREADABLE_ERRORS) as error:
-        raise corrupt(name, error) from error
+        raise unreadable_file_error(name, error) from error
     return rows

@@ -45,7 +45,7 @@ class JournalPermits:
                 no order may be sent.
         """
         name = approved.permit_id
-        row = queries.permit(self._reader, name)
+        row = queries.query_permit(self._reader, name)
         if row is None:
             raise InvalidPermitError("PERMIT_UNKNOWN", f"{name} was never committed")
         now_ms = self._clock.now_ms()

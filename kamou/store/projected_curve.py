@@ -21,7 +21,7 @@ _UPSERT = "INSERT OR REPLACE INTO curve (start_ms, at_ms, equity, low, high) VAL
 Point = tuple[int, int, str, str, str]  # start_ms, at_ms, equity, low, high
 
 
-def mark_added(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced: bool) -> None:
+def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced: bool) -> None:
     """Put one equity mark on the curve. ``replaced``: there was another at the same time."""
     width_ms = _reach(cursor, at_ms, at_ms)
     start_ms = at_ms - at_ms % width_ms
@@ -35,7 +35,7 @@ def mark_added(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced: boo
     cursor.execute(_UPSERT, new if known is None else _merged(start_ms, known, new))
 
 
-def moment_marked(
+def mark_moment(
     cursor: sqlite3.Cursor, kind: str, at_ms: int, amount: Decimal | None = None
 ) -> None:
     """Mark a moment: ``flow`` with its amount, or ``config``. Before the first mark: nothing."""
@@ -45,7 +45,7 @@ def moment_marked(
     _mark(cursor, kind, at_ms - at_ms % width_ms, amount or Decimal(0))
 
 
-def span_marked(cursor: sqlite3.Cursor, kind: str, from_ms: int, until_ms: int) -> None:
+def mark_span(cursor: sqlite3.Cursor, kind: str, from_ms: int, until_ms: int) -> None:
     """Mark every stretch that a ``halt`` or a ``down`` time touches; no more than all of them."""
     from_ms = max(from_ms, _first_ms(cursor))
     if until_ms <= from_ms:
@@ -95,7 +95,7 @@ def _widen(cursor: sqlite3.Cursor, width_ms: int) -> None:
         "SELECT start_ms, at_ms, equity, low, high FROM curve ORDER BY start_ms"
     ).fetchall()
     cursor.execute("DELETE FROM curve")
-    cursor.executemany(_UPSERT, merged(points, width_ms))
+    cursor.executemany(_UPSERT, merge_points(points, width_ms))
     marks = cursor.execute("SELECT kind, start_ms, amount FROM curve_mark").fetchall()
     cursor.execute("DELETE FROM curve_mark")
     for kind, start_ms, amount in marks:
@@ -109,11 +109,11 @@ def _remake(cursor: sqlite3.Cursor, start_ms: int, width_ms: int) -> None:
         (start_ms, start_ms + width_ms),
     )
     points = ((at_ms, at_ms, equity, equity, equity) for at_ms, equity in marks)
-    made = merged(points, width_ms)
+    made = merge_points(points, width_ms)
     cursor.executemany(_UPSERT, made)
 
 
-def merged(points: Iterable[Point], width_ms: int) -> list[Point]:
+def merge_points(points: Iterable[Point], width_ms: int) -> list[Point]:
     """Merge points, oldest first, into stretches of a width."""
     made: list[Point] = []
     for point in points:

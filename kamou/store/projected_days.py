@@ -14,12 +14,12 @@ from kamou.core.day import midnight_ms_of
 from kamou.core.risk.midnight_equity import IN_TIME_MS
 from kamou.store.day_rows import (
     Boundary,
-    add_up,
-    midnight_of,
-    month_of,
+    add_up_month,
+    add_up_row,
+    add_up_strategies,
+    midnight_of_read,
     newest_boundary,
     next_boundary,
-    strategy_days,
 )
 from kamou.store.projected_totals import add_totals
 from kamou.store.rows import DayRow, select
@@ -27,25 +27,25 @@ from kamou.store.rows import DayRow, select
 MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 
 
-def equity_read(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
+def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
     """Begin the record with the first equity; later ones only correct a day that has ended.
 
     Returns whether the record began.
     """
-    known = entry_recorded(cursor, at_ms)
+    known = project_entry(cursor, at_ms)
     if not known:
         _begin(cursor, at_ms, equity)
     return not known
 
 
-def day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
+def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
     """Cut the record at this day's midnight, if its equity is known, and add up what ended."""
     newest = newest_boundary(cursor)
     if newest is None:
         _begin(cursor, event.at_ms, str(event.equity))
         return
     if event.opening is None:
-        midnight_at_ms = midnight_of(event.at_ms)
+        midnight_at_ms = midnight_of_read(event.at_ms)
         equity = event.equity
     else:
         midnight_at_ms = event.midnight_at_ms if event.at_midnight else None
@@ -65,7 +65,7 @@ def day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
         _write(cursor, newest, cut)
 
 
-def day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None:
+def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None:
     """Set the equity of a midnight anew and add up the days on both sides of it."""
     at_ms = midnight_ms_of(event.day)
     cursor.execute(
@@ -84,12 +84,12 @@ def day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None
         _write(cursor, cut, after)
 
 
-def transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
+def project_transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
     """Add up the day of a transfer again; ``day_rows`` finds the valuation among the events."""
-    entry_recorded(cursor, event.transfer_at_ms)
+    project_entry(cursor, event.transfer_at_ms)
 
 
-def entry_recorded(cursor: sqlite3.Cursor, at_ms: int) -> bool:
+def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
     """Add up again the rows that an entry with this stamp belongs to, if they have ended.
 
     Returns False when there is no record yet.
@@ -118,7 +118,7 @@ def _correct(cursor: sqlite3.Cursor, at_ms: int) -> None:
 
 
 def _begin(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
-    _insert(cursor, at_ms, at_ms, equity, midnight=midnight_of(at_ms) == at_ms)
+    _insert(cursor, at_ms, at_ms, equity, midnight=midnight_of_read(at_ms) == at_ms)
 
 
 def _insert(
@@ -131,7 +131,7 @@ def _insert(
 
 
 def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
-    row = add_up(cursor, start, end)
+    row = add_up_row(cursor, start, end)
     known = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
     cursor.execute(
         "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
@@ -163,7 +163,7 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (row.day, s.strategy, s.trades, s.wins, s.r, s.with_r, s.profit, s.loss)
-            for s in strategy_days(cursor, start, end)
+            for s in add_up_strategies(cursor, start, end)
         ],
     )
     _write_month(cursor, row.last_day[:7])
@@ -179,7 +179,7 @@ def _write_month(cursor: sqlite3.Cursor, month: str) -> None:
         f"{month}-01",
         month + MONTH_DAYS_MAX,
     )
-    made = month_of(month, rows)
+    made = add_up_month(month, rows)
     cursor.execute(
         'INSERT OR REPLACE INTO month (month, equity_end, "return", change, net_deposits, trades,'
         " fees, funding, complete, gaining, losing, unseparated)"

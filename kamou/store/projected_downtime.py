@@ -18,7 +18,7 @@ import attrs
 
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.messages.codec import decode, kind_of
-from kamou.store.projected_curve import span_marked
+from kamou.store.projected_curve import mark_span
 
 PERIODS = 2  # without a closed cycle are no downtime yet
 PERIOD_MS = 300_000  # of a journal whose configuration names none
@@ -42,13 +42,13 @@ class _Stretch:
     cause: str = ""  # where it is known without that
 
 
-def period_of(config_json: str) -> int:
+def read_period_ms(config_json: str) -> int:
     """Return the period of cycles that a configuration names, in ms."""
     period_s = json.loads(config_json).get("cycle.period_s")
     return PERIOD_MS if period_s is None else int(period_s) * 1000
 
 
-def last_closed(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
+def newest_closed_cycle(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
     """Return ``(cycle_at_ms, closed_at_ms)`` of the newest cycle that closed."""
     row = cursor.execute(
         "SELECT cycle_at_ms, closed_at_ms FROM cycle WHERE closed_at_ms IS NOT NULL"
@@ -57,7 +57,7 @@ def last_closed(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
     return None if row is None else (int(row[0]), int(row[1]))
 
 
-def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int]) -> int:
+def record_downtime(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[int, int]) -> int:
     """Record the downtime between the end of a cycle and the next one's.
 
     Args:
@@ -86,7 +86,7 @@ def cycle_followed(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[i
             "INSERT INTO downtime (seq, number, from_ms, until_ms, cause) VALUES (?, ?, ?, ?, ?)",
             (seq, number, begin, end, _cause(stretch, limit_ms)),
         )
-        span_marked(cursor, "down", begin, end)
+        mark_span(cursor, "down", begin, end)
     return len(found)
 
 

@@ -11,11 +11,11 @@ from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
-from kamou.store.projected_totals import add_totals, trade_counted
+from kamou.store.projected_totals import add_totals, count_trade
 from kamou.store.rows import TradeRow, select_one
 
 
-def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
+def project_income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
     income = event.income
     cursor.execute(
         "INSERT INTO income VALUES (?, ?, ?, ?, ?)",
@@ -24,11 +24,11 @@ def income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -
     if income.kind == TRANSFER_INCOME:
         add_totals(cursor, transfers=1)
         if income.at_ms >= first_transfer_at_ms(cursor):
-            projected_curve.moment_marked(cursor, "transfer", income.at_ms, income.amount)
-    projected_days.entry_recorded(cursor, income.at_ms)
+            projected_curve.mark_moment(cursor, "transfer", income.at_ms, income.amount)
+    projected_days.project_entry(cursor, income.at_ms)
 
 
-def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None:
+def project_trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None:
     cursor.execute(
         "INSERT INTO trade VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -63,15 +63,15 @@ def trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None
     cursor.execute(
         "DELETE FROM open_trade WHERE trade_id IN (?, ?)", (event.trade_id, event.cause_id)
     )
-    trade_counted(cursor, event)
-    projected_days.entry_recorded(cursor, event.closed_at_ms)
+    count_trade(cursor, event)
+    projected_days.project_entry(cursor, event.closed_at_ms)
 
 
-def result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -> None:
+def project_result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -> None:
     before = select_one(cursor, TradeRow, "trade", "WHERE trade_id = ?", event.trade_id)
     if before is None:
         return
-    trade_counted(cursor, before, times=-1)
+    count_trade(cursor, before, times=-1)
     after = attrs.evolve(
         before,
         funding=event.funding,
@@ -82,11 +82,11 @@ def result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -
         "UPDATE trade SET funding = ?, pnl_net = ?, r_multiple = ? WHERE trade_id = ?",
         (str(after.funding), str(after.pnl_net), after.r_multiple, after.trade_id),
     )
-    trade_counted(cursor, after)
-    projected_days.entry_recorded(cursor, after.closed_at_ms)
+    count_trade(cursor, after)
+    projected_days.project_entry(cursor, after.closed_at_ms)
 
 
-def equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -> None:
+def project_equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -> None:
     equity = str(event.equity)
     row = (
         event.at_ms,
@@ -101,8 +101,8 @@ def equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -
     replaced = not cursor.rowcount
     if replaced:
         cursor.execute("REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    projected_curve.mark_added(cursor, event.at_ms, equity, replaced=replaced)
-    if projected_days.equity_read(cursor, event.at_ms, equity):
+    projected_curve.add_equity_mark(cursor, event.at_ms, equity, replaced=replaced)
+    if projected_days.project_equity(cursor, event.at_ms, equity):
         mark_transfers(cursor)
 
 
@@ -112,4 +112,4 @@ def mark_transfers(cursor: sqlite3.Cursor) -> None:
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
         (TRANSFER_INCOME, first_transfer_at_ms(cursor)),
     ).fetchall():
-        projected_curve.moment_marked(cursor, "transfer", at_ms, Decimal(amount))
+        projected_curve.mark_moment(cursor, "transfer", at_ms, Decimal(amount))

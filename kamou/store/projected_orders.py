@@ -16,7 +16,7 @@ KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/runs/flat
 _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.PENDING_CANCEL)
 
 
-def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -> None:
+def project_intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -> None:
     intent = event.intent
     cursor.execute(
         "INSERT INTO order_ (client_order_id, trade_id, permit_id, role, attempt, symbol, side,"
@@ -41,7 +41,7 @@ def intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -
     add_totals(cursor, orders=1)
 
 
-def order_accepted(cursor: sqlite3.Cursor, seq: int, event: e.OrderAccepted) -> None:
+def project_order_accepted(cursor: sqlite3.Cursor, seq: int, event: e.OrderAccepted) -> None:
     cursor.execute(
         "UPDATE order_ SET venue_order_id = ?, accepted_at_ms = coalesce(accepted_at_ms, ?),"
         " status = CASE WHEN closed_at_ms IS NULL AND status NOT IN (?, ?, ?) THEN ?"
@@ -66,15 +66,15 @@ def _set_open_status(
     )
 
 
-def order_unknown(cursor: sqlite3.Cursor, seq: int, event: e.OrderUnknown) -> None:
+def project_order_unknown(cursor: sqlite3.Cursor, seq: int, event: e.OrderUnknown) -> None:
     _set_open_status(cursor, event.client_order_id, OrderStatus.UNKNOWN.value, event.reason)
 
 
-def cancel_requested(cursor: sqlite3.Cursor, seq: int, event: e.CancelRequested) -> None:
+def project_cancel_requested(cursor: sqlite3.Cursor, seq: int, event: e.CancelRequested) -> None:
     _set_open_status(cursor, event.client_order_id, OrderStatus.PENDING_CANCEL.value, event.reason)
 
 
-def order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> None:
+def project_order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> None:
     cursor.execute(
         "UPDATE order_ SET status = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ? AND closed_at_ms IS NULL",
@@ -87,7 +87,7 @@ def order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> 
     )
 
 
-def order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None:
+def project_order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None:
     cursor.execute(
         "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ?",
@@ -95,7 +95,7 @@ def order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None
     )
 
 
-def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
+def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
     fill = event.fill
     order = cursor.execute(
         "SELECT trade_id, quantity, filled, role FROM order_ WHERE client_order_id = ?",
@@ -126,7 +126,7 @@ def fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> No
         (trade_id, order is not None and order[3] == "entry"),
     )
     add_totals(cursor, fills=1)
-    projected_days.entry_recorded(cursor, fill.at_ms)
+    projected_days.project_entry(cursor, fill.at_ms)
     if order is None:
         return
     if trade_id != order[0]:  # the kill switch's order, in the chain of the trade that it closed

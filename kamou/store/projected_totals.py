@@ -36,9 +36,7 @@ def add_totals(cursor: sqlite3.Cursor, **added: int) -> None:
             cursor.execute("UPDATE total SET value = value + ? WHERE name = ?", (value, name))
 
 
-def trade_counted(
-    cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1
-) -> None:
+def count_trade(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1) -> None:
     """Add a closed trade to the totals of its strategy and of its strategy, symbol and outcome.
 
     ``times`` is -1 to take away what was added for a result that is being corrected.

@@ -21,7 +21,7 @@ from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 from kamou.store.projected_totals import add_totals
-from kamou.store.state_history import begins
+from kamou.store.state_history import begins_period
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
 
@@ -51,7 +51,7 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
             event.version,
             event.config_digest,
             event.at_ms,
-            projected_downtime.period_of(event.config_json),
+            projected_downtime.read_period_ms(event.config_json),
             event.change_reason if changed else None,
         ),
     )
@@ -62,7 +62,7 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
     if changed:
         add_totals(cursor, configs=1)
         if before is not None:  # the first is what the record began with
-            projected_curve.moment_marked(cursor, "config", event.at_ms)
+            projected_curve.mark_moment(cursor, "config", event.at_ms)
 
 
 def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
@@ -102,9 +102,9 @@ def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> Non
 
 
 def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> None:
-    before = projected_downtime.last_closed(cursor)
+    before = projected_downtime.newest_closed_cycle(cursor)
     if before is not None:
-        found = projected_downtime.cycle_followed(cursor, seq, event.at_ms, before)
+        found = projected_downtime.record_downtime(cursor, seq, event.at_ms, before)
         add_totals(cursor, downtimes=found)
     known = cursor.execute(
         "SELECT 1 FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
@@ -124,10 +124,12 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
 def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
     before = cursor.execute('SELECT at_ms, "after" FROM state ORDER BY seq DESC LIMIT 1').fetchone()
     if before is not None and before[1] in HALT_STATES:
-        projected_curve.span_marked(cursor, "halt", before[0], event.at_ms)
+        projected_curve.mark_span(cursor, "halt", before[0], event.at_ms)
     moved = (event.before.value, event.after.value)
     add_totals(
-        cursor, halts=int(begins("halt", *moved)), reductions=int(begins("reduced_size", *moved))
+        cursor,
+        halts=int(begins_period("halt", *moved)),
+        reductions=int(begins_period("reduced_size", *moved)),
     )
     cursor.execute(
         "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
@@ -211,7 +213,7 @@ def _candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefin
 
 
 def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
-    projected_days.day_opened(cursor, event)
+    projected_days.project_day_opened(cursor, event)
     old_ms = event.at_ms - READ_KEPT_MS
     cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
     cursor.execute(
@@ -277,19 +279,19 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.PermitDenied: _permit_denied,
         e.PermitConsumed: _permit_consumed,
         e.PermitReleased: _permit_released,
-        e.IntentRecorded: orders.intent_recorded,
-        e.OrderAccepted: orders.order_accepted,
-        e.OrderUnknown: orders.order_unknown,
-        e.OrderRejected: orders.order_rejected,
-        e.CancelRequested: orders.cancel_requested,
-        e.OrderClosed: orders.order_closed,
-        e.FillRecorded: orders.fill_recorded,
-        e.IncomeRecorded: money.income_recorded,
-        e.TradeClosed: money.trade_closed,
-        ResultCorrected: money.result_corrected,
-        e.EquityRecorded: money.equity_recorded,
+        e.IntentRecorded: orders.project_intent_recorded,
+        e.OrderAccepted: orders.project_order_accepted,
+        e.OrderUnknown: orders.project_order_unknown,
+        e.OrderRejected: orders.project_order_rejected,
+        e.CancelRequested: orders.project_cancel_requested,
+        e.OrderClosed: orders.project_order_closed,
+        e.FillRecorded: orders.project_fill_recorded,
+        e.IncomeRecorded: money.project_income_recorded,
+        e.TradeClosed: money.project_trade_closed,
+        ResultCorrected: money.project_result_corrected,
+        e.EquityRecorded: money.project_equity_recorded,
         e.DayOpened: _day_opened,
-        DayCorrected: projected_days.day_corrected,
-        TransferValued: projected_days.transfer_valued,
+        DayCorrected: projected_days.project_day_corrected,
+        TransferValued: projected_days.project_transfer_valued,
     }
 )

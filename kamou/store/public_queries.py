@@ -15,7 +15,7 @@ import attrs
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.day import midnight_ms_of, next_day, next_month
 from kamou.messages.codec import decode, kind_of
-from kamou.store.day_rows import first_transfer_at_ms, valuation, value_before
+from kamou.store.day_rows import equity_before_transfers, find_valuation, first_transfer_at_ms
 from kamou.store.rows import DayRow, MonthRow, select
 
 
@@ -136,7 +136,7 @@ def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[s
     return {day: source for day, source in rows.fetchall() if source}
 
 
-def day_after(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
+def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
     """Return the day of the ended row that stands ``rows`` rows after a day; None beyond them."""
     row = reader.execute(
         "SELECT day FROM day WHERE day >= ? ORDER BY day LIMIT 1 OFFSET ?", (day, rows)
@@ -144,7 +144,7 @@ def day_after(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
+def query_months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
     """Months that have a row that has ended, newest first."""
     return select(reader, MonthRow, "month", "ORDER BY month DESC LIMIT ?", limit)
 
@@ -180,7 +180,7 @@ def complete_strategy_days(
     )
 
 
-def snapshots(
+def query_snapshots(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, float], ...]:
     """Return ``(at_ms, equity)`` with ``from_ms <= at_ms < until_ms``, oldest first."""
@@ -192,7 +192,7 @@ def snapshots(
     return tuple(rows.fetchall())
 
 
-def transfers(
+def query_transfers(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, float, float | None], ...]:
     """Return what was moved at each time with ``from_ms <= at_ms < until_ms``, oldest first.
@@ -204,7 +204,7 @@ def transfers(
         " WHERE kind = 'transfer' AND at_ms >= ? AND at_ms < ? GROUP BY at_ms ORDER BY at_ms",
         (from_ms, until_ms),
     ).fetchall()
-    found = [(at_ms, amount, value_before(reader, at_ms)) for at_ms, amount in rows]
+    found = [(at_ms, amount, equity_before_transfers(reader, at_ms)) for at_ms, amount in rows]
     return tuple((at, amount, None if v is None else float(v)) for at, amount, v in found)
 
 
@@ -217,7 +217,7 @@ def count_transfers(reader: sqlite3.Connection, *, from_ms: int) -> int:
     return int(reader.execute(query, (from_ms,)).fetchone()[0])
 
 
-def transfers_before_record(reader: sqlite3.Connection) -> int:
+def count_transfers_before_record(reader: sqlite3.Connection) -> int:
     """Count the transfers from before the record, which are none of its net deposits."""
     return int(
         reader.execute(
@@ -239,7 +239,7 @@ def newest_transfers(
     ).fetchall()
     found: list[DatedTransfer] = []
     for at_ms, amount in rows[::-1]:
-        equity, source = valuation(reader, at_ms) or (None, None)
+        equity, source = find_valuation(reader, at_ms) or (None, None)
         found.append(
             DatedTransfer(
                 at_ms=at_ms, amount=Decimal(amount), equity_before=equity, marks_from=source

@@ -34,14 +34,14 @@ from kamou.store.rows import (
     TierRefusal,
     TradeCursor,
     TradeRow,
-    figures_of,
+    parse_figures,
     select,
     select_one,
 )
 from kamou.store.trade_chains import trade_chain
 
 
-def equity_curve(
+def query_equity(
     reader: sqlite3.Connection,
     *,
     since_ms: int = 0,
@@ -71,7 +71,7 @@ def equity_curve(
     )
 
 
-def opened_day(reader: sqlite3.Connection) -> OpenDay | None:
+def query_open_day(reader: sqlite3.Connection) -> OpenDay | None:
     """Return the day that the governor opened last, with the transfers since; None before any."""
     row = reader.execute(
         "SELECT key, at_ms, CAST(body AS TEXT) FROM event"
@@ -101,7 +101,7 @@ def opened_day(reader: sqlite3.Connection) -> OpenDay | None:
     )
 
 
-def trades(
+def query_trades(
     reader: sqlite3.Connection,
     *,
     limit: int | None = None,
@@ -135,7 +135,7 @@ def trades(
     return found[::-1] if after is not None else found
 
 
-def trades_count(
+def count_trades(
     reader: sqlite3.Connection,
     *,
     strategy: str | None = None,
@@ -148,7 +148,7 @@ def trades_count(
     return int(reader.execute(query, given).fetchone()[0])
 
 
-def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
+def query_open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
     """Trades with a net quantity by their fills and no closing event, oldest first.
 
     Positions that the venue held without a fill of ours are not among them.
@@ -161,14 +161,14 @@ def open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
     return tuple(row for row in made if row is not None)
 
 
-def open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
+def query_open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
     """Orders that are not terminal by the venue's evidence, oldest first."""
     return select(
         reader, OrderRow, "order_", "WHERE closed_at_ms IS NULL ORDER BY intended_at_ms, rowid"
     )
 
 
-def grants_of(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
+def query_grants(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
     """Return the permits of one signal as they were granted, with the governor's figures."""
     rows = reader.execute(
         "SELECT body FROM event WHERE kind = ? AND key > ? AND key < ? ORDER BY seq",
@@ -178,7 +178,7 @@ def grants_of(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted
     return tuple(decode(PermitGranted, body) for (body,) in rows)
 
 
-def permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:
+def query_permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:
     """The committed permit row, or None."""
     return select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
 
@@ -189,13 +189,15 @@ _SPANS = (
 )
 
 
-def state_spans(reader: sqlite3.Connection, *, limit: int | None = None) -> tuple[StateSpan, ...]:
+def query_state_spans(
+    reader: sqlite3.Connection, *, limit: int | None = None
+) -> tuple[StateSpan, ...]:
     """The newest states that the governor was put in, with their duration, oldest first."""
     rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_every(limit),)).fetchall()
     return tuple(_state_span(row) for row in rows[::-1])
 
 
-def refusals(
+def query_refusals(
     reader: sqlite3.Connection,
     *,
     symbol: str | None = None,
@@ -211,7 +213,7 @@ def refusals(
     return select(reader, TierRefusal, "refusal", tail, since_ms, symbol, tier, limit)
 
 
-def signals(
+def query_signals(
     reader: sqlite3.Connection, *, symbol: str | None = None, limit: int = 50
 ) -> tuple[SignalRow, ...]:
     """Signals that passed T2, newest first."""
@@ -220,12 +222,14 @@ def signals(
     return select(reader, SignalRow, "signal", tail, *given, limit)
 
 
-def cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
+def query_cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
     """The last cycles, newest first."""
     return select(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT ?", limit)
 
 
-def details(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[tuple[int, bytes], ...]:
+def query_scan_details(
+    reader: sqlite3.Connection, *, limit: int = 12
+) -> tuple[tuple[int, bytes], ...]:
     """``(cycle_at_ms, body)`` of the last cycles' per-symbol scan reasons, newest first."""
     return tuple(
         reader.execute(
@@ -234,11 +238,11 @@ def details(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[tuple[int, 
     )
 
 
-def latest(reader: sqlite3.Connection) -> Latest:
+def query_latest(reader: sqlite3.Connection) -> Latest:
     """Where things stand by the last committed events."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     run = select_one(reader, RunRow, "run", "ORDER BY run_number DESC LIMIT 1")
-    spans = state_spans(reader, limit=1)
+    spans = query_state_spans(reader, limit=1)
     return Latest(
         head_seq=head[0] if head else 0,
         at_ms=head[1] if head else None,
@@ -247,7 +251,7 @@ def latest(reader: sqlite3.Connection) -> Latest:
         state=spans[-1] if spans else None,
         equity=select_one(reader, EquityPoint, "equity", "ORDER BY at_ms DESC LIMIT 1"),
         cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT 1"),
-        day=opened_day(reader),
+        day=query_open_day(reader),
     )
 
 
@@ -262,22 +266,16 @@ def head_at_ms(reader: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def totals(reader: sqlite3.Connection) -> dict[str, int]:
+def query_totals(reader: sqlite3.Connection) -> dict[str, int]:
     """Return every total of ``store/projected_totals.py`` by name."""
     return dict(reader.execute("SELECT name, value FROM total").fetchall())
 
 
 def query_counts(reader: sqlite3.Connection) -> Counts:
     """Totals since inception."""
-    known = totals(reader)
+    known = query_totals(reader)
     names = [field.name for field in attrs.fields(Counts) if field.name != "events"]
     return Counts(events=head_seq(reader), **{name: known[name] for name in names})
-
-
-def meta(reader: sqlite3.Connection, key: str) -> str | None:
-    """A value of the ``meta`` table, or None."""
-    row = reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
 
 
 def journal_digest(reader: sqlite3.Connection) -> str:
@@ -329,7 +327,7 @@ def _state_span(row: tuple[Any, ...]) -> StateSpan:
         before=before,
         state=after,
         reason=reason,
-        figures=figures_of(json.loads(figures)),
+        figures=parse_figures(json.loads(figures)),
     )
 
 

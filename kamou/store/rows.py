@@ -344,7 +344,7 @@ class Latest:
     day: OpenDay | None
 
 
-def figures_of(pairs: list[dict[str, str]]) -> tuple[Figure, ...]:
+def parse_figures(pairs: list[dict[str, str]]) -> tuple[Figure, ...]:
     return tuple(Figure(name=pair["name"], value=pair["value"]) for pair in pairs)
 
 
@@ -356,9 +356,9 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
         (name, float(value)) for name, value in json.loads(text)
     ),
     "tuple[Denial, ...]": lambda text: tuple(
-        Denial(code=d["code"], figures=figures_of(d["figures"])) for d in json.loads(text)
+        Denial(code=d["code"], figures=parse_figures(d["figures"])) for d in json.loads(text)
     ),
-    "tuple[Figure, ...]": lambda text: figures_of(json.loads(text)),
+    "tuple[Figure, ...]": lambda text: parse_figures(json.loads(text)),
 }
 _COLUMN: Mapping[str, str] = {"return_": '"return"', "denials": "codes"}  # named so in SQL
 

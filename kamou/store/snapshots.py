@@ -30,7 +30,9 @@ def code_hash(modules: Iterable[ModuleType]) -> str:
     return digest.hexdigest()
 
 
-def save(connection: sqlite3.Connection, *, seq: int, at_ms: int, code: str, state: bytes) -> None:
+def insert_snapshot(
+    connection: sqlite3.Connection, *, seq: int, at_ms: int, code: str, state: bytes
+) -> None:
     """Store a snapshot; the oldest beyond ``KEPT`` go. Part of the caller's transaction, if any."""
     connection.execute(
         "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?, ?)",

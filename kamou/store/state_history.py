@@ -68,7 +68,7 @@ class HaltPeriod:
     end: Step | None
 
 
-def periods(
+def query_periods(
     reader: sqlite3.Connection, kind: str, *, limit: int, until_ms: int | None = None
 ) -> tuple[HaltPeriod, ...]:
     """Return the newest periods of a kind, oldest first.
@@ -88,7 +88,7 @@ def periods(
     return tuple(_period(reader, seq, kind, last_ms) for (seq,) in reversed(began))
 
 
-def commands(
+def query_commands(
     reader: sqlite3.Connection, *, limit: int, until_ms: int | None = None
 ) -> tuple[LoneCommand, ...]:
     """Return the newest commands that left the state as it was, oldest first."""
@@ -97,7 +97,7 @@ def commands(
     return select(reader, LoneCommand, "command", tail, last_ms, limit)[::-1]
 
 
-def begins(kind: str, before: str, after: str) -> bool:
+def begins_period(kind: str, before: str, after: str) -> bool:
     """Return True if a change of state begins a period of a kind."""
     inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     return after in inside and before not in inside

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from kamou.errors import InvalidDataError
-from kamou.store.foreign_files import opened_regular, shown_name
-from kamou.store.parquet_tables import UNREADABLE_ERRORS, corrupt
+from kamou.store.foreign_files import open_regular, show_name
+from kamou.store.parquet_tables import UNREADABLE_ERRORS, unreadable_file_error
 from kamou.store.read_budget import Budget
 
 ROW_BYTES_MAX = 65_536  # a thousand columns of sixty characters
@@ -36,14 +36,14 @@ def read_header(path: Path, budget: Budget) -> list[str]:
         InvalidDataError: it cannot be unpacked, is no UTF-8, or the line or its columns are
             too many.
     """
-    name = shown_name(path)
-    with opened_regular(path) as file:
+    name = show_name(path)
+    with open_regular(path) as file:
         try:
             with _unpacked(path, file) as stream:
                 line = stream.readline(ROW_BYTES_MAX + 1)
             text = line.decode("utf-8-sig")  # Excel and pandas write a byte order mark
         except UNREADABLE_TEXT as error:
-            raise corrupt(name, error) from error
+            raise unreadable_file_error(name, error) from error
     if len(line) > ROW_BYTES_MAX and b"\r" not in line:
         raise _too_long(name)
     columns = text.strip().replace('"', "").split(",")
@@ -57,8 +57,8 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
     Raises:
         InvalidDataError: the file is corrupt, a row is ragged, or it is beyond the budget.
     """
-    name = shown_name(path)
-    with opened_regular(path) as file:
+    name = show_name(path)
+    with open_regular(path) as file:
         try:
             with _unpacked(path, file) as stream:
                 lines = _survey(name, stream, budget)
@@ -71,7 +71,7 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
                         raise InvalidDataError(f"{name}: changed while it was read; try again")
                     yield batch
         except UNREADABLE_TEXT as error:
-            raise corrupt(name, error) from error
+            raise unreadable_file_error(name, error) from error
 
 
 def _parsed(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -46,7 +46,7 @@ class TradeEvents:
     until_seq: int
 
 
-def part_of(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
+def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
     """Return the part of a trade that a result is of; what has no result yet is one part."""
     kind = kind_of(TradeClosed)
     row = reader.execute(
@@ -62,7 +62,7 @@ def part_of(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
 def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None:
     """A trade with its fills, orders, permit, signal and cycle; None when nothing is known."""
     trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", result_id)
-    part = part_of(reader, result_id)
+    part = find_trade_events(reader, result_id)
     between = (kind_of(FillRecorded), part.after_seq, part.until_seq)
     fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, result_id, *between)
     orders = _orders(reader, part, {fill.client_order_id for fill in fills})

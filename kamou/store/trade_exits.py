@@ -23,7 +23,7 @@ _INTENT = """SELECT CAST(intent.body AS TEXT) FROM event closed
 _STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1'
 
 
-def flattened_for(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
+def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     """Return the StateReason of the flatten that closed a trade; None if none did.
 
     The kill switch works without a run, so its orders are known by their own intents. Any other

@@ -12,7 +12,7 @@ from kamou.errors import InvalidDataError
 from kamou.store.cells import is_number, read_floats, read_times
 from kamou.store.dataset_description import AVAILABLE
 from kamou.store.file_layouts import FileColumns
-from kamou.store.foreign_files import shown_name
+from kamou.store.foreign_files import show_name
 from kamou.store.parquet_tables import parquet_batches, read_schema
 from kamou.store.read_budget import Budget
 
@@ -23,7 +23,7 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColum
     Raises:
         InvalidDataError: it is corrupt, has other columns than these symbols, or a cell is unfit.
     """
-    file = shown_name(path)
+    file = show_name(path)
     wide = attrs.evolve(budget.limits, columns_max=budget.limits.symbols_max + 1)
     spare = Budget(limits=wide, rows=budget.rows, unpacked_bytes=budget.unpacked_bytes)
     schema = read_schema(path, spare)

@@ -69,7 +69,7 @@ class Memo:
     def daily(self, reader: sqlite3.Connection) -> Daily:
         """Return the daily figures; made again only if a daily row was written since."""
         newest = public_queries.newest_days(reader, limit=1)
-        key = (queries.totals(reader).get("day_revision"), newest)
+        key = (queries.query_totals(reader).get("day_revision"), newest)
         if self._daily is None or key != self._key:
             self._daily = self._made(reader)
             self._key = key
@@ -90,10 +90,10 @@ class Memo:
         days = DayReturns(returns=returns, as_of_ms=as_of_ms)
         trades = _trade_days(reader, complete)
         end_ms = rows[-1].end_ms if rows else 0
-        moved = public_queries.transfers(reader, from_ms=0, until_ms=end_ms)
-        marks = public_queries.snapshots(reader, from_ms=0, until_ms=end_ms)
+        moved = public_queries.query_transfers(reader, from_ms=0, until_ms=end_ms)
+        marks = public_queries.query_snapshots(reader, from_ms=0, until_ms=end_ms)
         drawdown = DrawdownFold().after(marks, moved)
-        months = public_queries.months(reader, limit=MONTHS_SHOWN)
+        months = public_queries.query_months(reader, limit=MONTHS_SHOWN)
         statistics, bounds = self._intervals_of(days, trades)
         return Daily(
             newest=rows[: -DAYS_SHOWN - 1 : -1],

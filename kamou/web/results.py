@@ -22,11 +22,11 @@ from kamou.core.record.performance import (
     trade_statistics,
 )
 from kamou.store import as_of, latest_events, public_queries, queries
-from kamou.store.day_rows import month_of, open_row
+from kamou.store.day_rows import add_up_month, add_up_open_row
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Curve, DatedTransfer, StrategySums
 from kamou.store.rows import DayRow, Downtime, MonthRow
-from kamou.store.state_history import HaltPeriod, LoneCommand, commands, periods
+from kamou.store.state_history import HaltPeriod, LoneCommand, query_commands, query_periods
 from kamou.web import format as fmt
 from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
@@ -128,19 +128,19 @@ class Results(Happenings):
 def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     """Read all results from one snapshot of the database."""
     with public_queries.open_snapshot(reader):
-        latest = queries.latest(reader)
-        then = as_of.newest(reader)
+        latest = queries.query_latest(reader)
+        then = as_of.find_instant(reader)
         happened = _happenings(reader, then)
         since_ms = public_queries.record_start_ms(reader)
         daily = memo.daily(reader)
-        now = open_row(reader)
-        sums = as_of.sums(reader, then)
+        now = add_up_open_row(reader)
+        sums = as_of.sums_as_of(reader, then)
         until_ms, last = then.at_ms + 1, daily.drawdown.last
         # The open day's first snapshot has the transfers since the last snapshot of ended days.
         moved_ms = daily.end_ms if last is None else last[0] + 1
         drawdown = daily.drawdown.after(
-            public_queries.snapshots(reader, from_ms=daily.end_ms, until_ms=until_ms),
-            public_queries.transfers(reader, from_ms=moved_ms, until_ms=until_ms),
+            public_queries.query_snapshots(reader, from_ms=daily.end_ms, until_ms=until_ms),
+            public_queries.query_transfers(reader, from_ms=moved_ms, until_ms=until_ms),
         ).found
         days = ((now,) if now else ()) + daily.newest[: DAYS_SHOWN - 1]
         marks = public_queries.midnight_marks(reader, days)
@@ -178,20 +178,20 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
 
 
 def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
-    later = as_of.spans_later(reader, then)
-    totals = {n: v - later.get(n, 0) for n, v in queries.totals(reader).items()}
+    later = as_of.count_later_spans(reader, then)
+    totals = {n: v - later.get(n, 0) for n, v in queries.query_totals(reader).items()}
     limit, until_ms = SPANS_SHOWN, then.at_ms
     run = as_of.run_as_of(reader, then)
     return Happenings(
         state=as_of.state_as_of(reader, then),
-        halts=periods(reader, "halt", limit=limit, until_ms=until_ms),
+        halts=query_periods(reader, "halt", limit=limit, until_ms=until_ms),
         halts_total=totals["halts"],
         disabled=latest_events.disabled_spans(reader, limit=limit, until_ms=until_ms),
-        disabled_total=latest_events.times_disabled(reader, until_ms),
-        reduced_size=periods(reader, "reduced_size", limit=limit, until_ms=until_ms),
+        disabled_total=latest_events.count_disabled(reader, until_ms),
+        reduced_size=query_periods(reader, "reduced_size", limit=limit, until_ms=until_ms),
         reduced_size_total=totals["reductions"],
-        commands=commands(reader, limit=limit, until_ms=until_ms),
-        downtime=as_of.downtime(reader, then, limit=limit),
+        commands=query_commands(reader, limit=limit, until_ms=until_ms),
+        downtime=as_of.downtime_as_of(reader, then, limit=limit),
         downtime_total=totals["downtimes"],
         config_digest=run.config_digest if run else "",
         config_changes=tuple(
@@ -202,7 +202,7 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
         ),
         configs_total=totals["configs"],
         transfers=public_queries.newest_transfers(reader, limit=limit, until_ms=until_ms),
-        transfers_total=totals["transfers"] - public_queries.transfers_before_record(reader),
+        transfers_total=totals["transfers"] - public_queries.count_transfers_before_record(reader),
     )
 
 
@@ -247,7 +247,7 @@ def _months(daily: Daily, now: DayRow | None) -> tuple[MonthRow, ...]:
     """Return the months, with the open day added to its month."""
     if now is None:
         return daily.months
-    opened = month_of(now.last_day[:7], (now,))
+    opened = add_up_month(now.last_day[:7], (now,))
     if daily.months and daily.months[0].month == opened.month:
         before = daily.months[0]
         both = None

@@ -11,7 +11,7 @@ import trio
 from kamou.http.addresses import literal
 from kamou.http.limits import Limits
 from kamou.http.server import Listener, bind
-from kamou.store.database import open_whole
+from kamou.store.database import open_checked_reader
 from kamou.web.guard import Guard
 from kamou.web.serving import serve_until_signal, serving
 from kamou.web.site import Site
@@ -35,7 +35,7 @@ def serve_alone(
         StoreError, DatabaseNewerError: the database cannot be read.
         ListenError: the address cannot be bound.
     """
-    open_whole(database).close()  # to fail at the start, not at the first page
+    open_checked_reader(database).close()  # to fail at the start, not at the first page
     listener = Listener(
         app=None, host=host, port=port, setting="web.port", option="--port", limits=limits
     )

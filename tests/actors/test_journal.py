@@ -219,9 +219,9 @@ async def test_details_ride_along_with_the_next_write(
         for cycle_at_ms in (300, 600, 900):
             bench.journal.cast_detail(cycle_at_ms, b"%d" % cycle_at_ms)
         await trio.sleep(1)
-        assert queries.details(bench.journal.reader) == ()
+        assert queries.query_scan_details(bench.journal.reader) == ()
         await bench.journal.commit(day(1))
-        assert queries.details(bench.journal.reader) == ((900, b"900"), (600, b"600"))
+        assert queries.query_scan_details(bench.journal.reader) == ((900, b"900"), (600, b"600"))
         assert bench.stored() == [day(1)]
         assert not bench.journal.backlog.details
 

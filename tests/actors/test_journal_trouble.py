@@ -13,7 +13,6 @@ from trio.testing import MockClock
 
 from kamou.actors import journal as module
 from kamou.errors import CallUnavailableError, DiskFullError, StoreError
-from kamou.store import queries
 from kamou.store.snapshots import BookSnapshot
 
 
@@ -134,7 +133,10 @@ async def test_an_empty_journal_on_a_full_disk_probes_until_there_is_space(
         bench.writer.fail_before = None
         await trio.sleep(1.5)
         assert bench.full == [True, False]
-        assert queries.meta(bench.connection, module.DISK_PROBE) is not None
+        row = bench.connection.execute(
+            "SELECT value FROM meta WHERE key = ?", (module.DISK_PROBE,)
+        ).fetchone()
+        assert row is not None
         await bench.journal.commit(day(1))
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from store.market_files import END_MS, HOUR_MS, candle_rows, good_folder, write_csv
 
-from kamou.store.importer import import_folder
+from kamou.store.importer import import_directory
 
 Cli = Callable[..., tuple[int, str, str]]
 
 
 def make_foreign_dataset(directory: Path) -> Path:
     """Return the directory of a dataset that was imported into another data directory."""
-    made = import_folder(good_folder(directory / "files"), directory / "theirs", now_ms=END_MS)
+    made = import_directory(good_folder(directory / "files"), directory / "theirs", now_ms=END_MS)
     return made.summary.path
 
 

@@ -109,6 +109,8 @@ def test_the_recorded_book_starts_at_the_newest_snapshot_of_this_code(
     marked = PositionBook.load(whole.dump())
     marked.state_reason = "only the snapshot says so"
     with closing(database.open_writer(journalled.database, durable=False)) as writer:
-        snapshots.save(writer, seq=whole.seq, at_ms=0, code=fold_hash(), state=marked.dump())
+        snapshots.insert_snapshot(
+            writer, seq=whole.seq, at_ms=0, code=fold_hash(), state=marked.dump()
+        )
     with closing(database.open_reader(journalled.database)) as reader:
         assert RecordedBook().follow(reader).state_reason == "only the snapshot says so"

@@ -151,10 +151,10 @@ def test_gaps_and_names_of_stored_datasets_are_escaped(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kamou.store import market_data
-    from kamou.store.market_data import Gap, SetSummary
+    from kamou.store.market_data import DatasetSummary, Gap
 
     gap = Gap(symbol=EVIL, after_ms=0, before_ms=120_000, bars=1)
-    odd = SetSummary(**{**_summary(), "name": EVIL, "gaps": (gap,)})
+    odd = DatasetSummary(**{**_summary(), "name": EVIL, "gaps": (gap,)})
     monkeypatch.setattr(market_data, "list_sets", lambda _: [odd])
     code, out, err = cli("data", "list")
     assert code == 0
@@ -165,9 +165,9 @@ def test_gaps_and_names_of_stored_datasets_are_escaped(
 def _summary() -> dict[str, Any]:
     import attrs
 
-    from kamou.store.market_data import SetSummary
+    from kamou.store.market_data import DatasetSummary
 
-    blank: dict[str, Any] = {field.name: 0 for field in attrs.fields(SetSummary)}
+    blank: dict[str, Any] = {field.name: 0 for field in attrs.fields(DatasetSummary)}
     return blank | {"period_ms": 60_000, "gaps": ()}
 
 

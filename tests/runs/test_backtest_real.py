@@ -13,7 +13,7 @@ import pytest
 from kamou.clock import SystemClock
 from kamou.runs.backtest import replay
 from kamou.settings.config import Settings
-from kamou.store.importer import import_folder, open_market
+from kamou.store.importer import import_directory, open_market
 
 SHARED = os.environ.get("KAMOU_SHARED", "")
 CRASH_MS = 1_760_130_000_000  # 2025-10-10T21:00Z
@@ -28,7 +28,7 @@ def test_the_stored_set_trades_without_its_source_and_breaks_no_hard_rule(tmp_pa
     now_ms = SystemClock().now_ms()
     source = tmp_path / "um_1h_wide"
     shutil.copytree(Path(SHARED) / "data" / "um_1h_wide", source)
-    import_folder(source, tmp_path / "data", now_ms=now_ms)
+    import_directory(source, tmp_path / "data", now_ms=now_ms)
     source.rename(tmp_path / "elsewhere")
     market = open_market(tmp_path / "data", "um_1h_wide", now_ms=now_ms)
     assert (len(market.symbols), market.recorded_bars) == (152, 683_544)

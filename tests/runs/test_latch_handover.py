@@ -48,7 +48,7 @@ class Journalled:
         take_over(self.writer, self.reader, flattened, latched=latched, latch_log=log, now_ms=LATER)
 
     def state(self) -> tuple[str, str] | None:
-        span = queries.latest(self.reader).state
+        span = queries.query_latest(self.reader).state
         return None if span is None else (span.state, span.reason)
 
 

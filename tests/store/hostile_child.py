@@ -18,7 +18,7 @@ from market_files import NOW_MS
 
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
-from kamou.store.importer import import_folder, open_market
+from kamou.store.importer import import_directory, open_market
 
 ADDRESS_SPACE_BYTES = 1_500_000_000
 LIMITS = DataSettings(unpacked_mb_max=200)  # one tenth of the default, and of the time
@@ -28,7 +28,7 @@ def outcome(case: Path, data_dir: Path) -> str:
     """Import the case and open it as a backtest does; both must say the same."""
     said = []
     for verb in (
-        lambda: import_folder(case, data_dir, now_ms=NOW_MS, limits=LIMITS),
+        lambda: import_directory(case, data_dir, now_ms=NOW_MS, limits=LIMITS),
         lambda: open_market(data_dir, str(case), now_ms=NOW_MS, limits=LIMITS),
     ):
         try:

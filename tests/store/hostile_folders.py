@@ -25,7 +25,7 @@ from market_files import (
 )
 
 from kamou.store.dataset_description import FILES
-from kamou.store.importer import import_folder
+from kamou.store.importer import import_directory
 
 HEADER = "symbol,ts,open,high,low,close,volume\n"
 ROW = f"BTCUSDT,{START_MS},1,1,1,1,1\n"
@@ -129,7 +129,7 @@ def stored_set(folder: Path) -> Path:
     """A valid dataset that no registry of the reader knows."""
     source = good_folder(folder.parent.parent / "sources" / folder.name)
     elsewhere = folder.parent.parent / "elsewhere" / folder.name
-    stored = import_folder(source, elsewhere, now_ms=NOW_MS).summary.path
+    stored = import_directory(source, elsewhere, now_ms=NOW_MS).summary.path
     folder.parent.mkdir(parents=True, exist_ok=True)
     stored.rename(folder)
     return folder

@@ -78,7 +78,7 @@ def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
     events: list[e.Event],
 ) -> None:
     with journal_of(events) as connection:
-        now = day_rows.open_row(connection)
+        now = day_rows.add_up_open_row(connection)
         ended = public_queries.all_days(connection)
         assert now is not None
         cut = by_definition.cuts(events)[-1]
@@ -114,7 +114,7 @@ def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) 
         months = {row["last_day"][:7]: [] for row in rows}
         for row in rows:
             months[row["last_day"][:7]].append(row)
-        found = {month.month: month for month in public_queries.months(connection, limit=99)}
+        found = {month.month: month for month in public_queries.query_months(connection, limit=99)}
         assert set(found) == set(months)
         for name, inside in months.items():
             month = found[name]
@@ -158,7 +158,7 @@ def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Even
             assert sums.r == pytest.approx(float(sum(planned)))
             assert sums.with_r == len(planned)
             for outcome, kept in (("win", won), ("loss", [t for t in own if t not in won])):
-                assert queries.trades_count(connection, strategy=name, outcome=outcome) == len(kept)
+                assert queries.count_trades(connection, strategy=name, outcome=outcome) == len(kept)
         daily = public_queries.complete_strategy_days(connection)
         whole = {row["day"] for row in by_definition.rows(events) if row["complete"]}
         by_day = {(day, name): (n, r, with_r) for day, name, n, _, r, with_r, _, _ in daily}
@@ -217,7 +217,10 @@ def test_the_order_in_which_late_entries_come_changes_no_row(events: list[e.Even
     ):
         found = [public_queries.all_days(each) for each in (one, other, third)]
         assert found[0] == found[1] == found[2]
-        assert len({str(public_queries.months(each, limit=9)) for each in (one, other, third)}) == 1
+        assert (
+            len({str(public_queries.query_months(each, limit=9)) for each in (one, other, third)})
+            == 1
+        )
 
 
 # --- some days in words ----------------------------------------------------------------------
@@ -297,11 +300,11 @@ def test_an_entry_that_comes_late_corrects_its_day_and_is_seen_to() -> None:
     history = [story.marked(story.DAY0_MS, "10000"), *(opened(n, "10000") for n in range(4))]
     with journal_of(history) as connection:
         before = public_queries.all_days(connection)
-        revision = queries.totals(connection)["day_revision"]
+        revision = queries.query_totals(connection)["day_revision"]
         stamped = story.DAY0_MS + by_definition.DAY + 5_000_000
         JournalWriter(connection, run_number=1).append([story.transferred(stamped, "-40")])
         after = public_queries.all_days(connection)
-        assert queries.totals(connection)["day_revision"] == revision + 1
+        assert queries.query_totals(connection)["day_revision"] == revision + 1
     assert (after[0], after[2]) == (before[0], before[2])
     assert (after[1].net_deposits, after[1].change) == (D(-40), D(40))
 

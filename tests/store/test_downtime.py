@@ -57,8 +57,8 @@ def downtime(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, 
     for event in events:
         run_number = event.run_number if isinstance(event, RunStarted) else run_number
         JournalWriter(connection, run_number=run_number).append([event])
-    found = as_of.downtime(connection, as_of.NOW, limit=1_000)
-    assert queries.totals(connection)["downtimes"] == len(found)
+    found = as_of.downtime_as_of(connection, as_of.NOW, limit=1_000)
+    assert queries.query_totals(connection)["downtimes"] == len(found)
     return [((d.from_ms - T0) // MINUTE_MS, (d.until_ms - T0) // MINUTE_MS, d.cause) for d in found]
 
 
@@ -190,6 +190,6 @@ def test_downtime_is_what_plain_differences_say(gaps: list[int]) -> None:
         )
         found = [
             (each.from_ms, each.until_ms)
-            for each in as_of.downtime(connection, as_of.NOW, limit=1_000)
+            for each in as_of.downtime_as_of(connection, as_of.NOW, limit=1_000)
         ]
     assert found == expected

@@ -19,7 +19,7 @@ from kamou.store import database, queries, snapshots
 from kamou.store.journal import (
     DETAILS_KEPT,
     JournalWriter,
-    encoded,
+    encode_event,
     next_run_number,
     read_events,
 )
@@ -75,7 +75,7 @@ def test_a_deed_done_twice_rolls_the_whole_batch_back(
 
 def test_only_the_new_part_of_a_batch_is_told_apart(writer: JournalWriter) -> None:
     writer.append([day(1)])
-    batch = [encoded(event) for event in (day(1), day(2), lost(1), day(2), lost(1))]
+    batch = [encode_event(event) for event in (day(1), day(2), lost(1), day(2), lost(1))]
     assert [row.event for row in writer.only_new(batch)] == [day(2), lost(1), lost(1)]
 
 
@@ -183,7 +183,7 @@ def test_only_the_newest_cycles_keep_their_details(
 ) -> None:
     for cycle_at_ms in range(DETAILS_KEPT + 5):
         writer.append_encoded([], [(cycle_at_ms, b"%d" % cycle_at_ms)])
-    kept = queries.details(connection, limit=1_000)
+    kept = queries.query_scan_details(connection, limit=1_000)
     assert [cycle_at_ms for cycle_at_ms, _ in kept] == list(range(DETAILS_KEPT + 4, 4, -1))
     assert kept[0][1] == b"%d" % kept[0][0]
 
@@ -191,10 +191,11 @@ def test_only_the_newest_cycles_keep_their_details(
 def test_a_meta_value_is_set_and_read(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    assert queries.meta(connection, "mode") is None
+    query = "SELECT value FROM meta WHERE key = 'mode'"
+    assert connection.execute(query).fetchall() == []
     writer.set_meta("mode", "paper")
     writer.set_meta("mode", "demo")
-    assert queries.meta(connection, "mode") == "demo"
+    assert connection.execute(query).fetchall() == [("demo",)]
 
 
 @settings(max_examples=30, deadline=None)

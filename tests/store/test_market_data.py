@@ -26,39 +26,45 @@ from market_files import (
 )
 
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
-from kamou.store.importer import import_folder, open_folder, open_market
-from kamou.store.market_data import DamagedSet, list_sets, load_set, market_folder, set_path
+from kamou.store.importer import import_directory, open_directory, open_market
+from kamou.store.market_data import (
+    DamagedDataset,
+    dataset_path,
+    list_datasets,
+    load_dataset,
+    market_directory,
+)
 
 
 def refused(folder: Path, tmp_path: Path, **options: Any) -> str:
     """The refusal's text, after checking that nothing was left behind."""
     store = tmp_path / "data"
-    before = sorted(market_folder(store).glob("**/*"))
+    before = sorted(market_directory(store).glob("**/*"))
     with pytest.raises(InvalidDataError) as caught:
-        import_folder(folder, store, now_ms=NOW_MS, **options)
-    assert sorted(market_folder(store).glob("**/*")) == before
+        import_directory(folder, store, now_ms=NOW_MS, **options)
+    assert sorted(market_directory(store).glob("**/*")) == before
     return str(caught.value)
 
 
 def test_an_imported_folder_is_listed_and_loads_as_it_was_read(tmp_path: Path) -> None:
     source = good_folder(tmp_path / "year")
     seen: list[tuple[str, int, int]] = []
-    report = import_folder(
+    report = import_directory(
         source, tmp_path / "data", now_ms=NOW_MS, progress=lambda *step: seen.append(step)
     )
     assert not report.unchanged
     assert seen[0] == ("reading candles_1h.parquet", 0, 3)
     assert seen[-1] == ("storing", 1, 1)
 
-    (summary,) = list_sets(tmp_path / "data")
+    (summary,) = list_datasets(tmp_path / "data")
     assert summary == report.summary
     assert (summary.name, summary.symbols, summary.bars) == ("year", 3, 3 * BARS)
     assert (summary.first_ms, summary.last_ms, summary.period_ms) == (START_MS, END_MS, HOUR_MS)
     assert [each.symbol for each in summary.ranges] == sorted(SYMBOLS)
     assert (summary.funding_rows, summary.open_interest_rows, summary.gaps_total) == (18, 36, 0)
 
-    stored = load_set(summary.path)
-    direct = open_folder(source, now_ms=NOW_MS)
+    stored = load_dataset(summary.path)
+    direct = open_directory(source, now_ms=NOW_MS)
     assert stored.symbols == direct.symbols == tuple(sorted(SYMBOLS))
     assert stored.instruments == direct.instruments
     for name in ("open_ms", "open", "high", "low", "close", "volume"):
@@ -78,7 +84,7 @@ def test_csv_and_parquet_of_the_same_rows_are_the_same_set(tmp_path: Path) -> No
         ("a.parquet", write_parquet),
     ):
         write(tmp_path / kind.replace(".", "_") / kind, rows)
-        names[kind] = import_folder(
+        names[kind] = import_directory(
             tmp_path / kind.replace(".", "_"), tmp_path / "data", now_ms=NOW_MS
         ).summary.sha256
     assert len(set(names.values())) == 1
@@ -88,7 +94,7 @@ def test_one_file_per_symbol_is_one_set(tmp_path: Path) -> None:
     for symbol in SYMBOLS:
         rows = [row for row in candle_rows() if row["symbol"] == symbol]
         write_csv(tmp_path / "many" / f"{symbol}.csv", rows)
-    market = open_folder(tmp_path / "many", now_ms=NOW_MS)
+    market = open_directory(tmp_path / "many", now_ms=NOW_MS)
     assert market.recorded_bars == 3 * BARS
 
 
@@ -96,12 +102,12 @@ def test_funding_is_put_on_its_minute_and_the_finest_open_interest_is_taken(tmp_
     source = good_folder(tmp_path / "s")
     write_csv(source / "open_interest_1d.csv.gz", open_interest_rows(24))
     write_csv(source / "more_funding.csv", funding_rows())  # the same settlements once more
-    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert [(each.file, each.reason) for each in report.skipped] == [
         ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz is finer")
     ]
-    assert load_set(report.summary.path).data.open_interest.period_ms == 4 * HOUR_MS
-    funding = load_set(report.summary.path).data.funding
+    assert load_dataset(report.summary.path).data.open_interest.period_ms == 4 * HOUR_MS
+    funding = load_dataset(report.summary.path).data.funding
     assert funding.period_ms == 8 * HOUR_MS
     assert (funding.available_ms % (8 * HOUR_MS) == 0).all()
     assert not np.isnan(funding.values).any()
@@ -111,7 +117,7 @@ def test_funding_of_symbols_without_candles_is_left_out_and_said(tmp_path: Path)
     source = good_folder(tmp_path / "s")
     stranger = [{**row, "symbol": "XRPUSDT"} for row in funding_rows()[:6]]
     write_csv(source / "funding.csv.gz", funding_rows() + stranger)
-    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert report.notes == ("funding of XRPUSDT left out: there are no bars",)
 
 
@@ -125,7 +131,7 @@ def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> No
     (source / "notes.txt").write_text("x")
     (source / ".hidden.csv").write_text("x")
     (source / "folder").mkdir()
-    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     reasons = {each.file: each.reason for each in report.skipped}
     assert sorted(reasons) == ["dollars.csv", "mark.parquet", "notes.txt", "odd.csv", "other.csv"]
     assert reasons["mark.parquet"].startswith("mark prices")
@@ -224,8 +230,8 @@ def test_a_gap_between_two_files_and_a_bar_in_both_are_seen(tmp_path: Path) -> N
 def test_an_unfinished_last_bar_is_a_bar_of_the_future(tmp_path: Path) -> None:
     source = good_folder(tmp_path / "s")
     with pytest.raises(InvalidDataError, match="closes in the future"):
-        import_folder(source, tmp_path / "data", now_ms=END_MS - 1)
-    import_folder(source, tmp_path / "data", now_ms=END_MS)
+        import_directory(source, tmp_path / "data", now_ms=END_MS - 1)
+    import_directory(source, tmp_path / "data", now_ms=END_MS)
 
 
 def test_an_empty_candle_file_is_refused(tmp_path: Path) -> None:
@@ -270,7 +276,7 @@ def test_parquet_may_hold_timestamps_for_ts(tmp_path: Path) -> None:
     table = pq.read_table(good_folder(tmp_path / "s") / "candles_1h.parquet")
     stamped = table.set_column(1, "ts", table["ts"].cast("timestamp[ms]"))
     pq.write_table(stamped, tmp_path / "s" / "candles_1h.parquet")
-    assert open_folder(tmp_path / "s", now_ms=NOW_MS).first_ms == START_MS
+    assert open_directory(tmp_path / "s", now_ms=NOW_MS).first_ms == START_MS
 
 
 # --- the store ---------------------------------------------------------------------------------
@@ -278,17 +284,17 @@ def test_parquet_may_hold_timestamps_for_ts(tmp_path: Path) -> None:
 
 def test_importing_the_same_again_changes_nothing_and_another_is_refused(tmp_path: Path) -> None:
     source = good_folder(tmp_path / "s")
-    first = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
-    again = import_folder(source, tmp_path / "data", now_ms=NOW_MS)
+    first = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
+    again = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert again.unchanged
     assert again.summary == first.summary
     write_csv(source / "funding.csv.gz", funding_rows(4))
     assert "a different dataset named 's' is already stored" in refused(source, tmp_path)
-    assert load_set(first.summary.path).data.funding.period_ms == 8 * HOUR_MS
-    replaced = import_folder(source, tmp_path / "data", now_ms=NOW_MS, replace=True)
+    assert load_dataset(first.summary.path).data.funding.period_ms == 8 * HOUR_MS
+    replaced = import_directory(source, tmp_path / "data", now_ms=NOW_MS, replace=True)
     assert not replaced.unchanged
-    assert load_set(replaced.summary.path).data.funding.period_ms == 4 * HOUR_MS
-    assert load_set(replaced.summary.path).instruments[0].funding_interval_h == 4
+    assert load_dataset(replaced.summary.path).data.funding.period_ms == 4 * HOUR_MS
+    assert load_dataset(replaced.summary.path).instruments[0].funding_interval_h == 4
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])
@@ -300,26 +306,28 @@ def test_a_name_that_is_no_plain_word_is_refused(tmp_path: Path, name: str) -> N
 def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
     source = good_folder(tmp_path / "s")
     store = tmp_path / "data"
-    report = import_folder(source, store, now_ms=NOW_MS, name="mine")
+    report = import_directory(source, store, now_ms=NOW_MS, name="mine")
     assert open_market(store, "mine", now_ms=NOW_MS).name == "mine"
     assert open_market(store, str(source), now_ms=NOW_MS).name == "s"
-    assert open_folder(report.summary.path, now_ms=NOW_MS).recorded_bars == 3 * BARS
+    assert open_directory(report.summary.path, now_ms=NOW_MS).recorded_bars == 3 * BARS
     for unknown in ("yours", str(tmp_path / "nowhere"), ".x/y"):
         with pytest.raises(InvalidDataError, match="neither a dataset nor a folder"):
             open_market(store, unknown, now_ms=NOW_MS)
 
 
 def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
-    path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
+    path = import_directory(
+        good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS
+    ).summary.path
     bars = path / "bars.parquet"
     content = bytearray(bars.read_bytes())
     content[100] ^= 1
     bars.write_bytes(content)
     with pytest.raises(InvalidDataError, match="SHA-256 differs"):
-        load_set(path)
+        load_dataset(path)
     bars.unlink()
     with pytest.raises(InvalidDataError, match="cannot be read"):
-        load_set(path)
+        load_dataset(path)
 
 
 @pytest.mark.parametrize(
@@ -329,21 +337,23 @@ def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
 def test_an_unreadable_or_newer_meta_file_is_refused(
     tmp_path: Path, content: str, reason: str
 ) -> None:
-    path = import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS).summary.path
+    path = import_directory(
+        good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS
+    ).summary.path
     (path / "meta.json").write_text(content)
     with pytest.raises(InvalidDataError, match=reason):
-        load_set(path)
+        load_dataset(path)
     with pytest.raises(InvalidDataError, match=reason):
         open_market(tmp_path / "data", "s", now_ms=NOW_MS)
-    (listed,) = list_sets(tmp_path / "data")
-    assert isinstance(listed, DamagedSet)
+    (listed,) = list_datasets(tmp_path / "data")
+    assert isinstance(listed, DamagedDataset)
     assert reason in listed.reason
 
 
 def test_a_store_without_sets_lists_none_and_leftovers_are_not_sets(tmp_path: Path) -> None:
-    assert list_sets(tmp_path) == ()
-    (market_folder(tmp_path) / ".s.77").mkdir(parents=True)
-    assert list_sets(tmp_path) == ()
+    assert list_datasets(tmp_path) == ()
+    (market_directory(tmp_path) / ".s.77").mkdir(parents=True)
+    assert list_datasets(tmp_path) == ()
 
 
 @pytest.mark.parametrize(
@@ -360,8 +370,8 @@ def test_a_disk_that_fails_leaves_nothing_behind(
 
     with monkeypatch.context() as broken:
         broken.setattr(json, "dumps", full)
-        with pytest.raises(error, match=str(set_path(store, "s"))):
-            import_folder(source, store, now_ms=NOW_MS)
-    assert list(market_folder(store).iterdir()) == []
-    import_folder(source, store, now_ms=NOW_MS)
-    assert [each.name for each in list_sets(store)] == ["s"]
+        with pytest.raises(error, match=str(dataset_path(store, "s"))):
+            import_directory(source, store, now_ms=NOW_MS)
+    assert list(market_directory(store).iterdir()) == []
+    import_directory(source, store, now_ms=NOW_MS)
+    assert [each.name for each in list_datasets(store)] == ["s"]

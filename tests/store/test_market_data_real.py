@@ -10,8 +10,8 @@ import pytest
 
 from kamou.core.day import HOUR_MS
 from kamou.errors import InvalidDataError
-from kamou.store.importer import import_folder, open_folder
-from kamou.store.market_data import load_set
+from kamou.store.importer import import_directory, open_directory
+from kamou.store.market_data import load_dataset
 
 pytestmark = [
     pytest.mark.real,
@@ -27,7 +27,7 @@ def recorded(name: str) -> Path:
 
 
 def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
-    report = import_folder(recorded("um_1h_wide"), tmp_path, now_ms=NOW_MS)
+    report = import_directory(recorded("um_1h_wide"), tmp_path, now_ms=NOW_MS)
     summary = report.summary
     assert (summary.symbols, summary.bars, summary.gaps_total) == (152, 683_544, 0)
     assert (summary.period_ms, summary.funding_rows, summary.open_interest_rows) == (
@@ -35,7 +35,7 @@ def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
         30_400,
         25_534,
     )
-    market = load_set(summary.path)
+    market = load_dataset(summary.path)
     assert market.recorded_bars == 683_544
     assert all(each.tick > 0 and each.lot > 0 for each in market.instruments)
     assert {each.funding_interval_h for each in market.instruments} <= {1, 4, 8}
@@ -56,21 +56,21 @@ def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
     ],
 )
 def test_every_candle_layout_opens_without_gaps(name: str, symbols: int, bars: int) -> None:
-    market = open_folder(recorded(name), now_ms=NOW_MS)
+    market = open_directory(recorded(name), now_ms=NOW_MS)
     assert (len(market.symbols), market.recorded_bars) == (symbols, bars)
 
 
 def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Path) -> None:
     source = recorded("multi_venue_1h")
     with pytest.raises(InvalidDataError, match="--venue"):
-        import_folder(source, tmp_path, now_ms=NOW_MS)
+        import_directory(source, tmp_path, now_ms=NOW_MS)
     with pytest.raises(InvalidDataError, match="20 rows refused"):
-        import_folder(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid")
-    report = import_folder(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid", allow_gaps=True)
+        import_directory(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid")
+    report = import_directory(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid", allow_gaps=True)
     assert (report.summary.bars, report.summary.gaps_total) == (4_000, 20)
 
 
 @pytest.mark.parametrize("name", ["macro", "um_funding_2025-05_2026-04"])
 def test_a_folder_without_candles_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="no bars here"):
-        import_folder(recorded(name), tmp_path, now_ms=NOW_MS)
+        import_directory(recorded(name), tmp_path, now_ms=NOW_MS)

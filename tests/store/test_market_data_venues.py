@@ -9,14 +9,14 @@ import pytest
 from market_files import HOUR_MS, NOW_MS, START_MS, Rows, candle_rows, write_parquet
 
 from kamou.errors import InvalidDataError
-from kamou.store.importer import import_folder
-from kamou.store.market_data import list_sets, load_set
+from kamou.store.importer import import_directory
+from kamou.store.market_data import list_datasets, load_dataset
 
 
 def refused(source: Path, tmp_path: Path, venue: str | None = None) -> str:
     with pytest.raises(InvalidDataError) as caught:
-        import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue=venue)
-    assert list_sets(tmp_path / "data") == ()
+        import_directory(source, tmp_path / "data", now_ms=NOW_MS, venue=venue)
+    assert list_datasets(tmp_path / "data") == ()
     return str(caught.value)
 
 
@@ -37,7 +37,7 @@ def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
     assert "no rows of venue 'other'; it has good, holed" in refused(
         source, tmp_path, venue="other"
     )
-    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="good")
+    report = import_directory(source, tmp_path / "data", now_ms=NOW_MS, venue="good")
     assert [each.symbol for each in report.summary.ranges] == ["BTCUSDT", "ETHUSDT"]
 
 
@@ -47,7 +47,9 @@ def test_gaps_are_refused_or_kept_as_missing_bars(tmp_path: Path) -> None:
     assert "bars.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in told
     assert "missing, 1 of them" in told
     assert "--allow-gaps" in told
-    report = import_folder(source, tmp_path / "data", now_ms=NOW_MS, venue="holed", allow_gaps=True)
+    report = import_directory(
+        source, tmp_path / "data", now_ms=NOW_MS, venue="holed", allow_gaps=True
+    )
     assert report.summary.gaps_total == len(report.summary.gaps) == 1
     assert report.summary.gaps[0].after_ms == START_MS + 4 * HOUR_MS
-    assert np.isnan(load_set(report.summary.path).data.bars.close[5, 0])
+    assert np.isnan(load_dataset(report.summary.path).data.bars.close[5, 0])

@@ -24,7 +24,7 @@ from market_files import (
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 from kamou.store.file_layouts import find_files, read_columns
-from kamou.store.importer import import_folder, open_folder
+from kamou.store.importer import import_directory, open_directory
 from kamou.store.read_budget import Budget
 from kamou.venue.market.recorded import RecordedMarket
 
@@ -32,7 +32,7 @@ DAY_MS = 86_400_000
 
 
 def opened(folder: Path, **options: Any) -> RecordedMarket:
-    return open_folder(folder, now_ms=NOW_MS, **options)
+    return open_directory(folder, now_ms=NOW_MS, **options)
 
 
 def same(left: RecordedMarket, right: RecordedMarket) -> bool:
@@ -171,7 +171,7 @@ def test_many_symbols_without_candles_are_counted_and_not_all_named(tmp_path: Pa
     source = good_folder(tmp_path / "s")
     more = [{**funding_rows()[0], "symbol": f"X{at}USDT"} for at in range(40)]
     write_csv(source / "funding.csv.gz", funding_rows() + more)
-    (note,) = import_folder(source, tmp_path / "data", now_ms=NOW_MS).notes
+    (note,) = import_directory(source, tmp_path / "data", now_ms=NOW_MS).notes
     assert " and 30 more left out: there are no bars" in note
 
 

@@ -92,7 +92,7 @@ async def refusal(bench: Bench, permit: Approved) -> str:
 async def test_a_committed_permit_is_used_once(bench: Bench) -> None:
     bench.grant()
     await bench.store.consume(approved(), story.ENTRY)
-    row = queries.permit(bench.reader, story.PERMIT)
+    row = queries.query_permit(bench.reader, story.PERMIT)
     assert row is not None
     assert (row.client_order_id, row.consumed_at_ms) == (story.ENTRY, PLAN.planned_at_ms)
     assert await refusal(bench, approved()) == "PERMIT_USED"

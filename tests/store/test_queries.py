@@ -16,7 +16,7 @@ from kamou.core.model import Denial, Figure, OrderRole, OrderSide, OrderStatus
 from kamou.store import as_of, database, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
-from kamou.store.state_history import periods
+from kamou.store.state_history import query_periods
 from kamou.store.trade_chains import trade_chain
 
 AT = story.CYCLE_MS + 2_000
@@ -81,11 +81,11 @@ def test_an_order_keeps_the_venues_last_word(told: sqlite3.Connection) -> None:
     assert (entry.status, entry.filled, entry.closed_at_ms) == ("filled", D("0.50"), AT + 220)
     assert (entry.accepted_at_ms, entry.venue_order_id) == (AT + 170, "v1")
     assert (stop.status, stop.limit_price, stop.trigger_price) == ("accepted", None, D("1970"))
-    assert queries.open_orders(told) == (stop,)
+    assert queries.query_open_orders(told) == (stop,)
 
 
 def open_order(connection: sqlite3.Connection) -> tuple[str, D, str]:
-    (order,) = queries.open_orders(connection)
+    (order,) = queries.query_open_orders(connection)
     return order.status, order.filled, order.reason
 
 
@@ -110,7 +110,7 @@ def test_an_order_that_is_under_way_shows_each_step(
         "sweep",
     )
     writer.append([e.OrderRejected(at_ms=7, client_order_id=me, code="X", reason="no")])
-    assert queries.open_orders(connection) == ()
+    assert queries.query_open_orders(connection) == ()
     writer.append([story.filled(2, me, OrderSide.BUY, "0.4", 8)])
     writer.append([e.OrderUnknown(at_ms=9, client_order_id=me, reason="late")])
     row = connection.execute("SELECT status, filled, reason, closed_at_ms FROM order_").fetchone()
@@ -146,19 +146,19 @@ def test_the_cycle_counts_what_each_tier_refused(
         denials=(Denial(code="TRADING_HALTED"),),
     )
     writer.append([refused, denied])
-    (cycle,) = queries.cycles(told)
+    (cycle,) = queries.query_cycles(told)
     assert (cycle.abstained, cycle.candidates, cycle.vetoed, cycle.refused) == (218, 2, 1, 2)
     assert (cycle.positions, cycle.open_orders, cycle.drift) == (0, 1, 0)
-    assert [r.tier for r in queries.refusals(told)] == ["governor", "T3", "T2"]
-    assert [r.tier for r in queries.refusals(told, limit=1)] == ["governor"]
-    (vetoed,) = queries.refusals(told, symbol="BTCUSDT")
+    assert [r.tier for r in queries.query_refusals(told)] == ["governor", "T3", "T2"]
+    assert [r.tier for r in queries.query_refusals(told, limit=1)] == ["governor"]
+    (vetoed,) = queries.query_refusals(told, symbol="BTCUSDT")
     assert vetoed.denials == (
         Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),
         Denial(code="SYMBOL_HELD"),
     )
-    (refined,) = queries.refusals(told, tier="T3", symbol="ETHUSDT")
+    (refined,) = queries.query_refusals(told, tier="T3", symbol="ETHUSDT")
     assert refined.denials == (Denial(code="NEWS_RISK"),)
-    assert queries.refusals(told, since_ms=AT + 1) == ()
+    assert queries.query_refusals(told, since_ms=AT + 1) == ()
 
 
 def test_a_cycle_that_was_closed_unseen_or_ranked_late_is_one_row(
@@ -166,17 +166,17 @@ def test_a_cycle_that_was_closed_unseen_or_ranked_late_is_one_row(
 ) -> None:
     ranked, closed = story.opening()[3], story.closing()[4]
     writer.append([closed])
-    (alone,) = queries.cycles(connection)
+    (alone,) = queries.query_cycles(connection)
     assert (alone.symbols, alone.open_orders) == (0, 1)
     writer.append([ranked])
-    (whole,) = queries.cycles(connection)
+    (whole,) = queries.query_cycles(connection)
     assert (whole.symbols, whole.open_orders) == (220, 1)
 
 
 def test_signals_are_found_by_symbol(told: sqlite3.Connection) -> None:
-    (signal,) = queries.signals(told)
-    assert queries.signals(told, symbol="ETHUSDT") == (signal,)
-    assert queries.signals(told, symbol="BTCUSDT") == ()
+    (signal,) = queries.query_signals(told)
+    assert queries.query_signals(told, symbol="ETHUSDT") == (signal,)
+    assert queries.query_signals(told, symbol="BTCUSDT") == ()
     assert (signal.verdict, signal.size_multiplier, signal.side) == ("off", D(1), "long")
 
 
@@ -184,7 +184,7 @@ def test_a_signal_of_an_unknown_cycle_says_zero(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append([story.opening()[5]])
-    (signal,) = queries.signals(connection)
+    (signal,) = queries.query_signals(connection)
     assert signal.cycle_at_ms == 0
 
 
@@ -202,7 +202,7 @@ def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
         D("-0.05"),
         D("21.85"),
     )
-    opened = queries.opened_day(told)
+    opened = queries.query_open_day(told)
     assert opened is not None
     assert (opened.day, opened.equity_start, opened.net_deposits) == (
         "2023-11-16",
@@ -211,7 +211,7 @@ def test_a_deposit_is_no_profit_and_a_day_ends_where_the_next_begins(
     )
     at_ms = story.DAY0_MS + 86_400_000 + 5
     writer.append([story.transferred(at_ms, "-100")])
-    opened = queries.opened_day(told)
+    opened = queries.query_open_day(told)
     assert opened is not None
     assert opened.net_deposits == D("-100")
 
@@ -221,7 +221,7 @@ def test_a_trade_before_the_record_belongs_to_no_day_and_ruin_has_no_return(
 ) -> None:
     writer.append([story.trade_closed()])
     assert public_queries.all_days(connection) == ()
-    assert queries.opened_day(connection) is None
+    assert queries.query_open_day(connection) is None
     for i, day in enumerate(("2023-11-16", "2023-11-17")):
         at_ms = story.DAY0_MS + (i + 1) * 86_400_000
         writer.append([e.DayOpened(at_ms=at_ms, day=day, equity=D(0))])
@@ -233,12 +233,12 @@ def test_open_trades_are_netted_from_their_fills(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append(story.opening())
-    (trade,) = queries.open_trades(connection)
+    (trade,) = queries.query_open_trades(connection)
     assert (trade.symbol, trade.side, trade.quantity) == ("ETHUSDT", "long", D("0.50"))
     assert (trade.entry_price, trade.stop_price) == (D("2000"), D("1970"))
     assert (trade.target_price, trade.strategy) == (D("2045"), "mean_reversion")
     writer.append([story.filled(8, story.STOP, OrderSide.SELL, "0.50", AT + 300)])
-    assert queries.open_trades(connection) == (), "flat, though not yet closed in the books"
+    assert queries.query_open_trades(connection) == (), "flat, though not yet closed in the books"
 
 
 def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
@@ -249,7 +249,7 @@ def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
     )
     writer.append([e.IntentRecorded(at_ms=1, intent=adopted)])
     writer.append([story.filled(1, story.STOP, OrderSide.SELL, "0.50", 2)])
-    (trade,) = queries.open_trades(connection)
+    (trade,) = queries.query_open_trades(connection)
     assert (trade.side, trade.stop_price, trade.strategy) == ("short", None, "")
     chain = trade_chain(connection, "adopted.1")
     assert chain is not None
@@ -259,11 +259,11 @@ def test_a_short_of_unknown_origin_is_shown_with_what_is_known(
 def test_halts_have_a_beginning_a_reason_and_an_end(
     told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    (halt,) = periods(told, "halt", limit=9)
+    (halt,) = query_periods(told, "halt", limit=9)
     at = story.CYCLE_MS + 50_006
     assert (halt.from_ms, halt.until_ms, halt.reason) == (at, at + 1_000, "OPERATOR_HALT")
-    assert queries.state_spans(told)[0].figures == (Figure(name="by", value="operator"),)
-    normal = queries.state_spans(told)[-1]
+    assert queries.query_state_spans(told)[0].figures == (Figure(name="by", value="operator"),)
+    normal = queries.query_state_spans(told)[-1]
     assert (normal.state, normal.until_ms) == ("active", None)
 
 
@@ -285,9 +285,9 @@ def test_a_configuration_that_comes_back_is_a_change(
     found = as_of.config_changes(told, newest, limit=9)
     listed = [(row.run_number, row.config_digest, row.change_reason) for row in found]
     assert listed == [(1, "c0ffee", "first"), (3, "b", "tried"), (5, "c0ffee", "")]
-    assert queries.totals(told)["configs"] == 3
+    assert queries.query_totals(told)["configs"] == 3
     before = attrs.evolve(newest, at_ms=runs[-1].at_ms - 1)
-    assert as_of.spans_later(told, before)["configs"] == 1
+    assert as_of.count_later_spans(told, before)["configs"] == 1
 
 
 def test_every_run_and_configuration_is_listed(
@@ -308,7 +308,7 @@ def test_every_run_and_configuration_is_listed(
 
 
 def test_the_latest_of_everything_is_where_things_stand(told: sqlite3.Connection) -> None:
-    now = queries.latest(told)
+    now = queries.query_latest(told)
     assert now.head_seq == queries.head_seq(told) == len(story.opening() + story.closing())
     assert (now.mode, now.at_ms) == ("demo", story.DAY0_MS + 86_500_000)
     assert now.run is not None
@@ -321,10 +321,10 @@ def test_the_latest_of_everything_is_where_things_stand(told: sqlite3.Connection
 
 
 def test_an_empty_journal_says_so(connection: sqlite3.Connection) -> None:
-    now = queries.latest(connection)
+    now = queries.query_latest(connection)
     assert (now.head_seq, now.at_ms, now.mode, now.run, now.state) == (0, None, None, None, None)
-    assert queries.equity_curve(connection) == ()
-    assert queries.equity_curve(connection, points_max=5) == ()
+    assert queries.query_equity(connection) == ()
+    assert queries.query_equity(connection, points_max=5) == ()
     assert queries.query_counts(connection).events == 0
 
 
@@ -348,13 +348,13 @@ def test_a_thinned_curve_keeps_its_newest_mark_and_its_promise(
     connection: sqlite3.Connection, writer: JournalWriter, points_max: int
 ) -> None:
     writer.append([story.marked(1_000 + n * n, str(n)) for n in range(100)])
-    whole = queries.equity_curve(connection)
-    thin = queries.equity_curve(connection, points_max=points_max)
+    whole = queries.query_equity(connection)
+    thin = queries.query_equity(connection, points_max=points_max)
     assert len(whole) == 100
     assert 1 <= len(thin) <= points_max
     assert thin[-1] == whole[-1]
     assert [p for p in whole if p in thin] == list(thin)
-    assert len(queries.equity_curve(connection, since_ms=1_000, until_ms=1_016)) == 5
+    assert len(queries.query_equity(connection, since_ms=1_000, until_ms=1_016)) == 5
 
 
 def test_equal_histories_have_equal_digests_and_others_have_not(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_equal_histories_have_equal_digests_and_others_have_not(tmp_path: Path) 
 def test_a_week_later_the_read_model_keeps_only_the_signals_that_led_to_a_permit(
     told: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    (kept,) = queries.signals(told)
+    (kept,) = queries.query_signals(told)
     lone = attrs.evolve(story.candidate(), signal_id="lone", symbol="BTCUSDT")
     writer.append(
         [
@@ -389,12 +389,12 @@ def test_a_week_later_the_read_model_keeps_only_the_signals_that_led_to_a_permit
             )
         ]
     )
-    assert {s.signal_id for s in queries.signals(told)} == {kept.signal_id, "lone"}
-    assert queries.refusals(told)
+    assert {s.signal_id for s in queries.query_signals(told)} == {kept.signal_id, "lone"}
+    assert queries.query_refusals(told)
     counted = queries.query_counts(told)
     week_later_ms = AT + READ_KEPT_MS + 900_000
     writer.append([e.DayOpened(at_ms=week_later_ms, day="2030-01-01", equity=D(1))])
-    assert queries.signals(told) == (kept,)
-    assert queries.refusals(told) == ()
+    assert queries.query_signals(told) == (kept,)
+    assert queries.query_refusals(told) == ()
     assert queries.query_counts(told).refused == counted.refused
     assert told.execute("SELECT count(*) FROM event WHERE kind = 'candidate_refined'").fetchone()[0]

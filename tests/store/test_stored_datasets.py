@@ -23,8 +23,8 @@ from test_odd_files import same
 from kamou.errors import InvalidDataError
 from kamou.store import importer
 from kamou.store.dataset_description import FILES, META
-from kamou.store.importer import import_folder, open_folder, open_market
-from kamou.store.market_data import DamagedSet, list_sets, load_set, market_folder
+from kamou.store.importer import import_directory, open_directory, open_market
+from kamou.store.market_data import DamagedDataset, list_datasets, load_dataset, market_directory
 from kamou.venue.market.recorded import RecordedMarket
 
 MUTANTS = settings(
@@ -34,7 +34,7 @@ MUTANTS = settings(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
+    import_directory(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
     return tmp_path / "data"
 
 
@@ -42,13 +42,13 @@ def store(tmp_path: Path) -> Path:
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Folders whose rows were checked, in order."""
     seen: list[str] = []
-    read = importer.read_folder
+    read = importer.read_directory
 
-    def counted(source: Path, **options: Any) -> importer.Reading:
+    def counted(source: Path, **options: Any) -> importer.CheckedFiles:
         seen.append(source.name)
         return read(source, **options)
 
-    monkeypatch.setattr(importer, "read_folder", counted)
+    monkeypatch.setattr(importer, "read_directory", counted)
     return seen
 
 
@@ -59,7 +59,7 @@ def test_a_set_of_our_own_import_is_loaded_unchecked_wherever_it_lies(
     store: Path, tmp_path: Path, checked: list[str]
 ) -> None:
     first = open_market(store, "s", now_ms=NOW_MS)
-    shutil.copytree(market_folder(store) / "s", tmp_path / "copy")
+    shutil.copytree(market_directory(store) / "s", tmp_path / "copy")
     assert same(open_market(store, str(tmp_path / "copy"), now_ms=NOW_MS), first)
     assert checked == []
 
@@ -68,9 +68,9 @@ def test_a_set_that_another_store_wrote_is_checked_and_is_the_same_data(
     store: Path, tmp_path: Path, checked: list[str]
 ) -> None:
     other = tmp_path / "other"
-    market = open_market(other, str(market_folder(store) / "s"), now_ms=NOW_MS)
+    market = open_market(other, str(market_directory(store) / "s"), now_ms=NOW_MS)
     assert checked == ["s"]
-    assert same(market, load_set(market_folder(store) / "s"))
+    assert same(market, load_dataset(market_directory(store) / "s"))
     assert not other.exists(), "opening writes nothing"
 
 
@@ -78,7 +78,7 @@ def test_a_set_that_another_store_wrote_is_checked_and_is_the_same_data(
 def test_a_registry_that_cannot_be_read_vouches_for_no_set(
     store: Path, checked: list[str], damage: str
 ) -> None:
-    registry = market_folder(store) / "digests"
+    registry = market_directory(store) / "digests"
     registry.unlink()
     if damage == "rubbish":
         registry.write_bytes(b"\xff\0" * 500)
@@ -94,9 +94,9 @@ def test_a_registry_in_the_folder_that_is_brought_is_not_looked_at(
     tmp_path: Path, checked: list[str]
 ) -> None:
     set_of("high", 0.5)(tmp_path / "sets" / "bad")
-    import_folder(good_folder(tmp_path / "s"), tmp_path / "theirs", now_ms=NOW_MS)
-    shutil.copy(market_folder(tmp_path / "theirs") / "digests", tmp_path / "sets" / "bad")
-    shutil.copy(market_folder(tmp_path / "theirs") / "digests", tmp_path / "sets")
+    import_directory(good_folder(tmp_path / "s"), tmp_path / "theirs", now_ms=NOW_MS)
+    shutil.copy(market_directory(tmp_path / "theirs") / "digests", tmp_path / "sets" / "bad")
+    shutil.copy(market_directory(tmp_path / "theirs") / "digests", tmp_path / "sets")
     checked.clear()
     with pytest.raises(InvalidDataError, match="high is below"):
         open_market(tmp_path / "data", str(tmp_path / "sets" / "bad"), now_ms=NOW_MS)
@@ -106,7 +106,7 @@ def test_a_registry_in_the_folder_that_is_brought_is_not_looked_at(
 def test_a_set_that_was_changed_after_its_import_is_refused_though_its_hashes_agree(
     store: Path,
 ) -> None:
-    path = market_folder(store) / "s"
+    path = market_directory(store) / "s"
     table = pq.read_table(path / "bars.parquet")
     low = table["low"].to_pylist()
     low[3] = -1.0
@@ -123,10 +123,10 @@ def test_a_set_with_gaps_that_were_allowed_opens_from_another_store_with_its_gap
     rows = candle_rows()
     del rows[5:8], rows[60]
     write_parquet(tmp_path / "holed" / "c.parquet", rows)
-    made = import_folder(tmp_path / "holed", tmp_path / "a", now_ms=NOW_MS, allow_gaps=True)
+    made = import_directory(tmp_path / "holed", tmp_path / "a", now_ms=NOW_MS, allow_gaps=True)
     assert (made.summary.gaps_total, len(made.summary.gaps)) == (2, 2)
     market = open_market(tmp_path / "b", str(made.summary.path), now_ms=NOW_MS)
-    assert same(market, load_set(made.summary.path))
+    assert same(market, load_dataset(made.summary.path))
     said = json.loads((made.summary.path / META).read_text())
     (made.summary.path / META).write_text(json.dumps(said | {"gaps_total": 0}))
     with pytest.raises(InvalidDataError, match="bars before it are missing"):
@@ -138,17 +138,17 @@ def test_importing_a_set_from_elsewhere_keeps_its_funding_and_makes_it_ours(
 ) -> None:
     brought = stored_set(tmp_path / "sets" / "brought")
     checked.clear()
-    report = import_folder(brought, tmp_path / "data", now_ms=NOW_MS)
+    report = import_directory(brought, tmp_path / "data", now_ms=NOW_MS)
     assert (report.summary.funding_rows, report.summary.open_interest_rows) == (18, 36)
-    assert same(open_market(tmp_path / "data", "brought", now_ms=NOW_MS), load_set(brought))
+    assert same(open_market(tmp_path / "data", "brought", now_ms=NOW_MS), load_dataset(brought))
     assert checked == ["brought"]
-    assert import_folder(brought, tmp_path / "data", now_ms=NOW_MS).unchanged
+    assert import_directory(brought, tmp_path / "data", now_ms=NOW_MS).unchanged
 
 
 def test_a_set_without_funding_or_open_interest_can_be_brought(tmp_path: Path) -> None:
     write_csv(tmp_path / "s" / "c.csv", candle_rows())
-    path = import_folder(tmp_path / "s", tmp_path / "a", now_ms=NOW_MS).summary.path
-    assert same(open_market(tmp_path / "b", str(path), now_ms=NOW_MS), load_set(path))
+    path = import_directory(tmp_path / "s", tmp_path / "a", now_ms=NOW_MS).summary.path
+    assert same(open_market(tmp_path / "b", str(path), now_ms=NOW_MS), load_dataset(path))
 
 
 # --- storing -------------------------------------------------------------------------------------
@@ -157,10 +157,10 @@ def test_a_set_without_funding_or_open_interest_can_be_brought(tmp_path: Path) -
 def test_a_set_and_the_registry_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        import_folder(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
+        import_directory(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
     finally:
         os.umask(before)
-    made = [market_folder(tmp_path / "data"), *market_folder(tmp_path / "data").rglob("*")]
+    made = [market_directory(tmp_path / "data"), *market_directory(tmp_path / "data").rglob("*")]
     assert len(made) == 7
     assert not [path for path in made if path.stat().st_mode & 0o077]
 
@@ -168,32 +168,32 @@ def test_a_set_and_the_registry_are_readable_by_their_owner_only(tmp_path: Path)
 def test_a_damaged_set_is_not_called_unchanged_and_can_be_replaced(
     store: Path, tmp_path: Path
 ) -> None:
-    (market_folder(store) / "s" / "funding.parquet").write_bytes(b"nothing")
+    (market_directory(store) / "s" / "funding.parquet").write_bytes(b"nothing")
     with pytest.raises(InvalidDataError, match="a damaged dataset named 's' is already stored"):
-        import_folder(tmp_path / "s", store, now_ms=NOW_MS)
-    import_folder(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
+        import_directory(tmp_path / "s", store, now_ms=NOW_MS)
+    import_directory(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
     assert open_market(store, "s", now_ms=NOW_MS).recorded_bars
-    assert sorted(each.name for each in market_folder(store).iterdir()) == ["digests", "s"]
+    assert sorted(each.name for each in market_directory(store).iterdir()) == ["digests", "s"]
 
 
 def test_what_a_killed_import_left_is_cleared_by_the_next(store: Path, tmp_path: Path) -> None:
-    left = market_folder(store) / ".s.x7"
+    left = market_directory(store) / ".s.x7"
     left.mkdir()
     (left / "bars.parquet").write_bytes(b"half")
-    assert [each.name for each in list_sets(store)] == ["s"]
-    import_folder(tmp_path / "s", store, now_ms=NOW_MS)
+    assert [each.name for each in list_datasets(store)] == ["s"]
+    import_directory(tmp_path / "s", store, now_ms=NOW_MS)
     assert not left.exists()
 
 
 def test_two_imports_do_not_store_at_once(store: Path, tmp_path: Path) -> None:
-    handle = os.open(market_folder(store), os.O_RDONLY)
+    handle = os.open(market_directory(store), os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(InvalidDataError, match="another import is storing a dataset"):
-            import_folder(tmp_path / "s", store, now_ms=NOW_MS)
+            import_directory(tmp_path / "s", store, now_ms=NOW_MS)
     finally:
         os.close(handle)
-    assert import_folder(tmp_path / "s", store, now_ms=NOW_MS).unchanged
+    assert import_directory(tmp_path / "s", store, now_ms=NOW_MS).unchanged
 
 
 def test_a_replacement_that_cannot_be_put_in_place_leaves_the_old_set(
@@ -207,24 +207,24 @@ def test_a_replacement_that_cannot_be_put_in_place_leaves_the_old_set(
 
     monkeypatch.setattr("kamou.store.market_data.os.rename", fails)
     with pytest.raises(Exception, match="cannot be written: Input/output error"):
-        import_folder(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
+        import_directory(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
     assert same(open_market(store, "s", now_ms=NOW_MS), before)
-    assert [each.name for each in list_sets(store)] == ["s"]
+    assert [each.name for each in list_datasets(store)] == ["s"]
 
 
 def test_damaged_sets_are_listed_with_the_reason_beside_the_whole_ones(
     store: Path, tmp_path: Path
 ) -> None:
-    folder = market_folder(store)
+    folder = market_directory(store)
     meta(period_ms=0)(folder / "zero")
     (folder / "bare").mkdir()
     (folder / "odd\x1b[2Jname").mkdir()
     shutil.copytree(folder / "s", folder / "piped")
     (folder / "piped" / META).unlink()
     os.mkfifo(folder / "piped" / META)
-    listed = list_sets(store)
-    damaged = {each.name: each.reason for each in listed if isinstance(each, DamagedSet)}
-    assert [each.name for each in listed if not isinstance(each, DamagedSet)] == ["s"]
+    listed = list_datasets(store)
+    damaged = {each.name: each.reason for each in listed if isinstance(each, DamagedDataset)}
+    assert [each.name for each in listed if not isinstance(each, DamagedDataset)] == ["s"]
     assert sorted(damaged) == ["bare", r"odd\x1b[2Jname", "piped", "zero"]
     assert "not a regular file" in damaged["piped"]
     assert all(reason.isprintable() for reason in damaged.values())
@@ -287,7 +287,7 @@ def mutated(draw: st.DrawFn, content: bytes) -> bytes:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory with one dataset, never written to."""
     base = tmp_path_factory.mktemp("whole")
-    import_folder(good_folder(base / "s"), base / "data", now_ms=NOW_MS)
+    import_directory(good_folder(base / "s"), base / "data", now_ms=NOW_MS)
     return base / "data"
 
 
@@ -298,10 +298,10 @@ def test_a_stored_set_with_changed_bytes_is_the_same_data_or_refused(
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(market_folder(whole) / "s", folder)
+    shutil.copytree(market_directory(whole) / "s", folder)
     (folder / name).write_bytes(data.draw(mutated((folder / name).read_bytes())))
     market = opened_or_refused(lambda: open_market(whole, str(folder), now_ms=NOW_MS))
-    assert market is None or same(market, load_set(market_folder(whole) / "s"))
+    assert market is None or same(market, load_dataset(market_directory(whole) / "s"))
 
 
 JSON = st.recursive(
@@ -318,7 +318,7 @@ def test_a_stored_set_that_is_described_otherwise_is_the_same_data_or_refused(
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(market_folder(whole) / "s", folder)
+    shutil.copytree(market_directory(whole) / "s", folder)
     said = json.loads((folder / META).read_text())
     key = data.draw(st.sampled_from(sorted(said)))
     value = said[key]
@@ -326,7 +326,7 @@ def test_a_stored_set_that_is_described_otherwise_is_the_same_data_or_refused(
     said[key] = data.draw(near | JSON)
     (folder / META).write_text(json.dumps(said))
     market = opened_or_refused(lambda: open_market(whole, str(folder), now_ms=NOW_MS))
-    assert market is None or same(market, load_set(market_folder(whole) / "s"))
+    assert market is None or same(market, load_dataset(market_directory(whole) / "s"))
 
 
 @MUTANTS
@@ -336,7 +336,7 @@ def test_a_set_whose_hashes_were_made_to_agree_is_refused_or_holds_only_sane_bar
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(market_folder(whole) / "s", folder)
+    shutil.copytree(market_directory(whole) / "s", folder)
     (folder / name).write_bytes(data.draw(mutated((folder / name).read_bytes())))
     rehash(folder)
     market = opened_or_refused(lambda: open_market(whole, str(folder), now_ms=NOW_MS))
@@ -352,5 +352,5 @@ def test_files_with_changed_bytes_are_refused_or_hold_only_sane_bars(
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole.parent / "s", folder)
     (folder / name).write_bytes(data.draw(mutated((folder / name).read_bytes())))
-    market = opened_or_refused(lambda: open_folder(folder, now_ms=NOW_MS))
+    market = opened_or_refused(lambda: open_directory(folder, now_ms=NOW_MS))
     assert market is None or sane(market)

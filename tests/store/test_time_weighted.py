@@ -30,7 +30,9 @@ def test_money_that_was_taken_out_altogether_is_no_loss_of_the_day(
     end: str,
     expected: float | None,
 ) -> None:
-    monkeypatch.setattr(day_rows, "value_before", lambda _, at_ms: D(before[at_ms // HOUR_MS]))
+    monkeypatch.setattr(
+        day_rows, "equity_before_transfers", lambda _, at_ms: D(before[at_ms // HOUR_MS])
+    )
     transfers = [(hour * HOUR_MS, D(amount)) for hour, amount in moved.items()]
     with closing(sqlite3.connect(":memory:")) as reader:
         found = day_rows._time_weighted(reader, transfers, D(10_000), D(end), 24 * HOUR_MS)

@@ -39,25 +39,25 @@ def test_trades_are_paged_newest_first_and_filtered(
     JournalWriter(connection, run_number=1).append(made)
 
     def ids(**filters: object) -> list[str]:
-        found = [t.trade_id for t in queries.trades(connection, **filters)]  # type: ignore[arg-type]
+        found = [t.trade_id for t in queries.query_trades(connection, **filters)]  # type: ignore[arg-type]
         for name in ("limit", "before", "after"):
             filters.pop(name, None)
-        assert len(found) <= queries.trades_count(connection, **filters)  # type: ignore[arg-type]
+        assert len(found) <= queries.count_trades(connection, **filters)  # type: ignore[arg-type]
         return found
 
     assert ids() == ["t5", "t4", "t3", "t2", "t1", "t0"]
-    third = queries.trades(connection)[2].cursor
+    third = queries.query_trades(connection)[2].cursor
     assert ids(before=third) == ["t2", "t1", "t0"]
     assert ids(before=third, limit=2) == ["t2", "t1"]
     assert ids(after=third, limit=1) == ["t4"]
     assert ids(symbol="BTCUSDT", strategy="b") == ["t5", "t3"]
-    assert ids(symbol="BTCUSDT", strategy="b", before=queries.trades(connection)[0].cursor) == [
-        "t3"
-    ]
+    assert ids(
+        symbol="BTCUSDT", strategy="b", before=queries.query_trades(connection)[0].cursor
+    ) == ["t3"]
     assert ids(outcome="win") == ["t5", "t4", "t3"]
     assert ids(outcome="loss") == ["t2", "t1", "t0"]
-    assert queries.trades_count(connection, outcome="loss") == 3
-    assert queries.trades_count(connection, symbol="BTCUSDT", outcome="loss") == 1
+    assert queries.count_trades(connection, outcome="loss") == 3
+    assert queries.count_trades(connection, symbol="BTCUSDT", outcome="loss") == 1
 
 
 def test_trades_that_closed_in_the_same_millisecond_are_on_one_page_each(
@@ -66,7 +66,7 @@ def test_trades_that_closed_in_the_same_millisecond_are_on_one_page_each(
     made = [attrs.evolve(story.trade_closed(), trade_id=f"t{n}", closed_at_ms=7) for n in range(9)]
     JournalWriter(connection, run_number=1).append(made)
     seen, place = [], None
-    while found := queries.trades(connection, limit=2, before=place):
+    while found := queries.query_trades(connection, limit=2, before=place):
         seen += [trade.trade_id for trade in found]
         place = found[-1].cursor
     assert seen == [f"t{n}" for n in reversed(range(9))]

@@ -220,7 +220,7 @@ async def test_the_transfers_that_are_listed_and_counted_are_those_of_the_flows(
     assert D(str(found["net_deposits"])) == sum(map(D, listed))
     with closing(open_reader(path)) as reader:
         drawn = [
-            as_of.curve_as_of(reader, as_of.newest(reader), (), ()).marks,
+            as_of.curve_as_of(reader, as_of.find_instant(reader), (), ()).marks,
             whole_curve(reader).marks,
         ]
     for marks in drawn:

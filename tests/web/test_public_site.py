@@ -17,7 +17,7 @@ from kamou.errors import ConfigurationError
 from kamou.site.process_protocol import read_pricing
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.store.queries import trades
+from kamou.store.queries import query_trades
 from kamou.web.app import ROUTES, PublicSite
 from kamou.web.site import RISK_NOTICE, Site
 
@@ -39,7 +39,7 @@ class Markup(HTMLParser):
 
 
 def a_trade(record: Path) -> str:
-    return trades(open_reader(record), limit=1)[0].trade_id
+    return query_trades(open_reader(record), limit=1)[0].trade_id
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -15,7 +15,7 @@ from published_record import START_MS, write_record
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
 from kamou.store import database, public_queries, queries
-from kamou.store.day_rows import open_row
+from kamou.store.day_rows import add_up_open_row
 from kamou.store.journal import JournalWriter
 from kamou.web.app import ROUTES
 from kamou.web.daily_figures import Memo
@@ -83,7 +83,7 @@ def asked(
     """Every page of the routes table, with the parameters that it reads."""
     site = Site(mode="demo")
     templates = load_templates(site)
-    middle = queries.trades(reader, limit=40)[-1].cursor
+    middle = queries.query_trades(reader, limit=40)[-1].cursor
     place = f"{middle.closed_at_ms}-{middle.rowid}"
     of_trades: list[dict[str, str]] = [
         {},
@@ -138,7 +138,7 @@ def new_head(path: Path) -> None:
 def test_no_page_walks_through_a_table_that_grows(records: dict[int, Path]) -> None:
     reader, seen = watched(records[SHORT])
     memo = Memo()
-    trade_id = queries.trades(reader, limit=1)[0].trade_id
+    trade_id = queries.query_trades(reader, limit=1)[0].trade_id
     for page in asked(reader, memo, trade_id=trade_id).values():
         page()
     first = list(seen.statements)
@@ -168,7 +168,7 @@ def test_a_page_takes_as_many_steps_after_ten_months_as_after_one(
     for days, path in records.items():
         reader, seen = watched(path)
         memo = Memo()
-        trade_id = queries.trades(reader, limit=1)[0].trade_id
+        trade_id = queries.query_trades(reader, limit=1)[0].trade_id
         pages = asked(reader, memo, trade_id=trade_id)
         memo.daily(reader)
         steps[days] = {}
@@ -195,14 +195,14 @@ def test_queries_of_the_commands_scan_no_growing_table(
 ) -> None:
     reader, seen = watched(records[SHORT])
     seen.clear()
-    queries.latest(reader)
-    queries.open_trades(reader)
-    queries.open_orders(reader)
-    queries.cycles(reader)
-    queries.details(reader)
-    queries.signals(reader, symbol="BTCUSDT")
-    queries.refusals(reader, symbol="BTCUSDT")
-    open_row(reader)
+    queries.query_latest(reader)
+    queries.query_open_trades(reader)
+    queries.query_open_orders(reader)
+    queries.query_cycles(reader)
+    queries.query_scan_details(reader)
+    queries.query_signals(reader, symbol="BTCUSDT")
+    queries.query_refusals(reader, symbol="BTCUSDT")
+    add_up_open_row(reader)
     public_queries.newest_days(reader, limit=9)
     found = {statement: walks(reader, statement) for statement in list(seen.statements)}
     assert not {statement: tables for statement, tables in found.items() if tables}

@@ -16,7 +16,7 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.store.queries import trades
+from kamou.store.queries import query_trades
 from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH
@@ -26,7 +26,7 @@ AS_JSON = {"accept": "application/json"}
 
 
 def a_trade(record: Path) -> str:
-    return trades(open_reader(record), limit=1)[0].trade_id
+    return query_trades(open_reader(record), limit=1)[0].trade_id
 
 
 def neighbor(text: str, rel: str) -> str | None:
@@ -41,7 +41,7 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
 ) -> None:
     chosen = dict(part.split("=") for part in query.split("&") if part)
     filters = {name: value for name, value in chosen.items() if value}
-    wanted = [quote(t.trade_id) for t in trades(open_reader(record), **filters)]  # type: ignore[arg-type]
+    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), **filters)]  # type: ignore[arg-type]
     address: str | None = f"/trades?{query}"
     seen: list[list[str]] = []
     last = ""
@@ -96,7 +96,7 @@ async def test_a_page_of_trades_that_does_not_exist_is_not_found(
 async def test_trades_are_filtered_by_strategy_symbol_and_outcome(
     public: PublicSite, client: Client, record: Path
 ) -> None:
-    lost = trades(open_reader(record), strategy="oi_momentum", outcome="loss")
+    lost = query_trades(open_reader(record), strategy="oi_momentum", outcome="loss")
     async with client(public) as http:
         page = await http.get("/trades?strategy=oi_momentum&outcome=loss")
         none = await http.get("/trades?symbol=NOPE")
@@ -153,7 +153,7 @@ async def test_a_trade_that_no_plan_opened_has_a_dash_for_r_and_is_counted_apart
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=20)
-    planned = trades(open_reader(path))
+    planned = query_trades(open_reader(path))
     with closing(open_writer(path)) as connection:
         last = planned[0].closed_at_ms
         JournalWriter(connection, run_number=1).append([_adopted(last)])
@@ -200,7 +200,7 @@ async def test_a_result_that_late_funding_corrected_shows_the_new_net_and_the_co
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=3)
-    trade = trades(open_reader(path), limit=1)[0]
+    trade = query_trades(open_reader(path), limit=1)[0]
     net = trade.pnl_net - D("1.25")
     with closing(open_writer(path)) as connection:
         JournalWriter(connection, run_number=1).append(
@@ -223,7 +223,7 @@ async def test_a_result_that_late_funding_corrected_shows_the_new_net_and_the_co
     assert f"{fmt.MINUS}1.2500 listed late, net {fmt.money(net, signed=True, places=4)}" in text
     assert "0.500 R" in text
     shown = sum(D(each["pnl_net"]) for each in sums)
-    assert shown == sum(each.pnl_net for each in trades(open_reader(path)))
+    assert shown == sum(each.pnl_net for each in query_trades(open_reader(path)))
 
 
 async def test_every_value_of_an_order_card_has_its_label(

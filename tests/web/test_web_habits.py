@@ -14,7 +14,7 @@ from site_client import Client, inline
 
 from kamou.settings.config import Settings, SiteSettings, find_settings_contradictions
 from kamou.store.database import open_reader
-from kamou.store.queries import trades
+from kamou.store.queries import query_trades
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
@@ -24,7 +24,7 @@ PUBLIC_URL = "https://kamou.example"
 
 
 def a_trade(record: Path) -> str:
-    return f"/trades/{quote(trades(open_reader(record), limit=1)[0].trade_id)}"
+    return f"/trades/{quote(query_trades(open_reader(record), limit=1)[0].trade_id)}"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_trades_and_a_trade_answer_json_to_those_who_ask(
 ) -> None:
     program = {"accept": "application/json"}
     with open_reader(record) as reader:
-        newest = trades(reader)
+        newest = query_trades(reader)
     async with client(public) as http:
         found = (await http.get("/trades", headers=program)).json()
         second = (await http.get(found["older_url"], headers=program)).json()

@@ -17,7 +17,7 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.store.queries import trades
+from kamou.store.queries import query_trades
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
 
@@ -32,7 +32,7 @@ def newer_trades(tmp_path: Path) -> Path:
     path.parent.mkdir(mode=0o700)
     write_record(path, days=DAYS, trades_per_day=A_DAY, outage_day=None)
     with closing(open_writer(path, durable=False)) as connection:
-        model = trades(connection, limit=1)[0]
+        model = query_trades(connection, limit=1)[0]
         names = ("symbol", "strategy", "quantity", "contract_size", "entry_price", "exit_price")
         amounts = ("pnl_gross", "fees", "funding", "slippage", "pnl_net", "r_multiple")
         same = {name: getattr(model, name) for name in (*names, *amounts)}
@@ -72,7 +72,7 @@ async def test_an_interval_of_fewer_trades_than_its_figure_has_its_own_count(
     newer_trades: Path, client: Client
 ) -> None:
     with closing(open_reader(newer_trades)) as reader:
-        closed = trades(reader)
+        closed = query_trades(reader)
     total = DAYS * A_DAY + LATER
     assert len(closed) == total
     old = [trade for trade in closed if trade.closed_at_ms < START_MS + DAYS * DAY_MS]

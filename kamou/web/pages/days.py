@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from kamou.http.responses import HTML, JSON
 from kamou.store import public_queries, queries
-from kamou.store.day_rows import open_row
+from kamou.store.day_rows import add_up_open_row
 from kamou.web.documents import day_document
 from kamou.web.pages.base import Ask, RenderedPage
 
@@ -30,8 +30,8 @@ def render(ask: Ask) -> RenderedPage:
     """
     before = _before(ask)
     with public_queries.open_snapshot(ask.reader) as reader:
-        ended = queries.totals(reader)["days"]
-        now = None if before else open_row(reader)
+        ended = queries.query_totals(reader)["days"]
+        now = None if before else add_up_open_row(reader)
         found = public_queries.newest_days(reader, limit=PAGE_SIZE + 1, before=before)
         newer = _newer(reader, before)
     days, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
@@ -58,10 +58,10 @@ def render_json(ask: Ask) -> RenderedPage:
     """
     before, limit = _before(ask), _limit(ask)
     with public_queries.open_snapshot(ask.reader) as reader:
-        now = None if before else open_row(reader)
+        now = None if before else add_up_open_row(reader)
         ended = limit - (now is not None)
         found = public_queries.newest_days(reader, limit=ended + 1, before=before)
-        total = queries.totals(reader)["days"]
+        total = queries.query_totals(reader)["days"]
         days = ((now,) if now else ()) + found[:ended]
         marks = public_queries.midnight_marks(reader, days)
     document = {
@@ -80,7 +80,7 @@ def _newer(reader: sqlite3.Connection, before: str | None) -> str | None:
     """Return ``before`` of the next newer page: empty for the newest page, None on the newest."""
     if before is None:
         return None
-    return public_queries.day_after(reader, before, rows=PAGE_SIZE) or ""
+    return public_queries.find_later_day(reader, before, rows=PAGE_SIZE) or ""
 
 
 def _before(ask: Ask) -> str | None:

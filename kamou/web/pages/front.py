@@ -14,8 +14,8 @@ DESCRIPTION = (
 
 def render(ask: Ask) -> RenderedPage:
     with public_queries.open_snapshot(ask.reader) as reader:
-        latest = queries.latest(reader)
-        counts = as_of.counts_as_of(reader, as_of.newest(reader))
+        latest = queries.query_latest(reader)
+        counts = as_of.counts_as_of(reader, as_of.find_instant(reader))
     body = ask.templates.page(
         "front.html", title="Kamou", path="/", description=DESCRIPTION, latest=latest, counts=counts
     )

@@ -16,7 +16,7 @@ from kamou.http.responses import HTML, JSON
 from kamou.store import public_queries
 from kamou.store.rows import TradeChain
 from kamou.store.trade_chains import trade_chain
-from kamou.store.trade_exits import flattened_for
+from kamou.store.trade_exits import flatten_reason
 from kamou.store.worst_cases import worst_case_r
 from kamou.web import format as fmt
 from kamou.web.pages.base import Ask, RenderedPage
@@ -58,7 +58,7 @@ def render(ask: Ask) -> RenderedPage:
         if chain is None or chain.trade is None:
             raise HTTPException(404)
         worst = worst_case_r(reader, chain.trade)
-        flattened = flattened_for(reader, chain.trade)
+        flattened = flatten_reason(reader, chain.trade)
     trade = chain.trade
     if ask.json:
         return RenderedPage(

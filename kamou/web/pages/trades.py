@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from kamou.http.responses import HTML, JSON
 from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
-from kamou.store.trade_exits import flattened_for
+from kamou.store.trade_exits import flatten_reason
 from kamou.store.worst_cases import worst_case_r
 from kamou.web.pages.base import Ask, RenderedPage
 from kamou.web.trade_documents import trades_document
@@ -52,10 +52,10 @@ def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
     filters = _filters(ask)
     before, after = _place(ask, "before"), _place(ask, "after")
     with public_queries.open_snapshot(ask.reader) as reader:
-        then = as_of.newest(reader)
-        total = queries.trades_count(reader, **filters)
-        total -= as_of.trades_later(reader, then, **filters)
-        found = queries.trades(
+        then = as_of.find_instant(reader)
+        total = queries.count_trades(reader, **filters)
+        total -= as_of.count_later_trades(reader, then, **filters)
+        found = queries.query_trades(
             reader,
             limit=PAGE_SIZE + 1,
             before=before,
@@ -65,10 +65,10 @@ def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
             symbol=filters["symbol"],
             outcome=filters["outcome"],
         )
-        strategies, symbols = as_of.traded_names(reader, then)
+        strategies, symbols = as_of.list_traded(reader, then)
         trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
         worst = {t.trade_id: worst_case_r(reader, t) for t in trades} if as_json else {}
-        flattened = {t.trade_id: flattened_for(reader, t) for t in trades}
+        flattened = {t.trade_id: flatten_reason(reader, t) for t in trades}
     if not found and (before or after):
         raise HTTPException(404)
     more = len(found) > PAGE_SIZE

@@ -243,12 +243,12 @@ def stored(story: Story) -> object:
             [attrs.evolve(row, rowid=0) for row in by_id(connection)],
             [attrs.evolve(sums, r=round(sums.r, 9)) for sums in sums_of(connection)],
             connection.execute("SELECT * FROM trade_count ORDER BY 1, 2, 3").fetchall(),
-            queries.totals(connection)["trades"],
+            queries.query_totals(connection)["trades"],
         )
 
 
 def by_id(connection: sqlite3.Connection) -> list[queries.TradeRow]:
-    return sorted(queries.trades(connection), key=lambda row: row.trade_id)
+    return sorted(queries.query_trades(connection), key=lambda row: row.trade_id)
 
 
 def sums_of(connection: sqlite3.Connection) -> tuple[public_queries.StrategySums, ...]:
