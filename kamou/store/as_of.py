@@ -1,7 +1,7 @@
-"""The one instant of a page: the time of the newest equity snapshot.
+"""Queries as of one instant, so that all figures of a page agree: that of the newest snapshot.
 
-Nothing that is stamped later is in any figure, list or count. What the read models have added up
-beyond that instant is taken off again; it is what happened since the last look at the account.
+No figure, list or count includes an event with a later time. The tables hold totals over all
+events, so these queries subtract the few events since the newest equity snapshot.
 """
 
 from __future__ import annotations
@@ -28,34 +28,39 @@ from kamou.store.public_queries import (
     strategy_sums,
 )
 from kamou.store.public_queries import query_curve as whole_curve
-from kamou.store.rows import Counts, Downtime, RunRow, TradeRow, select, select_one
+from kamou.store.row_selection import select, select_one
+from kamou.store.rows import Counts, Downtime, RunRow, TradeRow
 from kamou.store.state_history import HaltPeriod, begins_period
 
 _REFUSED = "refuse"  # the refiner's verdict
-_MEANWHILE = 500
-"""Events that may be committed between a snapshot's read, whose time it bears, and the snapshot.
-A cycle's decisions are some hundred. They stand before it and are stamped later, as the lists see
-them; so counts look from so many events before it on, and never through the whole journal."""
+_EVENTS_MEANWHILE_MAX = 500
+"""Events that may be committed between the read of an equity snapshot and its own event.
+
+The snapshot has the time of its read, so events that precede it in the journal may have later
+times: about a hundred in a cycle. Counts therefore look at this many events before the snapshot,
+and never at the whole journal.
+"""
 
 
 @attrs.frozen(kw_only=True)
 class AsOf:
-    """``at_ms`` is the time of the snapshot, ``seq`` its event's; both beyond all without one."""
+    """The time of the newest equity snapshot and the sequence number of its event."""
 
     at_ms: int
     seq: int
 
     @property
     def look_from_seq(self) -> int:
-        """Return an event before which nothing is stamped later than the snapshot."""
-        return self.seq - _MEANWHILE
+        """A sequence number up to which no event is later than the snapshot."""
+        return self.seq - _EVENTS_MEANWHILE_MAX
 
 
 NOW = AsOf(at_ms=2**62, seq=2**62)
+"""After all events: nothing is subtracted."""
 
 
 def find_instant(reader: sqlite3.Connection) -> AsOf:
-    """Return the instant of the pages; ``NOW`` before the first snapshot."""
+    """Return the instant of the newest equity snapshot; ``NOW`` before the first."""
     seq = reader.execute(
         "SELECT max(seq) FROM event WHERE kind = ? AND key IS NULL", (kind_of(EquityRecorded),)
     ).fetchone()[0]
@@ -64,26 +69,26 @@ def find_instant(reader: sqlite3.Connection) -> AsOf:
 
 
 def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
-    """Return the totals since inception until then."""
-    known = queries.query_counts(reader)
-    later = reader.execute(
+    """Return the totals from the start of the journal to ``as_of``."""
+    totals = queries.query_counts(reader)
+    rows = reader.execute(
         "SELECT kind, body FROM event WHERE seq > ? AND at_ms > ?",
         (as_of.look_from_seq, as_of.at_ms),
     ).fetchall()
-    of = [(kind, json.loads(body)) for kind, body in later if kind in _COUNTED]
+    later = [(kind, json.loads(body)) for kind, body in rows if kind in _COUNTED]
     refused = sum(
         kind == "permit_denied" or (kind == "candidate_refined" and body["verdict"] == _REFUSED)
-        for kind, body in of
+        for kind, body in later
     )
-    ranked = [body for kind, body in of if kind == "cycle_ranked"]
+    ranked = [body for kind, body in later if kind == "cycle_ranked"]
     return attrs.evolve(
-        known,
-        cycles=known.cycles - _new_cycles(reader, as_of, of),
-        candidates=known.candidates - sum(body["candidates"] for body in ranked),
-        vetoed=known.vetoed - sum(kind == "candidate_vetoed" for kind, _ in of),
-        refused=known.refused - refused,
-        # By when it closed, as on every other page; its event may be stamped after the snapshot.
-        trades=known.trades - _closed_later(reader, as_of),
+        totals,
+        cycles=totals.cycles - _count_new_cycles(reader, as_of, later),
+        candidates=totals.candidates - sum(body["candidates"] for body in ranked),
+        vetoed=totals.vetoed - sum(kind == "candidate_vetoed" for kind, _ in later),
+        refused=totals.refused - refused,
+        # By time of closing, as on every page: the event of an earlier trade may have a later time.
+        trades=totals.trades - _count_closed_later(reader, as_of),
     )
 
 
@@ -91,45 +96,47 @@ _CYCLES = ("cycle_ranked", "cycle_closed")
 _COUNTED = frozenset({*_CYCLES, "candidate_vetoed", "permit_denied", "candidate_refined"})
 
 
-def _closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:
+def _count_closed_later(reader: sqlite3.Connection, as_of: AsOf) -> int:
     query = "SELECT count(*) FROM trade WHERE closed_at_ms > ?"
     return int(reader.execute(query, (as_of.at_ms,)).fetchone()[0])
 
 
-def _new_cycles(reader: sqlite3.Connection, as_of: AsOf, of: Sequence[tuple[str, Any]]) -> int:
-    """Count the cycles of later events of which no earlier event speaks."""
-    named = {body["cycle_at_ms"] for kind, body in of if kind in _CYCLES}
+def _count_new_cycles(
+    reader: sqlite3.Connection, as_of: AsOf, later: Sequence[tuple[str, Any]]
+) -> int:
+    """Count the cycles that have later events and no earlier one."""
+    cycles = {body["cycle_at_ms"] for kind, body in later if kind in _CYCLES}
     query = "SELECT 1 FROM event WHERE kind = ? AND key = ? AND (seq <= ? OR at_ms <= ?)"
     return sum(
         not any(
             reader.execute(query, (kind, str(cycle), as_of.look_from_seq, as_of.at_ms)).fetchone()
             for kind in _CYCLES
         )
-        for cycle in named
+        for cycle in cycles
     )
 
 
 def sums_as_of(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
-    """Return the totals of every strategy that had closed a trade by then, in order of name."""
+    """Return the totals of each strategy that had closed a trade by then, sorted by name."""
     found = {each.strategy: each for each in strategy_sums(reader)}
     for trade in select(reader, TradeRow, "trade", "WHERE closed_at_ms > ?", as_of.at_ms):
-        found[trade.strategy] = _without(found[trade.strategy], trade)
+        found[trade.strategy] = _subtract_trade(found[trade.strategy], trade)
     return tuple(each for each in found.values() if each.trades)
 
 
-def _without(known: StrategySums, trade: TradeRow) -> StrategySums:
+def _subtract_trade(sums: StrategySums, trade: TradeRow) -> StrategySums:
     return attrs.evolve(
-        known,
-        trades=known.trades - 1,
-        wins=known.wins - (trade.pnl_net > 0),
-        r=known.r - float(trade.r_multiple or 0),
-        with_r=known.with_r - (trade.r_multiple is not None),
-        profit=known.profit - max(trade.pnl_net, ZERO),
-        loss=known.loss - max(-trade.pnl_net, ZERO),
-        pnl_net=known.pnl_net - trade.pnl_net,
-        fees=known.fees - trade.fees,
-        funding=known.funding - trade.funding,
-        slippage=known.slippage - trade.slippage,
+        sums,
+        trades=sums.trades - 1,
+        wins=sums.wins - (trade.pnl_net > 0),
+        r=sums.r - float(trade.r_multiple or 0),
+        with_r=sums.with_r - (trade.r_multiple is not None),
+        profit=sums.profit - max(trade.pnl_net, ZERO),
+        loss=sums.loss - max(-trade.pnl_net, ZERO),
+        pnl_net=sums.pnl_net - trade.pnl_net,
+        fees=sums.fees - trade.fees,
+        funding=sums.funding - trade.funding,
+        slippage=sums.slippage - trade.slippage,
     )
 
 
@@ -141,7 +148,7 @@ def count_later_trades(
     symbol: str | None,
     outcome: str | None,
 ) -> int:
-    """Count the trades of a filter of ``queries.trades`` that closed later."""
+    """Count the trades of a filter of ``queries.query_trades`` that closed later."""
     since_ms = as_of.at_ms + 1
     found = queries.query_trades(
         reader, since_ms=since_ms, strategy=strategy, symbol=symbol, outcome=outcome
@@ -150,7 +157,7 @@ def count_later_trades(
 
 
 def list_traded(reader: sqlite3.Connection, as_of: AsOf) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The strategies and the symbols that had closed trades by then, each sorted."""
+    """Return the strategies and the symbols with trades that had closed by then, each sorted."""
     found = Counter(
         {
             (strategy, symbol): trades
@@ -172,11 +179,11 @@ def curve_as_of(
     halts: Iterable[HaltPeriod],
     down: Sequence[Downtime],
 ) -> Curve:
-    """Return the curve; what is marked in its last stretch is what was known by then.
+    """Return the curve, whose last interval has only the marks that were known by then.
 
-    ``down`` are the newest times of downtime that had ended by then, oldest first.
+    ``down`` has the newest downtimes that had ended by then, oldest first.
     """
-    whole = _without_downtime(whole_curve(reader), later_downtime(reader, as_of), down)
+    whole = _remove_later_downtime(whole_curve(reader), later_downtime(reader, as_of), down)
     if not whole.points:
         return whole
     start_ms = as_of.at_ms - as_of.at_ms % whole.width_ms
@@ -196,10 +203,12 @@ def curve_as_of(
     return attrs.evolve(whole, marks=tuple(sorted(kept, key=lambda m: (m.kind, m.start_ms))))
 
 
-def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[Downtime]) -> Curve:
-    """Take the marks of later downtime off the curve, but not those that an earlier one made too.
+def _remove_later_downtime(
+    curve: Curve, later: Sequence[Downtime], known: Sequence[Downtime]
+) -> Curve:
+    """Remove the marks of later downtimes, except where a known downtime has a mark as well.
 
-    A time of downtime that ended after the snapshot may have begun long before it.
+    A downtime that ended after the snapshot may have begun long before it.
     """
     if not later:
         return curve
@@ -214,14 +223,14 @@ def _without_downtime(curve: Curve, later: Sequence[Downtime], known: Sequence[D
 
 
 _TRANSFERS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER_INCOME}'"
-_CONFIGS = (  # the first is what the record began with
+_CONFIGS = (  # the configuration of the first run is no change
     "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_at_ms BETWEEN ? AND ?"
     " AND run_number > (SELECT min(run_number) FROM run)"
 )
 
 
 def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
-    """Return the trading state then."""
+    """Return the trading state at that time."""
     row = reader.execute(
         'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
     ).fetchone()
@@ -229,7 +238,10 @@ def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
 
 
 def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
-    """Count the halts, reduced sizes, downtimes, changes, transfers that came later, by total."""
+    """Count the halts, reductions, downtimes, configurations and transfers that came later.
+
+    The keys are names of totals.
+    """
     given = (as_of.look_from_seq, as_of.at_ms)
     moved = reader.execute(
         'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', given
@@ -248,21 +260,21 @@ def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]
 
 
 def downtime_as_of(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
-    """The newest times of downtime that had ended by then, oldest first."""
+    """Return the newest downtimes that had ended by then, oldest first."""
     tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
     return select(reader, Downtime, "downtime", tail, as_of.at_ms, limit)[::-1]
 
 
 def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, ...]:
-    """Return the times of downtime that ended later, oldest first: of one pass, or none."""
+    """Return the downtimes that ended later, oldest first."""
     tail = "WHERE seq > ? AND until_ms > ? ORDER BY seq, number"
     return select(reader, Downtime, "downtime", tail, as_of.look_from_seq, as_of.at_ms)
 
 
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
-    """Return the newest runs until then whose configuration is not that of the run before.
+    """Return the newest runs by then with a changed configuration, oldest first.
 
-    The first run is one of them. Oldest first.
+    The first run is one of them.
     """
     tail = (
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"

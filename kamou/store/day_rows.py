@@ -1,12 +1,13 @@
-"""One row of the record: what lies between two reads of equity, added up by definition.
+"""Rows of the record: the sums between two boundaries, computed from the recorded entries.
 
-The record begins with the first equity that was journaled. From there it is cut at every midnight
-whose equity is known: read, or rebuilt later, as its ``DayOpened`` says. A midnight of which
-neither could be had cuts nothing, so the days around it stay one row. Journals of before have what
-was read within ``READ_WITHIN_MS`` after 00:00:00.000 UTC; see ``equity_of``.
+The record begins with the first recorded equity. Each midnight whose equity is known is a boundary
+between two rows. ``DayOpened`` says whether that equity was read in time or rebuilt later. If it
+is unknown, the days before and after that midnight are one row. In older journals ``DayOpened``
+has only the equity that was read, and it counts if it was read within ``READ_WITHIN_MS`` after
+00:00:00.000 UTC; see ``equity_at_boundary``.
 
-An entry of the venue (fill, fee, funding, transfer) belongs to the row of its own stamp, and one
-that is stamped exactly at midnight belongs to the day that begins.
+A venue's entry (fill, fee, funding, transfer) belongs to the row that has its time. An entry of
+exactly midnight belongs to the day that begins.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from kamou.core.model import ZERO
 from kamou.store.rows import DayRow, MonthRow
 
 READ_WITHIN_MS = 600_000
-"""A later read says nothing of midnight: two cycles of the default period of 300 s, after which a
-gap between cycles counts as downtime."""
+"""Latest read of equity, in ms after midnight, that counts as the equity of that midnight.
 
-FUNDING_INCOME, TRANSFER_INCOME = (
-    "funding",
-    "transfer",
-)  # kinds of income; see ``core.model.Income``
+It is two default periods of 300 s: the time after which a gap between cycles is downtime.
+"""
+
+FUNDING_INCOME, TRANSFER_INCOME = "funding", "transfer"  # kinds of ``core.model.Income``
 
 Reader = sqlite3.Connection | sqlite3.Cursor
 
 
 @attrs.frozen(kw_only=True)
 class Boundary:
-    """A moment at which the record is cut, and the equity that was read for it.
+    """A boundary between two rows of the record, with its equity.
 
-    ``midnight`` is False only for the start of the record on some time of a day. ``exact``:
-    ``equity`` leaves out what is stamped from midnight on. ``rebuilt``: as in ``DayRow``.
+    ``midnight`` is False only for a record that begins during a day. If ``exact`` is True,
+    ``equity`` excludes all entries of midnight and later. ``rebuilt`` is the source of the mark
+    prices, as in ``DayRow``.
     """
 
     at_ms: int
@@ -52,18 +53,18 @@ class Boundary:
 
     @property
     def first_ms(self) -> int:
-        """Return the first stamp that belongs to the row which begins here.
+        """First entry time, in ms, of the row that begins here.
 
-        Equity read at the start of the record holds what is stamped at that millisecond.
+        The first equity of the record includes the entries of its own millisecond.
         """
         return self.at_ms if self.midnight else self.at_ms + 1
 
 
 @attrs.frozen(kw_only=True)
 class StrategyDay:
-    """Sums over the trades of one strategy that closed in one row; ``loss`` is positive.
+    """Sums over the trades of one strategy that closed in one row; ``loss`` is not negative.
 
-    ``r`` is the sum over the ``with_r`` trades whose risk was planned.
+    ``r`` is the sum over the ``with_r`` trades that have an R.
     """
 
     strategy: str
@@ -76,29 +77,32 @@ class StrategyDay:
 
 
 def newest_boundary(reader: Reader, *, at_or_before_ms: int | None = None) -> Boundary | None:
-    """Return the last cut of the record, or the last one until a time."""
+    """Return the newest boundary, or the newest at or before a time."""
     until = 2**62 if at_or_before_ms is None else at_or_before_ms
     return _boundary(reader, "WHERE at_ms <= ? ORDER BY at_ms DESC LIMIT 1", until)
 
 
 def next_boundary(reader: Reader, after_ms: int) -> Boundary | None:
-    """Return the first cut after a time."""
+    """Return the first boundary after a time."""
     return _boundary(reader, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
 
 
 def first_transfer_at_ms(reader: Reader) -> int:
-    """Return the first instant whose transfers count as net deposits of the record."""
+    """Return the time from which transfers are net deposits of the record.
+
+    Without a record, it is a time beyond all others.
+    """
     row = reader.execute("SELECT at_ms, midnight FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
     return 2**62 if row is None else int(row[0] if row[1] else row[0] + 1)
 
 
 def midnight_of_read(at_ms: int) -> int | None:
-    """Return the midnight for which a read at this time stands, None when it is too late."""
+    """Return the midnight whose equity a read at this time gives; None if it is too late."""
     return None if at_ms % DAY_MS > READ_WITHIN_MS else day_start_ms(at_ms)
 
 
 def add_up_row(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
-    """Add up the row between two cuts of the record."""
+    """Add up the row between two boundaries."""
     row = _row(
         reader,
         start,
@@ -113,7 +117,7 @@ def add_up_row(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
 
 
 def add_up_month(month: str, rows: Sequence[DayRow]) -> MonthRow:
-    """Add up the rows that ended in a month, oldest first; at least one."""
+    """Add up the rows that ended in a month, given oldest first; at least one."""
     growth: float | None = 1.0
     for row in rows:
         growth = None if growth is None or row.return_ is None else growth * (1 + row.return_)
@@ -135,29 +139,31 @@ def add_up_month(month: str, rows: Sequence[DayRow]) -> MonthRow:
 
 
 def add_up_open_row(reader: Reader) -> DayRow | None:
-    """Add up what came since the last cut, until the newest equity; None without a record."""
+    """Add up the row from the newest boundary to the newest equity; None without a record."""
     start = newest_boundary(reader)
     if start is None:
         return None
-    mark = reader.execute("SELECT at_ms, equity FROM equity ORDER BY at_ms DESC LIMIT 1").fetchone()
-    until_ms = None if mark is None else mark[0] + 1
+    snapshot = reader.execute(
+        "SELECT at_ms, equity FROM equity ORDER BY at_ms DESC LIMIT 1"
+    ).fetchone()
+    until_ms = None if snapshot is None else snapshot[0] + 1
     if until_ms is None or until_ms <= (start.at_ms if start.exact else start.read_at_ms):
-        mark = (start.at_ms if start.exact else start.read_at_ms, start.equity)
+        snapshot = (start.at_ms if start.exact else start.read_at_ms, start.equity)
         until_ms = start.first_ms if start.exact else start.read_at_ms + 1
     return _row(
         reader,
         start,
-        end_ms=mark[0],
+        end_ms=snapshot[0],
         until_ms=until_ms,
-        # For some seconds after midnight, the read that ends the day is still to come.
-        last_ms=mark[0] - READ_WITHIN_MS - 1,
-        equity_end=Decimal(mark[1]),
+        # The read that ends the day may come up to READ_WITHIN_MS after midnight.
+        last_ms=snapshot[0] - READ_WITHIN_MS - 1,
+        equity_end=Decimal(snapshot[1]),
         complete=False,
     )
 
 
 def add_up_strategies(reader: Reader, start: Boundary, end: Boundary) -> tuple[StrategyDay, ...]:
-    """Add up the trades that closed between two cuts, by strategy, in order of name."""
+    """Add up the trades that closed between two boundaries by strategy, sorted by name."""
     rows = reader.execute(
         "SELECT strategy, count(*), sum(won), total(r_multiple), count(r_multiple),"
         " sum(max(CAST(pnl_net AS REAL), 0.0)), sum(max(-CAST(pnl_net AS REAL), 0.0))"
@@ -173,28 +179,30 @@ def add_up_strategies(reader: Reader, start: Boundary, end: Boundary) -> tuple[S
     )
 
 
-def equity_at_boundary(reader: Reader, cut: Boundary) -> Decimal:
-    """Return the equity at a cut.
+def equity_at_boundary(reader: Reader, boundary: Boundary) -> Decimal:
+    """Return the equity at a boundary.
 
-    Journals of before: what was read less what is stamped from midnight to the read.
+    In older journals the entries between midnight and the read are subtracted from the equity
+    that was read.
     """
-    if cut.exact or not cut.midnight:
-        return cut.equity
-    given = (cut.at_ms, cut.read_at_ms)
-    income = _sum(reader, "SELECT amount FROM income WHERE at_ms BETWEEN ? AND ?", given)
-    fees = _sum(reader, "SELECT fee FROM fill WHERE at_ms BETWEEN ? AND ?", given)
-    return cut.equity - income + fees
+    if boundary.exact or not boundary.midnight:
+        return boundary.equity
+    span = (boundary.at_ms, boundary.read_at_ms)
+    income = _sum(reader, "SELECT amount FROM income WHERE at_ms BETWEEN ? AND ?", span)
+    fees = _sum(reader, "SELECT fee FROM fill WHERE at_ms BETWEEN ? AND ?", span)
+    return boundary.equity - income + fees
 
 
 def _calendar_days(row: DayRow) -> int:
     return (date.fromisoformat(row.last_day) - date.fromisoformat(row.day)).days + 1
 
 
-def _boundary(reader: Reader, tail: str, given: int) -> Boundary | None:
+def _boundary(reader: Reader, tail: str, at_ms: int) -> Boundary | None:
+    """Return the boundary that the SQL ``tail`` selects with ``at_ms`` as its parameter."""
     row = reader.execute(
         "SELECT at_ms, read_at_ms, equity, midnight, exact, rebuilt, corrections"
         f" FROM boundary {tail}",
-        (given,),
+        (at_ms,),
     ).fetchone()
     if row is None:
         return None
@@ -219,20 +227,23 @@ def _row(
     equity_end: Decimal,
     complete: bool,
 ) -> DayRow:
-    """``until_ms`` is the first stamp of the next row; ``last_ms`` lies on the last day."""
-    given = (start.first_ms, until_ms)
+    """Add up a row.
+
+    ``until_ms`` is the first entry time of the next row; ``last_ms`` is a time of the last day.
+    """
+    span = (start.first_ms, until_ms)
     inside = "at_ms >= ? AND at_ms < ?"
     income = reader.execute(
-        f"SELECT kind, amount, at_ms FROM income WHERE {inside} ORDER BY at_ms", given
+        f"SELECT kind, amount, at_ms FROM income WHERE {inside} ORDER BY at_ms", span
     ).fetchall()
     transfers = [
         (at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == TRANSFER_INCOME
     ]
     trades = reader.execute(
-        "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", given
+        "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", span
     ).fetchall()
     equity_start = equity_at_boundary(reader, start)
-    # Nothing lies before what is stamped with the start itself: the first stretch begins after it.
+    # No time lies before a transfer of the start itself: the first period begins after it.
     base = equity_start + sum((amount for at, amount in transfers if at == start.at_ms), ZERO)
     later = [(at, amount) for at, amount in transfers if at > start.at_ms]
     return DayRow(
@@ -246,7 +257,7 @@ def _row(
         return_=_time_weighted(reader, later, base, equity_end, until_ms),
         net_deposits=sum((amount for _, amount in transfers), ZERO),
         trades=len(trades),
-        fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", given),
+        fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", span),
         funding=sum(
             (Decimal(amount) for kind, amount, _ in income if kind == FUNDING_INCOME), ZERO
         ),
@@ -263,11 +274,12 @@ def _time_weighted(
     end: Decimal,
     until_ms: int,
 ) -> float | None:
-    """Chain the stretches between transfers, given oldest first; None if a stretch has no return.
+    """Return the compounded return of the periods between transfers, given oldest first.
 
-    Each ends with the equity just before a transfer; the next begins with that and the amount. In
-    journals of before, a transfer has no valuation: then the first mark at or after it, less the
-    transfers since, is the equity just before, and the mark itself the equity just after.
+    A period ends with the equity just before a transfer; the next one begins with that equity and
+    the amount. In older journals a transfer has no valuation. Then the first equity snapshot at or
+    after the transfer is the equity just after it; less the transfers up to the snapshot, it is
+    the equity just before. Returns None if a period has no return.
     """
     if start <= 0:
         return None
@@ -279,29 +291,29 @@ def _time_weighted(
         at_ms = next(iter(moved))
         before = equity_before_transfers(reader, at_ms)
         if before is None:
-            mark_ms, after = _mark_from(reader, at_ms, until_ms) or (until_ms, end)
-            counted = [at for at in moved if at <= mark_ms]
+            snapshot_ms, after = _first_snapshot(reader, at_ms, until_ms) or (until_ms, end)
+            counted = [at for at in moved if at <= snapshot_ms]
             before = after - sum((moved.pop(at) for at in counted), ZERO)
         else:
             after = before + moved.pop(at_ms)
         if base <= 0 and before != base:
             return None
         growth, base = growth * (float(before / base) if base > 0 else 1.0), after
-    if base <= 0:  # all of it was taken out: nothing was at stake since
+    if base <= 0:  # all equity was withdrawn, so nothing was at risk since
         return growth - 1.0 if end == base == 0 else None
     return growth * float(end / base) - 1.0
 
 
 def equity_before_transfers(reader: Reader, transfer_at_ms: int) -> Decimal | None:
-    """Return the equity just before the transfers of a millisecond; None if nothing valued it."""
+    """Return the equity just before the transfers of a time; None without a valuation."""
     found = find_valuation(reader, transfer_at_ms)
     return None if found is None else found[0]
 
 
 def find_valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
-    """Return the equity just before the transfers of a millisecond, and where its marks are from.
+    """Return the equity just before the transfers of a time, and the source of its mark prices.
 
-    See ``core/risk/midnight_equity.py`` for the latter; None if nothing valued it.
+    ``core/risk/midnight_equity.py`` lists the sources. None if no event values these transfers.
     """
     row = reader.execute(
         "SELECT json_extract(CAST(body AS TEXT), '$.equity'),"
@@ -313,7 +325,7 @@ def find_valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] |
     return None if row is None else (Decimal(row[0]), row[1])
 
 
-def _mark_from(reader: Reader, at_ms: int, until_ms: int) -> tuple[int, Decimal] | None:
+def _first_snapshot(reader: Reader, at_ms: int, until_ms: int) -> tuple[int, Decimal] | None:
     row = reader.execute(
         "SELECT at_ms, equity FROM equity WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms LIMIT 1",
         (at_ms, until_ms),
@@ -321,5 +333,5 @@ def _mark_from(reader: Reader, at_ms: int, until_ms: int) -> tuple[int, Decimal]
     return None if row is None else (row[0], Decimal(row[1]))
 
 
-def _sum(reader: Reader, query: str, given: tuple[int, int]) -> Decimal:
-    return sum((Decimal(row[0]) for row in reader.execute(query, given)), ZERO)
+def _sum(reader: Reader, query: str, span: tuple[int, int]) -> Decimal:
+    return sum((Decimal(row[0]) for row in reader.execute(query, span)), ZERO)

@@ -1,7 +1,7 @@
-"""Projections of the daily rows: added up once when a day ends, again when an entry comes late.
+"""Projections of the daily rows, written when a day ends and again after each late entry.
 
-Each function does work in proportion to the entries of the rows that it writes, whatever the
-length of the record; see ``store/day_rows.py`` for what a row is.
+The work of each function is proportional to the number of entries in the rows that it writes, and
+does not grow with the record. ``store/day_rows.py`` defines a row.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from kamou.store.day_rows import (
     next_boundary,
 )
 from kamou.store.projected_totals import add_totals
-from kamou.store.rows import DayRow, select
+from kamou.store.row_selection import select
+from kamou.store.rows import DayRow
 
 MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 
 
 def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
-    """Begin the record with the first equity; later ones only correct a day that has ended.
+    """Begin the record with the first equity; a later one may correct a day that has ended.
 
-    Returns whether the record began.
+    Returns True if the record begins here.
     """
-    known = project_entry(cursor, at_ms)
-    if not known:
-        _begin(cursor, at_ms, equity)
-    return not known
+    has_begun = project_entry(cursor, at_ms)
+    if not has_begun:
+        _begin_record(cursor, at_ms, equity)
+    return not has_begun
 
 
 def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
-    """Cut the record at this day's midnight, if its equity is known, and add up what ended."""
+    """If the equity of this day's midnight is known, end the row before it there."""
     newest = newest_boundary(cursor)
     if newest is None:
-        _begin(cursor, event.at_ms, str(event.equity))
+        _begin_record(cursor, event.at_ms, str(event.equity))
         return
     if event.opening is None:
         midnight_at_ms = midnight_of_read(event.at_ms)
@@ -52,21 +53,21 @@ def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
         equity = event.opening
     if midnight_at_ms is None or midnight_at_ms < newest.at_ms:
         return
-    _insert(cursor, midnight_at_ms, event.at_ms, str(equity), midnight=True)
+    _insert_boundary(cursor, midnight_at_ms, event.at_ms, str(equity), midnight=True)
     if event.opening is not None:
         late = event.at_ms - midnight_at_ms > IN_TIME_MS
         cursor.execute(
             "UPDATE boundary SET exact = 1, rebuilt = ? WHERE at_ms = ?",
             (event.rests_on if late else "", midnight_at_ms),
         )
-    cut = newest_boundary(cursor)
-    assert cut is not None
+    boundary = newest_boundary(cursor)
+    assert boundary is not None
     if newest.at_ms < midnight_at_ms:
-        _write(cursor, newest, cut)
+        _write_row(cursor, newest, boundary)
 
 
 def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None:
-    """Set the equity of a midnight anew and add up the days on both sides of it."""
+    """Replace the equity of a midnight and write the rows before and after it again."""
     at_ms = midnight_ms_of(event.day)
     cursor.execute(
         "UPDATE boundary SET equity = ?, corrections = ? WHERE at_ms = ? AND exact = 1",
@@ -74,54 +75,52 @@ def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected)
     )
     if not cursor.rowcount:
         return
-    cut = newest_boundary(cursor, at_or_before_ms=at_ms)
-    assert cut is not None
+    boundary = newest_boundary(cursor, at_or_before_ms=at_ms)
+    assert boundary is not None
     before = newest_boundary(cursor, at_or_before_ms=at_ms - 1)
     after = next_boundary(cursor, at_ms)
     if before is not None:
-        _write(cursor, before, cut)
+        _write_row(cursor, before, boundary)
     if after is not None:
-        _write(cursor, cut, after)
+        _write_row(cursor, boundary, after)
 
 
 def project_transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
-    """Add up the day of a transfer again; ``day_rows`` finds the valuation among the events."""
+    """Write the row of a valued transfer again; ``day_rows`` reads the valuation."""
     project_entry(cursor, event.transfer_at_ms)
 
 
 def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
-    """Add up again the rows that an entry with this stamp belongs to, if they have ended.
-
-    Returns False when there is no record yet.
-    """
+    """Write the ended rows that an entry of this time changes; return False without a record."""
     newest = cursor.execute(
         "SELECT read_at_ms FROM boundary ORDER BY at_ms DESC LIMIT 1"
     ).fetchone()
     if newest is None:
         return False
-    if at_ms <= newest[0]:  # else its day is still open, and is added up when it ends
-        _correct(cursor, at_ms)
+    if at_ms <= newest[0]:  # otherwise its row is still open and is written when it ends
+        _write_rows_again(cursor, at_ms)
     return True
 
 
-def _correct(cursor: sqlite3.Cursor, at_ms: int) -> None:
-    cut = newest_boundary(cursor, at_or_before_ms=at_ms)
-    if cut is None:
+def _write_rows_again(cursor: sqlite3.Cursor, at_ms: int) -> None:
+    """Write the row that has this time, and the row before if the read equity has the entry."""
+    boundary = newest_boundary(cursor, at_or_before_ms=at_ms)
+    if boundary is None:
         return
-    after = next_boundary(cursor, cut.at_ms)
+    after = next_boundary(cursor, boundary.at_ms)
     if after is not None:
-        _write(cursor, cut, after)
-    if at_ms <= cut.read_at_ms:  # it was in the equity that was read for the midnight
-        before = newest_boundary(cursor, at_or_before_ms=cut.at_ms - 1)
+        _write_row(cursor, boundary, after)
+    if at_ms <= boundary.read_at_ms:  # the equity that was read for the midnight has the entry
+        before = newest_boundary(cursor, at_or_before_ms=boundary.at_ms - 1)
         if before is not None:
-            _write(cursor, before, cut)
+            _write_row(cursor, before, boundary)
 
 
-def _begin(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
-    _insert(cursor, at_ms, at_ms, equity, midnight=midnight_of_read(at_ms) == at_ms)
+def _begin_record(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
+    _insert_boundary(cursor, at_ms, at_ms, equity, midnight=midnight_of_read(at_ms) == at_ms)
 
 
-def _insert(
+def _insert_boundary(
     cursor: sqlite3.Cursor, at_ms: int, read_at_ms: int, equity: str, *, midnight: bool
 ) -> None:
     cursor.execute(
@@ -130,9 +129,10 @@ def _insert(
     )
 
 
-def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
+def _write_row(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
+    """Write the row between two boundaries, its strategies and its month."""
     row = add_up_row(cursor, start, end)
-    known = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
+    present = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
     cursor.execute(
         "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
         ' equity_end, "return", net_deposits, trades, fees, funding, pnl,'
@@ -167,7 +167,7 @@ def _write(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
         ],
     )
     _write_month(cursor, row.last_day[:7])
-    add_totals(cursor, day_revision=1, days=int(known is None))
+    add_totals(cursor, day_revision=1, days=int(present is None))
 
 
 def _write_month(cursor: sqlite3.Cursor, month: str) -> None:
@@ -179,23 +179,23 @@ def _write_month(cursor: sqlite3.Cursor, month: str) -> None:
         f"{month}-01",
         month + MONTH_DAYS_MAX,
     )
-    made = add_up_month(month, rows)
+    total = add_up_month(month, rows)
     cursor.execute(
         'INSERT OR REPLACE INTO month (month, equity_end, "return", change, net_deposits, trades,'
         " fees, funding, complete, gaining, losing, unseparated)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            made.month,
-            str(made.equity_end),
-            made.return_,
-            str(made.change),
-            str(made.net_deposits),
-            made.trades,
-            str(made.fees),
-            str(made.funding),
-            made.complete,
-            made.gaining,
-            made.losing,
-            made.unseparated,
+            total.month,
+            str(total.equity_end),
+            total.return_,
+            str(total.change),
+            str(total.net_deposits),
+            total.trades,
+            str(total.fees),
+            str(total.funding),
+            total.complete,
+            total.gaining,
+            total.losing,
+            total.unseparated,
         ),
     )

@@ -1,4 +1,4 @@
-"""Projections of income, trades and equity marks; see ``store/projections.py``."""
+"""Projections of income, closed trades and equity snapshots; see ``store/projections.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
 from kamou.store.projected_totals import add_totals, count_trade
-from kamou.store.rows import TradeRow, select_one
+from kamou.store.row_selection import select_one
+from kamou.store.rows import TradeRow
 
 
 def project_income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
@@ -53,13 +54,13 @@ def project_trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed)
             None if event.planned_stop is None else str(event.planned_stop),
         ),
     )
-    # Liquidations and foreign closes carry no client order id; they belong to the trade they ended.
+    # Fills of liquidations and external orders have no order of Kamou's: this trade is theirs.
     cursor.execute(
         "UPDATE fill SET trade_id = ? WHERE trade_id IS NULL AND symbol = ?"
         " AND at_ms BETWEEN ? AND ?",
         (event.trade_id, event.symbol, event.opened_at_ms, event.closed_at_ms),
     )
-    # The second result of a trade has an id of its own; its cause is the trade.
+    # A trade's second result has its own id; its cause is the trade.
     cursor.execute(
         "DELETE FROM open_trade WHERE trade_id IN (?, ?)", (event.trade_id, event.cause_id)
     )
@@ -107,7 +108,7 @@ def project_equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRec
 
 
 def mark_transfers(cursor: sqlite3.Cursor) -> None:
-    """Mark the transfers of the record that were known before it began on the curve."""
+    """Mark on the curve the transfers that were recorded before the record began."""
     for at_ms, amount in cursor.execute(
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
         (TRANSFER_INCOME, first_transfer_at_ms(cursor)),

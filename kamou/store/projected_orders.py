@@ -10,9 +10,9 @@ from kamou.core.model import OrderStatus
 from kamou.store import projected_days
 from kamou.store.projected_totals import add_totals
 
-KILL_SWITCH = "flatten."  # its intents' trade ids begin so: see kamou/runs/flatten.py
+KILL_SWITCH = "flatten."  # prefix of the trade id of its intents; see kamou/runs/flatten.py
 
-# What a fill or an acknowledgement may not undo.
+# States that follow ``accepted``: a late acceptance does not undo them.
 _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.PENDING_CANCEL)
 
 
@@ -101,7 +101,7 @@ def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorde
         "SELECT trade_id, quantity, filled, role FROM order_ WHERE client_order_id = ?",
         (fill.client_order_id,),
     ).fetchone()
-    trade_id = _trade_of(cursor, fill.symbol, order[0] if order else None)
+    trade_id = _find_trade(cursor, fill.symbol, order[0] if order else None)
     cursor.execute(
         "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -129,29 +129,29 @@ def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorde
     projected_days.project_entry(cursor, fill.at_ms)
     if order is None:
         return
-    if trade_id != order[0]:  # the kill switch's order, in the chain of the trade that it closed
+    if trade_id != order[0]:  # an order of the kill switch: it belongs to the trade that it closed
         cursor.execute(
             "UPDATE order_ SET trade_id = ? WHERE client_order_id = ?",
             (trade_id, fill.client_order_id),
         )
     filled = Decimal(order[2]) + fill.quantity
-    whole = filled >= Decimal(order[1])
-    status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
-    # An order that is closed keeps the venue's final word on both.
+    is_whole = filled >= Decimal(order[1])
+    status = OrderStatus.FILLED if is_whole else OrderStatus.PARTIALLY_FILLED
+    # An order that is closed keeps the filled quantity and the state of the closing report.
     cursor.execute(
-        # It ended with the fill, by the venue's clock, and not before it was acknowledged.
+        # A filled order is closed at the time of its last fill, but not before its acceptance.
         "UPDATE order_ SET filled = ?1, status = ?2, closed_at_ms ="
         " CASE WHEN ?3 THEN max(?4, coalesce(accepted_at_ms, intended_at_ms)) END"
         " WHERE client_order_id = ?5 AND closed_at_ms IS NULL",
-        (str(filled), status.value, whole, fill.at_ms, fill.client_order_id),
+        (str(filled), status.value, is_whole, fill.at_ms, fill.client_order_id),
     )
 
 
-def _trade_of(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str | None:
-    """The trade a fill belongs to: its order's, else the one that is open in its symbol.
+def _find_trade(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str | None:
+    """Return the trade of a fill: that of its order, otherwise the open trade of its symbol.
 
-    Liquidations have no order, and the kill switch knows no trades: there is one position per
-    symbol, so whatever trades there trades on it.
+    A liquidation has no order, and an order of the kill switch names no trade. Both reduce the
+    only position in their symbol.
     """
     if trade_id is not None and not trade_id.startswith(KILL_SWITCH):
         return trade_id

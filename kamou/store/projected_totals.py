@@ -1,4 +1,4 @@
-"""Projections of the totals since inception, so that no page counts a table that grows."""
+"""Projections of the totals since inception, so that no page counts the rows of a table."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ TOTAL_NAMES = (
     "fills",
     "trades",
     "halts",
-    "reductions",  # times of reduced size
+    "reductions",  # periods of reduced size
     "downtimes",
     "transfers",  # deposits and withdrawals
     "configs",
     "days",  # daily rows that have ended
-    "day_revision",  # grows with every daily row that is written: what pages remember by
+    "day_revision",  # number of writes of daily rows: the key of the pages' caches
 )
 
 
 def add_totals(cursor: sqlite3.Cursor, **added: int) -> None:
-    """Add to totals by name."""
+    """Add each value to the total of that name."""
     for name, value in added.items():
         if value:
             cursor.execute("UPDATE total SET value = value + ? WHERE name = ?", (value, name))
 
 
 def count_trade(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1) -> None:
-    """Add a closed trade to the totals of its strategy and of its strategy, symbol and outcome.
+    """Add a closed trade to the totals by strategy and by strategy, symbol and outcome.
 
-    ``times`` is -1 to take away what was added for a result that is being corrected.
+    ``times`` is -1 to subtract a result before its correction is added.
     """
     won = event.pnl_net > 0
     add_totals(cursor, trades=times)
-    place = (event.strategy, event.symbol, int(won))
+    key = (event.strategy, event.symbol, int(won))
     cursor.execute(
         "INSERT INTO trade_count (strategy, symbol, won, trades) VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET trades = trades + excluded.trades",
-        (*place, times),
+        (*key, times),
     )
     cursor.execute(
         "DELETE FROM trade_count WHERE strategy = ? AND symbol = ? AND won = ? AND trades = 0",
-        place,
+        key,
     )
     row = cursor.execute(
         "SELECT profit, loss, pnl_net, fees, funding, slippage FROM strategy_total"

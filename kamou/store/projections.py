@@ -1,7 +1,7 @@
-"""The read model: what each event changes in the tables that the site and the commands read.
+"""Projections: how each event changes the tables that the site and the commands read.
 
-Run inside the event's own transaction, in order. A projection depends on nothing but the event
-and the rows that earlier events wrote, so replaying the journal makes the same tables again.
+A projection runs in the transaction of its event, in the order of the journal. It uses only the
+event and the rows that earlier events wrote, so a replay of the journal gives the same tables.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from kamou.store.state_history import begins_period
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
 
 READ_KEPT_MS = 7 * DAY_MS
-"""How long refusals, and signals that led to no permit, stay in the read model. `kamou why` asks
-for hours, and they are most of what a year would fill; the journal keeps them all."""
+"""Age at which refusals, and signals without a permit, are deleted from the tables.
 
-REFUSED = "refuse"  # the refiner's verdict that makes a refusal of tier T3
+`kamou why` reads some hours of them. In a year they would be most of the rows. The journal keeps
+all of their events.
+"""
+
+REFUSED = "refuse"  # the refiner's verdict that is recorded as a refusal of tier T3
 
 
 # --- the system ----------------------------------------------------------------
 
 
-def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
+def _project_run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
     before = cursor.execute(
         "SELECT config_digest FROM run WHERE run_number < ? ORDER BY run_number DESC LIMIT 1",
         (event.run_number,),
@@ -61,22 +64,22 @@ def _run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
     )
     if changed:
         add_totals(cursor, configs=1)
-        if before is not None:  # the first is what the record began with
+        if before is not None:  # the first configuration is no change
             projected_curve.mark_moment(cursor, "config", event.at_ms)
 
 
-def _run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
+def _project_run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
     cursor.execute(
         "UPDATE run SET stopped_at_ms = ?, stop_reason = ? WHERE run_number = ?",
         (event.at_ms, event.reason, event.run_number),
     )
 
 
-def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
-    known = cursor.execute(
+def _project_cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
+    present = cursor.execute(
         "SELECT candidates, abstained FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
     ).fetchone()
-    before = known or (0, 0)
+    before = present or (0, 0)
     abstained = sum(int(figure.value) for figure in event.abstained)
     cursor.execute(
         "INSERT INTO cycle (cycle_at_ms, bar_closed_at_ms, symbols, candidates, abstained,"
@@ -95,18 +98,18 @@ def _cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> Non
     )
     add_totals(
         cursor,
-        cycles=int(known is None),
+        cycles=int(present is None),
         candidates=event.candidates - before[0],
         abstained=abstained - before[1],
     )
 
 
-def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> None:
+def _project_cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> None:
     before = projected_downtime.newest_closed_cycle(cursor)
     if before is not None:
         found = projected_downtime.record_downtime(cursor, seq, event.at_ms, before)
         add_totals(cursor, downtimes=found)
-    known = cursor.execute(
+    present = cursor.execute(
         "SELECT 1 FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
     ).fetchone()
     cursor.execute(
@@ -118,10 +121,10 @@ def _cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed) -> Non
         " closed_at_ms = excluded.closed_at_ms",
         (event.cycle_at_ms, event.positions, event.open_orders, event.drift, event.at_ms),
     )
-    add_totals(cursor, cycles=int(known is None))
+    add_totals(cursor, cycles=int(present is None))
 
 
-def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
+def _project_state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
     before = cursor.execute('SELECT at_ms, "after" FROM state ORDER BY seq DESC LIMIT 1').fetchone()
     if before is not None and before[1] in HALT_STATES:
         projected_curve.mark_span(cursor, "halt", before[0], event.at_ms)
@@ -144,8 +147,8 @@ def _state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> N
     )
 
 
-def _command_noted(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -> None:
-    if not event.note:  # a refused resume without words: there is nothing to publish
+def _project_command(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -> None:
+    if not event.note:  # a denied resume without a note: there is nothing to show
         return
     row = (seq, event.at_ms, event.reason, event.note)
     cursor.execute("INSERT INTO command VALUES (?, ?, ?, ?)", row)
@@ -154,7 +157,7 @@ def _command_noted(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -> 
 # --- decisions -----------------------------------------------------------------
 
 
-def _refuse(
+def _insert_refusal(
     cursor: sqlite3.Cursor,
     seq: int,
     tier: str,
@@ -166,7 +169,7 @@ def _refuse(
         "INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?)",
         (seq, event.at_ms, tier, event.signal_id, *where, _json(denials)),
     )
-    # Refusals belong to the cycle in whose course they happen, which is the newest one.
+    # A refusal belongs to the cycle in which it happens: the newest one.
     name = "vetoed" if tier == "T2" else "refused"
     cursor.execute(
         f"UPDATE cycle SET {name} = {name} + 1"
@@ -175,44 +178,44 @@ def _refuse(
     add_totals(cursor, **{name: cursor.rowcount})
 
 
-def _candidate_vetoed(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
-    _refuse(cursor, seq, "T2", event, (event.strategy, event.symbol), event.denials)
+def _project_veto(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
+    _insert_refusal(cursor, seq, "T2", event, (event.strategy, event.symbol), event.denials)
 
 
-def _permit_denied(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> None:
-    _refuse(cursor, seq, "governor", event, (event.strategy, event.symbol), event.denials)
+def _project_denial(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> None:
+    _insert_refusal(cursor, seq, "governor", event, (event.strategy, event.symbol), event.denials)
 
 
-def _candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
-    seen = event.candidate
+def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
+    candidate = event.candidate
     cursor.execute(
         "INSERT INTO signal VALUES (?, coalesce((SELECT max(cycle_at_ms) FROM cycle"
         " WHERE bar_closed_at_ms = ? AND bar_closed_at_ms > 0), 0),"
         " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.signal_id,
-            seen.bar_closed_at_ms,
-            seen.strategy,
-            seen.symbol,
-            seen.side.value,
-            seen.score,
-            seen.bar_opened_at_ms,
-            seen.bar_closed_at_ms,
-            seen.stop_distance,
-            seen.target_distance,
-            seen.close,
-            _json(seen.features),
-            seen.proxy,
+            candidate.bar_closed_at_ms,
+            candidate.strategy,
+            candidate.symbol,
+            candidate.side.value,
+            candidate.score,
+            candidate.bar_opened_at_ms,
+            candidate.bar_closed_at_ms,
+            candidate.stop_distance,
+            candidate.target_distance,
+            candidate.close,
+            _json(candidate.features),
+            candidate.proxy,
             event.verdict,
             str(event.size_multiplier),
         ),
     )
     if event.verdict == REFUSED:
         refused = (Denial(code=event.reason_code),)
-        _refuse(cursor, seq, "T3", event, (seen.strategy, seen.symbol), refused)
+        _insert_refusal(cursor, seq, "T3", event, (candidate.strategy, candidate.symbol), refused)
 
 
-def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
+def _project_day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
     projected_days.project_day_opened(cursor, event)
     old_ms = event.at_ms - READ_KEPT_MS
     cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
@@ -223,7 +226,7 @@ def _day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
     )
 
 
-def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) -> None:
+def _project_permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) -> None:
     plan = event.plan
     cursor.execute(
         "INSERT INTO permit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
@@ -246,14 +249,14 @@ def _permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) ->
     add_totals(cursor, permits=1)
 
 
-def _permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:
+def _project_permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:
     cursor.execute(
         "UPDATE permit SET consumed_at_ms = ?, client_order_id = ? WHERE permit_id = ?",
         (event.at_ms, event.client_order_id, event.permit_id),
     )
 
 
-def _permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) -> None:
+def _project_permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) -> None:
     cursor.execute(
         "UPDATE permit SET released_at_ms = ?, release_reason = ? WHERE permit_id = ?",
         (event.at_ms, event.reason, event.permit_id),
@@ -261,24 +264,24 @@ def _permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) 
 
 
 def _json(value: object) -> str:
-    """As the event has it: figures are ``[{name, value}]``, denials ``[{code, figures}]``."""
+    """Return the event's own JSON: figures ``[{name, value}]``, denials ``[{code, figures}]``."""
     return encode(value).decode()
 
 
 PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
     {
-        e.RunStarted: _run_started,
-        e.RunStopped: _run_stopped,
-        e.CycleRanked: _cycle_ranked,
-        e.CycleClosed: _cycle_closed,
-        e.StateChanged: _state_changed,
-        CommandRecorded: _command_noted,
-        e.CandidateVetoed: _candidate_vetoed,
-        e.CandidateRefined: _candidate_refined,
-        e.PermitGranted: _permit_granted,
-        e.PermitDenied: _permit_denied,
-        e.PermitConsumed: _permit_consumed,
-        e.PermitReleased: _permit_released,
+        e.RunStarted: _project_run_started,
+        e.RunStopped: _project_run_stopped,
+        e.CycleRanked: _project_cycle_ranked,
+        e.CycleClosed: _project_cycle_closed,
+        e.StateChanged: _project_state_changed,
+        CommandRecorded: _project_command,
+        e.CandidateVetoed: _project_veto,
+        e.CandidateRefined: _project_candidate_refined,
+        e.PermitGranted: _project_permit_granted,
+        e.PermitDenied: _project_denial,
+        e.PermitConsumed: _project_permit_consumed,
+        e.PermitReleased: _project_permit_released,
         e.IntentRecorded: orders.project_intent_recorded,
         e.OrderAccepted: orders.project_order_accepted,
         e.OrderUnknown: orders.project_order_unknown,
@@ -290,7 +293,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.TradeClosed: money.project_trade_closed,
         ResultCorrected: money.project_result_corrected,
         e.EquityRecorded: money.project_equity_recorded,
-        e.DayOpened: _day_opened,
+        e.DayOpened: _project_day_opened,
         DayCorrected: projected_days.project_day_corrected,
         TransferValued: projected_days.project_transfer_valued,
     }

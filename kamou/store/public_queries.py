@@ -1,4 +1,4 @@
-"""What the site asks beyond ``store.queries``: one snapshot for many questions, and the record.
+"""Queries of the public site beyond ``store.queries``: the record, the curve, transfers.
 
 Every function takes a connection of ``store.database.open_reader``.
 """
@@ -16,12 +16,16 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.core.day import midnight_ms_of, next_day, next_month
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import equity_before_transfers, find_valuation, first_transfer_at_ms
-from kamou.store.rows import DayRow, MonthRow, select
+from kamou.store.row_selection import select
+from kamou.store.rows import DayRow, MonthRow
 
 
 @contextmanager
 def open_snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All questions inside see the same committed state. Keep it short: it holds the WAL."""
+    """Let all queries in the context see one committed state.
+
+    Keep it short: SQLite cannot checkpoint the write-ahead log meanwhile.
+    """
     reader.execute("BEGIN")
     try:
         yield reader
@@ -31,7 +35,7 @@ def open_snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 @attrs.frozen(kw_only=True)
 class EquityMark:
-    """Equity at the end of one stretch of time, with the extremes of the marks inside it."""
+    """The last, lowest and highest equity of one interval of the curve."""
 
     at_ms: int
     equity: Decimal
@@ -41,9 +45,9 @@ class EquityMark:
 
 @attrs.frozen(kw_only=True)
 class CurveMark:
-    """What happened in one stretch of the curve: ``halt``, ``down``, ``flow`` or ``config``.
+    """A mark on one interval of the curve: ``halt``, ``down``, ``transfer`` or ``config``.
 
-    ``amount`` is the net of the transfers, 0 for the other kinds.
+    ``amount`` is the net amount of the transfers, 0 for the other kinds.
     """
 
     kind: str
@@ -57,13 +61,13 @@ class DatedTransfer:
 
     at_ms: int
     amount: Decimal
-    equity_before: Decimal | None  # all transfers of its time; None: nothing valued it
-    marks_from: str | None  # of ``equity_before``, see ``core/risk/midnight_equity.py``
+    equity_before: Decimal | None  # just before all transfers of its time; None: not valued
+    marks_from: str | None  # source of the mark prices; see ``core/risk/midnight_equity.py``
 
 
 @attrs.frozen(kw_only=True)
 class Curve:
-    """The equity curve: stretches of one width, oldest first, at most ``POINTS_MAX`` of them."""
+    """The equity curve: at most ``POINTS_MAX`` intervals of one width, oldest first."""
 
     width_ms: int
     points: tuple[EquityMark, ...]
@@ -74,7 +78,7 @@ class Curve:
 class StrategySums:
     """Exact totals of one strategy's closed trades; ``profit`` and ``loss`` are not negative.
 
-    ``r`` is the sum over the ``with_r`` trades whose risk was planned.
+    ``r`` is the sum over the ``with_r`` trades that have an R.
     """
 
     strategy: str
@@ -91,7 +95,7 @@ class StrategySums:
 
 
 def query_curve(reader: sqlite3.Connection) -> Curve:
-    """Return the equity curve since inception; thinning never hides a dip."""
+    """Return the equity curve since inception; each interval keeps its low and high."""
     width = reader.execute("SELECT width_ms FROM curve_width").fetchone()
     if width is None:
         return Curve(width_ms=0, points=(), marks=())
@@ -103,7 +107,7 @@ def query_curve(reader: sqlite3.Connection) -> Curve:
 
 
 def record_start_ms(reader: sqlite3.Connection) -> int | None:
-    """Return when the record begins: the time of its first equity."""
+    """Return the time of the record's first equity; None without a record."""
     row = reader.execute("SELECT at_ms FROM boundary ORDER BY at_ms LIMIT 1").fetchone()
     return None if row is None else int(row[0])
 
@@ -111,17 +115,17 @@ def record_start_ms(reader: sqlite3.Connection) -> int | None:
 def newest_days(
     reader: sqlite3.Connection, *, limit: int, before: str | None = None
 ) -> tuple[DayRow, ...]:
-    """Rows of the record that have ended, newest first; ``before`` a day (YYYY-MM-DD)."""
+    """Return ended rows of the record, newest first; ``before``: only of days before YYYY-MM-DD."""
     where = "WHERE day < ?" if before else "WHERE day > ?"
     tail = f"{where} ORDER BY day DESC LIMIT ?"
     return select(reader, DayRow, "day", tail, before or "", limit)
 
 
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
-    """Return where the marks of the midnights around some days are from, by the day that begins.
+    """Return the sources of the mark prices of all midnights from the first to the last day.
 
-    In time or rebuilt, see ``core/risk/midnight_equity.py``. A midnight of which no equity is
-    known, or whose equity was read as the account stated it, is absent.
+    The key is the day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the sources. A
+    midnight is absent if its equity is unknown or is the equity that the venue stated.
     """
     if not days:
         return {}
@@ -137,7 +141,7 @@ def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[s
 
 
 def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
-    """Return the day of the ended row that stands ``rows`` rows after a day; None beyond them."""
+    """Return the day of the ended row ``rows`` rows after a day; None if there are fewer."""
     row = reader.execute(
         "SELECT day FROM day WHERE day >= ? ORDER BY day LIMIT 1 OFFSET ?", (day, rows)
     ).fetchone()
@@ -145,33 +149,36 @@ def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | 
 
 
 def query_months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
-    """Months that have a row that has ended, newest first."""
+    """Return the months in which a row has ended, newest first."""
     return select(reader, MonthRow, "month", "ORDER BY month DESC LIMIT ?", limit)
 
 
 def complete_months(reader: sqlite3.Connection, months: Iterable[str]) -> frozenset[str]:
-    """Return those of some months (YYYY-MM) whose first and last midnight are in the record.
+    """Return the months (YYYY-MM) whose first and last midnight have a known equity.
 
-    It is the rule of a complete day: both equities are known, read or rebuilt.
+    As for a complete day, each equity may have been read in time or rebuilt.
     """
     query = "SELECT 1 FROM boundary WHERE at_ms = ? AND midnight"
     found: set[str] = set()
     for month in months:
-        ends = (midnight_ms_of(f"{each}-01") for each in (month, next_month(month)))
-        if all(reader.execute(query, (at_ms,)).fetchone() for at_ms in ends):
+        midnights = (midnight_ms_of(f"{each}-01") for each in (month, next_month(month)))
+        if all(reader.execute(query, (at_ms,)).fetchone() for at_ms in midnights):
             found.add(month)
     return frozenset(found)
 
 
 def all_days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
-    """Every row that has ended, oldest first: for what is made once a day, never for a page."""
+    """Return all ended rows, oldest first: for statistics made once a day, not for a page."""
     return select(reader, DayRow, "day", "ORDER BY day")
 
 
 def complete_strategy_days(
     reader: sqlite3.Connection,
 ) -> tuple[tuple[str, str, int, int, float, int, float, float], ...]:
-    """``(day, strategy, trades, wins, r, with_r, profit, loss)`` of complete days."""
+    """Return the sums of each strategy in each complete day, oldest first.
+
+    Rows are ``(day, strategy, trades, wins, r, with_r, profit, loss)``.
+    """
     return tuple(
         reader.execute(
             "SELECT day, strategy, s.trades, wins, r, with_r, profit, loss FROM day d"
@@ -183,7 +190,7 @@ def complete_strategy_days(
 def query_snapshots(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, float], ...]:
-    """Return ``(at_ms, equity)`` with ``from_ms <= at_ms < until_ms``, oldest first."""
+    """Return ``(at_ms, equity)`` of the snapshots in ``[from_ms, until_ms)``, oldest first."""
     rows = reader.execute(
         "SELECT at_ms, CAST(equity AS REAL) FROM equity WHERE at_ms >= ? AND at_ms < ?"
         " ORDER BY at_ms",
@@ -195,9 +202,9 @@ def query_snapshots(
 def query_transfers(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, float, float | None], ...]:
-    """Return what was moved at each time with ``from_ms <= at_ms < until_ms``, oldest first.
+    """Return the net transfers of each time in ``[from_ms, until_ms)``, oldest first.
 
-    ``(at_ms, amount, equity just before it)``; the equity is None where nothing valued it.
+    Rows are ``(at_ms, amount, equity just before)``; the equity is None without a valuation.
     """
     rows = reader.execute(
         "SELECT at_ms, total(CAST(amount AS REAL)) FROM income INDEXED BY income_transfer"
@@ -209,7 +216,7 @@ def query_transfers(
 
 
 def count_transfers(reader: sqlite3.Connection, *, from_ms: int) -> int:
-    """Count the deposits and withdrawals with ``from_ms <= at_ms``."""
+    """Count the deposits and withdrawals at or after ``from_ms``."""
     query = (
         "SELECT count(*) FROM income INDEXED BY income_transfer"
         " WHERE kind = 'transfer' AND at_ms >= ?"
@@ -218,7 +225,7 @@ def count_transfers(reader: sqlite3.Connection, *, from_ms: int) -> int:
 
 
 def count_transfers_before_record(reader: sqlite3.Connection) -> int:
-    """Count the transfers from before the record, which are none of its net deposits."""
+    """Count the transfers before the record, which its net deposits exclude."""
     return int(
         reader.execute(
             "SELECT count(*) FROM income INDEXED BY income_transfer"
@@ -231,7 +238,7 @@ def count_transfers_before_record(reader: sqlite3.Connection) -> int:
 def newest_transfers(
     reader: sqlite3.Connection, *, limit: int, until_ms: int
 ) -> tuple[DatedTransfer, ...]:
-    """Return the record's newest deposits and withdrawals until then, oldest first."""
+    """Return the record's newest transfers up to ``until_ms``, oldest first."""
     rows = reader.execute(
         "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
         " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",
@@ -249,14 +256,14 @@ def newest_transfers(
 
 
 def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:
-    """Return the totals of every strategy that has closed a trade, in order of name."""
+    """Return the totals of each strategy that has closed a trade, sorted by name."""
     return select(reader, StrategySums, "strategy_total", "ORDER BY strategy")
 
 
 def result_corrections(
     reader: sqlite3.Connection, result_id: str, *, limit: int
 ) -> tuple[ResultCorrected, ...]:
-    """Return the first corrections of a published result, oldest first."""
+    """Return the first ``limit`` corrections of a published result, oldest first."""
     rows = reader.execute(
         "SELECT body FROM event WHERE kind = ? AND key > ? AND key < ? ORDER BY seq LIMIT ?",
         # Keys are RESULT#NUMBER; "$" is the character after "#".

@@ -1,7 +1,8 @@
-"""Typed read-only queries over the projections: all that the site and the commands may ask.
+"""Typed read-only queries over the projections, for the site and the commands.
 
-Every function takes a connection of ``store.database.open_reader`` and fetches whole results,
-so no read transaction outlives a call (an open one would stop the WAL from being checkpointed).
+Every function takes a connection of ``store.database.open_reader``. It fetches all rows before it
+returns, so no read transaction outlives a call: an open one would keep SQLite from checkpointing
+the write-ahead log.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kamou.core.book.events import PermitGranted
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import TRANSFER_INCOME
+from kamou.store.row_selection import parse_figures, select, select_one
 from kamou.store.rows import (
     Counts,
     CycleRow,
@@ -34,9 +36,6 @@ from kamou.store.rows import (
     TierRefusal,
     TradeCursor,
     TradeRow,
-    parse_figures,
-    select,
-    select_one,
 )
 from kamou.store.trade_chains import trade_chain
 
@@ -48,12 +47,12 @@ def query_equity(
     until_ms: int | None = None,
     points_max: int | None = None,
 ) -> tuple[EquityPoint, ...]:
-    """Marks with ``since_ms <= at_ms <= until_ms``, oldest first.
+    """Return the equity snapshots with ``since_ms <= at_ms <= until_ms``, oldest first.
 
-    With ``points_max`` the span is cut in that many equal buckets and the last mark of each is
-    returned (so at most ``points_max``, the newest mark always among them).
+    If ``points_max`` is given, the span is divided into that many buckets of equal width, and the
+    last snapshot of each bucket is returned: at most ``points_max``, including the newest one.
     """
-    until = _newest_mark_ms(reader) if until_ms is None else until_ms
+    until = _newest_snapshot_ms(reader) if until_ms is None else until_ms
     where = "WHERE at_ms BETWEEN ? AND ?"
     if points_max is None:
         return select(reader, EquityPoint, "equity", f"{where} ORDER BY at_ms", since_ms, until)
@@ -72,7 +71,10 @@ def query_equity(
 
 
 def query_open_day(reader: sqlite3.Connection) -> OpenDay | None:
-    """Return the day that the governor opened last, with the transfers since; None before any."""
+    """Return the day that the governor opened last; None before the first.
+
+    ``net_deposits`` are the transfers since the time of its equity.
+    """
     row = reader.execute(
         "SELECT key, at_ms, CAST(body AS TEXT) FROM event"
         " WHERE kind = 'day_opened' ORDER BY key DESC LIMIT 1"
@@ -89,7 +91,7 @@ def query_open_day(reader: sqlite3.Connection) -> OpenDay | None:
     if corrected is not None:
         opening = corrected[0]
     at_midnight = opening is not None and body["at_midnight"]
-    since = reader.execute(
+    transfers = reader.execute(
         "SELECT amount FROM income WHERE at_ms >= ? AND kind = ?",
         (body["midnight_at_ms"] if at_midnight else row[1] + 1, TRANSFER_INCOME),
     )
@@ -97,7 +99,7 @@ def query_open_day(reader: sqlite3.Connection) -> OpenDay | None:
         day=row[0],
         opened_at_ms=row[1],
         equity_start=Decimal(body["equity"] if opening is None else opening),
-        net_deposits=sum((Decimal(amount) for (amount,) in since), ZERO),
+        net_deposits=sum((Decimal(amount) for (amount,) in transfers), ZERO),
     )
 
 
@@ -113,25 +115,33 @@ def query_trades(
     since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> tuple[TradeRow, ...]:
-    """Closed trades, newest first. ``outcome``: ``win`` (net > 0) or ``loss`` (the rest).
+    """Return closed trades, newest first.
 
-    ``before`` a place in this order: the next older ones. ``after``: the next newer ones.
-    ``since_ms`` and ``until_ms``: those that closed between these times, both included.
+    Args:
+        reader: as in the module's docstring.
+        limit: maximum number of trades; None: all.
+        strategy: only this strategy's trades.
+        symbol: only this symbol's trades.
+        outcome: only ``win`` (net PnL > 0) or only ``loss`` (all others).
+        before: the trades that follow this place, thus older ones.
+        after: the trades that precede this place, thus newer ones.
+        since_ms: earliest time of closing, included.
+        until_ms: latest time of closing, included.
     """
-    where, given = _trade_filter(strategy, symbol, outcome)
+    where, parameters = _trade_filter(strategy, symbol, outcome)
     if since_ms is not None:
-        where, given = where + " AND closed_at_ms >= ?", [*given, since_ms]
+        where, parameters = where + " AND closed_at_ms >= ?", [*parameters, since_ms]
     if until_ms is not None:
-        where, given = where + " AND closed_at_ms <= ?", [*given, until_ms]
+        where, parameters = where + " AND closed_at_ms <= ?", [*parameters, until_ms]
     if before is not None:
         where += " AND (closed_at_ms, rowid) < (?, ?)"
-        given += [before.closed_at_ms, before.rowid]
+        parameters += [before.closed_at_ms, before.rowid]
     if after is not None:
         where += " AND (closed_at_ms, rowid) > (?, ?)"
-        given += [after.closed_at_ms, after.rowid]
+        parameters += [after.closed_at_ms, after.rowid]
     order = "ASC" if after is not None else "DESC"
     tail = f"{where} ORDER BY closed_at_ms {order}, rowid {order} LIMIT ?"
-    found = select(reader, TradeRow, "trade", tail, *given, -1 if limit is None else limit)
+    found = select(reader, TradeRow, "trade", tail, *parameters, _sql_limit(limit))
     return found[::-1] if after is not None else found
 
 
@@ -142,34 +152,35 @@ def count_trades(
     symbol: str | None = None,
     outcome: str | None = None,
 ) -> int:
-    """Return how many trades the same filter of ``trades`` finds, from the totals."""
-    where, given = _trade_filter(strategy, symbol, outcome)
+    """Return how many trades ``query_trades`` finds with this filter, from the totals."""
+    where, parameters = _trade_filter(strategy, symbol, outcome)
     query = f"SELECT coalesce(sum(trades), 0) FROM trade_count {where}"
-    return int(reader.execute(query, given).fetchone()[0])
+    return int(reader.execute(query, parameters).fetchone()[0])
 
 
 def query_open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
-    """Trades with a net quantity by their fills and no closing event, oldest first.
+    """Return the trades that their fills leave open, oldest first.
 
-    Positions that the venue held without a fill of ours are not among them.
+    A trade without a closing event is left out if its fills net to zero. A position for which
+    Kamou has recorded no fill is left out as well.
     """
-    found: dict[str, list[FillRow]] = {}
+    fills_of: dict[str, list[FillRow]] = {}
     tail = "WHERE trade_id IN (SELECT trade_id FROM open_trade) ORDER BY at_ms, rowid"
     for fill in select(reader, FillRow, "fill", tail):
-        found.setdefault(fill.trade_id or "", []).append(fill)
-    made = (_open_trade(reader, trade_id, fills) for trade_id, fills in found.items())
-    return tuple(row for row in made if row is not None)
+        fills_of.setdefault(fill.trade_id or "", []).append(fill)
+    rows = (_open_trade(reader, trade_id, fills) for trade_id, fills in fills_of.items())
+    return tuple(row for row in rows if row is not None)
 
 
 def query_open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
-    """Orders that are not terminal by the venue's evidence, oldest first."""
+    """Return the orders that are not terminal, oldest first."""
     return select(
         reader, OrderRow, "order_", "WHERE closed_at_ms IS NULL ORDER BY intended_at_ms, rowid"
     )
 
 
 def query_grants(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
-    """Return the permits of one signal as they were granted, with the governor's figures."""
+    """Return the grants of one signal's permits, with the governor's figures, oldest first."""
     rows = reader.execute(
         "SELECT body FROM event WHERE kind = ? AND key > ? AND key < ? ORDER BY seq",
         # A permit id is SIGNAL.ATTEMPT; "/" is the character after ".".
@@ -179,7 +190,7 @@ def query_grants(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGran
 
 
 def query_permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:
-    """The committed permit row, or None."""
+    """Return the committed row of a permit; None if there is none."""
     return select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
 
 
@@ -192,8 +203,8 @@ _SPANS = (
 def query_state_spans(
     reader: sqlite3.Connection, *, limit: int | None = None
 ) -> tuple[StateSpan, ...]:
-    """The newest states that the governor was put in, with their duration, oldest first."""
-    rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_every(limit),)).fetchall()
+    """Return the newest trading states with their start and end, oldest first."""
+    rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_sql_limit(limit),)).fetchall()
     return tuple(_state_span(row) for row in rows[::-1])
 
 
@@ -205,32 +216,35 @@ def query_refusals(
     since_ms: int = 0,
     limit: int = 50,
 ) -> tuple[TierRefusal, ...]:
-    """Refusals, newest first; ``tier`` is ``T2``, ``T3`` or ``governor``."""
+    """Return refusals, newest first; ``tier`` is ``T2``, ``T3`` or ``governor``; None: all."""
     tail = (
-        "WHERE at_ms >= ? AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
+        "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
         " ORDER BY seq DESC LIMIT ?4"
-    ).replace(">= ?", ">= ?1", 1)
+    )
     return select(reader, TierRefusal, "refusal", tail, since_ms, symbol, tier, limit)
 
 
 def query_signals(
     reader: sqlite3.Connection, *, symbol: str | None = None, limit: int = 50
 ) -> tuple[SignalRow, ...]:
-    """Signals that passed T2, newest first."""
-    where, given = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
+    """Return the signals that passed the veto (T2), newest first; None: of all symbols."""
+    where, parameters = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
     tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"
-    return select(reader, SignalRow, "signal", tail, *given, limit)
+    return select(reader, SignalRow, "signal", tail, *parameters, limit)
 
 
 def query_cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
-    """The last cycles, newest first."""
+    """Return the last cycles, newest first."""
     return select(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT ?", limit)
 
 
 def query_scan_details(
     reader: sqlite3.Connection, *, limit: int = 12
 ) -> tuple[tuple[int, bytes], ...]:
-    """``(cycle_at_ms, body)`` of the last cycles' per-symbol scan reasons, newest first."""
+    """Return ``(cycle_at_ms, body)`` of the last cycles, newest first.
+
+    ``body`` has the reason of every symbol; ``core.ranking.scan_detail`` decodes it.
+    """
     return tuple(
         reader.execute(
             "SELECT cycle_at_ms, body FROM detail ORDER BY cycle_at_ms DESC LIMIT ?", (limit,)
@@ -239,7 +253,7 @@ def query_scan_details(
 
 
 def query_latest(reader: sqlite3.Connection) -> Latest:
-    """Where things stand by the last committed events."""
+    """Return the newest run, state, equity, cycle and day of the journal."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     run = select_one(reader, RunRow, "run", "ORDER BY run_number DESC LIMIT 1")
     spans = query_state_spans(reader, limit=1)
@@ -256,33 +270,33 @@ def query_latest(reader: sqlite3.Connection) -> Latest:
 
 
 def head_seq(reader: sqlite3.Connection) -> int:
-    """The newest event's sequence number, 0 when there is none: a cheap freshness tag."""
+    """Return the sequence number of the newest event; 0 if there is none."""
     return int(reader.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0])
 
 
 def head_at_ms(reader: sqlite3.Connection) -> int:
-    """When the newest event happened; 0 when there is none."""
+    """Return the time of the newest event, in ms UTC; 0 if there is none."""
     row = reader.execute("SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     return int(row[0]) if row else 0
 
 
 def query_totals(reader: sqlite3.Connection) -> dict[str, int]:
-    """Return every total of ``store/projected_totals.py`` by name."""
+    """Return all totals of ``store/projected_totals.py`` by name."""
     return dict(reader.execute("SELECT name, value FROM total").fetchall())
 
 
 def query_counts(reader: sqlite3.Connection) -> Counts:
-    """Totals since inception."""
+    """Return the totals since the journal began."""
     known = query_totals(reader)
     names = [field.name for field in attrs.fields(Counts) if field.name != "events"]
     return Counts(events=head_seq(reader), **{name: known[name] for name in names})
 
 
 def journal_digest(reader: sqlite3.Connection) -> str:
-    """SHA-256, hex, over kind and body of every event in order: equal for equal histories.
+    """Return the SHA-256, in hex, over kind and body of every event in order.
 
-    Keys, generations and sequence numbers are left out: they follow from the rest. Each part is
-    preceded by its length, so no two histories share an encoding.
+    Run numbers, keys and sequence numbers are not hashed: two journals of equal events have equal
+    digests. The length of each part precedes it, so no two histories give the same input.
     """
     digest = hashlib.sha256()
     for kind, body in reader.execute("SELECT kind, body FROM event ORDER BY seq"):
@@ -314,7 +328,8 @@ def _open_trade(
     )
 
 
-def _every(limit: int | None) -> int:
+def _sql_limit(limit: int | None) -> int:
+    """Return ``limit`` for SQLite, in which -1 means no limit."""
     return -1 if limit is None else limit
 
 
@@ -331,14 +346,17 @@ def _state_span(row: tuple[Any, ...]) -> StateSpan:
     )
 
 
-def _newest_mark_ms(reader: sqlite3.Connection) -> int:
+def _newest_snapshot_ms(reader: sqlite3.Connection) -> int:
     return int(reader.execute("SELECT coalesce(max(at_ms), 0) FROM equity").fetchone()[0])
 
 
 def _trade_filter(
     strategy: str | None, symbol: str | None, outcome: str | None
 ) -> tuple[str, list[Any]]:
-    """Exact columns only, so that the index of this combination of filters serves it."""
+    """Return the ``WHERE`` clause and its parameters.
+
+    It compares whole columns only, so that the index of this combination of filters serves it.
+    """
     assert outcome in (None, "win", "loss"), outcome
     won = None if outcome is None else int(outcome == "win")
     wanted = {"strategy": strategy, "symbol": symbol, "won": won}

@@ -1,23 +1,17 @@
-"""What the read model's queries return: frozen rows, money as ``Decimal``, times in ms UTC."""
+"""Rows that the queries return: frozen, with money as ``Decimal`` and times in ms UTC."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
 
 import attrs
 
 from kamou.core.model import Denial, Figure
 
-R = TypeVar("R", bound=attrs.AttrsInstance)
-
 
 @attrs.frozen(kw_only=True)
 class EquityPoint:
-    """One mark of the account. ``net_deposits`` are net deposits since inception."""
+    """An equity snapshot. ``net_deposits`` are the net deposits since inception."""
 
     at_ms: int
     equity: Decimal
@@ -30,15 +24,15 @@ class EquityPoint:
 
 @attrs.frozen(kw_only=True)
 class DayRow:
-    """The record between two reads of equity: one UTC day, or several that cannot be separated.
+    """A row of the record: one UTC day, or several if a midnight's equity is unknown.
 
-    ``return_`` is the time-weighted return from start to end as a fraction, None without equity
-    to earn it on. ``trades`` and ``pnl`` are of the trades that closed in the row; ``fees``,
-    ``funding`` and ``net_deposits`` are of the entries that the venue stamped in it.
+    ``return_`` is the time-weighted return from start to end, as a fraction; None if there was no
+    equity to earn it on. ``trades`` and ``pnl`` count the trades that closed in the row. ``fees``,
+    ``funding`` and ``net_deposits`` add up the venue's entries whose time is in the row.
     """
 
     day: str  # YYYY-MM-DD, the first calendar day
-    last_day: str  # the last calendar day; later than ``day`` when a midnight was missed
+    last_day: str  # the last calendar day; later than ``day`` if a midnight's equity is unknown
     start_ms: int
     end_ms: int
     complete: bool  # one whole day whose both midnights are known
@@ -50,28 +44,29 @@ class DayRow:
     fees: Decimal
     funding: Decimal
     pnl: Decimal
-    start_rebuilt: str = ""  # where a rebuilt midnight's marks are from; empty: it was read
-    end_rebuilt: str = ""
-    corrections: int = 0  # entries listed late that changed the equity of one of its midnights
+    start_rebuilt: str = ""  # source of a rebuilt midnight's mark prices; empty: it was read
+    end_rebuilt: str = ""  # likewise, at the end
+    corrections: int = 0  # late entries that changed the equity of a midnight of the row
 
     @property
     def separable(self) -> bool:
-        """Return whether the row is one calendar day or a part of one."""
+        """True if the row is one calendar day or a part of one."""
         return self.day == self.last_day
 
     @property
     def change(self) -> Decimal:
-        """Return the profit or loss in money: end less start less net deposits."""
+        """Profit or loss in money: equity at the end less that at the start less net deposits."""
         return self.equity_end - self.equity_start - self.net_deposits
 
 
 @attrs.frozen(kw_only=True)
 class MonthRow:
-    """The rows that ended in one calendar month, added up.
+    """The sums over the rows that ended in one calendar month.
 
-    ``return_`` multiplies the returns of its rows, None when one of them has none. ``complete``,
-    ``gaining`` and ``losing`` count complete days; ``unseparated`` counts the calendar days of
-    rows that cannot be separated.
+    ``return_`` compounds the returns of its rows; it is None if one of them has none.
+    ``complete`` counts the complete days; ``gaining`` and ``losing`` count those of them with a
+    positive and a negative return. ``unseparated`` counts the calendar days of the rows that are
+    longer than a day.
     """
 
     month: str  # YYYY-MM
@@ -90,7 +85,7 @@ class MonthRow:
 
 @attrs.frozen(kw_only=True)
 class OpenDay:
-    """The day that the governor opened last; ``net_deposits`` are the net transfers since."""
+    """The day that the governor opened last; ``net_deposits`` are the transfers since then."""
 
     day: str
     opened_at_ms: int
@@ -125,13 +120,13 @@ class TradeRow:
 
     @property
     def cursor(self) -> TradeCursor:
-        """Return its place among the trades."""
+        """Place of the trade among the closed trades."""
         return TradeCursor(closed_at_ms=self.closed_at_ms, rowid=self.rowid)
 
 
 @attrs.frozen(kw_only=True)
 class TradeCursor:
-    """A place among the closed trades in order of closing; ``rowid`` tells equal times apart."""
+    """A place among the closed trades by time of closing; ``rowid`` separates equal times."""
 
     closed_at_ms: int
     rowid: int
@@ -139,7 +134,7 @@ class TradeCursor:
 
 @attrs.frozen(kw_only=True)
 class OpenTradeRow:
-    """A trade with fills and no closing event, netted from its fills. ``quantity`` > 0."""
+    """A trade that its fills leave open. ``quantity`` is their net quantity, always positive."""
 
     trade_id: str
     symbol: str
@@ -154,6 +149,8 @@ class OpenTradeRow:
 
 @attrs.frozen(kw_only=True)
 class FillRow:
+    """A fill. ``key`` is ``SYMBOL:EXECUTION_ID``; ``trade_id`` is None if no trade is known."""
+
     key: str
     symbol: str
     client_order_id: str
@@ -171,6 +168,8 @@ class FillRow:
 
 @attrs.frozen(kw_only=True)
 class OrderRow:
+    """An order, from its intent to its end at the venue."""
+
     client_order_id: str
     trade_id: str
     permit_id: str
@@ -193,6 +192,8 @@ class OrderRow:
 
 @attrs.frozen(kw_only=True)
 class PermitRow:
+    """A permit; ``consumed_at_ms`` and ``released_at_ms`` are None until that happens."""
+
     permit_id: str
     signal_id: str
     symbol: str
@@ -214,7 +215,7 @@ class PermitRow:
 
 @attrs.frozen(kw_only=True)
 class SignalRow:
-    """A survivor of T2 with the refiner's verdict. ``features`` are (name, value) pairs."""
+    """A signal that passed the veto (T2), with the verdict of the refiner (T3)."""
 
     signal_id: str
     cycle_at_ms: int
@@ -235,7 +236,7 @@ class SignalRow:
 
 @attrs.frozen(kw_only=True)
 class CycleRow:
-    """One cycle. The last four are None until the reconciler closed it."""
+    """One cycle. The last four fields are None until the reconciler has closed the cycle."""
 
     cycle_at_ms: int
     bar_closed_at_ms: int
@@ -253,7 +254,7 @@ class CycleRow:
 
 @attrs.frozen(kw_only=True)
 class TradeChain:
-    """Everything that led to a trade, back to its bar; of an adopted position less is known."""
+    """What led to a trade, back to its cycle. An adopted position has no permit and no signal."""
 
     trade_id: str
     trade: TradeRow | None  # None while it is open
@@ -266,7 +267,7 @@ class TradeChain:
 
 @attrs.frozen(kw_only=True)
 class TierRefusal:
-    """A no of one tier: ``T2`` (vetoes), ``T3`` (refiner) or ``governor``."""
+    """A refusal. ``tier`` is ``T2`` (veto), ``T3`` (refiner) or ``governor``."""
 
     seq: int
     at_ms: int
@@ -279,7 +280,7 @@ class TierRefusal:
 
 @attrs.frozen(kw_only=True)
 class StateSpan:
-    """A trading state with its reason, from ``from_ms`` to ``until_ms`` (None: still)."""
+    """A trading state with its reason; ``until_ms`` is None for the present state."""
 
     seq: int
     from_ms: int
@@ -292,9 +293,9 @@ class StateSpan:
 
 @attrs.frozen(kw_only=True)
 class RunRow:
-    """One run_number. ``stopped_at_ms`` is None while it runs, and for ever after a crash.
+    """One run. ``stopped_at_ms`` is None while it runs, and stays None after a crash.
 
-    ``change_reason`` is None where the configuration is that of the run before.
+    ``change_reason`` is None if the run has the configuration of the run before.
     """
 
     run_number: int
@@ -309,7 +310,7 @@ class RunRow:
 
 @attrs.frozen(kw_only=True)
 class Downtime:
-    """More than two periods in which no cycle closed: from the end of one to the next one's."""
+    """More than two periods without a closed cycle: from one cycle's close to the next."""
 
     from_ms: int
     until_ms: int
@@ -318,6 +319,8 @@ class Downtime:
 
 @attrs.frozen(kw_only=True)
 class Counts:
+    """Totals since the journal began."""
+
     events: int
     cycles: int
     candidates: int
@@ -332,57 +335,13 @@ class Counts:
 
 @attrs.frozen(kw_only=True)
 class Latest:
-    """Where things stand, by the last committed events. None: there was none yet."""
+    """The newest run, state, equity, cycle and day of the journal; None: there was none yet."""
 
     head_seq: int
     at_ms: int | None  # of the newest event
     mode: str | None
     run: RunRow | None
-    state: StateSpan | None  # None: never left ACTIVE
+    state: StateSpan | None  # None: it was always active
     equity: EquityPoint | None
     cycle: CycleRow | None
     day: OpenDay | None
-
-
-def parse_figures(pairs: list[dict[str, str]]) -> tuple[Figure, ...]:
-    return tuple(Figure(name=pair["name"], value=pair["value"]) for pair in pairs)
-
-
-_CONVERT: Mapping[str, Callable[[Any], Any]] = {
-    "Decimal": Decimal,
-    "Decimal | None": lambda text: None if text is None else Decimal(text),
-    "bool": bool,
-    "tuple[tuple[str, float], ...]": lambda text: tuple(
-        (name, float(value)) for name, value in json.loads(text)
-    ),
-    "tuple[Denial, ...]": lambda text: tuple(
-        Denial(code=d["code"], figures=parse_figures(d["figures"])) for d in json.loads(text)
-    ),
-    "tuple[Figure, ...]": lambda text: parse_figures(json.loads(text)),
-}
-_COLUMN: Mapping[str, str] = {"return_": '"return"', "denials": "codes"}  # named so in SQL
-
-
-def select(
-    reader: sqlite3.Connection | sqlite3.Cursor, cls: type[R], table: str, tail: str, *given: Any
-) -> tuple[R, ...]:
-    """Rows of ``table`` as ``cls``, whose fields name the columns."""
-    fields = attrs.fields(cls)
-    columns = ", ".join(_COLUMN.get(f.name, f'"{f.name}"') for f in fields)
-    found = reader.execute(f"SELECT {columns} FROM {table} {tail}", given).fetchall()
-    names = [f.name for f in fields]
-    convert = [(i, _CONVERT[f.type]) for i, f in enumerate(fields) if f.type in _CONVERT]
-    made = []
-    for row in found:
-        values = list(row)
-        for i, to in convert:
-            values[i] = to(values[i])
-        made.append(cls(**dict(zip(names, values, strict=True))))
-    return tuple(made)
-
-
-def select_one(
-    reader: sqlite3.Connection | sqlite3.Cursor, cls: type[R], table: str, tail: str, *given: Any
-) -> R | None:
-    found = select(reader, cls, table, tail, *given)
-    return found[0] if found else None

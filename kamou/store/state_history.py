@@ -14,7 +14,7 @@ import attrs
 
 from kamou.core.codes import StateReason
 from kamou.core.model import HALT_STATES, NOTE, TradingState
-from kamou.store.rows import select
+from kamou.store.row_selection import select
 
 STEPS_MAX = 6  # of one period: the first, and the newest
 

@@ -14,17 +14,8 @@ import attrs
 
 from kamou.core.book.events import FillRecorded, IntentRecorded, TradeClosed
 from kamou.messages.codec import kind_of
-from kamou.store.rows import (
-    CycleRow,
-    FillRow,
-    OrderRow,
-    PermitRow,
-    SignalRow,
-    TradeChain,
-    TradeRow,
-    select,
-    select_one,
-)
+from kamou.store.row_selection import select, select_one
+from kamou.store.rows import CycleRow, FillRow, OrderRow, PermitRow, SignalRow, TradeChain, TradeRow
 
 # A fill that Kamou sent no order for, a liquidation, has the id of the result that it ended.
 _FILLS = """WHERE trade_id IN (?, ?) AND EXISTS (SELECT 1 FROM event
