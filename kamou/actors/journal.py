@@ -384,7 +384,7 @@ class JournalActor(Actor):
         except DuplicateEventError:
             pass
         # An event was committed before. Such a cast is dropped; such a batch fails as a whole.
-        new = writer.only_new(casts)
+        new = writer.drop_duplicates(casts)
         try:
             done = writer.append_encoded(new, details)
         except DiskFullError as error:

@@ -57,7 +57,7 @@ def describe_account(
         system: status of the run, whose positions have newer mark prices; None: no run.
     """
     from kamou.store import queries
-    from kamou.store.latest_events import disabled_strategies, latest_mark
+    from kamou.store.latest_events import disabled_strategies, latest_equity
     from kamou.store.latest_run import DEFAULT_CURRENCY, latest_run
 
     latest, run = queries.query_latest(reader), latest_run(reader)
@@ -66,7 +66,7 @@ def describe_account(
     if system is not None and "positions" in system:
         held, pending, at_ms = (system[k] for k in ("positions", "pending_entries", "at_ms"))
     else:
-        held, pending = (recorded or RecordedBook()).rows(reader, latest_mark(reader))
+        held, pending = (recorded or RecordedBook()).rows(reader, latest_equity(reader))
         at_ms = latest.at_ms
     return {
         "as_of_ms": at_ms,
@@ -125,9 +125,9 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
 
 def _find_loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
     """Return the day's loss and the exit costs as fractions, or the reason why not."""
-    from kamou.store.latest_events import latest_mark
+    from kamou.store.latest_events import latest_equity
 
-    mark = latest_mark(reader)
+    mark = latest_equity(reader)
     marked = "" if mark is None else utc_day(mark.at_ms)
     if marked > day.day:
         return f"{marked} has not opened yet; that needs two account reads that agree"

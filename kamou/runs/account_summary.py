@@ -16,7 +16,7 @@ from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, HaltLatch
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, queries
-from kamou.store.latest_events import latest_mark
+from kamou.store.latest_events import latest_equity
 
 ACTIONS_SHOWN = 6  # newest actions of the operator in one line
 DECISIONS = ("vetoed", "refused", "permits")  # totals: vetoes, denials and permits
@@ -132,7 +132,7 @@ def _describe_loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
 
     The loss is that of the newest equity snapshot, which the rules compare with the limit.
     """
-    mark = latest_mark(reader)
+    mark = latest_equity(reader)
     if mark is None or not mark.day_equity or mark.day_lost is None:
         return "not known"
     return f"{mark.day_lost / mark.day_equity:.2%} of {limits.daily_loss_max:.2%}"

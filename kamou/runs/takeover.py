@@ -64,7 +64,7 @@ def take_over(
         records += [] if active else [halt]  # the log does not say who set the latch, or how
     events: list[Event] = list(_latch_events(span, records, new, now_ms))
     ordered = sorted([*events, *flattened], key=lambda event: event.at_ms)
-    writer.append_encoded(writer.only_new([encode_event(event) for event in ordered]))
+    writer.append_encoded(writer.drop_duplicates([encode_event(event) for event in ordered]))
 
 
 def _new_lines(

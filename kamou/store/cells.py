@@ -1,4 +1,4 @@
-"""From one batch of a file's columns to numbers and names; the first unfit cell is named."""
+"""Conversion of a batch's columns to numbers and names; an error names the first bad cell."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kamou.core.market.symbols import show_text
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 
-NO_NAME = -1  # in ``Names.index``: the row has none
+NO_NAME = -1  # in ``Names.index``: the cell is empty
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Names:
-    """A batch's column of texts: row i has ``distinct[index[i]]``, or none."""
+    """A column of texts of one batch: row i has ``distinct[index[i]]``, or none."""
 
     distinct: tuple[str, ...]
     index: Ints
-    first: Ints  # per distinct text the first row of the batch that has it
+    first: Ints  # for each distinct text, the first row of the batch that has it
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -43,7 +43,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType, *, time: bool) -> bool:
-    """Return True for what can be read as a number, or as a time if ``time``."""
+    """Return True for types that can be read as numbers, or as times if ``time`` is True."""
     if is_text(kind):
         return True
     if pa.types.is_dictionary(kind):
@@ -59,7 +59,7 @@ def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Name
     """Return a column of texts as distinct texts and indices.
 
     Raises:
-        InvalidDataError: bytes that are no UTF-8.
+        InvalidDataError: a cell is not UTF-8.
     """
     if not pa.types.is_dictionary(values.type):
         values = pc.dictionary_encode(values)
@@ -73,8 +73,7 @@ def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Name
                 cell = cell.decode()
             except UnicodeDecodeError as error:
                 raise InvalidDataError(
-                    f"{file}: row {first_row + row}: {column} is bytes that are no UTF-8; "
-                    "repair the row"
+                    f"{file}: row {first_row + row}: {column} is not UTF-8; correct the row"
                 ) from error
         texts.append(cell)
     named = np.array([text is not None for text in texts], dtype=bool)
@@ -87,17 +86,17 @@ def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Name
 
 
 def read_times(file: str, column: str, values: pa.Array, first_row: int) -> Ints:
-    """Return a column of times as UTC milliseconds; a date is its midnight.
+    """Return a column of times as UTC milliseconds; a date stands for its midnight.
 
     Raises:
-        InvalidDataError: a cell is missing or no whole number of milliseconds.
+        InvalidDataError: a cell is missing or is not a whole number of milliseconds.
     """
     if values.null_count:
         at = int(np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))[0])
         raise InvalidDataError(
-            f"{file}: row {first_row + at}: no {column}; remove or repair the row"
+            f"{file}: row {first_row + at}: no {column}; correct or remove the row"
         )
-    times = _converted(file, column, values, pa.int64(), first_row)
+    times = _convert(file, column, values, pa.int64(), first_row)
     return np.asarray(times.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
@@ -105,24 +104,24 @@ def read_floats(file: str, column: str, values: pa.Array, first_row: int) -> Flo
     """Return a column of numbers; a missing cell is NaN.
 
     Raises:
-        InvalidDataError: a cell is no number.
+        InvalidDataError: a cell is not a number.
     """
-    floats = _converted(file, column, values, pa.float64(), first_row)
+    floats = _convert(file, column, values, pa.float64(), first_row)
     found: npt.NDArray[Any] = floats.to_numpy(zero_copy_only=False)
     return np.asarray(found, dtype=np.float64)
 
 
-def _converted(
+def _convert(
     file: str, column: str, values: pa.Array, kind: pa.DataType, first_row: int
 ) -> pa.Array:
     try:
         return _cast(values, kind)
-    # Arrow raises the second where it has no cast between two types, such as binary to float.
+    # Arrow raises the second error if it has no cast between two types, such as binary to float.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        at = _first_unfit(values, kind)
+        at = _find_unfit(values, kind)
         raise InvalidDataError(
-            f"{file}: row {first_row + at}: {column} is {_shown(values, at)}, not a number; "
-            "repair the row"
+            f"{file}: row {first_row + at}: {column} is {_show_cell(values, at)}, not a number; "
+            "correct the row"
         ) from error
 
 
@@ -140,29 +139,29 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.cast(values, kind)
 
 
-def _first_unfit(values: pa.Array, kind: pa.DataType) -> int:
-    """Halve the batch until one cell is left: the first that does not convert."""
+def _find_unfit(values: pa.Array, kind: pa.DataType) -> int:
+    """Return the index of the first cell that does not convert, by bisection."""
     low, high = 0, len(values)
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            _cast(_plain(values.slice(low, middle - low)), kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # as in _converted
+            _cast(_decode_dictionary(values.slice(low, middle - low)), kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # as in _convert
             high = middle
         else:
             low = middle
     return low
 
 
-def _plain(values: pa.Array) -> pa.Array:
-    """Only the dictionary's entries that these rows use: another row's entry may be unfit."""
+def _decode_dictionary(values: pa.Array) -> pa.Array:
+    """Return plain values, without dictionary entries that only other rows use."""
     if not pa.types.is_dictionary(values.type):
         return values
     return pc.take(values.dictionary, values.indices)
 
 
-def _shown(values: pa.Array, at: int) -> str:
-    cell = _plain(values.slice(at, 1))[0]
+def _show_cell(values: pa.Array, at: int) -> str:
+    cell = _decode_dictionary(values.slice(at, 1))[0]
     if is_text(cell.type):
         text = cell.as_py()
         return show_text(text.decode(errors="replace") if isinstance(text, bytes) else text)

@@ -1,7 +1,7 @@
-"""Opening the database: the one writer, any number of read-only readers, backup, migration.
+"""The journal's database: connections for one writer and many readers, migration, backup.
 
-WAL with ``synchronous=FULL``: a committed event survives a power cut. Connections are plain
-``sqlite3`` in autocommit (``BEGIN IMMEDIATE`` is written out where a transaction starts).
+SQLite runs in WAL mode with ``synchronous=FULL``, so a committed event survives a power cut.
+Connections are in autocommit mode; a transaction starts with an explicit ``BEGIN IMMEDIATE``.
 """
 
 from __future__ import annotations
@@ -31,36 +31,37 @@ from kamou.store.migrations import (
     apply_migrations,
 )
 
-BUSY_TIMEOUT_MS = 5_000  # readers meet the writer only during a checkpoint or recovery
+BUSY_TIMEOUT_MS = 5_000  # readers wait for the writer only during a checkpoint or recovery
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 
 
 def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection:
-    """Open for writing, made and migrated if need be. ``:memory:`` is for runs nobody keeps.
+    """Open a database for writing; create and migrate it as needed.
 
-    ``durable=False`` leaves out the fsyncs: the death of the process still loses nothing, but
-    a power cut may lose the newest events. Only where the events can be made again.
+    ``:memory:`` opens a temporary database. ``durable=False`` omits the fsyncs: a crash of the
+    process loses nothing, but a power cut may lose the newest events. Use it only for events that
+    can be made again.
 
     Raises:
-        DatabaseNewerError: a newer Kamou wrote it; nothing was changed.
-        DiskFullError, StoreError: it cannot be opened or written.
+        DatabaseNewerError: a newer Kamou wrote the database; nothing was changed.
+        DiskFullError, StoreError: the database cannot be opened or written.
     """
     with storage_errors(path, "open"):
         if str(path) != MEMORY:
-            _refuse_unwritable(Path(path))
-            create_file(Path(path))  # SQLite would make it readable to others, and so its WAL
-        # Used by one thread at a time: the event loop's, or the journal's writer thread.
+            _check_writable(Path(path))
+            create_file(Path(path))  # SQLite would let other users read it and its log
+        # One thread at a time uses it: that of the event loop or the journal's writer thread.
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            _refuse_other_schemas(connection, path)
-            _refuse_changed_schema(connection, path)
+            _check_versions(connection, path)
+            _check_schema(connection, path)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            # Without it, INSERT OR REPLACE would slip past the journal's append-only triggers.
+            # Without it, INSERT OR REPLACE would bypass the append-only triggers of the journal.
             connection.execute("PRAGMA recursive_triggers = ON")
             set_durable(connection, durable)
-            _apply_migrations(connection)
+            _migrate(connection)
         except BaseException:
             connection.close()
             raise
@@ -68,14 +69,15 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
 
 
 def open_reader(path: Path | str) -> sqlite3.Connection:
-    """Open read-only, beside a writer or without one. Sees committed rows only.
+    """Open a database read-only, with or without a writer. It sees committed rows only.
 
-    In a folder that this user may not write, a database whose writer closed it in order is opened
-    as it stands: SQLite cannot make its shared memory there. What is written meanwhile is not seen.
+    In a directory that this user may not write, SQLite cannot create its shared memory. There the
+    database is opened as immutable, if its writer closed it properly, and later commits are not
+    seen.
 
     Raises:
-        StoreError: it does not exist, cannot be read, or has an older schema than this Kamou.
-        DatabaseNewerError: a newer Kamou wrote it.
+        StoreError: the database does not exist, cannot be read, or has an older schema.
+        DatabaseNewerError: a newer Kamou wrote the database.
     """
     if not Path(path).exists():
         raise StoreError(f"{path}: the database does not exist; `kamou run` creates it")
@@ -86,8 +88,8 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA query_only = ON")
-            _refuse_other_schemas(connection, path)
-            if len(_applied(connection)) < len(JOURNAL_MIGRATIONS):
+            _check_versions(connection, path)
+            if len(_applied_migrations(connection)) < len(JOURNAL_MIGRATIONS):
                 raise StoreError(
                     f"{path}: its schema is older than this Kamou's; run `kamou db migrate`"
                 )
@@ -98,7 +100,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
 
 
 def open_checked_reader(path: Path | str) -> sqlite3.Connection:
-    """Open as ``open_reader``, after a check of every page.
+    """Open a database as ``open_reader`` does, and check every page.
 
     Raises:
         StoreError: as ``open_reader``, or the file is damaged.
@@ -114,10 +116,10 @@ def open_checked_reader(path: Path | str) -> sqlite3.Connection:
 
 
 def check_database(path: Path | str) -> None:
-    """Look at every page of a database of any schema version.
+    """Check every page of a database of any schema version.
 
     Raises:
-        StoreError: the file is damaged, or cannot be read.
+        StoreError: the file is damaged or cannot be read.
     """
     with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -128,22 +130,22 @@ def reader_uri(path: Path) -> str:
     """Return the URI for a read-only connection; see ``open_reader``.
 
     Raises:
-        OSError: the file may not be read.
+        OSError: this user may not read the file.
         StoreError: its write-ahead log cannot be read here.
     """
-    return path.resolve().as_uri() + "?mode=ro" + _how_to_read(path.resolve())
+    return path.resolve().as_uri() + "?mode=ro" + _reader_options(path.resolve())
 
 
-def _how_to_read(path: Path) -> str:
-    """Return what a read-only connection adds to its URI; see ``open_reader``.
+def _reader_options(path: Path) -> str:
+    """Return the options that the URI of a read-only connection needs; see ``open_reader``.
 
-    Never opens the file: closing it again would drop the POSIX locks of every connection that this
-    process has to it, and a writer that closes elsewhere would then delete the write-ahead log
-    under them (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    It does not open the file. Closing it again would drop the POSIX locks of all connections that
+    this process has to it, and a writer that closes elsewhere would then delete the write-ahead
+    log that they use (https://www.sqlite.org/howtocorrupt.html, 2.2).
 
     Raises:
-        OSError: the file may not be read.
-        StoreError: its write-ahead log cannot be read here.
+        OSError: this user may not read the file.
+        StoreError: the write-ahead log cannot be read here.
     """
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -154,43 +156,43 @@ def _how_to_read(path: Path) -> str:
         return "&immutable=1"
     if not index.exists():
         raise StoreError(
-            f"{path} was not closed in order: its newest events are in {log.name}, which SQLite "
-            f"cannot read because {path.parent} may not be written; copy both files to a folder "
-            "of your own and read them there"
+            f"{path} was not closed properly: its newest events are in {log.name}, which SQLite "
+            f"cannot read because this user may not write {path.parent}; copy both files to a "
+            "directory of yours and read them there"
         )
     return ""
 
 
-def _is_writable(folder: Path) -> bool:
-    if not os.access(folder, os.W_OK):
+def _is_writable(directory: Path) -> bool:
+    if not os.access(directory, os.W_OK):
         return False
-    return not os.statvfs(folder).f_flag & os.ST_RDONLY
+    return not os.statvfs(directory).f_flag & os.ST_RDONLY
 
 
 def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
-    """Set whether each commit waits for the disk. Call it between transactions."""
+    """Set whether each commit waits for the disk. Call this between transactions."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
 
 def migrate_journal(path: Path | str) -> tuple[str, ...]:
-    """Migrate the schema; return the names of the migrations that were applied now."""
+    """Migrate the schema; return the names of the migrations that this call applied."""
     existed = Path(path).exists()
     before: set[str] = set()
     if existed:
         check_database(path)
         with storage_errors(path, "read"), _closing(sqlite3.connect(path)) as connection:
-            before = set(_applied(connection))
+            before = set(_applied_migrations(connection))
     with _closing(open_writer(path)) as connection:
-        return tuple(name for name in _applied(connection) if name not in before)
+        return tuple(name for name in _applied_migrations(connection) if name not in before)
 
 
 def copy_journal(path: Path | str, to: Path) -> int:
-    """Write a consistent copy of a database in use to ``to``; its size in bytes.
+    """Write a consistent copy of a database in use to ``to``; return its size in bytes.
 
-    The copy appears whole and checked, or not at all.
+    If the copy fails or is damaged, ``to`` does not exist.
 
     Raises:
-        StoreError: ``to`` exists, the database is damaged, or either cannot be opened.
+        StoreError: ``to`` exists, the database is damaged, or a file cannot be opened.
     """
     if to.exists():
         raise StoreError(f"{to} exists and a backup replaces no file; choose another name")
@@ -207,14 +209,14 @@ def copy_journal(path: Path | str, to: Path) -> int:
 
 
 def open_backup_source(path: Path | str) -> sqlite3.Connection:
-    """Open as ``open_whole``, and check that the schema is Kamou's.
+    """Open a database as ``open_checked_reader`` does, and check that the schema is Kamou's.
 
     Raises:
-        StoreError: as ``open_whole``, or the schema was changed.
+        StoreError: as ``open_checked_reader``, or the schema was changed.
     """
     source = open_checked_reader(path)
     try:
-        _refuse_changed_schema(source, path)
+        _check_schema(source, path)
     except BaseException:
         source.close()
         raise
@@ -227,17 +229,17 @@ def write_checked_copy(
     """Copy a database into an empty file, check the copy, and wait for the disk.
 
     Args:
-        source: a connection; in a transaction, what that transaction sees is copied.
-        to: the file.
+        source: a connection; in a transaction, the state that it sees is copied.
+        to: the empty file.
         notes: rows for the copy's table ``meta``.
 
     Raises:
         StoreError: the copy is damaged.
-        sqlite3.Error, OSError: it cannot be written.
+        sqlite3.Error, OSError: the copy cannot be written.
     """
     with _closing(sqlite3.connect(to, isolation_level=None)) as copy:
         source.backup(copy)
-        # A single file that a reader can open in a folder it may not write.
+        # Without a log, a reader can open the file in a directory that it may not write.
         copy.execute("PRAGMA journal_mode = DELETE")
         copy.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", (notes or {}).items())
         check_damage(copy, to)
@@ -246,10 +248,10 @@ def write_checked_copy(
 
 
 def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Compare the number of events with the newest one's number.
+    """Check that the number of events is the sequence number of the newest one.
 
-    A write-ahead log beside a database that it does not belong to puts some newer pages between
-    older ones.
+    They differ if the write-ahead log beside the database is that of another copy: then some pages
+    are newer than others.
 
     Raises:
         StoreError: events are missing.
@@ -258,14 +260,14 @@ def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> Non
         count, newest = connection.execute("SELECT count(*), max(seq) FROM event").fetchone()
         if count != (newest or 0):
             raise damage_error(
-                path, f"it has {count} events of {newest}: its -wal is another copy's"
+                path, f"it has {count} events of {newest}: its -wal file is that of another copy"
             )
 
 
 def checkpoint_database(path: Path) -> None:
-    """Write the log into the database and remove it, after a run's last reader has gone.
+    """Write the write-ahead log into the database and remove it.
 
-    A reader that closes last may not do that, and would leave the ``-wal``.
+    Call this after the last reader has closed: a reader that closes last leaves the ``-wal`` file.
     """
     if path.exists():
         with suppress(sqlite3.Error), _closing(sqlite3.connect(path)) as connection:
@@ -274,7 +276,7 @@ def checkpoint_database(path: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path | str, action: str) -> Iterator[None]:
-    """Turn errors of SQLite and the system into Kamou's, with the path and the next step."""
+    """Raise errors of SQLite and the system as Kamou's, with the path and the next step."""
     try:
         yield
     except sqlite3.Error as error:
@@ -283,14 +285,14 @@ def storage_errors(path: Path | str, action: str) -> Iterator[None]:
         if is_damage(error):
             raise damage_error(path, error) from error
         raise StoreError(
-            f"{path}: cannot {action} the database: {error}; check that the folder exists, that it"
-            " and the file may be written by this user, and that the file is a Kamou database"
+            f"{path}: cannot {action} the database: {error}; check that the directory exists, that"
+            " this user may write it and the file, and that the file is a Kamou database"
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFullError(_full(path)) from error
         raise StoreError(
-            f"{path}: cannot {action} the database: {error.strerror}; check the folder and its"
+            f"{path}: cannot {action} the database: {error.strerror}; check the directory and its"
             " permissions"
         ) from error
 
@@ -301,16 +303,16 @@ def is_disk_full(error: sqlite3.Error) -> bool:
 
 
 def _full(path: Path | str) -> str:
-    return f"{path}: the disk is full; free some space; committed events are kept"
+    return f"{path}: the disk is full, committed events are kept; free some space"
 
 
-def _refuse_unwritable(path: Path) -> None:
-    """SQLite would open an unwritable file read-only and fail at the first write."""
+def _check_writable(path: Path) -> None:
+    """Raise ``OSError`` now: SQLite would open the file read-only and fail at the first write."""
     if path.exists() and not os.access(path, os.W_OK):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _applied(connection: sqlite3.Connection) -> list[str]:
+def _applied_migrations(connection: sqlite3.Connection) -> list[str]:
     with suppress(sqlite3.OperationalError):  # no such table: a database without a schema
         rows = connection.execute(
             "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id",
@@ -320,24 +322,24 @@ def _applied(connection: sqlite3.Connection) -> list[str]:
     return []
 
 
-def _refuse_other_schemas(connection: sqlite3.Connection, path: Path | str) -> None:
-    unknown = [name for name in _applied(connection) if name not in JOURNAL_MIGRATIONS]
+def _check_versions(connection: sqlite3.Connection, path: Path | str) -> None:
+    unknown = [name for name in _applied_migrations(connection) if name not in JOURNAL_MIGRATIONS]
     if unknown and max(unknown) < min(JOURNAL_MIGRATIONS):
         raise StoreError(
-            f"{path}: written by an older Kamou: its schema is {max(unknown)}, this version knows"
-            f" {min(JOURNAL_MIGRATIONS)} and later, and no way from one to the other; use the Kamou"
-            " that wrote it, or another --data-dir"
+            f"{path}: written by an older Kamou: its schema is {max(unknown)}, this version reads"
+            f" {min(JOURNAL_MIGRATIONS)} and later and cannot migrate it; use the Kamou that wrote"
+            " it, or another --data-dir"
         )
     if unknown:
         raise DatabaseNewerError(
-            f"{path}: written by a newer Kamou: its schema is {max(unknown)}, this version knows up"
+            f"{path}: written by a newer Kamou: its schema is {max(unknown)}, this version reads up"
             f" to {max(JOURNAL_MIGRATIONS)}; upgrade Kamou, or use another --data-dir"
         )
 
 
-def _refuse_changed_schema(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Check the schema before Kamou's statements run, because a foreign trigger would run too."""
-    changes = find_schema_changes(connection, _schema_of(tuple(_applied(connection))))
+def _check_schema(connection: sqlite3.Connection, path: Path | str) -> None:
+    """Check the schema first, because Kamou's statements would run a foreign trigger."""
+    changes = find_schema_changes(connection, _schema_of(tuple(_applied_migrations(connection))))
     if changes:
         raise StoreError(describe_changes(path, changes))
 
@@ -354,8 +356,8 @@ def _schema_of(applied: tuple[str, ...]) -> frozenset[SchemaPart]:
         return schema_of(fresh)
 
 
-def _apply_migrations(connection: sqlite3.Connection) -> None:
-    if len(_applied(connection)) < len(JOURNAL_MIGRATIONS):
+def _migrate(connection: sqlite3.Connection) -> None:
+    if len(_applied_migrations(connection)) < len(JOURNAL_MIGRATIONS):
         apply_migrations(connection)
 
 

@@ -1,7 +1,7 @@
-"""``meta.json`` of a dataset: what it says, how it is parsed, and whether it is true.
+"""Description of a dataset, its ``meta.json``: computed, parsed and compared.
 
-Nothing in it is believed of a set that this store did not write: the set's files are read and
-checked, the same figures are computed again, and a difference refuses the set.
+The description of a dataset that this store did not write is not trusted: its files are read and
+checked, the same fields are computed, and the dataset is invalid if a field differs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ BARS_FILE, FUNDING_FILE, OPEN_INTEREST_FILE = (
 FILES = (BARS_FILE, FUNDING_FILE, OPEN_INTEREST_FILE)
 BAR_FIELDS = ("open", "high", "low", "close", "volume")
 AVAILABLE = "available_ms"  # the time column of a series
-GAPS_LISTED_MAX = 100  # in meta.json; all are counted
-META_BYTES_MAX = 32 << 20  # ranges of a hundred thousand symbols
+GAPS_LISTED_MAX = 100  # in meta.json; ``gaps_total`` counts all
+META_BYTES_MAX = 32 << 20  # enough for the ranges of a hundred thousand symbols
 SOURCE_CHARS_MAX = 120
-YEAR_9999_MS = 253_402_300_799_999  # the last time that can be shown
+YEAR_9999_MS = 253_402_300_799_999  # the last millisecond that ``datetime`` can show
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Time = Annotated[int, msgspec.Meta(ge=EPOCH_MIN_MS, le=YEAR_9999_MS)]
@@ -45,6 +45,8 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 @attrs.frozen(kw_only=True)
 class SymbolRange:
+    """The first and the last bar of a symbol, and their number."""
+
     symbol: str
     first_ms: Time  # open of its first bar
     last_ms: Time  # close of its last bar
@@ -53,7 +55,7 @@ class SymbolRange:
 
 @attrs.frozen(kw_only=True)
 class StoredGap:
-    """A ``Gap`` as it stands in the file."""
+    """A ``Gap`` in ``meta.json``."""
 
     symbol: str
     after_ms: Time
@@ -63,7 +65,7 @@ class StoredGap:
 
 @attrs.frozen(kw_only=True)
 class StoredMeta:
-    """The file, field by field in its order."""
+    """The fields of ``meta.json`` in the order of the file."""
 
     format: int
     source: str
@@ -87,65 +89,72 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def is_dataset_directory(folder: Path) -> bool:
-    """Return True if the folder describes itself as a dataset does."""
-    return (folder / META).exists() and (folder / BARS_FILE).exists()
+def is_dataset_directory(directory: Path) -> bool:
+    """Return True if the directory has a dataset's description and bars."""
+    return (directory / META).exists() and (directory / BARS_FILE).exists()
 
 
-def read_meta(folder: Path) -> StoredMeta:
-    """Parse the set's ``meta.json``.
+def read_meta(directory: Path) -> StoredMeta:
+    """Parse the ``meta.json`` of a dataset.
 
     Raises:
-        InvalidDataError: it is missing, malformed, of another format, or says what cannot be.
+        InvalidDataError: the file is missing, malformed or of another format, or a field is
+            invalid.
     """
-    shown = escape_text(str(folder))
+    shown = escape_text(str(directory))
     try:
-        content = read_bounded(folder / META, META_BYTES_MAX)
+        content = read_bounded(directory / META, META_BYTES_MAX)
         stored = msgspec.json.decode(content, type=_Format).format
         if stored != FORMAT:
             raise InvalidDataError(
                 f"{shown}: stored in format {stored}, this Kamou reads {FORMAT}; "
-                "delete the dataset's folder and import it again"
+                "delete the directory and import the dataset again"
             )
         meta = msgspec.json.decode(content, type=StoredMeta)
         _check(meta)
     except (ValueError, RecursionError) as error:
         raise InvalidDataError(
-            f"{shown}: no readable {META} ({escape_text(str(error), chars_max=200)}); a set of "
-            "this store: delete its folder and import it again; files from elsewhere: remove "
-            f"{META}, and they are read and checked without it"
+            f"{shown}: no readable {META} ({escape_text(str(error), chars_max=200)}); delete a "
+            "dataset of this store and import it again; of files from elsewhere, remove "
+            f"{META} to read and check them without it"
         ) from error
     return meta
 
 
 def _check(meta: StoredMeta) -> None:
-    """Raise ``ValueError`` unless names are names and the files are the three."""
+    """Raise ``ValueError`` if the files, the symbols or the source are invalid."""
     if set(meta.files) != set(FILES):
         raise ValueError(f"files must be {', '.join(FILES)}")
-    named = [*meta.symbols, *(it.symbol for it in meta.ranges), *(it.symbol for it in meta.gaps)]
-    if unfit := [name for name in named if not is_symbol(name)]:
+    names = [
+        *meta.symbols,
+        *(each.symbol for each in meta.ranges),
+        *(each.symbol for each in meta.gaps),
+    ]
+    if unfit := [name for name in names if not is_symbol(name)]:
         raise ValueError(f"{unfit[0][:60]!r} cannot be a symbol")
     if list(meta.symbols) != sorted(set(meta.symbols)) or not meta.symbols:
         raise ValueError("symbols must be sorted, each once")
     if meta.source != escape_text(meta.source, chars_max=SOURCE_CHARS_MAX):
-        raise ValueError("source is not one short line")
+        raise ValueError(f"source must be one line of at most {SOURCE_CHARS_MAX} characters")
 
 
 def describe_dataset(
     data: Dataset, source: str, gaps: tuple[Gap, ...], gaps_total: int, files: dict[str, str]
 ) -> StoredMeta:
-    """Compute what ``meta.json`` says of a set.
+    """Compute the description of a dataset.
 
     Args:
-        source: name of the folder that it came from.
+        data: the dataset.
+        source: name of the directory that it was imported from.
         gaps: the first of ``gaps_total``.
+        gaps_total: number of all gaps.
         files: SHA-256 of each of the three files, in hex.
     """
     bars = data.bars
-    there = ~np.isnan(bars.close)
-    first = there.argmax(axis=0)
-    last = len(there) - 1 - there[::-1].argmax(axis=0)
-    counts = there.sum(axis=0)
+    present = ~np.isnan(bars.close)
+    first = present.argmax(axis=0)
+    last = len(present) - 1 - present[::-1].argmax(axis=0)
+    counts = present.sum(axis=0)
     return StoredMeta(
         format=FORMAT,
         source=escape_text(source, chars_max=SOURCE_CHARS_MAX),
@@ -174,15 +183,15 @@ def describe_dataset(
     )
 
 
-def description_differences(stored: StoredMeta, true: StoredMeta) -> tuple[str, ...]:
-    """Name the fields in which a stored description differs from what its files hold.
+def description_differences(stored: StoredMeta, computed: StoredMeta) -> tuple[str, ...]:
+    """Return the names of the fields in which two descriptions differ.
 
-    ``source`` is a remark, and which gaps are listed depends on the order of the rows imported;
-    neither says anything of the data.
+    ``source`` and ``gaps`` are not compared: the source does not describe the data, and which
+    gaps are listed depends on the order of the imported rows.
     """
     fields = [each.name for each in attrs.fields(StoredMeta)]
     return tuple(
         name
         for name in fields
-        if name not in ("source", "gaps") and getattr(stored, name) != getattr(true, name)
+        if name not in ("source", "gaps") and getattr(stored, name) != getattr(computed, name)
     )

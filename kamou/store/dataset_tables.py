@@ -1,6 +1,6 @@
-"""The tables of a dataset, written and read by this store alone: nothing is checked here.
+"""Tables of a dataset that this store wrote; they are read without checks.
 
-Files that others wrote are read by ``file_layouts.py`` and ``wide_tables.py``.
+``file_layouts.py`` and ``wide_tables.py`` read files from elsewhere.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from kamou.store.dataset_description import AVAILABLE, BAR_FIELDS, StoredMeta
 
 
 def make_bar_table(bars: Bars) -> pa.Table:
-    """Long rows by symbol and time; a missing bar has no row."""
-    there = ~np.isnan(bars.close).T
-    code, row = np.nonzero(there)
+    """Return bars as rows, sorted by symbol and time; a missing bar has no row."""
+    present = ~np.isnan(bars.close).T
+    code, row = np.nonzero(present)
     arrays = {
         "symbol": pa.DictionaryArray.from_arrays(
             pa.array(code.astype(np.int32)), pa.array(bars.symbols, pa.string())
@@ -30,12 +30,12 @@ def make_bar_table(bars: Bars) -> pa.Table:
     }
     for name in BAR_FIELDS:
         kind = np.float32 if name == "volume" else np.float64
-        arrays[name] = pa.array(getattr(bars, name).T[there].astype(kind))
+        arrays[name] = pa.array(getattr(bars, name).T[present].astype(kind))
     return pa.table(arrays)
 
 
 def make_series_table(series: Series) -> pa.Table:
-    """Wide: ``available_ms`` and one column per symbol."""
+    """Return a series as columns: ``available_ms``, then one for each symbol."""
     columns = {AVAILABLE: pa.array(series.available_ms)}
     for column, symbol in enumerate(series.symbols):
         columns[symbol] = pa.array(np.ascontiguousarray(series.values[:, column]))
@@ -43,7 +43,7 @@ def make_series_table(series: Series) -> pa.Table:
 
 
 def read_bars(path: Path, meta: StoredMeta) -> Bars:
-    """One column at a time: a set of millions of bars is never in memory twice."""
+    """Read bars, one column at a time, so that they are not in memory twice."""
     symbols, period, first = meta.symbols, meta.period_ms, meta.first_ms
     bars = (meta.last_ms - first) // period
     place_of = {symbol: at for at, symbol in enumerate(symbols)}
@@ -80,6 +80,7 @@ def read_bars(path: Path, meta: StoredMeta) -> Bars:
 
 
 def read_series(path: Path, symbols: tuple[str, ...], period_ms: int) -> Series:
+    """Read a series that ``make_series_table`` made."""
     table = pq.read_table(path)
     values = [table[symbol].to_numpy() for symbol in symbols]
     return Series(

@@ -1,9 +1,9 @@
-"""The registry of digests: which sets this store wrote itself, after checking every row.
+"""Registry of the digests of all datasets that this store wrote after checking every row.
 
-``market/digests`` of the data directory has a line for each: the SHA-256 over a set's
-``meta.json`` and its three files. A folder whose digest stands there is loaded without checking
-its rows again, wherever it lies; every other folder is checked as files from strangers are. The
-registry is never in the set's own folder: a folder that a stranger brings cannot vouch for itself.
+``market/digests`` of the data directory has a line for each: the SHA-256 over the dataset's
+``meta.json`` and its three files. A dataset with a registered digest is loaded without checking
+its rows again, wherever it is. All other files are checked. The registry is outside of the
+datasets' directories, so a directory from elsewhere cannot register itself.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from kamou.store.dataset_description import FILES, META
 from kamou.store.foreign_files import file_sha256, read_bounded
 
 REGISTRY = "digests"
-DIGESTS_MAX = 10_000  # the newest; a set whose digest is gone is only slower to open
+DIGESTS_MAX = 10_000  # the newest; a dataset that is no longer listed is checked when opened
 LINE_BYTES = 65  # 64 hexadecimal digits and a line end
 _LINE = re.compile(r"[0-9a-f]{64}")
 
 
-def dataset_digest(folder: Path, bytes_max: int) -> str:
-    """Return the digest of a set: over the names and hashes of its four files.
+def dataset_digest(directory: Path, bytes_max: int) -> str:
+    """Return the digest of a dataset, over the names and hashes of its four files.
 
     Raises:
-        InvalidDataError: a file is missing, no regular file, or larger than ``bytes_max``.
+        InvalidDataError: a file is missing, not a regular file, or larger than ``bytes_max``.
     """
-    lines = [f"{name} {file_sha256(folder / name, bytes_max)}\n" for name in (META, *FILES)]
+    lines = [f"{name} {file_sha256(directory / name, bytes_max)}\n" for name in (META, *FILES)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_registered(market: Path, digest: str) -> bool:
-    """Return True if this store wrote the set. A registry that cannot be read vouches for none."""
+    """Return True if this store wrote the dataset; False if the registry is unreadable."""
     return digest in _read(market)
 
 
 def register_digest(market: Path, digest: str) -> None:
-    """Add a digest, durably. The caller holds the market folder's lock.
+    """Add a digest, durably. The caller holds the lock of ``market``.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the registry cannot be written.
     """
     known = [each for each in _read(market) if each != digest]
     lines = "".join(f"{each}\n" for each in [*known, digest][-DIGESTS_MAX:])

@@ -1,16 +1,17 @@
-"""Files of market data, as they are found: which kind each is, and its columns.
+"""Files of market data from elsewhere: the kind of each file, and its columns.
 
-The kind is told by the columns, not by the name:
+The columns determine the kind, not the name:
 
 | kind | columns |
 |---|---|
-| bars | ``symbol, ts, open, high, low, close, volume`` (more are ignored) |
-| venue bars | ``venue, coin, ts, o, h, l, c, v``: needs a venue to be chosen |
+| bars | ``symbol, ts, open, high, low, close, volume`` (others are ignored) |
+| bars of several venues | ``venue, coin, ts, o, h, l, c, v``; ``--venue`` chooses one |
 | funding | ``symbol, ts, funding_rate``, or with ``venue, coin`` for ``symbol`` |
 | open interest | ``symbol, ts, sum_open_interest`` in base units |
 
-``ts`` is UTC milliseconds; of a bar, its open time. Parquet, CSV and gzipped CSV. Every file is
-a stranger's: it is opened by ``foreign_files.py`` and read in batches within a ``Budget``.
+``ts`` is in UTC milliseconds; for a bar it is the time of its open. Files are Parquet, CSV or
+gzipped CSV. No file is trusted: ``foreign_files.py`` opens it, and it is read in batches within a
+``Budget``.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ from kamou.store.read_budget import Budget
 from kamou.store.text_tables import csv_batches, read_header
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
-VENUE_QUOTE = "USDT"  # appended to a coin's name where files name coins, not symbols
-VENUES_SHOWN = 10  # of a file, in one message
+VENUE_QUOTE = "USDT"  # appended to a coin to make its symbol
+VENUES_SHOWN = 10  # at most, in an error
 TIME = "ts"
 
 
 class Kind(str, Enum):
+    """What the rows of a file are."""
+
     BARS = "bars"
     FUNDING = "funding"
     OPEN_INTEREST = "open interest"
@@ -65,7 +68,7 @@ SHORT_HEADER = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v
 
 @attrs.frozen(kw_only=True, eq=False)
 class FoundFile:
-    """One readable file and what it holds."""
+    """A file of market data, and the layout of its columns."""
 
     path: Path
     kind: Kind
@@ -76,7 +79,7 @@ class FoundFile:
 
 @attrs.frozen(kw_only=True)
 class SkippedFile:
-    """A file that was left out, and why."""
+    """A file that was left out, with the reason."""
 
     file: str
     reason: str
@@ -84,7 +87,10 @@ class SkippedFile:
 
 @attrs.frozen(kw_only=True, eq=False)
 class FileColumns:
-    """A file's rows: ``symbols[code[i]]`` at ``ts[i]``; ``row[i]`` counts from 1 without header."""
+    """The rows of a file: row i is of ``symbols[code[i]]`` at ``ts[i]``.
+
+    ``row[i]`` is its number in the file, from 1 without the header.
+    """
 
     file: str
     symbols: tuple[str, ...]
@@ -97,14 +103,16 @@ class FileColumns:
 def find_files(
     source: Path, venue: str | None, budget: Budget
 ) -> tuple[list[FoundFile], list[SkippedFile]]:
-    """Return the market data files of a folder (not of its subfolders), by name.
+    """Return the files of market data in a directory, and those left out, sorted by name.
+
+    Subdirectories are not searched.
 
     Raises:
-        InvalidDataError: there is no such folder, or a file's header cannot be read.
+        InvalidDataError: the directory does not exist, or a file's header cannot be read.
     """
     if not source.is_dir():
         shown = escape_text(str(source))
-        raise InvalidDataError(f"{shown}: no such folder; give the folder that holds the files")
+        raise InvalidDataError(f"{shown}: no such directory; give the directory of the files")
     found: list[FoundFile] = []
     skipped: list[SkippedFile] = []
     for path in list_entries(source, budget.limits.files_max):
@@ -115,44 +123,49 @@ def find_files(
             continue
         if unfit := why_unfit(path):
             raise InvalidDataError(f"{show_name(path)}: {unfit}")
-        names = _header(path, budget)
-        kind = _kind(names)
+        names = _read_column_names(path, budget)
+        kind = _find_kind(names)
         if not isinstance(kind, Kind):
             skipped.append(SkippedFile(file=show_name(path), reason=kind))
             continue
-        found.append(_found(path, kind, names, venue, budget))
+        found.append(_describe_file(path, kind, names, venue, budget))
     return found, skipped
 
 
-def _found(
+def _describe_file(
     path: Path, kind: Kind, names: list[str], venue: str | None, budget: Budget
 ) -> FoundFile:
     by_venue = "venue" in names
-    it = FoundFile(
+    found = FoundFile(
         path=path,
         kind=kind,
         name_column="coin" if by_venue and "coin" in names else "symbol",
         venue_column=by_venue,
         short_names=kind is Kind.BARS and not set(COLUMNS[kind]) <= set(names),
     )
-    for name in ("venue" if by_venue else TIME, TIME, it.name_column, *_sources(it).values()):
+    for name in (
+        "venue" if by_venue else TIME,
+        TIME,
+        found.name_column,
+        *_source_columns(found).values(),
+    ):
         if names.count(name) > 1:
-            raise InvalidDataError(f"{show_name(path)}: column {name} is there twice; remove one")
+            raise InvalidDataError(f"{show_name(path)}: two columns are named {name}; remove one")
     if by_venue and venue is None:
         raise InvalidDataError(
             f"{show_name(path)}: rows of several venues; choose one with --venue "
-            f"({_venues(it, budget)})"
+            f"({_list_venues(found, budget)})"
         )
-    return it
+    return found
 
 
-def _sources(found: FoundFile) -> dict[str, str]:
-    """Our name of each column of numbers to the file's."""
+def _source_columns(found: FoundFile) -> dict[str, str]:
+    """Return each column of numbers with its name in the file."""
     return {name: SHORT_HEADER[name] if found.short_names else name for name in COLUMNS[found.kind]}
 
 
-def _kind(header: list[str]) -> Kind | str:
-    """Return the kind that these columns make, or why they make none."""
+def _find_kind(header: list[str]) -> Kind | str:
+    """Return the kind of file that has these columns; for no kind, the reason."""
     names = set(header)
     keyed = {"symbol", TIME} <= names or {"venue", "coin", TIME} <= names
     if not keyed:
@@ -164,13 +177,13 @@ def _kind(header: list[str]) -> Kind | str:
     if "sum_open_interest" in names:
         return Kind.OPEN_INTEREST
     if {"open", "high", "low", "close"} <= names:
-        return "mark prices: the embedded exchange marks at the last price"
+        return "mark prices; the embedded venue marks at the last price"
     if "oi_usd" in names:
-        return "open interest in dollars: base units are needed"
+        return "open interest in dollars; base units are needed"
     return f"columns of no known kind: {escape_text(', '.join(sorted(names)), chars_max=200)}"
 
 
-def _header(path: Path, budget: Budget) -> list[str]:
+def _read_column_names(path: Path, budget: Budget) -> list[str]:
     if path.name.endswith(".parquet"):
         return list(read_schema(path, budget).names)
     return read_header(path, budget)
@@ -196,7 +209,7 @@ def _check_types(found: FoundFile, budget: Budget) -> None:
     checks += [(TIME, lambda kind: is_number(kind, time=True), "milliseconds or a timestamp")]
     checks += [
         (name, lambda kind: is_number(kind, time=False), "numbers")
-        for name in _sources(found).values()
+        for name in _source_columns(found).values()
     ]
     for name, fits, expected in checks:
         if schema.get_field_index(name) < 0:
@@ -207,12 +220,12 @@ def _check_types(found: FoundFile, budget: Budget) -> None:
         if not fits(kind):
             raise InvalidDataError(
                 f"{show_name(found.path)}: column {name} is of type "
-                f"{escape_text(str(kind), chars_max=60)}; expected {expected}"
+                f"{escape_text(str(kind), chars_max=60)}; expected {expected}; convert the column"
             )
 
 
-def _venues(found: FoundFile, budget: Budget) -> str:
-    """The venues of a file for a message: the first ten that are met."""
+def _list_venues(found: FoundFile, budget: Budget) -> str:
+    """Return the first ten venues of a file, for an error."""
     seen: dict[str, None] = {}
     spare = Budget(limits=budget.limits)  # the file is read again for its rows
     first_row = 1
@@ -228,7 +241,7 @@ def _venues(found: FoundFile, budget: Budget) -> str:
 
 
 class _Rows:
-    """The rows of one file, batch by batch; made into whole columns once."""
+    """The rows of one file, collected batch by batch."""
 
     def __init__(self, file: str, numbers: Sequence[str], budget: Budget) -> None:
         self.file = file
@@ -239,12 +252,16 @@ class _Rows:
         self.ts: list[Ints] = []
         self.values: dict[str, list[Floats]] = {name: [] for name in numbers}
 
-    def codes(self, names: Names, column: str, suffix: str, row: Ints) -> Ints:
-        """Each row's code. Raises ``InvalidDataError`` at the first unfit symbol, with its row."""
+    def make_codes(self, names: Names, column: str, suffix: str, row: Ints) -> Ints:
+        """Return the code of each row's symbol.
+
+        Raises:
+            InvalidDataError: a row has no symbol or one that cannot be a symbol.
+        """
         nameless = np.flatnonzero(names.index == NO_NAME)
         if len(nameless):
             raise InvalidDataError(
-                f"{self.file}: row {int(row[nameless[0]])}: no {column}; remove or repair the row"
+                f"{self.file}: row {int(row[nameless[0]])}: no {column}; correct or remove the row"
             )
         place = np.full(len(names.distinct), NO_NAME, dtype=np.int64)
         for at in np.unique(names.index).tolist():
@@ -253,26 +270,26 @@ class _Rows:
                 first = int(row[np.flatnonzero(names.index == at)[0]])
                 raise InvalidDataError(
                     f"{self.file}: row {first}: {column} is {show_text(name)}, "
-                    f"expected {SYMBOL_EXPECTED}; repair the row"
+                    f"expected {SYMBOL_EXPECTED}; correct the row"
                 )
             symbol = name + suffix
             self.budget.take_symbol(self.file, symbol)
             place[at] = self.code_of.setdefault(symbol, len(self.code_of))
         return place[names.index]
 
-    def columns(self) -> FileColumns:
-        """One array per column; the batches are let go as each is made."""
+    def join_columns(self) -> FileColumns:
+        """Join the batches into one array per column; free each batch on the way."""
         return FileColumns(
             file=self.file,
             symbols=tuple(self.code_of),
-            code=_joined(self.code),
-            row=_joined(self.row),
-            ts=_joined(self.ts),
-            values={name: _joined(parts) for name, parts in self.values.items()},
+            code=_join(self.code),
+            row=_join(self.row),
+            ts=_join(self.ts),
+            values={name: _join(parts) for name, parts in self.values.items()},
         )
 
 
-def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _join(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     whole = np.concatenate(parts) if parts else np.empty(0)
     parts.clear()
     return whole
@@ -282,11 +299,11 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
     """Return all rows of one file.
 
     Raises:
-        InvalidDataError: the file is corrupt or beyond the budget; a cell is no number; a row has
-            no symbol or time, or a symbol that cannot be one.
+        InvalidDataError: the file is corrupt or exceeds the budget, a cell is not a number, or a
+            row has no time or no valid symbol.
     """
     _check_types(found, budget)
-    file, numbers = show_name(found.path), _sources(found)
+    file, numbers = show_name(found.path), _source_columns(found)
     texts = ("venue", found.name_column) if found.venue_column else (found.name_column,)
     suffix = VENUE_QUOTE if found.name_column == "coin" else ""
     rows = _Rows(file, tuple(numbers), budget)
@@ -301,16 +318,17 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
         row = np.flatnonzero(kept) + first_row
         names = read_names(file, found.name_column, batch.column(found.name_column), first_row)
         kept_names = attrs.evolve(names, index=names.index[kept])
-        rows.code.append(rows.codes(kept_names, found.name_column, suffix, row))
+        rows.code.append(rows.make_codes(kept_names, found.name_column, suffix, row))
         rows.row.append(row)
         rows.ts.append(times)
         for name, column in numbers.items():
             cells = read_floats(file, column, batch.column(column), first_row)
             rows.values[name].append(cells[kept])
         first_row += batch.num_rows
-    columns = rows.columns()
+    columns = rows.join_columns()
     if found.venue_column and first_row > 1 and not len(columns.ts):
         raise InvalidDataError(
-            f"{file}: no rows of venue {show_text(str(venue))}; it has {_venues(found, budget)}"
+            f"{file}: no rows of venue {show_text(str(venue))}; "
+            f"--venue can be {_list_venues(found, budget)}"
         )
     return columns

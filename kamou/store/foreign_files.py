@@ -1,7 +1,8 @@
-"""Opening what somebody else put on the disk: regular, inside its folder, never waited for.
+"""Opening of files that are not trusted: only regular files inside their directory.
 
-A pipe or a device is not opened, because opening one may wait for ever. A link that leaves its
-folder is not followed: a folder from elsewhere must not show what else is on this machine.
+A pipe or a device is not opened, because that could block for ever. A link to a place outside its
+directory is not followed: an imported directory must not give access to other files of the
+machine.
 """
 
 from __future__ import annotations
@@ -23,31 +24,29 @@ SHOWN_NAME_CHARS_MAX = 120  # of a file's name in an error
 
 
 def show_name(path: Path) -> str:
-    """Return the file's name for an error: escaped, one line."""
+    """Return the name of a file for an error: escaped, one line."""
     return escape_text(path.name, chars_max=SHOWN_NAME_CHARS_MAX)
 
 
 def why_unfit(path: Path) -> str | None:
-    """Return why this entry of a folder may not be read as a file; None if it may.
-
-    Only looks: nothing is opened.
-    """
+    """Return why an entry of a directory may not be read; None if it may. Opens nothing."""
     try:
         kind = path.stat().st_mode
         inside = path.resolve(strict=True).is_relative_to(path.parent.resolve(strict=True))
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         return f"cannot be read: {_reason(error)}"
     if not inside:
-        return "a link that leaves the folder; copy the file into it"
-    return None if stat.S_ISREG(kind) else "not a regular file"
+        return "a link to a place outside of the directory; copy the file into it"
+    return None if stat.S_ISREG(kind) else "not a regular file; remove it"
 
 
 @contextlib.contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file for reading, unbuffered, without ever waiting for it.
+    """Open a regular file for reading, unbuffered and without blocking.
 
     Raises:
-        InvalidDataError: it is missing, unreadable, no regular file, or a link out of its folder.
+        InvalidDataError: the file is missing, unreadable, not a regular file, or a link to a place
+            outside its directory.
     """
     if unfit := why_unfit(path):
         raise InvalidDataError(f"{show_name(path)}: {unfit}")
@@ -57,15 +56,15 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         raise InvalidDataError(f"{show_name(path)}: cannot be read: {_reason(error)}") from error
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced meanwhile
-            raise InvalidDataError(f"{show_name(path)}: not a regular file")
+            raise InvalidDataError(f"{show_name(path)}: not a regular file; remove it")
         yield file
 
 
 def read_bounded(path: Path, bytes_max: int) -> bytes:
-    """Return a small file's content.
+    """Return the content of a small file.
 
     Raises:
-        InvalidDataError: it cannot be read as a regular file, or is larger than ``bytes_max``.
+        InvalidDataError: the file is not a readable regular file, or larger than ``bytes_max``.
     """
     with open_regular(path) as file:
         try:
@@ -75,20 +74,21 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
                 f"{show_name(path)}: cannot be read: {_reason(error)}"
             ) from error
     if len(content) > bytes_max:
-        raise InvalidDataError(f"{show_name(path)}: larger than {bytes_max:,} bytes")
+        raise InvalidDataError(f"{show_name(path)}: larger than {bytes_max:,} bytes; remove it")
     return content
 
 
 def file_sha256(path: Path, bytes_max: int) -> str:
-    """Return the SHA-256 of a file's content, in hex.
+    """Return the SHA-256 of the content of a file, in hex.
 
     Raises:
-        InvalidDataError: it cannot be read as a regular file, or is larger than ``bytes_max``.
+        InvalidDataError: the file is not a readable regular file, or larger than ``bytes_max``.
     """
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > bytes_max:
             raise InvalidDataError(
-                f"{show_name(path)}: larger than {bytes_max:,} bytes (setting data.unpacked_mb_max)"
+                f"{show_name(path)}: larger than {bytes_max:,} bytes (setting "
+                "data.unpacked_mb_max); raise the setting if you trust the file"
             )
         try:
             return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
@@ -98,24 +98,26 @@ def file_sha256(path: Path, bytes_max: int) -> str:
             ) from error
 
 
-def list_entries(folder: Path, files_max: int) -> list[Path]:
-    """Return a folder's entries by name.
+def list_entries(directory: Path, files_max: int) -> list[Path]:
+    """Return the entries of a directory, sorted by name.
 
     Raises:
-        InvalidDataError: it cannot be read, or has more than ``files_max`` entries.
+        InvalidDataError: the directory cannot be read or has more than ``files_max`` entries.
     """
     found: list[Path] = []
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             for entry in entries:
-                found.append(folder / entry.name)
+                found.append(directory / entry.name)
                 if len(found) > files_max:
                     raise InvalidDataError(
-                        f"{show_name(folder)}: more than {files_max:,} files "
+                        f"{show_name(directory)}: more than {files_max:,} files "
                         "(setting data.files_max); import fewer, or raise the setting"
                     )
     except OSError as error:
-        raise InvalidDataError(f"{show_name(folder)}: cannot be read: {_reason(error)}") from error
+        raise InvalidDataError(
+            f"{show_name(directory)}: cannot be read: {_reason(error)}"
+        ) from error
     return sorted(found)
 
 

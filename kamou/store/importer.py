@@ -1,8 +1,8 @@
-"""From a folder of files to validated market data: read, check, refuse or keep.
+"""Import of market data: read a directory of files, check every row, store a dataset.
 
-Corrupt data is worse than none: one bad row refuses the whole folder, naming file, row, symbol,
-time and reason, and nothing is left behind. Only a set that this store wrote itself
-(``digests.py``) is opened without these checks.
+One invalid row makes the whole directory invalid, because a backtest on wrong prices gives wrong
+results. The error has file, row, symbol, time and reason, and nothing is stored. Only a dataset
+that this store wrote (``digests.py``) is opened without these checks.
 """
 
 from __future__ import annotations
@@ -69,12 +69,10 @@ from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE, Budget
 from kamou.store.wide_tables import read_wide
 from kamou.venue.market.recorded import RecordedMarket
 
-"""Called with what is being done, how many steps are done, and of how many."""
-
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """What an import did. ``unchanged``: exactly this set was already stored."""
+    """Result of an import. ``unchanged``: exactly this dataset was already stored."""
 
     summary: DatasetSummary
     skipped: tuple[SkippedFile, ...]
@@ -84,7 +82,7 @@ class ImportReport:
 
 @attrs.frozen(kw_only=True, eq=False)
 class CheckedFiles:
-    """A folder, read and found fit. ``gaps`` are the first of ``gaps_total``."""
+    """The valid data of a directory. ``gaps`` has the first of ``gaps_total``."""
 
     data: Dataset
     gaps: tuple[Gap, ...]
@@ -93,8 +91,8 @@ class CheckedFiles:
     notes: tuple[str, ...]
 
 
-def _quiet(_what: str, _done: int, _total: int) -> None:
-    """No progress shown."""
+def _hide_progress(_step: str, _done: int, _total: int) -> None:
+    """Show nothing."""
 
 
 def import_directory(
@@ -107,21 +105,30 @@ def import_directory(
     allow_gaps: bool = False,
     replace: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _quiet,
+    progress: Progress = _hide_progress,
     before_storing: Callable[[], None] = lambda: None,
 ) -> ImportReport:
-    """Read the folder ``source``, check every row and store it under ``data_dir``.
+    """Read the directory ``source``, check every row and store a dataset under ``data_dir``.
 
     Args:
-        before_storing: is called once the data was found fit; it makes the data directory.
+        source: the directory of files.
+        data_dir: the data directory.
+        now_ms: a later bar or observation is invalid.
+        name: of the dataset; None: the name of ``source``.
+        venue: which rows to read of files that have several venues.
+        allow_gaps: keep missing bars as gaps; otherwise they are invalid.
+        replace: replace a different dataset of this name.
+        limits: the ``data.*`` settings.
+        progress: called with the step, the number of steps done and their total.
+        before_storing: called when the data is valid; creates the data directory.
 
     Raises:
-        InvalidDataError: anything is wrong with the data, the name or a set already stored.
-        DiskFullError, StoreError: it could not be stored. Nothing is left behind in any case.
+        InvalidDataError: the data or the name is invalid, or another dataset has this name.
+        DiskFullError, StoreError: the dataset cannot be stored. No error leaves anything behind.
     """
     name = source.resolve().name if name is None else name
     check_dataset_name(name)
-    reading = read_directory(
+    checked = read_directory(
         source,
         now_ms=now_ms,
         name=name,
@@ -133,47 +140,47 @@ def import_directory(
     progress("storing", 0, 1)
     before_storing()
     summary, unchanged = write_dataset(
-        reading.data,
+        checked.data,
         data_dir,
         source=source.resolve().name,
-        gaps=reading.gaps,
-        gaps_total=reading.gaps_total,
+        gaps=checked.gaps,
+        gaps_total=checked.gaps_total,
         replace=replace,
         limits=limits,
     )
     progress("storing", 1, 1)
     return ImportReport(
-        summary=summary, skipped=reading.skipped, notes=reading.notes, unchanged=unchanged
+        summary=summary, skipped=checked.skipped, notes=checked.notes, unchanged=unchanged
     )
 
 
 def open_market(
     data_dir: Path,
-    name_or_folder: str,
+    name_or_path: str,
     *,
     now_ms: int,
     venue: str | None = None,
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _quiet,
+    progress: Progress = _hide_progress,
 ) -> RecordedMarket:
-    """Open a dataset by its name, or any folder of files, read and checked in memory.
+    """Open a dataset by its name, or read and check any directory of files in memory.
 
     Raises:
-        InvalidDataError: neither exists, or the data is unfit.
+        InvalidDataError: neither exists, or the data is invalid.
     """
-    folder = Path(name_or_folder)
-    if NAME_PATTERN.fullmatch(name_or_folder):
-        stored = dataset_path(data_dir, name_or_folder)
+    directory = Path(name_or_path)
+    if NAME_PATTERN.fullmatch(name_or_path):
+        stored = dataset_path(data_dir, name_or_path)
         if (stored / META).exists():
-            folder = stored
-    if not folder.is_dir():
+            directory = stored
+    if not directory.is_dir():
         raise InvalidDataError(
-            f"'{escape_text(name_or_folder)}' is neither a dataset nor a folder; "
+            f"'{escape_text(name_or_path)}' is neither a dataset nor a directory; "
             "`kamou data list` shows the datasets, `kamou data import DIR` stores one"
         )
     return open_directory(
-        folder,
+        directory,
         now_ms=now_ms,
         data_dir=data_dir,
         venue=venue,
@@ -184,42 +191,45 @@ def open_market(
 
 
 def open_directory(
-    folder: Path,
+    directory: Path,
     *,
     now_ms: int,
     data_dir: Path | None = None,
     venue: str | None = None,
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _quiet,
+    progress: Progress = _hide_progress,
 ) -> RecordedMarket:
-    """Open a folder as a market: a set that ``data_dir``'s store wrote, else files to be checked.
+    """Open a directory as a recorded market.
+
+    A dataset that the store of ``data_dir`` wrote is loaded; all other files are read and checked.
 
     Raises:
-        InvalidDataError: the data is unfit.
+        InvalidDataError: the data is invalid.
     """
-    if data_dir is not None and _is_registered(folder, data_dir, limits):
-        return load_dataset(folder)
-    reading = read_directory(
-        folder,
+    if data_dir is not None and _is_registered(directory, data_dir, limits):
+        return load_dataset(directory)
+    checked = read_directory(
+        directory,
         now_ms=now_ms,
-        name=show_name(folder.resolve()),
+        name=show_name(directory.resolve()),
         venue=venue,
         allow_gaps=allow_gaps,
         limits=limits,
         progress=progress,
     )
-    return RecordedMarket(reading.data)
+    return RecordedMarket(checked.data)
 
 
-def _is_registered(folder: Path, data_dir: Path, limits: DataSettings) -> bool:
-    """Return True if the store of ``data_dir`` wrote this set. What cannot be hashed is not ours:
-    reading it says why.
+def _is_registered(directory: Path, data_dir: Path, limits: DataSettings) -> bool:
+    """Return True if the store of ``data_dir`` wrote this dataset.
+
+    False if its files cannot be hashed: reading them gives the error.
     """
-    if not is_dataset_directory(folder):
+    if not is_dataset_directory(directory):
         return False
     try:
-        digest = dataset_digest(folder, limits.unpacked_mb_max * MEGABYTE)
+        digest = dataset_digest(directory, limits.unpacked_mb_max * MEGABYTE)
     except InvalidDataError:
         return False
     return is_registered(market_directory(data_dir), digest)
@@ -233,26 +243,26 @@ def read_directory(
     venue: str | None = None,
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _quiet,
+    progress: Progress = _hide_progress,
 ) -> CheckedFiles:
-    """Read and check all files of one market in ``source``.
+    """Read and check all files of the directory ``source``.
 
-    A folder with a ``meta.json`` of ours is read as the set that it says it is, and refused if it
-    says anything that its rows do not.
+    A directory with a ``meta.json`` is read as a dataset, and is invalid if the rows differ from
+    that description.
 
     Raises:
-        InvalidDataError: a file is corrupt or a row unfit; the first ten are named. A limit of
-            the ``data.*`` settings is passed, or memory runs out.
+        InvalidDataError: a file is corrupt or rows are invalid (the first ten are listed), a limit
+            of the ``data.*`` settings is exceeded, or memory runs out.
     """
     budget = Budget(limits=limits)
     try:
         if is_dataset_directory(source):
-            return _read_set(source, budget, now_ms=now_ms, name=name)
+            return _read_dataset(source, budget, now_ms=now_ms, name=name)
         return _read_files(source, budget, now_ms, name, venue, allow_gaps, progress)
     except MemoryError as error:
         raise InvalidDataError(
             f"{show_name(source)}: not enough memory for its {budget.rows:,} rows; import less, "
-            "or lower data.rows_max and data.cells_max to what this machine has"
+            "or lower data.rows_max and data.cells_max"
         ) from error
 
 
@@ -276,7 +286,7 @@ def _read_files(
     bars, findings = _checked_bars(source, parts[Kind.BARS], budget, now_ms, allow_gaps)
     notes: list[str] = []
     return CheckedFiles(
-        data=_assembled(name, bars, parts, budget, now_ms, skipped, notes),
+        data=_make_dataset(name, bars, parts, budget, now_ms, skipped, notes),
         gaps=findings.gaps,
         gaps_total=findings.gaps_total,
         skipped=tuple(skipped),
@@ -287,7 +297,7 @@ def _read_files(
 def _read(found: FoundFile, budget: Budget, venue: str | None) -> FileColumns:
     columns = read_columns(found, budget, venue)
     if not len(columns.ts):
-        raise InvalidDataError(f"{columns.file}: has no rows; remove the file or fetch it again")
+        raise InvalidDataError(f"{columns.file}: no rows; remove the file or download it again")
     return columns
 
 
@@ -295,15 +305,15 @@ def _no_bars(source: Path, skipped: Sequence[SkippedFile]) -> InvalidDataError:
     reasons = "; ".join(f"{each.file}: {each.reason}" for each in skipped[:PROBLEMS_SHOWN])
     more = f"; and {len(skipped) - PROBLEMS_SHOWN} more" * (len(skipped) > PROBLEMS_SHOWN)
     return InvalidDataError(
-        f"{show_name(source)}: no bars here: a file with the columns symbol, ts, open, high, "
-        f"low, close, volume is needed{f' ({reasons}{more})' if reasons else ''}"
+        f"{show_name(source)}: no bars; add a file with the columns symbol, ts, open, high, low, "
+        f"close, volume{f' (files left out: {reasons}{more})' if reasons else ''}"
     )
 
 
 def _checked_bars(
     source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, allow_gaps: bool
 ) -> tuple[Bars, Findings]:
-    """All bar files' rows, checked, as columns. ``parts`` is emptied: memory is let go."""
+    """Check the rows of all bar files; return them as bars. Empties ``parts`` to free memory."""
     shown = show_name(source)
     files = [part.file for part in parts]
     rows = _bar_rows(parts)
@@ -326,7 +336,7 @@ def _checked_bars(
 
 
 def _bar_rows(parts: list[FileColumns]) -> BarRows:
-    """The rows of all files after each other. ``parts`` is emptied on the way."""
+    """Concatenate the rows of all files. Empties ``parts`` to free memory."""
     symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
     code = np.concatenate([symbol_codes(part, symbols) for part in parts])
     source = np.repeat(np.arange(len(parts)), [len(part.ts) for part in parts])
@@ -338,7 +348,7 @@ def _bar_rows(parts: list[FileColumns]) -> BarRows:
     return BarRows(symbols=symbols, code=code, source=source, row=row, open_ms=open_ms, **columns)
 
 
-def _assembled(
+def _make_dataset(
     name: str,
     bars: Bars,
     parts: dict[Kind, list[FileColumns]],
@@ -355,8 +365,8 @@ def _assembled(
     return Dataset(name=name, bars=bars, funding=funding, open_interest=open_interest_series)
 
 
-def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> CheckedFiles:
-    """Read a folder that calls itself a dataset, and hold its rows against what it says."""
+def _read_dataset(source: Path, budget: Budget, *, now_ms: int, name: str) -> CheckedFiles:
+    """Read a dataset that this store did not write; compare its rows with its description."""
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
     found = FoundFile(
@@ -373,12 +383,12 @@ def _read_set(source: Path, budget: Budget, *, now_ms: int, name: str) -> Checke
     bars, findings = _checked_bars(
         source, parts[Kind.BARS], budget, now_ms, allow_gaps=meta.gaps_total > 0
     )
-    data = _assembled(name, bars, parts, budget, now_ms, [], [])
-    true = describe_dataset(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
-    if wrong := description_differences(meta, true):
+    data = _make_dataset(name, bars, parts, budget, now_ms, [], [])
+    computed = describe_dataset(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
+    if wrong := description_differences(meta, computed):
         raise InvalidDataError(
-            f"{show_name(source)}: {META} does not agree with the files: {', '.join(wrong)}; "
-            f"remove {META}, and the files are read and checked without it"
+            f"{show_name(source)}: {META} differs from the files in {', '.join(wrong)}; remove "
+            f"{META} to read and check the files without it"
         )
     return CheckedFiles(
         data=data, gaps=findings.gaps, gaps_total=findings.gaps_total, skipped=(), notes=()

@@ -1,7 +1,6 @@
-"""The journal's one writer: commits events with their projections.
+"""The writer of the journal: it commits events together with their projections.
 
-One ``append`` is one transaction: all of its events are committed, or none. The hot path is raw
-``sqlite3`` with prepared statements.
+One ``append`` is one transaction: it commits all of its events, or none.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from kamou.store import snapshots
 from kamou.store.database import storage_errors
 from kamou.store.projections import PROJECTIONS
 
-DETAILS_KEPT = 60  # cycles of per-symbol reasons for `kamou why`: five hours
+DETAILS_KEPT = 60  # cycles whose per-symbol reasons `kamou why` can read: five hours
 
 _INSERT = (
     "INSERT INTO event (seq, run_number, at_ms, kind, key, cause_id, schema, body)"
@@ -26,7 +25,7 @@ _INSERT = (
 
 
 class Committed(NamedTuple):
-    """An event that is in the journal. ``seq`` counts from 1 without gaps."""
+    """A committed event. ``seq`` counts from 1 without gaps."""
 
     seq: int
     run_number: int
@@ -34,7 +33,7 @@ class Committed(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """An event ready to be written; ``body`` is its canonical encoding."""
+    """An encoded event; ``body`` is its canonical encoding."""
 
     event: Event
     kind: str
@@ -43,16 +42,16 @@ class Encoded(NamedTuple):
 
 
 def encode_event(event: Event) -> Encoded:
-    """Encode an event where it is made, so that a bad one fails its maker, not the journal.
+    """Encode an event. Its sender calls this, so that an invalid event fails the sender.
 
     Raises:
-        ValueError, TypeError: as ``codec.encode``: NaN, or not of the vocabulary.
+        ValueError, TypeError: as ``codec.encode``: a NaN, or a type that is not encoded.
     """
     return Encoded(event, KINDS[type(event)], event.unique_key, encode(event))
 
 
 def next_run_number(connection: sqlite3.Connection) -> int:
-    """Return the number of the run that starts now: one more than the highest in the database."""
+    """Return the number of the next run: one more than the highest in the database."""
     row = connection.execute(
         "SELECT max(coalesce((SELECT max(run_number) FROM run), 0),"
         " coalesce((SELECT run_number FROM event ORDER BY seq DESC LIMIT 1), 0))"
@@ -66,7 +65,7 @@ def read_events(
     """Return the committed events with ``seq > after_seq``, oldest first, decoded.
 
     Raises:
-        StoreError: an event's kind or schema is not of this version.
+        StoreError: this version cannot read the kind or the schema of an event.
     """
     rows = connection.execute(
         "SELECT seq, run_number, kind, schema, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -85,10 +84,9 @@ def read_events(
 
 
 class JournalWriter:
-    """Appends events over a connection of ``database.open_writer``. There is one per database.
+    """The only writer of a database, over a connection of ``database.open_writer``.
 
-    ``run_number`` numbers the run; it is stored with each event. Not thread-safe: one thread at
-    a time.
+    ``run_number`` is stored with each event. Not thread-safe: one thread at a time may use it.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, run_number: int) -> None:
@@ -102,7 +100,7 @@ class JournalWriter:
 
     @property
     def head_seq(self) -> int:
-        """Sequence number of the newest committed event; 0 when there is none."""
+        """Sequence number of the newest committed event; 0 if there is none."""
         return self._head_seq
 
     def recover(self) -> None:
@@ -116,9 +114,9 @@ class JournalWriter:
         """Commit these events, in order, with their projections: all or none.
 
         Raises:
-            DuplicateEventError: a (kind, key) is already committed, or twice among these.
+            DuplicateEventError: a (kind, key) is already committed, or occurs twice.
             DiskFullError: nothing was written; try again when there is space.
-            StoreError: the database refused otherwise.
+            StoreError: another error of the database.
             ValueError, TypeError: an event cannot be encoded.
         """
         return self.append_encoded([encode_event(event) for event in events])
@@ -126,10 +124,10 @@ class JournalWriter:
     def append_encoded(
         self, batch: Sequence[Encoded], details: Sequence[tuple[int, bytes]] = ()
     ) -> tuple[Committed, ...]:
-        """As ``append``, for events that are encoded already.
+        """Commit encoded events as ``append`` does.
 
-        ``details`` are ``(cycle_at_ms, body)`` for `kamou why`, in the same transaction; only the
-        newest ``DETAILS_KEPT`` cycles stay.
+        ``details`` are ``(cycle_at_ms, body)`` for `kamou why`, written in the same transaction;
+        the newest ``DETAILS_KEPT`` cycles are kept.
         """
         if not batch and not details:
             return ()
@@ -146,7 +144,7 @@ class JournalWriter:
                     self._insert_details(details)
                 self._cursor.execute("COMMIT")
             except BaseException:
-                # SQLite has rolled back by itself after some errors, a full disk among them.
+                # After some errors, such as a full disk, SQLite has already rolled back.
                 if self._connection.in_transaction:
                     self._connection.rollback()
                 raise
@@ -161,7 +159,7 @@ class JournalWriter:
             cursor.executemany(_INSERT, rows)
         except sqlite3.IntegrityError as error:
             self._connection.rollback()
-            if duplicates := self._committed_or_twice(batch):
+            if duplicates := self._find_duplicates(batch):
                 first = duplicates[0]
                 raise DuplicateEventError(first.kind, first.key or "") from error
             raise
@@ -178,36 +176,36 @@ class JournalWriter:
             (DETAILS_KEPT - 1,),
         )
 
-    def only_new(self, batch: Sequence[Encoded]) -> list[Encoded]:
-        """Return the batch without events whose (kind, key) is committed or earlier in it."""
-        known = {id(row) for row in self._committed_or_twice(batch)}
-        return [row for row in batch if id(row) not in known]
+    def drop_duplicates(self, batch: Sequence[Encoded]) -> list[Encoded]:
+        """Return the batch without events whose (kind, key) is committed or occurs before."""
+        duplicates = {id(row) for row in self._find_duplicates(batch)}
+        return [row for row in batch if id(row) not in duplicates]
 
-    def _committed_or_twice(self, batch: Sequence[Encoded]) -> list[Encoded]:
+    def _find_duplicates(self, batch: Sequence[Encoded]) -> list[Encoded]:
         seen: set[tuple[str, str]] = set()
         found = []
         for row in batch:
             if row.key is None:
                 continue
-            name = (row.kind, row.key)
+            identity = (row.kind, row.key)
             known = (
-                name in seen
+                identity in seen
                 or self._connection.execute(
-                    "SELECT 1 FROM event WHERE kind = ? AND key = ?", name
+                    "SELECT 1 FROM event WHERE kind = ? AND key = ?", identity
                 ).fetchone()
             )
             if known:
                 found.append(row)
-            seen.add(name)
+            seen.add(identity)
         return found
 
     def read(self, after_seq: int, limit: int | None = None) -> list[Committed]:
-        """As ``read_events``."""
+        """Return committed events as ``read_events`` does."""
         return read_events(self._connection, after_seq, limit)
 
     def save_snapshot(self, *, seq: int, at_ms: int, code: str, state: bytes) -> None:
-        """Store the fold of events 1 to ``seq``. Raises as ``append``."""
-        assert seq <= self._head_seq, f"a snapshot at {seq} is of events that are not committed"
+        """Store the folded state of events 1 to ``seq``; raises as ``append``."""
+        assert seq <= self._head_seq, f"event {seq} of the snapshot is not committed"
         with storage_errors(self._path, "write"), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             snapshots.insert_snapshot(
@@ -215,6 +213,6 @@ class JournalWriter:
             )
 
     def set_meta(self, key: str, value: str) -> None:
-        """Set a value of the ``meta`` table. Also the proof that there is space to write."""
+        """Write a value of the table ``meta``. It fails if the disk is full."""
         with storage_errors(self._path, "write"):
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -1,7 +1,4 @@
-"""What is read from the events themselves: the newest mark, and which strategies are disabled.
-
-A mark has the day's loss that the rules count.
-"""
+"""Queries of events: the newest equity snapshot, disabled strategies, rejected entries."""
 
 from __future__ import annotations
 
@@ -19,27 +16,27 @@ from kamou.store.day_rows import TRANSFER_INCOME
 
 @attrs.frozen(kw_only=True)
 class DisabledSpan:
-    """The time in which a strategy was not allowed to enter; ``until_ms`` is None: it still is."""
+    """A period in which a strategy was disabled; ``until_ms`` is None while it lasts."""
 
     strategy: str
     from_ms: int
     until_ms: int | None
-    reason: str  # the code of the limit that it exceeded
+    reason: str  # code of the exceeded limit
 
 
 def net_transfers_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
-    """Return the net transfers, money, that are stamped after a time. One look-up by time."""
+    """Return the net transfers after a time, in money."""
     rows = reader.execute(
         f"SELECT amount FROM income WHERE kind = '{TRANSFER_INCOME}' AND at_ms > ?", (at_ms,)
     )
     return sum((Decimal(amount) for (amount,) in rows), ZERO)
 
 
-def latest_mark(reader: sqlite3.Connection) -> EquityRecorded | None:
-    """Return the newest ``EquityRecorded``; None before the first. One look-up by index.
+def latest_equity(reader: sqlite3.Connection) -> EquityRecorded | None:
+    """Return the newest ``EquityRecorded``; None before the first.
 
     Raises:
-        ValueError: the event is not of this version.
+        ValueError: this version cannot decode the event.
     """
     row = reader.execute(
         "SELECT body FROM event WHERE kind = 'equity_recorded' AND key IS NULL"
@@ -49,7 +46,7 @@ def latest_mark(reader: sqlite3.Connection) -> EquityRecorded | None:
 
 
 def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the strategies that wait for the operator to resume them. Such events are rare."""
+    """Return the strategies that are disabled until the operator resumes them, sorted."""
     disabled: set[str] = set()
     for kind, body in reader.execute(
         "SELECT kind, body FROM event WHERE kind IN ('strategy_disabled', 'strategy_resumed')"
@@ -66,10 +63,10 @@ def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
 def disabled_spans(
     reader: sqlite3.Connection, *, limit: int, until_ms: int
 ) -> tuple[DisabledSpan, ...]:
-    """Return the newest spans as of ``until_ms``, oldest first. Reads in proportion to ``limit``.
+    """Return the newest periods that began by ``until_ms``, oldest first.
 
-    After the oldest of them there is at most one resumption for each, and one for each strategy
-    that was disabled before it.
+    The number of rows read is proportional to ``limit``: since the oldest of the periods there is
+    at most one resumption for each of them, and one for each strategy disabled before.
     """
     disabled = [
         (seq, decode(StrategyDisabled, body))
@@ -103,7 +100,7 @@ def disabled_spans(
 
 
 def count_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
-    """Return how often a strategy was disabled until then. Such events are rare."""
+    """Return how many times a strategy was disabled by ``until_ms``."""
     return int(
         reader.execute(
             "SELECT count(*) FROM event WHERE kind = 'strategy_disabled' AND key IS NULL"
@@ -116,9 +113,10 @@ def count_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
 def rejected_entries(
     reader: sqlite3.Connection, symbol: str, since_ms: int
 ) -> tuple[tuple[int, str, str], ...]:
-    """Return time, signal id and reason of every rejected entry of a symbol, oldest first.
+    """Return time, signal id and reason of each rejected entry of a symbol, oldest first.
 
-    The venue rejected it, or our own port did before it was sent: the reason begins with the code.
+    The venue rejected the order, or the exchange port denied it before it was sent. The reason
+    begins with the code.
     """
     return tuple(
         reader.execute(

@@ -1,4 +1,4 @@
-"""The newest run of a journal: how it was started, from its own event."""
+"""The newest run of a journal, from its ``RunStarted``."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kamou.messages.codec import decode, kind_of
 
 @attrs.frozen(kw_only=True)
 class LatestRun:
-    """What the newest run says of the whole record. One data directory has one mode for ever."""
+    """The newest run. All runs of a data directory have one mode."""
 
     run_number: int
     mode: str  # demo | paper | live
     currency: str
-    gate: str  # label of the gate: "assumed" where every strategy was granted size
-    daily_loss_max: Decimal  # the limit of its settings, a fraction of the day's opening equity
-    recorded: bool = False  # the market is a replay of recorded data
-    ended: bool = False  # the replay has come to its end
+    gate: str  # label of the gate; "assumed": every strategy trades at full size
+    daily_loss_max: Decimal  # its daily loss limit, as a fraction of the day's opening equity
+    recorded: bool = False  # the data directory has a replay of recorded data
+    ended: bool = False  # the replay has reached its end
 
 
 def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
-    """Return the newest run; None before the first one. One look-up by index.
+    """Return the newest run; None before the first.
 
     Raises:
-        ValueError: its event is not of this version.
+        ValueError: this version cannot decode the event.
     """
     row = reader.execute(
         "SELECT body FROM event WHERE kind = 'run_started' AND key IS NULL"
@@ -47,17 +47,17 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
         currency=str(settings.get("currency", DEFAULT_CURRENCY)),
         gate=run.gate,
         daily_loss_max=Decimal(str(settings.get("risk.daily_loss_max", DAILY_LOSS_MAX))),
-        recorded=_is_there(reader, ReplayStarted),
-        ended=_is_there(reader, ReplayEnded),
+        recorded=_has_event(reader, ReplayStarted),
+        ended=_has_event(reader, ReplayEnded),
     )
 
 
-def _is_there(reader: sqlite3.Connection, kind: type[Event]) -> bool:
+def _has_event(reader: sqlite3.Connection, kind: type[Event]) -> bool:
     row = reader.execute(
         "SELECT 1 FROM event WHERE kind = ? AND key IS NULL LIMIT 1", (kind_of(kind),)
     ).fetchone()
     return row is not None
 
 
-DEFAULT_CURRENCY = "USDT"  # of a journal whose configuration names none
-DAILY_LOSS_MAX = RiskLimits().daily_loss_max  # likewise
+DEFAULT_CURRENCY = "USDT"  # if a journal's configuration has no currency
+DAILY_LOSS_MAX = RiskLimits().daily_loss_max  # if a journal's configuration has no limit

@@ -1,10 +1,10 @@
-"""Stored market data: one folder per dataset, under ``market/`` of the data directory.
+"""Stored datasets: one directory for each, under ``market/`` of the data directory.
 
-``market/NAME/`` holds ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, by
-symbol and time: itself a layout that can be imported), ``funding.parquet``,
-``open_interest.parquet`` and ``meta.json`` (symbols, period, ranges, gaps, counts, and the
-SHA-256 of each file, checked on every load). A set is written beside its place and renamed:
-it is there whole or not at all. Its digest is then one that ``digests.py`` knows.
+``market/NAME/`` has ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, sorted by
+symbol and time, which is also a layout for imports), ``funding.parquet``,
+``open_interest.parquet`` and ``meta.json`` (symbols, period, ranges, gaps, counts and the SHA-256
+of each file, which every load checks). A dataset is written to a temporary directory, registered
+in ``digests.py`` and renamed, so it is complete or absent.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ from kamou.store.read_budget import DEFAULT_LIMITS, MEGABYTE
 from kamou.venue.market.recorded import RecordedMarket
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-UNFINISHED = "."  # first character of a folder that is being written
+UNFINISHED = "."  # first character of a directory that is being written
 
 
 @attrs.frozen(kw_only=True)
 class DatasetSummary:
-    """One dataset in the list of ``kamou data list``."""
+    """A dataset, as ``kamou data list`` shows it."""
 
     name: str
     path: Path
     symbols: int
-    bars: int  # recorded, over all symbols
+    bars: int  # of all symbols
     period_ms: int
     first_ms: int
     last_ms: int  # close of the last bar
@@ -70,13 +70,13 @@ class DatasetSummary:
     gaps_total: int
     funding_rows: int
     open_interest_rows: int
-    source: str  # name of the folder it came from
+    source: str  # name of the directory that it was imported from
     sha256: str  # over the three files
 
 
 @attrs.frozen(kw_only=True)
 class DamagedDataset:
-    """A folder among the datasets that is not a valid dataset, and why."""
+    """A directory under ``market/`` that is not a valid dataset, with the reason."""
 
     name: str
     path: Path
@@ -84,11 +84,12 @@ class DamagedDataset:
 
 
 def market_directory(data_dir: Path) -> Path:
+    """Return the directory of all datasets."""
     return data_dir / "market"
 
 
 def check_dataset_name(name: str) -> None:
-    """Raise ``InvalidDataError`` if the name cannot be that of a dataset's folder."""
+    """Raise ``InvalidDataError`` if the name cannot be a dataset's name."""
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidDataError(
             f"{show_text(name)} cannot name a dataset: use letters, digits, '.', '_' and '-', at "
@@ -97,32 +98,34 @@ def check_dataset_name(name: str) -> None:
 
 
 def dataset_path(data_dir: Path, name: str) -> Path:
-    """Return the path of a dataset's folder.
+    """Return the directory of a dataset.
 
     Raises:
-        InvalidDataError: the name cannot be a folder's name.
+        InvalidDataError: the name cannot be a dataset's name.
     """
     check_dataset_name(name)
     return market_directory(data_dir) / name
 
 
 def list_datasets(data_dir: Path) -> tuple[DatasetSummary | DamagedDataset, ...]:
-    """Return all datasets by name, damaged ones with the reason. Reads ``meta.json`` only.
+    """Return all datasets, sorted by name, from their ``meta.json``.
 
     Raises:
-        InvalidDataError: the folder of sets cannot be read.
+        InvalidDataError: the directory of all datasets cannot be read.
     """
-    folder = market_directory(data_dir)
+    market = market_directory(data_dir)
     try:
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        names = sorted(path.name for path in market.iterdir() if path.is_dir())
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise InvalidDataError(f"{folder}: cannot be read: {error.strerror}") from error
-    return tuple(_listed(folder / name) for name in names if not name.startswith(UNFINISHED))
+        raise InvalidDataError(
+            f"{market}: cannot be read: {error.strerror}; check its permissions"
+        ) from error
+    return tuple(_summarize(market / name) for name in names if not name.startswith(UNFINISHED))
 
 
-def _listed(path: Path) -> DatasetSummary | DamagedDataset:
+def _summarize(path: Path) -> DatasetSummary | DamagedDataset:
     try:
         check_dataset_name(path.name)
         return read_summary(path)
@@ -133,15 +136,16 @@ def _listed(path: Path) -> DatasetSummary | DamagedDataset:
 
 
 def load_dataset(path: Path) -> RecordedMarket:
-    """Load a set that this store wrote. Its files' hashes are checked; its rows were, at import.
+    """Load a dataset that this store wrote, and check the hashes of its files.
 
-    A set whose digest is not registered must not come here: ``importer.open_folder`` decides.
+    Its rows are not checked: the import did that. ``importer.open_directory`` calls this only for
+    datasets with a registered digest.
 
     Raises:
-        InvalidDataError: a file is missing, was changed, or is of another format.
+        InvalidDataError: a file is missing, was changed, or has another format.
     """
     meta = read_meta(path)
-    verify_files(path, meta, DataSettings(unpacked_mb_max=2**40))  # ours: of any size
+    verify_files(path, meta, DataSettings(unpacked_mb_max=2**40))  # any size
     return RecordedMarket(
         Dataset(
             name=path.name,
@@ -155,7 +159,7 @@ def load_dataset(path: Path) -> RecordedMarket:
 
 
 def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``InvalidDataError`` unless each file of the set has the hash that its meta says."""
+    """Raise ``InvalidDataError`` unless each file has its hash in ``meta``."""
     for name in FILES:
         try:
             found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
@@ -166,15 +170,15 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
         if found != meta.files[name]:
             raise InvalidDataError(
                 f"{escape_text(str(path / name))}: not the file that was imported (its SHA-256 "
-                "differs); delete the dataset's folder and import it again"
+                "differs); delete the directory and import the dataset again"
             )
 
 
 def read_summary(path: Path) -> DatasetSummary:
-    """Return the set's summary, from its ``meta.json``.
+    """Return the summary of a dataset, from its ``meta.json``.
 
     Raises:
-        InvalidDataError: it is missing or unreadable.
+        InvalidDataError: ``meta.json`` is missing or unreadable.
     """
     meta = read_meta(path)
     return DatasetSummary(
@@ -205,23 +209,31 @@ def write_dataset(
     replace: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
 ) -> tuple[DatasetSummary, bool]:
-    """Store a validated set under its name; ``(summary, True)`` when the same one was there.
+    """Store a checked dataset under its name.
 
     Args:
-        source: name of the folder that it came from.
-        gaps: the first of ``gaps_total`` (default: all of them).
+        data: the dataset.
+        data_dir: the data directory.
+        source: name of the directory that it was imported from.
+        gaps: the first of ``gaps_total``.
+        gaps_total: number of all gaps; None: as many as ``gaps``.
+        replace: replace a different dataset of this name.
+        limits: the ``data.*`` settings.
+
+    Returns:
+        The summary, and True if exactly this dataset was already stored.
 
     Raises:
-        InvalidDataError: another set has this name and ``replace`` is not set, or another import
-            is storing at this moment.
-        DiskFullError: no room; nothing is left behind.
+        InvalidDataError: another dataset has this name and ``replace`` is False, or another import
+            stores a dataset at this moment.
+        DiskFullError: the disk is full; nothing is left behind.
         StoreError: the data directory cannot be written.
     """
     target = dataset_path(data_dir, data.name)
     assert all(map(is_symbol, data.bars.symbols)), "symbols are checked where they enter"
     with _write_errors(target):
         create_directory(target.parent)
-        with _locked(target.parent):
+        with _lock_market(target.parent):
             prefix = f"{UNFINISHED}{data.name}."
             temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
             try:
@@ -229,7 +241,7 @@ def write_dataset(
                     data, temporary, source, gaps, len(gaps) if gaps_total is None else gaps_total
                 )
                 if target.exists() and not replace:
-                    _refuse_another(target, meta, limits)
+                    _check_same(target, meta, limits)
                     register_digest(target.parent, dataset_digest(target, _any_size()))
                     return read_summary(target), True
                 register_digest(target.parent, dataset_digest(temporary, _any_size()))
@@ -244,24 +256,24 @@ def _any_size() -> int:
 
 
 def _write_files(
-    data: Dataset, folder: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
+    data: Dataset, directory: Path, source: str, gaps: tuple[Gap, ...], gaps_total: int
 ) -> StoredMeta:
     for name, table in (
         (BARS_FILE, make_bar_table(data.bars)),
         (FUNDING_FILE, make_series_table(data.funding)),
         (OPEN_INTEREST_FILE, make_series_table(data.open_interest)),
     ):
-        with _created(folder / name) as file:
+        with _create_private(directory / name) as file:
             pq.write_table(table, file, compression="zstd")
-    hashes = {name: file_sha256(folder / name, _any_size()) for name in FILES}
+    hashes = {name: file_sha256(directory / name, _any_size()) for name in FILES}
     meta = describe_dataset(data, source, gaps, gaps_total, hashes)
-    with _created(folder / META) as file:
+    with _create_private(directory / META) as file:
         file.write(json.dumps(attrs.asdict(meta), indent=1).encode())
     return meta
 
 
-def _refuse_another(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``InvalidDataError`` unless ``target`` is exactly the set that ``meta`` describes."""
+def _check_same(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
+    """Raise ``InvalidDataError`` unless ``target`` is the dataset that ``meta`` describes."""
     name = target.name
     try:
         stored = read_meta(target)
@@ -279,7 +291,7 @@ def _refuse_another(target: Path, meta: StoredMeta, limits: DataSettings) -> Non
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    """Rename the finished folder to its place; an older set is there until the last moment."""
+    """Rename the temporary directory to ``target``; restore an older dataset on failure."""
     _sync(temporary)
     if target.exists():
         old = temporary / "replaced"
@@ -305,14 +317,16 @@ def _write_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFullError(
-                f"{target}: no space left, so nothing was stored; free some space"
+                f"{target}: no space left on the disk; nothing was stored; free some space"
             ) from error
-        raise StoreError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise StoreError(
+            f"{target}: cannot be written: {error.strerror or error}; check its permissions"
+        ) from error
 
 
 @contextlib.contextmanager
-def _locked(market: Path) -> Iterator[None]:
-    """One import stores at a time; what an import left that was killed is cleared away."""
+def _lock_market(market: Path) -> Iterator[None]:
+    """Let one import store at a time; remove what killed imports left behind."""
     handle = os.open(market, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
@@ -331,15 +345,15 @@ def _locked(market: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _created(path: Path) -> Iterator[BinaryIO]:
-    """A new file that only its owner may read, whatever the umask."""
+def _create_private(path: Path) -> Iterator[BinaryIO]:
+    """Create a file that only its owner may read, whatever the umask."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(handle, "wb") as file:
         yield file
 
 
 def _sync(path: Path) -> None:
-    """Flush a folder's files and the folder itself to the disk."""
+    """Flush a directory and, if it is unfinished, its files to the disk."""
     files = [each for each in path.iterdir() if each.is_file()]
     for each in [*(files if path.name.startswith(UNFINISHED) else ()), path]:
         handle = os.open(each, os.O_RDONLY)

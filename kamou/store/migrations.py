@@ -1,10 +1,10 @@
-"""The database's schema, and the migrations that lead to it, by sqlite-utils.
+"""The schema of the database, and its migrations by sqlite-utils.
 
-The tables are read models of the journal (``event``), written in the transaction of the event
-they come from. Decimals are TEXT, exact; money is in the account currency; ``*_ms`` are INTEGER.
+The table ``event`` is the journal. Projections write the other tables in the transaction of each
+event. Decimals are exact TEXT, money is in the account's currency, and ``*_ms`` are INTEGER.
 
-A released migration never changes; new ones are added after it. No release has been made yet, so
-the first one holds the whole schema: its number says which schema it is.
+A released migration never changes; later ones follow it. There is no release yet, so the first
+migration has the whole schema, and its number identifies it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MIGRATIONS_TABLE = """CREATE TABLE "_sqlite_migrations" (
    "name" TEXT,
    "applied_at" TEXT
 )"""
-"""The table in which sqlite-utils notes what it applied, as it writes it; a test compares."""
+"""The table in which sqlite-utils records applied migrations, exactly as it creates it."""
 
-# One index for each combination of filters of /trades: a page reads its own rows and no others.
+# One index for each combination of the filters of /trades, so that a page reads only its rows.
 _TRADE_INDEXES = tuple(
     f"CREATE INDEX trade_{'_'.join(columns)} ON trade ({', '.join(columns)}, closed_at_ms)"
     for columns in (
@@ -48,7 +48,7 @@ _JOURNAL = (
         seq INTEGER PRIMARY KEY, run_number INTEGER NOT NULL, at_ms INTEGER NOT NULL,
         kind TEXT NOT NULL, key TEXT, cause_id TEXT NOT NULL, schema INTEGER NOT NULL,
         body BLOB NOT NULL CHECK (typeof(body) = 'blob'), UNIQUE (kind, key)) STRICT""",
-    # UNIQUE (kind, key) serves look-ups by kind too. Events without a cause are left out here.
+    # UNIQUE (kind, key) also serves queries by kind. This index omits events without a cause.
     "CREATE INDEX event_cause ON event (cause_id) WHERE cause_id <> ''",
     """CREATE TRIGGER event_never_changes BEFORE UPDATE ON event
         BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END""",
@@ -227,21 +227,21 @@ JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""Name -> statements, in order; the number in front of the name is the schema version."""
+"""Name -> statements, in order; a name begins with the number of its schema."""
 
 
 def apply_migrations(connection: sqlite3.Connection) -> None:
-    """Apply what is pending, each migration in its own transaction."""
-    # Half a second of imports that readers, and writers of a current schema, do without.
+    """Apply the pending migrations, each in its own transaction."""
+    # Imported here: it takes half a second, which only a migration needs.
     from sqlite_utils import Database, Migrations
 
     kamou = Migrations(MIGRATION_SET)
     for name, statements in JOURNAL_MIGRATIONS.items():
-        kamou(name=name)(_step(statements))
+        kamou(name=name)(_make_step(statements))
     kamou.apply(Database(connection, execute_plugins=False))
 
 
-def _step(statements: tuple[str, ...]) -> Callable[[Database], None]:
+def _make_step(statements: tuple[str, ...]) -> Callable[[Database], None]:
     def run(db: Database) -> None:
         for statement in statements:
             db.execute(statement)

@@ -1,4 +1,4 @@
-"""Funding rates and open interest: checked row by row, then columns over the bars' symbols."""
+"""Funding rates and open interest: each row is checked, then put on the bars' symbols."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from kamou.store.file_layouts import FileColumns, Kind, SkippedFile
 from kamou.store.read_budget import Budget
 
 PROBLEMS_SHOWN = 10
-STRANGERS_SHOWN = 10  # symbols without bars, in one note
-FUNDING_RATE_MAX = 0.05  # per interval: venues cap at 2 to 4 %; beyond it the file is in percent
+UNKNOWN_SHOWN = 10  # symbols without bars, in one note
+FUNDING_RATE_MAX = 0.05  # per funding interval; venues cap it at 2 to 4 %, so more is in percent
 
 
 def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
-    """Each row's index into ``symbols``; -1 for a symbol that is not among them."""
+    """Return each row's index into ``symbols``; -1 for a symbol that is not among them."""
     place = {symbol: at for at, symbol in enumerate(symbols)}
     return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
 
@@ -30,11 +30,13 @@ def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
 def raise_row_errors(
     files: list[str], problems: Sequence[Problem], total: int, source: str
 ) -> None:
-    """Raise ``InvalidDataError`` naming the first rows of ``total`` unfit ones, a line each.
+    """Raise ``InvalidDataError`` with a line for each problem.
 
     Args:
-        files: their names; a problem's ``source`` is an index into them.
-        source: name of the folder.
+        files: names of the files; a problem's ``source`` is an index into them.
+        problems: the first problems.
+        total: number of all invalid rows.
+        source: name of the directory.
     """
     lines = [
         f"  {files[each.source]}: row {each.row}, {each.symbol}, {show_utc(each.at_ms)}: "
@@ -45,15 +47,15 @@ def raise_row_errors(
         lines.append(f"  ... and {total - len(lines)} more")
     rows = f"{total} row{'s' if total > 1 else ''}"
     raise InvalidDataError(
-        f"{source}: {rows} refused (rows count from 1, header not counted):",
+        f"{source}: {rows} invalid (rows count from 1, without the header):",
         *lines,
-        "Repair or remove these rows; gaps alone can be kept with --allow-gaps; nothing was "
-        "imported",
+        "Nothing was imported; correct or remove these rows; --allow-gaps keeps missing bars as "
+        "gaps",
     )
 
 
 def show_utc(at_ms: int) -> str:
-    """Return a time for a message, whatever it is."""
+    """Return a time in UTC for an error; a number of ms if it is no date."""
     try:
         return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
@@ -61,17 +63,17 @@ def show_utc(at_ms: int) -> str:
 
 
 def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
-    """Of several open-open_interest files the one with the closest observations."""
+    """Keep the file with the shortest period; add the others to ``skipped``."""
     if len(parts) < 2:
         return parts
     ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
     for part in ranked[1:]:
-        skipped.append(SkippedFile(file=part.file, reason=f"{ranked[0].file} is finer"))
+        skipped.append(SkippedFile(file=part.file, reason=f"{ranked[0].file} has a shorter period"))
     return ranked[:1]
 
 
 def _commonest_step_ms(code: Ints, ts: Ints) -> int:
-    """The commonest distance between a symbol's observations; a day when there is none."""
+    """Return the commonest time between a symbol's observations; a day without any."""
     order = np.lexsort((ts, code))
     times = np.clip(ts, -TIME_CLIP_MS, TIME_CLIP_MS)
     steps = np.diff(times[order])[np.diff(code[order]) == 0]
@@ -88,11 +90,11 @@ def make_series(
     budget: Budget,
     notes: list[str],
 ) -> Series:
-    """Return observations as columns over the bars' symbols; note those of other symbols.
+    """Return observations as a series over the bars' symbols; note those of other symbols.
 
     Raises:
-        InvalidDataError: an observation is unfit, two differ at one time, or the times and
-            symbols make too many cells.
+        InvalidDataError: an observation is invalid, two values of one time differ, or the times
+            and symbols make too many cells.
     """
     if not parts:
         return empty_series(symbols, FUNDING_PERIOD_MS)
@@ -101,11 +103,11 @@ def make_series(
     code = np.concatenate([symbol_codes(part, symbols) for part in parts])
     at_ms = np.concatenate([part.ts for part in parts])
     value = np.concatenate([next(iter(part.values.values())) for part in parts])
-    strangers = sorted({name for part in parts for name in part.symbols} - set(symbols))
-    if strangers:
-        more = f" and {len(strangers) - STRANGERS_SHOWN} more" * (len(strangers) > STRANGERS_SHOWN)
-        named = ", ".join(strangers[:STRANGERS_SHOWN])
-        notes.append(f"{kind.value} of {named}{more} left out: there are no bars")
+    unknown = sorted({name for part in parts for name in part.symbols} - set(symbols))
+    if unknown:
+        more = f" and {len(unknown) - UNKNOWN_SHOWN} more" * (len(unknown) > UNKNOWN_SHOWN)
+        named = ", ".join(unknown[:UNKNOWN_SHOWN])
+        notes.append(f"{kind.value} of {named}{more} left out; these symbols have no bars")
     if kind is Kind.FUNDING:
         at_ms = at_ms - at_ms % FUNDING_JITTER_MS
     kept = code >= 0
@@ -120,7 +122,7 @@ def make_series(
         raise InvalidDataError(
             f"{parts[0].file}: two different {kind.value} values of {symbols[code[at]]} at "
             f"{show_utc(int(at_ms[at]))}: {value[at]:g} and {values[row[at], code[at]]:g}; "
-            "remove the wrong one; nothing was imported"
+            "nothing was imported; remove the wrong one"
         )
     return Series(
         symbols=symbols,
@@ -131,6 +133,7 @@ def make_series(
 
 
 def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
+    """Raise ``InvalidDataError`` if a row of the file is invalid."""
     value = next(iter(part.values.values()))
     order = np.lexsort((np.arange(len(part.ts)), part.code))
     back = np.zeros(len(value), dtype=bool)
@@ -138,12 +141,12 @@ def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
     back[order[1:]] = (np.diff(part.code[order]) == 0) & (later[1:] < later[:-1])
     checks = [
         (~np.isfinite(value), "the value is NaN, infinite or missing"),
-        (part.ts < EPOCH_MIN_MS, "is before 2009: times must be in milliseconds"),
+        (part.ts < EPOCH_MIN_MS, "is before 2009; times are in milliseconds"),
         (part.ts > now_ms, "is in the future"),
-        (back, "is earlier than the symbol's row before it: not sorted by time"),
+        (back, "is earlier than the symbol's row before it; sort by time"),
     ]
     if kind is Kind.FUNDING:
-        checks.append((np.abs(value) > FUNDING_RATE_MAX, "is beyond 5 %: rates are fractions"))
+        checks.append((np.abs(value) > FUNDING_RATE_MAX, "is beyond 5 %; rates are fractions"))
     else:
         checks.append((value < 0, "open interest is negative"))
         checks.append((value > VOLUME_MAX, f"open interest is above {VOLUME_MAX:g}"))

@@ -1,9 +1,9 @@
-"""What a Parquet file's footer and page headers say, read before anything is unpacked.
+"""Checks of a Parquet file's footer and page headers, before any page is decompressed.
 
-Arrow allocates what a page header asks for, and a file's footer may say something else. So the
-headers of every wanted column are walked first (structs and field numbers: ``parquet.thrift`` of
-the Parquet format): the pages must hold exactly the values that the footer promises, and no page
-may unpack to more than its values can need.
+Arrow allocates the size in a page header, which may differ from the footer. So the page headers of
+all wanted columns are read first (``parquet.thrift`` of the Parquet format has the structs and
+field numbers). The pages must have exactly the number of values in the footer, and no page may
+decompress to more bytes than its values can need.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ import attrs
 
 from kamou.store.thrift_compact import CompactReader, Fields, MalformedError
 
-PAGE_BYTES_MAX = 64 << 20  # unpacked; Arrow writes 1 MB pages, some writers one page per group
-PAGE_SLACK_BYTES = 4_096  # levels and encodings of a small page
-TEXT_BYTES_MAX = 128  # of one symbol, venue or number as text, length and levels included
-NUMBER_BYTES_MAX = 40  # of one number: a wide decimal has 32
-HEADER_BYTES_MAX = 64 << 10  # statistics of a text column are truncated by every writer
+PAGE_BYTES_MAX = 64 << 20  # decompressed; Arrow writes pages of 1 MB, others one per row group
+PAGE_SLACK_BYTES = 4_096  # allowance for the levels and encodings of a small page
+TEXT_BYTES_MAX = 128  # of one symbol, venue or number as text, with its length and levels
+NUMBER_BYTES_MAX = 40  # of one number; a wide decimal has 32
+HEADER_BYTES_MAX = 64 << 10  # enough: writers truncate the statistics of a text column
 INT32_MAX = 2**31 - 1
-DELTA_BYTE_ARRAY = 7  # repeats prefixes: a small page can unpack to any size
-DATA, DICTIONARY, DATA_V2 = 5, 7, 8  # fields of PageHeader that hold the page's own header
+DELTA_BYTE_ARRAY = 7  # repeats prefixes, so a small page can decompress to any size
+DATA, DICTIONARY, DATA_V2 = 5, 7, 8  # fields of PageHeader with the header of that kind
 ENCODING_FIELD = {DATA: 2, DICTIONARY: 2, DATA_V2: 4}
 
 ReadAt = Callable[[int, int], bytes]
-"""``(offset, count)`` to the bytes that stand there; fewer at the end of the file."""
+"""Returns the bytes at ``(offset, count)``; fewer at the end of the file."""
 
 
 @attrs.frozen(kw_only=True)
 class Chunk:
-    """One column of one row group, by the footer."""
+    """One column of one row group, from the footer."""
 
     values: int
-    start: int  # of its first page, from the file's beginning
-    packed: int  # bytes of all its pages with their headers
+    start: int  # offset of its first page in the file
+    packed: int  # compressed bytes of all its pages with their headers
 
 
 @attrs.frozen(kw_only=True)
 class Group:
-    """One row group, by the footer."""
+    """One row group, from the footer."""
 
     rows: int
-    chunks: tuple[Chunk | None, ...]  # by column; None: it is encrypted or in another file
+    chunks: tuple[Chunk | None, ...]  # by column; None: encrypted or in another file
 
 
 @attrs.frozen(kw_only=True)
 class PageHeader:
-    """One page, by its header. Sizes in bytes, without the header."""
+    """The header of one page. Sizes are in bytes, without the header."""
 
     values: int
     encoding: int
@@ -59,7 +59,7 @@ class PageHeader:
 
 
 def positional_reader(descriptor: int) -> ReadAt:
-    """Return a reader of an open file by position."""
+    """Return a function that reads an open file at an offset."""
     return lambda offset, count: os.pread(descriptor, count, offset)
 
 
@@ -67,14 +67,14 @@ def read_groups(footer: bytes) -> list[Group]:
     """Return the row groups that a footer describes.
 
     Raises:
-        MalformedError: it is no footer.
+        MalformedError: the bytes are not a footer.
     """
     try:
         fields = CompactReader(footer).read()
         return [
             Group(
                 rows=group.integer(3),
-                chunks=tuple(_chunk(column) for column in group.structs(1)),
+                chunks=tuple(_make_chunk(column) for column in group.structs(1)),
             )
             for group in fields.structs(4)
         ]
@@ -82,7 +82,7 @@ def read_groups(footer: bytes) -> list[Group]:
         raise MalformedError(f"its footer is malformed: {error}") from error
 
 
-def _chunk(column: Fields) -> Chunk | None:
+def _make_chunk(column: Fields) -> Chunk | None:
     if column.has(1) or column.has(8) or column.has(9):  # file_path, encryption
         return None
     described = column.struct(3)
@@ -96,19 +96,20 @@ def _chunk(column: Fields) -> Chunk | None:
 
 
 def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
-    """Walk the pages of one column chunk and return the bytes that they unpack to.
+    """Check the page headers of one column chunk; return its decompressed size in bytes.
 
     Args:
-        read: of the file.
-        chunk: where the column's pages are.
-        text: whether the column holds texts; see ``DELTA_BYTE_ARRAY``.
-        rows: of the row group.
+        read: reads the file at an offset.
+        chunk: the place of the column's pages.
+        text: True for a column of texts.
+        rows: number of rows of the row group.
 
     Raises:
-        MalformedError: a page is malformed, too large for its values, or the count differs.
+        MalformedError: a page is malformed or too large for its values, or the numbers of values
+            differ.
     """
     if chunk.values != rows:
-        raise MalformedError("a column has another number of values than the rows of its group")
+        raise MalformedError(f"a column has {chunk.values:,} values in a group of {rows:,} rows")
     at, end = chunk.start, chunk.start + chunk.packed
     seen = unpacked = 0
     while seen < rows:
@@ -120,7 +121,7 @@ def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
         unpacked += page.unpacked
         at += page.header + page.packed
     if seen != rows or at > end:
-        raise MalformedError("a column's pages hold more than its footer says")
+        raise MalformedError("the pages of a column have more values than its footer says")
     return unpacked
 
 
@@ -128,12 +129,12 @@ def _check_page(page: PageHeader, *, text: bool) -> None:
     each = TEXT_BYTES_MAX if text else NUMBER_BYTES_MAX
     if page.unpacked > min(PAGE_BYTES_MAX, PAGE_SLACK_BYTES + each * page.values):
         raise MalformedError(
-            f"a page of {page.values:,} values unpacks to {page.unpacked:,} bytes; at most "
-            f"{each} bytes a value and {PAGE_BYTES_MAX:,} a page are read"
+            f"a page of {page.values:,} values decompresses to {page.unpacked:,} bytes; the limit "
+            f"is {each} bytes for each value and {PAGE_BYTES_MAX:,} for a page"
         )
     if text and page.encoding == DELTA_BYTE_ARRAY:
         raise MalformedError(
-            "texts in the encoding DELTA_BYTE_ARRAY, which can unpack to any size, are not read; "
+            "texts have the encoding DELTA_BYTE_ARRAY, which can decompress to any size; "
             "write the file with dictionary encoding"
         )
 
@@ -142,7 +143,7 @@ def read_page(data: bytes) -> PageHeader:
     """Parse the page header at the start of ``data``.
 
     Raises:
-        MalformedError: there is none, it is longer than ``data``, or a size is negative.
+        MalformedError: the header is malformed, longer than ``data``, or has an invalid size.
     """
     reader = CompactReader(data)
     try:
@@ -158,7 +159,7 @@ def read_page(data: bytes) -> PageHeader:
             header=reader.at,
         )
     except MalformedError as error:
-        raise MalformedError(f"a page's header is malformed: {error}") from error
+        raise MalformedError(f"a page header is malformed: {error}") from error
     if max(page.values, page.unpacked, page.packed) > INT32_MAX:
-        raise MalformedError("a page's header has a size beyond 32 bits")
+        raise MalformedError("a page header has a size of more than 32 bits")
     return page

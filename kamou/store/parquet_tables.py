@@ -1,7 +1,8 @@
-"""A Parquet file from a stranger: its schema, and its columns in batches of bounded size.
+"""Parquet files that are not trusted: the schema, and columns in batches of bounded size.
 
-Order: the footer's length, the footer, the types of the wanted columns, the headers of their
-pages (``parquet_pages.py``), and only then rows, some ten thousand at a time.
+Checks run in this order: the length of the footer, the footer, the types of the wanted columns,
+the headers of their pages (``parquet_pages.py``). Only then are rows read, in batches of
+``ROWS_PER_BATCH``.
 """
 
 from __future__ import annotations
@@ -23,53 +24,53 @@ from kamou.store.parquet_pages import check_chunk, positional_reader, read_group
 from kamou.store.read_budget import Budget
 from kamou.store.thrift_compact import MalformedError
 
-ROWS_PER_BATCH = 65_536  # nine columns of it are 5 MB
-CELLS_PER_BATCH = 1 << 20  # of a file with a column for each symbol
-FOOTER_BYTES_MAX = 8 << 20  # a thousand columns of forty row groups, nine of four thousand
-BUFFER_BYTES = 1 << 20  # read ahead, of each column ...
-BUFFERS_BYTES = 32 << 20  # ... and of all of them together
+ROWS_PER_BATCH = 65_536  # of nine columns: 5 MB
+CELLS_PER_BATCH = 1 << 20  # limits the rows of a file with a column for each symbol
+FOOTER_BYTES_MAX = 8 << 20  # 1,000 columns of 40 row groups, or 9 columns of 4,000
+BUFFER_BYTES = 1 << 20  # read ahead for each column
+BUFFERS_BYTES = 32 << 20  # read ahead for all columns together
 THRIFT_STRING_MAX = 4 << 20
 THRIFT_ITEMS_MAX = 1_000_000
 FAULT_CHARS_MAX = 200
 PARQUET_MAGIC = b"PAR1"
-TAIL_BYTES = 8  # the footer's length, and the magic
+TAIL_BYTES = 8  # the length of the footer, and the magic
 UNREADABLE_ERRORS = (pa.ArrowException, OSError, ValueError, EOFError, KeyError, MemoryError)
 
 
 def unreadable_file_error(file: str, error: BaseException) -> InvalidDataError:
-    """Return the refusal of a file that cannot be parsed: one line, escaped."""
+    """Return the error for a file that cannot be parsed: one line, escaped."""
     if isinstance(error, MemoryError):
         return InvalidDataError(
-            f"{file}: there is not enough memory to read it; import fewer files, or lower data.*"
+            f"{file}: not enough memory to read it; import fewer files, or lower the data.* limits"
         )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return InvalidDataError(
         f"{file}: cannot be read: {escape_text(reason, chars_max=FAULT_CHARS_MAX)}; "
-        "the file is corrupt or cut short, fetch it again"
+        "the file is corrupt or truncated; download it again"
     )
 
 
 def read_schema(path: Path, budget: Budget) -> pa.Schema:
-    """Return a Parquet file's schema.
+    """Return the schema of a Parquet file.
 
     Raises:
-        InvalidDataError: it is corrupt, or has too many columns or rows.
+        InvalidDataError: the file is corrupt or has too many columns.
     """
     with open_regular(path) as file:
-        return _metadata(path, file, budget)[1]
+        return _read_metadata(path, file, budget)[1]
 
 
 def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns of a Parquet file, at most ``ROWS_PER_BATCH`` rows at a time.
 
-    Text columns come dictionary-encoded, so that one long text is in memory once.
+    Text columns are dictionary-encoded, so that memory holds a long text once.
 
     Raises:
-        InvalidDataError: the file is corrupt, its footer lies, or it is beyond the budget.
+        InvalidDataError: the file is corrupt, differs from its footer, or exceeds the budget.
     """
     name = show_name(path)
     with open_regular(path) as file:
-        metadata, schema = _metadata(path, file, budget)
+        metadata, schema = _read_metadata(path, file, budget)
         texts = [each for each in wanted if is_text(schema.field(each).type)]
         promised = _check_pages(name, file, metadata, wanted, texts, budget)
         rows = 0
@@ -84,7 +85,7 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
             raise unreadable_file_error(name, error) from error
         if rows != promised:
             raise unreadable_file_error(
-                name, ValueError("it has another number of rows than its footer says")
+                name, ValueError(f"{rows:,} rows or more, its footer says {promised:,}")
             )
 
 
@@ -107,24 +108,28 @@ def _batches(
     )
 
 
-def _footer(name: str, file: BinaryIO) -> bytes:
-    """The footer's bytes. Raises ``InvalidDataError`` if there is none, or it is too long."""
+def _read_footer(name: str, file: BinaryIO) -> bytes:
+    """Return the bytes of the footer.
+
+    Raises:
+        InvalidDataError: the file has no footer, or it is too long.
+    """
     size = os.fstat(file.fileno()).st_size
     tail = os.pread(file.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES))
     if size < len(PARQUET_MAGIC) + TAIL_BYTES or tail[4:] != PARQUET_MAGIC:
-        raise unreadable_file_error(name, ValueError("it does not end as a Parquet file"))
+        raise unreadable_file_error(name, ValueError("it does not end with the magic of Parquet"))
     length = struct.unpack("<I", tail[:4])[0]
     if length > FOOTER_BYTES_MAX:
         raise InvalidDataError(
-            f"{name}: its footer has {length:,} bytes, at most {FOOTER_BYTES_MAX:,} are read; "
+            f"{name}: its footer has {length:,} bytes, the limit is {FOOTER_BYTES_MAX:,}; "
             "write the file with fewer columns and row groups"
         )
     return os.pread(file.fileno(), length, max(0, size - TAIL_BYTES - length))
 
 
-def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaData, pa.Schema]:
+def _read_metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaData, pa.Schema]:
     name = show_name(path)
-    _footer(name, file)
+    _read_footer(name, file)
     try:
         parquet = pq.ParquetFile(
             file,
@@ -138,7 +143,7 @@ def _metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaDa
     except UNREADABLE_ERRORS as error:
         raise unreadable_file_error(name, error) from error
     if duplicates:
-        raise InvalidDataError(f"{name}: two columns have one name; remove one")
+        raise InvalidDataError(f"{name}: two columns have the same name; remove one")
     return metadata, schema
 
 
@@ -150,10 +155,13 @@ def _check_pages(
     texts: Sequence[str],
     budget: Budget,
 ) -> int:
-    """Refuse a file whose pages are not what its footer promises; return the rows promised.
+    """Check the pages of the wanted columns against the footer; return its number of rows.
 
-    Row groups and columns are read from the footer's bytes: Arrow's accessors of them end the
-    process where a footer is damaged.
+    Row groups and columns are read from the bytes of the footer, because Arrow's accessors of a
+    damaged footer can end the process.
+
+    Raises:
+        InvalidDataError: the pages differ from the footer, or exceed the budget.
     """
     if metadata.num_rows < 0:
         raise unreadable_file_error(name, ValueError("its footer has a negative number of rows"))
@@ -163,10 +171,10 @@ def _check_pages(
     places = {column.path: at for at, column in enumerate(columns)}
     rows = 0
     try:
-        for group in read_groups(_footer(name, file)):
+        for group in read_groups(_read_footer(name, file)):
             rows += group.rows
             if len(group.chunks) != len(columns):
-                raise MalformedError("a row group has other columns than the file")
+                raise MalformedError("a row group has another number of columns than the file")
             for column in wanted:
                 at = places.get(column)
                 if at is None or columns[at].max_repetition_level:
@@ -176,7 +184,9 @@ def _check_pages(
                 text = column in texts
                 budget.take_unpacked(name, check_chunk(read, chunk, text=text, rows=group.rows))
         if rows != metadata.num_rows:
-            raise MalformedError("its row groups have other rows than its footer says")
+            raise MalformedError(
+                f"its row groups have {rows:,} rows, its footer says {metadata.num_rows:,}"
+            )
     except (MalformedError, *UNREADABLE_ERRORS) as error:
         raise unreadable_file_error(name, error) from error
     return rows

@@ -1,4 +1,4 @@
-"""Check and consume permits for the port, by their committed rows."""
+"""The exchange port's permits: checked against their committed rows and consumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kamou.store.rows import PermitRow
 
 
 class Commits(Protocol):
-    """The part of the journal's client that permits use."""
+    """The method of the journal's client that permits use."""
 
     async def commit(self, *events: Event) -> Sequence[Committed]:
         """Commit the events; they are durable when it returns."""
@@ -24,9 +24,9 @@ class Commits(Protocol):
 
 
 class JournalPermits:
-    """Implements ``exchange.base.PermitStore`` over the journal.
+    """The ``exchange.base.PermitStore`` of the journal.
 
-    ``reader`` sees committed rows only, so a permit whose transaction was lost is unknown.
+    ``reader`` sees committed rows only, so a permit whose commit failed is unknown.
     """
 
     def __init__(self, *, journal: Commits, reader: sqlite3.Connection, clock: Clock) -> None:
@@ -38,29 +38,32 @@ class JournalPermits:
         """Commit that this order uses the permit; durable when it returns.
 
         Raises:
-            InvalidPermitError: ``PERMIT_UNKNOWN`` no committed row, ``PERMIT_MISMATCH`` it is
-                for something else, ``PERMIT_RELEASED`` its reservation ended, ``PERMIT_USED``
-                it was used before, ``PERMIT_EXPIRED`` it is too late.
-            DiskFullError, CallTimeoutError, CallUnavailableError: not committed in time, so
-                no order may be sent.
+            InvalidPermitError: ``PERMIT_UNKNOWN``: no committed row; ``PERMIT_MISMATCH``: the row
+                differs; ``PERMIT_RELEASED``: its reservation has ended; ``PERMIT_USED``: another
+                order used it; ``PERMIT_EXPIRED``: it has expired.
+            DiskFullError, CallTimeoutError, CallUnavailableError: the use was not committed in
+                time, so the order must not be sent.
         """
-        name = approved.permit_id
-        row = queries.query_permit(self._reader, name)
+        permit_id = approved.permit_id
+        row = queries.query_permit(self._reader, permit_id)
         if row is None:
-            raise InvalidPermitError("PERMIT_UNKNOWN", f"{name} was never committed")
+            raise InvalidPermitError("PERMIT_UNKNOWN", f"{permit_id} has no committed row")
         now_ms = self._clock.now_ms()
         self._check(approved, row, now_ms)
         try:
             await self._journal.commit(
                 PermitConsumed(
-                    at_ms=now_ms, cause_id=name, permit_id=name, client_order_id=client_order_id
+                    at_ms=now_ms,
+                    cause_id=permit_id,
+                    permit_id=permit_id,
+                    client_order_id=client_order_id,
                 )
             )
         except DuplicateEventError as error:
-            raise InvalidPermitError("PERMIT_USED", f"{name} was used before") from error
+            raise InvalidPermitError("PERMIT_USED", f"{permit_id} was used before") from error
 
     def _check(self, approved: Approved, row: PermitRow, now_ms: int) -> None:
-        name = row.permit_id
+        permit_id = row.permit_id
         for field, claimed, committed in (
             ("symbol", approved.symbol, row.symbol),
             ("side", approved.side.value, row.side),
@@ -70,13 +73,18 @@ class JournalPermits:
         ):
             if claimed != committed:
                 raise InvalidPermitError(
-                    "PERMIT_MISMATCH", f"{name}: {field} is {claimed}, was granted {committed}"
+                    "PERMIT_MISMATCH",
+                    f"{permit_id}: {field} is {claimed}, the permit has {committed}",
                 )
         if row.consumed_at_ms is not None:
-            raise InvalidPermitError("PERMIT_USED", f"{name} was used by {row.client_order_id}")
+            raise InvalidPermitError(
+                "PERMIT_USED", f"{permit_id} was used by order {row.client_order_id}"
+            )
         if row.released_at_ms is not None:
-            raise InvalidPermitError("PERMIT_RELEASED", f"{name}: {row.release_reason}")
+            raise InvalidPermitError(
+                "PERMIT_RELEASED", f"{permit_id} was released: {row.release_reason}"
+            )
         if now_ms >= row.expires_at_ms:
             raise InvalidPermitError(
-                "PERMIT_EXPIRED", f"{name} expired {now_ms - row.expires_at_ms} ms ago"
+                "PERMIT_EXPIRED", f"{permit_id} expired {now_ms - row.expires_at_ms} ms ago"
             )

@@ -1,7 +1,7 @@
-"""Limits of reading one folder of files, counted while it is read.
+"""Limits of reading one directory of files, counted while it is read.
 
-The limits are the ``data.*`` settings. Reading fails before a file is unpacked if its size is
-known, else at the batch that exceeds the limit.
+The limits are the ``data.*`` settings. Reading fails before a file is decompressed if its size is
+known, otherwise at the batch that exceeds the limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_LIMITS = DataSettings()
 
 @attrs.define(kw_only=True)
 class Budget:
-    """Rows and unpacked bytes taken so far by one folder, and the symbols seen in it."""
+    """Rows, decompressed bytes and symbols of one directory so far."""
 
     limits: DataSettings
     rows: int = 0
@@ -28,24 +28,26 @@ class Budget:
         """Count rows of ``file``. Raises ``InvalidDataError`` beyond ``data.rows_max``."""
         self.rows += count
         if self.rows > self.limits.rows_max:
-            raise _beyond(file, f"{self.limits.rows_max:,} rows", "rows_max")
+            raise _limit_error(file, f"{self.limits.rows_max:,} rows", "rows_max")
 
     def take_unpacked(self, file: str, count: int) -> None:
-        """Count unpacked bytes. Raises ``InvalidDataError`` beyond ``data.unpacked_mb_max``."""
+        """Count decompressed bytes. Raises ``InvalidDataError`` beyond ``data.unpacked_mb_max``."""
         self.unpacked_bytes += count
         if self.unpacked_bytes > self.limits.unpacked_mb_max * MEGABYTE:
-            raise _beyond(file, f"{self.limits.unpacked_mb_max:,} MB unpacked", "unpacked_mb_max")
+            raise _limit_error(
+                file, f"{self.limits.unpacked_mb_max:,} MB unpacked", "unpacked_mb_max"
+            )
 
     def take_symbol(self, file: str, symbol: str) -> None:
         """Count a symbol once. Raises ``InvalidDataError`` beyond ``data.symbols_max``."""
         self.symbols.add(symbol)
         if len(self.symbols) > self.limits.symbols_max:
-            raise _beyond(file, f"{self.limits.symbols_max:,} symbols", "symbols_max")
+            raise _limit_error(file, f"{self.limits.symbols_max:,} symbols", "symbols_max")
 
     def check_columns(self, file: str, count: int) -> None:
         """Raise ``InvalidDataError`` if one file has more than ``data.columns_max`` columns."""
         if count > self.limits.columns_max:
-            raise _beyond(file, f"{self.limits.columns_max:,} columns", "columns_max")
+            raise _limit_error(file, f"{self.limits.columns_max:,} columns", "columns_max")
 
     def check_cells(self, what: str, rows: int, columns: int) -> None:
         """Raise ``InvalidDataError`` if a grid of this size has too many cells."""
@@ -57,8 +59,8 @@ class Budget:
             )
 
 
-def _beyond(file: str, limit: str, setting: str) -> InvalidDataError:
+def _limit_error(file: str, limit: str, setting: str) -> InvalidDataError:
     return InvalidDataError(
-        f"{file}: the folder has more than {limit} (setting data.{setting}); "
+        f"{file}: the directory has more than {limit} (setting data.{setting}); "
         "import fewer files, or raise the setting if you trust their source"
     )

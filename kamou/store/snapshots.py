@@ -1,4 +1,4 @@
-"""Snapshots of a fold over the journal: a shortcut for start-up, never a source of truth."""
+"""Snapshots of the folded journal: they shorten a start and are checked before use."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from types import ModuleType
 
 import attrs
 
-KEPT = 2  # the newest, and one to fall back on when it does not verify
+KEPT = 2  # the newest, and one more in case its hash is wrong
 
 
 @attrs.frozen(kw_only=True)
 class BookSnapshot:
-    """``state`` is the fold of events 1 to ``seq``."""
+    """The folded state of events 1 to ``seq``."""
 
     seq: int
     state: bytes
 
 
 def code_hash(modules: Iterable[ModuleType]) -> str:
-    """SHA-256, hex, of the sources that compute the fold: other code, other snapshot."""
+    """Return the SHA-256, in hex, of the sources that fold the events.
+
+    A snapshot of other code is not used.
+    """
     digest = hashlib.sha256()
     for module in modules:
         source = inspect.getsource(module).encode()
@@ -33,7 +36,7 @@ def code_hash(modules: Iterable[ModuleType]) -> str:
 def insert_snapshot(
     connection: sqlite3.Connection, *, seq: int, at_ms: int, code: str, state: bytes
 ) -> None:
-    """Store a snapshot; the oldest beyond ``KEPT`` go. Part of the caller's transaction, if any."""
+    """Insert a snapshot and delete all but the newest ``KEPT``. The caller commits."""
     connection.execute(
         "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?, ?)",
         (seq, at_ms, code, state, _state_hash(seq, state)),
@@ -48,7 +51,7 @@ def insert_snapshot(
 def load_snapshot(
     connection: sqlite3.Connection, *, code: str, seq_max: int
 ) -> BookSnapshot | None:
-    """The newest snapshot of this code up to ``seq_max`` whose state has its hash, or None."""
+    """Return the newest valid snapshot of this code up to ``seq_max``; None without one."""
     rows = connection.execute(
         "SELECT seq, state, state_hash FROM snapshot WHERE code_hash = ? AND seq <= ?"
         " ORDER BY seq DESC",

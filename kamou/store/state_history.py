@@ -1,7 +1,7 @@
-"""Halts and reduced sizes as periods: every cause in them, the operator's words, and their end.
+"""Halts and reductions of size as periods, with their causes, the operator's notes, their end.
 
 A halt is a period in which no entry is allowed, however often its state or its cause changes. A
-resume ends one, or takes a flattened system to a plain halt: it is never the cause of one.
+resume ends a halt, or changes its state from flattening to reduce_only; it never causes a halt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kamou.core.codes import StateReason
 from kamou.core.model import HALT_STATES, NOTE, TradingState
 from kamou.store.row_selection import select
 
-STEPS_MAX = 6  # of one period: the first, and the newest
+STEPS_MAX = 6  # shown of one period: the first, and the newest
 
 _LOSSES = frozenset(
     {
@@ -27,7 +27,7 @@ _LOSSES = frozenset(
 )
 _IS_HALTED = "('reduce_only', 'flattening')"
 BEGAN = {
-    # as the partial indexes of the migration say it, word for word
+    # The partial indexes of the migration have these exact conditions.
     "halt": f'"after" IN {_IS_HALTED} AND "before" NOT IN {_IS_HALTED}',
     "reduced_size": "\"after\" = 'reduced_size' AND \"before\" <> 'reduced_size'",
 }
@@ -35,28 +35,28 @@ BEGAN = {
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """One cause or one word of the operator's within a period. ``reason`` is a StateReason."""
+    """A cause of a period, or a note of the operator in it. ``reason`` is a StateReason."""
 
     at_ms: int
     state: str  # from then on
     reason: str
-    note: str  # the operator's words; empty for what the governor did by itself
+    note: str  # of the operator; empty if the governor changed the state by itself
 
 
 @attrs.frozen(kw_only=True)
 class LoneCommand:
-    """The operator's words to a command that left the state as it was."""
+    """A command with a note that did not change the state."""
 
     at_ms: int
-    reason: str  # a StateReason: what was asked
+    reason: str  # the StateReason of the command
     note: str
 
 
 @attrs.frozen(kw_only=True)
 class HaltPeriod:
-    """A halt or a time of reduced size. ``until_ms`` and ``end`` are None while it goes on.
+    """A halt or a period of reduced size. ``until_ms`` and ``end`` are None while it lasts.
 
-    ``state`` is the most severe state in it, ``reason`` that state's first cause.
+    ``state`` is the most severe state of the period, ``reason`` the first cause of that state.
     """
 
     from_ms: int
@@ -75,9 +75,9 @@ def query_periods(
 
     Args:
         reader: a connection of ``store.database.open_reader``.
-        kind: ``halt`` or ``reduced``.
-        limit: at most so many.
-        until_ms: as if nothing later had happened; None: everything.
+        kind: ``halt`` or ``reduced_size``.
+        limit: maximum number of periods.
+        until_ms: later events are ignored; None: none is.
     """
     last_ms = 2**62 if until_ms is None else until_ms
     began = reader.execute(
@@ -85,30 +85,29 @@ def query_periods(
         " AND at_ms <= ? ORDER BY seq DESC LIMIT ?",
         (last_ms, limit),
     ).fetchall()
-    return tuple(_period(reader, seq, kind, last_ms) for (seq,) in reversed(began))
+    return tuple(_read_period(reader, seq, kind, last_ms) for (seq,) in reversed(began))
 
 
 def query_commands(
     reader: sqlite3.Connection, *, limit: int, until_ms: int | None = None
 ) -> tuple[LoneCommand, ...]:
-    """Return the newest commands that left the state as it was, oldest first."""
+    """Return the newest commands that did not change the state, oldest first."""
     tail = "WHERE at_ms <= ? ORDER BY seq DESC LIMIT ?"
     last_ms = 2**62 if until_ms is None else until_ms
     return select(reader, LoneCommand, "command", tail, last_ms, limit)[::-1]
 
 
 def begins_period(kind: str, before: str, after: str) -> bool:
-    """Return True if a change of state begins a period of a kind."""
+    """Return True if this change of the trading state begins a period of a kind."""
     inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     return after in inside and before not in inside
 
 
-def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> HaltPeriod:
+def _read_period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> HaltPeriod:
     inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     steps: list[Step] = []
     end: Step | None = None
     end_seq = 2**62
-    # Two cursors would read ahead of each other; a period has a handful of rows.
     changes = reader.execute(
         'SELECT seq, at_ms, "after", reason, figures FROM state WHERE seq >= ? AND at_ms <= ?'
         " ORDER BY seq",
@@ -121,9 +120,9 @@ def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Ha
             break
         steps.append(step)
     changes.close()
-    steps += _words(reader, seq, end_seq, last_ms, steps)
+    steps += _read_notes(reader, seq, end_seq, last_ms, steps)
     steps.sort(key=lambda step: step.at_ms)
-    worst = _worst(steps)
+    worst = _most_severe(steps)
     return HaltPeriod(
         from_ms=steps[0].at_ms,
         until_ms=None if end is None else end.at_ms,
@@ -135,12 +134,12 @@ def _period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> Ha
     )
 
 
-def _words(
+def _read_notes(
     reader: sqlite3.Connection, first: int, end: int, last_ms: int, steps: Iterable[Step]
 ) -> list[Step]:
-    """What the operator said between two events without changing the state."""
+    """Return the operator's notes between two events to commands that changed no state."""
     states = sorted((step.at_ms, step.state) for step in steps)
-    said = reader.execute(
+    notes = reader.execute(
         "SELECT at_ms, reason, note FROM command WHERE seq > ? AND seq < ? AND at_ms <= ?"
         " ORDER BY seq",
         (first, end, last_ms),
@@ -152,22 +151,26 @@ def _words(
             reason=reason,
             note=note,
         )
-        for at_ms, reason, note in said
+        for at_ms, reason, note in notes
     ]
 
 
-def _worst(steps: Iterable[Step]) -> Step:
-    """The first step of the most severe state; a resume leads to no worse one."""
+def _most_severe(steps: Iterable[Step]) -> Step:
+    """Return the first step of the most severe state."""
     return max(steps, key=lambda step: TradingState(step.state).severity)
 
 
 def _cause(step: Step, kind: str) -> str:
-    """Size is reduced for the day's loss alone, also where a resume or a new day led to it."""
+    """Return the cause of a step.
+
+    Only a loss of the day reduces the size, even if a resume or a new day led to this state.
+    """
     if kind == "reduced_size" and step.reason not in _LOSSES:
         return StateReason.DAY_LOSS_HALF.value
     return step.reason
 
 
 def _note(figures: str) -> str:
+    """Return the operator's note from the figures of a change of state."""
     found = (figure["value"] for figure in json.loads(figures) if figure["name"] == NOTE)
     return str(next(found, ""))

@@ -1,8 +1,7 @@
-"""A CSV file from a stranger, gzipped or not: its header, and its columns in batches.
+"""CSV files that are not trusted, gzipped or not: the header, and columns in batches.
 
-The file is unpacked twice: once to count its bytes and lines without keeping any, and once to
-parse it a block at a time. So a gzip bomb is refused after the bytes that the settings allow, at
-the cost of no memory.
+A file is decompressed twice: first to count its bytes and lines without storing them, then to
+parse it in blocks. So a gzip bomb fails at the limit of the settings and takes little memory.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from kamou.store.parquet_tables import UNREADABLE_ERRORS, unreadable_file_error
 from kamou.store.read_budget import Budget
 
 ROW_BYTES_MAX = 65_536  # a thousand columns of sixty characters
-BLOCK_BYTES = 1 << 20  # parsed at once; holds the longest line many times over
+BLOCK_BYTES = 1 << 20  # parsed at once; must have room for the longest line
 UNREADABLE_TEXT = (*UNREADABLE_ERRORS, zlib.error)
 
 
@@ -33,19 +32,19 @@ def read_header(path: Path, budget: Budget) -> list[str]:
     """Return the column names in a CSV file's first line.
 
     Raises:
-        InvalidDataError: it cannot be unpacked, is no UTF-8, or the line or its columns are
-            too many.
+        InvalidDataError: the file cannot be decompressed or is not UTF-8, the line is too long,
+            or it has too many columns.
     """
     name = show_name(path)
     with open_regular(path) as file:
         try:
-            with _unpacked(path, file) as stream:
+            with _open_text(path, file) as stream:
                 line = stream.readline(ROW_BYTES_MAX + 1)
             text = line.decode("utf-8-sig")  # Excel and pandas write a byte order mark
         except UNREADABLE_TEXT as error:
             raise unreadable_file_error(name, error) from error
     if len(line) > ROW_BYTES_MAX and b"\r" not in line:
-        raise _too_long(name)
+        raise _long_line_error(name)
     columns = text.strip().replace('"', "").split(",")
     budget.check_columns(name, len(columns))
     return columns
@@ -55,26 +54,29 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
     """Yield the wanted columns of a CSV file as texts, a block at a time; empty cells are null.
 
     Raises:
-        InvalidDataError: the file is corrupt, a row is ragged, or it is beyond the budget.
+        InvalidDataError: the file is corrupt, a row has another number of cells, or the file
+            exceeds the budget.
     """
     name = show_name(path)
     with open_regular(path) as file:
         try:
-            with _unpacked(path, file) as stream:
-                lines = _survey(name, stream, budget)
+            with _open_text(path, file) as stream:
+                lines = _count_lines(name, stream, budget)
             budget.take_rows(name, max(0, lines - 1))
-            with _unpacked(path, file) as stream:
+            with _open_text(path, file) as stream:
                 rows = 0
-                for batch in _parsed(stream, wanted):
+                for batch in _parse(stream, wanted):
                     rows += batch.num_rows
                     if rows > lines:
-                        raise InvalidDataError(f"{name}: changed while it was read; try again")
+                        raise InvalidDataError(
+                            f"{name}: the file changed while it was read; try again"
+                        )
                     yield batch
         except UNREADABLE_TEXT as error:
             raise unreadable_file_error(name, error) from error
 
 
-def _parsed(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _parse(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
     yield from pa.csv.open_csv(
         stream,
         read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
@@ -88,8 +90,8 @@ def _parsed(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
-    """The file's text from its beginning, buffered; ``file`` itself stays open."""
+def _open_text(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the file's decompressed bytes from the start, buffered; ``file`` stays open."""
     with open(os.dup(file.fileno()), "rb", buffering=0) as raw:
         raw.seek(0)
         text = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw
@@ -97,8 +99,8 @@ def _unpacked(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
-    """Count lines within the budget; a carriage return alone ends a line too.
+def _count_lines(name: str, stream: BinaryIO, budget: Budget) -> int:
+    """Return the number of lines; a single carriage return ends a line too.
 
     Raises:
         InvalidDataError: too many bytes or lines, or a line longer than ``ROW_BYTES_MAX``.
@@ -108,15 +110,15 @@ def _survey(name: str, stream: BinaryIO, budget: Budget) -> int:
         budget.take_unpacked(name, len(part))
         here = max(part.count(b"\n"), part.count(b"\r"))
         if not here and len(part) == ROW_BYTES_MAX:
-            raise _too_long(name)
+            raise _long_line_error(name)
         ends, last = ends + here, part[-1:]
-        if ends - 1 > budget.limits.rows_max - budget.rows:  # the header is no row
+        if ends - 1 > budget.limits.rows_max - budget.rows:  # the header is not a row
             budget.take_rows(name, ends - 1)
     return ends + (last not in (b"", b"\n", b"\r"))
 
 
-def _too_long(name: str) -> InvalidDataError:
+def _long_line_error(name: str) -> InvalidDataError:
     return InvalidDataError(
-        f"{name}: a line has more than {ROW_BYTES_MAX:,} bytes; this is no table of bars, "
-        "funding or open interest"
+        f"{name}: a line has more than {ROW_BYTES_MAX:,} bytes; remove the file, it is no table "
+        "of bars, funding or open interest"
     )

@@ -1,9 +1,9 @@
-"""Thrift's compact protocol, as far as Parquet's footers and page headers use it.
+"""Reader of Thrift's compact protocol, for the footers and page headers of Parquet files.
 
-Arrow parses the same bytes later; this reader comes first because Arrow's accessors of a footer's
-parts end the process on some damaged ones (found by ``tests/store/test_stored_datasets.py``), and
-because a page header tells what Arrow would allocate. It is stricter than Thrift: fields must
-stand in rising order, so that two readers cannot understand one struct differently.
+Arrow parses the same bytes later. This reader runs first for two reasons: Arrow's accessors of
+some damaged footers end the process (``tests/store/test_stored_datasets.py`` found them), and a
+page header has the number of bytes that Arrow would allocate. The reader is stricter than Thrift:
+field numbers must rise, so that two readers cannot read one struct differently.
 """
 
 from __future__ import annotations
@@ -13,67 +13,74 @@ from typing import Any
 from kamou.errors import KamouError
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET_TYPE = range(1, 11)
-STRUCT = 12  # 11 is a map, which no footer has
-DEEP_MAX = 16  # structs and lists inside each other; a footer has seven
+STRUCT = 12  # 11 is a map, which Parquet does not use
+DEPTH_MAX = 16  # of nested structs and lists; a footer has seven
 
 
 class MalformedError(KamouError):
-    """The bytes are no such struct. Its catcher names the file."""
+    """The bytes are not a valid struct. The caller adds the file's name."""
 
 
 class Fields:
-    """A struct by field number; every getter refuses a field of another type."""
+    """The fields of a struct by number. A getter raises ``MalformedError`` for another type."""
 
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}
 
     def has(self, number: int) -> bool:
+        """Return True if the struct has this field."""
         return number in self.values
 
     def integer(self, number: int, default: int | None = None) -> int:
-        """Return an integer that is not negative."""
+        """Return a field's integer, which must not be negative."""
         value = self.values.get(number, default)
         if type(value) is not int or value < 0:
-            raise MalformedError(f"its field {number} is no size")
+            raise MalformedError(f"field {number} is not a size")
         return value
 
     def struct(self, number: int) -> Fields:
+        """Return a field's struct."""
         value = self.values.get(number)
         if not isinstance(value, Fields):
-            raise MalformedError(f"its field {number} is no struct")
+            raise MalformedError(f"field {number} is not a struct")
         return value
 
     def structs(self, number: int) -> list[Fields]:
+        """Return a field's list of structs."""
         value = self.values.get(number)
         if not isinstance(value, list) or not all(isinstance(each, Fields) for each in value):
-            raise MalformedError(f"its field {number} is no list of structs")
+            raise MalformedError(f"field {number} is not a list of structs")
         return value
 
 
 class CompactReader:
-    """Reads one struct from the start of ``data``; ``at`` is then the first byte after it."""
+    """Reader of one struct at the start of ``data``; ``at`` is the index of the next byte."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
 
     def read(self) -> Fields:
-        """Return the struct. Raises ``MalformedError``."""
+        """Return the struct.
+
+        Raises:
+            MalformedError: the bytes are not a valid struct.
+        """
         try:
             return self._struct(0)
         except IndexError as error:
-            raise MalformedError("it ends too early") from error
+            raise MalformedError("the data ends inside a value") from error
 
     def _struct(self, depth: int) -> Fields:
-        if depth > DEEP_MAX:
-            raise MalformedError("it is nested too deep")
+        if depth > DEPTH_MAX:
+            raise MalformedError(f"structs are nested deeper than {DEPTH_MAX}")
         fields = Fields()
         number = 0
         while head := self._byte():
             step, kind = head >> 4, head & 0x0F
             before, number = number, number + step if step else self._signed()
             if number <= before:
-                raise MalformedError("its fields do not stand in order")
+                raise MalformedError("field numbers do not rise")
             fields.values[number] = kind == TRUE if kind <= FALSE else self._value(kind, depth)
         return fields
 
@@ -84,28 +91,28 @@ class CompactReader:
             return self._struct(depth + 1)
         if kind in (LIST, SET_TYPE):
             return self._list(depth + 1)
-        if kind in (TRUE, FALSE, BYTE):  # in a list a boolean is a byte
+        if kind in (TRUE, FALSE, BYTE):  # a list's booleans are bytes
             return bool(self._byte()) if kind != BYTE else self._byte()
         if kind == DOUBLE:
             return self._bytes(8)
         if kind == BINARY:
             return self._bytes(self._varint())
-        raise MalformedError(f"it has a field of type {kind}")
+        raise MalformedError(f"a field is of unknown type {kind}")
 
     def _list(self, depth: int) -> list[Any]:
-        if depth > DEEP_MAX:
-            raise MalformedError("it is nested too deep")
+        if depth > DEPTH_MAX:
+            raise MalformedError(f"structs are nested deeper than {DEPTH_MAX}")
         head = self._byte()
         size, kind = head >> 4, head & 0x0F
         if size == 0x0F:
             size = self._varint()
-        if size > len(self.data) - self.at:  # every item takes a byte at least
-            raise MalformedError("it has a list that is longer than the file")
+        if size > len(self.data) - self.at:  # an item has at least one byte
+            raise MalformedError("a list is longer than the data")
         return [self._value(kind, depth) for _ in range(size)]
 
     def _bytes(self, count: int) -> bytes:
         if count > len(self.data) - self.at:
-            raise MalformedError("it ends too early")
+            raise MalformedError("the data ends inside a value")
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -123,9 +130,9 @@ class CompactReader:
                 break
             shift += 7
             if shift > 63:
-                raise MalformedError("it has a number beyond 64 bits")
+                raise MalformedError("a number has more than 64 bits")
         if value >= 1 << 64:
-            raise MalformedError("it has a number beyond 64 bits")
+            raise MalformedError("a number has more than 64 bits")
         return value
 
     def _signed(self) -> int:

@@ -1,8 +1,9 @@
-"""Everything that led to a trade: its fills, orders, permit, signal and cycle.
+"""What led to a trade: its fills, orders, permit, signal and cycle.
 
-A late fill of an entry opens a trade again, and that part has a result with an id of its own. The
-orders and fills of all parts bear the trade's id, which is the cause of each result. A fill is in
-the first result that was published after it was recorded, whatever the time of its stamp.
+A late fill of an entry reopens a closed trade, and that part of the trade has a result with its
+own id. The orders and fills of all parts have the trade's id, which is the cause of each result.
+A fill belongs to the first result that was published after the fill was recorded, whatever the
+time of the fill.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from kamou.messages.codec import kind_of
 from kamou.store.row_selection import select, select_one
 from kamou.store.rows import CycleRow, FillRow, OrderRow, PermitRow, SignalRow, TradeChain, TradeRow
 
-# A fill that Kamou sent no order for, a liquidation, has the id of the result that it ended.
+# A fill without an order of Kamou's, such as a liquidation, has the id of the result.
 _FILLS = """WHERE trade_id IN (?, ?) AND EXISTS (SELECT 1 FROM event
     WHERE event.kind = ? AND event.key = fill.key AND seq > ? AND seq < ?)
     ORDER BY at_ms, rowid"""
@@ -30,7 +31,10 @@ _BEFORE = """SELECT coalesce(max(seq), 0) FROM event
 
 @attrs.frozen(kw_only=True)
 class TradeEvents:
-    """A trade's id, and the numbers of the events that published the result before and its own."""
+    """The part of a trade that one result covers, between two sequence numbers.
+
+    ``after_seq`` is the event of the result before, ``until_seq`` that of its own result.
+    """
 
     trade_id: str
     after_seq: int
@@ -38,7 +42,7 @@ class TradeEvents:
 
 
 def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
-    """Return the part of a trade that a result is of; what has no result yet is one part."""
+    """Return the part of a trade that a result covers; all of it if it has no result yet."""
     kind = kind_of(TradeClosed)
     row = reader.execute(
         "SELECT seq, cause_id FROM event WHERE kind = ? AND key = ?", (kind, result_id)
@@ -51,21 +55,21 @@ def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents
 
 
 def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None:
-    """A trade with its fills, orders, permit, signal and cycle; None when nothing is known."""
+    """Return a trade with what led to it; None if no trade, order or fill has this id."""
     trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", result_id)
     part = find_trade_events(reader, result_id)
     between = (kind_of(FillRecorded), part.after_seq, part.until_seq)
     fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, result_id, *between)
-    orders = _orders(reader, part, {fill.client_order_id for fill in fills})
+    orders = _select_orders(reader, part, {fill.client_order_id for fill in fills})
     if trade is None and not orders and not fills:
         return None
     permit_id = next((order.permit_id for order in orders if order.permit_id), "")
     permit = select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
-    # A trade is named after the signal that opened it (kamou.ids.trade_id).
+    # The id of a trade is that of the signal that opened it (kamou.ids.trade_id).
     signal_id = permit.signal_id if permit else part.trade_id
     signal = select_one(reader, SignalRow, "signal", "WHERE signal_id = ?", signal_id)
-    seen_ms = signal.cycle_at_ms if signal else -1
-    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_at_ms = ?", seen_ms)
+    cycle_at_ms = signal.cycle_at_ms if signal else -1
+    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_at_ms = ?", cycle_at_ms)
     return TradeChain(
         trade_id=result_id,
         trade=trade,
@@ -77,12 +81,12 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
     )
 
 
-def _orders(
+def _select_orders(
     reader: sqlite3.Connection, part: TradeEvents, filled: Collection[str]
 ) -> tuple[OrderRow, ...]:
     """Return the orders that were recorded or filled in a part of a trade, oldest first."""
-    given = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
-    intended = {client_order_id for (client_order_id,) in reader.execute(_INTENDED, given)}
+    parameters = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
+    intended = {client_order_id for (client_order_id,) in reader.execute(_INTENDED, parameters)}
     tail = "WHERE trade_id = ? ORDER BY intended_at_ms, rowid"
     return tuple(
         order

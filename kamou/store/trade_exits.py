@@ -1,4 +1,4 @@
-"""What a trade was flattened for: its result says only that an order of ours closed it."""
+"""The reason of the flatten that closed a trade; its result has only the exit reason exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kamou.messages.codec import kind_of
 from kamou.store.projected_orders import KILL_SWITCH
 from kamou.store.rows import TradeRow
 
-_CLOSED = "exit"  # the exit reason of a trade that our own market order closed
+_CLOSED = "exit"  # exit reason of a trade that a market order of Kamou closed
 
 _INTENT = """SELECT CAST(intent.body AS TEXT) FROM event closed
     CROSS JOIN fill ON fill.trade_id = closed.cause_id
@@ -26,8 +26,8 @@ _STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC L
 def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     """Return the StateReason of the flatten that closed a trade; None if none did.
 
-    The kill switch works without a run, so its orders are known by their own intents. Any other
-    flatten is a state of the governor.
+    The kill switch works without a run, so the intents of its orders show it. Any other flatten is
+    a trading state.
     """
     if trade.exit_reason != _CLOSED:
         return None

@@ -1,4 +1,4 @@
-"""A stored series read as a stranger's: a time column and one column of numbers per symbol."""
+"""Series of a dataset that this store did not write: a time column, and one for each symbol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from kamou.core.arrays import Floats, Ints
 from kamou.errors import InvalidDataError
 from kamou.store.cells import is_number, read_floats, read_times
-from kamou.store.dataset_description import AVAILABLE
+from kamou.store.dataset_description import AVAILABLE, META
 from kamou.store.file_layouts import FileColumns
 from kamou.store.foreign_files import show_name
 from kamou.store.parquet_tables import parquet_batches, read_schema
@@ -18,20 +18,24 @@ from kamou.store.read_budget import Budget
 
 
 def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColumns:
-    """Return the observations of a wide series as rows, by symbol and time; NaN is none.
+    """Return the observations of a series as rows, by symbol and time; a NaN gives no row.
 
     Raises:
-        InvalidDataError: it is corrupt, has other columns than these symbols, or a cell is unfit.
+        InvalidDataError: the file is corrupt, its columns are not these symbols, or a cell is
+            invalid.
     """
     file = show_name(path)
     wide = attrs.evolve(budget.limits, columns_max=budget.limits.symbols_max + 1)
     spare = Budget(limits=wide, rows=budget.rows, unpacked_bytes=budget.unpacked_bytes)
     schema = read_schema(path, spare)
     if list(schema.names) != [AVAILABLE, *symbols]:
-        raise InvalidDataError(f"{file}: its columns are not {AVAILABLE} and the set's symbols")
+        raise InvalidDataError(
+            f"{file}: its columns are not {AVAILABLE} and the symbols of {META}; remove {META} to "
+            "import the other files without this one"
+        )
     for name in schema.names:
         if not is_number(schema.field(name).type, time=name == AVAILABLE):
-            raise InvalidDataError(f"{file}: column {name} is not of numbers")
+            raise InvalidDataError(f"{file}: column {name} is not of numbers; convert the column")
     times: list[Ints] = []
     values: list[Floats] = []
     first_row = 1
@@ -44,10 +48,10 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColum
         ]
         values.append(np.column_stack(columns))
         first_row += batch.num_rows
-    return _as_rows(file, symbols, times, values)
+    return _make_rows(file, symbols, times, values)
 
 
-def _as_rows(
+def _make_rows(
     file: str, symbols: tuple[str, ...], times: list[Ints], values: list[Floats]
 ) -> FileColumns:
     at_ms = np.concatenate(times) if times else np.empty(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A closed trade's net PnL over the worst case of its permit, from the events that it rests on."""
+"""The net PnL of a closed trade over the worst case of its permit, from their events."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kamou.core.model import OrderRole
 from kamou.messages.codec import decode, kind_of
 from kamou.store.rows import TradeRow
 
-# A late fill of an entry opens a trade again, whose result has an id of its own: the orders and
-# fills of both bear the trade's id, which is the cause of each result.
+# A late fill of an entry reopens a trade, and its second result has an id of its own. The orders
+# and fills of both results have the trade's id, which is the cause of each result.
 _PERMIT = """SELECT granted.body FROM event closed
     CROSS JOIN fill ON fill.trade_id = closed.cause_id AND fill.at_ms BETWEEN ? AND ?
     CROSS JOIN order_ ON order_.client_order_id = fill.client_order_id AND order_.role = ?
@@ -20,17 +20,17 @@ _PERMIT = """SELECT granted.body FROM event closed
 
 
 def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
-    """Return net PnL / the permit's worst case of the filled part; None for a trade without R.
+    """Return net PnL over the worst case of the filled quantity; None for a trade without R.
 
-    The permit's worst case is its plan's ``risk``, for the planned quantity. The filled part is
-    what entry orders filled of it, both in units of the base currency: the venue may have changed
+    The plan's ``risk`` is the worst case of the planned quantity; it is scaled to the filled
+    quantity. Both quantities are in units of the base currency, because the venue may have changed
     the contract size since.
     """
     if trade.r_multiple is None:
         return None
-    given = (trade.opened_at_ms, trade.closed_at_ms, OrderRole.ENTRY.value)
+    span = (trade.opened_at_ms, trade.closed_at_ms, OrderRole.ENTRY.value)
     kinds = (kind_of(PermitGranted), kind_of(TradeClosed))
-    row = reader.execute(_PERMIT, (*given, *kinds, trade.trade_id)).fetchone()
+    row = reader.execute(_PERMIT, (*span, *kinds, trade.trade_id)).fetchone()
     if row is None:
         return None
     plan = decode(PermitGranted, row[0]).plan

@@ -33,7 +33,7 @@ def rewrite_meta(directory: Path, **changes: object) -> None:
     [
         ({"period_ms": 0}, "$.period_ms"),
         ({"period_ms": True}, "$.period_ms"),
-        ({"last_ms": END_MS + HOUR_MS}, "does not agree with the files: last_ms"),
+        ({"last_ms": END_MS + HOUR_MS}, "differs from the files in last_ms"),
         ({"symbols": ["\x1b]0;x\x07"]}, "cannot be a symbol"),
     ],
 )
@@ -79,7 +79,7 @@ def test_the_error_for_a_data_limit_names_its_setting_which_can_be_raised(
     ):
         code, _, err = cli(*verb)
         assert code == 1
-        assert "error: candles_1h.parquet: the folder has more than 100 rows" in err
+        assert "error: candles_1h.parquet: the directory has more than 100 rows" in err
         assert "data.rows_max" in err
     monkeypatch.setenv("KAMOU__DATA__ROWS_MAX", "1000")
     assert cli("data", "import", good)[0] == 0

@@ -243,8 +243,8 @@ def test_a_database_with_events_in_its_log_alone_is_refused_with_the_true_reason
             shutil.copy(path.with_name(name), copy / name)
     words = read_as_stranger(copy / "kamou.sqlite3")
     assert words.startswith("StoreError: ")
-    assert "was not closed in order" in words
-    assert "copy both files to a folder of your own" in words
+    assert "was not closed properly" in words
+    assert "copy both files to a directory of yours" in words
 
 
 def test_a_database_that_is_in_use_is_read_in_a_folder_that_may_not_be_written(
@@ -262,5 +262,5 @@ def test_a_database_that_may_not_be_read_says_so(
     path = made(tmp_path / "data")
 
     monkeypatch.setattr(database.os, "access", lambda *_: False)
-    with pytest.raises(StoreError, match="Permission denied; check the folder"):
+    with pytest.raises(StoreError, match="Permission denied; check the directory"):
         database.open_reader(path)

@@ -76,7 +76,7 @@ def test_a_deed_done_twice_rolls_the_whole_batch_back(
 def test_only_the_new_part_of_a_batch_is_told_apart(writer: JournalWriter) -> None:
     writer.append([day(1)])
     batch = [encode_event(event) for event in (day(1), day(2), lost(1), day(2), lost(1))]
-    assert [row.event for row in writer.only_new(batch)] == [day(2), lost(1), lost(1)]
+    assert [row.event for row in writer.drop_duplicates(batch)] == [day(2), lost(1), lost(1)]
 
 
 def test_a_full_disk_loses_nothing_and_the_same_writer_goes_on(

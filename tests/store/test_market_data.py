@@ -104,7 +104,7 @@ def test_funding_is_put_on_its_minute_and_the_finest_open_interest_is_taken(tmp_
     write_csv(source / "more_funding.csv", funding_rows())  # the same settlements once more
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert [(each.file, each.reason) for each in report.skipped] == [
-        ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz is finer")
+        ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz has a shorter period")
     ]
     assert load_dataset(report.summary.path).data.open_interest.period_ms == 4 * HOUR_MS
     funding = load_dataset(report.summary.path).data.funding
@@ -118,7 +118,7 @@ def test_funding_of_symbols_without_candles_is_left_out_and_said(tmp_path: Path)
     stranger = [{**row, "symbol": "XRPUSDT"} for row in funding_rows()[:6]]
     write_csv(source / "funding.csv.gz", funding_rows() + stranger)
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
-    assert report.notes == ("funding of XRPUSDT left out: there are no bars",)
+    assert report.notes == ("funding of XRPUSDT left out; these symbols have no bars",)
 
 
 def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_not_there_or_has_no_candles_is_refused(tmp_path: Path) -> None:
-    assert "no such folder" in refused(tmp_path / "nowhere", tmp_path)
+    assert "no such directory" in refused(tmp_path / "nowhere", tmp_path)
     write_csv(tmp_path / "f" / "funding.csv", funding_rows())
-    assert "no bars here" in refused(tmp_path / "f", tmp_path)
+    assert ": no bars; add a file" in refused(tmp_path / "f", tmp_path)
     write_csv(tmp_path / "f" / "x.csv", [{"day": 1, "mood": 2.0}])
     assert "x.csv: no columns" in refused(tmp_path / "f", tmp_path)
 
@@ -208,7 +208,7 @@ def test_many_bad_rows_are_counted_and_ten_are_shown(tmp_path: Path) -> None:
         row["low"] = row["high"] + 1
     write_csv(tmp_path / "s" / "c.csv", rows)
     told = refused(tmp_path / "s", tmp_path)
-    assert "25 rows refused" in told
+    assert "25 rows invalid" in told
     assert told.count("c.csv: row ") == 10
     assert "... and 15 more" in told
 
@@ -238,16 +238,16 @@ def test_an_empty_candle_file_is_refused(tmp_path: Path) -> None:
     write_csv(tmp_path / "s" / "c.csv", candle_rows()[:1])
     assert "fewer than two bars" in refused(tmp_path / "s", tmp_path)
     (tmp_path / "s" / "c.csv").write_text("symbol,ts,open,high,low,close,volume\n")
-    assert "c.csv: has no rows" in refused(tmp_path / "s", tmp_path)
+    assert "c.csv: no rows" in refused(tmp_path / "s", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("file", "column", "cell", "reason"),
     [
         ("funding.csv", "funding_rate", None, "row 3, ETHUSDT, 2025-01-01T16:00:00Z: the value is"),
-        ("funding.csv", "funding_rate", "0.5", "beyond 5 %: rates are fractions"),
+        ("funding.csv", "funding_rate", "0.5", "beyond 5 %; rates are fractions"),
         ("funding.csv", "ts", str(NOW_MS + 1), "is in the future"),
-        ("funding.csv", "ts", str(START_MS - 1), "not sorted by time"),
+        ("funding.csv", "ts", str(START_MS - 1), "sort by time"),
         ("funding.csv", "ts", "1700000000", "before 2009"),
         ("open_interest.csv", "sum_open_interest", "-1", "open interest is negative"),
     ],
@@ -311,7 +311,7 @@ def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
     assert open_market(store, str(source), now_ms=NOW_MS).name == "s"
     assert open_directory(report.summary.path, now_ms=NOW_MS).recorded_bars == 3 * BARS
     for unknown in ("yours", str(tmp_path / "nowhere"), ".x/y"):
-        with pytest.raises(InvalidDataError, match="neither a dataset nor a folder"):
+        with pytest.raises(InvalidDataError, match="neither a dataset nor a directory"):
             open_market(store, unknown, now_ms=NOW_MS)
 
 

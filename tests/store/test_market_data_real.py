@@ -64,7 +64,7 @@ def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Pat
     source = recorded("multi_venue_1h")
     with pytest.raises(InvalidDataError, match="--venue"):
         import_directory(source, tmp_path, now_ms=NOW_MS)
-    with pytest.raises(InvalidDataError, match="20 rows refused"):
+    with pytest.raises(InvalidDataError, match="20 rows invalid"):
         import_directory(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid")
     report = import_directory(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid", allow_gaps=True)
     assert (report.summary.bars, report.summary.gaps_total) == (4_000, 20)
@@ -72,5 +72,5 @@ def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["macro", "um_funding_2025-05_2026-04"])
 def test_a_folder_without_candles_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidDataError, match="no bars here"):
+    with pytest.raises(InvalidDataError, match=": no bars; add a file"):
         import_directory(recorded(name), tmp_path, now_ms=NOW_MS)

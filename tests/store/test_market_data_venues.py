@@ -34,7 +34,7 @@ def venue_folder(folder: Path) -> Path:
 def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
     assert "choose one with --venue (good, holed)" in refused(source, tmp_path)
-    assert "no rows of venue 'other'; it has good, holed" in refused(
+    assert "no rows of venue 'other'; --venue can be good, holed" in refused(
         source, tmp_path, venue="other"
     )
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS, venue="good")

@@ -172,7 +172,7 @@ def test_many_symbols_without_candles_are_counted_and_not_all_named(tmp_path: Pa
     more = [{**funding_rows()[0], "symbol": f"X{at}USDT"} for at in range(40)]
     write_csv(source / "funding.csv.gz", funding_rows() + more)
     (note,) = import_directory(source, tmp_path / "data", now_ms=NOW_MS).notes
-    assert " and 30 more left out: there are no bars" in note
+    assert " and 30 more left out; these symbols have no bars" in note
 
 
 def test_a_file_with_an_odd_name_is_shown_escaped(tmp_path: Path) -> None:
