@@ -28,7 +28,7 @@ from kamou.core.day import DAY_MS
 from kamou.core.model import Intent, OrderReport, OrderRole
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.ids import salt_for
+from kamou.ids import derive_salt
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import open_session
 from kamou.runtime.runners import run_inline
@@ -89,7 +89,7 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
                     reader=session.reader,
                     runner=run_inline,
                     gate=AssumedLiveGate(),
-                    salt_of=lambda *parts: salt_for(b"benchmark", *parts),
+                    salt_of=lambda *parts: derive_salt(b"benchmark", *parts),
                     halted=lambda: False,
                     step_ms=market.step_ms,
                 )

@@ -16,11 +16,11 @@ import attrs
 import trio
 from trio.lowlevel import in_trio_run
 
-from kamou.app import SystemInputs, Tree, compose, cycle_for
+from kamou.app import SystemInputs, Tree, compose, fit_cycle
 from kamou.clock import SimulatedClock
 from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
-from kamou.ids import salt_for
+from kamou.ids import derive_salt
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import open_session_in_thread
@@ -135,7 +135,7 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
     source = await trio.to_thread.run_sync(
         partial(demo.open_source, settings, binding, replay=None, now_ms=clock.now_ms())
     )
-    settings = cycle_for(settings, source.step_ms)
+    settings = fit_cycle(settings, source.step_ms)
     begun_ms = clock.now_ms()
 
     def utc() -> int:
@@ -161,7 +161,7 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
                 reader=session.reader,
                 runner=run_on_thread(),
                 gate=AssumedLiveGate(),
-                salt_of=lambda *parts: salt_for(b"benchmark", *parts),
+                salt_of=lambda *parts: derive_salt(b"benchmark", *parts),
                 halted=lambda: False,
                 step_ms=1_000,
                 keep_detail=True,

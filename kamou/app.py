@@ -1,4 +1,4 @@
-"""The composition root: makes a supervised tree of actors from settings and a venue."""
+"""The composition root: makes a tree of actors, and the period and cycle of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trio
 
 from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, FeedShard
-from kamou.actors.follower import StateFollower, fold_hash
+from kamou.actors.followers import StateFollower, fold_hash
 from kamou.actors.journal import Journal, JournalActor
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.actors.order_manager import OrderManager
@@ -32,7 +32,7 @@ from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
 from kamou.exchange.base import IsHalted
-from kamou.messages.system import DiskFull, ProtectionFailed
+from kamou.messages.governor import DiskFull, ProtectionFailed
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
@@ -60,7 +60,7 @@ class SystemInputs:
     gate: Gate
     salt_of: SaltOf
     halted: IsHalted
-    step_ms: int  # how often the venue's market moves
+    step_ms: int  # time between two steps of the venue's market
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     on_disk_full: Callable[[bool], None] = lambda full: None  # True: full; False: over
 
@@ -83,12 +83,12 @@ class Tree:
 
 
 def trade_period_ms(settings: Settings, native_ms: int) -> int:
-    """Return the trade timeframe: the setting, but never finer than the market's own bars."""
+    """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
     return max(settings.cycle.timeframe_s * 1000, native_ms)
 
 
-def cycle_for(settings: Settings, native_ms: int) -> Settings:
-    """Return the settings of a run, with a cycle that is at least as long as the market's bars.
+def fit_cycle(settings: Settings, native_ms: int) -> Settings:
+    """Return the settings, with a cycle that is at least as long as the market's bars.
 
     Raises ``ConfigurationError`` if the timeframe is not a multiple of the market's bars.
     """
@@ -107,7 +107,7 @@ def compose(
     spawn: Sequence[ChildSpec] = (),
     on_cycle: Callable[[int], None] = lambda cycle_at_ms: None,
 ) -> Tree:
-    """Wire the core, ``spawn`` (further children) and the shards under one root supervisor."""
+    """Make the tree: the core, further children (``spawn``) and the scanner shards."""
     composer = _Composer(inputs, on_cycle)
     core = composer.core()
     shards = composer.shards()
@@ -124,14 +124,14 @@ def compose(
         journal=composer.journal,
         port=composer.port,
         strategies=composer.strategies,
-        mailboxes=composer.boxes,
+        mailboxes=composer.mailboxes,
         health=composer.health,
         period_ms=composer.period_ms,
     )
 
 
 class _Composer:
-    """Holds the objects that the children share while they are wired."""
+    """The objects that the children share, and the specifications of the children."""
 
     def __init__(self, inputs: SystemInputs, on_cycle: Callable[[int], None]) -> None:
         settings = inputs.settings
@@ -143,7 +143,7 @@ class _Composer:
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
         self.health = Health()
-        self.boxes: dict[str, Mailbox[Any]] = {}
+        self.mailboxes: dict[str, Mailbox[Any]] = {}
         chosen = settings.strategies
         self.strategies = t1.make(chosen.enabled, chosen.parameters)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
@@ -157,14 +157,14 @@ class _Composer:
             ("veto", 4 * len(self.universe), WhenFull.REJECT),
             ("feed", 1, WhenFull.REJECT),
         ):
-            self.boxes[name] = Mailbox(name, capacity, when_full, now_ms=inputs.clock.now_ms)
+            self.mailboxes[name] = Mailbox(name, capacity, when_full, now_ms=inputs.clock.now_ms)
         for index in range(len(self.universe)):
             name = f"scanner-{index}"
-            self.boxes[name] = Mailbox(
+            self.mailboxes[name] = Mailbox(
                 name, 2, WhenFull.CONFLATE, key=_same, now_ms=inputs.clock.now_ms
             )
         self.journal = Journal(
-            inbox=self.boxes["journal"],
+            inbox=self.mailboxes["journal"],
             reader=inputs.reader,
             settings=settings.store,
             code_hash=fold_hash(),
@@ -185,11 +185,11 @@ class _Composer:
         )
 
     def _on_disk_full(self, full: bool) -> None:
-        self.boxes["risk_governor"].put_priority(DiskFull(full=full))
+        self.mailboxes["risk_governor"].put_priority(DiskFull(full=full))
         self.inputs.on_disk_full(full)
 
     def _on_protection_failed(self, symbol: str) -> None:
-        self.boxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))
+        self.mailboxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))
 
     async def _journal_proof(self, event: Any) -> None:
         await self.journal.commit(event)
@@ -234,12 +234,12 @@ class _Composer:
         )
 
     def _child(self, name: str, make: Callable[[], Any]) -> ChildSpec:
-        """Return a permanent child: a new actor per incarnation, on a mailbox that outlives it."""
+        """Return a permanent child: each incarnation is a new actor on the same mailbox."""
 
         async def start(task_status: trio.TaskStatus[None]) -> None:
             await make().run(task_status)
 
-        inbox = self.boxes[name]
+        inbox = self.mailboxes[name]
         return ChildSpec(
             id=name,
             start=start,
@@ -262,11 +262,11 @@ class _Composer:
     def _governor(self) -> RiskGovernor:
         settings = self.settings
         return RiskGovernor(
-            inbox=self.boxes["risk_governor"],
+            inbox=self.mailboxes["risk_governor"],
             clock=self.inputs.clock,
             journal=self.journal,
-            orders=self.boxes["order_manager"],
-            reconciler=self.boxes["reconciler"],
+            orders=self.mailboxes["order_manager"],
+            reconciler=self.mailboxes["reconciler"],
             gate=self.inputs.gate,
             instruments=self.instruments,
             limits=settings.risk,
@@ -280,8 +280,8 @@ class _Composer:
             port=self.port,
             clock=self.inputs.clock,
             step_ms=self.inputs.step_ms,
-            orders=self.boxes["order_manager"],
-            reconciler=self.boxes["reconciler"],
+            orders=self.mailboxes["order_manager"],
+            reconciler=self.mailboxes["reconciler"],
         ).run(task_status)
 
     def _order_manager(self) -> OrderManager:
@@ -289,7 +289,7 @@ class _Composer:
         executor = OrderExecutor(
             journal=self.journal,
             port=self.port,
-            governor=self.boxes["risk_governor"],
+            governor=self.mailboxes["risk_governor"],
             clock=inputs.clock,
             salt_of=inputs.salt_of,
             settings=OrderExecutorSettings(),
@@ -300,11 +300,11 @@ class _Composer:
             on_failed=self._on_protection_failed,
         )
         return OrderManager(
-            inbox=self.boxes["order_manager"],
+            inbox=self.mailboxes["order_manager"],
             clock=inputs.clock,
             executor=executor,
             protector=protector,
-            reconciler=self.boxes["reconciler"],
+            reconciler=self.mailboxes["reconciler"],
             gate=inputs.gate,
             instruments=self.instruments,
             limits=settings.risk,
@@ -315,12 +315,12 @@ class _Composer:
 
     def _reconciler(self) -> Reconciler:
         return Reconciler(
-            inbox=self.boxes["reconciler"],
+            inbox=self.mailboxes["reconciler"],
             clock=self.inputs.clock,
             journal=self.journal,
             port=self.port,
-            governor=self.boxes["risk_governor"],
-            orders=self.boxes["order_manager"],
+            governor=self.mailboxes["risk_governor"],
+            orders=self.mailboxes["order_manager"],
             health=self.health,
             instruments=self.instruments,
             limits=self.settings.risk,
@@ -334,21 +334,21 @@ class _Composer:
 
     def _refiner(self) -> Refiner:
         return Refiner(
-            inbox=self.boxes["refiner"],
+            inbox=self.mailboxes["refiner"],
             clock=self.inputs.clock,
             journal=self.journal,
-            orders=self.boxes["order_manager"],
+            orders=self.mailboxes["order_manager"],
             handler_deadline_s=self.deadline_s,
         )
 
     def _veto(self) -> VetoActor:
         settings = self.settings
         return VetoActor(
-            inbox=self.boxes["veto"],
+            inbox=self.mailboxes["veto"],
             clock=self.inputs.clock,
             port=self.port,
             journal=self.journal,
-            refiner=self.boxes["refiner"],
+            refiner=self.mailboxes["refiner"],
             universe=self.universe,
             strategies=self.strategies,
             vetoes=t2.discover_vetoes(),
@@ -364,7 +364,7 @@ class _Composer:
 
     def _feed(self) -> Feed:
         return Feed(
-            inbox=self.boxes["feed"],
+            inbox=self.mailboxes["feed"],
             clock=self.inputs.clock,
             port=self.port,
             shards=tuple(
@@ -372,7 +372,7 @@ class _Composer:
                     index=index,
                     symbols=part.symbols,
                     columns=part.columns,
-                    inbox=self.boxes[f"scanner-{index}"],
+                    inbox=self.mailboxes[f"scanner-{index}"],
                 )
                 for index, part in enumerate(self.parts)
             ),
@@ -385,16 +385,16 @@ class _Composer:
     def _scanner(self, index: int) -> Scanner:
         return Scanner(
             index=index,
-            inbox=self.boxes[f"scanner-{index}"],
+            inbox=self.mailboxes[f"scanner-{index}"],
             clock=self.inputs.clock,
             panels=self.panels,
             symbols=self.universe[index],
             strategies=tuple(self.strategies.values()),
-            veto=self.boxes["veto"],
+            veto=self.mailboxes["veto"],
             handler_deadline_s=HISTORY_TIMEOUT_S,
         )
 
 
 def _same(message: object) -> str:
-    """Return one key for all messages: a scanner's mailbox keeps the newest one only."""
+    """Return the same key for all messages: a scanner needs only the newest one."""
     return "bars"

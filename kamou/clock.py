@@ -1,6 +1,7 @@
-"""Clocks. Code that needs the time takes one of these as an argument.
+"""Clocks, stopwatches for costs, and arithmetic of periods.
 
-Wall time is ``int`` milliseconds since the Unix epoch, UTC (``*_ms``).
+Code that needs the time takes a clock as an argument. Wall time is ``int`` milliseconds since the
+Unix epoch, UTC (``*_ms``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Protocol
 import attrs
 import trio
 
-WAIT_MAX_MS = 60_000  # of sleep, before the wall clock is read again
+WAIT_MAX_MS = 60_000  # longest sleep before the wall clock is read again
 SLEW = 0.1  # fraction by which the clock runs slower while the wall clock is behind it
 
 
 def floor_ms(at_ms: int, period_ms: int) -> int:
-    """Return the latest multiple of ``period_ms`` (UTC-aligned) at or before ``at_ms``."""
+    """Return the latest multiple of ``period_ms`` (UTC) at or before ``at_ms``."""
     return at_ms - at_ms % period_ms
 
 
@@ -28,11 +29,11 @@ def next_ms(at_ms: int, period_ms: int) -> int:
 
 
 def stopwatch_ns() -> int:
-    """Return real nanoseconds, to measure durations of code; never used for a decision."""
+    """Return real nanoseconds, to measure durations of code; not for decisions."""
     return time.perf_counter_ns()
 
 
-def processor_s() -> float:
+def cpu_time_s() -> float:
     """Return the CPU seconds that this process has used, to measure costs."""
     return time.process_time()
 
@@ -45,7 +46,7 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, at_ms: int) -> None:
-        """Return at ``at_ms`` or later; at once when it has passed. A cancellation point."""
+        """Wait until ``at_ms`` or later; not at all if it has passed. A checkpoint."""
         ...
 
 
@@ -82,9 +83,10 @@ class SystemClock:
 
 @attrs.define
 class SimulatedClock:
-    """Wall time derived from Trio's clock, simulated under ``JumpClock`` or ``MockClock``.
+    """A wall clock that follows Trio's clock.
 
-    ``start_ms`` is the wall time at Trio time ``origin_s`` (zero for both simulated clocks).
+    It is simulated time under ``JumpClock`` or ``MockClock``. ``start_ms`` is the wall time at Trio
+    time ``origin_s`` (zero for both simulated clocks).
     """
 
     start_ms: int

@@ -1,8 +1,8 @@
-"""Errors that Kamou raises for bad input and failed operations; a defect fails an assertion.
+"""Errors for bad input and failed operations, and the error to show of a group.
 
-Every message says what failed, the value, the place and the next step. ``exit_code`` is the exit
-code of the command line: 1 error, 2 usage, 3 not running, 4 configuration, 5 timeout, 6 a check
-failed.
+A defect fails an assertion instead. Every message says what failed, the value, the place and the
+next step. ``exit_code`` is the exit code of the command line: 1 error, 2 usage, 3 not running, 4
+configuration, 5 timeout, 6 a check failed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class KamouError(Exception):
 
 
 def innermost_error(error: BaseException) -> BaseException:
-    """Return the error of a group that the operator should see; the group if it has a defect.
+    """Return the error of a group that the operator should see, or the whole group.
 
     A group with a Ctrl-C counts as an interruption, whatever else is in it. A group with an
     unexpected error is returned whole, because its tracebacks are needed to find the defect.
@@ -35,9 +35,9 @@ def innermost_error(error: BaseException) -> BaseException:
         return KeyboardInterrupt()
     foreseen, others = error.split((KamouError, OSError))
     found: BaseException | None = foreseen if others is None else None
-    ours = error.subgroup(KamouError)
-    if found is not None and ours is not None:
-        found = ours  # its message has a next step; that of an OSError has none
+    own = error.subgroup(KamouError)
+    if found is not None and own is not None:
+        found = own  # its message has a next step; that of an OSError has none
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found or error
@@ -56,7 +56,7 @@ class NotRunningError(KamouError):
 
 
 class NothingTradesError(NotRunningError):
-    """No run trades on the data directory: none holds it, or the one that holds it is starting."""
+    """No run trades on the data directory: there is none, or it is starting."""
 
 
 class AlreadyRunningError(KamouError):
@@ -105,14 +105,14 @@ class DatabaseNewerError(StoreError):
 
 
 class DiskFullError(StoreError):
-    """The disk is full, so a database or file could not grow. Committed events are kept."""
+    """A database or file could not grow on a full disk. Committed events are kept."""
 
 
 class DuplicateEventError(StoreError):
     """An event with this kind and key is already committed."""
 
     def __init__(self, kind: str, key: str) -> None:
-        super().__init__(f"event {kind}:{key} is already committed")
+        super().__init__(f"event {kind}:{key} is already committed; the new one was not written")
         self.kind = kind
         self.key = key
 
@@ -125,7 +125,7 @@ class CallUnavailableError(KamouError):
 
 
 class CallTimeoutError(TimedOutError):
-    """The called actor did not answer before the deadline. The caller treats that as a denial."""
+    """The called actor did not answer in time. The caller treats that as a denial."""
 
 
 # --- exchange ----------------------------------------------------------------
@@ -145,11 +145,17 @@ class RejectedError(ExchangeError):
 
 
 class UnknownOutcomeError(ExchangeError):
-    """The request may or may not have reached the venue. Query by client order id; never resend."""
+    """The request may or may not have reached the venue.
+
+    Query the order by client order id; never send it again.
+    """
 
 
 class RateLimitedError(ExchangeError):
-    """The venue's rate limit is reached; it changed nothing. ``retry_after_ms``: 0 if not given."""
+    """The venue's rate limit is reached, and the venue changed nothing.
+
+    ``retry_after_ms`` is 0 if the venue gave no time.
+    """
 
     def __init__(self, reason: str, retry_after_ms: int = 0) -> None:
         super().__init__(reason)
@@ -165,7 +171,7 @@ class BadCredentialsError(ExchangeError):
 
 
 class InvalidPermitError(ExchangeError):
-    """The port denied an order without a committed, unused, unexpired permit that matches it."""
+    """The port denied an order whose permit is invalid or does not match it."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -177,7 +183,7 @@ class InvalidPermitError(ExchangeError):
 
 
 class SiteError(KamouError):
-    """The reason why a process of the public site was replaced. ``trouble`` is its code."""
+    """The reason for a new process of the public site. ``trouble`` is its code."""
 
     trouble = "crashed"
 

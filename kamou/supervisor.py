@@ -47,10 +47,10 @@ class _Child:
     state: ChildState = ChildState.STOPPED
     incarnation: int = 0
     alive: bool = False  # a task of this child exists
-    stopping: bool = False  # asked or cancelled by us
+    stopping: bool = False  # asked to stop, or cancelled, by the supervisor
     wanted: bool = True  # may be started even if temporary: not started yet, or asked for
     recovery: _Recovery | None = None  # the recovery that will start it
-    covered: bool = False  # a restart that ends this incarnation is decided
+    covered: bool = False  # a decided restart ends this incarnation
     crashes: int = 0  # in a row
     due_s: float = 0.0  # Trio time before which its back-off forbids a start
     started_s: float | None = None  # Trio time at which this incarnation was listening
@@ -60,7 +60,7 @@ class _Child:
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     def can_be_asked(self) -> bool:
-        """Return True if it can be asked to stop; a child that is starting is cancelled."""
+        """Return True if the child can be asked to stop; while it starts, it is cancelled."""
         if self.nested is not None:
             return self.nested._nursery is not None
         return self.state is not ChildState.STARTING
@@ -68,23 +68,24 @@ class _Child:
 
 @attrs.frozen(eq=False)
 class _Recovery:
-    """Stops its members, waits, and starts them in order. Owns them until they run."""
+    """A restart of its members, which it owns until they run."""
 
     members: tuple[_Child, ...]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Supervisor:
-    """Runs the children of ``spec``. ``on_exit`` is called at every exit, before any restart.
+    """Runs the children of ``spec``.
 
-    It is called inside the event loop and must not raise.
+    ``on_exit`` is called at every exit, before any restart. It is called inside the event loop and
+    must not raise.
     """
 
     def __init__(
         self, spec: SupervisorSpec, *, on_exit: Callable[[ChildExit], None] | None = None
     ) -> None:
         ids = [child.id for child in spec.children]
-        assert len(set(ids)) == len(ids), f"{spec.id}: child ids are not unique"
+        assert len(set(ids)) == len(ids), f"{spec.id}: child ids are not unique: {ids}"
         self.spec = spec
         self._on_exit = on_exit
         self._children = [self._place(child) for child in spec.children]
@@ -113,9 +114,10 @@ class Supervisor:
     # --- the whole ---------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start the children and keep them running until ``stop``; may be run again after that.
+        """Start the children and keep them running until ``stop``.
 
-        Reports started when every child has. If cancelled, cancels all children at the same time.
+        It may be run again after that. Reports started when every child has. If cancelled, cancels
+        all children at the same time.
 
         Raises:
             RestartStormError: after an orderly stop of the other children.
@@ -187,7 +189,8 @@ class Supervisor:
         finally:
             if child.scope.cancelled_caught and not child.stopping and error is None:
                 error = StartTimeoutError(
-                    f"{child.spec.id} was not listening after {child.spec.start_timeout_s:g} s"
+                    f"{child.spec.id} was not listening after {child.spec.start_timeout_s:g} s; it "
+                    "was cancelled and counts as crashed"
                 )
             self._on_ended(child, error, returned)
 
@@ -224,7 +227,10 @@ class Supervisor:
         self._note_change()
 
     async def _stop_child(self, child: _Child) -> None:
-        """Ask it to stop, wait, cancel, wait; return when it has ended, or is stuck at a close."""
+        """Stop the child: ask it, wait, cancel it, wait.
+
+        Return when it has ended. While the supervisor closes, a stuck child is left running.
+        """
         if not child.alive:
             return
         ask = child.spec.stop if child.can_be_asked() else None
@@ -242,7 +248,7 @@ class Supervisor:
                 await ended.wait()
         if not ended.is_set():
             self._report(child, ExitKind.STUCK, None)
-            if not self._closing:  # two incarnations may not overlap, however long it takes
+            if not self._closing:  # two incarnations may not overlap, however long the wait
                 await ended.wait()
 
     def _report(self, child: _Child, kind: ExitKind, error: Exception | None) -> None:
@@ -267,7 +273,9 @@ class Supervisor:
         wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
         child.crashes, child.due_s = child.crashes + 1, now_s + wait_s
         self._restarts.append((now_s, wait_s))
-        waited_s = sum(wait for _, wait in self._restarts)  # else growing back-off hides a storm
+        waited_s = sum(
+            wait for _, wait in self._restarts
+        )  # otherwise a growing back-off hides a storm
         while self._restarts[0][0] <= now_s - spec.period_s - waited_s:
             self._restarts.popleft()
         if spec.intensity is None or len(self._restarts) <= spec.intensity:
@@ -292,7 +300,7 @@ class Supervisor:
                 return self._children[self._children.index(child) :]
 
     def _recover(self, group: list[_Child]) -> None:
-        """Begin to restart ``group``, taking over from recoveries that own any of it."""
+        """Begin to restart ``group``; replace recoveries that own one of its children."""
         assert self._nursery is not None
         replaced = [child.recovery for child in group if child.recovery is not None]
         members = [c for c in self._children if c in group or c.recovery in replaced]
@@ -335,7 +343,10 @@ class Supervisor:
     # --- health ------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the tree as plain data: Trio times in ms, ``busy_s`` of all incarnations in s."""
+        """Return the tree as plain data.
+
+        Times are Trio's, in ms; ``busy_s`` is of all incarnations, in s.
+        """
         state = ChildState.STOPPED if self._nursery is None else ChildState.RUNNING
         if self._nursery is not None and (self._closing or self._announce is not None):
             state = ChildState.STOPPING if self._closing else ChildState.STARTING

@@ -188,7 +188,7 @@ async def test_the_snapshot_is_plain_data_about_the_whole_tree(
 ) -> None:
     inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
     inbox.put_nowait("waits")
-    inbox.finished(1_500_000_000)
+    inbox.count_handled(1_500_000_000)
     nested = spec(scripted.child("a", mailboxes=(inbox,)), id="nested")
     async with supervised(
         scripted, spec(nested, strategy=RestartStrategy.REST_FOR_ONE)

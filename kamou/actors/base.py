@@ -1,7 +1,8 @@
-"""The base class of actors: one task, one inbox, one state; a thin shell around the pure core.
+"""The base class of actors, and the error of a handler that missed its deadline.
 
-A child spec starts ``run``: it recovers, reports started and then handles one message at a time.
-An exception ends the task; the supervisor starts the next incarnation on the same inbox.
+An actor is one task with one inbox and one state: a thin shell around the pure core. A child spec
+starts ``run``, which recovers, reports started and then handles one message at a time. An exception
+ends the task; the supervisor starts the next incarnation on the same inbox.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ class HandlerHungError(TimedOutError):
     def __init__(self, actor: str, message: object, deadline_s: float) -> None:
         subject = message.message if isinstance(message, Call) else message
         what = "a tick" if subject is None else type(subject).__name__
-        super().__init__(f"{actor} did not finish {what} within {deadline_s:g} s")
+        super().__init__(
+            f"{actor} did not finish {what} within {deadline_s:g} s; the supervisor restarts it"
+        )
 
 
 class Actor(ABC):
-    """Base of all actors. A handler that takes longer than ``handler_deadline_s`` is a crash."""
+    """Base of all actors.
+
+    A handler that takes longer than ``handler_deadline_s`` crashes the actor.
+    """
 
     def __init__(
         self,
@@ -44,7 +50,7 @@ class Actor(ABC):
         self.handler_deadline_s = handler_deadline_s
 
     async def recover(self) -> None:
-        """Rebuild the state from the store or the venue. The actor handles nothing before that."""
+        """Rebuild the state from the store or the venue, before the first message."""
         await trio.lowlevel.checkpoint()
 
     @abstractmethod
@@ -56,14 +62,17 @@ class Actor(ABC):
 
         An exception fails the call (``CallUnavailableError``) and crashes the actor.
         """
-        raise AssertionError(f"{self.name} answers no calls, got the call {message!r}")
+        raise AssertionError(f"{self.name} answers no calls, but got the call {message!r}")
 
     async def finish(self) -> None:
         """Do the last step of an orderly stop: work that cannot wait for the next start."""
         await trio.lowlevel.checkpoint()
 
     def next_due_ms(self) -> int | None:
-        """Return when ``tick`` is due by ``clock``; None: never. Called before each wait."""
+        """Return the time by ``clock`` at which ``tick`` is due; None: never.
+
+        Called before each wait.
+        """
         return None
 
     def next_due_s(self) -> float:
@@ -99,7 +108,7 @@ class Actor(ABC):
                         return
                     await self._serve(message)
                     scope.deadline = math.inf
-                    inbox.finished(stopwatch_ns() - began_ns)
+                    inbox.count_handled(stopwatch_ns() - began_ns)
             finally:
                 inbox.mark_down()
         raise HandlerHungError(self.name, message, self.handler_deadline_s)

@@ -1,4 +1,4 @@
-"""Entries: from refined signals to plans, reviews and orders. A part of the order manager.
+"""Entries of the order manager: from refined signals to plans, reviews and orders.
 
 Each plan is sized on quotes that were read for it: of its symbol and of every open position.
 Sizing and the governor's review value the positions at the same marks.
@@ -30,7 +30,7 @@ from kamou.core.risk.planning import (
 )
 from kamou.core.risk.verdict import Approved
 from kamou.errors import RateLimitedError, UnreachableError
-from kamou.ids import permit_id
+from kamou.ids import make_permit_id
 from kamou.messages.orders import ReviewEntry
 from kamou.messages.signals import RefinedSignal, SignalsRefined
 
@@ -40,7 +40,7 @@ FIRST_ATTEMPT = 1
 
 @attrs.frozen(kw_only=True)
 class _Valued:
-    """Exposure and equity at the marks of ``quotes``."""
+    """Exposure and equity of the position book at the marks of ``quotes``."""
 
     quotes: Mapping[str, Quote]
     exposure: Exposure
@@ -48,7 +48,10 @@ class _Valued:
 
 
 class Entries:
-    """Plans entries and sends those that the governor permits. ``settle`` runs after each."""
+    """Plans entries and sends those that the governor permits.
+
+    ``settle`` closes flat trades and releases permits; it is called after each entry.
+    """
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class Entries:
         await self._enter_all(message)
 
     async def retry(self) -> None:
-        """Enter the signals that wait for the day, if it has opened; deny them once expired."""
+        """Enter the signals that wait, if the UTC day has opened; deny expired ones."""
         message = self.waiting
         if message is None:
             return
@@ -102,7 +105,7 @@ class Entries:
 
     async def _enter_all(self, message: SignalsRefined) -> None:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
-        await self._funding.learn()
+        await self._funding.refresh()
         quotes = await self._quotes(())
         valued: _Valued | None = None
         seq = -1
@@ -150,14 +153,14 @@ class Entries:
             await self._settle()
 
     async def _plan(self, candidate: Candidate, fraction: Decimal) -> ReviewEntry | None:
-        """Return the plan on fresh quotes, with the inputs of its review; None: denied."""
+        """Return the plan on new quotes, with the inputs of its review; None: denied."""
         executor = self._executor
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
         if quote is None or not quote.sound:
             self._deny(candidate, deny_unusable_quote(quote))
             return None
-        valued, rate = self._value(quotes), self._funding.known.get(candidate.symbol)
+        valued, rate = self._value(quotes), self._funding.rates.get(candidate.symbol)
         plan = plan_entry(
             candidate,
             fraction=fraction,
@@ -186,12 +189,15 @@ class Entries:
     # --- inputs of a plan --------------------------------------------------------
 
     async def _quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Return quotes of ``symbols`` and of all positions; none if the venue fails to answer."""
-        asked = dict.fromkeys((*symbols, *sorted(self._executor.book.trades)))
-        if not asked:
+        """Return quotes of ``symbols`` and of all open positions.
+
+        Without an answer of the venue, return no quotes.
+        """
+        needed = dict.fromkeys((*symbols, *sorted(self._executor.book.trades)))
+        if not needed:
             return {}
         try:
-            return await self._executor.port.quotes(tuple(asked))
+            return await self._executor.port.quotes(tuple(needed))
         except (UnreachableError, RateLimitedError):
             return {}  # then sizing uses entry prices, and the governor denies without marks
 
@@ -220,7 +226,10 @@ class Entries:
     # --- protection of an entry --------------------------------------------------
 
     def _unprotected(self) -> str:
-        """Return the symbols of unprotected positions and of entries that may have opened one."""
+        """Return the symbols of positions that are, or may be, unprotected.
+
+        An entry that has not ended may have opened such a position.
+        """
         book = self._executor.book
         symbols = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
         symbols |= {o.intent.symbol for o in book.orders.values() if o.role is OrderRole.ENTRY}
@@ -241,7 +250,7 @@ class Entries:
 
     def _deny(self, candidate: Candidate, denied: Denial) -> None:
         self._executor.deny(
-            permit_id(candidate.signal_id, FIRST_ATTEMPT),
+            make_permit_id(candidate.signal_id, FIRST_ATTEMPT),
             candidate.signal_id,
             candidate.strategy,
             candidate.symbol,

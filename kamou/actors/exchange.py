@@ -1,4 +1,4 @@
-"""The actor of an embedded venue: moves its market with time and forwards its updates."""
+"""The actor that steps an embedded venue, and the interface of such a venue."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class SteppedPort(Protocol):
 
 
 class ExchangeActor:
-    """Steps the venue at each boundary of ``step_ms``; forwards its updates to the order manager.
+    """Steps the venue with the clock; forwards its updates to the order manager.
 
-    The order manager's mailbox never blocks. If it is full, the update is dropped and the
-    reconciler reconciles at once.
+    A step is due at each boundary of ``step_ms``. The order manager's mailbox never blocks. If it
+    is full, the update is dropped and the reconciler reconciles at once.
     """
 
     def __init__(

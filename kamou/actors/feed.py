@@ -1,4 +1,4 @@
-"""The feed: sends each scanner the bars that closed and new open interest, once per cycle."""
+"""The feed, which sends each scanner shard its closed bars and new open interest."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class FeedShard:
 
 
 class Feed(Actor):
-    """Reads new market data and hands each shard its columns. Never blocks on a scanner.
+    """Reads new market data once per cycle and sends each shard its columns.
 
-    If the venue does not answer, the shards get a message without bars, and the next cycle reads
-    from the end of the last answer.
+    The feed never waits for a scanner. If the venue does not answer, the shards get a message
+    without bars, and the next cycle reads from the end of the last answer.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Feed(Actor):
         return self._cycle + self._delay_ms
 
     async def handle(self, message: object) -> None:
-        raise AssertionError(f"the feed takes no messages, got {message!r}")
+        raise AssertionError(f"the feed takes no messages, but got {message!r}")
 
     async def tick(self) -> None:
         cycle_at_ms = self._cycle
@@ -75,12 +75,12 @@ class Feed(Actor):
             floor_ms(self.clock.now_ms() - self._delay_ms, self._cycle_period_ms)
             + self._cycle_period_ms
         )
-        bars, open_interest = await self._ask(cycle_at_ms)
+        bars, open_interest = await self._read(cycle_at_ms)
         for shard in self._shards:
             shard.inbox.put_nowait(self._columns(shard, cycle_at_ms, bars, open_interest))
         self._on_cycle(cycle_at_ms)
 
-    async def _ask(self, cycle_at_ms: int) -> tuple[Bars | None, Series | None]:
+    async def _read(self, cycle_at_ms: int) -> tuple[Bars | None, Series | None]:
         until_ms = floor_ms(cycle_at_ms, self._period_ms)
         try:
             bars = open_interest = None

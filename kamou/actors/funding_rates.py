@@ -1,4 +1,4 @@
-"""The funding rates that settled last, by symbol, read from the exchange once an hour."""
+"""A cache of the funding rates that settled last, read once an hour."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
 
 
 class FundingRates:
-    """``known``: symbol -> the last rate, a fraction per funding interval, > 0 when longs pay.
+    """The funding rates that settled last.
 
-    If the exchange does not answer, the rates read before stay for a day.
+    ``rates`` has by symbol the last rate, a fraction per funding interval, > 0 if longs pay. If the
+    venue does not answer, the rates that were read before stay for a day.
     """
 
     def __init__(self, read: Read, *, clock: Clock) -> None:
         self._read = read
         self._clock = clock
         self._read_at_ms = 0
-        self.known: Mapping[str, Decimal] = {}
+        self.rates: Mapping[str, Decimal] = {}
 
-    async def learn(self) -> None:
-        """Read the rates unless they were read in this hour."""
+    async def refresh(self) -> None:
+        """Read the rates, unless they were read in this hour."""
         now_ms = self._clock.now_ms()
         if now_ms // KNOWN_MS == self._read_at_ms // KNOWN_MS:
             return
         try:
-            rates = await self._read(now_ms - DAY_MS, now_ms)
+            series = await self._read(now_ms - DAY_MS, now_ms)
         except (UnreachableError, RateLimitedError):
             if now_ms - self._read_at_ms > DAY_MS:
-                self.known = {}
+                self.rates = {}
             return
         self._read_at_ms = now_ms
-        self.known = {
+        self.rates = {
             symbol: Decimal(repr(float(rate)))
-            for row in rates.values
-            for symbol, rate in zip(rates.symbols, row, strict=True)
+            for row in series.values
+            for symbol, rate in zip(series.symbols, row, strict=True)
             if rate == rate
         }

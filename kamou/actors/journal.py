@@ -1,4 +1,4 @@
-"""The journal's actor, and the client through which every other actor writes and reads it.
+"""The journal's actor, and the client with which all other actors use the journal.
 
 Group commit: a ``commit`` is written at once, in one transaction with the casts that wait. Casts
 alone are grouped for ``group_commit_ms`` (0 under simulated time: written as soon as the actors
@@ -46,18 +46,18 @@ DISK_PROBE = "disk_probe_ms"
 
 @attrs.frozen(kw_only=True)
 class Append:
-    """A call: commit these events now, durably. The answer is ``tuple[Committed, ...]``."""
+    """A call to commit these events durably; the answer is ``tuple[Committed, ...]``."""
 
     batch: tuple[Encoded, ...]
 
 
 @attrs.frozen(kw_only=True)
 class CastsWaiting:
-    """Wakes the actor: casts or a snapshot are in the backlog."""
+    """A message that wakes the actor: casts or a snapshot are in the backlog."""
 
 
 class Journal:
-    """The journal as all actors write and read it: one shared object that outlives the actor.
+    """The client of the journal: one shared object that outlives the journal's actor.
 
     ``reader`` is a connection of ``database.open_reader``, or the writer's own for ``:memory:``
     under the inline runner. ``code_hash`` (``snapshots.code_hash``) is the digest of the code that
@@ -91,7 +91,7 @@ class Journal:
     # --- writing -----------------------------------------------------------------
 
     async def commit(self, *events: Event) -> tuple[Committed, ...]:
-        """Commit now, after every cast so far, in one transaction; durable when it returns.
+        """Commit the events durably, in one transaction with all casts before them.
 
         Raises:
             DuplicateEventError: an event's (kind, key) is committed already; none was written.
@@ -109,10 +109,10 @@ class Journal:
         return done
 
     def cast(self, *events: Event) -> None:
-        """Commit within ``group_commit_ms``, or with the next ``commit``. Never blocks.
+        """Queue events to be committed soon. Never blocks.
 
-        An event whose (kind, key) is committed already is dropped and counted. While the disk is
-        full, casts wait.
+        They are committed within ``group_commit_ms``, or with the next ``commit``. An event whose
+        (kind, key) is committed already is dropped and counted. While the disk is full, casts wait.
 
         Raises:
             DiskFullError: more than ``BACKLOG_MAX`` casts would wait.
@@ -128,9 +128,10 @@ class Journal:
             self.inbox.put_nowait(CastsWaiting())  # rejected if full: then the actor is awake
 
     def cast_detail(self, cycle_at_ms: int, body: bytes) -> None:
-        """Keep a cycle's per-symbol reasons for ``kamou why``. Not journalled; never blocks.
+        """Keep a cycle's reasons by symbol for ``kamou why``. Never blocks.
 
-        Written with the next event. At most the newest ``DETAILS_KEPT`` cycles wait.
+        Not journalled; written with the next event. At most the newest ``DETAILS_KEPT`` cycles
+        wait.
         """
         details = self.backlog.details
         details[cycle_at_ms] = body
@@ -142,7 +143,7 @@ class Journal:
 
         ``dump`` returns the fold's bytes, the same at each call; the writer's thread calls it.
         """
-        assert seq <= self._head_seq, "a snapshot is of committed events"
+        assert seq <= self._head_seq, f"snapshot of seq {seq}, committed is {self._head_seq}"
         self._snapshot_seq = seq
         self.backlog.snapshot = (seq, at_ms, dump)
         self.inbox.put_nowait(CastsWaiting())
@@ -155,7 +156,7 @@ class Journal:
         return self._head_seq
 
     def tail(self, after_seq: int, at_once: int | None = None) -> Sequence[Committed]:
-        """Return committed events with ``seq > after_seq``, oldest first. Not a checkpoint.
+        """Return committed events with ``seq > after_seq``, oldest first. No checkpoint.
 
         Recent events come from memory, older ones from the database. If more than ``PAST_MAX``
         must be read, only the next ``PAST_MAX`` are returned, so that a fold from the first event
@@ -167,12 +168,12 @@ class Journal:
             return ()
         if missing > len(self._recent):
             self._read_past(after_seq, PAST_MAX if at_once is None else at_once)
-        held = self._recent if missing <= len(self._recent) else self._past
-        first = after_seq + 1 - held[0].seq
-        return held[first:] if at_once is None else held[first : first + at_once]
+        events = self._recent if missing <= len(self._recent) else self._past
+        first = after_seq + 1 - events[0].seq
+        return events[first:] if at_once is None else events[first : first + at_once]
 
     def _read_past(self, after_seq: int, limit: int) -> None:
-        """Read the events after ``after_seq`` into ``_past``, or ``_recent`` once they join it."""
+        """Read events after ``after_seq`` into ``_past``, or ``_recent`` once adjacent."""
         past, recent = self._past, self._recent
         if past and past[0].seq <= after_seq + 1 <= past[-1].seq:
             return
@@ -184,7 +185,7 @@ class Journal:
             self._recent, self._past = [*past, *recent], []
 
     def on_publish(self, listener: Callable[[Sequence[Committed]], None]) -> None:
-        """Call ``listener`` with all events that are committed from now on. It must not raise."""
+        """Call ``listener`` with all events committed from now on; it must not raise."""
         self._listeners.append(listener)
 
     def book_snapshot(self) -> BookSnapshot | None:
@@ -207,7 +208,7 @@ class Journal:
         """Append committed events to the tail and call the listeners."""
         if not done:
             return
-        assert done[0].seq == self._head_seq + 1, "the tail follows the journal without a gap"
+        assert done[0].seq == self._head_seq + 1, f"seq {done[0].seq} after {self._head_seq}"
         self._head_seq = done[-1].seq
         self._recent.extend(done)
         if len(self._recent) > 2 * RECENT_EVENTS:
@@ -230,13 +231,13 @@ class Backlog:
 
     @property
     def due(self) -> bool:
-        """Return True if casts or a snapshot are waiting. Details wait for the next event."""
+        """Return True if casts or a snapshot wait. Details wait for the next event."""
         return bool(self.casts) or self.snapshot is not None
 
 
 @attrs.frozen(kw_only=True)
 class _Written:
-    """The result of one write. ``casts`` is how many casts leave the backlog."""
+    """The result of one write. ``casts``: number of casts that leave the backlog."""
 
     done: tuple[Committed, ...] = ()
     casts: int = 0
@@ -246,7 +247,7 @@ class _Written:
 
 
 class JournalActor(Actor):
-    """Owns the writer. Each commit is one transaction, with the casts that wait.
+    """The writer of the journal. Each commit is one transaction with waiting casts.
 
     ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once when
     the whole backlog could be written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
@@ -274,14 +275,14 @@ class JournalActor(Actor):
         self._due_ms: int | None = None
 
     async def recover(self) -> None:
-        """Roll back an unfinished transaction; publish what was committed before the crash."""
+        """Roll back an unfinished transaction; publish events committed before a crash."""
         journal = self._journal
         await self._runner(make_decoders)
         await self._runner(self._writer.recover)
         journal.publish(await self._runner(self._writer.read, journal.head_seq))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run as any actor, and write the backlog before an end that is not a crash."""
+        """Run as other actors do; write the backlog before an end that is no crash."""
         try:
             await super().run(task_status)
         except trio.Cancelled:
@@ -311,14 +312,14 @@ class JournalActor(Actor):
         await self._write_backlog()
 
     async def _write_backlog(self) -> None:
-        """Write everything that waits, at most ``batch_max`` casts per transaction."""
+        """Write the whole backlog, at most ``batch_max`` casts per transaction."""
         while True:
             written = await self._write(())
             if written.full or not self._journal.backlog.casts:
                 return
 
     async def _write(self, batch: tuple[Encoded, ...]) -> _Written:
-        """Write ``batch`` after the oldest casts, and publish what was committed."""
+        """Write ``batch`` after the oldest casts, and publish the committed events."""
         backlog = self._journal.backlog
         waiting = backlog.casts
         # A commit takes all casts along, so that none is committed after a later commit.

@@ -1,8 +1,8 @@
-"""The order executor: how an order reaches the venue and how its answer reaches the journal.
+"""The order executor: sends orders to the venue and journals the venue's answers.
 
-The order manager decides when. The order executor commits the intent, sends the order and
-journals the venue's answer. It never sends an order twice: if the outcome is unknown, it journals
-that and resolves the order by query.
+The order manager decides when to send an order. The order executor commits the intent, sends the
+order and journals the venue's answer. It never sends an order twice: if the outcome is unknown, it
+journals that and resolves the order by query.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
 from kamou.actors.timed_port import TimedPort
 from kamou.clock import Clock
@@ -54,13 +54,21 @@ CLOCKS_APART_MS = 60_000  # fills are read from this long before the intent: clo
 class OrderExecutorSettings:
     """Waiting times of the order executor."""
 
-    review_timeout_s: float = 2.0  # then an entry is denied: its limits are not checked
-    venue_timeout_s: float = 5.0  # a slower read is unreachable, a slower order unknown
-    not_found_after_ms: int = 20_000  # receive window + client timeout + margin
+    review_timeout_s: float = (
+        2.0  # after that an entry is denied, because its limits are not checked
+    )
+    venue_timeout_s: float = (
+        5.0  # a slower read is unreachable, a slower order has an unknown outcome
+    )
+    not_found_after_ms: int = 20_000  # from its last change until an order that the venue does
+    # not know has expired: receive window + client timeout + margin
 
 
 class OrderExecutor:
-    """Sends, cancels and resolves orders for the order manager; owns its position book."""
+    """Sends, cancels and resolves orders for the order manager.
+
+    It owns the order manager's position book.
+    """
 
     def __init__(
         self,
@@ -83,11 +91,14 @@ class OrderExecutor:
 
     @property
     def book(self) -> PositionBook:
-        """The book as of the journal's committed head."""
+        """The position book as of the journal's committed head."""
         return self.follower.catch_up()
 
     async def commit(self, *events: Event) -> PositionBook:
-        """Commit durably, skip events that are committed already, and return the book after it."""
+        """Commit the events durably and return the book after them.
+
+        Events that are committed already are skipped.
+        """
         if events:
             try:
                 await self.journal.commit(*events)
@@ -102,7 +113,7 @@ class OrderExecutor:
     # --- entries -----------------------------------------------------------------
 
     async def review(self, message: ReviewEntry) -> Verdict:
-        """Return the governor's verdict; without an answer in time, a journalled denial."""
+        """Return the governor's verdict; if it does not answer in time, journal a denial."""
         plan = message.plan
         try:
             verdict: Verdict = await call(
@@ -150,13 +161,13 @@ class OrderExecutor:
             )
         )
         try:
-            told = await self.port.submit(approved, entry, tuple(attached))
-        except InvalidPermitError as refused:
-            await self._never_sent(entry, attached, refused.code, refused.reason)
+            report = await self.port.submit(approved, entry, tuple(attached))
+        except InvalidPermitError as invalid:
+            await self._reject_entry(entry, attached, invalid.code, invalid.reason)
         except RejectedError as rejected:
-            await self._never_sent(entry, attached, rejected.code, rejected.reason)
+            await self._reject_entry(entry, attached, rejected.code, rejected.reason)
         except RateLimitedError as limited:
-            await self._never_sent(entry, attached, "RATE_LIMITED", str(limited))
+            await self._reject_entry(entry, attached, "RATE_LIMITED", str(limited))
         except (UnknownOutcomeError, UnreachableError) as unclear:
             await self.commit(
                 OrderUnknown(
@@ -167,12 +178,12 @@ class OrderExecutor:
                 )
             )
         else:
-            await self.record_report(told)
+            await self.record_report(report)
 
-    async def _never_sent(
+    async def _reject_entry(
         self, entry: Intent, attached: Sequence[Intent], code: str, reason: str
     ) -> None:
-        """Journal that entry, stop and target did not reach the market; release the permit."""
+        """Journal that entry, stop and target are rejected; release the permit."""
         now = self.clock.now_ms()
         ended: list[Event] = [
             OrderRejected(
@@ -197,8 +208,8 @@ class OrderExecutor:
         """Review, commit and send a stop loss, take profit or exit.
 
         Returns:
-            The order's state: REJECTED did not reach the market, UNKNOWN may have, all others
-            did. None: the governor denied it, and nothing was committed.
+            The order's state. REJECTED: the order did not reach the market; UNKNOWN: it may have;
+            all others: it did. None: the governor denied it, and nothing was committed.
 
         If the governor does not answer, the reduction is sent: the port proves that it reduces.
         """
@@ -217,12 +228,12 @@ class OrderExecutor:
         now = self.clock.now_ms()
         await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))
         try:
-            order = await self.port.reduce(intent, proved=proved)
+            report = await self.port.reduce(intent, proved=proved)
         except (InvalidPermitError, RejectedError) as error:
-            await self._rejected(intent, error.code, error.reason)
+            await self._reject(intent, error.code, error.reason)
             return OrderStatus.REJECTED
         except RateLimitedError as limited:
-            await self._rejected(intent, "RATE_LIMITED", str(limited))
+            await self._reject(intent, "RATE_LIMITED", str(limited))
             return OrderStatus.REJECTED
         except (UnknownOutcomeError, UnreachableError) as unclear:
             await self.commit(
@@ -234,10 +245,10 @@ class OrderExecutor:
                 )
             )
             return OrderStatus.UNKNOWN
-        await self.record_report(order)
-        return order.status
+        await self.record_report(report)
+        return report.status
 
-    async def _rejected(self, intent: Intent, code: str, reason: str) -> None:
+    async def _reject(self, intent: Intent, code: str, reason: str) -> None:
         await self.commit(
             OrderRejected(
                 at_ms=self.clock.now_ms(),
@@ -249,7 +260,7 @@ class OrderExecutor:
         )
 
     async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
-        """Request a cancel. The order counts as ended only once the venue reports it ended."""
+        """Request a cancel. The order ends only when the venue reports its end."""
         order = self.book.order(client_order_id)
         if order is not None and not order.status.terminal:
             await self.commit(
@@ -263,48 +274,52 @@ class OrderExecutor:
         try:
             await self.port.cancel(client_order_id, symbol)
         except (RejectedError, RateLimitedError, UnknownOutcomeError, UnreachableError):
-            return  # the reconciler sees that the order rests, and requests the cancel again
+            return  # the reconciler finds the resting order and requests the cancel again
 
     # --- reports of the venue ----------------------------------------------------
 
-    async def record_report(self, order: OrderReport) -> None:
-        """Journal the venue's report of an order: accepted, or ended."""
-        known = self.book.order(order.client_order_id)
+    async def record_report(self, report: OrderReport) -> None:
+        """Journal that an order was accepted or has ended, as the venue reports."""
+        known = self.book.order(report.client_order_id)
         if known is None or known.settled:
             return
         now = self.clock.now_ms()
         events: list[Event] = []
-        if known.status in IN_FLIGHT and order.status is not OrderStatus.REJECTED:
+        if known.status in IN_FLIGHT and report.status is not OrderStatus.REJECTED:
             events.append(
                 OrderAccepted(
                     at_ms=now,
-                    cause_id=order.client_order_id,
-                    client_order_id=order.client_order_id,
-                    venue_order_id=order.venue_order_id,
+                    cause_id=report.client_order_id,
+                    client_order_id=report.client_order_id,
+                    venue_order_id=report.venue_order_id,
                 )
             )
-        if order.status.terminal and not known.status.terminal:
+        if report.status.terminal and not known.status.terminal:
             events.append(
                 OrderClosed(
-                    at_ms=self._ended_ms(order, now),
-                    cause_id=order.client_order_id,
-                    client_order_id=order.client_order_id,
-                    status=order.status,
-                    filled=order.filled,
+                    at_ms=self._ended_ms(report, now),
+                    cause_id=report.client_order_id,
+                    client_order_id=report.client_order_id,
+                    status=report.status,
+                    filled=report.filled,
                     reason="venue",
                 )
             )
         await self.commit(*events)
 
-    def _ended_ms(self, order: OrderReport, now_ms: int) -> int:
-        """Return when an order ended; by the venue's clock if that was before this actor began."""
-        return order.updated_at_ms if 0 < order.updated_at_ms < self._began_ms else now_ms
+    def _ended_ms(self, report: OrderReport, now_ms: int) -> int:
+        """Return the time of an order's end, in ms.
+
+        It is the venue's time if the order ended before this actor began.
+        """
+        return report.updated_at_ms if 0 < report.updated_at_ms < self._began_ms else now_ms
 
     async def resolve(self, known: OrderState) -> None:
-        """Query an order by client order id and journal the answer. Errors leave it unresolved.
+        """Query an order by client order id and journal the answer.
 
-        If the order has ended, only its fills are read. They may have opened an unprotected
-        position, and the query would delay them by a read (seed 94007).
+        If the read fails, the order stays unresolved. If the order has ended, only its
+        fills are read: they may have opened an unprotected position, and a query would delay them
+        by one read (seed 94007).
         """
         ended = known.status.terminal
         intent = known.intent

@@ -1,4 +1,4 @@
-"""The order manager: enters positions, keeps them protected, and closes those that are due."""
+"""The order manager: enters positions, protects them, and closes those due."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from kamou.core.model import FillReport, Instrument, OrderRole, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
+from kamou.messages.governor import StateNotice
 from kamou.messages.orders import CancelOrphanOrder, ProtectPosition, ReconcileNow, ResolveOrder
 from kamou.messages.signals import SignalsRefined
-from kamou.messages.system import StateNotice
 from kamou.runtime.mailboxes import Mailbox
 
-IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for this long is queried
+IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for so long is queried
 ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
 
 
 class OrderManager(Actor):
-    """The only actor that sends orders. Its state is its executor's book.
+    """The only actor that sends orders. Its state is its executor's position book.
 
     Between messages it carries out due actions: for unprotected positions and unanswered orders
     every second, for time limits every cycle.
@@ -71,11 +71,13 @@ class OrderManager(Actor):
         self._cycle_period_ms = cycle_period_ms
         self._due_ms = 0
         self._due_s = math.inf  # the same by Trio's clock
-        self._left: tuple[str, str] | None = None  # first due action that there was no time for
+        self._postponed: tuple[str, str] | None = (
+            None  # first due action without time in the last tick
+        )
         self._orphans_left = False  # orphan orders remain to be canceled
 
     async def recover(self) -> None:
-        """Fold the journal; the first tick then queries orders in flight and confirms stops."""
+        """Fold the journal; make due a tick that queries orders and confirms stops."""
         await self._executor.follower.recover()
         self._protector.forget()
         self._wake_at(self.clock.now_ms())
@@ -87,16 +89,16 @@ class OrderManager(Actor):
         return self._due_s
 
     def _wake_at(self, at_ms: int) -> None:
-        """Set the time of the next tick.
+        """Set the time of the next tick, by both clocks.
 
-        By Trio's clock too: deadlines of stops must not wait while a clock that was set back
-        catches up (seed 295).
+        If the wall clock is set back, the deadlines of stops must not wait until it catches up
+        (seed 295).
         """
         self._due_ms = at_ms
         self._due_s = trio.current_time() + (at_ms - self.clock.now_ms()) / 1000
 
     def _wake_by(self, at_ms: int) -> None:
-        """Set the time of the next tick unless it is earlier already."""
+        """Set the time of the next tick, unless it is earlier already."""
         before_ms, before_s = self._due_ms, self._due_s
         self._wake_at(min(before_ms, at_ms))
         self._due_s = min(before_s, self._due_s)
@@ -112,9 +114,9 @@ class OrderManager(Actor):
     async def handle(self, message: object) -> None:
         try:
             await self._receive(message)
-            self._wake_by(self._next(self._executor.book))
+            self._wake_by(self._next_tick_ms(self._executor.book))
         except DiskFullError:
-            # This message is lost; reconciliation finds what it reported.
+            # This message is lost; reconciliation reads its order or fill from the venue.
             self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)
 
     async def _receive(self, message: object) -> None:
@@ -143,11 +145,11 @@ class OrderManager(Actor):
     async def finish(self) -> None:
         """Journal the updates that wait; other messages stay for the next incarnation.
 
-        Otherwise the record, and the run's last line, would lack a position until the next start
-        finds it. If the journal fails, the next start finds the updates.
+        Otherwise a position could be missing from the record, and from the run's last line, until
+        the next start. If the journal fails, the next start reads the updates from the venue.
         """
         await trio.lowlevel.checkpoint()
-        left: list[object] = []
+        others: list[object] = []
         with contextlib.suppress(KamouError, trio.WouldBlock):
             while True:
                 message = self.inbox.get_nowait()
@@ -156,14 +158,14 @@ class OrderManager(Actor):
                 elif isinstance(message, OrderUpdate):
                     await self._executor.record_report(message.order)
                 else:
-                    left.append(message)
-        for message in left:
+                    others.append(message)
+        for message in others:
             self.inbox.put_nowait(message)
 
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
-        """Journal an order's update; protect the position at once if its stop has ended."""
+        """Journal an order's update; if its stop has ended, protect the position at once."""
         await self._executor.record_report(message.order)
         if (
             message.order.client_order_id in self._executor.book.orders
@@ -223,18 +225,18 @@ class OrderManager(Actor):
         """Do due actions for at most ``LOOK_MAX_MS``; the next call begins with the rest."""
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
         actions = self._due_actions(self._executor.book)
-        first = actions.index(self._left) if self._left in actions else 0
-        self._left = None
+        first = actions.index(self._postponed) if self._postponed in actions else 0
+        self._postponed = None
         for action in (*actions[first:], *actions[:first]):
             if self.clock.now_ms() >= until_ms:
-                self._left = action
+                self._postponed = action
                 break
             await self._do(*action)
         await self._settle()
-        self._wake_at(self._next(self._executor.book))
+        self._wake_at(self._next_tick_ms(self._executor.book))
 
     def _due_actions(self, book: PositionBook) -> list[tuple[str, str]]:
-        """Return orders to query, entries to cancel, and trades to check, unprotected first."""
+        """Return orders to query, entries to cancel, then trades, unprotected ones first."""
         now = self.clock.now_ms()
         actions = []
         for order in book.orders.values():
@@ -253,22 +255,27 @@ class OrderManager(Actor):
         actions += [("trade", trade.symbol) for trade in unprotected_first]
         return actions
 
-    async def _do(self, what: str, name: str) -> None:
-        """Do one due action, unless it was done meanwhile."""
+    async def _do(self, kind: str, name: str) -> None:
+        """Do one due action, unless it is no longer due.
+
+        Args:
+            kind: resolve, cancel or trade.
+            name: a client order id, or the symbol of a trade.
+        """
         executor, book = self._executor, self._executor.book
-        if what == "trade":
+        if kind == "trade":
             await self._check_trade(name)
             return
         order = book.orders.get(name)
         if order is None:
             return
-        if what == "resolve":
+        if kind == "resolve":
             await self._resolve(order)
         elif not order.status.terminal:
             await executor.cancel(name, order.intent.symbol, book.state.value)
 
     async def _resolve(self, order: OrderState) -> None:
-        """Query an order. A position that its fills have opened is protected at once.
+        """Query an order, and at once protect a position that its fills have opened.
 
         A second later may be too late if the venue answers slowly (seed 94007).
         """
@@ -282,7 +289,7 @@ class OrderManager(Actor):
             await self._check_trade(symbol)
 
     async def _check_trade(self, symbol: str) -> None:
-        """Close, protect or give a target to the open trade of ``symbol``, as it needs."""
+        """Close the trade of ``symbol``, protect it or place its target, if needed."""
         trade = self._executor.book.trades.get(symbol)
         if trade is None:
             return
@@ -294,10 +301,10 @@ class OrderManager(Actor):
         elif trade.unprotected_since_ms:
             await self._protector.protect(symbol)
         elif not self._executor.port.capabilities.attached_stop:
-            await self._protector.aim(trade)
+            await self._protector.place_target(trade)
 
-    def _next(self, book: PositionBook) -> int:
-        """Return the next tick: in a second if urgent, else the next cycle or time limit."""
+    def _next_tick_ms(self, book: PositionBook) -> int:
+        """Return the time of the next tick: in 1 s if urgent, else a cycle or time limit."""
         now = self.clock.now_ms()
         urgent = (
             any(
@@ -307,7 +314,7 @@ class OrderManager(Actor):
             or any(t.unprotected_since_ms for t in book.trades.values())
             or (book.trades and book.state is TradingState.FLATTENING)
             or book.finished  # flat trades that wait for their funding
-            or self._left
+            or self._postponed
             or self._orphans_left
             or self._entries.waiting
         )

@@ -1,7 +1,8 @@
 """Loads the panels of all scanners from the port; reads each part of history once.
 
-The work is cut up, because a loop that is busy with history protects no position: one day is read
-at a time, and at most ``ROWS_AT_ONCE`` bars go into a panel between two checkpoints.
+``split_symbols`` divides the symbols among the scanners. The work is cut up, because a loop that is
+busy with history protects no position: one day is read at a time, and at most ``ROWS_AT_ONCE`` bars
+go into a panel between two checkpoints.
 """
 
 from __future__ import annotations
@@ -20,22 +21,23 @@ from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 
 HISTORY_TIMEOUT_S = 900.0
-"""For loading all history: 35 days of 1-minute bars of 2,000 symbols take 60 s of CPU time, and
-many times as long on a busy machine. With a timeout of 30 s a start was repeated for ever."""
+"""Time from the start of a child until all history is loaded. 35 days of 1-minute bars of 2,000
+symbols take 60 s of CPU time, and many times as long on a busy machine. With a timeout of 30 s a
+start was repeated for ever."""
 DAY_READ_TIMEOUT_S = 60.0  # for one day of history, which takes 2 s of CPU time
 ROWS_AT_ONCE = 8  # 1 ms of CPU time for 220 symbols, 4 ms for 2,000; every step of an order waits
 
 
 @attrs.frozen(kw_only=True)
 class PanelPart:
-    """The symbols of one scanner, and their columns in the port's arrays."""
+    """The symbols of one scanner, and the port's columns with these symbols."""
 
     symbols: tuple[str, ...]
     columns: slice
 
 
 def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...]:
-    """Split the symbols into contiguous runs of nearly equal length, none of them empty."""
+    """Split the symbols into contiguous parts of nearly equal size, none empty."""
     count = max(1, min(shards, len(symbols)))
     edges = [round(i * len(symbols) / count) for i in range(count + 1)]
     return tuple(PanelPart(symbols=symbols[a:b], columns=slice(a, b)) for a, b in pairwise(edges))
@@ -43,10 +45,10 @@ def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...
 
 @attrs.define(eq=False)
 class LoadedPanel:
-    """A panel, and when its newest open interest became available (-1: it has none)."""
+    """A panel, with the time of its newest open interest."""
 
     panel: Panel
-    open_interest_at_ms: int = -1
+    open_interest_at_ms: int = -1  # at which it became available; -1: the panel has none
 
     def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
         """Append the rows ``[rows, symbols]`` that are newer than those in the panel."""
@@ -58,7 +60,7 @@ class LoadedPanel:
 
 @attrs.define(eq=False)
 class _Reading:
-    """Panels being filled, and until when their bars and open interest are read, in ms."""
+    """Panels being filled, with the ends of the history that was read, in ms."""
 
     panels: dict[int, LoadedPanel]
     bars_until_ms: int
@@ -66,10 +68,11 @@ class _Reading:
 
 
 class PanelLoader:
-    """Shared by the scanners; outlives each of them. Hands every loaded panel out once.
+    """Loads panels for the scanners, which share it. Returns each loaded panel once.
 
-    At a start the first scanner loads the panels of all others with its own, because the others
-    ask one after the other. Later a scanner loads for itself and for those that wait with it.
+    It outlives the scanners. At a start the first scanner loads the panels of all others with its
+    own, because the others call it one after the other. Later a scanner loads its own panel, and
+    those of the scanners that wait with it.
     """
 
     def __init__(
@@ -89,12 +92,12 @@ class PanelLoader:
         self._ready: dict[int, _Reading] = {}
 
     async def load(self, index: int) -> LoadedPanel:
-        """Return a panel of part ``index`` with all history up to now.
+        """Return the panel of part ``index`` with all history up to now.
 
         The panel is empty if the venue does not answer. If cancelled, nothing is kept.
         """
         self._wanted.add(index)
-        await trio.lowlevel.checkpoint()  # scanners that ask at the same time share a reading
+        await trio.lowlevel.checkpoint()  # scanners that call at the same time share a reading
         # No trio.Lock: a task that crashes while it acquires one leaves it locked for good
         # (test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_unprotected).
         while self._over is not None:
@@ -109,7 +112,7 @@ class PanelLoader:
     async def _load(self, index: int) -> LoadedPanel:
         reading = self._ready.pop(index, None) or self._begin()
         try:
-            await self._read_on(reading)
+            await self._read_history(reading)
         except (UnreachableError, RateLimitedError):
             return LoadedPanel(self._new_panel(self._parts[index].symbols))
         self._wanted -= reading.panels.keys()
@@ -128,7 +131,7 @@ class PanelLoader:
         since_ms = floor_ms(self._clock.now_ms(), panel.period_ms) - panel.history_ms
         return _Reading(panels, bars_until_ms=since_ms, open_interest_until_ms=since_ms)
 
-    async def _read_on(self, reading: _Reading) -> None:
+    async def _read_history(self, reading: _Reading) -> None:
         """Read day by day until the newest closed bar.
 
         Raises:
@@ -149,7 +152,8 @@ class PanelLoader:
                 )
             if limit.cancelled_caught:
                 raise UnreachableError(
-                    f"the venue did not send a day of bars within {DAY_READ_TIMEOUT_S:g} s"
+                    f"the venue did not send the bars from {since_ms} ms to {until_ms} ms within "
+                    f"{DAY_READ_TIMEOUT_S:g} s; the scanner reads again at its next bar"
                 )
             for index, loaded in reading.panels.items():
                 await self._fill(loaded, self._parts[index].columns, bars, open_interest)
@@ -157,7 +161,7 @@ class PanelLoader:
 
     @staticmethod
     async def _fill(loaded: LoadedPanel, columns: slice, bars: Bars, open_interest: Series) -> None:
-        """Append bars and open interest, with a checkpoint after every ``ROWS_AT_ONCE`` bars."""
+        """Append bars and open interest, with a checkpoint every ``ROWS_AT_ONCE`` bars."""
         for rows in _slices(len(bars.open_ms)):
             loaded.panel.extend(
                 bars.open_ms[rows],

@@ -1,4 +1,4 @@
-"""Protection: reads open orders back, places stops, closes positions that cannot be protected."""
+"""Protection: reads open orders back, places stops, closes unprotected positions."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ ORPHAN_AFTER_MS = 5_000  # an order in flight may be ended by the venue's own an
 
 @attrs.frozen
 class _Unprotected:
-    """When an unprotected position was first checked: by our clock, which may leap, and Trio's."""
+    """The time of the first check of an unprotected position, by two clocks."""
 
-    since_ms: int
-    seen_ms: int
-    seen_s: float
+    since_ms: int  # the start of its unprotected period, from the journal
+    seen_ms: int  # by the wall clock, which may leap
+    seen_s: float  # by Trio's clock
 
 
 class Protector:
     """Places, confirms and replaces stops for the order manager.
 
-    Its state is not journalled: when the venue did not answer, since when by Trio's clock a
-    position is unprotected, and which closes failed.
+    Its state is not journalled: periods without an answer of the venue, first checks of unprotected
+    positions, and failed closes.
     """
 
     def __init__(
@@ -54,15 +54,21 @@ class Protector:
         self.forget()
 
     def forget(self) -> None:
-        """Reset the state. Without known timeouts of the venue, deadlines end earlier."""
+        """Reset the state.
+
+        Deadlines then end earlier, because they count the time without an answer of the venue.
+        """
         self._unanswered: list[tuple[int, int]] = []  # from, to: the venue answered no read
         self._failed_ms = 0  # time of the last read, if it failed
         self._unprotected: dict[str, _Unprotected] = {}  # by symbol
         self._failed_closes: dict[str, int] = {}  # in a row, by trade
-        self._again_ms: dict[str, int] = {}  # when a rejected close may be tried again, by trade
+        self._again_ms: dict[str, int] = {}  # time of the next try after a rejected close, by trade
 
     async def protect(self, symbol: str) -> None:
-        """Read open orders back and carry out the actions of ``core.reconciliation.protection``."""
+        """Read open orders back and do the due actions for the position of ``symbol``.
+
+        ``core.reconciliation.protection`` decides which actions are due.
+        """
         executor = self._executor
         resting = await self._read_back()
         if resting is None:
@@ -82,7 +88,7 @@ class Protector:
                     resting,
                     limits=self._limits,
                     now_ms=self._now_ms(trade),
-                    unreachable_ms=self._unanswered_since(trade.unprotected_since_ms),
+                    unreachable_ms=self._unanswered_ms(trade.unprotected_since_ms),
                     stop_rejected=rejected,
                 )
             }
@@ -91,10 +97,13 @@ class Protector:
                 break  # else again without a read: an order too many only reduces
         after = executor.book.trades.get(symbol)
         if after is not None and not executor.port.capabilities.attached_stop:
-            await self.aim(after)
+            await self.place_target(after)
 
     def _now_ms(self, trade: OpenTrade) -> int:
-        """Return the time, or a later one if the clock was set back since it is unprotected."""
+        """Return the wall time; if the clock was set back, the time that it would show.
+
+        Only steps since the first check of the unprotected position count.
+        """
         now_ms, now_s = self._executor.clock.now_ms(), trio.current_time()
         found = self._unprotected.get(trade.symbol)
         if found is None or found.since_ms != trade.unprotected_since_ms:
@@ -111,20 +120,23 @@ class Protector:
             resting = await self._executor.port.open_orders()
         except (UnreachableError, RateLimitedError):
             now = self._executor.clock.now_ms()
-            self._note_unanswered(now)
+            self._record_unanswered(now)
             self._failed_ms = now
             return None
-        self._note_unanswered(self._executor.clock.now_ms())
+        self._record_unanswered(self._executor.clock.now_ms())
         self._failed_ms = 0
         return resting
 
-    def _note_unanswered(self, now_ms: int) -> None:
-        """Note that the venue did not answer since the last failed read, if that is recent."""
+    def _record_unanswered(self, now_ms: int) -> None:
+        """Record that the venue did not answer since the last failed read, if recent."""
         if self._failed_ms and now_ms - self._failed_ms <= FAILED_READS_APART_MAX_MS:
             self._unanswered.append((self._failed_ms, now_ms))
 
-    def _unanswered_since(self, since_ms: int) -> int:
-        """Return how long the venue did not answer since then, in ms: deadlines do not count it."""
+    def _unanswered_ms(self, since_ms: int) -> int:
+        """Return the time without an answer of the venue after ``since_ms``, in ms.
+
+        Deadlines do not count it.
+        """
         return sum(max(0, to - max(since, since_ms)) for since, to in self._unanswered)
 
     async def _do(self, trade: OpenTrade, action: protection.Action) -> OrderStatus | None:
@@ -169,8 +181,8 @@ class Protector:
             await self.protect(trade.symbol)
         return status
 
-    async def aim(self, trade: OpenTrade) -> None:
-        """Place the target of a trade if the venue cannot attach it. Once, after all stops."""
+    async def place_target(self, trade: OpenTrade) -> None:
+        """Place a trade's target if the venue cannot attach it. Once, after all stops."""
         executor = self._executor
         book = executor.book
         if (
@@ -187,7 +199,7 @@ class Protector:
         """Close the whole position reduce-only. Its stop stays until the position is flat.
 
         Args:
-            again: also if an earlier close timed out.
+            again: close it even if an earlier close timed out.
 
         Returns:
             The status of the close; None if none was sent now.
@@ -197,13 +209,13 @@ class Protector:
         trade = book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None
-        ours = book.orders_of(symbol)
-        closes = protection.pending_exits(trade, ours)
+        orders = book.orders_of(symbol)
+        closes = protection.pending_exits(trade, orders)
         if any(is_awaited(o, executor.clock.now_ms()) or not again for o in closes):
             return None  # one close at a time; the query resolves it
         if executor.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
             return None  # rejected just now: reconciliation may find that the position is gone
-        for order in ours:
+        for order in orders:
             # A venue may reserve the position's quantity for a resting reduce-only target.
             if order.role is OrderRole.TAKE_PROFIT and not order.status.terminal:
                 await executor.cancel(order.client_order_id, symbol, reason)

@@ -1,4 +1,7 @@
-"""The reconciler: compares the book with the venue, at the start and in every cycle."""
+"""The reconciler: compares the position book with the venue, once per cycle.
+
+It also reconciles at a start, and on request. ``Health`` is its result for the readiness check.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import attrs
 import numpy as np
 
 from kamou.actors.base import Actor
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
-from kamou.actors.midnights import MidnightReader
+from kamou.actors.midnight_reader import MidnightReader
 from kamou.actors.transfers import TransferValuer
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.events import EquityRecorded, Event
@@ -44,7 +47,7 @@ from kamou.messages.orders import (
 )
 from kamou.runtime.mailboxes import Mailbox
 
-ATR_HISTORY_BARS = 5 * ATR_PERIOD  # Wilder's mean has forgotten its seed by then
+ATR_HISTORY_BARS = 5 * ATR_PERIOD  # enough for Wilder's mean to forget its first value
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed, so that reviews see fresh figures
 RECONCILE_RETRY_MS = 5_000  # after a pass that the venue did not answer
 SPACING_MS = 1_000  # between passes on request: an overflow may be followed by more
@@ -52,13 +55,13 @@ SPACING_MS = 1_000  # between passes on request: an overflow may be followed by 
 
 @attrs.define
 class Health:
-    """Whether book and venue agree, for the readiness check. Decides nothing."""
+    """The result of the newest pass, for the readiness check; no actor decides by it."""
 
-    agreed: bool = False  # the newest pass of this run agreed with the venue
+    agreed: bool = False  # book and venue agreed in the newest pass of this run
 
 
 class Reconciler(Actor):
-    """Reads the venue, journals repairs, and reports to the governor and the order manager.
+    """Reads the venue, journals repairs, and reports to governor and order manager.
 
     If a read fails, the pass ends without a conclusion and is repeated.
     """
@@ -88,7 +91,7 @@ class Reconciler(Actor):
         self._governor = governor
         self._orders = orders
         self._health = health
-        self._instruments = instruments  # everybody looks things up in it; only we write to it
+        self._instruments = instruments  # shared with all actors; only the reconciler writes to it
         self._inputs = ReconcileInputs(instruments=instruments, limits=limits, costs=costs)
         self._period_ms = period_ms
         self._cycle_period_ms = cycle_period_ms
@@ -96,7 +99,7 @@ class Reconciler(Actor):
         self._listed: tuple[Instrument, ...] = ()  # as the venue last listed them
         self._sound = True  # that list has no faults
         self._again_ms = 0
-        self._passed_ms = 0  # when the last pass began
+        self._passed_ms = 0  # start of the last pass
         self._requested = False  # a pass before the next cycle
         self._unsettled = False  # the last pass left a mismatch pending or deferred
         self._marked_ms: dict[str, int] = {}  # of each open position: time of its last mark
@@ -108,7 +111,9 @@ class Reconciler(Actor):
             instruments=instruments,
             tolerance=limits.equity_tolerance,
         )
-        self._held_when_marked: bool | None = None  # positions; None: this incarnation made no mark
+        self._open_at_snapshot: bool | None = (
+            None  # positions at the last snapshot; None: no snapshot
+        )
         self._pending_mismatches: Mapping[PendingMismatch, int] = {}  # of the last reconciliation
 
     async def recover(self) -> None:
@@ -137,10 +142,10 @@ class Reconciler(Actor):
 
     async def _reconcile(self, cycle_at_ms: int) -> None:
         if self._snapshot_due(self._follower.catch_up()):
-            # Not in the millisecond of the fill that made it due: a page shows events from before
-            # its snapshot. The history "flattened" in tests/web/test_recomputation.py.
+            # Not in the millisecond of the fill that made the snapshot due: a page shows events
+            # from before its snapshot. The history "flattened" in tests/web/test_recomputation.py.
             await self.clock.sleep_until(self.clock.now_ms() + 1)
-        view, atrs = await self._view(self._follower.catch_up())
+        view, atrs = await self._read_venue(self._follower.catch_up())
         book = self._follower.catch_up()  # with events that were committed during the reads
         due = self._snapshot_due(book)
         inputs = attrs.evolve(
@@ -151,12 +156,12 @@ class Reconciler(Actor):
         await self._commit_new(found.repairs)
         self._journal.cast(*found.marks)
         if any(isinstance(mark, EquityRecorded) for mark in found.marks):
-            self._held_when_marked = bool(view.positions)
+            self._open_at_snapshot = bool(view.positions)
         book = self._follower.catch_up()
         if found.agreed and found.money_explained and book.unvalued:
             await self._commit_new(await self._transfers.value(book, view))
             book = self._follower.catch_up()
-        self._tell(found, view, await self._midnights.read(book, view))
+        self._report(found, view, await self._midnights.read(book, view))
         book = self._follower.catch_up()
         if self._journal.snapshot_due(book.seq):
             self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=self.clock.now_ms())
@@ -172,16 +177,16 @@ class Reconciler(Actor):
                 continue  # the order manager committed it from the stream meanwhile
 
     def _snapshot_due(self, book: PositionBook) -> bool:
-        """Return True if an equity snapshot is due now: after a flatten, or a start in a halt.
+        """Return True if an equity snapshot is due: after a flatten or a start in a halt.
 
-        The cause of such a halt may be a flatten while nothing ran.
+        The cause of such a halt may be a flatten between two runs.
         """
-        if self._held_when_marked is None:
+        if self._open_at_snapshot is None:
             return not book.state.entries_allowed
-        return book.state is TradingState.FLATTENING and self._held_when_marked
+        return book.state is TradingState.FLATTENING and self._open_at_snapshot
 
-    async def _view(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
-        """Read everything from the venue; also ATRs of positions that the book does not have."""
+    async def _read_venue(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
+        """Return the venue's state, and ATRs of positions that the book does not have."""
         at_ms = self.clock.now_ms()
         port = self._port
         offset_ms = certain_offset_ms(at_ms, await port.server_time_ms(), self.clock.now_ms())
@@ -189,7 +194,7 @@ class Reconciler(Actor):
         positions = await port.positions()
         open_orders = await port.open_orders()
         # After the positions, which then never have a newer contract specification.
-        self._take(await port.instruments())
+        self._use_instruments(await port.instruments())
         since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions, which they explain
         income = await port.income(since_ms)
@@ -206,16 +211,16 @@ class Reconciler(Actor):
         )
         await self._read_marks(view)
         unknown = {p.symbol for p in positions} - book.trades.keys()
-        return view, await self._atrs(unknown) if unknown else {}
+        return view, await self._read_atrs(unknown) if unknown else {}
 
     async def _read_marks(self, view: VenueView) -> None:
         """Read the marks of open positions and find the time of the oldest one.
 
         A missing or unsound mark counts with the time of the symbol's last sound one.
         """
-        held = {p.symbol for p in view.positions if p.quantity != 0}
+        symbols = tuple(sorted(p.symbol for p in view.positions if p.quantity != 0))
         quotes: Mapping[str, Quote] | None = {}
-        if symbols := tuple(sorted(held)):
+        if symbols:
             try:
                 quotes = await self._port.quotes(symbols)
             except (UnreachableError, RateLimitedError):
@@ -225,14 +230,15 @@ class Reconciler(Actor):
             symbol: sound[symbol].at_ms
             if symbol in sound
             else self._marked_ms.get(symbol, view.at_ms)
-            for symbol in held
+            for symbol in symbols
         }
         self._marks_at_ms = min(self._marked_ms.values(), default=None)
 
-    def _take(self, listed: tuple[Instrument, ...]) -> None:
+    def _use_instruments(self, listed: tuple[Instrument, ...]) -> None:
         """Use the venue's contract specifications from now on, and journal their changes.
 
-        If the list has faults, the old ones stay, and readiness and new entries end.
+        If the list has faults, the old ones stay in use, the run is not ready and the governor
+        denies entries.
         """
         if listed is self._listed:
             return
@@ -241,8 +247,8 @@ class Reconciler(Actor):
             self._journal.cast(*instrument_changes(self._instruments, listed, self.clock.now_ms()))
             self._instruments.update({each.symbol: each for each in listed})
 
-    async def _atrs(self, symbols: set[str]) -> dict[str, Decimal]:
-        """Return ATR(14) of the trade timeframe by symbol, where the venue has enough bars."""
+    async def _read_atrs(self, symbols: set[str]) -> dict[str, Decimal]:
+        """Return ATR(14) of the trade timeframe, by symbol with enough bars."""
         now = self.clock.now_ms()
         bars = await self._port.bars(self._period_ms, now - ATR_HISTORY_BARS * self._period_ms, now)
         found: dict[str, Decimal] = {}
@@ -255,7 +261,7 @@ class Reconciler(Actor):
                 found[symbol] = Decimal(repr(float(ranges[-1])))
         return found
 
-    def _tell(
+    def _report(
         self, found: Reconciliation, view: VenueView, midnights: tuple[MidnightMarks, ...]
     ) -> None:
         agreed = self._health.agreed = found.agreed and self._sound

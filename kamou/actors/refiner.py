@@ -1,4 +1,7 @@
-"""The refiner (T3). Until the AI refiner is built it passes candidates on with verdict ``off``."""
+"""The refiner (T3), which passes candidates on with the verdict ``off``.
+
+The AI refiner is not built yet.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ FULL_SIZE = Decimal(1)
 
 
 class Refiner(Actor):
-    """Journals every candidate that passed the vetoes: the root of an order's cause chain."""
+    """Journals every candidate that passed the vetoes, and sends it to be entered.
+
+    Its event is the root of an order's cause chain.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The risk governor: reviews every order, opens each UTC day and keeps the trading state."""
+"""The risk governor: reviews orders, opens each UTC day, keeps the trading state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from kamou.actors.base import Actor
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
 from kamou.core.book.book_state import group_by_symbol
@@ -30,18 +30,18 @@ from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
+from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
 from kamou.messages.orders import ReconcileNow, ReviewEntry, ReviewReduction, VenueObserved
-from kamou.messages.system import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
 from kamou.runtime.mailboxes import Mailbox
 
 MESSAGES_PER_ENTRY = 3  # entry, stop, target
 
 
 class RiskGovernor(Actor):
-    """The order manager calls it; the reconciler, the operator and the journal write to it.
+    """Reviews orders for the order manager; opens UTC days; keeps the trading state.
 
     It decides on its own fold of the journal. It commits a permit before it returns it, and a
-    trading state before it acts on it. While nothing can be committed, it grants nothing.
+    trading state before it acts on it. While the journal cannot commit, it grants no permit.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RiskGovernor(Actor):
         self._read: EquityRead | None = None  # the newest with finite equity
         self._started_at_ms = clock.now_ms()
         self._requested_ms = 0  # last request for a read
-        self._fresh_since_ms: int | None = None  # since when all reads in this state were fresh
+        self._fresh_since_ms: int | None = None  # start of fresh reads in this state
         self._disk_full = False
         self._held_back: Halt | Flatten | None = None
         self._opening: EquityRead | None = None  # the day's first read, to be confirmed
@@ -92,10 +92,10 @@ class RiskGovernor(Actor):
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
     def _request_ms(self) -> int | None:
-        """Return when to request a read: a second one, or one to replace an old one.
+        """Return the time to request a second read, or a read that replaces an old one.
 
-        Cycles may be longer than the age limit. A request is not repeated at once, or the governor
-        would do nothing else while the venue does not answer (seed 960263).
+        Cycles may be longer than the age limit. A request is not repeated at once: while the venue
+        does not answer, the governor would do nothing else (seed 960263).
         """
         known_ms = self._read.at_ms if self._read is not None else self._started_at_ms
         old_ms = None if self._disk_full else known_ms + self._limits.account_age_max_s * 1000 + 1
@@ -107,7 +107,7 @@ class RiskGovernor(Actor):
         )
 
     def _stale_ms(self) -> int | None:
-        """Return when old account data halt entries; None while entries are stopped already."""
+        """Return the time at which old account data stop entries; None: they are stopped."""
         if self._disk_full or not self._follower.book.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()
@@ -115,12 +115,12 @@ class RiskGovernor(Actor):
         return now_ms + left_ms + 1
 
     def _overdue_ms(self, now_ms: int) -> int:
-        """Return how long account or marks are past their age limit, in ms; <= 0: fresh."""
+        """Return the ms by which account or marks exceed their age limit; <= 0: fresh."""
         read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_at_ms)
         return overdue_ms(read, self._limits, now_ms)
 
     async def tick(self) -> None:
-        """Request the read that a breach or a day's opening needs; halt if reads are too old.
+        """Request a read that is due; stop entries if the last read is too old.
 
         The reconciler makes the read, because it reads transfers as well: without them a withdrawal
         would look like a loss.
@@ -140,7 +140,7 @@ class RiskGovernor(Actor):
     # --- reviews -----------------------------------------------------------------
 
     async def answer(self, message: object) -> Verdict | Denial | None:
-        """Return a Verdict for ``ReviewEntry``; a Denial or None (allowed) for a reduction."""
+        """Return a Verdict for an entry; a Denial or None (allowed) for a reduction."""
         if isinstance(message, ReviewReduction):
             return self._review_reduction(message.intent)
         assert isinstance(message, ReviewEntry), message
@@ -189,11 +189,11 @@ class RiskGovernor(Actor):
         book = self._follower.catch_up()
         now_ms = self.clock.now_ms()
         self._bucket = self._bucket.at(now_ms).take(1)
-        held, orders = book.position(intent.symbol), book.orders_of(intent.symbol)
-        return governor.review_reduction(intent, held, orders, now_ms=now_ms)
+        position, orders = book.position(intent.symbol), book.orders_of(intent.symbol)
+        return governor.review_reduction(intent, position, orders, now_ms=now_ms)
 
     async def _release(self, now_ms: int) -> PositionBook:
-        """Release permits that are over, and return the book after that."""
+        """Release permits of entries that ended, and return the book after that."""
         book = self._follower.catch_up()
         for permit_id, reason in book.releasable_permits(now_ms):
             try:
@@ -231,21 +231,21 @@ class RiskGovernor(Actor):
             case DiskFull():
                 self._disk_full = message.full
                 if not message.full:
-                    await self._do_held_back()
+                    await self._carry_out_held_back()
                     await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL.value)
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
                 raise AssertionError(message)
 
-    async def _do_held_back(self) -> None:
+    async def _carry_out_held_back(self) -> None:
         """Carry out the command that could not be committed while the disk was full."""
         held_back, self._held_back = self._held_back, None
         if held_back is not None:
             await self._receive(held_back)
 
     def _take(self, message: VenueObserved) -> EquityRead | None:
-        """Keep a read with finite equity, note since when reads are fresh; return the kept one."""
+        """Keep a read with finite equity; return the newest such read."""
         read = EquityRead(
             equity=message.account.equity,
             at_ms=message.account.at_ms,
@@ -288,7 +288,7 @@ class RiskGovernor(Actor):
             self._follower.catch_up()
 
     async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
-        """Journal a command that changed no state: its note is published, a refusal announced."""
+        """Journal a command that changed no state, if it has a note or a refusal."""
         if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal
             event = CommandRecorded(at_ms=now_ms, reason=reason, note=note, refusal=why)
@@ -319,9 +319,9 @@ class RiskGovernor(Actor):
         )
 
     async def _open_day(self, read: EquityRead | None) -> PositionBook:
-        """Open the UTC day, and days that were missed before it, on two reads that agree.
+        """Open the UTC day, and missed days before it, on two reads that agree.
 
-        Two, because all limits of the day rest on the opening equity.
+        Two reads, because all limits of the day depend on the opening equity.
         """
         book = self._follower.catch_up()
         now_ms = self.clock.now_ms()
@@ -341,17 +341,17 @@ class RiskGovernor(Actor):
         waited = read.at_ms - self._opening_since_ms >= WAIT_MS
         if not read.agreed and not waited:
             return book  # a position that the venue omits would be missing at midnight too
-        opened = self._openings(read, waited=waited)
-        before = self._openings(attrs.evolve(first, midnights=read.midnights), waited=waited)
+        second = self._openings(read, waited=waited)
+        earlier = self._openings(attrs.evolve(first, midnights=read.midnights), waited=waited)
         apart = read.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
-        if not apart or not opened or not before or not self._agree(before[-1], opened[-1]):
+        if not apart or not second or not earlier or not self._agree(earlier[-1], second[-1]):
             return book
         self._opening = None
-        await self._journal.commit(*opened)
+        await self._journal.commit(*second)
         return self._follower.catch_up()
 
     def _openings(self, read: EquityRead, *, waited: bool) -> tuple[DayOpened, ...]:
-        """Return the days that this read opens; none while marks of a midnight may still come."""
+        """Return the days that this read opens; none while a midnight may still get marks."""
         opening_read = OpeningRead(
             at_ms=read.at_ms,
             equity=read.equity,
@@ -364,14 +364,14 @@ class RiskGovernor(Actor):
 
     def _agree(self, first: DayOpened, second: DayOpened) -> bool:
         """Return True if two openings agree within the tolerance; transfers do not count."""
-        book, worth = self._follower.book, []
+        book, equities = self._follower.book, []
         for event in (first, second):
             equity = event.opening
             if equity is None:
                 marks = group_by_symbol(event.marks)
                 equity = book.equity_at_midnight(event.equity, event.at_ms, marks)
-            worth.append(equity)
-        return abs(worth[1] - worth[0]) <= self._limits.equity_tolerance * first.equity
+            equities.append(equity)
+        return abs(equities[1] - equities[0]) <= self._limits.equity_tolerance * first.equity
 
     async def _act(self, decision: Decision) -> None:
         self._pending = decision.pending

@@ -1,4 +1,4 @@
-"""A scanner shard: keeps its symbols' panel and has every strategy score its symbols."""
+"""A scanner shard: keeps the panel of its symbols and lets strategies score them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ NO_FLOATS = np.empty(0)
 
 
 class StrategyFailedError(Exception):
-    """A strategy raised. The scanner crashes after it has reported the symbols as abstained."""
+    """A strategy raised an error.
+
+    The scanner reports that the strategy abstains for all symbols, and then crashes.
+    """
 
 
 class Scanner(Actor):
-    """One per shard. Its only state is the panel, which it can reload from the port."""
+    """The actor of one shard. Its only state is the panel, which the port can reload."""
 
     def __init__(
         self,
@@ -92,14 +95,19 @@ class Scanner(Actor):
         for strategy in self._strategies:
             try:
                 columns.append(_as_columns(strategy.evaluate(panel, now)))
-            except Exception as error:  # reported and raised below: the supervisor restarts us
+            except (
+                Exception
+            ) as error:  # reported and raised below; the supervisor restarts the scanner
                 failed = error
                 scores = failed_scores(strategy.name, len(self._symbols))
                 columns.append(attrs.evolve(_as_columns(scores), error=repr(error)))
         close = panel.row("close").copy()
         self._send(message, panel.close_ms, close, tuple(columns))
         if failed is not None:
-            raise StrategyFailedError(f"shard {self._index}: {failed!r}") from failed
+            raise StrategyFailedError(
+                f"a strategy failed in shard {self._index}: {failed!r}; the supervisor "
+                "restarts the shard"
+            ) from failed
 
     def _send(
         self,

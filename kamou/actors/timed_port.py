@@ -1,4 +1,4 @@
-"""The port with a deadline on every call, so that a hanging venue does not hang the executor."""
+"""The port with a timeout on each call, so that a venue cannot block the executor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class TimedPort:
-    """The port as the order executor uses it, with a timeout of ``timeout_s`` on each call.
+    """The port of the order executor, with a timeout on each call.
 
     A late read raises ``UnreachableError``. A late order or cancel raises ``UnknownOutcomeError``,
     because it may have arrived. Other errors are the port's own.
@@ -59,14 +59,17 @@ class TimedPort:
     async def cancel(self, client_order_id: str, symbol: str) -> None:
         await self._send(self._port.cancel(client_order_id, symbol))
 
-    async def _read(self, asked: Awaitable[T]) -> T:
+    async def _read(self, read: Awaitable[T]) -> T:
         with trio.move_on_after(self._timeout_s):
-            return await asked
-        raise UnreachableError(f"the venue did not answer a read within {self._timeout_s:g} s")
+            return await read
+        raise UnreachableError(
+            f"the venue did not answer a read within {self._timeout_s:g} s; it is repeated"
+        )
 
-    async def _send(self, sent: Awaitable[T]) -> T:
+    async def _send(self, request: Awaitable[T]) -> T:
         with trio.move_on_after(self._timeout_s):
-            return await sent
+            return await request
         raise UnknownOutcomeError(
-            f"the venue did not answer an order or a cancel within {self._timeout_s:g} s"
+            f"the venue did not answer an order or a cancel within {self._timeout_s:g} s; "
+            "the outcome is resolved by query"
         )

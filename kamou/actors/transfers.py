@@ -1,4 +1,4 @@
-"""Values transfers for the reconciler, by the marks of the time when money was moved."""
+"""Values transfers for the reconciler, with the marks at the time of each one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.actors.midnights import NO_ANSWER, READS_MAX, Marks, closes_at
+from kamou.actors.midnight_reader import NO_ANSWER, READS_MAX, Marks, read_closes
 from kamou.clock import floor_ms
 from kamou.core.book.late_events import TransferValued
 from kamou.core.book.position_book import PositionBook
@@ -26,7 +26,9 @@ from kamou.exchange.base import ExchangePort
 
 
 @attrs.frozen(kw_only=True)
-class DatedMarks:
+class _DatedMarks:
+    """Prices, with their time and source."""
+
     marks: Marks
     at_ms: int  # of the prices
     source: str  # MARK_HISTORY or LAST_PRICE_BARS
@@ -36,8 +38,8 @@ class DatedMarks:
 class TransferValuer:
     """Values the transfers that have no value yet.
 
-    After a failed read or an omitted bar the next pass asks again. So the choice between marks and
-    a close depends on what the venue lists, and not on a read that failed.
+    After a failed read or an omitted bar the next pass reads again. So the choice between marks and
+    closes depends on the venue's lists, and not on a read that failed.
     """
 
     port: ExchangePort
@@ -49,7 +51,7 @@ class TransferValuer:
         """Return the transfers that can be valued in this pass, oldest first.
 
         Args:
-            book: agrees with ``view`` and has everything that the venue lists.
+            book: agrees with ``view`` and has all fills and positions that the venue lists.
         """
         account = view.account
         read = OpeningRead(
@@ -63,22 +65,22 @@ class TransferValuer:
         history_ms = self.port.capabilities.history_ms
         found: list[TransferValued] = []
         bars: dict[int, Marks] = {}
-        asked = 0
+        reads = 0
         for at_ms in sorted(book.unvalued):
             if at_ms > read.at_ms or (history_ms is not None and at_ms < read.at_ms - history_ms):
                 continue
-            if asked == READS_MAX:
+            if reads == READS_MAX:
                 break
-            asked += 1
+            reads += 1
             needed = units_at(book, view.positions, at_ms, self.instruments).keys()
-            named = symbols_to_mark(book, view.positions, at_ms)
+            symbols = symbols_to_mark(book, view.positions, at_ms)
             try:
-                dated = await self._marks(at_ms, needed, named, bars)
+                dated = await self._marks(at_ms, needed, symbols, bars)
             except NO_ANSWER:
                 break  # the next pass asks again
             figures = tuple(
                 Figure(name=symbol, value=str(dated.marks[symbol]))
-                for symbol in sorted(named & dated.marks.keys())
+                for symbol in sorted(symbols & dated.marks.keys())
             )
             marks = MidnightMarks(at_ms=at_ms, marks=figures, source=dated.source)
             valued = value_transfer(book, read, marks, self.instruments, marks_at_ms=dated.at_ms)
@@ -87,28 +89,31 @@ class TransferValuer:
         return tuple(found)
 
     async def _marks(
-        self, at_ms: int, needed: Set[str], named: Set[str], bars: dict[int, Marks]
-    ) -> DatedMarks:
+        self, at_ms: int, needed: Set[str], symbols: Set[str], bars: dict[int, Marks]
+    ) -> _DatedMarks:
         """Return the venue's marks of ``at_ms``, or the closes of the bars that had ended.
 
         Args:
-            needed: symbols of what was open at ``at_ms``; ``named`` has all that a late entry
-                may change.
-            bars: closes that this pass has read, by their end; what is read is added.
+            needed: symbols of the positions that were open at ``at_ms``.
+            symbols: these, and all that a late entry may change.
+            bars: closes that this pass has read, by their end; new ones are added.
 
-        Raises: UnreachableError or RateLimitedError as the port does.
+        Raises:
+            UnreachableError, RateLimitedError: as the port.
         """
         if self.port.capabilities.mark_history:
-            listed = await self.port.marks_at(tuple(sorted(named)), at_ms) if named else {}
-            marks = {symbol: mark for symbol, mark in listed.items() if is_price(mark)}
+            listed = await self.port.marks_at(tuple(sorted(symbols)), at_ms) if symbols else {}
+            marks = {symbol: mark for symbol, mark in listed.items() if _is_price(mark)}
             if needed <= marks.keys():
-                return DatedMarks(marks=marks, at_ms=at_ms, source=MARK_HISTORY)
+                return _DatedMarks(marks=marks, at_ms=at_ms, source=MARK_HISTORY)
         ended_ms = floor_ms(at_ms, self.period_ms)
         if ended_ms not in bars:
-            bars[ended_ms] = await closes_at(self.port, self.period_ms, ended_ms, self.instruments)
-        return DatedMarks(marks=bars[ended_ms], at_ms=ended_ms, source=LAST_PRICE_BARS)
+            bars[ended_ms] = await read_closes(
+                self.port, self.period_ms, ended_ms, self.instruments
+            )
+        return _DatedMarks(marks=bars[ended_ms], at_ms=ended_ms, source=LAST_PRICE_BARS)
 
 
-def is_price(mark: Decimal) -> bool:
+def _is_price(mark: Decimal) -> bool:
     """Return True for a finite number above zero."""
     return mark.is_finite() and mark > 0

@@ -1,4 +1,4 @@
-"""The port, its factory and its listing, as the composition root hands them to the actors."""
+"""Interfaces of a venue for the composition root: listing, port and port factory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Listing(Protocol):
 
 
 class VenuePort(ExchangePort, SteppedPort, Protocol):
-    """The port with everything that any actor uses."""
+    """The exchange port of a venue whose market is stepped."""
 
 
 class PortFactory(Protocol):
-    """Makes the port of one venue from the guards that the composition root passes."""
+    """A function that makes the port of one venue with the composition root's guards."""
 
     def __call__(
         self,

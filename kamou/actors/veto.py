@@ -1,4 +1,4 @@
-"""The veto actor (T2): merges the shards into one ranking and asks all vetoes of its top."""
+"""The veto actor (T2): ranks the candidates of all shards and vetoes the top ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from kamou.actors.base import Actor
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
@@ -27,9 +27,10 @@ from kamou.settings.config import CycleSettings
 
 
 class VetoActor(Actor):
-    """Waits for all shards of a cycle or its deadline; then ranks, vetoes and passes on.
+    """Ranks each cycle's candidates, and sends those without a veto to the refiner.
 
-    Its state is the shards of the current cycle. A crash loses the ranking of that cycle.
+    It waits for all shards of the cycle, or for the deadline. Its state is the shards of the
+    current cycle. A crash loses the ranking of that cycle.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class VetoActor(Actor):
     async def handle(self, message: object) -> None:
         assert isinstance(message, ShardRanked), message
         if message.cycle_at_ms <= self._ranked_ms:
-            return  # too late: its cycle was ranked without it and counted it
+            return  # too late: its cycle was ranked without this shard, and counted it as late
         if message.cycle_at_ms != self._collecting:
             if self._collecting:
                 await self._finish()
@@ -185,9 +186,9 @@ class VetoActor(Actor):
     async def _context(self, candidates: Sequence[Candidate]) -> VetoContext:
         quotes: Mapping[str, Quote] = {}
         with suppress(UnreachableError, RateLimitedError):  # no quotes: vetoed as stale
-            answer = await self._port.quotes(tuple(c.symbol for c in candidates))
-            quotes = {symbol: quote for symbol, quote in answer.items() if quote.sound}
-        await self._funding.learn()
+            response = await self._port.quotes(tuple(c.symbol for c in candidates))
+            quotes = {symbol: quote for symbol, quote in response.items() if quote.sound}
+        await self._funding.refresh()
         book = self._follower.catch_up()
         return VetoContext(
             now_ms=self.clock.now_ms(),
@@ -197,15 +198,15 @@ class VetoActor(Actor):
             costs=self._costs,
             quotes=quotes,
             instruments=self._instruments,
-            funding_rates=self._funding.known,
-            held=_held(book),
+            funding_rates=self._funding.rates,
+            held=_describe_exposure(book),
             last_stop_ms=book.recent_activity.stop_outs_ms,
             conflicting=conflicting_symbols(candidates),
         )
 
 
-def _held(book: PositionBook) -> dict[str, str]:
-    """Return, by symbol, its working entry or else its position, in words."""
+def _describe_exposure(book: PositionBook) -> dict[str, str]:
+    """Return by symbol a text about its working entry or its position."""
     working = {
         o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining}"
         for o in book.orders.values()

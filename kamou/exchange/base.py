@@ -1,4 +1,4 @@
-"""The exchange port: every request that Kamou makes to a venue, in Kamou's own types.
+"""The exchange port: all requests of Kamou to a venue, and the checks before them.
 
 Actors use ``ExchangePort``. ``GuardedPort`` is the base class of every adapter. Its ``submit`` and
 ``reduce`` are final, because they make the checks that no adapter may skip: a genuine, committed,
@@ -57,7 +57,7 @@ class PermitStore(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Capabilities:
-    """What a venue supports."""
+    """Functions that a venue supports."""
 
     attached_stop: bool  # the entry may carry its stop and target
     open_interest: bool
@@ -69,9 +69,10 @@ class Capabilities:
 
 
 class ExchangePort(Protocol):
-    """One account at one venue. Reads raise ``UnreachableError`` or ``RateLimitedError``.
+    """One account at one venue.
 
-    All methods are cancellation points. A cancelled ``submit`` has an unknown outcome.
+    Reads raise ``UnreachableError`` or ``RateLimitedError``. All methods are cancellation points. A
+    cancelled ``submit`` has an unknown outcome.
     """
 
     capabilities: Capabilities
@@ -79,7 +80,7 @@ class ExchangePort(Protocol):
     async def instruments(self) -> tuple[Instrument, ...]: ...
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Return the bars with ``since_ms <= open_ms`` and ``open_ms + period_ms <= until_ms``."""
+        """Return the bars that lie within ``since_ms`` to ``until_ms``, oldest first."""
         ...
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
@@ -87,7 +88,7 @@ class ExchangePort(Protocol):
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Return the best quotes now; a symbol without a quote is absent."""
+        """Return the present best quotes; a symbol without a quote is absent."""
         ...
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
@@ -130,7 +131,7 @@ class ExchangePort(Protocol):
         ...
 
     async def reduce(self, intent: Intent, *, proved: bool = False) -> OrderReport:
-        """Send a reduce-only order: stop, take-profit or exit.
+        """Send a reduce-only order: stop loss, take profit or exit.
 
         If ``proved`` is True, the governor has checked that the order reduces. Otherwise the port
         checks it against the venue's position and journals the proof.
@@ -155,24 +156,28 @@ class ExchangePort(Protocol):
     async def server_time_ms(self) -> int: ...
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
-        """Return the private stream. Events of a restart are lost; reconciliation finds them."""
+        """Return the private stream of the venue's updates.
+
+        Updates during a restart are lost; reconciliation reads their orders and fills.
+        """
         ...
 
 
 IsHalted = Callable[[], bool]
-"""Returns True if the halt latch is set or the governor stops entries; read before an entry."""
+"""A function that returns True if the halt latch or the trading state stops entries."""
 
 JournalProof = Callable[[ReductionProved], Awaitable[None]]
-"""Commits the port's own proof that an order reduces."""
+"""A function that commits the port's own proof that an order reduces."""
 
 
-HALTED = "the halt latch is set or the trading state stops entries; see `kamou status`"
+HALTED = "the halt latch is set or the trading state stops entries; `kamou status` shows which"
 
 
 class GuardedPort(ABC):
-    """The checks before every venue. An adapter inherits them and implements the hooks.
+    """The checks before every order, inherited by all adapters.
 
-    A subclass that overrides ``submit`` or ``reduce`` raises ``TypeError`` when it is defined.
+    An adapter implements ``_place`` and ``_cancel``. A subclass that overrides ``submit`` or
+    ``reduce`` raises ``TypeError`` when it is defined.
     """
 
     capabilities: Capabilities
@@ -195,7 +200,8 @@ class GuardedPort(ABC):
         for name in ("submit", "reduce"):
             if name in cls.__dict__:
                 raise TypeError(
-                    f"{cls.__name__} overrides {name}, which has the port's checks; write _place"
+                    f"{cls.__name__} overrides {name}, which has the port's checks; "
+                    "override _place instead"
                 )
 
     @abstractmethod
@@ -203,7 +209,7 @@ class GuardedPort(ABC):
 
     @abstractmethod
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
-        """Send the order. Called after every check has passed."""
+        """Send the order. Called after all checks have passed."""
 
     @abstractmethod
     async def _cancel(self, client_order_id: str, symbol: str) -> None: ...
@@ -222,7 +228,9 @@ class GuardedPort(ABC):
             _check_attached_stop(approved, intent, attached)
         elif attached:
             raise InvalidPermitError(
-                "ATTACHED_UNSUPPORTED", "the venue takes no attached orders; send the stop alone"
+                "ATTACHED_UNSUPPORTED",
+                f"{intent.client_order_id} for {intent.symbol} has {len(attached)} attached "
+                "orders, the venue takes none; send the stop after the first fill",
             )
         await self._permits.consume(approved, intent.client_order_id)
         if self._halted():  # it may have been set while the permit was being committed
@@ -234,7 +242,9 @@ class GuardedPort(ABC):
         """Send a reduce-only order. See ``ExchangePort.reduce``."""
         if intent.role is OrderRole.ENTRY or not intent.reduce_only:
             raise InvalidPermitError(
-                "NOT_REDUCING", f"{intent.role.value} is an entry or not reduce-only"
+                "NOT_REDUCING",
+                f"{intent.client_order_id} for {intent.symbol} has the role {intent.role.value} "
+                f"and reduce_only={intent.reduce_only}; send an entry with submit",
             )
         if not proved:
             await self._prove(intent)
@@ -247,14 +257,18 @@ class GuardedPort(ABC):
     def _check_permit(self, approved: Approved, intent: Intent) -> None:
         if not is_genuine(approved):
             raise InvalidPermitError(
-                "PERMIT_NOT_GENUINE", "the permit was not made by the governor of this process"
+                "PERMIT_NOT_GENUINE",
+                f"the permit of {intent.client_order_id} for {intent.symbol} was not made by the "
+                "governor of this process; the entry is not sent",
             )
         if self._halted():
             raise InvalidPermitError("HALT_LATCHED", HALTED)
-        if self._clock.now_ms() >= approved.expires_at_ms:
+        now_ms = self._clock.now_ms()
+        if now_ms >= approved.expires_at_ms:
             raise InvalidPermitError(
                 "PERMIT_EXPIRED",
-                f"expired {self._clock.now_ms() - approved.expires_at_ms} ms ago",
+                f"permit {approved.permit_id} was valid until {approved.expires_at_ms} ms, now is "
+                f"{now_ms} ms; the entry is not sent, the next signal gets a new permit",
             )
         matches = {
             "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,
@@ -266,13 +280,15 @@ class GuardedPort(ABC):
         wrong = [name for name, same in matches.items() if not same]
         if wrong:
             raise InvalidPermitError(
-                "PERMIT_MISMATCH", f"the order differs from its permit in {', '.join(wrong)}"
+                "PERMIT_MISMATCH",
+                f"{intent.client_order_id} for {intent.symbol} differs from permit "
+                f"{approved.permit_id} in {', '.join(wrong)}; the order is not sent",
             )
 
     async def _prove(self, intent: Intent) -> None:
         """Check against the venue's position that ``intent`` reduces; journal the proof."""
-        held = {p.symbol: p.quantity for p in await self.positions()}
-        position = held.get(intent.symbol, ZERO)
+        quantities = {p.symbol: p.quantity for p in await self.positions()}
+        position = quantities.get(intent.symbol, ZERO)
         left = position + intent.side.sign * intent.quantity
         if position == ZERO or abs(left) > abs(position) or left * position < ZERO:
             raise InvalidPermitError(
@@ -299,7 +315,9 @@ def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Int
         if not reducing or order.symbol != intent.symbol or order.side is not closing:
             raise InvalidPermitError(
                 "ATTACHED_NOT_REDUCING",
-                f"{order.client_order_id} is no reduce-only stop or take-profit of this entry",
+                f"{order.client_order_id} ({order.role.value}, {order.side.value} {order.symbol}, "
+                f"reduce_only={order.reduce_only}) does not close {intent.client_order_id} "
+                f"({approved.side.value} {intent.symbol}); the entry is not sent",
             )
     covered = any(
         order.role is OrderRole.STOP_LOSS
@@ -310,5 +328,7 @@ def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Int
     )
     if not covered:
         raise InvalidPermitError(
-            "STOP_NOT_ATTACHED", f"no attached stop at {approved.stop_price} covers the entry"
+            "STOP_NOT_ATTACHED",
+            f"no attached stop at {approved.stop_price} covers the {intent.quantity} contracts of "
+            f"{intent.client_order_id} for {intent.symbol}; the entry is not sent",
         )

@@ -1,4 +1,4 @@
-"""The embedded exchange behind the port, for the demo, backtests and tests.
+"""The port of the embedded venue, for the demo, backtests and tests.
 
 Orders and cancels act ``latency_ms`` after they are sent and are answered then; reads are answered
 at once. Every call first advances the engine to the clock's time.
@@ -36,9 +36,8 @@ from kamou.venue.state import OrderRequest
 
 T = TypeVar("T")
 
-TWIN_KEPT_MS = (
-    60_000  # after its last read; it holds up to 4 days of bars, 30 MB each at 2,000 symbols
-)
+# After its last read; a twin has up to 4 days of bars, 30 MB each at 2,000 symbols.
+TWIN_KEPT_MS = 60_000
 EVENTS_MAX = 4_096  # unread events; if there are more, the reader must reconcile
 
 
@@ -59,7 +58,7 @@ def as_request(intent: Intent) -> OrderRequest:
 
 
 class SimulatedExchange(GuardedPort):
-    """``ExchangePort`` over ``Engine``.
+    """The exchange port of one ``Engine``, the embedded venue.
 
     ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
     on one thread in real time. Only the loop's thread uses the engine and its market. The
@@ -101,7 +100,7 @@ class SimulatedExchange(GuardedPort):
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
     async def step(self, to_ms: int) -> None:
-        """Advance market time to ``to_ms``; called by the exchange's actor."""
+        """Advance market time to ``to_ms``; called by the exchange actor."""
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
         if self._twin is not None and to_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
@@ -110,7 +109,8 @@ class SimulatedExchange(GuardedPort):
     async def catch_up(self, to_ms: int) -> None:
         """Advance market time over missed days, one day at a time.
 
-        The day before is made, too, because the first bar needs the volume before midnight.
+        The day before the first one is made as well, because the first bar needs the volume before
+        midnight.
         """
         first_ms = floor_ms(self.engine.market_ms, DAY_MS)
         await self.prepare(first_ms - DAY_MS)
@@ -128,7 +128,10 @@ class SimulatedExchange(GuardedPort):
             source.adopt_day(at_ms, maker)
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
-        """Return the private stream. Events of a restart are lost; reconciliation finds them."""
+        """Return the private stream of the venue's updates.
+
+        Updates during a restart are lost; reconciliation reads their orders and fills.
+        """
         return self._receive.clone()
 
     # --- reads -----------------------------------------------------------------
@@ -139,29 +142,29 @@ class SimulatedExchange(GuardedPort):
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         until_ms = min(until_ms, await self._now())
-        return await self._of_market(
+        return await self._read_market(
             since_ms, until_ms, lambda market: market.bars(period_ms, since_ms, until_ms)
         )
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series:
         until_ms = min(until_ms, await self._now())
-        return await self._of_market(
+        return await self._read_market(
             since_ms, until_ms, lambda market: market.open_interest(since_ms, until_ms)
         )
 
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         until_ms = min(until_ms, await self._now())
-        return await self._of_market(
+        return await self._read_market(
             since_ms, until_ms, lambda market: market.funding_rates(since_ms, until_ms)
         )
 
     async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
         until_ms = min(until_ms, await self._now())
-        return await self._of_market(
+        return await self._read_market(
             since_ms, until_ms, lambda market: market.long_short_ratios(since_ms, until_ms)
         )
 
-    async def _of_market(
+    async def _read_market(
         self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
     ) -> T:
         """Read the market; make missing days on the runner."""
@@ -178,11 +181,11 @@ class SimulatedExchange(GuardedPort):
         return self.engine.quotes(symbols)
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the marks that the engine used at ``at_ms``, on today's tick."""
+        """Return the marks of the engine at ``at_ms``, rounded to the present tick size."""
         if at_ms > await self._now():
             return {}
-        mids = await self._of_market(at_ms, at_ms + 1, lambda market: market.prices(at_ms))
-        return self.engine.marks_of(mids, symbols)
+        mid_prices = await self._read_market(at_ms, at_ms + 1, lambda market: market.prices(at_ms))
+        return self.engine.marks_of(mid_prices, symbols)
 
     async def account(self) -> Account:
         await self._now()
@@ -209,7 +212,7 @@ class SimulatedExchange(GuardedPort):
         return self.engine.income(since_ms)
 
     async def permissions(self) -> Permissions:
-        """Return the permission to trade, and no other."""
+        """Return permissions that allow trading, and no withdrawals or transfers."""
         await self._now()
         return Permissions(trade=True, withdraw=False, transfer=False)
 
@@ -219,21 +222,25 @@ class SimulatedExchange(GuardedPort):
     # --- orders ----------------------------------------------------------------
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
-        await self._travel()
+        await self._wait_for_latency()
         requests = tuple(as_request(child) for child in attached)
         try:
             return self.engine.place(as_request(intent), requests)
         except DiskFullError as full:
-            raise UnknownOutcomeError(f"the venue did not store the order: {full}") from full
+            raise UnknownOutcomeError(
+                f"the embedded venue may not have stored {intent.client_order_id}: {full}"
+            ) from full
         finally:
             self._forward(self.engine.take_events())
 
     async def _cancel(self, client_order_id: str, symbol: str) -> None:
-        await self._travel()
+        await self._wait_for_latency()
         try:
             self.engine.cancel(client_order_id)
         except DiskFullError as full:
-            raise UnknownOutcomeError(f"the venue did not store the cancel: {full}") from full
+            raise UnknownOutcomeError(
+                f"the embedded venue may not have stored the cancel of {client_order_id}: {full}"
+            ) from full
         finally:
             self._forward(self.engine.take_events())
 
@@ -246,8 +253,8 @@ class SimulatedExchange(GuardedPort):
         self._advance(now_ms)
         return now_ms
 
-    async def _travel(self) -> None:
-        """Wait from sending a request until it acts."""
+    async def _wait_for_latency(self) -> None:
+        """Wait until a request that is sent now acts, and advance the engine to that time."""
         acts_ms = self.engine.models.latency.acts_ms(self._clock.now_ms())
         await self._clock.sleep_until(acts_ms)
         self._advance(max(acts_ms, self._clock.now_ms()))

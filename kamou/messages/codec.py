@@ -1,10 +1,11 @@
-"""Canonical JSON of events and messages: each value has one encoding and decodes without loss.
+"""Canonical JSON of events and messages, and the names of event kinds.
 
-Keys are sorted, without spaces, in UTF-8. ``Decimal`` is the exact string of its digits and
-exponent; enums go by value, tuples as arrays, bytes as base64, floats in the shortest form that
-reads back equal. A numpy array is ``{"data": base64 of its little-endian C-order bytes, "dtype",
-"shape"}``, so NaN and infinity inside arrays survive bit for bit. A scalar float or Decimal that is
-not finite is invalid: in a market array NaN means "unknown", in an event it is a bug.
+Each value has one encoding and decodes without loss. Keys are sorted, without spaces, in UTF-8.
+``Decimal`` is the exact string of its digits and exponent; enums go by value, tuples as arrays,
+bytes as base64, floats in the shortest form that reads back equal. A numpy array is ``{"data":
+base64 of its little-endian C-order bytes, "dtype", "shape"}``, so NaN and infinity inside arrays
+survive bit for bit. A scalar float or Decimal that is not finite is invalid: in a market array NaN
+means "unknown", in an event it is a bug.
 """
 
 from __future__ import annotations
@@ -33,35 +34,35 @@ _SUSPICIOUS = (b"null", b"NaN", b"Infinity")
 
 
 def kind_of(cls: type) -> str:
-    """Return the name under which a class is stored: ``permit_granted`` for ``PermitGranted``."""
+    """Return the stored name of a class: ``permit_granted`` for ``PermitGranted``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 KINDS: Mapping[type[Event], str] = MappingProxyType({cls: kind_of(cls) for cls in EVENTS})
 EVENT_OF_KIND: Mapping[str, type[Event]] = MappingProxyType({k: c for c, k in KINDS.items()})
-assert len(EVENT_OF_KIND) == len(EVENTS), "two events share a kind"
+assert len(EVENT_OF_KIND) == len(EVENTS), f"two of these share a kind: {sorted(KINDS.values())}"
 
 
 def encode(value: object) -> bytes:
-    """Return the canonical encoding of an event, a message or a frozen attrs value of them.
+    """Return the canonical encoding of an event, a message or a part of them.
 
     Raises:
-        ValueError: a scalar float or Decimal in it is NaN or infinite; names the field.
-        TypeError: it holds a type that has no encoding.
+        ValueError: a scalar float or Decimal in it is NaN or infinite; has the field's name.
+        TypeError: a value in it has a type without an encoding.
     """
     body = _ENCODER.encode(value)
     null, nan, infinity = _SUSPICIOUS
     if null in body or nan in body or infinity in body:
         for path, number in _non_finite(value, type(value).__name__):
-            raise ValueError(f"{path} is {number}: a value that is stored must be finite")
+            raise ValueError(f"{path} is {number}; a stored number must be finite")
     return body
 
 
 def decode(cls: type[T], body: bytes) -> T:
-    """Return the value that ``encode`` made ``body`` of.
+    """Return the value whose encoding is ``body``.
 
     Raises:
-        ValueError: it is not JSON, lacks a field, or has one of a wrong type; names the path.
+        ValueError: it is not JSON, lacks a field, or has a field of a wrong type; has the path.
     """
     hashable: Any = cls  # mypy does not count a generic class as hashable
     decoded: T = _decoder(hashable).decode(body)
@@ -79,7 +80,7 @@ def make_decoders() -> None:
 
 
 def decode_event(kind: str, body: bytes) -> Event:
-    """Return the event of this kind.
+    """Return the event of this kind whose encoding is ``body``.
 
     Raises:
         KeyError: this version does not know the kind.
@@ -100,15 +101,22 @@ def _encode_other(value: object) -> object:
         }
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} is not part of the vocabulary")
+    raise TypeError(
+        f"{type(value).__name__} has no encoding: {value!r:.80}; use numbers, texts, enums, "
+        "tuples, numpy arrays or frozen attrs classes of these"
+    )
 
 
 def _decode_other(cls: Any, value: Any) -> object:
-    """Decode numpy arrays, for msgspec; ``cls`` is the generic alias of the annotation."""
+    """Decode numpy arrays, for msgspec.
+
+    Args:
+        cls: the generic alias of the annotation.
+    """
     if getattr(cls, "__origin__", cls) is not np.ndarray:
-        raise ValueError(f"{cls} is not part of the vocabulary")
+        raise ValueError(f"{cls} has no decoding: the value is {value!r:.80}")
     if not isinstance(value, dict) or value.keys() != {"data", "dtype", "shape"}:
-        raise ValueError("an array is an object of data, dtype and shape")
+        raise ValueError(f"expected an array with data, dtype and shape, got {value!r:.80}")
     flat = np.frombuffer(base64.b64decode(value["data"], validate=True), value["dtype"])
     return flat.reshape(value["shape"]).astype(flat.dtype.newbyteorder("="))
 

@@ -1,4 +1,4 @@
-"""Base classes of messages between actors: frozen, keyword-only, serialisable, with a cause."""
+"""Base classes of messages between actors: with a cause, and with an expiry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """Base of all messages. ``cause_id`` names its cause, in a chain back to the bar."""
+    """Base of all messages. ``cause_id`` is its cause, in a chain back to a bar."""
 
     cause_id: str = ""
 

@@ -1,4 +1,4 @@
-"""Market data for the scanners: arrays over symbols, one message per shard and cycle."""
+"""The message with market data for a scanner, one per shard and cycle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarsClosed(Message):
-    """Bars that closed since the last cycle, ``[bars, symbols]``; there may be none.
+    """Bars that closed since the last cycle, ``[bars, symbols]``; possibly none.
 
     ``open_interest`` has the observations that became available since the last cycle,
     ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms`` ``[rows]``.

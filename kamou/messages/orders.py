@@ -13,7 +13,7 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True)
 class ReviewEntry(Message):
-    """A call: review this plan of an entry. The answer is ``Approved`` or ``Denied``."""
+    """A call to review an entry's plan; the answer is ``Approved`` or ``Denied``."""
 
     plan: Plan
     quote: Quote
@@ -23,27 +23,30 @@ class ReviewEntry(Message):
 
 @attrs.frozen(kw_only=True)
 class ReviewReduction(Message):
-    """A call: review this reducing order. The answer is a Denial if it would not only reduce."""
+    """A call to review this reducing order.
+
+    The answer is a Denial if the order would add or reverse exposure, else None.
+    """
 
     intent: Intent
 
 
 @attrs.frozen(kw_only=True)
 class VenueObserved(Message):
-    """The venue's reports in one reconciliation: inputs of the governor, with their times."""
+    """The venue's reports of one reconciliation, as inputs of the governor."""
 
     account: Account
     positions: tuple[PositionReport, ...]
     reconciled: bool
-    explained: bool = True  # fills and income say why the wallet balance changed
+    explained: bool = True  # fills and income explain the change of the wallet balance
     marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position
-    clock_offset_ms: int = 0  # the venue's clock less ours, as far as it is certain
+    clock_offset_ms: int = 0  # the venue's clock less Kamou's, as far as it is certain
     midnights: tuple[MidnightMarks, ...] = ()  # missed ones, until the day has opened
 
 
 @attrs.frozen(kw_only=True)
 class ProtectPosition(Message):
-    """A command: protect this symbol's position, which has no proper stop."""
+    """A command to protect this symbol's position, which has no proper stop."""
 
     symbol: str
     reason: str
@@ -51,7 +54,7 @@ class ProtectPosition(Message):
 
 @attrs.frozen(kw_only=True)
 class CancelOrphanOrder(Message):
-    """A command: cancel this orphan order, which the reconciler found at the venue."""
+    """A command to cancel this orphan order, which the reconciler found."""
 
     symbol: str
     client_order_id: str
@@ -60,11 +63,14 @@ class CancelOrphanOrder(Message):
 
 @attrs.frozen(kw_only=True)
 class ResolveOrder(Message):
-    """A command: query this order, which the venue does not list, by client order id."""
+    """A command to query this order, which the venue does not list."""
 
     client_order_id: str
 
 
 @attrs.frozen(kw_only=True)
 class ReconcileNow(Message):
-    """A command: reconcile before the next cycle, because the stream may have missed something."""
+    """A command to reconcile before the next cycle.
+
+    Senders use it when the private stream may have lost updates, or a decision needs new figures.
+    """

@@ -1,4 +1,4 @@
-"""Messages from scan to order: ranked shards, cleared candidates, refined signals."""
+"""Messages from scan to order: shard scores, cleared candidates, refined signals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.messages.envelope import Expiring, Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class StrategyColumns:
-    """One strategy's scores of a shard's symbols; see ``core.strategies.base.StrategyScores``."""
+    """One strategy's scores of a shard's symbols: ``StrategyScores`` as a message."""
 
     strategy: str
     score: Floats
@@ -26,7 +26,7 @@ class StrategyColumns:
     proxy: Codes
     feature_names: tuple[str, ...]
     features: Floats  # [features, symbols]
-    error: str = ""  # what the strategy raised
+    error: str = ""  # the error that the strategy raised
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -52,8 +52,10 @@ class CandidatesCleared(Expiring):
 
 @attrs.frozen(kw_only=True)
 class RefinedSignal:
+    """A candidate that the refiner did not refuse, and the factor of its size."""
+
     candidate: Candidate
-    size_multiplier: Decimal
+    size_multiplier: Decimal  # 0 to 1
 
 
 @attrs.frozen(kw_only=True)

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, Tree, compose, cycle_for
+from kamou.app import SystemInputs, Tree, compose, fit_cycle
 from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.core.day import DAY_MS, utc_day
 from kamou.core.record.gate import Gate
@@ -104,7 +104,7 @@ def replay(
         adapter: makes the port over the engine; None: the embedded exchange's own.
         inspect: receives the engine after the last order.
     """
-    settings = attrs.evolve(cycle_for(settings, market.step_ms), mode="backtest")
+    settings = attrs.evolve(fit_cycle(settings, market.step_ms), mode="backtest")
     cycle_at_ms = settings.cycle.period_s * 1000
     since_ms, until_ms = timerange
     start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_at_ms)
@@ -189,7 +189,7 @@ async def _trade(
             reader=session.reader,
             runner=run_inline,
             gate=gate or AssumedLiveGate(),
-            salt_of=partial(ids.salt_for, salt),
+            salt_of=partial(ids.derive_salt, salt),
             halted=lambda: False,
             step_ms=market.step_ms,
         ),

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, compose, cycle_for
+from kamou.app import SystemInputs, compose, fit_cycle
 from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
@@ -217,7 +217,7 @@ class FastForward:
         self.progress("fast-forward, days", days, self._days)
 
     async def _main(self) -> bool:
-        settings = cycle_for(self.settings, self.source.step_ms)
+        settings = fit_cycle(self.settings, self.source.step_ms)
         clock = SimulatedClock(start_ms=self.start_ms)
         stop_asked = trio.Event()
         latch = HaltLatch(self.data_dir.latch)
@@ -253,7 +253,7 @@ class FastForward:
                     reader=session.reader,
                     runner=run_inline,
                     gate=AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, salt_key(self.data_dir.salt_key)),
+                    salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,
                 ),

@@ -147,7 +147,7 @@ async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str
     before = _load_state(data_dir)
     sent: list[Intent] = []
     with _open_port(settings, data_dir, log, clock, warn) as port:
-        salt_of = partial(ids.salt_for, _load_key(data_dir, warn))
+        salt_of = partial(ids.derive_salt, _load_key(data_dir, warn))
         canceled = await _cancel_orders(port, log, entries_only=True)
         left = await _read_positions(port)
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -197,7 +197,7 @@ def _report(
         "positions_closed_elsewhere": len(found - closed - left),
         "positions_left": len(left),
         "entries_left": sum(
-            ids.is_ours(order.request.client_order_id) and not order.request.reduce_only
+            ids.is_kamou_id(order.request.client_order_id) and not order.request.reduce_only
             for order in entries
         ),
         "log": str(log.path) if not log.lost else f"{log.lost} lines could not be written",
@@ -255,7 +255,7 @@ async def _cancel_orders(port: ExchangePort, log: FlattenLog, *, entries_only: b
     """
     canceled = 0
     for order in await port.open_orders():
-        if not ids.is_ours(order.client_order_id) or (entries_only and order.reduce_only):
+        if not ids.is_kamou_id(order.client_order_id) or (entries_only and order.reduce_only):
             continue
         log.add_note("cancel", client_order_id=order.client_order_id)
         with contextlib.suppress(ExchangeError):

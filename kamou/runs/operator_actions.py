@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import trio
 
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.app import Tree
 from kamou.clock import Clock, SystemClock
 from kamou.core.book.events import Event
@@ -34,7 +34,7 @@ from kamou.data_directory.latch import (
 )
 from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
-from kamou.messages.system import Flatten, Halt, Resume
+from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs.announcer import Announcer
 from kamou.runs.state_lines import DISABLED, STALE
 from kamou.runtime.leveled_lines import error_line, warning_line

@@ -61,7 +61,7 @@ class RecordedBook:
 
 def _load_newest(reader: sqlite3.Connection, head: int) -> PositionBook:
     """Return the book of the newest snapshot that this code wrote, or an empty book."""
-    from kamou.actors.follower import fold_hash
+    from kamou.actors.followers import fold_hash
     from kamou.core.book.position_book import PositionBook
     from kamou.store import snapshots
 

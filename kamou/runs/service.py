@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, compose, cycle_for
+from kamou.app import SystemInputs, compose, fit_cycle
 from kamou.clock import Clock, SystemClock
 from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
@@ -120,7 +120,7 @@ class Service:
             partial(demo.open_source, self.settings, binding, replay=self.replay, now_ms=now_ms),
             abandon_on_cancel=True,  # it only reads, and there may be many files
         )
-        cycle_for(self.settings, source.step_ms)  # fails before the binding is stored
+        fit_cycle(self.settings, source.step_ms)  # fails before the binding is stored
         demo.store_binding(self.data_dir, binding)
         history = History(
             settings=self.settings,
@@ -233,7 +233,7 @@ class Service:
         self, current_run: CurrentRun, source: MarketSource, past: CatchUpResult | None
     ) -> None:
         """Trade in real time until cancelled; without a fast-forward ``past`` is None."""
-        settings, clock = cycle_for(self.settings, source.step_ms), self.clock
+        settings, clock = fit_cycle(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
         async with open_session_in_thread(
             settings=settings,
@@ -256,7 +256,7 @@ class Service:
                     reader=session.reader,
                     runner=run_on_thread(),
                     gate=AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, salt_key(self.data_dir.salt_key)),
+                    salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=lambda: current_run.entries_held or latch.is_set(),
                     on_disk_full=partial(current_run.set_disk_full, self.announce),
                     step_ms=MARKET_TICK_MS,

@@ -1,1 +1,1 @@
-"""What actors stand on: mailboxes, calls, child specifications, watchdog, threads, loop."""
+"""Foundations of actors: mailboxes, calls, supervision types, threads, watchdog."""

@@ -1,4 +1,4 @@
-"""Calls: messages whose sender waits for an answer, and how they are answered."""
+"""Calls, whose senders wait for an answer, their replies, and ``answer_call``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kamou.errors import KamouError
 
 
 class CallReply:
-    """Takes the answer to one call. Only the first answer is delivered."""
+    """The place for the answer to one call. Only the first answer is delivered."""
 
     __slots__ = ("_done", "_error", "_scope", "_settled", "_value")
 
@@ -55,7 +55,7 @@ class Call:
 
 
 def answer_call(call_: Call, result: object) -> bool:
-    """Answer a call with a value, or with a ``KamouError`` that is raised at the caller.
+    """Answer a call with a value, or raise a ``KamouError`` at the caller.
 
     Returns:
         False if the caller has given up.

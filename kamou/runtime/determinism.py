@@ -1,8 +1,9 @@
-"""Seeded scheduling and randomness, so that a run can be repeated. Uses Trio's private names.
+"""Seeded scheduling and random streams, and errors thrown into a chosen task.
 
-Trio shuffles tasks that are ready at the same moment, with its own generator. Two runs with the
-same seed are identical only if Trio sorts the tasks first and that generator is seeded. Trio is
-pinned to one version, and a canary test fails if the private names change.
+They make runs repeatable. Trio shuffles tasks that are ready at the same moment, with its own
+generator. Two runs with the same seed are identical only if Trio sorts the tasks first and that
+generator is seeded. These functions use private names of Trio. Trio is pinned to one version, and a
+canary test fails if the names change.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from trio._core import _run
 
 
 def seed_scheduler(seed: int) -> None:
-    """Make every ``trio.run`` from here on schedule ready tasks in the order of ``seed``."""
+    """Make ``trio.run`` schedule ready tasks in an order that ``seed`` decides."""
     _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # declared Final
     _run._r.seed(seed)
 
 
 def random_stream(seed: int, number: int) -> random.Random:
-    """Return the generator of one numbered stream; streams do not influence each other.
+    """Return the generator of one numbered stream, independent of other streams.
 
-    Streams have numbers so that a new name changes no draw.
+    Streams have numbers and no names, so that a renaming changes no draw.
     """
     return random.Random(f"{seed}:{number}")
 
 
 def throw_into(task: trio.lowlevel.Task, error: BaseException) -> None:
-    """Make the task's next step raise ``error`` instead of the value that it waited for.
+    """Make the task's next step raise ``error`` instead of returning a value.
 
     Call it in an instrument's ``before_task_step``: before that, Trio would overwrite the error.
     """

@@ -1,4 +1,4 @@
-"""Freezing the heap, so that garbage collections do not block the event loop for long."""
+"""Freezes the heap, so that garbage collections do not block the event loop."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""Lines of a run with a level. The level is an attribute of the text, so sinks may ignore it."""
+"""Lines of a run with a level, and the type of functions that report progress.
+
+The level is an attribute of the text, so sinks may ignore it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
 
-Progress = Callable[[str, int, int], None]  # what is being done, steps done, of how many
+Progress = Callable[[str, int, int], None]  # name of the work, steps done, steps in all
 
 
 class Level(Enum):

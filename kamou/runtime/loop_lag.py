@@ -1,4 +1,7 @@
-"""Loop lag: how late the event loop wakes a task that only sleeps. Only measured and reported."""
+"""Measures loop lag: the delay with which the event loop wakes a sleeping task.
+
+Kamou reports loop lag; it decides nothing by it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import attrs
 import trio
 
 LAG_PERIOD_S = 0.2  # five wake-ups a second, about 0.05 % of a core
-LAG_WINDOW_S = 60.0  # reports are of the last minute, so that an incident leaves them soon
+LAG_WINDOW_S = 60.0  # figures cover the last minute, so that an incident leaves them soon
 P99 = 0.99
 
 
@@ -57,7 +60,7 @@ class LoopLag:
         return LagFigures(max_s=lags_s[-1], p99_s=lags_s[place], samples=len(lags_s))
 
     def gauges(self) -> dict[str, float]:
-        """Return the figures as gauges of the operator's status; none before the first sample."""
+        """Return the figures as gauges of the status; none before the first sample."""
         figures = self.figures()
         if figures is None:
             return {}

@@ -1,8 +1,8 @@
-"""Mailboxes: bounded queues that outlive the actors they feed, and calls with a deadline.
+"""Mailboxes, which are bounded queues that outlive their actors, and ``call``.
 
 Built over Trio memory channels. A mailbox owns both ends, so a crash of its actor breaks no sender
-and loses no buffer. The actor loses only the message that it was handling (at most once); a
-priority message is delivered again. One actor takes from a mailbox; any task may put.
+and loses no waiting message. The actor loses only the message that it was handling (at most once);
+a priority message is delivered again. One actor takes from a mailbox; any task may put.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REDELIVERIES_MAX = 3  # a message that crashes its actor more often is a dead le
 
 
 class WhenFull(Enum):
-    """What a put does when the mailbox is full."""
+    """The behaviour of a put into a full mailbox."""
 
     BLOCK = "block"  # ``put`` waits for space until its deadline
     REJECT = "reject"  # the put returns False
@@ -38,9 +38,10 @@ class WhenFull(Enum):
 
 @attrs.frozen(kw_only=True)
 class MailboxStatistics:
-    """Counts since the mailbox was made; ``depth``, ``peak`` and ``capacity`` in messages.
+    """Counts of messages since the mailbox was made.
 
-    ``busy_s`` is the time that handlers took, their waits included.
+    ``depth``, ``peak`` and ``capacity`` are numbers of waiting messages. ``busy_s`` is the time
+    that handlers took, their waits included.
     """
 
     name: str
@@ -58,7 +59,7 @@ class MailboxStatistics:
 
 @attrs.define(eq=False)
 class _Delivery:
-    """A priority message and how often it was delivered."""
+    """A priority message, with the number of its deliveries."""
 
     message: Any
     count: int = 0
@@ -86,8 +87,10 @@ class Mailbox(Generic[T]):
         redeliveries_max: int = REDELIVERIES_MAX,
         on_dead_letter: Callable[[T], None] | None = None,
     ) -> None:
-        assert capacity >= 1
-        assert (when_full is WhenFull.CONFLATE) == (key is not None), "conflation needs a key"
+        assert capacity >= 1, f"capacity of {name}: {capacity}"
+        assert (when_full is WhenFull.CONFLATE) == (key is not None), (
+            f"{name}: {when_full} with {key}"
+        )
         self.name = name
         self.capacity = capacity
         self.when_full = when_full
@@ -110,7 +113,10 @@ class Mailbox(Generic[T]):
     # --- producers ---------------------------------------------------------------
 
     def put_nowait(self, message: T) -> bool:
-        """Put without waiting. Return False if it was rejected (full) or dropped (overflow)."""
+        """Put a message without waiting; return True if the mailbox took it.
+
+        A full mailbox rejects it, or under OVERFLOW drops it.
+        """
         if self._key is not None:
             return self._put_newest(message, self._key(message))
         try:
@@ -126,9 +132,10 @@ class Mailbox(Generic[T]):
         return True
 
     async def put(self, message: T, *, timeout_s: float) -> bool:
-        """Put; under BLOCK, wait at most ``timeout_s`` for space. Return False if it was not put.
+        """Put a message; return True if the mailbox took it.
 
-        A checkpoint. If cancelled, the message was not put.
+        Under BLOCK, wait at most ``timeout_s`` for space. A checkpoint. If cancelled, the message
+        was not put.
         """
         if self.when_full is not WhenFull.BLOCK:
             await trio.lowlevel.checkpoint()
@@ -141,7 +148,7 @@ class Mailbox(Generic[T]):
         return False
 
     def put_priority(self, message: T) -> bool:
-        """Put into the lane that is taken first. Return False if it is full; never blocks."""
+        """Put a message into the priority lane; return False if it is full. Never blocks."""
         if len(self._priority) >= PRIORITY_CAPACITY:
             self._rejected += 1
             return False
@@ -177,7 +184,10 @@ class Mailbox(Generic[T]):
     # --- the actor ---------------------------------------------------------------
 
     async def get(self) -> T:
-        """Take the next message, priority lane first. A checkpoint; if cancelled, takes nothing."""
+        """Take the next message, priority lane first.
+
+        A checkpoint. If cancelled, no message was taken.
+        """
         while True:
             message = await self._next(None)
             if message is not _WAKE:
@@ -186,9 +196,10 @@ class Mailbox(Generic[T]):
     async def get_until(
         self, at_ms: int | None, clock: Clock, latest_s: float = math.inf
     ) -> T | None:
-        """Take the next message; None at ``at_ms`` (even if messages wait), or once asked to stop.
+        """Take the next message; return None at a given time or when the actor must stop.
 
-        Returns None at the Trio time ``latest_s`` as well, in case ``clock`` is set back.
+        The time is ``at_ms`` by ``clock``, even if ordinary messages wait, or the Trio time
+        ``latest_s``, in case ``clock`` is set back.
         """
         waited = False  # a wait is a checkpoint already
         while not self._stopping:
@@ -202,7 +213,7 @@ class Mailbox(Generic[T]):
                         await trio.lowlevel.checkpoint()
                     return None
                 if left_ms > MINUTE_MS and isinstance(clock, SystemClock):
-                    left_ms = MINUTE_MS  # look again: the wall clock may have been stepped
+                    left_ms = MINUTE_MS  # check again: the wall clock may have been set
             message = await self._next(left_ms)
             if message is not _WAKE:
                 return cast(T, message)
@@ -236,7 +247,7 @@ class Mailbox(Generic[T]):
         return item
 
     def get_nowait(self) -> T:
-        """Take the next message, or raise ``trio.WouldBlock``. Not a checkpoint."""
+        """Take the next message, or raise ``trio.WouldBlock``. No checkpoint."""
         while True:
             if self._priority:
                 message = self._take_priority()
@@ -267,10 +278,13 @@ class Mailbox(Generic[T]):
         return stale
 
     def redeliver(self, message: T) -> None:
-        """Put the priority message in hand back in front; too often, make it a dead letter."""
+        """Put the priority message in hand back in front.
+
+        After ``redeliveries_max`` redeliveries it becomes a dead letter instead.
+        """
         delivery = self._in_hand
-        assert delivery is not None, "only a priority message is delivered again"
-        assert delivery.message is message
+        assert delivery is not None, f"{message!r} is no priority message in hand"
+        assert delivery.message is message, f"{message!r} is not in hand"
         self._in_hand = None
         if delivery.count <= self._redeliveries_max:
             self._priority.appendleft(delivery)
@@ -279,8 +293,8 @@ class Mailbox(Generic[T]):
         if self._on_dead_letter is not None:
             self._on_dead_letter(message)
 
-    def finished(self, busy_ns: int) -> None:
-        """Count the message in hand as done; it took ``busy_ns``."""
+    def count_handled(self, busy_ns: int) -> None:
+        """Count the message in hand as handled, in ``busy_ns``."""
         self._in_hand = None
         self._handled += 1
         self._busy_ns += busy_ns
@@ -307,12 +321,17 @@ class Mailbox(Generic[T]):
         self._up = False
         calls, self._calls = self._calls, {}
         for reply in calls:
-            reply.fail(CallUnavailableError(f"{self.name} went down before it answered"))
+            reply.fail(
+                CallUnavailableError(
+                    f"{self.name} ended before it answered; it may have acted, "
+                    "`kamou status` shows its state"
+                )
+            )
         if self._in_hand is not None:
             self.redeliver(self._in_hand.message)
 
     def ask_to_stop(self) -> None:
-        """Let the actor handle the message in hand and end. Other messages stay for the next."""
+        """Let the actor end after the message in hand; other messages stay."""
         self._stopping = True
         self._wake()
 
@@ -335,9 +354,11 @@ class Mailbox(Generic[T]):
 
     # --- calls -------------------------------------------------------------------
 
-    async def _ask(self, message: Any, timeout_s: float) -> Any:
+    async def _call(self, message: Any, timeout_s: float) -> Any:
         if not self._up:
-            raise CallUnavailableError(f"{self.name} is not up: it is starting or restarting")
+            raise CallUnavailableError(
+                f"{self.name} is starting or restarting; try again, `kamou status` shows its state"
+            )
         with trio.move_on_after(timeout_s) as scope:
             reply = CallReply(scope)
             call_ = Call(message, reply)
@@ -347,7 +368,10 @@ class Mailbox(Generic[T]):
                     await self._sender.send(call_)
                     self._accepted += 1
                 elif not self.put_nowait(cast(T, call_)):
-                    raise CallUnavailableError(f"the mailbox of {self.name} is full")
+                    raise CallUnavailableError(
+                        f"{self.name} has {self.capacity} waiting messages, its mailbox is full; "
+                        "try again, `kamou status` shows its state"
+                    )
                 await reply._done.wait()
             finally:
                 self._calls.pop(reply, None)
@@ -355,7 +379,10 @@ class Mailbox(Generic[T]):
         if reply._error is not None:
             raise reply._error
         if not answered:
-            raise CallTimeoutError(f"{self.name} did not answer within {timeout_s:g} s")
+            raise CallTimeoutError(
+                f"{self.name} did not answer within {timeout_s:g} s; it may have acted, "
+                "`kamou status` shows its state"
+            )
         return reply._value
 
 
@@ -369,5 +396,5 @@ async def call(mailbox: Mailbox[Any], message: object, *, timeout_s: float) -> A
         CallTimeoutError: at the deadline; the call expires if the actor has not read it.
         KamouError: the error that the actor answered with.
     """
-    assert mailbox.when_full in (WhenFull.BLOCK, WhenFull.REJECT), "a call may not be dropped"
-    return await mailbox._ask(message, timeout_s)
+    assert mailbox.when_full in (WhenFull.BLOCK, WhenFull.REJECT), f"{mailbox.name} may drop calls"
+    return await mailbox._call(message, timeout_s)

@@ -19,12 +19,15 @@ class Runner(Protocol):
 
 
 async def run_inline(fn: Callable[..., T], /, *args: Any) -> T:
-    """Run in place: a simulated clock would jump ahead while a thread works."""
+    """Run ``fn`` in place, because a simulated clock would jump while a thread works."""
     return fn(*args)  # no checkpoint: its callers have several
 
 
 def run_on_thread() -> Runner:
-    """Return a runner with one thread at a time; a cancellation waits until the work is done."""
+    """Return a runner that works on one thread at a time.
+
+    A cancellation waits until the work is done.
+    """
     limiter = trio.CapacityLimiter(1)
 
     async def run(fn: Callable[..., T], /, *args: Any) -> T:

@@ -1,4 +1,4 @@
-"""The signals that stop a process in order."""
+"""The signals that start an orderly stop of a process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def open_stop_signals() -> tuple[signal.Signals, ...]:
-    """Return SIGINT and SIGTERM, and SIGHUP unless this process was started to ignore it.
+    """Return SIGINT, SIGTERM, and SIGHUP unless this process ignores it.
 
     A terminal that closes sends SIGHUP. ``nohup`` makes a process ignore it, so that it outlives
     the terminal.

@@ -1,4 +1,7 @@
-"""Types of supervision in OTP's words: child specs, restart types, restart strategies, exits."""
+"""Types of supervision in OTP's words: specs, restarts, states and exits.
+
+``innermost`` finds the error inside nested groups.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Start = Callable[[trio.TaskStatus[None]], Awaitable[None]]
 
 
 class Restart(Enum):
-    """When a child that has ended is started again."""
+    """The restart type: which ends of a child lead to a restart."""
 
     PERMANENT = "permanent"  # always
     TRANSIENT = "transient"  # only when it crashed
@@ -24,7 +27,7 @@ class Restart(Enum):
 
 
 class RestartStrategy(Enum):
-    """Which children are restarted when one child is."""
+    """The children that are restarted together with one child."""
 
     ONE_FOR_ONE = "one_for_one"  # that child
     ONE_FOR_ALL = "one_for_all"  # every child
@@ -32,6 +35,8 @@ class RestartStrategy(Enum):
 
 
 class ChildState(Enum):
+    """The state of one child in its supervisor."""
+
     STOPPED = "stopped"
     BACKING_OFF = "backing-off"
     STARTING = "starting"
@@ -40,13 +45,17 @@ class ChildState(Enum):
 
 
 class ExitKind(Enum):
+    """The way in which one incarnation of a child ended."""
+
     NORMAL = "normal"  # it returned
     SHUTDOWN = "shutdown"  # the supervisor stopped it, or everything is being cancelled
     CRASHED = "crashed"  # it raised, or did not start in time
     STUCK = "stuck"  # asked, then cancelled, and still running: reported and left behind
 
 
-START_TIMEOUT_S = 30.0  # until it listens; a child with a longer recovery has its own timeout
+START_TIMEOUT_S = (
+    30.0  # from the start of a child until it listens; a child may have its own timeout
+)
 
 
 class StartTimeoutError(TimedOutError):
@@ -59,10 +68,11 @@ class RestartStormError(KamouError):
 
 @attrs.frozen(kw_only=True)
 class ChildSpec:
-    """A child: ``start`` runs it, and calls ``task_status.started()`` once it is listening.
+    """The specification of a child.
 
-    ``stop`` asks it to end; it is cancelled if it has not ended after ``shutdown_s``. Without
-    ``stop`` it is cancelled at once. Shielded clean-up after that has ``shutdown_s`` as well.
+    ``start`` runs it, and calls ``task_status.started()`` once it listens. ``stop`` asks it to end;
+    it is cancelled if it has not ended after ``shutdown_s``. Without ``stop`` it is cancelled at
+    once. Shielded clean-up after that has ``shutdown_s`` as well.
     """
 
     id: str
@@ -76,19 +86,20 @@ class ChildSpec:
 
 @attrs.frozen(kw_only=True)
 class SupervisorSpec:
-    """A supervisor and its children, left to right. It may itself be a child.
+    """The specification of a supervisor and its children, left to right.
 
-    More than ``intensity`` restarts within ``period_s`` escalate; waiting in back-off does not
-    count as time. The end of a child between the decision to restart it and its start is part of
-    that restart. After its n-th crash in a row a child waits ``backoff_base_s * 2**(n-1)``, at most
-    ``backoff_cap_s``. After ``backoff_reset_s`` without a crash the count starts again.
+    The supervisor may itself be a child. More than ``intensity`` restarts within ``period_s``
+    escalate; waiting in back-off does not count as time. The end of a child between the decision to
+    restart it and its start is part of that restart. After its n-th crash in a row a child waits
+    ``backoff_base_s * 2**(n-1)``, at most ``backoff_cap_s``. After ``backoff_reset_s`` without a
+    crash the count starts again.
     """
 
     id: str
     children: tuple[ChildSpec | SupervisorSpec, ...]
     strategy: RestartStrategy = RestartStrategy.ONE_FOR_ONE
     restart: Restart = Restart.PERMANENT
-    intensity: int | None = 5  # None: never escalates; restarts its children for ever
+    intensity: int | None = 5  # None: never escalates, restarts its children for ever
     period_s: float = 60.0
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 30.0
@@ -96,19 +107,19 @@ class SupervisorSpec:
 
     @property
     def shutdown_s(self) -> float:
-        """Return the time in which all children can use their grace and their clean-up."""
+        """Return the sum of the children's times for stop and clean-up, in seconds."""
         return sum(2 * child.shutdown_s for child in self.children)
 
 
 @attrs.frozen(kw_only=True)
 class ChildExit:
-    """The end of one incarnation of a child, or that it is stuck; ``error``: what it raised."""
+    """The end of one incarnation of a child, or the report that it is stuck."""
 
     supervisor: str
     child: str
     incarnation: int
     kind: ExitKind
-    error: Exception | None
+    error: Exception | None  # raised by the child
 
 
 @attrs.frozen(eq=False)
@@ -118,6 +129,7 @@ class StartStatus:
     report: Callable[[], None]
 
     def started(self, value: None = None) -> None:
+        """Report that the child is recovered and listens."""
         self.report()
 
 

@@ -1,4 +1,4 @@
-"""The watchdog: a thread that ends the process when synchronous code blocks the event loop.
+"""Threads that end the process if the event loop is blocked or a stop is too slow.
 
 No task can notice that its own loop is blocked. The service manager starts the process again, and
 every start recovers.
@@ -15,9 +15,9 @@ from typing import IO
 
 import trio
 
-LOOKS = 4  # per heartbeat; one look without a beat may only mean that the process was paused
+CHECKS = 4  # per heartbeat; one check without a beat may only mean that the process was paused
 EXIT_CODE_BLOCKED = 1
-SAY_S = 5  # for writing the stacks; then SIGALRM ends the process, also if no reader takes them
+DUMP_S = 5  # to write the stacks; then SIGALRM ends the process, even if no reader takes them
 
 
 def end_process() -> None:
@@ -26,12 +26,13 @@ def end_process() -> None:
 
 
 class Watchdog:
-    """Dumps all stacks to ``stream`` (a real file) and calls ``terminate`` if the loop is blocked.
+    """The watchdog: calls ``terminate`` if synchronous code blocks the event loop.
 
-    Blocked means no heartbeat for ``heartbeat_s``, checked ``LOOKS`` times. ``armed`` is False
-    under simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits the
-    seconds that it is given, and returns True once the watch is over. ``describe_lag`` returns a
-    clause for the line that is written; the thread calls it.
+    Before that it writes all stacks to ``stream``, a real file. Blocked means no heartbeat for
+    ``heartbeat_s``, checked ``CHECKS`` times. ``armed`` is False under simulated time, where a
+    fast-forward may keep the loop busy for long. ``wait`` waits the seconds that it is given, and
+    returns True once the watch is over. ``describe_lag`` returns a clause for the line that is
+    written; the thread calls it.
     """
 
     def __init__(
@@ -66,36 +67,36 @@ class Watchdog:
             task_status.started()
             while True:
                 self.beat()
-                await trio.sleep(self.heartbeat_s / LOOKS)
+                await trio.sleep(self.heartbeat_s / CHECKS)
         finally:
             self._over.set()
 
     def beat(self) -> None:
-        """Note that the loop runs."""
+        """Record that the loop runs."""
         self._beats += 1
 
     def watch(self) -> None:
-        """Check for beats ``LOOKS`` times per heartbeat, in the thread, until the watch is over."""
+        """Check ``CHECKS`` times per heartbeat for beats, in a thread, until the end."""
         seen, missed = self._beats, 0
-        while not self._wait(self.heartbeat_s / LOOKS):
+        while not self._wait(self.heartbeat_s / CHECKS):
             if self._beats != seen:
                 seen, missed = self._beats, 0
                 continue
             missed += 1
-            if missed > LOOKS:
+            if missed > CHECKS:
                 lag = f"; {self._describe_lag()}" if self._describe_lag else ""
-                blocked = f"the event loop was blocked for {self.heartbeat_s:g} s{lag}\n"
-                _dump_stacks(self._stream, blocked)
+                blocked = f"the event loop was blocked for {self.heartbeat_s:g} s{lag}"
+                _dump_stacks(self._stream, f"{blocked}; the process ends at once\n")
                 self._terminate()
                 return
 
 
 class StopDeadline:
-    """Ends the process when an orderly stop takes longer than its grace; a context manager.
+    """Ends the process if an orderly stop takes longer than ``grace_s``.
 
-    A disk or a library's thread may not return. A killed run loses nothing, so it is better to end
-    than to wait. ``wait`` waits the seconds that it is given, and returns True once the stop is
-    over.
+    A context manager around the run. A disk or a library's thread may not return. A killed run
+    loses nothing, so it is better to end than to wait. ``wait`` waits the seconds that it is given,
+    and returns True once the stop is over.
     """
 
     def __init__(
@@ -120,11 +121,11 @@ class StopDeadline:
         self._over.set()
 
     def start(self) -> None:
-        """Start the grace, in a thread that ends with the stop."""
+        """Start to count the grace period, in a thread that ends with the stop."""
         threading.Thread(target=self.watch, name="stop deadline", daemon=True).start()
 
     def watch(self) -> None:
-        """Wait for the end of the stop, in the thread; end the process if it does not come."""
+        """Wait for the end of the stop, in a thread; end the process if it takes too long."""
         if self._wait(self._grace_s):
             return
         over = f"the stop was not over after {self._grace_s:g} s; the process ends at once\n"
@@ -133,12 +134,12 @@ class StopDeadline:
 
 
 def _dump_stacks(stream: IO[str], line: str) -> None:
-    """Write the line and all stacks; SIGALRM ends the process if that takes ``SAY_S``.
+    """Write the line and all stacks; SIGALRM ends the process after ``DUMP_S``.
 
     A paused terminal blocks the write, and faulthandler holds the interpreter's lock meanwhile, so
     no thread could end the process.
     """
-    signal.alarm(SAY_S)
+    signal.alarm(DUMP_S)
     stream.write(line)
     stream.flush()
     faulthandler.dump_traceback(stream, all_threads=True)

@@ -14,7 +14,7 @@ import attrs
 
 from kamou.core.model import OrderSide, OrderType
 from kamou.errors import RejectedError
-from kamou.ids import is_ours
+from kamou.ids import is_kamou_id
 from kamou.simulator.faults import Chaos
 from kamou.simulator.market import SimulatedMarket
 from kamou.simulator.venue import SimulatedEngine, Venue
@@ -175,7 +175,7 @@ class AccountChanges:
         stops = self._live(
             lambda order: (
                 order.request.type is OrderType.STOP_MARKET
-                and is_ours(order.request.client_order_id)
+                and is_kamou_id(order.request.client_order_id)
                 and order.request.symbol in held
             )
         )

@@ -13,7 +13,7 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderType
-from kamou.ids import is_ours
+from kamou.ids import is_kamou_id
 from kamou.store import database
 from kamou.store.journal import read_events
 from kamou.venue.checker import CENT
@@ -58,7 +58,7 @@ def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
 
 
 def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
-    resting = {o.client_order_id for o in engine.open_orders() if is_ours(o.client_order_id)}
+    resting = {o.client_order_id for o in engine.open_orders() if is_kamou_id(o.client_order_id)}
     working = {name for name, o in book.orders.items() if not o.status.terminal}
     if resting != working:
         yield (
@@ -71,7 +71,7 @@ def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
     if orphans := [
         o.client_order_id
         for o in engine.open_orders()
-        if o.symbol not in held and is_ours(o.client_order_id)
+        if o.symbol not in held and is_kamou_id(o.client_order_id)
     ]:
         yield f"orders without a position: {orphans}"
     if book.finished:

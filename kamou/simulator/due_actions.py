@@ -16,7 +16,7 @@ from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Intent, OrderRole, Plan, Quote, TradingState
 from kamou.core.risk.limits import RiskLimits
-from kamou.ids import is_ours
+from kamou.ids import is_kamou_id
 from kamou.simulator.outside_changes import KNOWN_AFTER_MS, OutsideChanges
 from kamou.venue.checker import ExcusedTime
 from kamou.venue.engine import Engine
@@ -310,7 +310,7 @@ class DueActions:
             permit = self._permits.get(intent.permit_id) if intent is not None else None
             if permit is not None:
                 permit.ended = True
-        if record.event != "accepted" or not is_ours(record.client_order_id):
+        if record.event != "accepted" or not is_kamou_id(record.client_order_id):
             return
         if intent is None:
             self._wrong("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)
@@ -345,7 +345,7 @@ class DueActions:
             self._external.discard(symbol)
         if after != 0:
             self._held_since.setdefault(symbol, record.at_ms)
-            if added and not is_ours(record.client_order_id):
+            if added and not is_kamou_id(record.client_order_id):
                 self._external.add(symbol)
         permit = self._permits.get(intent.permit_id) if intent is not None else None
         if permit is None:

@@ -24,7 +24,7 @@ from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
 )
-from kamou.ids import is_ours
+from kamou.ids import is_kamou_id
 from kamou.messages.codec import encode
 from kamou.runtime.supervision import ChildExit, ExitKind, RestartStormError
 from kamou.simulator.crash_injection import InjectedCrash
@@ -295,7 +295,7 @@ class Monitor:
     def _size(self, record: FillAudit) -> None:
         """Check that a position is not larger than its permit (5)."""
         intent = self._intents.get(record.client_order_id)
-        if record.reduce_only or not is_ours(record.client_order_id):
+        if record.reduce_only or not is_kamou_id(record.client_order_id):
             return
         if intent is None:
             self.violation("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kamou.core.book import events as e
 from kamou.core.codes import Deny
 from kamou.core.risk.limits import RiskLimits
-from kamou.ids import is_ours
+from kamou.ids import is_kamou_id
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.venue.checker import Checker, CheckLimits, ExcusedTime
 from kamou.venue.engine import Engine
@@ -118,7 +118,7 @@ class SimulatedChecker(Checker):
                 protection_deadline_ms=limits.protection_deadline_s * 1000,
             ),
             excused_ms=excused_ms,
-            is_ours=is_ours,
+            is_ours=is_kamou_id,
         )
         self._outside = outside
 

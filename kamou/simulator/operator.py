@@ -12,7 +12,7 @@ from kamou.clock import Clock
 from kamou.core.codes import StateReason
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
-from kamou.messages.system import Flatten, Halt, Resume
+from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
 

@@ -343,7 +343,7 @@ class SimulatedRun:
                 reader=reader,
                 runner=self._runner,
                 gate=AssumedLiveGate(),
-                salt_of=partial(ids.salt_for, hashlib.sha256(b"kamou-simulate").digest()),
+                salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-simulate").digest()),
                 halted=lambda: False,
                 step_ms=simulation.market.step_ms,
             )

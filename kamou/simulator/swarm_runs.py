@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from kamou.clock import processor_s
+from kamou.clock import cpu_time_s
 from kamou.simulator.faults import FAULTS
 from kamou.simulator.settings import Scenario
 from kamou.simulator.simulation import Simulation
@@ -116,7 +116,7 @@ def coverage(results: Iterable[Result]) -> dict[str, int]:
 
 def simulate_seed(scenario: Scenario) -> Result:
     """Run one seed."""
-    began_s = processor_s()
+    began_s = cpu_time_s()
     simulation = Simulation(scenario)
     simulation.run()
     monitor = simulation.monitor
@@ -129,7 +129,7 @@ def simulate_seed(scenario: Scenario) -> Result:
         on=tuple(sorted(simulation.chaos.on)),
         steps=simulation.steps,
         processes=simulation.processes,
-        cpu_s=processor_s() - began_s,
+        cpu_s=cpu_time_s() - began_s,
         digest=simulation.trace.hex,
         facts=simulation.facts,
         trace=tuple(simulation.trace.lines),

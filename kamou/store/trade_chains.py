@@ -65,7 +65,7 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
         return None
     permit_id = next((order.permit_id for order in orders if order.permit_id), "")
     permit = select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
-    # The id of a trade is that of the signal that opened it (kamou.ids.trade_id).
+    # The id of a trade is that of the signal that opened it (kamou.ids.make_trade_id).
     signal_id = permit.signal_id if permit else part.trade_id
     signal = select_one(reader, SignalRow, "signal", "WHERE signal_id = ?", signal_id)
     cycle_at_ms = signal.cycle_at_ms if signal else -1

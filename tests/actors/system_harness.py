@@ -191,7 +191,7 @@ def run_system(
                     reader=session.reader,
                     runner=run_inline,
                     gate=gate or AssumedLiveGate(),
-                    salt_of=partial(ids.salt_for, b"s" * 32),
+                    salt_of=partial(ids.derive_salt, b"s" * 32),
                     halted=halted,
                     step_ms=market.step_ms,
                     keep_detail=keep_detail,

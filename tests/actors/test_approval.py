@@ -30,7 +30,7 @@ Orders = tuple[Intent, tuple[Intent, ...]]
 
 def plan_for(quote: Quote, now_ms: int, signal: str = "0.test.GGG") -> Plan:
     return Plan(
-        permit_id=ids.permit_id(signal, 1),
+        permit_id=ids.make_permit_id(signal, 1),
         signal_id=signal,
         attempt=1,
         strategy="test",

@@ -175,7 +175,7 @@ async def test_an_answer_that_raises_fails_the_call_and_crashes_the_actor(
             await nursery.start(Recorder(inbox).run)
             with trio.CancelScope(shield=True), pytest.raises(CallUnavailableError):
                 await call(inbox, Burn(), timeout_s=1)
-    with pytest.raises(CallUnavailableError, match="not up"):
+    with pytest.raises(CallUnavailableError, match="is starting or restarting; try again"):
         await call(inbox, "question", timeout_s=1)
 
 

@@ -12,7 +12,7 @@ from account_of import faults
 from system_harness import SETTINGS, Ended, Harness, at, run_system
 
 from kamou import app, ids
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.core.book.events import (
     EquityRecorded,
@@ -27,7 +27,7 @@ from kamou.core.codes import Abstain
 from kamou.core.model import Figure, Intent, OrderRole, TradingState
 from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
-from kamou.messages.system import Flatten, Halt, Resume
+from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.settings.strategies import StrategySettings
 
 D = Decimal
@@ -187,8 +187,8 @@ def test_the_error_of_a_strategy_is_kept_with_the_details_of_its_cycle() -> None
 
 def committed_id(intent: Intent) -> str:
     """The client order id that commits to the order's content under its salt."""
-    return ids.client_order_id(
-        ids.commitment(bytes.fromhex(intent.salt), committed_content(intent))
+    return ids.make_client_order_id(
+        ids.make_commitment(bytes.fromhex(intent.salt), committed_content(intent))
     )
 
 

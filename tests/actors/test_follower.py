@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from kamou.actors import follower as module
 from kamou.actors import journal as journal_module
-from kamou.actors.follower import BookFollower, StateFollower
+from kamou.actors.followers import BookFollower, StateFollower
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState

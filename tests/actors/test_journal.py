@@ -12,7 +12,7 @@ from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
 from kamou.actors import journal as module
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.core.book import events as e
 from kamou.errors import DuplicateEventError
 from kamou.runtime.runners import run_on_thread

@@ -279,7 +279,7 @@ class SteadyVenue(NoNewStops):
         self._advance(self._theirs_ms())
         return self._theirs_ms()
 
-    async def _travel(self) -> None:
+    async def _wait_for_latency(self) -> None:
         await trio.sleep(0.15)
         self._advance(self._theirs_ms())
 

@@ -9,7 +9,7 @@ import pytest
 from bars_port import HOUR, Port
 from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, quote, venue_position
 
-from kamou.actors.midnights import READS_MAX, MidnightReader
+from kamou.actors.midnight_reader import READS_MAX, MidnightReader
 from kamou.core.reconciliation.venue_view import VenueView
 from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, MARK_READ, MidnightMarks
 from kamou.exchange.base import ExchangePort

@@ -37,7 +37,7 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
-from kamou.messages.system import Flatten, Halt
+from kamou.messages.governor import Flatten, Halt
 from kamou.venue.state import OrderRequest
 
 D = Decimal

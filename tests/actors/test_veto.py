@@ -158,10 +158,10 @@ async def test_a_funding_rate_older_than_a_day_is_not_used_even_if_no_newer_one_
         )
 
     rates = FundingRates(read, clock=clock)
-    await rates.learn()
-    assert rates.known == {"AAA": Decimal("0.01")}
+    await rates.refresh()
+    assert rates.rates == {"AAA": Decimal("0.01")}
     away = True
     for hours, known in ((24, ["AAA"]), (25, [])):
         await clock.sleep_until(BAR_MS + hours * HOUR_MS)
-        await rates.learn()
-        assert list(rates.known) == known
+        await rates.refresh()
+        assert list(rates.rates) == known

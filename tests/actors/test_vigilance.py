@@ -32,7 +32,7 @@ from kamou.core.model import (
 )
 from kamou.errors import DiskFullError, RejectedError, UnknownOutcomeError, UnreachableError
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.messages.system import Flatten, Halt
+from kamou.messages.governor import Flatten, Halt
 from kamou.venue.state import OrderRequest
 
 HELD = "DDD"  # the symbol whose position the scripted market holds from minute two on

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 from store import story
 
-from kamou.actors.follower import fold_hash
+from kamou.actors.followers import fold_hash
 from kamou.core.book.events import Event, PositionAdopted, StopConfirmed
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Figure, Side

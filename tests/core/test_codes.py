@@ -13,7 +13,7 @@ from kamou.core.words import DRIFTS
 ROOT = Path(__file__).parents[2]
 ROOMS = ("actors", "exchange", "runs", "store", "venue")
 CODE = re.compile(r"[A-Z]+(_[A-Z]+)+")
-CARRIERS = frozenset({"InvalidPermitError", "RejectedError", "_never_sent", "_rejected"})
+CARRIERS = frozenset({"InvalidPermitError", "RejectedError", "_reject_entry", "_reject"})
 
 
 def codes_in(source: str) -> Iterator[str]:

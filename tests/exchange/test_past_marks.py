@@ -10,7 +10,7 @@ import pytest
 import trio
 from port_fakes import Latch, LeapClock, Permits, Proofs
 
-from kamou.actors.midnights import closes_at
+from kamou.actors.midnight_reader import read_closes
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.data_directory.folder import MEMORY
@@ -135,5 +135,5 @@ async def test_at_the_end_of_a_bar_the_mark_is_the_close_that_a_midnight_counts_
     for day in (1, 2, 3):
         for period_ms in (STEP_MS, HOUR_MS):
             at_ms = ORIGIN_MS + day * DAY_MS
-            closes = await closes_at(port, period_ms, at_ms, instruments)
+            closes = await read_closes(port, period_ms, at_ms, instruments)
             assert closes == await port.marks_at(symbols, at_ms)

@@ -30,7 +30,7 @@ class ApartLine(Line):
         self._advance(self._theirs())
         return self._theirs()
 
-    async def _travel(self) -> None:
+    async def _wait_for_latency(self) -> None:
         await trio.sleep(0.15)
         self._advance(self._theirs())
 

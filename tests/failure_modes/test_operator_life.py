@@ -25,7 +25,7 @@ from system_harness import SETTINGS, Ended, Harness, at
 
 from kamou import app
 from kamou.actors.exchange import ExchangeActor
-from kamou.actors.follower import BookFollower
+from kamou.actors.followers import BookFollower
 from kamou.core.book.events import PermitGranted, StateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderType, TradingState
@@ -211,5 +211,5 @@ def test_an_external_order_is_left_alone_and_the_position_that_it_opens_is_prote
     assert "by-hand-GGG" in {order.client_order_id for order in ended.orders}
 
     # Naive: whatever rests on the account is ours, and what is not known is swept.
-    monkeypatch.setattr(orphan_orders, "is_ours", lambda client: True)
+    monkeypatch.setattr(orphan_orders, "is_kamou_id", lambda client: True)
     assert "by-hand-GGG" not in {order.client_order_id for order in run_case()[0].orders}

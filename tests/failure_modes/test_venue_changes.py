@@ -51,7 +51,7 @@ def change(engine: SimulatedEngine, symbol: str, **terms: Any) -> None:
 
 def reads_instruments_at_its_start_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: what an instrument is, it stays."""
-    monkeypatch.setattr(Reconciler, "_take", lambda self, listed: None)
+    monkeypatch.setattr(Reconciler, "_use_instruments", lambda self, listed: None)
 
 
 def closed(ended: Ended, symbol: str) -> TradeClosed:
@@ -267,7 +267,7 @@ def test_invalid_instruments_are_not_used_and_entries_stop(
     def takes(self: Reconciler, told: tuple[Instrument, ...]) -> None:
         self._instruments.update({each.symbol: each for each in told})
 
-    monkeypatch.setattr(Reconciler, "_take", takes)
+    monkeypatch.setattr(Reconciler, "_use_instruments", takes)
     assert wrong(play(venue=Garbled))
 
 

@@ -208,7 +208,7 @@ def test_arrays_are_stored_the_same_whatever_their_byte_order_and_layout() -> No
 
 
 def test_a_type_without_an_encoding_is_an_error() -> None:
-    with pytest.raises(TypeError, match="not part of the vocabulary"):
+    with pytest.raises(TypeError, match="has no encoding"):
         codec.encode(candidate(proxy=object()))
 
 
@@ -227,7 +227,7 @@ class Foreign:
 
 
 def test_a_type_that_is_not_of_the_vocabulary_is_not_decoded_either() -> None:
-    with pytest.raises(ValueError, match="not part of the vocabulary"):
+    with pytest.raises(ValueError, match="has no decoding"):
         codec.decode(Foreign, b'{"when":1}')
 
 

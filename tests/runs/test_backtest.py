@@ -20,7 +20,7 @@ from store import market_files, story
 from system_harness import SETTINGS, at, replaced, strategy_files
 
 from kamou.actors.base import Actor
-from kamou.app import Tree, cycle_for
+from kamou.app import Tree, fit_cycle
 from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
 from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
@@ -195,9 +195,9 @@ def test_a_range_without_a_cycle_is_refused_with_the_range_of_the_data(
 
 
 def test_a_cycle_is_never_finer_than_the_markets_bars() -> None:
-    hourly = cycle_for(Settings(cycle=CycleSettings(period_s=300)), 3_600_000)
+    hourly = fit_cycle(Settings(cycle=CycleSettings(period_s=300)), 3_600_000)
     assert hourly.cycle.period_s == 3_600
-    assert cycle_for(SETTINGS, 60_000).cycle.period_s == SETTINGS.cycle.period_s
+    assert fit_cycle(SETTINGS, 60_000).cycle.period_s == SETTINGS.cycle.period_s
 
 
 def test_a_folder_of_data_is_traded_with_the_chosen_symbols_and_strategies(tmp_path: Path) -> None:

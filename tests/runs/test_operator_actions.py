@@ -19,7 +19,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Quote, TradingState
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
-from kamou.messages.system import Flatten, Halt, Resume
+from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs import operator_actions
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
@@ -147,7 +147,7 @@ async def resume(running: CurrentRun, meanwhile: Callable[[], object] = lambda: 
         await wait_all_tasks_blocked()
         meanwhile()
         assert isinstance(await governor.get(), Resume)
-        governor.finished(0)
+        governor.count_handled(0)
     return answers[0]
 
 
@@ -242,7 +242,7 @@ async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
 
 async def _work_off(governor: Mailbox[Any]) -> None:
     await governor.get()
-    governor.finished(0)
+    governor.count_handled(0)
 
 
 async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_before(
@@ -260,11 +260,11 @@ async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_befo
         assert await governor.get() == "of before"
         nursery.start_soon(ask)
         await trio.sleep(1)
-        governor.finished(0)
+        governor.count_handled(0)
         assert await governor.get() == Halt(reason="OPERATOR_HALT", note="news")
         await trio.sleep(1)
         assert seen == [], "the halt is still in the governor's hand"
-        governor.finished(0)
+        governor.count_handled(0)
     assert seen == ["answered"]
 
 

@@ -142,7 +142,7 @@ def test_the_key_of_the_salts_is_made_once_and_only_its_owner_reads_it(
     key = salt_key(folder.salt_key)
     assert salt_key(folder.salt_key) == key
     assert stat.S_IMODE(folder.salt_key.stat().st_mode) == 0o600
-    assert ids.salt_for(key, "a") != ids.salt_for(key, "b")
+    assert ids.derive_salt(key, "a") != ids.derive_salt(key, "b")
 
 
 @pytest.mark.parametrize("text", ["", "abcd", "no hex at all"])

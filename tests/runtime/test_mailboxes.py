@@ -169,7 +169,7 @@ def test_statistics_have_depth_peak_and_work() -> None:
     for n in range(3):
         mailbox.put_nowait(n)
     mailbox.get_nowait()
-    mailbox.finished(2_000_000_000)
+    mailbox.count_handled(2_000_000_000)
     mailbox.put_priority("halt")
     told = mailbox.statistics()
     assert (told.name, told.depth, told.capacity, told.peak) == ("box", 3, 4, 3)
@@ -289,7 +289,7 @@ def test_a_priority_message_that_was_finished_is_not_delivered_again() -> None:
     mailbox = box()
     mailbox.put_priority("halt")
     mailbox.get_nowait()
-    mailbox.finished(0)
+    mailbox.count_handled(0)
     mailbox.mark_down()
     mailbox.put_priority("resume")
     mailbox.put_nowait("ordinary")

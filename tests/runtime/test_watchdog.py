@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from kamou.runtime.loop_lag import LoopLag
-from kamou.runtime.watchdog import LOOKS, StopDeadline, Watchdog, end_process
+from kamou.runtime.watchdog import CHECKS, StopDeadline, Watchdog, end_process
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def watched(stream: IO[str], beats: list[bool]) -> int:
     script = iter(beats)
 
     def wait(seconds: float) -> bool:
-        assert seconds == 30 / LOOKS
+        assert seconds == 30 / CHECKS
         beat = next(script, None)
         if beat:
             dog.beat()
@@ -45,7 +45,7 @@ def test_a_loop_that_beats_is_left_alone(stream: IO[str]) -> None:
 
 
 def test_a_loop_without_a_beat_for_the_whole_heartbeat_ends_the_process(stream: IO[str]) -> None:
-    assert watched(stream, [True] + [False] * (LOOKS + 5)) == 1
+    assert watched(stream, [True] + [False] * (CHECKS + 5)) == 1
     told = stream.read()
     assert "blocked for 30 s" in told
     assert "test_watchdog.py" in told, "the stacks are there"
@@ -54,7 +54,7 @@ def test_a_loop_without_a_beat_for_the_whole_heartbeat_ends_the_process(stream: 
 def test_the_line_of_a_blocked_loop_has_the_lag_of_the_minute_before(stream: IO[str]) -> None:
     lag = LoopLag()
     lag._samples.extend([(1.0, 0.002)] * 150 + [(2.0, 1.25)])
-    looks = iter([False] * (LOOKS + 2))
+    looks = iter([False] * (CHECKS + 2))
     dog = Watchdog(
         heartbeat_s=30,
         stream=stream,
@@ -65,8 +65,8 @@ def test_the_line_of_a_blocked_loop_has_the_lag_of_the_minute_before(stream: IO[
     dog.watch()
     stream.seek(0)
     assert stream.readline() == (
-        "the event loop was blocked for 30 s; "
-        "loop lag of the last 60 s sampled: max 1.250 s, p99 0.002 s\n"
+        "the event loop was blocked for 30 s; loop lag of the last 60 s sampled: "
+        "max 1.250 s, p99 0.002 s; the process ends at once\n"
     )
 
 

@@ -19,10 +19,10 @@ ORDERS = (
             )
         )
         try:
-            told = await self.port.submit(approved, entry, tuple(attached))
+            report = await self.port.submit(approved, entry, tuple(attached))
 """,
         new="""        try:
-            told = await self.port.submit(approved, entry, tuple(attached))
+            report = await self.port.submit(approved, entry, tuple(attached))
             await self.commit(
                 *(
                     IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
@@ -72,7 +72,7 @@ ORDERS = (
             )
 """,
         new="""        except (UnknownOutcomeError, UnreachableError) as unclear:
-            await self._never_sent(entry, attached, "TIMED_OUT", str(unclear))
+            await self._reject_entry(entry, attached, "TIMED_OUT", str(unclear))
 """,
         notices=("RELEASED", "RESURRECTED"),
         faults="timeout_after_accept",
@@ -243,7 +243,7 @@ ORDERS = (
     ),
     Mutant(
         name="the governor's halt does not reach the port",
-        file="kamou/actors/follower.py",
+        file="kamou/actors/followers.py",
         old="        return self._latched() or not self._state.entries_allowed\n",
         new="        return self._latched()\n",
         notices=("HALTED",),

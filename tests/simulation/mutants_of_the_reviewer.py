@@ -140,8 +140,8 @@ REVIEWER = (
     defect(
         name="external orders count as orphan orders and are canceled",
         file="kamou/ids.py",
-        old="    return len(client) == CLIENT_ID_LENGTH and client.startswith(CLIENT_ID_PREFIX)\n",
-        new="    return bool(client)\n",
+        old=" == CLIENT_ID_LENGTH and order_id.startswith(CLIENT_ID_PREFIX)\n",
+        new=" > 0\n",
         notices=("UNJOURNALLED",),
         faults="external_order",
     ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from kamou.actors.follower import StateFollower
+from kamou.actors.followers import StateFollower
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.exchange.base import GuardedPort
 from kamou.simulator import simulation, swarm_runs

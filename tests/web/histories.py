@@ -17,7 +17,7 @@ from kamou.app import SystemInputs, compose
 from kamou.clock import JumpClock, SimulatedClock
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
-from kamou.messages.system import Flatten, Halt, Resume
+from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import open_session
 from kamou.runtime.determinism import seed_scheduler
@@ -201,7 +201,7 @@ async def _run(
                 reader=session.reader,
                 runner=run_inline,
                 gate=AssumedLiveGate(),
-                salt_of=partial(ids.salt_for, b"s" * 32),
+                salt_of=partial(ids.derive_salt, b"s" * 32),
                 halted=lambda: False,
                 step_ms=drawn.step_ms,
             )

@@ -25,7 +25,7 @@ from recomputation import differences
 from recomputed_trades import fill_differences, interval_differences, trade_differences
 from site_client import Client, inline
 
-from kamou.messages.system import Flatten, Halt, Resume
+from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.store import as_of
 from kamou.store.database import open_reader
 from kamou.venue.market.recorded import RecordedMarket

@@ -53,13 +53,13 @@ def committed_content(intent: Intent) -> bytes:
 def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
     """Return the draft with its salt and the client order id made from its content."""
     salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
-    client_order_id = ids.client_order_id(ids.commitment(salt, committed_content(draft)))
+    client_order_id = ids.make_client_order_id(ids.make_commitment(salt, committed_content(draft)))
     return attrs.evolve(draft, client_order_id=client_order_id, salt=salt.hex())
 
 
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
     """Return the entry (an IOC limit order) and its attached stop loss and take profit."""
-    trade_id = ids.trade_id(plan.signal_id)
+    trade_id = ids.make_trade_id(plan.signal_id)
     entry = _sealed(
         Intent(
             client_order_id="",

@@ -13,7 +13,7 @@ from kamou.core.arrays import Codes, Floats, Mask
 from kamou.core.codes import Abstain
 from kamou.core.model import Candidate, Figure, Ranked, Side
 from kamou.core.strategies.base import Strategy
-from kamou.ids import signal_id
+from kamou.ids import make_signal_id
 
 
 class StrategyColumnsLike(Protocol):
@@ -207,7 +207,7 @@ class Scored:
         strategy = self.strategy
         figures: list[float] = part.features[:, i].tolist()
         return Candidate(
-            signal_id=signal_id(bar_closed_at_ms, strategy.name, symbol),
+            signal_id=make_signal_id(bar_closed_at_ms, strategy.name, symbol),
             strategy=strategy.name,
             symbol=symbol,
             side=Side.LONG if self.score[at] > 0 else Side.SHORT,

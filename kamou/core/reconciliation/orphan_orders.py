@@ -7,7 +7,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderReport, OrderRole, OrderStatus
 from kamou.core.reconciliation.protection import CancelOrder, cancel_orphans
 from kamou.core.reconciliation.venue_view import PendingMismatch, ReconcileInputs, VenueView
-from kamou.ids import is_ours
+from kamou.ids import is_kamou_id
 
 
 def find_orphan_orders(
@@ -28,7 +28,7 @@ def find_orphan_orders(
     found = [orphan for orphan in over if orphan.client_order_id in mine]
     late_ms = view.at_ms - inputs.settings.in_flight_ms
     for order in view.open_orders:
-        if not is_ours(order.client_order_id) or order.created_at_ms > late_ms:
+        if not is_kamou_id(order.client_order_id) or order.created_at_ms > late_ms:
             continue
         known = book.orders.get(order.client_order_id)
         if known is not None:

@@ -205,7 +205,7 @@ def _plan(
     now_ms: int,
 ) -> Plan:
     return Plan(
-        permit_id=ids.permit_id(candidate.signal_id, attempt),
+        permit_id=ids.make_permit_id(candidate.signal_id, attempt),
         signal_id=candidate.signal_id,
         attempt=attempt,
         strategy=candidate.strategy,

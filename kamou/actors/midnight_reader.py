@@ -1,4 +1,8 @@
-"""Marks of the midnights that the reconciler reads so that the governor can open a UTC day."""
+"""Reads the marks of missed midnights, with which the governor opens a UTC day.
+
+The reconciler uses the reader. It and the valuer of transfers share ``read_closes``, the limit of
+reads in one pass and the errors of a venue that does not answer.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ Marks = dict[str, Decimal]
 class MidnightReader:
     """Reads the bars that end at midnights whose equity is not known yet, each once.
 
-    If the venue does not report a mark, there is none in this pass and the next pass asks again.
+    If the venue does not report a mark, the next pass reads it again.
     """
 
     port: ExchangePort
@@ -43,10 +47,10 @@ class MidnightReader:
     _closes: dict[int, Marks] = attrs.field(factory=dict, init=False)
 
     async def read(self, book: PositionBook, view: VenueView) -> tuple[MidnightMarks, ...]:
-        """Return every missed midnight, oldest first; nothing once today has opened.
+        """Return the marks of every missed midnight, oldest first; none if today is open.
 
         Args:
-            book: with everything that the venue lists.
+            book: has all fills and positions that the venue lists.
         """
         now_ms, positions = view.account.at_ms, view.positions
         missed = missed_midnights(book, now_ms)
@@ -59,30 +63,30 @@ class MidnightReader:
                 found.append(MidnightMarks(at_ms=at_ms, reachable=False))
                 continue
             needed = units_at(book, positions, at_ms, self.instruments).keys()
-            named = symbols_to_mark(book, positions, at_ms)
+            symbols = symbols_to_mark(book, positions, at_ms)
             if not needed <= self._closes.get(at_ms, {}).keys() and reads:
                 reads -= 1
                 self._closes[at_ms] = await self._read_bar(at_ms)
             marks, source = self._closes.get(at_ms, {}), LAST_PRICE_BARS
             if not needed <= marks.keys() and at_ms == day_start_ms(now_ms):
                 in_time = now_ms - at_ms <= IN_TIME_MS
-                marks, source = await self._read_quotes(named) if in_time else {}, MARK_READ
+                marks, source = await self._read_quotes(symbols) if in_time else {}, MARK_READ
             known = needed <= marks.keys()
             figures = tuple(
                 Figure(name=symbol, value=str(marks[symbol]))
-                for symbol in sorted(named & marks.keys())
+                for symbol in sorted(symbols & marks.keys())
             )
             found.append(MidnightMarks(at_ms=at_ms, marks=figures, source=source if known else ""))
         return tuple(reversed(found))
 
     async def _read_bar(self, at_ms: int) -> Marks:
         try:
-            return await closes_at(self.port, self.period_ms, at_ms, self.instruments)
+            return await read_closes(self.port, self.period_ms, at_ms, self.instruments)
         except NO_ANSWER:
             return {}
 
     async def _read_quotes(self, symbols: set[str]) -> Marks:
-        """Return the marks of now; none if the venue does not answer."""
+        """Return the present marks; none if the venue does not answer."""
         try:
             quotes = await self.port.quotes(tuple(sorted(symbols)))
         except NO_ANSWER:
@@ -90,12 +94,15 @@ class MidnightReader:
         return {symbol: quote.mark for symbol, quote in quotes.items() if quote.sound}
 
 
-async def closes_at(
+async def read_closes(
     port: ExchangePort, period_ms: int, at_ms: int, instruments: Mapping[str, Instrument]
 ) -> Marks:
-    """Return the close of every symbol's bar that ends at ``at_ms``, rounded to the tick size.
+    """Return the closes of the bars that end at ``at_ms``, rounded to the tick size.
 
-    Raises: UnreachableError or RateLimitedError as the port does.
+    A symbol without such a bar is absent.
+
+    Raises:
+        UnreachableError, RateLimitedError: as the port.
     """
     bars = await port.bars(period_ms, at_ms - period_ms, at_ms)
     ends = bars.open_ms + bars.period_ms == at_ms

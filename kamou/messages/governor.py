@@ -1,4 +1,4 @@
-"""Commands to the risk governor, and its notice of a new trading state."""
+"""Messages to the risk governor, and its notice of a new trading state."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True)
 class Halt(Message):
-    """A command: allow no entries from now on."""
+    """A command to stop entries from now on."""
 
     reason: str  # a StateReason
-    note: str = ""  # the operator's words
+    note: str = ""  # the text of the operator
 
 
 @attrs.frozen(kw_only=True)
 class Resume(Message):
-    """The operator's command: end the halt and resume disabled strategies."""
+    """The operator's command to end the halt and resume disabled strategies."""
 
     note: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Flatten(Message):
-    """A command: cancel entries and close all positions."""
+    """A command to cancel entries and close all positions."""
 
     reason: str  # a StateReason
     note: str = ""
@@ -33,7 +33,7 @@ class Flatten(Message):
 
 @attrs.frozen(kw_only=True)
 class StateNotice(Message):
-    """The trading state changed; the change is committed already."""
+    """The notice of a new trading state, whose change is committed already."""
 
     state: TradingState
     reason: str
@@ -41,13 +41,13 @@ class StateNotice(Message):
 
 @attrs.frozen(kw_only=True)
 class DiskFull(Message):
-    """The disk is full, or has space again. No permit can be committed meanwhile."""
+    """A report that the disk is full, or has space again."""
 
     full: bool
 
 
 @attrs.frozen(kw_only=True)
 class ProtectionFailed(Message):
-    """A position has no stop and its closes failed: the governor must flatten."""
+    """A report that a position has no stop and its closes failed; leads to a flatten."""
 
     symbol: str

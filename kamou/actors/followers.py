@@ -1,4 +1,7 @@
-"""Position books that follow the journal: an actor catches up with it before it decides."""
+"""Followers of the journal: position books, and the trading state for the port.
+
+An actor catches up with the journal before it decides. ``fold_hash`` names the code that folds.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +54,15 @@ FOLDED_BY = (
 
 @cache
 def fold_hash() -> str:
-    """Return the digest of the fold's code, read once: an upgrade may replace the files later."""
+    """Return the digest of the modules that fold events into a position book.
+
+    The files are read once, because an upgrade may replace them later.
+    """
     return code_hash(FOLDED_BY)
 
 
 class BookFollower:
-    """One actor's fold of the journal. Two followers at the same seq hold equal books."""
+    """One actor's fold of the journal. Two followers at the same seq have equal books."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -76,7 +82,10 @@ class BookFollower:
         return await self.follow()
 
     async def follow(self) -> PositionBook:
-        """Apply everything committed since, with checkpoints, for a book that is far behind."""
+        """Apply all events up to the journal's head, with checkpoints in between.
+
+        For a book that is far behind, as at a start.
+        """
         book = self.book
         await trio.lowlevel.checkpoint()
         while self._journal.head_seq > book.seq:
@@ -89,7 +98,7 @@ class BookFollower:
         return book
 
     def catch_up(self) -> PositionBook:
-        """Apply everything committed since, up to the journal's head, without a checkpoint."""
+        """Apply all events up to the journal's head, without a checkpoint."""
         book = self.book
         while self._journal.head_seq > book.seq:
             for committed in self._journal.tail(book.seq):
@@ -98,9 +107,10 @@ class BookFollower:
 
 
 class StateFollower:
-    """The halt latch and the journal's trading state, checked last before an entry is sent.
+    """The halt latch and the journal's trading state, for the port's last check.
 
-    A permit may have been granted before a halt that was committed since.
+    The port checks both before it sends an entry, because the governor may have granted the permit
+    before a halt.
     """
 
     def __init__(self, journal: Journal, latched: IsHalted) -> None:
