@@ -124,8 +124,8 @@ def newest_days(
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
     """Return the sources of the mark prices of all midnights from the first to the last day.
 
-    The key is the day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the sources. A
-    midnight is absent if its equity is unknown or is the equity that the venue stated.
+    The key is the day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the
+    sources. A midnight is absent if its equity is unknown or is the equity that the venue stated.
     """
     if not days:
         return {}

@@ -17,7 +17,7 @@ Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]
 
 
-def count_nothing_left(*_: object, **__: object) -> int:
+def count_none(*_: object, **__: object) -> int:
     """Replace the count of positions in the venue's file."""
     return 0
 
@@ -58,7 +58,7 @@ def test_a_halt_without_a_run_sets_the_halt_latch(cli: Cli, created: DataDirecto
 def test_halt_and_flatten_shorten_a_reason_that_is_too_long(
     cli: Cli, compose: Compose, created: DataDirectory, verb: str
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_nothing_left)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_none)
     code, _, err = cli(verb, "--reason", 5_000 * "w")
     assert code == 0
     assert "warning: the reason was shortened from 5000 to 200 characters" in err
@@ -86,7 +86,7 @@ def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
 def test_without_a_reason_the_latch_has_an_empty_reason(
     cli: Cli, compose: Compose, created: DataDirectory, verb: str, given: tuple[str, ...]
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_nothing_left)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_none)
     assert cli(verb, *given)[0] == 0
     assert [record.reason for record in HaltLatch(created.latch).log()] == [""]
 
@@ -106,7 +106,7 @@ def test_flatten_without_a_run_sets_the_latch_and_closes_the_positions_itself(
         latch_set.append(latch.is_set())
         return {"cancelled": 2, "closed": 1, "positions_left": 0}
 
-    compose("flatten", flatten, count_venue_positions=count_nothing_left)
+    compose("flatten", flatten, count_venue_positions=count_none)
     code, out, err = cli("flatten", "--json", "--reason", "storm")
     assert (code, latch_set) == (0, [True])
     assert json.loads(out) == {
@@ -132,7 +132,7 @@ def test_a_flatten_that_leaves_a_position_open_fails_with_code_6(
 def test_resume_after_flatten_takes_two_steps(
     cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
-    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_nothing_left)
+    compose("flatten", lambda *_, **__: {}, count_venue_positions=count_none)
     cli("flatten")
     latch = HaltLatch(created.latch)
     code, out, _ = cli("resume", "--json")
@@ -152,7 +152,9 @@ def test_flatten_closes_positions_and_fails_if_the_latch_cannot_be_set(
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.latch.mkdir(parents=True)  # a directory at the path of the file
     compose(
-        "flatten", lambda *_, **__: {"positions_closed": 2}, count_venue_positions=count_nothing_left
+        "flatten",
+        lambda *_, **__: {"positions_closed": 2},
+        count_venue_positions=count_none,
     )
     code, out, err = cli("flatten", "--json")
     assert code == 6
