@@ -1,4 +1,4 @@
-"""The public site of a run: its socket, its process and the supervisor that replaces it."""
+"""Public site of a run: its socket, its process and the process's supervisor."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site
 from kamou.site.text import SiteText
 from kamou.supervisor import Supervisor
 
-HEARTBEAT_S = 0.5
-PORT_PATIENCE_S = 1.0  # a predecessor that was killed frees the port within 0.5 s
+HEARTBEAT_S = 0.5  # between two heartbeats
+PORT_PATIENCE_S = 1.0  # a killed process frees the port within 0.5 s
 PORT_RETRY_S = 0.05
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class PublicSiteChild:
-    """The site of a run, while it is supervised."""
+    """The supervised site of a run."""
 
     port: int
     health: SiteHealth
@@ -41,17 +41,17 @@ class PublicSiteChild:
 @contextlib.asynccontextmanager
 async def public_site(
     settings: Settings,
-    folder: DataDirectory,
+    data_directory: DataDirectory,
     *,
     gate: str,
     announce: Callable[[str], None],
     record: Callable[[Event], bool],
     clock: Clock,
 ) -> AsyncIterator[PublicSiteChild]:
-    """Bind the public port and keep a process serving on it within the block.
+    """Bind the public port, and supervise a process that serves on it in the block.
 
-    The block begins before the process serves: connections wait in the backlog meanwhile. The end
-    of the block takes bounded time.
+    The block begins before the process serves; until then connections wait in the backlog. The end
+    of the block takes limited time.
 
     Raises:
         ListenError: the port cannot be bound.
@@ -62,7 +62,7 @@ async def public_site(
     with contextlib.closing(bound):
         health = SiteHealth(announce=announce, record=record, now_ms=clock.now_ms)
         keeper = SiteKeeper(
-            launch=make_launcher(make_handover(settings, folder, bound, gate, pricing)),
+            launch=make_launcher(make_handover(settings, data_directory, bound, gate, pricing)),
             health=health,
             text=SiteText(announce=announce, seconds=trio.current_time),
             limits=SiteLimits(
@@ -89,7 +89,7 @@ async def public_site(
 
 
 def public_listener(settings: Settings) -> Listener:
-    """Return the public listener's address; its application lives in the child."""
+    """Return the public listener without its application, which is in the child."""
     web = settings.web
     return Listener(
         app=None,
@@ -102,7 +102,7 @@ def public_listener(settings: Settings) -> Listener:
 
 
 async def bind_patiently(listener: Listener) -> socket.socket:
-    """Return the listening socket; wait if the process of an earlier run is just ending.
+    """Return the listening socket; wait for the process of an earlier run to end.
 
     Raises:
         ListenError: the address cannot be bound.
@@ -120,12 +120,12 @@ async def bind_patiently(listener: Listener) -> socket.socket:
 
 
 def make_handover(
-    settings: Settings, folder: DataDirectory, bound: socket.socket, gate: str, pricing: str
+    settings: Settings, data_directory: DataDirectory, bound: socket.socket, gate: str, pricing: str
 ) -> SiteHandover:
-    """Return the child's handover: checked values and no secret."""
+    """Return the child's handover: validated values, and no secret."""
     web = settings.web
     return SiteHandover(
-        database=str(folder.database.resolve()),
+        database=str(data_directory.database.resolve()),
         socket=bound.fileno(),
         mode=settings.mode,
         currency=settings.currency,

@@ -1,7 +1,7 @@
-"""The health of the public site's process, and its report. Pure, apart from three callables.
+"""Health of the public site's process, and the reports of its failures.
 
-An episode begins with the first trouble and ends when the site has served for a minute. Its
-beginning and its end go to the terminal and the journal; troubles in between are counted.
+An episode begins with the first trouble and ends after a minute of service. Its beginning and its
+end are reported on the terminal and in the journal; troubles in between are counted.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ CAUSE = "site"
 
 
 class SiteState(Enum):
-    """Whether the site serves."""
+    """State of the site."""
 
-    STARTING = "starting"  # first start of this run: connections wait in the backlog
+    STARTING = "starting"  # first start in this run; connections wait in the backlog
     SERVING = "serving"
-    SILENT = "silent"  # no heartbeat lately; not replaced yet
-    DOWN = "down"  # ended, and not serving again yet
+    SILENT = "silent"  # heartbeats are missing; not replaced yet
+    DOWN = "down"  # ended; the next process does not serve yet
 
 
 @attrs.define(eq=False, kw_only=True)
 class SiteHealth:
-    """State and counters of the site; it outlives the processes that serve it.
+    """State and counters of the site, across all processes that serve it.
 
-    ``announce`` takes a line for the terminal. ``record`` journals an event if that is allowed now,
-    and returns whether it did. ``now_ms`` is the clock.
+    ``announce`` prints a line on the terminal. ``record`` journals an event if that is allowed now,
+    and returns True if it did. ``now_ms`` is the clock.
     """
 
     announce: Callable[[str], None]
@@ -44,42 +44,40 @@ class SiteHealth:
     now_ms: Callable[[], int]
     state: SiteState = SiteState.STARTING
     starts: int = 0  # processes started
-    beat: Heartbeat | None = None  # the newest of the present process
+    beat: Heartbeat | None = None  # newest heartbeat of the current process
     last_trouble: str = ""  # one escaped line
-    troubles: int = 0  # since the run began
-    _down_since_ms: int | None = None  # the episode's beginning; None: no episode
+    troubles: int = 0  # since the start of the run
+    _down_since_ms: int | None = None  # start of the episode; None: no episode
     _episode_troubles: int = 0
-    _recorded_ms: int | None = None  # when the journal says that it failed; None: it does not
+    _recorded_ms: int | None = None  # time of the journalled failure; None: not journalled
     _standing_ticks: int = 0
-    _ended_counters: dict[str, int] = attrs.Factory(
-        dict
-    )  # counters of the processes that have ended
+    _ended_counters: dict[str, int] = attrs.Factory(dict)  # of the processes that ended
 
     # --- reports of the keeper ---------------------------------------------------
 
     def record_start(self) -> None:
-        """Count a process that is about to start."""
+        """Count a process that starts."""
         self.starts += 1
 
     def record_heartbeat(self, beat: Heartbeat) -> None:
-        """Take a heartbeat: the process serves."""
+        """Record a heartbeat, which means that the process serves."""
         self.beat = beat
         if self.state is not SiteState.SERVING:
             self.state, self._standing_ticks = SiteState.SERVING, 0
 
     def record_silence(self, silent_s: float) -> None:
-        """Report that heartbeats are missing; the process is not replaced yet."""
+        """Record missing heartbeats of a process that is not replaced yet."""
         self._record_trouble(SiteSilentError(f"no heartbeat for {silent_s:g} s"), SiteState.SILENT)
 
     def record_end(self, error: SiteError) -> None:
-        """Report that the process ended or could not start, and why."""
+        """Record why the process ended or could not start."""
         for name, value in self._counters().items():
             self._ended_counters[name] = value
         self.beat = None
         self._record_trouble(error, SiteState.DOWN)
 
     def tick(self) -> None:
-        """Count a second of the trading process's loop."""
+        """Count one second of the trading process's event loop."""
         if self.state is not SiteState.SERVING or self._down_since_ms is None:
             return
         self._standing_ticks += 1
@@ -94,7 +92,7 @@ class SiteHealth:
         if self._down_since_ms is None:
             self._down_since_ms = now_ms
             self.announce(f"the public site is down: {self.last_trouble}; trading goes on")
-        if self._recorded_ms is None:  # an episode may begin where nothing is journalled
+        if self._recorded_ms is None:  # an episode can begin while nothing is journalled
             event = SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
             self._recorded_ms = now_ms if self.record(event) else None
 
@@ -119,14 +117,14 @@ class SiteHealth:
     # --- reads -------------------------------------------------------------------
 
     def degraded(self) -> list[str]:
-        """Return why the site does not serve; empty while it does."""
+        """Return why the site does not serve; empty if it serves."""
         if self.state is SiteState.SERVING:
             return []
         because = f": {self.last_trouble}" if self.last_trouble else ""
         return [f"the public site is {self.state.value}{because}"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for ``status`` and ``/metrics``; counters of the whole run."""
+        """Return state and counters of the whole run for ``status`` and ``/metrics``."""
         beat = self.beat
         return {
             "state": self.state.value,

@@ -1,7 +1,7 @@
-"""The port to the process that serves the public site: start, heartbeats, text, exit.
+"""Port to the process that serves the public site: start, heartbeats, text, exit.
 
-``kamou/site/process_start.py`` is the real one. ``kamou/simulator/simulated_site.py`` is the fake
-that simulations use; both pass ``tests/site/site_contract.py``.
+``kamou/site/process_start.py`` is the real adapter, and ``kamou/simulator/simulated_site.py`` the
+one of simulations; both pass ``tests/site/site_contract.py``.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ class SiteProcess(Protocol):
         """Wait for the next heartbeat; None after the last one.
 
         Raises:
-            SiteFloodError: what the child wrote is not a heartbeat.
+            SiteFloodError: the child wrote something else.
         """
         ...
 
     async def next_text(self) -> bytes:
-        """Wait for at most ``TEXT_BYTES`` of its standard error; empty after the end."""
+        """Wait for at most ``TEXT_BYTES`` of standard error; empty after its end."""
         ...
 
     async def wait(self) -> int:
-        """Wait for its end; return its exit code, or minus the signal's number."""
+        """Wait for the end; return the exit code, or the negative signal number."""
         ...
 
 
 Launch = Callable[[], AbstractAsyncContextManager[SiteProcess]]
-"""Start a process that serves on the socket of this run.
+"""Function that starts a process, which serves on the socket of this run.
 
 Entering raises SiteStartError if no process can be started. Leaving asks it to stop, kills it after
-a short grace and reaps it. Leaving takes bounded time and is shielded from cancellation.
+a short grace and reaps it, in limited time and shielded from cancellation.
 """
 
-TEXT_BYTES = 4_096  # of standard error at a time: bounds the work between two checkpoints
+TEXT_BYTES = 4_096  # of standard error at once: limits the work between two checkpoints

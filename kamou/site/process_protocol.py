@@ -1,10 +1,10 @@
-"""The protocol between the trading process and the public site's process.
+"""Protocol between the trading process and the public site's process.
 
-It has three pipes. Standard input carries one line of JSON (``SiteHandover``) and stays open; it
-ends when the parent ends. Standard output carries heartbeats, which are numbers of fixed size.
-Standard error carries text for people, which the parent limits and escapes.
+It uses three pipes. Standard input carries one line of JSON (``SiteHandover``) and stays open until
+the parent ends. Standard output carries heartbeats of fixed size. Standard error carries text,
+which the parent limits and escapes.
 
-Both processes import this file, so it imports little.
+Both processes import this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import msgspec
 from kamou.errors import ConfigurationError
 from kamou.http.limits import Limits
 
-HANDOVER_BYTES_MAX = 1024 * 1024  # the operator's pricing page is the only part that grows
-PRICING_BYTES_MAX = 256 * 1024  # of web.pricing_file: far more than a page that people read
-HEARTBEAT_MAGIC = b"kamou-1\n"  # a stray print on standard output is not taken for a heartbeat
+HANDOVER_BYTES_MAX = 1024 * 1024  # only the pricing page has a variable size
+PRICING_BYTES_MAX = 256 * 1024  # of web.pricing_file; far more than any page has
+HEARTBEAT_MAGIC = b"kamou-1\n"  # distinguishes heartbeats from stray prints
 
 
 @attrs.frozen(kw_only=True)
 class SiteHandover:
-    """Everything that the child receives: no token, no salt key, no operator's socket.
+    """All data that the child receives, without token, salt key and operator's socket.
 
-    ``mode``, ``currency`` and ``gate`` are shown only until the journal has a run, which has its
-    own.
+    ``mode``, ``currency`` and ``gate`` are shown only until the journal has a run with its own.
     """
 
     database: str  # absolute path, opened read-only
@@ -37,26 +36,26 @@ class SiteHandover:
     currency: str
     gate: str
     pricing_markdown: str
-    nice: int  # added to the parent's
+    nice: int  # added to the parent's niceness
     memory_max_bytes: int  # address space; 0: unlimited
     descriptors_max: int  # open files
-    render_max_s: float  # a render that takes longer ends the child
+    render_max_s: float  # a page that takes longer ends the child
     heartbeat_s: float  # between two heartbeats
     limits: Limits  # of the listener
-    public_url: str = ""  # the site's origin as readers know it; empty: none is sent
+    public_url: str = ""  # the site's origin for visitors; empty: unknown
 
 
 @attrs.frozen(kw_only=True)
 class Heartbeat:
-    """The child's figures. Counters are since its start."""
+    """Figures of the child; counters are since its start."""
 
-    requests: int  # answered or being answered
+    requests: int  # with a response, or in progress
     connections: int  # open now
     accepted: int  # connections
     refused: int  # connections and requests beyond a limit, or malformed
     cut: int  # connections that were too slow, read nothing, or were open at the end
     failed: int  # connections that an exception ended
-    renders: int  # pages rendered, not taken from memory
+    renders: int  # pages rendered, without those from the cache
     memory_bytes: int  # resident now
     descriptors: int  # open now
 
@@ -84,13 +83,13 @@ def decode_handover(line: bytes) -> SiteHandover:
 
 
 def encode_heartbeat(beat: Heartbeat) -> bytes:
-    """Return ``HEARTBEAT_BYTES`` bytes; a number out of range is cut to it."""
+    """Return ``HEARTBEAT_BYTES`` bytes; numbers are limited to their range."""
     numbers = (min(max(0, getattr(beat, name)), COUNTER_MAX) for name in _FIELDS)
     return _FRAME.pack(HEARTBEAT_MAGIC, *numbers)
 
 
 def decode_heartbeat(frame: bytes) -> Heartbeat | None:
-    """Return the heartbeat in exactly ``HEARTBEAT_BYTES`` bytes; None if it is anything else."""
+    """Return the heartbeat in ``HEARTBEAT_BYTES`` bytes; None for any other bytes."""
     if len(frame) != HEARTBEAT_BYTES:
         return None
     magic, *numbers = _FRAME.unpack(frame)
@@ -100,7 +99,7 @@ def decode_heartbeat(frame: bytes) -> Heartbeat | None:
 
 
 def read_pricing(file: str) -> str:
-    """Return the Markdown of ``web.pricing_file``; empty when none is set.
+    """Return the Markdown of ``web.pricing_file``; empty without a file.
 
     Raises:
         ConfigurationError: the setting names a file that cannot be read, or a very long one.
@@ -110,7 +109,7 @@ def read_pricing(file: str) -> str:
     try:
         with Path(file).expanduser().open("rb") as opened:
             text = opened.read(PRICING_BYTES_MAX + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # the last: no such ~user
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:  # RuntimeError: unknown ~user
         raise ConfigurationError(
             f"web.pricing_file: cannot read {file} as UTF-8 text ({error});"
             " correct the path or leave the setting empty"

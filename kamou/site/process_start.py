@@ -1,4 +1,4 @@
-"""Starting and ending the public site's process: descriptors, environment and pipes."""
+"""Start and end of the public site's process: descriptors, environment and pipes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from kamou.site.process_protocol import (
     encode_handover,
 )
 
-MODULE = "kamou.web.process"  # named, not imported: the trading process imports no page
-STOP_GRACE_S = 1.25  # for requests in flight (1 s in the server), then SIGKILL
-KILL_GRACE_S = 1.0  # to reap it; a process that hangs in the kernel longer is left behind
+MODULE = "kamou.web.process"  # not imported, because the trading process imports no page
+STOP_GRACE_S = 1.25  # for requests in flight (1 s in the server) before SIGKILL
+KILL_GRACE_S = 1.0  # to reap it; a process that hangs longer in the kernel is abandoned
 ALLOWED_ENVIRONMENT = ("PATH", "LANG", "TZ", "PYTHONPATH")
-ALLOWED_PREFIXES = ("LC_", "COVERAGE_")  # the locale, and the measurement of the tests
+ALLOWED_PREFIXES = ("LC_", "COVERAGE_")  # locale, and coverage in tests
 OWN_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",  # 40 threads reserved 1,445 MB of address space without it
-    "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves address space too
+    "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves address space
 }
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of ``environ`` that the child may see. Secrets are never in the list."""
+    """Return the variables that the child may see, which include no secret."""
     allowed = {
         name: value
         for name, value in environ.items()
@@ -43,14 +43,14 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def child_command() -> list[str]:
-    """Return the command line. ``-P``: no module is imported from the working directory."""
+    """Return the command line; ``-P`` prevents imports from the working directory."""
     return [sys.executable, "-P", "-m", MODULE]
 
 
 def make_launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
-    """Return the real ``Launch``: each call starts one child with this handover.
+    """Return a ``Launch`` that starts a real child process with this handover.
 
-    ``command`` is another program for the child, in tests.
+    Tests set ``command``, another program for the child.
     """
 
     @contextlib.asynccontextmanager
@@ -63,11 +63,11 @@ def make_launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch
                 stderr=subprocess.PIPE,
                 pass_fds=(handover.socket,),
                 env=child_environment(os.environ),
-                # Its own group, so that Ctrl-C reaches the parent only. Not its own session: with
-                # autogroup a session has its own share of the processor and nice has no effect.
+                # Its own group, so that Ctrl-C reaches only the parent. Not its own session: with
+                # autogroup a session has its own share of the CPU, and nice has no effect.
                 process_group=0,
             )
-        except (OSError, RuntimeError) as error:  # RuntimeError: the system has no thread left
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             raise SiteStartError(f"the site's process cannot be started: {error}") from error
         started = _StartedProcess(process)
         try:
@@ -81,7 +81,7 @@ def make_launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch
 
 
 class _StartedProcess:
-    """A ``SiteProcess``."""
+    """A real child process as ``SiteProcess``."""
 
     def __init__(self, process: trio.Process) -> None:
         assert process.stdin is not None
@@ -98,7 +98,7 @@ class _StartedProcess:
         return self._process.pid
 
     async def hand_over(self, handover: SiteHandover) -> None:
-        """Write the handover. If the child has ended already, ``wait`` reports it."""
+        """Write the handover; if the child has already ended, ``wait`` reports that."""
         with contextlib.suppress(trio.BrokenResourceError):
             await self._lifeline.send_all(encode_handover(handover))
 
@@ -121,7 +121,7 @@ class _StartedProcess:
         return await self._process.wait()
 
     async def end(self) -> None:
-        """Send SIGTERM, wait, send SIGKILL, reap, close; within the two graces."""
+        """Send SIGTERM, wait, send SIGKILL, reap and close, within both graces."""
         for stop_signal, grace_s in (
             (signal.SIGTERM, STOP_GRACE_S),
             (signal.SIGKILL, KILL_GRACE_S),

@@ -1,7 +1,7 @@
 """Supervision of the public site's process, as a child of the trading process.
 
-The supervisor replaces the process for ever, with a capped back-off, because a site that fails must
-not end the trading. Only the task that watches the site waits for it.
+The supervisor replaces the process without limit, with a capped back-off, because a failing site
+must not end the trading. Only the task that watches the site waits for it.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from kamou.site.health import STANDING_TICKS, SiteHealth
 from kamou.site.port import Launch, SiteProcess
 from kamou.site.text import SiteText
 
-TICK_S = 1.0  # missing heartbeats count in ticks of our loop: a blocked loop receives none
-SILENT_TICKS = 4  # without a heartbeat, then it is reported: within 5 s
-BEATS_PER_TICK_MAX = 1_000  # two are sent per tick; a full pipe after a blocked loop has 910
-TEXT_END_S = 0.5  # to read the last text of an ended process
+TICK_S = 1.0  # missing heartbeats count in ticks, because a blocked loop receives none
+SILENT_TICKS = 4  # without a heartbeat before a report, which comes within 5 s
+BEATS_PER_TICK_MAX = 1_000  # two are sent per tick; after a blocked loop a full pipe has 910
+TEXT_END_S = 0.5  # for reading the last text of an ended process
 SITE_SHUTDOWN_S = 5.0  # beyond both graces of the process
 
 
 @attrs.frozen(kw_only=True)
 class SiteLimits:
-    """Limits beyond which the process is replaced."""
+    """Limits of the process; beyond them it is replaced."""
 
     memory_max_bytes: int  # resident
-    silence_max_s: int  # without a heartbeat, once it has served
+    silence_max_s: int  # without a heartbeat, after the first one
     start_max_s: int  # from its start to its first heartbeat
 
 
 @attrs.frozen(kw_only=True)
 class Backoff:
-    """Wait between two processes: doubles from the base to the cap."""
+    """Wait between two processes, which doubles from the base to the cap."""
 
     base_s: float
     cap_s: float
 
 
 def site_supervisor(keeper: SiteKeeper, backoff: Backoff) -> SupervisorSpec:
-    """Return the specification of the supervisor that replaces the site's process for ever."""
+    """Return the supervisor that replaces the site's process without limit."""
     return SupervisorSpec(
         id="public",
         children=(
@@ -70,7 +70,7 @@ def site_supervisor(keeper: SiteKeeper, backoff: Backoff) -> SupervisorSpec:
 
 @attrs.define(kw_only=True, eq=False)
 class SiteKeeper:
-    """Starts a process, watches it, and ends it when it breaks a limit. Each ``run`` is one."""
+    """Starter and watcher of the site's process; each ``run`` is one process."""
 
     launch: Launch
     health: SiteHealth
@@ -81,10 +81,10 @@ class SiteKeeper:
     _serves: bool = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run one process until it ends; reports started with its first heartbeat.
+        """Run one process until its end; report started at its first heartbeat.
 
         Raises:
-            SiteError: always, unless cancelled: why it ended or was ended.
+            SiteError: always, unless canceled: why the process ended or was ended.
         """
         self._quiet_ticks, self._beats, self._serves = 0, 0, False
         self.health.record_start()
@@ -98,14 +98,14 @@ class SiteKeeper:
             raise
 
     async def _launch(self, stack: contextlib.AsyncExitStack) -> SiteProcess:
-        """Start a process and hand over; it has ``start_max_s`` to read the handover."""
+        """Start a process, which must read its handover within ``start_max_s``."""
         start_max_s = self.limits.start_max_s
         with trio.move_on_after(start_max_s):
             return await stack.enter_async_context(self.launch())
         raise SiteStartError(f"it did not read its handover within {start_max_s} s")
 
     async def _watch(self, process: SiteProcess, task_status: trio.TaskStatus[None]) -> SiteError:
-        """Watch heartbeats, text, timeouts and exit; return the first trouble."""
+        """Watch heartbeats, text, timeouts and exit; return the first error."""
         found: list[SiteError] = []
 
         async def watch(watcher: Callable[[], Awaitable[SiteError]]) -> None:
@@ -130,8 +130,11 @@ class SiteKeeper:
                 if self._beats > BEATS_PER_TICK_MAX:
                     return SiteFloodError(f"more than {BEATS_PER_TICK_MAX} heartbeats in a second")
                 if beat.memory_bytes > self.limits.memory_max_bytes:
-                    held, limit = beat.memory_bytes >> 20, self.limits.memory_max_bytes >> 20
-                    return SiteMemoryError(f"it uses {held} MB of memory; the limit is {limit} MB")
+                    used, limit = beat.memory_bytes >> 20, self.limits.memory_max_bytes >> 20
+                    return SiteMemoryError(
+                        f"it uses {used} MiB of memory; the limit is {limit} MiB"
+                        " (web.site_memory_max_mb)"
+                    )
                 self.health.record_heartbeat(beat)
                 if not self._serves:
                     self._serves = True

@@ -1,4 +1,4 @@
-"""The standard error of the public site's process, made safe and short for a terminal."""
+"""Standard error of the public site's process, escaped and limited for a terminal."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import attrs
 from kamou.errors import SiteFloodError
 from kamou.escaping import escape_text
 
-LINES_MAX = 40  # a window: a traceback with its groups
-BYTES_MAX = 256 * 1024  # a window; far beyond what forty connections' tracebacks take
+LINES_MAX = 40  # per window: a traceback with its groups
+BYTES_MAX = 256 * 1024  # per window; much more than the tracebacks of 40 connections
 SITE_WINDOW_S = 60.0
-SITE_LINE_BYTES_MAX = 4_096  # a longer line is cut there
+SITE_LINE_BYTES_MAX = 4_096  # a longer line is cut
 
 
 @attrs.define(eq=False)
 class SiteText:
-    """Splits text into lines and passes on a limited number of them, escaped and prefixed.
+    """Splitter of text into lines, which it passes on escaped, prefixed and limited.
 
-    One object for all processes of a run: a process that is replaced does not renew the limits.
-    ``seconds`` is Trio's time.
+    One object serves all processes of a run, so that a new process does not renew the limits.
+    ``seconds`` is Trio's clock.
     """
 
     announce: Callable[[str], None]
@@ -32,7 +32,7 @@ class SiteText:
     _left_out: int = 0
 
     def take(self, chunk: bytes) -> None:
-        """Pass on the whole lines of ``chunk`` and of what came before it.
+        """Pass on the complete lines of the earlier rest and ``chunk``.
 
         Raises:
             SiteFloodError: more than ``BYTES_MAX`` within ``SITE_WINDOW_S``.
@@ -50,7 +50,7 @@ class SiteText:
             self._pass_on(line)
 
     def end(self) -> None:
-        """Pass on the last line, which may lack its line break: the process has ended."""
+        """Pass on the last line, without a line break, of a process that has ended."""
         if self._rest:
             self._pass_on(self._rest)
         self._rest = b""

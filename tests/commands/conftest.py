@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests: verbs in an empty directory, and a journal."""
+"""Fixtures of the command line's tests: a verb's caller, and a journal."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ NOW_MS = 1_700_050_000_000  # 2023-11-15T12:06:40Z
 
 
 def make_position(**changes: Any) -> dict[str, Any]:
-    """Return a long position of 10 units from 100, mark 103, stop 97, open for 2 h 14 min."""
+    """Return a long position: 10 units, entry 100, mark 103, stop 97, for 2 h 14 min."""
     defaults = {
         "symbol": "SOLUSDT",
         "side": "long",

@@ -1,4 +1,4 @@
-"""Invalid market data is an error of every verb that reads it, and is never stored."""
+"""Invalid market data: an error of every verb that reads it, and never stored."""
 
 from __future__ import annotations
 

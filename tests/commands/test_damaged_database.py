@@ -1,4 +1,4 @@
-"""A database with overwritten pages: one error line from every verb, and no backup."""
+"""A database with overwritten pages: one error line of every verb, and no backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets with a ``meta.json`` from elsewhere, which the verbs check against the files."""
+"""Datasets with a foreign ``meta.json``, which verbs check against the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``kamou flatten`` without a run and without salt key, settings, journal or disk space."""
+"""``kamou flatten`` without a run, salt key, settings, journal or disk space."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def append(directory: DataDirectory, *events: Event) -> None:
 def test_status_values_positions_at_the_marks_of_the_newest_equity_snapshot(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """By hand: 0.50 bought at 2,000 for fees of 0.6, planned at 2,000 with a stop at 1,970.
+    """By hand: 0.50 bought at 2,000 for fees of 0.6, with a stop at 1,970.
 
     At 2,024 the unrealized PnL is +12 and the net PnL 11.4; 1 R is 30 x 0.50 = 15. The position
     opened at 00:15:02.2, and the snapshot is of 02:29:02.2 of the same day.

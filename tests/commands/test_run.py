@@ -1,4 +1,4 @@
-"""``kamou run`` and ``kamou backtest``: options that they pass on, and invalid ones."""
+"""``kamou run`` and ``kamou backtest``: options passed on, and invalid options."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ EVIL = "A\x1b[2J\nresults: http://evil.example/\r"
 
 
 def render_screen(written: str, columns: int) -> list[str]:
-    """Return the lines on a terminal of this width, which obeys CR, LF and line erasing."""
+    """Return the lines on a terminal that obeys CR, LF and line erasing."""
     lines, row, column = [""], 0, 0
     for part in re.findall(r"\x1b\[K|\r|\n|[^\x1b\r\n]", written):
         if part == "\x1b[K":
@@ -125,7 +125,7 @@ def test_the_bar_of_an_unfinished_task_is_erased_at_the_end(
 def test_a_bar_whose_request_was_dropped_is_drawn_at_the_next_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While a terminal is paused the queue is full, and the request to draw is dropped."""
+    """At a paused terminal the queue is full, and the request to draw is dropped."""
     monkeypatch.setattr(paused_terminal, "LINES_WAITING_MAX", 3)
     terminal = use_terminal(monkeypatch)
     output = RunOutput()

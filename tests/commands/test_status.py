@@ -149,7 +149,7 @@ def record_income(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecor
 def test_funding_paid_at_midnight_is_a_loss_of_the_new_day(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """Equity 9,992 after 8 paid and 2,000 deposited since 00:00: the day began with 8,000."""
+    """Equity 9,992 after 8 paid and 2,000 deposited: the day began with 8,000."""
     read = attrs.evolve(BEFORE_OPENING, equity=D(7_992))
     income = (
         record_income(DAY1_MS, "-8"),
@@ -179,7 +179,7 @@ def test_funding_received_at_midnight_does_not_make_the_loss_negative(
 def test_after_a_late_start_the_loss_counts_from_midnight(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """During a downtime 10,000 became 9,700; the read before the opening has exit costs of 5."""
+    """During a downtime 10,000 became 9,700; the first read has exit costs of 5."""
     start_ms = DAY1_MS + 11 * 3_600_000
     read = attrs.evolve(story.marked(start_ms, "9700"), exit_costs=D(5))
     opening = attrs.evolve(OPENING, at_ms=start_ms + 5_000, equity=D(9_700), opening=D(10_000))

@@ -220,7 +220,7 @@ def halted(journalled: DataDirectory) -> DataDirectory:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Restore the handling of Ctrl-C, which a background shell ignores and children inherit."""
+    """Handle Ctrl-C even in a background shell, whose children inherit its ignoring."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

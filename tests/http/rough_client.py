@@ -115,7 +115,7 @@ class Bench:
 
 
 async def receive_all(stream: trio.SocketStream, *, quiet_s: float = 2.0) -> Received:
-    """Receive until the peer closes or sends nothing for ``quiet_s`` simulated seconds."""
+    """Receive until the peer closes or sends nothing for ``quiet_s``."""
     received = b""
     while True:
         with trio.move_on_after(quiet_s) as silence:

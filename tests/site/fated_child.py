@@ -1,4 +1,4 @@
-"""A child process that meets a fate: ``python fated_child.py FATE``. It ends with its parent."""
+"""A child process with a given fate, which ends with its parent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEAT = encode_heartbeat(
 
 
 def parent_lives(wait_s: float) -> bool:
-    """Wait; False once standard input has ended."""
+    """Wait; return False if standard input has ended."""
     readable, _, _ = select.select([0], [], [], wait_s)
     return not readable or bool(os.read(0, 65_536))
 

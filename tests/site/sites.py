@@ -1,4 +1,4 @@
-"""A site under supervision, with simulated processes and everything that is reported of it."""
+"""A supervised site with simulated processes, and a recorder of its reports."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LIMITS = SiteLimits(memory_max_bytes=512 * 1024 * 1024, silence_max_s=10, start_
 
 
 @attrs.define(eq=False)
-class Told:
-    """Lines for the terminal and events for the journal."""
+class Recorder:
+    """Recorder of lines for the terminal and of events for the journal."""
 
     lines: list[str] = attrs.Factory(list)
     events: list[Event] = attrs.Factory(list)
@@ -35,10 +35,10 @@ class Told:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Supervised:
-    """What a test looks at."""
+class SupervisedSite:
+    """The parts of a supervised site that tests check."""
 
-    told: Told
+    recorder: Recorder
     health: SiteHealth
     sites: SimulatedSites
     supervisor: Supervisor
@@ -48,29 +48,29 @@ def now_ms() -> int:
     return NOW_MS + round(trio.current_time() * 1000)
 
 
-def health_of(told: Told) -> SiteHealth:
-    return SiteHealth(announce=told.lines.append, record=told.record, now_ms=now_ms)
+def make_health(recorder: Recorder) -> SiteHealth:
+    return SiteHealth(announce=recorder.lines.append, record=recorder.record, now_ms=now_ms)
 
 
 @asynccontextmanager
-async def supervised(
+async def supervise_site(
     scripts: Iterable[Script], *, journalling: bool = True, stopped_s: float = 60.0
-) -> AsyncIterator[Supervised]:
-    """A site whose processes follow the scripts, and then live. It is stopped at the end."""
-    told = Told(journalling=journalling)
-    health = health_of(told)
-    coming = itertools.chain(scripts, itertools.repeat(Script()))
-    sites = SimulatedSites(lambda: next(coming))
+) -> AsyncIterator[SupervisedSite]:
+    """Supervise a site whose processes follow the scripts and then serve."""
+    recorder = Recorder(journalling=journalling)
+    health = make_health(recorder)
+    upcoming = itertools.chain(scripts, itertools.repeat(Script()))
+    sites = SimulatedSites(lambda: next(upcoming))
     keeper = SiteKeeper(
         launch=sites.launch,
         health=health,
-        text=SiteText(announce=told.lines.append, seconds=trio.current_time),
+        text=SiteText(announce=recorder.lines.append, seconds=trio.current_time),
         limits=LIMITS,
     )
     supervisor = Supervisor(site_supervisor(keeper, Backoff(base_s=0.1, cap_s=30.0)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervisor.run)
-        yield Supervised(told=told, health=health, sites=sites, supervisor=supervisor)
+        yield SupervisedSite(recorder=recorder, health=health, sites=sites, supervisor=supervisor)
         with trio.fail_after(stopped_s):
             await supervisor.stop()
     assert not sites.running, "a process outlived its supervisor"

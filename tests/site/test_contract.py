@@ -1,4 +1,4 @@
-"""The real process and the simulated one keep the same contract."""
+"""The real and the simulated process fulfil the same contract."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HANDOVER = SiteHandover(
 
 
 class RealProcesses:
-    """Processes of the system, of a program that meets the fate."""
+    """Real processes of a program with the given fate."""
 
     def launch(self, fate: Fate) -> Launch:
         program = Path(__file__).with_name("fated_child.py")

@@ -1,10 +1,10 @@
-"""Reports of the public site: one begin and one end per episode, whatever happens between."""
+"""Health of the public site, with one failure and one recovery per episode."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sites import Told
+from sites import Recorder
 
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.errors import SiteError
@@ -22,7 +22,7 @@ BEAT = Heartbeat(
     memory_bytes=100,
     descriptors=9,
 )
-HAPPENINGS = st.lists(
+EVENT_LISTS = st.lists(
     st.one_of(
         st.sampled_from(["beat", "end", "silent", "start"]),
         st.integers(1, 2 * STANDING_TICKS),  # seconds that pass
@@ -31,19 +31,19 @@ HAPPENINGS = st.lists(
 )
 
 
-class Machine:
-    """A health with a clock that a test turns."""
+class HealthMachine:
+    """A site's health with a clock that the test sets."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.recorder = Recorder()
         self.seconds = 0
         self.health = SiteHealth(
-            announce=self.told.lines.append,
-            record=self.told.record,
+            announce=self.recorder.lines.append,
+            record=self.recorder.record,
             now_ms=lambda: 1_000 * self.seconds,
         )
 
-    def happen(self, what: str | int) -> None:
+    def apply(self, what: str | int) -> None:
         if isinstance(what, int):
             for _ in range(what):
                 self.seconds += 1
@@ -58,31 +58,33 @@ class Machine:
             self.health.record_start()
 
 
-@given(HAPPENINGS)
-def test_failures_and_recoveries_alternate_and_a_recovery_has_stood_for_a_minute(
-    happenings: list[str | int],
+@given(EVENT_LISTS)
+def test_failures_and_recoveries_alternate_and_a_recovery_comes_after_a_minute_of_service(
+    events: list[str | int],
 ) -> None:
-    machine = Machine()
-    for what in happenings:
-        machine.happen(what)
-    kinds = [type(event) for event in machine.told.events]
+    machine = HealthMachine()
+    for what in events:
+        machine.apply(what)
+    kinds = [type(event) for event in machine.recorder.events]
     pairs, rest = divmod(len(kinds), 2)
     assert kinds == [SiteFailed, SiteRecovered] * pairs + [SiteFailed] * rest
-    assert len(machine.told.lines) == len(machine.told.events)
-    for failed, recovered in zip(machine.told.events[::2], machine.told.events[1::2], strict=False):
+    assert len(machine.recorder.lines) == len(machine.recorder.events)
+    for failed, recovered in zip(
+        machine.recorder.events[::2], machine.recorder.events[1::2], strict=False
+    ):
         assert isinstance(recovered, SiteRecovered)
         assert recovered.failed_at_ms == failed.at_ms
         assert recovered.at_ms - failed.at_ms >= STANDING_TICKS * 1_000
 
 
-@given(HAPPENINGS)
-def test_counters_never_fall_and_a_site_is_degraded_unless_it_serves(
-    happenings: list[str | int],
+@given(EVENT_LISTS)
+def test_counters_never_decrease_and_a_site_that_does_not_serve_is_degraded(
+    events: list[str | int],
 ) -> None:
-    machine = Machine()
+    machine = HealthMachine()
     before = machine.health.as_dict()
-    for what in happenings:
-        machine.happen(what)
+    for what in events:
+        machine.apply(what)
         after = machine.health.as_dict()
         for counter in ("requests", "accepted", "refused", "failed", "renders", "troubles"):
             assert after[counter] >= before[counter]
@@ -91,18 +93,18 @@ def test_counters_never_fall_and_a_site_is_degraded_unless_it_serves(
         assert bool(machine.health.degraded()) is not serves
 
 
-def test_the_counters_of_an_ended_process_are_kept() -> None:
-    machine = Machine()
+def test_the_counters_of_an_ended_process_are_added_to_those_of_the_next() -> None:
+    machine = HealthMachine()
     for what in ("start", "beat", "end", "start", "beat"):
-        machine.happen(what)
+        machine.apply(what)
     found = machine.health.as_dict()
     assert (found["requests"], found["restarts"], found["troubles"]) == (10, 1, 1)
     assert (found["connections"], found["memory_bytes"]) == (2, 100)
 
 
-def test_text_of_a_stranger_in_an_error_is_one_printable_line() -> None:
-    machine = Machine()
+def test_text_from_outside_in_an_error_is_one_printable_line() -> None:
+    machine = HealthMachine()
     machine.health.record_end(SiteError("evil\x1b[2J\nresults: http://evil.example"))
-    [line] = machine.told.lines
+    [line] = machine.recorder.lines
     assert line.isprintable()
     assert machine.health.degraded()[0].isprintable()

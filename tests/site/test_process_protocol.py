@@ -1,4 +1,4 @@
-"""What crosses the pipes comes back as it was, and nothing else is taken for it."""
+"""Encoding and decoding of handover and heartbeats, and the child's environment."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ HANDOVERS = st.builds(
 
 
 @given(BEATS)
-def test_a_heartbeat_has_a_fixed_size_and_comes_back(beat: Heartbeat) -> None:
+def test_a_heartbeat_has_a_fixed_size_and_is_decoded_unchanged(beat: Heartbeat) -> None:
     frame = encode_heartbeat(beat)
-    assert len(frame) == HEARTBEAT_BYTES < 512, "written whole: PIPE_BUF is at least 512"
+    assert len(frame) == HEARTBEAT_BYTES < 512, "PIPE_BUF is at least 512, so it is written whole"
     assert decode_heartbeat(frame) == beat
 
 
 @given(st.binary(max_size=2 * HEARTBEAT_BYTES))
-def test_other_bytes_are_no_heartbeat(frame: bytes) -> None:
+def test_other_bytes_are_not_decoded_as_a_heartbeat(frame: bytes) -> None:
     assert decode_heartbeat(frame) is None
 
 
-def test_a_number_beyond_the_range_is_cut_to_it() -> None:
+def test_a_heartbeat_number_out_of_range_is_limited_to_the_range() -> None:
     sizes = dict.fromkeys((field.name for field in attrs.fields(Heartbeat)), 0)
     odd = Heartbeat(**{**sizes, "requests": 2**70, "connections": -3})
     found = decode_heartbeat(encode_heartbeat(odd))
@@ -65,14 +65,14 @@ def test_a_number_beyond_the_range_is_cut_to_it() -> None:
 
 
 @given(HANDOVERS)
-def test_a_handover_is_one_line_and_comes_back(handover: SiteHandover) -> None:
+def test_a_handover_is_one_line_and_is_decoded_unchanged(handover: SiteHandover) -> None:
     line = encode_handover(handover)
     assert line.count(b"\n") == 1
     assert decode_handover(line) == handover
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"{}", b"[]", b'{"database":1}', b"\xff"])
-def test_another_line_is_no_handover(line: bytes) -> None:
+def test_another_line_is_not_decoded_as_a_handover(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode_handover(line)
 
@@ -87,8 +87,8 @@ def test_the_longest_pricing_page_fits_into_a_handover(tmp_path: Path) -> None:
     assert PRICING_BYTES_MAX < HANDOVER_BYTES_MAX
 
 
-def test_the_childs_environment_has_only_listed_variables_and_no_secret() -> None:
-    ours = {
+def test_the_childs_environment_has_only_allowed_variables_and_no_secret() -> None:
+    environ = {
         "PATH": "/bin",
         "LC_ALL": "C",
         "TZ": "UTC",
@@ -100,7 +100,7 @@ def test_the_childs_environment_has_only_listed_variables_and_no_secret() -> Non
         "LD_PRELOAD": "evil.so",
         "PYTHONSTARTUP": "evil.py",
     }
-    given = child_environment(ours)
+    given = child_environment(environ)
     assert "secret" not in given.values()
     assert set(given) == {
         "PATH",

@@ -1,10 +1,10 @@
-"""The public site's process is watched, ended when it breaks a limit, and replaced for ever."""
+"""Supervision of the public site's process: limits, replacement and reports."""
 
 from __future__ import annotations
 
 import pytest
 import trio
-from sites import supervised
+from sites import supervise_site
 from trio.testing import MockClock
 
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
@@ -12,8 +12,8 @@ from kamou.simulator.simulated_site import BEAT_S, START_S, Fate, Script
 from kamou.site.health import STANDING_TICKS, SiteState
 from kamou.site.process_supervision import SILENT_TICKS
 
-QUIET_S = 1_000.0  # long enough for any trouble here to pass
-TROUBLE = {
+QUIET_S = 1_000.0  # longer than any episode in these tests
+TROUBLE_OF_FATE = {
     Fate.CRASHES: "crashed",
     Fate.HANGS: "silent",
     Fate.GROWS: "memory",
@@ -28,83 +28,83 @@ TROUBLE = {
 async def test_a_site_that_serves_is_not_replaced_and_nothing_is_reported(
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised([]) as site:
+    async with supervise_site([]) as site:
         await trio.sleep(QUIET_S)
         assert site.health.state is SiteState.SERVING
         assert site.health.degraded() == []
         assert site.health.as_dict()["restarts"] == 0
-    assert (site.told.lines, site.told.events) == ([], [])
+    assert (site.recorder.lines, site.recorder.events) == ([], [])
 
 
-@pytest.mark.parametrize("fate", TROUBLE)
-async def test_after_every_trouble_the_process_is_replaced_and_begin_and_end_are_reported_once(
+@pytest.mark.parametrize("fate", TROUBLE_OF_FATE)
+async def test_after_every_trouble_the_process_is_replaced_and_failure_and_recovery_are_reported(
     autojump_clock: MockClock, fate: Fate
 ) -> None:
-    async with supervised([Script(fate=fate, after_s=7.0)]) as site:
+    async with supervise_site([Script(fate=fate, after_s=7.0)]) as site:
         await trio.sleep(QUIET_S)
         assert site.health.state is SiteState.SERVING
         assert site.health.starts == 2
         assert len(site.sites.running) == 1
-    failed, recovered = site.told.events
+    failed, recovered = site.recorder.events
     assert isinstance(failed, SiteFailed)
     assert isinstance(recovered, SiteRecovered)
-    assert failed.trouble == TROUBLE[fate]
+    assert failed.trouble == TROUBLE_OF_FATE[fate]
     assert recovered.failed_at_ms == failed.at_ms
     assert recovered.at_ms - failed.at_ms >= STANDING_TICKS * 1000
-    told = [line for line in site.told.lines if line.startswith("the public site")]
-    assert [line.split(":")[0] for line in told] == [
+    reports = [line for line in site.recorder.lines if line.startswith("the public site")]
+    assert [line.split(":")[0] for line in reports] == [
         "the public site is down",
-        told[-1].split(":")[0],
+        reports[-1].split(":")[0],
     ]
-    assert "served for a minute again" in told[-1]
+    assert "served for a minute again" in reports[-1]
 
 
-async def test_a_site_that_always_crashes_never_ends_its_supervisor_and_is_reported_once(
+async def test_a_site_that_always_crashes_does_not_end_its_supervisor_and_is_reported_once(
     autojump_clock: MockClock,
 ) -> None:
     crashing = [Script(fate=Fate.CRASHES, after_s=0.2)] * 2_000
-    async with supervised(crashing) as site:
+    async with supervise_site(crashing) as site:
         await trio.sleep(500 * 32)
         assert site.health.starts > 500, "the back-off is capped"
         assert site.supervisor.snapshot()["state"] == "running"
         assert site.health.degraded()
-    assert len(site.told.events) == 1
-    assert sum(1 for line in site.told.lines if line.startswith("the public site")) == 1
+    assert len(site.recorder.events) == 1
+    assert sum(1 for line in site.recorder.lines if line.startswith("the public site")) == 1
 
 
-async def test_missing_heartbeats_are_reported_within_five_seconds_before_the_process_is_replaced(
+async def test_missing_heartbeats_are_reported_within_5_s_before_the_process_is_replaced(
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised([Script(fate=Fate.HANGS, after_s=5.0)]) as site:
+    async with supervise_site([Script(fate=Fate.HANGS, after_s=5.0)]) as site:
         while site.health.state is not SiteState.SILENT:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.1)
         assert site.health.starts == 1
         assert "no heartbeat" in site.health.degraded()[0]
-        assert len(site.told.events) == len(site.told.lines) == 1
+        assert len(site.recorder.events) == len(site.recorder.lines) == 1
         last_beat_s = START_S + 5.0
         assert trio.current_time() <= last_beat_s + BEAT_S + SILENT_TICKS + 1
         await trio.sleep(QUIET_S)
         assert site.health.starts == 2
 
 
-async def test_missing_heartbeats_are_not_counted_while_the_trading_loop_is_blocked() -> None:
+async def test_missing_heartbeats_are_not_counted_while_the_event_loop_is_blocked() -> None:
     clock = MockClock()
 
     async def main() -> None:
-        async with supervised([]) as site:
+        async with supervise_site([]) as site:
             for _ in range(40):  # a minute of an idle loop
                 clock.jump(0.25)
                 await trio.testing.wait_all_tasks_blocked()
-            clock.jump(500.0)  # the loop was blocked: nothing was read meanwhile
+            clock.jump(500.0)  # a blocked loop, which read no heartbeat
             await trio.testing.wait_all_tasks_blocked()
             assert site.health.state is SiteState.SERVING
             assert site.health.starts == 1
-        assert site.told.lines == []
+        assert site.recorder.lines == []
 
-    await _under(clock, main)
+    await _run_under(clock, main)
 
 
-async def _under(clock: MockClock, main: object) -> None:
+async def _run_under(clock: MockClock, main: object) -> None:
     await trio.to_thread.run_sync(lambda: trio.run(main, clock=clock))  # type: ignore[arg-type]
 
 
@@ -112,40 +112,40 @@ async def test_stopping_does_not_wait_for_a_process_that_hangs_or_never_served(
     autojump_clock: MockClock,
 ) -> None:
     for fate in (Fate.HANGS, Fate.NEVER_SERVES, Fate.LIVES):
-        async with supervised([Script(fate=fate)], stopped_s=5.0):
+        async with supervise_site([Script(fate=fate)], stopped_s=5.0):
             await trio.sleep(3.0)
 
 
 async def test_stopping_during_the_back_off_starts_no_other_process(
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised([Script(fate=Fate.IS_REFUSED)] * 20) as site:
+    async with supervise_site([Script(fate=Fate.IS_REFUSED)] * 20) as site:
         await trio.sleep(100.0)
         started = site.health.starts
     await trio.sleep(100.0)
     assert site.health.starts == started
 
 
-async def test_nothing_is_journalled_where_journalling_is_not_allowed(
+async def test_no_site_event_is_journalled_while_journalling_is_not_allowed(
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised([Script(fate=Fate.CRASHES)] * 3, journalling=False) as site:
+    async with supervise_site([Script(fate=Fate.CRASHES)] * 3, journalling=False) as site:
         await trio.sleep(QUIET_S)
-    assert site.told.events == []
-    assert len(site.told.lines) > 1
+    assert site.recorder.events == []
+    assert len(site.recorder.lines) > 1
 
 
-async def test_an_episode_that_began_in_a_fast_forward_is_journalled_from_its_next_trouble(
+async def test_an_episode_that_began_in_a_fast_forward_is_journalled_at_its_next_trouble(
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised(
+    async with supervise_site(
         [Script(fate=Fate.CRASHES, after_s=1.0), Script(fate=Fate.CRASHES, after_s=20.0)],
         journalling=False,
     ) as site:
         await trio.sleep(10.0)
-        site.told.journalling = True
+        site.recorder.journalling = True
         await trio.sleep(QUIET_S)
-    failed, recovered = site.told.events
+    failed, recovered = site.recorder.events
     assert isinstance(failed, SiteFailed)
     assert isinstance(recovered, SiteRecovered)
     assert recovered.failed_at_ms == failed.at_ms
@@ -155,6 +155,6 @@ async def test_an_episode_that_began_in_a_fast_forward_is_journalled_from_its_ne
 async def test_the_last_text_of_a_process_that_crashed_reaches_the_terminal(
     autojump_clock: MockClock,
 ) -> None:
-    async with supervised([Script(fate=Fate.CRASHES)]) as site:
+    async with supervise_site([Script(fate=Fate.CRASHES)]) as site:
         await trio.sleep(10.0)
-    assert "site: MemoryError" in site.told.lines
+    assert "site: MemoryError" in site.recorder.lines

@@ -1,4 +1,4 @@
-"""The real process of the public site, on a socket of the test's own. Every wait is bounded."""
+"""The real process of the public site, on a socket of the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import attrs
 import httpx
 import pytest
 import trio
-from sites import Told, health_of
+from sites import Recorder, make_health
 
 from kamou.clock import SystemClock
 from kamou.data_directory.folder import DataDirectory
@@ -29,14 +29,14 @@ from kamou.site.process_supervision import SiteKeeper, SiteLimits
 from kamou.site.text import SiteText
 from kamou.store import database
 
-WITHIN_S = 120.0  # far beyond what any wait here takes
+WITHIN_S = 120.0  # much longer than any wait in these tests
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataDirectory:
-    folder = DataDirectory(tmp_path)
-    database.migrate_journal(folder.database)
-    return folder
+def data_directory(tmp_path: Path) -> DataDirectory:
+    data_directory = DataDirectory(tmp_path)
+    database.migrate_journal(data_directory.database)
+    return data_directory
 
 
 @pytest.fixture
@@ -49,9 +49,13 @@ def listener(port: int = 0) -> Listener:
     return Listener(app=None, host="127.0.0.1", port=port, setting="web.port", option="--port")
 
 
-def handed(folder: DataDirectory, bound: socket.socket, **changes: Any) -> SiteHandover:
-    made = make_handover(Settings(data_dir=folder.path), folder, bound, "assumed", "")
-    return attrs.evolve(made, **({"nice": 0} | changes))  # the tests wait for it
+def make_test_handover(
+    data_directory: DataDirectory, bound: socket.socket, **changes: Any
+) -> SiteHandover:
+    made = make_handover(
+        Settings(data_dir=data_directory.path), data_directory, bound, "assumed", ""
+    )
+    return attrs.evolve(made, **({"nice": 0} | changes))
 
 
 async def get(port: int, path: str = "/results") -> httpx.Response:
@@ -63,11 +67,11 @@ def pid_of(process: Any) -> int:
     return int(process.pid)
 
 
-async def test_the_site_serves_on_the_handed_over_socket_and_so_does_the_next_process(
-    folder: DataDirectory, bound: socket.socket
+async def test_each_process_of_the_site_serves_on_the_given_socket(
+    data_directory: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
-    launch = make_launcher(handed(folder, bound))
+    launch = make_launcher(make_test_handover(data_directory, bound))
     with trio.fail_after(WITHIN_S):
         async with launch() as first:
             assert (await get(port)).status_code == 200
@@ -79,7 +83,7 @@ async def test_the_site_serves_on_the_handed_over_socket_and_so_does_the_next_pr
             async def early() -> None:
                 answers.append((await get(port)).status_code)
 
-            nursery.start_soon(early)  # waits in the backlog: nobody accepts yet
+            nursery.start_soon(early)  # waits in the backlog until a process accepts
             await trio.sleep(0.1)
             async with launch() as second:
                 while not answers:
@@ -88,12 +92,12 @@ async def test_the_site_serves_on_the_handed_over_socket_and_so_does_the_next_pr
         assert answers == [200]
 
 
-async def test_the_site_process_sets_its_limits_and_its_environment_has_no_secret(
-    folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+async def test_the_site_process_sets_its_limits_and_has_no_secret_in_its_environment(
+    data_directory: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAMOU__EXCHANGE__API_KEY", "a-secret")
     monkeypatch.setenv("MY_TOKEN", "a-secret")
-    launch = make_launcher(handed(folder, bound, nice=7, descriptors_max=333))
+    launch = make_launcher(make_test_handover(data_directory, bound, nice=7, descriptors_max=333))
     with trio.fail_after(WITHIN_S):
         async with launch() as process:
             beat = await process.next_heartbeat()
@@ -113,23 +117,26 @@ async def test_the_site_process_sets_its_limits_and_its_environment_has_no_secre
             assert 10 * 2**20 < beat.memory_bytes < 512 * 2**20
 
 
-async def test_a_working_directory_with_a_kamou_of_its_own_is_not_imported(
-    folder: DataDirectory, bound: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_package_kamou_in_the_working_directory_is_not_imported(
+    data_directory: DataDirectory,
+    bound: socket.socket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "kamou").mkdir()
     (tmp_path / "kamou" / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
     monkeypatch.chdir(tmp_path)
     with trio.fail_after(WITHIN_S):
-        async with make_launcher(handed(folder, bound))() as process:
+        async with make_launcher(make_test_handover(data_directory, bound))() as process:
             assert await process.next_heartbeat() is not None
 
 
-async def test_the_site_process_counts_requests_and_ends_in_order_when_asked(
-    folder: DataDirectory, bound: socket.socket
+async def test_the_site_process_counts_requests_and_stops_orderly_at_sigterm(
+    data_directory: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
     with trio.fail_after(WITHIN_S):
-        async with make_launcher(handed(folder, bound))() as process:
+        async with make_launcher(make_test_handover(data_directory, bound))() as process:
             for _ in range(5):
                 await get(port)
             while (beat := await process.next_heartbeat()) is not None and beat.requests < 5:
@@ -141,29 +148,31 @@ async def test_the_site_process_counts_requests_and_ends_in_order_when_asked(
             assert await process.next_text() == b""
 
 
-async def test_a_page_that_fails_is_one_line_of_text_and_the_process_lives(
-    folder: DataDirectory, bound: socket.socket
+async def test_a_page_that_fails_is_reported_in_one_line_and_the_process_goes_on(
+    data_directory: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
     with trio.fail_after(WITHIN_S):
-        missing = handed(folder, bound, database=str(folder.path / "absent.sqlite3"))
+        missing = make_test_handover(
+            data_directory, bound, database=str(data_directory.path / "absent.sqlite3")
+        )
         async with make_launcher(missing)() as process:
             assert (await get(port)).status_code == 500
-            said = await process.next_text()
-            assert said.startswith(b"page /results failed: StoreError")
+            text = await process.next_text()
+            assert text.startswith(b"page /results failed: StoreError")
             assert (await get(port, "/pricing")).status_code == 500
             with trio.move_on_after(1.0):
-                said += await process.next_text()
-            assert said.count(b"page /") == 1, "a page that fails is said once a minute"
+                text += await process.next_text()
+            assert text.count(b"page /") == 1, "failing pages are reported once per minute"
             assert await process.next_heartbeat() is not None
 
 
 async def test_an_invalid_handover_ends_the_process_with_the_reason(
-    folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+    data_directory: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kamou.site.process_start.encode_handover", lambda handover: b"nonsense\n")
     with trio.fail_after(WITHIN_S):
-        async with make_launcher(handed(folder, bound))() as process:
+        async with make_launcher(make_test_handover(data_directory, bound))() as process:
             assert await process.wait() == 2
             assert b"hands over" in await process.next_text()
 
@@ -171,68 +180,72 @@ async def test_an_invalid_handover_ends_the_process_with_the_reason(
 # --- under supervision -------------------------------------------------------------------
 
 
-async def test_a_process_that_never_reads_a_long_handover_is_ended_and_reported(
-    folder: DataDirectory, bound: socket.socket
+async def test_a_process_that_does_not_read_its_handover_is_ended_and_reported(
+    data_directory: DataDirectory, bound: socket.socket
 ) -> None:
-    long = handed(folder, bound, pricing_markdown="x" * PRICING_BYTES_MAX)  # a pipe holds 64 KB
-    deaf = [sys.executable, "-c", "import time; time.sleep(600)"]  # ended by its keeper
-    told = Told()
+    long = make_test_handover(
+        data_directory, bound, pricing_markdown="x" * PRICING_BYTES_MAX
+    )  # a pipe holds 64 KB
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]  # ended by its keeper
+    recorder = Recorder()
     keeper = SiteKeeper(
-        launch=make_launcher(long, deaf),
-        health=health_of(told),
-        text=SiteText(announce=told.lines.append, seconds=trio.current_time),
+        launch=make_launcher(long, sleeping),
+        health=make_health(recorder),
+        text=SiteText(announce=recorder.lines.append, seconds=trio.current_time),
         limits=SiteLimits(memory_max_bytes=1 << 30, silence_max_s=10, start_max_s=1),
     )
     with trio.fail_after(20), pytest.raises(SiteStartError, match="did not read its handover"):
         await keeper.run()
-    assert "did not read its handover" in told.lines[0]
+    assert "did not read its handover" in recorder.lines[0]
 
 
-async def test_a_start_that_fails_in_a_system_without_threads_is_reported(
-    folder: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+async def test_a_start_that_fails_without_a_free_thread_is_reported(
+    data_directory: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_thread(*command: Any, **how: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(trio.lowlevel, "open_process", no_thread)
     with pytest.raises(SiteStartError, match="can't start new thread"):
-        async with make_launcher(handed(folder, bound))():
+        async with make_launcher(make_test_handover(data_directory, bound))():
             raise AssertionError
 
 
 async def test_a_process_that_is_killed_or_stopped_is_replaced_and_reported(
-    folder: DataDirectory,
+    data_directory: DataDirectory,
 ) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     web = WebSettings(port=0, site_nice=0, site_silence_max_s=5)
     with trio.fail_after(WITHIN_S):
         async with public_site(
-            Settings(data_dir=folder.path, web=web),
-            folder,
+            Settings(data_dir=data_directory.path, web=web),
+            data_directory,
             gate="assumed",
-            announce=said.append,
+            announce=lines.append,
             record=lambda event: False,
             clock=SystemClock(),
         ) as site:
-            for told in (signal.SIGKILL, signal.SIGSTOP):
+            for signal_number in (signal.SIGKILL, signal.SIGSTOP):
                 assert (await get(site.port)).status_code == 200
                 before = site.health.starts
-                [pid] = children()
-                os.kill(pid, told)
+                [pid] = find_site_processes()
+                os.kill(pid, signal_number)
                 while site.health.starts == before or site.health.degraded():  # noqa: ASYNC110 - another process
                     await trio.sleep(0.05)
             assert (await get(site.port)).status_code == 200
             assert site.health.as_dict()["restarts"] == 2
-        assert children() == []
-    assert sum(1 for line in said if "public site is down" in line) == 1
+        assert find_site_processes() == []
+    assert sum(1 for line in lines if "public site is down" in line) == 1
 
 
-async def test_a_process_that_grows_beyond_its_memory_is_replaced(folder: DataDirectory) -> None:
-    web = WebSettings(port=0, site_nice=0, site_memory_max_mb=1)  # far below what it takes
+async def test_a_process_that_grows_beyond_its_memory_is_replaced(
+    data_directory: DataDirectory,
+) -> None:
+    web = WebSettings(port=0, site_nice=0, site_memory_max_mb=1)  # far below its real memory
     with trio.fail_after(WITHIN_S):
         async with public_site(
-            Settings(data_dir=folder.path, web=web),
-            folder,
+            Settings(data_dir=data_directory.path, web=web),
+            data_directory,
             gate="assumed",
             announce=lambda line: None,
             record=lambda event: False,
@@ -240,11 +253,11 @@ async def test_a_process_that_grows_beyond_its_memory_is_replaced(folder: DataDi
         ) as site:
             while site.health.starts < 2:  # noqa: ASYNC110 - another process
                 await trio.sleep(0.05)
-            assert "MB of memory" in site.health.last_trouble
-    assert children() == []
+            assert "MiB of memory" in site.health.last_trouble
+    assert find_site_processes() == []
 
 
-async def test_the_port_of_a_predecessor_that_is_just_ending_is_waited_for() -> None:
+async def test_binding_waits_for_the_port_of_a_process_that_is_ending() -> None:
     first = bind(listener())
     port = first.getsockname()[1]
     with trio.fail_after(WITHIN_S):
@@ -260,8 +273,8 @@ async def test_the_port_of_a_predecessor_that_is_just_ending_is_waited_for() -> 
             await bind_patiently(listener(taken.getsockname()[1]))
 
 
-def children() -> list[int]:
-    """Our child processes that serve pages."""
+def find_site_processes() -> list[int]:
+    """Return the pids of this process's children that serve pages."""
     found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     found += [
         child

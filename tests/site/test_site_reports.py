@@ -1,4 +1,4 @@
-"""What the operator sees of the public site, and when its events are journalled."""
+"""Status and metrics of the public site, and the journalling of its events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from sites import Told, health_of
+from sites import Recorder, make_health
 from test_health import BEAT
 from trio.testing import MockClock
 
@@ -20,7 +20,7 @@ from kamou.runs.operator_actions import CurrentRun
 
 @attrs.define
 class Journal:
-    """Takes casts until its disk is full."""
+    """Fake journal that takes casts until its disk is full."""
 
     taken: deque[object] = attrs.Factory(deque)
     full: bool = False
@@ -40,7 +40,7 @@ FAILED = SiteFailed(at_ms=1, trouble="crashed")
 
 
 @pytest.mark.parametrize("phase", ["starting", "fast-forward", "replayed", "stopping"])
-def test_site_events_are_journalled_only_while_the_real_time_tree_trades(
+def test_site_events_are_journalled_only_in_the_phase_trading(
     phase: str,
 ) -> None:
     tree: Any = Tree()
@@ -51,13 +51,13 @@ def test_site_events_are_journalled_only_while_the_real_time_tree_trades(
     assert list(tree.journal.taken) == [FAILED]
 
 
-def test_on_a_full_disk_only_the_sites_event_is_lost() -> None:
+def test_on_a_full_disk_a_site_event_is_lost_without_an_error() -> None:
     tree: Any = Tree(Journal(full=True))
     assert not CurrentRun(phase="trading", tree=tree).record_event(FAILED)
 
 
 async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> None:
-    health = health_of(Told())
+    health = make_health(Recorder())
     health.record_start()
     health.record_heartbeat(BEAT)
     up = exposition({}, {"site": health.as_dict()})
@@ -67,8 +67,8 @@ async def test_status_and_metrics_show_the_site(autojump_clock: MockClock) -> No
     health.record_end(SiteError("its process ended with signal 9"))
     down = exposition({}, {"site": health.as_dict()})
     assert "kamou_site_up 0.0" in down
-    assert "kamou_site_requests_total 5.0" in down, "a counter never falls"
+    assert "kamou_site_requests_total 5.0" in down, "a counter never decreases"
     blocks = system_blocks({"site": health.as_dict()}, 200)
-    said = "\n".join(line for block in blocks for line in block)
-    assert "its process ended with signal 9" in said
-    assert "down" in said
+    text = "\n".join(line for block in blocks for line in block)
+    assert "its process ended with signal 9" in text
+    assert "down" in text

@@ -1,4 +1,4 @@
-"""What the site's process writes to standard error is escaped, cut and limited."""
+"""Text of the site's process on standard error: escaped, cut and limited."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kamou.site.text import BYTES_MAX, LINES_MAX, SITE_LINE_BYTES_MAX, SITE_WIND
 
 
 class Terminal:
-    """Collects lines; its clock is turned by the test."""
+    """Recorder of lines, with a clock that the test sets."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -20,7 +20,7 @@ class Terminal:
 
 
 @given(st.lists(st.binary(max_size=200), max_size=30))
-def test_whatever_bytes_come_every_line_is_printable_prefixed_and_short(
+def test_every_line_of_any_bytes_is_printable_prefixed_and_short(
     chunks: list[bytes],
 ) -> None:
     terminal = Terminal()
@@ -33,7 +33,7 @@ def test_whatever_bytes_come_every_line_is_printable_prefixed_and_short(
 
 
 @given(st.binary(max_size=500), st.integers(1, 50))
-def test_lines_are_the_same_however_the_text_is_cut_into_pieces(text: bytes, size: int) -> None:
+def test_lines_do_not_depend_on_the_pieces_of_the_text(text: bytes, size: int) -> None:
     whole, pieces = Terminal(), Terminal()
     whole.text.take(text)
     for start in range(0, len(text), size):
@@ -43,7 +43,7 @@ def test_lines_are_the_same_however_the_text_is_cut_into_pieces(text: bytes, siz
     assert whole.lines == pieces.lines
 
 
-def test_a_line_without_an_end_does_not_grow_for_ever() -> None:
+def test_a_line_without_an_end_is_cut() -> None:
     terminal = Terminal()
     for _ in range(20):
         terminal.text.take(b"x" * 4_096)
@@ -60,7 +60,7 @@ def test_lines_beyond_the_limit_are_counted_and_the_count_is_reported_later() ->
     assert terminal.lines[LINES_MAX:] == ["site: 7 more lines were left out", "site: next"]
 
 
-def test_more_text_than_a_minute_may_hold_is_an_error_and_the_next_minute_is_free() -> None:
+def test_text_beyond_the_limit_of_a_minute_is_an_error_and_the_next_minute_starts_at_zero() -> None:
     terminal = Terminal()
     with pytest.raises(SiteFloodError):
         terminal.text.take(b"x" * (BYTES_MAX + 1))
