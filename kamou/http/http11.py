@@ -33,7 +33,7 @@ from kamou.http.limits import Limits
 from kamou.http.request_checks import (
     HttpRefusal,
     Target,
-    check_request,
+    check_request_head,
     head_too_large,
     parse_target,
 )
@@ -155,7 +155,7 @@ class Http11(H11Protocol):
     async def _receive_head(self, request: h11.Request) -> None:
         """Keep the head of a request until its body is complete, or refuse it."""
         headers = list(request.headers)
-        refused = check_request(
+        refused = check_request_head(
             method=request.method,
             version=request.http_version,
             headers=headers,

@@ -48,7 +48,7 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
     return len(head) > limits.header_bytes_max or head.count(b"\n") > lines_max
 
 
-def check_request(
+def check_request_head(
     *, method: bytes, version: bytes, headers: Headers, limits: Limits
 ) -> HttpRefusal | None:
     """Return the refusal of a request with a well-formed head; None if it is valid."""
