@@ -57,7 +57,7 @@ def journalled(tmp_path: Path) -> DataDirectory:
     directory.create()
     writer = database.open_writer(directory.database, durable=False)
     journal = JournalWriter(writer, run_number=1)
-    journal.append(story.opening())
+    journal.append(story.opening_events())
     detail = scan_detail.pack_details(
         ("BTCUSDT", "ETHUSDT"),
         {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store.market_files import END_MS, HOUR_MS, Rows, candle_rows, good_folder, write_parquet
+from store.market_files import END_MS, HOUR_MS, Rows, bar_rows, write_parquet, write_valid_files
 
 Cli = Callable[..., tuple[int, str, str]]
 Spoil = Callable[[Rows], None]
@@ -38,9 +38,9 @@ def from_the_future(rows: Rows) -> None:
 
 
 def write_bad_data(directory: Path, spoil: Spoil) -> Path:
-    rows = candle_rows()
+    rows = bar_rows()
     spoil(rows)
-    write_parquet(directory / "candles_1h.parquet", rows)
+    write_parquet(directory / "bars_1h.parquet", rows)
     return directory
 
 
@@ -60,7 +60,7 @@ def test_a_file_with_invalid_rows_fails_every_verb_and_is_not_stored(
         assert code == 1, (verb, err)
         errors = [line for line in err.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1, err
-        assert "candles_1h.parquet" in err, "the rows are listed under it"
+        assert "bars_1h.parquet" in err, "the rows are listed under it"
         assert "Traceback" not in err
     assert not list((tmp_path / "kamou-data").glob("market/*"))
 
@@ -69,17 +69,17 @@ def test_the_error_for_data_that_is_no_dataset_names_the_file_or_the_import_verb
     cli: Cli, tmp_path: Path
 ) -> None:
     (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "candles_1h.parquet").write_text("these are not the rows")
+    (tmp_path / "notes" / "bars_1h.parquet").write_text("these are not the rows")
     code, _, err = cli("data", "import", tmp_path / "notes")
     assert code == 1
-    assert "candles_1h.parquet" in err
+    assert "bars_1h.parquet" in err
     code, _, err = cli("backtest", "--data", "nothing-of-that-name")
     assert code == 1
     assert "kamou data import" in err
 
 
 def test_a_timerange_beyond_the_data_is_a_configuration_error(cli: Cli, tmp_path: Path) -> None:
-    good = good_folder(tmp_path / "good")
+    good = write_valid_files(tmp_path / "good")
     assert END_MS < 1_767_225_600_000
     code, _, err = cli("backtest", "--data", good, "--timerange", "20260101-20260201")
     assert code == 4
@@ -89,7 +89,7 @@ def test_a_timerange_beyond_the_data_is_a_configuration_error(cli: Cli, tmp_path
 def test_the_error_for_an_unknown_symbol_suggests_the_most_similar_one(
     cli: Cli, tmp_path: Path
 ) -> None:
-    good = good_folder(tmp_path / "good")
+    good = write_valid_files(tmp_path / "good")
     code, _, err = cli("backtest", "--data", good, "--symbols", "BTCUSD")
     assert code == 1
     assert "BTCUSDT" in err
@@ -105,7 +105,7 @@ def test_the_error_for_an_unknown_symbol_suggests_the_most_similar_one(
 def test_a_timeframe_that_is_no_multiple_of_the_bars_fails_before_anything_trades(
     cli: Cli, tmp_path: Path, verb: tuple[object, ...]
 ) -> None:
-    good_folder(tmp_path / "good")
+    write_valid_files(tmp_path / "good")
     Path("kamou.toml").write_text("cycle.timeframe_s = 5400\n")
     code, _, err = cli(*verb)
     errors = [line for line in err.splitlines() if line.startswith("error: ")]

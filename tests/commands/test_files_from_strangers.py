@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store.market_files import END_MS, HOUR_MS, candle_rows, good_folder, write_csv
+from store.market_files import END_MS, HOUR_MS, bar_rows, write_csv, write_valid_files
 
 from kamou.store.importer import import_directory
 
@@ -19,7 +19,7 @@ Cli = Callable[..., tuple[int, str, str]]
 
 def make_foreign_dataset(directory: Path) -> Path:
     """Return the directory of a dataset that was imported into another data directory."""
-    made = import_directory(good_folder(directory / "files"), directory / "theirs", now_ms=END_MS)
+    made = import_directory(write_valid_files(directory / "files"), directory / "theirs", now_ms=END_MS)
     return made.summary.path
 
 
@@ -70,7 +70,7 @@ def test_a_backtest_of_a_foreign_dataset_equals_one_of_its_import(cli: Cli, tmp_
 def test_the_error_for_a_data_limit_names_its_setting_which_can_be_raised(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = good_folder(tmp_path / "good")
+    good = write_valid_files(tmp_path / "good")
     monkeypatch.setenv("KAMOU__DATA__ROWS_MAX", "100")
     for verb in (
         ("data", "import", good),
@@ -79,14 +79,14 @@ def test_the_error_for_a_data_limit_names_its_setting_which_can_be_raised(
     ):
         code, _, err = cli(*verb)
         assert code == 1
-        assert "error: candles_1h.parquet: the directory has more than 100 rows" in err
+        assert "error: bars_1h.parquet: the directory has more than 100 rows" in err
         assert "data.rows_max" in err
     monkeypatch.setenv("KAMOU__DATA__ROWS_MAX", "1000")
     assert cli("data", "import", good)[0] == 0
 
 
 def test_damaged_datasets_do_not_hide_the_others_in_the_list(cli: Cli, tmp_path: Path) -> None:
-    assert cli("data", "import", good_folder(tmp_path / "good"))[0] == 0
+    assert cli("data", "import", write_valid_files(tmp_path / "good"))[0] == 0
     market = tmp_path / "kamou-data" / "market"
     shutil.copytree(market / "good", market / "zero")
     rewrite_meta(market / "zero", period_ms=0)
@@ -118,7 +118,7 @@ def test_a_backtest_runs_with_the_smallest_and_largest_allowed_prices(
 ) -> None:
     rng = np.random.default_rng(1)
     for name, base in (("small", 2e-9), ("large", 4e11)):
-        rows = candle_rows(("BTCUSDT", "ETHUSDT"), bars=200)
+        rows = bar_rows(("BTCUSDT", "ETHUSDT"), bars=200)
         for row, factor in zip(rows, np.exp(0.01 * rng.standard_normal(400)), strict=True):
             row["open"] = row["low"] = base * float(factor)
             row["close"] = row["high"] = row["low"] * 1.01

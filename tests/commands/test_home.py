@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import pytest
-from store.market_files import good_folder
+from store.market_files import write_valid_files
 
 from kamou.cli import kamou_command
 from kamou.commands.options import UserPath
@@ -57,7 +57,7 @@ def test_paths_of_options_and_arguments_expand_the_home(
         return {"violations": 0}
 
     compose("backtest", run)
-    good_folder(home / "good")
+    write_valid_files(home / "good")
     assert cli("init", "~/kamou.toml")[0] == 0
     code, _, err = cli(
         "backtest", "--config=~/kamou.toml", "--data=~/good", "--json=~/r.json", "--journal=~/j"

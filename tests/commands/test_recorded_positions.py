@@ -46,7 +46,7 @@ def test_status_values_positions_at_the_marks_of_the_newest_equity_snapshot(
         trigger_price=D("1970"),
     )
     read = attrs.evolve(
-        story.marked(read_at_ms, "10011.4"), wallet_balance=D("9999.4"), marks=(mark,)
+        story.make_equity(read_at_ms, "10011.4"), wallet_balance=D("9999.4"), marks=(mark,)
     )
     append(journalled, confirmed, read)
     book = json.loads(cli("status", "--json")[1])["book"]
@@ -92,11 +92,11 @@ def test_the_recorded_book_follows_the_journal_and_starts_again_at_another_datab
     recorded = RecordedBook()
     with closing(database.open_reader(journalled.database)) as reader:
         assert set(recorded.follow(reader).trades) == {"ETHUSDT"}
-        append(journalled, *story.closing())
+        append(journalled, *story.closing_events())
         assert not recorded.follow(reader).trades
     other = DataDirectory(tmp_path / "other")
     other.create()
-    append(other, *story.opening()[:3])
+    append(other, *story.opening_events()[:3])
     with closing(database.open_reader(other.database)) as reader:
         assert recorded.follow(reader).seq == 3
 

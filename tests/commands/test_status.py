@@ -30,7 +30,7 @@ Compose = Callable[[str, Callable[..., Any]], None]
 
 def close_the_trade(directory: DataDirectory) -> None:
     writer = database.open_writer(directory.database, durable=False)
-    JournalWriter(writer, run_number=1).append(story.closing())
+    JournalWriter(writer, run_number=1).append(story.closing_events())
     writer.close()
 
 
@@ -58,7 +58,7 @@ def test_status_without_a_run_shows_the_newest_state_of_the_database_and_exits_3
 def test_status_and_why_show_the_days_loss_with_exit_costs_as_the_governor_counts_it(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    read = story.marked(story.DAY0_MS + 40_000_000, "9900")
+    read = story.make_equity(story.DAY0_MS + 40_000_000, "9900")
     lost = attrs.evolve(read, exit_costs=D(7), day_equity=D(10_000), day_lost=D(107))
     writer = database.open_writer(journalled.database, durable=False)
     JournalWriter(writer, run_number=1).append([lost])
@@ -76,13 +76,13 @@ def test_the_daily_loss_limit_of_status_is_that_of_the_newest_run(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     read = attrs.evolve(
-        story.marked(story.DAY0_MS + 40_000_000, "9900"),
+        story.make_equity(story.DAY0_MS + 40_000_000, "9900"),
         exit_costs=D(7),
         day_equity=D(10_000),
         day_lost=D(107),
     )
     again = attrs.evolve(
-        next(event for event in story.opening() if isinstance(event, RunStarted)),
+        next(event for event in story.opening_events() if isinstance(event, RunStarted)),
         at_ms=read.at_ms - 1,
         run_number=2,
         config_json='{"risk.daily_loss_max":"0.02"}',
@@ -94,7 +94,7 @@ def test_the_daily_loss_limit_of_status_is_that_of_the_newest_run(
 
 
 DAY1_MS = story.DAY0_MS + 86_400_000
-BEFORE_OPENING = attrs.evolve(story.marked(DAY1_MS + 1_000, "9990"), exit_costs=D(7))
+BEFORE_OPENING = attrs.evolve(story.make_equity(DAY1_MS + 1_000, "9990"), exit_costs=D(7))
 OPENING = DayOpened(
     at_ms=DAY1_MS + 6_000,
     day="2023-11-16",
@@ -135,7 +135,7 @@ def test_a_day_that_opened_without_positions_has_no_loss(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     flat = attrs.evolve(BEFORE_OPENING, exit_costs=D(0))
-    paid_in = story.transferred(DAY1_MS + 9_000, "500")  # after the newest equity read
+    paid_in = story.make_transfer(DAY1_MS + 9_000, "500")  # after the newest equity read
     day, row = day_after(cli, journalled, flat, OPENING, paid_in)
     assert (day["result"], day["loss"], day["loss_budget_left"]) == (0, 0, 0.04)
     assert "0.00% of 4.00%" in row
@@ -163,7 +163,7 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_new_day(
     assert day["loss"] == 0.001875  # and 8
     assert day["result"] == -0.001
     book = PositionBook()
-    book.apply_all(enumerate((*story.opening(), *income, opening), 1))
+    book.apply_all(enumerate((*story.opening_events(), *income, opening), 1))
     assert book.day_equity == 8_000  # as the governor counts it
     assert day_loss_at(book, opening.equity, D(7)) / book.day_equity == D("0.001875")
 
@@ -181,7 +181,7 @@ def test_after_a_late_start_the_loss_counts_from_midnight(
 ) -> None:
     """During a downtime 10,000 became 9,700; the first read has exit costs of 5."""
     start_ms = DAY1_MS + 11 * 3_600_000
-    read = attrs.evolve(story.marked(start_ms, "9700"), exit_costs=D(5))
+    read = attrs.evolve(story.make_equity(start_ms, "9700"), exit_costs=D(5))
     opening = attrs.evolve(OPENING, at_ms=start_ms + 5_000, equity=D(9_700), opening=D(10_000))
     day, row = day_after(cli, journalled, read, opening)
     assert (day["result"], day["loss"], day["exit_costs"]) == (-0.03, 0.0305, 0.0005)
@@ -193,7 +193,7 @@ def test_a_deposit_before_the_opening_is_subtracted_once(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     paid_in = record_income(DAY1_MS + 2_000, "9990", "transfer")
-    read = attrs.evolve(story.marked(DAY1_MS + 3_000, "10000"), exit_costs=D("0.1"))
+    read = attrs.evolve(story.make_equity(DAY1_MS + 3_000, "10000"), exit_costs=D("0.1"))
     opening = attrs.evolve(OPENING, equity=D(10_000), opening=D(10))
     day, _ = day_after(cli, journalled, paid_in, read, opening)
     assert (day["result"], day["loss"]) == (0, 0.01)
@@ -202,7 +202,7 @@ def test_a_deposit_before_the_opening_is_subtracted_once(
 def test_a_transfer_after_the_newest_read_does_not_change_the_days_result(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    read = story.marked(DAY1_MS + 300_000, "9990")
+    read = story.make_equity(DAY1_MS + 300_000, "9990")
     taken_out = record_income(DAY1_MS + 400_000, "-900", "transfer")
     day, _ = day_after(cli, journalled, OPENING, read, taken_out)
     assert day["result"] == 0
@@ -224,7 +224,7 @@ def test_the_loss_is_unknown_if_no_read_of_the_day_has_exit_costs(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     yesterday = attrs.evolve(
-        story.marked(DAY1_MS - 1_000, "9990"),
+        story.make_equity(DAY1_MS - 1_000, "9990"),
         exit_costs=D(7),
         day_equity=D(10_000),
         day_lost=D(17),

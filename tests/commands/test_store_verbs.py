@@ -29,7 +29,9 @@ def test_a_backup_has_all_events_of_the_journal(
     assert code == 0
     assert "wrote copy.sqlite3" in out
     with database.open_reader(tmp_path / "copy.sqlite3") as copy:
-        assert copy.execute("SELECT count(*) FROM event").fetchone()[0] == len(story.opening())
+        assert copy.execute("SELECT count(*) FROM event").fetchone()[0] == len(
+            story.opening_events()
+        )
     copy.close()
     assert json.loads(cli("db", "backup", "other", "--json")[1])["bytes"] > 0
 

@@ -57,7 +57,7 @@ def poisoned(tmp_path: Path) -> DataDirectory:
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.create()
     writer = database.open_writer(directory.database, durable=False)
-    JournalWriter(writer, run_number=1).append([evil(event) for event in story.opening()])
+    JournalWriter(writer, run_number=1).append([evil(event) for event in story.opening_events()])
     writer.close()
     return directory
 

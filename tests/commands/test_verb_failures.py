@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
-from store.market_files import good_folder
+from store.market_files import write_valid_files
 
 from kamou.cli import kamou_command, main
 from kamou.data_directory.folder import DataDirectory
@@ -31,7 +31,7 @@ def test_ctrl_c_in_an_actor_of_a_backtest_prints_no_traceback(
         yield report
 
     monkeypatch.setattr("kamou.commands.backtest.show_progress", pressed)
-    data = good_folder(tmp_path / "good")
+    data = write_valid_files(tmp_path / "good")
     assert cli("backtest", "--data", data) == (130, "", "interrupted\n")
 
 
@@ -275,8 +275,8 @@ def test_a_file_in_a_missing_directory_is_an_error_with_a_remedy(
     code, _, err = cli(*words, tmp_path / "typo" / "file")
     assert code in (1, 4)
     assert f"{tmp_path / 'typo' / 'file'}" in err
-    next_step = err.partition(";")[2]
-    assert "directory" in next_step or "folder" in next_step
+    remedy = err.partition(";")[2]
+    assert "folder" in remedy or "directory" in remedy
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "typo").exists()
 

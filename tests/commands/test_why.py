@@ -25,7 +25,7 @@ def later(tmp_path: Path, request: pytest.FixtureRequest) -> DataDirectory:
     """A journal with an open or closed trade in ETHUSDT, then 13 cycles without it."""
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.create()
-    events = story.opening() + (story.closing() if request.param == "traded" else [])
+    events = story.opening_events() + (story.closing_events() if request.param == "traded" else [])
     (ranking,) = [event for event in events if isinstance(event, CycleRanked)]
     empty = [
         attrs.evolve(

@@ -46,8 +46,8 @@ class Heard:
 
 def test_a_flatten_says_what_it_closed_and_what_that_cost() -> None:
     received = Heard()
-    received.hear(*story.opening(), FLATTEN)
-    closing = story.closing()
+    received.hear(*story.opening_events(), FLATTEN)
+    closing = story.closing_events()
     (closed,) = [event for event in closing if isinstance(event, e.TradeClosed)]
     lines = received.hear(*closing)
     assert [line for line in lines if "flatten: " in line] == [
@@ -58,7 +58,7 @@ def test_a_flatten_says_what_it_closed_and_what_that_cost() -> None:
 
 def test_a_flatten_says_what_is_left() -> None:
     received = Heard()
-    received.hear(*story.opening(), FLATTEN)
+    received.hear(*story.opening_events(), FLATTEN)
     received.announcer.announce_remaining()
     assert received.said[-1] == (
         "flatten: no position is closed yet; 1 position left, and closing goes on"
@@ -76,7 +76,7 @@ def test_a_flatten_of_nothing_says_so_once() -> None:
 
 def test_a_close_without_a_flatten_is_not_counted() -> None:
     received = Heard()
-    lines = received.hear(*story.opening(), *story.closing())
+    lines = received.hear(*story.opening_events(), *story.closing_events())
     assert not [line for line in lines if line.startswith("flatten: ")]
 
 

@@ -137,7 +137,9 @@ def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() 
     with closing(database.open_writer(database.MEMORY)) as connection:
         JournalWriter(connection, run_number=1).append(
             [
-                attrs.evolve(story.trade_closed(), trade_id=name, strategy=strategy, r_multiple=r)
+                attrs.evolve(
+                    story.make_trade_close(), trade_id=name, strategy=strategy, r_multiple=r
+                )
                 for name, strategy, r in made
             ]
         )
@@ -201,7 +203,7 @@ def test_a_cycle_is_never_finer_than_the_markets_bars() -> None:
 
 
 def test_a_folder_of_data_is_traded_with_the_chosen_symbols_and_strategies(tmp_path: Path) -> None:
-    folder = market_files.good_folder(tmp_path / "data")
+    folder = market_files.write_valid_files(tmp_path / "data")
     kept = tmp_path / "journal.sqlite3"
     settings = Settings(data_dir=tmp_path / "stored")
     resolved = Resolved(settings=settings, origins={}, digest="")

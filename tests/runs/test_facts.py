@@ -60,7 +60,7 @@ def digest(
 
 
 def closed(**changed: Any) -> e.Event:
-    return attrs.evolve(story.trade_closed(), **changed)
+    return attrs.evolve(story.make_trade_close(), **changed)
 
 
 def denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:

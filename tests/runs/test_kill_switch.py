@@ -24,7 +24,7 @@ from small_demo import (
     settings,
     venue,
 )
-from store.market_files import HOUR_MS, candle_rows, write_parquet
+from store.market_files import HOUR_MS, bar_rows, write_parquet
 
 from kamou import ids
 from kamou.core.book.events import IntentRecorded, StateChanged
@@ -142,8 +142,8 @@ async def test_positions_of_a_replayed_market_are_closed_where_its_time_stands(
     tmp_path: Path,
 ) -> None:
     recorded = tmp_path / "recorded"
-    rows = candle_rows(bars=300)
-    write_parquet(recorded / "candles_1h.parquet", rows)
+    rows = bar_rows(bars=300)
+    write_parquet(recorded / "bars_1h.parquet", rows)
     now_ms = rows[-1]["ts"] + 2 * HOUR_MS
     of = settings(tmp_path / "data")
     of = attrs.evolve(of, demo=attrs.evolve(of.demo, days=6))

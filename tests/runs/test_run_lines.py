@@ -76,7 +76,7 @@ def told(tmp_path: Path) -> DataDirectory:
     """A folder in which one long of ETHUSDT is open with its stop."""
     folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
-    append(folder, *story.opening(), read_back(story.STOP, "0.50"))
+    append(folder, *story.opening_events(), read_back(story.STOP, "0.50"))
     return folder
 
 
@@ -183,7 +183,7 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
         reason="venue",
     )
     target = e.IntentRecorded(
-        at_ms=AT_MS, intent=story.intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
+        at_ms=AT_MS, intent=story.make_intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
     )
     append(told, gone, target)  # a target is open, and no stop
     assert describe_remaining_positions(told) == "1 position, not covered by a confirmed stop"
@@ -205,7 +205,7 @@ def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(
 def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
     folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
-    *before, acknowledged = story.opening()
+    *before, acknowledged = story.opening_events()
     assert isinstance(acknowledged, e.OrderAccepted), "of the stop"
     append(folder, *before)
     bare = "1 position, not covered by a confirmed stop"

@@ -26,7 +26,7 @@ from small_demo import (
     venue,
 )
 from store.market_files import NOW_MS as RECORDED_MS
-from store.market_files import good_folder
+from store.market_files import write_valid_files
 
 from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
@@ -349,7 +349,7 @@ async def test_a_demo_that_starts_halted_says_which_days_it_skips(tmp_path: Path
 
 
 async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path) -> None:
-    recorded = good_folder(tmp_path / "recorded")
+    recorded = write_valid_files(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
         while not any("replay has ended" in line for line in demo.said):  # noqa: ASYNC110 - it is told once
@@ -368,7 +368,7 @@ async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path
 
 
 async def test_a_replay_that_the_halt_latch_keeps_from_its_end_says_so(tmp_path: Path) -> None:
-    recorded = good_folder(tmp_path / "recorded")
+    recorded = write_valid_files(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
     folder = DataDirectory(tmp_path / "data")
     folder.create()

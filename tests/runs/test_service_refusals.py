@@ -24,7 +24,7 @@ from small_demo import (
     settings,
     venue,
 )
-from store.market_files import candle_rows, write_parquet
+from store.market_files import bar_rows, write_parquet
 
 from kamou.actors.reconciler import Reconciler
 from kamou.clock import SimulatedClock
@@ -165,12 +165,12 @@ def test_a_database_that_is_none_is_refused_and_left_as_it_was(tmp_path: Path) -
 def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_error(
     tmp_path: Path,
 ) -> None:
-    rows = candle_rows()
+    rows = bar_rows()
     rows[7]["close"] = float("nan")
-    write_parquet(tmp_path / "bad" / "candles_1h.parquet", rows)
+    write_parquet(tmp_path / "bad" / "bars_1h.parquet", rows)
     of = settings(tmp_path / "data")
     words = refused(InvalidDataError, of, replay=tmp_path / "bad")
-    assert "candles_1h.parquet" in words
+    assert "bars_1h.parquet" in words
     assert "8" in words, "the row"
     folder = DataDirectory(tmp_path / "data")
     new = demo.resolve_binding(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)

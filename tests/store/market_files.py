@@ -1,4 +1,4 @@
-"""Small folders of market data files, made for the tests of the importer and the store."""
+"""Small directories of market data files, for the tests of imports and datasets."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ SYMBOLS = ("ETHUSDT", "BTCUSDT", "DOGEUSDT")  # not sorted, as in files
 Rows = list[dict[str, Any]]
 
 
-def candle_rows(
-    symbols: tuple[str, ...] = SYMBOLS, bars: int = BARS, start: int = START_MS
-) -> Rows:
-    """Hourly bars on ticks of 0.01, by symbol and time."""
+def bar_rows(symbols: tuple[str, ...] = SYMBOLS, bars: int = BARS, start: int = START_MS) -> Rows:
+    """Return hourly bars with a tick size of 0.01, sorted by symbol and time."""
     rng = np.random.default_rng(1)
     rows: Rows = []
     for at, symbol in enumerate(symbols):
         close = np.round(100 * (at + 1) * np.exp(np.cumsum(0.01 * rng.standard_normal(bars))), 2)
-        opened = np.concatenate([close[:1], close[:-1]])
+        open_prices = np.concatenate([close[:1], close[:-1]])
         for bar in range(bars):
             rows.append(
                 {
                     "symbol": symbol,
                     "ts": start + bar * HOUR_MS,
-                    "open": float(opened[bar]),
-                    "high": float(np.round(max(opened[bar], close[bar]) + 0.5, 2)),
-                    "low": float(np.round(min(opened[bar], close[bar]) - 0.5, 2)),
+                    "open": float(open_prices[bar]),
+                    "high": float(np.round(max(open_prices[bar], close[bar]) + 0.5, 2)),
+                    "low": float(np.round(min(open_prices[bar], close[bar]) - 0.5, 2)),
                     "close": float(close[bar]),
                     "volume": float(10.0 * (at + 1)),
                 }
@@ -87,9 +85,9 @@ def write_parquet(path: Path, rows: Rows) -> Path:
     return path
 
 
-def good_folder(folder: Path) -> Path:
-    """Bars, funding and open interest that are all fit."""
-    write_parquet(folder / "candles_1h.parquet", candle_rows())
-    write_csv(folder / "funding.csv.gz", funding_rows())
-    write_csv(folder / "open_interest_4h.csv.gz", open_interest_rows())
-    return folder
+def write_valid_files(directory: Path) -> Path:
+    """Write valid bars, funding and open interest."""
+    write_parquet(directory / "bars_1h.parquet", bar_rows())
+    write_csv(directory / "funding.csv.gz", funding_rows())
+    write_csv(directory / "open_interest_4h.csv.gz", open_interest_rows())
+    return directory

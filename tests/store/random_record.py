@@ -1,6 +1,6 @@
-"""Random histories of money, and the record that they make by definition.
+"""Random histories of money, and their record by its definition.
 
-Shares nothing with the product but the events themselves: sums are plain loops over all of them.
+This module shares only the events with the product; its sums are plain loops over all events.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from kamou.core.book.late_events import DayCorrected, TransferValued
 from kamou.core.model import Income, OrderSide
 
 DAY = 86_400_000
-BEGIN = 1_700_006_400_000  # 2023-11-15T00:00Z: the last days of a month follow
-IN_TIME = 600_000  # a later read says nothing of midnight
-LENGTH = 7  # days of stamps
+BEGIN = 1_700_006_400_000  # 2023-11-15T00:00Z
+IN_TIME = 600_000  # a later read is not the equity of midnight
+LENGTH = 7  # days of a history
 
 cents = st.integers(-900_000, 900_000).map(lambda n: D(n).scaleb(-2))
 equities = st.integers(100_000, 3_000_000).map(lambda n: D(n).scaleb(-2))
 
 
 @st.composite
-def stamps(draw: st.DrawFn) -> int:
-    """Any time of the week, with a liking for midnight and what lies around it."""
+def times(draw: st.DrawFn) -> int:
+    """Draw a time of the history, often midnight or close to it."""
     midnight = BEGIN + DAY * draw(st.integers(0, LENGTH))
     near = st.sampled_from([0, 1, -1, 3_000, 6_000, 6_001, IN_TIME, IN_TIME + 1])
     return midnight + draw(st.one_of(near, st.integers(0, DAY - 1)))
@@ -38,7 +38,7 @@ def stamps(draw: st.DrawFn) -> int:
 
 @attrs.frozen
 class Journaled:
-    """An event and when the journal learned of it."""
+    """An event, and the time at which it is committed."""
 
     at_ms: int
     event: e.Event
@@ -46,24 +46,24 @@ class Journaled:
 
 @st.composite
 def histories(draw: st.DrawFn, *, as_read: bool = False) -> list[e.Event]:
-    """Events in the order of the journal: marks and days as they come, entries now and later.
+    """Draw events in the order of the journal; some entries are committed late.
 
-    ``as_read``: of a journal in which days have no equity of 00:00, only the one that was read.
+    ``as_read``: an older journal, whose days have only the equity that was read.
     """
     begin = BEGIN + draw(st.sampled_from([0, 1, 1_000, 6_000, DAY // 2, DAY - 1]))
-    made = [Journaled(begin, story.marked(begin, str(draw(equities))))]
-    for at_ms in draw(st.lists(stamps(), max_size=14)):
+    made = [Journaled(begin, story.make_equity(begin, str(draw(equities))))]
+    for at_ms in draw(st.lists(times(), max_size=14)):
         if at_ms > begin:
-            made.append(Journaled(at_ms, story.marked(at_ms, str(draw(equities)))))
-    made += draw(_opened(begin, as_read))
-    for n, at_ms in enumerate(draw(st.lists(stamps(), max_size=14))):
+            made.append(Journaled(at_ms, story.make_equity(at_ms, str(draw(equities)))))
+    made += draw(_days_opened(begin, as_read))
+    for n, at_ms in enumerate(draw(st.lists(times(), max_size=14))):
         later = draw(st.sampled_from([0, 0, 0, 2_000, 8_000, DAY, 2 * DAY]))
         entry = draw(_entry(n, at_ms))
         made.append(Journaled(at_ms + later, entry))
         if isinstance(entry, e.IncomeRecorded) and entry.income.kind == "transfer" and not as_read:
             values = draw(st.lists(equities, max_size=2))
             made += [
-                Journaled(at_ms + later + i * 5_000, _valued(at_ms, n, i, value))
+                Journaled(at_ms + later + i * 5_000, _make_valuation(at_ms, n, i, value))
                 for i, value in enumerate(values, 1)
             ]
     if draw(st.integers(0, 9)) == 0:
@@ -71,7 +71,7 @@ def histories(draw: st.DrawFn, *, as_read: bool = False) -> list[e.Event]:
     return [each.event for each in sorted(made, key=lambda each: each.at_ms)]
 
 
-def _valued(transfer_at_ms: int, entry: int, number: int, equity: D) -> e.Event:
+def _make_valuation(transfer_at_ms: int, entry: int, number: int, equity: D) -> e.Event:
     return TransferValued(
         at_ms=transfer_at_ms + 5_000,
         transfer_at_ms=transfer_at_ms,
@@ -85,8 +85,8 @@ def _valued(transfer_at_ms: int, entry: int, number: int, equity: D) -> e.Event:
 
 
 @st.composite
-def _opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
-    """Each day is opened at once, late, not at all, or with days that were missed before it."""
+def _days_opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
+    """Draw for each day: opened in time, late, not at all, or together with missed days."""
     made: list[Journaled] = []
     missed: list[int] = []
     for day in range(LENGTH):
@@ -94,7 +94,7 @@ def _opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
             missed.append(day)
             after = draw(st.sampled_from([None, 6_000, 60_000, 60_001, DAY // 3]))
             if after is not None and BEGIN + day * DAY + after >= begin:
-                made += draw(_exact(missed, BEGIN + day * DAY + after))
+                made += draw(_rebuilt_days(missed, BEGIN + day * DAY + after))
                 missed = []
             continue
         after = draw(
@@ -109,8 +109,8 @@ def _opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
 
 
 @st.composite
-def _exact(draw: st.DrawFn, days: list[int], at_ms: int) -> list[Journaled]:
-    """The equity of these midnights, by one read; a late entry may correct it."""
+def _rebuilt_days(draw: st.DrawFn, days: list[int], at_ms: int) -> list[Journaled]:
+    """Draw the equity of these midnights, from one read; corrections may follow."""
     made = []
     for day in days:
         midnight = BEGIN + day * DAY
@@ -145,12 +145,12 @@ def _entry(draw: st.DrawFn, number: int, at_ms: int) -> e.Event:
         )
         return e.IncomeRecorded(at_ms=at_ms, income=income)
     if kind == "fill":
-        event = story.filled(number, "", OrderSide.BUY, "1", at_ms)
+        event = story.make_fill_event(number, "", OrderSide.BUY, "1", at_ms)
         assert isinstance(event, e.FillRecorded)
         return attrs.evolve(event, fill=attrs.evolve(event.fill, fee=abs(amount)))
     strategy = draw(st.sampled_from(["one", "two", "adopted"]))
     return attrs.evolve(
-        story.trade_closed(),
+        story.make_trade_close(),
         at_ms=at_ms,
         trade_id=f"t{number}",
         strategy=strategy,
@@ -169,8 +169,8 @@ def day_of(at_ms: int) -> str:
 
 
 @attrs.frozen
-class Cut:
-    """Where the record is cut: ``first`` is the first stamp after it."""
+class Boundary:
+    """A boundary of the record; ``first`` is the first entry time of the row that begins."""
 
     at: int
     first: int
@@ -198,38 +198,40 @@ def marks(events: list[e.Event]) -> dict[int, D]:
     return {x.at_ms: x.equity for x in events if isinstance(x, e.EquityRecorded)}
 
 
-def cuts(events: list[e.Event]) -> list[Cut]:
-    """The start of the record and every midnight that was read in time, with its equity."""
+def boundaries(events: list[e.Event]) -> list[Boundary]:
+    """Return the start of the record and every midnight with a known equity."""
     reads = [x for x in events if isinstance(x, e.EquityRecorded | e.DayOpened)]
     first = reads[0]
     found = {}
     if first.at_ms % DAY:
-        found[first.at_ms] = Cut(first.at_ms, first.at_ms + 1, first.at_ms, first.equity, False)
+        found[first.at_ms] = Boundary(
+            first.at_ms, first.at_ms + 1, first.at_ms, first.equity, False
+        )
     else:
-        found[first.at_ms] = _midnight(events, first.at_ms, first.at_ms, first.equity)
+        found[first.at_ms] = _read_boundary(events, first.at_ms, first.at_ms, first.equity)
     for each in reads:
         if isinstance(each, e.DayOpened) and each.opening is not None:
             if each.at_midnight and each.midnight_at_ms >= max(found):
-                found[each.midnight_at_ms] = _known(events, each)
+                found[each.midnight_at_ms] = _exact_boundary(events, each)
             continue
         midnight = each.at_ms // DAY * DAY
         in_time = each.at_ms - midnight <= IN_TIME
         if isinstance(each, e.DayOpened) and in_time and midnight >= max(found):
-            found[midnight] = _midnight(events, midnight, each.at_ms, each.equity)
+            found[midnight] = _read_boundary(events, midnight, each.at_ms, each.equity)
     return [found[at] for at in sorted(found)]
 
 
-def _midnight(events: list[e.Event], midnight: int, read: int, equity: D) -> Cut:
+def _read_boundary(events: list[e.Event], midnight: int, read: int, equity: D) -> Boundary:
     between = [amount for at, amount in incomes(events) if midnight <= at <= read]
     paid = [amount for at, amount in fees(events) if midnight <= at <= read]
-    return Cut(midnight, midnight, read, equity - sum(between, D(0)) + sum(paid, D(0)), True)
+    return Boundary(midnight, midnight, read, equity - sum(between, D(0)) + sum(paid, D(0)), True)
 
 
-def _known(events: list[e.Event], opened: e.DayOpened) -> Cut:
-    """The newest correction holds."""
+def _exact_boundary(events: list[e.Event], opened: e.DayOpened) -> Boundary:
+    """Return the boundary of a midnight with an exact equity; the last correction counts."""
     late = [x for x in events if isinstance(x, DayCorrected) and x.day == opened.day]
     assert opened.opening is not None
-    return Cut(
+    return Boundary(
         at=opened.midnight_at_ms,
         first=opened.midnight_at_ms,
         read=opened.at_ms,
@@ -241,8 +243,8 @@ def _known(events: list[e.Event], opened: e.DayOpened) -> Cut:
     )
 
 
-def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
-    """One row of the record, as the published definitions say it."""
+def row(events: list[e.Event], start: Boundary, end: Boundary) -> dict[str, Any]:
+    """Return one row of the record by the published definitions."""
 
     def inside(at: int) -> bool:
         return start.first <= at < end.first
@@ -271,30 +273,30 @@ def row(events: list[e.Event], start: Cut, end: Cut) -> dict[str, Any]:
 
 
 def time_weighted(
-    events: list[e.Event], moved: list[tuple[int, D]], start: Cut, end: Cut
+    events: list[e.Event], moved: list[tuple[int, D]], start: Boundary, end: Boundary
 ) -> float | None:
-    """The product over the stretches between transfers.
+    """Return the compounded return of the periods between transfers.
 
-    A transfer that nothing valued is seen at the next mark, with all others until then.
+    A transfer without a valuation counts at the next equity snapshot, with all others up to it.
     """
     known = sorted((at, equity) for at, equity in marks(events).items() if at < end.first)
     values = {x.transfer_at_ms: x.equity for x in events if isinstance(x, TransferValued)}
     growth, base = Fraction(1), Fraction(start.equity)
-    base += sum(Fraction(amount) for at, amount in moved if at == start.at)  # no stretch before it
+    base += sum(Fraction(amount) for at, amount in moved if at == start.at)  # no period before it
     seen_ms = start.at
     for at in sorted({at for at, _ in moved}):
         if at <= seen_ms:
             continue
         if at in values:
             seen_ms, before = at, Fraction(values[at])
-            after = before + sum(Fraction(amount) for when, amount in moved if when == at)
+            after = before + sum(Fraction(amount) for time, amount in moved if time == at)
         else:
             seen_ms, found = next(
                 ((mark, equity) for mark, equity in known if mark >= at), (end.first, end.equity)
             )
             after = Fraction(found)
             before = after - sum(
-                Fraction(amount) for when, amount in moved if at <= when <= seen_ms
+                Fraction(amount) for time, amount in moved if at <= time <= seen_ms
             )
         if base <= 0:
             return None
@@ -306,5 +308,5 @@ def time_weighted(
 
 
 def rows(events: list[e.Event]) -> list[dict[str, Any]]:
-    found = cuts(events)
+    found = boundaries(events)
     return [row(events, start, end) for start, end in itertools.pairwise(found)]

@@ -1,4 +1,4 @@
-"""A small history that touches every table: one trade won, one refused, a halt, two days."""
+"""A small history with rows for every table: a won trade, a veto, a halt, two days."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PERMIT = f"{SIGNAL}.0"
 ENTRY, STOP, LIQUIDATED = "km" + "a" * 26, "km" + "b" * 26, ""
 
 
-def candidate() -> Candidate:
+def make_candidate() -> Candidate:
     return Candidate(
         signal_id=SIGNAL,
         strategy="mean_reversion",
@@ -47,7 +47,7 @@ def candidate() -> Candidate:
     )
 
 
-def plan(permit_id: str = PERMIT) -> Plan:
+def make_plan(permit_id: str = PERMIT) -> Plan:
     return Plan(
         permit_id=permit_id,
         signal_id=SIGNAL,
@@ -71,7 +71,7 @@ def plan(permit_id: str = PERMIT) -> Plan:
     )
 
 
-def intent(client_order_id: str, role: OrderRole) -> Intent:
+def make_intent(client_order_id: str, role: OrderRole) -> Intent:
     entry = role is OrderRole.ENTRY
     return Intent(
         client_order_id=client_order_id,
@@ -94,7 +94,7 @@ def intent(client_order_id: str, role: OrderRole) -> Intent:
     )
 
 
-def fill(
+def make_fill(
     number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int
 ) -> FillReport:
     return FillReport(
@@ -113,15 +113,15 @@ def fill(
     )
 
 
-def filled(
+def make_fill_event(
     number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int
 ) -> e.Event:
     return e.FillRecorded(
-        at_ms=at_ms, fill=fill(number, client_order_id, side, quantity, at_ms), source="stream"
+        at_ms=at_ms, fill=make_fill(number, client_order_id, side, quantity, at_ms), source="stream"
     )
 
 
-def marked(at_ms: int, equity: str, net_deposits: str = "0") -> e.Event:
+def make_equity(at_ms: int, equity: str, net_deposits: str = "0") -> e.Event:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(equity),
@@ -133,14 +133,14 @@ def marked(at_ms: int, equity: str, net_deposits: str = "0") -> e.Event:
     )
 
 
-def transferred(at_ms: int, amount: str) -> e.Event:
+def make_transfer(at_ms: int, amount: str) -> e.Event:
     income = Income(
         income_id=f"t{at_ms}", kind="transfer", symbol="", amount=D(amount), at_ms=at_ms
     )
     return e.IncomeRecorded(at_ms=at_ms, income=income)
 
 
-def started(run_number: int, at_ms: int) -> e.Event:
+def make_run_start(run_number: int, at_ms: int) -> e.Event:
     return e.RunStarted(
         at_ms=at_ms,
         run_number=run_number,
@@ -152,7 +152,7 @@ def started(run_number: int, at_ms: int) -> e.Event:
     )
 
 
-def trade_closed() -> e.TradeClosed:
+def make_trade_close() -> e.TradeClosed:
     return e.TradeClosed(
         at_ms=CYCLE_MS + 60_000,
         cause_id=SIGNAL,
@@ -177,7 +177,7 @@ def trade_closed() -> e.TradeClosed:
     )
 
 
-def order_filled(at_ms: int, client_order_id: str, quantity: str) -> e.Event:
+def make_order_close(at_ms: int, client_order_id: str, quantity: str) -> e.Event:
     return e.OrderClosed(
         at_ms=at_ms,
         client_order_id=client_order_id,
@@ -187,12 +187,12 @@ def order_filled(at_ms: int, client_order_id: str, quantity: str) -> e.Event:
     )
 
 
-def opening() -> list[e.Event]:
-    """From the start of the run to the open position."""
+def opening_events() -> list[e.Event]:
+    """Return the events from the start of the run to the open position."""
     at = CYCLE_MS + 2_000
     return [
-        started(1, DAY0_MS),
-        marked(DAY0_MS, "10000"),
+        make_run_start(1, DAY0_MS),
+        make_equity(DAY0_MS, "10000"),
         e.DayOpened(at_ms=DAY0_MS, day="2023-11-15", equity=D("10000")),
         e.CycleRanked(
             at_ms=at,
@@ -205,7 +205,7 @@ def opening() -> list[e.Event]:
                 Figure(name="oi_momentum.1", value="18"),
             ),
             late_shards=0,
-            top=(ranked(candidate()),),
+            top=(ranked(make_candidate()),),
         ),
         e.CandidateVetoed(
             at_ms=at,
@@ -221,7 +221,7 @@ def opening() -> list[e.Event]:
             at_ms=at,
             cause_id=SIGNAL,
             signal_id=SIGNAL,
-            candidate=candidate(),
+            candidate=make_candidate(),
             verdict="off",
             size_multiplier=D(1),
             reason_code="OFF",
@@ -230,41 +230,45 @@ def opening() -> list[e.Event]:
             at_ms=at,
             cause_id=SIGNAL,
             permit_id=PERMIT,
-            plan=plan(),
+            plan=make_plan(),
             figures=(
                 Figure(name="gap_buffer", value="0.25 = max(0.25, none measured in 30 days)"),
             ),
             expires_at_ms=at + 30_000,
         ),
-        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(ENTRY, OrderRole.ENTRY)),
-        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=intent(STOP, OrderRole.STOP_LOSS)),
+        e.IntentRecorded(
+            at_ms=at + 10, cause_id=PERMIT, intent=make_intent(ENTRY, OrderRole.ENTRY)
+        ),
+        e.IntentRecorded(
+            at_ms=at + 10, cause_id=PERMIT, intent=make_intent(STOP, OrderRole.STOP_LOSS)
+        ),
         e.PermitConsumed(at_ms=at + 20, permit_id=PERMIT, client_order_id=ENTRY),
         e.OrderAccepted(at_ms=at + 170, client_order_id=ENTRY, venue_order_id="v1"),
-        filled(1, ENTRY, OrderSide.BUY, "0.20", at + 200),
-        filled(2, ENTRY, OrderSide.BUY, "0.30", at + 210),
-        order_filled(at + 220, ENTRY, "0.50"),
+        make_fill_event(1, ENTRY, OrderSide.BUY, "0.20", at + 200),
+        make_fill_event(2, ENTRY, OrderSide.BUY, "0.30", at + 210),
+        make_order_close(at + 220, ENTRY, "0.50"),
         e.OrderAccepted(at_ms=at + 230, client_order_id=STOP, venue_order_id="v2"),
     ]
 
 
-def closed(at_ms: int) -> e.Event:
+def make_cycle_close(at_ms: int) -> e.Event:
     return e.CycleClosed(
         at_ms=at_ms, cycle_at_ms=at_ms, positions=0, open_orders=0, drift=0, repaired=0
     )
 
 
-def closing() -> list[e.Event]:
-    """From the exit to the next day and the orderly stop."""
+def closing_events() -> list[e.Event]:
+    """Return the events from the exit to the next day and the stop of the run."""
     at = CYCLE_MS + 50_000
     return [
-        filled(3, LIQUIDATED, OrderSide.SELL, "0.50", at),
+        make_fill_event(3, LIQUIDATED, OrderSide.SELL, "0.50", at),
         e.IncomeRecorded(
             at_ms=at,
             income=Income(
                 income_id="f1", kind="funding", symbol="ETHUSDT", amount=D("-0.05"), at_ms=at
             ),
         ),
-        trade_closed(),
+        make_trade_close(),
         e.PermitReleased(at_ms=at + 1, permit_id=PERMIT, reason="trade closed"),
         e.CycleClosed(
             at_ms=at + 5, cycle_at_ms=CYCLE_MS, positions=0, open_orders=1, drift=0, repaired=0
@@ -282,9 +286,9 @@ def closing() -> list[e.Event]:
             after=TradingState.ACTIVE,
             reason="OPERATOR_RESUME",
         ),
-        transferred(at + 2_000, "500"),
-        marked(at + 3_000, "10521.85", net_deposits="500"),
-        marked(DAY0_MS + 86_400_000, "10521.85", net_deposits="500"),
+        make_transfer(at + 2_000, "500"),
+        make_equity(at + 3_000, "10521.85", net_deposits="500"),
+        make_equity(DAY0_MS + 86_400_000, "10521.85", net_deposits="500"),
         e.DayOpened(at_ms=DAY0_MS + 86_400_000, day="2023-11-16", equity=D("10521.85")),
         e.RunStopped(at_ms=DAY0_MS + 86_500_000, run_number=1, reason="SIGTERM"),
     ]

@@ -1,4 +1,4 @@
-"""The daily rows, months, totals and the curve against their definitions, over random histories."""
+"""Daily rows, months, totals and the curve against their definitions, on random histories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-looked = settings(
+examples = settings(
     max_examples=2_000 if LONG else 150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -31,22 +31,22 @@ looked = settings(
 
 
 @cache
-def empty() -> sqlite3.Connection:
+def empty_database() -> sqlite3.Connection:
     return database.open_writer(database.MEMORY)
 
 
 @contextmanager
 def journal_of(*parts: list[e.Event]) -> Iterator[sqlite3.Connection]:
-    """A database to which these were committed, part by part."""
+    """Yield a database with these events, committed part by part."""
     with closing(sqlite3.connect(database.MEMORY, isolation_level=None)) as connection:
-        empty().backup(connection)
+        empty_database().backup(connection)
         writer = JournalWriter(connection, run_number=1)
         for part in parts:
             writer.append(part)
         yield connection
 
 
-def told(row: day_rows.DayRow) -> dict[str, Any]:
+def comparable_fields(row: day_rows.DayRow) -> dict[str, Any]:
     values = attrs.asdict(row)
     values.pop("start_ms"), values.pop("end_ms")
     return values
@@ -62,10 +62,10 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 @given(by_definition.histories())
-@looked
-def test_every_row_is_what_its_entries_add_up_to(events: list[e.Event]) -> None:
+@examples
+def test_every_daily_row_is_the_sum_of_its_entries(events: list[e.Event]) -> None:
     with journal_of(events) as connection:
-        found = [told(row) for row in public_queries.all_days(connection)]
+        found = [comparable_fields(row) for row in public_queries.all_days(connection)]
         expected = by_definition.rows(events)
         assert [row["day"] for row in found] == [row["day"] for row in expected]
         for one, other in zip(found, expected, strict=True):
@@ -73,31 +73,33 @@ def test_every_row_is_what_its_entries_add_up_to(events: list[e.Event]) -> None:
 
 
 @given(by_definition.histories())
-@looked
-def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
+@examples
+def test_the_open_row_ends_at_the_newest_equity_and_all_rows_add_up_to_the_record(
     events: list[e.Event],
 ) -> None:
     with journal_of(events) as connection:
         now = day_rows.add_up_open_row(connection)
         ended = public_queries.all_days(connection)
         assert now is not None
-        cut = by_definition.cuts(events)[-1]
+        boundary = by_definition.boundaries(events)[-1]
         marks = by_definition.marks(events)
         at = max(marks)
         raw = next(
             x.equity
             for x in reversed(events)
-            if isinstance(x, e.EquityRecorded | e.DayOpened) and x.at_ms == cut.read
+            if isinstance(x, e.EquityRecorded | e.DayOpened) and x.at_ms == boundary.read
         )
-        read, equity = (at, marks[at]) if at >= cut.read else (cut.read, raw)
-        if cut.exact:  # nothing was seen since midnight, or what was seen last
-            read, equity = (at, marks[at]) if at >= cut.at else (cut.at, cut.equity)
-        first = cut.at if cut.exact and at < cut.at else read + 1
-        end = by_definition.Cut(read, first, read, equity, False)
-        expected = by_definition.row(events, cut, end) | {"complete": False}
-        # The read that ends a day is some seconds late: until then the day goes on.
-        expected["last_day"] = by_definition.day_of(max(cut.at, read - by_definition.IN_TIME - 1))
-        assert_same(told(now), expected)
+        read, equity = (at, marks[at]) if at >= boundary.read else (boundary.read, raw)
+        if boundary.exact:  # the newest snapshot, or midnight if there is none since
+            read, equity = (at, marks[at]) if at >= boundary.at else (boundary.at, boundary.equity)
+        first = boundary.at if boundary.exact and at < boundary.at else read + 1
+        end = by_definition.Boundary(read, first, read, equity, False)
+        expected = by_definition.row(events, boundary, end) | {"complete": False}
+        # The read that ends a day comes some seconds after midnight; until then the day is open.
+        expected["last_day"] = by_definition.day_of(
+            max(boundary.at, read - by_definition.IN_TIME - 1)
+        )
+        assert_same(comparable_fields(now), expected)
         rows = (*ended, now)
         change = sum((row.change for row in rows), D(0))
         net_deposits = sum((row.net_deposits for row in rows), D(0))
@@ -107,7 +109,7 @@ def test_the_open_row_ends_at_the_newest_equity_and_money_adds_up_to_the_record(
 
 
 @given(by_definition.histories())
-@looked
+@examples
 def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) -> None:
     with journal_of(events) as connection:
         rows = by_definition.rows(events)
@@ -138,8 +140,8 @@ def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) 
 
 
 @given(by_definition.histories())
-@looked
-def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Event]) -> None:
+@examples
+def test_totals_and_sums_by_strategy_count_all_trades(events: list[e.Event]) -> None:
     with journal_of(events) as connection:
         trades = [x for x in events if isinstance(x, e.TradeClosed)]
         counts = queries.query_counts(connection)
@@ -178,8 +180,8 @@ def test_totals_and_sums_by_strategy_are_those_of_all_trades(events: list[e.Even
 
 
 @given(by_definition.histories())
-@looked
-def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
+@examples
+def test_every_interval_of_the_curve_keeps_its_last_lowest_and_highest_equity(
     events: list[e.Event],
 ) -> None:
     with journal_of(events) as connection:
@@ -205,8 +207,8 @@ def test_every_stretch_of_the_curve_keeps_its_end_its_low_and_its_high(
 
 
 @given(by_definition.histories())
-@looked
-def test_the_order_in_which_late_entries_come_changes_no_row(events: list[e.Event]) -> None:
+@examples
+def test_the_order_of_late_entries_changes_no_daily_row(events: list[e.Event]) -> None:
     entries = (e.IncomeRecorded, e.FillRecorded, e.TradeClosed)
     late = [x for x in events if isinstance(x, entries)]
     reads = [x for x in events if not isinstance(x, entries)]
@@ -223,22 +225,22 @@ def test_the_order_in_which_late_entries_come_changes_no_row(events: list[e.Even
         )
 
 
-# --- some days in words ----------------------------------------------------------------------
+# --- single days ----------------------------------------------------------------------
 
 
-def opened(day: int, equity: str, after_ms: int = 6_000) -> e.Event:
+def make_day_opened(day: int, equity: str, after_ms: int = 6_000) -> e.Event:
     at_ms = story.DAY0_MS + day * by_definition.DAY + after_ms
     return e.DayOpened(at_ms=at_ms, day=by_definition.day_of(at_ms), equity=D(equity))
 
 
-def test_what_is_stamped_exactly_at_midnight_belongs_to_the_day_that_begins() -> None:
+def test_a_transfer_at_midnight_belongs_to_the_day_that_begins() -> None:
     midnight = story.DAY0_MS + by_definition.DAY
     history = [
-        story.marked(story.DAY0_MS, "10000"),
-        opened(0, "10000"),
-        story.transferred(midnight, "1000"),
-        opened(1, "11000"),
-        opened(2, "11110"),
+        story.make_equity(story.DAY0_MS, "10000"),
+        make_day_opened(0, "10000"),
+        story.make_transfer(midnight, "1000"),
+        make_day_opened(1, "11000"),
+        make_day_opened(2, "11110"),
     ]
     with journal_of(history) as connection:
         first, second = public_queries.all_days(connection)
@@ -250,17 +252,17 @@ def test_what_is_stamped_exactly_at_midnight_belongs_to_the_day_that_begins() ->
     )
 
 
-def test_a_deposit_at_the_very_start_of_a_day_is_what_the_day_begins_to_earn_with() -> None:
-    """Nothing lies before it: 10,900 became 11,000. By 9,900 it would be 1.01%."""
+def test_the_return_of_a_day_counts_a_deposit_of_its_first_millisecond_from_the_start() -> None:
+    """10,900 became 11,000: 0.92 %. On 9,900 it would be 1.01 %."""
     midnight = story.DAY0_MS + by_definition.DAY
-    start = attrs.evolve(opened(1, "10900"), opening=D(9_900), midnight_at_ms=midnight)
+    start = attrs.evolve(make_day_opened(1, "10900"), opening=D(9_900), midnight_at_ms=midnight)
     history = [
-        story.marked(story.DAY0_MS, "10000"),
-        opened(0, "10000"),
-        story.transferred(midnight, "1000"),
+        story.make_equity(story.DAY0_MS, "10000"),
+        make_day_opened(0, "10000"),
+        story.make_transfer(midnight, "1000"),
         start,
-        story.marked(midnight + 300_000, "11000"),
-        opened(2, "11000"),
+        story.make_equity(midnight + 300_000, "11000"),
+        make_day_opened(2, "11000"),
     ]
     with journal_of(history) as connection:
         _, second = public_queries.all_days(connection)
@@ -268,26 +270,26 @@ def test_a_deposit_at_the_very_start_of_a_day_is_what_the_day_begins_to_earn_wit
     assert second.return_ == pytest.approx(11_000 / 10_900 - 1)
 
 
-def test_what_is_stamped_with_the_first_equity_is_in_it_already() -> None:
+def test_the_first_equity_includes_a_transfer_of_its_own_time() -> None:
     begin = story.DAY0_MS + 3_600_000
     history = [
-        story.marked(begin, "10000"),
-        story.transferred(begin, "10000"),
-        story.transferred(begin + 1, "500"),
-        opened(1, "10500"),
+        story.make_equity(begin, "10000"),
+        story.make_transfer(begin, "10000"),
+        story.make_transfer(begin + 1, "500"),
+        make_day_opened(1, "10500"),
     ]
     with journal_of(history) as connection:
         (part,) = public_queries.all_days(connection)
     assert (part.complete, part.net_deposits, part.change) == (False, D(500), D(0))
 
 
-def test_a_day_that_nobody_saw_begin_is_one_row_with_its_neighbor() -> None:
+def test_a_day_whose_midnight_was_missed_is_one_row_with_the_day_before() -> None:
     history = [
-        story.marked(story.DAY0_MS, "10000"),
-        opened(0, "10000"),
-        opened(1, "9900", after_ms=21_900_000),  # started at 06:05
-        opened(2, "9850"),
-        opened(3, "9860"),
+        story.make_equity(story.DAY0_MS, "10000"),
+        make_day_opened(0, "10000"),
+        make_day_opened(1, "9900", after_ms=21_900_000),  # started at 06:05
+        make_day_opened(2, "9850"),
+        make_day_opened(3, "9860"),
     ]
     with journal_of(history) as connection:
         gap, whole = public_queries.all_days(connection)
@@ -296,21 +298,27 @@ def test_a_day_that_nobody_saw_begin_is_one_row_with_its_neighbor() -> None:
     assert (whole.day, whole.complete) == ("2023-11-17", True)
 
 
-def test_an_entry_that_comes_late_corrects_its_day_and_is_seen_to() -> None:
-    history = [story.marked(story.DAY0_MS, "10000"), *(opened(n, "10000") for n in range(4))]
+def test_a_late_transfer_corrects_its_day_and_raises_the_day_revision() -> None:
+    history = [
+        story.make_equity(story.DAY0_MS, "10000"),
+        *(make_day_opened(n, "10000") for n in range(4)),
+    ]
     with journal_of(history) as connection:
         before = public_queries.all_days(connection)
         revision = queries.query_totals(connection)["day_revision"]
-        stamped = story.DAY0_MS + by_definition.DAY + 5_000_000
-        JournalWriter(connection, run_number=1).append([story.transferred(stamped, "-40")])
+        transfer_at_ms = story.DAY0_MS + by_definition.DAY + 5_000_000
+        JournalWriter(connection, run_number=1).append([story.make_transfer(transfer_at_ms, "-40")])
         after = public_queries.all_days(connection)
         assert queries.query_totals(connection)["day_revision"] == revision + 1
     assert (after[0], after[2]) == (before[0], before[2])
     assert (after[1].net_deposits, after[1].change) == (D(-40), D(40))
 
 
-def test_a_day_without_any_event_is_a_complete_day_of_nothing() -> None:
-    history = [story.marked(story.DAY0_MS, "10000"), *(opened(n, "10000") for n in range(3))]
+def test_a_day_without_events_is_complete_with_a_return_of_zero() -> None:
+    history = [
+        story.make_equity(story.DAY0_MS, "10000"),
+        *(make_day_opened(n, "10000") for n in range(3)),
+    ]
     with journal_of(history) as connection:
         for row in public_queries.all_days(connection):
             assert (row.complete, row.return_, row.trades, row.change) == (True, 0.0, 0, D(0))

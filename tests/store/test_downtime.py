@@ -1,4 +1,4 @@
-"""Downtime: more than two periods in which no cycle closed, by the venue's time, with its cause."""
+"""Downtime: more than two periods without a closed cycle by the venue's time, with its cause."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def connection() -> Iterator[sqlite3.Connection]:
         yield made
 
 
-def started(run_number: int, at_ms: int, period_s: int = 300) -> RunStarted:
+def make_run_start(run_number: int, at_ms: int, period_s: int = 300) -> RunStarted:
     return RunStarted(
         at_ms=at_ms,
         run_number=run_number,
@@ -43,16 +43,16 @@ def started(run_number: int, at_ms: int, period_s: int = 300) -> RunStarted:
     )
 
 
-def stopped(run_number: int, at_ms: int, reason: str = "stopped") -> RunStopped:
+def make_run_stop(run_number: int, at_ms: int, reason: str = "stopped") -> RunStopped:
     return RunStopped(at_ms=at_ms, run_number=run_number, reason=reason)
 
 
 def cycles(first_ms: int, count: int, period_ms: int = PERIOD_MS) -> list[Event]:
-    return [story.closed(first_ms + i * period_ms) for i in range(count)]
+    return [story.make_cycle_close(first_ms + i * period_ms) for i in range(count)]
 
 
 def downtime(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, int, str]]:
-    """(minutes from T0, minutes from T0, cause) of all downtime after these events."""
+    """Commit the events; return all downtimes as (start, end, cause), in minutes from ``T0``."""
     run_number = 1
     for event in events:
         run_number = event.run_number if isinstance(event, RunStarted) else run_number
@@ -66,87 +66,97 @@ def minute(number: float) -> int:
     return T0 + int(number * MINUTE_MS)
 
 
-def test_two_periods_without_a_closed_cycle_are_no_downtime_and_a_moment_more_is(
+def test_downtime_begins_after_two_periods_without_a_closed_cycle(
     connection: sqlite3.Connection,
 ) -> None:
     last = minute(10) + 1
-    within = downtime(connection, started(1, T0), *cycles(T0, 1), *cycles(minute(10), 1))
+    within = downtime(connection, make_run_start(1, T0), *cycles(T0, 1), *cycles(minute(10), 1))
     assert within == []
     assert downtime(connection, *cycles(last + 2 * PERIOD_MS, 1)) == [(10, 20, "sleep")]
 
 
 def test_an_hour_of_sleep_is_downtime(connection: sqlite3.Connection) -> None:
-    found = downtime(connection, started(1, T0), *cycles(T0, 3), *cycles(minute(70), 3))
+    found = downtime(connection, make_run_start(1, T0), *cycles(T0, 3), *cycles(minute(70), 3))
     assert found == [(10, 70, "sleep")]
 
 
-def test_a_run_that_is_awake_while_no_cycle_closes_is_down_for_an_unknown_reason(
+def test_downtime_with_events_and_without_a_new_run_has_an_unknown_cause(
     connection: sqlite3.Connection,
 ) -> None:
-    awake = [story.marked(minute(at), "10000") for at in range(10, 70, 5)]
-    found = downtime(connection, started(1, T0), *cycles(T0, 3), *awake, *cycles(minute(70), 3))
+    awake = [story.make_equity(minute(at), "10000") for at in range(10, 70, 5)]
+    found = downtime(
+        connection, make_run_start(1, T0), *cycles(T0, 3), *awake, *cycles(minute(70), 3)
+    )
     assert found == [(10, 70, "unknown")]
 
 
-def test_a_stop_and_a_crash_are_told_apart(connection: sqlite3.Connection) -> None:
+def test_downtime_after_a_stop_and_after_a_crash_has_different_causes(
+    connection: sqlite3.Connection,
+) -> None:
     assert downtime(
         connection,
-        started(1, T0),
+        make_run_start(1, T0),
         *cycles(T0, 1),
-        stopped(1, minute(1)),
-        started(2, minute(60)),
+        make_run_stop(1, minute(1)),
+        make_run_start(2, minute(60)),
         *cycles(minute(61), 1),
-        started(3, minute(120)),
+        make_run_start(3, minute(120)),
         *cycles(minute(121), 1),
-        stopped(3, minute(122), "crashed"),
-        started(4, minute(180)),
+        make_run_stop(3, minute(122), "crashed"),
+        make_run_start(4, minute(180)),
         *cycles(minute(181), 1),
     ) == [(0, 61, "stop"), (61, 121, "crash"), (121, 181, "crash")]
 
 
 def test_a_restart_within_two_periods_is_no_downtime(connection: sqlite3.Connection) -> None:
-    within = (started(1, T0), *cycles(T0, 1), stopped(1, minute(1)), started(2, minute(9)))
+    within = (
+        make_run_start(1, T0),
+        *cycles(T0, 1),
+        make_run_stop(1, minute(1)),
+        make_run_start(2, minute(9)),
+    )
     assert downtime(connection, *within, *cycles(minute(10), 1)) == []
 
 
 def test_the_time_that_a_fast_forward_takes_is_no_downtime(connection: sqlite3.Connection) -> None:
-    """History up to 00:05 is made from 00:06 to 00:50 of real time."""
-    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
+    """History up to 00:05; the fast-forward runs from 00:06 to 00:50 of real time."""
+    history = (make_run_start(1, T0), *cycles(T0, 2), make_run_stop(1, minute(5)))
     made = HistoryCaughtUp(at_ms=minute(50), since_ms=minute(6))
     assert (
-        downtime(connection, *history, started(2, minute(50)), made, *cycles(minute(55), 2)) == []
+        downtime(connection, *history, make_run_start(2, minute(50)), made, *cycles(minute(55), 2))
+        == []
     )
 
 
-def test_the_time_after_a_fast_forward_was_killed_is_a_crash(
+def test_the_time_after_a_killed_fast_forward_is_downtime_of_a_crash(
     connection: sqlite3.Connection,
 ) -> None:
-    """Killed at 00:05 of history up to 00:10; another process made the rest from 20:00 on."""
-    killed = (started(1, T0), *cycles(T0, 2))
-    rest = (started(2, minute(5)), *cycles(minute(10), 1), stopped(2, minute(10)))
+    """Killed at 00:05 of simulated time; another process fast-forwards from 20:00 of real time."""
+    killed = (make_run_start(1, T0), *cycles(T0, 2))
+    rest = (make_run_start(2, minute(5)), *cycles(minute(10), 1), make_run_stop(2, minute(10)))
     made = HistoryCaughtUp(at_ms=minute(1210), since_ms=minute(1200))
-    after = (started(3, minute(1210)), made, *cycles(minute(1215), 2))
+    after = (make_run_start(3, minute(1210)), made, *cycles(minute(1215), 2))
     assert downtime(connection, *killed, *rest, *after) == [(10, 1200, "crash")]
 
 
-def test_days_that_a_halt_skipped_are_no_stop_of_the_operator(
+def test_simulated_days_that_a_halt_skipped_are_downtime_with_their_own_cause(
     connection: sqlite3.Connection,
 ) -> None:
-    """History up to 20:00 was to be made from 20:01 on; the halt latch ended it at 00:05."""
-    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(5)))
+    """A fast-forward to 20:00 starts at 20:01; the halt latch ends it at simulated 00:05."""
+    history = (make_run_start(1, T0), *cycles(T0, 2), make_run_stop(1, minute(5)))
     cut = HistoryCutShort(at_ms=minute(1215), since_ms=minute(1201), until_ms=minute(1200))
-    after = (started(2, minute(1215)), cut, *cycles(minute(1220), 2))
+    after = (make_run_start(2, minute(1215)), cut, *cycles(minute(1220), 2))
     assert downtime(connection, *history, *after) == [(5, 1200, "skipped")]
 
 
-def test_a_stop_before_a_fast_forward_is_cut_short_keeps_its_own_time(
+def test_a_stop_before_a_halt_ends_a_fast_forward_is_downtime_of_its_own(
     connection: sqlite3.Connection,
 ) -> None:
-    """Stopped at 20:30 in history up to 20:00; halted while nothing ran; started at 23:00."""
+    """A fast-forward to 20:00 is stopped at 20:30; the next start at 23:00 finds a halt latch."""
     stop = HistoryStopped(at_ms=minute(5), since_ms=minute(1201), until_ms=minute(1230))
-    history = (started(1, T0), *cycles(T0, 2), stop, stopped(1, minute(5)))
+    history = (make_run_start(1, T0), *cycles(T0, 2), stop, make_run_stop(1, minute(5)))
     cut = HistoryCutShort(at_ms=minute(1381), since_ms=minute(1380), until_ms=minute(1200))
-    after = (started(2, minute(1381)), cut, *cycles(minute(1385), 2))
+    after = (make_run_start(2, minute(1381)), cut, *cycles(minute(1385), 2))
     found = downtime(connection, *history, *after)
     assert found == [(5, 1200, "skipped"), (1230, 1380, "stop")]
 
@@ -154,39 +164,43 @@ def test_a_stop_before_a_fast_forward_is_cut_short_keeps_its_own_time(
 def test_the_time_that_an_interrupted_fast_forward_took_is_no_downtime(
     connection: sqlite3.Connection,
 ) -> None:
-    """History up to 20:00: made from 20:01 to 20:30 and, after a stop, from 22:00 to 22:20."""
+    """A fast-forward to 20:00 runs from 20:01 to 20:30 and, after a stop, 22:00 to 22:20."""
     stop = HistoryStopped(at_ms=minute(5), since_ms=minute(1201), until_ms=minute(1230))
-    first = (started(1, T0), *cycles(T0, 2), stop, stopped(1, minute(5)))
-    rest = (started(2, minute(5)), *cycles(minute(10), 239), stopped(2, minute(1200)))
+    first = (make_run_start(1, T0), *cycles(T0, 2), stop, make_run_stop(1, minute(5)))
+    rest = (make_run_start(2, minute(5)), *cycles(minute(10), 239), make_run_stop(2, minute(1200)))
     made = HistoryCaughtUp(at_ms=minute(1340), since_ms=minute(1320))
-    after = (started(3, minute(1340)), made, *cycles(minute(1345), 2))
+    after = (make_run_start(3, minute(1340)), made, *cycles(minute(1345), 2))
     assert downtime(connection, *first, *rest, *after) == [(1230, 1320, "stop")]
 
 
-def test_a_stop_while_time_is_simulated_is_no_downtime(connection: sqlite3.Connection) -> None:
-    """The next run goes on where the venue's time stands, whenever that is by the clock."""
-    history = (started(1, T0), *cycles(T0, 2), stopped(1, minute(6)))
-    assert downtime(connection, *history, started(2, minute(6)), *cycles(minute(10), 2)) == []
+def test_a_stop_in_simulated_time_is_no_downtime(connection: sqlite3.Connection) -> None:
+    """The next run continues at the venue's time, whatever the real time is."""
+    history = (make_run_start(1, T0), *cycles(T0, 2), make_run_stop(1, minute(6)))
+    assert (
+        downtime(connection, *history, make_run_start(2, minute(6)), *cycles(minute(10), 2)) == []
+    )
 
 
-def test_the_longer_period_counts_where_it_was_changed(connection: sqlite3.Connection) -> None:
-    hourly = [started(2, minute(1), 3600), *cycles(minute(60), 2, HOUR_MS)]
-    assert downtime(connection, started(1, T0), *cycles(T0, 1), *hourly) == []
+def test_the_longer_period_limits_downtime_after_a_change_of_period(
+    connection: sqlite3.Connection,
+) -> None:
+    hourly = [make_run_start(2, minute(1), 3600), *cycles(minute(60), 2, HOUR_MS)]
+    assert downtime(connection, make_run_start(1, T0), *cycles(T0, 1), *hourly) == []
 
 
-def test_no_cycle_can_be_shorter_than_the_shortest_that_is_looked_at() -> None:
+def test_no_setting_allows_a_period_below_the_minimum_of_downtime() -> None:
     assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= DOWNTIME_MIN_MS
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
-def test_downtime_is_what_plain_differences_say(gaps: list[int]) -> None:
+def test_downtime_is_every_gap_between_closed_cycles_above_two_periods(gaps: list[int]) -> None:
     ends = [T0]
     for gap in gaps:
         ends.append(ends[-1] + gap * MINUTE_MS)
     expected = [(a, b) for a, b in pairwise(ends) if b - a > 10 * MINUTE_MS]
     with closing(database.open_writer(database.MEMORY)) as connection:
         JournalWriter(connection, run_number=1).append(
-            [started(1, T0), *(story.closed(at_ms) for at_ms in ends)]
+            [make_run_start(1, T0), *(story.make_cycle_close(at_ms) for at_ms in ends)]
         )
         found = [
             (each.from_ms, each.until_ms)

@@ -1,4 +1,4 @@
-"""The writer: all or none, never twice, in order; snapshots, details, generations."""
+"""The journal's writer: atomic batches, duplicates, order, snapshots, details, run numbers."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def lost(number: int) -> e.ProtectionLost:
     return e.ProtectionLost(at_ms=number, symbol="ETHUSDT", reason="test")
 
 
-def test_what_was_appended_is_read_back_in_order_without_gaps(writer: JournalWriter) -> None:
-    history = story.opening() + story.closing()
+def test_appended_events_are_read_in_order_and_numbered_without_gaps(writer: JournalWriter) -> None:
+    history = story.opening_events() + story.closing_events()
     first = writer.append(history[:5])
     rest = writer.append(history[5:])
     assert [c.seq for c in (*first, *rest)] == list(range(1, len(history) + 1))
@@ -56,30 +56,30 @@ def test_what_was_appended_is_read_back_in_order_without_gaps(writer: JournalWri
     assert [c.seq for c in writer.read(3, limit=2)] == [4, 5]
 
 
-def test_nothing_appended_is_nothing_written(writer: JournalWriter) -> None:
+def test_an_empty_batch_writes_no_event(writer: JournalWriter) -> None:
     assert writer.append([]) == ()
     assert writer.head_seq == 0
 
 
 @pytest.mark.parametrize("batch", [[lost(1), day(1)], [day(2), lost(1), day(2)]])
-def test_a_deed_done_twice_rolls_the_whole_batch_back(
+def test_a_duplicate_event_rolls_the_whole_batch_back(
     writer: JournalWriter, batch: list[e.Event]
 ) -> None:
     writer.append([day(1)])
-    with pytest.raises(DuplicateEventError) as refused:
+    with pytest.raises(DuplicateEventError) as error:
         writer.append(batch)
-    assert (refused.value.kind, refused.value.key[:8]) == ("day_opened", "2023-11-")
+    assert (error.value.kind, error.value.key[:8]) == ("day_opened", "2023-11-")
     assert [c.event for c in writer.read(0)] == [day(1)]
     assert writer.append([lost(9)])[0].seq == 2
 
 
-def test_only_the_new_part_of_a_batch_is_told_apart(writer: JournalWriter) -> None:
+def test_drop_duplicates_keeps_the_events_that_are_not_committed(writer: JournalWriter) -> None:
     writer.append([day(1)])
     batch = [encode_event(event) for event in (day(1), day(2), lost(1), day(2), lost(1))]
     assert [row.event for row in writer.drop_duplicates(batch)] == [day(2), lost(1), lost(1)]
 
 
-def test_a_full_disk_loses_nothing_and_the_same_writer_goes_on(
+def test_a_writer_continues_after_a_full_disk_and_loses_no_committed_event(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append([day(1)])
@@ -92,16 +92,16 @@ def test_a_full_disk_loses_nothing_and_the_same_writer_goes_on(
     assert writer.append([day(2)])[0].seq == 2
 
 
-def test_a_projection_that_fails_takes_its_event_back(
+def test_a_failed_projection_rolls_its_event_back(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     connection.execute("DROP TABLE equity")
     with pytest.raises(StoreError, match="equity"):
-        writer.append([day(1), story.marked(1, "1")])
+        writer.append([day(1), story.make_equity(1, "1")])
     assert writer.read(0) == []
 
 
-def test_a_second_writer_of_the_same_journal_is_refused(
+def test_a_second_writer_of_a_journal_fails_at_its_first_event(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     JournalWriter(connection, run_number=1).append([lost(1)])
@@ -111,7 +111,7 @@ def test_a_second_writer_of_the_same_journal_is_refused(
     assert writer.append([lost(2)])[0].seq == 2
 
 
-def test_recovery_drops_what_was_half_done(
+def test_recovery_rolls_an_open_transaction_back(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     connection.execute("BEGIN IMMEDIATE")
@@ -121,7 +121,9 @@ def test_recovery_drops_what_was_half_done(
     assert writer.append([lost(1)])[0].seq == 1
 
 
-def test_an_event_that_this_version_cannot_read_is_named(connection: sqlite3.Connection) -> None:
+def test_the_error_for_an_unreadable_event_names_its_kind_and_schema(
+    connection: sqlite3.Connection,
+) -> None:
     connection.execute("INSERT INTO event VALUES (1, 1, 0, 'odd', NULL, '', 1, x'7b7d')")
     with pytest.raises(StoreError, match="event 1 is odd of schema 1"):
         read_events(connection, 0)
@@ -130,15 +132,15 @@ def test_an_event_that_this_version_cannot_read_is_named(connection: sqlite3.Con
         read_events(connection, 1)
 
 
-def test_each_run_gets_a_number_that_no_run_had(connection: sqlite3.Connection) -> None:
+def test_the_next_run_number_is_above_all_others(connection: sqlite3.Connection) -> None:
     assert next_run_number(connection) == 1
-    JournalWriter(connection, run_number=4).append([lost(1)])  # it never got to say RunStarted
+    JournalWriter(connection, run_number=4).append([lost(1)])  # a run without RunStarted
     assert next_run_number(connection) == 5
-    JournalWriter(connection, run_number=5).append([story.started(7, 0)])
+    JournalWriter(connection, run_number=5).append([story.make_run_start(7, 0)])
     assert next_run_number(connection) == 8
 
 
-def test_a_snapshot_is_loaded_by_the_code_that_made_it_only(
+def test_a_snapshot_of_other_code_is_not_loaded(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append([lost(1), lost(2), lost(3)])
@@ -155,7 +157,7 @@ def test_a_snapshot_is_loaded_by_the_code_that_made_it_only(
     )
 
 
-def test_a_snapshot_that_does_not_verify_is_passed_over(
+def test_a_snapshot_with_a_wrong_hash_is_not_loaded(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append([lost(1), lost(2)])
@@ -168,17 +170,17 @@ def test_a_snapshot_that_does_not_verify_is_passed_over(
     assert snapshots.load_snapshot(connection, code="a", seq_max=9) is None
 
 
-def test_a_snapshot_of_events_to_come_is_a_bug(writer: JournalWriter) -> None:
+def test_a_snapshot_of_uncommitted_events_is_an_assertion_error(writer: JournalWriter) -> None:
     with pytest.raises(AssertionError):
         writer.save_snapshot(seq=1, at_ms=1, code="a", state=b"")
 
 
-def test_the_code_hash_follows_the_source() -> None:
+def test_the_code_hash_depends_on_the_source_of_the_modules() -> None:
     one = snapshots.code_hash([e])
     assert one == snapshots.code_hash([e]) != snapshots.code_hash([e, some_module])
 
 
-def test_only_the_newest_cycles_keep_their_details(
+def test_only_the_newest_cycles_keep_their_scan_details(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     for cycle_at_ms in range(DETAILS_KEPT + 5):
@@ -200,7 +202,7 @@ def test_a_meta_value_is_set_and_read(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), max_size=8))
-def test_every_batch_is_wholly_in_or_wholly_out(batches: list[list[int]]) -> None:
+def test_every_batch_is_committed_completely_or_not_at_all(batches: list[list[int]]) -> None:
     connection = database.open_writer(":memory:")
     writer = JournalWriter(connection, run_number=1)
     expected: list[int] = []

@@ -1,4 +1,4 @@
-"""Importing, storing, listing and loading sets; every refusal leaves nothing behind."""
+"""Import, list and load datasets; every error leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from market_files import (
     NOW_MS,
     START_MS,
     SYMBOLS,
-    candle_rows,
+    bar_rows,
     funding_rows,
-    good_folder,
     open_interest_rows,
     write_csv,
     write_parquet,
+    write_valid_files,
 )
 
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
@@ -36,8 +36,8 @@ from kamou.store.market_data import (
 )
 
 
-def refused(folder: Path, tmp_path: Path, **options: Any) -> str:
-    """The refusal's text, after checking that nothing was left behind."""
+def import_error(folder: Path, tmp_path: Path, **options: Any) -> str:
+    """Return the text of the import's error; check that nothing was left behind."""
     store = tmp_path / "data"
     before = sorted(market_directory(store).glob("**/*"))
     with pytest.raises(InvalidDataError) as caught:
@@ -46,14 +46,14 @@ def refused(folder: Path, tmp_path: Path, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_an_imported_folder_is_listed_and_loads_as_it_was_read(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "year")
+def test_an_imported_dataset_is_listed_and_loads_with_the_same_data(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "year")
     seen: list[tuple[str, int, int]] = []
     report = import_directory(
         source, tmp_path / "data", now_ms=NOW_MS, progress=lambda *step: seen.append(step)
     )
     assert not report.unchanged
-    assert seen[0] == ("reading candles_1h.parquet", 0, 3)
+    assert seen[0] == ("reading bars_1h.parquet", 0, 3)
     assert seen[-1] == ("storing", 1, 1)
 
     (summary,) = list_datasets(tmp_path / "data")
@@ -75,8 +75,8 @@ def test_an_imported_folder_is_listed_and_loads_as_it_was_read(tmp_path: Path) -
             assert np.array_equal(left, right)
 
 
-def test_csv_and_parquet_of_the_same_rows_are_the_same_set(tmp_path: Path) -> None:
-    rows = candle_rows()
+def test_csv_and_parquet_of_the_same_rows_are_the_same_dataset(tmp_path: Path) -> None:
+    rows = bar_rows()
     names = {}
     for kind, write in (
         ("a.csv", write_csv),
@@ -90,18 +90,20 @@ def test_csv_and_parquet_of_the_same_rows_are_the_same_set(tmp_path: Path) -> No
     assert len(set(names.values())) == 1
 
 
-def test_one_file_per_symbol_is_one_set(tmp_path: Path) -> None:
+def test_one_file_for_each_symbol_is_one_dataset(tmp_path: Path) -> None:
     for symbol in SYMBOLS:
-        rows = [row for row in candle_rows() if row["symbol"] == symbol]
+        rows = [row for row in bar_rows() if row["symbol"] == symbol]
         write_csv(tmp_path / "many" / f"{symbol}.csv", rows)
     market = open_directory(tmp_path / "many", now_ms=NOW_MS)
     assert market.recorded_bars == 3 * BARS
 
 
-def test_funding_is_put_on_its_minute_and_the_finest_open_interest_is_taken(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_funding_is_rounded_to_its_minute_and_the_finest_open_interest_is_kept(
+    tmp_path: Path,
+) -> None:
+    source = write_valid_files(tmp_path / "s")
     write_csv(source / "open_interest_1d.csv.gz", open_interest_rows(24))
-    write_csv(source / "more_funding.csv", funding_rows())  # the same settlements once more
+    write_csv(source / "more_funding.csv", funding_rows())  # the same rates in a second file
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert [(each.file, each.reason) for each in report.skipped] == [
         ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz has a shorter period")
@@ -113,17 +115,17 @@ def test_funding_is_put_on_its_minute_and_the_finest_open_interest_is_taken(tmp_
     assert not np.isnan(funding.values).any()
 
 
-def test_funding_of_symbols_without_candles_is_left_out_and_said(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
-    stranger = [{**row, "symbol": "XRPUSDT"} for row in funding_rows()[:6]]
-    write_csv(source / "funding.csv.gz", funding_rows() + stranger)
+def test_a_note_names_the_symbols_whose_funding_is_left_out_without_bars(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
+    unknown = [{**row, "symbol": "XRPUSDT"} for row in funding_rows()[:6]]
+    write_csv(source / "funding.csv.gz", funding_rows() + unknown)
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert report.notes == ("funding of XRPUSDT left out; these symbols have no bars",)
 
 
-def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
-    mark = [{k: v for k, v in row.items() if k != "volume"} for row in candle_rows()]
+def test_the_report_names_skipped_files_with_the_reason(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
+    mark = [{k: v for k, v in row.items() if k != "volume"} for row in bar_rows()]
     write_parquet(source / "mark.parquet", mark)
     write_csv(source / "dollars.csv", [{"venue": "v", "coin": "BTC", "ts": 1, "oi_usd": 2.0}])
     write_csv(source / "odd.csv", [{"symbol": "BTCUSDT", "ts": 1, "mood": 2.0}])
@@ -140,40 +142,42 @@ def test_files_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> No
     assert "no columns symbol and ts" in reasons["other.csv"]
 
 
-# --- refusals ----------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------
 
 
-def test_a_folder_that_is_not_there_or_has_no_candles_is_refused(tmp_path: Path) -> None:
-    assert "no such directory" in refused(tmp_path / "nowhere", tmp_path)
+def test_a_missing_directory_or_one_without_bars_is_invalid(tmp_path: Path) -> None:
+    assert "no such directory" in import_error(tmp_path / "nowhere", tmp_path)
     write_csv(tmp_path / "f" / "funding.csv", funding_rows())
-    assert ": no bars; add a file" in refused(tmp_path / "f", tmp_path)
+    assert ": no bars; add a file" in import_error(tmp_path / "f", tmp_path)
     write_csv(tmp_path / "f" / "x.csv", [{"day": 1, "mood": 2.0}])
-    assert "x.csv: no columns" in refused(tmp_path / "f", tmp_path)
+    assert "x.csv: no columns" in import_error(tmp_path / "f", tmp_path)
 
 
-def test_a_corrupt_file_is_refused_by_name(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
-    whole = (source / "candles_1h.parquet").read_bytes()
+def test_the_error_for_a_corrupt_parquet_file_names_it(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
+    whole = (source / "bars_1h.parquet").read_bytes()
     for content in (whole[: len(whole) // 2], b"nonsense", b""):
-        (source / "candles_1h.parquet").write_bytes(content)
-        assert refused(source, tmp_path).startswith("candles_1h.parquet: cannot be read: ")
+        (source / "bars_1h.parquet").write_bytes(content)
+        assert import_error(source, tmp_path).startswith("bars_1h.parquet: cannot be read: ")
     middle = len(whole) // 4
-    (source / "candles_1h.parquet").write_bytes(whole[:middle] + b"\0" * 64 + whole[middle + 64 :])
-    assert "candles_1h.parquet" in refused(source, tmp_path)
+    (source / "bars_1h.parquet").write_bytes(whole[:middle] + b"\0" * 64 + whole[middle + 64 :])
+    assert "bars_1h.parquet" in import_error(source, tmp_path)
 
 
-def test_a_cut_gzip_file_is_refused_by_name(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_the_error_for_a_truncated_gzip_file_names_it(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
     whole = (source / "funding.csv.gz").read_bytes()
     for content in (whole[:100], whole[:5], b"not gzip at all"):
         (source / "funding.csv.gz").write_bytes(content)
-        assert refused(source, tmp_path).startswith("funding.csv.gz: cannot be read: ")
+        assert import_error(source, tmp_path).startswith("funding.csv.gz: cannot be read: ")
 
 
-def test_a_ragged_csv_row_is_refused_by_name(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "s" / "c.csv", candle_rows())
+def test_the_error_for_a_short_csv_row_names_the_file(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s" / "c.csv", bar_rows())
     path.write_text(path.read_text() + "BTCUSDT,17,1\n")
-    assert refused(tmp_path / "s", tmp_path).startswith("c.csv: cannot be read: CSV parse error")
+    assert import_error(tmp_path / "s", tmp_path).startswith(
+        "c.csv: cannot be read: CSV parse error"
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,52 +197,52 @@ def test_a_ragged_csv_row_is_refused_by_name(tmp_path: Path) -> None:
         ("ts", str(10**17), "closes in the future"),
     ],
 )
-def test_a_bad_candle_is_refused_with_row_and_reason(
+def test_the_error_for_an_invalid_bar_has_row_and_reason(
     tmp_path: Path, column: str, cell: str | None, reason: str
 ) -> None:
-    rows = candle_rows()
+    rows = bar_rows()
     rows[6][column] = cell
     write_csv(tmp_path / "s" / "c.csv", rows)
-    assert reason in refused(tmp_path / "s", tmp_path)
+    assert reason in import_error(tmp_path / "s", tmp_path)
 
 
-def test_many_bad_rows_are_counted_and_ten_are_shown(tmp_path: Path) -> None:
-    rows = candle_rows()
+def test_all_invalid_rows_are_counted_and_ten_are_listed(tmp_path: Path) -> None:
+    rows = bar_rows()
     for row in rows[:25]:
         row["low"] = row["high"] + 1
     write_csv(tmp_path / "s" / "c.csv", rows)
-    told = refused(tmp_path / "s", tmp_path)
-    assert "25 rows invalid" in told
-    assert told.count("c.csv: row ") == 10
-    assert "... and 15 more" in told
+    error = import_error(tmp_path / "s", tmp_path)
+    assert "25 rows invalid" in error
+    assert error.count("c.csv: row ") == 10
+    assert "... and 15 more" in error
 
 
-def test_a_gap_between_two_files_and_a_bar_in_both_are_seen(tmp_path: Path) -> None:
-    rows = candle_rows(("BTCUSDT",))
+def test_a_gap_between_two_files_and_a_bar_in_both_are_invalid(tmp_path: Path) -> None:
+    rows = bar_rows(("BTCUSDT",))
     write_csv(tmp_path / "gap" / "a.csv", rows[:10])
     write_csv(tmp_path / "gap" / "b.csv", rows[12:])
-    assert "b.csv: row 1, BTCUSDT, 2025-01-01T12:00:00Z: the symbol's bars" in refused(
+    assert "b.csv: row 1, BTCUSDT, 2025-01-01T12:00:00Z: the symbol's bars" in import_error(
         tmp_path / "gap", tmp_path
     )
     write_csv(tmp_path / "twice" / "a.csv", rows[:10])
     write_csv(tmp_path / "twice" / "b.csv", rows[9:])
-    assert "b.csv: row 1, BTCUSDT, 2025-01-01T09:00:00Z: is there twice" in refused(
+    assert "b.csv: row 1, BTCUSDT, 2025-01-01T09:00:00Z: is there twice" in import_error(
         tmp_path / "twice", tmp_path
     )
 
 
-def test_an_unfinished_last_bar_is_a_bar_of_the_future(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_a_bar_that_has_not_closed_is_invalid(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
     with pytest.raises(InvalidDataError, match="closes in the future"):
         import_directory(source, tmp_path / "data", now_ms=END_MS - 1)
     import_directory(source, tmp_path / "data", now_ms=END_MS)
 
 
-def test_an_empty_candle_file_is_refused(tmp_path: Path) -> None:
-    write_csv(tmp_path / "s" / "c.csv", candle_rows()[:1])
-    assert "fewer than two bars" in refused(tmp_path / "s", tmp_path)
+def test_a_file_of_less_than_two_bars_is_invalid(tmp_path: Path) -> None:
+    write_csv(tmp_path / "s" / "c.csv", bar_rows()[:1])
+    assert "fewer than two bars" in import_error(tmp_path / "s", tmp_path)
     (tmp_path / "s" / "c.csv").write_text("symbol,ts,open,high,low,close,volume\n")
-    assert "c.csv: no rows" in refused(tmp_path / "s", tmp_path)
+    assert "c.csv: no rows" in import_error(tmp_path / "s", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -252,44 +256,44 @@ def test_an_empty_candle_file_is_refused(tmp_path: Path) -> None:
         ("open_interest.csv", "sum_open_interest", "-1", "open interest is negative"),
     ],
 )
-def test_a_bad_observation_is_refused_with_row_and_reason(
+def test_the_error_for_an_invalid_observation_has_row_and_reason(
     tmp_path: Path, file: str, column: str, cell: str | None, reason: str
 ) -> None:
     rows = {"funding.csv": funding_rows(), "open_interest.csv": open_interest_rows()}[file]
     rows[2][column] = cell
-    write_csv(tmp_path / "s" / "c.csv", candle_rows())
+    write_csv(tmp_path / "s" / "c.csv", bar_rows())
     write_csv(tmp_path / "s" / file, rows)
-    told = refused(tmp_path / "s", tmp_path)
-    assert f"{file}: row 3" in told
-    assert reason in told
+    error = import_error(tmp_path / "s", tmp_path)
+    assert f"{file}: row 3" in error
+    assert reason in error
 
 
-def test_two_different_rates_at_one_settlement_are_refused(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_two_different_funding_rates_of_one_time_are_invalid(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
     other = [{**row, "funding_rate": 0.003} for row in funding_rows()]
     write_csv(source / "other_funding.csv", other)
-    told = refused(source, tmp_path)
-    assert "two different funding values of BTCUSDT" in told or "of ETHUSDT" in told
+    error = import_error(source, tmp_path)
+    assert "two different funding values of BTCUSDT" in error or "of ETHUSDT" in error
 
 
-def test_parquet_may_hold_timestamps_for_ts(tmp_path: Path) -> None:
-    table = pq.read_table(good_folder(tmp_path / "s") / "candles_1h.parquet")
+def test_the_time_column_of_a_parquet_file_may_have_timestamps(tmp_path: Path) -> None:
+    table = pq.read_table(write_valid_files(tmp_path / "s") / "bars_1h.parquet")
     stamped = table.set_column(1, "ts", table["ts"].cast("timestamp[ms]"))
-    pq.write_table(stamped, tmp_path / "s" / "candles_1h.parquet")
+    pq.write_table(stamped, tmp_path / "s" / "bars_1h.parquet")
     assert open_directory(tmp_path / "s", now_ms=NOW_MS).first_ms == START_MS
 
 
 # --- the store ---------------------------------------------------------------------------------
 
 
-def test_importing_the_same_again_changes_nothing_and_another_is_refused(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_an_import_changes_a_stored_dataset_only_if_it_replaces_it(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
     first = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     again = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     assert again.unchanged
     assert again.summary == first.summary
     write_csv(source / "funding.csv.gz", funding_rows(4))
-    assert "a different dataset named 's' is already stored" in refused(source, tmp_path)
+    assert "a different dataset named 's' is already stored" in import_error(source, tmp_path)
     assert load_dataset(first.summary.path).data.funding.period_ms == 8 * HOUR_MS
     replaced = import_directory(source, tmp_path / "data", now_ms=NOW_MS, replace=True)
     assert not replaced.unchanged
@@ -298,13 +302,13 @@ def test_importing_the_same_again_changes_nothing_and_another_is_refused(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])
-def test_a_name_that_is_no_plain_word_is_refused(tmp_path: Path, name: str) -> None:
-    source = good_folder(tmp_path / "s")
-    assert "cannot name a dataset" in refused(source, tmp_path, name=name)
+def test_an_invalid_dataset_name_is_not_imported(tmp_path: Path, name: str) -> None:
+    source = write_valid_files(tmp_path / "s")
+    assert "cannot name a dataset" in import_error(source, tmp_path, name=name)
 
 
-def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_a_dataset_opens_by_name_and_by_its_directory(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
     store = tmp_path / "data"
     report = import_directory(source, store, now_ms=NOW_MS, name="mine")
     assert open_market(store, "mine", now_ms=NOW_MS).name == "mine"
@@ -315,9 +319,9 @@ def test_a_set_may_be_opened_by_name_or_as_a_folder(tmp_path: Path) -> None:
             open_market(store, unknown, now_ms=NOW_MS)
 
 
-def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
+def test_a_dataset_with_a_changed_file_does_not_load(tmp_path: Path) -> None:
     path = import_directory(
-        good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS
+        write_valid_files(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS
     ).summary.path
     bars = path / "bars.parquet"
     content = bytearray(bars.read_bytes())
@@ -334,11 +338,11 @@ def test_a_stored_file_that_changed_is_refused(tmp_path: Path) -> None:
     ("content", "reason"),
     [("{", "no readable meta.json"), ('{"format": 3}', "format 3"), ("{}", "no readable")],
 )
-def test_an_unreadable_or_newer_meta_file_is_refused(
+def test_a_dataset_with_unreadable_or_newer_meta_does_not_load(
     tmp_path: Path, content: str, reason: str
 ) -> None:
     path = import_directory(
-        good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS
+        write_valid_files(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS
     ).summary.path
     (path / "meta.json").write_text(content)
     with pytest.raises(InvalidDataError, match=reason):
@@ -350,7 +354,7 @@ def test_an_unreadable_or_newer_meta_file_is_refused(
     assert reason in listed.reason
 
 
-def test_a_store_without_sets_lists_none_and_leftovers_are_not_sets(tmp_path: Path) -> None:
+def test_an_unfinished_dataset_is_not_listed(tmp_path: Path) -> None:
     assert list_datasets(tmp_path) == ()
     (market_directory(tmp_path) / ".s.77").mkdir(parents=True)
     assert list_datasets(tmp_path) == ()
@@ -359,17 +363,17 @@ def test_a_store_without_sets_lists_none_and_leftovers_are_not_sets(tmp_path: Pa
 @pytest.mark.parametrize(
     ("number", "error"), [(errno.ENOSPC, DiskFullError), (errno.EACCES, StoreError)]
 )
-def test_a_disk_that_fails_leaves_nothing_behind(
+def test_a_failed_write_leaves_no_dataset_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
-    source = good_folder(tmp_path / "s")
+    source = write_valid_files(tmp_path / "s")
     store = tmp_path / "data"
 
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(number, "the disk says no")
+    def raise_error(*_: Any, **__: Any) -> None:
+        raise OSError(number, "the disk fails")
 
     with monkeypatch.context() as broken:
-        broken.setattr(json, "dumps", full)
+        broken.setattr(json, "dumps", raise_error)
         with pytest.raises(error, match=str(dataset_path(store, "s"))):
             import_directory(source, store, now_ms=NOW_MS)
     assert list(market_directory(store).iterdir()) == []

@@ -1,4 +1,4 @@
-"""The real recorded sets import, whole. Needs the folder named by KAMOU_SHARED."""
+"""Imports of real recorded data. They need the directory that KAMOU_SHARED names."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NOW_MS = 1_780_000_000_000  # 2026-05-28: after the last recording
 CRASH_MS = 1_760_130_000_000  # 2025-10-10T21:00Z
 
 
-def recorded(name: str) -> Path:
+def recorded_directory(name: str) -> Path:
     return Path(os.environ["KAMOU_SHARED"]) / "data" / name
 
 
-def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
-    report = import_directory(recorded("um_1h_wide"), tmp_path, now_ms=NOW_MS)
+def test_the_recorded_hourly_bars_of_152_symbols_import_completely(tmp_path: Path) -> None:
+    report = import_directory(recorded_directory("um_1h_wide"), tmp_path, now_ms=NOW_MS)
     summary = report.summary
     assert (summary.symbols, summary.bars, summary.gaps_total) == (152, 683_544, 0)
     assert (summary.period_ms, summary.funding_rows, summary.open_interest_rows) == (
@@ -40,7 +40,7 @@ def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
     assert all(each.tick > 0 and each.lot > 0 for each in market.instruments)
     assert {each.funding_interval_h for each in market.instruments} <= {1, 4, 8}
     bar = market.segment(CRASH_MS, CRASH_MS + HOUR_MS)
-    assert np.median(bar.low / bar.open - 1) < -0.5, "the crash of 2025-10-10 is in it"
+    assert np.median(bar.low / bar.open - 1) < -0.5, "the crash of 2025-10-10 is missing"
     assert np.median(bar.range_atr) > 5
 
 
@@ -55,13 +55,15 @@ def test_the_wide_hourly_set_is_whole(tmp_path: Path) -> None:
         ("um_1m_2025-06", 5, 215_997),
     ],
 )
-def test_every_candle_layout_opens_without_gaps(name: str, symbols: int, bars: int) -> None:
-    market = open_directory(recorded(name), now_ms=NOW_MS)
+def test_every_recorded_directory_of_bars_opens_without_gaps(
+    name: str, symbols: int, bars: int
+) -> None:
+    market = open_directory(recorded_directory(name), now_ms=NOW_MS)
     assert (len(market.symbols), market.recorded_bars) == (symbols, bars)
 
 
-def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Path) -> None:
-    source = recorded("multi_venue_1h")
+def test_a_recorded_venue_with_gaps_imports_only_if_gaps_are_allowed(tmp_path: Path) -> None:
+    source = recorded_directory("multi_venue_1h")
     with pytest.raises(InvalidDataError, match="--venue"):
         import_directory(source, tmp_path, now_ms=NOW_MS)
     with pytest.raises(InvalidDataError, match="20 rows invalid"):
@@ -71,6 +73,6 @@ def test_a_venue_with_real_gaps_is_refused_unless_they_are_allowed(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["macro", "um_funding_2025-05_2026-04"])
-def test_a_folder_without_candles_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_recorded_directory_without_bars_is_invalid(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match=": no bars; add a file"):
-        import_directory(recorded(name), tmp_path, now_ms=NOW_MS)
+        import_directory(recorded_directory(name), tmp_path, now_ms=NOW_MS)

@@ -1,4 +1,4 @@
-"""Files that hold several venues, and sets with real gaps."""
+"""Imports of files with several venues, and of bars with gaps."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from market_files import HOUR_MS, NOW_MS, START_MS, Rows, candle_rows, write_parquet
+from market_files import HOUR_MS, NOW_MS, START_MS, Rows, bar_rows, write_parquet
 
 from kamou.errors import InvalidDataError
 from kamou.store.importer import import_directory
 from kamou.store.market_data import list_datasets, load_dataset
 
 
-def refused(source: Path, tmp_path: Path, venue: str | None = None) -> str:
+def import_error(source: Path, tmp_path: Path, venue: str | None = None) -> str:
     with pytest.raises(InvalidDataError) as caught:
         import_directory(source, tmp_path / "data", now_ms=NOW_MS, venue=venue)
     assert list_datasets(tmp_path / "data") == ()
@@ -22,9 +22,9 @@ def refused(source: Path, tmp_path: Path, venue: str | None = None) -> str:
 
 def venue_folder(folder: Path) -> Path:
     rows: Rows = []
-    for venue, hole in (("good", -1), ("holed", 5)):
-        for at, row in enumerate(candle_rows(("BTC", "ETH"))):
-            if at != hole:
+    for venue, missing in (("good", -1), ("gaps", 5)):
+        for at, row in enumerate(bar_rows(("BTC", "ETH"))):
+            if at != missing:
                 short = {key[0]: row[key] for key in ("open", "high", "low", "close", "volume")}
                 rows.append({"venue": venue, "coin": row["symbol"], **short, "ts": row["ts"]})
     write_parquet(folder / "bars.parquet", rows)
@@ -33,22 +33,22 @@ def venue_folder(folder: Path) -> Path:
 
 def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
-    assert "choose one with --venue (good, holed)" in refused(source, tmp_path)
-    assert "no rows of venue 'other'; --venue can be good, holed" in refused(
+    assert "choose one with --venue (gaps, good)" in import_error(source, tmp_path)
+    assert "no rows of venue 'other'; --venue can be gaps, good" in import_error(
         source, tmp_path, venue="other"
     )
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS, venue="good")
     assert [each.symbol for each in report.summary.ranges] == ["BTCUSDT", "ETHUSDT"]
 
 
-def test_gaps_are_refused_or_kept_as_missing_bars(tmp_path: Path) -> None:
+def test_gaps_are_invalid_unless_allowed_and_then_stored_as_missing_bars(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
-    told = refused(source, tmp_path, venue="holed")
-    assert "bars.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in told
-    assert "missing, 1 of them" in told
-    assert "--allow-gaps" in told
+    error = import_error(source, tmp_path, venue="gaps")
+    assert "bars.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in error
+    assert "missing, 1 of them" in error
+    assert "--allow-gaps" in error
     report = import_directory(
-        source, tmp_path / "data", now_ms=NOW_MS, venue="holed", allow_gaps=True
+        source, tmp_path / "data", now_ms=NOW_MS, venue="gaps", allow_gaps=True
     )
     assert report.summary.gaps_total == len(report.summary.gaps) == 1
     assert report.summary.gaps[0].after_ms == START_MS + 4 * HOUR_MS

@@ -1,4 +1,4 @@
-"""Files that are odd and honest: they are imported as they are meant, or refused by name."""
+"""Unusual files: they are imported with the same data, or the error names the file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from market_files import (
     NOW_MS,
     START_MS,
     SYMBOLS,
-    candle_rows,
+    bar_rows,
     funding_rows,
-    good_folder,
     write_csv,
     write_parquet,
+    write_valid_files,
 )
 
 from kamou.errors import InvalidDataError
@@ -31,14 +31,14 @@ from kamou.venue.market.recorded import RecordedMarket
 DAY_MS = 86_400_000
 
 
-def opened(folder: Path, **options: Any) -> RecordedMarket:
+def open_files(folder: Path, **options: Any) -> RecordedMarket:
     return open_directory(folder, now_ms=NOW_MS, **options)
 
 
-def same(left: RecordedMarket, right: RecordedMarket) -> bool:
-    """Return True if two markets hold the same data, bit for bit."""
+def have_same_data(left: RecordedMarket, right: RecordedMarket) -> bool:
+    """Return True if two markets have the same data, bit for bit."""
     fields = ("open_ms", "open", "high", "low", "close", "volume")
-    pairs = [(getattr(left.data.bars, it), getattr(right.data.bars, it)) for it in fields]
+    pairs = [(getattr(left.data.bars, each), getattr(right.data.bars, each)) for each in fields]
     for name in ("funding", "open_interest"):
         one, other = getattr(left.data, name), getattr(right.data, name)
         pairs += [(one.available_ms, other.available_ms), (one.values, other.values)]
@@ -50,16 +50,16 @@ def same(left: RecordedMarket, right: RecordedMarket) -> bool:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> RecordedMarket:
-    write_parquet(tmp_path / "plain" / "c.parquet", candle_rows())
-    return opened(tmp_path / "plain")
+    write_parquet(tmp_path / "plain" / "c.parquet", bar_rows())
+    return open_files(tmp_path / "plain")
 
 
-def rewritten(folder: Path, name: str, values: Any) -> RecordedMarket:
-    table = pa.Table.from_pylist(candle_rows())
+def open_with_column(folder: Path, name: str, values: Any) -> RecordedMarket:
+    table = pa.Table.from_pylist(bar_rows())
     folder.mkdir()
     at = table.schema.names.index(name)
     pq.write_table(table.set_column(at, name, values(table[name])), folder / "c.parquet")
-    return opened(folder)
+    return open_files(folder)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def rewritten(folder: Path, name: str, values: Any) -> RecordedMarket:
         ("volume", "float16"),
     ],
 )
-def test_a_column_of_another_type_with_the_same_meaning_is_the_same_set(
+def test_a_column_of_another_type_with_equal_values_is_the_same_dataset(
     tmp_path: Path, plain: RecordedMarket, name: str, kind: str
 ) -> None:
     kinds = {
@@ -98,17 +98,20 @@ def test_a_column_of_another_type_with_the_same_meaning_is_the_same_set(
             column = column.cast(pa.timestamp("ms", to.tz))
         return column.cast(to)
 
-    assert same(rewritten(tmp_path / "odd", name, cast), plain)
+    assert have_same_data(open_with_column(tmp_path / "odd", name, cast), plain)
 
 
-def test_symbols_that_are_dictionary_encoded_are_the_same_set(
+def test_dictionary_encoded_symbols_are_the_same_dataset(
     tmp_path: Path, plain: RecordedMarket
 ) -> None:
-    assert same(rewritten(tmp_path / "odd", "symbol", lambda it: it.dictionary_encode()), plain)
+    assert have_same_data(
+        open_with_column(tmp_path / "odd", "symbol", lambda column: column.dictionary_encode()),
+        plain,
+    )
 
 
-def test_days_may_be_dates(tmp_path: Path) -> None:
-    rows = [row for row in candle_rows() if row["ts"] % DAY_MS == 0]
+def test_the_time_column_may_have_dates(tmp_path: Path) -> None:
+    rows = [row for row in bar_rows() if row["ts"] % DAY_MS == 0]
     days = pa.array([row["ts"] // DAY_MS for row in rows], pa.int32())
     for kind in (pa.date32(), pa.date64()):
         folder = tmp_path / str(kind.bit_width)
@@ -116,96 +119,96 @@ def test_days_may_be_dates(tmp_path: Path) -> None:
         table = pa.Table.from_pylist(rows)
         dates = days.cast(pa.date32()).cast(kind)
         pq.write_table(table.set_column(1, "ts", dates), folder / "c.parquet")
-        market = opened(folder)
+        market = open_files(folder)
         assert (market.step_ms, market.first_ms, market.recorded_bars) == (DAY_MS, START_MS, 6)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
-    for name, rows in (("c.csv", candle_rows()), ("funding.csv", funding_rows())):
+def test_a_byte_order_mark_is_no_part_of_a_column_name(tmp_path: Path) -> None:
+    for name, rows in (("c.csv", bar_rows()), ("funding.csv", funding_rows())):
         path = write_csv(tmp_path / "marked" / name, rows)
         path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
         write_csv(tmp_path / "bare" / name, rows)
-    assert same(opened(tmp_path / "marked"), opened(tmp_path / "bare"))
-    assert opened(tmp_path / "marked").data.funding.values.any()
+    assert have_same_data(open_files(tmp_path / "marked"), open_files(tmp_path / "bare"))
+    assert open_files(tmp_path / "marked").data.funding.values.any()
 
 
-def test_a_symbol_with_a_blank_is_refused_with_its_row_and_makes_no_second_symbol(
+def test_the_error_for_a_symbol_with_a_blank_has_its_row(
     tmp_path: Path,
 ) -> None:
-    rows = candle_rows()
+    rows = bar_rows()
     rows[30]["symbol"] = "ETHUSDT "
     write_csv(tmp_path / "s" / "c.csv", rows)
     with pytest.raises(InvalidDataError, match=r"c.csv: row 31: symbol is 'ETHUSDT ', expected"):
-        opened(tmp_path / "s")
+        open_files(tmp_path / "s")
 
 
-def test_symbols_beside_a_venue_are_chosen_by_the_venue(
+def test_a_chosen_venue_selects_the_rows_of_a_file_with_symbols(
     tmp_path: Path, plain: RecordedMarket
 ) -> None:
-    rows = [{"venue": venue, **row} for venue in ("binance", "other") for row in candle_rows()]
+    rows = [{"venue": venue, **row} for venue in ("binance", "other") for row in bar_rows()]
     write_csv(tmp_path / "s" / "c.csv", rows)
-    assert same(opened(tmp_path / "s", venue="binance"), plain)
+    assert have_same_data(open_files(tmp_path / "s", venue="binance"), plain)
     with pytest.raises(InvalidDataError, match=r"--venue \(binance, other\)"):
-        opened(tmp_path / "s")
+        open_files(tmp_path / "s")
 
 
-def test_venues_are_shown_escaped_and_not_all_of_them(tmp_path: Path) -> None:
+def test_an_error_lists_at_most_ten_venues_escaped(tmp_path: Path) -> None:
     venues = ["\x1b[31m", *(f"venue{at}" for at in range(40))]
-    rows = [{"venue": venue, **row} for venue in venues for row in candle_rows()[:2]]
+    rows = [{"venue": venue, **row} for venue in venues for row in bar_rows()[:2]]
     write_csv(tmp_path / "s" / "c.csv", rows)
     with pytest.raises(InvalidDataError) as caught:
-        opened(tmp_path / "s")
+        open_files(tmp_path / "s")
     assert "\\x1b[31m, venue0, " in str(caught.value)
     assert str(caught.value).count("venue") < 20
     assert str(caught.value).isprintable()
 
 
-def test_rows_without_a_venue_belong_to_none(tmp_path: Path, plain: RecordedMarket) -> None:
-    rows = [{"venue": "v", **row} for row in candle_rows()]
+def test_rows_without_a_venue_are_left_out(tmp_path: Path, plain: RecordedMarket) -> None:
+    rows = [{"venue": "v", **row} for row in bar_rows()]
     rows[40:40] = [{**rows[3], "venue": None}, {**rows[3], "venue": "w"}]
     write_csv(tmp_path / "s" / "c.csv", rows)
-    assert same(opened(tmp_path / "s", venue="v"), plain)
+    assert have_same_data(open_files(tmp_path / "s", venue="v"), plain)
 
 
-def test_many_symbols_without_candles_are_counted_and_not_all_named(tmp_path: Path) -> None:
-    source = good_folder(tmp_path / "s")
+def test_a_note_names_ten_symbols_without_bars_and_counts_the_rest(tmp_path: Path) -> None:
+    source = write_valid_files(tmp_path / "s")
     more = [{**funding_rows()[0], "symbol": f"X{at}USDT"} for at in range(40)]
     write_csv(source / "funding.csv.gz", funding_rows() + more)
     (note,) = import_directory(source, tmp_path / "data", now_ms=NOW_MS).notes
     assert " and 30 more left out; these symbols have no bars" in note
 
 
-def test_a_file_with_an_odd_name_is_shown_escaped(tmp_path: Path) -> None:
+def test_an_error_shows_a_file_name_escaped(tmp_path: Path) -> None:
     write_csv(tmp_path / "s" / "c\x1b[2J\n.csv", [{"symbol": "A B", "ts": 1, "funding_rate": 0}])
     with pytest.raises(InvalidDataError) as caught:
-        opened(tmp_path / "s")
+        open_files(tmp_path / "s")
     assert str(caught.value).startswith(r"c\x1b[2J\n.csv: row 1: symbol is 'A B'")
 
 
-def test_a_column_that_is_gone_when_a_parquet_file_is_read_is_named(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "c.parquet", candle_rows())
+def test_the_error_for_a_column_that_was_removed_meanwhile_names_it(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "c.parquet", bar_rows())
     budget = Budget(limits=DataSettings())
     ((found,), _) = find_files(tmp_path, None, budget)
     write_parquet(
         tmp_path / "c.parquet",
-        [{k: v for k, v in row.items() if k != "ts"} for row in candle_rows()],
+        [{k: v for k, v in row.items() if k != "ts"} for row in bar_rows()],
     )
     with pytest.raises(InvalidDataError, match=r"^c\.parquet: no column ts; expected milli[^\n]*$"):
         read_columns(found, budget)
 
 
-def test_a_file_is_read_over_many_batches_and_a_late_row_keeps_its_number(tmp_path: Path) -> None:
-    rows = candle_rows(tuple(f"S{at}USDT" for at in range(50)), bars=2_000, start=START_MS // 2 * 2)
+def test_an_error_in_a_later_batch_has_the_row_number_of_the_file(tmp_path: Path) -> None:
+    rows = bar_rows(tuple(f"S{at}USDT" for at in range(50)), bars=2_000, start=START_MS // 2 * 2)
     for row in rows:
         row["ts"] -= 2_000 * 3_600_000
     assert len(rows) > 65_536
     write_parquet(tmp_path / "good" / "c.parquet", rows)
-    assert opened(tmp_path / "good").recorded_bars == 100_000
+    assert open_files(tmp_path / "good").recorded_bars == 100_000
     rows[90_000]["symbol"] = "no symbol"
     for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):
         write(tmp_path / name / name, rows)
         with pytest.raises(InvalidDataError, match="row 90001: symbol is 'no symbol'"):
-            opened(tmp_path / name)
+            open_files(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -218,26 +221,26 @@ def test_a_file_is_read_over_many_batches_and_a_late_row_keeps_its_number(tmp_pa
         ("cells_max", 3 * BARS, "143 cells"),
     ],
 )
-def test_every_limit_lets_its_own_value_pass_and_names_its_setting_beyond(
+def test_a_file_at_a_limit_is_read_and_the_error_beyond_names_the_setting(
     tmp_path: Path, limit: str, fits: int, reason: str
 ) -> None:
     for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):
-        write(tmp_path / name / name, candle_rows())
-        assert len(opened(tmp_path / name, limits=DataSettings(**{limit: fits})).symbols) == len(
-            SYMBOLS
-        )
+        write(tmp_path / name / name, bar_rows())
+        assert len(
+            open_files(tmp_path / name, limits=DataSettings(**{limit: fits})).symbols
+        ) == len(SYMBOLS)
         with pytest.raises(InvalidDataError, match=rf"more than {reason}.*data\.{limit}"):
-            opened(tmp_path / name, limits=DataSettings(**{limit: fits - 1}))
+            open_files(tmp_path / name, limits=DataSettings(**{limit: fits - 1}))
 
 
-def test_a_machine_without_memory_is_told_so(
+def test_the_error_without_memory_names_the_directory_and_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_csv(tmp_path / "s" / "c.csv", candle_rows())
+    write_csv(tmp_path / "s" / "c.csv", bar_rows())
 
-    def none_left(*_: Any, **__: Any) -> None:
+    def raise_memory_error(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("kamou.store.importer.find_problems", none_left)
+    monkeypatch.setattr("kamou.store.importer.find_problems", raise_memory_error)
     with pytest.raises(InvalidDataError, match=r"s: not enough memory for its 144 rows"):
-        opened(tmp_path / "s")
+        open_files(tmp_path / "s")

@@ -1,4 +1,4 @@
-"""A permit is its committed row: once, in time, and for exactly what was granted."""
+"""A permit is consumed once, before it expires, and only if it equals its committed row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kamou.store import database, queries
 from kamou.store.journal import Committed, JournalWriter
 from kamou.store.permits import JournalPermits
 
-PLAN = story.plan()
+PLAN = story.make_plan()
 
 
 @attrs.define
-class At:
-    """A clock that stands still."""
+class StandingClock:
+    """A clock that stands still until a test sets it."""
 
     at_ms: int = PLAN.planned_at_ms
 
@@ -37,8 +37,8 @@ class At:
 
 
 @attrs.define
-class Inline:
-    """The journal's client without an actor."""
+class InlineJournal:
+    """A client of the journal that commits at once, without an actor."""
 
     writer: JournalWriter
     full: bool = False
@@ -52,9 +52,9 @@ class Inline:
 @attrs.define
 class Bench:
     store: JournalPermits
-    journal: Inline
+    journal: InlineJournal
     reader: sqlite3.Connection
-    clock: At
+    clock: StandingClock
 
     def grant(self, plan: Plan = PLAN) -> None:
         granted = e.PermitGranted(
@@ -72,7 +72,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     path = tmp_path / "kamou.sqlite3"
     connection = database.open_writer(path)
     reader = database.open_reader(path)
-    journal, clock = Inline(JournalWriter(connection, run_number=1)), At()
+    journal, clock = InlineJournal(JournalWriter(connection, run_number=1)), StandingClock()
     store = JournalPermits(journal=journal, reader=reader, clock=clock)
     yield Bench(store, journal, reader, clock)
     reader.close()
@@ -83,23 +83,23 @@ def approved(plan: Plan = PLAN, expires_at_ms: int = PLAN.expires_at_ms) -> Appr
     return Approved(mint=verdict._MINT, plan=plan, snapshot_seq=0, expires_at_ms=expires_at_ms)
 
 
-async def refusal(bench: Bench, permit: Approved) -> str:
-    with pytest.raises(InvalidPermitError) as refused:
+async def consume_error(bench: Bench, permit: Approved) -> str:
+    with pytest.raises(InvalidPermitError) as error:
         await bench.store.consume(permit, story.ENTRY)
-    return refused.value.code
+    return error.value.code
 
 
-async def test_a_committed_permit_is_used_once(bench: Bench) -> None:
+async def test_a_committed_permit_is_consumed_once(bench: Bench) -> None:
     bench.grant()
     await bench.store.consume(approved(), story.ENTRY)
     row = queries.query_permit(bench.reader, story.PERMIT)
     assert row is not None
     assert (row.client_order_id, row.consumed_at_ms) == (story.ENTRY, PLAN.planned_at_ms)
-    assert await refusal(bench, approved()) == "PERMIT_USED"
+    assert await consume_error(bench, approved()) == "PERMIT_USED"
 
 
-async def test_a_permit_that_was_not_committed_is_unknown(bench: Bench) -> None:
-    assert await refusal(bench, approved()) == "PERMIT_UNKNOWN"
+async def test_an_uncommitted_permit_is_unknown(bench: Bench) -> None:
+    assert await consume_error(bench, approved()) == "PERMIT_UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -111,36 +111,39 @@ async def test_a_permit_that_was_not_committed_is_unknown(bench: Bench) -> None:
         {"stop_price": D("1969")},
     ],
 )
-async def test_a_permit_for_something_else_is_refused(
+async def test_a_permit_that_differs_from_its_row_is_invalid(
     bench: Bench, other: dict[str, object]
 ) -> None:
     bench.grant()
     forged = attrs.evolve(PLAN, **other)
-    assert await refusal(bench, approved(forged)) == "PERMIT_MISMATCH"
-    assert await refusal(bench, approved(expires_at_ms=PLAN.expires_at_ms + 1)) == "PERMIT_MISMATCH"
+    assert await consume_error(bench, approved(forged)) == "PERMIT_MISMATCH"
+    assert (
+        await consume_error(bench, approved(expires_at_ms=PLAN.expires_at_ms + 1))
+        == "PERMIT_MISMATCH"
+    )
     await bench.store.consume(approved(), story.ENTRY)
 
 
 async def test_a_permit_expires_at_its_time_and_not_before(bench: Bench) -> None:
     bench.grant()
     bench.clock.at_ms = PLAN.expires_at_ms
-    assert await refusal(bench, approved()) == "PERMIT_EXPIRED"
+    assert await consume_error(bench, approved()) == "PERMIT_EXPIRED"
     bench.clock.at_ms = PLAN.expires_at_ms - 1
     await bench.store.consume(approved(), story.ENTRY)
 
 
-async def test_a_released_permit_is_refused(bench: Bench) -> None:
+async def test_a_released_permit_is_invalid(bench: Bench) -> None:
     bench.grant()
     bench.journal.writer.append(
         [e.PermitReleased(at_ms=2, permit_id=story.PERMIT, reason="expired")]
     )
-    assert await refusal(bench, approved()) == "PERMIT_RELEASED"
+    assert await consume_error(bench, approved()) == "PERMIT_RELEASED"
 
 
-async def test_of_two_that_race_for_one_permit_the_journal_lets_one_win(bench: Bench) -> None:
+async def test_one_of_two_orders_that_race_for_a_permit_consumes_it(bench: Bench) -> None:
     bench.grant()
 
-    class Late(Inline):
+    class Late(InlineJournal):
         async def commit(self, *events: e.Event) -> tuple[Committed, ...]:
             first = e.PermitConsumed(at_ms=3, permit_id=story.PERMIT, client_order_id="other")
             self.writer.append([first])  # between the check and the commit
@@ -149,12 +152,12 @@ async def test_of_two_that_race_for_one_permit_the_journal_lets_one_win(bench: B
     late = JournalPermits(
         journal=Late(bench.journal.writer), reader=bench.reader, clock=bench.clock
     )
-    with pytest.raises(InvalidPermitError) as refused:
+    with pytest.raises(InvalidPermitError) as error:
         await late.consume(approved(), story.ENTRY)
-    assert refused.value.code == "PERMIT_USED"
+    assert error.value.code == "PERMIT_USED"
 
 
-async def test_a_permit_whose_use_cannot_be_committed_is_not_used(bench: Bench) -> None:
+async def test_a_permit_is_not_consumed_if_the_commit_fails(bench: Bench) -> None:
     bench.grant()
     bench.journal.full = True
     with pytest.raises(DiskFullError):

@@ -1,4 +1,4 @@
-"""Which sets are trusted: those whose digest this store wrote, while they are whole."""
+"""Datasets that load unchecked, their registry, and datasets with changed bytes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile_folders import meta, rehash, set_of, stored_set
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from market_files import NOW_MS, candle_rows, funding_rows, good_folder, write_csv, write_parquet
-from test_odd_files import same
+from malicious_files import dataset_with_cell, meta, rehash, write_dataset
+from market_files import NOW_MS, bar_rows, funding_rows, write_csv, write_parquet, write_valid_files
+from test_odd_files import have_same_data
 
 from kamou.errors import InvalidDataError
 from kamou.store import importer
@@ -27,55 +27,55 @@ from kamou.store.importer import import_directory, open_directory, open_market
 from kamou.store.market_data import DamagedDataset, list_datasets, load_dataset, market_directory
 from kamou.venue.market.recorded import RecordedMarket
 
-MUTANTS = settings(
+CHANGED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    import_directory(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
+    import_directory(write_valid_files(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
     return tmp_path / "data"
 
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Folders whose rows were checked, in order."""
-    seen: list[str] = []
+    """Return the list to which the name of each checked directory is added."""
+    names: list[str] = []
     read = importer.read_directory
 
-    def counted(source: Path, **options: Any) -> importer.CheckedFiles:
-        seen.append(source.name)
+    def read_and_record(source: Path, **options: Any) -> importer.CheckedFiles:
+        names.append(source.name)
         return read(source, **options)
 
-    monkeypatch.setattr(importer, "read_directory", counted)
-    return seen
+    monkeypatch.setattr(importer, "read_directory", read_and_record)
+    return names
 
 
-# --- trust ---------------------------------------------------------------------------------------
+# --- registry -----------------------------------------------------------------------------------
 
 
-def test_a_set_of_our_own_import_is_loaded_unchecked_wherever_it_lies(
+def test_a_registered_dataset_loads_unchecked_from_any_directory(
     store: Path, tmp_path: Path, checked: list[str]
 ) -> None:
     first = open_market(store, "s", now_ms=NOW_MS)
     shutil.copytree(market_directory(store) / "s", tmp_path / "copy")
-    assert same(open_market(store, str(tmp_path / "copy"), now_ms=NOW_MS), first)
+    assert have_same_data(open_market(store, str(tmp_path / "copy"), now_ms=NOW_MS), first)
     assert checked == []
 
 
-def test_a_set_that_another_store_wrote_is_checked_and_is_the_same_data(
+def test_a_dataset_of_another_store_is_checked_and_has_the_same_data(
     store: Path, tmp_path: Path, checked: list[str]
 ) -> None:
     other = tmp_path / "other"
     market = open_market(other, str(market_directory(store) / "s"), now_ms=NOW_MS)
     assert checked == ["s"]
-    assert same(market, load_dataset(market_directory(store) / "s"))
+    assert have_same_data(market, load_dataset(market_directory(store) / "s"))
     assert not other.exists(), "opening writes nothing"
 
 
 @pytest.mark.parametrize("damage", ["missing", "rubbish", "pipe", "folder"])
-def test_a_registry_that_cannot_be_read_vouches_for_no_set(
+def test_an_unreadable_registry_lists_no_dataset(
     store: Path, checked: list[str], damage: str
 ) -> None:
     registry = market_directory(store) / "digests"
@@ -90,20 +90,20 @@ def test_a_registry_that_cannot_be_read_vouches_for_no_set(
     assert checked == ["s"]
 
 
-def test_a_registry_in_the_folder_that_is_brought_is_not_looked_at(
+def test_a_registry_inside_an_opened_directory_is_ignored(
     tmp_path: Path, checked: list[str]
 ) -> None:
-    set_of("high", 0.5)(tmp_path / "sets" / "bad")
-    import_directory(good_folder(tmp_path / "s"), tmp_path / "theirs", now_ms=NOW_MS)
-    shutil.copy(market_directory(tmp_path / "theirs") / "digests", tmp_path / "sets" / "bad")
-    shutil.copy(market_directory(tmp_path / "theirs") / "digests", tmp_path / "sets")
+    dataset_with_cell("high", 0.5)(tmp_path / "sets" / "bad")
+    import_directory(write_valid_files(tmp_path / "s"), tmp_path / "other", now_ms=NOW_MS)
+    shutil.copy(market_directory(tmp_path / "other") / "digests", tmp_path / "sets" / "bad")
+    shutil.copy(market_directory(tmp_path / "other") / "digests", tmp_path / "sets")
     checked.clear()
     with pytest.raises(InvalidDataError, match="high is below"):
         open_market(tmp_path / "data", str(tmp_path / "sets" / "bad"), now_ms=NOW_MS)
     assert checked == ["bad"]
 
 
-def test_a_set_that_was_changed_after_its_import_is_refused_though_its_hashes_agree(
+def test_a_dataset_changed_after_its_import_is_checked_even_if_its_hashes_agree(
     store: Path,
 ) -> None:
     path = market_directory(store) / "s"
@@ -117,47 +117,49 @@ def test_a_set_that_was_changed_after_its_import_is_refused_though_its_hashes_ag
         open_market(store, "s", now_ms=NOW_MS)
 
 
-def test_a_set_with_gaps_that_were_allowed_opens_from_another_store_with_its_gaps(
+def test_a_dataset_with_allowed_gaps_opens_in_another_store_with_its_gaps(
     tmp_path: Path,
 ) -> None:
-    rows = candle_rows()
+    rows = bar_rows()
     del rows[5:8], rows[60]
     write_parquet(tmp_path / "holed" / "c.parquet", rows)
     made = import_directory(tmp_path / "holed", tmp_path / "a", now_ms=NOW_MS, allow_gaps=True)
     assert (made.summary.gaps_total, len(made.summary.gaps)) == (2, 2)
     market = open_market(tmp_path / "b", str(made.summary.path), now_ms=NOW_MS)
-    assert same(market, load_dataset(made.summary.path))
-    said = json.loads((made.summary.path / META).read_text())
-    (made.summary.path / META).write_text(json.dumps(said | {"gaps_total": 0}))
+    assert have_same_data(market, load_dataset(made.summary.path))
+    fields = json.loads((made.summary.path / META).read_text())
+    (made.summary.path / META).write_text(json.dumps(fields | {"gaps_total": 0}))
     with pytest.raises(InvalidDataError, match="bars before it are missing"):
         open_market(tmp_path / "b", str(made.summary.path), now_ms=NOW_MS)
 
 
-def test_importing_a_set_from_elsewhere_keeps_its_funding_and_makes_it_ours(
+def test_an_imported_dataset_of_another_store_keeps_its_funding_and_is_registered(
     tmp_path: Path, checked: list[str]
 ) -> None:
-    brought = stored_set(tmp_path / "sets" / "brought")
+    imported = write_dataset(tmp_path / "sets" / "imported")
     checked.clear()
-    report = import_directory(brought, tmp_path / "data", now_ms=NOW_MS)
+    report = import_directory(imported, tmp_path / "data", now_ms=NOW_MS)
     assert (report.summary.funding_rows, report.summary.open_interest_rows) == (18, 36)
-    assert same(open_market(tmp_path / "data", "brought", now_ms=NOW_MS), load_dataset(brought))
-    assert checked == ["brought"]
-    assert import_directory(brought, tmp_path / "data", now_ms=NOW_MS).unchanged
+    assert have_same_data(
+        open_market(tmp_path / "data", "imported", now_ms=NOW_MS), load_dataset(imported)
+    )
+    assert checked == ["imported"]
+    assert import_directory(imported, tmp_path / "data", now_ms=NOW_MS).unchanged
 
 
-def test_a_set_without_funding_or_open_interest_can_be_brought(tmp_path: Path) -> None:
-    write_csv(tmp_path / "s" / "c.csv", candle_rows())
+def test_a_dataset_without_funding_and_open_interest_opens_in_another_store(tmp_path: Path) -> None:
+    write_csv(tmp_path / "s" / "c.csv", bar_rows())
     path = import_directory(tmp_path / "s", tmp_path / "a", now_ms=NOW_MS).summary.path
-    assert same(open_market(tmp_path / "b", str(path), now_ms=NOW_MS), load_dataset(path))
+    assert have_same_data(open_market(tmp_path / "b", str(path), now_ms=NOW_MS), load_dataset(path))
 
 
 # --- storing -------------------------------------------------------------------------------------
 
 
-def test_a_set_and_the_registry_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+def test_datasets_and_the_registry_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        import_directory(good_folder(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
+        import_directory(write_valid_files(tmp_path / "s"), tmp_path / "data", now_ms=NOW_MS)
     finally:
         os.umask(before)
     made = [market_directory(tmp_path / "data"), *market_directory(tmp_path / "data").rglob("*")]
@@ -165,7 +167,7 @@ def test_a_set_and_the_registry_are_readable_by_their_owner_only(tmp_path: Path)
     assert not [path for path in made if path.stat().st_mode & 0o077]
 
 
-def test_a_damaged_set_is_not_called_unchanged_and_can_be_replaced(
+def test_a_damaged_dataset_is_not_unchanged_and_can_be_replaced(
     store: Path, tmp_path: Path
 ) -> None:
     (market_directory(store) / "s" / "funding.parquet").write_bytes(b"nothing")
@@ -176,7 +178,7 @@ def test_a_damaged_set_is_not_called_unchanged_and_can_be_replaced(
     assert sorted(each.name for each in market_directory(store).iterdir()) == ["digests", "s"]
 
 
-def test_what_a_killed_import_left_is_cleared_by_the_next(store: Path, tmp_path: Path) -> None:
+def test_an_import_removes_what_a_killed_import_left(store: Path, tmp_path: Path) -> None:
     left = market_directory(store) / ".s.x7"
     left.mkdir()
     (left / "bars.parquet").write_bytes(b"half")
@@ -185,7 +187,7 @@ def test_what_a_killed_import_left_is_cleared_by_the_next(store: Path, tmp_path:
     assert not left.exists()
 
 
-def test_two_imports_do_not_store_at_once(store: Path, tmp_path: Path) -> None:
+def test_two_imports_cannot_store_at_the_same_time(store: Path, tmp_path: Path) -> None:
     handle = os.open(market_directory(store), os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -196,7 +198,7 @@ def test_two_imports_do_not_store_at_once(store: Path, tmp_path: Path) -> None:
     assert import_directory(tmp_path / "s", store, now_ms=NOW_MS).unchanged
 
 
-def test_a_replacement_that_cannot_be_put_in_place_leaves_the_old_set(
+def test_a_failed_replacement_leaves_the_old_dataset(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = open_market(store, "s", now_ms=NOW_MS)
@@ -208,13 +210,11 @@ def test_a_replacement_that_cannot_be_put_in_place_leaves_the_old_set(
     monkeypatch.setattr("kamou.store.market_data.os.rename", fails)
     with pytest.raises(Exception, match="cannot be written: Input/output error"):
         import_directory(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
-    assert same(open_market(store, "s", now_ms=NOW_MS), before)
+    assert have_same_data(open_market(store, "s", now_ms=NOW_MS), before)
     assert [each.name for each in list_datasets(store)] == ["s"]
 
 
-def test_damaged_sets_are_listed_with_the_reason_beside_the_whole_ones(
-    store: Path, tmp_path: Path
-) -> None:
+def test_damaged_datasets_are_listed_with_the_reason(store: Path, tmp_path: Path) -> None:
     folder = market_directory(store)
     meta(period_ms=0)(folder / "zero")
     (folder / "bare").mkdir()
@@ -233,8 +233,8 @@ def test_damaged_sets_are_listed_with_the_reason_beside_the_whole_ones(
 # --- mutations -----------------------------------------------------------------------------------
 
 
-def sane(market: RecordedMarket) -> bool:
-    """Return True if every known bar is what a checked bar may be; recomputed from the rule."""
+def has_valid_bars(market: RecordedMarket) -> bool:
+    """Return True if all bars and funding rates are valid; the rules are written again here."""
     bars = market.data.bars
     known = ~np.isnan(bars.close)
     low, high = bars.low[known], bars.high[known]
@@ -253,8 +253,8 @@ def sane(market: RecordedMarket) -> bool:
     )
 
 
-def opened_or_refused(open_it: Callable[[], RecordedMarket]) -> RecordedMarket | None:
-    """Return the market; None if it was refused as it should be. Whatever else happens escapes."""
+def open_or_none(open_it: Callable[[], RecordedMarket]) -> RecordedMarket | None:
+    """Return the market; None after an ``InvalidDataError`` whose text is printable."""
     try:
         return open_it()
     except InvalidDataError as error:
@@ -264,8 +264,8 @@ def opened_or_refused(open_it: Callable[[], RecordedMarket]) -> RecordedMarket |
 
 
 @st.composite
-def mutated(draw: st.DrawFn, content: bytes) -> bytes:
-    """A few bytes changed, removed, repeated or cut off."""
+def change_bytes(draw: st.DrawFn, content: bytes) -> bytes:
+    """Draw ``content`` with a few bytes changed, removed, repeated or cut off."""
     changed = bytearray(content)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(0, len(changed) - 1)))
@@ -284,24 +284,24 @@ def mutated(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with one dataset, never written to."""
-    base = tmp_path_factory.mktemp("whole")
-    import_directory(good_folder(base / "s"), base / "data", now_ms=NOW_MS)
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data directory with one dataset, which no test changes."""
+    base = tmp_path_factory.mktemp("data_dir")
+    import_directory(write_valid_files(base / "s"), base / "data", now_ms=NOW_MS)
     return base / "data"
 
 
-@MUTANTS
+@CHANGED
 @given(data=st.data(), name=st.sampled_from([META, *FILES]))
-def test_a_stored_set_with_changed_bytes_is_the_same_data_or_refused(
-    whole: Path, tmp_path: Path, data: st.DataObject, name: str
+def test_a_dataset_with_changed_bytes_has_the_same_data_or_is_invalid(
+    data_dir: Path, tmp_path: Path, data: st.DataObject, name: str
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(market_directory(whole) / "s", folder)
-    (folder / name).write_bytes(data.draw(mutated((folder / name).read_bytes())))
-    market = opened_or_refused(lambda: open_market(whole, str(folder), now_ms=NOW_MS))
-    assert market is None or same(market, load_dataset(market_directory(whole) / "s"))
+    shutil.copytree(market_directory(data_dir) / "s", folder)
+    (folder / name).write_bytes(data.draw(change_bytes((folder / name).read_bytes())))
+    market = open_or_none(lambda: open_market(data_dir, str(folder), now_ms=NOW_MS))
+    assert market is None or have_same_data(market, load_dataset(market_directory(data_dir) / "s"))
 
 
 JSON = st.recursive(
@@ -311,46 +311,46 @@ JSON = st.recursive(
 )
 
 
-@MUTANTS
+@CHANGED
 @given(data=st.data())
-def test_a_stored_set_that_is_described_otherwise_is_the_same_data_or_refused(
-    whole: Path, tmp_path: Path, data: st.DataObject
+def test_a_dataset_with_a_changed_description_has_the_same_data_or_is_invalid(
+    data_dir: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(market_directory(whole) / "s", folder)
-    said = json.loads((folder / META).read_text())
-    key = data.draw(st.sampled_from(sorted(said)))
-    value = said[key]
+    shutil.copytree(market_directory(data_dir) / "s", folder)
+    fields = json.loads((folder / META).read_text())
+    key = data.draw(st.sampled_from(sorted(fields)))
+    value = fields[key]
     near = st.integers(-2, 2).map(lambda by: value + by) if isinstance(value, int) else JSON
-    said[key] = data.draw(near | JSON)
-    (folder / META).write_text(json.dumps(said))
-    market = opened_or_refused(lambda: open_market(whole, str(folder), now_ms=NOW_MS))
-    assert market is None or same(market, load_dataset(market_directory(whole) / "s"))
+    fields[key] = data.draw(near | JSON)
+    (folder / META).write_text(json.dumps(fields))
+    market = open_or_none(lambda: open_market(data_dir, str(folder), now_ms=NOW_MS))
+    assert market is None or have_same_data(market, load_dataset(market_directory(data_dir) / "s"))
 
 
-@MUTANTS
+@CHANGED
 @given(data=st.data(), name=st.sampled_from(FILES))
-def test_a_set_whose_hashes_were_made_to_agree_is_refused_or_holds_only_sane_bars(
-    whole: Path, tmp_path: Path, data: st.DataObject, name: str
+def test_a_changed_dataset_with_correct_hashes_is_invalid_or_has_only_valid_bars(
+    data_dir: Path, tmp_path: Path, data: st.DataObject, name: str
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(market_directory(whole) / "s", folder)
-    (folder / name).write_bytes(data.draw(mutated((folder / name).read_bytes())))
+    shutil.copytree(market_directory(data_dir) / "s", folder)
+    (folder / name).write_bytes(data.draw(change_bytes((folder / name).read_bytes())))
     rehash(folder)
-    market = opened_or_refused(lambda: open_market(whole, str(folder), now_ms=NOW_MS))
-    assert market is None or sane(market)
+    market = open_or_none(lambda: open_market(data_dir, str(folder), now_ms=NOW_MS))
+    assert market is None or has_valid_bars(market)
 
 
-@MUTANTS
-@given(data=st.data(), name=st.sampled_from(["candles_1h.parquet", "funding.csv.gz"]))
-def test_files_with_changed_bytes_are_refused_or_hold_only_sane_bars(
-    whole: Path, tmp_path: Path, data: st.DataObject, name: str
+@CHANGED
+@given(data=st.data(), name=st.sampled_from(["bars_1h.parquet", "funding.csv.gz"]))
+def test_files_with_changed_bytes_are_invalid_or_have_only_valid_bars(
+    data_dir: Path, tmp_path: Path, data: st.DataObject, name: str
 ) -> None:
     folder = tmp_path / "mutant"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(whole.parent / "s", folder)
-    (folder / name).write_bytes(data.draw(mutated((folder / name).read_bytes())))
-    market = opened_or_refused(lambda: open_directory(folder, now_ms=NOW_MS))
-    assert market is None or sane(market)
+    shutil.copytree(data_dir.parent / "s", folder)
+    (folder / name).write_bytes(data.draw(change_bytes((folder / name).read_bytes())))
+    market = open_or_none(lambda: open_directory(folder, now_ms=NOW_MS))
+    assert market is None or has_valid_bars(market)

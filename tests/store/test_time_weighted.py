@@ -1,4 +1,4 @@
-"""A day's return over stretches in which nothing may be at stake."""
+"""The return of a day with a complete withdrawal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ HOUR_MS = 3_600_000
 @pytest.mark.parametrize(
     ("before", "moved", "end", "expected"),
     [
-        ({1: "10100", 3: "0"}, {1: "-10100", 3: "500"}, "450", 1.01 * 0.9 - 1),  # out, in again
-        ({1: "10100"}, {1: "-10100"}, "0", 0.01),  # out, and nothing since
-        ({1: "10100"}, {1: "-10200"}, "5", None),  # more than there was: no return says that
-        ({1: "10100"}, {1: "-10100"}, "7", None),  # something came of nothing
+        (
+            {1: "10100", 3: "0"},
+            {1: "-10100", 3: "500"},
+            "450",
+            1.01 * 0.9 - 1,
+        ),  # withdrawn, deposited again
+        ({1: "10100"}, {1: "-10100"}, "0", 0.01),  # withdrawn, and no equity since
+        ({1: "10100"}, {1: "-10200"}, "5", None),  # more than the equity: no return
+        ({1: "10100"}, {1: "-10100"}, "7", None),  # a profit on no equity: no return
         ({1: "9900", 2: "9801"}, {1: "99", 2: "-9801"}, "0", 0.99 * (9801 / 9999) - 1),
     ],
 )
-def test_money_that_was_taken_out_altogether_is_no_loss_of_the_day(
+def test_a_complete_withdrawal_is_no_loss_of_the_day(
     monkeypatch: pytest.MonkeyPatch,
     before: dict[int, str],
     moved: dict[int, str],

@@ -1,4 +1,4 @@
-"""Closed trades by filter and place."""
+"""Queries of closed trades by filter and place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_trades_are_paged_newest_first_and_filtered(
 ) -> None:
     made = [
         attrs.evolve(
-            story.trade_closed(),
+            story.make_trade_close(),
             trade_id=f"t{n}",
             closed_at_ms=n,
             pnl_net=D(n - 2),
@@ -60,10 +60,12 @@ def test_trades_are_paged_newest_first_and_filtered(
     assert queries.count_trades(connection, symbol="BTCUSDT", outcome="loss") == 1
 
 
-def test_trades_that_closed_in_the_same_millisecond_are_on_one_page_each(
+def test_paging_returns_trades_of_one_millisecond_exactly_once(
     connection: sqlite3.Connection,
 ) -> None:
-    made = [attrs.evolve(story.trade_closed(), trade_id=f"t{n}", closed_at_ms=7) for n in range(9)]
+    made = [
+        attrs.evolve(story.make_trade_close(), trade_id=f"t{n}", closed_at_ms=7) for n in range(9)
+    ]
     JournalWriter(connection, run_number=1).append(made)
     seen, place = [], None
     while found := queries.query_trades(connection, limit=2, before=place):

@@ -1,9 +1,9 @@
-"""Open every folder of a directory in a process with little memory, and say what came of it.
+"""Import every directory of CASES in a process with little memory, and write the results.
 
-    python hostile_child.py CASES DATA_DIR RESULTS
+    python import_child.py CASES DATA_DIR RESULTS
 
-``RESULTS`` gets a JSON object: each case's refusal, or "accepted", or the traceback; and the
-largest resident memory of the process in megabytes.
+``RESULTS`` gets a JSON object with the error of each case (or "accepted", or the traceback) and
+the peak resident memory of the process in megabytes.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from kamou.settings.config import DataSettings
 from kamou.store.importer import import_directory, open_market
 
 ADDRESS_SPACE_BYTES = 1_500_000_000
-LIMITS = DataSettings(unpacked_mb_max=200)  # one tenth of the default, and of the time
+LIMITS = DataSettings(unpacked_mb_max=200)  # a tenth of the default takes a tenth of the time
 
 
-def outcome(case: Path, data_dir: Path) -> str:
-    """Import the case and open it as a backtest does; both must say the same."""
-    said = []
+def import_and_open(case: Path, data_dir: Path) -> str:
+    """Import the case and open it as a backtest does; return their common result."""
+    results = []
     for verb in (
         lambda: import_directory(case, data_dir, now_ms=NOW_MS, limits=LIMITS),
         lambda: open_market(data_dir, str(case), now_ms=NOW_MS, limits=LIMITS),
     ):
         try:
             verb()
-            said.append("accepted")
+            results.append("accepted")
         except InvalidDataError as error:
-            said.append(str(error))
+            results.append(str(error))
         except BaseException:
             return traceback.format_exc()
-    return said[0] if said[0] == said[1] else f"Traceback: import and open differ: {said}"
+    return results[0] if results[0] == results[1] else f"Traceback: results differ: {results}"
 
 
 def peak_resident_mb() -> int:
-    """Of this program alone: ``ru_maxrss`` would count the process that started it."""
+    """Return the peak of this process alone; ``ru_maxrss`` includes the parent before exec."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
@@ -52,7 +52,7 @@ def peak_resident_mb() -> int:
 def main() -> None:
     cases, data_dir, results = map(Path, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
-    found = {case.name: outcome(case, data_dir) for case in sorted(cases.iterdir())}
+    found = {case.name: import_and_open(case, data_dir) for case in sorted(cases.iterdir())}
     results.write_text(json.dumps({"cases": found, "peak_mb": peak_resident_mb()}))
 
 
