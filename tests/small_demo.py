@@ -45,11 +45,11 @@ class SetClock(SystemClock):
         return super().now_ms() + self._ahead_ms
 
 
-def settings(folder: Path, **changes: Any) -> Settings:
+def settings(data_dir: Path, **changes: Any) -> Settings:
     """Of a demo that trades; ``changes`` are groups of settings."""
     return attrs.evolve(
         Settings(
-            data_dir=folder,
+            data_dir=data_dir,
             demo=DemoSettings(seed=7, symbols=8, days=2, warmup_days=1),
             strategies=StrategySettings(
                 enabled=("mean_reversion",),
@@ -74,11 +74,11 @@ class Demo:
     listening: trio.Event
 
     @property
-    def folder(self) -> DataDirectory:
+    def data_dir(self) -> DataDirectory:
         return self.service.data_dir
 
     def url(self, path: str, *, operator: bool = False) -> str:
-        record = RunRecord.read(self.folder)
+        record = RunRecord.read(self.data_dir)
         assert record is not None
         return f"http://127.0.0.1:{record.operator_port if operator else record.port}{path}"
 
@@ -99,7 +99,7 @@ class Demo:
         return dict(answer.json())
 
     def _as_operator(self) -> httpx.AsyncClient:
-        token = self.folder.token.read_text(encoding="ascii").strip()
+        token = self.data_dir.token.read_text(encoding="ascii").strip()
         bearer = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, headers=bearer)
 
@@ -147,12 +147,12 @@ async def trade_and_stop(of: Settings) -> None:
     """History, a moment of real time, and an orderly stop with positions open."""
     async with serving(of) as demo:
         await demo.ready()
-    assert venue(demo.folder).positions, "the market of this date ends with open positions"
+    assert venue(demo.data_dir).positions, "the market of this date ends with open positions"
 
 
-def journal(folder: DataDirectory) -> list[Event]:
+def journal(data_dir: DataDirectory) -> list[Event]:
     """Every committed event."""
-    with closing(database.open_reader(folder.database)) as reader:
+    with closing(database.open_reader(data_dir.database)) as reader:
         return [committed.event for committed in read_events(reader, 0)]
 
 
@@ -162,17 +162,17 @@ def folded(events: list[Event]) -> PositionBook:
     return book
 
 
-def venue(folder: DataDirectory) -> VenueState:
+def venue(data_dir: DataDirectory) -> VenueState:
     """What is open in the exchange's own file."""
-    with closing(VenueStore(folder.exchange)) as store:
+    with closing(VenueStore(data_dir.exchange)) as store:
         state = store.load()
     assert state is not None
     return state
 
 
-def fills_of(folder: DataDirectory) -> set[str]:
+def fills_of(data_dir: DataDirectory) -> set[str]:
     """Keys of every fill in the exchange's own file."""
-    with closing(VenueStore(folder.exchange)) as store:
+    with closing(VenueStore(data_dir.exchange)) as store:
         return {fill.key for fill in store.fills(0)}
 
 
@@ -180,20 +180,20 @@ def of_kind(events: list[Event], kind: type[Event]) -> list[Any]:
     return [event for event in events if type(event) is kind]
 
 
-def run_table(folder: DataDirectory) -> list[tuple[int, str | None]]:
+def run_table(data_dir: DataDirectory) -> list[tuple[int, str | None]]:
     """Generation and how it ended, of every run."""
-    with closing(database.open_reader(folder.database)) as reader:
+    with closing(database.open_reader(data_dir.database)) as reader:
         rows = reader.execute("SELECT run_number, stop_reason FROM run ORDER BY run_number")
         return [(row[0], row[1]) for row in rows]
 
 
-def assert_same_book(folder: DataDirectory) -> None:
+def assert_same_book(data_dir: DataDirectory) -> None:
     """Journal and venue tell the same story: nothing lost, doubled or unprotected."""
-    events, theirs = journal(folder), venue(folder)
+    events, theirs = journal(data_dir), venue(data_dir)
     ours = folded(events)
     held = {s: t.quantity * t.side.sign for s, t in ours.trades.items() if t.quantity}
     assert held == {symbol: p.quantity for symbol, p in theirs.positions.items()}
-    assert {e.fill.key for e in of_kind(events, FillRecorded)} == fills_of(folder)
+    assert {e.fill.key for e in of_kind(events, FillRecorded)} == fills_of(data_dir)
     names = [e.intent.client_order_id for e in of_kind(events, IntentRecorded)]
     assert len(names) == len(set(names))
     for symbol, held in theirs.positions.items():

@@ -1,4 +1,4 @@
-"""The halt latch's log when it is damaged, cut short or behind the latch's own file."""
+"""Tests of the halt latch's log if it is damaged, cut short or behind the latch's file."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def test_a_log_that_cannot_be_opened_is_unreadable(latch: HaltLatch) -> None:
     latch.log_path.mkdir()
     assert actions(latch) == [UNREADABLE_LATCH]
     latch.set("news", "operator", NOW_MS, action=HALT)
-    assert actions(latch) == [UNREADABLE_LATCH, HALT], "the latch's own file says it"
+    assert actions(latch) == [UNREADABLE_LATCH, HALT], "the latch's file has the record"
 
 
-def test_a_line_after_a_torn_one_is_kept(latch: HaltLatch) -> None:
+def test_a_line_after_one_that_was_cut_short_is_read(latch: HaltLatch) -> None:
     latch.set("weeks ago", "operator", NOW_MS)
     latch.clear("", "operator", NOW_MS + 1)
     add(latch, b'{"action": "set", "rea')
@@ -80,7 +80,7 @@ def test_a_line_after_a_torn_one_is_kept(latch: HaltLatch) -> None:
     assert not asks_to_flatten(latch.log())
 
 
-def test_a_halt_whose_log_line_found_no_room_is_read_from_the_latch_itself(
+def test_a_halt_that_could_not_be_logged_is_read_from_the_latchs_file(
     latch: HaltLatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     latch.set("weeks ago", "operator", NOW_MS)
@@ -97,7 +97,7 @@ def test_a_halt_whose_log_line_found_no_room_is_read_from_the_latch_itself(
     ]
 
 
-def test_a_line_that_found_room_for_its_half_is_not_logged(
+def test_a_line_of_which_half_was_written_does_not_count_as_logged(
     latch: HaltLatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
@@ -111,7 +111,7 @@ def test_a_line_that_found_room_for_its_half_is_not_logged(
 
 
 @pytest.mark.parametrize("action", [SET_WORD, HALT])
-def test_a_clear_after_which_the_file_stayed_did_not_take_effect(
+def test_a_clear_that_did_not_remove_the_file_is_left_out(
     latch: HaltLatch, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -126,7 +126,7 @@ def test_a_clear_after_which_the_file_stayed_did_not_take_effect(
     assert asks_to_flatten(latch.log()) is (action == SET_WORD)
 
 
-def test_a_flatten_before_a_damaged_line_is_not_asked_for_by_a_later_halt(
+def test_a_halt_after_a_damaged_line_does_not_ask_for_an_earlier_flatten(
     latch: HaltLatch,
 ) -> None:
     latch.set("weeks ago", "operator", NOW_MS)

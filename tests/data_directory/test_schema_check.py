@@ -1,4 +1,4 @@
-"""A planted trigger or a changed table of ours is refused before ours run; readers look on."""
+"""Tests of the schema check, and of reading databases in read-only directories."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from kamou.store import database
 from kamou.store.migrations import MIGRATIONS_TABLE
 from kamou.venue.store import VenueStore
 
-STRANGER = 12_345  # a user id that owns nothing here
+OTHER_USER = 12_345  # a user id without files here
 
-Opened = Callable[[Path], Any]
+OpenFile = Callable[[Path], Any]
 
 
-def journal(path: Path) -> None:
+def open_journal(path: Path) -> None:
     """Open the journal's database as ``kamou run`` does."""
     database.open_writer(path, durable=False).close()
 
 
-def venue(path: Path) -> None:
+def open_venue(path: Path) -> None:
     """Open the embedded exchange's file as ``kamou run`` does."""
     VenueStore(path, durable=False).close()
 
 
-def changed(path: Path, *statements: str) -> None:
+def run_statements(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
-def rewritten(path: Path, before: str, after: str) -> None:
-    """Change the text of the schema behind SQLite's back."""
+def rewrite_schema(path: Path, before: str, after: str) -> None:
+    """Change the text of the schema without SQLite's checks."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, ?)", (before, after))
@@ -51,81 +51,95 @@ def rewritten(path: Path, before: str, after: str) -> None:
 PLANTED = "CREATE TRIGGER planted AFTER INSERT ON meta BEGIN DELETE FROM meta; END"
 
 
-@pytest.mark.parametrize("opened", [journal, venue])
-def test_a_planted_trigger_is_refused_and_nothing_is_written(
-    tmp_path: Path, opened: Opened
+@pytest.mark.parametrize("open_file", [open_journal, open_venue])
+def test_a_planted_trigger_is_an_error_and_nothing_is_written(
+    tmp_path: Path, open_file: OpenFile
 ) -> None:
     path = tmp_path / "file.sqlite3"
-    opened(path)
-    changed(path, PLANTED, "INSERT INTO meta VALUES ('key', 'value')")
+    open_file(path)
+    run_statements(path, PLANTED, "INSERT INTO meta VALUES ('key', 'value')")
     before = path.read_bytes()
     with pytest.raises(StoreError, match="the trigger planted is not Kamou's") as caught:
-        opened(path)
+        open_file(path)
     assert "restore the file from a backup" in str(caught.value)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("opened", [journal, venue])
-def test_a_trigger_in_a_file_without_our_schema_is_refused_before_ours_is_made(
-    tmp_path: Path, opened: Opened
+@pytest.mark.parametrize("open_file", [open_journal, open_venue])
+def test_a_trigger_in_a_file_without_kamous_schema_is_an_error_before_any_write(
+    tmp_path: Path, open_file: OpenFile
 ) -> None:
     path = tmp_path / "file.sqlite3"
-    changed(path, "CREATE TABLE other (key, value)", PLANTED.replace("meta", "other"))
+    run_statements(path, "CREATE TABLE other (key, value)", PLANTED.replace("meta", "other"))
     with pytest.raises(StoreError, match="the trigger planted"):
-        opened(path)
+        open_file(path)
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         assert tables.fetchall() == [("other",)]
 
 
 @pytest.mark.parametrize(
-    ("opened", "statement", "words"),
+    ("open_file", "statement", "words"),
     [
-        (journal, "ALTER TABLE fill ADD COLUMN odd TEXT", "the table fill is not as Kamou made it"),
-        (journal, "DROP TABLE snapshot", "the table snapshot is missing"),
-        (journal, "DROP TRIGGER event_never_leaves", "the trigger event_never_leaves is missing"),
-        (venue, "ALTER TABLE positions RENAME COLUMN body TO soul", "the table positions is not"),
-        (venue, "DROP TABLE income", "the table income is missing"),
+        (
+            open_journal,
+            "ALTER TABLE fill ADD COLUMN odd TEXT",
+            "the table fill is not as Kamou made it",
+        ),
+        (open_journal, "DROP TABLE snapshot", "the table snapshot is missing"),
+        (
+            open_journal,
+            "DROP TRIGGER event_never_leaves",
+            "the trigger event_never_leaves is missing",
+        ),
+        (
+            open_venue,
+            "ALTER TABLE positions RENAME COLUMN body TO soul",
+            "the table positions is not",
+        ),
+        (open_venue, "DROP TABLE income", "the table income is missing"),
     ],
 )
-def test_a_changed_or_missing_table_or_trigger_of_ours_is_refused(
-    tmp_path: Path, opened: Opened, statement: str, words: str
+def test_a_changed_or_missing_table_or_trigger_of_kamou_is_an_error(
+    tmp_path: Path, open_file: OpenFile, statement: str, words: str
 ) -> None:
     path = tmp_path / "file.sqlite3"
-    opened(path)
-    changed(path, statement)
+    open_file(path)
+    run_statements(path, statement)
     with pytest.raises(StoreError, match=words):
-        opened(path)
+        open_file(path)
 
 
-def test_a_trigger_of_ours_that_was_rewritten_is_refused(tmp_path: Path) -> None:
+def test_a_rewritten_trigger_of_kamou_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file.sqlite3"
-    journal(path)
-    rewritten(path, "SELECT RAISE(ABORT, 'the journal is append-only')", "SELECT 1")
+    open_journal(path)
+    rewrite_schema(path, "SELECT RAISE(ABORT, 'the journal is append-only')", "SELECT 1")
     with pytest.raises(StoreError, match="the trigger event_never_changes is not Kamou's"):
-        journal(path)
+        open_journal(path)
 
 
-@pytest.mark.parametrize("opened", [journal, venue])
-def test_indexes_views_and_tables_of_others_are_left_alone(tmp_path: Path, opened: Opened) -> None:
+@pytest.mark.parametrize("open_file", [open_journal, open_venue])
+def test_additional_indexes_views_and_tables_are_allowed(
+    tmp_path: Path, open_file: OpenFile
+) -> None:
     path = tmp_path / "file.sqlite3"
-    opened(path)
-    changed(
+    open_file(path)
+    run_statements(
         path,
         "CREATE INDEX faster ON meta (value)",
         "CREATE VIEW look AS SELECT * FROM meta",
         "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY)",
         "ANALYZE",
     )
-    opened(path)
+    open_file(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM look").fetchone()
 
 
-def test_a_backup_of_a_changed_database_is_refused_and_none_is_left(tmp_path: Path) -> None:
+def test_a_backup_of_a_changed_database_fails_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "file.sqlite3"
-    journal(path)
-    changed(path, PLANTED)
+    open_journal(path)
+    run_statements(path, PLANTED)
     with pytest.raises(StoreError, match="the trigger planted"):
         database.copy_journal(path, tmp_path / "backup.sqlite3")
     with pytest.raises(StoreError, match="the trigger planted"):
@@ -133,10 +147,10 @@ def test_a_backup_of_a_changed_database_is_refused_and_none_is_left(tmp_path: Pa
     assert {p.name for p in tmp_path.iterdir()} == {"file.sqlite3"}
 
 
-def test_flatten_opens_a_changed_venue_and_is_told(tmp_path: Path) -> None:
+def test_flatten_opens_a_changed_venue_file_with_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "file.sqlite3"
-    venue(path)
-    changed(path, PLANTED)
+    open_venue(path)
+    run_statements(path, PLANTED)
     said: list[str] = []
     VenueStore(path, on_changed_schema=said.append).close()
     assert len(said) == 1
@@ -145,24 +159,24 @@ def test_flatten_opens_a_changed_venue_and_is_told(tmp_path: Path) -> None:
 
 def test_many_changes_are_counted_and_five_are_named(tmp_path: Path) -> None:
     path = tmp_path / "file.sqlite3"
-    journal(path)
-    changed(path, *(PLANTED.replace("planted", f"planted_{n}") for n in range(8)))
+    open_journal(path)
+    run_statements(path, *(PLANTED.replace("planted", f"planted_{n}") for n in range(8)))
     with pytest.raises(StoreError, match="and 3 more"):
-        journal(path)
+        open_journal(path)
 
 
-def test_a_database_made_by_sqlite_utils_is_as_the_check_expects_it(tmp_path: Path) -> None:
-    """The canary: another version of sqlite-utils may write its own table another way."""
+def test_the_migrations_table_of_sqlite_utils_is_the_expected_one(tmp_path: Path) -> None:
+    """Another version of sqlite-utils may write its own table differently."""
     path = tmp_path / "file.sqlite3"
-    journal(path)
+    open_journal(path)
     with closing(sqlite3.connect(path)) as connection:
-        made = connection.execute(
+        row = connection.execute(
             "SELECT sql FROM sqlite_schema WHERE name = '_sqlite_migrations'"
         ).fetchone()
-    assert made == (MIGRATIONS_TABLE,)
+    assert row == (MIGRATIONS_TABLE,)
 
 
-# --- reading where nothing may be written ------------------------------------------------------
+# --- read-only directories ---------------------------------------------------------------------
 
 READER = """
 import os, sys
@@ -179,15 +193,15 @@ except Exception as error:
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """Make a folder that other users may enter. Each start of pytest closes its own to them."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+    """A directory that other users may enter. Each start of pytest closes its own to them."""
+    with tempfile.TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
 
 
 @pytest.fixture
-def read_as_stranger() -> Callable[[Path], str]:
-    """Open a database in a process of a user who may read it and not write beside it."""
+def read_as_other_user() -> Callable[[Path], str]:
+    """Return a function that reads a database as a user who may not write its directory."""
     if os.geteuid() != 0:
         pytest.skip("only root may start a process of another user")
 
@@ -196,7 +210,7 @@ def read_as_stranger() -> Callable[[Path], str]:
         for each in path.parent.iterdir():
             each.chmod(0o644)
         done = subprocess.run(
-            [sys.executable, "-c", READER.format(stranger=STRANGER), str(path)],
+            [sys.executable, "-c", READER.format(stranger=OTHER_USER), str(path)],
             capture_output=True,
             text=True,
             check=True,
@@ -206,60 +220,60 @@ def read_as_stranger() -> Callable[[Path], str]:
     return read
 
 
-def made(folder: Path) -> Path:
-    folder.mkdir()
-    path = folder / "kamou.sqlite3"
+def make_database(directory: Path) -> Path:
+    directory.mkdir()
+    path = directory / "kamou.sqlite3"
     with closing(database.open_writer(path)) as writer:
         writer.execute("INSERT INTO meta VALUES ('key', 'kept')")
     return path
 
 
-def test_a_cleanly_closed_database_is_read_in_a_folder_that_may_not_be_written(
-    open_path: Path, read_as_stranger: Callable[[Path], str]
+def test_a_cleanly_closed_database_is_read_in_a_read_only_directory(
+    open_path: Path, read_as_other_user: Callable[[Path], str]
 ) -> None:
-    path = made(open_path / "data")
+    path = make_database(open_path / "data")
     assert [p.name for p in path.parent.iterdir()] == ["kamou.sqlite3"]
     assert path.read_bytes()[18] == 2, "written with a write-ahead log (fileformat.html, 1.3.3)"
-    assert read_as_stranger(path) == "[('kept',)]"
+    assert read_as_other_user(path) == "[('kept',)]"
 
 
-def test_a_backup_is_read_in_a_folder_that_may_not_be_written(
-    open_path: Path, read_as_stranger: Callable[[Path], str]
+def test_a_backup_is_read_in_a_read_only_directory(
+    open_path: Path, read_as_other_user: Callable[[Path], str]
 ) -> None:
     backup = open_path / "backups" / "backup.sqlite3"
     backup.parent.mkdir()
-    database.copy_journal(made(open_path / "data"), backup)
-    assert read_as_stranger(backup) == "[('kept',)]"
+    database.copy_journal(make_database(open_path / "data"), backup)
+    assert read_as_other_user(backup) == "[('kept',)]"
 
 
-def test_a_database_with_events_in_its_log_alone_is_refused_with_the_true_reason(
-    open_path: Path, read_as_stranger: Callable[[Path], str]
+def test_a_database_with_events_only_in_its_write_ahead_log_is_an_error_that_says_so(
+    open_path: Path, read_as_other_user: Callable[[Path], str]
 ) -> None:
-    path, copy = made(open_path / "data"), open_path / "copy"
+    path, copy = make_database(open_path / "data"), open_path / "copy"
     copy.mkdir()
     with closing(database.open_writer(path)) as writer:
         writer.execute("UPDATE meta SET value = 'newer'")
         for name in ("kamou.sqlite3", "kamou.sqlite3-wal"):
             shutil.copy(path.with_name(name), copy / name)
-    words = read_as_stranger(copy / "kamou.sqlite3")
+    words = read_as_other_user(copy / "kamou.sqlite3")
     assert words.startswith("StoreError: ")
     assert "was not closed properly" in words
     assert "copy both files to a directory of yours" in words
 
 
-def test_a_database_that_is_in_use_is_read_in_a_folder_that_may_not_be_written(
-    open_path: Path, read_as_stranger: Callable[[Path], str]
+def test_a_database_that_is_in_use_is_read_in_a_read_only_directory(
+    open_path: Path, read_as_other_user: Callable[[Path], str]
 ) -> None:
-    path = made(open_path / "data")
+    path = make_database(open_path / "data")
     with closing(database.open_writer(path)) as writer:
         writer.execute("UPDATE meta SET value = 'newer'")
-        assert read_as_stranger(path) == "[('newer',)]"
+        assert read_as_other_user(path) == "[('newer',)]"
 
 
-def test_a_database_that_may_not_be_read_says_so(
+def test_a_database_that_may_not_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = made(tmp_path / "data")
+    path = make_database(tmp_path / "data")
 
     monkeypatch.setattr(database.os, "access", lambda *_: False)
     with pytest.raises(StoreError, match="Permission denied; check the directory"):

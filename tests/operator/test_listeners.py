@@ -1,4 +1,4 @@
-"""The operator's listeners as children: each stands by itself, and either may be missing."""
+"""Tests of the operator's listeners as children: each works without the other."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ WEB = WebSettings(port=0, operator_port=0)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> DataDirectory:
-    folder = DataDirectory(tmp_path / "data")
-    folder.create()
-    return folder
+def data_dir(tmp_path: Path) -> DataDirectory:
+    data_dir = DataDirectory(tmp_path / "data")
+    data_dir.create()
+    return data_dir
 
 
 @pytest.fixture
-def bound(folder: DataDirectory) -> Iterator[OperatorListeners]:
-    with bind_listeners(folder, WEB, operations(), lambda line: None) as made:
-        yield made
+def bound(data_dir: DataDirectory) -> Iterator[OperatorListeners]:
+    with bind_listeners(data_dir, WEB, operations(), lambda line: None) as opened:
+        yield opened
 
 
-async def ask(made: OperatorListeners, path: str, *, unix: bool) -> httpx.Response:
-    transport = httpx.AsyncHTTPTransport(uds=str(made.socket_path)) if unix else None
-    base = "http://localhost" if unix else f"http://127.0.0.1:{made.tcp_port}"
+async def get(opened: OperatorListeners, path: str, *, unix: bool) -> httpx.Response:
+    transport = httpx.AsyncHTTPTransport(uds=str(opened.socket_path)) if unix else None
+    base = "http://localhost" if unix else f"http://127.0.0.1:{opened.tcp_port}"
     async with httpx.AsyncClient(transport=transport, base_url=base, trust_env=False) as http:
         return await http.get(path)
 
 
-async def test_the_socket_needs_no_token_and_tcp_does(bound: OperatorListeners) -> None:
+async def test_the_unix_socket_needs_no_token_and_tcp_does(bound: OperatorListeners) -> None:
     supervisor = Supervisor(bound.spec)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        assert (await ask(bound, "/api/v1/status", unix=True)).status_code == 200
-        assert (await ask(bound, "/api/v1/status", unix=False)).status_code == 401
-        assert (await ask(bound, "/healthz", unix=False)).status_code == 200
+        assert (await get(bound, "/api/v1/status", unix=True)).status_code == 200
+        assert (await get(bound, "/api/v1/status", unix=False)).status_code == 401
+        assert (await get(bound, "/healthz", unix=False)).status_code == 200
         await supervisor.stop()
 
 
@@ -60,25 +60,25 @@ async def test_the_metrics_have_the_traffic_of_each_listener(bound: OperatorList
     supervisor = Supervisor(bound.spec)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        await ask(bound, "/healthz", unix=True)
-        await ask(bound, "/healthz", unix=False)
+        await get(bound, "/healthz", unix=True)
+        await get(bound, "/healthz", unix=False)
         stream = await trio.open_tcp_stream("127.0.0.1", bound.tcp_port or 0)
         await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         while await stream.receive_some(100):
             pass
         await stream.aclose()
         await supervisor.stop()
-    told = CurrentRun(traffic=bound.traffic)
-    lines = exposition({}, told.status()).splitlines()
+    current_run = CurrentRun(traffic=bound.traffic)
+    lines = exposition({}, current_run.status()).splitlines()
     assert 'kamou_operator_requests_total{listener="operator-socket"} 1.0' in lines
     assert 'kamou_operator_requests_total{listener="operator"} 1.0' in lines
     assert 'kamou_operator_refused_total{listener="operator",reason="version"} 1.0' in lines
     assert 'kamou_operator_cut_total{listener="operator",reason="slow"} 0.0' in lines
-    named = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(named) == len(set(named)), "a family stands once"
+    families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(families) == len(set(families)), "each family occurs once"
 
 
-async def test_one_that_crashes_takes_down_neither_the_other_nor_the_run(
+async def test_a_listener_that_crashes_leaves_the_other_listener_up(
     bound: OperatorListeners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, crashes = Server.run, []
@@ -103,18 +103,18 @@ async def test_one_that_crashes_takes_down_neither_the_other_nor_the_run(
         while supervisor.snapshot()["children"][0]["state"] != "running":
             await trio.lowlevel.checkpoint()
         with trio.fail_after(10):
-            assert (await ask(bound, "/healthz", unix=True)).status_code == 200
+            assert (await get(bound, "/healthz", unix=True)).status_code == 200
         nursery.cancel_scope.cancel()
 
 
-def test_with_tcp_off_only_the_socket_is_bound(folder: DataDirectory) -> None:
+def test_with_tcp_off_only_the_socket_is_bound(data_dir: DataDirectory) -> None:
     web = attrs.evolve(WEB, operator_tcp=False)
-    with bind_listeners(folder, web, operations(), lambda line: None) as made:
-        assert made.tcp_port is None
-        assert made.socket_path == folder.operator_socket
-        assert [child.id for child in made.spec.children] == ["operator-socket"]
-        assert folder.token.exists(), "an older token is worth nothing"
-    assert not folder.operator_socket.exists()
+    with bind_listeners(data_dir, web, operations(), lambda line: None) as opened:
+        assert opened.tcp_port is None
+        assert opened.socket_path == data_dir.operator_socket
+        assert [child.id for child in opened.spec.children] == ["operator-socket"]
+        assert data_dir.token.exists(), "so that an older token is invalid"
+    assert not data_dir.operator_socket.exists()
 
 
 @pytest.fixture
@@ -126,28 +126,28 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_without_unix_sockets_tcp_serves_and_one_line_reports_it(folder: DataDirectory) -> None:
+def test_without_unix_sockets_tcp_serves_and_one_line_reports_it(data_dir: DataDirectory) -> None:
     said: list[str] = []
-    with bind_listeners(folder, WEB, operations(), said.append) as made:
-        assert made.socket_path is None
-        assert [child.id for child in made.spec.children] == ["operator"]
+    with bind_listeners(data_dir, WEB, operations(), said.append) as opened:
+        assert opened.socket_path is None
+        assert [child.id for child in opened.spec.children] == ["operator"]
     assert len(said) == 1
     assert "use the operator's TCP listener" in said[0]
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_a_run_without_unix_sockets_and_tcp_does_not_start(folder: DataDirectory) -> None:
+def test_a_run_without_unix_sockets_and_tcp_does_not_start(data_dir: DataDirectory) -> None:
     web = attrs.evolve(WEB, operator_tcp=False)
     with (
         pytest.raises(SocketsUnsupportedError, match=r"web\.operator_tcp = true") as caught,
-        bind_listeners(folder, web, operations(), lambda line: None),
+        bind_listeners(data_dir, web, operations(), lambda line: None),
     ):
         pass
     assert caught.value.exit_code == 4
 
 
 def test_a_taken_port_leaves_no_socket_behind(
-    folder: DataDirectory, bound: OperatorListeners, tmp_path: Path
+    data_dir: DataDirectory, bound: OperatorListeners, tmp_path: Path
 ) -> None:
     assert bound.tcp_port is not None
     web = attrs.evolve(WEB, operator_port=bound.tcp_port)

@@ -64,17 +64,17 @@ STATUS: dict[str, Any] = {
 
 
 class Commands:
-    """Records its commands; raises the error that it was given."""
+    """Commands that record their reasons, or raise a given error."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.received: list[tuple[str, str]] = []
         self._error = error
 
     def command(self, name: str) -> Any:
         async def act(reason: str) -> Mapping[str, Any]:
             if self._error is not None:
                 raise self._error
-            self.told.append((name, reason))
+            self.received.append((name, reason))
             return {"done": name}
 
         return act
@@ -111,7 +111,7 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
         }
 
 
-async def test_newer_marks_are_read_before_a_status_and_for_nothing_else(client: Client) -> None:
+async def test_marks_are_read_before_a_status_and_for_no_other_request(client: Client) -> None:
     read: list[str] = []
 
     async def refresh() -> None:
@@ -122,12 +122,12 @@ async def test_newer_marks_are_read_before_a_status_and_for_nothing_else(client:
         for path in ("/readyz", "/healthz", "/metrics"):
             assert (await http.get(path, headers=BEARER)).status_code == 200
         assert read == []
-        told = (await http.get("/api/v1/status", headers=BEARER)).json()
-    assert told["read"] == ["marks"]
-    assert (told["not_ready"], told["degraded"]) == ([], [])
+        status = (await http.get("/api/v1/status", headers=BEARER)).json()
+    assert status["read"] == ["marks"]
+    assert (status["not_ready"], status["degraded"]) == ([], [])
 
 
-async def test_a_public_site_that_is_down_is_named_and_does_not_make_it_unready(
+async def test_a_failed_public_site_is_reported_and_the_run_stays_ready(
     client: Client,
 ) -> None:
     async with client(
@@ -142,7 +142,7 @@ async def test_a_public_site_that_is_down_is_named_and_does_not_make_it_unready(
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer t\u00e9"],
 )
-async def test_without_the_token_no_path_answers_and_no_command_is_done(
+async def test_without_the_token_no_path_answers_and_no_command_is_carried_out(
     client: Client, authorization: str | None
 ) -> None:
     commands = Commands()
@@ -158,7 +158,7 @@ async def test_without_the_token_no_path_answers_and_no_command_is_done(
             answer = await http.request(method, path, headers=headers)
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert commands.told == []
+    assert commands.received == []
 
 
 MISDIRECTED = [
@@ -184,7 +184,7 @@ MISDIRECTED = [
 
 
 @pytest.mark.parametrize("host", MISDIRECTED)
-async def test_another_host_name_is_misdirected_even_with_the_token(
+async def test_a_request_with_another_host_name_is_rejected_even_with_the_token(
     client: Client, host: str
 ) -> None:
     async with client(app()) as http:
@@ -193,7 +193,9 @@ async def test_another_host_name_is_misdirected_even_with_the_token(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:1", "[::1]:8081"])
-async def test_its_own_names_are_answered_with_any_port(client: Client, host: str) -> None:
+async def test_the_listeners_own_host_names_are_answered_with_any_port(
+    client: Client, host: str
+) -> None:
     async with client(app()) as http:
         assert (await http.get("/healthz", headers={"host": host})).status_code == 200
 
@@ -210,11 +212,11 @@ async def test_a_request_with_two_host_or_token_headers_is_rejected(
             assert (await http.get("/metrics", headers=headers)).status_code == status
 
 
-def test_a_listener_on_an_ipv6_address_is_asked_for_in_brackets() -> None:
+def test_the_host_name_of_an_ipv6_address_is_in_brackets() -> None:
     assert "[fd00::1]" in default_hosts("fd00::1")
 
 
-async def test_status_is_what_was_injected_with_the_supervisors_tree(client: Client) -> None:
+async def test_the_status_has_the_account_and_the_supervision_tree(client: Client) -> None:
     async with client(app()) as http:
         answer = await http.get("/api/v1/status", headers=BEARER)
     found = answer.json()
@@ -234,7 +236,7 @@ async def test_a_command_is_passed_on_with_its_reason(client: Client, name: str)
         read = await http.get(path, headers=BEARER)
     assert with_reason.json() == {"done": name}
     assert without.status_code == blank.status_code == 200
-    assert commands.told == [(name, "bad news"), (name, ""), (name, "")]
+    assert commands.received == [(name, "bad news"), (name, ""), (name, "")]
     assert read.status_code == 405
 
 
@@ -247,11 +249,11 @@ async def test_a_body_that_is_not_a_command_is_rejected(client: Client) -> None:
     assert wrong.status_code == 400
     assert no_text.status_code == 400
     assert large.status_code == 413
-    assert commands.told == []
+    assert commands.received == []
 
 
 @pytest.mark.parametrize(("verb", "status"), [("resume", 413), ("halt", 200)])
-async def test_a_body_that_grows_without_end_is_not_read_on(verb: str, status: int) -> None:
+async def test_a_body_without_end_is_read_up_to_the_limit(verb: str, status: int) -> None:
     reads = 0
     sent: list[Any] = []
 
@@ -279,7 +281,7 @@ async def test_a_body_that_grows_without_end_is_not_read_on(verb: str, status: i
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (CallTimeoutError("silence"), 504),
+        (CallTimeoutError("no answer"), 504),
         (CallUnavailableError("down"), 503),
         (RuntimeError("odd"), 500),
     ],
@@ -316,7 +318,7 @@ async def test_metrics_are_in_the_text_format(client: Client) -> None:
     assert answer.text.endswith("\n")
 
 
-def test_metrics_of_nothing_name_no_family_without_samples() -> None:
+def test_metrics_omit_families_without_samples() -> None:
     text = exposition({}, {})
     assert "mailbox" not in text
     assert "kamou_trading_state" in text
@@ -330,7 +332,7 @@ async def test_an_unknown_path_is_not_found_for_the_operator(client: Client) -> 
 # --- the token -----------------------------------------------------------------------------------
 
 
-def test_a_run_makes_a_token_of_its_own_for_its_owner_only(tmp_path: Path) -> None:
+def test_a_run_makes_a_new_token_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "operator-token"
     path.write_text("of an earlier run, and open to others")
     path.chmod(0o644)
@@ -346,7 +348,7 @@ def test_a_token_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -
         new_token(tmp_path / "absent" / "operator-token")
 
 
-def test_a_proof_holds_for_its_token_and_its_nonce_alone() -> None:
+def test_a_proof_is_valid_only_for_its_token_and_its_nonce() -> None:
     nonce = new_nonce()
     proof = make_proof(TOKEN, nonce)
     assert proof is not None
@@ -358,7 +360,7 @@ def test_a_proof_holds_for_its_token_and_its_nonce_alone() -> None:
 
 
 @pytest.mark.parametrize("nonce", ["", "short", "g" * 32, "0" * 33, "0" * 31 + "\n"])
-async def test_a_challenge_that_is_none_is_not_answered(client: Client, nonce: str) -> None:
+async def test_an_invalid_nonce_gets_no_proof(client: Client, nonce: str) -> None:
     async with client(app()) as http:
         answer = await http.get("/api/v1/proof", params={"nonce": nonce})
     assert answer.status_code == 400
@@ -373,7 +375,7 @@ async def test_the_proof_needs_no_token_and_does_not_reveal_it(client: Client) -
     assert TOKEN not in answer.text
 
 
-async def test_over_the_unix_socket_no_token_is_asked_for_and_none_is_proved(
+async def test_the_unix_socket_needs_no_token_and_gives_no_proof(
     client: Client,
 ) -> None:
     commands = Commands()
@@ -385,7 +387,7 @@ async def test_over_the_unix_socket_no_token_is_asked_for_and_none_is_proved(
         assert proof.status_code == 404
         other = await http.get("/healthz", headers={"host": "evil.example"})
         assert other.status_code == 421
-    assert commands.told == [("halt", "")]
+    assert commands.received == [("halt", "")]
 
 
 def test_only_the_bearer_scheme_and_the_whole_token_match() -> None:
@@ -394,6 +396,6 @@ def test_only_the_bearer_scheme_and_the_whole_token_match() -> None:
     assert not token_matches(f"Bearer {TOKEN}x", TOKEN)
 
 
-def test_an_empty_token_is_never_served() -> None:
+def test_an_empty_token_is_an_error() -> None:
     with pytest.raises(AssertionError):
         operator_app(operations(), token="", allowed_hosts=())

@@ -1,4 +1,4 @@
-"""``/readyz``: whether it is ready, the trading state, and why it is not ready in words."""
+"""Tests of ``/readyz``: readiness, trading state, and reasons against readiness."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from site_client import Client
 from kamou.operator.app import Operations, default_hosts, operator_app
 
 
-async def never(reason: str) -> dict[str, Any]:
-    """No command is given here."""
+async def fail_command(reason: str) -> dict[str, Any]:
+    """Fail: these tests send no command."""
     raise AssertionError
 
 
@@ -21,9 +21,9 @@ def operations() -> Operations:
         snapshot=dict,
         status=lambda: {"phase": "trading", "state": "active", "state_reason": ""},
         not_ready=lambda: (),
-        halt=never,
-        resume=never,
-        flatten=never,
+        halt=fail_command,
+        resume=fail_command,
+        flatten=fail_command,
     )
 
 
@@ -80,7 +80,7 @@ async def test_the_system_is_not_ready_until_recovered_and_reconciled(client: Cl
     }
 
 
-async def test_before_anything_trades_readiness_names_the_phase_and_no_state(
+async def test_the_readiness_before_trading_has_the_phase_and_no_state(
     client: Client,
 ) -> None:
     starting = attrs.evolve(

@@ -1,4 +1,4 @@
-"""The operator's Unix socket: its mode, its place, and who is on its other end."""
+"""Tests of the operator's Unix socket: its mode, its path and its peer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from kamou.operator.unix_socket import (
     remove_socket,
 )
 
-OURS = ListeningProcess(pid=os.getpid(), uid=os.geteuid())
+THIS_PROCESS = ListeningProcess(pid=os.getpid(), uid=os.geteuid())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
-def test_the_socket_is_its_owners_alone_and_reports_the_process_that_listens(
+def test_the_socket_has_mode_0600_and_reports_the_process_that_listens(
     tmp_path: Path, umask: int
 ) -> None:
     path = tmp_path / "operator.sock"
@@ -36,8 +36,8 @@ def test_the_socket_is_its_owners_alone_and_reports_the_process_that_listens(
         os.umask(before)
     with bound:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert listening_peer(path, deadline_s=5) == OURS
-    assert listening_peer(path, deadline_s=5) is None, "the rest of a dead run"
+        assert listening_peer(path, deadline_s=5) == THIS_PROCESS
+    assert listening_peer(path, deadline_s=5) is None, "the socket of an ended run"
     remove_socket(path)
     remove_socket(path)
     assert listening_peer(path, deadline_s=5) is None
@@ -47,7 +47,7 @@ def test_the_socket_of_an_ended_run_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "operator.sock"
     bind_socket(path).close()
     with bind_socket(path):
-        assert listening_peer(path, deadline_s=5) == OURS
+        assert listening_peer(path, deadline_s=5) == THIS_PROCESS
 
 
 def test_another_file_at_the_path_of_the_socket_is_an_error_and_is_kept(tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_a_path_that_is_longer_than_a_socket_allows_is_bound_and_reached(
 ) -> None:
     if through == "working directory":
         monkeypatch.setattr(unix_socket, "DESCRIPTORS", tmp_path / "no proc")
-    folder = tmp_path / ("x" * 200)
-    folder.mkdir()
-    path = folder / "operator.sock"
+    data_dir = tmp_path / ("x" * 200)
+    data_dir.mkdir()
+    path = data_dir / "operator.sock"
     assert len(os.fsencode(path)) > NAME_BYTES_MAX
     here = os.getcwd()
     with bind_socket(path):
         assert stat.S_ISSOCK(path.lstat().st_mode)
-        assert listening_peer(path, deadline_s=5) == OURS
+        assert listening_peer(path, deadline_s=5) == THIS_PROCESS
         with reachable_name(path) as name, socket.socket(socket.AF_UNIX) as client:
             assert len(name) <= NAME_BYTES_MAX
             client.connect(name)
@@ -84,8 +84,8 @@ def test_a_name_of_the_longest_length_is_used_as_it_is(tmp_path: Path) -> None:
         assert name == str(path)
 
 
-class Deaf(socket.socket):
-    """A socket on a file system that answers to ``bind`` with an error."""
+class UnbindableSocket(socket.socket):
+    """A socket whose ``bind`` fails as on a file system without sockets."""
 
     answer = errno.EPERM
 
@@ -104,8 +104,8 @@ class Deaf(socket.socket):
 def test_a_file_system_without_sockets_has_an_error_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, kind: type[Exception]
 ) -> None:
-    monkeypatch.setattr(Deaf, "answer", answer)
-    monkeypatch.setattr(socket, "socket", Deaf)
+    monkeypatch.setattr(UnbindableSocket, "answer", answer)
+    monkeypatch.setattr(socket, "socket", UnbindableSocket)
     with pytest.raises(ListenError, match=r"operator\.sock") as caught:
         bind_socket(tmp_path / "operator.sock")
     assert type(caught.value) is kind

@@ -1,9 +1,9 @@
-"""The tests of a backtest build on the actors' harness."""
+"""The path of the actors' harness, which the tests of a backtest import."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-if (folder := str(Path(__file__).parents[1] / "actors")) not in sys.path:
-    sys.path.append(folder)
+if (data_dir := str(Path(__file__).parents[1] / "actors")) not in sys.path:
+    sys.path.append(data_dir)

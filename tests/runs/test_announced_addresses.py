@@ -1,4 +1,4 @@
-"""The addresses that a run prints can be opened as they stand."""
+"""Tests of the addresses that a run announces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOUND = OperatorListeners(
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_an_ipv6_address_stands_in_brackets(tmp_path: Path, host: str, shown: str) -> None:
+def test_an_announced_ipv6_address_is_in_brackets(tmp_path: Path, host: str, shown: str) -> None:
     lines: list[str] = []
     Service(
         settings=Settings(data_dir=tmp_path, web=WebSettings(host=host, operator_host=host)),

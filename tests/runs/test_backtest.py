@@ -1,4 +1,4 @@
-"""A backtest is a function of its inputs, and nothing in it trades without the governor."""
+"""Tests of a backtest: it depends on its inputs alone, and no entry passes the governor."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from kamou.store.journal import JournalWriter
 SPAN = (scripted_market.START_MS, at(scripted_market.MINUTES))
 
 
-def replayed(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
+def run_scripted(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
     with strategy_files():
         return replay(settings, scripted_market.market(), **({"timerange": SPAN} | more))
 
 
 @pytest.mark.parametrize("taker_bps", ["3", "17"])
-def test_a_backtest_is_charged_the_fees_that_are_set(taker_bps: str) -> None:
+def test_a_backtest_charges_the_fee_of_the_settings(taker_bps: str) -> None:
     fills: list[FillReport] = []
     costs = attrs.evolve(SETTINGS.costs, taker_bps=D(taker_bps))
     market = scripted_market.market()
-    found = replayed(
+    found = run_scripted(
         attrs.evolve(SETTINGS, costs=costs), inspect=lambda engine: fills.extend(engine.fills(0))
     )
     size = {each.symbol: each.contract_size for each in market.instruments}
@@ -62,7 +62,7 @@ def test_a_backtest_is_charged_the_fees_that_are_set(taker_bps: str) -> None:
 
 
 class DenyAll(Actor):
-    """A governor that hears everything and allows nothing."""
+    """A governor that denies every plan."""
 
     async def handle(self, message: object) -> None:
         await trio.lowlevel.checkpoint()
@@ -88,31 +88,31 @@ def deny_all(tree: Tree) -> Tree:
 
 
 def test_with_a_governor_that_denies_all_a_backtest_sends_no_order() -> None:
-    assert replayed()["orders"] > 0
-    found = replayed(arrange=deny_all)
+    assert run_scripted()["orders"] > 0
+    found = run_scripted(arrange=deny_all)
     assert found["candidates"] > 0
     assert (found["orders"], found["fills"], found["trades"]) == (0, 0, 0)
     assert scripted_market.D(found["equity_end"]) == scripted_market.D(found["equity_start"])
 
 
-def test_a_strategy_that_has_not_earned_it_sends_no_order() -> None:
-    class NobodyLive:
+def test_a_strategy_without_a_grant_of_the_gate_sends_no_order() -> None:
+    class GateWithoutGrants:
         label = "nobody"
 
         def is_live(self, strategy: str) -> LiveGrant | None:
             return None
 
-    found = replayed(gate=NobodyLive())
+    found = run_scripted(gate=GateWithoutGrants())
     assert (found["orders"], found["refused"] > 0) == (0, True)
 
 
-def test_the_assumed_gate_grants_everybody_and_says_that_it_only_assumes() -> None:
+def test_the_assumed_live_gate_grants_every_strategy_with_the_basis_assumed() -> None:
     grant = AssumedLiveGate().is_live("any")
     assert grant == LiveGrant(strategy="any", basis="assumed")
 
 
-def test_the_report_counts_what_happened() -> None:
-    found = replayed()
+def test_the_report_of_a_backtest_has_the_counts_of_the_scripted_market() -> None:
+    found = run_scripted()
     assert found["violation_list"] == []
     assert found["trades"] == 7
     assert found["fills"] == 18
@@ -127,7 +127,7 @@ def test_the_report_counts_what_happened() -> None:
     assert json.dumps(found)
 
 
-def test_the_deepest_fall_is_measured_from_the_peak_before_it() -> None:
+def test_the_maximum_drawdown_is_measured_from_the_peak_before_it() -> None:
     assert _max_drawdown([]) == 0.0
     assert _max_drawdown([100.0, 120.0, 90.0, 130.0, 117.0]) == pytest.approx(-0.25)
 
@@ -149,18 +149,18 @@ def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() 
     assert (found["adopted"]["mean_r"], found["adopted"]["without_r"]) == (None, 1)
 
 
-def test_equal_inputs_give_an_equal_digest_and_another_input_another() -> None:
-    first, second = replayed(), replayed()
+def test_equal_inputs_give_equal_digests_and_different_inputs_give_different_ones() -> None:
+    first, second = run_scripted(), run_scripted()
     assert first == second
-    other = replayed(attrs.evolve(SETTINGS, equity=scripted_market.D(20_000)))
+    other = run_scripted(attrs.evolve(SETTINGS, equity=scripted_market.D(20_000)))
     assert other["digest"] != first["digest"]
     assert other["facts_digest"] != first["facts_digest"]
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])
-def test_another_process_with_other_hashes_finds_the_same_digest(hash_seed: str) -> None:
+def test_a_process_with_another_hash_seed_computes_the_same_digest(hash_seed: str) -> None:
     here = Path(__file__).parent
-    program = "from test_backtest import replayed; print(replayed()['digest'])"
+    program = "from test_backtest import run_scripted; print(run_scripted()['digest'])"
     paths = [str(here), str(here.parent / "actors"), str(here.parent)]
     found = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}; {program}"],
@@ -170,21 +170,21 @@ def test_another_process_with_other_hashes_finds_the_same_digest(hash_seed: str)
         check=True,
         timeout=60,
     )
-    assert found.stdout.strip() == replayed()["digest"]
+    assert found.stdout.strip() == run_scripted()["digest"]
 
 
-def test_progress_is_told_in_days() -> None:
-    told: list[tuple[str, int, int]] = []
-    replayed(progress=lambda what, done, total: told.append((what, done, total)))
-    assert told[-1] == ("days", 0, 1)
+def test_a_backtest_reports_its_progress_in_days() -> None:
+    calls: list[tuple[str, int, int]] = []
+    run_scripted(progress=lambda what, done, total: calls.append((what, done, total)))
+    assert calls[-1] == ("days", 0, 1)
 
 
 @pytest.mark.parametrize("asked", [(at(100_000), at(200_000)), (at(100_000), None), (None, DAY_MS)])
-def test_a_range_without_a_cycle_is_refused_with_the_range_of_the_data(
+def test_a_time_range_without_a_cycle_is_an_error_with_the_range_of_the_data(
     asked: tuple[int | None, int | None],
 ) -> None:
     with pytest.raises(ConfigurationError, match="holds no cycle") as refused:
-        replayed(timerange=asked)
+        run_scripted(timerange=asked)
     line = str(refused.value)
     found = re.search(r"covers (\S+) to (\S+); pass --timerange (\d{8})-(\d{8}), or", line)
     assert found is not None, line
@@ -196,20 +196,22 @@ def test_a_range_without_a_cycle_is_refused_with_the_range_of_the_data(
     assert [found[1], found[2]] == [utc_day(market.first_ms), utc_day(market.last_ms)]
 
 
-def test_a_cycle_is_never_finer_than_the_markets_bars() -> None:
+def test_a_cycle_is_never_shorter_than_the_markets_bars() -> None:
     hourly = fit_cycle(Settings(cycle=CycleSettings(period_s=300)), 3_600_000)
     assert hourly.cycle.period_s == 3_600
     assert fit_cycle(SETTINGS, 60_000).cycle.period_s == SETTINGS.cycle.period_s
 
 
-def test_a_folder_of_data_is_traded_with_the_chosen_symbols_and_strategies(tmp_path: Path) -> None:
-    folder = market_files.write_valid_files(tmp_path / "data")
+def test_a_backtest_trades_a_directory_with_the_chosen_symbols_and_strategies(
+    tmp_path: Path,
+) -> None:
+    data_dir = market_files.write_valid_files(tmp_path / "data")
     kept = tmp_path / "journal.sqlite3"
     settings = Settings(data_dir=tmp_path / "stored")
     resolved = Resolved(settings=settings, origins={}, digest="")
     found = run(
         resolved,
-        data=str(folder),
+        data=str(data_dir),
         strategies=("mean_reversion",),
         symbols=("BTCUSDT", "ETHUSDT"),
         journal=kept,
@@ -219,4 +221,4 @@ def test_a_folder_of_data_is_traded_with_the_chosen_symbols_and_strategies(tmp_p
     assert found["cpu_s"] >= 0
     assert kept.exists()
     with pytest.raises(StoreError, match="exists"):
-        run(resolved, data=str(folder), journal=kept)
+        run(resolved, data=str(data_dir), journal=kept)

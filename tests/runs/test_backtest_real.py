@@ -1,4 +1,4 @@
-"""Backtests over the recorded market: months of bars, the October crash included."""
+"""Tests of backtests over recorded months of bars, with the crash of October 2025."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ pytestmark = [
 ]
 
 
-def test_the_stored_set_trades_without_its_source_and_breaks_no_hard_rule(tmp_path: Path) -> None:
+def test_an_imported_dataset_trades_without_its_source_and_breaks_no_hard_rule(
+    tmp_path: Path,
+) -> None:
     now_ms = SystemClock().now_ms()
     source = tmp_path / "um_1h_wide"
     shutil.copytree(Path(SHARED) / "data" / "um_1h_wide", source)
@@ -39,7 +41,7 @@ def test_the_stored_set_trades_without_its_source_and_breaks_no_hard_rule(tmp_pa
     assert found["violation_list"] == []
 
 
-def test_the_october_crash_meets_open_positions_and_no_hard_rule_breaks(tmp_path: Path) -> None:
+def test_the_october_crash_hits_open_positions_and_breaks_no_hard_rule(tmp_path: Path) -> None:
     market = open_market(
         tmp_path, str(Path(SHARED) / "data" / "um_15m"), now_ms=SystemClock().now_ms()
     )
@@ -56,7 +58,7 @@ def test_the_october_crash_meets_open_positions_and_no_hard_rule_breaks(tmp_path
     assert float(found["worst_overshoot_r"]) > 0.0
 
 
-def test_the_same_days_give_the_same_journal(tmp_path: Path) -> None:
+def test_the_same_days_give_the_same_report_and_digest(tmp_path: Path) -> None:
     market = open_market(
         tmp_path, str(Path(SHARED) / "data" / "um_15m"), now_ms=SystemClock().now_ms()
     )

@@ -1,4 +1,4 @@
-"""A crash is announced with its place once, and counted after that."""
+"""Tests of the lines about crashes: the place once, then the number."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kamou.runtime.supervision import ChildExit, ExitKind
 HERE = f"runs/{Path(__file__).name}"
 
 
-def exit_of(error: Exception | None, kind: ExitKind = ExitKind.CRASHED) -> ChildExit:
+def make_exit(error: Exception | None, kind: ExitKind = ExitKind.CRASHED) -> ChildExit:
     return ChildExit(supervisor="shards", child="scanner-3", incarnation=1, kind=kind, error=error)
 
 
-def raised(error: Exception, cause: Exception | None = None) -> Exception:
-    """The error as it is when it was raised, from its cause if it has one."""
+def raise_and_catch(error: Exception, cause: Exception | None = None) -> Exception:
+    """Return the error after it was raised, from its cause if it has one."""
     with pytest.raises(type(error)) as found:  # noqa: PT012 - two ways to raise
         if cause is not None:
             raise error from cause
@@ -28,18 +28,18 @@ def raised(error: Exception, cause: Exception | None = None) -> Exception:
     return found.value
 
 
-def line_of(text: str) -> int:
-    """The number of the first line of this file that is this text."""
+def line_number(text: str) -> int:
+    """Return the number of the first line of this file with this text."""
     lines = Path(__file__).read_text(encoding="utf-8").splitlines()
     return next(n for n, line in enumerate(lines, 1) if line.strip() == text)
 
 
-def test_the_first_crash_has_file_and_line_and_the_others_are_counted() -> None:
+def test_the_first_crash_is_announced_with_its_place_and_later_ones_with_their_number() -> None:
     said: list[str] = []
     crashes = CrashLines(said.append)
     for _ in range(4):
-        crashes.announce_exit(exit_of(raised(ValueError("bad bar"))))
-    place = f"{HERE}:{line_of('raise error')}"
+        crashes.announce_exit(make_exit(raise_and_catch(ValueError("bad bar"))))
+    place = f"{HERE}:{line_number('raise error')}"
     assert said == [
         f"shards/scanner-3 crashed: ValueError('bad bar'), at {place}",
         "shards/scanner-3 crashed again (2nd time)",
@@ -49,19 +49,19 @@ def test_the_first_crash_has_file_and_line_and_the_others_are_counted() -> None:
     assert [level_of(line) for line in said] == [Level.ERROR] + 3 * [Level.WARNING]
 
 
-def test_another_error_of_the_same_child_has_its_own_place_and_the_same_count() -> None:
+def test_another_error_of_a_child_has_its_own_place_and_is_counted_with_the_others() -> None:
     said: list[str] = []
     crashes = CrashLines(said.append)
-    crashes.announce_exit(exit_of(raised(ValueError("a"))))
-    crashes.announce_exit(exit_of(raised(KeyError("b"))))
+    crashes.announce_exit(make_exit(raise_and_catch(ValueError("a"))))
+    crashes.announce_exit(make_exit(raise_and_catch(KeyError("b"))))
     assert said[1].startswith("shards/scanner-3 crashed (2nd time): KeyError('b'), at runs/")
 
 
-def test_other_exits_are_no_news_and_a_child_that_does_not_end_is() -> None:
+def test_normal_exits_are_not_announced_and_a_child_that_does_not_stop_is() -> None:
     said: list[str] = []
     crashes = CrashLines(said.append)
     for kind in (ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.STUCK):
-        crashes.announce_exit(exit_of(None, kind))
+        crashes.announce_exit(make_exit(None, kind))
     assert said == ["shards/scanner-3 was asked to stop and does not end: left behind"]
 
 
@@ -70,10 +70,10 @@ def test_an_error_raised_from_another_is_placed_where_the_first_was_raised() -> 
         floor_ms(1, 0)
     first = found.value
     assert find_place(first).startswith("kamou/clock.py:")
-    assert find_place(raised(RuntimeError("shard 3"), first)) == find_place(first)
+    assert find_place(raise_and_catch(RuntimeError("shard 3"), first)) == find_place(first)
 
 
-def test_a_line_of_ours_stands_for_the_library_below_it() -> None:
+def test_an_error_inside_a_library_is_placed_at_the_line_that_called_it() -> None:
     with pytest.raises(ValueError, match="Expecting") as found:
         json.loads("nonsense")
     assert find_place(found.value).startswith(HERE)

@@ -1,4 +1,4 @@
-"""The facts digest: equal for equal facts, whatever their names, and another for any other fact."""
+"""Tests of the facts digest: names do not change it, and every value does."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ FILL = FillAudit(
     reason="order",
 )
 FUNDING = MoneyAudit(at_ms=story.CYCLE_MS + 1, kind="funding", symbol="ETHUSDT", amount=D("-0.01"))
-EVIDENCE = (FILL, FUNDING)
+AUDIT_LOG = (FILL, FUNDING)
 VIOLATION = Violation(rule="RISK", at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
 
 
 def digest(
     *events: e.Event,
-    audit_log: Sequence[AuditRecord] = EVIDENCE,
+    audit_log: Sequence[AuditRecord] = AUDIT_LOG,
     violations: Sequence[Violation] = (),
 ) -> str:
     connection = database.open_writer(Path(":memory:"), durable=False)
@@ -59,11 +59,11 @@ def digest(
         connection.close()
 
 
-def closed(**changed: Any) -> e.Event:
+def trade_closed(**changed: Any) -> e.Event:
     return attrs.evolve(story.make_trade_close(), **changed)
 
 
-def denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
+def permit_denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
     return e.PermitDenied(
         at_ms=at_ms,
         permit_id=f"p{at_ms}",
@@ -75,7 +75,7 @@ def denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
     )
 
 
-def vetoed() -> e.Event:
+def candidate_vetoed() -> e.Event:
     return e.CandidateVetoed(
         at_ms=1,
         signal_id=story.SIGNAL,
@@ -96,7 +96,9 @@ def vetoed() -> e.Event:
         {"price": D("2000.000")},
     ],
 )
-def test_names_ids_and_decimal_places_of_a_fill_are_no_facts(other: dict[str, Any]) -> None:
+def test_names_ids_and_decimal_places_of_a_fill_do_not_change_the_digest(
+    other: dict[str, Any],
+) -> None:
     assert digest(audit_log=[attrs.evolve(FILL, **other), FUNDING]) == digest()
 
 
@@ -110,24 +112,24 @@ def test_names_ids_and_decimal_places_of_a_fill_are_no_facts(other: dict[str, An
         {"fee": D("0.30000000000000000000000000001")},
     ],
 )
-def test_another_value_of_a_fill_is_another_digest(other: dict[str, Any]) -> None:
+def test_each_value_of_a_fill_changes_the_digest(other: dict[str, Any]) -> None:
     assert digest(audit_log=[attrs.evolve(FILL, **other), FUNDING]) != digest()
 
 
-def test_funding_and_transfers_count_by_time_and_amount() -> None:
+def test_time_and_amount_of_a_payment_change_the_digest_and_its_kind_does_not() -> None:
     assert digest(audit_log=[FILL, attrs.evolve(FUNDING, kind="a name")]) == digest()
     assert digest(audit_log=[FILL, attrs.evolve(FUNDING, amount=D("0.01"))]) != digest()
     assert digest(audit_log=[FILL, attrs.evolve(FUNDING, at_ms=0)]) != digest()
     assert digest(audit_log=[FILL]) != digest()
 
 
-def test_the_order_of_the_venues_facts_counts() -> None:
+def test_the_order_of_the_venues_records_changes_the_digest() -> None:
     assert digest(audit_log=[FUNDING, FILL]) != digest()
 
 
-def test_the_venues_other_records_do_not_count() -> None:
+def test_the_venues_other_records_do_not_change_the_digest() -> None:
     noted = ContractAudit(at_ms=0, symbol="ETHUSDT", contract_size=D(1))
-    assert digest(audit_log=[noted, *EVIDENCE]) == digest()
+    assert digest(audit_log=[noted, *AUDIT_LOG]) == digest()
 
 
 @pytest.mark.parametrize(
@@ -144,33 +146,33 @@ def test_the_venues_other_records_do_not_count() -> None:
         {"r_multiple": None},
     ],
 )
-def test_another_value_of_a_trade_is_another_digest(other: dict[str, Any]) -> None:
-    assert digest(closed(**other)) != digest(closed())
+def test_each_value_of_a_trade_changes_the_digest(other: dict[str, Any]) -> None:
+    assert digest(trade_closed(**other)) != digest(trade_closed())
 
 
-def test_names_and_ids_of_a_trade_are_no_facts() -> None:
-    other = closed(trade_id="another", symbol="XBTUSDTM", strategy="a_name")
-    assert digest(other) == digest(closed())
+def test_names_and_ids_of_a_trade_do_not_change_the_digest() -> None:
+    other = trade_closed(trade_id="another", symbol="XBTUSDTM", strategy="a_name")
+    assert digest(other) == digest(trade_closed())
 
 
-def test_trades_that_end_together_count_in_one_order_whatever_their_ids() -> None:
+def test_trades_that_close_together_are_sorted_by_values_and_not_by_ids() -> None:
     cheap, dear = {"entry_price": D(9)}, {"entry_price": D(11)}
-    one = digest(closed(trade_id="a", **cheap), closed(trade_id="b", **dear))
-    other = digest(closed(trade_id="a", **dear), closed(trade_id="b", **cheap))
+    one = digest(trade_closed(trade_id="a", **cheap), trade_closed(trade_id="b", **dear))
+    other = digest(trade_closed(trade_id="a", **dear), trade_closed(trade_id="b", **cheap))
     assert one == other
 
 
-def test_the_number_of_denials_counts_and_not_their_codes() -> None:
-    assert digest(denied(1)) != digest()
-    assert digest(denied(1), denied(2)) != digest(denied(1))
-    assert digest(denied(1, "ANOTHER")) == digest(denied(1))
+def test_the_number_of_denials_changes_the_digest_and_their_codes_do_not() -> None:
+    assert digest(permit_denied(1)) != digest()
+    assert digest(permit_denied(1), permit_denied(2)) != digest(permit_denied(1))
+    assert digest(permit_denied(1, "ANOTHER")) == digest(permit_denied(1))
 
 
-def test_vetoes_count_apart_from_denials() -> None:
-    assert len({digest(), digest(vetoed()), digest(denied(1))}) == 3
+def test_vetoes_and_denials_are_counted_separately() -> None:
+    assert len({digest(), digest(candidate_vetoed()), digest(permit_denied(1))}) == 3
 
 
-def test_violations_count_by_their_times() -> None:
+def test_times_of_violations_change_the_digest_and_their_rules_do_not() -> None:
     found = digest(violations=[VIOLATION])
     assert found != digest()
     assert digest(violations=[attrs.evolve(VIOLATION, rule="R", detail="d")]) == found

@@ -1,4 +1,4 @@
-"""What ``kamou flatten`` counts, also where the venue has stored no account yet."""
+"""Tests of the counts of ``kamou flatten`` over venues without an account or a position."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from kamou.venue.store import VenueStore
 
 
 @pytest.fixture
-def begun(tmp_path: Path) -> DataDirectory:
-    """A data directory that keeps its market, and no account yet."""
-    folder = DataDirectory(tmp_path)
-    track = demo.resolve_binding(
-        settings(tmp_path), folder, now_ms=NOW_MS, fast_forward=False, replay=None
+def new_directory(tmp_path: Path) -> DataDirectory:
+    """A data directory that is bound to its market and has no account yet."""
+    data_dir = DataDirectory(tmp_path)
+    binding = demo.resolve_binding(
+        settings(tmp_path), data_dir, now_ms=NOW_MS, fast_forward=False, replay=None
     )
-    demo.store_binding(folder, track)
-    return folder
+    demo.store_binding(data_dir, binding)
+    return data_dir
 
 
 async def test_a_flatten_of_a_venue_without_an_account_finds_and_leaves_no_position(
-    begun: DataDirectory,
+    new_directory: DataDirectory,
 ) -> None:
-    of = resolved(settings(begun.path))
+    of = resolved(settings(new_directory.path))
     assert flatten.count_venue_positions(of) == 0
     done = await trio.to_thread.run_sync(lambda: flatten.run(of, clock=SetClock(NOW_MS)))
     found = {key: done[key] for key in done if key != "log"}
@@ -35,12 +35,12 @@ async def test_a_flatten_of_a_venue_without_an_account_finds_and_leaves_no_posit
     assert flatten.count_venue_positions(of) == 0
 
 
-def test_a_data_directory_without_a_venue_holds_no_position(tmp_path: Path) -> None:
+def test_a_data_directory_without_a_venue_has_no_position(tmp_path: Path) -> None:
     assert flatten.count_venue_positions(resolved(settings(tmp_path))) == 0
     assert not DataDirectory(tmp_path).exchange.exists()
 
 
-def test_a_venue_that_was_never_traded_on_holds_no_position(tmp_path: Path) -> None:
+def test_a_venue_that_was_never_traded_on_has_no_position(tmp_path: Path) -> None:
     VenueStore(DataDirectory(tmp_path).exchange).close()
     assert flatten.count_venue_positions(resolved(settings(tmp_path))) == 0
 

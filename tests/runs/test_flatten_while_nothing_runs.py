@@ -1,4 +1,4 @@
-"""A flatten and a resume while nothing runs, as the next run journals and publishes them."""
+"""Tests of a flatten and a resume while nothing runs, as the next run journals them."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ from kamou.venue.store import VenueStore
 SET_MS, CLEARED_MS, START_MS = (NOW_MS + minute * MINUTE_MS for minute in (1, 2, 3))
 
 
-async def close_all(folder: DataDirectory, at_ms: int = SET_MS) -> None:
-    """As `kamou flatten` does it: the latch first, then everything else."""
-    HaltLatch(folder.latch).set("storm", "operator", at_ms)
-    of = settings(folder.path)
+async def flatten_all(data_dir: DataDirectory, at_ms: int = SET_MS) -> None:
+    """Set the latch and run the kill switch, as `kamou flatten` does."""
+    HaltLatch(data_dir.latch).set("storm", "operator", at_ms)
+    of = settings(data_dir.path)
     await trio.to_thread.run_sync(lambda: flatten.run(resolved(of), clock=SetClock(at_ms)))
 
 
-def states(folder: DataDirectory) -> list[tuple[Any, ...]]:
-    """Every change of state: when, to what, why, and in whose words."""
+def state_changes(data_dir: DataDirectory) -> list[tuple[Any, ...]]:
+    """Return each change of the trading state: time, state, reason and the operator's note."""
     return [
         (e.at_ms, e.after.value, e.reason, *(f.value for f in e.figures if f.name == "note"))
-        for e in of_kind(journal(folder), StateChanged)
+        for e in of_kind(journal(data_dir), StateChanged)
     ]
 
 
 async def test_the_next_run_journals_a_flatten_and_a_resume_at_their_own_times_and_stays_halted(
     traded: DataDirectory,
 ) -> None:
-    before = states(traded)
-    await close_all(traded)
+    before = state_changes(traded)
+    await flatten_all(traded)
     HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
-        assert states(traded)[len(before) :] == [
+        assert state_changes(traded)[len(before) :] == [
             (SET_MS, "flattening", "OPERATOR_FLATTEN", "storm"),
             (CLEARED_MS, "reduce_only", "OPERATOR_RESUME", "over"),
         ]
@@ -70,23 +70,23 @@ async def test_the_next_run_journals_a_flatten_and_a_resume_at_their_own_times_a
 
 
 async def test_a_later_run_does_not_journal_the_same_flatten_again(traded: DataDirectory) -> None:
-    await close_all(traded)
+    await flatten_all(traded)
     HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
     for minute in (0, 1):
         async with serving(settings(traded.path), now_ms=START_MS + minute * MINUTE_MS) as running:
             await running.ready()
-    assert [e[1:] for e in states(traded)[-2:]] == [
+    assert [e[1:] for e in state_changes(traded)[-2:]] == [
         ("flattening", "OPERATOR_FLATTEN", "storm"),
         ("reduce_only", "OPERATOR_RESUME", "over"),
     ]
-    assert sum(change[2] == "OPERATOR_FLATTEN" for change in states(traded)) == 1
+    assert sum(change[2] == "OPERATOR_FLATTEN" for change in state_changes(traded)) == 1
 
 
 @pytest.mark.parametrize("cleared", [False, True])
-async def test_the_start_after_a_flatten_is_followed_by_an_equity_snapshot_at_once(
+async def test_a_start_after_a_flatten_records_an_equity_snapshot_at_once(
     traded: DataDirectory, cleared: bool
 ) -> None:
-    await close_all(traded)
+    await flatten_all(traded)
     if cleared:
         HaltLatch(traded.latch).clear("over", "operator", CLEARED_MS)
     async with serving(settings(traded.path), now_ms=START_MS) as running:
@@ -103,12 +103,12 @@ async def test_the_start_after_a_flatten_is_followed_by_an_equity_snapshot_at_on
     assert balance == state.wallet_balance
 
 
-async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed(
+async def test_a_closing_order_is_in_the_timeline_of_the_trade_that_it_closed(
     traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)
     fills = fills_of(traded)
-    await close_all(traded)
+    await flatten_all(traded)
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
     assert len(fills_of(traded) - fills) >= len(held)
@@ -122,11 +122,11 @@ async def test_the_closing_order_stands_in_the_chain_of_the_trade_that_it_closed
     assert all(trades[trade_id] == symbol for symbol, trade_id in rows)
 
 
-async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
+async def test_every_order_of_a_flattened_trade_ended_at_the_venues_time(
     traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)
-    await close_all(traded)
+    await flatten_all(traded)
     resting = "SELECT count(*) FROM order_ WHERE closed_at_ms IS NULL"
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
@@ -154,15 +154,17 @@ async def test_every_order_of_a_flattened_trade_ended_when_the_venue_says(
     assert all(ours == venues for ours, venues in late.values()), late
 
 
-async def test_a_halt_that_the_latch_took_is_journalled_at_its_time_and_closes_nothing(
+async def test_a_halt_in_the_latchs_log_is_journalled_at_its_time_and_closes_nothing(
     traded: DataDirectory,
 ) -> None:
-    before, held = states(traded), set(venue(traded).positions)
+    before, held = state_changes(traded), set(venue(traded).positions)
     latch = HaltLatch(traded.latch)
     latch.set("news", "operator", SET_MS, action=HALT)
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
-        assert states(traded)[len(before) :] == [(SET_MS, "reduce_only", "OPERATOR_HALT", "news")]
+        assert state_changes(traded)[len(before) :] == [
+            (SET_MS, "reduce_only", "OPERATOR_HALT", "news")
+        ]
         latch.clear("", "operator", START_MS)
         assert (await running.command("resume")).json()["state"] == "active"
     assert set(venue(traded).positions) == held

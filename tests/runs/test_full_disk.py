@@ -1,4 +1,4 @@
-"""A run whose disk fills up: what a halt is worth then, and where the full disk is named."""
+"""Tests of halts and flattens of a run whose disk is full."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ MARGIN_BYTES = 64 * 1024 * 1024  # what a run writes before the test fills the d
 @pytest.fixture
 def on_small_disk(tmp_path: Path, traded: DataDirectory) -> Iterator[DataDirectory]:
     with small_disk(tmp_path / "disk", MARGIN_BYTES) as disk:
-        folder = DataDirectory(shutil.copytree(traded.path, disk / "data"))
-        folder.path.chmod(0o700)
-        yield folder
+        data_dir = DataDirectory(shutil.copytree(traded.path, disk / "data"))
+        data_dir.path.chmod(0o700)
+        yield data_dir
 
 
-async def test_a_halt_on_a_full_disk_holds_at_once_says_so_and_is_journalled_later(
+async def test_a_halt_on_a_full_disk_blocks_entries_at_once_and_is_journalled_later(
     on_small_disk: DataDirectory,
 ) -> None:
     of, disk = settings(on_small_disk.path), on_small_disk.path.parent
@@ -70,7 +70,7 @@ def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
         def command(self, verb: str, reason: str) -> dict[str, object]:
             return {"state": "active", "journalled": False, "entries": "held"}
 
-    monkeypatch.setattr(OperatorClient, "find", staticmethod(lambda folder: Full()))
+    monkeypatch.setattr(OperatorClient, "find", staticmethod(lambda data_dir: Full()))
     with pytest.raises(SystemExit) as exited:
         main(["halt", "--data-dir", str(tmp_path), "--json"])
     out, err = capsys.readouterr()
@@ -90,7 +90,7 @@ async def test_status_names_a_full_disk_and_held_entries_first() -> None:
     assert full_lines(seen, 200)[2:4] == [f"! {reason}" for reason in reasons]
 
 
-async def test_a_flatten_beside_a_run_on_a_full_disk_counts_what_the_file_holds(
+async def test_a_flatten_beside_a_run_on_a_full_disk_counts_the_positions_in_the_file(
     on_small_disk: DataDirectory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""What a start journals of the halt latch's log and of the kill switch's intents."""
+"""Tests of the start of a run: the halt latch's log and the kill switch's intents."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from kamou.store.journal import JournalWriter, read_events
 LATER = NOON + 9_000
 
 
-class Journalled:
-    """A journal of one run that has ended; the next has just started."""
+class EndedRun:
+    """The journal of a run that has ended, on which the next run starts."""
 
     def __init__(self, path: Path, reader: sqlite3.Connection, writer: JournalWriter) -> None:
         self.path, self.reader, self.writer = path, reader, writer
@@ -53,21 +53,21 @@ class Journalled:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journalled]:
+def journal(tmp_path: Path) -> Iterator[EndedRun]:
     path = tmp_path / "journal.sqlite3"
     database.migrate_journal(path)
     with (
         closing(database.open_writer(path)) as connection,
         closing(database.open_reader(path)) as reader,
     ):
-        yield Journalled(path, reader, JournalWriter(connection, run_number=1))
+        yield EndedRun(path, reader, JournalWriter(connection, run_number=1))
 
 
-def line(action: str, at_ms: int) -> LatchRecord:
+def latch_line(action: str, at_ms: int) -> LatchRecord:
     return LatchRecord(action=action, reason="", actor="operator", at_ms=at_ms)
 
 
-def flatten_for(reason: StateReason, at_ms: int) -> StateChanged:
+def flatten_event(reason: StateReason, at_ms: int) -> StateChanged:
     return StateChanged(
         at_ms=at_ms,
         before=TradingState.ACTIVE,
@@ -76,38 +76,38 @@ def flatten_for(reason: StateReason, at_ms: int) -> StateChanged:
     )
 
 
-def test_a_line_that_a_run_heard_is_not_heard_again_after_an_event_with_an_older_time(
-    journal: Journalled,
+def test_a_line_that_a_run_journalled_is_not_journalled_again_after_an_older_event(
+    journal: EndedRun,
 ) -> None:
-    journal.writer.append([flatten_for(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
+    journal.writer.append([flatten_event(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
     journal.writer.append([closed_cycle(NOON + 100)])  # as an order closed at the venue's time
     journal.start(LATER)
-    journal.take_over(line(SET_WORD, NOON + 150), line(CLEAR, NOON + 200))
+    journal.take_over(latch_line(SET_WORD, NOON + 150), latch_line(CLEAR, NOON + 200))
     assert journal.state() == ("flattening", "DAY_LOSS_SEVERE")
 
 
 @pytest.mark.parametrize("action", [SET_WORD, HALT])
 @pytest.mark.parametrize("reason", [StateReason.DAY_LOSS_SEVERE, StateReason.PROTECTION_FAILED])
-def test_a_resume_of_the_latch_does_not_lift_a_flatten_that_a_run_decided(
-    journal: Journalled, reason: StateReason, action: str
+def test_a_clear_of_the_latch_does_not_end_a_flatten_that_the_governor_decided(
+    journal: EndedRun, reason: StateReason, action: str
 ) -> None:
-    journal.writer.append([flatten_for(reason, NOON + 1)])
+    journal.writer.append([flatten_event(reason, NOON + 1)])
     journal.start(LATER)
-    journal.take_over(line(action, NOON + 5_000), line(CLEAR, NOON + 5_100))
+    journal.take_over(latch_line(action, NOON + 5_000), latch_line(CLEAR, NOON + 5_100))
     state = journal.state()
     assert state is not None
     assert state[0] == "flattening", "closing goes on"
 
 
-def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_set_back(
-    journal: Journalled,
+def test_a_journalled_line_is_not_journalled_again_after_the_clock_was_set_back(
+    journal: EndedRun,
 ) -> None:
-    log = (line(SET_WORD, NOON + 5_000), line(CLEAR, NOON + 5_100))
+    log = (latch_line(SET_WORD, NOON + 5_000), latch_line(CLEAR, NOON + 5_100))
     journal.start(LATER)
     journal.take_over(*log)
     assert journal.state() == ("reduce_only", "OPERATOR_RESUME")
     resumed = StateChanged(
-        at_ms=NOON + 200,  # the clock stands before the lines again
+        at_ms=NOON + 200,  # the clock was set back to before the lines
         before=TradingState.REDUCE_ONLY,
         after=TradingState.ACTIVE,
         reason=StateReason.OPERATOR_RESUME.value,
@@ -119,30 +119,30 @@ def test_a_line_that_a_start_journalled_is_not_journalled_after_the_clock_was_se
     assert journal.state() == ("active", "OPERATOR_RESUME")
 
 
-def test_a_latch_of_which_nothing_can_be_read_halts_and_closes_nothing(
-    journal: Journalled,
+def test_an_unreadable_latch_halts_and_closes_nothing(
+    journal: EndedRun,
 ) -> None:
     journal.start(LATER)
     journal.take_over(latched=True)
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
-def test_a_damaged_line_neither_stops_a_start_nor_lifts_a_halt(journal: Journalled) -> None:
+def test_a_damaged_line_lets_a_run_start_and_keeps_a_halt(journal: EndedRun) -> None:
     journal.start(LATER)
-    journal.take_over(line(HALT, NOON + 50), line(UNREADABLE_LATCH, 0), latched=True)
+    journal.take_over(latch_line(HALT, NOON + 50), latch_line(UNREADABLE_LATCH, 0), latched=True)
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
-def test_a_flatten_whose_latch_is_gone_without_a_clear_halts_and_closes_nothing(
-    journal: Journalled,
+def test_a_flatten_whose_latch_was_removed_without_a_clear_halts_and_closes_nothing(
+    journal: EndedRun,
 ) -> None:
     journal.start(LATER)
-    journal.take_over(line(SET_WORD, NOON + 5_000))
+    journal.take_over(latch_line(SET_WORD, NOON + 5_000))
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
-def test_an_intent_that_stands_twice_in_the_kill_switchs_log_is_journalled_once(
-    journal: Journalled,
+def test_an_intent_that_is_twice_in_the_kill_switchs_log_is_journalled_once(
+    journal: EndedRun,
 ) -> None:
     journal.start(LATER)
     closing_intent = IntentRecorded(

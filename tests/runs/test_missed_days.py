@@ -1,4 +1,4 @@
-"""A stop over two midnights: each day is in the record as the venue's own file has it."""
+"""Tests of the days while nothing ran: the record agrees with the venue's own file."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ LATER_MS = STOPPED_MS + 36 * HOUR_MS
 MIDNIGHT_MS = LATER_MS - LATER_MS % DAY
 
 
-async def record_of(folder: Path) -> tuple[Settings, dict[str, Any]]:
-    """Trade two days, stop at 18:05, start 36 hours later; what ``/results.json`` says then."""
-    of = settings(folder, demo=DemoSettings(seed=2, symbols=20, days=2, warmup_days=1))
+async def record_days(data_dir: Path) -> tuple[Settings, dict[str, Any]]:
+    """Trade two days, stop at 18:05, start 36 hours later; return settings and results."""
+    of = settings(data_dir, demo=DemoSettings(seed=2, symbols=20, days=2, warmup_days=1))
     async with serving(of, now_ms=STOPPED_MS) as demo:
         await demo.ready()
     async with serving(of, now_ms=LATER_MS) as demo:
         await demo.ready()
-        while not of_kind(journal(demo.folder), DayOpened)[-1].at_ms > LATER_MS:  # noqa: ASYNC110 - by the file
+        while not of_kind(journal(demo.data_dir), DayOpened)[-1].at_ms > LATER_MS:  # noqa: ASYNC110 - by the file
             await trio.sleep(0.1)
         document = (await demo.get("/results.json")).json()
         document["page"] = (await demo.get("/days")).text
     return of, document
 
 
-def ledger_of(of: Settings) -> tuple[Ledger, Callable[[str, int], D]]:
-    """The exchange's file, and the price of a symbol at an instant."""
+def read_ledger(of: Settings) -> tuple[Ledger, Callable[[str, int], D]]:
+    """Return the ledger of the exchange's file, and a function for prices."""
     reached_ms = STOPPED_MS - STOPPED_MS % (of.cycle.period_s * 1000)
     market = GeneratedMarket(
         seed=of.demo.seed,
@@ -58,16 +58,16 @@ def ledger_of(of: Settings) -> tuple[Ledger, Callable[[str, int], D]]:
     return Ledger.read(DataDirectory(of.data_dir).exchange, sizes, D(10_000)), mark
 
 
-async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_file(
+async def test_days_while_nothing_ran_are_recorded_as_the_venues_file_has_them(
     tmp_path: Path,
 ) -> None:
-    of, later = await record_of(tmp_path)
+    of, later = await record_days(tmp_path)
     days = later["days"]
     names = [day_name(MIDNIGHT_MS - n * DAY) for n in (2, 1, 0)]
     assert [each["day"] for each in days[-3:]] == names
     assert [bool(each["start_rebuilt_from"]) for each in days[-3:]] == [False, True, True]
     assert later["page"].count(">rebuilt<") == 3  # and the day that ended at the first of them
-    ledger, mark = ledger_of(of)
+    ledger, mark = read_ledger(of)
     for n, shown in enumerate(reversed(days[1:-1]), 1):
         from_ms = MIDNIGHT_MS - n * DAY
         expected = ledger.day(from_ms, from_ms + DAY, mark)
@@ -76,7 +76,7 @@ async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_fil
             assert D(shown[field]) == getattr(expected, field), (shown["day"], field)
         assert D(shown["pnl"]) == expected.change
     missed = ledger.day(MIDNIGHT_MS - DAY, MIDNIGHT_MS, mark)
-    assert missed.change, "the market of this date moves what was held on the day between"
+    assert missed.change, "the positions of this date change in value on the day between"
     assert missed.trades
     assert sum(D(each["pnl"]) for each in days) == D(days[-1]["equity_end"]) - 10_000
     assert sum(each["trades"] for each in days) == len(ledger.closes())
@@ -85,13 +85,13 @@ async def test_the_days_of_a_stop_over_two_midnights_are_those_of_the_venues_fil
     assert today.opening == ledger.equity(MIDNIGHT_MS, mark)
 
 
-async def test_days_beyond_the_venues_look_back_are_one_row_without_a_return(
+async def test_days_older_than_the_venues_lists_are_one_row_without_a_return(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Twelve hours reach the second of the two midnights and not the first."""
+    """The venue's lists reach back 12 hours, to the second of the two midnights only."""
     short = partial(Capabilities, history_ms=12 * HOUR_MS)
     monkeypatch.setattr(embedded, "Capabilities", short)
-    of, later = await record_of(tmp_path)
+    of, later = await record_days(tmp_path)
     stretch, today = later["days"][-2:]
     first, last = (day_name(MIDNIGHT_MS - n * DAY) for n in (2, 1))
     assert (stretch["day"], stretch["last_day"]) == (first, last)
@@ -100,7 +100,7 @@ async def test_days_beyond_the_venues_look_back_are_one_row_without_a_return(
         day_name(MIDNIGHT_MS),
         "last_price_bars",
     )
-    ledger, mark = ledger_of(of)
+    ledger, mark = read_ledger(of)
     expected = ledger.day(MIDNIGHT_MS - 2 * DAY, MIDNIGHT_MS, mark)
     assert D(stretch["pnl"]) == expected.change
     assert stretch["trades"] == expected.trades

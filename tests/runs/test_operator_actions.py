@@ -1,4 +1,4 @@
-"""What the operator's listener is told when things are not as they should be."""
+"""Tests of the operator's reads and commands when the run has a problem."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
 
 
 class Follower:
-    """A book that follows nothing, and may refuse to."""
+    """A follower with a fixed book, which raises its ``trouble`` if there is one."""
 
     def __init__(self) -> None:
         self.book = PositionBook()
@@ -40,7 +40,7 @@ class Follower:
 
 @attrs.define
 class Tree:
-    """As much of a tree as the operator's commands need."""
+    """The parts of a tree that the operator's commands need."""
 
     governor: Mailbox[Any]
     health: Health = attrs.Factory(Health)
@@ -68,7 +68,7 @@ def running(follower: Follower) -> CurrentRun:
     return CurrentRun(phase="trading", tree=tree, supervisor=supervisor, follower=following)
 
 
-async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None:
+async def test_a_run_that_does_not_trade_yet_says_so_and_takes_no_commands() -> None:
     starting = CurrentRun()
     assert starting.status() == {
         "phase": "starting",
@@ -86,9 +86,7 @@ async def test_before_anything_trades_it_says_so_and_takes_no_commands() -> None
 
 
 @pytest.mark.parametrize("phase", ["starting", "fast-forward", "stopping"])
-async def test_a_halt_while_nothing_trades_yet_is_held_by_the_latch(
-    tmp_path: Path, phase: str
-) -> None:
+async def test_a_halt_before_the_run_trades_sets_the_latch(tmp_path: Path, phase: str) -> None:
     latch = HaltLatch(tmp_path / "halt-latch")
     starting = CurrentRun(phase=phase, latch=latch)
     assert (await starting.halt("news"))["entries"] == "held"
@@ -123,7 +121,7 @@ def latched(running: CurrentRun, tmp_path: Path) -> HaltLatch:
     return running.latch
 
 
-async def test_a_latch_that_stands_while_entries_are_allowed_is_told_and_is_not_ready(
+async def test_a_run_whose_latch_is_set_while_its_state_allows_entries_is_not_ready(
     running: CurrentRun, follower: Follower, latched: HaltLatch
 ) -> None:
     assert (running.not_ready(), running.status()["held"]) == ([], False)
@@ -169,7 +167,7 @@ async def test_a_resume_removes_the_latch_that_a_halt_at_the_start_set(
 
 
 @pytest.mark.parametrize("kept", ["flatten", "unclear", "halted", "undeletable"])
-async def test_a_latch_that_a_resume_does_not_remove_is_told(
+async def test_a_latch_that_a_resume_does_not_remove_is_reported(
     running: CurrentRun,
     follower: Follower,
     latched: HaltLatch,
@@ -201,7 +199,7 @@ async def test_a_halt_during_a_resume_keeps_its_latch(
     assert latched.is_set()
 
 
-async def test_damaged_lines_of_the_latchs_log_are_told_in_one_warning(
+async def test_damaged_lines_of_the_latchs_log_are_announced_in_one_warning(
     running: CurrentRun, latched: HaltLatch
 ) -> None:
     said: list[str] = []
@@ -212,7 +210,7 @@ async def test_damaged_lines_of_the_latchs_log_are_told_in_one_warning(
     assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
 
 
-async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
+async def test_a_run_is_not_ready_while_it_starts_drifts_or_is_not_reconciled(
     running: CurrentRun, follower: Follower
 ) -> None:
     running.supervisor.state = "stopping"  # type: ignore[union-attr]
@@ -227,7 +225,7 @@ async def test_it_is_not_ready_while_it_starts_drifts_or_has_not_agreed(
     assert running.snapshot()["children"] == [{"id": "kamou", "state": "running"}]
 
 
-async def test_a_journal_that_cannot_be_read_is_no_account_and_no_answer(
+async def test_with_an_unreadable_journal_the_status_has_no_account_and_a_command_fails(
     running: CurrentRun, follower: Follower
 ) -> None:
     follower.trouble = sqlite3.OperationalError("disk I/O error")
@@ -245,7 +243,7 @@ async def _work_off(governor: Mailbox[Any]) -> None:
     governor.count_handled(0)
 
 
-async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_before(
+async def test_a_command_is_answered_only_after_the_governor_has_handled_it(
     running: CurrentRun, autojump_clock: MockClock
 ) -> None:
     governor = running.tree.governor  # type: ignore[union-attr]
@@ -268,7 +266,7 @@ async def test_a_command_is_answered_when_the_governor_has_done_with_it_not_befo
     assert seen == ["answered"]
 
 
-async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
+async def test_a_command_that_the_governor_does_not_handle_times_out(
     running: CurrentRun, autojump_clock: MockClock
 ) -> None:
     before = trio.current_time()
@@ -277,7 +275,7 @@ async def test_a_governor_that_does_not_get_to_it_is_a_timeout(
     assert trio.current_time() - before == pytest.approx(operator_actions.ANSWER_S, abs=0.1)
 
 
-async def test_a_full_lane_is_told_at_once(running: CurrentRun) -> None:
+async def test_a_command_to_a_full_priority_lane_fails_at_once(running: CurrentRun) -> None:
     governor = running.tree.governor  # type: ignore[union-attr]
     for _ in range(PRIORITY_CAPACITY):
         assert governor.put_priority(Halt(reason="OPERATOR_HALT"))
@@ -329,7 +327,7 @@ def told(running: CurrentRun) -> dict[str, Any]:
     return dict(position)
 
 
-async def test_a_status_has_the_marks_of_the_moment(holding: CurrentRun) -> None:
+async def test_a_status_has_the_current_marks(holding: CurrentRun) -> None:
     assert told(holding)["mark_price"] is None
     await holding.refresh_marks()
     position = told(holding)
@@ -338,7 +336,7 @@ async def test_a_status_has_the_marks_of_the_moment(holding: CurrentRun) -> None
     assert holding.status()["at_ms"] == NOON
 
 
-async def test_marks_are_read_once_a_second_however_many_look(holding: CurrentRun) -> None:
+async def test_marks_are_read_once_a_second_for_all_requests(holding: CurrentRun) -> None:
     port: Any = holding.tree.port  # type: ignore[union-attr]
     for _ in range(3):
         await holding.refresh_marks()
@@ -360,7 +358,7 @@ async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: Curr
 
 
 @pytest.mark.parametrize("trouble", [UnreachableError("gone"), RateLimitedError("wait"), None])
-async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
+async def test_the_older_marks_stay_if_the_venue_does_not_answer(
     holding: CurrentRun, autojump_clock: MockClock, trouble: Exception | None
 ) -> None:
     await holding.refresh_marks()
@@ -373,14 +371,14 @@ async def test_a_venue_that_does_not_answer_leaves_the_older_marks(
     assert (told(holding)["mark_price"], told(holding)["mark_at_ms"]) == ("103", NOON + 1)
 
 
-async def test_a_mark_that_is_no_price_is_not_taken(holding: CurrentRun) -> None:
+async def test_an_invalid_mark_is_not_used(holding: CurrentRun) -> None:
     port: Any = holding.tree.port  # type: ignore[union-attr]
     port.price = "NaN"
     await holding.refresh_marks()
     assert told(holding)["mark_price"] is None
 
 
-async def test_with_nothing_held_no_mark_is_read(holding: CurrentRun, follower: Follower) -> None:
+async def test_without_positions_no_mark_is_read(holding: CurrentRun, follower: Follower) -> None:
     follower.book.trades.clear()
     await holding.refresh_marks()
     port: Any = holding.tree.port  # type: ignore[union-attr]
@@ -388,7 +386,7 @@ async def test_with_nothing_held_no_mark_is_read(holding: CurrentRun, follower: 
     assert holding.status()["positions"] == []
 
 
-async def test_a_flatten_tells_what_is_left_when_its_time_is_up(
+async def test_a_flatten_reports_the_positions_left_at_its_deadline(
     running: CurrentRun, follower: Follower, autojump_clock: MockClock
 ) -> None:
     trade: Any = object()

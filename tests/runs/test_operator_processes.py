@@ -1,6 +1,6 @@
-"""The operator's verbs as processes against ``kamou run`` as a process, over the Unix socket alone.
+"""Tests of the operator's verbs as processes, over the Unix socket of a run alone.
 
-The folder's path is longer than a socket's name may be, the umask is 000, and TCP is off.
+The data directory's path is longer than a socket's name may be, the umask is 000, TCP is off.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 from small_demo import NOW_MS, assert_same_book, folded, journal, venue
-from test_processes import GRACE_S, WITHIN_S, RunningProcess, command, started
+from test_processes import GRACE_S, WITHIN_S, RunningProcess, command, start_run
 
 from kamou.clock import SystemClock
 from kamou.core.day import MINUTE_MS
@@ -28,19 +28,19 @@ ONLY_SOCKET = {**os.environ, "KAMOU__WEB__OPERATOR_TCP": "false"}
 
 
 @pytest.fixture
-def deep(traded: DataDirectory) -> DataDirectory:
-    """The traded folder at a path of more than 200 bytes."""
+def at_long_path(traded: DataDirectory) -> DataDirectory:
+    """The traded data directory at a path of more than 200 bytes."""
     above = traded.path.with_name("x" * 200)
     above.mkdir()
     return DataDirectory(traded.path.rename(above / "data"))
 
 
-async def verb(folder: DataDirectory, *words: str) -> tuple[int, Any, str]:
-    """A verb in a process of its own, at the run's date: exit code, its JSON, standard error."""
+async def run_verb(data_dir: DataDirectory, *words: str) -> tuple[int, Any, str]:
+    """Run a verb in its own process at the run's date; return exit code, JSON and stderr."""
     ahead_ms = NOW_MS + MINUTE_MS - SystemClock().now_ms()
     launcher = str(Path(__file__).with_name("at_date.py"))
-    configuration = str(folder.path.with_name("kamou.toml"))
-    options = ["--config", configuration, "--data-dir", str(folder.path), "--json"]
+    configuration = str(data_dir.path.with_name("kamou.toml"))
+    options = ["--config", configuration, "--data-dir", str(data_dir.path), "--json"]
     done = await trio.run_process(
         [sys.executable, launcher, str(ahead_ms), words[0], *options, *words[1:]],
         capture_stdout=True,
@@ -52,75 +52,75 @@ async def verb(folder: DataDirectory, *words: str) -> tuple[int, Any, str]:
     return done.returncode, json.loads(out) if out else None, done.stderr.decode()
 
 
-async def trading(running: RunningProcess) -> None:
-    """Return once the run trades, by its own word."""
+async def wait_until_trading(running: RunningProcess) -> None:
+    """Wait until the run reports that it trades."""
     while True:
-        _, seen, _ = await verb(running.folder, "status")
+        _, seen, _ = await run_verb(running.data_dir, "status")
         if seen["running"] and seen["system"]["phase"] == "trading":
             return
 
 
-async def test_every_verb_speaks_to_a_run_over_its_socket_and_every_file_is_its_owners(
-    deep: DataDirectory,
+async def test_every_verb_reaches_a_run_over_its_socket_and_every_file_is_private(
+    at_long_path: DataDirectory,
 ) -> None:
-    assert len(os.fsencode(deep.operator_socket)) > NAME_BYTES_MAX
-    async with started(deep, NOW_MS + MINUTE_MS, env=ONLY_SOCKET, umask=0o000) as running:
+    assert len(os.fsencode(at_long_path.operator_socket)) > NAME_BYTES_MAX
+    async with start_run(at_long_path, NOW_MS + MINUTE_MS, env=ONLY_SOCKET, umask=0o000) as running:
         assert any(line.endswith("/operator.sock") for line in running.said)
-        await trading(running)
-        record = RunRecord.read(deep)
+        await wait_until_trading(running)
+        record = RunRecord.read(at_long_path)
         assert record is not None
         assert record.operator_port is None
-        files = {p.name: stat.S_IMODE(p.stat().st_mode) for p in deep.path.iterdir()}
+        files = {p.name: stat.S_IMODE(p.stat().st_mode) for p in at_long_path.path.iterdir()}
         assert {name for name, mode in files.items() if mode != 0o600} == set()
-        assert stat.S_IMODE(deep.path.stat().st_mode) == 0o700
+        assert stat.S_IMODE(at_long_path.path.stat().st_mode) == 0o700
 
-        code, told, _ = await verb(deep, "halt", "--reason", "news")
+        code, told, _ = await run_verb(at_long_path, "halt", "--reason", "news")
         assert (code, told["state"]) == (0, "reduce_only")
-        code, told, _ = await verb(deep, "resume")
+        code, told, _ = await run_verb(at_long_path, "resume")
         assert (code, told["state"]) == (0, "active")
-        code, told, _ = await verb(deep, "flatten")
+        code, told, _ = await run_verb(at_long_path, "flatten")
         assert (code, told["by"], told["positions_left"]) == (0, "run", 0)
-        assert not venue(deep).positions
+        assert not venue(at_long_path).positions
         with trio.fail_after(GRACE_S):
-            assert await running.ended(signal.SIGTERM) == 0
-    assert not deep.operator_socket.exists()
-    assert not folded(journal(deep)).trades
-    assert_same_book(deep)
-    code, told, _ = await verb(deep, "status")
+            assert await running.stop_with(signal.SIGTERM) == 0
+    assert not at_long_path.operator_socket.exists()
+    assert not folded(journal(at_long_path)).trades
+    assert_same_book(at_long_path)
+    code, told, _ = await run_verb(at_long_path, "status")
     assert (code, told["running"]) == (3, False)
 
 
-async def test_the_socket_of_a_killed_run_is_nobody_and_the_next_run_replaces_it(
-    deep: DataDirectory,
+async def test_the_socket_of_a_killed_run_has_no_listener_and_the_next_run_replaces_it(
+    at_long_path: DataDirectory,
 ) -> None:
-    async with started(deep, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
-        await trading(running)
-        assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
-    assert deep.operator_socket.exists()
-    code, _, err = await verb(deep, "resume")
+    async with start_run(at_long_path, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
+        await wait_until_trading(running)
+        assert await running.stop_with(signal.SIGKILL) == -signal.SIGKILL
+    assert at_long_path.operator_socket.exists()
+    code, _, err = await run_verb(at_long_path, "resume")
     assert code == 3
     assert "no run holds" in err
-    before = deep.token.read_text()
-    async with started(deep, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
-        await trading(running)
-        assert (await verb(deep, "halt"))[0] == 0
-    assert deep.token.read_text() != before, "a token is worth nothing after its run"
+    before = at_long_path.token.read_text()
+    async with start_run(at_long_path, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
+        await wait_until_trading(running)
+        assert (await run_verb(at_long_path, "halt"))[0] == 0
+    assert at_long_path.token.read_text() != before, "a token is worth nothing after its run"
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_during_history_stops_it_within_the_grace(
-    tmp_path: Path, told: signal.Signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_during_the_fast_forward_stops_the_run_within_the_grace(
+    tmp_path: Path, number: signal.Signals
 ) -> None:
-    folder = DataDirectory(tmp_path / "data")
-    async with started(folder, days=30) as running:
+    data_dir = DataDirectory(tmp_path / "data")
+    async with start_run(data_dir, days=30) as running:
         while not any("fast-forward" in line for line in running.said):  # noqa: ASYNC110 - told once
             await trio.sleep(0.01)
         with trio.fail_after(GRACE_S):
-            assert await running.ended(told) == 0
-    assert not folder.operator_socket.exists()
+            assert await running.stop_with(number) == 0
+    assert not data_dir.operator_socket.exists()
 
 
-def test_a_run_with_neither_sockets_nor_tcp_is_refused_as_a_configuration(
+def test_a_run_without_sockets_and_tcp_ends_with_a_configuration_error(
     tmp_path: Path,
 ) -> None:
     program = (

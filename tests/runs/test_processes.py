@@ -1,6 +1,6 @@
-"""``kamou run`` as a process: signals, kills, a second run, and one that hangs.
+"""Tests of ``kamou run`` as a process: signals, kills, a second run, and a hung one.
 
-Few tests, for each starts the whole system at least once. Each wait is bounded.
+There are few tests, because each starts the whole system. Each wait is bounded.
 """
 
 from __future__ import annotations
@@ -67,61 +67,61 @@ efficiency_max = 0.6
 
 @attrs.define(eq=False)
 class RunningProcess:
-    """A process under test."""
+    """A run in its own process."""
 
     process: trio.Process
-    folder: DataDirectory
+    data_dir: DataDirectory
     said: list[str]
     listening: trio.Event
 
     async def ready(self) -> None:
-        """Recovered and reconciled."""
+        """Wait until the run has recovered and reconciled."""
         while True:
             if (await self.ask("/readyz")).status_code == 200:
                 return
             await trio.sleep(0.02)
 
     async def ask(self, path: str) -> httpx.Response:
-        record = RunRecord.read(self.folder)
+        record = RunRecord.read(self.data_dir)
         assert record is not None
         assert record.pid == self.process.pid
-        bearer = {"Authorization": f"Bearer {self.folder.token.read_text().strip()}"}
+        bearer = {"Authorization": f"Bearer {self.data_dir.token.read_text().strip()}"}
         async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, headers=bearer) as http:
             return await http.get(f"http://127.0.0.1:{record.operator_port}{path}")
 
-    async def ended(self, by: signal.Signals) -> int:
+    async def stop_with(self, by: signal.Signals) -> int:
         self.process.send_signal(by)
         return await self.process.wait()
 
 
-def command(folder: DataDirectory, now_ms: int, days: int = 2, port: int = 0) -> list[str]:
-    """The command line of a run whose clock says ``now_ms``."""
-    configuration = folder.path.with_name("kamou.toml")
+def command(data_dir: DataDirectory, now_ms: int, days: int = 2, port: int = 0) -> list[str]:
+    """Return the command line of a run whose clock shows ``now_ms``."""
+    configuration = data_dir.path.with_name("kamou.toml")
     configuration.write_text(CONFIGURATION.format(days=days))
     launcher = Path(__file__).with_name("at_date.py")
     ahead_ms = now_ms - SystemClock().now_ms()
-    verb = ["run", "--config", str(configuration), "--data-dir", str(folder.path)]
+    verb = ["run", "--config", str(configuration), "--data-dir", str(data_dir.path)]
     ports = ["--port", str(port), "--operator-port", "0"]
     return [sys.executable, str(launcher), str(ahead_ms), *verb, *ports]
 
 
 @asynccontextmanager
-async def started(
-    folder: DataDirectory,
+async def start_run(
+    data_dir: DataDirectory,
     now_ms: int = NOW_MS,
     days: int = 2,
     port: int = 0,
     within_s: float = WITHIN_S,
     **options: Any,
 ) -> AsyncIterator[RunningProcess]:
-    """A run that listens; ``options``: of Popen. Killed at the end, and after ``within_s``."""
+    """Start a run and yield it once it listens; kill it at the end or after ``within_s``."""
     process = await trio.lowlevel.open_process(
-        command(folder, now_ms, days, port),
+        command(data_dir, now_ms, days, port),
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         **options,
     )
-    running = RunningProcess(process=process, folder=folder, said=[], listening=trio.Event())
+    running = RunningProcess(process=process, data_dir=data_dir, said=[], listening=trio.Event())
     try:
         with trio.fail_after(within_s):
             async with trio.open_nursery() as nursery:
@@ -153,52 +153,54 @@ async def _read(running: RunningProcess) -> None:
 
 @pytest.fixture(autouse=True)
 def _hangup_not_ignored() -> Iterator[None]:
-    """Start every run as from a terminal: under nohup it would inherit an ignored SIGHUP."""
+    """Start every run as from a terminal; under nohup it inherits an ignored SIGHUP."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
 
 
-def head_seq(folder: DataDirectory) -> int:
-    with closing(database.open_reader(folder.database)) as reader:
+def head_seq(data_dir: DataDirectory) -> int:
+    with closing(database.open_reader(data_dir.database)) as reader:
         return queries.head_seq(reader)
 
 
-# --- told to stop ------------------------------------------------------------------------
+# --- stops -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-async def test_a_signal_stops_it_in_order_within_the_grace_and_leaves_the_stops(
-    traded: DataDirectory, told: signal.Signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_stops_a_run_in_order_within_the_grace_and_leaves_the_stops(
+    traded: DataDirectory, number: signal.Signals
 ) -> None:
-    async with started(traded, NOW_MS + MINUTE_MS) as running:
+    async with start_run(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
         with trio.fail_after(GRACE_S):
-            assert await running.ended(told) == 0
+            assert await running.stop_with(number) == 0
     assert run_table(traded)[-1] == (3, "stopped")
     assert venue(traded).positions
     assert_same_book(traded)
 
 
-async def test_a_hangup_is_ignored_where_it_was_ignored_at_the_start(traded: DataDirectory) -> None:
-    """As under nohup."""
+async def test_a_hangup_signal_is_ignored_if_it_was_ignored_at_the_start(
+    traded: DataDirectory,
+) -> None:
+    """nohup starts its process so."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        async with started(traded, NOW_MS + MINUTE_MS) as running:
+        async with start_run(traded, NOW_MS + MINUTE_MS) as running:
             signal.signal(signal.SIGHUP, before)
             await running.ready()
             running.process.send_signal(signal.SIGHUP)
             await running.ready()
-            assert await running.ended(signal.SIGTERM) == 0
+            assert await running.stop_with(signal.SIGTERM) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
     assert run_table(traded)[-1] == (3, "stopped")
 
 
-async def test_a_second_run_on_the_folder_is_refused_and_told_who_holds_it(
+async def test_a_second_run_on_a_data_directory_fails_and_names_the_first(
     traded: DataDirectory,
 ) -> None:
-    async with started(traded, NOW_MS + MINUTE_MS) as running:
+    async with start_run(traded, NOW_MS + MINUTE_MS) as running:
         second = await trio.run_process(command(traded, NOW_MS), capture_stderr=True, check=False)
         assert second.returncode == 1
         assert f"process {running.process.pid} is already running" in second.stderr.decode()
@@ -208,57 +210,57 @@ async def test_a_second_run_on_the_folder_is_refused_and_told_who_holds_it(
 # --- killed ------------------------------------------------------------------------------
 
 
-async def in_history(running: RunningProcess) -> None:
-    before = head_seq(running.folder)
-    while head_seq(running.folder) < before + 400:  # noqa: ASYNC110 - another process's rows
+async def wait_for_fast_forward(running: RunningProcess) -> None:
+    before = head_seq(running.data_dir)
+    while head_seq(running.data_dir) < before + 400:  # noqa: ASYNC110 - another process's rows
         await trio.sleep(0.005)
 
 
-async def at_its_end(running: RunningProcess) -> None:
-    while len(run_table(running.folder)) < 2:  # noqa: ASYNC110 - another process's rows
+async def wait_for_second_run(running: RunningProcess) -> None:
+    while len(run_table(running.data_dir)) < 2:  # noqa: ASYNC110 - another process's rows
         await trio.sleep(0.002)
 
 
-async def in_real_time(running: RunningProcess) -> None:
+async def wait_until_ready(running: RunningProcess) -> None:
     await running.ready()
 
 
-@pytest.mark.parametrize("moment", [in_history, at_its_end, in_real_time])
-async def test_a_killed_run_comes_back_with_the_same_book_and_nothing_doubled(
+@pytest.mark.parametrize("moment", [wait_for_fast_forward, wait_for_second_run, wait_until_ready])
+async def test_the_run_after_a_kill_has_the_same_book_and_no_duplicate(
     tmp_path: Path, moment: Callable[[RunningProcess], Any]
 ) -> None:
-    folder = DataDirectory(tmp_path / "data")
-    async with started(folder, days=3) as running:
+    data_dir = DataDirectory(tmp_path / "data")
+    async with start_run(data_dir, days=3) as running:
         await moment(running)
-        assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
-    before = journal(folder)
-    assert run_table(folder)[-1][1] is None, "it had no time to say that it stopped"
+        assert await running.stop_with(signal.SIGKILL) == -signal.SIGKILL
+    before = journal(data_dir)
+    assert run_table(data_dir)[-1][1] is None, "a killed run journals no end"
 
-    # A cycle later: the same one, closed twice, would leave no trace.
-    async with started(folder, NOW_MS + 6 * MINUTE_MS, days=3) as running:
+    # One cycle later, because the same cycle closed twice would leave no trace.
+    async with start_run(data_dir, NOW_MS + 6 * MINUTE_MS, days=3) as running:
         await running.ready()
-        assert await running.ended(signal.SIGTERM) == 0
-    after = journal(folder)
+        assert await running.stop_with(signal.SIGTERM) == 0
+    after = journal(data_dir)
     assert after[: len(before)] == before
     again = after[len(before) :]
     assert type(again[0]) is RunStarted
-    assert min(e.at_ms for e in again) >= before[-1].at_ms, "no time is lived twice"
+    assert min(e.at_ms for e in again) >= before[-1].at_ms, "no time is simulated twice"
     permits = [i for i, e in enumerate(again) if type(e) is PermitGranted]
     reconciled = next(i for i, e in enumerate(again) if type(e) is EquityRecorded)
     assert not permits or reconciled < permits[0], "it reconciles before it trades"
     assert len(of_kind(after, TradeClosed)) >= len(of_kind(before, TradeClosed))
-    assert_same_book(folder)
+    assert_same_book(data_dir)
 
 
 # --- hung --------------------------------------------------------------------------------
 
 
-async def test_flatten_closes_what_a_hung_run_holds_and_the_run_respects_it_when_it_wakes(
+async def test_a_flatten_closes_the_positions_of_a_hung_run_which_stays_flat_when_it_wakes(
     traded: DataDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     held = len(venue(traded).positions)
     assert held
-    async with started(traded, NOW_MS + MINUTE_MS) as running:
+    async with start_run(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
         running.process.send_signal(signal.SIGSTOP)
         monkeypatch.setattr(operator, "DEADLINE_S", 0.3)
@@ -284,11 +286,11 @@ async def test_flatten_closes_what_a_hung_run_holds_and_the_run_respects_it_when
         running.process.send_signal(signal.SIGCONT)
         while (await running.ask("/api/v1/status")).json()["gauges"]["open_positions"]:  # noqa: ASYNC110 - over HTTP
             await trio.sleep(0.05)
-        assert await running.ended(signal.SIGTERM) == 0
+        assert await running.stop_with(signal.SIGTERM) == 0
     assert_same_book(traded)
     assert not folded(journal(traded)).trades
 
-    async with started(traded, NOW_MS + 3 * MINUTE_MS) as running:
+    async with start_run(traded, NOW_MS + 3 * MINUTE_MS) as running:
         await running.ready()
         assert (await running.ask("/api/v1/status")).json()["state"] == "flattening"
     assert_same_book(traded)

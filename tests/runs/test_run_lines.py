@@ -1,4 +1,4 @@
-"""What `kamou run` says: ready, what it carried over, fast-forward, halts, goodbye."""
+"""Tests of the lines of `kamou run`: carry-over, fast-forward, readiness, states, end."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ LIMITS = RiskLimits()
 AT_MS = story.DAY0_MS + 40_000_000
 
 
-def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -> None:
-    """Two runs: the first makes history and is halted, the second carries it over."""
+def test_a_run_announces_its_carry_over_its_fast_forward_its_readiness_and_its_end(
+    tmp_path: Path,
+) -> None:
+    """The first of two runs simulates days and is halted; the second carries that over."""
 
     async def both() -> tuple[list[str], list[str]]:
         async with serving(settings(tmp_path)) as first:
@@ -72,16 +74,16 @@ def test_a_run_says_what_it_does_from_its_start_to_its_goodbye(tmp_path: Path) -
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> DataDirectory:
-    """A folder in which one long of ETHUSDT is open with its stop."""
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
-    append(folder, *story.opening_events(), read_back(story.STOP, "0.50"))
-    return folder
+def with_position(tmp_path: Path) -> DataDirectory:
+    """A data directory with an open long position of ETHUSDT and its stop."""
+    data_dir = DataDirectory(tmp_path / "kamou-data")
+    data_dir.create()
+    append_events(data_dir, *story.opening_events(), stop_confirmed(story.STOP, "0.50"))
+    return data_dir
 
 
-def read_back(client_order_id: str, quantity: str, symbol: str = "ETHUSDT") -> e.StopConfirmed:
-    """A stop as the venue has it."""
+def stop_confirmed(client_order_id: str, quantity: str, symbol: str = "ETHUSDT") -> e.StopConfirmed:
+    """Return the event that confirms a stop of the venue."""
     return e.StopConfirmed(
         at_ms=story.CYCLE_MS + 3_000,
         symbol=symbol,
@@ -103,13 +105,13 @@ ADOPTED = e.PositionAdopted(
 )
 
 
-def append(folder: DataDirectory, *events: e.Event) -> None:
-    with closing(database.open_writer(folder.database, durable=False)) as writer:
-        JournalWriter(writer, run_number=1).append(list(events))
+def append_events(data_dir: DataDirectory, *events: e.Event) -> None:
+    with closing(database.open_writer(data_dir.database, durable=False)) as writer:
+        JournalWriter(writer, run_number=1).append_events(list(events))
 
 
-def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
-    told: DataDirectory,
+def test_the_carry_over_has_the_days_loss_the_trading_state_and_the_decisions(
+    with_position: DataDirectory,
 ) -> None:
     mark = e.EquityRecorded(
         at_ms=AT_MS,
@@ -130,34 +132,34 @@ def test_what_is_carried_over_has_the_days_loss_the_state_and_the_decisions(
         reason="OPERATOR_HALT",
         figures=(Figure(name="note", value="news"),),
     )
-    append(told, mark, halt)
-    with closing(database.open_reader(told.database)) as reader:
+    append_events(with_position, mark, halt)
+    with closing(database.open_reader(with_position.database)) as reader:
         totals = dict(reader.execute("SELECT name, value FROM total").fetchall())
         words = summarize_account(reader, LIMITS)
         orders = reader.execute(
             "SELECT count(*) FROM order_ WHERE closed_at_ms IS NULL"
         ).fetchone()[0]
     decisions = totals["vetoed"] + totals["refused"] + totals["permits"]
-    assert decisions == 2, "the story has a veto and a permit"
+    assert decisions == 2, "one veto and one permit"
     assert words == (
         f"1 position with its stop, {orders} open order{'' if orders == 1 else 's'}, day's loss"
         " 1.07% of 4.00%, trading state reduce_only (halted by the operator: news), 2 decisions on"
         " record"
     )
-    carried = describe_carry_over(told, LIMITS)
+    carried = describe_carry_over(with_position, LIMITS)
     assert carried is not None
     assert carried.startswith("carried over from run 1, which ended without an orderly stop: ")
 
 
-def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_over(
-    told: DataDirectory,
+def test_the_carry_over_has_the_operators_actions_while_nothing_ran(
+    with_position: DataDirectory,
 ) -> None:
-    """The record still shows as open what a flatten has closed."""
-    latch = HaltLatch(told.latch)
+    """The journal still shows positions that the flatten has closed."""
+    latch = HaltLatch(with_position.latch)
     latch.set("before", "operator", 1)  # the record has it
     latch.set("storm", "operator", 1_800_000_000_000)
     latch.clear("over", "operator", 1_800_000_060_000)
-    carried = describe_carry_over(told, LIMITS)
+    carried = describe_carry_over(with_position, LIMITS)
     assert carried is not None
     assert carried.endswith(
         "; since then, while nothing ran: flattened at 2027-01-15 08:00 UTC, resumed at"
@@ -165,16 +167,16 @@ def test_what_the_operator_did_while_nothing_ran_stands_beside_what_is_carried_o
     )
 
 
-def test_nothing_is_carried_over_from_no_run(tmp_path: Path) -> None:
-    folder = DataDirectory(tmp_path)
-    database.open_writer(folder.database, durable=False).close()
-    assert describe_carry_over(folder, LIMITS) is None
+def test_a_data_directory_without_a_run_carries_nothing_over(tmp_path: Path) -> None:
+    data_dir = DataDirectory(tmp_path)
+    database.open_writer(data_dir.database, durable=False).close()
+    assert describe_carry_over(data_dir, LIMITS) is None
 
 
-def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
-    told: DataDirectory,
+def test_a_position_whose_stop_was_canceled_is_not_counted_as_protected(
+    with_position: DataDirectory,
 ) -> None:
-    assert describe_remaining_positions(told) == "1 position with its stop"
+    assert describe_remaining_positions(with_position) == "1 position with its stop"
     gone = e.OrderClosed(
         at_ms=AT_MS,
         client_order_id=story.STOP,
@@ -185,41 +187,43 @@ def test_a_position_whose_stop_is_gone_is_not_counted_among_those_with_stops(
     target = e.IntentRecorded(
         at_ms=AT_MS, intent=story.make_intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
     )
-    append(told, gone, target)  # a target is open, and no stop
-    assert describe_remaining_positions(told) == "1 position, not covered by a confirmed stop"
+    append_events(with_position, gone, target)  # a target is open, and no stop
+    assert (
+        describe_remaining_positions(with_position) == "1 position, not covered by a confirmed stop"
+    )
 
 
-def test_an_adopted_position_is_left_at_the_exchange_as_status_shows_it(
-    told: DataDirectory,
+def test_an_adopted_position_is_counted_as_left_at_the_exchange(
+    with_position: DataDirectory,
 ) -> None:
-    append(told, ADOPTED)
+    append_events(with_position, ADOPTED)
     words = "2 positions, 1 of them not covered by a confirmed stop"
-    assert describe_remaining_positions(told) == words
-    carried = describe_carry_over(told, LIMITS)
+    assert describe_remaining_positions(with_position) == words
+    carried = describe_carry_over(with_position, LIMITS)
     assert carried is not None
     assert words in carried
-    append(told, read_back("", "100", "SOLUSDT"))
-    assert describe_remaining_positions(told) == "2 positions with their stops"
+    append_events(with_position, stop_confirmed("", "100", "SOLUSDT"))
+    assert describe_remaining_positions(with_position) == "2 positions with their stops"
 
 
-def test_a_stop_that_was_only_intended_covers_nothing(tmp_path: Path) -> None:
-    folder = DataDirectory(tmp_path / "kamou-data")
-    folder.create()
+def test_a_stop_that_is_not_confirmed_protects_no_position(tmp_path: Path) -> None:
+    data_dir = DataDirectory(tmp_path / "kamou-data")
+    data_dir.create()
     *before, acknowledged = story.opening_events()
     assert isinstance(acknowledged, e.OrderAccepted), "of the stop"
-    append(folder, *before)
+    append_events(data_dir, *before)
     bare = "1 position, not covered by a confirmed stop"
-    assert describe_remaining_positions(folder) == bare
-    append(folder, acknowledged, read_back(story.STOP, "0.49"))
-    assert describe_remaining_positions(folder) == bare, "0.50 is open"
-    append(folder, read_back(story.STOP, "0.50"))
-    assert describe_remaining_positions(folder) == "1 position with its stop"
+    assert describe_remaining_positions(data_dir) == bare
+    append_events(data_dir, acknowledged, stop_confirmed(story.STOP, "0.49"))
+    assert describe_remaining_positions(data_dir) == bare, "0.50 is open"
+    append_events(data_dir, stop_confirmed(story.STOP, "0.50"))
+    assert describe_remaining_positions(data_dir) == "1 position with its stop"
 
 
-async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -> None:
+async def test_a_run_whose_record_was_deleted_becomes_ready(tmp_path: Path) -> None:
     async with serving(settings(tmp_path), fast_forward=False) as demo:
         url = demo.url("/readyz", operator=True)
-        demo.folder.run_record.unlink()
+        demo.data_dir.run_record.unlink()
         while not (ready := [line for line in demo.said if line.startswith("ready: ")]):  # noqa: ASYNC110 - said by the run
             await trio.sleep(0.02)
         async with httpx.AsyncClient(trust_env=False, timeout=WITHIN_S) as http:
@@ -228,56 +232,56 @@ async def test_a_run_whose_record_is_gone_is_ready_and_goes_on(tmp_path: Path) -
     assert f", operator at port {port}, trading state active, " in ready[0]
 
 
-def test_a_goodbye_says_why_and_what_is_left(told: DataDirectory) -> None:
+def test_the_last_line_has_the_cause_and_the_positions_left(with_position: DataDirectory) -> None:
     said: list[str] = []
-    farewell = LastLine(said.append, told)
-    farewell.announce_end(None)
-    assert said == [], "a run that never listened leaves its error alone"
-    farewell.start()
-    farewell.announce_signal(15)
-    farewell.announce_end(None)
+    last_line = LastLine(said.append, with_position)
+    last_line.announce_end(None)
+    assert said == [], "a run that did not start has no last line"
+    last_line.start()
+    last_line.announce_signal(15)
+    last_line.announce_end(None)
     assert said == [
         "stopping in order: SIGTERM",
         "stopped by SIGTERM; left at the exchange: 1 position with its stop; `kamou run` on the"
         " same data directory goes on from here",
     ]
-    farewell.announce_end(BaseExceptionGroup("", [StoreError("the disk is gone")]))
+    last_line.announce_end(BaseExceptionGroup("", [StoreError("the disk is gone")]))
     assert said[-1] == (
         "ended by an error: the disk is gone; left at the exchange: 1 position with its stop"
     )
     assert level_of(said[-1]) is Level.ERROR
 
 
-def test_a_goodbye_over_a_damaged_database_keeps_the_error_that_ended_the_run(
-    told: DataDirectory,
+def test_the_last_line_over_a_damaged_database_has_the_error_that_ended_the_run(
+    with_position: DataDirectory,
 ) -> None:
     said: list[str] = []
-    farewell = LastLine(said.append, told)
-    farewell.start()
-    told.database.write_bytes(b"no database at all" * 100)
-    farewell.announce_end(StoreError("the disk is gone"))
+    last_line = LastLine(said.append, with_position)
+    last_line.start()
+    with_position.database.write_bytes(b"no database at all" * 100)
+    last_line.announce_end(StoreError("the disk is gone"))
     assert said[0].startswith(
         "ended by an error: the disk is gone; left at the exchange: not known ("
     )
 
 
-def test_a_goodbye_over_a_journal_that_cannot_be_folded_keeps_the_error_that_ended_the_run(
-    told: DataDirectory, monkeypatch: pytest.MonkeyPatch
+def test_the_last_line_over_a_journal_that_cannot_be_folded_has_the_error_that_ended_the_run(
+    with_position: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def follow(book: RecordedBook, reader: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr(RecordedBook, "follow", follow)
     said: list[str] = []
-    farewell = LastLine(said.append, told)
-    farewell.start()
-    farewell.announce_end(StoreError("the disk is gone"))
+    last_line = LastLine(said.append, with_position)
+    last_line.start()
+    last_line.announce_end(StoreError("the disk is gone"))
     assert said == [
         "ended by an error: the disk is gone; left at the exchange: not known (AssertionError)"
     ]
 
 
-def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
+def state_changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
     return e.StateChanged(
         at_ms=AT_MS,
         before=TradingState.ACTIVE,
@@ -289,12 +293,12 @@ def changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
 
 LINES = [
     (
-        changed(TradingState.REDUCE_ONLY, "OPERATOR_HALT", note="news"),
+        state_changed(TradingState.REDUCE_ONLY, "OPERATOR_HALT", note="news"),
         "halted by the operator: news; trading state reduce_only, no new trades; before active",
         Level.WARNING,
     ),
     (
-        changed(
+        state_changed(
             TradingState.REDUCED_SIZE,
             "DAY_LOSS_HALF",
             day_pnl="-2.10%",
@@ -307,19 +311,19 @@ LINES = [
         Level.WARNING,
     ),
     (
-        changed(TradingState.REDUCE_ONLY, "OPERATOR_RESUME", note="over"),
+        state_changed(TradingState.REDUCE_ONLY, "OPERATOR_RESUME", note="over"),
         "resumed once by the operator: over; one more `kamou resume` lets it trade; trading state"
         " reduce_only, no new trades; before active",
         Level.WARNING,
     ),
     (
-        changed(TradingState.REDUCE_ONLY, "RESTART_STORM"),
+        state_changed(TradingState.REDUCE_ONLY, "RESTART_STORM"),
         "halted by the supervisor: too many restarts; trading state reduce_only, no new trades;"
         " before active",
         Level.WARNING,
     ),
     (
-        changed(TradingState.ACTIVE, "DAY_ROLLED"),
+        state_changed(TradingState.ACTIVE, "DAY_ROLLED"),
         "resumed by the risk governor: a new day began; trading state active; before active",
         Level.INFO,
     ),
@@ -380,7 +384,7 @@ LINES = [
 def test_each_change_of_what_may_trade_has_its_line(
     event: e.Event, line: str, level: Level
 ) -> None:
-    told = describe_event(event)
-    assert told == line
-    assert told is not None
-    assert level_of(told) is level
+    shown = describe_event(event)
+    assert shown == line
+    assert shown is not None
+    assert level_of(shown) is level

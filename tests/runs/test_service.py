@@ -1,4 +1,4 @@
-"""``kamou run`` in one process: comes up, serves, obeys, stops in order, and goes on."""
+"""Tests of ``kamou run`` inside the test's process: start, commands, stops, next runs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from kamou.runtime.watchdog import StopDeadline
 from kamou.settings.config import DemoSettings, SupervisionSettings
 
 
-class Gate:
-    """A progress report that holds the fast-forward until the test lets it go on."""
+class PausedProgress:
+    """A progress sink that pauses the fast-forward until the test opens it."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -50,8 +50,8 @@ class Gate:
         assert self.open.wait(30)
 
 
-async def test_the_site_answers_while_history_is_still_simulated(tmp_path: Path) -> None:
-    gate = Gate()
+async def test_the_site_answers_during_the_fast_forward(tmp_path: Path) -> None:
+    gate = PausedProgress()
     try:
         async with serving(settings(tmp_path), progress=gate) as demo:
             assert await trio.to_thread.run_sync(gate.reached.wait, 20)
@@ -72,8 +72,8 @@ async def test_the_site_answers_while_history_is_still_simulated(tmp_path: Path)
         gate.open.set()
 
 
-async def test_a_halt_while_history_is_still_simulated_ends_it_and_holds(tmp_path: Path) -> None:
-    gate = Gate()
+async def test_a_halt_during_the_fast_forward_ends_it_and_blocks_entries(tmp_path: Path) -> None:
+    gate = PausedProgress()
     try:
         async with serving(settings(tmp_path), progress=gate) as demo:
             assert await trio.to_thread.run_sync(gate.reached.wait, 20)
@@ -83,7 +83,7 @@ async def test_a_halt_while_history_is_still_simulated_ends_it_and_holds(tmp_pat
             await demo.ready()
             state = await demo.status()
             assert (state["state"], state["state_reason"]) == ("reduce_only", "OPERATOR_HALT")
-        assert not venue(demo.folder).positions, "history made no entry after the halt"
+        assert not venue(demo.data_dir).positions, "history made no entry after the halt"
     finally:
         gate.open.set()
 
@@ -91,7 +91,7 @@ async def test_a_halt_while_history_is_still_simulated_ends_it_and_holds(tmp_pat
 async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path) -> None:
     async with serving(settings(tmp_path)) as demo:
         await demo.ready()
-        held = len(venue(demo.folder).positions)
+        held = len(venue(demo.data_dir).positions)
         assert held, "the market of this date ends with open positions"
         halted = (await demo.command("halt", "news")).json()
         assert (halted["state"], halted["reason"]) == ("reduce_only", "OPERATOR_HALT")
@@ -103,20 +103,20 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         assert (await demo.command("resume", "over")).json()["state"] == "active"
         flat = (await demo.command("flatten", "storm")).json()
         assert (flat["state"], flat["positions_left"]) == ("flattening", 0)
-        while not (closed := [line for line in demo.said if line.startswith("flatten: ")]):  # noqa: ASYNC110 - said by the run
+        while not (closed := [line for line in demo.said if line.startswith("flatten: ")]):  # noqa: ASYNC110 - announced by the run
             await trio.sleep(0.02)
         assert re.fullmatch(
             rf"flatten: {held} positions? closed, net PnL [+-][\d,.]+, fees [\d,.]+ and slippage"
             r" -?[\d,.]+ in it; no position is left",
             closed[0],
         ), closed
-        while venue(demo.folder).live:  # noqa: ASYNC110 - another connection's rows
+        while venue(demo.data_dir).live:  # noqa: ASYNC110 - another connection's rows
             await trio.sleep(0.02)
         assert (await demo.command("resume")).json()["state"] == "reduce_only"
         assert (await demo.command("resume")).json()["state"] == "active"
-    assert not venue(demo.folder).positions
-    assert_same_book(demo.folder)
-    notes = [f.value for e in of_kind(journal(demo.folder), StateChanged) for f in e.figures]
+    assert not venue(demo.data_dir).positions
+    assert_same_book(demo.data_dir)
+    notes = [f.value for e in of_kind(journal(demo.data_dir), StateChanged) for f in e.figures]
     assert {"news", "over", "storm"} <= set(notes)
 
 
@@ -124,7 +124,7 @@ async def test_the_operators_status_agrees_with_the_venues_own_positions(tmp_pat
     async with serving(settings(tmp_path)) as demo:
         await demo.ready()
         told = await demo.status()
-        held = venue(demo.folder).positions
+        held = venue(demo.data_dir).positions
         assert {row["symbol"] for row in told["positions"]} == set(held)
         for row in told["positions"]:
             of = held[row["symbol"]]
@@ -135,7 +135,7 @@ async def test_the_operators_status_agrees_with_the_venues_own_positions(tmp_pat
             units = D(row["quantity_base"]) * sign
             made = units * (D(row["mark_price"]) - of.entry_price)
             assert abs(D(row["unrealized_pnl"]) - made) < D("1e-6")
-            assert row["stop_confirmed"], "the run is ready: every stop was proved"
+            assert row["stop_confirmed"], "every stop is confirmed once the run is ready"
             away = (D(row["mark_price"]) - D(row["stop_price"])) * sign / D(row["mark_price"])
             assert abs(D(row["stop_distance"]) - away) < D("1e-20")
         oldest_ms = min(row["mark_at_ms"] for row in told["positions"])
@@ -151,10 +151,10 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
 ) -> None:
     async with serving(settings(tmp_path)) as demo:
         await demo.ready()
-    folder = demo.folder
-    assert_same_book(folder)
-    assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
-    before, trades = folded(journal(folder)), len(of_kind(journal(folder), TradeClosed))
+    data_dir = demo.data_dir
+    assert_same_book(data_dir)
+    assert run_table(data_dir) == [(1, "stopped"), (2, "stopped")]
+    before, trades = folded(journal(data_dir)), len(of_kind(journal(data_dir), TradeClosed))
     assert before.trades
 
     async with serving(settings(tmp_path), now_ms=NOW_MS + MINUTE_MS) as demo:
@@ -163,23 +163,23 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
         assert any(
             line.startswith("carried over from run 2, which stopped at ") for line in demo.said
         )
-    after = folded(journal(folder))
-    assert run_table(folder)[-1] == (3, "stopped")
-    assert len(of_kind(journal(folder), TradeClosed)) >= trades
+    after = folded(journal(data_dir))
+    assert run_table(data_dir)[-1] == (3, "stopped")
+    assert len(of_kind(journal(data_dir), TradeClosed)) >= trades
     kept = {t.trade_id for t in after.trades.values()}
-    gone = {e.trade_id for e in of_kind(journal(folder), TradeClosed)}
+    gone = {e.trade_id for e in of_kind(journal(data_dir), TradeClosed)}
     assert {t.trade_id for t in before.trades.values()} <= kept | gone
-    assert_same_book(folder)
+    assert_same_book(data_dir)
 
 
-def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_there(
+def test_a_signal_ends_the_fast_forward_in_order_and_the_next_run_continues_it(
     tmp_path: Path,
 ) -> None:
     told: list[int] = []
 
     def interrupt(what: str, done: int, total: int) -> None:
         told.append(done)
-        if len(told) == 200:  # cycles: in the first of the two days
+        if len(told) == 200:  # cycles, within the first of the two days
             os.kill(os.getpid(), signal.SIGTERM)
 
     def run(progress: service.Progress, announce: service.Announce) -> int:
@@ -201,14 +201,14 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
         and ", the next run goes on with it up to 2026-01-02 12:00 UTC: " in line
         for line in said
     )
-    folder = DataDirectory(tmp_path)
-    events = journal(folder)
+    data_dir = DataDirectory(tmp_path)
+    events = journal(data_dir)
     assert events[-1] == RunStopped(
         at_ms=events[-1].at_ms, cause_id="run:1", run_number=1, reason="stopped"
     )
     assert NOW_MS - 2 * DAY_MS < events[-1].at_ms < NOW_MS - DAY_MS
-    known = {e.fill.key for e in of_kind(journal(folder), FillRecorded)}
-    assert known == fills_of(folder), "also those of the last step"
+    known = {e.fill.key for e in of_kind(journal(data_dir), FillRecorded)}
+    assert known == fills_of(data_dir), "with the fills of the last step"
 
     def then_stop(what: str, done: int, total: int) -> None:
         if len(told) == 250:
@@ -218,22 +218,22 @@ def test_a_signal_in_the_middle_of_history_ends_it_in_order_and_it_goes_on_from_
     assert run(then_stop, said.append) == 0
     (on,) = [line for line in said if line.startswith("fast-forward goes on: ")]
     assert "simulated time from 2026-01-01 " in on
-    resumed = journal(folder)[len(events) :]
-    assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is lived twice"
-    assert run_table(folder) == [(1, "stopped"), (2, "stopped")]
-    known = {e.fill.key for e in of_kind(journal(folder), FillRecorded)}
-    assert known == fills_of(folder), "also those of the last step"
+    resumed = journal(data_dir)[len(events) :]
+    assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is simulated twice"
+    assert run_table(data_dir) == [(1, "stopped"), (2, "stopped")]
+    known = {e.fill.key for e in of_kind(journal(data_dir), FillRecorded)}
+    assert known == fills_of(data_dir), "with the fills of the last step"
 
-    trio.run(_says_since_when_it_made_history, tmp_path, NOW_MS + 36 * HOUR_MS)
+    trio.run(_assert_downtime_between_stops, tmp_path, NOW_MS + 36 * HOUR_MS)
 
 
-async def _says_since_when_it_made_history(folder: Path, now_ms: int) -> None:
-    async with serving(settings(folder), now_ms=now_ms) as running:
+async def _assert_downtime_between_stops(data_dir: Path, now_ms: int) -> None:
+    async with serving(settings(data_dir), now_ms=now_ms) as running:
         await running.ready()
         told = (await running.get("/results.json")).json()
-    (made,) = of_kind(journal(running.folder), HistoryCaughtUp)
-    assert now_ms <= made.since_ms <= made.at_ms, "what passed before is downtime, this is not"
-    stops = of_kind(journal(running.folder), HistoryStopped)
+    (made,) = of_kind(journal(running.data_dir), HistoryCaughtUp)
+    assert now_ms <= made.since_ms <= made.at_ms, "the fast-forward is no downtime"
+    stops = of_kind(journal(running.data_dir), HistoryStopped)
     assert [NOW_MS <= stop.since_ms <= stop.until_ms < now_ms for stop in stops] == [True, True]
     (gap,) = told["downtime"]
     assert (gap["from_ms"], gap["until_ms"], gap["cause"]) == (
@@ -241,17 +241,17 @@ async def _says_since_when_it_made_history(folder: Path, now_ms: int) -> None:
         made.since_ms,
         "stop",
     )
-    async with serving(settings(folder), now_ms=now_ms + HOUR_MS) as running:
+    async with serving(settings(data_dir), now_ms=now_ms + HOUR_MS) as running:
         await running.ready()
-    assert of_kind(journal(running.folder), HistoryCaughtUp) == [made]
-    assert_same_book(running.folder)
+    assert of_kind(journal(running.data_dir), HistoryCaughtUp) == [made]
+    assert_same_book(running.data_dir)
 
 
 @pytest.mark.parametrize("stuck_in", ["source", "history"])
 def test_a_signal_ends_a_run_whose_thread_does_not_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck_in: str
 ) -> None:
-    monkeypatch.setattr(StopDeadline, "start", lambda _: None)  # it would end the tests
+    monkeypatch.setattr(StopDeadline, "start", lambda _: None)  # it would end the test process
     released = threading.Event()
     said: list[str] = []
 
@@ -282,7 +282,7 @@ def test_a_signal_ends_a_run_whose_thread_does_not_return(
     assert any("history did not stop in time" in line for line in said) is (stuck_in == "history")
 
 
-async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everything(
+async def test_the_halt_latch_ends_the_fast_forward_and_real_time_closes_all_positions(
     tmp_path: Path,
 ) -> None:
     latch = HaltLatch(DataDirectory(tmp_path).latch)
@@ -297,12 +297,12 @@ async def test_the_halt_latch_ends_history_at_once_and_real_time_closes_everythi
         await demo.ready()
         assert len(seen) < 300
         assert (await demo.status())["state"] == "flattening"
-        while venue(demo.folder).positions:  # noqa: ASYNC110 - another connection's rows
+        while venue(demo.data_dir).positions:  # noqa: ASYNC110 - another connection's rows
             await trio.sleep(0.02)
-    assert_same_book(demo.folder)
+    assert_same_book(demo.data_dir)
 
 
-async def test_days_that_a_halt_skips_are_said_and_published_as_skipped(
+async def test_days_that_a_halt_skips_are_announced_and_published_as_skipped(
     tmp_path: Path,
 ) -> None:
     latch = HaltLatch(DataDirectory(tmp_path).latch)
@@ -317,13 +317,13 @@ async def test_days_that_a_halt_skips_are_said_and_published_as_skipped(
         await demo.ready()
         told = (await demo.get("/results.json")).json()
         page = (await demo.get("/results")).text
-    simulated = [e.at_ms for e in of_kind(journal(demo.folder), CycleClosed) if e.at_ms < NOW_MS]
-    (cut,) = of_kind(journal(demo.folder), HistoryCutShort)
+    simulated = [e.at_ms for e in of_kind(journal(demo.data_dir), CycleClosed) if e.at_ms < NOW_MS]
+    (cut,) = of_kind(journal(demo.data_dir), HistoryCutShort)
     assert cut.until_ms == NOW_MS <= cut.since_ms <= cut.at_ms
     (gap,) = told["downtime"]
     assert gap["cause"] == "skipped"
     assert (gap["from_ms"], gap["until_ms"]) == (simulated[-1], NOW_MS)
-    assert told["halts"][0]["from_ms"] >= NOW_MS, "a halt holds from its own moment"
+    assert told["halts"][0]["from_ms"] >= NOW_MS, "a halt begins at its own time"
     assert "skipped: a halt cut the fast-forward short" in page
     assert "stopped by the operator" not in page
     (line,) = [line for line in demo.said if line.startswith("fast-forward was cut short at ")]
@@ -334,10 +334,10 @@ async def test_days_that_a_halt_skips_are_said_and_published_as_skipped(
     )
 
 
-async def test_a_demo_that_starts_halted_says_which_days_it_skips(tmp_path: Path) -> None:
-    folder = DataDirectory(tmp_path)
-    folder.create()
-    HaltLatch(folder.latch).set("early", "operator", NOW_MS, action="halt")
+async def test_a_demo_that_starts_halted_announces_the_days_that_it_skips(tmp_path: Path) -> None:
+    data_dir = DataDirectory(tmp_path)
+    data_dir.create()
+    HaltLatch(data_dir.latch).set("early", "operator", NOW_MS, action="halt")
     async with serving(settings(tmp_path)) as demo:
         await demo.ready()
         assert (await demo.get("/results.json")).json()["downtime"] == []
@@ -348,33 +348,33 @@ async def test_a_demo_that_starts_halted_says_which_days_it_skips(tmp_path: Path
     )
 
 
-async def test_a_replay_of_recorded_candles_ends_with_the_site_up(tmp_path: Path) -> None:
+async def test_a_replay_of_recorded_bars_ends_with_the_site_up(tmp_path: Path) -> None:
     recorded = write_valid_files(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
-        while not any("replay has ended" in line for line in demo.said):  # noqa: ASYNC110 - it is told once
+        while not any("replay has ended" in line for line in demo.said):  # noqa: ASYNC110 - announced once
             await trio.sleep(0.01)
         page = (await demo.get("/results")).text
         assert "Demo: a replay of recorded market data, and simulated money" in page
         assert "simulated market" not in page
         assert "<dd>the replay has ended</dd>" in page
         assert "replayed" in (await demo.get("/readyz", operator=True)).text
-    assert run_table(demo.folder) == [(1, "stopped")]
+    assert run_table(demo.data_dir) == [(1, "stopped")]
 
-    # Again: there is nothing left to replay, and its results come back.
+    # The next run has nothing left to replay and serves the same results.
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
         assert (await demo.get("/results")).status_code == 200
-    assert run_table(demo.folder) == [(1, "stopped")]
+    assert run_table(demo.data_dir) == [(1, "stopped")]
 
 
-async def test_a_replay_that_the_halt_latch_keeps_from_its_end_says_so(tmp_path: Path) -> None:
+async def test_a_replay_that_the_halt_latch_cut_short_says_so(tmp_path: Path) -> None:
     recorded = write_valid_files(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
-    folder = DataDirectory(tmp_path / "data")
-    folder.create()
-    HaltLatch(folder.latch).set("early", "operator", RECORDED_MS, action="halt")
+    data_dir = DataDirectory(tmp_path / "data")
+    data_dir.create()
+    HaltLatch(data_dir.latch).set("early", "operator", RECORDED_MS, action="halt")
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
-        while not any("the replay was cut short" in line for line in demo.said):  # noqa: ASYNC110 - it is told once
+        while not any("the replay was cut short" in line for line in demo.said):  # noqa: ASYNC110 - announced once
             await trio.sleep(0.01)
         assert "ended" not in str((await demo.get("/results.json")).json()["ended"])
     assert any("waits: stop this, `kamou resume`, and the next run goes on" in s for s in demo.said)

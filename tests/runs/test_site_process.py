@@ -1,6 +1,6 @@
-"""``kamou run`` and its public site as two processes: kills, a stop, the port, and the journal.
+"""Tests of a run and its public site as two processes: kills, stops, port, journal.
 
-Each wait is bounded and each process is ended by the test that started it.
+Each wait is bounded, and each test ends the processes that it started.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from kamou.core.day import DAY_MS, MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.store import database
 
-FREE_WITHIN_S = 10.0  # the promise is 0.5 s; a busy machine schedules nobody for seconds
+FREE_WITHIN_S = 10.0  # the promise is 0.5 s; a busy machine may run no process for seconds
 
 
-def site_of(running: runs.RunningProcess) -> int:
-    """The process that serves the pages of a run."""
+def site_pid(running: runs.RunningProcess) -> int:
+    """Return the id of the process that serves the pages of a run; 0 without one."""
     found = []
     for about in Path("/proc").glob("[0-9]*"):
         try:
@@ -43,38 +43,38 @@ def site_of(running: runs.RunningProcess) -> int:
     return found[0] if found else 0
 
 
-async def serving(running: runs.RunningProcess, *, not_pid: int = 0) -> int:
-    """Wait until a process serves pages, another one than ``not_pid``."""
-    while not (pid := site_of(running)) or pid == not_pid:  # noqa: ASYNC110 - another process
+async def wait_for_site(running: runs.RunningProcess, *, not_pid: int = 0) -> int:
+    """Wait until a process other than ``not_pid`` serves pages, and return its id."""
+    while not (pid := site_pid(running)) or pid == not_pid:  # noqa: ASYNC110 - another process
         await trio.sleep(0.02)
     async with httpx.AsyncClient(trust_env=False, timeout=runs.WITHIN_S) as http:
-        answer = await http.get(f"http://127.0.0.1:{port_of(running)}/results")
+        answer = await http.get(f"http://127.0.0.1:{site_port(running)}/results")
         assert answer.status_code == 200
     return pid
 
 
-def port_of(running: runs.RunningProcess) -> int:
-    record = RunRecord.read(running.folder)
+def site_port(running: runs.RunningProcess) -> int:
+    record = RunRecord.read(running.data_dir)
     assert record is not None
     return record.port
 
 
-def site_events(folder: DataDirectory) -> list[object]:
-    return [e for e in journal(folder) if isinstance(e, SiteFailed | SiteRecovered)]
+def site_events(data_dir: DataDirectory) -> list[object]:
+    return [e for e in journal(data_dir) if isinstance(e, SiteFailed | SiteRecovered)]
 
 
-# --- the site dies -----------------------------------------------------------------------
+# --- kills of the site -------------------------------------------------------------------
 
 
-async def test_a_site_that_dies_or_hangs_while_it_trades_is_replaced_told_and_journalled_once(
+async def test_a_site_that_dies_or_hangs_is_replaced_announced_and_journalled_once(
     traded: DataDirectory,
 ) -> None:
-    async with runs.started(traded, NOW_MS + MINUTE_MS) as running:
+    async with runs.start_run(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
-        pid = await serving(running)
+        pid = await wait_for_site(running)
         for by in (signal.SIGKILL, signal.SIGSEGV):
             os.kill(pid, by)
-            pid = await serving(running, not_pid=pid)
+            pid = await wait_for_site(running, not_pid=pid)
         status = (await running.ask("/api/v1/status")).json()
         assert status["site"]["restarts"] == 2
         assert status["site"]["state"] == "serving"
@@ -82,14 +82,14 @@ async def test_a_site_that_dies_or_hangs_while_it_trades_is_replaced_told_and_jo
         assert (ready.status_code, ready.json()["degraded"]) == (200, [])
         assert "kamou_site_restarts_total 2.0" in (await running.ask("/metrics")).text
         assert _restarted(status["supervision"]) == {"site": 2}
-        assert await running.ended(signal.SIGTERM) == 0
-    assert len(site_events(traded)) == 1, "one event when it goes down, counts in between"
+        assert await running.stop_with(signal.SIGTERM) == 0
+    assert len(site_events(traded)) == 1, "only the first failure is journalled"
     assert sum("public site is down" in line for line in running.said) == 1
     assert_same_book(traded)
 
 
 def _restarted(node: dict[str, object]) -> dict[str, int]:
-    """Every child that was restarted, and how often."""
+    """Return the number of restarts of each restarted child."""
     found = {}
     if node.get("kind") == "worker" and node.get("restarts"):
         found[str(node["id"])] = int(str(node["restarts"]))
@@ -98,37 +98,37 @@ def _restarted(node: dict[str, object]) -> dict[str, int]:
     return found
 
 
-async def test_a_history_interrupted_after_a_crash_of_the_site_skips_no_day(
+async def test_a_fast_forward_interrupted_after_a_crash_of_the_site_skips_no_day(
     tmp_path: Path,
 ) -> None:
-    folder = DataDirectory(tmp_path / "data")
-    async with runs.started(folder, days=3) as running:
-        pid = await serving(running)
-        await runs.in_history(running)
+    data_dir = DataDirectory(tmp_path / "data")
+    async with runs.start_run(data_dir, days=3) as running:
+        pid = await wait_for_site(running)
+        await runs.wait_for_fast_forward(running)
         os.kill(pid, signal.SIGKILL)
         while not any("public site is down" in line for line in running.said):  # noqa: ASYNC110 - another process's text
             await trio.sleep(0.005)
-        assert await running.ended(signal.SIGTERM) == 0
-    interrupted = journal(folder)
-    assert site_events(folder) == []
+        assert await running.stop_with(signal.SIGTERM) == 0
+    interrupted = journal(data_dir)
+    assert site_events(data_dir) == []
     assert interrupted[-1].at_ms < NOW_MS - DAY_MS, "it was interrupted too late to prove anything"
 
-    async with runs.started(folder, NOW_MS + 6 * MINUTE_MS, days=3) as running:
+    async with runs.start_run(data_dir, NOW_MS + 6 * MINUTE_MS, days=3) as running:
         await running.ready()
-        assert await running.ended(signal.SIGTERM) == 0
-    events = journal(folder)
+        assert await running.stop_with(signal.SIGTERM) == 0
+    events = journal(data_dir)
     days = [event.day for event in of_kind(events, DayOpened)]
     assert len(days) == len(set(days)) >= 3
     resumed = events[len(interrupted) :]
     assert resumed[0].at_ms - interrupted[-1].at_ms < 10 * MINUTE_MS, "no hour was skipped"
     assert folded(events).seq == len(events)
-    assert_same_book(folder)
+    assert_same_book(data_dir)
 
 
-# --- the trading process dies ------------------------------------------------------------
+# --- kills of the trading process --------------------------------------------------------
 
 
-def bindable(port: int) -> bool:
+def can_bind(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -143,37 +143,37 @@ def bindable(port: int) -> bool:
 async def test_the_port_is_free_soon_after_the_trading_process_is_killed(
     traded: DataDirectory, stopped: bool
 ) -> None:
-    """A site that is stopped is woken by the system: its group has become an orphaned one."""
-    async with runs.started(traded, NOW_MS + MINUTE_MS) as running:
-        pid = await serving(running)
-        port = port_of(running)
+    """The system continues a stopped site, because its process group became an orphan."""
+    async with runs.start_run(traded, NOW_MS + MINUTE_MS) as running:
+        pid = await wait_for_site(running)
+        port = site_port(running)
         if stopped:
             os.kill(pid, signal.SIGSTOP)
-            while not stopped_whole(pid):  # noqa: ASYNC110 - another process
+            while not is_stopped(pid):  # noqa: ASYNC110 - another process
                 await trio.sleep(0.01)
-        assert not bindable(port)
-        assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
+        assert not can_bind(port)
+        assert await running.stop_with(signal.SIGKILL) == -signal.SIGKILL
         with trio.fail_after(FREE_WITHIN_S):
-            while not bindable(port):  # noqa: ASYNC110 - the system's port
+            while not can_bind(port):  # noqa: ASYNC110 - the system's port
                 await trio.sleep(0.01)
         with trio.fail_after(FREE_WITHIN_S):
-            while alive(pid):  # noqa: ASYNC110 - another process
+            while is_alive(pid):  # noqa: ASYNC110 - another process
                 await trio.sleep(0.01)
 
 
-def alive(pid: int) -> bool:
-    """Whether it is neither gone nor waiting to be reaped by whoever adopted it."""
-    return state(pid) not in ("", "Z")
+def is_alive(pid: int) -> bool:
+    """Return False if the process is gone or waits to be reaped by its new parent."""
+    return process_state(pid) not in ("", "Z")
 
 
-def stopped_whole(pid: int) -> bool:
-    """Whether every thread is stopped: only then does the system count the process as stopped."""
+def is_stopped(pid: int) -> bool:
+    """Return True if all threads are stopped, so that the process counts as stopped."""
     threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
-    return all(state(pid, thread) == "T" for thread in threads)
+    return all(process_state(pid, thread) == "T" for thread in threads)
 
 
-def state(pid: int, thread: int = 0) -> str:
-    """The letter of the state of a process, or of one of its threads; empty when it is gone."""
+def process_state(pid: int, thread: int = 0) -> str:
+    """Return the letter of the state of a process or a thread; empty if it is gone."""
     try:
         about = Path(f"/proc/{pid}/task/{thread or pid}/stat").read_text()
     except OSError:
@@ -185,28 +185,28 @@ async def test_a_restart_at_once_after_a_kill_gets_the_same_port(traded: DataDir
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     for _ in range(2):
-        async with runs.started(traded, NOW_MS + MINUTE_MS, port=port) as running:
-            await serving(running)
-            assert port_of(running) == port
-            assert await running.ended(signal.SIGKILL) == -signal.SIGKILL
+        async with runs.start_run(traded, NOW_MS + MINUTE_MS, port=port) as running:
+            await wait_for_site(running)
+            assert site_port(running) == port
+            assert await running.stop_with(signal.SIGKILL) == -signal.SIGKILL
         await trio.sleep(0.1)
 
 
-async def test_a_run_that_is_told_to_stop_does_not_wait_for_a_site_that_hangs(
+async def test_a_run_stops_without_waiting_for_a_hung_site(
     traded: DataDirectory,
 ) -> None:
-    async with runs.started(traded, NOW_MS + MINUTE_MS) as running:
+    async with runs.start_run(traded, NOW_MS + MINUTE_MS) as running:
         await running.ready()
-        pid = await serving(running)
+        pid = await wait_for_site(running)
         os.kill(pid, signal.SIGSTOP)
         with trio.fail_after(runs.GRACE_S):
-            assert await running.ended(signal.SIGTERM) == 0
-        assert not alive(pid)
+            assert await running.stop_with(signal.SIGTERM) == 0
+        assert not is_alive(pid)
     assert run_table(traded)[-1] == (3, "stopped")
     assert_same_book(traded)
 
 
-async def test_a_port_that_is_taken_ends_the_run_with_one_line(traded: DataDirectory) -> None:
+async def test_a_taken_port_ends_the_run_with_one_line(traded: DataDirectory) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         done = await trio.run_process(
@@ -217,16 +217,19 @@ async def test_a_port_that_is_taken_ends_the_run_with_one_line(traded: DataDirec
     assert done.stderr.decode().count("\n") == 1
 
 
-# --- the pages alone ---------------------------------------------------------------------
+# --- `kamou site` -----------------------------------------------------------------------
 
 
-async def test_the_pages_are_served_alone_beside_a_run_and_from_a_backup(
+async def test_kamou_site_serves_the_pages_beside_a_run_and_from_a_backup(
     traded: DataDirectory, tmp_path: Path
 ) -> None:
     backup = tmp_path / "backup.sqlite3"
     database.copy_journal(traded.database, backup)
-    from_folder = ["--data-dir", str(traded.path)]
-    for where, by in ((from_folder, signal.SIGINT), (["--database", str(backup)], signal.SIGTERM)):
+    beside_run = ["--data-dir", str(traded.path)]
+    for where, by in (
+        (beside_run, signal.SIGINT),
+        (["--database", str(backup)], signal.SIGTERM),
+    ):
         command = [sys.executable, "-m", "kamou", "site", *where, "--port", "0"]
         process = await trio.lowlevel.open_process(
             command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL

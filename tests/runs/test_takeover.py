@@ -1,7 +1,7 @@
-"""A local user tries to take over a run that died: he holds its lock and listens on its port.
+"""Tests against a local user who holds the lock of a killed run and listens on its port.
 
-As an older version left the folder: open to others, the lock readable by everybody. The stranger
-is a process of another user, so these tests need root.
+The data directory is as an older version left it: open to others, with a lock that every user can
+read. The attacker is a process of another user, so these tests need root.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from kamou.data_directory.lock import lock_holder
 from kamou.runs import flatten
 from kamou.venue.store import VenueStore
 
-STRANGER = 12_345  # a user id that owns nothing here
+OTHER_USER = 12_345  # a user id without files here
 
-# Holds the lock, listens on a free port, tells it, and answers everything with lies. It notes what
-# it was sent on standard output.
+# Holds the lock, listens on a port, prints the port, and answers each request falsely. It also
+# prints each request.
 PROGRAM = """
 import encodings.idna, fcntl, json, os, socket, sys
 lock = os.open(sys.argv[1], os.O_RDONLY)
-os.setgroups([]); os.setgid({stranger}); os.setuid({stranger})
+os.setgroups([]); os.setgid({other}); os.setuid({other})
 lock_again = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.flock(lock_again, fcntl.LOCK_EX)
 server = socket.create_server(("127.0.0.1", int(sys.argv[2])))
@@ -54,36 +54,36 @@ pytestmark = pytest.mark.skipif(
 
 
 @attrs.define(eq=False)
-class Stranger:
-    """A process of another user, and what it was sent so far."""
+class OtherUser:
+    """A process of another user, and the requests that it received."""
 
     process: subprocess.Popen[str]
     port: int
 
     def sent(self) -> str:
-        self.process.kill()
+        self.process.run_verb()
         assert self.process.stdout is not None
         return "".join(json.loads(line) for line in self.process.stdout)
 
 
 @contextmanager
-def stranger_at(folder: DataDirectory, port: int = 0) -> Iterator[Stranger]:
-    program = PROGRAM.format(stranger=STRANGER)
+def run_other_user(data_dir: DataDirectory, port: int = 0) -> Iterator[OtherUser]:
+    program = PROGRAM.format(other=OTHER_USER)
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(folder.lock), str(port)],
+        [sys.executable, "-c", program, str(data_dir.lock), str(port)],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
         try:
-            yield Stranger(process, int(process.stdout.readline()))
-        finally:  # it serves for ever: a test that fails must not wait for it
-            process.kill()
+            yield OtherUser(process, int(process.stdout.readline()))
+        finally:  # it serves for ever, so a test that fails must not wait for it
+            process.run_verb()
 
 
 @pytest.fixture
-def dead(traded: DataDirectory, tmp_path: Path) -> DataDirectory:
-    """The folder of a run that was killed, as an older version left it; positions are open."""
+def killed_run(traded: DataDirectory, tmp_path: Path) -> DataDirectory:
+    """The data directory of a killed run of an older version, with open positions."""
     for part in (tmp_path, *tmp_path.parents):
         if part != Path("/") and not part.stat().st_mode & 0o001:
             part.chmod(part.stat().st_mode | 0o011)
@@ -100,24 +100,24 @@ def dead(traded: DataDirectory, tmp_path: Path) -> DataDirectory:
     return traded
 
 
-def on_port(folder: DataDirectory, port: int) -> None:
-    record = RunRecord.read(folder)
+def record_port(data_dir: DataDirectory, port: int) -> None:
+    record = RunRecord.read(data_dir)
     assert record is not None
-    attrs.evolve(record, operator_port=port).write(folder)
+    attrs.evolve(record, operator_port=port).write(data_dir)
 
 
 @pytest.fixture
-def kill(
+def run_verb(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    """A verb on the folder, at the date of its market."""
+    """Run a verb on the data directory, at the date of its market."""
     clock = SetClock(NOW_MS + MINUTE_MS)
     monkeypatch.setattr(flatten, "SystemClock", lambda: clock)
 
-    def call(verb: str, folder: DataDirectory, *options: object) -> tuple[int, str, str]:
-        configuration = folder.path.with_name("kamou.toml")
+    def call(verb: str, data_dir: DataDirectory, *options: object) -> tuple[int, str, str]:
+        configuration = data_dir.path.with_name("kamou.toml")
         configuration.write_text(CONFIGURATION.format(days=2))
-        arguments = [verb, "--config", configuration, "--data-dir", folder.path, *options]
+        arguments = [verb, "--config", configuration, "--data-dir", data_dir.path, *options]
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
@@ -126,91 +126,91 @@ def kill(
     return call
 
 
-def test_a_stranger_who_holds_the_lock_and_the_port_is_sent_no_token_and_closes_nothing(
-    dead: DataDirectory, kill: Callable[..., tuple[int, str, str]]
+def test_another_user_with_the_lock_and_the_port_gets_no_token_and_closes_nothing(
+    killed_run: DataDirectory, run_verb: Callable[..., tuple[int, str, str]]
 ) -> None:
-    held, token = len(venue(dead).positions), dead.token.read_text().strip()
-    with stranger_at(dead) as stranger:
-        on_port(dead, stranger.port)
-        assert lock_holder(dead.path) is not None, "any flock counts as held"
-        code, out, err = kill("flatten", dead, "--json")
-        sent = stranger.sent()
+    held, token = len(venue(killed_run).positions), killed_run.token.read_text().strip()
+    with run_other_user(killed_run) as other:
+        record_port(killed_run, other.port)
+        assert lock_holder(killed_run.path) is not None, "any flock counts as held"
+        code, out, err = run_verb("flatten", killed_run, "--json")
+        sent = other.sent()
     done = json.loads(out)
     assert code == 0
     assert (done["by"], done["positions_closed"], done["positions_left"]) == ("flatten", held, 0)
-    assert not venue(dead).positions
+    assert not venue(killed_run).positions
     assert "has ended, and another process holds" in err
     assert "closed the data directory" in err
     assert token not in sent
-    assert dead.path.stat().st_mode & 0o077 == 0
+    assert killed_run.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_stranger_on_the_port_of_a_process_that_lives_cannot_prove_itself(
-    dead: DataDirectory, kill: Callable[..., tuple[int, str, str]]
+def test_another_users_listener_on_the_port_of_a_live_process_gives_no_proof(
+    killed_run: DataDirectory, run_verb: Callable[..., tuple[int, str, str]]
 ) -> None:
-    """The dead run's process id was given to another process of the operator."""
-    token = dead.token.read_text().strip()
-    with stranger_at(dead) as stranger:
-        on_port(dead, stranger.port)
-        dead.lock.write_text(f"{os.getpid()}\n")
-        record = RunRecord.read(dead)
+    """The killed run's process id was given to another process of the operator."""
+    token = killed_run.token.read_text().strip()
+    with run_other_user(killed_run) as other:
+        record_port(killed_run, other.port)
+        killed_run.lock.write_text(f"{os.getpid()}\n")
+        record = RunRecord.read(killed_run)
         assert record is not None
-        attrs.evolve(record, pid=os.getpid()).write(dead)
+        attrs.evolve(record, pid=os.getpid()).write(killed_run)
         for verb in ("halt", "status", "flatten"):
-            code, _, err = kill(verb, dead)
+            code, _, err = run_verb(verb, killed_run)
             assert code == (0 if verb == "flatten" else 3)
             assert "does not know the token of the run" in err
-        sent = stranger.sent()
+        sent = other.sent()
     assert "GET /api/v1/proof?nonce=" in sent
     assert token not in sent
     assert "authorization" not in sent.lower()
-    assert not venue(dead).positions
+    assert not venue(killed_run).positions
 
 
-def test_what_the_stranger_answers_does_not_hide_a_position_that_stays_open(
-    dead: DataDirectory,
-    kill: Callable[..., tuple[int, str, str]],
+def test_a_false_answer_of_another_user_does_not_hide_a_position_that_stays_open(
+    killed_run: DataDirectory,
+    run_verb: Callable[..., tuple[int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    held = len(venue(dead).positions)
-    monkeypatch.setattr(flatten, "ATTEMPTS_MAX", 0)  # the venue takes no close
-    with stranger_at(dead) as stranger:
-        on_port(dead, stranger.port)
-        code, out, err = kill("flatten", dead, "--json")
+    held = len(venue(killed_run).positions)
+    monkeypatch.setattr(flatten, "ATTEMPTS_MAX", 0)  # no close is sent
+    with run_other_user(killed_run) as other:
+        record_port(killed_run, other.port)
+        code, out, err = run_verb("flatten", killed_run, "--json")
     assert code == 6
     assert json.loads(out)["positions_left"] == held
     assert "still open; repeat `kamou flatten`" in err
-    with closing(VenueStore(dead.exchange)) as store:
+    with closing(VenueStore(killed_run.exchange)) as store:
         state = store.load()
     assert state is not None
     assert len(state.positions) == held
 
 
-def test_a_run_that_a_stranger_keeps_out_is_told_who_and_what_to_do(
-    dead: DataDirectory, kill: Callable[..., tuple[int, str, str]]
+def test_a_run_whose_lock_another_user_holds_fails_with_the_process_and_the_next_step(
+    killed_run: DataDirectory, run_verb: Callable[..., tuple[int, str, str]]
 ) -> None:
-    with stranger_at(dead) as stranger:
-        code, _, err = kill("run", dead, "--port", 0, "--operator-port", 0)
+    with run_other_user(killed_run) as other:
+        code, _, err = run_verb("run", killed_run, "--port", 0, "--operator-port", 0)
         assert code == 1
-        assert f"process {stranger.process.pid} of user {STRANGER} holds the lock" in err
+        assert f"process {other.process.pid} of user {OTHER_USER} holds the lock" in err
         assert "remove that file" in err
 
 
-def test_another_user_cannot_look_at_a_folder_and_is_told_to_run_as_its_user(
-    dead: DataDirectory,
+def test_another_user_cannot_read_a_data_directory_and_the_error_names_the_next_step(
+    killed_run: DataDirectory,
 ) -> None:
-    dead.path.chmod(0o700)
+    killed_run.path.chmod(0o700)
     program = (
         "import os, sys\n"
         "import kamou.cli, kamou.commands.operator, kamou.store.queries, kamou.runs.flatten\n"
         "import kamou.web.results, trio, httpx, kamou.core.ranking.scan_detail\n"
         "import rich.table, rich.console\n"
-        f"os.chdir('/'); os.setgroups([]); os.setgid({STRANGER}); os.setuid({STRANGER})\n"
+        f"os.chdir('/'); os.setgroups([]); os.setgid({OTHER_USER}); os.setuid({OTHER_USER})\n"
         "kamou.cli.main(sys.argv[1:])\n"
     )
     for verb in (["status"], ["halt"], ["resume"], ["report"], ["why", "BTCUSDT"]):
         done = subprocess.run(
-            [sys.executable, "-c", program, *verb, "--data-dir", str(dead.path)],
+            [sys.executable, "-c", program, *verb, "--data-dir", str(killed_run.path)],
             capture_output=True,
             text=True,
             check=False,
@@ -220,15 +220,15 @@ def test_another_user_cannot_look_at_a_folder_and_is_told_to_run_as_its_user(
         assert "Traceback" not in done.stderr
 
 
-def test_what_root_flattens_is_left_for_the_folders_owner_to_read(
-    traded: DataDirectory, kill: Callable[..., tuple[int, str, str]]
+def test_the_data_directorys_owner_can_read_the_files_of_a_flatten_by_root(
+    traded: DataDirectory, run_verb: Callable[..., tuple[int, str, str]]
 ) -> None:
     for path in (traded.path, *traded.path.iterdir()):
-        os.chown(path, STRANGER, STRANGER)
-    code, _, err = kill("flatten", traded)
+        os.chown(path, OTHER_USER, OTHER_USER)
+    code, _, err = run_verb("flatten", traded)
     assert code == 0
-    assert f"belongs to user {STRANGER}" in err
+    assert f"belongs to user {OTHER_USER}" in err
     assert not venue(traded).positions
     owners = {path.name: path.stat().st_uid for path in traded.path.iterdir()}
     assert {"flatten.log", "halt-latch", "halt-latch.log"} <= set(owners)
-    assert set(owners.values()) == {STRANGER}
+    assert set(owners.values()) == {OTHER_USER}

@@ -1,6 +1,6 @@
-"""The days of a record by definition, from the exchange's own file and the market's prices.
+"""The days of a record, computed from the exchange's own file and the market's prices.
 
-Reads the file with SQL and JSON and adds up forwards; shares no code with the product.
+It reads the file with SQL and JSON and shares no code with the product.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DAY = 86_400_000
 
 @attrs.frozen
 class Day:
-    """What the ledger says of one calendar day, or of the part of it that is in the record."""
+    """The figures of one calendar day, or of its part that is in the record."""
 
     equity_start: D
     equity_end: D
@@ -34,7 +34,7 @@ class Day:
 
 @attrs.define
 class Ledger:
-    """Every entry of the file in the order of its stamps."""
+    """The entries of the file in the order of their times."""
 
     entries: list[tuple[int, int, dict[str, Any]]]
     opening: D
@@ -52,7 +52,7 @@ class Ledger:
         return cls(sorted(entries, key=lambda each: each[0]), opening, sizes)
 
     def equity(self, before_ms: int, mark: Callable[[str, int], D]) -> D:
-        """Balance of all entries stamped before an instant, and what they leave at its marks."""
+        """Return the equity at an instant: the balance, and the positions at their marks."""
         cash, held = self.opening, dict.fromkeys(self.sizes, D(0))
         for at_ms, kind, row in self.entries:
             if at_ms >= before_ms:
@@ -67,7 +67,7 @@ class Ledger:
         return cash + sum(units * mark(symbol, before_ms) for symbol, units in held.items())
 
     def day(self, from_ms: int, until_ms: int, mark: Callable[[str, int], D]) -> Day:
-        """Add up what is stamped from ``from_ms`` on and before ``until_ms``."""
+        """Return the figures of the entries from ``from_ms`` on and before ``until_ms``."""
         inside = [each for each in self.entries if from_ms <= each[0] < until_ms]
         paid = [row for _, kind, row in inside if kind]
         net_deposits = sum((D(row["amount"]) for row in paid if row["kind"] == "transfer"), D(0))
@@ -83,7 +83,7 @@ class Ledger:
         )
 
     def closes(self) -> list[int]:
-        """When a position became flat."""
+        """Return the times at which a position became flat."""
         held, found = dict.fromkeys(self.sizes, D(0)), []
         for at_ms, kind, row in self.entries:
             if not kind:

@@ -29,7 +29,7 @@ import attrs
 import test_processes as runs
 import trio
 from small_demo import NOW_MS, assert_same_book, journal, settings
-from test_site_process import site_of
+from test_site_process import site_pid
 
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
@@ -58,7 +58,7 @@ class Killed:
     """What was done, and what went wrong."""
 
     kills: int = 0
-    in_history: int = 0
+    wait_for_fast_forward: int = 0
     cycles: int = 0
     failures: list[str] = attrs.Factory(list)
 
@@ -66,12 +66,12 @@ class Killed:
 async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
     """Run `kamou run` and kill its site so often; then stop it and judge its files."""
     draw, done = Random(seed), Killed()
-    async with runs.started(folder, NOW_MS, days=DAYS, within_s=ALL_WITHIN_S) as running:
+    async with runs.start_run(folder, NOW_MS, days=DAYS, within_s=ALL_WITHIN_S) as running:
         pid = 0
         while done.kills < kills // 2 and not await trades(running):
             pid = await kill_next(running, pid, draw)
             done.kills += 1
-        done.in_history = done.kills
+        done.wait_for_fast_forward = done.kills
         await running.ready()
         while done.kills < kills:
             pid = await kill_next(running, pid, draw)
@@ -79,7 +79,7 @@ async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
         status = (await running.ask("/api/v1/status")).json()
         done.failures += restarted(status["supervision"])
         await next_cycle(folder)
-        if await running.ended(signal.SIGTERM) != 0:
+        if await running.stop_with(signal.SIGTERM) != 0:
             done.failures.append("the run did not end in order")
     events = journal(folder)
     done.cycles = len(cycles(events))
@@ -94,7 +94,7 @@ async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
 async def kill_next(running: runs.RunningProcess, before: int, draw: Random) -> int:
     """Wait for another process of the site, then a random while, and kill it; its number."""
     with trio.fail_after(REPLACED_WITHIN_S):
-        while (pid := site_of(running)) in (0, before):  # noqa: ASYNC110 - another process
+        while (pid := site_pid(running)) in (0, before):  # noqa: ASYNC110 - another process
             await trio.sleep(0.01)
     await trio.sleep(draw.uniform(*PAUSE_S))
     try:

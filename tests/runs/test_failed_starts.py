@@ -1,4 +1,4 @@
-"""What ``kamou run`` refuses, with what words, and what it does when it cannot hold itself up."""
+"""Tests of starts of ``kamou run`` that fail, and of its restart storms."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FRAGILE = SupervisionSettings(intensity=1, backoff_base_ms=1, backoff_cap_ms=1)
 
 
 def run(of: Settings, *, said: list[str] | None = None, **options: Any) -> int:
-    """``service.run`` as the command line calls it."""
+    """Call ``service.run`` as the command line does."""
     given: dict[str, Any] = {"fast_forward": True, "replay": None, "clock": SetClock()}
     return service.run(
         resolved(of),
@@ -63,27 +63,27 @@ def run(of: Settings, *, said: list[str] | None = None, **options: Any) -> int:
     )
 
 
-def refused(kind: type[Exception], of: Settings, **options: Any) -> str:
-    """The words of the refusal; it is one plain error, not a group of them."""
+def error_text(kind: type[Exception], of: Settings, **options: Any) -> str:
+    """Return the text of the error with which a run ends; it is one error, not a group."""
     with pytest.raises(kind) as caught:
         run(of, **options)
     return str(caught.value)
 
 
-# --- refused at the door -----------------------------------------------------------------
+# --- starts that fail --------------------------------------------------------------------
 
 
-def test_a_folder_begun_on_another_market_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+def test_a_data_directory_of_another_market_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
     of = settings(tmp_path)
-    folder = _made(tmp_path)
-    begun = demo.resolve_binding(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
-    demo.store_binding(folder, begun)
+    data_dir = create_data_directory(tmp_path)
+    begun = demo.resolve_binding(of, data_dir, now_ms=NOW_MS, fast_forward=True, replay=None)
+    demo.store_binding(data_dir, begun)
     other = attrs.evolve(of, demo=attrs.evolve(of.demo, seed=8))
-    words = refused(ConfigurationError, other)
+    words = error_text(ConfigurationError, other)
     for said in ("seed=7", "seed=8", "--data-dir"):
         assert said in words
-    known = demo.resolve_binding(of, folder, now_ms=0, fast_forward=False, replay=None)
-    assert known == begun, "the track of the first run stands"
+    known = demo.resolve_binding(of, data_dir, now_ms=0, fast_forward=False, replay=None)
+    assert known == begun, "the market of the first run stays"
 
 
 def test_a_cycle_shorter_than_the_demos_bars_is_an_error_that_says_what_to_set(
@@ -91,90 +91,88 @@ def test_a_cycle_shorter_than_the_demos_bars_is_an_error_that_says_what_to_set(
 ) -> None:
     of = settings(tmp_path)
     short = attrs.evolve(of, cycle=attrs.evolve(of.cycle, period_s=60))
-    words = refused(ConfigurationError, short)
+    words = error_text(ConfigurationError, short)
     assert "cycle.period_s = 60" in words
     assert "demo.bar_s = 300" in words
     assert "set cycle.period_s to 300 or more" in words
     venue = VenueStore(DataDirectory(tmp_path).exchange)
     with closing(venue):
-        assert demo.load_binding(venue) is None, "nothing is begun"
+        assert demo.load_binding(venue) is None, "no market is stored"
 
 
-def _made(path: Path) -> DataDirectory:
-    folder = DataDirectory(path)
-    folder.create()
-    return folder
+def create_data_directory(path: Path) -> DataDirectory:
+    data_dir = DataDirectory(path)
+    data_dir.create()
+    return data_dir
 
 
-def test_a_pricing_file_that_is_not_there_is_refused_with_its_setting(tmp_path: Path) -> None:
+def test_a_missing_pricing_file_is_an_error_with_its_setting(tmp_path: Path) -> None:
     of = settings(tmp_path, web=WebSettings(port=0, operator_port=0, pricing_file="none.md"))
-    words = refused(ConfigurationError, of)
+    words = error_text(ConfigurationError, of)
     assert "web.pricing_file" in words
     assert "none.md" in words
 
 
 @pytest.mark.parametrize(("key", "option"), [("port", "--port"), ("operator_port", "--operator")])
-def test_a_port_that_is_taken_is_refused_with_its_option(
-    tmp_path: Path, key: str, option: str
-) -> None:
+def test_a_taken_port_is_an_error_with_its_option(tmp_path: Path, key: str, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = {"port": 0, "operator_port": 0, key: taken.getsockname()[1]}
-        words = refused(ListenError, settings(tmp_path, web=WebSettings(**ports)))
+        words = error_text(ListenError, settings(tmp_path, web=WebSettings(**ports)))
     assert "is taken" in words
     assert option in words
-    assert not (tmp_path / "run.json").exists(), "nobody is told of a listener that never was"
+    assert not (tmp_path / "run.json").exists(), "the record of a listener that failed"
 
 
-def test_a_database_of_a_newer_kamou_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    folder = _made(tmp_path)
-    database.migrate_journal(folder.database)
-    with closing(sqlite3.connect(folder.database)) as newer:
+def test_a_database_of_a_newer_kamou_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
+    data_dir = create_data_directory(tmp_path)
+    database.migrate_journal(data_dir.database)
+    with closing(sqlite3.connect(data_dir.database)) as newer:
         newer.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
             " VALUES ('kamou', '9999_later', '')"
         )
         newer.commit()
-    before = folder.database.read_bytes()
-    assert "newer Kamou" in refused(DatabaseNewerError, settings(tmp_path))
-    assert folder.database.read_bytes() == before
+    before = data_dir.database.read_bytes()
+    assert "newer Kamou" in error_text(DatabaseNewerError, settings(tmp_path))
+    assert data_dir.database.read_bytes() == before
 
 
-def test_an_exchange_file_of_a_newer_kamou_is_refused(tmp_path: Path) -> None:
-    folder = _made(tmp_path)
-    with closing(sqlite3.connect(folder.exchange)) as newer:
+def test_an_exchange_file_of_a_newer_kamou_is_an_error(tmp_path: Path) -> None:
+    data_dir = create_data_directory(tmp_path)
+    with closing(sqlite3.connect(data_dir.exchange)) as newer:
         newer.execute("PRAGMA user_version = 99")
-    assert "newer Kamou" in refused(DatabaseNewerError, settings(tmp_path))
+    assert "newer Kamou" in error_text(DatabaseNewerError, settings(tmp_path))
 
 
-def test_a_file_in_the_place_of_the_data_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_data_directory_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("in the way")
-    words = refused(StoreError, settings(path))
+    words = error_text(StoreError, settings(path))
     assert str(path) in words
     assert "--data-dir" in words
 
 
-def test_a_database_that_is_none_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    folder = _made(tmp_path)
-    folder.database.write_text("not a database, and long enough to have a header of its own" * 9)
-    words = refused(StoreError, settings(tmp_path))
+def test_a_file_that_is_no_database_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
+    data_dir = create_data_directory(tmp_path)
+    data_dir.database.write_text("not a database, and long enough to have a header of its own" * 9)
+    words = error_text(StoreError, settings(tmp_path))
     assert "Kamou database" in words
-    assert folder.database.read_text().startswith("not a database")
+    assert data_dir.database.read_text().startswith("not a database")
 
 
-def test_candles_that_cannot_be_trusted_end_the_run_with_the_row_and_one_plain_error(
+def test_invalid_bars_end_the_run_with_one_error_that_names_the_row(
     tmp_path: Path,
 ) -> None:
     rows = bar_rows()
     rows[7]["close"] = float("nan")
     write_parquet(tmp_path / "bad" / "bars_1h.parquet", rows)
     of = settings(tmp_path / "data")
-    words = refused(InvalidDataError, of, replay=tmp_path / "bad")
+    words = error_text(InvalidDataError, of, replay=tmp_path / "bad")
     assert "bars_1h.parquet" in words
     assert "8" in words, "the row"
-    folder = DataDirectory(tmp_path / "data")
-    new = demo.resolve_binding(of, folder, now_ms=NOW_MS, fast_forward=True, replay=None)
-    assert new.replay is None, "the folder is not bound to a market that could not be opened"
+    data_dir = DataDirectory(tmp_path / "data")
+    new = demo.resolve_binding(of, data_dir, now_ms=NOW_MS, fast_forward=True, replay=None)
+    assert new.replay is None, "a market that could not be opened is not stored"
 
 
 def test_a_strategy_file_that_does_not_import_is_a_configuration_error_with_its_name(
@@ -182,12 +180,12 @@ def test_a_strategy_file_that_does_not_import_is_a_configuration_error_with_its_
 ) -> None:
     (tmp_path / "broken.py").write_text("import no_such_package\n")
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
-    words = refused(ConfigurationError, settings(tmp_path / "data"))
+    words = error_text(ConfigurationError, settings(tmp_path / "data"))
     assert "broken.py" in words
     assert "no_such_package" in words
 
 
-async def test_an_operator_listener_that_others_can_reach_warns(tmp_path: Path) -> None:
+async def test_an_operator_listener_on_a_public_address_announces_a_warning(tmp_path: Path) -> None:
     web = WebSettings(port=0, operator_port=0, operator_host="0.0.0.0")
     async with serving(settings(tmp_path, web=web), fast_forward=False) as running:
         assert any("0.0.0.0" in line and "others can" in line for line in running.said)
@@ -198,7 +196,7 @@ async def test_an_operator_listener_that_others_can_reach_warns(tmp_path: Path) 
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """A reconciler that cannot recover in real time, for as long as the list is not empty."""
+    """A reconciler that cannot recover in real time until the list is cleared."""
     recover = Reconciler.recover
     states = [True]
 
@@ -215,31 +213,31 @@ def test_a_restart_storm_halts_ends_the_run_and_leaves_the_stops(
     tmp_path: Path, broken: list[bool]
 ) -> None:
     said: list[str] = []
-    words = refused(RestartStormError, settings(tmp_path, supervision=FRAGILE), said=said)
+    words = error_text(RestartStormError, settings(tmp_path, supervision=FRAGILE), said=said)
     assert "broken for good" in words
     assert RestartStormError.exit_code == 1
     assert any("core/reconciler crashed: RuntimeError('broken for good')" in s for s in said)
-    folder = DataDirectory(tmp_path)
-    assert run_table(folder) == [(1, "stopped"), (2, "crashed")]
-    events = journal(folder)
+    data_dir = DataDirectory(tmp_path)
+    assert run_table(data_dir) == [(1, "stopped"), (2, "crashed")]
+    events = journal(data_dir)
     state = of_kind(events, StateChanged)[-1]
     assert (state.after, state.reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
     assert type(events[-1]) is RunStopped
-    assert venue(folder).positions
-    assert_same_book(folder)
+    assert venue(data_dir).positions
+    assert_same_book(data_dir)
 
     broken.clear()
-    trio.run(_halted_until_a_human_resumes, settings(tmp_path))
+    trio.run(_assert_halted_until_a_resume, settings(tmp_path))
 
 
-async def _halted_until_a_human_resumes(of: Settings) -> None:
+async def _assert_halted_until_a_resume(of: Settings) -> None:
     async with serving(of, now_ms=NOW_MS + MINUTE_MS) as running:
         await running.ready()
         assert (await running.status())["state_reason"] == "RESTART_STORM"
         assert (await running.command("resume")).json()["state"] == "active"
 
 
-def test_a_restart_storm_in_history_halts_and_ends_the_run_too(
+def test_a_restart_storm_in_the_fast_forward_halts_and_ends_the_run_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks: list[int] = []
@@ -252,14 +250,16 @@ def test_a_restart_storm_in_history_halts_and_ends_the_run_too(
         await tick(self)
 
     monkeypatch.setattr(Reconciler, "tick", fail_later)
-    assert "broken for good" in refused(RestartStormError, settings(tmp_path, supervision=FRAGILE))
-    folder = DataDirectory(tmp_path)
-    book = folded(journal(folder))
+    assert "broken for good" in error_text(
+        RestartStormError, settings(tmp_path, supervision=FRAGILE)
+    )
+    data_dir = DataDirectory(tmp_path)
+    book = folded(journal(data_dir))
     assert (book.state, book.state_reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
-    assert run_table(folder) == [(1, "crashed")]
+    assert run_table(data_dir) == [(1, "crashed")]
 
 
-def test_an_error_that_is_not_ours_is_shown_whole(
+def test_an_unexpected_error_is_raised_with_its_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defect(*_: object, **__: object) -> None:
@@ -271,7 +271,7 @@ def test_an_error_that_is_not_ours_is_shown_whole(
     assert caught.group_contains(ZeroDivisionError)
 
 
-def test_a_second_interruption_during_the_stop_is_no_defect() -> None:
+def test_the_innermost_error_of_a_stop_that_was_interrupted_again_is_the_interrupt() -> None:
     both = BaseExceptionGroup(
         "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
     )

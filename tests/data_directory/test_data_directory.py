@@ -1,4 +1,4 @@
-"""The data directory: its lock, its halt latch and the run's record."""
+"""Tests of the data directory: its lock, its halt latch and the run's record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kamou.errors import AlreadyRunningError, StoreError
 NOW_MS = 1_700_000_000_000
 
 
-def test_a_second_run_on_the_same_folder_names_the_first(tmp_path: Path) -> None:
+def test_a_second_lock_on_a_data_directory_is_an_error_that_names_the_first(tmp_path: Path) -> None:
     with DataDirectoryLock(tmp_path), pytest.raises(AlreadyRunningError) as caught:
         DataDirectoryLock(tmp_path).acquire()
     assert f"process {os.getpid()} is already running" in str(caught.value)
@@ -26,17 +26,17 @@ def test_a_second_run_on_the_same_folder_names_the_first(tmp_path: Path) -> None
     assert "--data-dir" in str(caught.value)
 
 
-def test_a_released_folder_may_be_taken_again(tmp_path: Path) -> None:
-    first = DataDirectoryLock(tmp_path / "made" / "for us")
+def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
+    first = DataDirectoryLock(tmp_path / "made" / "data")
     with first:
-        assert lock_holder(tmp_path / "made" / "for us") == os.getpid()
-    assert lock_holder(tmp_path / "made" / "for us") is None
+        assert lock_holder(tmp_path / "made" / "data") == os.getpid()
+    assert lock_holder(tmp_path / "made" / "data") is None
     first.release()
-    with DataDirectoryLock(tmp_path / "made" / "for us"):
+    with DataDirectoryLock(tmp_path / "made" / "data"):
         pass
 
 
-def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
+def test_the_lock_file_of_a_killed_process_blocks_no_run(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path;"
         "from kamou.data_directory.lock import DataDirectoryLock;"
@@ -50,20 +50,22 @@ def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_nobody_holds_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_data_directory_has_no_lock_holder(tmp_path: Path) -> None:
     assert lock_holder(tmp_path / "none") is None
 
 
-def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_written_is_an_error_with_the_next_step(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"cannot write to the data directory .* --data-dir"):
         DataDirectoryLock(tmp_path / "file").acquire()
-    (tmp_path / "folder" / "lock").mkdir(parents=True)
+    (tmp_path / "other" / "lock").mkdir(parents=True)
     with pytest.raises(StoreError, match="cannot write to the data directory"):
-        DataDirectoryLock(tmp_path / "folder").acquire()
+        DataDirectoryLock(tmp_path / "other").acquire()
 
 
-def test_the_latch_is_set_until_it_is_cleared_and_everything_is_logged(tmp_path: Path) -> None:
+def test_the_latch_is_set_until_it_is_cleared_and_each_action_is_logged(tmp_path: Path) -> None:
     latch = HaltLatch(tmp_path / "new" / "halt-latch")
     assert not latch.is_set()
     assert latch.log() == ()
@@ -86,17 +88,17 @@ def test_clearing_a_latch_that_is_not_set_does_nothing(tmp_path: Path) -> None:
     assert latch.log() == ()
 
 
-def test_a_latch_that_cannot_be_looked_at_is_set(tmp_path: Path) -> None:
+def test_a_latch_that_cannot_be_looked_for_counts_as_set(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert HaltLatch(tmp_path / "file" / "halt-latch").is_set()
 
 
-def test_an_empty_latch_file_holds_entries_all_the_same(tmp_path: Path) -> None:
+def test_an_empty_latch_file_counts_as_set(tmp_path: Path) -> None:
     (tmp_path / "halt-latch").touch()
     assert HaltLatch(tmp_path / "halt-latch").is_set()
 
 
-def test_a_latch_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_latch_that_cannot_be_set_or_cleared_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot set the halt latch"):
         HaltLatch(tmp_path / "file" / "halt-latch").set("storm", "operator", NOW_MS)
@@ -107,13 +109,13 @@ def test_a_latch_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "latch").exists()
 
 
-def test_the_latch_holds_even_when_its_log_cannot_be_written(tmp_path: Path) -> None:
+def test_the_latch_is_set_even_if_its_log_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "latch.log").mkdir()
-    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), "it says so"
+    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), "it was not logged"
     assert HaltLatch(tmp_path / "latch").is_set()
 
 
-def test_the_latch_holds_without_room_for_its_text(
+def test_the_latch_is_set_on_a_disk_without_space_for_its_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -133,8 +135,8 @@ def test_a_log_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
-    folder = DataDirectory(tmp_path)
-    assert RunRecord.read(folder) is None
+    data_dir = DataDirectory(tmp_path)
+    assert RunRecord.read(data_dir) is None
     record = RunRecord(
         pid=1,
         mode="demo",
@@ -144,10 +146,10 @@ def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
         operator_port=8081,
         started_at_ms=NOW_MS,
     )
-    record.write(folder)
-    assert RunRecord.read(folder) == record
-    folder.run_record.write_text('{"pid": 1}')
-    assert RunRecord.read(folder) is None
+    record.write(data_dir)
+    assert RunRecord.read(data_dir) == record
+    data_dir.run_record.write_text('{"pid": 1}')
+    assert RunRecord.read(data_dir) is None
 
 
 def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
@@ -157,8 +159,8 @@ def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_every_file_of_a_data_folder_lies_inside_it(tmp_path: Path) -> None:
-    folder = DataDirectory(tmp_path)
-    files = (folder.database, folder.exchange, folder.market, folder.token, folder.latch)
+def test_every_file_of_a_data_directory_is_inside_it(tmp_path: Path) -> None:
+    data_dir = DataDirectory(tmp_path)
+    files = (data_dir.database, data_dir.exchange, data_dir.market, data_dir.token, data_dir.latch)
     assert {file.parent for file in files} == {tmp_path}
     assert len({file.name for file in files}) == len(files)
