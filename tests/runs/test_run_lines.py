@@ -107,7 +107,7 @@ ADOPTED = e.PositionAdopted(
 
 def append_events(data_dir: DataDirectory, *events: e.Event) -> None:
     with closing(database.open_writer(data_dir.database, durable=False)) as writer:
-        JournalWriter(writer, run_number=1).append_events(list(events))
+        JournalWriter(writer, run_number=1).append(list(events))
 
 
 def test_the_carry_over_has_the_days_loss_the_trading_state_and_the_decisions(
