@@ -9,7 +9,7 @@ RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
 UNRESOLVED = "kamou/core/reconciliation/unresolved_orders.py"
 
 SETTLED = (
-    "An order of the book with nothing remaining is settled (`_filled` ends an order that is"
+    "An order of the book with nothing remaining is settled (`_apply_fill` ends an order that is"
     " filled), and settled orders are not in `book.orders`."
 )
 ADOPTED = (
@@ -63,13 +63,13 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "The venue lists no position of 0.",
     (
         BOOK,
-        "PositionBook._filled",
+        "PositionBook._apply_fill_recorded",
         "fill.client_order_id",
         "True",
     ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
         BOOK,
-        "PositionBook._intended",
+        "PositionBook._apply_intent_recorded",
         "intent.permit_id",
         "True",
     ): "No permit has the empty id, so that the look-up finds None as well.",
@@ -113,11 +113,11 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "_Work.protection",
         "not actions",
         "False",
-    ): "`protect` answers nothing only where the confirmed stop covers all; then `is_covered`"
+    ): "`protect` returns no actions only where the confirmed stop covers all; then `is_covered`"
     " holds too, and the loop over no actions does nothing.",
     (
         BOOK,
-        "PositionBook._filled",
+        "PositionBook._apply_fill_recorded",
         "trade is not None and self.trades.get(fill.symbol) is trade",
         "((trade is not None))",
     ): "The trade is missing only if `_keep` settled it in the line before; settling it again"
@@ -164,14 +164,14 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "_Work.protection",
         "trade.quantity <= 0",
         "((trade.quantity) < (0))",
-    ): "`protect` answers nothing for a trade of quantity 0, and nothing to do is passed over"
+    ): "`protect` returns no actions for a trade of quantity 0, and nothing to do is passed over"
     " three lines below.",
     (
         RECONCILIATION,
         "_Work.protection",
         "trade.quantity <= 0",
         "False",
-    ): "`protect` answers nothing for a quantity of 0 or less, and nothing to do is passed over"
+    ): "`protect` returns no actions for a quantity of 0 or less, and nothing to do is passed over"
     " three lines below.",
     (
         RECONCILIATION,
@@ -194,7 +194,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): SETTLED,
     (
         "kamou/core/reconciliation/orphan_orders.py",
-        "_useless",
+        "_cancel_reason",
         "known.role is OrderRole.ENTRY and expired",
         "((expired))",
     ): "Only an order with a plan expires, only an intent with a permit id gets a plan, and only"

@@ -1,1 +1,1 @@
-"""Events and their fold: orders, intents, trades, holdings, recent activity, the book."""
+"""Events, and the position book, trades and orders that are folded from events."""

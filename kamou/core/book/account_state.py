@@ -1,6 +1,7 @@
-"""The part of the position book about the account: money, UTC days and published results.
+"""Account part of the position book, and ``forget_oldest`` for its dictionaries.
 
-A fold over committed events. ``core/book/position_book.py`` adds orders, fills and trades.
+The part folds committed events into money, UTC days and published results.
+``core/book/position_book.py`` adds orders, fills and trades.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, FillReport, Income
 
-CLOSED_KEPT = 1_000  # settled orders remembered so that late fills find them
-TRANSFERS_KEPT = 100  # transfers that wait for a valuation, or that late entries may change
-SEEN_KEPT = 20_000  # fills and payments remembered so that none counts twice
+CLOSED_KEPT = 1_000  # settled orders kept so that late fills find their order
+TRANSFERS_KEPT = 100  # transfers that wait for a valuation, or whose valuation may still change
+SEEN_KEPT = 20_000  # keys of fills and payments kept so that none counts twice
 
 
 @attrs.define(kw_only=True)
 class AccountState(BookState):
-    """``BookState`` that applies payments, account reads, opened days and published results."""
+    """``BookState`` that applies payments, account reads, days and published results."""
 
     def _change_balance(self, key: str, at_ms: int, amount: Decimal) -> None:
-        """Remember a change that is newer than the last recorded account read."""
+        """Keep a balance change that is newer than the last equity snapshot."""
         if at_ms >= self.marked_ms:
             self.balance_changes[key] = BalanceChange(at_ms=at_ms, amount=amount)
             forget_oldest(self.balance_changes, SEEN_KEPT)
 
-    def _income(self, event: e.IncomeRecorded) -> None:
+    def _apply_income_recorded(self, event: e.IncomeRecorded) -> None:
         income = event.income
         if income.income_id in self.incomes_seen:
             return
@@ -59,10 +60,10 @@ class AccountState(BookState):
             self._attribute_late(income.symbol)
 
     def _await_value(self, transfer: Income) -> None:
-        """Remember that this transfer has no valuation yet.
+        """Record that this transfer has no valuation yet.
 
-        A transfer from before the first recorded equity needs none, because that equity has it.
-        One from before the payments that the book still knows cannot be valued.
+        A transfer from before the first equity snapshot needs none, because that equity includes
+        it. A transfer from before the payments that the book still has cannot be valued.
         """
         known = transfer.at_ms >= self.day_from_ms - OVERLAP_MS
         if self.marked_ms and known and transfer.at_ms not in self.valued:
@@ -70,7 +71,7 @@ class AccountState(BookState):
             forget_oldest(self.unvalued, TRANSFERS_KEPT)
 
     def _attribute_late(self, symbol: str) -> None:
-        """Attribute waiting funding of ``symbol`` if a trade is now known that held then."""
+        """Attribute funding of ``symbol`` to trades that have become known since."""
         for key, income in tuple(self.unattributed.items()):
             if income.symbol == symbol and attribute_funding(
                 income, self.trades, self.finished, self.published
@@ -82,7 +83,7 @@ class AccountState(BookState):
         self.payments[key] = paid
         forget_oldest(self.payments, SEEN_KEPT)
         if self.day and paid.at_ms >= self.day_from_ms:
-            # It belongs to today. The read that opened the day may have counted it already.
+            # The payment belongs to today. The read that opened the day may have counted it.
             self.day_net_deposits += paid.amount if paid.transfer else ZERO
             if paid.at_ms <= self.day_opened_at_ms:
                 self.day_equity -= paid.worth(self.day_marks)
@@ -96,7 +97,7 @@ class AccountState(BookState):
                 self.valued[at_ms] = attrs.evolve(valued, equity=equity, cause=key)
 
     def _pay_fill(self, fill: FillReport, trade: OpenTrade | None) -> None:
-        """Count a fill as ``_pay`` does; ``trade`` owns it, or was adopted since."""
+        """Count a fill as ``_pay`` does. ``trade`` owns the fill or was adopted since."""
         bought = fill.side.sign * fill.quantity
         paid = BalanceChange(
             at_ms=fill.at_ms,
@@ -108,19 +109,19 @@ class AccountState(BookState):
         )
         self._pay(fill.key, paid)
 
-    def _trade_closed(self, event: e.TradeClosed) -> None:
+    def _apply_trade_closed(self, event: e.TradeClosed) -> None:
         for trade in tuple(self.finished.values()):
             if trade.result_id == event.trade_id:
                 del self.finished[trade.trade_id]
                 self.published[event.trade_id] = make_published_trade(trade, event)
                 forget_oldest(self.published, CLOSED_KEPT)
 
-    def _result_corrected(self, event: ResultCorrected) -> None:
+    def _apply_result_corrected(self, event: ResultCorrected) -> None:
         trade = self.published.get(event.trade_id)
         if trade is not None:
             self.published[event.trade_id] = trade.apply_correction(event)
 
-    def _marked(self, event: e.EquityRecorded) -> None:
+    def _apply_equity_recorded(self, event: e.EquityRecorded) -> None:
         self.equity = event.equity
         self.wallet_balance = event.wallet_balance
         self.unrealized_pnl = event.unrealized_pnl
@@ -133,7 +134,7 @@ class AccountState(BookState):
         for key in old:
             del self.balance_changes[key]
 
-    def _day_opened(self, event: e.DayOpened) -> None:
+    def _apply_day_opened(self, event: e.DayOpened) -> None:
         self.day = event.day
         self.day_opened_at_ms = event.at_ms
         self.day_last_ms, self.day_last_equity = event.at_ms, event.equity
@@ -144,7 +145,7 @@ class AccountState(BookState):
         else:
             self.day_equity = event.opening
             self._keep_midnight(event)
-            if not event.at_midnight:  # ``opening`` includes what came before the read
+            if not event.at_midnight:  # ``opening`` includes all entries before the read
                 counted_ms = event.at_ms + 1
         self.day_from_ms = from_ms if event.at_midnight else counted_ms
         if self.day_equity <= 0:  # all equity was deposited since: the day begins with this read
@@ -157,7 +158,7 @@ class AccountState(BookState):
         self.day_net_deposits = sum((p.amount for p in later if p.transfer), ZERO)
 
     def _keep_midnight(self, event: e.DayOpened) -> None:
-        """Remember the midnights of one account read; late entries may correct them."""
+        """Keep the midnights of one account read, because late entries may correct them."""
         kept = {d: m for d, m in self.midnights.items() if m.read_at_ms == event.at_ms}
         if event.opening is not None and event.at_midnight:
             kept[event.day] = OpenedMidnight(
@@ -169,14 +170,14 @@ class AccountState(BookState):
             )
         self.midnights = kept
 
-    def _transfer_valued(self, event: TransferValued) -> None:
+    def _apply_transfer_valued(self, event: TransferValued) -> None:
         self.unvalued.pop(event.transfer_at_ms, None)
         self.valued[event.transfer_at_ms] = ValuedTransfer(
             event=event, equity=event.equity, marks=group_by_symbol(event.marks)
         )
         forget_oldest(self.valued, TRANSFERS_KEPT)
 
-    def _day_corrected(self, event: DayCorrected) -> None:
+    def _apply_day_corrected(self, event: DayCorrected) -> None:
         opened = self.midnights.get(event.day)
         if opened is not None:
             self.midnights[event.day] = attrs.evolve(

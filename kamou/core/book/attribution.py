@@ -1,7 +1,8 @@
-"""Attribution of funding payments to the trade that was open at the time of the payment.
+"""Attribution of funding to the trade that was open when the funding settled.
 
-A venue may list a payment minutes after it settled. By then the trade may be closed, its result
-published, and another trade open in the symbol.
+A venue may list a payment minutes after it settled. Meanwhile the trade may have closed, its result
+may be published, and another trade may be open in the symbol. ``PublishedTrade`` keeps a trade
+whose result a late payment corrects.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from kamou.core.book.trades import OpenTrade, r_multiple
 from kamou.core.model import Income
 
 STAMP_TOLERANCE_MS = 5_000
-"""Adoptions and corrections have this machine's time, payments the venue's."""
+"""Adoptions and corrections have the time of this machine, payments that of the venue."""
 
 
 @attrs.frozen(kw_only=True)
 class PublishedTrade:
-    """A trade with a published result, which late payments may still correct."""
+    """Trade with a published result, which late payments may still correct."""
 
     result_id: str
     trade_id: str
     symbol: str
     opened_at_ms: int
     ended_ms: int
-    funding: Decimal  # money, of all known payments; positive is received
+    funding: Decimal  # money of all known payments; positive is received
     funding_published: Decimal  # money, in the newest published result
     pnl_net: Decimal  # with ``funding``
     planned_risk: Decimal | None
     corrections: int = 0
 
     def add_funding(self, amount: Decimal) -> PublishedTrade:
-        """Return the trade with one more payment, not yet published."""
+        """Return the trade with one more payment, which its published result lacks."""
         return attrs.evolve(self, funding=self.funding + amount, pnl_net=self.pnl_net + amount)
 
     def apply_correction(self, event: ResultCorrected) -> PublishedTrade:
-        """Return the trade after its correction was committed."""
+        """Return the trade after the committed correction of its result."""
         return attrs.evolve(self, funding_published=event.funding, corrections=event.number)
 
 
@@ -64,7 +65,7 @@ def make_published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade
 
 
 def make_correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None:
-    """Return the event that publishes late payments; None if there are none."""
+    """Return the event that publishes late payments, or None if there are none."""
     added = trade.funding - trade.funding_published
     if not added:
         return None
@@ -86,7 +87,9 @@ def attribute_funding(
     finished: dict[str, OpenTrade],
     published: dict[str, PublishedTrade],
 ) -> bool:
-    """Add a funding payment to the trade that was open at its time, in that trade's dictionary.
+    """Add a funding payment to the trade that was open when it settled.
+
+    The trade is replaced in its dictionary.
 
     Args:
         income: the payment.
@@ -95,7 +98,7 @@ def attribute_funding(
         published: trades with a result, by result id.
 
     Returns:
-        False if no known trade was open in the symbol then.
+        True if a known trade was open in the symbol then; False otherwise.
     """
     amount = income.amount
     owner = find_owner(income, (*published.values(), *finished.values(), *trades.values()))
@@ -115,10 +118,10 @@ def attribute_funding(
 def find_owner(
     income: Income, known: Iterable[OpenTrade | PublishedTrade]
 ) -> OpenTrade | PublishedTrade | None:
-    """Return the trade that was open in ``income.symbol`` at ``income.at_ms``; None without one.
+    """Return the trade that was open when the payment settled, or None.
 
-    If one trade ends and another opens at that millisecond, the earlier one was charged, because
-    the later one was not open before the settlement.
+    If one trade ends and another opens in the millisecond of the payment, the earlier one was
+    charged, because the later one was not open before the settlement.
     """
     found, nearest = None, (STAMP_TOLERANCE_MS, 0)
     for each in known:

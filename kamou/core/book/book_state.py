@@ -1,4 +1,7 @@
-"""Contents of the position book and the queries on them: trades, orders, reservations, money."""
+"""Contents of the position book, and the queries on them.
+
+The contents are trades, orders, reservations, balance changes, midnights and transfers.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +21,32 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.day import HOUR_MS, day_start_ms
 from kamou.core.model import ZERO, Figure, Income, OrderRole, Plan, TradingState
 
-OVERLAP_MS = 300_000  # fills and income are read again this far back: venues list them late
+OVERLAP_MS = 300_000  # fills and income are read again this far back, because venues list them late
 
 
 @attrs.frozen(kw_only=True)
 class Reservation:
-    """Risk and notional reserved by a permit. They shrink as its fills become a trade."""
+    """Risk and notional that a permit reserves. They shrink as its entry fills."""
 
     plan: Plan
     expires_at_ms: int
     remaining: Decimal  # contracts still reserved
-    client_order_id: str = ""  # of its entry order, once there is one
+    client_order_id: str = ""  # of its entry order; empty before the intent
 
     @property
     def risk(self) -> Decimal:
-        """Money still reserved."""
+        """Risk still reserved, money."""
         return self.plan.risk * self.remaining / self.plan.quantity
 
     @property
     def notional(self) -> Decimal:
+        """Notional still reserved, money."""
         return self.plan.notional * self.remaining / self.plan.quantity
 
 
 @attrs.frozen(kw_only=True)
 class BalanceChange:
-    """What one fill or one payment did to the wallet balance, by the venue's time."""
+    """Change of the wallet balance by one fill or payment, at the venue's time."""
 
     at_ms: int
     amount: Decimal  # money, signed: realized profit less the fee, funding, a transfer
@@ -50,7 +54,7 @@ class BalanceChange:
     symbol: str = ""  # of a fill
     units: Decimal = ZERO  # base units that the fill bought; negative: sold
     price: Decimal = ZERO  # of the fill
-    contracts: Decimal = ZERO  # instead of ``units`` if no known trade has the fill
+    contracts: Decimal = ZERO  # signed, instead of ``units`` if no known trade has the fill
 
     def worth(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Return the change of the equity, money, with positions valued at ``marks``.
@@ -64,18 +68,18 @@ class BalanceChange:
 
 @attrs.frozen(kw_only=True)
 class Unassigned:
-    """Fills of one symbol that belong to no trade, while the book has no trade in it."""
+    """Fills of a symbol without a trade, which belong to no trade."""
 
     quantity: Decimal  # contracts, signed: sum of the fills
-    known_ms: int  # when the newest of them was recorded, by this machine's clock
+    known_ms: int  # time of the newest record, by this machine's clock
 
 
 @attrs.frozen(kw_only=True)
 class OpenedMidnight:
-    """A 00:00 whose equity was published; entries listed late may still change it."""
+    """Midnight with published equity, which entries listed late may still change."""
 
     at_ms: int
-    read_at_ms: int  # of the account read, which had the entries up to here
+    read_at_ms: int  # of the account read, which had all entries until then
     equity: Decimal  # as now known
     published: Decimal
     marks: dict[str, Decimal]
@@ -85,7 +89,7 @@ class OpenedMidnight:
 
 @attrs.frozen(kw_only=True)
 class ValuedTransfer:
-    """A transfer with the equity just before it; entries listed late may still change it."""
+    """Transfer with the equity just before it, which late entries may still change."""
 
     event: TransferValued  # the newest one
     equity: Decimal  # as now known
@@ -94,18 +98,18 @@ class ValuedTransfer:
 
 
 def group_by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
-    """Return marks, figures named by symbol, as a mapping by symbol."""
+    """Return marks by symbol, from figures that are named by symbol."""
     return {mark.name: Decimal(mark.value) for mark in marks}
 
 
 @attrs.define(kw_only=True)
 class BookState:
-    """The contents of the book and the queries on them. Only ``PositionBook.apply`` changes it."""
+    """Contents of the book, with queries. Only ``PositionBook.apply`` changes them."""
 
     seq: int = 0  # of the last applied event
     run_number: int = 0
     mode: str = ""
-    started_at_ms: int = 0  # of the first run ever
+    started_at_ms: int = 0  # start of the first run of this data directory
 
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
@@ -121,13 +125,13 @@ class BookState:
     state_reason: str = ""
     state_since_ms: int = 0
 
-    disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> since when
-    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> when the operator resumed it
+    disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> at_ms
+    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> at_ms, newest
 
     day: str = ""  # YYYY-MM-DD, UTC
     day_opened_at_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
-    day_from_ms: int = 0  # entries stamped from here on belong to the day
+    day_from_ms: int = 0  # entries stamped at this time or later belong to the day
     day_last_ms: int = 0  # the day's newest equity snapshot, and its equity
     day_last_equity: Decimal = ZERO
     day_net_deposits: Decimal = ZERO  # transfers of this UTC day, by their own time
@@ -147,30 +151,30 @@ class BookState:
     marked_ms: int = 0
     # Changes since the newest equity snapshot, by fill key or income id.
     balance_changes: dict[str, BalanceChange] = attrs.field(factory=dict)
-    unexplained_ms: int = 0  # the newest fill or correction with an unknown effect on the balance
+    unexplained_ms: int = 0  # newest fill or correction with an unknown effect on the balance
 
-    cycle_at_ms: int = 0  # the last cycle that was closed
-    reconciled_ms: int = 0  # the last cycle that closed without drift
-    reconciled_before_ms: int = 0  # and the one before it
+    cycle_at_ms: int = 0  # of the last closed cycle
+    reconciled_ms: int = 0  # of the last cycle that closed without drift
+    reconciled_before_ms: int = 0  # of the cycle without drift before that
     drift: dict[str, str] = attrs.field(factory=dict)  # unexplained: symbol -> kind
 
     fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms, within the overlap
     incomes_seen: dict[str, int] = attrs.field(factory=dict)
     recent_activity: RecentActivity = attrs.field(factory=RecentActivity)
 
-    # --- reading -----------------------------------------------------------------
+    # --- queries -----------------------------------------------------------------
 
     def equity_at_midnight(
         self, equity: Decimal, read_at_ms: int, marks: Mapping[str, Decimal]
     ) -> Decimal:
-        """Return the equity at 00:00 from ``equity``, read shortly after.
+        """Return the equity at 00:00, money, from an equity read shortly after.
 
-        Fills, funding and transfers stamped 00:00 or later belong to the new day, so this takes
-        their effect back: the loss of a stop that filled at 00:00 counts for today.
+        Fills, funding and transfers stamped 00:00 or later belong to the new day, so their effect
+        is subtracted. The loss of a stop that filled at 00:00 counts for the new day.
 
         Args:
             equity: money, as read at ``read_at_ms``.
-            marks: marks at the read, by symbol, of every symbol traded since 00:00.
+            marks: marks at the read, by symbol, of all symbols traded since 00:00.
         """
         from_ms = day_start_ms(read_at_ms)
         since = (p for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
@@ -178,7 +182,7 @@ class BookState:
 
     @property
     def sizing_equity(self) -> Decimal:
-        """min(equity, wallet balance) of the newest snapshot; limits are fractions of it."""
+        """min(equity, wallet balance) of the newest snapshot, money."""
         return min(self.equity, self.wallet_balance)
 
     @property
@@ -187,12 +191,12 @@ class BookState:
         return bool(self.drift)
 
     def position(self, symbol: str) -> Decimal:
-        """Return the open contracts, signed; 0 when flat."""
+        """Return the open contracts of a symbol, signed; 0 without a position."""
         trade = self.trades.get(symbol)
         return trade.signed if trade else ZERO
 
     def order(self, client_order_id: str) -> OrderState | None:
-        """Return an order that is not settled, or one of the newest settled; None otherwise."""
+        """Return the order, or None if it is unknown or was settled too long ago."""
         return self.orders.get(client_order_id) or self.closed.get(client_order_id)
 
     def orders_of(self, symbol: str) -> tuple[OrderState, ...]:
@@ -207,14 +211,17 @@ class BookState:
         )
 
     def fills_since_ms(self) -> int:
-        """Return the time from which fills and income are read, so that two cycles read each."""
+        """Return the time from which fills and income are read.
+
+        Two cycles read each fill and each income.
+        """
         return max(0, max(self.started_at_ms, self.reconciled_before_ms) - OVERLAP_MS)
 
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
-        """Return the results of flat trades until ``TradeClosed`` is applied.
+        """Return the results of flat trades whose ``TradeClosed`` is not applied yet.
 
-        A trade that was held at a full hour waits for the reconciliation that reads the funding of
-        that hour, because its result includes it.
+        A trade that was open at a full hour waits until the reconciliation has read the funding of
+        that hour, because the result includes that funding.
         """
         return tuple(
             portfolio.closed_trade(t, at_ms)
@@ -223,12 +230,12 @@ class BookState:
         )
 
     def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
-        """Return results that late funding changed, until ``ResultCorrected`` is applied."""
+        """Return corrections of results that late funding has changed."""
         made = (make_correction(each, at_ms) for each in self.published.values())
         return tuple(event for event in made if event is not None)
 
     def pending_day_corrections(self, at_ms: int) -> tuple[DayCorrected, ...]:
-        """Return midnights that a late entry changed, until ``DayCorrected`` is applied."""
+        """Return corrections of midnights that a late entry has changed."""
         return tuple(
             DayCorrected(
                 at_ms=at_ms,
@@ -243,7 +250,7 @@ class BookState:
         )
 
     def pending_valuations(self, at_ms: int) -> tuple[TransferValued, ...]:
-        """Return valuations that a late entry changed, until ``TransferValued`` is applied."""
+        """Return new valuations of transfers that a late entry has changed."""
         return tuple(
             attrs.evolve(
                 valued.event,
@@ -258,11 +265,11 @@ class BookState:
 
     def _funding_awaited(self, trade: OpenTrade) -> bool:
         settled_ms = floor_ms(trade.changed_at_ms, HOUR_MS)
-        # Both times are the venue's: this machine's clock may be ahead, and the cycle with it.
+        # Both times are the venue's, because this machine's clock may be ahead of it.
         return trade.opened_at_ms < settled_ms and self.marked_ms < settled_ms
 
     def releasable_permits(self, now_ms: int) -> tuple[tuple[str, str], ...]:
-        """Return (permit id, reason) of each reservation that may end."""
+        """Return the permit id of each reservation that may end, with the reason."""
         held = {t.permit_id for t in (*self.trades.values(), *self.finished.values())}
         return tuple(
             (permit_id, reason)

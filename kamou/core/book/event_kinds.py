@@ -1,4 +1,4 @@
-"""The list of all kinds of events that the journal can hold."""
+"""List of all kinds of events that the journal can hold."""
 
 from __future__ import annotations
 

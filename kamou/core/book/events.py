@@ -27,15 +27,15 @@ from kamou.core.model import (
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """Base of all events. ``at_ms`` is when it happened by this machine's clock."""
+    """Base of all events. ``at_ms`` is its time by this machine's clock."""
 
     at_ms: int
-    cause_id: str = ""  # id of what led to it; the chain of causes ends at a bar
+    cause_id: str = ""  # id of the cause; the chain of causes ends at a bar
     schema: ClassVar[int] = 1
 
     @property
     def unique_key(self) -> str | None:
-        """Key of which the journal stores one event of this kind; None if it may recur."""
+        """Key that one event of this kind may have in the journal; None: no limit."""
         return None
 
 
@@ -50,7 +50,7 @@ class RunStarted(Event):
     config_digest: str
     config_json: str
     change_reason: str
-    gate: str = "assumed"  # basis of the grants; the only one when this field did not exist
+    gate: str = "assumed"  # basis of the grants; older journals had only this one
 
 
 @attrs.frozen(kw_only=True)
@@ -61,7 +61,7 @@ class RunStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleRanked(Event):
-    """One cycle's ranking: its top, best first, and the abstentions counted by code."""
+    """Ranking of one cycle: its top, best first, and the abstentions by code."""
 
     cycle_at_ms: int
     bar_closed_at_ms: int  # 0 when no bar closed in this cycle
@@ -86,11 +86,11 @@ class CandidateVetoed(Event):
 
 @attrs.frozen(kw_only=True)
 class CandidateRefined(Event):
-    """A candidate that passed T2, with the refiner's verdict: approve, refuse, shrink or off."""
+    """A candidate passed the vetoes (T2) and got the refiner's verdict."""
 
     signal_id: str
     candidate: Candidate
-    verdict: str
+    verdict: str  # approve | refuse | shrink | off
     size_multiplier: Decimal
     reason_code: str
 
@@ -101,7 +101,7 @@ class CandidateRefined(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleClosed(Event):
-    """The cycle's end: reconciliation has run; ``drift`` counts the differences left."""
+    """Reconciliation ended the cycle. ``drift`` counts the differences left."""
 
     cycle_at_ms: int
     positions: int
@@ -119,7 +119,7 @@ class CycleClosed(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitGranted(Event):
-    """The governor approved a plan. The plan's risk and notional stay reserved until release."""
+    """The governor approved a plan and reserved its risk and notional."""
 
     permit_id: str
     plan: Plan
@@ -133,7 +133,7 @@ class PermitGranted(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitDenied(Event):
-    """The governor denied a plan: every rule's denial, with its figures."""
+    """The governor denied a plan. Each rule's denial has its figures."""
 
     permit_id: str
     signal_id: str
@@ -145,7 +145,7 @@ class PermitDenied(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitConsumed(Event):
-    """The port used the permit for this order; it cannot be used again."""
+    """The port used the permit for this order. No other order can use it."""
 
     permit_id: str
     client_order_id: str
@@ -157,10 +157,10 @@ class PermitConsumed(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitReleased(Event):
-    """The reservation ended: expired unused, order terminal without a fill, or trade closed."""
+    """The reservation of a permit ended."""
 
     permit_id: str
-    reason: str
+    reason: str  # expired | no_fill | trade_closed
 
     @property
     def unique_key(self) -> str:
@@ -172,7 +172,7 @@ class PermitReleased(Event):
 
 @attrs.frozen(kw_only=True)
 class IntentRecorded(Event):
-    """An order is about to be sent. Committed before it is sent."""
+    """An order is about to be sent. The event is committed before."""
 
     intent: Intent
 
@@ -189,7 +189,7 @@ class OrderAccepted(Event):
 
 @attrs.frozen(kw_only=True)
 class OrderUnknown(Event):
-    """The order was sent and no answer came. Only a query by client order id resolves it."""
+    """The order was sent and no answer came; a query by client order id resolves it."""
 
     client_order_id: str
     reason: str
@@ -210,7 +210,7 @@ class CancelRequested(Event):
 
 @attrs.frozen(kw_only=True)
 class OrderClosed(Event):
-    """The venue reports the order as ended."""
+    """The venue reports that the order has ended."""
 
     client_order_id: str
     status: OrderStatus
@@ -234,7 +234,7 @@ class FillRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class StopConfirmed(Event):
-    """The stop was accepted and read back from the venue; it covers ``quantity`` contracts."""
+    """A stop was read back from the venue and covers ``quantity`` contracts."""
 
     symbol: str
     client_order_id: str
@@ -250,7 +250,7 @@ class ProtectionLost(Event):
 
 @attrs.frozen(kw_only=True)
 class ReductionProved(Event):
-    """The governor did not answer; the port read the position and found that this order reduces."""
+    """The port found that an order reduces, because the governor did not answer."""
 
     client_order_id: str
     symbol: str
@@ -263,7 +263,7 @@ class ReductionProved(Event):
 
 @attrs.frozen(kw_only=True)
 class IncomeRecorded(Event):
-    """Funding or a transfer. A transfer is no profit or loss."""
+    """The venue listed funding or a transfer. A transfer is no profit or loss."""
 
     income: Income
 
@@ -274,7 +274,7 @@ class IncomeRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeClosed(Event):
-    """The result of a trade. R = net PnL / ``OpenTrade.planned_risk``; None without a plan."""
+    """A trade ended with this result."""
 
     trade_id: str
     symbol: str
@@ -284,7 +284,7 @@ class TradeClosed(Event):
     contract_size: Decimal
     entry_price: Decimal
     exit_price: Decimal
-    stop_price: Decimal  # of its stop when the trade ended
+    stop_price: Decimal  # when the trade ended
     opened_at_ms: int
     closed_at_ms: int
     pnl_gross: Decimal
@@ -292,9 +292,9 @@ class TradeClosed(Event):
     funding: Decimal
     slippage: Decimal  # money, part of pnl_gross
     pnl_net: Decimal
-    r_multiple: Decimal | None
+    r_multiple: Decimal | None  # pnl_net / ``OpenTrade.planned_risk``; None without a plan
     exit_reason: str  # stop_loss | take_profit | time_limit | exit | liquidation | adl | ...
-    planned_entry: Decimal | None = None  # absent in older journals: R used the two prices above
+    planned_entry: Decimal | None = None  # absent in older journals, whose R used the prices above
     planned_stop: Decimal | None = None
 
     @property
@@ -309,20 +309,20 @@ class EquityRecorded(Event):
     unrealized_pnl: Decimal
     margin_used: Decimal
     open_risk: Decimal
-    net_deposits: Decimal  # net since inception
+    net_deposits: Decimal  # since inception
     exit_costs: Decimal | None = None  # money: cost of closing all positions at these marks
     day_equity: Decimal | None = None  # at 00:00 of this day; None: the day was not open yet
-    day_lost: Decimal | None = None  # money since then, exit costs included, transfers left out
+    day_lost: Decimal | None = None  # money since then, with exit costs, without transfers
     marks: tuple[Figure, ...] = ()  # mark prices of open positions, named by symbol
 
 
 @attrs.frozen(kw_only=True)
 class DayOpened(Event):
-    """The equity at 00:00 from which the governor and the record count the day's result."""
+    """A UTC day opened: the day's result counts from its equity at 00:00."""
 
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read at ``at_ms``
-    marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: held then, or traded since
+    marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: open then, or traded since
     opening: Decimal | None = None  # at 00:00:00.000, without entries of this day; None: as read
     midnight_at_ms: int = 0  # 00:00 of the day
     rests_on: str = ""  # source of ``marks``, see ``core/risk/midnight_equity.py``
@@ -335,9 +335,9 @@ class DayOpened(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionAdopted(Event):
-    """The venue holds a position that the book did not know; Kamou takes it over."""
+    """Kamou took over a position that the venue reports and the book did not have."""
 
-    unless_held: bool = False  # adopt nothing if recorded fills explain the position by now
+    unless_held: bool = False  # adopt nothing if fills recorded since explain the position
     trade_id: str
     symbol: str
     side: Side
@@ -353,12 +353,12 @@ class PositionAdopted(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionCorrected(Event):
-    """The book takes the venue's quantity. ``reason`` is "inferred": no fill explains it."""
+    """The book takes the venue's quantity, which no fill explains."""
 
     symbol: str
     quantity: Decimal  # contracts, signed, as the venue reports
     price: Decimal  # the mark at which the difference was booked
-    reason: str
+    reason: str  # inferred
 
 
 @attrs.frozen(kw_only=True)
@@ -383,11 +383,11 @@ class InstrumentChanged(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeRestated(Event):
-    """The venue changed the contract specification of an open trade: its new sizes and stop."""
+    """The venue changed the contract specification of an open trade."""
 
     trade_id: str
     symbol: str
-    contract_size: Decimal  # new; the amount of base currency in the trade stays
+    contract_size: Decimal  # new; the base units of the trade stay
     tick: Decimal  # of orders placed from now on
     stop_price: Decimal  # moved only if liquidation would have come first
 

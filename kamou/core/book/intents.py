@@ -1,7 +1,7 @@
-"""Intents of entries and exits, and the client order ids made from their content.
+"""Intents of entries and exits, with client order ids made from their content.
 
-The client order id is a hash of the intent's content and a salt. So the venue's records hold the
-commitment to the content, and a retry gives the same id.
+The client order id is a hash of the intent's content and a salt. So the venue's records contain a
+commitment to the content, and a retry gives the same id. ``as_contracts`` rounds to the lot.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from kamou.core.model import (
 )
 
 SaltOf = Callable[[str], bytes]
-"""Returns 32 bytes of salt for an intent's name; outsiders cannot predict them."""
+"""Function that returns 32 bytes of salt for an intent's name. Outsiders cannot predict them."""
 
 
 def committed_content(intent: Intent) -> bytes:
-    """Return the committed content: canonical JSON (RFC 8785) of the fields below, without salt."""
+    """Return the content to which the client order id commits, without the salt.
+
+    It is canonical JSON (RFC 8785).
+    """
     body = {
         "attempt": intent.attempt,
         "intended_at_ms": intent.intended_at_ms,
@@ -50,7 +53,7 @@ def committed_content(intent: Intent) -> bytes:
     return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode()
 
 
-def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
+def _seal(draft: Intent, salt_of: SaltOf) -> Intent:
     """Return the draft with its salt and the client order id made from its content."""
     salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
     client_order_id = ids.make_client_order_id(ids.make_commitment(salt, committed_content(draft)))
@@ -58,9 +61,9 @@ def _sealed(draft: Intent, salt_of: SaltOf) -> Intent:
 
 
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
-    """Return the entry (an IOC limit order) and its attached stop loss and take profit."""
+    """Return the entry, an IOC limit order, with its stop loss and take profit."""
     trade_id = ids.make_trade_id(plan.signal_id)
-    entry = _sealed(
+    entry = _seal(
         Intent(
             client_order_id="",
             trade_id=trade_id,
@@ -152,7 +155,7 @@ def exit_intent(
         salt="",
         cause_id=cause_id,
     )
-    return _sealed(draft, salt_of)
+    return _seal(draft, salt_of)
 
 
 def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:

@@ -12,9 +12,9 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class DayCorrected(Event):
-    """An entry listed late changes the equity at 00:00 of a day that was opened before.
+    """An entry listed late changed the equity at 00:00 of an open or earlier day.
 
-    The newest correction of a day holds. ``cause_id`` is the fill or the payment.
+    The newest correction of a day holds. ``cause_id`` is the id of the fill or payment.
     """
 
     day: str  # as in ``DayOpened``
@@ -29,17 +29,17 @@ class DayCorrected(Event):
 
 @attrs.frozen(kw_only=True)
 class TransferValued(Event):
-    """The equity just before a transfer, at which a period of the time-weighted return ends.
+    """The equity just before a transfer became known.
 
-    The equity leaves out every entry that the venue stamps ``transfer_at_ms`` or later. Transfers
-    of the same millisecond count as one. The newest valuation holds; ``cause_id`` is a transfer
-    or the late entry.
+    A period of the time-weighted return ends there. The equity leaves out every entry that the
+    venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond count as one. The
+    newest valuation holds; ``cause_id`` is the id of a transfer or of the late entry.
     """
 
     transfer_at_ms: int  # time of the transfer, by the venue's clock
-    number: int  # 1 for the first valuation, more where a late entry changed it
+    number: int  # 1 for the first valuation, then one more for each change
     equity: Decimal
-    marks: tuple[Figure, ...]  # named by symbol: held then, or traded since
+    marks: tuple[Figure, ...]  # named by symbol: open then, or traded since
     marks_at_ms: int  # ``transfer_at_ms``, or the end of the bars whose closes are the marks
     rests_on: str  # source of ``marks``, see ``core/risk/midnight_equity.py``
     read_at_ms: int  # of the account read from which the equity was computed backwards

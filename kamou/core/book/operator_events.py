@@ -1,4 +1,4 @@
-"""Commands of the operator, stored for readers; they change no book."""
+"""Event of an operator's command. It is stored for readers and changes no book."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class CommandRecorded(Event):
 
     reason: str  # a StateReason: the command
     note: str  # the operator's note
-    refusal: str = ""  # why the governor did not resume; empty: it did not have to
+    refusal: str = ""  # why the governor did not resume; empty for other commands

@@ -1,7 +1,7 @@
-"""The state machine of an order: allowed transitions, and the effect of each event.
+"""State machine of an order: allowed transitions and the effect of each event.
 
 Late and repeated events are normal and change nothing. An order becomes terminal only by a report
-of the venue: a rejection, a closure, or fills of its whole quantity.
+of the venue: a rejection, an end, or fills of its whole quantity.
 """
 
 from __future__ import annotations
@@ -36,22 +36,23 @@ NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
     _S.EXPIRED: frozenset(),
     _S.REJECTED: frozenset(),
 }
-"""Allowed transitions by status; any other fails an assertion."""
+"""Allowed transitions by order state. Any other fails an assertion."""
 
 IN_FLIGHT = frozenset({_S.SUBMITTED, _S.UNKNOWN})
-"""The venue may or may not have the order."""
+"""States in which the venue may or may not have the order."""
+
 ANSWER_MAX_MS = 3_000  # after this time in flight the answer is lost, or the sender crashed
 
 
 @attrs.frozen(kw_only=True)
 class OrderState:
-    """One order of Kamou since its committed intent. Quantities are contracts."""
+    """Order of Kamou since its committed intent. Quantities are contracts."""
 
     intent: Intent
     status: OrderStatus = OrderStatus.SUBMITTED  # committed, so it may have been sent
     filled: Decimal = ZERO  # by recorded fills
     filled_value: Decimal = ZERO  # sum of quantity x price of those fills
-    reported: Decimal = ZERO  # filled, as the venue reported when it closed the order
+    reported: Decimal = ZERO  # filled quantity that the venue reported when the order ended
     venue_order_id: str = ""
     unknown_since_ms: int = 0  # 0: never unknown
     changed_at_ms: int
@@ -68,26 +69,30 @@ class OrderState:
 
     @property
     def remaining(self) -> Decimal:
-        """Contracts that may still fill; of a terminal order, reported fills not yet recorded."""
+        """Contracts that may still fill.
+
+        Of a terminal order, contracts that the venue reported and no recorded fill has.
+        """
         if self.status.terminal:
             return max(ZERO, self.reported - self.filled)
         return max(ZERO, self.intent.quantity - self.filled)
 
     @property
     def settled(self) -> bool:
-        """True if the order is terminal and all fills that the venue reported are recorded."""
+        """True if the order is terminal and all its reported fills are recorded."""
         return self.status.terminal and self.reported <= self.filled
 
     @property
     def average_price(self) -> Decimal | None:
+        """Average price of the recorded fills; None without one."""
         return self.filled_value / self.filled if self.filled else None
 
 
 def is_awaited(order: OrderState, now_ms: int) -> bool:
     """Return True if the order rests at the venue, or its answer may still come.
 
-    False if the order timed out, or its sender crashed after the intent: such an order may never
-    have been sent (seed 990097).
+    If the request timed out, or its sender crashed after the intent, the order may never have been
+    sent; then it is not awaited (seed 990097).
     """
     if order.status is OrderStatus.UNKNOWN:
         return False
@@ -95,19 +100,21 @@ def is_awaited(order: OrderState, now_ms: int) -> bool:
 
 
 def open_order(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
-    """Return the submitted order of a committed intent: the venue may have it."""
+    """Return the submitted order of a committed intent."""
     return OrderState(intent=intent, changed_at_ms=at_ms, plan=plan)
 
 
 def apply_order_event(order: OrderState, event: Event) -> OrderState:
-    """Return the order after the event; the same object if a late event changes nothing.
+    """Return the order after the event, or the same object if nothing changes.
 
-    Asserts that the event belongs to this order and that the transition table allows the change.
+    Raises:
+        AssertionError: the event is of another order, or ``NEXT`` does not allow the change.
     """
     if isinstance(event, FillRecorded):
-        return _filled(order, event)
+        return _apply_fill(order, event)
     assert getattr(event, "client_order_id", order.client_order_id) == order.client_order_id, (
-        f"an event of another order was applied to {order.client_order_id}"
+        f"{type(event).__name__} of order {getattr(event, 'client_order_id', '')}"
+        f" was applied to order {order.client_order_id}"
     )
     if isinstance(event, OrderAccepted):
         if order.status in IN_FLIGHT:
@@ -125,13 +132,19 @@ def apply_order_event(order: OrderState, event: Event) -> OrderState:
         return _to(order, _S.PENDING_CANCEL, event, reason=event.reason)
     if isinstance(event, OrderRejected):
         return _end(order, _S.REJECTED, order.filled, event, f"{event.code}: {event.reason}")
-    assert isinstance(event, OrderClosed), f"{type(event).__name__} is no event of an order"
-    assert event.status in _ENDS, f"{event.status.value} is no terminal status"
+    assert isinstance(event, OrderClosed), (
+        f"{type(event).__name__} is not an event of an order: {order.client_order_id}"
+    )
+    assert event.status in _ENDS, (
+        f"OrderClosed of {order.client_order_id} has the open status {event.status.value}"
+    )
     return _end(order, event.status, event.filled, event, event.reason)
 
 
 def _to(order: OrderState, status: OrderStatus, event: Event, **changes: Any) -> OrderState:
-    assert status in NEXT[order.status], f"{order.status.value} -> {status.value}"
+    assert status in NEXT[order.status], (
+        f"order {order.client_order_id} cannot change from {order.status.value} to {status.value}"
+    )
     return attrs.evolve(order, status=status, changed_at_ms=event.at_ms, **changes)
 
 
@@ -147,10 +160,15 @@ def _end(
     return _to(order, status, event, reported=reported, reason=reason)
 
 
-def _filled(order: OrderState, event: FillRecorded) -> OrderState:
+def _apply_fill(order: OrderState, event: FillRecorded) -> OrderState:
     fill = event.fill
-    assert fill.client_order_id == order.client_order_id, "the fill belongs to another order"
-    assert fill.symbol == order.intent.symbol, f"the fill is in another symbol, {fill.symbol}"
+    assert fill.client_order_id == order.client_order_id, (
+        f"fill {fill.key} of order {fill.client_order_id} was applied to {order.client_order_id}"
+    )
+    assert fill.symbol == order.intent.symbol, (
+        f"fill {fill.key} is in {fill.symbol}, its order {order.client_order_id} in"
+        f" {order.intent.symbol}"
+    )
     filled = order.filled + fill.quantity
     value = order.filled_value + fill.quantity * fill.price
     changes: dict[str, Any] = {"filled": filled, "filled_value": value}

@@ -1,8 +1,9 @@
-"""The position book: trades, orders, reservations and money, folded from committed events.
+"""Position book: trades, orders, reservations and money, folded from events.
 
-Every actor that decides keeps its own ``PositionBook`` and applies the journal's newest events to
-it first, so all of them decide on the same facts. ``apply`` accepts whatever a venue may do and
-asserts against errors of Kamou. Values inside are frozen; treat the containers as read-only.
+Every actor that decides keeps its own ``PositionBook``. It applies the journal's newest events
+before it decides, so all actors decide on the same facts. ``apply`` accepts every behaviour of a
+venue and asserts against errors of Kamou. Values inside are frozen; treat the containers as
+read-only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kamou.core.model import ZERO, FillReport, OrderRole, OrderStatus
 __all__ = ["OVERLAP_MS", "PositionBook", "Reservation"]
 
 ADOPTED_AFTER_MS = 5_000  # clock tolerance: fills have the venue's time, adoptions this machine's
-PERMITS_KEPT = 1_000  # released permits remembered against reuse; the store keeps all
+PERMITS_KEPT = 1_000  # released permits kept against reuse; the store keeps all
 
 
 @attrs.define(kw_only=True)
@@ -37,7 +38,7 @@ class PositionBook(AccountState):
     # --- snapshots ---------------------------------------------------------------
 
     def dump(self) -> bytes:
-        """Return canonical bytes: books with the same history give the same bytes."""
+        """Return canonical bytes. Books with the same history give the same bytes."""
         return snapshot.dump_value(self)
 
     @staticmethod
@@ -45,13 +46,13 @@ class PositionBook(AccountState):
         """Return the book that ``dump`` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: the bytes are no book.
+            ValueError, KeyError, TypeError: the bytes are not a dumped book.
         """
         loaded: PositionBook = snapshot.load_value(PositionBook, data)
         return loaded
 
     def fork(self) -> PositionBook:
-        """Return an independent copy, on which events can be tried."""
+        """Return an independent copy, to which events can be applied as a trial."""
         copied: dict[str, Any] = {}
         for name in _FIELDS:
             value = getattr(self, name)
@@ -62,7 +63,7 @@ class PositionBook(AccountState):
     # --- the fold ----------------------------------------------------------------
 
     def apply(self, seq: int, event: e.Event) -> None:
-        """Apply one committed event. Events come in order; a repeated one is ignored."""
+        """Apply one committed event. Events come in order; repeated ones are ignored."""
         if seq <= self.seq:
             return
         handler = _HANDLERS.get(type(event))
@@ -71,36 +72,37 @@ class PositionBook(AccountState):
         self.seq = seq
 
     def apply_all(self, committed: Iterable[tuple[int, e.Event]]) -> None:
+        """Apply committed events, given as (seq, event) in order."""
         for seq, event in committed:
             self.apply(seq, event)
 
     # --- the system, permits -----------------------------------------------------
 
-    def _run_started(self, event: e.RunStarted) -> None:
+    def _apply_run_started(self, event: e.RunStarted) -> None:
         self.run_number = event.run_number
         self.mode = event.mode
         self.started_at_ms = self.started_at_ms or event.at_ms
 
-    def _granted(self, event: e.PermitGranted) -> None:
+    def _apply_permit_granted(self, event: e.PermitGranted) -> None:
         self.reservations[event.permit_id] = Reservation(
             plan=event.plan, expires_at_ms=event.expires_at_ms, remaining=event.plan.quantity
         )
 
-    def _consumed(self, event: e.PermitConsumed) -> None:
+    def _apply_permit_consumed(self, event: e.PermitConsumed) -> None:
         reservation = self.reservations.get(event.permit_id)
         if reservation is not None:
             self.reservations[event.permit_id] = attrs.evolve(
                 reservation, client_order_id=event.client_order_id
             )
 
-    def _released(self, event: e.PermitReleased) -> None:
+    def _apply_permit_released(self, event: e.PermitReleased) -> None:
         self.reservations.pop(event.permit_id, None)
         self.released[event.permit_id] = event.at_ms
         forget_oldest(self.released, PERMITS_KEPT)
 
     # --- orders ------------------------------------------------------------------
 
-    def _intended(self, event: e.IntentRecorded) -> None:
+    def _apply_intent_recorded(self, event: e.IntentRecorded) -> None:
         intent = event.intent
         reservation = self.reservations.get(intent.permit_id) if intent.permit_id else None
         plan = None
@@ -111,7 +113,7 @@ class PositionBook(AccountState):
             )
         self.orders[intent.client_order_id] = order_fold.open_order(intent, event.at_ms, plan)
 
-    def _order_event(self, event: Any) -> None:
+    def _apply_order_event(self, event: Any) -> None:
         before = self.order(event.client_order_id)
         if before is None:
             return
@@ -128,7 +130,7 @@ class PositionBook(AccountState):
             self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
 
     def _keep(self, before: OrderState, order: OrderState) -> None:
-        """Store a changed order as open or closed, and free what it no longer reserves."""
+        """Store a changed order as open or closed, and reduce its reservation."""
         if order is before:
             return
         name = order.client_order_id
@@ -153,7 +155,7 @@ class PositionBook(AccountState):
 
     # --- fills -------------------------------------------------------------------
 
-    def _filled(self, event: e.FillRecorded) -> None:
+    def _apply_fill_recorded(self, event: e.FillRecorded) -> None:
         fill = event.fill
         if fill.key in self.fills_seen:
             return
@@ -184,10 +186,10 @@ class PositionBook(AccountState):
         self._attribute_late(fill.symbol)
 
     def _leave_unassigned(self, fill: FillReport, known_ms: int) -> None:
-        """Remember the contracts that a fill without a trade opened at the venue."""
+        """Keep the contracts that a fill without a trade opened at the venue."""
         symbol = fill.symbol
         if symbol in self.trades:
-            return  # reported late: a trade that was adopted since includes it
+            return  # listed late: a trade that was adopted since includes this fill
         before = self.unassigned.pop(symbol, None)
         quantity = fill.side.sign * fill.quantity
         if before is not None and known_ms - before.known_ms < OVERLAP_MS:
@@ -203,26 +205,26 @@ class PositionBook(AccountState):
             and trade.adopted
             and fill.at_ms < trade.opened_at_ms - ADOPTED_AFTER_MS
         ):
-            return None  # reported late: the adopted position includes this fill
+            return None  # listed late: the adopted position includes this fill
         if trade is not None or order is None:
-            return trade  # one position per symbol: every fill there changes it
+            return trade  # one position per symbol, so every fill there changes it
         finished = self.finished.get(order.intent.trade_id)
         if finished is not None:
             return finished  # a late fill of a trade not yet published
         if order.plan is None:
-            return None  # no entry, or one without a permit: reconciliation will find the position
+            return None  # not an entry with a permit: reconciliation will find the position
         plan, trade_id = order.plan, order.intent.trade_id
         part = 1
         while portfolio.result_id(trade_id, part) in self.published:
             part += 1
-        if part == 1:  # a late fill of an entry whose result is published is no second entry
+        if part == 1:  # a late fill after the published result does not count as an entry
             self.recent_activity.record_entry(
                 Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
             )
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
     def _record_stop(self, trade: OpenTrade, fill: FillReport, order: OrderState | None) -> None:
-        """Remember a stop-out and its overshoot in planned stop distances."""
+        """Record a stop-out, and its overshoot in planned stop distances."""
         stopped = order is not None and order.role is OrderRole.STOP_LOSS
         if not stopped and fill.reason != "liquidation":
             return
@@ -243,7 +245,7 @@ class PositionBook(AccountState):
 
     # --- protection --------------------------------------------------------------
 
-    def _stop_confirmed(self, event: e.StopConfirmed) -> None:
+    def _apply_stop_confirmed(self, event: e.StopConfirmed) -> None:
         trade = self.trades.get(event.symbol)
         if trade is not None:
             stop = ConfirmedStop(
@@ -254,21 +256,21 @@ class PositionBook(AccountState):
             )
             self.trades[event.symbol] = portfolio.confirm_stop(trade, stop)
 
-    def _protection_lost(self, event: e.ProtectionLost) -> None:
+    def _apply_protection_lost(self, event: e.ProtectionLost) -> None:
         trade = self.trades.get(event.symbol)
         if trade is not None:
             self.trades[event.symbol] = portfolio.lose_stop(trade, event.at_ms)
 
     # --- reconciliation, state ---------------------------------------------------
 
-    def _adopted(self, event: e.PositionAdopted) -> None:
+    def _apply_position_adopted(self, event: e.PositionAdopted) -> None:
         adopted = portfolio.adopt_trade(event)
         if event.unless_held and self.position(event.symbol) == adopted.signed:
-            return  # fills committed while the venue was read explain it (seed 930009)
+            return  # fills committed during the venue read explain the position (seed 930009)
         self.trades[event.symbol] = adopted
         self.unassigned.pop(event.symbol, None)
 
-    def _corrected(self, event: e.PositionCorrected) -> None:
+    def _apply_position_corrected(self, event: e.PositionCorrected) -> None:
         for order in self.orders_of(event.symbol):
             if order.status.terminal:  # the correction replaces its missing fills
                 self._keep(order, attrs.evolve(order, reported=order.filled))
@@ -283,7 +285,7 @@ class PositionBook(AccountState):
             self.trades.pop(event.symbol)
             self.finished[trade.trade_id] = trade
 
-    def _cycle_closed(self, event: e.CycleClosed) -> None:
+    def _apply_cycle_closed(self, event: e.CycleClosed) -> None:
         self.cycle_at_ms = event.cycle_at_ms
         if event.drift == 0:
             self.reconciled_before_ms = self.reconciled_ms
@@ -295,26 +297,26 @@ class PositionBook(AccountState):
             for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
                 del self.unattributed[key]
 
-    def _restated(self, event: e.TradeRestated) -> None:
+    def _apply_trade_restated(self, event: e.TradeRestated) -> None:
         trade = self.trades.get(event.symbol)
         if trade is not None and trade.trade_id == event.trade_id:
             self.trades[event.symbol] = portfolio.restate_trade(trade, event)
 
-    def _drift_found(self, event: e.DriftFound) -> None:
+    def _apply_drift_found(self, event: e.DriftFound) -> None:
         self.drift[event.symbol] = event.kind
 
-    def _drift_explained(self, event: e.DriftExplained) -> None:
+    def _apply_drift_explained(self, event: e.DriftExplained) -> None:
         self.drift.clear()
 
-    def _state_changed(self, event: e.StateChanged) -> None:
+    def _apply_state_changed(self, event: e.StateChanged) -> None:
         self.state = event.after
         self.state_reason = event.reason
         self.state_since_ms = event.at_ms
 
-    def _strategy_disabled(self, event: strategy_events.StrategyDisabled) -> None:
+    def _apply_strategy_disabled(self, event: strategy_events.StrategyDisabled) -> None:
         self.disabled[event.strategy] = event.at_ms
 
-    def _strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
+    def _apply_strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
         self.disabled.pop(event.strategy, None)
         self.resumed[event.strategy] = event.at_ms
 
@@ -322,34 +324,34 @@ class PositionBook(AccountState):
 _FIELDS = tuple(field.name for field in attrs.fields(PositionBook))
 
 _HANDLERS: dict[type[e.Event], Callable[[PositionBook, Any], None]] = {
-    e.RunStarted: PositionBook._run_started,
-    e.CycleClosed: PositionBook._cycle_closed,
-    e.PermitGranted: PositionBook._granted,
-    e.PermitConsumed: PositionBook._consumed,
-    e.PermitReleased: PositionBook._released,
-    e.IntentRecorded: PositionBook._intended,
-    e.OrderAccepted: PositionBook._order_event,
-    e.OrderUnknown: PositionBook._order_event,
-    e.OrderRejected: PositionBook._order_event,
-    e.CancelRequested: PositionBook._order_event,
-    e.OrderClosed: PositionBook._order_event,
-    e.FillRecorded: PositionBook._filled,
-    e.StopConfirmed: PositionBook._stop_confirmed,
-    e.ProtectionLost: PositionBook._protection_lost,
-    e.IncomeRecorded: PositionBook._income,
-    e.TradeClosed: PositionBook._trade_closed,
-    ResultCorrected: PositionBook._result_corrected,
-    e.EquityRecorded: PositionBook._marked,
-    e.DayOpened: PositionBook._day_opened,
-    DayCorrected: PositionBook._day_corrected,
-    TransferValued: PositionBook._transfer_valued,
-    e.PositionAdopted: PositionBook._adopted,
-    e.PositionCorrected: PositionBook._corrected,
-    e.TradeRestated: PositionBook._restated,
-    e.DriftFound: PositionBook._drift_found,
-    e.DriftExplained: PositionBook._drift_explained,
-    e.StateChanged: PositionBook._state_changed,
-    strategy_events.StrategyDisabled: PositionBook._strategy_disabled,
-    strategy_events.StrategyResumed: PositionBook._strategy_resumed,
+    e.RunStarted: PositionBook._apply_run_started,
+    e.CycleClosed: PositionBook._apply_cycle_closed,
+    e.PermitGranted: PositionBook._apply_permit_granted,
+    e.PermitConsumed: PositionBook._apply_permit_consumed,
+    e.PermitReleased: PositionBook._apply_permit_released,
+    e.IntentRecorded: PositionBook._apply_intent_recorded,
+    e.OrderAccepted: PositionBook._apply_order_event,
+    e.OrderUnknown: PositionBook._apply_order_event,
+    e.OrderRejected: PositionBook._apply_order_event,
+    e.CancelRequested: PositionBook._apply_order_event,
+    e.OrderClosed: PositionBook._apply_order_event,
+    e.FillRecorded: PositionBook._apply_fill_recorded,
+    e.StopConfirmed: PositionBook._apply_stop_confirmed,
+    e.ProtectionLost: PositionBook._apply_protection_lost,
+    e.IncomeRecorded: PositionBook._apply_income_recorded,
+    e.TradeClosed: PositionBook._apply_trade_closed,
+    ResultCorrected: PositionBook._apply_result_corrected,
+    e.EquityRecorded: PositionBook._apply_equity_recorded,
+    e.DayOpened: PositionBook._apply_day_opened,
+    DayCorrected: PositionBook._apply_day_corrected,
+    TransferValued: PositionBook._apply_transfer_valued,
+    e.PositionAdopted: PositionBook._apply_position_adopted,
+    e.PositionCorrected: PositionBook._apply_position_corrected,
+    e.TradeRestated: PositionBook._apply_trade_restated,
+    e.DriftFound: PositionBook._apply_drift_found,
+    e.DriftExplained: PositionBook._apply_drift_explained,
+    e.StateChanged: PositionBook._apply_state_changed,
+    strategy_events.StrategyDisabled: PositionBook._apply_strategy_disabled,
+    strategy_events.StrategyResumed: PositionBook._apply_strategy_resumed,
 }
-"""How each kind of event changes the book. Kinds that are absent change no book."""
+"""Method that applies each kind of event. Absent kinds change no book."""

@@ -1,4 +1,7 @@
-"""Status of each open position and each pending entry for the operator, at the newest marks."""
+"""Status of open positions at the newest marks, and of pending entries.
+
+``kamou status`` and the site show it; ``plain_row`` prepares one for JSON.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from kamou.core.model import OrderRole
 
 @attrs.frozen(kw_only=True)
 class MarkRead:
-    """A mark price and the time at which it was read."""
+    """Mark price, with the time at which it was read."""
 
     price: Decimal
     at_ms: int
@@ -24,7 +27,7 @@ class MarkRead:
 
 @attrs.frozen(kw_only=True)
 class PositionStatus:
-    """One open position. Money is in the account currency; None: not known."""
+    """Status of one open position. Money is in the account currency; None: unknown."""
 
     symbol: str
     side: str  # long | short
@@ -35,8 +38,8 @@ class PositionStatus:
     mark_price: Decimal | None
     mark_at_ms: int | None
     stop_price: Decimal | None  # of the closing stop; None: there is none
-    stop_quantity: Decimal | None  # contracts that the confirmed stop covers; None: not confirmed
-    stop_status: str | None  # of the stop's order; None: Kamou placed none
+    stop_quantity: Decimal | None  # contracts that a confirmed stop covers; None: no such stop
+    stop_status: str | None  # order state of the stop; None: Kamou placed none
     stop_confirmed: bool  # a confirmed stop covers all open contracts
     stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
     unprotected_since_ms: int | None  # None while a confirmed stop covers the position
@@ -49,7 +52,7 @@ class PositionStatus:
 
 @attrs.frozen(kw_only=True)
 class PendingEntry:
-    """An entry order that may still fill."""
+    """Status of an entry order that may still fill."""
 
     symbol: str
     side: str  # buy | sell
@@ -65,7 +68,10 @@ class PendingEntry:
 def describe_positions(
     book: BookState, marks: Mapping[str, MarkRead]
 ) -> tuple[PositionStatus, ...]:
-    """Return every open position; the unprotected come first, then those nearest to their stop."""
+    """Return the status of every open position, the most urgent first.
+
+    Unprotected positions come first, then those nearest to their stop.
+    """
     found = [
         describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))
         for trade in book.trades.values()
@@ -77,13 +83,13 @@ def describe_positions(
 def describe_position(
     trade: OpenTrade, stop_order: OrderState | None, mark: MarkRead | None
 ) -> PositionStatus:
-    """Return the trade's PnL at the mark and its protection."""
+    """Return the status of a trade: its PnL at the mark and its protection."""
     stop = trade.confirmed.trigger_price if trade.confirmed else None
     if stop is None and stop_order is not None:
         stop = stop_order.intent.trigger_price
     price = mark.price if mark else None
     net = None if price is None else net_pnl_at(trade, price)
-    side = trade.side if trade.quantity > 0 else trade.side.opposite  # until drift is repaired
+    side = trade.side if trade.quantity > 0 else trade.side.opposite  # while inverted
     distance = None
     if price and stop is not None:
         distance = (price - stop) * side.sign / price
@@ -140,7 +146,7 @@ def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
 
 
 def plain_row(row: PositionStatus | PendingEntry) -> dict[str, Any]:
-    """Return the row for JSON: every decimal as its exact text."""
+    """Return a row for JSON, with every decimal as its exact text."""
     return {
         name: f"{value:f}" if isinstance(value, Decimal) else value
         for name, value in attrs.asdict(row).items()

@@ -1,7 +1,7 @@
-"""Recent entries, stop-outs and overshoots of stops, and the gap buffer made from them.
+"""Recent entries, stop-outs and overshoots, and the gap buffer of the overshoots.
 
 The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
-``risk.gap_memory_days``.
+``risk.gap_memory_days``. ``nearest_rank`` computes the percentile.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OVERSHOOT_QUANTILE = Decimal("0.99")
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """A trade that was opened."""
+    """Opening of a trade by its first fill."""
 
     at_ms: int
     strategy: str
@@ -41,7 +41,7 @@ class Overshoot:
 
 
 class GapLimits(Protocol):
-    """The risk limits that the gap buffer reads; this module may not import them."""
+    """Risk limits of the gap buffer. This module may not import ``RiskLimits``."""
 
     @property
     def gap_buffer_min(self) -> Decimal:
@@ -56,21 +56,24 @@ class GapLimits(Protocol):
 
 @attrs.frozen(kw_only=True)
 class GapBuffer:
-    """The gap buffer with its arithmetic: ``value = max(minimum, p99)``."""
+    """Gap buffer with its arithmetic: ``value = max(minimum, p99)``."""
 
     minimum: Decimal
     p99: Decimal  # of the measured overshoots; 0 without any
-    measured: int
-    days: int
+    measured: int  # number of overshoots that count
+    days: int  # for which an overshoot counts
     worst: Overshoot | None
 
     @property
     def value(self) -> Decimal:
-        """A multiple of the stop distance."""
+        """Gap buffer as a multiple of the stop distance."""
         return max(self.minimum, self.p99)
 
     def __str__(self) -> str:
-        """Return the arithmetic: ``0.42 = max(0.25, p99 0.42 of 7 measured in 30 days; ...)``."""
+        """Return the arithmetic as text.
+
+        Example: ``0.42 = max(0.25, p99 0.42 of 7 measured in 30 days; ...)``.
+        """
         if self.worst is None:
             return f"{self.value:.4g} = max({self.minimum}, none measured in {self.days} days)"
         until = utc_day(self.worst.at_ms + self.days * DAY_MS)
@@ -83,22 +86,25 @@ class GapBuffer:
 
 @attrs.define(kw_only=True)
 class RecentActivity:
-    """Entries, stop-outs and overshoots lately. Only the book's fold changes it."""
+    """Recent entries, stop-outs and overshoots. Only the book's fold changes them."""
 
     entries: list[Entry] = attrs.field(factory=list)
     stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # newest, by symbol
     overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
+        """Add an entry, and drop entries more than a day older."""
         self.entries.append(entry)
         horizon_ms = entry.at_ms - DAY_MS
         keep = [e for e in self.entries if e.at_ms > horizon_ms]
         self.entries = keep[-ENTRIES_KEPT:]
 
     def record_stop_out(self, symbol: str, at_ms: int) -> None:
+        """Keep the newest stop-out of the symbol."""
         self.stop_outs_ms[symbol] = max(at_ms, self.stop_outs_ms.get(symbol, 0))
 
     def record_overshoot(self, overshoot: Overshoot) -> None:
+        """Add an overshoot and keep the newest ones."""
         self.overshoots.append(overshoot)
         del self.overshoots[:-OVERSHOOTS_KEPT]
 
@@ -130,6 +136,7 @@ class RecentActivity:
         )
 
     def copy(self) -> RecentActivity:
+        """Return an independent copy."""
         return RecentActivity(
             entries=list(self.entries),
             stop_outs_ms=dict(self.stop_outs_ms),
@@ -138,8 +145,8 @@ class RecentActivity:
 
 
 def nearest_rank(values: Sequence[Decimal], quantile: Decimal) -> Decimal:
-    """Return the nearest-rank quantile, the ceil(q n)-th smallest value."""
-    assert values
-    assert 0 < quantile <= 1
+    """Return the nearest-rank quantile: the ceil(q n)-th smallest of n values."""
+    assert values, "a quantile needs at least one value"
+    assert 0 < quantile <= 1, f"the quantile is not in (0, 1]: {quantile}"
     from_top = len(values) - ceil(len(values) * quantile) + 1
     return nlargest(from_top, values)[-1]  # cheaper than sorting for a high quantile

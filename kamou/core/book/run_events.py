@@ -1,4 +1,4 @@
-"""Events of simulated and replayed time, stored for readers; they change no book."""
+"""Events of simulated history and of replays. They change no book."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class HistoryCaughtUp(Event):
-    """Simulated time has reached real time. The simulation took from ``since_ms`` until now.
+    """Simulated time has reached real time.
 
-    Both are real time. The period is no downtime, because nothing had to be traded in it.
+    The simulation ran from ``since_ms`` until this event, both real time. That period is not
+    downtime, because nothing had to be traded in it.
     """
 
     since_ms: int
@@ -19,9 +20,9 @@ class HistoryCaughtUp(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryStopped(Event):
-    """The operator stopped a run while it simulated history; the next run continues there.
+    """The operator stopped a run while it simulated history.
 
-    The simulation ran from ``since_ms`` to ``until_ms`` of real time.
+    The next run continues there. The simulation ran from ``since_ms`` to ``until_ms`` of real time.
     """
 
     since_ms: int
@@ -30,9 +31,10 @@ class HistoryStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryCutShort(Event):
-    """The halt latch ended the simulated history; the run goes on in real time.
+    """The halt latch ended the simulated history, and the run continues in real time.
 
-    The rest of the simulated time up to ``until_ms`` is skipped: prices move and nothing trades.
+    The rest of the simulated time up to ``until_ms`` is skipped: prices move and Kamou does not
+    trade.
     ``since_ms`` is real time, as in ``HistoryCaughtUp``.
     """
 
@@ -42,7 +44,7 @@ class HistoryCutShort(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplayStarted(Event):
-    """This run replays a dataset from ``first_ms`` to ``last_ms``."""
+    """The run began to replay a dataset from ``first_ms`` to ``last_ms``."""
 
     first_ms: int
     last_ms: int

@@ -1,4 +1,4 @@
-"""Failures of the public site, stored for readers; they change no book."""
+"""Events of failures of the public site. They change no book."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class SiteFailed(Event):
-    """The public site went down. The supervisor starts it again; trading goes on."""
+    """The public site failed. The supervisor restarts it; trading continues."""
 
     trouble: str  # crashed | not_started | silent | memory | flood
 

@@ -1,7 +1,8 @@
-"""Encoding of state as canonical bytes: the same value always gives the same bytes.
+"""Encoding of state as canonical bytes, and decoding of them.
 
-Supported are attrs classes, Decimal, enums, int, str, bool, None, tuples, lists and dicts (as
-pairs in insertion order, which a fold keeps). Other types raise TypeError.
+The same value always gives the same bytes. Supported are attrs classes, Decimal, enums, int, str,
+bool, None, tuples, lists and dicts (as pairs in insertion order, which a fold keeps). Other types
+raise TypeError.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ import attrs
 
 
 def dump_value(value: object) -> bytes:
+    """Return the canonical bytes of a value.
+
+    Raises:
+        TypeError: the value contains an unsupported type.
+    """
     return json.dumps(_plain(value), separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -24,9 +30,9 @@ def load_value(cls: type, data: bytes) -> Any:
     """Return the value of type ``cls`` that ``dump_value`` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: the bytes are no such value.
+        ValueError, KeyError, TypeError: the bytes do not have such a value.
     """
-    return _built(cls, json.loads(data))
+    return _build(cls, json.loads(data))
 
 
 def _plain(value: Any) -> Any:
@@ -45,29 +51,34 @@ def _plain(value: Any) -> Any:
     if attrs.has(type(value)):
         kind: Any = type(value)
         return {name: _plain(getattr(value, name)) for name, _ in _fields(kind)}
-    raise TypeError(f"state may not hold a {type(value).__name__}")
+    raise TypeError(
+        f"cannot dump {value!r}: state may not contain a {type(value).__name__}; use attrs,"
+        " Decimal, enum, int, str, bool, None, tuple, list or dict"
+    )
 
 
-def _built(kind: Any, data: Any) -> Any:
+def _build(kind: Any, data: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if data is None:
             return None
-        return _built(next(a for a in arguments if a is not type(None)), data)
+        return _build(next(a for a in arguments if a is not type(None)), data)
     if origin is tuple:
         if arguments[-1] is Ellipsis:
-            return tuple(_built(arguments[0], item) for item in data)
-        return tuple(_built(a, item) for a, item in zip(arguments, data, strict=True))
+            return tuple(_build(arguments[0], item) for item in data)
+        return tuple(_build(a, item) for a, item in zip(arguments, data, strict=True))
     if origin is list:
-        return [_built(arguments[0], item) for item in data]
+        return [_build(arguments[0], item) for item in data]
     if origin is dict:
-        return {_built(arguments[0], k): _built(arguments[1], v) for k, v in data}
+        return {_build(arguments[0], k): _build(arguments[1], v) for k, v in data}
     if kind is Decimal or (isinstance(kind, type) and issubclass(kind, Enum)):
         return kind(data)
     if attrs.has(kind):
-        return kind(**{name: _built(hint, data[name]) for name, hint in _fields(kind)})
+        return kind(**{name: _build(hint, data[name]) for name, hint in _fields(kind)})
     if not isinstance(data, kind):
-        raise TypeError(f"expected {kind.__name__}, found {type(data).__name__}")
+        raise TypeError(
+            f"cannot load {data!r}: expected {kind.__name__}, not {type(data).__name__}"
+        )
     return data
 
 

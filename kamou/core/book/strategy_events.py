@@ -1,4 +1,4 @@
-"""Events of a strategy that the governor disables and the operator resumes."""
+"""Events of strategies that the governor disables and the operator resumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class StrategyDisabled(Event):
-    """A strategy entered more often than its limits allow; its entries are denied from now on."""
+    """The governor disabled a strategy that entered more often than a limit allows.
+
+    It denies the strategy's entries until ``StrategyResumed``.
+    """
 
     strategy: str
     code: str  # of the limit: RATE_ENTRIES_EXCEEDED or RATE_REENTRIES_EXCEEDED
@@ -19,7 +22,10 @@ class StrategyDisabled(Event):
 
 @attrs.frozen(kw_only=True)
 class StrategyResumed(Event):
-    """The operator resumed a strategy. Entries before this event no longer count against it."""
+    """The operator resumed a strategy.
+
+    Earlier entries no longer count against the strategy.
+    """
 
     strategy: str
     note: str = ""  # the operator's note

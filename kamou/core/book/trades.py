@@ -1,4 +1,7 @@
-"""A trade from its first fill to flat. It keeps totals, so fills may arrive in any order."""
+"""Trades from the first fill to flat, their confirmed stops, results and R.
+
+A trade keeps totals, so its fills may arrive in any order.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _R_STEP = Decimal("0.000000000001")  # R is shown with 2 places; 12 keep mean va
 
 @attrs.frozen(kw_only=True)
 class ConfirmedStop:
-    """A closing stop that was read back from the venue."""
+    """Closing stop that was read back from the venue."""
 
     client_order_id: str
     quantity: Decimal  # contracts
@@ -29,7 +32,7 @@ class ConfirmedStop:
 
 @attrs.frozen(kw_only=True)
 class OpenTrade:
-    """One trade in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
+    """Trade in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
 
     trade_id: str
     permit_id: str  # empty when adopted
@@ -37,9 +40,9 @@ class OpenTrade:
     strategy: str
     side: Side
     contract_size: Decimal
-    planned_entry: Decimal  # of the plan: the worst price that its entry may fill at
+    planned_entry: Decimal  # of the plan: the worst price at which its entry may fill
     planned_stop: Decimal | None = None  # of the plan, even if the stop moved; None: no plan
-    stop_price: Decimal  # where its stop must be now
+    stop_price: Decimal  # trigger price that its stop must have now
     target_price: Decimal | None
     leverage: int
     opened_at_ms: int
@@ -68,25 +71,27 @@ class OpenTrade:
 
     @property
     def ended_ms(self) -> int | None:
-        """When the trade became flat; None while contracts are open."""
+        """Time at which the trade became flat; None while contracts are open."""
         return None if self.quantity else self.changed_at_ms
 
     @property
     def quantity(self) -> Decimal:
-        """Contracts open; negative if more was closed than opened, which is drift."""
+        """Open contracts; negative if more were closed than opened, which is drift."""
         return self.entered - self.exited
 
     @property
     def signed(self) -> Decimal:
-        """Contracts as a venue signs them: negative is short."""
+        """Open contracts with the venue's sign: negative is short."""
         return self.quantity * self.side.sign
 
     @property
     def entry_price(self) -> Decimal:
+        """Average entry price; the planned one before the first fill."""
         return self.entered_value / self.entered if self.entered else self.planned_entry
 
     @property
     def exit_price(self) -> Decimal | None:
+        """Average exit price; None before the first exit fill."""
         return self.exited_value / self.exited if self.exited else None
 
     @property
@@ -101,7 +106,7 @@ class OpenTrade:
 
     @property
     def planned_risk(self) -> Decimal | None:
-        """Money of 1 R: planned distance x base units entered; None if a part had no plan."""
+        """Money of 1 R: planned distance x base units; None if a part had no plan."""
         distance = self.planned_distance
         if distance is None or self.unplanned:
             return None
@@ -109,7 +114,7 @@ class OpenTrade:
 
     @property
     def stop_on_tick(self) -> Decimal:
-        """Trigger price of a stop placed now: ``stop_price``, or the next tick towards the mark."""
+        """Trigger price of a stop placed now, on the tick towards the mark."""
         if not self.tick:
             return self.stop_price
         rounding = ROUND_CEILING if self.side is Side.LONG else ROUND_FLOOR
@@ -207,7 +212,7 @@ def apply_fill(
     Args:
         role: of the fill's order; None if no known order has it.
         intended_at_ms: of the order's intent; shows whether an exit is due to the time limit.
-        known_ms: when the fill was recorded, by this machine's clock.
+        known_ms: time of its record, by this machine's clock; None: the time of the fill.
     """
     changes: dict[str, Any] = {
         "fees": trade.fees + fill.fee,
@@ -223,8 +228,8 @@ def apply_fill(
         changes["entered_value"] = trade.entered_value + value
         changes["unplanned"] = trade.unplanned or role is not OrderRole.ENTRY
         if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
-            # If this machine's clock is behind, the venue's time is in the future: no deadline
-            # may begin there.
+            # If this machine's clock is behind, the fill's time is in the future. The deadline
+            # must not begin there.
             since_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
             changes["unprotected_since_ms"] = trade.unprotected_since_ms or since_ms
     else:
@@ -243,9 +248,10 @@ def realized_gain(trade: OpenTrade, fill: FillReport) -> Decimal:
 
 
 def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
-    """Return ``open_cost`` after ``change`` contracts at ``price``, and the gain per contract unit.
+    """Return ``open_cost`` after ``change`` contracts at ``price``, and the gain.
 
-    Added contracts change the average price; closed ones realize a gain against it.
+    Added contracts change the average price; closed ones realize a gain against it. The gain is
+    contracts x price, of a long and without contract size.
     """
     held, cost = trade.quantity, trade.open_cost
     after = held + change
@@ -258,10 +264,10 @@ def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decima
 
 
 def correct_trade(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: int) -> OpenTrade:
-    """Return the trade with ``quantity`` contracts open on its side; the change is at ``price``.
+    """Return the trade with ``quantity`` open contracts, changed at ``price``.
 
     If the trade closed more than it opened, the excess opened a position of the other side, which
-    is adopted as a trade of its own.
+    is adopted as another trade.
     """
     if trade.quantity < 0:
         own = trade.exited_value * trade.entered / trade.exited
@@ -286,7 +292,7 @@ def correct_trade(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: in
 
 
 def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
-    """Return the trade in the new contract size and tick; its base units stay the same."""
+    """Return the trade in the new contract size and tick, with the same base units."""
 
     def resize(contracts: Decimal) -> Decimal:
         return contracts * trade.contract_size / event.contract_size
@@ -311,14 +317,20 @@ def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
 
 
 def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:
-    """Return the trade with a confirmed stop; it is protected if the stop covers all contracts."""
+    """Return the trade with a confirmed stop.
+
+    It is protected if the stop covers all contracts.
+    """
     covered = stop.quantity >= trade.quantity
     since = 0 if covered else trade.unprotected_since_ms or stop.at_ms
     return attrs.evolve(trade, confirmed=stop, unprotected_since_ms=since)
 
 
 def lose_stop(trade: OpenTrade, at_ms: int) -> OpenTrade:
-    """Return the trade without a confirmed stop, unprotected since ``at_ms`` or before."""
+    """Return the trade without a confirmed stop, unprotected from ``at_ms``.
+
+    If it was unprotected before, that time stays.
+    """
     return attrs.evolve(
         trade, confirmed=None, unprotected_since_ms=trade.unprotected_since_ms or at_ms
     )
@@ -329,12 +341,12 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
 
     R = net / (|planned entry - planned stop| x base units entered); None without planned risk.
     """
-    assert trade.quantity == 0, f"{trade.trade_id} is not flat: {trade.quantity} contracts"
-    assert trade.entered > 0, f"{trade.trade_id} has no entry fill"
+    assert trade.quantity == 0, f"trade {trade.trade_id} is not flat: {trade.quantity} contracts"
+    assert trade.entered > 0, f"trade {trade.trade_id} has no entry fill"
     gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size
     net = gross - trade.fees + trade.funding
     entry, exit_price = trade.entry_price, trade.exit_price
-    assert exit_price is not None
+    assert exit_price is not None, f"trade {trade.trade_id} has no exit fill"
     return TradeClosed(
         at_ms=at_ms,
         cause_id=trade.trade_id,
@@ -362,7 +374,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
 
 
 def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
-    """Return net PnL / planned risk, both money; None without planned risk."""
+    """Return net PnL / planned risk, both money, or None without planned risk."""
     return (net / risk).quantize(_R_STEP) if risk else None
 
 

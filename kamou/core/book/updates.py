@@ -1,4 +1,4 @@
-"""Pushed messages of a venue about our orders. They are hints; queries decide."""
+"""Messages that a venue pushes about Kamou's orders. Queries confirm them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kamou.core.model import FillReport, OrderReport
 
 @attrs.frozen(kw_only=True)
 class OrderUpdate:
-    """The venue pushed a change of an order."""
+    """Change of an order, pushed by the venue."""
 
     order: OrderReport
 
 
 @attrs.frozen(kw_only=True)
 class FillUpdate:
-    """The venue pushed a fill of one of our orders."""
+    """Fill of an order of Kamou, pushed by the venue."""
 
     fill: FillReport
 

@@ -1,4 +1,4 @@
-"""Adoption of a position that the book does not know, and its stop price."""
+"""Adoption of a position that the book does not have, and its stop price."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kamou.core.model import Instrument, PositionReport, Side
 from kamou.core.risk.equity import exit_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
 
-ATR_MULTIPLE = Decimal(2)
+ATR_MULTIPLE = Decimal(2)  # largest distance of an adopted stop from the mark, in ATR
 
 
 def adopt_position(
@@ -24,7 +24,10 @@ def adopt_position(
     atr: Decimal | None,
     at_ms: int,
 ) -> PositionAdopted:
-    """Return the event that adopts the position. Its trade id has the symbol and ``at_ms``."""
+    """Return the event that adopts the position.
+
+    Its trade id has the symbol and ``at_ms``. For ``gap`` and ``atr`` see ``adopted_stop``.
+    """
     side = Side.LONG if position.quantity > 0 else Side.SHORT
     return PositionAdopted(
         at_ms=at_ms,
@@ -58,11 +61,18 @@ def adopted_stop(
     gap: Decimal,
     atr: Decimal | None,
 ) -> Decimal:
-    """Return the stop price: the risk of one trade from the mark, or 2 ATR if that is nearer.
+    """Return the price of the stop of an adopted position, on the tick.
 
-    It is at least one tick from the mark; the stop of a position that is too large for any stop
-    triggers at once. It is so near that liquidation is at least ``liquidation_multiple`` times
-    stop and gap buffer away.
+    The distance from the mark is the smallest of three, and at least one tick:
+    - the distance at which the position loses the risk of one trade, with costs and gap buffer;
+    - 2 ATR;
+    - the distance to liquidation / (``liquidation_multiple`` x (1 + gap buffer)).
+
+    The stop of a position that is too large for any stop triggers almost at once.
+
+    Args:
+        gap: gap buffer, a multiple of the stop distance.
+        atr: average true range, in price; None: unknown.
     """
     mark = position.mark_price
     sign = 1 if position.quantity > 0 else -1

@@ -1,4 +1,7 @@
-"""Kamou's resting orders that must be canceled. External orders are never canceled."""
+"""Search for Kamou's resting orders that must be canceled.
+
+External orders are never canceled.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,22 @@ def find_orphan_orders(
     pending_mismatches: dict[PendingMismatch, int],
     now_ms: int,
 ) -> tuple[CancelOrder, ...]:
-    """Return the orders to cancel, orphans first.
+    """Return the orders to cancel, orphan orders first.
 
-    A stop that the book does not know, for example after a restored backup, may protect a position.
+    A stop that the book does not have, for example after a restored backup, may protect a position.
     It is canceled once the position has another stop, or if the venue has listed no position for
     ``pending_mismatch_ms``. Until then it is added to ``pending_mismatches``.
     """
-    mine = {v.client_order_id for v in view.open_orders}
-    over = cancel_orphans(book.trades, book.orders.values())
-    found = [orphan for orphan in over if orphan.client_order_id in mine]
+    listed = {v.client_order_id for v in view.open_orders}
+    orphans = cancel_orphans(book.trades, book.orders.values())
+    found = [orphan for orphan in orphans if orphan.client_order_id in listed]
     late_ms = view.at_ms - inputs.settings.in_flight_ms
     for order in view.open_orders:
         if not is_kamou_id(order.client_order_id) or order.created_at_ms > late_ms:
             continue
         known = book.orders.get(order.client_order_id)
         if known is not None:
-            reason = _useless(known, inputs, now_ms)
+            reason = _cancel_reason(known, inputs, now_ms)
         elif order.reduce_only and _protects(order, book, view, inputs, pending_mismatches, now_ms):
             reason = ""
         else:
@@ -54,7 +57,7 @@ def _protects(
     pending_mismatches: dict[PendingMismatch, int],
     now_ms: int,
 ) -> bool:
-    """Return True if the order may protect a position that has no confirmed stop."""
+    """Return True if the order may protect a position without a confirmed stop."""
     symbol = order.symbol
     trade = book.trades.get(symbol)
     if trade is not None:
@@ -66,10 +69,10 @@ def _protects(
     return now_ms - since_ms < inputs.settings.pending_mismatch_ms
 
 
-def _useless(known: OrderState, inputs: ReconcileInputs, now_ms: int) -> str:
-    """Return why a known order must be canceled; empty if it must not."""
+def _cancel_reason(known: OrderState, inputs: ReconcileInputs, now_ms: int) -> str:
+    """Return the reason to cancel an order of the book; empty if there is none."""
     if known.status is OrderStatus.PENDING_CANCEL:
-        # The cancel request may never have been sent, or was lost; it is safe to repeat.
+        # The cancel request may be lost or may never have been sent. It is safe to repeat.
         overdue = now_ms - known.changed_at_ms >= inputs.settings.in_flight_ms
         return "cancel was requested, and the order still rests" if overdue else ""
     expired = known.plan is not None and now_ms >= known.plan.expires_at_ms

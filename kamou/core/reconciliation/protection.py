@@ -1,8 +1,9 @@
-"""Decisions about the stop of a position: confirm, place, cancel, close or wait.
+"""Decisions about the stop of a position, and the actions that they ask for.
 
 A position is protected if a closing stop that covers it was accepted and read back from the venue.
-When the size changes, a new stop is placed and read back before the old one is canceled, so the
-position always has one. A position that is not protected in time is closed.
+If the size changes, a new stop is placed and read back before the old one is canceled, so the
+position always has a stop. A position that is not protected in time is closed. Orphan orders are
+canceled.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType, closing_side
 from kamou.core.risk.limits import RiskLimits
 
-UNSEEN_MAX_MS = 3_000  # a stop that is not read back in this time is placed again
+UNSEEN_MAX_MS = 3_000  # after this time without being read back, a stop is placed again
 
 CLOSE_LEAD_MS = 4_000
-"""A close begins this long before the deadline, because it takes one or two round trips."""
+"""Time before the deadline at which a close begins. It takes one or two round trips."""
 
 
 @attrs.frozen(kw_only=True)
 class ConfirmStop:
-    """A stop that covers the position was read back: record ``StopConfirmed``."""
+    """Record ``StopConfirmed``: a stop that covers the position was read back."""
 
     symbol: str
     client_order_id: str
@@ -35,7 +36,7 @@ class ConfirmStop:
 
 @attrs.frozen(kw_only=True)
 class PlaceStop:
-    """Place a reduce-only stop."""
+    """Place a reduce-only stop at the venue."""
 
     symbol: str
     side: OrderSide
@@ -45,7 +46,7 @@ class PlaceStop:
 
 @attrs.frozen(kw_only=True)
 class CancelOrder:
-    """Cancel an order of Kamou that protects nothing, or that another one replaced."""
+    """Cancel an order of Kamou that is an orphan order or that another order replaced."""
 
     symbol: str
     client_order_id: str
@@ -54,7 +55,7 @@ class CancelOrder:
 
 @attrs.frozen(kw_only=True)
 class ClosePosition:
-    """Close the position with a reduce-only market order: it was not protected in time."""
+    """Close a position that was not protected in time, by a reduce-only market order."""
 
     symbol: str
     side: OrderSide
@@ -64,7 +65,7 @@ class ClosePosition:
 
 @attrs.frozen(kw_only=True)
 class Await:
-    """A stop or a close is under way; decide again at ``until_ms``."""
+    """Wait for a stop or a close that was sent, and decide again at ``until_ms``."""
 
     symbol: str
     until_ms: int
@@ -83,18 +84,20 @@ def protect(
     unreachable_ms: int = 0,
     stop_rejected: bool = False,
 ) -> tuple[Action, ...]:
-    """Return the actions for an open trade; empty if one confirmed stop of the right size rests.
+    """Return the actions that protect an open trade.
+
+    There are none if one confirmed stop of the right size rests.
 
     Args:
-        orders: unsettled orders of the symbol.
+        orders: unsettled orders of the book in the symbol.
         venue_orders: open orders at the venue, of any symbol, external ones included.
         unreachable_ms: time for which the venue was unreachable since the trade was last
-            protected; the deadline moves by it.
+            protected. The deadline moves by this time.
         stop_rejected: the venue has just rejected a stop.
     """
     held = trade.quantity
     if held <= 0:
-        return ()  # flat, or inverted, which reconciliation repairs
+        return ()  # flat, or inverted until reconciliation repairs the book
     known = tuple(orders)
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + unreachable_ms
@@ -106,7 +109,7 @@ def protect(
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
         return _covered(trade, covering, resting, known)
-    # A close without an answer is repeated only if the venue rejects stops: both orders are
+    # A close without an answer is repeated only if the venue rejects stops. Both closes are
     # reduce-only, and no entry in the symbol is allowed until both are resolved.
     if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_rejected or not closes):
         return (_close(trade, "not protected in time"),)
@@ -114,7 +117,8 @@ def protect(
         return (Await(symbol=trade.symbol, until_ms=deadline_ms),)
     read_back = {v.client_order_id for v in stops}
     for order in known:
-        # A stop that timed out is not awaited again: two stops are safe, both are reduce-only.
+        # A stop that timed out is not awaited again. Two stops are safe, because both are
+        # reduce-only.
         if (
             _may_cover(order, held)
             and order.status is not OrderStatus.UNKNOWN
@@ -127,10 +131,11 @@ def protect(
 
 
 def pending_exits(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[OrderState, ...]:
-    """Return the exit orders that may still close a part of the trade, also of an earlier trade.
+    """Return the exit orders that may still close a part of the trade.
 
-    An exit on the other side is left out, because the venue can only reject it (seed 970693:
-    external orders inverted a position, and an older exit of unknown outcome delayed the flatten).
+    An exit order of an earlier trade may close it too. An exit order on the other side is left out,
+    because the venue can only reject it (seed 970693: external orders inverted a position, and an
+    older exit of unknown outcome delayed the flatten).
     """
     side = closing_side(trade.side)
     return tuple(
@@ -146,10 +151,11 @@ def _covered(
     resting: list[OrderReport],
     known: tuple[OrderState, ...],
 ) -> tuple[Action, ...]:
-    """Keep the covering stop nearest to the open size, cancel others, replace one too large.
+    """Return the actions that leave one stop of the right size on a covered position.
 
-    ``resting`` are all stops of Kamou on the position. Those farther away than ``stop_price`` do
-    not protect it.
+    The covering stop nearest to the open size stays, and a smaller one is placed if it is too
+    large. ``resting`` are all stops of Kamou on the position; those farther away than
+    ``stop_price`` do not protect it.
     """
     best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_at_ms, v.client_order_id))
     left = best.quantity - best.filled
@@ -196,7 +202,7 @@ def is_covered(
 def _resting(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[OrderReport]
 ) -> list[OrderReport]:
-    """Return Kamou's listed closing stops at any price, without those being canceled."""
+    """Return Kamou's listed closing stops at any price that are not being canceled."""
     known = {o.client_order_id for o in orders if o.status is not OrderStatus.PENDING_CANCEL}
     return [v for v in venue_orders if v.client_order_id in known and _closes(trade, v)]
 
@@ -204,13 +210,13 @@ def _resting(
 def cancel_orphans(
     trades: Mapping[str, OpenTrade], orders: Iterable[OrderState]
 ) -> tuple[CancelOrder, ...]:
-    """Return the orphan orders: exits of trades that are over.
+    """Return a cancel of each orphan order, an order whose trade is over.
 
     Orders attached to an entry that may still fill are left out, as are orders being canceled.
 
     Args:
         trades: open trades, by symbol.
-        orders: unsettled orders, of all symbols or of some.
+        orders: unsettled orders of all or some symbols.
     """
     known = tuple(orders)
     alive = {t.trade_id for t in trades.values()}
@@ -232,7 +238,7 @@ def cancel_orphans(
 
 
 def is_stop_of(trade: OpenTrade, order: OrderReport) -> bool:
-    """Return True if the venue order is a live closing stop at ``stop_price`` or nearer."""
+    """Return True if the order is an open closing stop at ``stop_price`` or nearer."""
     return (
         _closes(trade, order)
         and order.trigger_price is not None
@@ -251,7 +257,10 @@ def _closes(trade: OpenTrade, order: OrderReport) -> bool:
 
 
 def _may_cover(order: OrderState, held: Decimal) -> bool:
-    """Return True if the order is a stop, in flight or resting, that covers ``held`` contracts."""
+    """Return True if the order is a stop that may cover ``held`` contracts.
+
+    The stop is in flight or resting.
+    """
     return (
         order.role is OrderRole.STOP_LOSS
         and order.status in (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.ACCEPTED)

@@ -1,7 +1,6 @@
 """Reconciliation: the events that make the book agree with one view of the venue.
 
-A pure function of the book and the view. After its events are applied, reconciling the same view
-again gives no repair.
+``reconcile`` is a pure function. After its events are applied, the same view gives no repair.
 """
 
 from __future__ import annotations
@@ -59,20 +58,20 @@ __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView"
 def reconcile(
     book: PositionBook, view: VenueView, inputs: ReconcileInputs, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
-    """Compare the book with the view, over all symbols of both; close the cycle if it is new."""
+    """Compare the book with the view in all symbols of both; close a new cycle."""
     work = _Work(book, view, inputs, now_ms)
     work.fills_and_income()
     work.money()
     work.orders()
     work.restate()
     mismatches, deferred = work.positions()
-    protect_ = work.protection()
+    needy = work.protection()
     orphan_orders = find_orphan_orders(work.book, view, inputs, work.pending_mismatches, now_ms)
     marks = work.marks(cycle_at_ms, len(mismatches) + len(deferred) or len(work.pending_mismatches))
     return Reconciliation(
         repairs=tuple(work.repairs),
         marks=marks,
-        protect=protect_,
+        protect=needy,
         orphan_orders=orphan_orders,
         resolve=unresolved_orders(work.book, view, inputs.settings.in_flight_ms, now_ms),
         mismatches=mismatches,
@@ -82,7 +81,7 @@ def reconcile(
 
 
 class _Work:
-    """One reconciliation in progress; ``book`` is forked before the first repair."""
+    """Reconciliation in progress. ``book`` is forked before the first repair."""
 
     def __init__(
         self, book: PositionBook, view: VenueView, inputs: ReconcileInputs, now_ms: int
@@ -95,8 +94,8 @@ class _Work:
         self.repairs: list[Event] = []
         self.pending_mismatches: dict[PendingMismatch, int] = {}
         self.restated: set[str] = set()
-        self.unexplained = False  # the wallet balance changed without an explanation
-        self.believed = False  # that change has lasted for ``pending_mismatch_ms``
+        self.unexplained = False  # True: the wallet balance changed without an explanation
+        self.believed = False  # True: that change has lasted for ``pending_mismatch_ms``
         self.resting: dict[str, list[OrderReport]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
@@ -113,7 +112,7 @@ class _Work:
         self._orders_by_symbol = None
 
     def orders_of(self, symbol: str) -> Sequence[OrderState]:
-        """Return ``book.orders_of`` from a cache, because every symbol is looked up."""
+        """Return ``book.orders_of`` from a cache, because all symbols are looked up."""
         if self._orders_by_symbol is None:
             self._orders_by_symbol = {}
             for order in self.book.orders.values():
@@ -121,6 +120,7 @@ class _Work:
         return self._orders_by_symbol.get(symbol, ())
 
     def fills_and_income(self) -> None:
+        """Record the fills and income of the view that the book does not have."""
         since_ms = self.before.fills_since_ms()
         at_ms = self.now_ms
         for fill in sorted(self.view.fills, key=lambda f: f.at_ms):
@@ -133,7 +133,7 @@ class _Work:
                 self.repair(IncomeRecorded(at_ms=at_ms, cause_id=income.symbol, income=income))
 
     def money(self) -> None:
-        """Find an unexplained change of the wallet balance; a list may have omitted its cause."""
+        """Find a change of the wallet balance whose cause a list may have omitted."""
         settings = self.inputs.settings
         left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
         if not left:
@@ -175,7 +175,7 @@ class _Work:
                 )
 
     def restate(self) -> None:
-        """Restate trades; differences in their symbols are judged at the next reconciliation."""
+        """Restate trades; the next reconciliation judges differences in their symbols."""
         for event in tuple(restate_trades(self.book, self.view, self.inputs, self.now_ms)):
             self.repair(event)
             self.restated.add(event.symbol)
@@ -183,38 +183,38 @@ class _Work:
     # --- positions ---------------------------------------------------------------
 
     def positions(self) -> tuple[tuple[DriftFound, ...], tuple[str, ...]]:
-        """Correct and adopt; return unexplained mismatches, and the symbols judged next time."""
-        theirs = {p.symbol: p for p in self.view.positions if p.quantity != 0}
+        """Repair positions; return mismatches, and symbols that are judged next time."""
+        reported = {p.symbol: p for p in self.view.positions if p.quantity != 0}
         mismatches: list[DriftFound] = []
         deferred: list[str] = []
-        for symbol in sorted(self.book.trades.keys() | theirs.keys()):
-            trade, position = self.book.trades.get(symbol), theirs.get(symbol)
+        for symbol in sorted(self.book.trades.keys() | reported.keys()):
+            trade, position = self.book.trades.get(symbol), reported.get(symbol)
             held = position.quantity if position else ZERO
             inverted = trade is not None and trade.quantity < 0
             if self.book.position(symbol) == held and not inverted:
                 continue
-            if self._is_pending(symbol, held):  # first: motion does not end a pending mismatch
+            if self._is_pending(symbol, held):  # first, because motion does not end it
                 deferred.append(symbol)
                 continue
             if self._in_motion(symbol):
                 deferred.append(symbol)
                 continue
             mismatches.append(self._mismatch(symbol, held, position))
-        left_out = unlisted_positions(self.book, theirs, self.inputs.settings, self.now_ms)
+        left_out = unlisted_positions(self.book, reported, self.inputs.settings, self.now_ms)
         for symbol, quantity in left_out.items():
             self.pending_mismatches[symbol, quantity] = self.now_ms
             deferred.append(symbol)
         return tuple(mismatches), tuple(deferred)
 
     def _in_motion(self, symbol: str) -> bool:
-        """Return True if a fill or order that is listed late may still explain a difference."""
+        """Return True if a fill or order listed late may still explain a difference."""
         if symbol in self.restated:
             return True
         settings = self.inputs.settings
         moved_ms = self.view.at_ms - settings.in_flight_ms
         if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
             return True
-        # The book may have recorded a fill after the view was read: then the view is late.
+        # If the book recorded a fill after the view was read, the view is late.
         trades = (*self.book.trades.values(), *self.book.finished.values())
         if any(t.symbol == symbol and t.changed_at_ms > moved_ms for t in trades):
             return True
@@ -223,7 +223,7 @@ class _Work:
             return True
         for order in self.orders_of(symbol):
             age_ms = self.now_ms - order.changed_at_ms
-            if order.status.terminal:  # the venue counted fills that it has not listed yet
+            if order.status.terminal:  # it waits for fills that the venue has not listed yet
                 if age_ms < settings.pending_mismatch_ms:
                     return True
             elif order.role in (OrderRole.ENTRY, OrderRole.EXIT) and age_ms < settings.in_flight_ms:
@@ -242,8 +242,7 @@ class _Work:
         return True
 
     def _mismatch(self, symbol: str, held: Decimal, position: PositionReport | None) -> DriftFound:
-        trade = self.book.trades.get(symbol)
-        ours = self.book.position(symbol)
+        trade, own = self.book.trades.get(symbol), self.book.position(symbol)
         instrument = self.inputs.instruments.get(symbol)
         same_way = trade is not None and held * trade.side.sign > 0
         adopting = position is not None and not same_way
@@ -255,7 +254,7 @@ class _Work:
             cause_id=symbol,
             symbol=symbol,
             kind=kind,
-            figures=(Figure(name="book", value=str(ours)), Figure(name="venue", value=str(held))),
+            figures=(Figure(name="book", value=str(own)), Figure(name="venue", value=str(held))),
         )
         if self.book.drift.get(symbol) != kind:
             self.repair(drift)
@@ -295,17 +294,17 @@ class _Work:
     # --- protection, the cycle's end ----------------------------------------------
 
     def protection(self) -> tuple[str, ...]:
-        """Check every stop against the view; return the symbols whose stop is missing or wrong."""
+        """Check all stops; return the symbols whose stop is missing or wrong."""
         needy: list[str] = []
         for symbol in list(self.book.trades):
             trade = self.book.trades[symbol]
             if trade.quantity <= 0:
                 continue
-            ours, resting = self.orders_of(symbol), self.resting.get(symbol, [])
-            actions = self._needs(trade, ours, resting)
+            orders, resting = self.orders_of(symbol), self.resting.get(symbol, [])
+            actions = self._needs(trade, orders, resting)
             if not actions:
                 continue  # the usual case: one confirmed stop of the right size
-            if trade.confirmed is not None and not is_covered(trade, ours, resting):
+            if trade.confirmed is not None and not is_covered(trade, orders, resting):
                 self.repair(
                     ProtectionLost(
                         at_ms=self.now_ms,
@@ -315,7 +314,7 @@ class _Work:
                     )
                 )
                 trade = self.book.trades[symbol]
-                actions = self._needs(trade, ours, resting)
+                actions = self._needs(trade, orders, resting)
             for action in actions:
                 if isinstance(action, ConfirmStop):
                     self.repair(
@@ -333,16 +332,16 @@ class _Work:
         return tuple(needy)
 
     def _needs(
-        self, trade: OpenTrade, ours: Sequence[OrderState], resting: Sequence[OrderReport]
+        self, trade: OpenTrade, orders: Sequence[OrderState], resting: Sequence[OrderReport]
     ) -> tuple[Action, ...]:
-        return protect(trade, ours, resting, limits=self.inputs.limits, now_ms=self.now_ms)
+        return protect(trade, orders, resting, limits=self.inputs.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
         """Return the equity snapshot and the cycle's end; empty if neither is due.
 
-        An unexplained balance is not recorded, so that the next reconciliation compares with the
-        last explained one. It is recorded once it has lasted for ``pending_mismatch_ms``.
-        ``mark_due`` asks for a snapshot after a flatten.
+        An unexplained balance is recorded only after ``pending_mismatch_ms``, so that the next
+        reconciliation compares with the last explained balance. ``mark_due`` asks for a snapshot
+        after a flatten.
         """
         closing = cycle_at_ms > self.before.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.inputs.mark_due):

@@ -1,8 +1,8 @@
 """Restatement of open trades whose contract specification changed.
 
-A venue that changes a contract size changes the contracts of positions and resting orders, so that
-the base units stay. A new tick size applies to orders placed from now on. A higher margin rate
-moves liquidation nearer; a stop beyond it would never be reached.
+If a venue changes a contract size, it changes the contracts of positions and resting orders, so
+that their base units stay. A new tick size applies to orders placed from now on. A higher margin
+rate moves liquidation nearer, and a stop beyond liquidation would never trigger.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def restate_trades(
 ) -> Iterator[TradeRestated]:
     """Yield an event for each trade whose contract specification changed.
 
-    After these events are applied a second call yields none.
+    After these events are applied, a second call yields none.
     """
     held = {p.symbol: p for p in view.positions}
     for symbol, trade in book.trades.items():
@@ -33,7 +33,7 @@ def restate_trades(
         position = held.get(symbol)
         stop = trade.stop_price
         if position is not None and is_liquidated_first(trade, position):
-            stop = _nearer(book, view, inputs, position, instrument, now_ms)
+            stop = _nearer_stop(book, view, inputs, position, instrument, now_ms)
         off_tick = stop % instrument.tick != 0 and instrument.tick != trade.tick
         resized = instrument.contract_size != trade.contract_size
         if off_tick or resized or stop != trade.stop_price:
@@ -54,7 +54,7 @@ def is_liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
     return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0
 
 
-def _nearer(
+def _nearer_stop(
     book: PositionBook,
     view: VenueView,
     inputs: ReconcileInputs,
@@ -62,7 +62,7 @@ def _nearer(
     instrument: Instrument,
     now_ms: int,
 ) -> Decimal:
-    """Return the stop price that an adopted position like this one would have."""
+    """Return the stop price that this position would have if it were adopted now."""
     return adopted_stop(
         position,
         instrument=instrument,

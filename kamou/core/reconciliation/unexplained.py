@@ -1,5 +1,7 @@
-"""Differences that one read of the venue leaves unexplained: missing positions, and changes of the
-wallet balance. A list that omits one entry looks the same, so both are read again before repair."""
+"""Search for unlisted positions and unexplained changes of the wallet balance.
+
+A list of the venue that omits one entry looks the same. So the venue is read again before a repair.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ __all__ = ["NO_SYMBOL", "unlisted_positions", "unexplained_money"]
 def unlisted_positions(
     book: PositionBook, listed: Collection[str], settings: ReconcileSettings, now_ms: int
 ) -> dict[str, Decimal]:
-    """Return positions, opened by fills without a trade, that the venue does not list.
+    """Return positions of fills without a trade that the venue does not list.
 
-    A trade by hand in a flat symbol has such fills. Its position is expected for
+    An external order in a symbol without a position has such fills. The position is expected for
     ``unassigned_ms`` after the fill was recorded.
 
     Args:
@@ -38,10 +40,10 @@ def unlisted_positions(
 
 
 def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) -> Decimal:
-    """Return the unexplained change of the wallet balance since the last snapshot, money.
+    """Return the unexplained change of the wallet balance since the snapshot, money.
 
-    0 if fills and income explain it up to ``tolerance``, a fraction of the balance. Also 0 if the
-    book cannot know: before the first snapshot, and after a fill or a correction with an unknown
+    It is 0 if fills and income explain the change up to ``tolerance``, a fraction of the balance.
+    It is also 0 before the first equity snapshot, and after a fill or a correction with an unknown
     effect on the balance.
     """
     since_ms, until_ms = book.marked_ms, account.at_ms
@@ -54,6 +56,6 @@ def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) 
         if since_ms < change.at_ms < until_ms:
             known += change.amount
         elif change.at_ms in (since_ms, until_ms):
-            either += abs(change.amount)  # the balance of that millisecond may include it or not
+            either += abs(change.amount)  # the balance of its own millisecond may include it or not
     left = account.wallet_balance - book.wallet_balance - known
     return left if abs(left) > either + tolerance * abs(book.wallet_balance) else ZERO

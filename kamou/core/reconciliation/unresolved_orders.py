@@ -1,4 +1,4 @@
-"""Orders that must be queried at the venue one by one."""
+"""Search for open orders that must be queried at the venue one by one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ def unresolved_orders(
     """Return the client order ids of open orders that the venue does not list.
 
     Args:
-        book: the folded state.
-        view: one read of the venue: its open orders and the orders queried just now.
-        in_flight_ms: time after a change in which a list may omit the order.
-        now_ms: by this machine's clock.
+        view: has the open orders and the orders that were queried just now.
+        in_flight_ms: time after a change of an order in which a list may omit it.
     """
     listed = {o.client_order_id for o in (*view.open_orders, *view.queried)}
     waiting = {  # the venue lists attached orders only after their entry fills

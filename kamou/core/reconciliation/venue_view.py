@@ -1,4 +1,8 @@
-"""Inputs and result of one reconciliation: the venue's view, limits and settings, repairs."""
+"""Inputs and result of one reconciliation, and comparisons with the venue.
+
+The inputs are a view of the venue, limits, instruments and settings. The comparisons are of the
+clocks (``certain_offset_ms``) and of contract specifications (``instrument_changes``).
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,11 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 
 @attrs.frozen(kw_only=True)
 class ReconcileSettings:
-    """Waiting times of reconciliation, in which a late list may explain a difference."""
+    """Waiting times and tolerance in which a late list may explain a difference."""
 
-    in_flight_ms: int = 5_000  # the venue's lists may omit a younger order or fill
+    in_flight_ms: int = 5_000  # the venue's lists may omit an order or fill younger than this
     pending_mismatch_ms: int = 20_000  # a mismatch that lasts longer is drift and is repaired
-    unassigned_ms: int = 60_000  # the position of a fill without a trade is expected this long
+    unassigned_ms: int = 60_000  # wait for the position of a fill without a trade
     # Fraction of the wallet balance. A smaller unexplained change is too small for any limit.
     balance_tolerance: Decimal = Decimal("0.001")
 
@@ -42,7 +46,7 @@ def certain_offset_ms(request_at_ms: int, venue_ms: int, response_at_ms: int) ->
     """Return the certain part of the venue's clock offset, in ms (Cristian, 1989).
 
     The venue read its clock between request and response, so the offset is known up to the round
-    trip. Returns 0 if the round trip may explain all of it.
+    trip. The certain part is 0 if the round trip may explain the whole offset.
 
     Args:
         request_at_ms: time of the request, by this machine's clock.
@@ -57,20 +61,21 @@ def certain_offset_ms(request_at_ms: int, venue_ms: int, response_at_ms: int) ->
 PendingMismatch = tuple[str, Decimal]
 """A pending mismatch. It is one of:
 
-- a symbol, and the smaller quantity that the venue reports and nothing explains;
+- a symbol, and the smaller quantity that the venue reports without an explaining fill;
 - a symbol, and the quantity that fills without a trade opened and the venue does not list;
-- the client order id and quantity of an unknown stop that may protect a position;
+- the client order id and quantity of a stop that the book does not have and that may protect a
+  position;
 - ``NO_SYMBOL``, and the unexplained change of the wallet balance.
 """
 
-NO_SYMBOL = ""  # stands for the wallet balance, which has no symbol
+NO_SYMBOL = ""  # in place of a symbol in the pending mismatch of the wallet balance
 
 
 @attrs.frozen(kw_only=True)
 class VenueView:
     """One read of the venue. ``fills`` must be read after ``positions``.
 
-    Fills and income are those since ``book.fills_since_ms()``. If a query fails there is no view.
+    Fills and income are those since ``book.fills_since_ms()``. If a query fails, there is no view.
     """
 
     account: Account
@@ -78,14 +83,14 @@ class VenueView:
     open_orders: tuple[OrderReport, ...]
     fills: tuple[FillReport, ...]
     income: tuple[Income, ...]
-    at_ms: int  # when the first read began
+    at_ms: int  # start of the first read
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
     queried: tuple[OrderReport, ...] = ()  # orders queried by client order id
 
 
 @attrs.frozen(kw_only=True)
 class Reconciliation:
-    """Result of one reconciliation. Commit ``events`` in order, then act on the rest."""
+    """Result of one reconciliation. Commit ``events``, then act on the other fields."""
 
     repairs: tuple[Event, ...]
     marks: tuple[Event, ...]  # equity snapshot and the cycle's end; empty if neither is due
@@ -94,16 +99,17 @@ class Reconciliation:
     resolve: tuple[str, ...]  # client order ids to query
     mismatches: tuple[DriftFound, ...]
     deferred: tuple[str, ...]  # symbols with a difference that may still explain itself
-    # Since when; inputs of the next reconciliation.
+    # With the time since which each is pending; inputs of the next reconciliation.
     pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
 
     @property
     def money_explained(self) -> bool:
-        """True unless a change of the wallet balance is pending without an explanation."""
+        """True unless an unexplained change of the wallet balance is pending."""
         return all(name != NO_SYMBOL for name, _ in self.pending_mismatches)
 
     @property
     def events(self) -> tuple[Event, ...]:
+        """Events to commit, in order."""
         return self.repairs + self.marks
 
     @property
@@ -126,16 +132,16 @@ class ReconcileInputs:
     costs: CostModel
     settings: ReconcileSettings = ReconcileSettings()
     marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
-    atrs: Mapping[str, Decimal] = attrs.field(factory=dict)
-    # Of the previous reconciliation, since when.
+    atrs: Mapping[str, Decimal] = attrs.field(factory=dict)  # average true range, by symbol
+    # Of the previous reconciliation, with the time since which each is pending.
     pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
-    mark_due: bool = False  # record an equity snapshot even if no cycle ends
+    mark_due: bool = False  # True: record an equity snapshot even if no cycle ends
 
 
 def instrument_changes(
     known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
 ) -> tuple[InstrumentChanged, ...]:
-    """Return the changed fields of each instrument that differs from the known one."""
+    """Return an event for each listed instrument that differs from the known one."""
     return tuple(
         InstrumentChanged(
             at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_compare(before, each)

@@ -43,8 +43,8 @@ class Approved:
     def __init__(self, *, mint: object, plan: Plan, snapshot_seq: int, expires_at_ms: int) -> None:
         if mint is not _MINT:
             raise TypeError(
-                f"permit {plan.permit_id}: only the risk governor makes an Approved;"
-                " ask it for a review"
+                f"permit {plan.permit_id}: only the risk governor makes an Approved; "
+                "request a review of the plan"
             )
         set_once = object.__setattr__
         set_once(self, "permit_id", plan.permit_id)

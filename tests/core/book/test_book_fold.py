@@ -93,7 +93,7 @@ def test_loading_a_snapshot_that_is_no_book_raises() -> None:
     plain["seq"] = "seven"
     with pytest.raises(TypeError, match="expected int"):
         PositionBook.load(json.dumps(plain).encode())
-    with pytest.raises(TypeError, match="may not hold a float"):
+    with pytest.raises(TypeError, match="may not contain a float"):
         snapshot.dump_value({"x": 0.1})
 
 
