@@ -65,7 +65,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     from kamou.store.public_queries import midnight_marks, newest_days
     from kamou.web.daily_figures import Memo
     from kamou.web.documents import day_document, results_document
-    from kamou.web.results import gather
+    from kamou.web.results import gather_results
     from kamou.web.site import Site
 
     settings = resolved.settings
@@ -73,7 +73,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     given = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
     with contextlib.closing(open_database(DataDirectory(settings.data_dir))) as reader:
         site = given.as_run(latest_run(reader))
-        document = results_document(gather(reader, site, Memo()))
+        document = results_document(gather_results(reader, site, Memo()))
         now = add_up_open_row(reader)
         rows = (((now,) if now else ()) + newest_days(reader, limit=days))[:days]
         marks = midnight_marks(reader, rows)

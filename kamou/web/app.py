@@ -1,8 +1,8 @@
 """The public site: a routes table over a read-only database, without cookies.
 
-A page is rendered on a worker thread, because it may take 100 ms (thousands of resamples) and all
-other connections would wait. Its bytes are kept while the journal's head stays the same, so each
-further request costs one ``max(seq)`` on the loop.
+``PublicSite`` renders a page on a worker thread, because it may take 100 ms (thousands of
+resamples) and all other connections would wait. Its bytes are cached while the journal's head stays
+the same, so each further request costs one ``max(seq)`` on the event loop.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
 from kamou.web.daily_figures import Memo
 from kamou.web.pages import days, front, how_it_works, pricing, results, trade, trades
-from kamou.web.pages.base import Ask, Render, RenderedPage
+from kamou.web.pages.base import PageRequest, Render, RenderedPage
 from kamou.web.render import Templates, load_templates
 from kamou.web.site import Site
 from kamou.web.static_replies import fixed_replies
 
 T = TypeVar("T")
-RunQuery = Callable[..., Awaitable[Any]]  # runner(function, *args) -> what the function returned
-OnError = Callable[[str, Exception], None]  # the path, and what its page raised
+RunQuery = Callable[..., Awaitable[Any]]  # runner(function, *args) -> the function's result
+OnError = Callable[[str, Exception], None]  # the path, and the error of its page
 
-CACHE_BYTES = 16 * 1024 * 1024  # of pages with an address of the routes table, one of each
-CHOSEN_BYTES = 2 * 1024 * 1024  # of pages whose address a reader chose: trades, filters
+CACHE_BYTES = 16 * 1024 * 1024  # of pages at the addresses of the routes table
+CHOSEN_BYTES = 2 * 1024 * 1024  # of pages at an address with an id or a parameter
 QUERY_CHARS_MAX = 512  # of a query string; pages have at most five short parameters
 
 
 @attrs.frozen(kw_only=True)
 class PageRoute:
-    """One route. ``query``: the parameters that its page reads."""
+    """A row of the routes table."""
 
     path: str
     render: Render
-    query: tuple[str, ...] = ()
-    negotiates: bool = False  # answers with JSON if the request prefers it
+    query: tuple[str, ...] = ()  # the parameters that the page reads
+    negotiates: bool = False  # the response is JSON if the request prefers it
 
 
 ROUTES: tuple[PageRoute, ...] = (
@@ -71,17 +71,20 @@ ERRORS = {
     404: ("Not found", "There is nothing at this address."),
     405: ("Not allowed", "This site can only be read."),
     414: ("Address too long", "This address is longer than any that the site has."),
-    500: ("Something failed", "The page could not be made. Trading does not depend on it."),
+    500: ("Page failed", "The page could not be made. Trading does not depend on it."),
 }
 
 
 async def run_in_thread(function: Callable[..., T], *args: object) -> T:
-    """Run in a thread. A cancelled request waits for the end: the reader is still in use."""
+    """Run a function in a thread.
+
+    A cancelled request waits for its end, because the function still uses the reader.
+    """
     return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=False)
 
 
 class PublicSite:
-    """An ASGI application. ``close`` it when it is no longer served."""
+    """The ASGI application of the pages. ``close`` it when it is no longer served."""
 
     def __init__(
         self,
@@ -92,15 +95,15 @@ class PublicSite:
         on_error: OnError | None = None,
     ) -> None:
         self._database = database
-        self._site = site  # as the journal says once it has been read
+        self._site = site  # with the values of the journal's newest run, once it is read
         self._runner = runner
         self._on_error = on_error
         self._templates = load_templates(site)
         self._memo = Memo()
         self._replies = ResponseCache(CACHE_BYTES)
-        # Separate, or a reader of many addresses would empty the cache of the common pages.
+        # Separate, because requests for many addresses would empty the cache of common pages.
         self._chosen = ResponseCache(CHOSEN_BYTES)
-        # By status in ERRORS, whether it is JSON, and a page's sentence about a parameter.
+        # By status in ERRORS, whether it is JSON, and the sentence about a parameter.
         self._errors: dict[tuple[int, bool, str], FixedResponse] = {}
         self._one_render = trio.Lock()  # the reader has one user at a time
         self._head_reader: sqlite3.Connection | None = None
@@ -110,9 +113,9 @@ class PublicSite:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            known = self._known(scope)
-            if known is not None:
-                await known(scope, receive, send)
+            cached = self._cached_reply(scope)
+            if cached is not None:
+                await cached(scope, receive, send)
                 return
         await self._routed(scope, receive, send)
 
@@ -123,9 +126,10 @@ class PublicSite:
                 reader.close()
         self._head_reader = self._page_reader = None
 
-    # --- kept replies ----------------------------------------------------------------------------
+    # --- cached replies --------------------------------------------------------------------------
 
-    def _known(self, scope: Scope) -> FixedResponse | None:
+    def _cached_reply(self, scope: Scope) -> FixedResponse | None:
+        """Return the cached response of an address without parameters, if it is current."""
         if scope["query_string"]:
             return None
         path = scope["path"]
@@ -134,7 +138,7 @@ class PublicSite:
         try:
             head = self._head()
         except (StoreError, sqlite3.Error):
-            return None  # rendering meets the same error and makes an error page of it
+            return None  # the rendering gets the same error and makes an error page of it
         key = (path, as_json, ())
         return self._replies.get(key, head) or self._chosen.get(key, head)
 
@@ -148,20 +152,22 @@ class PublicSite:
     def _starlette(self) -> Starlette:
         routes = [Route(row.path, self._endpoint(row)) for row in ROUTES]
         routes += [
-            Route(path, _always(fixed))
+            Route(path, _serve_fixed(fixed))
             for path, fixed in fixed_replies(self._templates.static, self._site.public_url)
         ]
         app = Starlette(
             routes=routes,
             exception_handlers={
                 HTTPException: self._http_error,
-                Exception: self._failed,
+                Exception: self._report_failure,
             },
         )
         app.router.redirect_slashes = False
         return app
 
     def _endpoint(self, row: PageRoute) -> Callable[[Request], Awaitable[Any]]:
+        """Return the endpoint of one route, which renders its page or uses the cached one."""
+
         async def endpoint(request: Request) -> ASGIApp:
             if len(request.scope["query_string"]) > QUERY_CHARS_MAX:
                 raise HTTPException(414)
@@ -170,7 +176,7 @@ class PublicSite:
             key = (request.scope["path"], as_json, tuple(query.items()))
             replies = self._chosen if query or request.path_params else self._replies
             async with self._one_render:
-                # The head first: a page may be newer than the head of its key, never older.
+                # The head is read first: a page may be newer than its head, but never older.
                 head = self._head()
                 found = replies.get(key, head)
                 if found is None:
@@ -189,9 +195,9 @@ class PublicSite:
     ) -> RenderedPage:
         if self._page_reader is None:
             self._page_reader = open_reader(self._database)
-        self._follow(self._page_reader)
+        self._update_site(self._page_reader)
         return render(
-            Ask(
+            PageRequest(
                 reader=self._page_reader,
                 site=self._site,
                 templates=self._templates,
@@ -202,7 +208,7 @@ class PublicSite:
             )
         )
 
-    def _follow(self, reader: sqlite3.Connection) -> None:
+    def _update_site(self, reader: sqlite3.Connection) -> None:
         """Take mode, currency and gate from the journal's newest run."""
         site = self._site.as_run(latest_run(reader))
         if site != self._site:
@@ -214,24 +220,24 @@ class PublicSite:
         as_json = _is_for_machines(request.scope)
         if headers or error.status_code not in ERRORS:
             return error_reply(self._templates, error.status_code, headers, as_json=as_json)
-        said = error.detail if error.status_code == 400 else ""
-        return self._error_page(error.status_code, as_json, said)
+        sentence = error.detail if error.status_code == 400 else ""
+        return self._error_page(error.status_code, as_json, sentence)
 
-    async def _failed(self, request: Request, error: Exception) -> Any:
+    async def _report_failure(self, request: Request, error: Exception) -> Any:
         if self._on_error is not None:
             self._on_error(request.scope["path"], error)
         return self._error_page(500, _is_for_machines(request.scope))
 
-    def _error_page(self, status: int, as_json: bool, said: str = "") -> FixedResponse:
-        """Return the error page of a status, rendered once and kept.
+    def _error_page(self, status: int, as_json: bool, sentence: str = "") -> FixedResponse:
+        """Return the error page of a status, rendered once and cached.
 
-        ``said`` is one of the pages' own sentences and never a part of the request, so the kept
-        pages are few.
+        ``sentence`` comes from the code of a page and never from the request, so the cache stays
+        small.
         """
-        assert status in ERRORS, "other statuses are not kept"
-        key = (status, as_json, said)
+        assert status in ERRORS, f"status {status} has no text; add it to ERRORS"
+        key = (status, as_json, sentence)
         if key not in self._errors:
-            self._errors[key] = error_reply(self._templates, status, {}, said, as_json=as_json)
+            self._errors[key] = error_reply(self._templates, status, {}, sentence, as_json=as_json)
         return self._errors[key]
 
 
@@ -239,16 +245,16 @@ def error_reply(
     templates: Templates,
     status: int,
     headers: dict[str, str],
-    said: str = "",
+    sentence: str = "",
     *,
     as_json: bool = False,
 ) -> FixedResponse:
     """Return an error page in the site's style, or an error as JSON.
 
-    ``said`` is a sentence that follows the text of the status.
+    ``sentence`` follows the text of the status.
     """
-    heading, text = ERRORS.get(status, ("Request refused", "The site cannot answer this."))
-    text = f"{text} {said}" if said else text
+    heading, text = ERRORS.get(status, ("Request failed", "The site cannot answer this request."))
+    text = f"{text} {sentence}" if sentence else text
     if as_json:
         document = msgspec.json.encode({"error": heading, "detail": text, "status": status})
         extra = {**headers, **cross_origin(JSON)}
@@ -263,16 +269,19 @@ def _wants_json(scope: Scope) -> bool:
 
 
 def _is_for_machines(scope: Scope) -> bool:
+    """Return True if the error of this request should be JSON."""
     path = scope["path"]
     return path.startswith("/api/") or path.endswith(".json") or _wants_json(scope)
 
 
 def cross_origin(media_type: str) -> dict[str, str]:
-    """Return the header that lets scripts of any page read public JSON; none for other types."""
+    """Return the header that lets scripts of any page read JSON; none for other types."""
     return {"access-control-allow-origin": "*"} if media_type == JSON else {}
 
 
-def _always(fixed: FixedResponse) -> Callable[[Request], Awaitable[Any]]:
+def _serve_fixed(fixed: FixedResponse) -> Callable[[Request], Awaitable[Any]]:
+    """Return an endpoint that always responds with ``fixed``."""
+
     async def endpoint(request: Request) -> FixedResponse:
         return fixed
 

@@ -1,7 +1,7 @@
-"""The geometry of the charts: plain numbers that the templates write out as SVG.
+"""Geometry of the charts: numbers that the templates write as SVG.
 
-Everything is drawn twice, wide and narrow, because text inside a scaled SVG scales with it: a
-style sheet shows the one that fits, so that labels stay readable on a telephone.
+Each chart is drawn twice, wide and narrow, because text inside an SVG scales with it. The style
+sheet shows the drawing that fits, so that labels stay readable on a telephone.
 """
 
 from __future__ import annotations
@@ -15,75 +15,23 @@ import attrs
 from kamou.core.day import DAY_MS
 from kamou.store.public_queries import Curve, EquityMark
 from kamou.web import format as fmt
+from kamou.web.chart_frames import BAR_FRAMES, CURVE_FRAMES, Frame
 from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_ticks
 
-
-@attrs.frozen(kw_only=True)
-class Frame:
-    """The drawing area in SVG user units, with space for the labels."""
-
-    name: str  # wide | narrow
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int
-    bottom: int
-    ticks_x: int
-    ticks_y: int
-    label_px: float  # the largest font of a label in the style sheet
-
-    @property
-    def inner_right(self) -> int:
-        return self.width - self.right
-
-    @property
-    def inner_bottom(self) -> int:
-        return self.height - self.bottom
-
-
 LABEL_LEFT = 8  # from the frame to the labels of the axis of values
-CURVE_FRAMES = (
-    Frame(
-        name="wide",
-        width=1040,
-        height=360,
-        left=4,
-        right=84,
-        top=14,
-        bottom=28,
-        ticks_x=8,
-        ticks_y=5,
-        label_px=19.5,
-    ),
-    Frame(
-        name="narrow",
-        width=360,
-        height=260,
-        left=2,
-        right=72,
-        top=12,
-        bottom=26,
-        ticks_x=3,
-        ticks_y=4,
-        label_px=16.5,
-    ),
-)
-BAR_FRAMES = tuple(
-    attrs.evolve(frame, height=height, ticks_y=5, top=8)
-    for frame, height in zip(CURVE_FRAMES, (170, 150), strict=True)
-)
 
 
 @attrs.frozen(kw_only=True)
 class Tick:
+    """A tick of the axis of values."""
+
     at: float
     label: str
 
 
 @attrs.frozen(kw_only=True)
 class Span:
-    """A period to be marked in addition to those of the curve: a halt that goes on."""
+    """A period that is marked in addition to those of the curve, such as an open halt."""
 
     kind: str  # halt | down
     from_ms: int
@@ -92,7 +40,7 @@ class Span:
 
 @attrs.frozen(kw_only=True)
 class ChartEvent:
-    """A moment to be marked and named: a deposit, a withdrawal, a new configuration."""
+    """A marked moment with a title: a deposit, a withdrawal or a new configuration."""
 
     kind: str  # transfer | config
     at_ms: int
@@ -109,6 +57,8 @@ class Band:
 
 @attrs.frozen(kw_only=True)
 class Marker:
+    """A ``ChartEvent`` as it is drawn."""
+
     kind: str
     x: float
     title: str
@@ -116,9 +66,11 @@ class Marker:
 
 @attrs.frozen(kw_only=True)
 class CurveChart:
+    """The equity curve in one frame."""
+
     frame: Frame
     line: str  # SVG path data
-    envelope: str  # the extremes between the points of the line
+    envelope: str  # SVG path data of the range between the points of the line
     start_y: float
     end_x: float
     end_y: float
@@ -131,16 +83,18 @@ class CurveChart:
 
 @attrs.frozen(kw_only=True)
 class BarDay:
-    """A row of the record to be drawn: ``days`` calendar days; no ``value``: not separable."""
+    """A daily row of the record, of one or more calendar days."""
 
     day: str
     days: int
-    value: float | None
+    value: float | None  # the return; None if the days are not separable
     title: str
 
 
 @attrs.frozen(kw_only=True)
 class Bar:
+    """A ``BarDay`` as it is drawn."""
+
     kind: str  # gain | loss | idle | unseparated
     x: float
     y: float
@@ -151,6 +105,8 @@ class Bar:
 
 @attrs.frozen(kw_only=True)
 class BarChart:
+    """The daily returns in one frame."""
+
     frame: Frame
     zero_y: float
     bars: tuple[Bar, ...]
@@ -160,7 +116,7 @@ class BarChart:
 
 @attrs.frozen(kw_only=True)
 class Whisker:
-    """An interval on a line, with the value and the figure that means "nothing" marked."""
+    """An interval on a line, with marks of the value and of the neutral figure."""
 
     width: int
     low_x: float
@@ -172,7 +128,7 @@ class Whisker:
 
 @attrs.frozen
 class Scale:
-    """Linear: ``low`` is drawn at ``first``, ``high`` at ``last``."""
+    """A linear scale that draws ``low`` at ``first`` and ``high`` at ``last``."""
 
     low: float
     high: float
@@ -190,10 +146,10 @@ def curve_charts(
     events: Sequence[ChartEvent],
     opening: tuple[int, Decimal] | None = None,
 ) -> tuple[CurveChart, ...]:
-    """Return the equity curve in each frame; empty if there is no line to draw.
+    """Return the equity curve in each frame; empty with fewer than two points.
 
-    ``opening`` is when the record began, and with what. The first point of the curve is the end of
-    its first stretch, which may be days later.
+    ``opening`` is the time of the record's start and its equity. The first point of the curve is
+    the end of its first stretch, which may be days later.
     """
     points = curve.points
     if opening is not None and points and opening[0] < points[0].at_ms:
@@ -204,29 +160,35 @@ def curve_charts(
     wide, narrow = CURVE_FRAMES
     return (
         _curve(wide, curve, points, spans, events),
-        _curve(narrow, curve, halved(points), spans, events),
+        _curve(narrow, curve, halve_points(points), spans, events),
     )
 
 
-def halved(points: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
-    """Merge neighbors and keep lows and highs, for the fewer pixels of a telephone."""
-    made = [
+def halve_points(points: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
+    """Merge neighbors and keep their lows and highs, for the narrow frame."""
+    merged = [
         attrs.evolve(last, low=min(first.low, last.low), high=max(first.high, last.high))
         for first, last in zip(points[1::2], points[2::2], strict=False)
     ]
-    # The first point is where the line begins, the last where it ends.
-    return (points[0], *made, *(points[-1:] if len(points) % 2 == 0 else ()))
+    # The first and the last point stay, because the line begins and ends there.
+    return (points[0], *merged, *(points[-1:] if len(points) % 2 == 0 else ()))
 
 
 def day_charts(days: Sequence[BarDay]) -> tuple[BarChart, ...]:
-    """Return daily returns as bars in each frame, oldest first."""
+    """Return the daily returns as bars in each frame; empty with fewer than two days.
+
+    ``days`` are oldest first.
+    """
     if len(days) < 2:
         return ()
     return tuple(_bars(frame, days) for frame in BAR_FRAMES)
 
 
 def whisker(value: float, low: float, high: float | None, neutral: float) -> Whisker:
-    """Return the drawing of an interval and its neutral figure (zero, or one for a ratio)."""
+    """Return the drawing of an interval; a ``high`` of None has no upper bound.
+
+    ``neutral`` is the figure without profit or loss: zero, or one for a ratio.
+    """
     width = 120
     top = max(value, neutral, low) if high is None else max(high, value, neutral)
     bottom = min(low, value, neutral)
@@ -254,7 +216,7 @@ def _curve(
 ) -> CurveChart:
     start, end = float(marks[0].equity), float(marks[-1].equity)
     low, high = (float(m) for m in (min(m.low for m in marks), max(m.high for m in marks)))
-    # At least a thousandth on either side, so that an idle account looks flat.
+    # A margin of at least a thousandth of equity, so that the line of an idle account is flat.
     pad = max((high - low) * 0.06, abs(start) * 0.001, 0.01)
     y = Scale(low - pad, high + pad, frame.inner_bottom, frame.top)
     ticks_y = tuple(
@@ -301,16 +263,18 @@ def _bands(frame: Frame, x: Scale, curve: Curve, spans: Sequence[Span]) -> Itera
         ]
         stretches += [(span.from_ms, span.until_ms) for span in spans if span.kind == kind]
         path = "".join(
-            # At least two units wide: a halt of minutes would vanish on a curve of months.
+            # At least two units wide: a halt of minutes would be invisible on a curve of months.
             f"M{begin},{frame.top}h{round(max(end - begin, 2.0), 1)}V{frame.inner_bottom}H{begin}Z"
-            for begin, end in _joined(x, stretches)
+            for begin, end in _join_stretches(x, stretches)
         )
         if path:
             yield Band(kind=kind, path=path)
 
 
-def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[float, float]]:
-    """Yield periods in the frame's units, clipped to it; those that touch are joined."""
+def _join_stretches(
+    x: Scale, stretches: Sequence[tuple[int, int]]
+) -> Iterator[tuple[float, float]]:
+    """Yield periods in the frame's units, clipped to it, with touching ones joined."""
     begin = end = None
     for from_ms, until_ms in sorted(stretches):
         if until_ms <= x.low or from_ms >= x.high:
@@ -328,7 +292,7 @@ def _joined(x: Scale, stretches: Sequence[tuple[int, int]]) -> Iterator[tuple[fl
 
 
 def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[ChartEvent]) -> str:
-    """Return marks of events that are merged in the curve, each at the middle of its period."""
+    """Return marks at the middle of every stretch with an event that has no marker."""
     own = {(event.kind, event.at_ms - event.at_ms % curve.width_ms) for event in events}
     middles = {
         x(mark.start_ms + curve.width_ms // 2)

@@ -1,8 +1,8 @@
-"""Figures that change only when a day ends: daily rows, months, statistics and all intervals.
+"""Figures that change only when a day ends: days, months, statistics, intervals.
 
-The first request after a day's end, a correction or a start makes them on the site's thread, in
-time proportional to the record. Further requests reuse them. Their key is the number of daily rows
-that were ever written; intervals are kept by the digest of their data.
+The first request after a day's end, a correction or a start computes them on the site's thread, in
+time proportional to the record. ``Memo`` keeps them for further requests. The key of the figures is
+the number of daily rows that were ever written; the key of intervals is the digest of their data.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from kamou.core.record.performance import (
 from kamou.store import public_queries, queries
 from kamou.store.rows import DayRow, MonthRow
 
-DAYS_SHOWN = 90  # on a page and in /results.json, the open day among them; the rest is in /days
-MONTHS_SHOWN = 12  # a year, the open month among them
-INTERVALS_KEPT = 2  # of the newest data and the data before: a correction may be reversed
-ALL = "all"  # not the name of a strategy: those are names of Python modules
+DAYS_SHOWN = 90  # on a page and in /results.json, with the open day; /days has the rest
+MONTHS_SHOWN = 12  # with the open month
+INTERVALS_KEPT = 2  # of the newest data and the data before, because a correction may be reversed
+ALL = "all"  # no strategy has this name, because strategies are named as Python modules
 
 
 @attrs.frozen(kw_only=True)
 class Daily:
-    """The ended daily rows and their figures; ``newest`` and ``months`` are newest first."""
+    """Figures of the ended daily rows."""
 
-    newest: tuple[DayRow, ...]
-    months: tuple[MonthRow, ...]
+    newest: tuple[DayRow, ...]  # newest first
+    months: tuple[MonthRow, ...]  # newest first
     complete_months: frozenset[str]
     rows: int
-    complete: int
-    gaining: int
+    complete: int  # complete days
+    gaining: int  # complete days with a profit
     losing: int
     worst: DayRow | None  # of the complete days
     equity_start: Decimal | None
     net_deposits: Decimal
     as_of_ms: int | None  # the close of the last complete day
-    end_ms: int  # of the newest row; the open day begins here
-    drawdown: DrawdownFold  # of all snapshots until then
+    end_ms: int  # end of the newest row, where the open day begins
+    drawdown: DrawdownFold  # of all snapshots until ``end_ms``
     statistics: DayStatistics
-    bounds: Mapping[str, TradeBounds]  # by strategy, and of all
+    bounds: Mapping[str, TradeBounds]  # by strategy, and for ``ALL``
 
 
 class Memo:
-    """Keeps the daily figures of one database, and pieces of pages that are made of them."""
+    """The cached daily figures of one database, and parts of pages made from them."""
 
     def __init__(self) -> None:
         self._key: object = None
@@ -67,22 +67,22 @@ class Memo:
         self._intervals: dict[str, tuple[DayStatistics, Mapping[str, TradeBounds]]] = {}
 
     def daily(self, reader: sqlite3.Connection) -> Daily:
-        """Return the daily figures; made again only if a daily row was written since."""
+        """Return the daily figures, computed again only if a daily row was written."""
         newest = public_queries.newest_days(reader, limit=1)
         key = (queries.query_totals(reader).get("day_revision"), newest)
         if self._daily is None or key != self._key:
-            self._daily = self._made(reader)
+            self._daily = self._compute(reader)
             self._key = key
             self._pieces.clear()
         return self._daily
 
     def piece(self, name: str, make: Callable[[], Markup]) -> Markup:
-        """Return a piece of a page that changes with ``daily`` alone."""
+        """Return a part of a page that changes with the daily figures alone."""
         if name not in self._pieces:
             self._pieces[name] = make()
         return self._pieces[name]
 
-    def _made(self, reader: sqlite3.Connection) -> Daily:
+    def _compute(self, reader: sqlite3.Connection) -> Daily:
         rows = public_queries.all_days(reader)
         complete = [row for row in rows if row.complete and row.return_ is not None]
         as_of_ms = complete[-1].end_ms if complete else None
@@ -139,10 +139,13 @@ def no_bounds(daily: Daily) -> TradeBounds:
 
 
 def _trade_days(reader: sqlite3.Connection, complete: list[DayRow]) -> dict[str, TradeDays]:
-    """Return daily sums of each strategy that closed a trade, and of all, over complete days."""
+    """Return the daily sums of each strategy with trades, and of all strategies.
+
+    The days are ``complete``.
+    """
     place = {row.day: i for i, row in enumerate(complete)}
     days = public_queries.complete_strategy_days(reader)
-    # Without strategies whose first trade closed today, which would change the resamples.
+    # Strategies whose first trade closed today are left out: they would change the resamples.
     names = sorted({strategy for _, strategy, *_ in days})
     found = {name: np.zeros((6, len(place))) for name in [ALL, *names]}
     for day, strategy, *sums in days:

@@ -1,4 +1,7 @@
-"""The JSON of ``/results.json``: money as decimal strings, ratios as numbers, times in ms UTC."""
+"""The JSON documents of ``/results.json`` and of a day.
+
+Money is a decimal string, a ratio a number, a time ms UTC.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from kamou.web.results import Results, StrategyResult
 
 
 def results_document(results: Results) -> dict[str, object]:
-    """Return ``/results.json``. Days and months are oldest first; the last of each is open."""
+    """Return the document of ``/results.json``.
+
+    Days and months are oldest first, and the last one of each may be open.
+    """
     return {
         "mode": results.mode,
         "market": results.market,
@@ -90,7 +96,8 @@ def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
     """Return one daily row. A row of days that are not separable has no return.
 
     Args:
-        marks: source of the marks of each midnight, by the day that begins then.
+        day: the row.
+        marks: source of the marks of each midnight, by the day that begins there.
     """
     return {
         "day": day.day,

@@ -1,4 +1,4 @@
-"""Formats of figures on the pages: one for each kind, with a true minus sign."""
+"""Formats of figures, times and codes on the pages, with a true minus sign."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Show = Callable[[float], str]
 
 
 def money(value: Decimal | float | None, *, signed: bool = False, places: int = 2) -> str:
-    """``12,345.60``; ``+3.20`` and the like when ``signed``."""
+    """Return an amount such as ``12,345.60``; with a plus sign if ``signed``."""
     if value is None:
         return DASH
     exact = Decimal(value).quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
@@ -25,7 +25,7 @@ def money(value: Decimal | float | None, *, signed: bool = False, places: int = 
 
 
 def percent(value: float | None, *, signed: bool = False, places: int = 2) -> str:
-    """A fraction as ``+1.25%``."""
+    """Return a fraction as ``1.25%``; with a plus sign if ``signed``."""
     if value is None:
         return DASH
     rounded = round(value * 100, places)
@@ -33,6 +33,7 @@ def percent(value: float | None, *, signed: bool = False, places: int = 2) -> st
 
 
 def number(value: float | None, *, signed: bool = False, places: int = 2) -> str:
+    """Return a number such as ``1.25``; with a plus sign if ``signed``."""
     if value is None:
         return DASH
     rounded = round(value, places)
@@ -40,7 +41,7 @@ def number(value: float | None, *, signed: bool = False, places: int = 2) -> str
 
 
 def exact(value: Decimal | None) -> str:
-    """A price or quantity with all its digits, without trailing zeros."""
+    """Return a price or quantity with all its digits, without trailing zeros."""
     if value is None:
         return DASH
     text = f"{abs(value):,f}"
@@ -50,7 +51,7 @@ def exact(value: Decimal | None) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """A price that may be an average of many fills, rounded to eight significant digits."""
+    """Return a price, which may be an average of fills, in eight significant digits."""
     if value is None or value == 0:
         return exact(value)
     places = PRICE_DIGITS - 1 - value.adjusted()
@@ -58,78 +59,82 @@ def price(value: Decimal | None) -> str:
 
 
 def feature(value: float) -> str:
-    """A feature of a signal, in six significant digits."""
+    """Return a feature of a signal in six significant digits."""
     return _sign(f"{abs(value):.6g}", value, signed=False)
 
 
 def moment(at_ms: int | None) -> str:
-    """``2025-10-10 21:00`` UTC."""
+    """Return a time such as ``2025-10-10 21:00``, UTC."""
     return DASH if at_ms is None else f"{_utc(at_ms):%Y-%m-%d %H:%M}"
 
 
 def moment_exact(at_ms: int | None) -> str:
-    """``2025-10-10 21:00:02.150`` UTC."""
+    """Return a time such as ``2025-10-10 21:00:02.150``, UTC."""
     if at_ms is None:
         return DASH
     return f"{_utc(at_ms):%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"
 
 
 def iso(at_ms: int) -> str:
-    """``2025-10-10T21:00:00Z``, for ``<time datetime=...>``."""
+    """Return a time such as ``2025-10-10T21:00:00Z``, for ``<time datetime=...>``."""
     return f"{_utc(at_ms):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def date(at_ms: int) -> str:
-    """``10 October 2025`` UTC."""
+    """Return a date such as ``10 October 2025``, UTC."""
     at = _utc(at_ms)
     return f"{at.day} {at:%B %Y}"
 
 
 def weekday(day: str) -> str:
-    """``2025-10-10`` as ``Fri``."""
+    """Return the weekday of a day: ``Fri`` for ``2025-10-10``."""
     return f"{datetime.fromisoformat(day):%a}"
 
 
 def day_name(day: str) -> str:
-    """``2025-10-10`` as ``10 Oct 2025``."""
+    """Return a day as on the pages: ``10 Oct 2025`` for ``2025-10-10``."""
     at = datetime.fromisoformat(day)
     return f"{at.day} {at:%b %Y}"
 
 
 def month_name(month: str) -> str:
-    """``2025-10`` as ``Oct 2025``."""
+    """Return a month as on the pages: ``Oct 2025`` for ``2025-10``."""
     return f"{datetime.fromisoformat(f'{month}-01'):%b %Y}"
 
 
 def day_ms(day: str) -> int:
-    """Return the beginning of a UTC day such as ``2025-10-10``, in ms."""
+    """Return the start (ms) of a UTC day such as ``2025-10-10``."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1000
 
 
 def duration(span_ms: int | None) -> str:
-    """The two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
+    """Return a duration in its two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``.
+
+    A duration of None has not ended: ``still``.
+    """
     return "still" if span_ms is None else spell.format_duration(span_ms)
 
 
 def feature_name(name: str) -> str:
-    """A strategy's feature as readers know it."""
+    """Return the name of a strategy's feature as on the pages."""
     return spell.FEATURE_NAMES.get(name, words(name))
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 complete day``, ``2 complete days``; ``noun`` is in the singular."""
+    """Return a count with its noun: ``1 complete day``, ``2 complete days``."""
     return spell.count_words(n, noun)
 
 
 def count(n: int) -> str:
-    """``1,297``."""
+    """Return a count such as ``1,297``."""
     return f"{n:,}"
 
 
 def rests_on(own: int, found: int | None, noun: str) -> str:
-    """``of 40 closed trades on complete days``, for an interval of fewer trades than its figure.
+    """Return the count of an interval with fewer observations than its figure.
 
-    Empty if both rest on the same count, or if there is no interval.
+    ``of 40 closed trades on complete days``; empty if both have the same count, or if there is no
+    interval.
     """
     if found is None or found == own:
         return ""
@@ -137,22 +142,22 @@ def rests_on(own: int, found: int | None, noun: str) -> str:
 
 
 def contracts(quantity: Decimal) -> str:
-    """``1 contract``, ``0.5 contracts``."""
+    """Return a quantity such as ``1 contract`` or ``0.5 contracts``."""
     return f"{exact(quantity)} {nouns(quantity, 'contract')}"
 
 
 def nouns(n: int | Decimal, noun: str) -> str:
-    """Return the noun that follows a count."""
+    """Return ``noun``, in the plural unless the count is 1."""
     return noun if n == 1 else f"{noun}s"
 
 
 def words(code: str) -> str:
-    """``oi_momentum`` as ``OI momentum``; ``DAY_LOSS_LIMIT`` as ``day loss limit``."""
+    """Return a code in words: ``OI momentum`` for ``oi_momentum``."""
     return spell.strategy_name(code.lower())
 
 
 def bound(code: str) -> str:
-    """What limited the size of an entry, in plain words."""
+    """Return the limit that bound the size of an entry, in plain words."""
     return spell.BOUNDS.get(code, words(code))
 
 
@@ -162,7 +167,7 @@ def sentence(text: str) -> str:
 
 
 def state(code: str, *, holding: bool = True) -> str:
-    """The governor's state in plain words; ``holding``: a position is open."""
+    """Return a trading state in plain words; ``holding``: a position is open."""
     return spell.state_words(code, holding=holding)
 
 
@@ -175,14 +180,14 @@ EXITS = {
 
 
 def exit_of(reason: str, cause_: str | None) -> str:
-    """Return how a trade ended: its exit reason, or the cause of the flatten that closed it.
+    """Return the end of a trade in words: its exit reason, or the cause of a flatten.
 
-    ``cause_`` is a StateReason, or None if no flatten closed it.
+    ``cause_`` is a ``StateReason``, or None if no flatten closed the trade.
     """
     if cause_ is None:
         return f"ended by {EXITS.get(reason, words(reason))}"
-    said = cause(cause_)
-    return said if said.startswith("flattened") else f"flattened: {said}"
+    text = cause(cause_)
+    return text if text.startswith("flattened") else f"flattened: {text}"
 
 
 DISABLED_FOR = {
@@ -192,12 +197,12 @@ DISABLED_FOR = {
 
 
 def disabled_for(code: str) -> str:
-    """Why a strategy was disabled, in plain words."""
+    """Return the reason why a strategy was disabled, in plain words."""
     return DISABLED_FOR.get(code, words(code))
 
 
 def cause(code: str) -> str:
-    """Why the governor's state changed, in plain words."""
+    """Return the cause of a change of the trading state, in plain words."""
     return CAUSES[StateReason(code)] if code in set(StateReason) else words(code)
 
 

@@ -1,7 +1,8 @@
-"""The thread that ends the public site's process after its parent, or if a page takes too long.
+"""``Guard``, which ends the public site's process from a thread, and its messages.
 
-A task could notice neither while the event loop is blocked. ``os._exit`` frees the port at once; an
-orphaned process in a busy loop held it for 7.7 s.
+It ends the process after its parent, or if a page takes too long. A task could do neither while the
+event loop is blocked. ``os._exit`` frees the port at once; an orphaned process in a busy loop held
+it for 7.7 s.
 """
 
 from __future__ import annotations
@@ -21,34 +22,34 @@ from kamou.escaping import escape_text
 STDERR = 2  # descriptor of standard error
 GUARD_LOOK_S = 0.25  # between two checks whether a page takes too long
 EXIT_OUT_OF_MEMORY = 1
-EXIT_RENDER_TOO_LONG = 5  # the exit code of every timeout
+EXIT_RENDER_TOO_LONG = 5  # Kamou's exit code of a timeout
 
 ExitProcess = Callable[[int], Any]
 
 
 def write_line(line: str) -> None:
-    """Write one line to standard error; drop it if no process reads it.
+    """Write one line to standard error, and drop it if no process reads it.
 
     A line is shorter than PIPE_BUF (4,096 bytes), so a writable pipe takes it whole.
     """
     with contextlib.suppress(OSError):
         _, writable, _ = select.select([], [STDERR], [], 0)
-        if writable:  # a paused terminal would hold up every page, and the stop
+        if writable:  # a paused terminal would block every page, and the stop
             os.write(STDERR, escape_text(line).encode() + b"\n")
 
 
 def end_without_memory(end: ExitProcess = os._exit) -> None:
-    """End the process: after a MemoryError nothing in it can be trusted."""
+    """End the process, because its state is unknown after a MemoryError."""
     write_line("out of memory; the public site's process ends")
     end(EXIT_OUT_OF_MEMORY)
 
 
 class Guard:
-    """Watches its process from a thread.
+    """A thread that watches its process.
 
     ``lifeline`` is a pipe from the parent that ends when the parent ends; None: no parent. A page
-    that takes longer than ``render_max_s`` ends the process, because its open snapshot keeps the
-    write-ahead log from being checkpointed. ``end`` and ``seconds`` are for tests.
+    that takes longer than ``render_max_s`` ends the process, because its open snapshot prevents
+    checkpoints of the write-ahead log. ``end`` and ``seconds`` are for tests.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class Guard:
         self.renders = 0  # pages made
 
     def start(self) -> None:
-        """Begin to watch, in a daemon thread."""
+        """Start the daemon thread."""
         threading.Thread(target=self.watch, name="guard", daemon=True).start()
 
     def watch(self) -> None:
-        """Watch until the process must end, and end it. Returns in tests only."""
+        """Watch until the process must end, and end it. It returns in tests only."""
         while True:
             readable, _, _ = select.select(self._watched, [], [], GUARD_LOOK_S)
             if readable and not os.read(readable[0], 4_096):
@@ -84,7 +85,7 @@ class Guard:
                 return
 
     async def render(self, function: Callable[..., Any], *args: object) -> Any:
-        """Run ``function`` in a thread, watched. ``PublicSite`` runs one at a time."""
+        """Run ``function`` in a thread and watch its time. One call at a time."""
 
         def watched() -> Any:
             self._render_since_s = self._seconds()

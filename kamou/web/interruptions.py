@@ -1,4 +1,4 @@
-"""Halts, reduced size, disabled strategies and downtime as one list by time, in words."""
+"""The list of interruptions: halts, reduced size, disabled strategies, downtime."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ NOTE_CHARS_MAX = 200  # the maximum of the operator's listener
 
 @attrs.frozen(kw_only=True)
 class Interruption:
-    """One row of the page: a halt, a disabled strategy, a time of reduced size, or downtime."""
+    """One row of the list, in words."""
 
     from_ms: int
-    until_ms: int | None  # None: it goes on
+    until_ms: int | None  # None: it has not ended
     what: str
-    why: tuple[str, ...]  # one line for each cause, and one for what ended it
+    why: tuple[str, ...]  # one line for each cause, and one for its end
 
 
 def interruptions(results: Results) -> tuple[Interruption, ...]:
     """Return all periods without trading at full size, newest first."""
     found = [
-        _of_period(period, holding=results.holding)
+        _from_period(period, holding=results.holding)
         for period in (*results.halts, *results.reduced_size)
     ]
-    found += [_of_downtime(gap) for gap in results.downtime]
+    found += [_from_downtime(gap) for gap in results.downtime]
     inside = [(each.from_ms, each.until_ms or 2**62) for each in found]
     oldest = min((begin for begin, _ in inside), default=0)
     found += [
         Interruption(
             from_ms=command.at_ms,
             until_ms=command.at_ms,
-            what=_did(command, results.disabled),
-            why=(_said(command, command.reason),),
+            what=_effect_of(command, results.disabled),
+            why=(_cause_line(command, command.reason),),
         )
         for command in results.commands
         if not any(begin <= command.at_ms <= end for begin, end in inside)
         and command.at_ms >= oldest
     ]
-    found += [_of_disabled(span) for span in results.disabled]
+    found += [_from_disabled(span) for span in results.disabled]
     return tuple(sorted(found, key=lambda each: each.from_ms, reverse=True))
 
 
-def _did(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
+def _effect_of(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
     """Return the effect of a command that did not change the trading state.
 
-    An older journal may have a flatten outside of any halt: it ran while the system did not.
+    An older journal may have a flatten outside of any halt: `kamou flatten` while no run was up.
     """
     if command.reason == StateReason.OPERATOR_FLATTEN.value:
         return "flattened while nothing ran"
@@ -64,16 +64,16 @@ def _did(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
     return "nothing changed"
 
 
-def _of_period(period: HaltPeriod, *, holding: bool) -> Interruption:
+def _from_period(period: HaltPeriod, *, holding: bool) -> Interruption:
     return Interruption(
         from_ms=period.from_ms,
         until_ms=period.until_ms,
         what=fmt.state(period.state, holding=holding and period.until_ms is None),
-        why=tuple(_lines(period)),
+        why=tuple(_cause_lines(period)),
     )
 
 
-def _of_disabled(span: DisabledSpan) -> Interruption:
+def _from_disabled(span: DisabledSpan) -> Interruption:
     return Interruption(
         from_ms=span.from_ms,
         until_ms=span.until_ms,
@@ -82,23 +82,25 @@ def _of_disabled(span: DisabledSpan) -> Interruption:
     )
 
 
-def _lines(period: HaltPeriod) -> Iterator[str]:
+def _cause_lines(period: HaltPeriod) -> Iterator[str]:
+    """Yield one line for each cause of a period, and one for its end."""
     first, *later = period.steps
-    # A resume, or a new day, may lead from a halt to a reduced size; it is not its cause.
+    # A resume, or a new day, may lead from a halt to a reduced size, but is not the cause of it.
     if period.state == first.state and period.reason != first.reason:
-        yield fmt.cause(period.reason)  # without the operator's note, which is of the resume
+        yield fmt.cause(period.reason)  # without the operator's note, which belongs to the resume
     else:
-        yield _said(first, first.reason)
+        yield _cause_line(first, first.reason)
     left = period.steps_total - len(period.steps)
     if left:
         yield f"{left} more"
     for step in later:
-        yield f"{fmt.moment(step.at_ms)}: {_said(step, step.reason)}"
+        yield f"{fmt.moment(step.at_ms)}: {_cause_line(step, step.reason)}"
     if period.end is not None:
-        yield f"ended: {_said(period.end, period.end.reason)}"
+        yield f"ended: {_cause_line(period.end, period.end.reason)}"
 
 
-def _said(step: Step | LoneCommand, reason: str) -> str:
+def _cause_line(step: Step | LoneCommand, reason: str) -> str:
+    """Return the reason in words, with the operator's note in quotation marks."""
     note = escape_text(step.note, chars_max=NOTE_CHARS_MAX)
     return fmt.cause(reason) + (f": {OPEN}{note}{CLOSE}" if note else "")
 
@@ -107,11 +109,11 @@ DOWNTIME = {
     "stop": "stopped by the operator",
     "crash": "ended without warning",
     "sleep": "the machine, or the whole process, stood still",
-    "unknown": "it ran, and no cycle closed",
+    "unknown": "Kamou ran, but no cycle closed",
     "skipped": "skipped: a halt cut the fast-forward short",
 }
 
 
-def _of_downtime(gap: Downtime) -> Interruption:
+def _from_downtime(gap: Downtime) -> Interruption:
     why = DOWNTIME[gap.cause]
     return Interruption(from_ms=gap.from_ms, until_ms=gap.until_ms, what="downtime", why=(why,))

@@ -1,7 +1,7 @@
-"""The public site's process: ``python -P -m kamou.web.process``, started by the trading process.
+"""The public site's process: ``python -P -m kamou.web.process``.
 
-It reads its handover from standard input, sets its limits, and only then imports the pages. It
-writes heartbeats to standard output and text to standard error.
+The trading process starts it. It reads its handover from standard input, sets its limits, and only
+then imports the pages. It writes heartbeats to standard output and text to standard error.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ READ_BYTES = 65_536
 
 
 def main() -> NoReturn:
-    """Serve until asked to stop. Never returns; the exit code is the reason of its end."""
+    """Serve the pages until SIGTERM. Never returns; the exit code has the reason."""
     numbers = os.dup(NUMBERS_PIPE)
-    os.dup2(TEXT_PIPE, NUMBERS_PIPE)  # a stray print is text, not a heartbeat
+    os.dup2(TEXT_PIPE, NUMBERS_PIPE)  # so that output of a print is text and no heartbeat
     os.set_blocking(numbers, False)  # a parent that does not read must not block the pages
     try:
         handover = decode_handover(read_line(LIFELINE_PIPE, HANDOVER_BYTES_MAX))
     except ValueError as error:
-        write_line(f"`kamou run` starts this process and hands over what it needs: {error}")
+        write_line(
+            f"standard input has no valid handover: {error}; start the site with `kamou run`, or"
+            " serve a database with `kamou site`"
+        )
         sys.exit(EXIT_BAD_HANDOVER)
     guard = Guard(lifeline=LIFELINE_PIPE, render_max_s=handover.render_max_s)
     guard.start()
@@ -55,10 +58,10 @@ def main() -> NoReturn:
 
 
 def read_line(descriptor: int, bytes_max: int) -> bytes:
-    """Return the first line, or all bytes if there is no line break.
+    """Return the first line of a descriptor, or all bytes if it has no line break.
 
     Raises:
-        ValueError: it is longer than ``bytes_max``.
+        ValueError: the line is longer than ``bytes_max``.
     """
     line = b""
     while not line.endswith(b"\n"):
@@ -67,12 +70,12 @@ def read_line(descriptor: int, bytes_max: int) -> bytes:
             break
         line += chunk
         if len(line) > bytes_max:
-            raise ValueError(f"it is longer than {bytes_max} bytes")
+            raise ValueError(f"the line is longer than {bytes_max} bytes")
     return line
 
 
 def take_limits(handover: SiteHandover) -> None:
-    """Limit memory and descriptors of this process; make its files readable by its owner only."""
+    """Set the limits of this process: memory, descriptors, core dumps and file modes."""
     os.umask(0o077)
     if handover.memory_max_bytes:
         set_limit(resource.RLIMIT_AS, handover.memory_max_bytes)
@@ -81,7 +84,7 @@ def take_limits(handover: SiteHandover) -> None:
 
 
 def set_limit(which: int, limit: int) -> None:
-    """Set the soft and the hard limit, at most to the present hard limit."""
+    """Set the soft and the hard limit of a resource, at most to the hard limit now."""
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
@@ -90,7 +93,7 @@ def set_limit(which: int, limit: int) -> None:
 
 def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
     """Serve the pages on the handed-over socket until SIGTERM."""
-    from kamou.web.serving import serve_until_signal, serving
+    from kamou.web.serving import make_serving, serve_until_signal
     from kamou.web.site import ASSUMED_GATE, Site
 
     site = Site(
@@ -101,22 +104,24 @@ def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
         public_url=handover.public_url,
     )
     bound = socket.socket(fileno=handover.socket)
-    served = serving(Path(handover.database), site, guard, bound, handover.limits)
-    os.nice(handover.nice)  # after the imports, which take half a second and would take longer
-    trio.run(serve_until_signal, served, partial(beat, served, guard, handover, numbers))
+    served = make_serving(Path(handover.database), site, guard, bound, handover.limits)
+    os.nice(handover.nice)  # after the imports, which take 0.5 s at full priority
+    trio.run(serve_until_signal, served, partial(send_heartbeats, served, guard, handover, numbers))
     bound.close()
 
 
-async def beat(served: Serving, guard: Guard, handover: SiteHandover, descriptor: int) -> None:
+async def send_heartbeats(
+    served: Serving, guard: Guard, handover: SiteHandover, descriptor: int
+) -> None:
     """Send a heartbeat at once and then every ``heartbeat_s``, until cancelled."""
     while True:
-        # The parent does not read, or has ended: the guard sees its end.
+        # The parent does not read, or has ended, which the guard notices.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(descriptor, encode_heartbeat(measured(served, guard)))
+            os.write(descriptor, encode_heartbeat(measure_process(served, guard)))
         await trio.sleep(handover.heartbeat_s)
 
 
-def measured(served: Serving, guard: Guard) -> Heartbeat:
+def measure_process(served: Serving, guard: Guard) -> Heartbeat:
     """Return the present figures of this process."""
     traffic = served.server.traffic
     return Heartbeat(

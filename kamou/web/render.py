@@ -1,4 +1,4 @@
-"""Templates, style sheet and images, loaded once from the package."""
+"""The templates and the static files of the site, loaded once from the package."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ STATIC_TYPES = {
 
 @attrs.frozen(kw_only=True)
 class StaticFile:
-    """``name`` has a digest of ``body``, so the body at an address never changes."""
+    """A style sheet or an image."""
 
-    name: str
+    name: str  # with a digest of ``body``, so that the body at an address never changes
     body: bytes
     media_type: str
 
 
 @attrs.frozen
 class Templates:
-    """Renders templates to bytes; they know the site and the addresses of static files."""
+    """The templates, which know the site and the addresses of static files."""
 
     environment: jinja2.Environment
     static: tuple[StaticFile, ...]
 
     def page(self, template: str, **values: object) -> bytes:
+        """Render a template."""
         return self.environment.get_template(template).render(**values).encode()
 
     def macro(self, name: str, *values: object) -> Markup:
-        """Render one macro of ``macros.html``, for a piece of a page that is kept."""
+        """Render one macro of ``macros.html``, for a cached part of a page."""
         module = self.environment.get_template("macros.html").module
         return Markup(getattr(module, name)(*values))
 
 
 def load_templates(site: Site) -> Templates:
-    """Return the templates of the site, autoescaped; an undefined name is an error."""
+    """Return the site's templates. They autoescape; an undefined name is an error."""
     static = load_static()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kamou.web", "templates"),
@@ -91,6 +92,7 @@ def load_templates(site: Site) -> Templates:
 
 
 def load_static() -> tuple[StaticFile, ...]:
+    """Return the static files of the package."""
     directory = resources.files("kamou.web") / "static"
     found: list[StaticFile] = []
     for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):

@@ -1,8 +1,8 @@
-"""The results: one value, read from the database, for the page and ``/results.json`` alike.
+"""``Results``: all figures of the page ``/results`` and of ``/results.json``.
 
-Figures that change in every cycle are read from totals, the newest rows and the open day. Figures
-that change when a day ends come from ``web/daily_figures.py``. So the cost does not grow with the
-record.
+``gather_results`` reads the figures that change in every cycle from totals, the newest rows and the
+open day. Figures that change when a day ends come from ``web/daily_figures.py``. So the cost does
+not grow with the record.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ from kamou.web import format as fmt
 from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
 
-SPANS_SHOWN = 20  # halts, downtimes and configurations each; their total is shown with them
+SPANS_SHOWN = 20  # of each kind of event; the total of each is shown, too
 
 
 @attrs.frozen(kw_only=True)
 class StrategyResult:
+    """Statistics and money of one strategy's closed trades, or of all closed trades."""
+
     name: str
     statistics: TradeStatistics
     pnl_net: Decimal
@@ -46,14 +48,16 @@ class StrategyResult:
 
 @attrs.frozen(kw_only=True)
 class ConfigChange:
+    """The start of the first run with another configuration."""
+
     at_ms: int
     digest: str
     reason: str
 
 
 @attrs.frozen(kw_only=True)
-class Happenings:
-    """Halts, downtimes, transfers and the like: the newest of each kind, and their totals."""
+class RecordEvents:
+    """The trading state, and the newest events of each kind with their totals."""
 
     state: str
     halts: tuple[HaltPeriod, ...]
@@ -62,7 +66,7 @@ class Happenings:
     disabled_total: int
     reduced_size: tuple[HaltPeriod, ...]
     reduced_size_total: int
-    commands: tuple[LoneCommand, ...]  # that left the state as it was
+    commands: tuple[LoneCommand, ...]  # that did not change the trading state
     downtime: tuple[Downtime, ...]
     downtime_total: int
     config_digest: str
@@ -73,16 +77,17 @@ class Happenings:
 
     @property
     def halted_since_ms(self) -> int | None:
-        """Return the beginning of the halt that goes on; None if there is none."""
+        """The start of the halt that has not ended; None if there is none."""
         last = self.halts[-1] if self.halts else None
         return last.from_ms if last is not None and last.until_ms is None else None
 
 
 @attrs.frozen(kw_only=True)
-class Results(Happenings):
-    """All figures of ``/results``. ``since_ms`` is None before the first equity snapshot.
+class Results(RecordEvents):
+    """All figures of ``/results``.
 
-    ``days`` and ``months`` are newest first and begin with those that are still open.
+    ``since_ms`` is None before the first equity snapshot. ``days`` and ``months`` are newest first
+    and begin with the open ones.
     """
 
     head_seq: int
@@ -105,7 +110,7 @@ class Results(Happenings):
     strategies: tuple[StrategyResult, ...]
     totals: StrategyResult
     market: str  # generated | recorded | real
-    ended: bool  # a replay that has come to its end
+    ended: bool  # the run is a replay and has reached the end of its data
     notices: tuple[str, ...]
     curve: Curve
     drawdown: Drawdown  # over all snapshots
@@ -113,24 +118,24 @@ class Results(Happenings):
 
     @property
     def moved_one_way(self) -> bool:
-        """Return True if all transfers are listed and are either deposits or withdrawals."""
+        """True if all transfers are listed and are deposits only or withdrawals only."""
         signs = {transfer.amount > 0 for transfer in self.transfers}
         return len(signs) == 1 and self.transfers_total == len(self.transfers)
 
     @property
     def shown_state(self) -> str:
-        """Return the trading state in plain words."""
+        """The trading state in plain words."""
         if self.ended:
             return "the replay has ended"
         return fmt.state(self.state, holding=self.holding)
 
 
-def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
+def gather_results(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     """Read all results from one snapshot of the database."""
     with public_queries.open_snapshot(reader):
         latest = queries.query_latest(reader)
         then = as_of.find_instant(reader)
-        happened = _happenings(reader, then)
+        events = _read_events(reader, then)
         since_ms = public_queries.record_start_ms(reader)
         daily = memo.daily(reader)
         now = add_up_open_row(reader)
@@ -144,11 +149,11 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
         ).found
         days = ((now,) if now else ()) + daily.newest[: DAYS_SHOWN - 1]
         marks = public_queries.midnight_marks(reader, days)
-        curve = as_of.curve_as_of(reader, then, happened.halts, happened.downtime)
+        curve = as_of.curve_as_of(reader, then, events.halts, events.downtime)
     whole = _strategy(_all(sums), daily)
     start = daily.equity_start if daily.rows else now.equity_start if now else None
     return Results(
-        **attrs.asdict(happened, recurse=False),
+        **attrs.asdict(events, recurse=False),
         head_seq=latest.head_seq,
         mode=latest.mode or site.mode,
         currency=site.currency,
@@ -177,12 +182,12 @@ def gather(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
     )
 
 
-def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
+def _read_events(reader: sqlite3.Connection, then: as_of.AsOf) -> RecordEvents:
     later = as_of.count_later_spans(reader, then)
     totals = {n: v - later.get(n, 0) for n, v in queries.query_totals(reader).items()}
     limit, until_ms = SPANS_SHOWN, then.at_ms
     run = as_of.run_as_of(reader, then)
-    return Happenings(
+    return RecordEvents(
         state=as_of.state_as_of(reader, then),
         halts=query_periods(reader, "halt", limit=limit, until_ms=until_ms),
         halts_total=totals["halts"],
@@ -207,6 +212,7 @@ def _happenings(reader: sqlite3.Connection, then: as_of.AsOf) -> Happenings:
 
 
 def _all(sums: tuple[StrategySums, ...]) -> StrategySums:
+    """Return the sums of all strategies."""
     return StrategySums(
         strategy=ALL,
         trades=sum(s.trades for s in sums),

@@ -1,4 +1,7 @@
-"""Serving the public pages on one listener until a signal, for `kamou run` and `kamou site`."""
+"""Serving of the public pages on one listener until a signal.
+
+Both `kamou run` and `kamou site` use it.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,11 @@ class Serving:
     server: Server
 
 
-def serving(
+def make_serving(
     database: Path, site: Site, guard: Guard, bound: socket.socket, limits: Limits
 ) -> Serving:
-    """Return the pages of ``database`` on a socket that listens, not yet served."""
-    failures = partial(page_failed, Notices(write_line))
+    """Return the pages of ``database`` on a bound socket, not yet served."""
+    failures = partial(report_page_failure, Notices(write_line))
     public = PublicSite(database, site, runner=guard.render, on_error=failures)
     listener = Listener(
         app=public, host="", port=0, setting="web.port", option="--port", limits=limits
@@ -41,15 +44,15 @@ def serving(
     return Serving(public=public, server=Server(listener, bound=bound, warn=write_line))
 
 
-def page_failed(notices: Notices, path: str, error: Exception) -> None:
-    """Write which page raised what, at most once a minute. Without memory, end the process."""
+def report_page_failure(notices: Notices, path: str, error: Exception) -> None:
+    """Write a page's error, at most once a minute; end the process without memory."""
     if isinstance(error, MemoryError):
         end_without_memory()
     notices.say("page", f"page {path} failed: {error!r}")
 
 
 async def serve_until_signal(served: Serving, background: Background) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; run ``background`` as soon as it listens."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; start ``background`` when it listens."""
     server = served.server
     async with trio.open_nursery() as nursery:
 

@@ -1,4 +1,4 @@
-"""Mode, currency, gate and notices, which every page shows."""
+"""``Site``: mode, currency, gate and notices, which every page shows."""
 
 from __future__ import annotations
 
@@ -28,39 +28,40 @@ RECORDED_NOTICE = "Demo: a replay of recorded market data, and simulated money"
 
 @attrs.frozen(kw_only=True)
 class Site:
-    """``pricing_markdown`` is the operator's own text; empty means free and self-hosted."""
+    """The values of the site that every page knows."""
 
     mode: str  # demo | paper | live
     currency: str = "USDT"
-    assumed_live: bool = False  # every strategy was granted size without a record of its own
-    pricing_markdown: str = ""
+    assumed_live: bool = False  # the gate grants every strategy its size without a record
+    pricing_markdown: str = ""  # the operator's own text; empty: free and self-hosted
     public_url: str = ""  # origin, as the operator set it; never taken from a request
     recorded: bool = False  # the demo's market is a replay of recorded data
-    ended: bool = False  # and it has come to its end
+    ended: bool = False  # the replay has reached the end of its data
 
     @property
     def banner(self) -> str:
-        """Return the line below every page's header; empty in live mode."""
-        said = RECORDED_NOTICE if self.mode == "demo" and self.recorded else MODE_NOTICES[self.mode]
-        if not said:
+        """The line below every page's header; empty in live mode."""
+        replay = self.mode == "demo" and self.recorded
+        notice = RECORDED_NOTICE if replay else MODE_NOTICES[self.mode]
+        if not notice:
             return ""
-        return f"{said}; the gate is assumed live." if self.assumed_live else f"{said}."
+        return f"{notice}; the gate is assumed live." if self.assumed_live else f"{notice}."
 
     @property
     def market(self) -> str:
-        """Return the source of prices: ``generated``, ``recorded`` or ``real``."""
+        """The source of prices: ``generated``, ``recorded`` or ``real``."""
         if self.mode != "demo":
             return "real"
         return "recorded" if self.recorded else "generated"
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Return the notices that belong to every figure, the most important first."""
+        """The notices that belong to every figure, the most important first."""
         gate = GATE_NOTICE if self.assumed_live else ""
         return tuple(notice for notice in (self.banner, gate, RISK_NOTICE) if notice)
 
     def as_run(self, run: LatestRun | None) -> Site:
-        """Return this site with the values of the journal's newest run; unchanged without one."""
+        """Return this site with the values of the journal's newest run, if there is one."""
         if run is None:
             return self
         assumed = run.gate == ASSUMED_GATE

@@ -13,7 +13,7 @@ from kamou.http.limits import Limits
 from kamou.http.server import Listener, bind
 from kamou.store.database import open_checked_reader
 from kamou.web.guard import Guard
-from kamou.web.serving import serve_until_signal, serving
+from kamou.web.serving import make_serving, serve_until_signal
 from kamou.web.site import Site
 
 
@@ -35,16 +35,16 @@ def serve_alone(
         StoreError, DatabaseNewerError: the database cannot be read.
         ListenError: the address cannot be bound.
     """
-    open_checked_reader(database).close()  # to fail at the start, not at the first page
+    open_checked_reader(database).close()  # so that it fails at the start and not at the first page
     listener = Listener(
         app=None, host=host, port=port, setting="web.port", option="--port", limits=limits
     )
     with contextlib.closing(bind(listener)) as bound:
         guard = Guard(lifeline=None, render_max_s=render_max_s)
         guard.start()
-        served = serving(database, site, guard, bound, limits)
+        served = make_serving(database, site, guard, bound, limits)
 
-        async def say_where() -> None:
+        async def announce_address() -> None:
             announce(f"results: http://{literal(host)}:{bound.getsockname()[1]}/results")
 
-        trio.run(serve_until_signal, served, say_where)
+        trio.run(serve_until_signal, served, announce_address)

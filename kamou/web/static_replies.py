@@ -1,4 +1,7 @@
-"""Replies that never change while the site runs: static files, robots.txt and the sitemap."""
+"""Responses that never change while the site runs.
+
+They are the static files, robots.txt and the sitemap.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,24 @@ SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
 def fixed_replies(
     static: Iterable[StaticFile], public_url: str
 ) -> Iterator[tuple[str, FixedResponse]]:
-    """Yield each fixed path with its reply; the sitemap only where the site's address is known."""
+    """Yield each fixed path with its response.
+
+    The sitemap needs ``public_url``, the site's address.
+    """
     for file in static:
         yield f"/static/{file.name}", make_response(file.body, file.media_type, cache=IMMUTABLE)
         if file.name.startswith("favicon."):
             yield "/favicon.ico", make_response(file.body, file.media_type, cache=DAY)
-    yield "/robots.txt", make_response(robots(public_url), TEXT_TYPE, cache=DAY)
+    yield "/robots.txt", make_response(robots_txt(public_url), TEXT_TYPE, cache=DAY)
     if public_url:
         yield "/sitemap.xml", make_response(sitemap(public_url), XML, cache=DAY)
 
 
-def robots(public_url: str) -> bytes:
-    """Return robots.txt: all pages, except filtered lists of trades, which only repeat others."""
+def robots_txt(public_url: str) -> bytes:
+    """Return robots.txt, which allows all pages except filtered lists of trades.
+
+    The filtered lists only repeat other pages.
+    """
     lines = ["User-agent: *", "Disallow: /trades?", "Allow: /"]
     if public_url:
         lines.append(f"Sitemap: {public_url}/sitemap.xml")
@@ -38,7 +47,7 @@ def robots(public_url: str) -> bytes:
 
 
 def sitemap(public_url: str) -> bytes:
-    """Return the sitemap: the main pages, which link to trades and days."""
+    """Return the sitemap of the main pages, which link to trades and days."""
     urls = "".join(f"<url><loc>{escape(public_url + page)}</loc></url>" for page in PAGES)
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><urlset xmlns="{SITEMAP}">{urls}</urlset>'.encode()

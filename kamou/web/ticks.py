@@ -1,4 +1,4 @@
-"""Ticks and labels for the axes of charts: round values and round times."""
+"""Ticks of the axes of charts at round values and times, and the places of labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from kamou.core.day import DAY_MS, HOUR_MS
 
 
 def nice_step(span: float, count: int) -> float:
-    """Return the smallest of 1, 2, 2.5, 5 x 10^k that cuts ``span`` into at most ``count``."""
+    """Return the smallest round step with at most ``count`` steps in ``span``.
+
+    Round steps are 1, 2, 2.5 and 5 x 10^k.
+    """
     raw = span / count
     power = 10.0 ** math.floor(math.log10(raw))
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= raw * (1 - 1e-9))
@@ -32,7 +35,7 @@ GAP_EM = 0.5  # between two labels
 
 @attrs.frozen(kw_only=True)
 class Label:
-    """A tick of the axis of time, and where its label is written."""
+    """A tick of the axis of time, with the place of its label."""
 
     at: float
     label: str  # empty if there is no space for it
@@ -41,7 +44,7 @@ class Label:
 
 
 def label_width(label: str, font_px: float) -> float:
-    """Return the width that a label takes at most, in the drawing's units."""
+    """Return the largest width of a label, in the drawing's units."""
     return len(label) * EM_PER_CHAR * font_px
 
 
@@ -55,11 +58,11 @@ def place_labels(
 
     Args:
         ticks: positions and labels, from left to right, in the drawing's units.
-        width: of the drawing, in the same units.
+        width: width of the drawing, in the same units.
         font_px: the largest font that the style sheet gives the labels.
     """
     placed: list[Label] = []
-    free = float(width)  # where the label to the right begins
+    free = float(width)  # the start of the label to the right
     for at, label in reversed(tuple(ticks)):
         size = label_width(label, font_px)
         anchor, text_x, begin = "middle", at, at - size / 2
@@ -75,11 +78,11 @@ def place_labels(
 
 TIME_STEPS_MS = tuple(hours * HOUR_MS for hours in (1, 3, 6, 12, 24, 48, 96, 168, 240))
 MONTH_STEPS = (1, 2, 3, 6, 12)
-MONTH_MS = 30 * DAY_MS  # near enough to choose a step by
+MONTH_MS = 30 * DAY_MS  # exact enough for the choice of a step
 
 
 def time_ticks(from_ms: int, to_ms: int, count: int) -> tuple[tuple[int, str], ...]:
-    """Return about ``count`` round UTC times inside ``[from_ms, to_ms]``, with short labels."""
+    """Return about ``count`` round UTC times in ``[from_ms, to_ms]``, with labels."""
     wanted = (to_ms - from_ms) / count
     step = next((s for s in TIME_STEPS_MS if s >= wanted), None)
     if step is not None:

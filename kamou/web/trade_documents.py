@@ -1,4 +1,7 @@
-"""The JSON of ``/trades`` and of one trade: money as decimal strings, times in ms UTC."""
+"""The JSON documents of ``/trades`` and of one trade.
+
+Money is a decimal string, a time ms UTC.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.store.rows import TradeChain, TradeRow
 from kamou.web.site import Site
 
-FILLS_MAX = 100  # of one trade, and as many orders; their totals are given
-PRIVATE = frozenset({"rowid"})  # a key of the database
+FILLS_MAX = 100  # fills in a document, and orders; the document has the totals, too
+PRIVATE = frozenset({"rowid"})  # fields of a row that are not published
 
 
 def trades_document(
@@ -28,7 +31,7 @@ def trades_document(
 ) -> dict[str, object]:
     """Return one page of trades, newest first, with the addresses of its neighbors.
 
-    By trade id, ``worst`` has the ``worst_case_r`` and ``flattened`` the cause of a flatten.
+    ``worst`` has the ``worst_case_r`` and ``flattened`` the cause of a flatten, by trade id.
     """
     return {
         "mode": site.mode,
@@ -72,7 +75,7 @@ def trade_document(
 
 
 def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[str, object]:
-    """Return one trade; R and ``worst_case_r`` are null unless its plan opened all of it."""
+    """Return one trade. Without an R, ``r_multiple`` and ``worst_case_r`` are null."""
     found: dict[str, object] = {}
     for name, value in (_plain(trade) or {}).items():
         found[name] = value

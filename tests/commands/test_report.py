@@ -16,7 +16,7 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.web.daily_figures import Memo
 from kamou.web.pages.results import _rows
-from kamou.web.results import gather
+from kamou.web.results import gather_results
 from kamou.web.site import Site
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -29,7 +29,7 @@ def test_every_figure_of_the_report_has_the_name_of_the_results_page(
     assert set(document["performance"]) == {*REPORT_FIGURES, "trades"}
     with closing(database.open_reader(journalled.database)) as reader:
         site = Site(mode="demo", currency="USDT", assumed_live=True)
-        names = [row.name for row in _rows(gather(reader, site, Memo()))]
+        names = [row.name for row in _rows(gather_results(reader, site, Memo()))]
     own = [name for key, (name, _, _) in REPORT_FIGURES.items() if key != "max_drawdown_snapshots"]
     assert own == names
 

@@ -58,7 +58,7 @@ def test_a_higher_equity_is_drawn_higher_and_a_later_one_further_right() -> None
 
 @given(st.lists(st.floats(1, 1e7), min_size=2, max_size=40))
 @settings(max_examples=50)
-def test_nothing_is_drawn_outside_its_frame(equity: list[float]) -> None:
+def test_line_envelope_and_ticks_stay_inside_their_frame(equity: list[float]) -> None:
     for drawn in chart.curve_charts(marks(*equity), (), ()):
         frame = drawn.frame
         for x, y in points(drawn.line) + points(drawn.envelope):
@@ -85,7 +85,7 @@ def test_the_envelope_shows_a_dip_that_thinning_left_out() -> None:
 @settings(max_examples=50)
 def test_halving_the_points_keeps_both_ends_and_every_low_and_high(equity: list[float]) -> None:
     whole = marks(*equity).points
-    half = chart.halved(whole)
+    half = chart.halve_points(whole)
     assert len(half) <= len(whole) // 2 + 1
     assert (half[0], half[-1].at_ms, half[-1].equity) == (
         whole[0],

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from kamou.http.notices import Notices
 from kamou.web import guard
 from kamou.web.guard import EXIT_OUT_OF_MEMORY, EXIT_RENDER_TOO_LONG, Guard, write_line
-from kamou.web.serving import page_failed
+from kamou.web.serving import report_page_failure
 
 WITHIN_S = 30.0
 
@@ -104,7 +104,7 @@ async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
         await ending.guard(None).render(greedy)
     assert ending.codes == [EXIT_OUT_OF_MEMORY]
     monkeypatch.setattr("kamou.web.serving.end_without_memory", lambda: ending.codes.append(7))
-    page_failed(Notices(write_line), "/results", MemoryError())
+    report_page_failure(Notices(write_line), "/results", MemoryError())
     assert ending.codes == [EXIT_OUT_OF_MEMORY, 7]
     assert "out of memory" in capfd.readouterr().err
 
@@ -115,9 +115,9 @@ async def test_a_message_is_one_printable_line_and_failed_pages_have_one_a_minut
     notices = Notices(write_line)
     write_line("evil\x1b[2J\nresults: http://evil.example")
     for _ in range(100):
-        page_failed(notices, "/\x1b[31m\n", ValueError("\u202e"))
+        report_page_failure(notices, "/\x1b[31m\n", ValueError("\u202e"))
     await trio.sleep(61)
-    page_failed(notices, "/results", ValueError("again"))
+    report_page_failure(notices, "/results", ValueError("again"))
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines)

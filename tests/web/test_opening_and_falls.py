@@ -21,7 +21,7 @@ from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
 from kamou.store.public_queries import query_curve as whole_curve
 from kamou.web.app import PublicSite
-from kamou.web.chart import CURVE_FRAMES
+from kamou.web.chart_frames import CURVE_FRAMES
 from kamou.web.site import Site
 
 STEP_MS = 30 * MINUTE_MS

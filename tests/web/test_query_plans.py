@@ -1,4 +1,4 @@
-"""What pages ask: no statement walks through a table that grows, and none grows with the record."""
+"""The query plans of the pages: no statement reads a table that grows from end to end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kamou.store.day_rows import add_up_open_row
 from kamou.store.journal import JournalWriter
 from kamou.web.app import ROUTES
 from kamou.web.daily_figures import Memo
-from kamou.web.pages.base import Ask
+from kamou.web.pages.base import PageRequest
 from kamou.web.render import load_templates
 from kamou.web.site import Site
 
@@ -105,7 +105,7 @@ def asked(
     made: dict[str, Callable[[], object]] = {}
     for row in ROUTES:
         for number, query in enumerate(queried.get(row.path, [{}])):
-            ask = Ask(
+            request = PageRequest(
                 reader=reader,
                 site=site,
                 templates=templates,
@@ -114,7 +114,7 @@ def asked(
                 query=query,
                 json=False,
             )
-            made[f"{row.path} {number}"] = lambda row=row, ask=ask: row.render(ask)
+            made[f"{row.path} {number}"] = lambda row=row, request=request: row.render(request)
     return made
 
 

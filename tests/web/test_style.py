@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from kamou.web.chart import CURVE_FRAMES
+from kamou.web.chart_frames import CURVE_FRAMES
 
 CSS = (resources.files("kamou.web") / "static" / "site.css").read_text(encoding="utf-8")
 LEAST_GRAPHIC = 3.0  # WCAG 2.2, 1.4.11

@@ -163,7 +163,7 @@ async def test_a_trade_that_no_plan_opened_has_a_dash_for_r_and_is_counted_apart
         listed = (await http.get("/trades?strategy=adopted")).text
         results = (await http.get("/results")).text
         figure = (await http.get("/results.json")).json()["performance"]["expectancy_r"]
-    assert "without an R" in own
+    assert "without R, because no plan opened all of it" in own
     assert DASH in listed[listed.index("<tbody>") : listed.index("</tbody>")]
     assert "closed trades, 1 without R" in results
     assert figure["n"] == len(planned)

@@ -38,5 +38,5 @@ async def test_the_return_names_what_it_omits_and_its_interval(
 ) -> None:
     async with client(public) as http:
         page = re.sub(r"\s+", " ", unescape((await http.get("/results")).text))
-    assert "without the costs of closing it" in page
+    assert "without the costs of closing them" in page
     assert "The 95% interval from resampling its own days" in page

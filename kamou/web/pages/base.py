@@ -1,4 +1,7 @@
-"""The types of a page: a function from a request to bytes, which only reads the database."""
+"""The types of a page, which is a function from a request to bytes.
+
+A page only reads the database.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,24 @@ from kamou.web.site import Site
 
 
 @attrs.frozen(kw_only=True)
-class Ask:
-    """One request to a page. ``query`` holds only the parameters that its route names."""
+class PageRequest:
+    """One request to a page, with everything that the page may use."""
 
     reader: sqlite3.Connection
     site: Site
     templates: Templates
     memo: Memo
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    json: bool
+    path: Mapping[str, str]  # the parameters of the path
+    query: Mapping[str, str]  # only the parameters that the route names
+    json: bool  # the request prefers JSON, and the route negotiates
 
 
 @attrs.frozen(kw_only=True)
 class RenderedPage:
+    """The body of a response and its media type."""
+
     body: bytes
     media_type: str
 
 
-Render = Callable[[Ask], RenderedPage]
+Render = Callable[[PageRequest], RenderedPage]

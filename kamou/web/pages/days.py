@@ -1,4 +1,4 @@
-"""``/days`` and ``/api/v1/public/days``: every day of the record, newest first, page by page."""
+"""``/days`` and ``/api/v1/public/days``: pages of all days, newest first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kamou.http.responses import HTML, JSON
 from kamou.store import public_queries, queries
 from kamou.store.day_rows import add_up_open_row
 from kamou.web.documents import day_document
-from kamou.web.pages.base import Ask, RenderedPage
+from kamou.web.pages.base import PageRequest, RenderedPage
 
 PAGE_SIZE = 30  # rows: a month
 LIMIT_MAX = 200  # rows of a document: 100 KB at most
@@ -22,20 +22,20 @@ NO_DAY = "before must be a day: 2025-10-10."
 NO_LIMIT = f"limit must be a whole number from 1 to {LIMIT_MAX}."
 
 
-def render(ask: Ask) -> RenderedPage:
-    """Return one page of days; the newest page begins with the day that is still open.
+def render(request: PageRequest) -> RenderedPage:
+    """Return one page of days. The newest page begins with the open day.
 
     Raises:
         HTTPException: 400 for a ``before`` that is not a day.
     """
-    before = _before(ask)
-    with public_queries.open_snapshot(ask.reader) as reader:
+    before = _before(request)
+    with public_queries.open_snapshot(request.reader) as reader:
         ended = queries.query_totals(reader)["days"]
         now = None if before else add_up_open_row(reader)
         found = public_queries.newest_days(reader, limit=PAGE_SIZE + 1, before=before)
         newer = _newer(reader, before)
     days, more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
-    body = ask.templates.page(
+    body = request.templates.page(
         "days.html",
         title="Days",
         path="/days",
@@ -50,14 +50,14 @@ def render(ask: Ask) -> RenderedPage:
     return RenderedPage(body=body, media_type=HTML)
 
 
-def render_json(ask: Ask) -> RenderedPage:
-    """Return the same rows as JSON; ``next_before`` leads to the next older ones.
+def render_json(request: PageRequest) -> RenderedPage:
+    """Return a page of days as JSON. ``next_before`` leads to the next older page.
 
     Raises:
         HTTPException: 400 for a ``before`` that is not a day or a ``limit`` out of bounds.
     """
-    before, limit = _before(ask), _limit(ask)
-    with public_queries.open_snapshot(ask.reader) as reader:
+    before, limit = _before(request), _limit(request)
+    with public_queries.open_snapshot(request.reader) as reader:
         now = None if before else add_up_open_row(reader)
         ended = limit - (now is not None)
         found = public_queries.newest_days(reader, limit=ended + 1, before=before)
@@ -65,8 +65,8 @@ def render_json(ask: Ask) -> RenderedPage:
         days = ((now,) if now else ()) + found[:ended]
         marks = public_queries.midnight_marks(reader, days)
     document = {
-        "mode": ask.site.mode,
-        "currency": ask.site.currency,
+        "mode": request.site.mode,
+        "currency": request.site.currency,
         "as_of_ms": now.end_ms if now else None,
         "days": [day_document(day, marks) for day in days],
         "limit": limit,
@@ -77,27 +77,30 @@ def render_json(ask: Ask) -> RenderedPage:
 
 
 def _newer(reader: sqlite3.Connection, before: str | None) -> str | None:
-    """Return ``before`` of the next newer page: empty for the newest page, None on the newest."""
+    """Return ``before`` of the next newer page; empty if that is the newest page.
+
+    None if ``before`` is None, because this page is the newest.
+    """
     if before is None:
         return None
     return public_queries.find_later_day(reader, before, rows=PAGE_SIZE) or ""
 
 
-def _before(ask: Ask) -> str | None:
-    given = ask.query.get("before")
+def _before(request: PageRequest) -> str | None:
+    given = request.query.get("before")
     if not given:
         return None
     try:
         day = date.fromisoformat(given)
     except ValueError:
         raise HTTPException(400, NO_DAY) from None
-    if day.isoformat() != given:  # one spelling for each day
+    if day.isoformat() != given:  # each day has only one spelling
         raise HTTPException(400, NO_DAY)
     return given
 
 
-def _limit(ask: Ask) -> int:
-    given = ask.query.get("limit") or str(PAGE_SIZE)
+def _limit(request: PageRequest) -> int:
+    given = request.query.get("limit") or str(PAGE_SIZE)
     if not (given.isascii() and given.isdigit() and len(given) < 5):
         raise HTTPException(400, NO_LIMIT)
     if not 1 <= int(given) <= LIMIT_MAX:

@@ -1,9 +1,9 @@
-"""``/how-it-works``: the method in plain English, and what the record cannot prove."""
+"""``/how-it-works``: the page about the trading, the figures and their limits."""
 
 from __future__ import annotations
 
 from kamou.http.responses import HTML
-from kamou.web.pages.base import Ask, RenderedPage
+from kamou.web.pages.base import PageRequest, RenderedPage
 
 DESCRIPTION = (
     "From a bar to an order: how Kamou scans, vetoes, plans and limits its risk, how its figures"
@@ -11,8 +11,9 @@ DESCRIPTION = (
 )
 
 
-def render(ask: Ask) -> RenderedPage:
-    body = ask.templates.page(
+def render(request: PageRequest) -> RenderedPage:
+    """Return the page, which depends on the site's mode only."""
+    body = request.templates.page(
         "how_it_works.html", title="How it works", path="/how-it-works", description=DESCRIPTION
     )
     return RenderedPage(body=body, media_type=HTML)

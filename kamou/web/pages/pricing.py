@@ -1,4 +1,4 @@
-"""``/pricing``: the operator's own Markdown, or "free, self-hosted" if there is none."""
+"""``/pricing``: the operator's own Markdown text, or "Free, self-hosted"."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from kamou.http.responses import HTML
-from kamou.web.pages.base import Ask, RenderedPage
+from kamou.web.pages.base import PageRequest, RenderedPage
 
 
-def render(ask: Ask) -> RenderedPage:
-    text = ask.site.pricing_markdown
+def render(request: PageRequest) -> RenderedPage:
+    """Return the page of the operator's text."""
+    text = request.site.pricing_markdown
     # The parser leaves raw HTML as text and drops addresses that run scripts.
     content = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    body = ask.templates.page(
+    body = request.templates.page(
         "pricing.html",
         title="Pricing",
         path="/pricing",

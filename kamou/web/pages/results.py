@@ -1,4 +1,4 @@
-"""``/results`` and ``/results.json``: performance, strategies, days, months and halts."""
+"""``/results`` and ``/results.json``: performance, strategies, days and halts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kamou.web import format as fmt
 from kamou.web.chart import BarDay, ChartEvent, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.documents import results_document
 from kamou.web.interruptions import interruptions
-from kamou.web.pages.base import Ask, RenderedPage
-from kamou.web.results import Results, gather
+from kamou.web.pages.base import PageRequest, RenderedPage
+from kamou.web.results import Results, gather_results
 
-NAMED = 12  # marks on the curve with a name; all others are drawn without one
-TITLE_CHARS_MAX = 120  # of a reason that an operator wrote
+NAMED = 12  # the newest events of each kind that have a title on the curve
+TITLE_CHARS_MAX = 120  # of a title, which may have a reason that an operator wrote
 
 
 @attrs.frozen(kw_only=True)
@@ -33,27 +33,27 @@ class FigureRow:
     value: str
     low: str
     high: str
-    rests_on: str  # what the interval rests on, unless it is the figure's own count
+    rests_on: str  # the interval's count of observations, if it is not the figure's
     estimate: Estimate
     whisker: Whisker | None
     counted: str
 
 
-def render(ask: Ask) -> RenderedPage:
+def render(request: PageRequest) -> RenderedPage:
     """Return the results as HTML, or as JSON if the request prefers it."""
-    return render_json(ask) if ask.json else _html(ask)
+    return render_json(request) if request.json else _html(request)
 
 
-def render_json(ask: Ask) -> RenderedPage:
-    """Return the same figures as JSON."""
-    results = gather(ask.reader, ask.site, ask.memo)
+def render_json(request: PageRequest) -> RenderedPage:
+    """Return the results as JSON."""
+    results = gather_results(request.reader, request.site, request.memo)
     return RenderedPage(body=msgspec.json.encode(results_document(results)), media_type=JSON)
 
 
-def _html(ask: Ask) -> RenderedPage:
-    results = gather(ask.reader, ask.site, ask.memo)
+def _html(request: PageRequest) -> RenderedPage:
+    results = gather_results(request.reader, request.site, request.memo)
     ended = results.days[1:] if results.open_day else results.days
-    body = ask.templates.page(
+    body = request.templates.page(
         "results.html",
         title="Results",
         path="/results",
@@ -66,23 +66,23 @@ def _html(ask: Ask) -> RenderedPage:
         curves=curve_charts(
             results.curve, tuple(_spans(results)), tuple(_events(results)), _opening(results)
         ),
-        bars=ask.memo.piece("bars", lambda: _bars(ask, ended)),
-        # Keyed by the open month: the first request of a month may come before its first day ends.
-        months=ask.memo.piece(
+        bars=request.memo.piece("bars", lambda: _bars(request, ended)),
+        # The key has the open month, because a month may begin before its first day ends.
+        months=request.memo.piece(
             f"months {results.months[0].month if results.months else ''}",
-            lambda: ask.templates.macro(
+            lambda: request.templates.macro(
                 "month_rows", results.months[1:], results.daily.complete_months
             ),
         ),
-        ended=ask.memo.piece("ended", lambda: ask.templates.macro("day_rows", ended)),
+        ended=request.memo.piece("ended", lambda: request.templates.macro("day_rows", ended)),
     )
     return RenderedPage(body=body, media_type=HTML)
 
 
-def _bars(ask: Ask, ended: Sequence[DayRow]) -> Markup:
+def _bars(request: PageRequest, ended: Sequence[DayRow]) -> Markup:
     charts = day_charts([_bar(day) for day in reversed(ended)])
     return Markup().join(
-        ask.templates.macro("bars", chart, "Returns of the newest days") for chart in charts
+        request.templates.macro("bars", chart, "Returns of the newest days") for chart in charts
     )
 
 
@@ -91,8 +91,8 @@ def _rows(results: Results) -> Iterator[FigureRow]:
     without_r = trade.trades.n - trade.expectancy_r.n
     yield _row(
         "Return",
-        "Time-weighted, over complete days, net of the costs charged so far; what is open counts at"
-        " its mark, without the costs of closing it. Deposits are not profit.",
+        "Time-weighted, over complete days, net of the costs charged so far. Open positions count"
+        " at their marks, without the costs of closing them. Deposits are not profit.",
         day.return_twr,
         lambda v: fmt.percent(v, signed=True),
         "complete day",
@@ -174,7 +174,7 @@ def _row(
 
 
 def _spans(results: Results) -> Iterator[Span]:
-    """Yield the halt that goes on; those that ended are on the curve already."""
+    """Yield the halt that has not ended. The curve has those that ended."""
     if results.halted_since_ms is not None and results.as_of_ms is not None:
         yield Span(kind="halt", from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
 
@@ -182,7 +182,7 @@ def _spans(results: Results) -> Iterator[Span]:
 def _events(results: Results) -> Iterator[ChartEvent]:
     changes = results.config_changes[-NAMED:]
     if results.configs_total == len(results.config_changes):
-        changes = results.config_changes[1:][-NAMED:]  # the first is what it began with
+        changes = results.config_changes[1:][-NAMED:]  # the record began with the first one
     for change in changes:
         title = f"Configuration changed: {change.reason or change.digest[:12]}"
         yield ChartEvent(kind="config", at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
@@ -194,7 +194,7 @@ def _events(results: Results) -> Iterator[ChartEvent]:
 
 
 def _drawdown(results: Results) -> str:
-    """Return a sentence with the deeper one of the two maximum drawdowns."""
+    """Return a sentence with the deeper of the two maximum drawdowns."""
     all_, closes = results.drawdown, results.by_day.max_drawdown.value
     if closes is not None and closes < all_.value:
         return f"Maximum drawdown: {fmt.percent(closes)}, at closes of complete days."

@@ -19,7 +19,7 @@ from kamou.store.trade_chains import trade_chain
 from kamou.store.trade_exits import flatten_reason
 from kamou.store.worst_cases import worst_case_r
 from kamou.web import format as fmt
-from kamou.web.pages.base import Ask, RenderedPage
+from kamou.web.pages.base import PageRequest, RenderedPage
 from kamou.web.trade_documents import trade_document
 
 ROLES = {
@@ -44,30 +44,30 @@ class Moment:
     detail: str
 
 
-def render(ask: Ask) -> RenderedPage:
+def render(request: PageRequest) -> RenderedPage:
     """Return the page of one closed trade.
 
     Raises:
         HTTPException: 404 if no trade with this id has closed.
     """
-    with public_queries.open_snapshot(ask.reader) as reader:
-        chain = trade_chain(reader, ask.path["trade_id"])
+    with public_queries.open_snapshot(request.reader) as reader:
+        chain = trade_chain(reader, request.path["trade_id"])
         late = public_queries.result_corrections(
-            reader, ask.path["trade_id"], limit=CORRECTIONS_SHOWN
+            reader, request.path["trade_id"], limit=CORRECTIONS_SHOWN
         )
         if chain is None or chain.trade is None:
             raise HTTPException(404)
         worst = worst_case_r(reader, chain.trade)
         flattened = flatten_reason(reader, chain.trade)
     trade = chain.trade
-    if ask.json:
+    if request.json:
         return RenderedPage(
-            body=msgspec.json.encode(trade_document(ask.site, chain, late, worst, flattened)),
+            body=msgspec.json.encode(trade_document(request.site, chain, late, worst, flattened)),
             media_type=JSON,
         )
     fills, orders = len(chain.fills), len(chain.orders)
     chain = attrs.evolve(chain, fills=chain.fills[:FILLS_SHOWN], orders=chain.orders[:ORDERS_SHOWN])
-    body = ask.templates.page(
+    body = request.templates.page(
         "trade.html",
         fills_total=fills,
         orders_total=orders,
@@ -82,13 +82,14 @@ def render(ask: Ask) -> RenderedPage:
         ended=fmt.exit_of(trade.exit_reason, flattened),
         roles=ROLES,
         timeline=sorted(
-            (*_timeline(chain, flattened), *_late(late)), key=lambda moment: moment.at_ms
+            (*_timeline(chain, flattened), *_correction_moments(late)),
+            key=lambda moment: moment.at_ms,
         ),
     )
     return RenderedPage(body=body, media_type=HTML)
 
 
-def _late(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:
+def _correction_moments(corrections: Iterable[ResultCorrected]) -> Iterator[Moment]:
     for event in corrections:
         added, net = (fmt.money(m, signed=True, places=4) for m in (event.added, event.pnl_net))
         detail = f"{added} listed late, net {net}"

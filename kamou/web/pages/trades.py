@@ -1,4 +1,4 @@
-"""``/trades`` and ``/api/v1/public/trades``: closed trades, newest first, by page and filter."""
+"""``/trades`` and ``/api/v1/public/trades``: pages of closed trades, newest first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kamou.store import as_of, public_queries, queries
 from kamou.store.rows import TradeCursor
 from kamou.store.trade_exits import flatten_reason
 from kamou.store.worst_cases import worst_case_r
-from kamou.web.pages.base import Ask, RenderedPage
+from kamou.web.pages.base import PageRequest, RenderedPage
 from kamou.web.trade_documents import trades_document
 
-PAGE_SIZE = 50  # rows; a page that a telephone still scrolls through
-LISTED_SYMBOLS_MAX = 400  # in a list to choose from; beyond, the symbol is typed
+PAGE_SIZE = 50  # rows; short enough to scroll on a telephone
+LISTED_SYMBOLS_MAX = 400  # in a list to choose from; with more symbols the page has a text field
 PATH, API_PATH = "/trades", "/api/v1/public/trades"
 PARAMETERS = ("before", "after", "strategy", "symbol", "outcome")
 OUTCOMES = ("win", "loss")
@@ -29,29 +29,29 @@ DESCRIPTION = (
 PLACE = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
-def render(ask: Ask) -> RenderedPage:
+def render(request: PageRequest) -> RenderedPage:
     """Return one page of trades as HTML, or as JSON if the request prefers it.
 
     Raises:
-        HTTPException: as ``render_json``.
+        HTTPException: see ``render_json``.
     """
-    return _page(ask, PATH, as_json=ask.json)
+    return _page(request, PATH, as_json=request.json)
 
 
-def render_json(ask: Ask) -> RenderedPage:
+def render_json(request: PageRequest) -> RenderedPage:
     """Return one page of trades as JSON, with the addresses of its neighbors.
 
     Raises:
         HTTPException: 400 for an invalid place or outcome, 404 for a place without trades.
     """
-    return _page(ask, API_PATH, as_json=True)
+    return _page(request, API_PATH, as_json=True)
 
 
-def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
+def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
     """Return one page, read from its place in the index of its filters."""
-    filters = _filters(ask)
-    before, after = _place(ask, "before"), _place(ask, "after")
-    with public_queries.open_snapshot(ask.reader) as reader:
+    filters = _filters(request)
+    before, after = _place(request, "before"), _place(request, "after")
+    with public_queries.open_snapshot(request.reader) as reader:
         then = as_of.find_instant(reader)
         total = queries.count_trades(reader, **filters)
         total -= as_of.count_later_trades(reader, then, **filters)
@@ -81,9 +81,9 @@ def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
         "older": _address(path, chosen, "before", trades[-1].cursor) if has_older else "",
     }
     if as_json:
-        listed = trades_document(ask.site, then.at_ms, trades, worst=worst, **shown)
+        listed = trades_document(request.site, then.at_ms, trades, worst=worst, **shown)
         return RenderedPage(body=msgspec.json.encode(listed), media_type=JSON)
-    body = ask.templates.page(
+    body = request.templates.page(
         "trades.html",
         title="Trades",
         path=PATH,
@@ -97,17 +97,17 @@ def _page(ask: Ask, path: str, *, as_json: bool) -> RenderedPage:
     return RenderedPage(body=body, media_type=HTML)
 
 
-def _filters(ask: Ask) -> dict[str, str | None]:
-    """Return the filters of ``queries.trades``; None: every trade."""
-    found = {name: ask.query.get(name) or None for name in ("strategy", "symbol", "outcome")}
+def _filters(request: PageRequest) -> dict[str, str | None]:
+    """Return the filters of ``queries.trades``; None for a parameter without a value."""
+    found = {name: request.query.get(name) or None for name in ("strategy", "symbol", "outcome")}
     if found["outcome"] not in (None, *OUTCOMES):
         raise HTTPException(400, "outcome must be win or loss.")
     return found
 
 
-def _place(ask: Ask, name: str) -> TradeCursor | None:
-    """Return the place in a parameter: the closing time and the row of a trade; None: not given."""
-    given = ask.query.get(name)
+def _place(request: PageRequest, name: str) -> TradeCursor | None:
+    """Return the closing time and row of a trade from a parameter; None without one."""
+    given = request.query.get(name)
     if not given:
         return None
     named = PLACE.fullmatch(given)

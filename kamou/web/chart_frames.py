@@ -1,0 +1,63 @@
+"""The drawing areas of the charts, wide and narrow."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Frame:
+    """The drawing area in SVG user units, with space for the labels."""
+
+    name: str  # wide | narrow
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    ticks_x: int
+    ticks_y: int
+    label_px: float  # the largest font of a label in the style sheet
+
+    @property
+    def inner_right(self) -> int:
+        """The right edge of the area without labels."""
+        return self.width - self.right
+
+    @property
+    def inner_bottom(self) -> int:
+        """The bottom edge of the area without labels."""
+        return self.height - self.bottom
+
+
+CURVE_FRAMES = (
+    Frame(
+        name="wide",
+        width=1040,
+        height=360,
+        left=4,
+        right=84,
+        top=14,
+        bottom=28,
+        ticks_x=8,
+        ticks_y=5,
+        label_px=19.5,
+    ),
+    Frame(
+        name="narrow",
+        width=360,
+        height=260,
+        left=2,
+        right=72,
+        top=12,
+        bottom=26,
+        ticks_x=3,
+        ticks_y=4,
+        label_px=16.5,
+    ),
+)
+BAR_FRAMES = tuple(
+    attrs.evolve(frame, height=height, ticks_y=5, top=8)
+    for frame, height in zip(CURVE_FRAMES, (170, 150), strict=True)
+)
