@@ -19,7 +19,9 @@ Cli = Callable[..., tuple[int, str, str]]
 
 def make_foreign_dataset(directory: Path) -> Path:
     """Return the directory of a dataset that was imported into another data directory."""
-    made = import_directory(write_valid_files(directory / "files"), directory / "theirs", now_ms=END_MS)
+    made = import_directory(
+        write_valid_files(directory / "files"), directory / "theirs", now_ms=END_MS
+    )
     return made.summary.path
 
 
