@@ -190,6 +190,7 @@ def make_order_close(at_ms: int, client_order_id: str, quantity: str) -> e.Event
 def opening_events() -> list[e.Event]:
     """Return the events from the start of the run to the open position."""
     at = CYCLE_MS + 2_000
+    entry, stop = make_intent(ENTRY, OrderRole.ENTRY), make_intent(STOP, OrderRole.STOP_LOSS)
     return [
         make_run_start(1, DAY0_MS),
         make_equity(DAY0_MS, "10000"),
@@ -236,12 +237,8 @@ def opening_events() -> list[e.Event]:
             ),
             expires_at_ms=at + 30_000,
         ),
-        e.IntentRecorded(
-            at_ms=at + 10, cause_id=PERMIT, intent=make_intent(ENTRY, OrderRole.ENTRY)
-        ),
-        e.IntentRecorded(
-            at_ms=at + 10, cause_id=PERMIT, intent=make_intent(STOP, OrderRole.STOP_LOSS)
-        ),
+        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=entry),
+        e.IntentRecorded(at_ms=at + 10, cause_id=PERMIT, intent=stop),
         e.PermitConsumed(at_ms=at + 20, permit_id=PERMIT, client_order_id=ENTRY),
         e.OrderAccepted(at_ms=at + 170, client_order_id=ENTRY, venue_order_id="v1"),
         make_fill_event(1, ENTRY, OrderSide.BUY, "0.20", at + 200),
