@@ -61,7 +61,7 @@ class OtherUser:
     port: int
 
     def sent(self) -> str:
-        self.process.run_verb()
+        self.process.kill()
         assert self.process.stdout is not None
         return "".join(json.loads(line) for line in self.process.stdout)
 
@@ -78,7 +78,7 @@ def run_other_user(data_dir: DataDirectory, port: int = 0) -> Iterator[OtherUser
         try:
             yield OtherUser(process, int(process.stdout.readline()))
         finally:  # it serves for ever, so a test that fails must not wait for it
-            process.run_verb()
+            process.kill()
 
 
 @pytest.fixture
