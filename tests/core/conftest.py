@@ -1,4 +1,4 @@
-"""Put this directory on the path: the tests below import values from it."""
+"""Fixture of a story. Its directory is on the path for the tests below."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trading_cases import Story
 
 @pytest.fixture
 def story() -> Story:
-    """A run that has started, opened its day and reconciled, without a position."""
+    """Return a story: run started, day opened, reconciled, without a position."""
     made = Story()
     made.ready()
     return made

@@ -1,4 +1,4 @@
-"""Plans and reviews that each rule of the governor denies, by the code of its denial."""
+"""Plans and reviews that a rule of the governor denies, by the code of the denial."""
 
 from __future__ import annotations
 

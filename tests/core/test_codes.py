@@ -1,4 +1,4 @@
-"""Every code that Kamou can show has a meaning and a line that says what to do."""
+"""Meanings and actions of all codes that Kamou can show."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CARRIERS = frozenset({"InvalidPermitError", "RejectedError", "_reject_entry", "_
 
 
 def codes_in(source: str) -> Iterator[str]:
-    """Yield each code that is written out in a call that carries one."""
+    """Yield each code that the source writes in a call with a code argument."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue

@@ -1,4 +1,4 @@
-"""``kamou why`` renders every code of every tier in words, with figures that the rules made."""
+"""Output of ``kamou why`` for every code of every tier, with real figures."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ STORIES: dict[str, Callable[[Story], object]] = {
 
 
 def denials() -> Iterator[Denial]:
-    """Every denial of the governor and of the order manager, made by their rules."""
+    """Yield every denial of the governor and the order manager, made by their rules."""
     for _, of, changes in ROWS:
         if "symbol" not in of:
             yield from denied(ready(), of=of, **changes)
@@ -135,7 +135,7 @@ class Shard:
 
 
 def broken_market() -> Any:
-    """Some symbols that trade as in MARKET, and one each that is missing, stale, new and flat."""
+    """Return a market as in MARKET, with a missing, a stale, a new and a flat symbol."""
     market = MARKET.copy()
     for column in ("open", "high", "low", "close"):
         values = getattr(market, column)
@@ -147,7 +147,7 @@ def broken_market() -> Any:
 
 
 def scans() -> Iterator[tuple[int, bytes]]:
-    """Details of cycles over a market in which both strategies find every reason to abstain."""
+    """Yield cycle details with every reason for which both strategies abstain."""
     made = make(["mean_reversion", "oi_momentum"], {})
     market = broken_market()
     for last in (760, 803, 880, 998):
@@ -179,7 +179,7 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
 
 @pytest.fixture
 def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """The output of ``kamou why`` for a symbol, from a data directory with every code."""
+    """Return a function that runs ``kamou why`` on a data directory with every code."""
     folder = DataDirectory(tmp_path / "kamou-data")
     folder.create()
     writer = database.open_writer(folder.database, durable=False)

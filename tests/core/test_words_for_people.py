@@ -1,4 +1,4 @@
-"""Every code, figure and strategy has one name for people, and every value is rounded."""
+"""Displayed names of codes, figures and strategies, and rounded values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAKERS = {"make_denial", "make_veto", "_disabled"}  # functions whose keywords a
 
 
 def names_in_the_source() -> Iterator[tuple[str, str]]:
-    """The names of figures as the source spells them, with their places."""
+    """Yield the names of figures in the source, with their places."""
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):

@@ -1,4 +1,4 @@
-"""Values for tests of book, governor and reconciliation, and a story: a journal in memory."""
+"""Values for tests of core, and ``Story``, a journal in memory with its book."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DAY = 86_400_000
 
 
 def client(name: str) -> str:
-    """A client order id of Kamou's form that is a function of ``name``."""
+    """Return a client order id of Kamou's form that is a function of ``name``."""
     return "km" + hashlib.sha256(name.encode()).hexdigest()[:26]
 
 
@@ -96,7 +96,7 @@ def account(equity: str = "10000", at_ms: int = NOON, **changes: Any) -> Account
 
 
 def plan(symbol: str = "SOLUSDT", side: Side = Side.LONG, **changes: Any) -> Plan:
-    """100 contracts (10 units, 1,000 USDT) at 100, stop 3 away: about 0.4 % of 10,000 at risk."""
+    """Return a plan of 10 units at 100, stop 3 away: risk is 0.4 % of 10,000."""
     sign = side.sign
     made = Plan(
         permit_id=f"{NOON}.mean_reversion.{symbol}.0",
@@ -229,7 +229,7 @@ def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any
 
 @attrs.define
 class Story:
-    """A journal in memory with the book that follows it."""
+    """Journal in memory with the book that follows it."""
 
     book: PositionBook = attrs.field(factory=PositionBook)
     events: list[e.Event] = attrs.field(factory=list)
@@ -241,7 +241,7 @@ class Story:
         return self.book
 
     def ready(self, equity: str = "10000", at_ms: int = NOON) -> PositionBook:
-        """A run that started, recorded its equity, opened its day and reconciled."""
+        """Start a run, record its equity, open its day and reconcile."""
         start_ms = at_ms - at_ms % DAY
         return self.say(
             e.RunStarted(
@@ -336,7 +336,7 @@ def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderC
 
 
 def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
-    """The equity of ``book`` at NOON, with marks by symbol."""
+    """Return the equity of ``book`` at NOON, with marks by symbol."""
     quotes = {symbol: quote(symbol, mid) for symbol, mid in marks.items()}
     return current_equity(
         book, None, quotes, instruments=INSTRUMENTS, costs=CostModel(), now_ms=NOON
@@ -344,7 +344,7 @@ def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
 
 
 def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
-    """A review that every rule passes, except for ``changes``."""
+    """Return a review that every rule passes, except for ``changes``."""
     inputs: dict[str, Any] = {
         "plan": of,
         "book": book,
@@ -364,8 +364,8 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
     return ReviewContext(**inputs)
 
 
-def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
-    """The book's exposure at noon, at these marks by symbol."""
+def exposure_at(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
+    """Return the exposure of the book at noon, at these marks by symbol."""
     return compute_exposure(
         story.book,
         marks=marks or {},
@@ -376,8 +376,8 @@ def at_stake(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
     )
 
 
-def denied_beside(story: Story, **changes: Any) -> dict[str, str]:
-    """Codes of the denials of an entry into another symbol, each with its figures as text."""
+def denials_elsewhere(story: Story, **changes: Any) -> dict[str, str]:
+    """Return the denials of an entry into another symbol by code, with their figures."""
     other = plan("ETHUSDT", permit_id="other", signal_id="other")
     verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))
     return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}

@@ -47,7 +47,7 @@ def look(**changes: Any) -> VenueView:
 def run(
     story: Story, view: VenueView, inputs: ReconcileInputs = INPUTS, **more: Any
 ) -> Reconciliation:
-    """Reconcile and commit what follows; a second pass must find nothing to do."""
+    """Reconcile and commit the events; a second pass must find no events."""
     times = {"cycle_at_ms": NEXT_MS, "now_ms": NEXT_MS} | more
     found = reconcile(story.book, view, inputs, **times)
     story.say(*found.events)
@@ -59,10 +59,10 @@ def run(
 SURE_MS = INPUTS.settings.pending_mismatch_ms
 
 
-def run_sure(
+def run_after_wait(
     story: Story, view: VenueView, inputs: ReconcileInputs = INPUTS, **more: Any
 ) -> Reconciliation:
-    """As ``run``, after the waiting time of a pending mismatch."""
+    """Reconcile and commit as ``run``, after the waiting time of a pending mismatch."""
     pending = run(story, view, inputs, **more)
     later = {"now_ms": NEXT_MS + SURE_MS, "cycle_at_ms": NEXT_MS + 1}
     return run(

@@ -1,4 +1,4 @@
-"""The fold of the position book: every event, snapshots, forks and replays."""
+"""Fold of the position book: all events, snapshots, forks and replays."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_change_of_a_fork_leaves_the_book_unchanged(story: Story) -> None:
     assert story.book.recent_activity.entries
 
 
-def test_loading_a_snapshot_that_is_no_book_raises() -> None:
+def test_loading_bytes_that_are_not_a_book_raises() -> None:
     for damaged in (b"", b"{}", b"[]"):
         with pytest.raises((ValueError, KeyError, TypeError)):
             PositionBook.load(damaged)
@@ -97,7 +97,7 @@ def test_loading_a_snapshot_that_is_no_book_raises() -> None:
         snapshot.dump_value({"x": 0.1})
 
 
-def test_snapshots_know_pairs_and_absence() -> None:
+def test_snapshots_load_pairs_and_none() -> None:
     @attrs.frozen
     class Pair:
         both: tuple[int, str]
@@ -117,7 +117,7 @@ ORDERS = [
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[e.Event]:
-    """Events of one busy symbol in any order that a venue could produce, and some it could not."""
+    """Draw events of one symbol in orders that are possible at a venue, and others."""
     story = Story()
     story.ready()
     story.grant(PLAN)

@@ -21,7 +21,7 @@ LATER = NOON + 3
 
 
 def opened(side: Side, quantity: str = "100") -> OpenTrade:
-    """Contracts of 0.1 at 100, bought at NOON; fee 0.5, slippage 0.1."""
+    """Return a trade of contracts of 0.1 opened at 100; fee 0.5, slippage 0.1."""
     wanted = plan(side=side)
     trade = open_trade(wanted, wanted.signal_id, NOON)
     return apply_fill(
@@ -58,7 +58,7 @@ def test_a_correction_opens_additional_contracts_at_its_price(side: Side, sign: 
 @pytest.mark.parametrize(
     ("covered", "since_ms"), [("100", LATER), ("149", LATER), ("150", 0), ("200", 0)]
 )
-def test_the_deadline_of_a_stop_begins_when_a_correction_outgrows_it(
+def test_the_protection_deadline_begins_when_a_correction_exceeds_the_stop(
     covered: str, since_ms: int
 ) -> None:
     trade = confirm_stop(opened(Side.LONG), stop(covered))
@@ -67,11 +67,11 @@ def test_the_deadline_of_a_stop_begins_when_a_correction_outgrows_it(
     assert correct_trade(trade, D(50), D(100), LATER).unprotected_since_ms == 0
 
 
-def test_a_deadline_that_runs_is_not_begun_again_by_a_correction() -> None:
+def test_a_correction_does_not_restart_a_running_protection_deadline() -> None:
     assert correct_trade(opened(Side.LONG), D(150), D(100), LATER).unprotected_since_ms == NOON
 
 
-def test_a_correction_that_changes_nothing_notes_its_time_and_keeps_the_reason() -> None:
+def test_a_correction_to_the_same_quantity_keeps_the_exit_reason_and_sets_the_time() -> None:
     same = correct_trade(opened(Side.LONG), D(100), D(50), LATER)
     assert (same.quantity, same.realized, same.changed_at_ms) == (100, 0, LATER)
     assert same.exit_reason == "external"
@@ -81,7 +81,7 @@ def test_a_correction_that_changes_nothing_notes_its_time_and_keeps_the_reason()
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_what_a_trade_closed_beyond_its_own_size_is_no_part_of_its_result(
+def test_contracts_closed_beyond_a_trades_size_are_left_out_of_its_result(
     side: Side, sign: int
 ) -> None:
     wanted = plan(side=side)
@@ -94,7 +94,7 @@ def test_what_a_trade_closed_beyond_its_own_size_is_no_part_of_its_result(
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_a_position_that_turned_round_is_averaged_from_the_price_that_turned_it(
+def test_an_inverted_position_is_averaged_from_the_price_of_the_inverting_fill(
     side: Side, sign: int
 ) -> None:
     wanted = plan(side=side)

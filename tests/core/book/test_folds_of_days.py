@@ -10,7 +10,7 @@ from trading_cases import (
     D,
     Story,
     closed_cycle,
-    denied_beside,
+    denials_elsewhere,
     equity_now,
     income,
     mark,
@@ -26,7 +26,7 @@ PLAN = plan()
 def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
     story: Story, paid_ms: int, of_the_new_day: bool
 ) -> None:
-    """The read that opens the day comes after them, and the day begins before them."""
+    """Fees and funding come after 00:00 and before the read that opens the day."""
     midnight = NOON + DAY // 2
     story.open(PLAN, at_ms=midnight + paid_ms)  # a fee of 0.5
     funding = income("funding", "-2", midnight + paid_ms)
@@ -37,11 +37,11 @@ def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
     assert story.book.day_equity == (10000 if of_the_new_day else D("9997.5"))
 
 
-def test_an_account_of_nothing_is_no_sound_input(story: Story) -> None:
+def test_a_sizing_equity_of_zero_denies_entries_as_invalid_data(story: Story) -> None:
     paid = income("funding", "-10000", NOON + 100)
     story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
     assert equity_now(story.book).sizing_equity == 0
-    assert denied_beside(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
+    assert denials_elsewhere(story)["DATA_INVALID"] == "DATA_INVALID: what=equity"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_day_that_is_not_opened_at_its_midnight_counts_transfers_after_its_rea
 def test_a_mark_that_was_read_before_a_loss_does_not_hide_it(
     story: Story, fill_ms: int, known: bool
 ) -> None:
-    """The fill is recorded first; what the account shows of it depends on when it was read."""
+    """The fill is recorded first; the account read may be older or newer than it."""
     _, stop = story.open(PLAN, at_ms=NOON - 10_000)
     read_at_ms = NOON + 5_000
     story.fill(stop, "100", "97", at_ms=read_at_ms + fill_ms)  # 30 of price and 0.5 of fee
@@ -105,17 +105,17 @@ def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
     assert (story.book.day_equity, story.book.day_net_deposits) == (begins_with, net_deposits)
 
 
-def test_the_first_run_ever_is_remembered_through_all_that_follow(story: Story) -> None:
+def test_the_start_of_the_first_run_is_kept_through_later_runs(story: Story) -> None:
     first_ms = story.book.started_at_ms
     later = attrs.evolve(story.events[0], at_ms=NOON + DAY, run_number=2)
     story.say(later)
     assert (story.book.started_at_ms, story.book.run_number) == (first_ms, 2)
 
 
-def test_before_the_first_day_was_opened_a_denial_says_that_there_is_none() -> None:
+def test_a_denial_before_the_first_opened_day_shows_no_day() -> None:
     fresh = Story()
     fresh.say(closed_cycle())
-    assert denied_beside(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
+    assert denials_elsewhere(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
 
 
 def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) -> None:

@@ -9,7 +9,7 @@ from trading_cases import (
     D,
     Story,
     account,
-    denied_beside,
+    denials_elsewhere,
     equity_now,
     fill,
     intent,
@@ -26,7 +26,7 @@ from kamou.core.risk.limits import RiskLimits
 PLAN = plan()
 
 
-def test_events_of_an_order_that_is_not_known_change_nothing(story: Story) -> None:
+def test_events_of_an_order_that_the_book_does_not_have_change_nothing(story: Story) -> None:
     unknown = intent(OrderRole.ENTRY, PLAN, "never intended")
     before = story.book.fork()
     story.say(
@@ -82,10 +82,10 @@ def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
     )
     assert story.book.unexplained_ms == NOON + 500
     assert equity_now(story.book, BTCUSDT="100").unknown
-    assert "ACCOUNT_STALE" in denied_beside(story)
-    assert "ACCOUNT_STALE" in denied_beside(story, account=account(at_ms=NOON + 500))
-    assert "ACCOUNT_STALE" not in denied_beside(story, account=account(at_ms=NOON + 501))
-    # An older correction that is shown later makes nothing known again.
+    assert "ACCOUNT_STALE" in denials_elsewhere(story)
+    assert "ACCOUNT_STALE" in denials_elsewhere(story, account=account(at_ms=NOON + 500))
+    assert "ACCOUNT_STALE" not in denials_elsewhere(story, account=account(at_ms=NOON + 501))
+    # An older correction that is applied later does not make the equity known again.
     story.say(
         e.PositionCorrected(
             at_ms=NOON + 400, symbol="BTCUSDT", quantity=D(60), price=D(99), reason="inferred"
@@ -94,7 +94,7 @@ def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
     assert story.book.unexplained_ms == NOON + 500
 
 
-def test_the_newest_fill_that_nothing_explains_is_remembered(story: Story) -> None:
+def test_the_book_keeps_the_time_of_the_newest_fill_without_a_trade(story: Story) -> None:
     story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)
     story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 200)
     assert story.book.unexplained_ms == NOON + 300
@@ -102,22 +102,22 @@ def test_the_newest_fill_that_nothing_explains_is_remembered(story: Story) -> No
 
 def test_a_permit_that_was_released_is_not_granted_again(story: Story) -> None:
     story.say(e.PermitReleased(at_ms=NOON, permit_id="other", reason="expired"))
-    assert denied_beside(story) == {"DUPLICATE_INTENT": "DUPLICATE_INTENT: permit=other"}
+    assert denials_elsewhere(story) == {"DUPLICATE_INTENT": "DUPLICATE_INTENT: permit=other"}
 
 
 def test_an_entry_that_has_begun_to_fill_counts_once_in_its_hour(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     limits = RiskLimits(entries_per_strategy_hour=2)
-    assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" not in denials_elsewhere(story, limits=limits)
     story.fill(entry, "40", "100")  # 60 may still come: the same trade
-    assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" not in denials_elsewhere(story, limits=limits)
     tight = RiskLimits(entries_per_strategy_hour=1)
-    assert "entries=1" in denied_beside(story, limits=tight)["RATE_ENTRIES_EXCEEDED"]
+    assert "entries=1" in denials_elsewhere(story, limits=tight)["RATE_ENTRIES_EXCEEDED"]
 
 
 @pytest.mark.parametrize("reduce_only", [False, True])
-def test_an_entry_is_no_reduction_even_if_it_is_reduce_only(reduce_only: bool) -> None:
+def test_a_reduction_review_denies_an_entry_even_if_it_is_reduce_only(reduce_only: bool) -> None:
     entry = intent(OrderRole.ENTRY, PLAN, reduce_only=reduce_only)
     no = review_reduction(entry, D(-100))  # it would even reduce a short
     assert no is not None
@@ -133,26 +133,26 @@ def test_closes_in_flight_count_together_with_those_of_the_same_symbol_only(stor
     for quantity, passes in (("40", True), ("41", False)):
         second = intent(OrderRole.EXIT, PLAN, "second", quantity=D(quantity))
         assert (review_reduction(second, D(100), orders) is None) is passes
-    assert review_reduction(first, D(60), orders) is None  # itself is not counted twice
+    assert review_reduction(first, D(60), orders) is None  # the order does not count against itself
     stop = intent(OrderRole.STOP_LOSS, PLAN)
-    assert review_reduction(stop, D(100), orders) is None  # a stop waits: it is none of them
+    assert review_reduction(stop, D(100), orders) is None  # a stop is not a close in flight
     assert review_reduction(stop, D(99), orders) is not None
 
 
 def test_a_permit_and_a_signal_that_are_in_use_are_denied_and_others_are_not(story: Story) -> None:
     story.grant(PLAN)
     same_permit = plan("ETHUSDT", permit_id=PLAN.permit_id, signal_id="other")
-    assert "permit=" in denied_beside(story, of=same_permit)["DUPLICATE_INTENT"]
+    assert "permit=" in denials_elsewhere(story, of=same_permit)["DUPLICATE_INTENT"]
     same_signal = plan("ETHUSDT", permit_id="other", signal_id=PLAN.signal_id)
-    assert "permit=" in denied_beside(story, of=same_signal)["DUPLICATE_INTENT"]
-    assert denied_beside(story) == {}
+    assert "permit=" in denials_elsewhere(story, of=same_signal)["DUPLICATE_INTENT"]
+    assert denials_elsewhere(story) == {}
     story.send(intent(OrderRole.ENTRY, PLAN))
     story.say(e.PermitReleased(at_ms=NOON, permit_id=PLAN.permit_id, reason="expired"))
-    assert "order=" in denied_beside(story, of=same_signal)["DUPLICATE_INTENT"]
-    assert denied_beside(story) == {}
+    assert "order=" in denials_elsewhere(story, of=same_signal)["DUPLICATE_INTENT"]
+    assert denials_elsewhere(story) == {}
 
 
-def test_a_close_that_was_meant_when_the_hold_was_over_is_named_a_time_stop(story: Story) -> None:
+def test_a_close_intended_after_the_time_limit_has_the_exit_reason_time_limit(story: Story) -> None:
     story.open(PLAN)
     until_ms = story.book.trades["SOLUSDT"].hold_until_ms
     assert until_ms == NOON + PLAN.hold_ms
@@ -165,7 +165,7 @@ def test_a_close_that_was_meant_when_the_hold_was_over_is_named_a_time_stop(stor
 @pytest.mark.parametrize(
     ("side", "price", "made"), [(Side.LONG, "97", -30), (Side.SHORT, "97", 30)]
 )
-def test_what_a_fill_realises_changes_the_balance_at_once(
+def test_the_realized_pnl_of_a_fill_changes_the_balance_at_once(
     story: Story, side: Side, price: str, made: int
 ) -> None:
     wanted = plan(side=side)
@@ -176,7 +176,7 @@ def test_what_a_fill_realises_changes_the_balance_at_once(
     assert now.equity == now.wallet_balance
 
 
-def test_a_review_without_a_quote_still_knows_what_is_at_stake(story: Story) -> None:
+def test_a_review_without_a_quote_has_the_exposure_of_open_positions(story: Story) -> None:
     story.open(plan("ADAUSDT"))
     context = review(story.book, PLAN, quote=None)
     assert context.exposure.notional == {"ADAUSDT": 1000}
@@ -184,7 +184,7 @@ def test_a_review_without_a_quote_still_knows_what_is_at_stake(story: Story) -> 
 
 
 @pytest.mark.parametrize(("ms", "counted"), [(4_999, True), (5_000, True), (5_001, False)])
-def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
+def test_a_fill_more_than_five_seconds_older_than_an_adoption_is_part_of_it(
     story: Story, ms: int, counted: bool
 ) -> None:
     story.say(
@@ -201,7 +201,9 @@ def test_a_fill_five_seconds_older_than_an_adoption_is_part_of_what_was_adopted(
     )
     story.fill(None, "40", "97", at_ms=NOON - ms)
     assert story.book.position("SOLUSDT") == (60 if counted else 100)
-    assert story.book.unassigned == {}, "the adopted trade stands for an older fill"
+    assert story.book.unassigned == {}, (
+        f"the adopted trade includes older fills: {story.book.unassigned}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_a_confirmed_stop_protects_until_the_venue_reports_that_it_ended_unfille
 
 
 @pytest.mark.parametrize(("known_ms", "since_ms"), [(NOON - 3_000, NOON - 3_000), (NOON + 9, NOON)])
-def test_the_deadline_of_a_stop_begins_with_the_fill_and_never_in_the_future_of_our_clock(
+def test_the_protection_deadline_begins_with_the_fill_and_never_in_the_future(
     story: Story, known_ms: int, since_ms: int
 ) -> None:
     """The venue's clock may be ahead of this machine's (seed 295)."""
@@ -249,13 +251,13 @@ def test_a_restatement_of_a_trade_that_is_not_open_changes_nothing(
     assert story.book.trades == before
 
 
-def test_an_entry_whose_plan_is_not_known_is_of_no_signal(story: Story) -> None:
+def test_an_entry_without_a_known_plan_blocks_no_signal(story: Story) -> None:
     """A restored journal may have the intent and not the permit."""
     story.send(intent(OrderRole.ENTRY, plan("ADAUSDT", permit_id="forgotten")))
-    assert "DUPLICATE_INTENT" not in denied_beside(story)
+    assert "DUPLICATE_INTENT" not in denials_elsewhere(story)
 
 
-def test_a_permit_whose_order_is_forgotten_is_released(story: Story) -> None:
+def test_a_permit_whose_order_was_dropped_from_the_book_is_released(story: Story) -> None:
     story.grant(PLAN)
     story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_order_id="forgotten"))
     assert story.book.releasable_permits(NOON) == ((PLAN.permit_id, "trade_closed"),)
@@ -281,14 +283,14 @@ def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
     assert len(story.book.recent_activity.overshoots) == cools
 
 
-def test_an_old_fill_on_a_trade_of_our_own_counts(story: Story) -> None:
+def test_a_fill_older_than_a_trade_of_kamou_counts_for_the_trade(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "40", "97", at_ms=NOON - 60_000)
     assert story.book.position("SOLUSDT") == 60
 
 
 @pytest.mark.parametrize(("trade_id", "restated"), [(PLAN.signal_id, True), ("before", False)])
-def test_only_the_trade_that_is_meant_is_restated(
+def test_a_restatement_changes_only_the_trade_with_its_id(
     story: Story, trade_id: str, restated: bool
 ) -> None:
     story.open(PLAN)
@@ -305,14 +307,16 @@ def test_only_the_trade_that_is_meant_is_restated(
     assert story.book.position("SOLUSDT") == (1000 if restated else 100)
 
 
-def test_a_permit_whose_entry_ended_without_a_fill_opens_nothing_any_more(story: Story) -> None:
+def test_a_permit_whose_entry_ended_without_a_fill_no_longer_counts_in_its_hour(
+    story: Story,
+) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     limits = RiskLimits(entries_per_strategy_hour=1)
-    assert "RATE_ENTRIES_EXCEEDED" in denied_beside(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" in denials_elsewhere(story, limits=limits)
     story.say(order_closed(entry, OrderStatus.CANCELED))
     assert story.book.reservations  # not released yet
-    assert "RATE_ENTRIES_EXCEEDED" not in denied_beside(story, limits=limits)
+    assert "RATE_ENTRIES_EXCEEDED" not in denials_elsewhere(story, limits=limits)
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -329,16 +333,16 @@ def test_a_correction_has_the_sign_of_the_venues_quantity(
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_nothing_held_can_be_reduced_by_no_order(side: Side) -> None:
+def test_a_reduction_without_an_open_position_is_denied(side: Side) -> None:
     no = review_reduction(intent(OrderRole.EXIT, plan(side=side), quantity=D(0)), D(0))
     assert no is not None
     assert "no position is open" in str(no)
 
 
-def test_a_permit_whose_entry_ended_without_a_fill_holds_its_symbol_no_more(story: Story) -> None:
+def test_a_permit_whose_entry_ended_without_a_fill_no_longer_holds_its_symbol(story: Story) -> None:
     story.grant(PLAN)
     again = plan(permit_id="other", signal_id="other")
-    assert "SYMBOL_HELD" in denied_beside(story, of=again)
+    assert "SYMBOL_HELD" in denials_elsewhere(story, of=again)
     story.say(order_closed(story.send(intent(OrderRole.ENTRY, PLAN)), OrderStatus.CANCELED))
     assert story.book.reservations  # not released yet
-    assert "SYMBOL_HELD" not in denied_beside(story, of=again)
+    assert "SYMBOL_HELD" not in denials_elsewhere(story, of=again)

@@ -1,4 +1,4 @@
-"""Funding belongs to the trade that was open at its time, whenever the venue lists it."""
+"""Attribution of funding to the trade that was open when it settled."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def numbered(n: int) -> Plan:
 
 
 def open_and_close(story: Story, n: int, opened_at_ms: int, closed_at_ms: int) -> None:
-    """Trade ``n`` of SOLUSDT, flat and not published."""
+    """Record trade ``n`` of SOLUSDT, flat and without a published result."""
     _, stop = story.open(numbered(n), at_ms=opened_at_ms)
     story.fill(stop, "100", "97", at_ms=closed_at_ms)
 
@@ -55,7 +55,7 @@ def publish(story: Story, at_ms: int) -> None:
 
 
 def funding_of(story: Story) -> dict[str, Decimal]:
-    """By trade, as published: the result and its corrections."""
+    """Return the published funding by trade: of the result and its corrections."""
     found: dict[str, Decimal] = defaultdict(Decimal)
     for event in story.events:
         if isinstance(event, e.TradeClosed):
@@ -66,10 +66,12 @@ def funding_of(story: Story) -> dict[str, Decimal]:
     return dict(found)
 
 
-# --- one case each -------------------------------------------------------------------------
+# --- single cases----------------------------------------------------------------------
 
 
-def test_funding_listed_late_goes_to_the_trade_that_held_and_not_to_the_next(story: Story) -> None:
+def test_funding_listed_late_belongs_to_the_trade_that_was_open_and_not_to_the_next(
+    story: Story,
+) -> None:
     open_and_close(story, 1, NOON, HOUR_AFTER + 500)
     story.open(numbered(2), at_ms=HOUR_AFTER + 1_000)
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 60_000)
@@ -100,7 +102,7 @@ def test_funding_listed_after_the_result_was_published_corrects_the_result(story
     assert story.book.trades["SOLUSDT"].funding == 0
 
 
-def test_funding_that_is_committed_while_a_result_is_on_its_way_is_not_lost(story: Story) -> None:
+def test_funding_committed_before_a_pending_result_is_kept(story: Story) -> None:
     open_and_close(story, 1, NOON, NOON + 500)
     (result,) = story.book.pending_closures(NOON + 600)
     pay(story, "0.3", NOON + 400, NOON + 600)
@@ -109,7 +111,7 @@ def test_funding_that_is_committed_while_a_result_is_on_its_way_is_not_lost(stor
     assert (correction.added, correction.pnl_net) == (D("0.3"), result.pnl_net + D("0.3"))
 
 
-def test_funding_that_is_known_before_the_fill_that_was_charged_waits_for_it(story: Story) -> None:
+def test_funding_listed_before_the_fill_of_its_trade_waits_for_that_fill(story: Story) -> None:
     of = numbered(1)
     story.grant(of)
     entry = story.send(intent(OrderRole.ENTRY, of))
@@ -120,7 +122,7 @@ def test_funding_that_is_known_before_the_fill_that_was_charged_waits_for_it(sto
     assert not story.book.unattributed
 
 
-def test_funding_of_an_external_position_belongs_to_no_trade_and_is_forgotten(story: Story) -> None:
+def test_funding_of_an_external_position_belongs_to_no_trade_and_is_dropped(story: Story) -> None:
     pay(story, "-0.7", NOON - HOUR_MS, NOON)
     story.open(numbered(1), at_ms=NOON)
     assert story.book.trades["SOLUSDT"].funding == 0
@@ -151,7 +153,7 @@ def test_each_part_of_a_reopened_trade_has_the_funding_of_its_own_time(story: St
 
 @attrs.frozen
 class Held:
-    """A trade by its place in time, in minutes after noon."""
+    """Opening and closing time of a trade, in minutes after noon."""
 
     opened: int
     closed: int
@@ -166,7 +168,7 @@ class Payment:
 
 @st.composite
 def lives(draw: st.DrawFn) -> tuple[list[Held], list[Payment]]:
-    """Trades one after another, some of which touch, and payments to what was held."""
+    """Draw trades one after another, some adjacent, and payments to open trades."""
     held, payments, now = [], [], 0
     for _ in range(draw(st.integers(1, 5))):
         opened = now + draw(st.sampled_from([0, 1, 7]))
@@ -180,7 +182,7 @@ def lives(draw: st.DrawFn) -> tuple[list[Held], list[Payment]]:
 
 @given(lives(), st.lists(st.integers(0, 400), max_size=6))
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_published_funding_of_each_trade_is_what_was_paid_while_it_held(
+def test_the_published_funding_of_a_trade_is_the_sum_of_payments_while_it_was_open(
     history: tuple[list[Held], list[Payment]], looks: list[int]
 ) -> None:
     held, payments = history
@@ -207,7 +209,7 @@ def test_stored_results_and_sums_are_those_of_payments_listed_at_once(
 
 
 def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
-    """Fold events in the order in which they become known; ``looks`` are times of publication."""
+    """Fold events in the order of their records, with publications at ``looks``."""
     story = Story()
     story.ready()
     steps: list[tuple[int, int, object]] = [

@@ -1,4 +1,4 @@
-"""Intents: quantities are multiples of the lot."""
+"""Quantities of intents, which are multiples of the lot."""
 
 from __future__ import annotations
 

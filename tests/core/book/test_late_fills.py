@@ -1,4 +1,4 @@
-"""A fill of an entry that is reported after the result of its trade was published."""
+"""Entry fills that are listed after the result of their trade was published."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAN = plan()
 
 
 def published_and_reopened() -> Story:
-    """40 of 100 contracts, stopped out and published; then the other 60 are reported."""
+    """Return a story: 40 of 100 contracts stopped out, published, then 60 more filled."""
     story = Story()
     story.ready()
     story.grant(PLAN)
@@ -48,7 +48,7 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_
     assert not story.book.finished
 
 
-def test_a_book_that_is_loaded_again_remembers_what_was_published() -> None:
+def test_a_loaded_book_has_the_published_results() -> None:
     story = published_and_reopened()
     assert list(PositionBook.load(story.book.dump()).published) == [PLAN.signal_id]
     assert PositionBook.load(story.book.dump()) == story.book

@@ -1,4 +1,4 @@
-"""The state machine of an order."""
+"""State machine of an order."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_timed_out_order_is_unknown_until_the_venue_answers() -> None:
     assert after(unknown(), acknowledged()).status is S.ACCEPTED
 
 
-def test_an_answer_is_awaited_for_three_seconds_and_of_a_resting_order_for_ever() -> None:
+def test_an_order_in_flight_is_awaited_for_three_seconds_and_a_resting_one_always() -> None:
     """Seed 990097: an intent was committed, and its sender crashed before it was sent."""
     early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
     assert [is_awaited(after(), now_ms) for now_ms in (early, late)] == [True, False]
@@ -151,7 +151,7 @@ def test_an_event_of_another_order_or_of_no_order_fails_an_assertion() -> None:
         after(e.FillRecorded(at_ms=NOON, fill=fill(other, "1", "1"), source="stream"))
 
 
-def test_nothing_follows_a_terminal_status_in_the_table() -> None:
+def test_the_transition_table_has_no_state_after_a_terminal_one() -> None:
     assert {s for s, after_ in NEXT.items() if not after_} == {s for s in S if s.terminal}
     assert set(NEXT) == set(S)
 

@@ -1,4 +1,4 @@
-"""The position book: reservations, trades, money and drift after events."""
+"""Position book: reservations, trades, money and drift after events."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Sto
     assert not story.book.orders
 
 
-def test_a_permit_not_used_expires_and_is_remembered(story: Story) -> None:
+def test_an_unused_permit_expires_and_its_id_stays_known(story: Story) -> None:
     story.grant(PLAN)
     assert story.book.releasable_permits(PLAN.expires_at_ms - 1) == ()
     assert story.book.releasable_permits(PLAN.expires_at_ms) == ((PLAN.permit_id, "expired"),)
@@ -121,7 +121,7 @@ def test_a_trade_held_at_a_full_hour_is_published_with_that_hours_funding(story:
     story.fill(stop, "100", "97", at_ms=hour_ms + 500)
     assert story.book.pending_closures(hour_ms + 500) == ()
     funding = income("funding", "0.5", at_ms=hour_ms)
-    # By our own clock the cycle has come; the venue's account says that the hour has not.
+    # This machine's clock has reached the cycle, the venue's time has not reached the hour.
     story.say(mark("10000", at_ms=hour_ms - 1), closed_cycle(hour_ms))
     assert story.book.pending_closures(hour_ms + 500) == ()
     story.say(e.IncomeRecorded(at_ms=hour_ms + 1_000, income=funding), mark("10000", at_ms=hour_ms))
@@ -146,7 +146,7 @@ def test_fills_out_of_order_net_out(story: Story) -> None:
     stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))
     story.fill(entry, "60", "100")
     story.fill(stop, "100", "97")
-    assert story.book.position("SOLUSDT") == -40  # the rest of the entry was not shown yet
+    assert story.book.position("SOLUSDT") == -40  # the rest of the entry is not listed yet
     story.fill(entry, "40", "100")
     (closure,) = story.book.pending_closures(NOON)
     assert closure.quantity == 100
@@ -168,7 +168,7 @@ def test_a_fill_is_counted_once_however_often_it_is_reported(story: Story) -> No
     assert story.book.position("SOLUSDT") == 40
 
 
-def test_a_fill_that_nothing_explains_is_left_to_reconciliation(story: Story) -> None:
+def test_a_fill_without_a_trade_is_left_to_reconciliation(story: Story) -> None:
     story.fill(None, "5", "100", side=OrderSide.BUY)
     orphan = story.send(intent(OrderRole.ENTRY, PLAN))  # no permit, so no plan
     story.fill(orphan, "5", "100")
@@ -183,7 +183,7 @@ def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) ->
     assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON + 9}
 
 
-def test_entries_are_remembered_for_a_day(story: Story) -> None:
+def test_entries_are_kept_for_a_day(story: Story) -> None:
     story.open(PLAN)
     recent_activity = story.book.recent_activity
     assert recent_activity.count_strategy_entries("mean_reversion", NOON - 1) == 1
@@ -240,7 +240,7 @@ def test_sizing_equity_is_the_smaller_of_equity_and_wallet_balance(story: Story)
 # --- reconciliation, state -------------------------------------------------------------
 
 
-def test_a_correction_settles_what_the_venue_counted_and_never_listed(story: Story) -> None:
+def test_a_correction_settles_orders_whose_fills_were_never_listed(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.fill(entry, "40", "100")
@@ -256,7 +256,7 @@ def test_a_correction_settles_what_the_venue_counted_and_never_listed(story: Sto
     assert story.book.reservations[PLAN.permit_id].remaining == 0
 
 
-def test_a_correction_to_nothing_ends_the_trade(story: Story) -> None:
+def test_a_correction_to_zero_contracts_ends_the_trade(story: Story) -> None:
     story.open(PLAN)
     gone = e.PositionCorrected(
         at_ms=NOON, symbol="SOLUSDT", quantity=D(0), price=D(99), reason="inferred"
@@ -264,7 +264,7 @@ def test_a_correction_to_nothing_ends_the_trade(story: Story) -> None:
     story.say(gone)
     (closure,) = story.book.pending_closures(NOON)
     assert closure.exit_reason == "external"
-    story.say(gone)  # nothing is held: nothing to correct
+    story.say(gone)  # no open trade: the correction has no effect
     assert len(story.book.finished) == 1
 
 
@@ -294,7 +294,7 @@ def test_a_position_that_fills_explained_meanwhile_is_not_adopted(
 ) -> None:
     """The order manager recorded the fill while the reconciler read a list without it.
 
-    Journals of before, whose results bear the adopted trade's id, are folded as they were.
+    Older journals, whose results have the adopted trade's id, are folded as before.
     """
     story.open(PLAN)
     story.say(
@@ -314,7 +314,7 @@ def test_a_position_that_fills_explained_meanwhile_is_not_adopted(
     assert (trade.adopted, trade.planned_distance is None) == (adopted, adopted)
 
 
-def test_seen_fills_are_forgotten_when_no_query_reaches_them_again(story: Story) -> None:
+def test_fill_keys_are_dropped_once_no_query_reaches_their_time(story: Story) -> None:
     entry, _ = story.open(PLAN)
     assert len(story.book.fills_seen) == 1
     story.say(closed_cycle(NOON + OVERLAP_MS), closed_cycle(NOON + OVERLAP_MS + 1))
@@ -328,7 +328,7 @@ def test_seen_fills_are_forgotten_when_no_query_reaches_them_again(story: Story)
     assert story.book.order(entry.client_order_id) is not None
 
 
-def test_fills_are_asked_for_since_the_first_run_or_the_last_agreement_but_one() -> None:
+def test_fills_are_read_since_the_first_run_or_the_clean_cycle_before_the_last() -> None:
     story = Story()
     assert story.book.fills_since_ms() == 0
     story.ready()
@@ -345,7 +345,7 @@ def test_drift_stays_until_it_is_explained(story: Story) -> None:
     assert not story.book.drifting
 
 
-def test_the_state_is_what_was_last_committed(story: Story) -> None:
+def test_the_trading_state_is_that_of_the_last_state_change(story: Story) -> None:
     story.say(
         e.StateChanged(
             at_ms=NOON,
@@ -359,7 +359,9 @@ def test_the_state_is_what_was_last_committed(story: Story) -> None:
     assert (story.book.state_reason, story.book.state_since_ms) == ("OPERATOR_HALT", NOON)
 
 
-def test_memories_are_bounded(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_containers_of_the_book_are_bounded(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(book_module, "PERMITS_KEPT", 3)
     for module in (book_module, account_state):
         monkeypatch.setattr(module, "CLOSED_KEPT", 3)

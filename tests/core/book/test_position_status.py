@@ -1,4 +1,4 @@
-"""The status of each open position, recomputed by hand from its fills."""
+"""Status of open positions, compared with figures computed from the fills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:
 
 
 def test_a_long_position_is_worth_its_base_units_times_the_move(story: Story) -> None:
-    """By hand: 100 contracts of 0.1 are 10 units, entered at 100.5 with a fee of 0.5, stop at 97.
+    """100 contracts of 0.1, 10 units, entered at 100.5 with a fee of 0.5, stop at 97.
 
     At 103 they made 10 x 2.5 = 25, net 24.5. 1 R is 3 x 10 = 30 from planned entry to stop.
     """
@@ -55,8 +55,8 @@ def test_a_mark_beyond_the_stop_has_a_distance_below_zero(story: Story) -> None:
     assert row.stop_distance == D(-1) / D(96)
 
 
-def test_what_was_closed_and_paid_so_far_is_in_net_and_r(story: Story) -> None:
-    """By hand: 40 of 100 contracts sold at 104 made 16; 60 at 102 stand at +12; fees are 1.
+def test_net_pnl_and_r_include_closed_contracts_fees_and_funding(story: Story) -> None:
+    """40 of 100 contracts sold at 104 gained 16; 60 at 102 gain 12; fees are 1.
 
     Funding was -2. Net: 16 + 12 - 1 - 2 = 25 of the 30 that 1 R is.
     """
@@ -163,7 +163,7 @@ prices = st.decimals("0.5", "400", places=2)
 def test_figures_agree_with_arithmetic_on_fractions(
     entry: Decimal, mark: Decimal, side: Side, sold: int
 ) -> None:
-    """From the fills alone: what came in, what is open at the mark, what went out, fees."""
+    """Expect entries, exits, open contracts at the mark and fees, from fills alone."""
     reported = Story()
     reported.ready()
     of = plan(side=side)

@@ -1,4 +1,4 @@
-"""A trade from its first fill to its published result."""
+"""Trades from the first fill to the published result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def opened(quantity: str = "100", price: str = "100") -> OpenTrade:
     return apply_fill(trade, fill(ENTRY, quantity, price), OrderRole.ENTRY)
 
 
-def test_a_round_trip_is_published_net_of_everything() -> None:
+def test_the_result_of_a_round_trip_is_net_of_fees_and_funding() -> None:
     trade = opened()
     trade = attrs.evolve(trade, funding=D("-0.3"))
     trade = apply_fill(trade, fill(TARGET, "100", "106", at_ms=NOON + 9), OrderRole.TAKE_PROFIT)
@@ -58,7 +58,7 @@ def test_a_short_gains_when_the_price_falls() -> None:
     assert result.exit_reason == "stop_loss"
 
 
-def test_what_was_closed_is_realized_and_the_rest_is_not() -> None:
+def test_closed_contracts_realize_pnl_and_open_ones_do_not() -> None:
     trade = apply_fill(opened(), fill(TARGET, "40", "106"), OrderRole.TAKE_PROFIT)
     assert trade.quantity == 60
     assert trade.realized == 24
@@ -93,14 +93,14 @@ def test_the_order_in_which_fills_arrive_does_not_matter() -> None:
         (None, "external", 0, "external"),
     ],
 )
-def test_the_exit_is_named_after_what_did_it(
+def test_the_exit_reason_follows_from_the_fill_and_the_order(
     role: OrderRole | None, reason: str, intended_at_ms: int, shown: str
 ) -> None:
     done = fill(None, "100", "99", side=OrderSide.SELL, reason=reason)
     assert closed_trade(apply_fill(opened(), done, role, intended_at_ms), NOON).exit_reason == shown
 
 
-def test_a_stop_protects_only_what_it_covers() -> None:
+def test_a_stop_protects_a_trade_only_if_it_covers_all_contracts() -> None:
     stop = ConfirmedStop(client_order_id="x", quantity=D(60), trigger_price=D(97), at_ms=NOON + 1)
     trade = opened("60")
     assert not trade.protected
@@ -115,7 +115,7 @@ def test_a_stop_protects_only_what_it_covers() -> None:
     assert confirm_stop(trade, attrs.evolve(stop, quantity=D(100))).protected
 
 
-def test_losing_the_stop_starts_the_clock_once() -> None:
+def test_losing_the_stop_starts_the_unprotected_time_once() -> None:
     stop = ConfirmedStop(client_order_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON)
     lost = lose_stop(confirm_stop(opened(), stop), NOON + 7)
     assert lost.unprotected_since_ms == NOON + 7
@@ -132,7 +132,7 @@ def test_a_correction_books_the_difference_at_its_price() -> None:
     assert closed_trade(gone, NOON).pnl_gross == -10
 
 
-def test_an_adopted_position_is_unprotected_and_has_no_time_stop() -> None:
+def test_an_adopted_position_is_unprotected_and_has_no_time_limit() -> None:
     trade = adopt_trade(
         e.PositionAdopted(
             at_ms=NOON,
@@ -166,26 +166,26 @@ def test_only_a_flat_trade_closes() -> None:
         closed_trade(open_trade(PLAN, PLAN.signal_id, NOON), NOON)
 
 
-def test_a_plan_without_a_hold_has_no_time_stop() -> None:
+def test_a_plan_without_a_hold_has_no_time_limit() -> None:
     trade = open_trade(plan(hold_ms=0), "t", NOON)
     assert trade.hold_until_ms == 0
     assert trade.entry_price == 100
     assert trade.exit_price is None
 
 
-def test_a_stop_that_covers_too_little_starts_the_clock_when_it_was_read_back() -> None:
+def test_a_stop_that_covers_a_part_starts_the_unprotected_time_at_its_read_back() -> None:
     whole = ConfirmedStop(client_order_id="x", quantity=D(100), trigger_price=D(97), at_ms=NOON + 1)
     protected = confirm_stop(opened(), whole)
     less = attrs.evolve(whole, quantity=D(99), at_ms=NOON + 7)
     assert confirm_stop(protected, less).unprotected_since_ms == NOON + 7
 
 
-def test_what_the_venue_settled_is_named_a_delisting() -> None:
+def test_a_settlement_fill_has_the_exit_reason_delisting() -> None:
     done = fill(None, "100", "99", side=OrderSide.SELL, reason="settlement")
     assert closed_trade(apply_fill(opened(), done, None), NOON).exit_reason == "delisting"
 
 
-def test_a_trade_without_a_time_stop_is_never_ended_by_one() -> None:
+def test_a_trade_without_a_time_limit_never_has_the_exit_reason_time_limit() -> None:
     trade = open_trade(plan(hold_ms=0), "t", NOON)
     trade = apply_fill(trade, fill(ENTRY, "100", "100"), OrderRole.ENTRY)
     done = apply_fill(trade, fill(CLOSE, "100", "101"), OrderRole.EXIT, NOON + 9)

@@ -1,4 +1,4 @@
-"""Which transfers wait for a valuation."""
+"""Transfers that wait for a valuation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VALUED = TransferValued(
 def test_a_transfer_waits_for_a_valuation_if_all_payments_since_it_are_known(
     story: Story, since_ms: int, waits: bool
 ) -> None:
-    """Payments are known from 5 minutes before the day: the venue lists some of them late."""
+    """The book has payments from 5 minutes before the day; venues list some late."""
     at_ms = DAY_START_MS + since_ms
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "100", at_ms)))
     assert (at_ms in story.book.unvalued) is waits
@@ -46,7 +46,7 @@ def test_a_transfer_waits_for_a_valuation_if_all_payments_since_it_are_known(
 def test_a_second_transfer_of_the_same_millisecond_corrects_the_valuation_of_the_first(
     story: Story,
 ) -> None:
-    """The equity just before both is one figure: it is not valued again as a first one."""
+    """Both have one equity just before them, so no second first valuation is made."""
     for amount in ("100", "70"):
         paid = income("transfer", amount, NOON + 1)
         story.say(e.IncomeRecorded(at_ms=NOON + 9, income=paid))

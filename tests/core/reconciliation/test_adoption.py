@@ -45,12 +45,12 @@ def stop_for(quantity: str, atr: str | None = None, **changes: Any) -> Decimal:
     )
 
 
-def test_an_adopted_stop_risks_what_is_mandated() -> None:
+def test_an_adopted_stop_risks_the_limit_of_one_trade() -> None:
     assert stop_for("100") == D("92.07")  # (100 / 10 - 0.08) / 1.25 = 7.936, towards the mark
     assert stop_for("-100") == D("107.93")
 
 
-def test_two_atr_are_enough_where_that_is_nearer() -> None:
+def test_an_adopted_stop_is_2_atr_away_if_that_is_nearer() -> None:
     assert stop_for("100", "1.5") == 97
     assert stop_for("100", "9") == D("92.07")
 
@@ -84,7 +84,7 @@ def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setti
         gap=D("0.25"),
         atr=None,
     )
-    # 10 units may lose 100: (10 - the fee of leaving at 100) / 1.25, towards the mark.
+    # 10 units may lose 100: (10 - exit costs at 100) / 1.25, towards the mark.
     assert stop == (100 - (10 - 100 * worse) / D("1.25")).quantize(D("0.01"), "ROUND_CEILING")
 
 

@@ -1,4 +1,4 @@
-"""Positions that a list omits, and contract specifications that change under an open trade."""
+"""Positions that a list omits, and changed contract specifications of open trades."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from kamou.core.risk.limits import RiskLimits
 
 @pytest.fixture
 def holding() -> Story:
-    """100 contracts long, the stop confirmed, as the venue also has it."""
+    """Return a story with 100 contracts long and a confirmed stop, as at the venue."""
     made = Story()
     made.ready()
     made.open(PLAN)
     return made
 
 
-# --- a list that leaves something out ----------------------------------------------------
+# --- positions that a list omits-------------------------------------------------
 
 
-def test_a_position_that_one_list_leaves_out_is_not_read_as_flat(holding: Story) -> None:
-    """Its stop would be canceled as an orphan, so lists must agree for the waiting time."""
+def test_a_position_that_one_list_omits_is_pending_and_not_closed(holding: Story) -> None:
+    """Lists must agree for the waiting time, else its stop would be an orphan order."""
     found = run(holding, look(open_orders=RESTING))
     assert found.repairs == ()
     assert found.deferred == ("SOLUSDT",)
-    assert not found.agreed  # no new risk meanwhile
+    assert not found.agreed  # no entries meanwhile
     assert (found.protect, found.orphan_orders) == ((), ())
     assert holding.book.trades["SOLUSDT"].protected
     later = attrs.evolve(INPUTS, pending_mismatches=found.pending_mismatches)
@@ -67,15 +67,15 @@ def test_a_larger_quantity_is_drift_at_once(holding: Story) -> None:
     assert kinds(run(holding, more).repairs)[:2] == ["DriftFound", "PositionCorrected"]
 
 
-def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_adopted() -> None:
-    """After a restored backup the venue has positions that the journal lacks, with stops."""
+def test_an_unrecorded_stop_stays_until_its_position_is_adopted_and_protected() -> None:
+    """After a restored backup the venue may have positions and stops without records."""
     story = Story()
     story.ready()
     forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
     recent = fill(None, "1", "97", at_ms=NEXT_MS - 1_000)
     view = look(positions=HELD, open_orders=(forgotten,), fills=(recent,))
     young = once(story, view, INPUTS)
-    assert (young.deferred, young.orphan_orders) == (("SOLUSDT",), ())  # in motion: not adopted yet
+    assert (young.deferred, young.orphan_orders) == (("SOLUSDT",), ())  # deferred: not adopted yet
     adopted = once(story, attrs.evolve(view, fills=()), INPUTS)
     assert "PositionAdopted" in kinds(adopted.repairs)
     assert adopted.orphan_orders == ()  # its own stop is not there yet
@@ -85,11 +85,11 @@ def test_a_stop_that_the_book_does_not_know_stays_while_what_it_protects_is_not_
     )
     story.send(own)
     protected = look(positions=HELD, open_orders=(forgotten, venue_order(own)))
-    (swept,) = once(story, protected, INPUTS).orphan_orders
-    assert swept.client_order_id == forgotten.client_order_id
+    (canceled,) = once(story, protected, INPUTS).orphan_orders
+    assert canceled.client_order_id == forgotten.client_order_id
 
 
-def test_a_fill_from_before_an_adoption_is_in_what_was_adopted() -> None:
+def test_a_fill_from_before_an_adoption_does_not_change_the_adopted_trade() -> None:
     story = Story()
     story.ready()
     run(story, look(positions=HELD, open_orders=()))
@@ -110,7 +110,7 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
     assert (trade.quantity, trade.protected, trade.unprotected_since_ms) == (100, True, 0)
 
 
-# --- an instrument that changes while it is held ---------------------------------------------
+# --- changed contract specifications------------------------------------------
 
 
 def inputs(**changes: object) -> ReconcileInputs:
@@ -118,7 +118,7 @@ def inputs(**changes: object) -> ReconcileInputs:
     return attrs.evolve(INPUTS, instruments={**INSTRUMENTS, "SOLUSDT": changed})
 
 
-def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holding: Story) -> None:
+def test_a_restated_trade_has_the_same_money_in_contracts_of_another_size(holding: Story) -> None:
     holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
     before = holding.book.trades["SOLUSDT"]
     small = inputs(contract_size=D("0.02"))
@@ -134,7 +134,7 @@ def test_a_trade_goes_on_in_contracts_of_another_size_with_the_same_money(holdin
 
 
 def once(story: Story, view: VenueView, inputs: ReconcileInputs) -> Reconciliation:
-    """Reconcile and commit."""
+    """Reconcile and commit the events."""
     found = reconcile(story.book, view, inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     story.say(*found.events)
     return found
@@ -144,7 +144,7 @@ def resting(quantity: str) -> OrderReport:
     return venue_order(STOP, quantity)
 
 
-def test_positions_that_were_read_in_the_old_contracts_are_judged_next_time(
+def test_positions_read_in_the_old_contract_size_are_deferred(
     holding: Story,
 ) -> None:
     found = once(holding, look(positions=HELD, open_orders=RESTING), inputs(contract_size=D("0.2")))
@@ -175,7 +175,7 @@ def test_a_stop_that_is_placed_after_the_tick_grew_is_on_it_and_no_farther(
     old = venue_order(intent(OrderRole.STOP_LOSS, of))
     assert run(story, attrs.evolve(held, open_orders=(old,)), grown).protect == ()
     trade = story.book.trades["SOLUSDT"]
-    assert trade.stop_price % D("0.7") != 0  # what rests is where it belongs
+    assert trade.stop_price % D("0.7") != 0  # the resting stop stays off the new tick
     assert trade.target_price is not None
     assert trade.target_price % D("0.7") == 0
     (action,) = protect(trade, (), (), limits=RiskLimits(), now_ms=NEXT_MS)
@@ -192,9 +192,9 @@ def test_a_stop_behind_liquidation_is_replaced_by_one_before_it(holding: Story) 
     assert 98 < trade.stop_price < 100
     new = intent(OrderRole.STOP_LOSS, PLAN, "nearer", trigger_price=trade.stop_price)
     holding.send(new)
-    ours = holding.book.orders_of("SOLUSDT")
+    orders = holding.book.orders_of("SOLUSDT")
     both = (*RESTING, venue_order(new))
-    confirm, cancel = protect(trade, ours, both, limits=RiskLimits(), now_ms=NEXT_MS)
+    confirm, cancel = protect(trade, orders, both, limits=RiskLimits(), now_ms=NEXT_MS)
     assert isinstance(confirm, ConfirmStop)
     assert isinstance(cancel, CancelOrder)
     assert (confirm.client_order_id, cancel.client_order_id) == (

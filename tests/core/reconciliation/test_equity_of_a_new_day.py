@@ -13,7 +13,7 @@ MIDNIGHT = NOON - NOON % DAY + DAY
 
 
 def recorded(story: Story, at_ms: int) -> EquityRecorded:
-    """Return the equity that a cycle records of an account read at ``at_ms``, 100 of it paid."""
+    """Return the equity snapshot of an account read at ``at_ms``, after a loss of 100."""
     paid = income("funding", "-100", at_ms - 1_000)
     view = look(account=account("9900", at_ms), income=(paid,), at_ms=at_ms)
     found = reconcile(story.book, view, INPUTS, cycle_at_ms=at_ms, now_ms=at_ms)
@@ -33,6 +33,6 @@ def test_an_equity_has_the_figures_of_the_day_on_which_it_was_read(
 def test_an_equity_has_no_figures_of_the_day_until_that_day_has_opened(
     story: Story, at_ms: int
 ) -> None:
-    """The day before has other limits: its opening and its loss say nothing of this one."""
+    """The opening and the loss of the day before do not apply to this day."""
     event = recorded(story, at_ms)
     assert (event.equity, event.day_equity, event.day_lost) == (9_900, None, None)

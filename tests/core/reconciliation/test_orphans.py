@@ -10,19 +10,19 @@ from kamou.core.model import OrderRole, OrderStatus
 from kamou.core.reconciliation.protection import cancel_orphans
 
 
-def test_orders_of_a_trade_that_is_over_are_orphans() -> None:
+def test_orders_of_a_trade_that_is_over_are_orphan_orders() -> None:
     story = confirmed()
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     assert cancel_orphans(story.book.trades, story.book.orders_of("SOLUSDT")) == ()
     story.fill(STOP, "100", "97")
-    ours = story.book.orders_of("SOLUSDT")
-    (orphan,) = cancel_orphans(story.book.trades, ours)
+    orders = story.book.orders_of("SOLUSDT")
+    (orphan,) = cancel_orphans(story.book.trades, orders)
     assert orphan.client_order_id == target.client_order_id
     story.say(e.CancelRequested(at_ms=NOON, client_order_id=target.client_order_id, reason=""))
     assert cancel_orphans({}, story.book.orders_of("SOLUSDT")) == ()
 
 
-def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> None:
+def test_orders_attached_to_an_entry_that_may_still_fill_are_not_orphan_orders() -> None:
     story = Story()
     story.ready()
     story.grant(PLAN)
@@ -33,7 +33,7 @@ def test_orders_attached_to_an_entry_that_may_still_fill_are_no_orphans() -> Non
     assert len(cancel_orphans({}, story.book.orders_of("SOLUSDT"))) == 1
 
 
-def test_an_order_that_ended_is_no_orphan_though_its_fills_are_not_known() -> None:
+def test_a_terminal_order_without_recorded_fills_is_not_an_orphan_order() -> None:
     story = Story()
     story.ready()
     stop = story.send(STOP)

@@ -1,4 +1,4 @@
-"""Actions that protect a position."""
+"""Protection actions of open trades."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIMITS = RiskLimits()
 
 
 def unprotected(quantity: str = "100", at_ms: int = NOON) -> Story:
-    """A position whose stop was never sent."""
+    """Return a story with a position whose stop was never sent."""
     story = Story()
     story.ready()
     story.grant(PLAN)
@@ -101,7 +101,7 @@ def test_a_stop_that_is_read_back_is_confirmed_once() -> None:
         {"symbol": "ADAUSDT"},
         {"status": OrderStatus.CANCELED},
         {"trigger_price": None},
-        {"trigger_price": D("96.99")},  # farther than where it belongs
+        {"trigger_price": D("96.99")},  # farther than the stop price
         {"quantity": D(99)},
         {"filled": D(1)},
     ],
@@ -115,8 +115,8 @@ def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
 
 
 def test_an_external_stop_does_not_protect_a_position() -> None:
-    foreign = attrs.evolve(venue_order(STOP), client_order_id="someone")
-    assert actions(unprotected(), foreign) == (PLACE,)
+    external = attrs.evolve(venue_order(STOP), client_order_id="someone")
+    assert actions(unprotected(), external) == (PLACE,)
 
 
 def test_a_nearer_stop_protects_too() -> None:
@@ -126,7 +126,7 @@ def test_a_nearer_stop_protects_too() -> None:
     assert isinstance(confirm, ConfirmStop)
 
 
-def test_what_is_not_protected_in_time_is_closed() -> None:
+def test_a_position_that_is_not_protected_in_time_is_closed() -> None:
     story = unprotected()
     story.send(STOP)
     unprotected_ms = story.book.trades["SOLUSDT"].unprotected_since_ms
@@ -138,7 +138,7 @@ def test_what_is_not_protected_in_time_is_closed() -> None:
     )
 
 
-def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
+def test_a_stop_that_is_not_read_back_in_3_seconds_is_placed_again() -> None:
     story = unprotected()
     story.send(STOP)
     sent_ms = max(
@@ -150,7 +150,7 @@ def test_a_stop_that_is_not_seen_for_long_is_placed_again() -> None:
     assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
 
 
-def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
+def test_a_stop_is_placed_if_a_stop_or_a_close_timed_out() -> None:
     for role in (OrderRole.STOP_LOSS, OrderRole.EXIT):
         story = unprotected()
         order = story.send(intent(role, PLAN))
@@ -161,7 +161,7 @@ def test_a_stop_or_a_close_that_timed_out_is_not_waited_for_again() -> None:
         assert actions(story) == (PLACE,)
 
 
-def test_a_close_that_timed_out_is_repeated_only_where_the_venue_takes_no_stop() -> None:
+def test_a_close_that_timed_out_is_repeated_only_if_the_venue_rejects_stops() -> None:
     story = unprotected()
     close = story.send(intent(OrderRole.EXIT, PLAN))
     story.say(e.OrderUnknown(at_ms=NOON, client_order_id=close.client_order_id, reason="timed out"))
@@ -174,14 +174,14 @@ def test_a_stop_that_is_rejected_before_the_deadline_is_tried_again_at_the_next_
     assert isinstance(actions(unprotected(), stop_rejected=True)[0], Await)
 
 
-def test_time_in_which_the_venue_is_unreachable_does_not_count() -> None:
+def test_the_protection_deadline_moves_by_the_time_the_venue_was_unreachable() -> None:
     story = unprotected()
     late = NOON + 11_000
     assert isinstance(actions(story, now_ms=late)[0], ClosePosition)
     assert actions(story, now_ms=late, unreachable_ms=6_000) == (PLACE,)
 
 
-def test_while_a_close_is_under_way_nothing_else_is_done() -> None:
+def test_a_position_with_a_close_in_flight_gets_no_action_but_a_wait() -> None:
     story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
@@ -221,7 +221,7 @@ def test_a_stop_larger_than_the_position_is_replaced_before_it_is_canceled() -> 
     assert isinstance(place, PlaceStop)
     assert place.quantity == 60
     smaller = story.send(intent(OrderRole.STOP_LOSS, PLAN, "smaller", quantity=D(60)))
-    assert actions(story, old) == ()  # on its way; the old one protects meanwhile
+    assert actions(story, old) == ()  # in flight; the old stop protects meanwhile
     new = venue_order(smaller)
     confirm, cancel = actions(story, old, new)
     assert isinstance(confirm, ConfirmStop)
@@ -259,7 +259,7 @@ def test_a_short_is_protected_by_a_buy_above() -> None:
     assert isinstance(actions(story, venue_order(stop))[0], ConfirmStop)
 
 
-def test_an_inverted_trade_is_not_protections_business() -> None:
+def test_an_inverted_trade_gets_no_protection_action() -> None:
     story = unprotected()
     story.fill(story.send(STOP), "100", "97")
     story.fill(STOP, "20", "97")
@@ -267,10 +267,10 @@ def test_an_inverted_trade_is_not_protections_business() -> None:
 
 
 @pytest.mark.parametrize(("sent", "lost"), [(0, -60_000), (-60_000, 0)])
-def test_a_stop_is_waited_for_from_its_sending_or_from_when_it_was_needed(
+def test_a_stop_is_awaited_for_3_seconds_from_its_intent_or_the_loss_of_protection(
     sent: int, lost: int
 ) -> None:
-    """The later of both counts: a stop attached to an entry rests only after the entry fills."""
+    """The later counts, because an attached stop rests only after its entry fills."""
     story = unprotected(at_ms=NOON + lost)
     story.send(STOP, NOON + sent)
     for waited_ms, again in ((UNSEEN_MAX_MS - 1, False), (UNSEEN_MAX_MS, True)):
@@ -298,15 +298,15 @@ def test_an_unprotected_position_is_closed_four_seconds_before_its_deadline(
 
 
 @pytest.mark.parametrize("role", [OrderRole.TAKE_PROFIT, OrderRole.ENTRY])
-def test_only_a_stop_that_is_on_its_way_is_waited_for(role: OrderRole) -> None:
+def test_orders_that_cannot_protect_the_position_do_not_delay_its_stop(role: OrderRole) -> None:
     story = unprotected()
     story.send(intent(role, PLAN, "another"), NOON)
     assert actions(story) == (PLACE,)
-    story.send(attrs.evolve(STOP, quantity=D(99)), NOON)  # too small for what is held
+    story.send(attrs.evolve(STOP, quantity=D(99)), NOON)  # smaller than the position
     assert actions(story) == (PLACE,)
 
 
-def test_a_close_that_the_venue_took_is_waited_for_however_long_it_takes() -> None:
+def test_a_close_that_the_venue_accepted_is_awaited_without_a_deadline() -> None:
     story = unprotected()
     close = story.send(intent(OrderRole.EXIT, PLAN), NOON)
     story.say(
@@ -327,7 +327,7 @@ def test_a_flat_trade_whose_entry_may_still_fill_needs_no_stop() -> None:
     assert actions(story) == ()
 
 
-def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_of_equals() -> None:
+def test_the_stop_nearest_in_size_stays_and_of_equal_stops_the_oldest() -> None:
     story = unprotected()
     sizes = {
         "a": ("150", "0", 5),
@@ -356,7 +356,7 @@ def test_of_several_stops_the_one_nearest_to_what_is_held_stays_and_the_oldest_o
     assert canceled == {names[each] for each in "abce"}
 
 
-def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
+def test_a_stop_is_placed_if_the_pending_one_is_being_canceled() -> None:
     story = unprotected()
     stop = story.send(STOP, NOON)
     assert isinstance(actions(story)[0], Await)
@@ -364,7 +364,7 @@ def test_a_stop_that_was_asked_to_go_is_not_waited_for() -> None:
     assert actions(story) == (PLACE,)
 
 
-def test_a_close_of_the_other_side_is_not_waited_for() -> None:
+def test_a_close_on_the_other_side_is_not_a_pending_exit() -> None:
     """Seed 970693: external orders inverted the position while an exit was in flight."""
     long = unprotected().book.trades["SOLUSDT"]
     closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_at_ms=NOON)]

@@ -1,4 +1,4 @@
-"""Reconciliation makes the book agree with the venue."""
+"""Reconciliations that make the book agree with the venue."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from venue_views import (
     kinds,
     look,
     run,
-    run_sure,
+    run_after_wait,
 )
 
 from kamou.core.book import events as e
@@ -41,7 +41,7 @@ from kamou.core.reconciliation.reconciliation import reconcile
 
 @pytest.fixture
 def holding(story: Story) -> Story:
-    """100 contracts long, the stop confirmed, as the venue also has it."""
+    """Return a story with 100 contracts long and a confirmed stop, as at the venue."""
     story.open(PLAN)
     return story
 
@@ -49,7 +49,7 @@ def holding(story: Story) -> Story:
 # --- agreement -------------------------------------------------------------------------
 
 
-def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
+def test_a_clean_reconciliation_records_only_equity_and_the_cycles_end(holding: Story) -> None:
     found = run(holding, look(positions=HELD, open_orders=RESTING))
     assert found.repairs == ()
     assert kinds(found.marks) == ["EquityRecorded", "CycleClosed"]
@@ -58,7 +58,7 @@ def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     marked, closed = found.marks
     assert isinstance(marked, e.EquityRecorded)
     assert marked.open_risk == D("38.276")
-    # By hand: 10 units at 100 cost 8 bp to leave; the account was read at what the day began with.
+    # Closing 10 units at 100 costs 8 bp; the equity equals the equity at the day's opening.
     assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (10_000, D("0.8"), D("0.8"))
     assert [(mark.name, mark.value) for mark in marked.marks] == [("SOLUSDT", "100")]
     assert isinstance(closed, e.CycleClosed)
@@ -66,7 +66,7 @@ def test_agreement_only_marks_equity_and_the_cycle(holding: Story) -> None:
     assert holding.book.reconciled_ms == NEXT_MS
 
 
-def test_an_unsound_account_marks_no_equity(story: Story) -> None:
+def test_an_account_that_is_not_finite_records_no_equity(story: Story) -> None:
     found = run(story, look(account=account("NaN", at_ms=NEXT_MS)))
     assert kinds(found.marks) == ["CycleClosed"]
 
@@ -89,7 +89,7 @@ def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> 
 
 def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story) -> None:
     holding.say(closed_cycle(NOON + 600_000))
-    assert holding.book.fills_seen != {}, "what one list left out is asked for in the next cycle"
+    assert holding.book.fills_seen != {}, f"seen fills must be kept: {holding.book.fills_seen}"
     holding.say(closed_cycle(NOON + 900_000))
     assert holding.book.fills_seen == {}
     old = fill(intent(OrderRole.ENTRY, PLAN), "100", "100", at_ms=NOON)
@@ -124,7 +124,7 @@ def test_an_order_in_flight_too_long_is_queried(story: Story) -> None:
     young = run(story, look(), now_ms=NOON + 4_999)
     assert young.resolve == ()
     old = run(story, look(), now_ms=NOON + 5_000, cycle_at_ms=NEXT_MS + 1)
-    assert old.resolve == (entry.client_order_id,)  # its stop sleeps at the venue until it fills
+    assert old.resolve == (entry.client_order_id,)  # its stop is listed after its fill
     story.say(order_closed(entry, OrderStatus.EXPIRED))
     ended = run(story, look(), cycle_at_ms=NEXT_MS + 2)
     assert ended.resolve == (STOP.client_order_id,)
@@ -149,7 +149,7 @@ def test_an_accepted_order_that_is_gone_from_the_list_is_queried(holding: Story)
 
 def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> None:
     view = look(positions=(venue_position("SOLUSDT", "70", "99"),), open_orders=RESTING)
-    found = run_sure(holding, view)
+    found = run_after_wait(holding, view)
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     assert found.drift
     assert not found.agreed
@@ -162,19 +162,19 @@ def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> N
 
 def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> None:
     inputs = attrs.evolve(INPUTS, marks={"SOLUSDT": D(98)})
-    found = run_sure(holding, look(), inputs)
+    found = run_after_wait(holding, look(), inputs)
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert (closure.exit_price, closure.exit_reason) == (98, "external")
 
 
 def test_without_a_mark_a_vanished_position_is_booked_at_its_entry(holding: Story) -> None:
-    run_sure(holding, look())
+    run_after_wait(holding, look())
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert closure.pnl_gross == 0
 
 
-def test_an_unknown_position_is_adopted_with_a_stop(story: Story) -> None:
+def test_a_position_that_the_book_does_not_have_is_adopted_with_a_stop(story: Story) -> None:
     found = run(story, look(positions=(venue_position("ADAUSDT", "-50"),)))
     assert kinds(found.repairs) == ["DriftFound", "PositionAdopted"]
     trade = story.book.trades["ADAUSDT"]
@@ -192,7 +192,7 @@ def test_an_inverted_position_is_closed_and_adopted_the_other_way(holding: Story
     assert len(holding.book.pending_closures(NEXT_MS)) == 1
 
 
-def test_a_reversal_by_our_own_fills_is_drift_too(holding: Story) -> None:
+def test_a_reversal_by_kamous_own_fills_is_drift(holding: Story) -> None:
     holding.fill(STOP, "100", "97")
     holding.fill(STOP, "30", "97")
     assert holding.book.position("SOLUSDT") == -30
@@ -214,7 +214,7 @@ def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: 
 
 def test_a_clean_reconciliation_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
     view = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
-    run_sure(holding, view)
+    run_after_wait(holding, view)
     found = run(holding, view, cycle_at_ms=NEXT_MS + 300_000)
     assert kinds(found.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
     assert not holding.book.drifting
@@ -229,8 +229,8 @@ def test_a_difference_that_a_late_list_may_explain_is_judged_next_time(holding: 
     assert holding.book.reconciled_ms == NOON
 
 
-def test_a_view_older_than_the_book_resurrects_nothing(holding: Story) -> None:
-    """The stop filled, and its trade was published, while the venue was being read."""
+def test_a_view_older_than_the_book_repairs_nothing(holding: Story) -> None:
+    """The stop filled and the trade was published during the read of the venue."""
     late_ms = NEXT_MS + 200
     done = fill(STOP, "100", "97", at_ms=late_ms)
     holding.say(e.FillRecorded(at_ms=late_ms, fill=done, source="stream"))
@@ -242,7 +242,7 @@ def test_a_view_older_than_the_book_resurrects_nothing(holding: Story) -> None:
     assert run(holding, look(at_ms=late_ms), cycle_at_ms=NEXT_MS + 2, now_ms=late_ms).agreed
 
 
-def test_an_entry_in_flight_defers_and_then_does_not(story: Story) -> None:
+def test_an_entry_defers_its_symbol_only_while_it_is_in_flight(story: Story) -> None:
     in_flight(story)
     seen = look(positions=HELD, at_ms=NOON + 4_000)
     assert run(story, seen, now_ms=NOON + 4_000).deferred == ("SOLUSDT",)
@@ -262,7 +262,7 @@ def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> N
     assert not story.book.has_live_entry("SOLUSDT")
 
 
-# --- protection and sweeping -------------------------------------------------------------
+# --- protection and orphan orders----------------------------------------------------------
 
 
 def test_a_vanished_stop_is_found_and_placed_again(holding: Story) -> None:
@@ -272,7 +272,7 @@ def test_a_vanished_stop_is_found_and_placed_again(holding: Story) -> None:
     assert not holding.book.trades["SOLUSDT"].protected
 
 
-def test_a_stop_that_is_back_is_confirmed_again(holding: Story) -> None:
+def test_a_stop_that_is_listed_again_is_confirmed_again(holding: Story) -> None:
     run(holding, look(positions=HELD))
     found = run(holding, look(positions=HELD, open_orders=RESTING), cycle_at_ms=NEXT_MS + 300_000)
     assert kinds(found.repairs) == ["StopConfirmed"]
@@ -286,10 +286,10 @@ def test_orphan_orders_are_canceled_and_external_orders_are_not(holding: Story) 
     young = attrs.evolve(
         venue_order(intent(OrderRole.STOP_LOSS, PLAN, "young")), created_at_ms=NEXT_MS - 1_000
     )
-    foreign = attrs.evolve(forgotten, client_order_id="web-7f3a")
-    view = look(open_orders=(venue_order(target), forgotten, young, foreign))
+    external = attrs.evolve(forgotten, client_order_id="web-7f3a")
+    view = look(open_orders=(venue_order(target), forgotten, young, external))
     assert [o.client_order_id for o in run(holding, view).orphan_orders] == [target.client_order_id]
-    # What the book has no order of goes when no list tells of a position for a while.
+    # Orders that the book does not have are canceled if lists show no position for a while.
     mismatch = forgotten.client_order_id, forgotten.quantity
     sure = attrs.evolve(INPUTS, pending_mismatches={mismatch: NEXT_MS - SURE_MS})
     found = run(holding, view, sure)
@@ -314,12 +314,12 @@ def test_a_cancel_that_was_lost_is_requested_again(story: Story) -> None:
         e.CancelRequested(at_ms=NEXT_MS - 1_000, client_order_id=entry.client_order_id, reason="")
     )
     resting = look(open_orders=(venue_order(entry),))
-    assert run(story, resting).orphan_orders == ()  # just asked
+    assert run(story, resting).orphan_orders == ()  # canceled just now
     again = run(story, resting, cycle_at_ms=NEXT_MS + 1, now_ms=NEXT_MS + 10_000)
     assert [o.client_order_id for o in again.orphan_orders] == [entry.client_order_id]
 
 
-def test_a_fresh_entry_is_left_alone(story: Story) -> None:
+def test_a_resting_entry_with_a_valid_plan_is_not_canceled(story: Story) -> None:
     in_flight(story)
     entry = venue_order(intent(OrderRole.ENTRY, PLAN))
     assert run(story, look(open_orders=(entry,)), now_ms=NOON + 6_000).orphan_orders == ()
@@ -329,7 +329,7 @@ def test_a_fresh_entry_is_left_alone(story: Story) -> None:
 def test_an_order_unknown_to_the_book_is_canceled_only_once_it_is_not_in_flight(
     story: Story, role: OrderRole
 ) -> None:
-    """Its intent may be committed while the venue is being read."""
+    """The order's intent may be committed during the read of the venue."""
     order = venue_order(intent(role, PLAN, "not yet known"))
     mismatch = order.client_order_id, order.quantity
     sure = attrs.evolve(INPUTS, pending_mismatches={mismatch: NEXT_MS - SURE_MS})
@@ -346,7 +346,7 @@ SYMBOLS = ["SOLUSDT", "ADAUSDT"]
 
 @settings(max_examples=80, deadline=None)
 @given(st.data())
-def test_a_second_pass_over_the_same_view_is_a_no_op(data: st.DataObject) -> None:
+def test_reconciling_the_same_view_again_repairs_nothing(data: st.DataObject) -> None:
     story = Story()
     story.ready()
     orders = []

@@ -20,7 +20,7 @@ SURE_MS = 20_000
 
 @pytest.fixture
 def holding() -> Story:
-    """100 contracts long, the stop confirmed, as the venue also has it."""
+    """Return a story with 100 contracts long and a confirmed stop, as at the venue."""
     story = Story()
     story.ready()
     story.open(PLAN)
@@ -30,12 +30,12 @@ def holding() -> Story:
 def preview(
     story: Story, view: VenueView, now_ms: int = NEXT_MS, **inputs: object
 ) -> Reconciliation:
-    """A reconciliation that is not committed."""
+    """Return a reconciliation without committing its events."""
     seen = attrs.evolve(INPUTS, **inputs)  # type: ignore[arg-type]
     return reconcile(story.book, view, seen, cycle_at_ms=NEXT_MS, now_ms=now_ms)
 
 
-GONE = (held("SOLUSDT", "150"),)  # more than the book has: never in mismatch
+GONE = (held("SOLUSDT", "150"),)  # more than the book has: never pending
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
@@ -43,7 +43,7 @@ def test_a_fill_younger_than_the_time_in_flight_explains_a_difference(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
     recent = fill(None, "1", "100", symbol="SOLUSDT", at_ms=NEXT_MS - age_ms)
-    holding.book.fills_seen[recent.key] = recent.at_ms  # known: only its time speaks
+    holding.book.fills_seen[recent.key] = recent.at_ms  # recorded, so only its time counts
     found = preview(holding, look(positions=GONE, open_orders=RESTING, fills=(recent,)))
     assert (found.deferred == ("SOLUSDT",)) is moving
     elsewhere = attrs.evolve(recent, symbol="ADAUSDT", at_ms=NEXT_MS)
@@ -70,7 +70,7 @@ def test_a_trade_of_another_symbol_that_changed_just_now_explains_no_difference(
     assert "SOLUSDT" not in preview(holding, view).deferred
 
 
-def test_a_trade_that_is_flat_while_its_entry_still_rests_is_no_mismatch() -> None:
+def test_a_flat_trade_with_a_resting_entry_is_not_a_mismatch() -> None:
     story = Story()
     story.ready()
     lasting = attrs.evolve(PLAN, expires_at_ms=NEXT_MS + 1)
@@ -119,7 +119,7 @@ def test_an_entry_or_close_in_flight_explains_a_difference_and_a_resting_exit_do
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(SURE_MS - 1, True), (SURE_MS, False)])
-def test_fills_that_the_venue_counted_are_awaited_for_the_waiting_time_of_a_mismatch(
+def test_unlisted_fills_of_an_ended_order_defer_its_symbol_for_the_waiting_time(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
     ended = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN, "ended"))
@@ -164,9 +164,9 @@ def test_a_quantity_above_the_fills_or_on_the_other_side_is_never_pending(
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.STOP_LOSS])
 def test_external_orders_are_never_canceled_however_old(holding: Story, role: OrderRole) -> None:
-    foreign = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
+    external = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
     assert (
-        preview(holding, look(positions=HELD, open_orders=(*RESTING, foreign))).orphan_orders == ()
+        preview(holding, look(positions=HELD, open_orders=(*RESTING, external))).orphan_orders == ()
     )
 
 
@@ -212,7 +212,7 @@ def test_a_target_off_the_new_tick_moves_towards_the_entry(
         ("ADAUSDT", "70", "INSTRUMENT_UNKNOWN"),
     ],
 )
-def test_only_what_would_be_adopted_needs_its_instrument(
+def test_only_an_adoption_needs_the_instrument_of_its_symbol(
     holding: Story, symbol: str, quantity: str, kind: str
 ) -> None:
     others = () if symbol == "SOLUSDT" else HELD
@@ -233,13 +233,13 @@ def test_an_order_that_was_queried_just_now_is_not_queried_again(holding: Story)
 
 
 def test_a_fill_that_the_venue_lists_names_its_order_as_its_cause(holding: Story) -> None:
-    ours = fill(intent(OrderRole.TAKE_PROFIT, PLAN), "1", "106", at_ms=NEXT_MS)
+    own = fill(intent(OrderRole.TAKE_PROFIT, PLAN), "1", "106", at_ms=NEXT_MS)
     external = fill(None, "1", "106", symbol="ADAUSDT", at_ms=NEXT_MS, venue_order_id="v-7")
-    found = preview(holding, look(positions=HELD, open_orders=RESTING, fills=(ours, external)))
-    assert [r.cause_id for r in found.repairs[:2]] == [ours.client_order_id, "v-7"]
+    found = preview(holding, look(positions=HELD, open_orders=RESTING, fills=(own, external)))
+    assert [r.cause_id for r in found.repairs[:2]] == [own.client_order_id, "v-7"]
 
 
-def test_a_close_that_ended_is_not_waited_for_though_its_fills_are_not_known(
+def test_a_terminal_close_without_recorded_fills_is_not_awaited(
     holding: Story,
 ) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN))
@@ -263,7 +263,7 @@ def test_a_short_quantity_below_the_fills_is_a_pending_mismatch_too(quantity: st
     "changes",
     [{"client_order_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}],
 )
-def test_a_stop_is_confirmed_again_when_anything_of_it_is_not_as_it_was_confirmed(
+def test_a_stop_whose_id_quantity_or_price_changed_is_confirmed_again(
     holding: Story, changes: dict[str, object]
 ) -> None:
     trade = holding.book.trades["SOLUSDT"]
@@ -274,14 +274,14 @@ def test_a_stop_is_confirmed_again_when_anything_of_it_is_not_as_it_was_confirme
     assert [type(action) for action in done] == ([ConfirmStop] if changes else [])
 
 
-def test_a_stop_that_was_there_and_is_not_read_back_is_given_the_time_of_a_new_one(
+def test_a_lost_stop_of_a_protected_trade_is_awaited_until_the_deadline(
     holding: Story,
 ) -> None:
     trade = holding.book.trades["SOLUSDT"]
     assert trade.unprotected_since_ms == 0
     orders = holding.book.orders_of("SOLUSDT")
-    for refused in (False, True):
+    for rejected in (False, True):
         done = protect(
-            trade, orders, (), limits=INPUTS.limits, now_ms=NOON + 1, stop_rejected=refused
+            trade, orders, (), limits=INPUTS.limits, now_ms=NOON + 1, stop_rejected=rejected
         )
         assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 6_000),)

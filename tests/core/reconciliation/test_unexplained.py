@@ -20,7 +20,7 @@ TOLERANCE = SETTINGS.balance_tolerance
 # --- fills without a position ----------------------------------------------------------
 
 
-def test_a_fill_of_no_trade_leaves_a_position_that_the_venue_must_list(story: Story) -> None:
+def test_a_fill_without_a_trade_leaves_a_position_that_the_venue_must_list(story: Story) -> None:
     story.fill(None, "3", "100", symbol="ETHUSDT", side=OrderSide.SELL, at_ms=NOON + 1_000)
     now_ms = NOON + 2_000
     assert unlisted_positions(story.book, (), SETTINGS, now_ms) == {"ETHUSDT": D(-3)}
@@ -50,13 +50,13 @@ def test_a_view_without_an_expected_position_does_not_agree_and_a_later_one_adop
     assert story.book.unassigned == {}
 
 
-def test_a_position_that_no_list_ever_shows_is_given_up_after_a_minute(story: Story) -> None:
+def test_a_position_that_no_list_shows_is_expected_for_one_minute(story: Story) -> None:
     theirs = story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NEXT_MS - 60_000)
     found = run(story, look(fills=(theirs,)))
     assert found.agreed
 
 
-# --- money without a reason -------------------------------------------------------------
+# --- unexplained money -------------------------------------------------------------
 
 
 def test_fills_fees_and_income_explain_a_balance_to_the_cent(story: Story) -> None:
@@ -68,7 +68,7 @@ def test_fills_fees_and_income_explain_a_balance_to_the_cent(story: Story) -> No
         ),
         e.IncomeRecorded(at_ms=NEXT_MS, income=income("transfer", "-500", at_ms=NOON + 70_000)),
     )
-    # 3 a unit lost on 10 units, two fees of 0.5, and 500 taken out.
+    # A loss of 3 a unit on 10 units, two fees of 0.5, and 500 withdrawn.
     assert unexplained_money(story.book, account("9469", at_ms=NEXT_MS), D(0)) == 0
     assert unexplained_money(story.book, account("9369", at_ms=NEXT_MS), TOLERANCE) == -100
 
@@ -83,7 +83,9 @@ def test_a_change_beyond_the_tolerance_is_unexplained_in_both_directions(
     assert unexplained_money(story.book, read, TOLERANCE) == D(left)
 
 
-def test_a_payment_of_the_very_instant_of_a_read_may_be_in_it_or_not(story: Story) -> None:
+def test_a_payment_in_the_millisecond_of_a_read_explains_a_balance_with_or_without_it(
+    story: Story,
+) -> None:
     story.say(e.IncomeRecorded(at_ms=NEXT_MS, income=income("transfer", "-500", at_ms=NEXT_MS)))
     for balance in ("10000", "9500"):
         assert unexplained_money(story.book, account(balance, at_ms=NEXT_MS), TOLERANCE) == 0
@@ -91,12 +93,12 @@ def test_a_payment_of_the_very_instant_of_a_read_may_be_in_it_or_not(story: Stor
     assert unexplained_money(story.book, later, TOLERANCE) == 500
 
 
-def test_a_fill_whose_money_is_not_known_leaves_nothing_to_compare(story: Story) -> None:
+def test_a_fill_with_an_unknown_balance_effect_leaves_no_unexplained_money(story: Story) -> None:
     story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NOON + 1_000)
     assert unexplained_money(story.book, account("5000", at_ms=NEXT_MS), TOLERANCE) == 0
 
 
-def test_an_unexplained_balance_is_not_recorded_and_no_agreement_until_it_has_lasted(
+def test_an_unexplained_balance_is_recorded_only_after_the_waiting_time(
     story: Story,
 ) -> None:
     view = look(account=account("2000", at_ms=NEXT_MS))
@@ -113,7 +115,7 @@ def test_an_unexplained_balance_is_not_recorded_and_no_agreement_until_it_has_la
 
 
 def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story: Story) -> None:
-    """Otherwise every reconciliation until the cycle's end would find the mismatch again."""
+    """Otherwise each reconciliation until the cycle's end would find it again."""
     run(story, look())
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
     pending = run(story, view)
@@ -133,7 +135,7 @@ def test_a_reconciliation_between_cycles_records_the_equity_only_if_that_is_due(
     assert kinds(found.marks) == (["EquityRecorded"] if due else [])
 
 
-def test_a_mark_between_cycles_does_not_end_drift(story: Story) -> None:
+def test_an_equity_snapshot_between_cycles_does_not_end_drift(story: Story) -> None:
     """Only the reconciliation that closes a cycle may find that book and venue agree."""
     run(story, look())
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
@@ -157,8 +159,8 @@ def test_a_withdrawal_that_a_later_list_shows_explains_the_balance(story: Story)
     assert kinds(found.marks) == ["EquityRecorded", "CycleClosed"]
 
 
-def test_a_stop_that_the_fills_leave_out_is_no_loss_yet_either(story: Story) -> None:
-    """The balance shows a fill that a list omits, before positions are compared."""
+def test_a_balance_change_by_an_unlisted_stop_fill_is_unexplained(story: Story) -> None:
+    """The balance includes a fill that the list of fills omits."""
     story.open(plan())
     assert intent(OrderRole.STOP_LOSS, plan()) == STOP
     lost = account("9000", at_ms=NEXT_MS)

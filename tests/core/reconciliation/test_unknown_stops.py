@@ -1,4 +1,4 @@
-"""A reduce-only order of ours that the book does not know: it may be all that protects."""
+"""Kamou's reduce-only orders that the book does not have and that may protect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.core.model import OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 
 UNKNOWN = venue_order(STOP)
-DOUBT = UNKNOWN.client_order_id, UNKNOWN.quantity
+PENDING = UNKNOWN.client_order_id, UNKNOWN.quantity
 OLD = NEXT_MS - SURE_MS  # since when no list has shown a position
 
 
@@ -26,7 +26,7 @@ def canceled(
     pending_mismatches: dict[tuple[str, Decimal], int] | None = None,
 ) -> list[str]:
     """Return the client order ids that are canceled, with the order resting."""
-    terms = attrs.evolve(INPUTS, pending_mismatches={DOUBT: since_ms})
+    terms = attrs.evolve(INPUTS, pending_mismatches={PENDING: since_ms})
     view = look(positions=positions, open_orders=(order,))
     seen = {} if pending_mismatches is None else pending_mismatches
     found = find_orphan_orders(story.book, view, terms, seen, NEXT_MS)
@@ -37,7 +37,7 @@ def canceled(
 def test_an_unknown_stop_stays_while_the_venue_lists_a_position_in_its_symbol(
     story: Story, quantity: str
 ) -> None:
-    """However long: the book has no trade of it yet, so no other stop protects the position."""
+    """The book has no trade of the position yet, so no other stop protects it."""
     pending_mismatches: dict[tuple[str, Decimal], int] = {}
     assert (
         canceled(story, venue_position("SOLUSDT", quantity), pending_mismatches=pending_mismatches)
@@ -62,7 +62,7 @@ def test_an_unknown_stop_stays_until_no_list_has_shown_a_position_for_20_seconds
     assert (
         canceled(story, since_ms=since_ms, pending_mismatches=pending_mismatches) == []
     ) is stays
-    assert pending_mismatches == {DOUBT: since_ms}
+    assert pending_mismatches == {PENDING: since_ms}
 
 
 @pytest.mark.parametrize("protected", [True, False])
@@ -89,8 +89,8 @@ def test_an_unknown_order_that_may_open_a_position_is_canceled_at_once(story: St
     assert pending_mismatches == {}
 
 
-def test_a_known_order_is_canceled_only_for_what_the_book_knows_of_it(story: Story) -> None:
-    """Its stop stays, though the plan of its entry expired, and so does its target."""
+def test_stop_and_target_stay_although_the_plan_of_their_entry_expired(story: Story) -> None:
+    """The stop and the target are reduce-only, so the expired plan does not matter."""
     story.open(PLAN)
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     assert PLAN.expires_at_ms < NEXT_MS

@@ -1,4 +1,4 @@
-"""A venue's ledger, added up forwards, and one read of it."""
+"""Ledger of a venue, the equity by its definition, and a read of the account."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ MIDNIGHTS = (MIDNIGHT, MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)
 _names = count()
 
 
-# --- a venue's ledger, added up forwards ------------------------------------------------------
+# --- ledger of a venue -----------------------------------------------------------------------
 
 
 @attrs.frozen
 class Entry:
-    """A fill (contracts, signed, at a price) or a payment, by the venue's stamp."""
+    """Fill (signed contracts at a price) or payment, at the venue's time."""
 
     at_ms: int
     symbol: str
@@ -50,7 +50,7 @@ class Entry:
 
 
 def equity_by_definition(entries: Iterable[Entry], before_ms: int, marks: dict[str, D]) -> D:
-    """Balance after all entries before an instant, and what these leave at the marks."""
+    """Return balance and unrealized PnL at the marks, of entries before an instant."""
     balance = D(10_000)
     held: dict[str, tuple[D, D]] = {}  # symbol -> contracts, average price
     for entry in entries:
@@ -73,7 +73,7 @@ def equity_by_definition(entries: Iterable[Entry], before_ms: int, marks: dict[s
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> list[Entry]:
-    """Fills that never reverse a position, funding and transfers; many right at a midnight."""
+    """Draw fills that reverse no position, funding and transfers, many at a midnight."""
     near = st.sampled_from([0, 0, -1, 1, 3_000])
     at_midnight = st.builds(lambda m, d: m + d, st.sampled_from(MIDNIGHTS), near)
     stamps = st.one_of(at_midnight, st.integers(NOON + 1, READ_MS))
@@ -100,7 +100,7 @@ def ledgers(draw: st.DrawFn) -> list[Entry]:
 
 
 def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
-    """Record this entry in the story."""
+    """Record an entry of the ledger in the story."""
     if not entry.symbol:
         kind = "transfer" if entry.transfer else "funding"
         paid = income(kind, str(entry.amount), entry.at_ms)
@@ -124,7 +124,7 @@ def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
 def read_of(
     story: Story, entries: list[Entry], marks: dict[int, dict[str, D]], **changes: object
 ) -> OpeningRead:
-    """One read of the venue: its balance now, and the marks of the midnights."""
+    """Return one read of the venue: the balance now and the marks of the midnights."""
     flat = {symbol: D(100) for symbol in SYMBOLS}
     made = OpeningRead(
         at_ms=READ_MS,
@@ -147,7 +147,7 @@ def read_of(
 
 
 def positions_of(entries: Iterable[Entry]) -> tuple[PositionReport, ...]:
-    """The positions now, at their average price; every mark is 100."""
+    """Return the positions now, at their average price; every mark is 100."""
     held: dict[str, tuple[D, D]] = {}
     for entry in entries:
         contracts, cost = held.get(entry.symbol, (D(0), D(0)))
@@ -169,13 +169,13 @@ def positions_of(entries: Iterable[Entry]) -> tuple[PositionReport, ...]:
 
 
 def balance_of(entries: list[Entry]) -> D:
-    """The wallet now: the equity if every position stood at its average price."""
+    """Return the wallet balance now: the equity with positions at their average price."""
     average = {held.symbol: held.entry_price for held in positions_of(entries)}
     return equity_by_definition(entries, READ_MS + 1, average)
 
 
 def close(one: D, other: D) -> bool:
-    """Averages are quotients: equal but for the last of 28 digits."""
+    """Return True if two amounts agree, except for the last of 28 digits."""
     return abs(one - other) < D("1e-18")
 
 

@@ -1,4 +1,4 @@
-"""Exposure of longs and shorts: each rule treats a short as the mirror image of a long.
+"""Exposure of longs and of shorts, which are their mirror image.
 
 The figures are computed here a second time, from the definitions, for books of both sides.
 """
@@ -15,8 +15,8 @@ from trading_cases import (
     D,
     Story,
     account,
-    at_stake,
     equity_now,
+    exposure_at,
     plan,
     quote,
     review,
@@ -33,12 +33,12 @@ from kamou.core.risk.verdict import Denied
 
 LIMITS = RiskLimits()
 MAJORS = {"BTCUSDT", "ETHUSDT"}
-LEAVING = D("0.0008")  # 6 bp taker and 2 bp slippage
+EXIT_RATE = D("0.0008")  # 6 bp taker and 2 bp slippage
 GAP = D("0.25")
 
 
 def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> object:
-    """A plan of 0.1 units a contract at 100, its stop 3 away, with names of its own."""
+    """Return a plan of 0.1 units a contract at 100, its stop 3 away, with own ids."""
     return plan(
         symbol,
         side,
@@ -56,10 +56,10 @@ def test_open_risk_grows_as_the_mark_moves_away_from_the_stop_on_either_side(
 ) -> None:
     story.open(wish("SOLUSDT", side))  # type: ignore[arg-type]
     stop = D(100) - 3 * away
-    costs = 10 * (GAP * 3 + LEAVING * stop)  # 10 units
+    costs = 10 * (GAP * 3 + EXIT_RATE * stop)  # 10 units
     for gained, distance in ((0, 3), (5, 8), (-2, 1), (-3, 0), (-10, 0)):
         marks = {"SOLUSDT": D(100 + gained * away)}
-        assert at_stake(story, marks).open_risk == 10 * distance + costs
+        assert exposure_at(story, marks).open_risk == 10 * distance + costs
 
 
 @given(
@@ -68,19 +68,19 @@ def test_open_risk_grows_as_the_mark_moves_away_from_the_stop_on_either_side(
             st.sampled_from(sorted(INSTRUMENTS)),
             st.sampled_from(Side),
             st.integers(1, 90),
-            st.booleans(),  # opened, or only permitted
+            st.booleans(),  # True: opened; False: only a permit
         ),
         max_size=6,
         unique_by=lambda drawn: drawn[0],
     )
 )
-def test_net_and_total_notional_and_the_cluster_of_each_direction_are_sums_by_side(
+def test_net_and_total_notional_and_the_cluster_risk_are_sums_by_side(
     drawn: list[tuple[str, Side, int, bool]],
 ) -> None:
     story = Story()
     story.ready()
     held = total = D(0)
-    promised = {Side.LONG: D(0), Side.SHORT: D(0)}
+    reserved = {Side.LONG: D(0), Side.SHORT: D(0)}
     clusters = {Side.LONG: D(0), Side.SHORT: D(0)}
     for number, (symbol, side, quantity, opened) in enumerate(drawn):
         made = wish(symbol, side, quantity, number)
@@ -90,24 +90,24 @@ def test_net_and_total_notional_and_the_cluster_of_each_direction_are_sums_by_si
             story.grant(made)  # type: ignore[arg-type]
         long = side is Side.LONG
         stop = 97 if long else 103
-        opened_risk = D(quantity) / 10 * (3 + GAP * 3 + LEAVING * stop)
+        opened_risk = D(quantity) / 10 * (3 + GAP * 3 + EXIT_RATE * stop)
         risk = opened_risk if opened else D(quantity) * D("0.41")
         total += quantity * 10
         signed = quantity * 10 if long else -quantity * 10
         if opened:
             held += signed
         else:
-            promised[side] += signed
+            reserved[side] += signed
         if symbol not in MAJORS:
             clusters[side] += risk
-    seen = at_stake(story)
-    assert seen.net_notional == {side: held + money for side, money in promised.items()}
+    seen = exposure_at(story)
+    assert seen.net_notional == {side: held + money for side, money in reserved.items()}
     assert seen.notional_total == total
     assert seen.cluster == clusters
 
 
 @pytest.mark.parametrize("held", list(Side))
-def test_a_hedge_adds_headroom_for_the_shock_and_more_of_the_same_side_takes_it(
+def test_a_hedge_adds_shock_headroom_and_a_trade_on_the_same_side_uses_it(
     story: Story, held: Side
 ) -> None:
     story.open(wish("BTCUSDT", held))  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def test_a_hedge_adds_headroom_for_the_shock_and_more_of_the_same_side_takes_it(
     notionals = {
         side: compute_headroom(
             story.book,
-            at_stake(story),
+            exposure_at(story),
             equity_now(story.book),
             symbol="ETHUSDT",
             side=side,
@@ -129,7 +129,7 @@ def test_a_hedge_adds_headroom_for_the_shock_and_more_of_the_same_side_takes_it(
 
 
 @pytest.mark.parametrize("held", list(Side))
-def test_alts_of_one_direction_share_a_cluster_and_those_of_the_other_do_not(
+def test_altcoins_of_one_side_share_a_cluster_limit_and_those_of_the_other_do_not(
     story: Story, held: Side
 ) -> None:
     story.open(wish("SOLUSDT", held))  # type: ignore[arg-type]
@@ -143,14 +143,14 @@ def test_alts_of_one_direction_share_a_cluster_and_those_of_the_other_do_not(
         assert ("RISK_CLUSTER_EXCEEDED" in found) is expected
 
 
-# --- what every limit is a fraction of ---------------------------------------------------
+# --- sizing equity --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("mid", "smaller"), [("110", "wallet_balance"), ("98", "equity")])
 def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
     story: Story, mid: str, smaller: str
 ) -> None:
-    """An open profit may be gone before a stop fills: it makes no trade larger."""
+    """An open profit may be lost before a stop fills, so it makes no trade larger."""
     story.open(plan("BTCUSDT"), at_ms=NOON + 100)
     marks = {"BTCUSDT": quote("BTCUSDT", mid, NOON + 900)}
     now = review(story.book, plan(), marks=marks).now
@@ -162,7 +162,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
     limits = attrs.evolve(LIMITS, notional_total_max=D(1))
     headroom = compute_headroom(
         story.book,
-        at_stake(story, {"BTCUSDT": D(mid)}),
+        exposure_at(story, {"BTCUSDT": D(mid)}),
         now,
         symbol="SOLUSDT",
         side=Side.LONG,
@@ -173,7 +173,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
 
 
 @pytest.mark.parametrize(("equity", "balance"), [("10000", "8000"), ("8000", "10000")])
-def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_the_two(
+def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_balance(
     story: Story, equity: str, balance: str
 ) -> None:
     seen = look(
@@ -186,7 +186,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_the_two(
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_the_governor_reckons_the_same_worst_case_for_a_short_as_for_a_long(
+def test_the_governor_computes_the_same_worst_case_for_a_short_as_for_a_long(
     story: Story, side: Side, sign: int
 ) -> None:
     parts = dict(review(story.book, plan("SOLUSDT", side)).risk_parts)
@@ -205,15 +205,15 @@ def test_exit_costs_apply_on_either_side_and_are_zero_without_an_instrument(sign
         venue_position("UNLISTED", "100", "110"),
     )
     # 10 units at 110 and 5 at 20, taker fee and slippage of 8 bp
-    assert exit_costs(held, INSTRUMENTS, CostModel()) == (1100 + 100) * LEAVING
+    assert exit_costs(held, INSTRUMENTS, CostModel()) == (1100 + 100) * EXIT_RATE
     dear = {"SOLUSDT": attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D("0.001"))}
     assert exit_costs(held[:1], dear, CostModel()) == 1100 * D("0.0012")
     cheap = {"SOLUSDT": attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D("0.0001"))}
-    assert exit_costs(held[:1], cheap, CostModel()) == 1100 * LEAVING
+    assert exit_costs(held[:1], cheap, CostModel()) == 1100 * EXIT_RATE
 
 
 @pytest.mark.parametrize(("opened_at_ms", "counted"), [(-1, 0), (0, 200), (100, 200)])
-def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
+def test_the_planner_adds_the_margin_of_trades_opened_since_the_equity_snapshot(
     story: Story, opened_at_ms: int, counted: int
 ) -> None:
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
@@ -221,7 +221,7 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
     story.grant(plan("DOTUSDT"))  # 200 more
     headroom = compute_headroom(
         story.book,
-        at_stake(story),
+        exposure_at(story),
         equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
@@ -233,20 +233,20 @@ def test_the_planner_adds_the_margin_of_trades_that_the_last_mark_does_not_know(
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_the_headroom_for_a_shock_is_what_the_day_leaves_less_the_costs_of_reserved_entries(
+def test_the_shock_headroom_is_the_rest_of_the_day_less_the_costs_of_reserved_entries(
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs
     headroom = compute_headroom(
         story.book,
-        at_stake(story),
+        exposure_at(story),
         equity_now(story.book),
         symbol="ETHUSDT",
         side=side,
         instruments=INSTRUMENTS,
         limits=LIMITS,
     )
-    # On the other side the promise is no hedge: it may not fill.
+    # On the other side the permit is no hedge, because its entry may not fill.
     taken = 1000 if side is Side.LONG else 0
     assert headroom.notionals["shock"] == (400 - D("3.5")) / D("0.1") - taken
     assert headroom.risks == {"day_budget": 400 - 41, "open_risk": 400 - 41}
@@ -254,14 +254,14 @@ def test_the_headroom_for_a_shock_is_what_the_day_leaves_less_the_costs_of_reser
 
 @pytest.mark.parametrize("side", list(Side))
 @pytest.mark.parametrize(("open_risk", "day"), [("0.04", "0.03"), ("0.03", "0.04")])
-def test_the_risk_left_is_each_limit_less_what_is_at_stake_already(
+def test_the_risk_headroom_is_each_limit_less_the_open_risk(
     story: Story, side: Side, open_risk: str, day: str
 ) -> None:
     story.grant(plan("DOTUSDT"))
     limits = RiskLimits(open_risk_max=D(open_risk), daily_loss_max=D(day))
     risks = compute_headroom(
         story.book,
-        at_stake(story),
+        exposure_at(story),
         equity_now(story.book),
         symbol="ADAUSDT",
         side=side,
@@ -281,17 +281,17 @@ def test_a_stop_that_filled_beyond_its_price_raises_the_gap_buffer_on_either_sid
 ) -> None:
     _, stop = story.open(plan("SOLUSDT", side))
     story.fill(stop, "50", str(100 - 6 * side.sign))  # one stop distance of 3 beyond
-    story.fill(stop, "50", str(100 - 2 * side.sign))  # better than its place
+    story.fill(stop, "50", str(100 - 2 * side.sign))  # better than the stop price
     assert [each.multiple for each in story.book.recent_activity.overshoots] == [1, 0]
 
 
-def test_a_permit_that_is_used_up_stakes_nothing(story: Story) -> None:
+def test_a_permit_without_remaining_contracts_adds_no_exposure(story: Story) -> None:
     wanted = plan("DOTUSDT")
     story.grant(wanted)
     story.book.reservations[wanted.permit_id] = attrs.evolve(
         story.book.reservations[wanted.permit_id], remaining=D(0)
     )
-    assert at_stake(story) == at_stake(Story())
+    assert exposure_at(story) == exposure_at(Story())
 
 
 def test_the_age_of_the_marks_is_that_of_the_oldest(story: Story) -> None:
@@ -302,7 +302,7 @@ def test_the_age_of_the_marks_is_that_of_the_oldest(story: Story) -> None:
     assert review(story.book, plan("BTCUSDT"), marks=marks).now.marks_at_ms == NOON - 7
 
 
-def test_what_a_permit_costs_is_never_less_than_nothing(story: Story) -> None:
+def test_the_reserved_costs_of_a_permit_are_never_negative(story: Story) -> None:
     story.grant(plan("DOTUSDT", risk=D(30)))  # less than its stop and gap: 37.5
     story.grant(plan("ADAUSDT", permit_id="p", signal_id="s"))  # 3.5 above them
-    assert at_stake(story).reserved_costs == D("3.5")
+    assert exposure_at(story).reserved_costs == D("3.5")

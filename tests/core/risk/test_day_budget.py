@@ -1,4 +1,4 @@
-"""The daily budget: the equity that it uses includes every realized loss."""
+"""Daily budget, whose equity includes every realized loss."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIX = sorted(INSTRUMENTS)
 
 
 def codes(story: Story, **changes: Any) -> set[str]:
-    """The codes of the denials of one more trade; empty if it is approved."""
+    """Return the codes of the denials of one more trade; none if it is approved."""
     wish = plan("BTCUSDT", permit_id="wish", signal_id="wish", strategy="oi_momentum")
     verdict, _ = review_entry(review(story.book, wish, **changes))
     if isinstance(verdict, Approved):
@@ -43,7 +43,7 @@ def codes(story: Story, **changes: Any) -> set[str]:
 
 
 def stopped_out(story: Story, number: int) -> None:
-    """Open trades after the account was read, and lose 71 on each: 70 at the stop, 1 in fees."""
+    """Open trades after the account read and lose 71 on each: 70, and 1 in fees."""
     for n, symbol in enumerate([s for s in SIX if s != "BTCUSDT"][:number]):
         wish = plan(symbol, permit_id=f"p{n}", signal_id=f"s{n}", stop_price=D(93))
         _, stop = story.open(wish, at_ms=NOON + 100)
@@ -67,11 +67,11 @@ def test_stops_in_one_bar_count_against_the_day_before_the_account_is_read_again
     assert review(story.book, plan("BTCUSDT")).day_loss == 355
 
 
-def test_a_loss_realized_since_the_account_was_read_is_in_the_day_at_once(story: Story) -> None:
+def test_a_loss_realized_since_the_account_read_counts_at_once(story: Story) -> None:
     stopped_out(story, 5)
     paid(story, "-5", NOON + 300)
     assert BUDGET in codes(story)
-    # The read that has seen it all leaves the same to spend: nothing is counted twice.
+    # After a newer account read the budget is the same: no loss counts twice.
     assert BUDGET in codes(story, account=account("9640", NOON + 400))
     assert BUDGET not in codes(story, account=account("9645", NOON + 400))
 
@@ -83,7 +83,7 @@ def test_a_loss_at_the_very_instant_of_the_read_counts_and_a_profit_does_not(sto
     assert (now.equity, now.wallet_balance) == (9990, 9990)
 
 
-def test_what_a_stop_loses_leaves_open_risk_and_enters_the_day_at_the_same_moment(
+def test_the_loss_of_a_stop_moves_from_open_risk_to_the_day_at_its_fill(
     story: Story,
 ) -> None:
     _, stop = story.open(plan(), at_ms=NOON + 100)
@@ -98,7 +98,7 @@ def test_what_a_stop_loses_leaves_open_risk_and_enters_the_day_at_the_same_momen
     assert before > after.day_loss
 
 
-def test_equity_now_values_what_is_open_at_the_marks_of_the_review(story: Story) -> None:
+def test_current_equity_values_open_positions_at_the_marks_of_the_review(story: Story) -> None:
     story.open(plan(), at_ms=NOON + 100)
     marks = {"SOLUSDT": quote(mid="90", at_ms=NOON + 900)}
     now = review(story.book, plan("BTCUSDT"), marks=marks).now
@@ -115,7 +115,7 @@ def test_equity_now_values_what_is_open_at_the_marks_of_the_review(story: Story)
         ({"SOLUSDT": quote(at_ms=NOON, mark=D("NaN"))}, "none"),
     ],
 )
-def test_without_a_fresh_mark_of_what_is_held_nothing_is_entered(
+def test_an_entry_is_denied_without_a_fresh_mark_of_every_open_position(
     story: Story, marks: dict[str, Quote], figure: str
 ) -> None:
     story.open(plan(), at_ms=NOON + 100)
@@ -128,13 +128,13 @@ def test_without_a_fresh_mark_of_what_is_held_nothing_is_entered(
     assert isinstance(review_entry(review(story.book, wish, marks=fresh))[0], Approved)
 
 
-def test_what_cannot_be_known_denies_until_the_next_read(story: Story) -> None:
-    story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)  # of no trade of ours
+def test_a_fill_without_a_trade_denies_entries_until_the_next_account_read(story: Story) -> None:
+    story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)  # of no trade
     assert codes(story) == {"ACCOUNT_STALE"}
     assert codes(story, account=account(at_ms=NOON + 400)) == set()
 
 
-def test_funding_that_may_have_settled_since_the_read_is_waited_for(story: Story) -> None:
+def test_an_entry_after_a_full_hour_needs_an_account_read_with_its_funding(story: Story) -> None:
     story.open(plan(), at_ms=NOON + 100)
     hour_ms = NOON + 3_600_000
     story.say(closed_cycle(hour_ms - 1_000))
@@ -177,7 +177,7 @@ def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
 def test_average_cost_and_totals_give_the_same_money(
     steps: list[tuple[bool, int, int]], mark: int
 ) -> None:
-    """In any order of fills, realized and unrealized PnL equal cash and the value of positions."""
+    """Realized and unrealized PnL equal cash and position value in any order of fills."""
     trade = open_trade(plan(), "t", NOON)
     made = cash = held = D(0)
     for n, (buys, quantity, price) in enumerate(steps):
@@ -211,19 +211,19 @@ def test_a_deposit_is_a_net_deposit_of_the_day_of_its_own_time(story: Story) -> 
     assert story.book.day_equity == 10600
 
 
-@pytest.mark.parametrize("told_first", [True, False])
-def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
-    story: Story, told_first: bool
+@pytest.mark.parametrize("listed_first", [True, False])
+def test_a_deposit_between_the_midnight_and_its_read_is_a_net_deposit(
+    story: Story, listed_first: bool
 ) -> None:
     midnight = story.book.day_opened_at_ms + DAY
     paid = e.IncomeRecorded(
         at_ms=midnight, income=income("transfer", "150", at_ms=midnight + 3_000)
     )
-    if told_first:
+    if listed_first:
         story.say(paid)
     read_at_ms = midnight + 6_000
     story.say(e.DayOpened(at_ms=read_at_ms, day="2024-01-02", equity=D(10150)))
-    if not told_first:
+    if not listed_first:
         story.say(paid)
     assert (story.book.day_equity, story.book.day_net_deposits) == (10000, 150)
 
@@ -232,7 +232,7 @@ def test_a_deposit_between_the_two_reads_that_open_a_day_is_no_profit(
 def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
     story: Story, listed_first: bool
 ) -> None:
-    """Its time belongs to the new day, so the position counts at the mark of 00:00."""
+    """The fill belongs to the new day, so the position counts at the mark of 00:00."""
     midnight = story.book.day_opened_at_ms + DAY
     _, stop = story.open(plan(), at_ms=NOON + 100)  # 10 units at 100: 0.5 in fees
     marks = (Figure(name="SOLUSDT", value="98"),)
@@ -262,7 +262,7 @@ def test_an_entry_that_fills_at_midnight_belongs_to_the_day_that_begins(story: S
 @pytest.mark.parametrize(
     ("paid_in", "equity", "lost"), [("500", "10100", 400), ("-500", "9400", 100)]
 )
-def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
+def test_deposits_and_withdrawals_do_not_change_the_day_loss(
     story: Story, paid_in: str, equity: str, lost: int
 ) -> None:
     moved = income("transfer", paid_in, NOON + 100)
@@ -274,13 +274,13 @@ def test_a_deposit_hides_no_loss_of_the_day_and_a_withdrawal_makes_none(
     assert (BUDGET in codes(story, account=read)) is (lost == 400)
 
 
-def test_a_profit_of_the_day_is_no_loss_below_zero(story: Story) -> None:
-    """It adds no headroom: the budget is the day's limit at most."""
+def test_the_day_loss_is_zero_after_a_profit(story: Story) -> None:
+    """A profit adds no headroom: the budget is at most the daily loss limit."""
     context = review(story.book, plan("BTCUSDT"), account=account("10500"))
     assert context.day_loss == 0
     assert day_budget(story.book, context.now, context.limits) == 400
 
 
-def test_an_account_that_was_never_read_is_named_as_that() -> None:
+def test_current_equity_without_an_account_read_names_the_account_as_unknown() -> None:
     now = review(Story().book, plan(), account=None).now
     assert now.unknown == "the account was never read"

@@ -1,4 +1,4 @@
-"""Which payments and which midnights the opening of a day counts."""
+"""Payments and midnights that count in the opening of a day."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def pay(story: Story, kind: str, amount: str, at_ms: int) -> None:
 
 
 def trade(story: Story, symbol: str, at_ms: int) -> None:
-    """Record a fill by others: 10 contracts bought at 100 for a fee of 0.5."""
+    """Record a fill of an external order: 10 contracts at 100 for a fee of 0.5."""
     story.fill(None, "10", "100", symbol=symbol, side=OrderSide.BUY, at_ms=at_ms)
 
 
 @pytest.mark.parametrize("waited", [False, True])
 def test_no_day_opens_while_the_midnights_of_a_read_lack_todays(story: Story, waited: bool) -> None:
-    """An earlier day, opened alone by a read of today, would pass for today's opening."""
+    """An earlier day that a read of today opened alone would be taken for today."""
     assert missed_midnights(story.book, READ_MS) == MIDNIGHTS
     read = looked("9999", *map(flat, MIDNIGHTS[:-1]))
     assert open_days(story.book, read, INSTRUMENTS, waited=waited) == ()
 
 
 def test_only_transfers_count_as_deposits_since_the_last_known_equity(story: Story) -> None:
-    """9,800 was known and 500 were paid in; 100 of funding and a fee of 0.5 are losses."""
+    """Deposits of 500 follow 9,800; funding of 100 and a fee of 0.5 are losses."""
     story.say(mark("9800", NOON + 1_000))
     pay(story, "transfer", "500", MIDNIGHTS[1])
     pay(story, "funding", "-100", MIDNIGHTS[1])
@@ -43,7 +43,7 @@ def test_only_transfers_count_as_deposits_since_the_last_known_equity(story: Sto
 def test_a_transfer_just_before_a_rebuilt_midnight_is_not_added_to_its_equity(
     story: Story,
 ) -> None:
-    """500 paid in 1 ms before 00:00 are in the equity at 00:00; 70 paid in later are not."""
+    """The equity at 00:00 includes 500 deposited 1 ms before, not 70 deposited later."""
     pay(story, "transfer", "500", MIDNIGHTS[1] - 1)
     pay(story, "transfer", "70", MIDNIGHTS[1] + 1)
     unknown = flat(MIDNIGHTS[2], source="")
@@ -54,7 +54,7 @@ def test_a_transfer_just_before_a_rebuilt_midnight_is_not_added_to_its_equity(
 
 
 def test_without_a_known_equity_today_opens_with_the_equity_now() -> None:
-    """The record began before 00:00 and no account was read: deposits alone are no equity."""
+    """The record began before 00:00 without an account read: only deposits are known."""
     story = Story()
     story.book.started_at_ms = NOON
     pay(story, "transfer", "20000", MIDNIGHTS[2] + 1)
@@ -66,7 +66,7 @@ def test_without_a_known_equity_today_opens_with_the_equity_now() -> None:
 def test_a_transfer_stamped_after_the_account_read_does_not_delay_the_opening(
     story: Story,
 ) -> None:
-    """Only a fill may be in one of two reads, account and positions, and not in the other."""
+    """Only a fill may be in one of account and positions and not in the other."""
     pay(story, "transfer", "500", READ_MS + 1)
     read = looked("9999", *map(flat, MIDNIGHTS))
     opened = open_days(story.book, read, INSTRUMENTS, waited=False)
@@ -100,6 +100,6 @@ def test_the_symbols_of_a_midnight_are_those_held_now_or_traded_since_it(story: 
 def test_the_first_midnight_of_a_record_is_one_at_or_after_its_start(
     started_at_ms: int, missed: tuple[int, ...]
 ) -> None:
-    """A book without a run (0) has no midnight at all."""
+    """A book without a run (0) has no midnight."""
     book = PositionBook(started_at_ms=started_at_ms)
     assert missed_midnights(book, MIDNIGHT + 60_000) == missed

@@ -1,4 +1,4 @@
-"""A plan in a symbol that is held or promised already: its value, and the cap of its symbol."""
+"""Value and cap of a plan in a symbol with a position, a permit or an entry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECOND = {"permit_id": "second", "signal_id": "second"}
 def denials(story: Story, quantity: str, **changes: Any) -> dict[str, str]:
     of = plan(quantity=D(quantity), risk=D(1), **SECOND)
     verdict, _ = review_entry(review(story.book, of, **changes))
-    assert isinstance(verdict, Denied)  # for the symbol is held, at least
+    assert isinstance(verdict, Denied)  # at least because of the open position
     return {d.code: str(d).partition(": ")[2] for d in verdict.denials}
 
 
@@ -39,7 +39,7 @@ def rest(story: Story) -> None:
 def test_the_cap_of_a_symbol_counts_its_position_its_permits_and_its_resting_entries(
     story: Story, first: Any
 ) -> None:
-    """1,000 stand already, 15 % of 10,000 are allowed, a contract is worth 10.001 at the ask."""
+    """The cap is 15 % of 10,000, 1,000 are used, and a contract costs 10.001."""
     first(story)
     code = "EXPOSURE_SYMBOL_EXCEEDED"
     assert code not in denials(story, "49")
@@ -65,7 +65,7 @@ def test_the_cap_of_a_symbol_leaves_other_symbols_out(story: Story) -> None:
 
 
 def test_a_position_in_the_plans_symbol_is_valued_at_the_quote_of_the_plan(story: Story) -> None:
-    """100 contracts of 0.1, bought at 100: at a mark of 110 they are worth 1,100."""
+    """100 contracts of 0.1 bought at 100 are worth 1,100 at a mark of 110."""
     story.open(plan())
     context = review(story.book, plan(**SECOND), quote=quote(mid="110"), marks={})
     assert context.exposure.notional == {"SOLUSDT": 1_100}

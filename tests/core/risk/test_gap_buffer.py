@@ -1,4 +1,4 @@
-"""The gap buffer from the overshoots of stops and liquidations that still count."""
+"""Gap buffer from the overshoots of stops and liquidations that still count."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def gap(story: Story, now_ms: int = NOON) -> Decimal:
     return story.book.recent_activity.gap_buffer(LIMITS, now_ms).value
 
 
-# --- what is measured ----------------------------------------------------------------------
+# --- measured overshoots-------------------------------------------------------------------
 
 
-def test_how_far_stops_overshoot_is_measured_in_planned_stop_distances(story: Story) -> None:
+def test_overshoot_is_measured_in_planned_stop_distances(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "50", "97.3")  # better than its trigger: no overshoot
     story.fill(stop, "50", "95.5")
@@ -81,7 +81,7 @@ def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
     assert multiples(story) == []
 
 
-# --- how long it counts --------------------------------------------------------------------
+# --- days that an overshoot counts-----------------------------------------------------------------
 
 
 @given(
@@ -115,13 +115,13 @@ def test_the_buffer_is_the_nearest_rank_p99_of_the_newest_500_that_still_count(
     ("number", "quantile", "found"),
     [(1, "0.99", 1), (100, "0.99", 99), (101, "0.99", 100), (200, "0.99", 198), (200, "0.5", 100)],
 )
-def test_the_nearest_rank_is_the_smallest_value_that_enough_are_not_above(
+def test_the_nearest_rank_is_the_smallest_value_with_enough_values_at_or_below(
     number: int, quantile: str, found: int
 ) -> None:
     assert nearest_rank([D(n) for n in range(number, 0, -1)], D(quantile)) == found
 
 
-def test_an_overshoot_that_denies_every_entry_is_forgotten_after_its_days(story: Story) -> None:
+def test_an_overshoot_that_denies_every_entry_stops_counting_after_its_days(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "100", "7")  # 90 beyond a distance of 3
     assert gap(story) == 30
@@ -135,7 +135,7 @@ def test_an_overshoot_that_denies_every_entry_is_forgotten_after_its_days(story:
     assert gap(story, NOON + MEMORY_MS) == D("0.25")
 
 
-def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> None:
+def test_open_risk_uses_the_gap_buffer_of_the_present_time(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "100", "95.5")
     story.open(plan("XRPUSDT"))
@@ -153,7 +153,7 @@ def test_what_is_open_is_valued_with_the_buffer_of_the_moment(story: Story) -> N
     assert at[NOON] - at[NOON + MEMORY_MS] == (D("0.5") - D("0.25")) * 3 * 10
 
 
-def test_a_book_that_is_loaded_again_remembers_when_each_overshoot_was(story: Story) -> None:
+def test_a_loaded_book_has_the_time_of_each_overshoot(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "100", "95.5", at_ms=NOON + 7)
     assert PositionBook.load(story.book.dump()).recent_activity == story.book.recent_activity
@@ -177,10 +177,10 @@ def two_percent(now_ms: int) -> Plan:
     )
 
 
-# --- where it is shown ---------------------------------------------------------------------
+# --- shown arithmetic -----------------------------------------------------------------------
 
 
-def test_a_permit_and_a_plan_that_is_denied_show_the_arithmetic(story: Story) -> None:
+def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Story) -> None:
     _, event = review_entry(review(story.book, PLAN))
     assert isinstance(event, e.PermitGranted)
     figures = {each.name: each.value for each in event.figures}

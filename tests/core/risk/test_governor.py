@@ -1,4 +1,4 @@
-"""The risk governor: rules, reductions, and what holds under any interleaving."""
+"""Permits of the risk governor and the denials of its rules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIMITS = RiskLimits()
 
 
 def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, str]:
-    """Codes of the denials, each with its figures as text."""
+    """Return the denials by code, each with its figures as text."""
     verdict, event = review_entry(review(story.book, of or plan(), **changes))
     assert isinstance(verdict, Denied)
     assert isinstance(event, e.PermitDenied)
@@ -42,7 +42,7 @@ def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, st
     return {d.code: str(d) for d in verdict.denials}
 
 
-# --- yes -----------------------------------------------------------------------------
+# --- permits--------------------------------------------------------------------------
 
 
 def test_a_sound_plan_gets_a_permit_bound_to_it(story: Story) -> None:
@@ -68,11 +68,11 @@ def test_a_permit_ends_with_the_plan_or_after_its_time_to_live(story: Story) -> 
     assert second.expires_at_ms == NOON + 1_000 + 30_000
 
 
-# --- no: one row per rule --------------------------------------------------------------
+# --- denials: one row per rule-----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("code", "of", "changes"), ROWS)
-def test_each_rule_denies_what_it_is_for(
+def test_each_rule_denies_with_its_own_code(
     story: Story, code: str, of: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     assert code in denied(story, plan(**of), **changes)
@@ -117,7 +117,7 @@ def test_the_governor_ignores_a_plans_risk_figure_that_is_too_low(story: Story) 
     assert "RISK_PER_TRADE_EXCEEDED" in denied(story, plan(stop_price=D(92), risk=D(1)))
 
 
-def test_what_is_reserved_is_the_governors_figure_and_not_a_lower_claim(story: Story) -> None:
+def test_a_permit_reserves_the_governors_risk_and_not_a_plans_lower_figure(story: Story) -> None:
     _, event = review_entry(review(story.book, plan(risk=D(1), notional=D(1))))
     assert isinstance(event, e.PermitGranted)
     # 10 units x (3 x 1.25 + (6 bp + 3 bp) x 197 + 3 bp x 100)
@@ -133,14 +133,14 @@ def test_a_canary_has_a_quarter_of_both_caps(story: Story) -> None:
     assert isinstance(review_entry(review(story.book, small, grant=canary))[0], Approved)
 
 
-def test_before_the_day_is_open_nothing_is_entered() -> None:
+def test_entries_are_denied_before_the_day_is_open() -> None:
     fresh = Story()
     fresh.say(mark("10000"))
     codes = denied(fresh)
     assert {"NOT_RECONCILED", "DATA_INVALID"} <= set(codes)
 
 
-def test_yesterdays_day_is_not_todays(story: Story) -> None:
+def test_entries_are_denied_while_only_yesterday_is_open(story: Story) -> None:
     tomorrow = NOON + DAY
     story.say(
         e.CycleClosed(
@@ -159,7 +159,7 @@ def test_yesterdays_day_is_not_todays(story: Story) -> None:
     }
 
 
-def test_drift_and_old_agreement_deny(story: Story) -> None:
+def test_drift_and_an_old_reconciliation_deny_entries(story: Story) -> None:
     later = NOON + 901_000
     old = denied(
         story,
@@ -174,12 +174,12 @@ def test_drift_and_old_agreement_deny(story: Story) -> None:
 
 
 @pytest.mark.parametrize("state", [TradingState.REDUCE_ONLY, TradingState.FLATTENING])
-def test_no_entry_passes_a_halted_state(story: Story, state: TradingState) -> None:
+def test_reduce_only_and_flattening_deny_entries(story: Story, state: TradingState) -> None:
     story.say(e.StateChanged(at_ms=NOON, before=story.book.state, after=state, reason="X"))
     assert "TRADING_HALTED" in denied(story)
 
 
-def test_reduced_trades_half_size(story: Story) -> None:
+def test_reduced_size_halves_both_caps(story: Story) -> None:
     story.say(
         e.StateChanged(
             at_ms=NOON,
@@ -202,13 +202,13 @@ def test_a_permit_id_and_a_signal_are_used_once(story: Story) -> None:
     story.send(intent(OrderRole.ENTRY, plan()))
     released = e.PermitReleased(at_ms=NOON, permit_id=plan().permit_id, reason="expired")
     story.say(released)
-    assert "DUPLICATE_INTENT" in denied(story)  # the id was released: it does not come back
+    assert "DUPLICATE_INTENT" in denied(story)  # a released permit id is not granted again
     codes = denied(story, again)
     assert "order=km" in codes["DUPLICATE_INTENT"]  # its order may still fill
     assert "SYMBOL_HELD" in codes
 
 
-def test_one_position_per_symbol(story: Story) -> None:
+def test_a_second_entry_in_a_symbol_with_a_position_is_denied(story: Story) -> None:
     other = plan(signal_id="other", permit_id="other.0")
     story.grant(plan())
     assert "permit=" in denied(story, other)["SYMBOL_HELD"]
@@ -217,7 +217,7 @@ def test_one_position_per_symbol(story: Story) -> None:
     assert "trade=" in denied(story, other)["SYMBOL_HELD"]
 
 
-def test_a_symbol_with_a_stop_left_of_the_trade_before_is_held(story: Story) -> None:
+def test_an_entry_is_denied_while_a_stop_of_an_earlier_trade_rests(story: Story) -> None:
     left = story.send(intent(OrderRole.STOP_LOSS, plan()))
     other = plan(signal_id="other", permit_id="other.0")
     assert left.client_order_id in denied(story, other)["SYMBOL_HELD"]
@@ -251,7 +251,7 @@ def test_entries_per_hour_count_an_entry_that_ended_partly_filled_before_its_fil
     assert "entries=1" in denied(story, limits=limits)["RATE_ENTRIES_EXCEEDED"]
 
 
-def test_two_reentries_a_day_and_no_more(story: Story) -> None:
+def test_a_third_reentry_into_a_symbol_on_one_day_is_denied(story: Story) -> None:
     recent_activity = story.book.recent_activity
     for n in range(2):
         recent_activity.record_entry(Entry(at_ms=NOON - n, strategy="x", symbol="SOLUSDT"))
@@ -260,14 +260,14 @@ def test_two_reentries_a_day_and_no_more(story: Story) -> None:
     assert set(denied(story)) == {"RATE_REENTRIES_EXCEEDED"}
 
 
-def test_a_symbol_rests_after_a_stop(story: Story) -> None:
+def test_an_entry_is_denied_during_the_cooldown_after_a_stop_out(story: Story) -> None:
     story.book.recent_activity.record_stop_out("SOLUSDT", NOON - 3_598_999)
     assert denied(story) == {"COOLDOWN_AFTER_STOP": "COOLDOWN_AFTER_STOP: left_ms=1"}
     story.book.recent_activity.stop_outs_ms["SOLUSDT"] = NOON - 3_599_000
     assert isinstance(review_entry(review(story.book, plan()))[0], Approved)
 
 
-def test_majors_are_outside_the_alt_cluster(story: Story) -> None:
+def test_majors_are_outside_the_altcoin_cluster(story: Story) -> None:
     tight = RiskLimits(cluster_risk_max=D(0))
     major = plan("BTCUSDT")
     verdict, _ = review_entry(review(story.book, major, limits=tight))
@@ -275,7 +275,7 @@ def test_majors_are_outside_the_alt_cluster(story: Story) -> None:
     assert set(denied(story, limits=tight)) == {"RISK_CLUSTER_EXCEEDED"}
 
 
-def test_a_hedge_is_not_denied_for_the_shock_that_it_softens(story: Story) -> None:
+def test_a_hedge_that_lowers_the_net_notional_passes_the_shock_rule(story: Story) -> None:
     story.open(plan("BTCUSDT"))
     tight = RiskLimits(shock_move=D("0.5"))
     assert "RISK_SHOCK_EXCEEDED" in denied(story, limits=tight)
@@ -284,8 +284,8 @@ def test_a_hedge_is_not_denied_for_the_shock_that_it_softens(story: Story) -> No
     assert shock_loss(D(-200), D("0.1")) == 20
 
 
-def test_an_entry_that_may_not_fill_is_no_hedge_against_a_shock(story: Story) -> None:
-    """Seed 910259: a reserved short, which never filled, let a long exceed the limit."""
+def test_a_reserved_entry_does_not_count_as_a_hedge_against_a_shock(story: Story) -> None:
+    """Seed 910259: a reserved short that never filled let a long exceed the limit."""
     tight = RiskLimits(shock_move=D("0.25"))  # 250 of a position of 1,000; 400 may be lost a day
     story.open(plan("BTCUSDT"))
     story.grant(plan("ETHUSDT", side=Side.SHORT))

@@ -1,4 +1,4 @@
-"""Exposure, reductions, and limits under any interleaving of approvals."""
+"""Exposure, reductions, and limits under any order of approvals."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trading_cases import (
     NOON,
     D,
     Story,
-    at_stake,
     equity_now,
+    exposure_at,
     intent,
     mark,
     order_closed,
@@ -43,33 +43,33 @@ LIMITS = RiskLimits()
 
 def test_open_risk_runs_from_the_mark_to_the_stop(story: Story) -> None:
     story.open(plan())
-    at_entry = at_stake(story, {"SOLUSDT": D(100)})
+    at_entry = exposure_at(story, {"SOLUSDT": D(100)})
     # 10 units x (3 + 0.25 x 3 + 8 bp x 97)
     assert at_entry.open_risk == D("38.276")
-    assert at_stake(story, {"SOLUSDT": D(105)}).open_risk == D("88.276")
-    assert at_stake(story, {"SOLUSDT": D(90)}).open_risk == D("8.276")  # the stop is overdue
-    assert at_stake(story).open_risk == D("38.276")  # no mark: the entry price
+    assert exposure_at(story, {"SOLUSDT": D(105)}).open_risk == D("88.276")
+    assert exposure_at(story, {"SOLUSDT": D(90)}).open_risk == D("8.276")  # the stop is overdue
+    assert exposure_at(story).open_risk == D("38.276")  # no mark: the entry price
     assert at_entry.cluster == {Side.LONG: D("38.276"), Side.SHORT: 0}
     assert at_entry.net_notional == {Side.LONG: 1000, Side.SHORT: 1000}
 
 
 def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
     story.grant(plan())
-    before = at_stake(story)
+    before = exposure_at(story)
     assert (before.open_risk, before.notional_total, before.margin_reserved) == (41, 1000, 200)
     entry = story.send(intent(OrderRole.ENTRY, plan()))
     story.fill(entry, "40", "100")
-    after = at_stake(story, {"SOLUSDT": D(100)})
+    after = exposure_at(story, {"SOLUSDT": D(100)})
     assert after.notional_total == 1000
     assert after.margin_reserved == 120
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
-    assert at_stake(story, {"SOLUSDT": D(100)}).notional_total == 400
+    assert exposure_at(story, {"SOLUSDT": D(100)}).notional_total == 400
 
 
-def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
+def test_the_planners_headroom_equals_the_headroom_of_the_rules(story: Story) -> None:
     headroom = compute_headroom(
         story.book,
-        at_stake(story),
+        exposure_at(story),
         equity_now(story.book),
         symbol="SOLUSDT",
         side=Side.LONG,
@@ -80,18 +80,18 @@ def test_the_headroom_is_what_the_rules_would_allow(story: Story) -> None:
     story.open(plan("BTCUSDT"))
     major = compute_headroom(
         story.book,
-        at_stake(story),
+        exposure_at(story),
         equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
         instruments=INSTRUMENTS,
         limits=LIMITS,
     )
-    assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 paid, 0.8 to leave
+    assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 of fees, 0.8 of exit costs
     story.say(mark("9500"))
     none = compute_headroom(
         story.book,
-        at_stake(story),
+        exposure_at(story),
         equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
@@ -123,7 +123,7 @@ def test_an_exit_within_the_position_always_passes() -> None:
         (OrderRole.STOP_LOSS, "99", {}),
     ],
 )
-def test_what_adds_or_reverses_exposure_is_no_exit(
+def test_an_exit_order_that_adds_or_reverses_exposure_is_denied(
     role: OrderRole, position: str, changes: dict[str, Any]
 ) -> None:
     denial = review_reduction(attrs.evolve(intent(role, plan()), **changes), D(position))
@@ -131,7 +131,7 @@ def test_what_adds_or_reverses_exposure_is_no_exit(
     assert denial.code == "EXIT_INCREASES_EXPOSURE"
 
 
-def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None:
+def test_closes_in_flight_that_together_reverse_the_position_are_denied(story: Story) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(60)))
     orders = story.book.orders_of("SOLUSDT")
     half = intent(OrderRole.EXIT, plan(), "second", quantity=D(40))
@@ -140,8 +140,8 @@ def test_two_closes_in_flight_may_not_reverse_the_position(story: Story) -> None
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
 
 
-def test_a_close_whose_sender_crashed_does_not_stand_in_the_way_of_another(story: Story) -> None:
-    """Seed 990097: its intent was committed, and nothing was sent."""
+def test_a_close_whose_sender_crashed_does_not_count_against_another_close(story: Story) -> None:
+    """Seed 990097: the intent was committed, and its order was never sent."""
     story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
     orders = story.book.orders_of("SOLUSDT")
@@ -151,7 +151,7 @@ def test_a_close_whose_sender_crashed_does_not_stand_in_the_way_of_another(story
 
 
 def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
-    """External orders inverted the position while it was in flight: it can only be rejected."""
+    """External orders inverted the position meanwhile, so the venue rejects the close."""
     story = Story()
     story.ready()
     story.send(attrs.evolve(intent(OrderRole.EXIT, plan()), quantity=D(60)))
@@ -160,7 +160,7 @@ def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
     assert review_reduction(other, D(-100), orders) is None
 
 
-def test_a_close_that_timed_out_does_not_stand_in_the_way_of_another(story: Story) -> None:
+def test_a_close_that_timed_out_does_not_count_against_another_close(story: Story) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
     assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is not None
@@ -180,14 +180,14 @@ def test_messages_refill_at_their_rate_and_stops_may_overdraw() -> None:
     assert bucket.take(3).at(NOON + 100).tokens == -2
 
 
-# --- under any interleaving --------------------------------------------------------------
+# --- any order of approvals --------------------------------------------------------------
 
 SYMBOLS = sorted(INSTRUMENTS)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataObject) -> None:
+def test_approvals_never_exceed_the_limits_in_any_order_of_events(data: st.DataObject) -> None:
     story = Story()
     story.ready()
     entries: list[Any] = []
@@ -223,16 +223,16 @@ def test_approvals_never_exceed_the_limits_whatever_comes_between(data: st.DataO
             order = story.book.orders.get(entry.client_order_id)
             if order is not None:
                 story.say(order_closed(entry, OrderStatus.CANCELED, str(order.filled)))
-        # The plans claim no risk at all: what is reserved is what the governor computed.
-        exposure = at_stake(story, {s: D(100) for s in SYMBOLS})
+        # The plans have a risk of 0, so permits reserve the risk that the governor computed.
+        exposure = exposure_at(story, {s: D(100) for s in SYMBOLS})
         assert exposure.open_risk <= D(400)
         assert all(money <= D(1500) for money in exposure.notional.values())
         assert all(risk <= D(200) for risk in exposure.cluster.values())
         assert exposure.notional_total <= D(30000)
 
 
-def test_what_sizing_allows_the_governor_approves(story: Story) -> None:
-    """The two are independent; a difference would show as a denied or a too risky plan."""
+def test_the_governor_approves_every_plan_of_the_planner(story: Story) -> None:
+    """Planner and governor compute independently; a difference denies the plan."""
     for side in Side:
         for distance in ("0.5", "1.5", "4", "8", "12"):
             c = review(story.book, plan(side=side))

@@ -1,4 +1,4 @@
-"""The trading state: when it worsens, and what improves it."""
+"""Changes of the trading state for the worse and for the better."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_daily_loss_limit_acts_at_the_limit_and_not_beyond_it(story: Story) 
     assert second.after is T.REDUCE_ONLY
 
 
-def test_a_read_whose_balance_nothing_explains_confirms_no_loss_and_forgets_none(
+def test_a_read_with_an_unexplained_balance_leaves_a_pending_breach_pending(
     story: Story,
 ) -> None:
     """Seed 510349: two lists of income omitted the same withdrawal."""
@@ -108,7 +108,9 @@ def test_each_share_of_the_daily_limit_has_its_state(
         assert {f.name for f in event.figures} >= {"day_pnl", "limit", "equity"}
 
 
-def test_one_read_is_not_enough_and_names_the_time_of_the_next(story: Story) -> None:
+def test_a_first_breaching_read_changes_no_state_and_sets_the_time_of_the_second(
+    story: Story,
+) -> None:
     first = judge(story, read("9500"))
     assert first.after is T.ACTIVE
     assert first.read_again_ms == NOON + 5_000
@@ -118,14 +120,14 @@ def test_one_read_is_not_enough_and_names_the_time_of_the_next(story: Story) -> 
     assert judge(story, read("9500", NOON + 5_000), early.pending).after is T.REDUCE_ONLY
 
 
-def test_a_read_that_recovers_forgets_the_first(story: Story) -> None:
+def test_a_read_above_the_limit_drops_the_pending_breach(story: Story) -> None:
     first = judge(story, read("9500"))
     calm = judge(story, read("9990", NOON + 5_000), first.pending)
     assert calm.pending is None
     assert judge(story, read("9500", NOON + 10_000), calm.pending).after is T.ACTIVE
 
 
-def test_of_two_breaches_the_milder_holds_and_the_worse_waits(story: Story) -> None:
+def test_the_milder_of_two_breaches_applies_and_the_worse_stays_pending(story: Story) -> None:
     first = judge(story, read("9700"))
     second = judge(story, read("9300", NOON + 5_000), first.pending)
     assert second.after is T.REDUCED_SIZE
@@ -146,7 +148,7 @@ STALE = [
 
 
 @pytest.mark.parametrize("seen", STALE)
-def test_what_is_not_known_is_not_judged(story: Story, seen: EquityRead | None) -> None:
+def test_unknown_equity_changes_no_state_at_first(story: Story, seen: EquityRead | None) -> None:
     started_at_ms = NOON - 900_001
     pending = Pending(level=T.FLATTENING, at_ms=0)
     decided = judge(story, seen, pending, now_ms=NOON, started_at_ms=started_at_ms)
@@ -155,7 +157,7 @@ def test_what_is_not_known_is_not_judged(story: Story, seen: EquityRead | None) 
 
 
 @pytest.mark.parametrize("seen", STALE)
-def test_what_is_not_known_for_too_long_halts_and_never_flattens(
+def test_equity_unknown_for_60_seconds_leads_to_reduce_only_and_never_to_flattening(
     story: Story, seen: EquityRead | None
 ) -> None:
     inputs: dict[str, Any] = {"started_at_ms": NOON - 900_001}
@@ -164,7 +166,7 @@ def test_what_is_not_known_for_too_long_halts_and_never_flattens(
     assert waiting.event(NOON) is None
     decided = judge(story, seen, pending, now_ms=NOON + 60_000, **inputs)
     assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
-    assert decided.pending is not None  # the breach that was pending is not forgotten
+    assert decided.pending is not None  # the pending breach stays
     put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     again = judge(story, seen, decided.pending, now_ms=NOON + 60_000, **inputs)
     assert again.event(NOON) is None
@@ -218,7 +220,7 @@ def test_failed_protection_flattens_at_once(story: Story) -> None:
     assert (decided.after, decided.reason) == (T.FLATTENING, StateReason.PROTECTION_FAILED)
     put(story, T.FLATTENING, StateReason.PROTECTION_FAILED)
     assert judge(story, None, protection_failed=True).event(NOON) is None
-    assert judge(story, read("10000")).after is T.FLATTENING  # latched
+    assert judge(story, read("10000")).after is T.FLATTENING  # only the operator ends it
 
 
 def test_a_full_disk_halts_until_there_is_space_and_agreement(story: Story) -> None:
@@ -231,7 +233,7 @@ def test_a_full_disk_halts_until_there_is_space_and_agreement(story: Story) -> N
 
 
 def next_day(story: Story, equity: str = "9500") -> int:
-    """00:10 of the next day, with its day open; returns the time. Not reconciled yet."""
+    """Open the next day and return its 00:10; no reconciliation has run yet."""
     midnight = NOON + DAY // 2
     story.say(e.DayOpened(at_ms=midnight, day="2024-01-02", equity=D(equity)), mark(equity))
     return midnight + 600_000
@@ -242,7 +244,7 @@ def test_a_halt_of_a_days_loss_ends_after_the_next_utc_day_and_a_clean_reconcili
     story: Story, state: TradingState
 ) -> None:
     put(story, state, StateReason.DAY_LOSS_LIMIT)
-    assert judge(story, read("10000", NOON + 60_000)).after is state  # latched within the day
+    assert judge(story, read("10000", NOON + 60_000)).after is state  # the halt lasts for the day
     at_ms = next_day(story)
     assert judge(story, read("9500", at_ms)).after is state  # not reconciled since
     story.say(closed_cycle(at_ms))
@@ -250,7 +252,7 @@ def test_a_halt_of_a_days_loss_ends_after_the_next_utc_day_and_a_clean_reconcili
     assert (decided.after, decided.reason) == (T.ACTIVE, StateReason.DAY_ROLLED)
 
 
-def test_a_new_day_that_lost_as_much_again_is_halted_again(story: Story) -> None:
+def test_a_new_day_with_the_same_loss_is_halted_again(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
@@ -260,7 +262,7 @@ def test_a_new_day_that_lost_as_much_again_is_halted_again(story: Story) -> None
     assert judge(story, read("9500", at_ms + 60_000)).after is T.REDUCE_ONLY
 
 
-def test_before_the_new_day_is_open_nothing_is_judged(story: Story) -> None:
+def test_the_state_does_not_change_before_the_new_day_is_open(story: Story) -> None:
     decided = judge(story, read("1", NOON + DAY))
     assert decided.event(NOON) is None
     assert decided.pending is None
@@ -285,7 +287,7 @@ def test_the_operator_ends_flattening_in_two_steps(story: Story, state: TradingS
     first = decide_resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
     assert (first.after, first.reason) == (T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_RESUME)
-    assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY  # the second step is theirs too
+    assert judge(story, read("9500", at_ms)).after is T.REDUCE_ONLY  # step 2 is the operator's
     second = decide_resume(story.book, read("9500", at_ms), limits=LIMITS, now_ms=at_ms)
     assert second.after is T.ACTIVE
 
@@ -312,11 +314,11 @@ def test_the_operator_cannot_resume_into_a_loss_or_on_unknown_data(story: Story)
     assert judge(story, read("9500", at_ms)).after is T.ACTIVE
 
 
-def test_resuming_what_runs_changes_nothing(story: Story) -> None:
+def test_a_resume_in_the_active_state_changes_nothing(story: Story) -> None:
     assert decide_resume(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
 
 
-def test_a_command_only_makes_it_worse(story: Story) -> None:
+def test_a_command_never_improves_the_state(story: Story) -> None:
     halt = decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     assert halt.after is T.REDUCE_ONLY
     put(story, T.FLATTENING, StateReason.OPERATOR_FLATTEN)
@@ -328,7 +330,7 @@ def test_a_command_only_makes_it_worse(story: Story) -> None:
     )
 
 
-def test_the_operators_halt_outlasts_the_days_and_no_other_reason_replaces_it(story: Story) -> None:
+def test_the_operators_halt_outlasts_the_day_and_keeps_its_reason(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     full = decide_command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert full.event(NOON) is None

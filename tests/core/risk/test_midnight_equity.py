@@ -1,4 +1,4 @@
-"""The equity at 00:00 UTC, rebuilt backwards, against the venue's own ledger added up forwards."""
+"""Equity at 00:00 UTC, rebuilt backwards and compared with the venue's ledger."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
         found = published[utc_day(at_ms)]
         assert found is not None
         assert close(found, equity_by_definition(entries, at_ms, marks[at_ms]))
-    # What the governor counts from is what is published.
+    # The governor counts from the published equity.
     today = equity_by_definition(entries, MIDNIGHTS[-1], marks[MIDNIGHTS[-1]])
     assert close(story.book.day_equity, today)
     paid = [x.amount for x in entries if x.transfer and x.at_ms >= MIDNIGHTS[-1]]
@@ -101,11 +101,11 @@ def test_a_position_of_zero_needs_no_mark(story: Story) -> None:
     assert symbols_to_mark(story.book, (gone, held), MIDNIGHT) == {"ETHUSDT"}
 
 
-# --- some of it in words ----------------------------------------------------------------------
+# --- single cases -----------------------------------------------------------------------------
 
 
 def test_a_loss_between_midnight_and_a_late_start_counts_against_today(story: Story) -> None:
-    """Held over midnight at 98; its stop filled at 95 at 03:00; Kamou started at 06:05."""
+    """The mark was 98 at midnight, the stop filled at 95, Kamou started at 06:05."""
     _, stop = story.open(plan(), at_ms=NOON)  # 10 units at 100: 0.5 in fees
     story.fill(stop, "100", "95", at_ms=MIDNIGHTS[2] + 10_800_000)
     marks = (Figure(name="SOLUSDT", value="98"),)
@@ -124,8 +124,8 @@ def test_an_entry_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(sto
     assert [each.opening for each in opened] == [D(9999), D(9889), D(9889)]
 
 
-def test_fills_that_no_plan_of_ours_explains_are_taken_back_too(story: Story) -> None:
-    """External orders bought and sold 30 units of ETH, gaining 60 for 1 in fees, after midnight."""
+def test_fills_of_external_orders_after_midnight_are_subtracted_too(story: Story) -> None:
+    """External orders gained 60 on 30 units of ETH after midnight, with fees of 1."""
     for side, price in ((OrderSide.BUY, "100"), (OrderSide.SELL, "102")):
         at_ms = MIDNIGHTS[2] + 5_000
         story.fill(None, "300", price, symbol="ETHUSDT", side=side, at_ms=at_ms)
@@ -136,14 +136,14 @@ def test_fills_that_no_plan_of_ours_explains_are_taken_back_too(story: Story) ->
     assert equity_at(story.book, read, flat(MIDNIGHTS[2]), size) == 9_940
 
 
-def test_a_fill_newer_than_the_account_is_waited_for(story: Story) -> None:
+def test_no_day_opens_with_an_account_read_older_than_a_fill(story: Story) -> None:
     story.open(plan(), at_ms=READ_MS + 1)
     read = looked("10000", *map(flat, MIDNIGHTS))
     assert open_days(story.book, read, INSTRUMENTS, waited=True) == ()
 
 
 def test_fills_listed_late_correct_the_midnight_by_an_event(story: Story) -> None:
-    """Half of the position was sold at 99 and bought back at 97: as much is held as before."""
+    """Half of the position was sold at 99 and bought back at 97."""
     story.open(plan(), at_ms=NOON)  # 10 units at 100: 0.5 in fees
     marks = (Figure(name="SOLUSDT", value="98"),)
     held = (venue_position("SOLUSDT", "100", entry_price=D("98.5")),)
@@ -168,7 +168,9 @@ def test_fills_listed_late_correct_the_midnight_by_an_event(story: Story) -> Non
     assert story.book.day_equity == D("9993.5") + 3 - 5
 
 
-def test_a_midnight_without_its_mark_is_waited_for_and_then_left(story: Story) -> None:
+def test_a_day_waits_for_the_mark_of_its_midnight_and_then_opens_as_not_rebuilt(
+    story: Story,
+) -> None:
     story.open(plan(), at_ms=NOON)
     nothing = [flat(at_ms, source="") for at_ms in MIDNIGHTS]
     held = (venue_position("SOLUSDT", "100"),)
@@ -180,10 +182,10 @@ def test_a_midnight_without_its_mark_is_waited_for_and_then_left(story: Story) -
     assert (opened.day, opened.rests_on, opened.at_midnight) == ("2024-01-04", NOT_REBUILT, False)
 
 
-def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_budget(
+def test_a_position_list_that_omits_a_position_rebuilds_no_midnight(
     story: Story,
 ) -> None:
-    """The account reports 10,300, of which 300 are unrealized; the list of positions is empty."""
+    """The equity of 10,300 has 300 of unrealized PnL; the position list is empty."""
     marks = (Figure(name="SOLUSDT", value="98"),)
     midnights = [flat(at_ms, marks=marks) for at_ms in MIDNIGHTS]
     read = looked("10000", *midnights, equity="10300")
@@ -194,7 +196,9 @@ def test_a_position_that_the_list_leaves_out_is_at_no_midnight_and_widens_no_bud
 
 
 @pytest.mark.parametrize("price", ["NaN", "Infinity"])
-def test_a_mark_that_is_no_number_makes_no_midnight(story: Story, price: str) -> None:
+def test_the_equity_at_a_midnight_is_unknown_if_a_mark_is_not_finite(
+    story: Story, price: str
+) -> None:
     marks = (Figure(name="SOLUSDT", value=price),)
     held = (venue_position("SOLUSDT", "100", unrealized_pnl=D(0)),)
     read = looked("10000", *(flat(at_ms, marks=marks) for at_ms in MIDNIGHTS), positions=held)
@@ -204,8 +208,8 @@ def test_a_mark_that_is_no_number_makes_no_midnight(story: Story, price: str) ->
 @pytest.mark.parametrize(
     "field", ["quantity", "entry_price", "mark_price", "margin", "unrealized_pnl"]
 )
-def test_a_position_whose_numbers_make_no_sense_does_not_come_into_being(field: str) -> None:
-    """Adapters check them, so that no other module has to."""
+def test_a_position_report_with_an_invalid_number_raises(field: str) -> None:
+    """The report checks its numbers, so that no other module has to."""
     sound = venue_position("SOLUSDT", "100")
     wrong = ["NaN", "Infinity", *(["0", "-1"] if field == "mark_price" else [])]
     for price in wrong:
@@ -213,8 +217,8 @@ def test_a_position_whose_numbers_make_no_sense_does_not_come_into_being(field: 
             attrs.evolve(sound, **{field: D(price)})
 
 
-def test_a_fill_in_a_symbol_that_is_gone_makes_no_midnight(story: Story) -> None:
-    """The value of its contracts is unknown: 10 of them were sold at 100 since."""
+def test_the_equity_at_a_midnight_is_unknown_if_a_fill_has_no_instrument(story: Story) -> None:
+    """The value of its contracts is unknown: 10 were sold at 100 after the midnight."""
     story.fill(
         None, "10", "100", symbol="GONEUSDT", side=OrderSide.SELL, at_ms=MIDNIGHTS[2] + 1_000
     )
@@ -229,7 +233,7 @@ def test_a_fill_in_a_symbol_that_is_gone_makes_no_midnight(story: Story) -> None
 def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     story: Story, known: str, paid_in: str, now: str, opening: int
 ) -> None:
-    """The last known equity with the net deposits since, or the equity now."""
+    """The two are the last known equity with net deposits since, and the equity now."""
     story.say(mark(known, NOON + 1_000))
     moved = income("transfer", paid_in, MIDNIGHTS[1])
     story.say(e.IncomeRecorded(at_ms=READ_MS, income=moved), mark(now, READ_MS))
@@ -239,7 +243,7 @@ def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     assert (opened.opening, opened.rests_on, opened.at_midnight) == (opening, NOT_REBUILT, False)
     story.say(opened)
     assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
-    late = income("transfer", "70", MIDNIGHTS[2])  # of before the read, listed after it
+    late = income("transfer", "70", MIDNIGHTS[2])  # stamped before the read, listed after it
     story.say(e.IncomeRecorded(at_ms=READ_MS + 5, income=late))
     assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
     story.say(e.IncomeRecorded(at_ms=0, income=income("transfer", "7", READ_MS + 1)))
@@ -276,7 +280,7 @@ def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
     assert missed_midnights(story.book, MIDNIGHT + DAY + 1) == (MIDNIGHT + DAY,)  # read too late
 
 
-def test_a_snapshot_keeps_what_late_entries_may_correct(story: Story) -> None:
+def test_a_loaded_snapshot_has_the_same_pending_day_corrections(story: Story) -> None:
     story.say(*open_days(story.book, looked("9999", *map(flat, MIDNIGHTS)), {}, waited=False))
     record_entry(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
     loaded = PositionBook.load(story.book.dump())

@@ -1,4 +1,4 @@
-"""Every figure of a plan, for a long and for its mirror image."""
+"""Figures of a plan, for a long and for its mirror image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from test_planning import COSTS, LIMITS, candidate, early_denial, planned, stake_of
+from test_planning import COSTS, LIMITS, candidate, early_denial, exposure_at_noon, planned
 from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote, review
 
 from kamou.core.model import Denial, Plan, Side, TradingState
@@ -41,7 +41,7 @@ def test_prices_are_distances_from_the_touch_rounded_away_from_the_entry(
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_a_plan_carries_its_candidate_its_prices_and_how_long_it_holds(
+def test_a_plan_has_the_side_and_hold_of_its_candidate_and_the_largest_allowed_size(
     story: Story, side: Side
 ) -> None:
     made = planned(story.book, LIMITS, candidate("SOLUSDT", side))
@@ -50,14 +50,14 @@ def test_a_plan_carries_its_candidate_its_prices_and_how_long_it_holds(
     assert (made.planned_at_ms, made.expires_at_ms) == (NOON, NOON + 30_000)
     assert made.entry_price == made.limit_price == {1: D("100.12"), -1: D("99.89")}[side.sign]
     # Exposure binds: 15 % of 10,000 at the worth of a unit, in lots of 0.1 units. A short is
-    # worth the mark, which is above the price that it may be sold at.
+    # worth the mark, which is above its limit price.
     worth = {1: D("100.12"), -1: D(100)}[side.sign]
     assert made.bound_by == "exposure"
     assert made.quantity == 1500 // (worth * D("0.1"))
     assert made.notional == made.quantity * D("0.1") * worth
 
 
-def test_a_plan_uses_ninety_nine_hundredths_of_what_the_limits_leave(story: Story) -> None:
+def test_a_plan_uses_99_per_cent_of_the_headroom(story: Story) -> None:
     story.open(plan("BTCUSDT"))  # 1,000
     limits = RiskLimits(notional_total_max=D("0.2"))  # of 9,999.5: 999.9 are left
     made = planned(story.book, limits, candidate())
@@ -67,7 +67,7 @@ def test_a_plan_uses_ninety_nine_hundredths_of_what_the_limits_leave(story: Stor
     assert made.quantity == left // (D("100.12") * D("0.1"))
 
 
-def test_a_symbol_that_has_notional_already_is_given_the_rest_of_its_cap(story: Story) -> None:
+def test_a_symbol_with_existing_notional_is_planned_with_the_rest_of_its_cap(story: Story) -> None:
     story.grant(plan(permit_id="x", signal_id="x"))  # 1,000 of 1,500
     made = planned(story.book, LIMITS, candidate())
     assert isinstance(made, Plan)
@@ -79,7 +79,7 @@ def test_a_symbol_that_has_notional_already_is_given_the_rest_of_its_cap(story: 
     [
         (None, Side.LONG, "3"),  # 1 bp for each 8 of 24 hours
         (D("0.0002"), Side.LONG, "6"),
-        (D("0.0002"), Side.SHORT, "0"),  # what would be received is not counted on
+        (D("0.0002"), Side.SHORT, "0"),  # funding that would be received counts as 0
         (D("-0.0002"), Side.SHORT, "6"),
     ],
 )
@@ -92,7 +92,7 @@ def test_funding_over_the_hold_is_part_of_a_plans_risk(
         fraction=D(1),
         attempt=0,
         quote=quote(),
-        exposure=stake_of(story.book, LIMITS),
+        exposure=exposure_at_noon(story.book, LIMITS),
         now=equity_now(story.book),
         instruments=INSTRUMENTS,
         book=story.book,
@@ -114,20 +114,20 @@ def figures(denial: Denial | None) -> dict[str, str]:
     return {f.name: f.value for f in denial.figures}
 
 
-def test_a_candidate_is_given_up_only_when_less_than_the_smallest_order_is_left(
+def test_a_candidate_is_denied_only_if_the_headroom_is_below_the_smallest_order(
     story: Story,
 ) -> None:
-    """The instrument takes orders of 5 and more."""
+    """The minimum notional of the instrument is 5."""
     story.open(plan("BTCUSDT"))
     wanted: Any = candidate("ETHUSDT")
-    for left, given_up in (("5.06", False), ("5.04", True)):  # of which 99 % may be used
+    for left, denied in (("5.06", False), ("5.04", True)):  # of which 99 % may be used
         limits = RiskLimits(notional_total_max=(1000 + D(left)) / D("9999.5"))
-        assert (early_denial(story.book, limits, wanted) is not None) is given_up, left
+        assert (early_denial(story.book, limits, wanted) is not None) is denied, left
     shown = figures(early_denial(story.book, limits, wanted))
     assert (shown["left"], shown["bound_by"]) == ("4.99", "notional_total")
 
 
-def test_the_denial_of_a_candidate_without_risk_left_names_the_limit(story: Story) -> None:
+def test_the_denial_of_a_candidate_without_risk_headroom_names_the_limit(story: Story) -> None:
     story.open(plan("BTCUSDT"))
     shown = figures(
         early_denial(story.book, RiskLimits(open_risk_max=D("0.003")), candidate("ETHUSDT"))
@@ -161,11 +161,11 @@ def test_refiner_grant_and_state_each_scale_the_size(
     assert size_factor(state, limits) == (D("0.4") if state is TradingState.REDUCED_SIZE else 1)
 
 
-@pytest.mark.parametrize(("cap", "given_up"), [("0.0005", False), ("0.000499", True)])
-def test_exactly_the_smallest_order_is_planned(story: Story, cap: str, given_up: bool) -> None:
-    """5 of 10,000 are left in the symbol, and the instrument takes orders of 5."""
+@pytest.mark.parametrize(("cap", "denied"), [("0.0005", False), ("0.000499", True)])
+def test_exactly_the_smallest_order_is_planned(story: Story, cap: str, denied: bool) -> None:
+    """The symbol's cap has 5 of 10,000 left, and the minimum notional is 5."""
     limits = RiskLimits(exposure_per_symbol=D(cap))
-    assert (early_denial(story.book, limits, candidate()) is not None) is given_up
+    assert (early_denial(story.book, limits, candidate()) is not None) is denied
 
 
 @pytest.mark.parametrize(
@@ -186,19 +186,21 @@ def test_a_notional_is_of_the_highest_price_that_the_position_may_be_valued_at(
     assert context.notional == 10 * D(highest)
 
 
-@pytest.mark.parametrize(("fraction", "refused_"), [("1", False), ("0.5", True)])
-def test_a_smaller_share_of_the_exposure_is_spent_earlier(fraction: str, refused_: bool) -> None:
-    """1,000 of 1,500 are held: half of the share, 750, is spent, and the whole is not."""
+@pytest.mark.parametrize(("fraction", "denied"), [("1", False), ("0.5", True)])
+def test_a_smaller_share_of_the_exposure_cap_is_exhausted_earlier(
+    fraction: str, denied: bool
+) -> None:
+    """The position of 1,000 exceeds half of the cap, 750, and not the whole, 1,500."""
     story = Story()
     story.ready()
     story.open(plan())
     found = deny_without_headroom(
         candidate(),
         fraction=D(fraction),
-        exposure=stake_of(story.book, LIMITS),
+        exposure=exposure_at_noon(story.book, LIMITS),
         now=equity_now(story.book),
         instruments=INSTRUMENTS,
         book=story.book,
         limits=LIMITS,
     )
-    assert (found is not None) is refused_
+    assert (found is not None) is denied

@@ -1,4 +1,4 @@
-"""The planned risk of a trade, on which R and overshoot are based even if its stop moves later."""
+"""Planned risk of a trade, the base of R and overshoot even if its stop moves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TICK = D("0.0001")
 
 
 def restated(of: Plan, stop: str) -> e.TradeRestated:
-    """The stop moved up to ``stop``, as if liquidation had come nearer than it was."""
+    """Return a restatement that moves the stop, as if liquidation had come nearer."""
     return e.TradeRestated(
         at_ms=NOON,
         trade_id=of.signal_id,
@@ -66,7 +66,7 @@ def result(story: Story) -> e.TradeClosed:
     return closed
 
 
-# --- the figures of the issue --------------------------------------------------------------
+# --- reported figures ----------------------------------------------------------------------
 
 
 def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: Story) -> None:
@@ -134,7 +134,7 @@ def another_two_percent_stop() -> Plan:
 
 @attrs.frozen
 class Step:
-    """One event of a trade: a fill, or a new contract specification."""
+    """Event of a trade: a fill, or a new contract specification."""
 
     kind: str  # entry | outside | reduce | restated | moved
     quantity: int
@@ -159,7 +159,7 @@ steps = st.lists(
     then=steps,
     out=st.integers(80, 120),
 )
-def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
+def test_r_is_net_pnl_over_planned_distance_times_planned_units(
     side: Side, distance: int, first: int, then: list[Step], out: int
 ) -> None:
     of = plan(side=side, stop_price=D(100) - side.sign * distance)
@@ -167,8 +167,8 @@ def test_r_is_net_money_over_planned_distance_times_what_the_plan_opened(
     trade = apply_fill(
         open_trade(of, of.signal_id, NOON), fill(entry, str(first), "100"), OrderRole.ENTRY
     )
-    size = D("0.1")  # of one contract, now
-    units = first * size  # that the plan opened
+    size = D("0.1")  # contract size now
+    units = first * size  # opened by the plan
     held, cash, enlarged = first * size, -first * size * 100, False
     for step in then:
         moved = step.quantity * size
@@ -220,10 +220,10 @@ def test_a_correction_that_enlarges_a_trade_leaves_it_without_r() -> None:
 
 
 @pytest.mark.parametrize(("mark", "stop"), [("100", "99.99"), ("110", "100"), ("90", "89")])
-def test_the_open_risk_of_what_no_plan_opened_holds_the_gap_over_all_its_distance(
+def test_the_gap_buffer_of_an_unplanned_trade_multiplies_its_whole_stop_distance(
     mark: str, stop: str
 ) -> None:
-    """Entry at 100: the larger distance of entry and mark from the stop, above 0."""
+    """The distance is the larger of entry (100) to stop and mark to stop, above 0."""
     trade = adopt_trade(adopted(stop))
     gap = D("0.25")
     distance = D(mark) - D(stop)
@@ -231,7 +231,7 @@ def test_the_open_risk_of_what_no_plan_opened_holds_the_gap_over_all_its_distanc
     assert trade_risk(trade, D(mark), D(0), gap) == (distance + gap * farther) * 10
 
 
-def test_the_open_risk_of_a_restated_trade_holds_the_gap_over_its_planned_distance() -> None:
+def test_the_gap_buffer_of_a_restated_trade_multiplies_its_planned_distance() -> None:
     trade = apply_fill(
         open_trade(TWO_PERCENT, "t", NOON),
         fill(intent(OrderRole.ENTRY, TWO_PERCENT), "100", "100"),
@@ -241,10 +241,10 @@ def test_the_open_risk_of_a_restated_trade_holds_the_gap_over_its_planned_distan
     assert trade_risk(moved, D(100), D(0), D("0.25")) == (D("0.01") + D("0.25") * 2) * 10
 
 
-# --- journals of before --------------------------------------------------------------------
+# --- older journals ------------------------------------------------------------------------
 
 
-def test_a_result_that_an_older_journal_holds_is_folded_with_the_r_that_it_published(
+def test_a_result_of_an_older_journal_keeps_its_published_r(
     story: Story,
 ) -> None:
     _, stop = story.open(TWO_PERCENT)

@@ -1,4 +1,4 @@
-"""Plans: none without headroom, and none beyond it."""
+"""Plans of the order manager within the headroom, and denials without it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
     )
 
 
-def stake_of(book: PositionBook, limits: RiskLimits) -> Exposure:
+def exposure_at_noon(book: PositionBook, limits: RiskLimits) -> Exposure:
     return compute_exposure(
         book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits, now_ms=NOON
     )
@@ -45,7 +45,7 @@ def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> D
     return deny_without_headroom(
         wanted,
         fraction=D(1),
-        exposure=stake_of(book, limits),
+        exposure=exposure_at_noon(book, limits),
         now=equity_now(book),
         instruments=INSTRUMENTS,
         book=book,
@@ -59,7 +59,7 @@ def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan |
         fraction=D(1),
         attempt=1,
         quote=quote(wanted.symbol),
-        exposure=stake_of(book, limits),
+        exposure=exposure_at_noon(book, limits),
         now=equity_now(book),
         instruments=INSTRUMENTS,
         book=book,

@@ -1,4 +1,4 @@
-"""Repeated execution: entries beyond a limit disable their strategy until it is resumed."""
+"""Entries beyond a limit, which disable their strategy until it is resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MINUTE_MS = 60_000
 
 
 def enter(story: Story, number: int, at_ms: int = NOON, symbol: str = "") -> None:
-    """Entries that filled, a minute apart, the last of them at ``at_ms``."""
+    """Record entries that filled a minute apart, the last of them at ``at_ms``."""
     for n in reversed(range(number)):
         story.book.recent_activity.record_entry(
             Entry(
@@ -31,9 +31,9 @@ def found(story: Story, now_ms: int = NOON) -> list[StrategyDisabled]:
     return list(find_repetition(story.book, LIMITS, now_ms))
 
 
-def test_as_many_entries_as_the_limit_allows_disable_nothing(story: Story) -> None:
+def test_as_many_entries_as_the_limit_allows_disable_no_strategy(story: Story) -> None:
     enter(story, 6)
-    enter(story, 3, NOON - 30 * MINUTE_MS - 3_600_000, "ADAUSDT")  # the first is no re-entry
+    enter(story, 3, NOON - 30 * MINUTE_MS - 3_600_000, "ADAUSDT")  # the first is not a re-entry
     assert found(story) == []
 
 

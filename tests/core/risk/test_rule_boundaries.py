@@ -1,8 +1,8 @@
-"""Each rule at the exact figure of its limit, where it passes, and one step beyond.
+"""Rules at the exact figure of their limit, where they pass, and a step beyond.
 
-The book holds 100 contracts of ADA and has promised 100 of DOT, both long; the plan is 100 of SOL.
-By hand, in money: Q = 10,000; notional 1,000, 1,000 and 1,000.1 (the ask); risk 38.276, 41 and 41;
-lost today 0.8 (the cost of leaving ADA); costs of what is promised 41 - 10 x 3 x 1.25 = 3.5;
+The book has 100 contracts of ADA open and a permit for 100 of DOT, both long. The plan is 100 of
+SOL. In money: Q = 10,000; notional 1,000, 1,000 and 1,000.1 (the ask); risk 38.276, 41 and 41;
+loss of the day 0.8 (exit costs of ADA); costs of the permit 41 - 10 x 3 x 1.25 = 3.5;
 margin 200, 200 and 200.02, and 7 of others.
 """
 
@@ -49,7 +49,7 @@ def denials(story: Story, of: dict[str, Any], changes: dict[str, Any]) -> dict[s
     return {d.code: str(d).partition(": ")[2] for d in verdict.denials}
 
 
-# code, the plan and review that just pass, those that do not, what the denial says.
+# Code, plan and review that just pass, those that fail, and the figures of the denial.
 Case = tuple[str, tuple[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, Any]], str]
 BOTH_100_06 = {"entry_price": D("100.06"), "limit_price": D("100.06")}
 BOTH_100_07 = {"entry_price": D("100.07"), "limit_price": D("100.07")}
@@ -267,7 +267,7 @@ CASES: list[Case] = [
         "tokens=0.99 limit_per_s=10",
     ),
     (
-        "RATE_ENTRIES_EXCEEDED",  # one held, one promised
+        "RATE_ENTRIES_EXCEEDED",  # one open trade, one permit
         ({}, limits(entries_per_strategy_hour=3)),
         ({}, limits(entries_per_strategy_hour=2)),
         "strategy=mean_reversion entries=2 limit=2",
@@ -275,19 +275,19 @@ CASES: list[Case] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "passing", "beyond", "said"), CASES)
+@pytest.mark.parametrize(("code", "passing", "beyond", "found"), CASES)
 def test_a_rule_passes_at_its_limit_and_denies_a_step_beyond_with_its_figures(
     story: Story,
     code: str,
     passing: tuple[dict[str, Any], dict[str, Any]],
     beyond: tuple[dict[str, Any], dict[str, Any]],
-    said: str,
+    found: str,
 ) -> None:
     assert code not in denials(story, *passing)
-    assert denials(story, *beyond).get(code) == said
+    assert denials(story, *beyond).get(code) == found
 
 
-def test_what_is_wrong_with_the_inputs_is_named(story: Story) -> None:
+def test_a_denial_for_invalid_inputs_names_them(story: Story) -> None:
     for of, changes, named in (
         ({"quantity": D("NaN")}, {}, "quantity"),
         ({"contract_size": D(0)}, {}, "contract_size"),
@@ -307,7 +307,7 @@ def test_what_is_wrong_with_the_inputs_is_named(story: Story) -> None:
     assert "DATA_INVALID" not in denials(story, {"leverage": 1}, {})
 
 
-def test_a_permit_has_the_figures_behind_it(story: Story) -> None:
+def test_a_permit_has_the_figures_of_its_review(story: Story) -> None:
     verdict, event = review_entry(
         review(story.book, plan(), account=account("10000.5", margin_used=D(7)))
     )
@@ -328,15 +328,15 @@ def test_a_permit_has_the_figures_behind_it(story: Story) -> None:
     ("stop", "part"),
     [("89", "price"), ("90.1", "costs"), ("92", "gap")],  # of a limit of 100: 110; 99, 101; 100.1
 )
-def test_the_part_that_takes_the_risk_over_its_limit_is_named(
+def test_the_denial_names_the_part_that_takes_the_risk_over_its_limit(
     story: Story, stop: str, part: str
 ) -> None:
-    said = denials(story, {"stop_price": D(stop)}, {})["RISK_PER_TRADE_EXCEEDED"]
-    assert said.endswith(f"bound_by={part}")
+    found = denials(story, {"stop_price": D(stop)}, {})["RISK_PER_TRADE_EXCEEDED"]
+    assert found.endswith(f"bound_by={part}")
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_a_plan_is_judged_at_the_worst_price_that_it_may_fill_and_be_valued_at(
+def test_a_plan_is_reviewed_at_the_worst_price_of_its_fill_and_of_its_valuation(
     story: Story, side: Side
 ) -> None:
     sign = side.sign
@@ -354,10 +354,10 @@ def test_a_plan_is_judged_at_the_worst_price_that_it_may_fill_and_be_valued_at(
     assert context.notional == 10 * (D("100.6") if side is Side.LONG else D("100.55"))
 
 
-def test_a_hedge_passes_that_softens_a_shock_which_is_too_large_still(story: Story) -> None:
+def test_a_hedge_passes_even_if_the_remaining_shock_exceeds_the_limit(story: Story) -> None:
     tight = limits(shock_move="0.5", daily_loss_max="0.03")  # 1,000 of shock, 300 a day
     for side, quantity, passes in (
-        (Side.SHORT, 90, True),  # 1,000 is held, less 900; 1,000 more is promised and no matter
+        (Side.SHORT, 90, True),  # position 1,000 less 900; a permit of 1,000 does not count
         (Side.SHORT, 190, True),  # net -900: nearly as bad on the other side
         (Side.SHORT, 200, False),  # net -1,000.2
         (Side.LONG, 1, False),
@@ -373,26 +373,24 @@ def test_a_hedge_passes_that_softens_a_shock_which_is_too_large_still(story: Sto
 
 
 def test_a_shock_denial_without_daily_budget_shows_zero_left(story: Story) -> None:
-    said = denials(story, {}, {"account": account("9000")})
-    assert said["RISK_SHOCK_EXCEEDED"].startswith("loss=3.33% left=0.00%")
+    found = denials(story, {}, {"account": account("9000")})
+    assert found["RISK_SHOCK_EXCEEDED"].startswith("loss=3.33% left=0.00%")
 
 
 @pytest.mark.parametrize("mark", ["Infinity", "-1", "0"])
-def test_a_mark_that_is_no_price_is_missing(story: Story, mark: str) -> None:
+def test_an_invalid_mark_price_counts_as_missing(story: Story, mark: str) -> None:
     assert "PRICE_MARK_MISSING" in denials(story, {}, {"quote": quote(mark=D(mark))})
 
 
 @pytest.mark.parametrize(("age_ms", "denied"), [(900_000, False), (900_001, True)])
-def test_an_agreement_with_the_venue_holds_for_its_age_limit(
-    story: Story, age_ms: int, denied: bool
-) -> None:
-    said = denials(story, {}, {"now_ms": NOON + age_ms})
-    assert ("NOT_RECONCILED" in said) is denied
-    assert not denied or said["NOT_RECONCILED"] == f"age_ms={age_ms}"
+def test_a_reconciliation_counts_for_its_age_limit(story: Story, age_ms: int, denied: bool) -> None:
+    found = denials(story, {}, {"now_ms": NOON + age_ms})
+    assert ("NOT_RECONCILED" in found) is denied
+    assert not denied or found["NOT_RECONCILED"] == f"age_ms={age_ms}"
 
 
 @pytest.mark.parametrize(("age_ms", "denied"), [(900_000, False), (900_001, True)])
-def test_an_account_read_holds_for_its_age_limit(story: Story, age_ms: int, denied: bool) -> None:
+def test_an_account_read_counts_for_its_age_limit(story: Story, age_ms: int, denied: bool) -> None:
     read = account("10000.5")
     late = denials(story, {}, {"now_ms": read.at_ms + age_ms, "account": read})
     limit = f"age_ms={age_ms} limit_ms=900000"

@@ -1,4 +1,4 @@
-"""Sizing against reference vectors (computed with numpy, per the formula of the risk chapter)."""
+"""Sizes compared with reference vectors, which numpy computed by the formulas."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_size_below_the_minimum_is_denied_and_never_rounded_up() -> None:
 
 
 def headroom(risk: D, notional: D) -> Headroom:
-    """Headroom of the daily budget, and of the total notional."""
+    """Return a headroom of the daily budget and of the total notional."""
     return Headroom(risks={"day_budget": risk}, notionals={"notional_total": notional})
 
 
@@ -199,7 +199,7 @@ def test_unsound_inputs_are_denied(changes: dict[str, object], code: str) -> Non
     assert made.code == code
 
 
-def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None:
+def test_costs_are_taker_fee_half_spread_slippage_and_payable_funding() -> None:
     def made(side: Side, rate: Decimal | None) -> TradeCosts:
         return trade_costs(
             instrument=instrument(),
@@ -215,7 +215,7 @@ def test_costs_are_taker_fee_half_spread_and_funding_that_we_would_pay() -> None
     assert unknown.slip == D("0.0001") + D("0.0002")
     assert unknown.funding == D("0.0003")
     assert made(Side.LONG, D("0.0002")).funding == D("0.0006")
-    assert made(Side.SHORT, D("0.0002")).funding == 0  # what we would receive is not counted on
+    assert made(Side.SHORT, D("0.0002")).funding == 0  # funding that would be received counts as 0
     dear = attrs.evolve(instrument(), taker_fee=D("0.001"))
     fee = trade_costs(
         instrument=dear, costs=CostModel(), quote=quote(), side=Side.LONG, hold_ms=0
@@ -267,7 +267,7 @@ def test_no_size_ever_exceeds_a_cap(
     assert abs(entry - made.liquidation_price) >= 2 * (1 + gap) * entry * distance
 
 
-def test_headroom_for_less_than_a_quarter_of_a_trade_is_none() -> None:
+def test_headroom_below_a_quarter_of_the_full_size_is_denied() -> None:
     def made(risk: str) -> object:
         return size_trade(
             sizing_equity=D(10_000),
@@ -298,19 +298,19 @@ def test_headroom_for_less_than_a_quarter_of_a_trade_is_none() -> None:
     )
 
 
-def test_a_size_of_nothing_is_denied_where_the_venue_names_no_minimum() -> None:
+def test_a_size_of_zero_is_denied_if_the_venue_has_no_minimum() -> None:
     free = instrument(contract_size=D("0.1"), qty_min=D(0), notional_min=D(0))
     assert isinstance(sized(instrument=free, existing_notional=D(5_000)), Denial)
     assert isinstance(sized(instrument=free), Sized)
 
 
-def test_a_symbol_that_has_more_than_its_share_leaves_a_size_of_zero_and_none_below() -> None:
+def test_a_symbol_beyond_its_cap_leaves_a_size_of_zero_and_never_below() -> None:
     full = sized(existing_notional=D(5_000))
     assert isinstance(full, Denial)
     assert str(full).startswith("QUANTITY_BELOW_MINIMUM: contracts=0 ")
 
 
-def test_headroom_for_exactly_a_quarter_of_a_trade_is_enough() -> None:
+def test_headroom_for_exactly_a_quarter_of_the_full_size_is_sized() -> None:
     # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
     enough = sized(headroom=headroom(D(10_000), D(375)))
     assert isinstance(enough, Sized)
@@ -336,7 +336,7 @@ def test_a_fraction_shrinks_whichever_cap_binds(stop: str, bound_by: str) -> Non
         ({"gap": D("NaN")}, "gap"),
     ],
 )
-def test_what_is_wrong_with_the_inputs_of_a_size_is_named(
+def test_the_denial_of_a_size_names_its_invalid_inputs(
     changes: dict[str, object], what: str
 ) -> None:
     refused = sized(**changes)
@@ -346,15 +346,13 @@ def test_what_is_wrong_with_the_inputs_of_a_size_is_named(
 
 
 @pytest.mark.parametrize(("least", "enough"), [("1500", True), ("1500.01", False)])
-def test_a_size_worth_less_than_the_smallest_order_is_denied(least: str, enough: bool) -> None:
+def test_a_size_below_the_minimum_notional_is_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), notional_min=D(least))
     assert isinstance(sized(instrument=listed), Sized) is enough
 
 
 @pytest.mark.parametrize(("least", "enough"), [("150", True), ("151", False)])
-def test_a_size_of_fewer_contracts_than_the_smallest_order_is_denied(
-    least: str, enough: bool
-) -> None:
+def test_a_size_below_the_minimum_contracts_is_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), qty_min=D(least))
     made = sized(instrument=listed)
     assert isinstance(made, Sized) is enough
@@ -365,19 +363,23 @@ def test_a_size_of_fewer_contracts_than_the_smallest_order_is_denied(
         )
 
 
-@pytest.mark.parametrize(("listed", "ours"), [(40, 10**9), (10**9, 40)])
-def test_the_smaller_of_the_venues_and_our_own_largest_order_holds(listed: int, ours: int) -> None:
+@pytest.mark.parametrize(("listed", "limit"), [(40, 10**9), (10**9, 40)])
+def test_the_smaller_of_the_venues_and_the_settings_order_maximum_applies(
+    listed: int, limit: int
+) -> None:
     made = sized(
         instrument=instrument(contract_size=D("0.1"), qty_max=D(listed)),
-        limits=RiskLimits(order_contracts_max=D(ours)),
+        limits=RiskLimits(order_contracts_max=D(limit)),
     )
     assert isinstance(made, Sized)
     assert (made.contracts, made.bound_by) == (40, "quantity_max")
 
 
-@pytest.mark.parametrize(("listed", "ours"), [(3, 5), (5, 3)])
-def test_leverage_is_the_smaller_of_the_venues_and_our_own(listed: int, ours: int) -> None:
-    made = sized(instrument=instrument(leverage_max=listed), limits=RiskLimits(leverage_max=ours))
+@pytest.mark.parametrize(("listed", "limit"), [(3, 5), (5, 3)])
+def test_leverage_is_the_smaller_of_the_venues_and_the_settings_maximum(
+    listed: int, limit: int
+) -> None:
+    made = sized(instrument=instrument(leverage_max=listed), limits=RiskLimits(leverage_max=limit))
     assert isinstance(made, Sized)
     assert made.leverage == 3
     assert made.margin == made.notional / 3

@@ -1,4 +1,4 @@
-"""The trading state at the exact millisecond and figure at which it changes."""
+"""Trading state at the exact millisecond and figure at which it changes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_named_before_drift_and_drift_before_an_old_read(story: S
     assert judge(story, None, **old).reason is StateReason.RECONCILE_MISMATCH
 
 
-def test_a_breach_that_waits_while_nothing_is_known_is_judged_with_the_next_read(
+def test_a_pending_breach_outlasts_unknown_data_and_is_confirmed_by_the_next_read(
     story: Story,
 ) -> None:
     waiting = judge(story, read("9500")).pending
@@ -78,7 +78,7 @@ def test_a_breach_that_waits_while_nothing_is_known_is_judged_with_the_next_read
     assert kept.after is T.REDUCE_ONLY
 
 
-def test_a_pending_breach_no_worse_than_the_state_is_begun_again(story: Story) -> None:
+def test_a_pending_breach_no_worse_than_the_state_is_replaced(story: Story) -> None:
     put(story, T.REDUCED_SIZE, StateReason.DAY_LOSS_HALF)
     old = Pending(level=T.REDUCED_SIZE, at_ms=NOON - 60_000)
     decided = judge(story, read("9500"), old)
@@ -99,7 +99,7 @@ def test_a_second_breach_milder_than_the_first_sets_the_milder_state(story: Stor
 
 @pytest.mark.parametrize(("agreed_at", "ends"), [(NOON, False), (NOON + 1, True)])
 @pytest.mark.parametrize("reason", [StateReason.DISK_FULL, StateReason.EQUITY_UNKNOWN])
-def test_only_an_agreement_later_than_the_halt_ends_it(
+def test_only_a_clean_reconciliation_after_the_halt_ends_it(
     story: Story, reason: StateReason, agreed_at: int, ends: bool
 ) -> None:
     put(story, T.REDUCE_ONLY, reason)
@@ -112,7 +112,7 @@ def test_only_an_agreement_later_than_the_halt_ends_it(
     ("since", "agreed", "ends"),
     [(-1, 0, True), (0, 0, False), (0, 1, False), (-1, -1, False)],  # around midnight
 )
-def test_a_days_halt_ends_with_an_agreement_of_the_next_day(
+def test_a_days_halt_ends_with_a_clean_reconciliation_of_the_next_day(
     story: Story, since: int, agreed: int, ends: bool
 ) -> None:
     midnight = NOON + DAY // 2
@@ -123,7 +123,7 @@ def test_a_days_halt_ends_with_an_agreement_of_the_next_day(
     assert (decided.after is T.ACTIVE) is ends
 
 
-def test_a_halt_of_the_day_ends_in_the_state_that_the_new_day_asks_for(story: Story) -> None:
+def test_a_halt_of_the_day_ends_in_the_state_of_the_new_days_loss(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     story.say(closed_cycle(NOON + 1))
     decided = judge(story, read("9750", NOON + 5_000), fresh_since_ms=NOON)
@@ -153,7 +153,7 @@ def test_the_operator_halts_a_reduced_state_which_ends_without_the_operator(
         ("9600", T.REDUCE_ONLY),
     ],
 )
-def test_a_resume_leads_to_what_the_days_loss_asks_for(
+def test_a_resume_leads_to_the_state_of_the_days_loss(
     story: Story, equity: str, after: object
 ) -> None:
     put(story, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
@@ -176,7 +176,7 @@ def test_a_failed_protection_flattens_from_every_milder_state_and_no_worse_one(
     assert (kept.after, kept.reason, kept.pending) == (T.FLATTENING, None, pending)
 
 
-def test_a_read_at_the_very_end_of_its_age_is_judged(story: Story) -> None:
+def test_a_read_exactly_at_its_age_limit_changes_the_state(story: Story) -> None:
     seen = read("9500")
     assert judge(story, seen, now_ms=NOON + 900_000).pending == Pending(
         level=T.REDUCE_ONLY, at_ms=NOON
@@ -184,13 +184,13 @@ def test_a_read_at_the_very_end_of_its_age_is_judged(story: Story) -> None:
     assert judge(story, seen, now_ms=NOON + 900_001).pending is None
 
 
-def test_nothing_is_judged_before_the_first_read_of_a_run(story: Story) -> None:
+def test_the_state_does_not_change_before_the_first_read_of_a_run(story: Story) -> None:
     decided = judge(story, None, Pending(level=T.REDUCE_ONLY, at_ms=NOON), started_at_ms=NOON)
     assert (decided.after, decided.reason) == (T.ACTIVE, None)
     assert decided.pending is not None
 
 
-def test_a_day_that_opened_with_nothing_is_not_judged(story: Story) -> None:
+def test_the_state_does_not_change_on_a_day_that_opened_without_equity(story: Story) -> None:
     story.book.day_equity = D(0)
     assert judge(story, read("9000")).pending is None
     assert judge(story, read("9000")).reason is None

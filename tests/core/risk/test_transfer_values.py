@@ -1,4 +1,4 @@
-"""The equity just before a transfer, against the venue's own ledger added up forwards."""
+"""Equity just before a transfer, compared with the venue's ledger."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BAR_MS = 900_000
 
 @given(ledgers(), marks_drawn, st.data())
 @settings(deadline=None)
-def test_every_transfer_is_valued_with_what_the_ledger_holds_just_before_it(
+def test_every_transfer_is_valued_with_the_ledgers_equity_just_before_it(
     entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
 ) -> None:
     story = Story()
@@ -87,7 +87,7 @@ def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) ->
     return event
 
 
-def test_a_transfer_from_before_the_records_first_equity_waits_for_no_valuation() -> None:
+def test_a_transfer_before_the_first_equity_snapshot_needs_no_valuation() -> None:
     story = Story()
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "100", NOON - 1)))
     assert not story.book.unvalued

@@ -1,4 +1,4 @@
-"""An ``Approved`` can be made only by the governor, and not changed, copied or pickled."""
+"""``Approved``, which only the governor makes and nothing changes or copies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def approved() -> Approved:
 
 
 def test_only_the_governor_makes_an_approval() -> None:
-    with pytest.raises(TypeError, match="made by the risk governor only"):
+    with pytest.raises(TypeError, match="only the risk governor makes an Approved"):
         Approved(mint=object(), plan=plan(), snapshot_seq=1, expires_at_ms=NOON)
 
 
