@@ -55,14 +55,14 @@ def run_loop(data_dir: Path) -> dict[str, Any]:
     import numpy as np
 
     from kamou.core.market.bars import resample
-    from kamou.core.strategies import make, panel_for
+    from kamou.core.strategies import make_panel, make_strategies
     from kamou.store.importer import open_market
 
     bars = open_market(data_dir, NAME, now_ms=NOW_MS).data.bars
     began = time.process_time()
     width, period_ms = len(bars.symbols), 900_000
-    strategies = make(("mean_reversion", "oi_momentum"), {})
-    panel = panel_for(tuple(strategies.values()), bars.symbols, period_ms)
+    strategies = make_strategies(("mean_reversion", "oi_momentum"), {})
+    panel = make_panel(tuple(strategies.values()), bars.symbols, period_ms)
     bars = resample(bars, period_ms)
     per_bar = period_ms // bars.period_ms
     side, stop, target = np.zeros(width), np.zeros(width), np.zeros(width)

@@ -22,7 +22,7 @@ from sqlite_utils import Database
 
 from kamou.core.book import events as e
 from kamou.core.model import Candidate, Denial, Figure, Side
-from kamou.core.ranking.ranking import ranked
+from kamou.core.ranking.ranking import to_ranked
 from kamou.messages.codec import encode
 from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter, encode_event
@@ -69,7 +69,7 @@ def cycle(number: int) -> tuple[e.Event, ...]:
             candidates=CANDIDATES if bar else 0,
             abstained=tuple(Figure(name=f"mean_reversion.{c}", value="40") for c in range(1, 6)),
             late_shards=0,
-            top=tuple(ranked(candidate(at, rank)) for rank in range(CANDIDATES)) if bar else (),
+            top=tuple(to_ranked(candidate(at, rank)) for rank in range(CANDIDATES)) if bar else (),
         ),
         e.CandidateVetoed(
             at_ms=at,

@@ -24,15 +24,15 @@ from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.ranking.ranking import StrategyColumnsLike, merge
-from kamou.core.strategies import make, panel_for
+from kamou.core.ranking.ranking import StrategyColumnsLike, merge_shards
+from kamou.core.strategies import make_panel, make_strategies
 from kamou.core.strategies.oi_momentum import MomentumParameters
 
 PERIOD_MS = 900_000
 WARM_BARS = 1_000
 BATCHES, BATCH_BARS = 9, 20
 RECOMPUTED_BARS = 250  # from here back a Wilder average of 14 has forgotten its seed
-STRATEGIES = make(
+STRATEGIES = make_strategies(
     ("mean_reversion", "oi_momentum"), {"oi_momentum": MomentumParameters(warmup_days=8)}
 )
 
@@ -86,7 +86,7 @@ def scan(panel: Panel, bar: tuple[Floats, ...], *, everywhere: bool) -> int:
         variance_ratio(levels, 5)
         half_life(levels)
     answer = Answer(shard=0, bar_closed_at_ms=panel.close_ms, close=bar[3], columns=columns)
-    ranking = merge(
+    ranking = merge_shards(
         [answer], universe=[panel.symbols], strategies=STRATEGIES, period_ms=PERIOD_MS, top=20
     )
     return ranking.candidates
@@ -112,7 +112,7 @@ def median_us(symbols: int, made: Callable[[list[str]], Panel], *, everywhere: b
 
 
 def ours(symbols: list[str]) -> Panel:
-    return panel_for(STRATEGIES.values(), symbols, PERIOD_MS)
+    return make_panel(STRATEGIES.values(), symbols, PERIOD_MS)
 
 
 def recomputed(symbols: list[str]) -> Panel:

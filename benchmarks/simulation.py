@@ -28,8 +28,8 @@ from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
 from kamou.simulator import simulation
 from kamou.simulator.crash_injection import StepCounter
-from kamou.simulator.settings import Scenario
-from kamou.simulator.swarm_runs import Result, simulate_seed
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import Result, simulate_seed
 
 FIRST_SEED = 1
 LIMIT_HOURS_PER_CPU_S = 1.0  # what a core must simulate at least

@@ -145,7 +145,7 @@ class _Composer:
         self.health = Health()
         self.mailboxes: dict[str, Mailbox[Any]] = {}
         chosen = settings.strategies
-        self.strategies = t1.make(chosen.enabled, chosen.parameters)
+        self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)
         for name, capacity, when_full in (
@@ -181,7 +181,7 @@ class _Composer:
             port=self.port,
             clock=inputs.clock,
             parts=self.parts,
-            new_panel=partial(t1.panel_for, self.strategies.values(), period_ms=self.period_ms),
+            new_panel=partial(t1.make_panel, self.strategies.values(), period_ms=self.period_ms),
         )
 
     def _on_disk_full(self, full: bool) -> None:

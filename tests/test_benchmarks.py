@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from kamou.clock import JumpClock
 from kamou.simulator import crash_injection, simulation
-from kamou.simulator.swarm_runs import Scenario, simulate_seed
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import simulate_seed
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"

@@ -20,8 +20,9 @@ from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
 from kamou.simulator import simulation
 from kamou.simulator.crash_injection import StepCounter
-from kamou.simulator.faults import FAULT_NAMES, parse
-from kamou.simulator.swarm_runs import Result, Scenario, simulate_seed
+from kamou.simulator.faults import FAULT_NAMES, parse_faults
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import Result, simulate_seed
 
 MakesClock = Callable[[], trio.abc.Clock]
 
@@ -89,13 +90,15 @@ def test_a_clock_that_wakes_late_or_in_another_order_is_noticed(
 
 # --- whole worlds --------------------------------------------------------------------
 
-KILLS = parse("process_kill,power_cut,slow_fsync")
+KILLS = parse_faults("process_kill,power_cut,slow_fsync")
 WORLDS = (
     *(Scenario(seed=seed, hours=0.2) for seed in (3, 17, 1030, 50057)),  # as the seed draws them
     Scenario(seed=1, hours=0.3, faults=frozenset()),
     *(Scenario(seed=seed, hours=0.4, faults=KILLS) for seed in (1, 2)),
-    Scenario(seed=7, hours=0.3, faults=parse("actor_crash,operator,clock_skew,disk_full")),
-    Scenario(seed=11, hours=0.3, faults=parse("latency_reorder,disconnect,rate_limit_and_ban")),
+    Scenario(seed=7, hours=0.3, faults=parse_faults("actor_crash,operator,clock_skew,disk_full")),
+    Scenario(
+        seed=11, hours=0.3, faults=parse_faults("latency_reorder,disconnect,rate_limit_and_ban")
+    ),
     Scenario(seed=23, hours=0.3, faults=frozenset(FAULT_NAMES)),
 )
 

@@ -21,7 +21,7 @@ from kamou.core.book.events import EquityRecorded, Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.indicators.atr import atr
 from kamou.core.market.bars import ATR_PERIOD
-from kamou.core.market.instruments import faults_of_all
+from kamou.core.market.instruments import find_faults
 from kamou.core.model import Instrument, Quote, TradingState
 from kamou.core.reconciliation.reconciliation import (
     ReconcileInputs,
@@ -242,7 +242,7 @@ class Reconciler(Actor):
         """
         if listed is self._listed:
             return
-        self._listed, self._sound = listed, not faults_of_all((), listed)
+        self._listed, self._sound = listed, not find_faults((), listed)
         if self._sound:
             self._journal.cast(*instrument_changes(self._instruments, listed, self.clock.now_ms()))
             self._instruments.update({each.symbol: each for each in listed})

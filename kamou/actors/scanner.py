@@ -12,8 +12,7 @@ from kamou.actors.panel_loader import PanelLoader
 from kamou.clock import Clock
 from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Strategy, StrategyScores
-from kamou.core.strategies.base import failed as failed_scores
+from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
 from kamou.runtime.mailboxes import Mailbox
@@ -99,7 +98,7 @@ class Scanner(Actor):
                 Exception
             ) as error:  # reported and raised below; the supervisor restarts the scanner
                 failed = error
-                scores = failed_scores(strategy.name, len(self._symbols))
+                scores = make_failed_scores(strategy.name, len(self._symbols))
                 columns.append(attrs.evolve(_as_columns(scores), error=repr(error)))
         close = panel.row("close").copy()
         self._send(message, panel.close_ms, close, tuple(columns))

@@ -13,11 +13,11 @@ from kamou.clock import Clock
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Candidate, Instrument, OrderRole, Quote
-from kamou.core.ranking.ranking import Ranking, merge, ranked
-from kamou.core.ranking.scan_detail import details_of, pack_details
+from kamou.core.ranking.ranking import Ranking, merge_shards, to_ranked
+from kamou.core.ranking.scan_detail import make_details, pack_details
 from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 from kamou.core.strategies.base import Strategy
-from kamou.core.vetoes import ask_all, conflicting_symbols
+from kamou.core.vetoes import apply_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
@@ -103,7 +103,7 @@ class VetoActor(Actor):
         cycle_at_ms, shards = self._collecting, list(self._shards.values())
         self._collecting, self._shards = 0, {}
         self._ranked_ms = cycle_at_ms
-        ranking = merge(
+        ranking = merge_shards(
             shards,
             universe=self._universe,
             strategies=self._strategies,
@@ -123,7 +123,7 @@ class VetoActor(Actor):
                 candidates=ranking.candidates,
                 abstained=ranking.abstained,
                 late_shards=ranking.late_shards,
-                top=tuple(ranked(candidate) for candidate in ranking.top),
+                top=tuple(to_ranked(candidate) for candidate in ranking.top),
             )
         ]
         if self._keep_detail and ranking.bar_closed_at_ms:
@@ -143,7 +143,7 @@ class VetoActor(Actor):
             bars.update(zip(names, shard.bars.tolist(), strict=False))
             last_close_ms.update(zip(names, shard.last_close_ms.tolist(), strict=False))
             errors.update({c.strategy: c.error for c in shard.columns if c.error})
-        details = details_of(
+        details = make_details(
             ranking,
             bars=bars,
             last_close_ms=last_close_ms,
@@ -160,7 +160,7 @@ class VetoActor(Actor):
         context = await self._context(candidates)
         cleared: list[Candidate] = []
         for candidate in candidates:
-            denials = ask_all(candidate, context, self._vetoes)
+            denials = apply_vetoes(candidate, context, self._vetoes)
             if not denials:
                 cleared.append(candidate)
                 continue
@@ -201,7 +201,7 @@ class VetoActor(Actor):
             funding_rates=self._funding.rates,
             held=_describe_exposure(book),
             last_stop_ms=book.recent_activity.stop_outs_ms,
-            conflicting=conflicting_symbols(candidates),
+            conflicting=find_conflicting_symbols(candidates),
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamou.core.day import utc_day
-from kamou.core.model import note_of
+from kamou.core.model import find_note
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
@@ -74,7 +74,7 @@ def describe_account(
         "currency": run.currency if run else DEFAULT_CURRENCY,
         "state": span.state if span else "active",
         "state_reason": span.reason if span else None,
-        "state_note": (note_of(span.figures) or None) if span else None,
+        "state_note": (find_note(span.figures) or None) if span else None,
         "state_since_ms": span.from_ms if span else None,
         "disabled_strategies": list(disabled_strategies(reader)),
         "equity": _format_decimal(equity.equity if equity else None),

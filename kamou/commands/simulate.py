@@ -21,7 +21,7 @@ from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
 
 if TYPE_CHECKING:
-    from kamou.simulator.swarm_runs import Result, Swarm
+    from kamou.simulator.swarm import Result, Swarm
 
 HOURS_MAX = 24.0  # per seed; more seeds find more than longer simulations
 SIMULATED_SYMBOLS_MAX = 50
@@ -119,9 +119,9 @@ def simulate(
     A seed and a commit are a complete bug report, because a seed always gives the same trace.
     Exit code 6: an invariant was violated, an enabled fault never happened, or nothing traded.
     """
-    from kamou.simulator import swarm_runs
-    from kamou.simulator.faults import parse
-    from kamou.simulator.settings import Scenario
+    from kamou.simulator.faults import parse_faults
+    from kamou.simulator.scenario import Scenario
+    from kamou.simulator.swarm import count_cores, run_swarm, shrink_failure
 
     if (seed is None) == (seeds is None):
         raise click.UsageError("expects either --seed N or --seeds A..B")
@@ -135,16 +135,16 @@ def simulate(
         seed=first,
         hours=hours,
         symbols=symbols,
-        faults=parse(faults),
+        faults=parse_faults(faults),
         keep_trace=bool(trace or against),
     )
-    swarm = swarm_runs.run_swarm(
+    swarm = run_swarm(
         [attrs.evolve(scenario, seed=number) for number in range(first, last + 1)],
-        jobs=jobs or min(swarm_runs.cores(), JOBS_MAX),
+        jobs=jobs or min(count_cores(), JOBS_MAX),
         report=_report_failure,
     )
     if shrink and swarm.failures:
-        small = swarm_runs.shrink(swarm.failures[0], report=print_error_line)
+        small = shrink_failure(swarm.failures[0], report=print_error_line)
         swarm = attrs.evolve(swarm, results=(small,))
     _write_results(swarm, json_file, trace)
     if before is not None:
@@ -165,13 +165,13 @@ def _trace_lines(result: Result) -> list[str]:
 
     scenario = result.scenario
     facts = f"hours={scenario.hours:g} symbols={scenario.symbols} faults={','.join(result.on)}"
-    return [trace.header(scenario.seed, facts), *result.trace, f"digest {result.digest}"]
+    return [trace.make_header(scenario.seed, facts), *result.trace, f"digest {result.digest}"]
 
 
 def _read_trace(against: Path | None) -> list[str] | None:
     from kamou.simulator import trace
 
-    return trace.read(against) if against is not None else None
+    return trace.read_trace(against) if against is not None else None
 
 
 def _compare_traces(before: list[str], result: Result) -> None:
@@ -183,7 +183,7 @@ def _compare_traces(before: list[str], result: Result) -> None:
             f"the traces are of two simulations: {before[0]!r} in the file, {now[0]!r} now; use "
             "the options of the file's first line"
         )
-    trace.compare(before, now)
+    trace.compare_traces(before, now)
 
 
 def _write_results(swarm: Swarm, json_file: Path | None, trace: Path | None) -> None:

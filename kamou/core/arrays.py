@@ -1,4 +1,4 @@
-"""The types of numpy arrays that stand for columns."""
+"""Types of numpy arrays that are columns: floats, integers, masks and codes."""
 
 from __future__ import annotations
 

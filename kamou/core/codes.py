@@ -1,6 +1,6 @@
-"""Every public code, its meaning and what to do. Form: ``CATEGORY_CONDITION``.
+"""The public codes, their meanings and the operator's actions.
 
-Codes are published, so a release never renames one.
+A code has the form ``CATEGORY_CONDITION``. Codes are published, so a release never renames one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from enum import Enum, IntEnum
 
 
 class Abstain(IntEnum):
-    """Why a strategy abstains from a symbol. Stored as uint8 columns; 0: it gave a score."""
+    """Reasons why a strategy abstains from a symbol.
+
+    Stored as uint8 columns. 0 means that the strategy gave a score.
+    """
 
     NONE = 0
     WARMING_UP = 1
@@ -24,7 +27,7 @@ class Abstain(IntEnum):
 
 
 class Veto(str, Enum):
-    """Why T2 vetoed a candidate."""
+    """Reasons why a veto (T2) stops a candidate."""
 
     DATA_STALE = "DATA_STALE"
     REWARD_TO_RISK_LOW = "REWARD_TO_RISK_LOW"
@@ -35,7 +38,7 @@ class Veto(str, Enum):
 
 
 class Deny(str, Enum):
-    """Why the order manager or the governor denied a plan."""
+    """Reasons why the order manager or the governor denies a plan or an order."""
 
     # the plan itself
     STOP_MISSING = "STOP_MISSING"
@@ -86,7 +89,7 @@ class Deny(str, Enum):
 
 
 class StateReason(str, Enum):
-    """Why the trading state changed."""
+    """Reasons of a change of the trading state."""
 
     DAY_LOSS_HALF = "DAY_LOSS_HALF"
     DAY_LOSS_LIMIT = "DAY_LOSS_LIMIT"
@@ -183,7 +186,7 @@ def describe_cause(reason: str) -> str:
 
 
 def state_cause(state: str, reason: str) -> str:
-    """Return why a trading state lasts.
+    """Return the cause of the current trading state in words.
 
     A resume may lead to a halt or to half size without being its cause, so both have own words.
     """
@@ -335,4 +338,4 @@ ACTIONS = {
     "POSITION_UNKNOWN": "Nothing if you traded by hand: Kamou adopts and protects the position.",
     "QUANTITY_DIFFERS": "Nothing if you traded by hand; else read the fills at the venue.",
 }
-"""What the operator does about each code."""
+"""Action of the operator for each code."""

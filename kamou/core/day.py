@@ -1,4 +1,4 @@
-"""The trading day, 00:00 to 24:00 UTC, and durations in milliseconds."""
+"""The UTC trading day and its PnL, calendar dates, and durations in ms."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def utc_day(at_ms: int) -> str:
 
 
 def next_day(day: str) -> str:
-    """Return the day that follows; both are written ``YYYY-MM-DD``."""
+    """Return the day after ``day``, both written ``YYYY-MM-DD``."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def next_month(month: str) -> str:
-    """Return the month that follows; both are written ``YYYY-MM``."""
+    """Return the month after ``month``, both written ``YYYY-MM``."""
     return next_day(f"{month}-{monthrange(int(month[:4]), int(month[5:]))[1]}")[:7]
 
 
@@ -32,7 +32,7 @@ def midnight_ms_of(day: str) -> int:
 
 
 def day_start_ms(at_ms: int) -> int:
-    """Return 00:00 UTC of the instant's day."""
+    """Return 00:00 UTC of the day that contains the instant."""
     return at_ms - at_ms % DAY_MS
 
 

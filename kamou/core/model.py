@@ -1,9 +1,13 @@
-"""Values of trading that all modules share: orders, fills, positions, plans, instruments.
+"""Values of trading, from sides and instruments to plans and venue reports.
 
-Prices and amounts that transact are ``Decimal``; features and scores are ``float``.
-Quantities of orders, fills and positions are in **contracts**; one contract is
-``Instrument.contract_size`` units of the base currency. Money is in the account currency (USDT).
-Times are ``int`` milliseconds since the Unix epoch, UTC.
+The module has enums of orders and states, instruments, quotes, candidates, denials with figures,
+plans, intents, the venue reports, an API key's permissions, and constants of decimals and basis
+points.
+
+Prices and amounts that transact are ``Decimal``; features and scores are ``float``. Quantities of
+orders, fills and positions are in **contracts**; one contract is ``Instrument.contract_size`` units
+of the base currency. Money is in the account currency (USDT). Times are ``int`` milliseconds since
+the Unix epoch, UTC.
 """
 
 from __future__ import annotations
@@ -36,6 +40,8 @@ class Side(str, Enum):
 
 
 class OrderSide(str, Enum):
+    """The direction of an order."""
+
     BUY = "buy"
     SELL = "sell"
 
@@ -45,15 +51,17 @@ class OrderSide(str, Enum):
 
 
 def opening_side(side: Side) -> OrderSide:
+    """Return the side of an order that opens a position of ``side``."""
     return OrderSide.BUY if side is Side.LONG else OrderSide.SELL
 
 
 def closing_side(side: Side) -> OrderSide:
+    """Return the side of an order that closes a position of ``side``."""
     return OrderSide.SELL if side is Side.LONG else OrderSide.BUY
 
 
 class OrderRole(str, Enum):
-    """What an order is for. Only ENTRY may add exposure."""
+    """The purpose of an order. Only ENTRY may add exposure."""
 
     ENTRY = "entry"
     STOP_LOSS = "stop_loss"
@@ -62,6 +70,8 @@ class OrderRole(str, Enum):
 
 
 class OrderType(str, Enum):
+    """The type of an order at the venue."""
+
     MARKET = "market"
     LIMIT = "limit"
     STOP_MARKET = "stop_market"  # triggers when the price moves against the position
@@ -69,6 +79,8 @@ class OrderType(str, Enum):
 
 
 class TimeInForce(str, Enum):
+    """The time for which an order stays open."""
+
     GTC = "gtc"
     IOC = "ioc"
     FOK = "fok"
@@ -93,19 +105,15 @@ class OrderStatus(str, Enum):
 
 
 _TERMINAL = frozenset(
-    {
-        OrderStatus.FILLED,
-        OrderStatus.CANCELED,
-        OrderStatus.EXPIRED,
-        OrderStatus.REJECTED,
-    }
+    {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
 )
 
 
 class TradingState(str, Enum):
-    """The governor's trading state. A change is committed before the governor acts on it.
+    """The governor's trading state.
 
-    The last two are a halt: the governor denies every entry.
+    A change is committed before the governor acts on it. The last two states are a halt, in which
+    the governor denies every entry.
     """
 
     ACTIVE = "active"
@@ -172,7 +180,7 @@ class Quote:
 
     @property
     def sound(self) -> bool:
-        """True if all prices are finite and above zero, and the bid is not above the ask."""
+        """Finite prices above zero, with a bid at most equal to the ask."""
         prices = (self.bid, self.ask, self.mark)
         return all(p.is_finite() and p > ZERO for p in prices) and self.bid <= self.ask
 
@@ -198,7 +206,7 @@ class Candidate:
 
 @attrs.frozen(kw_only=True)
 class Ranked:
-    """A candidate in a stored ranking. ``CandidateRefined`` has all of it if it passes T2."""
+    """The part of a candidate that ``CycleRanked`` stores."""
 
     strategy: str
     symbol: str
@@ -217,14 +225,14 @@ class Figure:
 NOTE = "note"  # name of the figure with the operator's note
 
 
-def note_of(figures: Iterable[Figure]) -> str:
+def find_note(figures: Iterable[Figure]) -> str:
     """Return the operator's note among the figures; empty without one."""
     return next((each.value for each in figures if each.name == NOTE), "")
 
 
 @attrs.frozen(kw_only=True)
 class Denial:
-    """A public code with its figures: ``RISK_PER_TRADE_EXCEEDED: risk=1.31% limit=1.00%``."""
+    """A public code with its figures, as in ``RISK_OPEN_EXCEEDED: risk=3.1%``."""
 
     code: str
     figures: tuple[Figure, ...] = ()
@@ -236,7 +244,7 @@ class Denial:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What the order manager wants to do: an entry with its stop, target and size."""
+    """An entry that the order manager plans, with its stop, target and size."""
 
     permit_id: str
     signal_id: str
@@ -265,9 +273,9 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Intent:
-    """One order as committed before it is sent. Its client order id is a hash of its content."""
+    """One order, committed before it is sent."""
 
-    client_order_id: str
+    client_order_id: str  # a hash of the content
     trade_id: str
     permit_id: str  # empty on reducing orders
     role: OrderRole
@@ -308,7 +316,7 @@ class OrderReport:
 
 @attrs.frozen(kw_only=True)
 class FillReport:
-    """An execution of our order as the venue reports it, unique by (symbol, execution_id)."""
+    """A fill as the venue reports it, unique by (symbol, execution_id)."""
 
     symbol: str
     execution_id: str
@@ -330,9 +338,10 @@ class FillReport:
 
 @attrs.frozen(kw_only=True)
 class PositionReport:
-    """A one-way position as the venue reports it; ``quantity`` is signed, in contracts.
+    """A one-way position as the venue reports it.
 
-    Its numbers are finite and its mark price is positive: the adapters check it.
+    ``quantity`` is signed, in contracts. Its numbers are finite and its mark price is positive,
+    which the adapters check.
     """
 
     symbol: str
@@ -382,7 +391,7 @@ class Income:
 
 @attrs.frozen(kw_only=True)
 class Permissions:
-    """What an API key may do."""
+    """Permissions of an API key."""
 
     trade: bool
     withdraw: bool

@@ -1,4 +1,4 @@
-"""Words for people instead of codes and names of figures, and rounding of their values."""
+"""Words for people in place of codes, states, figures, counts and durations."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def strategy_name(name: str) -> str:
 
 
 def describe_state(code: str, *, holding: bool = True) -> str:
-    """Return the code and its words: ``reduce_only, no new trades``.
+    """Return a trading state with its words, as in ``reduce_only, no new trades``.
 
     Args:
         code: a ``TradingState``.
@@ -209,7 +209,12 @@ def describe_state(code: str, *, holding: bool = True) -> str:
 
 
 def state_words(code: str, *, holding: bool = True) -> str:
-    """Return the trading state in plain words; ``holding``: a position is open."""
+    """Return the trading state in plain words.
+
+    Args:
+        code: a ``TradingState``.
+        holding: a position is open.
+    """
     if code == "flattening" and not holding:
         return FLATTENED
     return STATE_WORDS.get(code, code.replace("_", " ").lower())
@@ -224,7 +229,7 @@ def figure_name(name: str, code: str = "") -> str:
 
 
 def figures_words(figures: Iterable[Figure], code: str = "") -> str:
-    """Return all figures in words, separated by commas; the operator's note is left out."""
+    """Return all figures but the operator's note in words, separated by commas."""
     return ", ".join(figure_words(each, code) for each in figures if each.name != NOTE)
 
 
@@ -248,7 +253,10 @@ def count_words(number: int, one: str, more: str = "") -> str:
 
 
 def format_duration(span_ms: int) -> str:
-    """Return a duration in its one or two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``."""
+    """Return a duration in its one or two largest units.
+
+    Examples are ``3 d 4 h``, ``12 min`` and ``2.5 s``.
+    """
     if span_ms >= DAY_MS:
         return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
     if span_ms >= HOUR_MS:

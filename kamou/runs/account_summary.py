@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import state_cause
-from kamou.core.model import TradingState, note_of
+from kamou.core.model import TradingState, find_note
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.words import count_words
 from kamou.data_directory.folder import DataDirectory, RunRecord
@@ -123,7 +123,7 @@ def _describe_state(reader: sqlite3.Connection) -> str:
         return "active"
     if span.state == TradingState.ACTIVE.value:
         return span.state
-    cause, note = state_cause(span.state, span.reason), note_of(span.figures)
+    cause, note = state_cause(span.state, span.reason), find_note(span.figures)
     return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"
 
 

@@ -6,7 +6,7 @@ from kamou.core.book.events import DriftExplained, DriftFound, Event, StateChang
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import MEANINGS, StateReason, describe_cause, state_cause
-from kamou.core.model import TradingState, note_of
+from kamou.core.model import TradingState, find_note
 from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
 from kamou.runtime.leveled_lines import warning_line
 
@@ -54,7 +54,7 @@ def describe_event(event: Event) -> str | None:
 def describe_state_change(event: StateChanged) -> str:
     """Return one line about a change of the trading state: who, why, and its figures."""
     words, *step = state_cause(event.after.value, event.reason).split("; ")
-    words = append_note(words, note_of(event.figures))
+    words = append_note(words, find_note(event.figures))
     words += add_brackets(figures_words(event.figures, event.reason))
     cause = "; ".join([words, *step])
     if event.reason not in {reason.value for reason in BY_OPERATOR}:

@@ -1,1 +1,4 @@
-"""The deterministic simulator: the production system on a simulated clock, at a hostile venue."""
+"""The deterministic simulator, which runs Kamou under faults on a simulated clock.
+
+The venue, the market, the disk and the operator are simulated. The actors are the production code.
+"""

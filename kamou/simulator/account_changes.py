@@ -1,7 +1,7 @@
 """Changes of the account by the venue and by external orders, at drawn moments.
 
-They happen at the venue, with or without a running process. A change that finds no position or
-market to act on is tried again 20 s later.
+The changes happen at the venue, with or without a running process. A change that finds no position
+or market to act on is tried again after 20 s.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Act = Callable[[int, Random], bool]
 
 @attrs.define(eq=False)
 class AccountChanges:
-    """Schedules the changes at the venue.
+    """The changes of one simulation, scheduled at the venue.
 
-    ``touched`` has, by symbol, when a change last removed protection: the system can restore it
-    only after it has read the change.
+    ``touched`` has, by symbol, the time in ms of the last change that removed protection. The
+    system can restore the protection only after it has read the change.
     """
 
     venue: Venue
@@ -42,11 +42,12 @@ class AccountChanges:
     touched: dict[str, int] = attrs.Factory(dict)
     _manual: int = 0
 
-    def forgotten(self, at_ms: int) -> None:
-        """Count all positions as changed: the restored journal may not have them."""
+    def mark_all(self, at_ms: int) -> None:
+        """Count all positions as changed, because a restored journal may not have them."""
         self.touched.update({position.symbol: at_ms for position in self.engine.positions()})
 
-    def begin(self) -> None:
+    def schedule(self) -> None:
+        """Schedule all changes of the simulation."""
         acts: dict[str, Act] = {
             "delisting": self._delist,
             "instrument_change": self._change,
@@ -79,7 +80,7 @@ class AccountChanges:
         return held[draw.randrange(len(held))] if held else None
 
     def _delist(self, at_ms: int, draw: Random) -> bool:
-        # BTC, the first, never ends, because others are measured against it.
+        # BTC, the first symbol, is never delisted, because other symbols are measured against it.
         symbol = self.market.symbols[1 + draw.randrange(len(self.market.symbols) - 1)]
         self.market.delist(symbol, at_ms)
 

@@ -1,7 +1,7 @@
-"""Backups of the journal, and the restore of one by the operator.
+"""Backups of the journal, and the restore of a backup by the operator.
 
-Events after the backup are missing from the restored journal; the orders that followed from them
-were sent, and the venue goes on.
+Events after the backup are missing from the restored journal. Their orders were sent, so the venue
+has them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from kamou.simulator.simulated_process import copy_database
 from kamou.store.journal import Committed
 
 AGE_S = (20.0, 900.0)  # age of a restored backup; low ages are more common
-DOWN_MS = 61_000  # shortest time of a restore; no bar is then read twice
+DOWN_MS = 61_000  # duration of a restore; above one cycle, so that no bar is read twice
 
 OnCommit = Callable[[Sequence[Committed]], None]
 
 
 @attrs.define(eq=False)
 class Backups:
-    """Copies the journal at some times and restores the copy at others."""
+    """The backups of one simulation, each a copy of the journal and its later restore."""
 
     chaos: Chaos
-    folder: Path
+    directory: Path
     _plan: list[tuple[int, int]] = attrs.Factory(list)  # (copied at, restored at) in ms
     _taken: bool = False  # the next copy has been made
     _restored: bool = False  # the next process starts on a copy
@@ -42,10 +42,13 @@ class Backups:
 
     @property
     def _copy(self) -> Path:
-        return self.folder / "backup.sqlite3"
+        return self.directory / "backup.sqlite3"
 
-    def copying_after(self, on_commit: OnCommit, path: Path, clock: Clock) -> OnCommit:
-        """Return ``on_commit`` followed by a due copy: after a commit the files are complete."""
+    def add_copying(self, on_commit: OnCommit, path: Path, clock: Clock) -> OnCommit:
+        """Return ``on_commit`` followed by a due copy of the journal at ``path``.
+
+        The copy is made after a commit, because the files are then complete.
+        """
 
         def committed(done: Sequence[Committed]) -> None:
             on_commit(done)
@@ -62,9 +65,10 @@ class Backups:
             stopped.set()
 
     def restore(self, to: Path, now_ms: int) -> int:
-        """Restore a due backup on the next process's disk and return the time taken in ms.
+        """Restore a due backup to ``to``, the disk of the next process.
 
-        If no process ran at the time of the copy, there is none to restore.
+        Return the time taken in ms. It is 0 if no backup is due, or if no process ran when the
+        backup was due to be copied.
         """
         if not self._plan or now_ms < self._plan[0][1]:
             return 0
@@ -78,6 +82,6 @@ class Backups:
         return DOWN_MS
 
     def take_restored(self) -> bool:
-        """Return True, once, if the process that starts is the first on a restored journal."""
+        """Return True for the first process after a restore, and False after that."""
         restored, self._restored = self._restored, False
         return restored

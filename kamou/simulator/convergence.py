@@ -1,4 +1,7 @@
-"""The check after the convergence phase: the book of the journal agrees with the venue."""
+"""The check after the convergence phase that journal and venue agree.
+
+It compares the position book of the journal with the venue's positions, orders, fills and money.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,12 @@ from kamou.venue.checker import CENT
 from kamou.venue.engine import Engine
 
 
-def convergence_failures(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
-    """Yield what is lost, duplicated, in flight, unprotected or unexplained (6, 7)."""
+def find_differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
+    """Yield the differences between journal and venue (invariants 6 and 7).
+
+    These are fills, orders or income that are lost, duplicated or in flight, positions without a
+    stop, and money without an explanation.
+    """
     with contextlib.closing(database.open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
     book = PositionBook()
@@ -33,10 +40,10 @@ def convergence_failures(path: Path, engine: Engine, start: Decimal) -> Iterator
 
 
 def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
-    theirs = {p.symbol: str(p.quantity) for p in engine.positions()}
-    ours = {s: str(t.signed) for s, t in book.trades.items() if t.signed}
-    if {s: Decimal(q) for s, q in theirs.items()} != {s: Decimal(q) for s, q in ours.items()}:
-        yield f"the venue holds {theirs}, the book {ours}"
+    at_venue = {p.symbol: str(p.quantity) for p in engine.positions()}
+    in_book = {s: str(t.signed) for s, t in book.trades.items() if t.signed}
+    if {s: Decimal(q) for s, q in at_venue.items()} != {s: Decimal(q) for s, q in in_book.items()}:
+        yield f"positions differ: {at_venue} at the venue, {in_book} in the book"
     if book.drift:
         yield f"drift is still unexplained: {book.drift}"
     resting = engine.open_orders()

@@ -1,7 +1,7 @@
-"""Counts the steps of actors and injects crashes where an actor waits.
+"""Counter of scheduler steps that injects crashes where an actor waits.
 
-A *crash point* is where a task of an actor is suspended, as the chain of Kamou's own frames
-from the actor's ``run`` inwards: two ways into the same ``await`` are two crash points.
+A *crash point* is the place where a task of an actor is suspended, as the chain of Kamou's own
+frames from the actor's ``run`` inwards. Two ways into the same ``await`` are two crash points.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOT_THE_ACTORS = ("supervisor.py",)  # its frames run the actors' tasks and are 
 
 
 class InjectedCrash(Exception):
-    """Raised by the simulation where an actor waits."""
+    """Raised in an actor by the simulation, at a place where the actor waits."""
 
 
 Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost first
@@ -41,7 +41,7 @@ class CrashPoint:
         return f"{self.actor}: " + " > ".join(f"{file}:{line}" for file, line in self.chain)
 
 
-def product_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
+def list_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
     """Yield Kamou's frames of a suspended coroutine, outermost first."""
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
@@ -52,8 +52,11 @@ def product_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
 
-def actor_of(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
-    """Return the actor whose task, or nursery's task, this is; None before its first step."""
+def find_actor(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
+    """Return the actor to which a task or its nursery belongs.
+
+    None for a task of no actor, and for a task before its first step.
+    """
     actor = task.name
     if actor not in actors:
         parent = task.parent_nursery and task.parent_nursery.parent_task
@@ -72,8 +75,8 @@ class Stuck(BaseException):
 class StepCounter(trio.abc.Instrument):
     """Counts the scheduler's steps and injects a crash where ``strike`` returns True.
 
-    ``order`` is a checksum of the tasks in the order of their steps. A task that still works after
-    ``at_once_max`` steps of one instant gets ``Stuck`` (seed 960263).
+    ``order`` is a checksum of the tasks in the order of their steps. A task that takes a step after
+    ``at_once_max`` steps within one instant gets ``Stuck`` (seed 960263).
     """
 
     def __init__(
@@ -102,13 +105,16 @@ class StepCounter(trio.abc.Instrument):
             self._stuck = True
             throw_into(
                 task,
-                Stuck(f"{task.name} still works and no time passes"),
+                Stuck(
+                    f"{task.name} takes a step after more than {self._at_once_max} steps at"
+                    f" {now:.3f} s of Trio's clock"
+                ),
             )
             return
         if self._strike is None:
             return
-        actor = actor_of(task, self._actors)
+        actor = find_actor(task, self._actors)
         if actor is not None and self._strike():
-            chain = tuple(product_frames(task.coro))
+            chain = tuple(list_frames(task.coro))
             if chain:
                 throw_into(task, InjectedCrash(str(CrashPoint(actor, chain))))

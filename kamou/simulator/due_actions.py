@@ -1,7 +1,8 @@
-"""Checks over time: decisions on true data, orders as intended, actions done in time.
+"""Checks that decisions rest on true data and that due actions are done in time.
 
-``invariants`` checks single orders; this module checks what came before them and what must follow.
-It reads the venue's reports and audit log, and of the journal the permits, intents and states.
+``invariants`` checks single orders. This module checks the decisions before them and the actions
+that must follow. It reads the venue's reports and audit log, and the journal's permits, intents and
+states.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from kamou.venue.engine import Engine
 from kamou.venue.state import FillAudit, MoneyAudit, OrderAudit
 
 Wrong = Callable[[str, int, str, str], None]
-"""Receives a violation: rule, at_ms, symbol, detail."""
+"""Function that receives a violation: rule, at_ms, symbol, detail."""
 
 TOLERANCE = Decimal("0.05")  # sizing equity moves between the read of a plan and its permit
 SKEW_MAX_MS = 4_000  # the largest clock error; permits may outlast their expiry by it
-SKEW_SEEN_MS = 1_500  # a clock error at which entries must pause
+SKEW_SEEN_MS = 1_500  # clock error above which entries must pause
 READ_MS = 4_000  # longest travel time of a read
-OBEYED_AFTER_MS = 20_000  # from an operator's command to its event in the journal, crashes included
+OBEYED_AFTER_MS = 20_000  # from an operator's command to its event in the journal, with crashes
 FLAT_AFTER_MS = 60_000  # from FLATTENING in the journal to no position
 OVERDUE_MS = 120_000  # beyond a trade's time limit
-LOSS_SLACK = Decimal("0.001")  # of the day's equity, which moves between two reads
+LOSS_SLACK = Decimal("0.001")  # of the day's equity, which changes between two reads
 SAMPLE_MS = 1_000
 MAJOR_SYMBOLS = ("BTC", "ETH")
 _T = TradingState
@@ -56,7 +57,10 @@ class _Permit:
 
 
 class DueActions:
-    """Receives every event, order and record from the monitor, in order. Times are true."""
+    """The checks of one simulation over time.
+
+    The monitor passes every event, order and audit record, in order. Times are true times.
+    """
 
     def __init__(
         self,
@@ -92,23 +96,23 @@ class DueActions:
         self.skew = (0, 0)  # (clock error, since when) in ms, if the system can measure it
         self.bound_by_risk = 0  # permits whose size a risk limit decided
 
-    # --- what happens ----------------------------------------------------------------
+    # --- reports, commands and the journal ------------------------------------------
 
-    def quoted(self, now_ms: int, quotes: Mapping[str, Quote]) -> None:
-        """Store the quotes that the venue reported, right or wrong."""
+    def record_quotes(self, now_ms: int, quotes: Mapping[str, Quote]) -> None:
+        """Store the quotes that the venue reported, whether true or false."""
         for symbol, quote in quotes.items():
             self._quotes[symbol] = (now_ms, quote)
 
-    def ordered(self, state: TradingState, now_ms: int) -> None:
-        """Expect the state that the operator ordered."""
+    def expect_state(self, state: TradingState, now_ms: int) -> None:
+        """Expect the trading state that the operator's command leads to."""
         if state.severity > self._state.severity:
             self._ordered = (state, now_ms)
 
-    def ended(self) -> None:
-        """Forget an order of the operator that the ended process had not committed."""
+    def forget_command(self) -> None:
+        """Forget a command of the operator that the ended process did not commit."""
         self._ordered = None
 
-    def rolled_back(self, book: PositionBook) -> None:
+    def restore_book(self, book: PositionBook) -> None:
         """Continue with the book of a restored journal."""
         self._state, self._drifting = book.state, book.drifting
         self._flatten_ms = self.engine.market_ms if book.state is _T.FLATTENING else 0
@@ -121,14 +125,14 @@ class DueActions:
         self._day_net_deposits = book.day_net_deposits + sum(
             (amount for _, amount in forgotten), Decimal(0)
         )
-        # Positions that it does not have are adopted, and their time limits are lost.
+        # Positions that the journal does not have are adopted, and their time limits are lost.
         holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
         for permit_id, permit in self._permits.items():
             # The restart took longer than an order needs to arrive, so a missing order never will.
             permit.ended = permit.ended or permit_id not in book.reservations
 
-    def journalled(self, event: e.Event) -> None:
+    def record_event(self, event: e.Event) -> None:
         """Update the state with a committed event."""
         match event:
             case e.PermitGranted():
@@ -153,19 +157,20 @@ class DueActions:
                 pass
 
     def _opened(self, event: e.DayOpened) -> None:
-        """Open a day at its equity of 00:00 UTC, with transfers since then as net deposits.
+        """Open a day at its equity of 00:00 UTC.
 
-        A journal that begins within the day counts its transfers the same way (seed 1000448).
+        Transfers since then are its net deposits. A journal that begins within the day counts its
+        transfers the same way (seed 1000448).
         """
         from_ms = event.midnight_at_ms if event.at_midnight else event.at_ms + 1
         self._day_equity = event.equity if event.opening is None else event.opening
         if event.opening is None:
             paid = (paid for at_ms, paid in self._transfers if from_ms <= at_ms <= event.at_ms)
             self._day_equity -= sum(paid, Decimal(0))
-            if self._day_equity <= 0:  # all of it was deposited, so the day begins with the read
+            if self._day_equity <= 0:  # all was deposited today, so the day begins with the read
                 self._day_equity, from_ms = event.equity, event.at_ms + 1
-        # Without a midnight the journal adds back the fees that it has, and no gain of fills whose
-        # trades it does not have (seed 930695).
+        # Without the equity of midnight the journal adds back the fees that it has, and no gain of
+        # fills whose trades it does not have (seed 930695).
         self._opening_most = self._day_equity + (self._fees if event.opening is None else 0)
         self._transfers = [each for each in self._transfers if each[0] >= from_ms]
         self._day_net_deposits = sum((amount for _, amount in self._transfers), Decimal(0))
@@ -190,7 +195,7 @@ class DueActions:
             wrong("DRIFTING", "granted while book and venue differ")
         held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
         if held_ms - self._excused_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
-            wrong("HELD", f"a position is held since {held_ms} ms")
+            wrong("HELD", f"the symbol has had a position for {held_ms} ms")
         account = self.engine.account()
         sizing_equity = min(account.equity, account.wallet_balance) * (1 + TOLERANCE)
         allowed = self.limits.risk_per_trade * sizing_equity
@@ -202,8 +207,8 @@ class DueActions:
         self._sum(plan, wrong, sizing_equity + self._lately_gone())
 
     def _lately_gone(self) -> Decimal:
-        """Return the USDT lost or withdrawn since the reads that a new plan may rest on."""
-        moved = self._outside.unknown(self.engine.market_ms)
+        """Return the USDT lost or withdrawn since the reads that a new plan may use."""
+        moved = self._outside.sum_unknown(self.engine.market_ms)
         known = [equity for _, equity in self._equity]
         return moved + (max(known) - known[-1] if known else Decimal(0))
 
@@ -255,8 +260,8 @@ class DueActions:
 
     # --- the wire and the venue ------------------------------------------------------
 
-    def sent(self, intent: Intent, now_ms: int) -> None:
-        """Check an entry that the process sends against clock, quote and day's loss."""
+    def check_entry(self, intent: Intent, now_ms: int) -> None:
+        """Check an entry that the process sends against clock, quote and the day's loss."""
         if intent.role is not OrderRole.ENTRY:
             return
 
@@ -267,7 +272,7 @@ class DueActions:
         skewed_ms = now_ms - since_ms - self._excused_ms("", since_ms, now_ms)
         if abs(error_ms) > SKEW_SEEN_MS and skewed_ms > KNOWN_AFTER_MS:
             wrong("SKEWED", f"entered with a clock error of {error_ms} ms since {since_ms}")
-        told_ms, quote = self._quotes.get(intent.symbol, (0, None))
+        reported_ms, quote = self._quotes.get(intent.symbol, (0, None))
         if quote is None or not all(
             price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)
         ):
@@ -275,7 +280,7 @@ class DueActions:
         elif quote.bid > quote.ask:
             wrong("BAD_QUOTE", f"entered on a crossed quote, bid {quote.bid} ask {quote.ask}")
         else:
-            age_ms = told_ms - quote.at_ms
+            age_ms = reported_ms - quote.at_ms
             if age_ms > self.limits.quote_age_max_s * 1000 + SKEW_MAX_MS + READ_MS:
                 wrong("STALE_QUOTE", f"entered on a quote {age_ms} ms old")
         losses = self._losses(self._day_equity)
@@ -290,7 +295,7 @@ class DueActions:
         if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
             wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
 
-    def audit_record(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
+    def record_audit(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
         """Update the state with a record of the venue's audit log."""
         if isinstance(record, MoneyAudit):
             if record.kind == "transfer":
@@ -353,14 +358,17 @@ class DueActions:
         permit.filled += record.quantity
         if permit.released:
             self._wrong(
-                "RELEASED", record.at_ms, symbol, f"{record.client_order_id} filled all the same"
+                "RELEASED",
+                record.at_ms,
+                symbol,
+                f"{record.client_order_id} filled after its permit was released",
             )
         if permit.plan.hold_ms and after != 0:
             self._due.setdefault(symbol, (record.at_ms + permit.plan.hold_ms, record.at_ms))
 
     # --- time ------------------------------------------------------------------------
 
-    def look(self, now_ms: int) -> None:
+    def check_overdue(self, now_ms: int) -> None:
         """Report the actions that are overdue at ``now_ms``."""
         last_ms = self._equity[-1][0] if self._equity else 0
         if now_ms - last_ms < SAMPLE_MS:

@@ -1,8 +1,9 @@
-"""The faults of the simulation, one row each in ``FAULTS``.
+"""The faults of a simulation, and their times and strikes for one seed.
 
-A seed switches whole faults on or off, because seeds with few faults reach other states than seeds
-with all. Each fault draws its times from a random stream of its own, so leaving one out changes
-nothing for the others. ``Chaos`` is one seed's faults over time; it counts each strike.
+Each fault is a row of ``FAULTS``. A seed switches whole faults on or off, because seeds with few
+faults reach other states than seeds with all. Each fault draws its times from a random stream of
+its own, so leaving one out changes nothing for the others. ``Chaos`` has one seed's faults over
+time and counts each strike.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from kamou.runtime.determinism import random_stream
 
 @attrs.frozen
 class Fault:
-    """One fault. It lasts ``window_s`` seconds ``windows_per_hour`` times an hour, or strikes
-    single calls with probability ``rate``, or acts at moments of its own.
+    """A fault of the simulation.
 
-    ``stream`` is the number of its random stream, so a new name changes no draw. The number of a
-    removed fault is not used again.
+    It lasts ``window_s`` seconds ``windows_per_hour`` times an hour, or strikes single calls with
+    probability ``rate``, or acts at moments of its own. ``stream`` is the number of its random
+    stream, so a new name changes no draw. The number of a removed fault is not used again.
     """
 
     stream: int
@@ -34,7 +35,7 @@ class Fault:
     windows_per_hour: float = 0.0
     window_s: tuple[float, float] = (0.0, 0.0)
     rate: float = 0.0  # probability per call, message or commit
-    share: float = 0.35  # of the seeds have it
+    share: float = 0.35  # of the seeds that have it
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -159,20 +160,22 @@ FAULTS: tuple[Fault, ...] = (
         share=0.08,
     ),
 )
-"""No fault of a language model is among them, because no simulated part calls one."""
+"""All faults. None is of a language model, because no simulated part calls one."""
 
 REPORTED_AT_ONCE = frozenset({"external_cancel", "stops_refused", "tight_limits"})
 """If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
 
 SWARM_STREAM = 100  # which faults a seed switches on
-SIMULATION_STREAM = 101  # attached orders or not, the time between runs
+SIMULATION_STREAM = 101  # attached orders or none, and the time between runs
 
 FAULT_NAMES = tuple(fault.name for fault in FAULTS)
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
-def parse(text: str) -> frozenset[str] | None:
-    """Return the faults in ``text``; None for ``all``, where each seed draws its own.
+def parse_faults(text: str) -> frozenset[str] | None:
+    """Return the faults that ``text`` lists, or None for ``all``.
+
+    With ``all`` each seed draws its faults.
 
     Raises:
         ConfigurationError: a fault is unknown or ``text`` is empty.
@@ -186,7 +189,7 @@ def parse(text: str) -> frozenset[str] | None:
         if name not in BY_NAME:
             near = difflib.get_close_matches(name, FAULT_NAMES, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAULT_NAMES)}"
-            raise ConfigurationError(f"unknown fault {name!r}; {hint}")
+            raise ConfigurationError(f"--faults has the unknown fault {name!r}; {hint}")
     if not names:
         raise ConfigurationError(
             "--faults is empty; expected all, none, or a comma-separated list such as adl,bad_data"
@@ -194,8 +197,8 @@ def parse(text: str) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def drawn(seed: int) -> frozenset[str]:
-    """Return the faults that a seed switches on; one seed in ten has none."""
+def draw_faults(seed: int) -> frozenset[str]:
+    """Draw the faults that a seed switches on; one seed in ten has none."""
     draw = random_stream(seed, SWARM_STREAM)
     if draw.random() < 0.1:
         return frozenset()
@@ -203,7 +206,10 @@ def drawn(seed: int) -> frozenset[str]:
 
 
 class Chaos:
-    """One seed's faults over time. All times are true times in ms, without clock skew."""
+    """One seed's faults over time.
+
+    All times are true times in ms, without clock skew.
+    """
 
     def __init__(
         self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int, convergence_ms: int
@@ -221,7 +227,7 @@ class Chaos:
         self._counted: set[tuple[str, int]] = set()
 
     def draw(self, name: str) -> Random:
-        """Return the fault's own random stream."""
+        """Return the random stream of the fault."""
         return self._draws[name]
 
     def chance(self, name: str, now_ms: int, rate: float | None = None) -> bool:
@@ -276,7 +282,7 @@ class Chaos:
 
 
 def covered_ms(windows: Iterable[tuple[int, int]], since_ms: int, until_ms: int) -> int:
-    """Return the ms of that time that at least one window covers."""
+    """Return the time in ms from ``since_ms`` to ``until_ms`` inside any window."""
     covered, reached_ms = 0, since_ms
     for from_ms, to_ms in sorted(windows):
         begin, end = max(from_ms, reached_ms), min(to_ms, until_ms)

@@ -1,7 +1,7 @@
-"""The port with faults between its checks and the engine.
+"""The exchange port with faults between its checks and the engine.
 
-``submit`` and ``reduce`` are the product's own. Behind them a request is lost, late or answered
-wrongly. The monitor sees every request before it is sent.
+``submit`` and ``reduce`` are the production code. Behind them a request is lost, is late or gets a
+wrong response. The monitor sees every request before it is sent.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ from kamou.simulator.venue import OnTheWire, Venue
 
 T = TypeVar("T")
 
-TIMEOUT_S = 3.0  # the client's own, for orders
-LATE_MAX_S = 8.0  # latest act of an accepted order, within the venue's receive window
-PORT_TIMEOUT_S = 2.0
+TIMEOUT_S = 3.0  # of the client, for orders
+LATE_MAX_S = 8.0  # longest delay of an accepted order, within the venue's receive window
+PORT_TIMEOUT_S = 2.0  # of the client, for reads
 NAN = Decimal("nan")
 
 
 class FaultyExchange(SimulatedExchange):
-    """A ``SimulatedExchange`` with the faults of ``Chaos``, on a venue that outlives it."""
+    """A ``SimulatedExchange`` with the faults of ``Chaos``.
+
+    Its venue outlives it, as it outlives the process.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class FaultyExchange(SimulatedExchange):
         self._crashes = crashes
         self._true = true_clock
         self._late: list[tuple[int, int, VenueEvent]] = []
-        self._heard = 0
+        self._pushed = 0
         self._cut = False
         venue.pushed.clear()  # events before this process are lost
 
@@ -86,7 +89,7 @@ class FaultyExchange(SimulatedExchange):
         self._crashes.check()
         now_ms = self._true.now_ms()
         self._venue.advance(now_ms)
-        self._monitor.look(now_ms)
+        self._monitor.check_venue(now_ms)
         if self._venue.pushed:
             pushed, self._venue.pushed = self._venue.pushed, []
             for event in pushed:
@@ -110,8 +113,8 @@ class FaultyExchange(SimulatedExchange):
             due_ms = now_ms
             if chaos.chance("out_of_order_events", now_ms):
                 due_ms += int(1000 * 10 ** chaos.draw("out_of_order_events").uniform(-2, 1))
-            self._heard += 1
-            heapq.heappush(self._late, (due_ms, self._heard, event))
+            self._pushed += 1
+            heapq.heappush(self._late, (due_ms, self._pushed, event))
 
     async def _request(self) -> None:
         """Wait for the travel time of one message."""
@@ -128,10 +131,12 @@ class FaultyExchange(SimulatedExchange):
         chaos, now_ms = self._chaos, self._true.now_ms()
         if chaos.inside("rate_limit_and_ban", now_ms):
             await trio.lowlevel.checkpoint()
-            raise RateLimitedError(f"{name}: 429, banned")
+            raise RateLimitedError(f"{name}: the simulated venue answers 429 and bans the client")
         if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
             await trio.sleep(PORT_TIMEOUT_S)
-            raise UnreachableError(f"{name}: no answer")
+            raise UnreachableError(
+                f"{name}: the simulated venue did not answer in {PORT_TIMEOUT_S:g} s"
+            )
         await self._request()
         self._crashes.kill_if_due("call")
         self._sync()
@@ -149,7 +154,7 @@ class FaultyExchange(SimulatedExchange):
         )
 
     def _data_ms(self) -> int:
-        """Return the time up to which market data is served."""
+        """Return the time up to which the venue serves market data."""
         now_ms = self._true.now_ms()
         frozen = self._chaos.inside("frozen_feed", now_ms)
         if frozen:
@@ -190,7 +195,7 @@ class FaultyExchange(SimulatedExchange):
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         quotes = await self._read("quotes", lambda: self._quoted(symbols))
-        self._monitor.due_actions.quoted(self._true.now_ms(), quotes)
+        self._monitor.due_actions.record_quotes(self._true.now_ms(), quotes)
         return quotes
 
     def _quoted(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
@@ -239,7 +244,7 @@ class FaultyExchange(SimulatedExchange):
     async def account(self) -> Account:
         if self._chaos.inside("blind_account", self._true.now_ms()):
             await self._request()
-            raise UnreachableError("account: no answer")
+            raise UnreachableError("account: the simulated venue did not answer")
         return await self._read("account", self.engine.account)
 
     async def positions(self) -> tuple[PositionReport, ...]:
@@ -268,7 +273,7 @@ class FaultyExchange(SimulatedExchange):
         return await self._read("server_time", self._true.now_ms)
 
     def _lie(self, name: str, listed: tuple[T, ...]) -> tuple[T, ...]:
-        """Return the list, without one of its rows if the fault strikes."""
+        """Return the list, without one of its rows if ``lying_venue`` strikes."""
         if not listed or not self._chaos.chance("lying_venue", self._true.now_ms()):
             return listed
         out = self._chaos.draw("lying_venue").randrange(len(listed))
@@ -280,7 +285,7 @@ class FaultyExchange(SimulatedExchange):
         self._crashes.check()
         now_ms = self._true.now_ms()
         self._show_skew(now_ms)
-        self._monitor.sent(intent, attached, now_ms)
+        self._monitor.check_order(intent, attached, now_ms)
         await self._may_send(intent.client_order_id)
         if intent.role is OrderRole.STOP_LOSS and self._chaos.inside("stops_refused", now_ms):
             await self._request()
@@ -327,7 +332,9 @@ class FaultyExchange(SimulatedExchange):
         chaos, now_ms = self._chaos, self._true.now_ms()
         if chaos.inside("rate_limit_and_ban", now_ms):
             await trio.lowlevel.checkpoint()
-            raise RateLimitedError(f"{client_order_id}: 429, banned")
+            raise RateLimitedError(
+                f"{client_order_id}: the simulated venue answers 429 and bans the client"
+            )
         if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
             await self._time_out(client_order_id)
 
@@ -336,10 +343,16 @@ class FaultyExchange(SimulatedExchange):
         self._monitor.stalls.append((now_ms, now_ms + int(1000 * TIMEOUT_S)))
         await trio.sleep(TIMEOUT_S)
         self._sync()
-        raise UnknownOutcomeError(f"{client_order_id}: no answer within {TIMEOUT_S:g} s")
+        raise UnknownOutcomeError(
+            f"{client_order_id}: the simulated venue did not answer in {TIMEOUT_S:g} s"
+        )
 
     async def _answer(self, sent: OnTheWire, client_order_id: str) -> OrderReport:
-        """Wait until the request acts and its response arrives; return or raise it."""
+        """Wait until the request acts and its response arrives, and return it.
+
+        Raises:
+            RejectedError: the response is a rejection.
+        """
         await self._true.sleep_until(sent.arrives_ms)
         self._sync()
         assert sent.arrived

@@ -1,9 +1,10 @@
-"""The invariants, checked during a simulation on audit log, requests and journal.
+"""The monitor, which checks the invariants during a simulation.
 
-Numbers are those of ``docs/reliability.md``: 1 permits, 2 client order ids (and nothing that the
-venue accepts was written off before), 3 protection, 4 limits, 5 size, 6 book is venue (see
-``convergence``), 7 equity, 8 nothing acknowledged is lost, 10 halt, 11 crashes. 9 is the ledger's
-and 12 the swarm's.
+It reads the audit log, the requests and the journal. The invariants have the numbers of
+``docs/reliability.md``: 1 permits, 2 client order ids (and the
+venue accepts no order that the journal has closed), 3 protection, 4 limits, 5 size, 6 book and
+venue agree (see ``convergence``), 7 equity, 8 no committed event is lost, 10 halt, 11 crashes. The
+ledger checks 9 and the swarm checks 12.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from kamou.messages.codec import encode
 from kamou.runtime.supervision import ChildExit, ExitKind, RestartStormError
 from kamou.simulator.crash_injection import InjectedCrash
 from kamou.simulator.due_actions import SAMPLE_MS, SKEW_MAX_MS, DueActions
-from kamou.simulator.limits import SimulatedChecker, bound_by, limits_on, reopen_day
+from kamou.simulator.limits import SimulatedChecker, binding_limits, make_limit_checker, reopen_day
 from kamou.simulator.outside_changes import OutsideChanges
 from kamou.simulator.trace import Trace
 from kamou.store.journal import Committed, read_events
@@ -45,7 +46,7 @@ from kamou.venue.state import (
 
 VIOLATIONS_MAX = 50  # one defect may violate a rule many times
 LAST_EVENTS = 60  # shown with the first violation
-SLOW_S = 90  # a slow disk or a crash excuses unanswered calls for so long after it
+SLOW_S = 90  # time after a crash or a slow commit in which calls without an answer are excused
 
 
 @attrs.define(kw_only=True)
@@ -57,7 +58,7 @@ class _Permit:
 
 
 class Monitor:
-    """The checks of one simulation, over all of its processes."""
+    """The checks and the coverage of one simulation, over all of its processes."""
 
     def __init__(
         self, *, engine: Engine, limits: RiskLimits, excused_ms: ExcusedTime, trace: Trace
@@ -77,13 +78,13 @@ class Monitor:
         age_max_ms = limits.account_age_max_s * 1000
         self._outside = outside = OutsideChanges(excused_ms, age_max_ms=age_max_ms)
         self._checker = SimulatedChecker(limits, excused_ms, outside)
-        self.portfolio = self._checker.portfolio = limits_on(self, engine, limits, outside)
+        self.portfolio = self._checker.portfolio = make_limit_checker(self, engine, limits, outside)
         self.due_actions = DueActions(
             engine=engine,
             limits=limits,
             excused_ms=excused_ms,
             outside=outside,
-            wrong=self.violation,
+            wrong=self.add_violation,
         )
         self._day_unknown = False  # a restored journal has no open day
         self._sampled_ms = 0
@@ -96,7 +97,8 @@ class Monitor:
         self._written_off: dict[str, int] = {}  # unfilled orders that the journal has closed
         self._entered: dict[str, str] = {}  # trade -> client order id of its entry
 
-    def violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
+    def add_violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
+        """Store a violation, up to ``VIOLATIONS_MAX``."""
         if not self.found:
             self.last = tuple(self._recent)
         if len(self.found) < VIOLATIONS_MAX:
@@ -109,8 +111,8 @@ class Monitor:
 
     # --- the journal -----------------------------------------------------------------
 
-    def committed(self, done: Sequence[Committed]) -> None:
-        """Check events that were committed."""
+    def check_commit(self, done: Sequence[Committed]) -> None:
+        """Check committed events and update the state with them."""
         for each in done:
             event = each.event
             kind = type(event).__name__
@@ -118,25 +120,25 @@ class Monitor:
             self.coverage[kind] += 1
             self.trace.digest(body)
             self.note(f"{event.at_ms} journal {each.seq} {kind} {event.unique_key or ''}")
-            self.due_actions.journalled(event)
+            self.due_actions.record_event(event)
             if isinstance(event, e.DayOpened) and self._day_unknown:
                 self._day_unknown = False
                 reopen_day(self.portfolio, self._checker, event, self.engine.market_ms)
-            self.coverage.update(f"bound {name}" for name in bound_by(event))
+            self.coverage.update(f"bound {name}" for name in binding_limits(event))
             learn = _LEARNS.get(type(event))
             if learn is not None:
                 learn(self, event)
             self.head_seq, self._head_body = each.seq, body
 
-    def recovered(self, connection: sqlite3.Connection, now_ms: int) -> None:
+    def check_recovery(self, connection: sqlite3.Connection, now_ms: int) -> None:
         """Check that a process finds every committed event in its database (8)."""
         row = connection.execute("SELECT count(*), coalesce(max(seq), 0) FROM event").fetchone()
         if tuple(row) != (self.head_seq, self.head_seq):
-            self.violation(
+            self.add_violation(
                 "LOST",
                 now_ms,
                 "",
-                f"{tuple(row)} events are left of {self.head_seq}",
+                f"{row[0]} events up to {row[1]} are left of {self.head_seq}",
             )
             self.head_seq = row[1]
             return
@@ -146,28 +148,28 @@ class Monitor:
             ).fetchone()
             body = body.encode() if isinstance(body, str) else bytes(body)
             if body != self._head_body:
-                self.violation("LOST", now_ms, "", f"event {self.head_seq} has another body")
+                self.add_violation("LOST", now_ms, "", f"event {self.head_seq} has another body")
 
-    def rolled_back(self, connection: sqlite3.Connection) -> None:
-        """Continue with a restored journal, whose missing events are not lost events.
+    def restore_journal(self, connection: sqlite3.Connection) -> None:
+        """Continue with a restored journal.
 
-        Sent orders and granted permits stay known. Trading state, drift and day are those of the
-        restored journal.
+        Events that it does not have are no violation. Sent orders and granted permits stay known.
+        Trading state, drift and day are those of the restored journal.
         """
         events = read_events(connection, 0)
         book = PositionBook()
         book.apply_all((each.seq, each.event) for each in events)
         self.head_seq, self._head_body = events[-1].seq, encode(events[-1].event)
         self.state = book.state
-        self.due_actions.rolled_back(book)
+        self.due_actions.restore_book(book)
         self.portfolio.forget_entry_counts()
-        # Positions that it does not have are adopted with a stop of their own (seed 930640).
+        # Positions that the journal does not have are adopted with a new stop (seed 930640).
         self._checker.forget_entries(held for held in self._checker.held if held not in book.trades)
         self._day_unknown = not book.day
 
     def _granted(self, event: e.PermitGranted) -> None:
         if event.permit_id in self._permits:
-            self.violation("PERMIT_TWICE", event.at_ms, event.plan.symbol, event.permit_id)
+            self.add_violation("PERMIT_TWICE", event.at_ms, event.plan.symbol, event.permit_id)
         self._permits[event.permit_id] = _Permit(plan=event.plan, expires_at_ms=event.expires_at_ms)
         self.on_grant()
 
@@ -186,7 +188,7 @@ class Monitor:
 
     def _fill_recorded(self, event: e.FillRecorded) -> None:
         fill = event.fill
-        self._outside.reported(fill.symbol, fill.at_ms, fill.quantity, self.engine.market_ms)
+        self._outside.record_report(fill.symbol, fill.at_ms, fill.quantity, self.engine.market_ms)
 
     def _closed(self, event: e.OrderClosed) -> None:
         if not event.filled:
@@ -204,13 +206,13 @@ class Monitor:
 
     # --- the wire --------------------------------------------------------------------
 
-    def sent(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
+    def check_order(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
         """Check an order that the process is about to send."""
         self.coverage[f"sent {intent.role.value}"] += 1
         self.note(f"{now_ms} wire {intent.role.value} {intent.symbol} {intent.client_order_id}")
 
         def wrong(rule: str, detail: str) -> None:
-            self.violation(rule, now_ms, intent.symbol, f"{intent.client_order_id}: {detail}")
+            self.add_violation(rule, now_ms, intent.symbol, f"{intent.client_order_id}: {detail}")
 
         for each in (intent, *attached):
             if each.client_order_id in self._sent:
@@ -218,7 +220,7 @@ class Monitor:
             self._sent.add(each.client_order_id)
             if self._intents.get(each.client_order_id) != each:
                 wrong("UNJOURNALLED", f"no committed intent of this {each.role.value}")
-        self.due_actions.sent(intent, now_ms)
+        self.due_actions.check_entry(intent, now_ms)
         if intent.role is not OrderRole.ENTRY:
             if not intent.reduce_only:
                 wrong("NOT_REDUCING", intent.role.value)
@@ -227,7 +229,7 @@ class Monitor:
         if before != intent.client_order_id:
             wrong("ENTERED_TWICE", f"{intent.trade_id} was entered by {before}")
         if not self.state.entries_allowed:
-            wrong("HALTED", f"an entry left in {self.state.value}")
+            wrong("HALTED", f"an entry was sent in {self.state.value}")
         permit = self._permits.get(intent.permit_id)
         if permit is None:
             wrong("UNPERMITTED", f"no permit {intent.permit_id!r}")
@@ -242,14 +244,14 @@ class Monitor:
 
     # --- the venue -------------------------------------------------------------------
 
-    def look(self, now_ms: int) -> None:
+    def check_venue(self, now_ms: int) -> None:
         """Check the venue's new audit records and everything with a deadline."""
         count = self.engine.audit_log_count
         if self._seen < count:
             for record in self.engine.audit_log_since(self._seen):
                 self._take(record)
             self._seen = count
-        self.due_actions.look(now_ms)
+        self.due_actions.check_overdue(now_ms)
         checker = self._checker
         if checker.held:
             checker.check_until(now_ms)
@@ -258,7 +260,9 @@ class Monitor:
             self.portfolio.sample(checker, now_ms)
         if self._reported < len(checker.found):
             for violation in checker.found[self._reported :]:
-                self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
+                self.add_violation(
+                    violation.rule, violation.at_ms, violation.symbol, violation.detail
+                )
             self._reported = len(checker.found)
 
     def _take(self, record: AuditRecord) -> None:
@@ -276,7 +280,7 @@ class Monitor:
             self.coverage[f"order {record.event}"] += 1
             if record.event == "accepted" and record.client_order_id in self._written_off:
                 since = f"written off at {self._written_off[record.client_order_id]}"
-                self.violation(
+                self.add_violation(
                     "RESURRECTED", record.at_ms, record.symbol, f"{record.client_order_id} {since}"
                 )
             self.note(
@@ -289,7 +293,7 @@ class Monitor:
             assert isinstance(record, MoneyAudit)
             self.note(f"{record.at_ms} venue {record.kind} {record.symbol} {record.amount}")
         if not isinstance(record, ContractAudit):
-            self.due_actions.audit_record(record)
+            self.due_actions.record_audit(record)
         self._checker.take(record)
 
     def _size(self, record: FillAudit) -> None:
@@ -298,7 +302,7 @@ class Monitor:
         if record.reduce_only or not is_kamou_id(record.client_order_id):
             return
         if intent is None:
-            self.violation("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)
+            self.add_violation("UNJOURNALLED", record.at_ms, record.symbol, record.client_order_id)
             return
         if record.quantity < intent.quantity:
             self.coverage["partial fills"] += 1
@@ -306,7 +310,7 @@ class Monitor:
         if permit is None or self._checker.symbol(record.symbol).external:
             return
         if abs(record.position_after) > permit.plan.quantity:
-            self.violation(
+            self.add_violation(
                 "OVERSIZED",
                 record.at_ms,
                 record.symbol,
@@ -315,10 +319,10 @@ class Monitor:
 
     # --- the supervisor --------------------------------------------------------------
 
-    def exited(self, exit_: ChildExit, now_ms: int) -> None:
+    def check_exit(self, exit_: ChildExit, now_ms: int) -> None:
         """Check that a crash was injected or follows from an injected one (11)."""
         if exit_.kind is ExitKind.STUCK:
-            self.violation("STUCK", now_ms, "", exit_.child)
+            self.add_violation("STUCK", now_ms, "", exit_.child)
         if exit_.kind is not ExitKind.CRASHED:
             return
         error = exit_.error
@@ -333,18 +337,18 @@ class Monitor:
         if lately and all(isinstance(cause, follows) for cause in causes):
             self.disturbed_ms = now_ms
             return
-        self.violation("CRASH", now_ms, "", f"{exit_.child}: {error!r}{_where(error)}")
+        self.add_violation("CRASH", now_ms, "", f"{exit_.child}: {error!r}{_where(error)}")
 
     # --- the end ---------------------------------------------------------------------
 
     def close(self) -> None:
-        """Check that the equity closes (7)."""
+        """Check that the equity equals the sum of all audit records (7)."""
         engine = self.engine
-        self.look(engine.market_ms)
+        self.check_venue(engine.market_ms)
         before = len(self._checker.found)
         self._checker.check_equity(engine.account(), engine.positions(), engine.source.instruments)
         for violation in self._checker.found[before:]:
-            self.violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
+            self.add_violation(violation.rule, violation.at_ms, violation.symbol, violation.detail)
         checker = self._checker
         self.coverage["entries"] = checker.entries
         self.coverage["orders"] = len(checker.accepted)
@@ -356,7 +360,7 @@ class Monitor:
 
 
 def _leaves(error: BaseException | None) -> tuple[BaseException | None, ...]:
-    """Return the single errors of a group: crashes may strike several tasks at once."""
+    """Return the single errors of a group, because crashes may strike several tasks."""
     if not isinstance(error, BaseExceptionGroup):
         return (error,)
     return tuple(leaf for each in error.exceptions for leaf in _leaves(each))

@@ -1,4 +1,4 @@
-"""The portfolio limits in a simulation: their checker, and which limits bound."""
+"""The checkers of limits in a simulation, and the names of limits that bind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kamou.venue.state import FillAudit, MoneyAudit
 if TYPE_CHECKING:
     from kamou.simulator.invariants import Monitor
 
-WINDOW_MS = 45_000  # a permit's time, the largest clock error and the latest act of an order
+WINDOW_MS = 45_000  # lifetime of a permit, largest clock error and longest delay of an order
 
 BOUND = {
     Deny.RISK_PER_TRADE_EXCEEDED: "risk",
@@ -39,7 +39,7 @@ BOUND = {
 SIZED = (Deny.RISK_HEADROOM_EXHAUSTED.value, Deny.QUANTITY_BELOW_MINIMUM.value)
 
 
-def bound_by(event: e.Event) -> Iterator[str]:
+def binding_limits(event: e.Event) -> Iterator[str]:
     """Yield the limits that decided a permit's size or its denial."""
     if isinstance(event, e.PermitGranted):
         yield event.plan.bound_by
@@ -53,16 +53,16 @@ def bound_by(event: e.Event) -> Iterator[str]:
 
 
 def leverage_of(engine: Engine, client_order_id: str) -> int:
-    """Return the leverage of an order, from the venue's own record."""
+    """Return the leverage of an order by the venue's record; 1 if it is unknown."""
     order = engine._state.orders.get(client_order_id) or engine._store.order(client_order_id)
     return order.request.leverage if order is not None else 1
 
 
 def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_ms: int) -> None:
-    """Open the day of a restored journal that had none, as ``event`` counts it.
+    """Open the day of a restored journal without an open day, as ``event`` counts it.
 
-    The day begins with the equity of now (seed 910212), unless the journal rebuilt its midnight,
-    where ``portfolio`` has opened the day itself.
+    The day begins with the current equity (seed 910212). If the journal has the equity of midnight,
+    ``portfolio`` has already opened the day.
     """
     if event.opening is None:
         portfolio.reopen_day(seen, now_ms)
@@ -70,7 +70,7 @@ def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_m
         portfolio.open_day(seen, now_ms)
 
 
-def limits_on(
+def make_limit_checker(
     monitor: Monitor, engine: Engine, limits: RiskLimits, outside: OutsideChanges
 ) -> LimitChecker:
     """Return the checker of the portfolio limits for one simulation."""
@@ -99,9 +99,9 @@ def limits_on(
         mark_at=mark_at,
         leverage_of=partial(leverage_of, engine),
         strategy_of=monitor.strategy_of,
-        on_violation=monitor.violation,
-        known=outside.known,
-        unreported=outside.unreported,
+        on_violation=monitor.add_violation,
+        known=outside.must_know,
+        unreported=outside.has_unreported,
     )
 
 
@@ -125,16 +125,16 @@ class SimulatedChecker(Checker):
     def book_money(self, record: MoneyAudit) -> None:
         super().book_money(record)
         if record.kind == "transfer" and record.amount < 0:
-            self._outside.withdrawn(record.at_ms, -record.amount)
+            self._outside.record_withdrawal(record.at_ms, -record.amount)
 
     def book_fill(self, record: FillAudit) -> None:
         super().book_fill(record)
         if abs(record.position_after) < abs(record.position_before):
-            self._outside.reduced(record.symbol, record.at_ms, record.quantity)
+            self._outside.record_reduction(record.symbol, record.at_ms, record.quantity)
         loss = record.fee - record.realized
         if record.realized < 0 < loss:
-            self._outside.lost(record.symbol, record.at_ms, record.quantity, loss)
+            self._outside.record_loss(record.symbol, record.at_ms, record.quantity, loss)
 
     def _allowed(self, fraction: Decimal, record: FillAudit) -> Decimal:
-        left = self._outside.unknown(record.at_ms)
+        left = self._outside.sum_unknown(record.at_ms)
         return super()._allowed(fraction, record) + fraction * left

@@ -1,7 +1,7 @@
-"""A market for the simulator: one price per second and symbol, in regimes that make trades.
+"""The simulated market, with one price per second and symbol.
 
-Each second is a bar: its price is valid until the next. Minutes of range and of trend alternate per
-symbol, so both strategies signal often. After ``freeze_ms`` no price moves.
+Each second is a bar, and its price is valid until the next. Ranges and trends of some minutes
+alternate in each symbol, so both strategies signal often. After ``freeze_ms`` no price moves.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MarketSettings:
 
 
 def instrument(index: int) -> Instrument:
-    """Return the instrument of a column; tick, lot and contract sizes differ."""
+    """Return the instrument of a column, with sizes that differ between columns."""
     tick, lot, size = (
         (D("0.01"), D("0.001"), D(1)),
         (D("0.1"), D(1), D("0.001")),
@@ -63,7 +63,10 @@ def instrument(index: int) -> Instrument:
 
 
 class SimulatedMarket:
-    """A ``MarketSource`` that is whole in memory. Faults may change its ``instruments``."""
+    """A ``MarketSource`` in memory.
+
+    Faults may change its ``instruments`` and prices.
+    """
 
     def __init__(
         self,
@@ -111,7 +114,7 @@ class SimulatedMarket:
     def _row(self, at_ms: int) -> int:
         return min(len(self._price) - 1, max(0, (at_ms - self.first_ms) // STEP_MS))
 
-    # --- what a MarketSource does ------------------------------------------------
+    # --- methods of a MarketSource -----------------------------------------------
 
     def half_spread_bps(self) -> Floats:
         return self._half_spread
@@ -122,7 +125,10 @@ class SimulatedMarket:
         return prices
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Return the seconds that begin in ``(from_ms, to_ms]``; without any, no volume."""
+        """Return the segment of the seconds that begin in ``(from_ms, to_ms]``.
+
+        Without any such second it has the last price and no volume.
+        """
         first, last = self._row(from_ms) + 1, self._row(to_ms)
         if last < first:
             return self._still(last)
@@ -206,7 +212,7 @@ class SimulatedMarket:
 def _path(
     chance: np.random.Generator, seconds: int, frozen: int, settings: MarketSettings
 ) -> Floats:
-    """Return log prices of one symbol: ranges pulled to a mean, trends and jumps."""
+    """Return log prices of one symbol, with ranges, trends and jumps."""
     noise = settings.volatility * chance.standard_normal(seconds)
     jumps = chance.random(seconds) < settings.gap_per_hour / 3600
     noise += np.where(jumps, settings.gap_size * chance.standard_normal(seconds), 0.0)
@@ -230,7 +236,10 @@ def _path(
 
 
 def _pulled(steps: Floats, pull: float) -> Floats:
-    """Return x[t] = (1 - pull) x[t-1] + step[t], in blocks so that no power underflows."""
+    """Return the path x[t] = (1 - pull) x[t-1] + step[t].
+
+    It is computed in blocks, so that no power underflows.
+    """
     kept = 1.0 - pull
     out = np.empty_like(steps)
     last = 0.0

@@ -1,4 +1,4 @@
-"""The simulated operator: halts, flattens, restarts and resumes."""
+"""The simulated operator, who halts, flattens, restarts and resumes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
 
-ATTENDANT_MS = 3 * MINUTE_MS  # time between two looks at the trading state
+ATTENDANT_MS = 3 * MINUTE_MS  # time between two checks of the trading state
 
 
 @attrs.frozen(kw_only=True)
 class SimulatedOperator:
-    """Operates one process. ``reconfigure`` changes the settings of the next one."""
+    """The operator of one process.
+
+    ``reconfigure`` changes the settings of the next process.
+    """
 
     chaos: Chaos
     monitor: Monitor
@@ -46,10 +49,10 @@ class SimulatedOperator:
             self.monitor.note(f"{at_ms} operator {what}")
             match what:
                 case "halt":
-                    self.monitor.due_actions.ordered(TradingState.REDUCE_ONLY, now_ms)
+                    self.monitor.due_actions.expect_state(TradingState.REDUCE_ONLY, now_ms)
                     tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT.value))
                 case "flatten":
-                    self.monitor.due_actions.ordered(TradingState.FLATTENING, now_ms)
+                    self.monitor.due_actions.expect_state(TradingState.FLATTENING, now_ms)
                     tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN.value))
                 case "resume":
                     tree.governor.put_priority(Resume())
@@ -59,13 +62,13 @@ class SimulatedOperator:
                     return
 
     async def _next_grant(self) -> None:
-        """Return while the next permit is being committed."""
+        """Wait until the next permit is being committed."""
         granted = trio.Event()
         self.monitor.on_grant = granted.set
         await granted.wait()
 
     async def attend(self, tree: app.Tree, until_ms: int) -> None:
-        """Resume a halted run, one step at a time, until the convergence phase."""
+        """Resume during a halt, one step at a time, until the convergence phase."""
         while True:
             await trio.sleep(ATTENDANT_MS / 1000)
             converging = self.clock.now_ms() >= until_ms

@@ -1,4 +1,4 @@
-"""The settings of simulations: the product's own with shorter cycles."""
+"""The settings of simulations, and their changes by faults and the operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from kamou.settings.config import CycleSettings, Settings
 from kamou.settings.strategies import StrategySettings
-from kamou.simulator.faults import drawn
 
 SETTINGS = Settings(
     mode="backtest",
@@ -58,28 +57,11 @@ SETTINGS = Settings(
 )
 
 
-@attrs.frozen(kw_only=True)
-class Scenario:
-    """One simulation. If ``faults`` is None, the seed draws them."""
-
-    seed: int
-    hours: float = 1.0
-    symbols: int = 5
-    faults: frozenset[str] | None = None
-    until_hours: float | None = None  # the same simulation with an earlier convergence phase
-    keep_trace: bool = False
-    seeded: bool = True  # False only in the test that runs are then not repeatable
-
-    @property
-    def on(self) -> frozenset[str]:
-        return drawn(self.seed) if self.faults is None else self.faults
-
-
 TIGHT = Decimal("0.1")
 """Factor on the risk limits; without it exposure binds at the simulated stop distances."""
 
 
-def tightened(settings: Settings) -> Settings:
+def tighten_limits(settings: Settings) -> Settings:
     """Return the settings with risk limits that bind in every trade."""
     risk = attrs.evolve(
         settings.risk,
@@ -113,13 +95,13 @@ BINDS = {
 """The limit that each fault makes bind, by the names of ``bound_by``."""
 
 
-def narrowed(settings: Settings, faults: frozenset[str]) -> Settings:
+def narrow_limits(settings: Settings, faults: frozenset[str]) -> Settings:
     """Return the settings with the limits that ``faults`` narrow."""
     changes = {key: value for name in NARROW if name in faults for key, value in NARROW[name]}
     return attrs.evolve(settings, risk=attrs.evolve(settings.risk, **changes))
 
 
-def reconfigured(settings: Settings, draw: float) -> Settings:
+def reconfigure_settings(settings: Settings, draw: float) -> Settings:
     """Return the settings after a restart: one or two shards, half or full risk."""
     cycle = attrs.evolve(settings.cycle, shards=1 if draw < 0.5 else 2)
     per_trade = Decimal("0.005") if draw < 0.3 else Decimal("0.01")

@@ -1,4 +1,7 @@
-"""One simulated process and its disk: when it is killed, and what the disk keeps."""
+"""The kills, the disk writer and the clock of a simulated process.
+
+The module also copies databases and cuts their power.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from kamou.simulator.faults import Chaos
 from kamou.store.journal import Committed, Encoded, JournalWriter
 
 SYNCHRONOUS_FULL = 2  # SQLite's number
-KILL_RATE = 0.1  # probability at each point that is reached while a kill is due
+KILL_RATE = 0.1  # probability of a due kill at each point that the process reaches
 
 
 class Killed(BaseException):
@@ -25,7 +28,7 @@ class Killed(BaseException):
 
 @attrs.define(eq=False)
 class CrashSchedule:
-    """The kills of one process: those to come, and the one that happened."""
+    """The kills that are due in one process, and the kill that ended it."""
 
     chaos: Chaos
     clock: Clock  # true
@@ -34,7 +37,10 @@ class CrashSchedule:
     where: str = ""
 
     def check(self) -> None:
-        """Raise ``Killed`` if the process was killed; called at every access to disk or venue."""
+        """Raise ``Killed`` if the process was killed.
+
+        Every access to disk or venue calls this.
+        """
         if self.dead:
             raise Killed(self.where)
 
@@ -52,6 +58,7 @@ class CrashSchedule:
             self.die(kill[1], where)
 
     def die(self, kind: str, where: str) -> None:
+        """Kill the process at the place ``where`` by a kill of this kind."""
         self.dead, self.where = kind, where
         del self.kills[0]
         self.chaos.note(kind)
@@ -59,7 +66,10 @@ class CrashSchedule:
 
 
 class DiskWriter(JournalWriter):
-    """The journal's writer on a disk that may be full, in a process that may be killed."""
+    """The journal's writer, on a disk that may be full.
+
+    Its process may be killed before, inside or after a commit.
+    """
 
     def __init__(
         self,
@@ -104,13 +114,14 @@ class DiskWriter(JournalWriter):
 
 @attrs.define
 class SkewedClock:
-    """The system's clock: the true time and an error that changes in steps."""
+    """The system's clock, whose error to the true time changes in steps."""
 
     true: Clock
     chaos: Chaos
     _error: tuple[int, int] = (-1, 0)
 
     def error_ms(self) -> int:
+        """Return the clock's error, which each window of ``clock_skew`` draws."""
         window = self.chaos.inside("clock_skew", self.true.now_ms())
         if window is None:
             return 0
@@ -136,8 +147,8 @@ def copy_database(path: Path, to: Path) -> None:
             shutil.copyfile(part, copy)
 
 
-def image_of(path: Path) -> Path:
-    """Return the path of the copy taken at a kill, before closing the file changes it."""
+def image_path(path: Path) -> Path:
+    """Return the path of the copy that is made at a kill, before the file is closed."""
     return path.with_name(path.name + ".image")
 
 

@@ -1,6 +1,7 @@
-"""The public site's process in a simulation, which fails as its script says.
+"""Simulated processes of the public site, which fail as their scripts say.
 
-It passes the contract suite of the real process (``tests/site/contract.py``). Time is Trio's.
+A simulated process passes the contract suite of the real process (``tests/site/contract.py``). Time
+is Trio's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from kamou.site.port import TEXT_BYTES, Launch, SiteProcess
 from kamou.site.process_protocol import Heartbeat
 
 START_S = 0.6  # from exec to the first heartbeat, on a quiet machine
-BEAT_S = 0.5
+BEAT_S = 0.5  # between two heartbeats
 PIPE_S = 450.0  # heartbeats that the unread pipe holds; later ones are dropped
 MEMORY_BYTES = 57 * 1024 * 1024  # of a site that serves 2,000 readers
 GROWN_BYTES = 4 * 1024 * 1024 * 1024
@@ -27,7 +28,7 @@ LAST_WORDS = b"Traceback (most recent call last):\nMemoryError\n"
 
 
 class Fate(Enum):
-    """How one simulated process ends."""
+    """The end or failure of a simulated process."""
 
     LIVES = "lives"
     CRASHES = "crashes"  # it ends by itself after a last text
@@ -37,12 +38,12 @@ class Fate(Enum):
     GARBLES = "garbles"  # its heartbeats cannot be parsed
     RACES = "races"  # heartbeats without a pause
     NEVER_SERVES = "never_serves"  # it runs and sends no heartbeat
-    IS_REFUSED = "is_refused"  # the operating system starts no process
+    IS_REFUSED = "is_refused"  # the operating system does not start the process
 
 
 @attrs.frozen(kw_only=True)
 class Script:
-    """How one process ends, and how many seconds after its first heartbeat."""
+    """The end of one process, ``after_s`` seconds after its first heartbeat."""
 
     fate: Fate = Fate.LIVES
     after_s: float = 0.0
@@ -50,7 +51,7 @@ class Script:
 
 @attrs.define(eq=False)
 class SimulatedSite:
-    """A ``SiteProcess``."""
+    """A ``SiteProcess`` that fails as its script says."""
 
     script: Script
     requests: Callable[[], int] = lambda: 0
@@ -65,7 +66,7 @@ class SimulatedSite:
 
     @property
     def _fate_s(self) -> float:
-        """Return when the process fails, in Trio's seconds."""
+        """The time in Trio's seconds at which the process fails."""
         if self.script.fate is Fate.LIVES:
             return math.inf
         return self._born_s + START_S + self.script.after_s
@@ -131,14 +132,17 @@ class SimulatedSite:
 
 @attrs.frozen(eq=False)
 class SimulatedSites:
-    """Starts simulated processes, each with the next script; ``running`` has the live ones."""
+    """A launcher of simulated processes, each with the next script.
+
+    ``running`` has the processes that have not ended.
+    """
 
     next_script: Callable[[], Script]
     running: set[SimulatedSite] = attrs.Factory(set)
 
     @property
     def launch(self) -> Launch:
-        """Return the ``Launch`` that starts simulated processes."""
+        """The ``Launch`` that starts simulated processes."""
         return self._launch
 
     @contextlib.asynccontextmanager

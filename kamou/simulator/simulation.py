@@ -1,8 +1,8 @@
-"""The simulation of one seed: a market, a venue, a disk, and one process after another.
+"""The simulation of one seed, with its market, venue, disk and processes.
 
-Each process is a Trio run of its own with the production tree in it. A kill ends the process; venue
-and disk go on. In the convergence phase, without faults and on a frozen market, book and venue must
-come to agree.
+Each process is a Trio run with the production tree. A kill ends the process, and venue and disk go
+on. Book and venue must agree at the end of the convergence phase, which has no faults and a frozen
+market.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import Settings
 from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
-from kamou.simulator.convergence import convergence_failures
+from kamou.simulator.convergence import find_differences
 from kamou.simulator.crash_injection import StepCounter, Stuck
 from kamou.simulator.faults import REPORTED_AT_ONCE, SIMULATION_STREAM, Chaos, covered_ms
 from kamou.simulator.faulty_exchange import FaultyExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.market import MarketSettings, SimulatedMarket
 from kamou.simulator.operator import SimulatedOperator
+from kamou.simulator.scenario import Scenario
 from kamou.simulator.settings import (
     BINDS,
     NARROW,
     SETTINGS,
-    Scenario,
-    narrowed,
-    reconfigured,
-    tightened,
+    narrow_limits,
+    reconfigure_settings,
+    tighten_limits,
 )
 from kamou.simulator.simulated_process import (
     SYNCHRONOUS_FULL,
@@ -58,9 +58,9 @@ from kamou.simulator.simulated_process import (
     SkewedClock,
     copy_database,
     cut_power,
-    image_of,
+    image_path,
 )
-from kamou.simulator.site_faults import SiteFaults, misreported
+from kamou.simulator.site_faults import SiteFaults, find_site_event_errors
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import SimulatedEngine, Venue
 from kamou.store import database
@@ -68,8 +68,6 @@ from kamou.store.journal import next_run_number
 from kamou.supervisor import Supervisor
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
-
-__all__ = ["Scenario", "Simulation"]
 
 NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
@@ -81,7 +79,7 @@ ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
 
 
 class Simulation:
-    """Runs one scenario. ``monitor`` has the violations and the coverage."""
+    """The simulation of one scenario, whose ``monitor`` has violations and coverage."""
 
     def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
         seed = scenario.seed
@@ -91,7 +89,9 @@ class Simulation:
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
         tight = "tight_limits" in scenario.on
-        self.settings = settings = narrowed(tightened(settings) if tight else settings, scenario.on)
+        self.settings = settings = narrow_limits(
+            tighten_limits(settings) if tight else settings, scenario.on
+        )
         self.start_ms = NOON_MS
         if "day_end" in scenario.on:  # half-way
             half_ms = floor_ms(round(scenario.hours * HOUR_MS / 2), MINUTE_MS)
@@ -123,10 +123,7 @@ class Simulation:
         self.account_changes = AccountChanges(self.venue, self.engine, self.market, self.chaos)
         self.trace = Trace(keep=scenario.keep_trace)
         self.monitor = Monitor(
-            engine=self.engine,
-            limits=settings.risk,
-            excused_ms=self._excused_ms,
-            trace=self.trace,
+            engine=self.engine, limits=settings.risk, excused_ms=self._excused_ms, trace=self.trace
         )
         self.steps = 0
         self.processes = 0
@@ -146,12 +143,12 @@ class Simulation:
 
     def run(self) -> None:
         """Run from the first second to the end of the convergence phase."""
-        self.account_changes.begin()
-        with self._disk() as folder:
-            self.backups = Backups(self.chaos, folder)
+        self.account_changes.schedule()
+        with self._disk() as directory:
+            self.backups = Backups(self.chaos, directory)
             now_ms, number = self.start_ms, 0
             while now_ms < self.last_ms:
-                path = folder / f"journal-{number}.sqlite3"
+                path = directory / f"journal-{number}.sqlite3"
                 process = SimulatedRun(self, path, now_ms)
                 process.run()
                 self.steps += process.steps
@@ -163,7 +160,7 @@ class Simulation:
                     self._judge(path)
                     return
                 number += 1
-                to = folder / f"journal-{number}.sqlite3"
+                to = directory / f"journal-{number}.sqlite3"
                 self._inherit(path, to, process.crashes.dead)
                 restored_ms = self.backups.restore(to, now_ms)
                 down_ms = self._down_ms() + restored_ms
@@ -172,12 +169,12 @@ class Simulation:
                 self.dead.append((now_ms, up_ms))
                 now_ms = up_ms
                 if restored_ms:
-                    self.account_changes.forgotten(now_ms)
+                    self.account_changes.mark_all(now_ms)
                 self.venue.advance(now_ms)
 
     def reconfigure(self, chance: float) -> None:
-        """Give the next process other settings."""
-        self.settings = reconfigured(self.settings, chance)
+        """Change the settings of the next process."""
+        self.settings = reconfigure_settings(self.settings, chance)
 
     def _down_ms(self) -> int:
         return int(1000 * 10 ** self.draw.uniform(-0.5, 2.0))
@@ -185,12 +182,12 @@ class Simulation:
     @contextlib.contextmanager
     def _disk(self) -> Iterator[Path]:
         where = MEMORY_FOLDER if Path(MEMORY_FOLDER).is_dir() else None
-        with tempfile.TemporaryDirectory(prefix="kamou-simulate-", dir=where) as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix="kamou-simulate-", dir=where) as directory:
+            yield Path(directory)
 
     def _inherit(self, path: Path, to: Path, dead: str) -> None:
-        """Make the disk of the next process from the one that the last process left."""
-        image = image_of(path)
+        """Copy the database that the last process left to the disk of the next one."""
+        image = image_path(path)
         copy_database(image if image.exists() else path, to)
         if dead == "power_cut":
             lost = cut_power(to, self.chaos.draw("power_cut").random(), synced=self.synced)
@@ -200,12 +197,12 @@ class Simulation:
 
     def _judge(self, path: Path) -> None:
         self.venue.advance(self.last_ms)
-        self.monitor.look(self.last_ms)
-        for what in convergence_failures(path, self.engine, self.settings.equity):
-            self.monitor.violation("UNSETTLED", self.last_ms, "", what)
+        self.monitor.check_venue(self.last_ms)
+        for difference in find_differences(path, self.engine, self.settings.equity):
+            self.monitor.add_violation("UNSETTLED", self.last_ms, "", difference)
         with contextlib.closing(database.open_reader(path)) as reader:
-            for what in misreported(reader):
-                self.monitor.violation("SITE", self.last_ms, "", what)
+            for error in find_site_event_errors(reader):
+                self.monitor.add_violation("SITE", self.last_ms, "", error)
             self.monitor.close()
             self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
         if "partial_fills" in self.chaos.on:
@@ -220,7 +217,7 @@ class Simulation:
             self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
 
     def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
-        """Return the ms of that time in which no process could place a stop."""
+        """Return the time in ms between both in which no process could place a stop."""
         silent = self.dead + self.monitor.stalls
         # On a full disk no intent can be committed, so no order may be sent. Without the account no
         # reconciliation ends.
@@ -230,7 +227,7 @@ class Simulation:
         if self.chaos.on <= REPORTED_AT_ONCE:
             return excused_ms
         touched_ms = self.account_changes.touched.get(symbol, 0)
-        # An external change is seen at the next reconciliation: one cycle and its reads later.
+        # The system sees an external change at the next reconciliation, after one cycle and reads.
         seen_ms = self.settings.cycle.period_s * 1000 + 15_000
         if touched_ms and since_ms - touched_ms <= seen_ms:
             excused_ms += seen_ms
@@ -265,12 +262,12 @@ class SimulatedRun:
         except* RestartStormError:
             simulation.monitor.coverage["storms"] += 1
         except* Stuck as group:
-            simulation.monitor.violation("STUCK", self.ended_ms, "", repr(group))
+            simulation.monitor.add_violation("STUCK", self.ended_ms, "", repr(group))
             self.escaped = True
         except* Exception as group:
             # Any other error out of the composition root crashes the whole process.
             where = "".join(traceback.format_exception(group)[-6:])
-            simulation.monitor.violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
+            simulation.monitor.add_violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
             self.escaped = True
         ends = f"{self.ended_ms} process ends {self.crashes.dead or 'orderly'}"
         simulation.monitor.note(f"{ends} after {steps.count} steps {steps.order:08x}")
@@ -289,14 +286,14 @@ class SimulatedRun:
         reader = database.open_reader(self.path)
         try:
             if simulation.backups.take_restored():
-                monitor.rolled_back(connection)
-            monitor.recovered(connection, self.start_ms)
+                monitor.restore_journal(connection)
+            monitor.check_recovery(connection, self.start_ms)
             writer = DiskWriter(
                 connection,
                 run_number=next_run_number(connection),
                 crashes=self.crashes,
-                on_commit=simulation.backups.copying_after(
-                    monitor.committed, self.path, self.clock
+                on_commit=simulation.backups.add_copying(
+                    monitor.check_commit, self.path, self.clock
                 ),
             )
             settings = simulation.settings
@@ -315,10 +312,10 @@ class SimulatedRun:
             with contextlib.suppress(DiskFullError):  # a session does the same
                 writer.append([stopped])
         finally:
-            monitor.due_actions.ended()
+            monitor.due_actions.forget_command()
             self.ended_ms = self.clock.now_ms()
             if self.crashes.dead:
-                copy_database(self.path, image_of(self.path))
+                copy_database(self.path, image_path(self.path))
             reader.close()
             connection.close()
 
@@ -351,7 +348,9 @@ class SimulatedRun:
         supervisor = Supervisor(
             tree.spec,
             on_exit=lambda exit_: (
-                None if self.crashes.dead else simulation.monitor.exited(exit_, self.clock.now_ms())
+                None
+                if self.crashes.dead
+                else simulation.monitor.check_exit(exit_, self.clock.now_ms())
             ),
         )
         operator = SimulatedOperator(
@@ -375,7 +374,10 @@ class SimulatedRun:
             nursery.cancel_scope.cancel()
 
     async def _runner(self, work: Callable[..., Any], /, *args: Any) -> Any:
-        """Run ``work`` on the journal's disk, sometimes slowly, never cancelled half-way."""
+        """Run ``work`` on the journal's disk, sometimes slowly.
+
+        A slow call cannot be canceled.
+        """
         self.crashes.check()
         if self.simulation.chaos.chance("slow_fsync", self.clock.now_ms()):
             self.simulation.monitor.disturbed_ms = self.clock.now_ms()
@@ -386,10 +388,10 @@ class SimulatedRun:
                 await trio.sleep(stall_s)
         return work(*args)
 
-    # --- what is done to the process ---------------------------------------------------
+    # --- kills -----------------------------------------------------------------------
 
     async def _kill_when_due(self) -> None:
-        """Kill at the due time, or 40 s later if no commit or call met the kill before."""
+        """Kill at the due time, or 40 s later if no commit or call took the kill before."""
         while (kill := self.crashes.due()) is not None:
             draw = self.simulation.chaos.draw(kill[1])
             patience_s = 0.0 if draw.random() < 0.4 else 40.0

@@ -1,4 +1,7 @@
-"""Faults of the public site in a simulation, which must not affect trading."""
+"""Faults of the public site in a simulation, and the check of its events.
+
+These faults must not affect trading.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from kamou.supervisor import Supervisor
 FAULT = "site_trouble"
 FATES = (Fate.CRASHES, Fate.HANGS, Fate.GROWS, Fate.FLOODS, Fate.GARBLES, Fate.RACES)
 BAD_STARTS = (Fate.IS_REFUSED, Fate.NEVER_SERVES)
-BAD_START_RATE = 0.3  # of the starts after a failure
+BAD_START_RATE = 0.3  # of the starts after a failure that fail too
 SIMULATED_SITE_LIMITS = SiteLimits(
     memory_max_bytes=512 * 1024 * 1024, silence_max_s=10, start_max_s=60
 )
@@ -33,7 +36,7 @@ BACKOFF = Backoff(base_s=0.1, cap_s=30.0)
 
 @attrs.define(eq=False, kw_only=True)
 class SiteFaults:
-    """The site as one `kamou run` supervises it, with simulated site processes."""
+    """The supervision of the site by one `kamou run`, with simulated processes."""
 
     chaos: Chaos
     monitor: Monitor
@@ -69,7 +72,9 @@ class SiteFaults:
             nursery.start_soon(supervisor.run)
             await trio.sleep(max(0.0, (last_ms - self.clock.now_ms()) / 1000 - 1))
             if health.degraded():
-                self.monitor.violation("SITE", last_ms, "", f"still degraded: {health.degraded()}")
+                self.monitor.add_violation(
+                    "SITE", last_ms, "", f"still degraded: {health.degraded()}"
+                )
 
     def _next_script(self) -> Script:
         """Return the script of the next process."""
@@ -89,17 +94,19 @@ class SiteFaults:
             self.chaos.note(FAULT)
             self.monitor.coverage[f"site {getattr(exit_.error, 'trouble', 'unknown')}"] += 1
         elif exit_.kind is ExitKind.STUCK:
-            self.monitor.violation("SITE", self.clock.now_ms(), "", "its process does not end")
+            now_ms = self.clock.now_ms()
+            self.monitor.add_violation("SITE", now_ms, "", "the site's process does not end")
 
     def _announce(self, line: str) -> None:
         self.monitor.coverage["site lines"] += 1
         assert line.isprintable(), f"a line for the terminal has control characters: {line!r}"
 
 
-def misreported(connection: sqlite3.Connection) -> Iterator[str]:
+def find_site_event_errors(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield the errors in the site's events of a journal.
 
-    In every run failures and recoveries must alternate, and a recovery must name its failure.
+    In every run failures and recoveries must alternate, and a recovery must have the time of its
+    failure.
     """
     failed: SiteFailed | None = None
     for committed in read_events(connection, 0):

@@ -1,4 +1,7 @@
-"""The trace of a simulation, one line per event, and its hash."""
+"""The trace of a simulation, its stored form, and the comparison of two traces.
+
+A trace has one line per event. Its hash also covers the content of events and audit records.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ HEADER = "kamou-trace"
 
 
 class Trace:
-    """Hashes lines and bytes in order; stores the lines if ``keep`` is True."""
+    """The hash of all lines and bytes in order.
+
+    It stores the lines if ``keep`` is True.
+    """
 
     def __init__(self, *, keep: bool) -> None:
         self.lines: list[str] = []
@@ -20,6 +26,7 @@ class Trace:
         self._hash = hashlib.sha256()
 
     def line(self, text: str) -> None:
+        """Add a line to the hash, and to the stored lines."""
         self._hash.update(text.encode() + b"\n")
         if self._keep:
             self.lines.append(text)
@@ -33,35 +40,47 @@ class Trace:
         return self._hash.hexdigest()
 
 
-def header(seed: int, facts: str) -> str:
+def make_header(seed: int, facts: str) -> str:
+    """Return the first line of a stored trace."""
     return f"{HEADER} {VERSION} seed={seed} {facts}"
 
 
-def read(path: Path) -> list[str]:
-    """Read the lines of a stored trace, its header first.
+def read_trace(path: Path) -> list[str]:
+    """Return the lines of a stored trace, its header first.
 
     Raises:
-        ConfigurationError: the file is no trace or of another version.
+        ConfigurationError: the file cannot be read, is not a trace or has another version.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as a trace: {error}") from error
+        raise ConfigurationError(
+            f"{path} cannot be read as a trace: {error}; expected a file of"
+            " `kamou simulate --trace`"
+        ) from error
     first = lines[0].split() if lines else []
     if len(first) < 2 or first[0] != HEADER:
-        raise ConfigurationError(f"{path}: not a trace of `kamou simulate --trace`")
+        raise ConfigurationError(
+            f"{path} is not a trace; expected a file of `kamou simulate --trace`"
+        )
     if first[1] != str(VERSION):
         raise ConfigurationError(
-            f"{path}: a trace of version {first[1]}; this Kamou compares version {VERSION}: "
-            "write it again with the Kamou to compare"
+            f"{path} is a trace of version {first[1]}, and this Kamou compares version {VERSION}: "
+            "write the trace again with `kamou simulate --trace`"
         )
     return lines
 
 
-def compare(before: list[str], now: list[str]) -> None:
-    """Raise ``CheckFailedError`` at the first line that differs."""
+def compare_traces(before: list[str], now: list[str]) -> None:
+    """Compare two traces line by line.
+
+    Raises:
+        CheckFailedError: a line differs, or one trace is longer.
+    """
     for number, (old, new) in enumerate(zip(before, now, strict=False), 1):
         if old != new:
-            raise CheckFailedError(f"the traces part at line {number}:", f"- {old}", f"+ {new}")
+            raise CheckFailedError(
+                f"the traces differ from line {number} on:", f"- {old}", f"+ {new}"
+            )
     if len(before) != len(now):
         raise CheckFailedError(f"one trace ends early: {len(before)} lines before, {len(now)} now")

@@ -1,7 +1,8 @@
-"""The simulated venue and the requests on their way to it; both outlive the processes.
+"""The simulated venue, its engine, and the requests on their way to it.
 
-A request arrives at its time even if its sender was killed. Changes that the venue makes by itself
-(delisting, auto-deleveraging, settlement, other limits) and transfers are here, too.
+All of these outlive the processes, so a request arrives at its time even if its sender was killed.
+The engine makes transfers and the changes of a venue: auto-deleveraging, settlement and contract
+specifications.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from kamou.venue.state import ContractAudit, MoneyAudit, OrderRequest, as_money
 
 @attrs.define(eq=False)
 class OnTheWire:
-    """A request that was sent; ``answer`` is set when it arrives."""
+    """A request that was sent. ``answer`` is set when the request arrives."""
 
     arrives_ms: int
     act: Callable[[], OrderReport | None]
@@ -40,7 +41,10 @@ class OnTheWire:
 
 
 class Venue:
-    """The engine, the requests on the wire and the pushed events. Times are true times."""
+    """The engine with the requests on the wire and the pushed events.
+
+    Times are true times.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -64,13 +68,15 @@ class Venue:
     def place(
         self, request: OrderRequest, attached: tuple[OrderRequest, ...], arrives_ms: int
     ) -> OnTheWire:
+        """Send an order that arrives at ``arrives_ms``."""
         return self._send(arrives_ms, lambda: self.engine.place(request, attached))
 
     def at(self, at_ms: int, happen: Callable[[], None]) -> None:
-        """Schedule a change that the venue makes by itself."""
+        """Schedule a change at the venue for ``at_ms``."""
         self._send(at_ms, happen)
 
     def cancel(self, client_order_id: str, arrives_ms: int) -> OnTheWire:
+        """Send a cancel that arrives at ``arrives_ms``."""
         return self._send(arrives_ms, lambda: self.engine.cancel(client_order_id))
 
     def _send(self, arrives_ms: int, act: Callable[[], OrderReport | None]) -> OnTheWire:
@@ -81,8 +87,9 @@ class Venue:
 
 
 PAUSE_MS = 120_000
-"""Pause of a market after its contract size changed, as venues have it: two cycles. Entries are
-rejected until the system has read the new size."""
+"""Pause of a market after a change of its contract size, two cycles.
+
+The market rejects entries in it, so the system reads the new size before its next entry."""
 
 
 class SimulatedEngine(Engine):
@@ -90,7 +97,7 @@ class SimulatedEngine(Engine):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._paused: dict[str, int] = {}  # symbols that take no entries, until when
+        self._paused: dict[str, int] = {}  # symbol -> end of its pause
 
     def place(self, request: OrderRequest, attached: tuple[OrderRequest, ...] = ()) -> OrderReport:
         now_ms = self.market_ms
@@ -120,7 +127,10 @@ class SimulatedEngine(Engine):
         self._run(move)
 
     def close_by_force(self, symbol: str, share: Decimal, reason: str) -> bool:
-        """Close a share of a position at the mark; return False if there is none."""
+        """Close a share of a position at the mark price.
+
+        Return False if the symbol has no position, or the share is below one lot.
+        """
         held = self._state.positions.get(symbol)
         if held is None:
             return False
@@ -153,10 +163,10 @@ class SimulatedEngine(Engine):
         self._recompute()
 
     def resize(self, symbol: str, factor: Decimal) -> None:
-        """Multiply a contract size by ``factor``; positions keep their amount of base currency.
+        """Multiply a contract size by ``factor``.
 
-        Reduce-only orders do, too. Resting entries are canceled, and the market takes none for
-        ``PAUSE_MS``.
+        Positions and reduce-only orders keep their amount of base currency. Resting entries are
+        canceled, and the market rejects new ones for ``PAUSE_MS``.
         """
         old = self.instruments[symbol]
         state, now_ms = self._state, self.market_ms

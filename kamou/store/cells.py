@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kamou.core.arrays import Floats, Ints
-from kamou.core.market.symbols import show_text
 from kamou.errors import InvalidDataError
-from kamou.escaping import escape_text
+from kamou.escaping import escape_text, show_text
 
 NO_NAME = -1  # in ``Names.index``: the cell is empty
 

@@ -27,9 +27,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kamou.core.arrays import Floats, Ints
-from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol, show_text
+from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol
 from kamou.errors import InvalidDataError
-from kamou.escaping import escape_text
+from kamou.escaping import escape_text, show_text
 from kamou.store.cells import (
     NO_NAME,
     Names,

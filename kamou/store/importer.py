@@ -17,8 +17,8 @@ from kamou.core.market.bar_checks import (
     BarRows,
     Findings,
     Gap,
+    count_grid_bars,
     find_problems,
-    grid_bars,
     infer_period_ms,
     to_grid,
 )
@@ -331,7 +331,7 @@ def _checked_bars(
     )
     if findings.problems_total:
         raise_row_errors(files, findings.problems, findings.problems_total, shown)
-    budget.check_cells(shown, grid_bars(rows, period_ms), len(rows.symbols))
+    budget.check_cells(shown, count_grid_bars(rows, period_ms), len(rows.symbols))
     return to_grid(rows, period_ms), findings
 
 

@@ -26,10 +26,10 @@ import pyarrow.parquet as pq
 
 from kamou.core.market.bar_checks import Gap
 from kamou.core.market.bars import Dataset
-from kamou.core.market.symbols import is_symbol, show_text
+from kamou.core.market.symbols import is_symbol
 from kamou.data_directory.private_files import create_directory
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
-from kamou.escaping import escape_text
+from kamou.escaping import escape_text, show_text
 from kamou.settings.config import DataSettings
 from kamou.store.dataset_description import (
     BARS_FILE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from kamou.core.market.instruments import faults_of_all
+from kamou.core.market.instruments import find_faults
 from kamou.core.model import ZERO, Instrument, OrderType
 from kamou.errors import InvalidDataError, RejectedError
 from kamou.venue.market.market import MarketSource
@@ -20,7 +20,7 @@ def check_market(source: MarketSource) -> None:
 
     One invalid instrument makes the whole market invalid, because the others may be wrong, too.
     """
-    found = faults_of_all(source.symbols, source.instruments)
+    found = find_faults(source.symbols, source.instruments)
     if found:
         more = f"; and {len(found) - FAULTS_SHOWN} more" if len(found) > FAULTS_SHOWN else ""
         raise InvalidDataError(

@@ -92,7 +92,7 @@ class Memo:
         end_ms = rows[-1].end_ms if rows else 0
         moved = public_queries.query_transfers(reader, from_ms=0, until_ms=end_ms)
         marks = public_queries.query_snapshots(reader, from_ms=0, until_ms=end_ms)
-        drawdown = DrawdownFold().after(marks, moved)
+        drawdown = DrawdownFold().add_snapshots(marks, moved)
         months = public_queries.query_months(reader, limit=MONTHS_SHOWN)
         statistics, bounds = self._intervals_of(days, trades)
         return Daily(

@@ -143,7 +143,7 @@ def gather_results(reader: sqlite3.Connection, site: Site, memo: Memo) -> Result
         until_ms, last = then.at_ms + 1, daily.drawdown.last
         # The open day's first snapshot has the transfers since the last snapshot of ended days.
         moved_ms = daily.end_ms if last is None else last[0] + 1
-        drawdown = daily.drawdown.after(
+        drawdown = daily.drawdown.add_snapshots(
             public_queries.query_snapshots(reader, from_ms=daily.end_ms, until_ms=until_ms),
             public_queries.query_transfers(reader, from_ms=moved_ms, until_ms=until_ms),
         ).found

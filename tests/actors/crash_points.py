@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from kamou.runtime.determinism import throw_into
-from kamou.simulator.crash_injection import CrashPoint, InjectedCrash, actor_of, product_frames
+from kamou.simulator.crash_injection import CrashPoint, InjectedCrash, find_actor, list_frames
 
 
 class CrashPointCounter(trio.abc.Instrument):
@@ -29,10 +29,10 @@ class CrashPointCounter(trio.abc.Instrument):
         """The task is about to go on from this site."""
 
     def site_of(self, task: trio.lowlevel.Task) -> CrashPoint | None:
-        actor = actor_of(task, self.actors)
+        actor = find_actor(task, self.actors)
         if actor is None:
             return None
-        chain = tuple(product_frames(task.coro))
+        chain = tuple(list_frames(task.coro))
         return CrashPoint(actor, chain) if chain else None
 
 

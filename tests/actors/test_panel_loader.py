@@ -19,7 +19,7 @@ from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.bars import Bars, Series
 from kamou.core.market.panel import PANEL_FIELDS, Panel
-from kamou.core.strategies import panel_for
+from kamou.core.strategies import make_panel
 from kamou.core.strategies.mean_reversion import strategy as mean_reversion
 from kamou.errors import UnreachableError
 from kamou.messages.market import BarsClosed
@@ -302,6 +302,6 @@ def test_the_panel_of_the_real_strategies_is_warm_after_a_load() -> None:
     chosen = (mean_reversion(),)
     port = Port(ORIGIN_MS + 12 * DAY_MS)
     panels = loader(port, 1)
-    panels._new_panel = lambda symbols: panel_for(chosen, symbols, PERIOD_MS)
+    panels._new_panel = lambda symbols: make_panel(chosen, symbols, PERIOD_MS)
     (loaded,) = trio.run(load_all, panels, 1)
     assert (loaded.panel.count >= chosen[0].warmup_bars(PERIOD_MS)).all()

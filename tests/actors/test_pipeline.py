@@ -67,7 +67,7 @@ def scanning(
         port=tree.port,
         clock=inputs.clock,
         parts=parts,
-        new_panel=lambda names: strategies.panel_for(chosen, names, tree.period_ms),
+        new_panel=lambda names: strategies.make_panel(chosen, names, tree.period_ms),
     )
 
     async def start(task_status: trio.TaskStatus[None]) -> None:

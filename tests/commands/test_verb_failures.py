@@ -97,7 +97,7 @@ def test_an_unwritable_output_file_is_an_error_before_the_work_begins(
         raise AssertionError("the work began")
 
     compose("backtest", work)
-    monkeypatch.setattr("kamou.simulator.swarm_runs.run_swarm", work)
+    monkeypatch.setattr("kamou.simulator.swarm.run_swarm", work)
     reason = "cannot be written: No such file or directory; name a file in a writable directory"
     code, _, err = cli(*verb, "none/out")
     assert code == 1

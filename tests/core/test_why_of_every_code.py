@@ -24,16 +24,16 @@ from kamou.core.book.recent_activity import Entry
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import CAUSES, MEANINGS, Abstain, Deny, StateReason, Veto, state_cause
 from kamou.core.model import Denial, Figure, OrderRole, TradingState
-from kamou.core.ranking.ranking import merge
-from kamou.core.ranking.scan_detail import details_of, pack_details
+from kamou.core.ranking.ranking import merge_shards
+from kamou.core.ranking.scan_detail import make_details, pack_details
 from kamou.core.risk.denials import deny_unreviewed, deny_unusable_quote
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits, VetoLimits
 from kamou.core.risk.states import EquityRead, decide_resume
 from kamou.core.risk.verdict import Denied
-from kamou.core.strategies import make
-from kamou.core.strategies.base import Strategy, StrategyScores, failed
-from kamou.core.vetoes import ask_all
+from kamou.core.strategies import make_strategies
+from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
+from kamou.core.vetoes import apply_vetoes
 from kamou.core.words import EXACT, FIGURE_NAMES, figure_words
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.state_lines import state_line
@@ -123,7 +123,7 @@ def vetoes() -> tuple[Denial, ...]:
         conflicting={"ABC"},
         limits=VetoLimits(excluded=("ABC",)),
     )
-    return ask_all(candidate(target_distance=0.5), vetoed, VETOES)
+    return apply_vetoes(candidate(target_distance=0.5), vetoed, VETOES)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -148,7 +148,7 @@ def broken_market() -> Any:
 
 def scans() -> Iterator[tuple[int, bytes]]:
     """Yield cycle details with every reason for which both strategies abstain."""
-    made = make(["mean_reversion", "oi_momentum"], {})
+    made = make_strategies(["mean_reversion", "oi_momentum"], {})
     market = broken_market()
     for last in (760, 803, 880, 998):
         yield detail(made, market, last, broken=False)
@@ -161,12 +161,12 @@ def detail(made: dict[str, Strategy], market: Any, last: int, *, broken: bool) -
     panel = panels["mean_reversion"]
     reported = [made[name].evaluate(panels[name], panel.close_ms) for name in made]
     if broken:
-        reported[0] = failed("mean_reversion", SYMBOLS)
+        reported[0] = make_failed_scores("mean_reversion", SYMBOLS)
     shard = Shard(
         shard=0, bar_closed_at_ms=panel.close_ms, close=panel.row("close"), columns=tuple(reported)
     )
-    ranking = merge([shard], universe=(names,), strategies=made, period_ms=PERIOD, top=20)
-    found = details_of(
+    ranking = merge_shards([shard], universe=(names,), strategies=made, period_ms=PERIOD, top=20)
+    found = make_details(
         ranking,
         bars=dict(zip(names, panel.count.tolist(), strict=True)),
         last_close_ms=dict(zip(names, panel.last_close_ms.tolist(), strict=True)),

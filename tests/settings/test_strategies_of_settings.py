@@ -63,7 +63,7 @@ def test_a_new_strategy_file_adds_its_settings_to_all_texts_with_range_and_unit(
 def test_a_declared_parameter_is_checked_and_passed_to_its_strategy() -> None:
     key = "KAMOU__STRATEGIES__FADER__PATIENCE"
     chosen = load_settings(None, {key: "9"}).settings.strategies
-    made = strategies.make(["fader"], chosen.parameters)["fader"]
+    made = strategies.make_strategies(["fader"], chosen.parameters)["fader"]
     assert made.parameters.patience == 9  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=r"fader\.patience must be between 2 and 9 bars"):
         load_settings(None, {key: "10"})
@@ -78,5 +78,5 @@ def test_a_file_without_a_strategy_does_not_change_the_settings_of_the_others(
     (tmp_path / "gibberish.py").write_text("this is no Python")
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
     assert canonical_json(load_settings(None, {}).settings) == before
-    with pytest.raises(ConfigurationError, match=r"gibberish\.py gives no strategy"):
+    with pytest.raises(ConfigurationError, match=r"gibberish\.py cannot be loaded"):
         strategies.discover_strategies()

@@ -27,8 +27,9 @@ import attrs
 import pytest
 from machine_mutants import Change, codes_of
 
-from kamou.simulator.faults import parse
-from kamou.simulator.swarm_runs import Scenario, simulate_seed
+from kamou.simulator.faults import parse_faults
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import simulate_seed
 
 ROOT = Path(__file__).parents[2]
 Live = dict[tuple[str, str], list[FunctionType]]
@@ -248,7 +249,9 @@ def first_failed_simulation(simulations: Iterable[Runs]) -> str:
     for faults, hours, seeds in simulations:
         for seed in seeds:
             try:
-                result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse(faults)))
+                result = simulate_seed(
+                    Scenario(seed=seed, hours=hours, faults=parse_faults(faults))
+                )
             except Exception as error:
                 return f"simulation {faults}, seed {seed}: {type(error).__name__}"
             if result.failed:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 import kamou
-from kamou.simulator.faults import parse
-from kamou.simulator.swarm_runs import Scenario, missing, simulate_seed
+from kamou.simulator.faults import parse_faults
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import find_missing, simulate_seed
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     for faults, hours, seeds in json.loads(sys.argv[1]):
         results = []
         for seed in seeds:
-            result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse(faults)))
+            result = simulate_seed(Scenario(seed=seed, hours=hours, faults=parse_faults(faults)))
             results.append(result)
             cpu_s += result.cpu_s
             simulations += 1
@@ -40,7 +41,7 @@ def main() -> None:
                 detail = f"{faults}, seed {seed}: {first.symbol} {first.detail}"
                 tell(seed, first.rule, detail, cpu_s, simulations)
                 return
-        idle = [name for name in missing(results) if not name.startswith("fault ")]
+        idle = [name for name in find_missing(results) if not name.startswith("fault ")]
         if idle:
             tell(len(seeds), "IDLE", f"{faults}: no {', '.join(idle)}", cpu_s, simulations)
             return

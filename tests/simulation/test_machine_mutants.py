@@ -65,7 +65,7 @@ def found(expression: str) -> set[tuple[str, str]]:
         ("f'{a - b}'", set()),
     ],
 )
-def test_each_mutation_operator_changes_what_its_name_says(
+def test_each_mutation_operator_makes_the_change_of_its_name(
     expression: str, changes: set[tuple[str, str]]
 ) -> None:
     assert found(expression) == changes
@@ -104,7 +104,7 @@ def test_every_change_that_is_proven_equivalent_can_still_be_drawn() -> None:
     assert all(len(proof) > 30 for proof in PROOFS.values())
 
 
-def test_the_share_leaves_out_what_is_proven_equivalent_and_counts_every_survivor() -> None:
+def test_the_caught_share_leaves_out_proven_equivalents_and_counts_every_survivor() -> None:
     (proven, *_) = (Change(**_CHANGE, file=f, function=n, old=o, new=w) for f, n, o, w in PROOFS)
     other = attrs.evolve(proven, function="nobody.proved.this")
 
@@ -137,7 +137,7 @@ print(json.dumps([[o.change.new, o.by, o.tests] for o in tally.outcomes]))
 """
 
 
-def test_a_change_that_a_test_notices_is_caught_and_one_that_none_notices_survives() -> None:
+def test_a_change_is_caught_if_a_test_fails_and_survives_if_none_does() -> None:
     done = subprocess.run(
         [sys.executable, "-c", TRIAL],
         cwd=Path(machine_suite.__file__).parent,

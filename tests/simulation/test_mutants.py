@@ -8,38 +8,38 @@ import pytest
 from mutants import table
 from mutation_suite import BEGIN, DOCS, END, QUICK, ROOT, MutantError
 
-from kamou.simulator.faults import parse
+from kamou.simulator.faults import parse_faults
 
 NAMES = [mutant.name for mutant in table()]
 FROM_THE_REVIEWER = 10
 
 
-def test_every_defect_of_the_table_still_finds_its_place_and_changes_something() -> None:
+def test_every_mutant_of_the_table_still_finds_its_text_and_changes_it() -> None:
     for mutant in table():
         for file, text in mutation_suite.mutated(mutant).items():
             compile(text, file, "exec")
         if not mutant.tests:
-            parse(mutant.faults)
+            parse_faults(mutant.faults)
         assert all((ROOT / file).exists() for file in mutant.tests)
     assert len(set(NAMES)) == len(NAMES) >= 40
     assert sum(mutant.author == "reviewer" for mutant in table()) >= FROM_THE_REVIEWER
 
 
-def test_a_defect_whose_text_is_gone_is_an_error() -> None:
+def test_a_mutant_whose_text_is_missing_is_an_error() -> None:
     gone = attrs.evolve(table()[0], old="nobody wrote this")
     with pytest.raises(MutantError, match="0 times, not once"):
         mutation_suite.mutated(gone)
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_defect_that_shows_at_once_is_caught_at_once(name: str) -> None:
+def test_an_obvious_mutant_is_caught_within_three_seeds(name: str) -> None:
     mutant = attrs.evolve(next(m for m in table() if m.name == name), hours=0.1, seeds=3)
     verdict = mutation_suite.judge(mutant, seeds_max=3)
     assert verdict.caught
     assert verdict.rule in mutant.notices or (mutant.tests and verdict.rule.startswith("test_"))
 
 
-def test_the_document_has_every_defect_and_each_of_them_caught() -> None:
+def test_the_document_lists_every_mutant_as_caught() -> None:
     text = DOCS.read_text(encoding="utf-8")
     rows = text[text.index(BEGIN) : text.index(END)].splitlines()
     told = [row for row in rows if row.startswith("| ")][1:]

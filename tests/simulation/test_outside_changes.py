@@ -16,68 +16,68 @@ GONE_MS = 1_000_000
 def changes(*silent: tuple[int, int]) -> OutsideChanges:
     """An account that cannot be read in these windows, from which 300 left at ``GONE_MS``."""
     made = OutsideChanges(lambda _, a, b: covered_ms(silent, a, b), age_max_ms=AGE_MAX_MS)
-    made.withdrawn(GONE_MS, Decimal(300))
+    made.record_withdrawal(GONE_MS, Decimal(300))
     return made
 
 
-def test_a_withdrawal_counts_as_there_until_two_cycles_could_have_read_of_it() -> None:
+def test_a_withdrawal_is_unknown_until_two_cycles_could_read_the_account() -> None:
     made = changes()
-    assert made.unknown(GONE_MS + KNOWN_AFTER_MS) == 300
-    assert made.unknown(GONE_MS + KNOWN_AFTER_MS + 1) == 0
+    assert made.sum_unknown(GONE_MS + KNOWN_AFTER_MS) == 300
+    assert made.sum_unknown(GONE_MS + KNOWN_AFTER_MS + 1) == 0
 
 
 def test_time_in_which_the_account_cannot_be_read_does_not_make_a_withdrawal_known() -> None:
     """Seed 700202 at abbf610: an entry on a read from before a withdrawal, 210 s of it blind."""
     blind_ms = 210_000
     made = changes((GONE_MS, GONE_MS + blind_ms))
-    assert made.unknown(GONE_MS + blind_ms + KNOWN_AFTER_MS) == 300
-    assert made.unknown(GONE_MS + blind_ms + KNOWN_AFTER_MS + 1) == 0
+    assert made.sum_unknown(GONE_MS + blind_ms + KNOWN_AFTER_MS) == 300
+    assert made.sum_unknown(GONE_MS + blind_ms + KNOWN_AFTER_MS + 1) == 0
 
 
 @pytest.mark.parametrize("blind_ms", [AGE_MAX_MS, 10 * AGE_MAX_MS])
 def test_failing_reads_excuse_no_entry_on_an_account_read_that_is_too_old(blind_ms: int) -> None:
     made = changes((GONE_MS, GONE_MS + blind_ms))
-    assert made.unknown(GONE_MS + AGE_MAX_MS + KNOWN_AFTER_MS + 1) == 0
+    assert made.sum_unknown(GONE_MS + AGE_MAX_MS + KNOWN_AFTER_MS + 1) == 0
 
 
 def losing(*silent: tuple[int, int]) -> OutsideChanges:
     """A loss of 200 that a fill realized at ``GONE_MS``."""
     made = OutsideChanges(lambda _, a, b: covered_ms(silent, a, b), age_max_ms=AGE_MAX_MS)
-    made.lost("ETHUSDT", GONE_MS, Decimal(3), Decimal(200))
+    made.record_loss("ETHUSDT", GONE_MS, Decimal(3), Decimal(200))
     return made
 
 
-def test_a_loss_whose_fill_is_not_reported_counts_as_there_until_it_could_be_read() -> None:
+def test_a_loss_without_a_reported_fill_is_unknown_until_the_account_could_be_read() -> None:
     """Seed 960240: an entry 307 ms after a liquidation in another symbol."""
     made = losing()
-    assert made.unknown(GONE_MS + 307) == 200
-    assert made.unknown(GONE_MS + KNOWN_AFTER_MS) == 200
-    assert made.unknown(GONE_MS + KNOWN_AFTER_MS + 1) == 0
+    assert made.sum_unknown(GONE_MS + 307) == 200
+    assert made.sum_unknown(GONE_MS + KNOWN_AFTER_MS) == 200
+    assert made.sum_unknown(GONE_MS + KNOWN_AFTER_MS + 1) == 0
 
 
 def test_a_loss_whose_fill_is_reported_is_known_once_older_permits_have_expired() -> None:
     made = losing()
-    made.reported("ETHUSDT", GONE_MS, Decimal("3.0"), GONE_MS + 1_000)
-    made.reported("ETHUSDT", GONE_MS, Decimal(3), GONE_MS + 90_000)  # again, by another source
-    assert made.unknown(GONE_MS + 1_000 + PERMIT_MS) == 200
-    assert made.unknown(GONE_MS + 1_000 + PERMIT_MS + 1) == 0
+    made.record_report("ETHUSDT", GONE_MS, Decimal("3.0"), GONE_MS + 1_000)
+    made.record_report("ETHUSDT", GONE_MS, Decimal(3), GONE_MS + 90_000)  # again, by another source
+    assert made.sum_unknown(GONE_MS + 1_000 + PERMIT_MS) == 200
+    assert made.sum_unknown(GONE_MS + 1_000 + PERMIT_MS + 1) == 0
 
 
 def test_the_report_of_another_fill_does_not_make_a_loss_known() -> None:
     made = losing()
     for symbol, at_ms, quantity in (("BTCUSDT", 0, 3), ("ETHUSDT", 1, 3), ("ETHUSDT", 0, 2)):
-        made.reported(symbol, GONE_MS + at_ms, Decimal(quantity), GONE_MS)
-    assert made.unknown(GONE_MS + PERMIT_MS + 1) == 200
+        made.record_report(symbol, GONE_MS + at_ms, Decimal(quantity), GONE_MS)
+    assert made.sum_unknown(GONE_MS + PERMIT_MS + 1) == 200
 
 
 def test_a_reduction_is_unreported_until_its_report_or_until_it_could_be_read() -> None:
     """Seed 990246: the report that a hedge had closed was lost for a minute."""
     made = changes()
-    made.reduced("ETHUSDT", GONE_MS, Decimal(3))
-    assert not made.unreported(GONE_MS - 1)
-    assert made.unreported(GONE_MS)
-    assert made.unreported(GONE_MS + KNOWN_AFTER_MS)
-    assert not made.unreported(GONE_MS + KNOWN_AFTER_MS + 1)
-    made.reported("ETHUSDT", GONE_MS, Decimal(3), GONE_MS + 500)
-    assert made.unreported(GONE_MS + 500 + DECIDED_MS)
-    assert not made.unreported(GONE_MS + 501 + DECIDED_MS)
+    made.record_reduction("ETHUSDT", GONE_MS, Decimal(3))
+    assert not made.has_unreported(GONE_MS - 1)
+    assert made.has_unreported(GONE_MS)
+    assert made.has_unreported(GONE_MS + KNOWN_AFTER_MS)
+    assert not made.has_unreported(GONE_MS + KNOWN_AFTER_MS + 1)
+    made.record_report("ETHUSDT", GONE_MS, Decimal(3), GONE_MS + 500)
+    assert made.has_unreported(GONE_MS + 500 + DECIDED_MS)
+    assert not made.has_unreported(GONE_MS + 501 + DECIDED_MS)

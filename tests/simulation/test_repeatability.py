@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kamou.simulator import trace
-from kamou.simulator.swarm_runs import Scenario, run_swarm, simulate_seed
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import run_swarm, simulate_seed
 
 SCENARIO = Scenario(seed=12, hours=0.3)
 
@@ -55,7 +56,7 @@ def test_without_the_seeded_scheduler_the_traces_differ() -> None:
     assert len(set(loose)) > 1
 
 
-def test_a_swarm_over_two_processes_finds_what_one_finds() -> None:
+def test_a_swarm_over_two_processes_has_the_results_of_one_process() -> None:
     scenarios = [Scenario(seed=seed, hours=0.1) for seed in (1, 2)]
     one, two = run_swarm(scenarios, jobs=1), run_swarm(scenarios, jobs=2)
     assert [r.digest for r in one.results] == [r.digest for r in two.results]
@@ -71,12 +72,12 @@ def test_a_trace_of_another_kind_or_version_is_invalid(
     path = tmp_path / "t"
     path.write_text(text)
     with pytest.raises(trace.ConfigurationError, match=says):
-        trace.read(path)
+        trace.read_trace(path)
 
 
-def test_two_traces_are_compared_up_to_the_first_line_that_differs() -> None:
-    trace.compare(["a", "b"], ["a", "b"])
+def test_the_comparison_of_two_traces_fails_at_the_first_line_that_differs() -> None:
+    trace.compare_traces(["a", "b"], ["a", "b"])
     with pytest.raises(trace.CheckFailedError, match="line 2"):
-        trace.compare(["a", "b"], ["a", "c"])
+        trace.compare_traces(["a", "b"], ["a", "c"])
     with pytest.raises(trace.CheckFailedError, match="ends early"):
-        trace.compare(["a", "b"], ["a"])
+        trace.compare_traces(["a", "b"], ["a"])

@@ -114,8 +114,8 @@ def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
         wrong=lambda rule, at_ms, symbol, detail: None,
     )
     for noted in evidence(paid_in, lost):
-        made.audit_record(noted)
-    made.rolled_back(book)
+        made.record_audit(noted)
+    made.restore_book(book)
     return made
 
 
@@ -124,7 +124,7 @@ def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_i
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     duties = restored(paid_in, lost, PositionBook())
-    duties.journalled(opened(event, paid_in, lost))
+    duties.record_event(opened(event, paid_in, lost))
     assert (duties._day_equity, duties._day_net_deposits) == (day_equity, net_deposits)
 
 
@@ -133,8 +133,8 @@ def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
     event: e.DayOpened,
 ) -> None:
     duties = restored(0, 0, PositionBook())
-    duties.audit_record(money("transfer", READ_MS + 1, 500))
-    duties.journalled(opened(event, 0, 0))
+    duties.record_audit(money("transfer", READ_MS + 1, 500))
+    duties.record_event(opened(event, 0, 0))
     assert (duties._day_equity, duties._day_net_deposits) == (10_000, 500)
 
 

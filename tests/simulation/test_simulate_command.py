@@ -13,16 +13,17 @@ from click.testing import CliRunner, Result
 from kamou.cli import main
 from kamou.errors import CheckFailedError, ConfigurationError
 from kamou.runtime.determinism import random_stream
-from kamou.simulator import swarm_runs
+from kamou.simulator import swarm
 from kamou.simulator.faults import (
     FAULTS,
     SIMULATION_STREAM,
     SWARM_STREAM,
     Chaos,
     covered_ms,
-    drawn,
-    parse,
+    draw_faults,
+    parse_faults,
 )
+from kamou.simulator.scenario import Scenario
 
 
 def invoke(*arguments: str) -> Result:
@@ -53,16 +54,16 @@ def test_an_impossible_request_is_a_usage_error(arguments: tuple[str, ...], says
     assert says in result.output
 
 
-def test_an_unknown_fault_fails_and_the_nearest_is_named() -> None:
+def test_an_unknown_fault_fails_with_the_nearest_name() -> None:
     with pytest.raises(ConfigurationError, match="did you mean power_cut"):
-        parse("powercut")
+        parse_faults("powercut")
     with pytest.raises(ConfigurationError, match="there are latency_reorder"):
-        parse("zzz")
+        parse_faults("zzz")
     with pytest.raises(ConfigurationError, match="--faults is empty"):
-        parse(" , ")
-    assert parse("all") is None
-    assert parse("none") == frozenset()
-    assert parse("adl, power_cut") == {"adl", "power_cut"}
+        parse_faults(" , ")
+    assert parse_faults("all") is None
+    assert parse_faults("none") == frozenset()
+    assert parse_faults("adl, power_cut") == {"adl", "power_cut"}
 
 
 def test_the_exit_code_of_a_bad_fault_name_is_that_of_the_configuration() -> None:
@@ -71,11 +72,11 @@ def test_the_exit_code_of_a_bad_fault_name_is_that_of_the_configuration() -> Non
     assert ended.value.code == ConfigurationError.exit_code
 
 
-def test_a_seed_switches_whole_classes_on_and_off() -> None:
-    seeds = [drawn(seed) for seed in range(300)]
+def test_a_seed_switches_whole_faults_on_and_off() -> None:
+    seeds = [draw_faults(seed) for seed in range(300)]
     assert frozenset() in seeds
     assert frozenset.union(*seeds) == {fault.name for fault in FAULTS if fault.share}
-    assert drawn(7) == drawn(7)
+    assert draw_faults(7) == draw_faults(7)
 
 
 def test_every_fault_draws_from_a_numbered_stream_of_its_own() -> None:
@@ -86,12 +87,12 @@ def test_every_fault_draws_from_a_numbered_stream_of_its_own() -> None:
         assert chaos.draw(fault.name).random() == random_stream(5, fault.stream).random()
 
 
-def test_overlapping_windows_are_counted_once() -> None:
+def test_the_time_in_overlapping_windows_counts_once() -> None:
     assert covered_ms([(0, 10), (5, 20), (30, 40)], 2, 35) == 18 + 5
     assert covered_ms([], 0, 10) == 0
 
 
-def test_results_are_written_as_json(tmp_path: Path) -> None:
+def test_simulate_writes_its_results_as_json(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     result = invoke("--seeds", "1..2", "--hours", "0.2", "--faults", "none", "--json", str(path))
     assert result.exit_code == 0, result.output
@@ -110,27 +111,27 @@ def test_a_swarm_uses_every_core_by_default(
 ) -> None:
     used: list[int] = []
 
-    def noted(scenarios: object, *, jobs: int, report: object) -> swarm_runs.Swarm:
+    def noted(scenarios: object, *, jobs: int, report: object) -> swarm.Swarm:
         used.append(jobs)
-        return swarm_runs.Swarm(results=(), missing=())
+        return swarm.Swarm(results=(), missing=())
 
-    monkeypatch.setattr(swarm_runs, "cores", lambda: 3)
-    monkeypatch.setattr(swarm_runs, "run_swarm", noted)
+    monkeypatch.setattr(swarm, "count_cores", lambda: 3)
+    monkeypatch.setattr(swarm, "run_swarm", noted)
     assert invoke("--seeds", "1..9", *said).exit_code == 0
     assert used == [jobs]
 
 
-def test_only_the_cores_that_this_process_may_use_are_counted(
+def test_a_swarm_counts_only_the_cores_that_its_process_may_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6}, raising=False)
-    assert swarm_runs.cores() == 3
+    assert swarm.count_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert swarm_runs.cores() == 1, "a system that does not tell has one at least"
+    assert swarm.count_cores() == 1, "a system that does not tell has one at least"
 
 
-def test_no_more_processes_are_started_than_there_are_seeds(
+def test_a_swarm_starts_at_most_one_process_per_seed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     started: list[int] = []
@@ -142,15 +143,15 @@ def test_no_more_processes_are_started_than_there_are_seeds(
             started.append(max_workers)
             super().__init__(max_workers=1)
 
-    monkeypatch.setattr(swarm_runs, "ProcessPoolExecutor", Pool)
-    scenarios = [swarm_runs.Scenario(seed=seed, hours=0.1, faults=frozenset()) for seed in (1, 2)]
-    assert len(swarm_runs.run_swarm(scenarios, jobs=64).results) == 2
+    monkeypatch.setattr(swarm, "ProcessPoolExecutor", Pool)
+    scenarios = [Scenario(seed=seed, hours=0.1, faults=frozenset()) for seed in (1, 2)]
+    assert len(swarm.run_swarm(scenarios, jobs=64).results) == 2
     assert started == [2]
-    swarm_runs.run_swarm(scenarios[:1], jobs=64)
+    swarm.run_swarm(scenarios[:1], jobs=64)
     assert started == [2], "one simulation needs no other process"
 
 
-def test_a_trace_can_be_compared_with_the_run_of_another_day(tmp_path: Path) -> None:
+def test_simulate_compares_a_seed_with_an_earlier_trace(tmp_path: Path) -> None:
     path = tmp_path / "t"
     simulation = ("--seed", "5", "--hours", "0.1", "--faults", "none")
     assert invoke(*simulation, "--trace", str(path)).exit_code == 0

@@ -12,10 +12,11 @@ import pytest
 from kamou.actors.followers import StateFollower
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.exchange.base import GuardedPort
-from kamou.simulator import simulation, swarm_runs
+from kamou.simulator import simulation, swarm
 from kamou.simulator.crash_injection import StepCounter
-from kamou.simulator.faults import FAULT_NAMES, parse
-from kamou.simulator.swarm_runs import Result, Scenario, simulate_seed
+from kamou.simulator.faults import FAULT_NAMES, parse_faults
+from kamou.simulator.scenario import Scenario
+from kamou.simulator.swarm import Result, simulate_seed
 from kamou.store import database
 from kamou.store.permits import JournalPermits
 
@@ -28,7 +29,7 @@ def known() -> list[tuple[Scenario, str]]:
     for line in KNOWN.read_text().splitlines():
         if not line.startswith("#"):
             seed, hours, faults, history = (part.strip() for part in line.split("|"))
-            scenario = Scenario(seed=int(seed), hours=float(hours), faults=parse(faults))
+            scenario = Scenario(seed=int(seed), hours=float(hours), faults=parse_faults(faults))
             found.append((scenario, history))
     return found
 
@@ -55,13 +56,15 @@ def test_every_invariant_holds_in_a_simulation_of_a_fresh_seed() -> None:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("scenario", "history"), known())
-def test_every_invariant_holds_in_a_seed_that_once_failed(scenario: Scenario, history: str) -> None:
+def test_every_invariant_holds_in_a_seed_that_failed_before(
+    scenario: Scenario, history: str
+) -> None:
     result = simulate_seed(scenario)
     assert not result.failed, f"{history}\n{told(result)}"
 
 
 @pytest.mark.parametrize("name", FAULT_NAMES)
-def test_every_fault_alone_strikes_and_breaks_nothing(name: str) -> None:
+def test_every_fault_strikes_alone_and_violates_no_invariant(name: str) -> None:
     faults = frozenset({name})
     scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
     if name == "stops_refused":  # a stop has to be lost before another can be refused
@@ -89,12 +92,12 @@ def rules(scenarios: list[Scenario]) -> set[str]:
     return {violation.rule for s in scenarios for violation in simulate_seed(s).violations}
 
 
-def test_an_entry_after_a_halt_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_monitor_reports_an_entry_during_a_halt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StateFollower, "halted", lambda self: False)
-    assert "HALTED" in rules([Scenario(seed=6, faults=parse("operator"))])
+    assert "HALTED" in rules([Scenario(seed=6, faults=parse_faults("operator"))])
 
 
-def test_an_actor_that_works_on_while_no_time_passes_is_noticed(
+def test_the_simulation_reports_an_actor_that_loops_while_no_time_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RiskGovernor, "next_due_ms", lambda actor: actor.clock.now_ms())
@@ -103,7 +106,9 @@ def test_an_actor_that_works_on_while_no_time_passes_is_noticed(
     assert [(v.rule, v.detail.count("risk_governor")) for v in result.violations] == [("STUCK", 1)]
 
 
-def test_a_permit_that_is_never_used_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_monitor_reports_an_entry_if_permits_are_never_used_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def not_consumed(self: object, approved: object, client_order_id: str) -> None:
         return
 
@@ -111,7 +116,9 @@ def test_a_permit_that_is_never_used_up_is_noticed(monkeypatch: pytest.MonkeyPat
     assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
 
 
-def test_a_port_without_its_guard_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_monitor_reports_entries_of_a_port_without_its_guard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def unguarded(
         self: GuardedPort, approved: object, intent: object, attached: object
     ) -> object:
@@ -128,20 +135,20 @@ def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")  # type: ignore[attr-defined]
 
     monkeypatch.setattr(database, "set_durable", careless)
-    faults = parse("power_cut")
+    faults = parse_faults("power_cut")
     assert "LOST" in rules([Scenario(seed=seed, faults=faults) for seed in (1, 2)])
 
 
 def test_a_swarm_names_the_faults_that_never_struck_and_the_missing_trades() -> None:
-    result = simulate_seed(Scenario(seed=1, hours=1.0, faults=parse("partial_fills")))
+    result = simulate_seed(Scenario(seed=1, hours=1.0, faults=parse_faults("partial_fills")))
     idle = attrs.evolve(result, coverage={}, struck={})
-    assert set(swarm_runs.missing([idle, idle])) == {
+    assert set(swarm.find_missing([idle, idle])) == {
         "fault partial_fills",
         "entries",
         "fills",
         "orders",
     }
-    assert swarm_runs.missing([idle, result]) == ()
-    assert "fault partial_fills" not in swarm_runs.missing(
+    assert swarm.find_missing([idle, result]) == ()
+    assert "fault partial_fills" not in swarm.find_missing(
         [idle]
     )  # one simulation need not have every event

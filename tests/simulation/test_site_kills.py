@@ -16,7 +16,7 @@ import site_kills
 KILLS, SEED = 6, 1
 
 
-async def test_a_site_that_is_killed_at_random_moments_changes_nothing_for_the_trading(
+async def test_a_site_that_is_killed_at_random_moments_does_not_affect_trading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in site_kills.OF_THE_RUN.items():

@@ -21,7 +21,7 @@ from kamou.core.model import (
     TimeInForce,
     TradingState,
 )
-from kamou.core.ranking.ranking import ranked
+from kamou.core.ranking.ranking import to_ranked
 
 DAY0_MS = 1_700_006_400_000  # 2023-11-15T00:00Z
 CYCLE_MS = DAY0_MS + 900_000
@@ -206,7 +206,7 @@ def opening_events() -> list[e.Event]:
                 Figure(name="oi_momentum.1", value="18"),
             ),
             late_shards=0,
-            top=(ranked(make_candidate()),),
+            top=(to_ranked(make_candidate()),),
         ),
         e.CandidateVetoed(
             at_ms=at,

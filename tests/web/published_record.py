@@ -26,7 +26,7 @@ from kamou.core.model import (
     closing_side,
     opening_side,
 )
-from kamou.core.ranking.ranking import ranked
+from kamou.core.ranking.ranking import to_ranked
 from kamou.store.database import open_writer
 from kamou.store.day_rows import FUNDING_INCOME, TRANSFER_INCOME
 from kamou.store.journal import JournalWriter
@@ -284,7 +284,7 @@ def _ranked(at_ms: int, candidate: Candidate) -> e.Event:
         candidates=3,
         abstained=(Figure(name="mean_reversion.6", value="217"),),
         late_shards=0,
-        top=(ranked(candidate),),
+        top=(to_ranked(candidate),),
     )
 
 

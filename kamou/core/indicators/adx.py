@@ -1,7 +1,7 @@
-"""Directional movement and its average strength (Wilder 1978), as TA-Lib computes them.
+"""Directional movement and its average strength, the ADX (Wilder 1978).
 
-TA-Lib seeds the running sums with the first n-1 movements and smooths from the n-th on. Without
-any movement the strength counts as 0.
+Computed as TA-Lib does. TA-Lib seeds the running sums with the first n-1 movements and smooths from
+the n-th on. Without any movement the strength counts as 0.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ from kamou.core.indicators.atr import true_range
 from kamou.core.indicators.base import BarRow, IndicatorState
 
 
-def movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:
-    """Return plus and minus directional movement from the rise of highs and the fall of lows."""
+def directional_movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:
+    """Return plus and minus directional movement.
+
+    ``rise`` is the change of the highs, ``fall`` the change of the lows, positive downwards.
+    """
     plus = np.where((rise > fall) & (rise > 0), rise, 0.0)
     minus = np.where((fall > rise) & (fall > 0), fall, 0.0)
     return plus, minus
 
 
 def directional(high: Floats, low: Floats, close: Floats, n: int) -> tuple[Floats, Floats, Floats]:
-    """Return (+DI, -DI, ADX) over the rows, in [0, 100]; first valid indices ``n, n, 2n-1``."""
+    """Return (+DI, -DI, ADX) over the rows, each in [0, 100].
+
+    The first valid indices are ``n``, ``n`` and ``2n-1``.
+    """
     plus_di, minus_di, adx = (np.full(high.shape, np.nan) for _ in range(3))
-    plus, minus = movements(np.diff(high, axis=0), -np.diff(low, axis=0))
+    plus, minus = directional_movements(np.diff(high, axis=0), -np.diff(low, axis=0))
     ranges = true_range(high, low, close)[1:]
     sums = [part[: n - 1].sum(axis=0) for part in (plus, minus, ranges)]
     strengths: list[Floats] = []
@@ -47,7 +53,7 @@ def directional(high: Floats, low: Floats, close: Floats, n: int) -> tuple[Float
 
 @attrs.frozen
 class Adx:
-    """ADX, ``period`` in bars."""
+    """Specification of the ADX, with its period in bars."""
 
     period: int
 
@@ -56,6 +62,8 @@ class Adx:
 
 
 class AdxState:
+    """Incremental state of the ADX."""
+
     def __init__(self, period: int, symbols: int) -> None:
         self._period = period
         self._sums = np.zeros((3, symbols))  # plus movement, minus movement, true range
@@ -68,7 +76,7 @@ class AdxState:
 
     @property
     def indices(self) -> tuple[Floats, Floats]:
-        """(+DI, -DI), each ``[symbols]``; NaN while warming up."""
+        """+DI and -DI, each ``[symbols]``; NaN while warming up."""
         with np.errstate(invalid="ignore", divide="ignore"):
             known = np.where(self._nth >= self._period, 100.0 / self._sums[2], np.nan)
             return self._sums[0] * known, self._sums[1] * known
@@ -77,7 +85,7 @@ class AdxState:
         n = self._period
         self._nth = nth = bar.count - 1  # the first bar has no movement
         keep = np.where(nth >= n, 1.0 - 1.0 / n, 1.0)
-        plus, minus = movements(bar.rise, bar.fall)
+        plus, minus = directional_movements(bar.rise, bar.fall)
         moved = self._sums * keep + np.stack((plus, minus, bar.true_range))
         self._sums = np.where(nth >= 1, moved, 0.0)
         # The ranges cancel in |+DI - -DI| / (+DI + -DI).

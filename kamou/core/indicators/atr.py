@@ -1,4 +1,4 @@
-"""Average true range (Wilder 1978): the mean price range of one bar, gaps included."""
+"""Average true range (Wilder 1978), the mean range of a bar with its gap."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
+from kamou.core.indicators.base import BarRow, IndicatorState, update_average
 
 
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
-    """Return max(high, previous close) - min(low, previous close); row 0 is NaN."""
+    """Return the true range of each row; row 0 is NaN.
+
+    It is max(high, previous close) - min(low, previous close).
+    """
     out = np.full(high.shape, np.nan)
     out[1:] = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
     return out
@@ -30,7 +33,7 @@ def atr(high: Floats, low: Floats, close: Floats, n: int) -> Floats:
 
 @attrs.frozen
 class Atr:
-    """Wilder's ATR, ``period`` in bars."""
+    """Specification of Wilder's ATR, with its period in bars."""
 
     period: int
 
@@ -39,6 +42,8 @@ class Atr:
 
 
 class AtrState:
+    """Incremental state of Wilder's ATR."""
+
     def __init__(self, period: int, symbols: int) -> None:
         self._period = period
         self._average = np.zeros(symbols)
@@ -51,4 +56,4 @@ class AtrState:
     def update(self, bar: BarRow) -> None:
         n = self._period
         self._nth = bar.count - 1  # the first bar has no true range
-        self._average = seeded_average(self._average, bar.true_range, self._nth, n, 1.0 / n)
+        self._average = update_average(self._average, bar.true_range, self._nth, n, 1.0 / n)

@@ -1,4 +1,8 @@
-"""The interface of incremental indicators: a frozen specification that starts a state."""
+"""The interface of incremental indicators, their input row and seeded averages.
+
+An ``Indicator`` is a frozen specification. It starts an ``IndicatorState``, which every ``BarRow``
+updates.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ from kamou.core.arrays import Floats, Ints
 
 @attrs.define(kw_only=True, eq=False)
 class BarRow:
-    """One closed bar of every symbol, each ``[symbols]``; NaN where the symbol has no bar.
+    """One closed bar of every symbol, as columns ``[symbols]``.
+
+    Figures are NaN where the symbol has no bar.
 
     ``count`` is the number of consecutive valid bars, this one included: 0 where missing, 1 on
     the first bar after a gap. ``change`` (of close), ``rise`` (of high), ``fall`` (of low,
@@ -36,7 +42,7 @@ class IndicatorState(Protocol):
 
     @property
     def value(self) -> Floats:
-        """``[symbols]`` at the newest bar; NaN while warming up or undefined."""
+        """Values at the newest bar, ``[symbols]``; NaN while warming up or undefined."""
         ...
 
     def update(self, bar: BarRow) -> None:
@@ -47,11 +53,15 @@ class IndicatorState(Protocol):
 class Indicator(Hashable, Protocol):
     """A frozen specification; equal specifications share one state in a panel."""
 
-    def start(self, symbols: int) -> IndicatorState: ...
+    def start(self, symbols: int) -> IndicatorState:
+        """Return a new state for this number of symbols."""
+        ...
 
 
-def seeded_average(average: Floats, value: Floats, nth: Ints, period: int, gain: float) -> Floats:
-    """Return the next value of an average seeded with the mean of its first ``period`` values.
+def update_average(average: Floats, value: Floats, nth: Ints, period: int, gain: float) -> Floats:
+    """Return the next value of a recursive average.
+
+    The mean of its first ``period`` values seeds the average.
 
     Args:
         nth: ordinal of ``value`` since the restart, 1 for the first; below 1 the average is 0.

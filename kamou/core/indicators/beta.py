@@ -1,15 +1,18 @@
-"""Beta: the slope of one series' returns on another's."""
+"""Beta and least-squares slope of one series on another."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.window import padded, rolling
+from kamou.core.indicators.window import pad_rows, roll_windows
 
 
 def slope(x: Floats, y: Floats) -> Floats:
-    """Return the least-squares slope of ``y`` on ``x`` over the rows; NaN where x is constant."""
+    """Return the least-squares slope of ``y`` on ``x`` over the rows.
+
+    NaN where ``x`` is constant.
+    """
     dx = x - x.mean(axis=0)
     dy = y - y.mean(axis=0)
     spread = np.einsum("t...,t...->...", dx, dx)
@@ -19,14 +22,12 @@ def slope(x: Floats, y: Floats) -> Floats:
 
 
 def beta(market: Floats, asset: Floats, n: int) -> Floats:
-    """Return the slope of ``asset``'s simple returns on ``market``'s over ``n`` returns.
+    """Return the beta of ``asset`` to ``market`` over ``n`` simple returns.
 
-    Both are prices ``[T]``.
-
-    First valid index ``n``; TA-Lib's BETA(market, asset).
+    Both are prices ``[T]``. The first valid index is ``n``. Equal to TA-Lib's BETA(market, asset).
     """
     if len(market) <= n:
         return np.full(market.shape, np.nan)
-    x = np.moveaxis(rolling(market[1:] / market[:-1] - 1.0, n), -1, 0)
-    y = np.moveaxis(rolling(asset[1:] / asset[:-1] - 1.0, n), -1, 0)
-    return padded(slope(x, y), len(market))
+    x = np.moveaxis(roll_windows(market[1:] / market[:-1] - 1.0, n), -1, 0)
+    y = np.moveaxis(roll_windows(asset[1:] / asset[:-1] - 1.0, n), -1, 0)
+    return pad_rows(slope(x, y), len(market))

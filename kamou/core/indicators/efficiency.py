@@ -1,23 +1,29 @@
-"""Kaufman's efficiency ratio (1995): net change over the sum of absolute changes, in [0, 1]."""
+"""Kaufman's efficiency ratio (1995) of prices, in [0, 1].
+
+It is the net change over the sum of absolute changes.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.window import padded, rolling
+from kamou.core.indicators.window import pad_rows, roll_windows
 
 
 def efficiency_of(closes: Floats) -> Floats:
-    """Return the ratio over the rows of one window ``[n+1, symbols]``; NaN where flat."""
+    """Return the efficiency ratio of one window ``[n+1, symbols]``; NaN where flat."""
     path = np.add.reduce(np.abs(closes[1:] - closes[:-1]), axis=0)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(closes[-1] - closes[0]) / path)
 
 
 def efficiency_ratio(close: Floats, n: int) -> Floats:
-    """Return the ratio of the last ``n`` changes at every row; first valid index ``n``."""
+    """Return the efficiency ratio of the last ``n`` changes at every row.
+
+    The first valid index is ``n``.
+    """
     if len(close) <= n:
         return np.full(close.shape, np.nan)
-    windows = np.moveaxis(rolling(close, n + 1), -1, 0)
-    return padded(efficiency_of(windows), len(close))
+    windows = np.moveaxis(roll_windows(close, n + 1), -1, 0)
+    return pad_rows(efficiency_of(windows), len(close))

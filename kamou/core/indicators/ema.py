@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
+from kamou.core.indicators.base import BarRow, IndicatorState, update_average
 
 
 def ema(values: Floats, n: int) -> Floats:
@@ -23,7 +23,7 @@ def ema(values: Floats, n: int) -> Floats:
 
 @attrs.frozen
 class Ema:
-    """EMA of the close, ``period`` in bars."""
+    """Specification of the EMA of the close, with its period in bars."""
 
     period: int
 
@@ -32,6 +32,8 @@ class Ema:
 
 
 class EmaState:
+    """Incremental state of the EMA of the close."""
+
     def __init__(self, period: int, symbols: int) -> None:
         self._period = period
         self._average = np.zeros(symbols)
@@ -43,5 +45,5 @@ class EmaState:
 
     def update(self, bar: BarRow) -> None:
         gain = 2.0 / (self._period + 1)
-        self._average = seeded_average(self._average, bar.close, bar.count, self._period, gain)
+        self._average = update_average(self._average, bar.close, bar.count, self._period, gain)
         self._count = bar.count

@@ -1,4 +1,7 @@
-"""Half-life of an Ornstein-Uhlenbeck process, from its discrete form dx = a + b x + noise."""
+"""Half-life of mean reversion in an Ornstein-Uhlenbeck process.
+
+Its discrete form is dx = a + b x + noise, where x is the previous level.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,18 @@ LN2 = float(np.log(2.0))
 
 
 def reversion_speed(levels: Floats) -> Floats:
-    """Return the regression coefficient b of dx on the previous level; levels ``[n+1, ...]``."""
+    """Return the regression coefficient b of dx on the previous level.
+
+    Levels are ``[n+1, ...]``.
+    """
     return slope(levels[:-1], levels[1:] - levels[:-1])
 
 
 def half_life(levels: Floats) -> Floats:
-    """Return -ln 2 / ln(1 + b) in bars; NaN unless -1 < b < 0, where the process reverts."""
+    """Return the half-life in bars, -ln 2 / ln(1 + b), of levels ``[n+1, ...]``.
+
+    NaN unless -1 < b < 0, where the process reverts to its mean.
+    """
     b = reversion_speed(levels)
     reverts = (b > -1.0) & (b < 0.0)
     return np.asarray(np.where(reverts, -LN2 / np.log1p(np.where(reverts, b, -0.5)), np.nan))

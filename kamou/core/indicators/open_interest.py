@@ -1,4 +1,4 @@
-"""Robust z-score of the newest change of open interest against its past changes."""
+"""Robust z-score of the newest change of open interest, and its time spacing."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from kamou.core.indicators.robust_zscore import robust_z
 
 
 def spacing_ms(times: Ints) -> float:
-    """Return the median time between two observations, in ms; NaN with fewer than two."""
+    """Return the median time in ms between observations; NaN with fewer than two."""
     return float(np.median(np.diff(times))) if len(times) > 1 else float("nan")
 
 
 @attrs.frozen(kw_only=True)
 class InterestChange:
-    """Change of ln(open interest) over ``lag_ms``, scored by past changes within ``span_ms``.
+    """Specification of the z-score of a change of ln(open interest).
 
-    ``known_min`` past changes must be known; the deviation is at least ``deviation_min``.
+    The change is over ``lag_ms``. Past changes within ``span_ms`` give its median and deviation. At
+    least ``known_min`` of them must be known, and the deviation is at least ``deviation_min``.
     """
 
     lag_ms: int
@@ -27,9 +28,13 @@ class InterestChange:
     deviation_min: float
 
     def z(self, times: Ints, logs: Floats) -> Floats:
-        """Return ``[symbols]`` from available times ``[rows]`` and ln ``[rows, symbols]``.
+        """Return the z-score of each symbol's newest change, ``[symbols]``.
 
         The newest change is not part of its own median. NaN where unknown.
+
+        Args:
+            times: when each row became available, in ms, ``[rows]``.
+            logs: ln(open interest), ``[rows, symbols]``.
         """
         rows = len(times)
         if rows < 2:

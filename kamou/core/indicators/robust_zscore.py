@@ -1,4 +1,7 @@
-"""Robust z-score of a value against past values, by median and MAD."""
+"""Median of known values, and robust z-score of a value by median and MAD.
+
+MAD is the median absolute deviation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ MAD_TO_DEVIATION = 1.4826  # makes the MAD of a normal sample estimate its stand
 
 
 def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the median over the rows without NaN, and the number of values; ``[symbols]`` each."""
+    """Return median and number of the values other than NaN, ``[symbols]`` each."""
     known = np.count_nonzero(~np.isnan(values), axis=0)
     ordered = np.sort(values, axis=0)  # NaN last
     lower = np.maximum(known - 1, 0) // 2
@@ -21,7 +24,9 @@ def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
 
 
 def robust_z(value: Floats, past: Floats, *, known_min: int, deviation_min: float) -> Floats:
-    """Return ``(value - median(past)) / (1.4826 MAD(past))``, ``[symbols]``.
+    """Return the robust z-score of a value against past values, ``[symbols]``.
+
+    It is ``(value - median(past)) / (1.4826 MAD(past))``.
 
     Args:
         value: ``[symbols]``.

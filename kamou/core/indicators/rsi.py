@@ -1,6 +1,7 @@
-"""Relative strength index (Wilder 1978): 100 x average gain / (average gain + average loss).
+"""Relative strength index (RSI, Wilder 1978) of closes.
 
-NaN while prices have not moved, where TA-Lib returns 0, which would look oversold.
+It is 100 x average gain / (average gain + average loss). NaN while prices have not moved, where
+TA-Lib returns 0, which would look oversold.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.base import BarRow, IndicatorState, seeded_average
+from kamou.core.indicators.base import BarRow, IndicatorState, update_average
 
 
 def rsi(close: Floats, n: int) -> Floats:
@@ -31,7 +32,7 @@ def rsi(close: Floats, n: int) -> Floats:
 
 @attrs.frozen
 class Rsi:
-    """Wilder's RSI of the close, ``period`` in bars."""
+    """Specification of Wilder's RSI of the close, with its period in bars."""
 
     period: int
 
@@ -40,6 +41,8 @@ class Rsi:
 
 
 class RsiState:
+    """Incremental state of Wilder's RSI."""
+
     def __init__(self, period: int, symbols: int) -> None:
         self._period = period
         self._averages = np.zeros((2, symbols))  # gains, losses
@@ -56,4 +59,4 @@ class RsiState:
         n = self._period
         self._nth = bar.count - 1  # the first bar has no change
         moves = np.maximum(np.stack((bar.change, -bar.change)), 0.0)
-        self._averages = seeded_average(self._averages, moves, self._nth, n, 1.0 / n)
+        self._averages = update_average(self._averages, moves, self._nth, n, 1.0 / n)

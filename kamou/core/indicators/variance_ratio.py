@@ -1,4 +1,7 @@
-"""Variance ratio (Lo and MacKinlay 1988): 1 for a random walk, below 1 for mean reversion."""
+"""Variance ratio of log prices (Lo and MacKinlay 1988).
+
+It is 1 for a random walk and below 1 for a series that reverts to its mean.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from kamou.core.arrays import Floats
 
 
 def variance_ratio(levels: Floats, q: int) -> Floats:
-    """Return VR(q) of log prices ``[n+1, ...]``: overlapping, with drift, debiased.
+    """Return the variance ratio VR(q) of log prices ``[n+1, ...]``.
 
-    NaN where the levels do not move. Equal to arch's ``VarianceRatio(debiased=True)``.
+    It uses overlapping returns, removes the drift and is debiased. NaN where the levels do not
+    move. Equal to arch's ``VarianceRatio(debiased=True)``.
     """
     steps = len(levels) - 1
     assert 1 < q < steps, (q, steps)

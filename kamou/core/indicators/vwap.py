@@ -1,19 +1,25 @@
-"""Volume-weighted average price over a window, of the typical price (high + low + close) / 3."""
+"""Volume-weighted average price (VWAP) over a window.
+
+The price of a bar is its typical price, (high + low + close) / 3.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.window import padded, rolling
+from kamou.core.indicators.window import pad_rows, roll_windows
 
 
 def vwap(high: Floats, low: Floats, close: Floats, volume: Floats, n: int) -> Floats:
-    """Return the VWAP of the last ``n`` rows; first valid index ``n-1``; NaN without volume."""
+    """Return the VWAP of the last ``n`` rows; NaN without volume.
+
+    The first valid index is ``n-1``.
+    """
     if len(close) < n:
         return np.full(close.shape, np.nan)
     typical = (high + low + close) / 3.0
-    traded = rolling(volume, n).sum(axis=-1)
+    traded = roll_windows(volume, n).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        average = rolling(typical * volume, n).sum(axis=-1) / traded
-    return padded(np.where(traded > 0, average, np.nan), len(close))
+        average = roll_windows(typical * volume, n).sum(axis=-1) / traded
+    return pad_rows(np.where(traded > 0, average, np.nan), len(close))

@@ -1,4 +1,4 @@
-"""Window statistics: simple mean, standard deviation, z-score.
+"""Moving windows of rows, and their mean, standard deviation and z-score.
 
 Each window is computed again, because running sums stay inexact after one very large value.
 """
@@ -10,13 +10,16 @@ import numpy as np
 from kamou.core.arrays import Floats
 
 
-def rolling(values: Floats, n: int) -> Floats:
+def roll_windows(values: Floats, n: int) -> Floats:
     """Return every window of ``n`` rows, ``[T-n+1, ..., n]``, as a view of ``values``."""
     return np.lib.stride_tricks.sliding_window_view(values, n, axis=0)
 
 
-def padded(results: Floats, length: int) -> Floats:
-    """Return ``results`` with leading NaN rows, so that row t belongs to bar t of ``length``."""
+def pad_rows(results: Floats, length: int) -> Floats:
+    """Return ``results`` with leading NaN rows up to ``length`` rows.
+
+    Row t of the output belongs to bar t.
+    """
     out = np.full((length, *results.shape[1:]), np.nan)
     out[length - len(results) :] = results
     return out
@@ -34,17 +37,20 @@ def sma(values: Floats, n: int) -> Floats:
     """Return the simple moving average over ``n`` rows; first valid index ``n-1``."""
     if len(values) < n:
         return np.full(values.shape, np.nan)
-    return padded(rolling(values, n).mean(axis=-1), len(values))
+    return pad_rows(roll_windows(values, n).mean(axis=-1), len(values))
 
 
 def stddev(values: Floats, n: int, ddof: int = 0) -> Floats:
-    """Return the moving standard deviation; ``ddof`` 0 is TA-Lib's STDDEV."""
+    """Return the moving standard deviation; ``ddof=0`` is TA-Lib's STDDEV."""
     if len(values) < n:
         return np.full(values.shape, np.nan)
-    return padded(rolling(values, n).std(axis=-1, ddof=ddof), len(values))
+    return pad_rows(roll_windows(values, n).std(axis=-1, ddof=ddof), len(values))
 
 
 def zscore(values: Floats, n: int, ddof: int = 1) -> Floats:
-    """Return (value - SMA) / deviation over the window that ends at the value itself."""
+    """Return the z-score of each value in the window that ends with the value.
+
+    It is (value - SMA) / deviation.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         return (values - sma(values, n)) / stddev(values, n, ddof)

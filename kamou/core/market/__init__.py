@@ -1,1 +1,1 @@
-"""Bars, their checks, the panel, symbols and instruments."""
+"""Bars and their checks, the panel, and checks of symbols and instruments."""

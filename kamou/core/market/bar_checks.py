@@ -1,4 +1,4 @@
-"""Checks of imported bars, row by row, and their conversion to columns."""
+"""Checks of imported bars and their gaps, and conversion of rows to columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ TIME_CLIP_MS = 2**60  # differences of clipped times cannot overflow 64 bits
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarRows:
-    """Bars as read from files: one element per row, in file order, files in name order."""
+    """Bars as read from files, one element per row.
+
+    Rows are in file order, files in name order.
+    """
 
     symbols: tuple[str, ...]
     code: Ints  # index into ``symbols``
@@ -52,7 +55,10 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class Findings:
-    """Result of the checks: the first problems by file and row, the first gaps by symbol."""
+    """Result of the checks, with the number of all problems and gaps.
+
+    Listed are the first problems by file and row, and the first gaps by symbol and time.
+    """
 
     problems: tuple[Problem, ...]
     problems_total: int  # rows
@@ -62,19 +68,20 @@ class Findings:
 
 @attrs.frozen(kw_only=True)
 class Gap:
-    """Bars missing between two existing ones."""
+    """A period of missing bars between two existing ones of a symbol."""
 
     symbol: str
-    after_ms: int  # open of the last bar before
-    before_ms: int  # open of the first bar after
+    after_ms: int  # open of the last bar before the gap
+    before_ms: int  # open of the first bar after the gap
     bars: int
 
 
 def infer_period_ms(rows: BarRows) -> int:
-    """Return the most frequent distance between neighboring rows of a symbol.
+    """Return the most frequent distance in ms between neighboring rows of a symbol.
 
     Raises:
-        InvalidDataError: there are no two bars, or the distance does not divide a day.
+        InvalidDataError: no symbol has two bars, or the distance is too short or does not divide a
+            day.
     """
     same = (rows.code[1:] == rows.code[:-1]) & (rows.source[1:] == rows.source[:-1])
     times = np.clip(rows.open_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
@@ -92,7 +99,7 @@ def infer_period_ms(rows: BarRows) -> int:
     if DAY_MS % period or period < BAR_PERIOD_MIN_MS:
         raise InvalidDataError(
             f"the most frequent distance between bars is {period} ms; it must divide a day and be "
-            f"at least {BAR_PERIOD_MIN_MS} ms"
+            f"at least {BAR_PERIOD_MIN_MS} ms: check the unit and the order of the times"
         )
     return period
 
@@ -100,7 +107,7 @@ def infer_period_ms(rows: BarRows) -> int:
 def find_problems(
     rows: BarRows, *, period_ms: int, now_ms: int, allow_gaps: bool, limit: int, gaps_max: int
 ) -> Findings:
-    """Return all problems of the rows: the first ``limit``, and the count of all.
+    """Return the first ``limit`` problems of the rows, the gaps, and their counts.
 
     A symbol may begin late or end early. Gaps in between are problems unless ``allow_gaps``; the
     first ``gaps_max`` by symbol and time are listed.
@@ -194,7 +201,10 @@ def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, 
 
 
 def _predecessors(rows: BarRows) -> tuple[Bools, Ints]:
-    """Return for each row whether its symbol has an earlier or equal row, and the latest one."""
+    """Return where a row has a predecessor, and its index.
+
+    The predecessor is the symbol's latest row with an earlier or equal time.
+    """
     order = np.lexsort((rows.row, rows.source, rows.open_ms, rows.code))
     follows = np.zeros(len(order), dtype=bool)
     before = np.zeros(len(order), dtype=np.int64)
@@ -210,17 +220,17 @@ def _figures(rows: BarRows, at: int) -> str:
     )
 
 
-def grid_bars(rows: BarRows, period_ms: int) -> int:
-    """Return the number of bars of the grid from the first row's time to the last's."""
+def count_grid_bars(rows: BarRows, period_ms: int) -> int:
+    """Return the number of bars from the earliest row's time to the latest's."""
     return (int(rows.open_ms.max()) - int(rows.open_ms.min())) // period_ms + 1
 
 
 def to_grid(rows: BarRows, period_ms: int) -> Bars:
     """Return rows without problems as columns over the sorted symbols.
 
-    The caller checks first that ``grid_bars`` times the number of symbols fits in memory.
+    The caller checks first that ``count_grid_bars`` times the number of symbols fits in memory.
     """
-    first, bars = int(rows.open_ms.min()), grid_bars(rows, period_ms)
+    first, bars = int(rows.open_ms.min()), count_grid_bars(rows, period_ms)
     names = tuple(sorted(rows.symbols))
     at_of = {symbol: at for at, symbol in enumerate(names)}
     place = np.array([at_of[symbol] for symbol in rows.symbols])

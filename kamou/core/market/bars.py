@@ -1,7 +1,8 @@
-"""Bars, series and datasets as columns, resampling, and the trailing ATR.
+"""Bars, series, segments and datasets as columns, and what is computed from bars.
 
-A bar is identified by its **open** time and is usable from ``open_ms + period_ms``. Arrays are
-``[bars, symbols]`` float64, NaN where a symbol has no bar.
+Bars are resampled, concatenated, and averaged to the trailing ATR. A bar is identified by its
+**open** time and is usable from ``open_ms + period_ms``. Arrays are ``[bars, symbols]`` float64,
+NaN where a symbol has no bar.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ATR_PERIOD = 14  # bars, Wilder's window
 class Bars:
     """Closed bars as columns ``[bars, symbols]``; NaN where a symbol had no bar.
 
-    ``open_ms[i]`` is bar i's open time (shape ``[bars]``); it was usable from
+    ``open_ms[i]`` is the open time of bar i (shape ``[bars]``). The bar was usable from
     ``open_ms[i] + period_ms``.
     """
 
@@ -36,7 +37,7 @@ class Bars:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Series:
-    """Sparse observations as columns ``[rows, symbols]``, with the time each became available.
+    """Sparse observations as columns ``[rows, symbols]``, with their available times.
 
     Used for open interest (contracts or base units) and funding rates. NaN where unknown.
     """
@@ -56,7 +57,7 @@ class Series:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Segment:
-    """Prices over ``(from_ms, to_ms]`` as columns over symbols; NaN: no price."""
+    """Prices and volume over ``(from_ms, to_ms]``, each ``[symbols]``; NaN: no price."""
 
     open: Floats  # first tradable price
     high: Floats
@@ -90,7 +91,7 @@ def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
 
 
 def resample(bars: Bars, period_ms: int) -> Bars:
-    """Return coarser bars from finer ones: complete buckets only, aligned to UTC.
+    """Return coarser bars from complete buckets of finer ones, aligned to UTC.
 
     A bucket that lacks one of a symbol's bars is NaN for that symbol, because a bar from a part of
     its time would be wrong without a sign of it.
@@ -133,7 +134,10 @@ def resample(bars: Bars, period_ms: int) -> Bars:
 
 
 def concatenate(parts: list[Bars]) -> Bars:
-    """Return consecutive bars of the same symbols as one. ``parts`` is not empty."""
+    """Return consecutive bars of the same symbols as one ``Bars``.
+
+    ``parts`` is not empty.
+    """
     if len(parts) == 1:
         return parts[0]
     return Bars(
@@ -149,7 +153,7 @@ def concatenate(parts: list[Bars]) -> Bars:
 
 
 def trailing_atr(high: Floats, low: Floats, close: Floats, window: int = ATR_PERIOD) -> Floats:
-    """Return the ATR before each bar: the mean of the ``window`` true ranges preceding it.
+    """Return the mean of the ``window`` true ranges before each bar.
 
     The mean replaces Wilder's recursion so that a bar needs only the ``window + 1`` bars before
     it. NaN until there are that many, also after a gap. Arrays are ``[bars, symbols]``.

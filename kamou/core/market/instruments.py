@@ -1,4 +1,4 @@
-"""Checks of contract specifications, and rounding of prices to the tick."""
+"""Checks of contract specifications, funding times, and rounding to the tick."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kamou.core.model import ZERO, Instrument
 
 POSITIVE = ("tick", "lot", "contract_size", "qty_min", "qty_max")
 FEE_MAX = Decimal("0.05")  # of notional; 100 times the usual fee: more is an error of unit
-FUNDING_PERIOD_MS = 8 * HOUR_MS  # of most venues; the default of files
-FUNDING_JITTER_MS = 60_000  # venues stamp a settlement up to this far from its hour
+FUNDING_PERIOD_MS = 8 * HOUR_MS  # of most venues, and the default of imported files
+FUNDING_JITTER_MS = 60_000  # largest difference between a settlement's time and its hour
 REBATE_MAX = Decimal("0.001")  # of notional; some venues pay makers
 
 
-def instrument_faults(instrument: Instrument) -> tuple[str, ...]:
-    """Return every invalid figure of an instrument; empty for a valid one.
+def find_instrument_faults(instrument: Instrument) -> tuple[str, ...]:
+    """Return a text for each invalid figure of an instrument; empty for a valid one.
 
     A lot of 0 or NaN would crash or give wrong sizes later, so it is reported before any order.
     """
@@ -54,18 +54,26 @@ def _faults(it: Instrument) -> Iterator[str]:
         yield f"funding_interval_h is {it.funding_interval_h}, below 1"
 
 
-def faults_of_all(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tuple[str, ...]:
-    """Return all faults of all instruments, and symbols without exactly one instrument."""
+def find_faults(symbols: Iterable[str], instruments: Iterable[Instrument]) -> tuple[str, ...]:
+    """Return the faults of all instruments, each with its symbol.
+
+    A symbol with no instrument or with several is a fault too.
+    """
     found: list[str] = []
     named: dict[str, int] = {}
     for each in instruments:
         named[each.symbol] = named.get(each.symbol, 0) + 1
-        found += [f"{each.symbol or '(unnamed)'}: {fault}" for fault in instrument_faults(each)]
+        found += [
+            f"{each.symbol or '(unnamed)'}: {fault}" for fault in find_instrument_faults(each)
+        ]
     found += [f"{symbol}: listed {n} times" for symbol, n in named.items() if n > 1]
     found += [f"{symbol}: has no instrument" for symbol in symbols if symbol not in named]
     return tuple(found)
 
 
 def round_to_tick(price: Decimal, tick: Decimal, rounding: str) -> Decimal:
-    """Return a multiple of ``tick``; ``rounding`` is a constant of ``decimal``: ``ROUND_FLOOR``."""
+    """Return the price as a multiple of ``tick``.
+
+    ``rounding`` is a constant of ``decimal``, such as ``ROUND_FLOOR``.
+    """
     return (price / tick).to_integral_value(rounding=rounding) * tick

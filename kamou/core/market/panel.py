@@ -1,4 +1,4 @@
-"""The panel: the newest bars of every symbol as columns, with indicators and open interest.
+"""The panel, which keeps the newest bars, indicators and open interest of a shard.
 
 One row per closed bar, one column per symbol, float64, NaN where a symbol had no valid bar. The
 buffer is longer than the window and moves its rows down when it is full, so any window is one
@@ -27,7 +27,7 @@ INTEREST_PERIOD_MS = 4 * HOUR_MS
 
 
 class _Rows:
-    """The newest ``window`` rows of ``[rows, symbols]`` columns; unwritten rows are NaN."""
+    """The newest ``window`` rows of ``[rows, symbols]`` columns; NaN before the first."""
 
     def __init__(self, window: int, symbols: int) -> None:
         self.window = window
@@ -49,9 +49,11 @@ class _Rows:
 
 
 class Panel:
-    """Bars and open interest of one shard, ``symbols`` wide and ``window`` closed bars deep.
+    """Bars and open interest of one shard.
 
     Args:
+        symbols: of the columns.
+        window: number of closed bars to keep.
         indicators: recursive states to keep up to date; ``indicator`` reads them.
         open_interest_period_ms: minimum distance of two rows of open interest.
         open_interest_rows: rows of open interest to keep.
@@ -102,10 +104,11 @@ class Panel:
     def append(
         self, open_ms: int, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
     ) -> Mask:
-        """Add one closed bar of every symbol, each ``[symbols]``; return which were valid.
+        """Add one closed bar of every symbol and return the mask of valid ones.
 
-        A bar with NaN, infinite, nonpositive or contradictory figures counts as missing: the
-        symbol's warm-up starts again. If rows are skipped, the warm-up of all symbols does.
+        Arrays are ``[symbols]``. A bar with NaN, infinite, nonpositive or contradictory figures
+        counts as missing: the symbol's warm-up starts again. If rows are skipped, the warm-up of
+        all symbols starts again.
 
         Raises:
             InvalidDataError: the bar is not after the newest one, or not on its time grid.
@@ -147,7 +150,7 @@ class Panel:
         return valid
 
     def _check_time(self, open_ms: int) -> bool:
-        """Return True if rows were skipped before this one."""
+        """Return True if rows are missing between the newest bar and ``open_ms``."""
         if not self.bars:
             return False
         step = open_ms - self.open_ms
@@ -161,7 +164,7 @@ class Panel:
     def extend(
         self, open_ms: Ints, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
     ) -> None:
-        """Append ``[bars, symbols]`` rows in order. Raises as ``append`` does."""
+        """Append the rows of ``[bars, symbols]`` in order, as ``append`` does."""
         for t in range(len(open_ms)):
             self.append(int(open_ms[t]), open_[t], high[t], low[t], close[t], volume[t])
 
@@ -174,7 +177,7 @@ class Panel:
         return self._rows[field].last(n + back)[:n]
 
     def row(self, field: Field, back: int = 0) -> Floats:
-        """Return one bar of every symbol, ``[symbols]``; NaN where missing."""
+        """Return the row that is ``back`` bars before the newest; NaN where missing."""
         row: Floats = self._rows[field].last(back + 1)[0]
         return row
 
@@ -183,17 +186,17 @@ class Panel:
         return self._states[spec].value
 
     def state(self, spec: Indicator) -> IndicatorState:
-        """Return the state of an indicator, for those with more than one value."""
+        """Return the state of an indicator with more than one value."""
         return self._states[spec]
 
     def append_interest(self, available_ms: int, values: Floats) -> None:
-        """Add open interest of every symbol, ``[symbols]``; NaN or nonpositive is unknown.
+        """Add open interest ``[symbols]``, where NaN or a nonpositive value is unknown.
 
         An observation within ``open_interest_period_ms`` of the newest row only fills in values
         that the row lacks, so that frequent polls do not push old rows out of the window.
 
         Raises:
-            InvalidDataError: time runs back.
+            InvalidDataError: ``available_ms`` is before the newest observation.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.where((values > 0) & (values < np.inf), np.log(values), np.nan)
@@ -202,7 +205,7 @@ class Panel:
             if available_ms < newest_ms:
                 raise InvalidDataError(
                     f"open interest available at {available_ms} ms is older than the newest, "
-                    f"at {newest_ms} ms"
+                    f"at {newest_ms} ms: append in the order of time"
                 )
             if available_ms - self._interest_row_ms < self.open_interest_period_ms:
                 self._fill_interest(available_ms, logs)
@@ -221,16 +224,22 @@ class Panel:
             self._interest_version += 1
 
     def open_interest(self, now_ms: int) -> tuple[Ints, Floats]:
-        """Return open interest known by ``now_ms``: times ``[rows]`` and ln ``[rows, symbols]``."""
+        """Return the open interest that is known at ``now_ms``.
+
+        Times in ms are ``[rows]``, ln(open interest) is ``[rows, symbols]``.
+        """
         known = int(np.searchsorted(self._interest_ms, now_ms, side="right"))
         if not known:
             return self._interest_ms[:0], self._interest.last(1)[:0]
         return self._interest_ms[:known], self._interest.last(len(self._interest_ms))[:known]
 
-    def of_interest(
+    def compute_from_interest(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
     ) -> Floats:
-        """Return ``compute(*open_interest(now_ms))``, cached by ``key`` until a new observation."""
+        """Return ``compute(*open_interest(now_ms))``.
+
+        The result is cached by ``key`` until a new observation.
+        """
         times, logs = self.open_interest(now_ms)
         version = (self._interest_version, len(times))
         known = self._derived.get(key)

@@ -1,1 +1,1 @@
-"""The ranking of a cycle and its detail."""
+"""The ranking of a cycle, and its scan details for each symbol."""

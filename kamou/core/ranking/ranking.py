@@ -1,4 +1,4 @@
-"""The ranking of one cycle: the shards' columns merged and ranked across all symbols."""
+"""The ranking of one cycle across all symbols, merged from the shards' columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kamou.ids import make_signal_id
 
 
 class StrategyColumnsLike(Protocol):
-    """One strategy's columns of a shard: ``StrategyScores``, or the message with them."""
+    """The columns of one strategy and shard, as ``StrategyScores`` has them."""
 
     @property
     def strategy(self) -> str: ...
@@ -42,13 +42,13 @@ class StrategyColumnsLike(Protocol):
 
 
 class ShardColumns(Protocol):
-    """One shard's scan: its index, its newest bar and its strategies' columns."""
+    """The scan of one shard, with its index, its newest bar and the columns."""
 
     @property
     def shard(self) -> int: ...
     @property
     def bar_closed_at_ms(self) -> int:
-        """Close of the newest bar; 0 if no bar closed."""
+        """Close time of the newest bar; 0 if no bar closed."""
         ...
 
     @property
@@ -59,7 +59,10 @@ class ShardColumns(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Ranking:
-    """One cycle's ranking: its best candidates, and abstentions counted by ``strategy.CODE``."""
+    """The ranking of one cycle, with its best candidates.
+
+    Abstentions are counted by ``strategy.CODE``.
+    """
 
     bar_closed_at_ms: int  # 0 if no bar closed in this cycle
     symbols: int  # of fresh shards
@@ -72,9 +75,9 @@ class Ranking:
 
 
 def cross_section_rank(values: Floats) -> Floats:
-    """Return ranks in [-1, 1] among known values; ties are averaged, a single value gets 0.
+    """Return the ranks of the known values in [-1, 1], ``[symbols]``.
 
-    NaN stays NaN. Shape as ``values``, ``[symbols]``.
+    Ties are averaged, a single value gets 0, and NaN stays NaN.
     """
     ranks = np.full(values.shape, np.nan)
     known = ~np.isnan(values)
@@ -88,7 +91,7 @@ def cross_section_rank(values: Floats) -> Floats:
     return ranks
 
 
-def merge(
+def merge_shards(
     shards: Sequence[ShardColumns],
     *,
     universe: Sequence[Sequence[str]],
@@ -135,7 +138,7 @@ def merge(
     )
 
 
-def ranked(candidate: Candidate) -> Ranked:
+def to_ranked(candidate: Candidate) -> Ranked:
     """Return the part of a candidate that ``CycleRanked`` stores."""
     return Ranked(
         strategy=candidate.strategy,
@@ -153,7 +156,10 @@ def _columns_of(shard: ShardColumns, strategy: str) -> StrategyColumnsLike:
 
 
 class Scored:
-    """One strategy's columns over all fresh shards, with scores and abstentions."""
+    """One strategy's columns over all fresh shards, with scores and abstentions.
+
+    Positions count the merged symbols of these shards.
+    """
 
     def __init__(self, strategy: Strategy, parts: Sequence[StrategyColumnsLike]) -> None:
         self.strategy = strategy
@@ -184,7 +190,10 @@ class Scored:
                 yield Figure(name=name, value=str(counts[code]))
 
     def features(self) -> tuple[tuple[str, ...], Floats]:
-        """Return names and values ``[features, symbols]``; NaN where the strategy failed."""
+        """Return the names and values of the features, ``[features, symbols]``.
+
+        NaN where the strategy failed.
+        """
         names: tuple[str, ...] = max((p.feature_names for p in self.parts), key=len, default=())
         blocks = [
             part.features
@@ -203,6 +212,7 @@ class Scored:
     def candidate(
         self, at: int, symbol: str, close: float, bar_closed_at_ms: int, period_ms: int
     ) -> Candidate:
+        """Return the candidate at merged position ``at``."""
         part, i = self._locate(at)
         strategy = self.strategy
         figures: list[float] = part.features[:, i].tolist()
@@ -229,7 +239,7 @@ class Scored:
         )
 
     def _locate(self, at: int) -> tuple[StrategyColumnsLike, int]:
-        """Return the shard's columns that hold merged position ``at``, and the position in them."""
+        """Return the shard's columns with merged position ``at``, and its index there."""
         for part in self.parts:
             if at < len(part.abstain):
                 return part, at

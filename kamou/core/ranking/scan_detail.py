@@ -1,8 +1,8 @@
-"""Scan details: each strategy's score or abstention for each symbol in one cycle.
+"""Scan details, which are the strategies' results for each symbol in one cycle.
 
-`kamou why` reads them; decisions never do. They are kept for the newest cycles only, in a compact
-form: a line of JSON with the names, then per strategy the scores, the abstentions and the figures
-behind them.
+A result is a score or an abstention. This module makes, encodes and reads the details. `kamou why`
+reads them; decisions never do. They are kept for the newest cycles only, in a compact form: a line
+of JSON with the names, then per strategy the scores, the abstentions and the figures behind them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ BYTES = 4  # of a score or a figure
 class StrategyDetail:
     """Scores, abstentions and figures of one strategy for every symbol.
 
-    ``requirements`` name the figures to show with each code: of ``names``, or ``SCORE``.
+    ``requirements`` name the figures to show with each code. A figure is one of ``names``, or
+    ``SCORE``.
     """
 
     score: Floats  # [symbols]
@@ -43,7 +44,10 @@ class StrategyDetail:
 
 @attrs.frozen(kw_only=True)
 class ScanReason:
-    """One strategy's result for one symbol. ``score`` is None if it abstained."""
+    """One strategy's result for one symbol.
+
+    ``score`` is None if the strategy abstained.
+    """
 
     strategy: str
     abstain: Abstain
@@ -51,7 +55,7 @@ class ScanReason:
     figures: tuple[Figure, ...] = ()  # behind an abstention
 
 
-def details_of(
+def make_details(
     ranking: Ranking,
     *,
     bars: Mapping[str, float],
@@ -108,7 +112,10 @@ def _detail(
 
 
 def pack_details(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail]) -> bytes:
-    """Return the encoded details of one cycle; every column is in the order of ``symbols``."""
+    """Return the encoded details of one cycle.
+
+    Every column is in the order of ``symbols``.
+    """
     head = {
         "symbols": list(symbols),
         "strategies": list(strategies),
@@ -129,7 +136,7 @@ def pack_details(symbols: Sequence[str], strategies: Mapping[str, StrategyDetail
 
 
 def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
-    """Return each strategy's result for ``symbol``; empty if the symbol was not scanned."""
+    """Return each strategy's result for ``symbol``; empty if it was not scanned."""
     line, _, columns = body.partition(b"\n")
     head = json.loads(line)
     if symbol not in head["symbols"]:
@@ -162,7 +169,7 @@ def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
 def _figures(
     head: Mapping[str, Any], strategy: str, code: Abstain, values: Mapping[str, float]
 ) -> Iterator[Figure]:
-    """Yield the figures behind an abstention, and what the strategy wants instead."""
+    """Yield the figures behind an abstention, and the strategy's condition."""
     if code is Abstain.STRATEGY_FAILED:
         yield Figure(name="error", value=head.get("errors", {}).get(strategy) or "not recorded")
         return
@@ -177,6 +184,6 @@ def _figures(
     yield Figure(name="wanted", value=requirement["wanted"])
 
 
-def symbols(body: bytes) -> tuple[str, ...]:
+def read_symbols(body: bytes) -> tuple[str, ...]:
     """Return the symbols that were scanned."""
     return tuple(json.loads(body.partition(b"\n")[0])["symbols"])

@@ -26,7 +26,10 @@ CHUNK_ELEMENTS = 2_000_000  # resampled float64 in memory at once: 16 MB
 
 
 def data_digest(*columns: Floats) -> str:
-    """Return the SHA-256 of the columns as little-endian float64, which seeds their intervals."""
+    """Return the SHA-256 of the columns, which seeds their intervals.
+
+    Columns are hashed as little-endian float64.
+    """
     digest = hashlib.sha256()
     for column in columns:
         digest.update(np.ascontiguousarray(column, dtype="<f8").tobytes())
@@ -35,14 +38,17 @@ def data_digest(*columns: Floats) -> str:
 
 
 def block_length(n: int) -> float:
-    """Return the mean block length, ``n ** (1/3)`` (Politis and White 2004), at least 1."""
+    """Return the mean block length in days for ``n`` days, at least 1.
+
+    It is ``n ** (1/3)`` (Politis and White 2004).
+    """
     return max(1.0, math.cbrt(n))
 
 
 def bootstrap_indices(
     n: int, *, resamples: int, block: float, generator: Generator
 ) -> Iterator[Indices]:
-    """Yield bootstrap indices in chunks ``[<= resamples, n]``, ``resamples`` rows in all.
+    """Yield ``resamples`` rows of bootstrap indices, in chunks ``[rows, n]``.
 
     Blocks start at any row, have geometric lengths with mean ``block`` and wrap around the end.
     """
@@ -69,9 +75,10 @@ def bootstrap_intervals(
     resamples: int = RESAMPLES,
     block: float | None = None,
 ) -> list[tuple[float, float]]:
-    """Return the percentile interval of each column's statistic, all on the same resamples.
+    """Return the percentile interval of each column's statistic.
 
-    Columns are ``[n]``. Resamples with an undefined statistic (NaN) do not count in its interval.
+    Columns are ``[n]`` and use the same resamples. Resamples with an undefined statistic (NaN) do
+    not count in its interval.
     """
     n = columns[0][0].size
     seed = int(data_digest(*(values for values, _ in columns))[:16], 16)
@@ -111,7 +118,10 @@ def resampled_sums(columns: Floats, *, resamples: int = RESAMPLES) -> Floats:
 
 
 def percentiles(drawn: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the central interval with this share of the drawn values, without NaN."""
+    """Return the central interval with a share ``confidence`` of the drawn values.
+
+    NaN is left out; without any other value both bounds are NaN.
+    """
     known = drawn[~np.isnan(drawn)]
     if not known.size:
         return math.nan, math.nan

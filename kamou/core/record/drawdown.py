@@ -1,8 +1,9 @@
-"""The maximum drawdown of the time-weighted index over all equity snapshots, with its dates.
+"""The maximum drawdown of the equity record, with its dates.
 
-The index is the product of each snapshot's equity over the previous one's. A transfer divides the
-period between two snapshots, so it is neither a gain nor a loss. If the equity just before it is
-unknown, its amount is taken off the later snapshot.
+It is the largest fall of a time-weighted index over all equity snapshots. The index is the product
+of each snapshot's equity over the previous one's. A transfer divides the period between two
+snapshots, so it is neither a gain nor a loss. If the equity just before the transfer is unknown,
+its amount is subtracted from the later snapshot.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import attrs
 
 EquityAt = tuple[int, float]  # time in ms, equity
 TransferAt = tuple[int, float, float | None]
-"""Time in ms; amount, positive for a deposit; equity just before it, None if it is not known."""
+"""Time in ms; amount, positive for a deposit; equity just before it, None if unknown."""
 
 
 @attrs.frozen(kw_only=True)
 class Drawdown:
     """The largest fall of the index from an earlier peak.
 
-    ``value`` is a fraction, 0 or negative. ``recovery_ms`` is when the index reached the peak
-    again; None if it has not.
+    ``value`` is a fraction, 0 or negative. ``recovery_ms`` is the time at which the index reached
+    the peak again; None if it has not.
     """
 
     value: float = 0.0
@@ -33,7 +34,7 @@ class Drawdown:
 
 @attrs.frozen(kw_only=True)
 class DrawdownFold:
-    """State of the computation, with which later snapshots continue it."""
+    """State of the computation, which later snapshots continue."""
 
     found: Drawdown = Drawdown()
     last: EquityAt | None = None
@@ -41,8 +42,13 @@ class DrawdownFold:
     peak: tuple[int, float] = (0, 1.0)  # time in ms, and the index then
     deepest_peak: float = 1.0  # the index at ``found.peak_ms``
 
-    def after(self, snapshots: Iterable[EquityAt], transfers: Sequence[TransferAt]) -> DrawdownFold:
-        """Return the fold with later snapshots, oldest first, and the transfers among them."""
+    def add_snapshots(
+        self, snapshots: Iterable[EquityAt], transfers: Sequence[TransferAt]
+    ) -> DrawdownFold:
+        """Return the state after later snapshots and the transfers among them.
+
+        Both are in the order of time.
+        """
         last, index, peak, found = self.last, self.index, self.peak, self.found
         deepest_peak, count = self.deepest_peak, found.snapshots
         pending = [t for t in transfers if last is None or t[0] > last[0]]

@@ -1,6 +1,6 @@
-"""The gate's interface: which strategies may trade, and at which share of the full size.
+"""The interface of the gate, which grants strategies the right to trade.
 
-Core has no gate of its own; the composition root supplies one.
+The core has no gate of its own. The composition root supplies one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class LiveGrant:
-    """Permission of a strategy to trade. ``size_fraction`` scales both hard caps.
+    """Permission of a strategy to trade at a share of the full size.
 
-    It is 1 for a live strategy and 0.25 for a canary.
+    ``size_fraction`` scales both hard caps. It is 1 for a live strategy and 0.25 for a canary.
     """
 
     strategy: str
@@ -24,6 +24,8 @@ class LiveGrant:
 
 
 class Gate(Protocol):
+    """Decides which strategies may trade."""
+
     @property
     def label(self) -> str:
         """Name of the gate in ``RunStarted`` and on the pages, such as "assumed"."""

@@ -1,9 +1,10 @@
-"""Performance statistics, each with count and interval, or with the reason why it has none.
+"""Performance statistics of daily returns and closed trades.
 
-Returns and ratios are fractions (0.01 is one percent), money is in the account currency and R is
-net PnL over planned risk. Intervals are 95 % and use complete UTC days: percentiles of the
-stationary bootstrap (``core/record/bootstrap.py``), or Wilson's (1927) score interval for the win
-rate. Intervals and statistics of days change once a day, statistics of trades with every trade.
+Each has its count and interval, or the reason why it has no value. Returns and ratios are fractions
+(0.01 is one percent), money is in the account currency and R is net PnL over planned risk.
+Intervals are 95 % and use complete UTC days: percentiles of the stationary bootstrap
+(``core/record/bootstrap.py``), or Wilson's (1927) score interval for the win rate. Intervals and
+statistics of days change once a day, statistics of trades change with every trade.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ INSUFFICIENT = "insufficient evidence"
 
 @attrs.frozen(kw_only=True)
 class Counted:
-    """Data behind an interval: ``n`` observations in ``days`` complete days until ``as_of_ms``."""
+    """Size of the data behind an interval.
+
+    There are ``n`` observations in ``days`` complete days until ``as_of_ms``.
+    """
 
     n: int
     days: int
@@ -39,10 +43,10 @@ class Counted:
 
 @attrs.frozen(kw_only=True)
 class Estimate:
-    """A figure with count and interval, or the reason why there is none (``value is None``).
+    """A statistic with its count and interval, or the reason why it has no value.
 
-    ``high is None`` with a value: the interval has no upper bound. ``counted`` is None for a
-    figure that is counted and not estimated.
+    If ``value`` is None, ``reason`` says why. If ``value`` is known and ``high`` is None, the
+    interval has no upper bound. ``counted`` is None for a figure that is counted and not estimated.
     """
 
     n: int
@@ -54,7 +58,11 @@ class Estimate:
     counted: Counted | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """Return ``{value, n, low, high, unit, interval}`` or ``{value, reason, n, unit}``."""
+        """Return the estimate as JSON values.
+
+        The keys are ``value, n, low, high, unit, interval``, or ``value, reason, n, unit`` if the
+        value is None.
+        """
         if self.value is None:
             return {"value": None, "reason": self.reason, "n": self.n, "unit": self.unit}
         found: dict[str, object] = {
@@ -145,7 +153,7 @@ class TradeDays:
 
 @attrs.frozen(kw_only=True)
 class TradeBounds:
-    """95 % intervals of trade statistics; None below the minimum of days or trades."""
+    """Intervals (95 %) of trade statistics; None below the minimum of days or trades."""
 
     counted: Counted
     with_r: int  # of the trades counted
@@ -178,10 +186,10 @@ def day_statistics(days: DayReturns) -> DayStatistics:
 
 
 def trade_bounds(groups: Sequence[TradeDays], as_of_ms: int | None) -> tuple[TradeBounds, ...]:
-    """Return the intervals of the trade statistics of several groups over the same complete days.
+    """Return the intervals of several groups' trade statistics.
 
-    The bootstrap resamples whole days, because trades of one day depend on the same prices. The
-    win rate has Wilson's interval over the trades.
+    All groups cover the same complete days. The bootstrap resamples whole days, because trades of
+    one day depend on the same prices. The win rate has Wilson's interval over the trades.
     """
     size = groups[0].trades.size if groups else 0
     columns = [(g.with_r, g.r, g.profit, g.loss) for g in groups]
@@ -229,16 +237,22 @@ def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
     return TradeStatistics(trades=counted_trades, **made)
 
 
-# --- the figures themselves ------------------------------------------------------------------
+# --- statistics of one series ------------------------------------------------------------------
 
 
 def max_drawdown(returns: Sequence[float] | Floats) -> float:
-    """Return the maximum drawdown of chained returns, the start included, a fraction; <= 0."""
+    """Return the maximum drawdown of chained returns, a fraction; 0 or negative.
+
+    The start counts as a peak.
+    """
     return float(_drawdowns(_finite(returns)[np.newaxis])[0])
 
 
 def sharpe(returns: Sequence[float] | Floats) -> float | None:
-    """Return the daily Sharpe ratio x sqrt(365), ddof 1; None below 2 days or if constant."""
+    """Return the daily Sharpe ratio, annualised by sqrt(365), with ddof 1.
+
+    None below 2 days or if the returns are constant.
+    """
     values = _finite(returns)
     if values.size < 2:
         return None
@@ -247,10 +261,10 @@ def sharpe(returns: Sequence[float] | Floats) -> float | None:
 
 
 def sortino(returns: Sequence[float] | Floats) -> float | None:
-    """Return the daily Sortino ratio x sqrt(365), target 0; None below 2 days or without a loss.
+    """Return the daily Sortino ratio, annualised by sqrt(365), with target 0.
 
-    Downside deviation is the root mean square of the losses over *all* days (Sortino and van
-    der Meer 1991).
+    None below 2 days or without a losing day. The downside deviation is the root mean square of the
+    losses over *all* days (Sortino and van der Meer 1991).
     """
     values = _finite(returns)
     if values.size < 2:
@@ -260,7 +274,10 @@ def sortino(returns: Sequence[float] | Floats) -> float | None:
 
 
 def wilson_interval(wins: int, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a proportion (Wilson 1927), within [0, 1]; n >= 1."""
+    """Return Wilson's (1927) 95 % score interval of a proportion, within [0, 1].
+
+    ``n`` is at least 1.
+    """
     assert n > 0
     assert 0 <= wins <= n
     z2 = NORMAL_975**2
@@ -271,7 +288,7 @@ def wilson_interval(wins: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-# --- inside ----------------------------------------------------------------------------------
+# --- computations over resamples and texts ------------------------------------------------------
 
 
 def _names(cls: type) -> tuple[str, ...]:
@@ -281,7 +298,7 @@ def _names(cls: type) -> tuple[str, ...]:
 def _finite(values: Sequence[float] | Floats) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     assert array.ndim == 1
-    assert np.isfinite(array).all(), "statistics need finite figures"
+    assert np.isfinite(array).all(), f"statistics need finite values, got {array}"
     return array
 
 
@@ -363,9 +380,9 @@ def _estimate(
 def _insufficient(
     name: str, n: int, found: int, what: str, minimum: int, where: str = ""
 ) -> Estimate:
-    """Return an estimate whose reason says that ``found`` of ``minimum`` observations exist.
+    """Return an estimate without a value, because it has too few observations.
 
-    ``n`` may count more than ``found``, which are those on complete days.
+    ``found`` are the observations on complete days, of ``minimum``. ``n`` may be larger.
     """
     noun, *more = what.split(" with ")
     several = " with ".join((noun if found == 1 else f"{noun}s", *more))

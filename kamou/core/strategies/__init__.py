@@ -1,4 +1,7 @@
-"""Strategies (T1), one file each, found by its last line, ``strategy = ...``."""
+"""Strategies (T1), one file each: their discovery, their making and their panel.
+
+A file is registered by its last line, ``strategy = ...``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ STRATEGY_BASE_MODULE = "base"  # types of this package, not a strategy
 
 
 class StrategyFactory(Protocol):
-    """Makes a strategy from its frozen parameters, or from their defaults."""
+    """A function that makes a strategy from frozen parameters, or from defaults."""
 
     def __call__(self, parameters: object = ..., /) -> Strategy: ...
 
@@ -36,8 +39,8 @@ def discover_strategies() -> dict[str, StrategyFactory]:
 def parameter_classes() -> dict[str, type[Parameters]]:
     """Return the class of each strategy's parameters, by file name.
 
-    Strategies without parameters are left out. So are files without a strategy, so that the
-    settings can still be read; ``discover_strategies`` raises for those.
+    A strategy without parameters has no entry. A file without a strategy is left out too, so that
+    settings can still be read; ``discover_strategies`` raises for such a file.
     """
     found: dict[str, type[Parameters]] = {}
     for name in _files():
@@ -59,15 +62,20 @@ def _factory(name: str) -> StrategyFactory:
         return cast(StrategyFactory, module.strategy)
     except Exception as problem:
         raise ConfigurationError(
-            f"strategy file {name}.py gives no strategy: {problem!r}"
+            f"the strategy file core/strategies/{name}.py cannot be loaded: {problem!r}; correct it"
+            " or remove it"
         ) from problem
 
 
-def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, Strategy]:
-    """Return the enabled strategies by name, with their parameters or defaults.
+def make_strategies(
+    enabled: Iterable[str], parameters: Mapping[str, object]
+) -> dict[str, Strategy]:
+    """Return the enabled strategies by name.
+
+    Each is made with ``parameters[name]``, or with its defaults.
 
     Raises:
-        ConfigurationError: no file has that name.
+        ConfigurationError: no file has the name of an enabled strategy.
     """
     known = discover_strategies()
     made: dict[str, Strategy] = {}
@@ -78,10 +86,11 @@ def make(enabled: Iterable[str], parameters: Mapping[str, object]) -> dict[str, 
     return made
 
 
-def panel_for(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
-    """Return an empty panel with window and indicators for these strategies.
+def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms: int) -> Panel:
+    """Return an empty panel for these strategies.
 
-    After ``panel.history_ms`` of closed bars and open interest every strategy is warm.
+    It has the window and the indicators that they read. After ``panel.history_ms`` of closed bars
+    and open interest every strategy is warm.
     """
     chosen = tuple(strategies)
     span_ms = max((s.open_interest_span_ms for s in chosen), default=0)

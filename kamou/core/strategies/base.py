@@ -1,4 +1,7 @@
-"""Interface of a strategy: parameters, warm-up, and scores from a panel."""
+"""The interface of a strategy, and the types and checks that strategies share.
+
+These are parameters with their declarations, requirements, scores as columns, and abstentions.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,13 @@ def parameter(
 
 @attrs.frozen(kw_only=True)
 class Parameters:
-    """Base of a strategy's parameters, whose class is ``parameter_class``."""
+    """Base of a strategy's parameters.
+
+    The strategy has its class of parameters as ``parameter_class``.
+    """
 
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Return the conditions between fields that fail: fields and condition."""
+        """Return the fields of values that are invalid together, with the condition."""
         return ()
 
 
@@ -63,11 +69,11 @@ def declared_parameters(kind: type[Parameters]) -> dict[str, Parameter]:
 
 @attrs.frozen(kw_only=True)
 class Requirement:
-    """A condition that a symbol must meet for a score, in words for `kamou why`."""
+    """A condition for a symbol's score, which `kamou why` shows if it is not met."""
 
     wanted: str  # the condition with its limits; completes "the strategy wants"
     figures: tuple[str, ...]  # names of the features in the condition
-    found: str = ""  # name of the opposite, such as "no trend"
+    found: str = ""  # text for a symbol that does not meet the condition, in two words
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -113,14 +119,14 @@ class Strategy(Protocol):
 
     @property
     def indicators(self) -> tuple[Indicator, ...]:
-        """The recursive states that ``evaluate`` reads from the panel."""
+        """Indicators whose states ``evaluate`` reads from the panel."""
         ...
 
     @property
     def requirements(self) -> Mapping[Abstain, Requirement]:
         """Conditions of a score, by the code of the abstention if one is not met.
 
-        Codes of ``data_verdicts`` and of the ranking are left out.
+        Codes of ``check_data`` and of the ranking are left out.
         """
         ...
 
@@ -130,15 +136,15 @@ class Strategy(Protocol):
         ...
 
     def hold_ms(self, period_ms: int) -> int:
-        """Return the time limit of a position."""
+        """Return the time limit of a position, in ms."""
         ...
 
     def lookback_bars(self, period_ms: int) -> int:
-        """Return the longest window that ``evaluate`` reads."""
+        """Return the longest window that ``evaluate`` reads, in bars."""
         ...
 
     def warmup_bars(self, period_ms: int) -> int:
-        """Return the consecutive closed bars of a symbol needed before its first score."""
+        """Return the number of consecutive closed bars before a symbol's first score."""
         ...
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
@@ -147,22 +153,26 @@ class Strategy(Protocol):
 
 
 class Verdicts:
-    """The abstain column under construction; the first code given to a symbol stays."""
+    """The abstain column under construction.
+
+    The first code given to a symbol stays.
+    """
 
     def __init__(self, symbols: int) -> None:
         self.codes: Codes = np.zeros(symbols, np.uint8)
 
     def abstain(self, where: Mask, code: Abstain) -> None:
+        """Give the code to the symbols in the mask that have none."""
         np.copyto(self.codes, np.uint8(code), where=where & (self.codes == 0))
 
     @property
     def scored(self) -> Mask:
-        """True where no abstention was given, ``[symbols]``."""
+        """Mask of the symbols without an abstention, ``[symbols]``."""
         return np.asarray(self.codes == 0)
 
 
-def data_verdicts(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
-    """Return the abstentions of every strategy: missing, stale and warming-up symbols."""
+def check_data(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
+    """Return the abstentions from symbols with missing, stale or too few bars."""
     verdicts = Verdicts(len(panel.symbols))
     seen = panel.last_close_ms >= 0
     fresh = panel.last_close_ms >= now_ms - STALE_PERIODS * panel.period_ms
@@ -172,8 +182,8 @@ def data_verdicts(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
     return verdicts
 
 
-def failed(strategy: str, symbols: int) -> StrategyScores:
-    """Return the columns of a strategy that raised: it abstains from every symbol."""
+def make_failed_scores(strategy: str, symbols: int) -> StrategyScores:
+    """Return the columns of a strategy that raised, with abstentions for all symbols."""
     unknown = np.full(symbols, np.nan)
     return StrategyScores(
         strategy=strategy,

@@ -1,7 +1,8 @@
-"""Mean reversion: trade from an extreme price back to the average, in ranges only.
+"""The mean reversion strategy, which trades extreme prices in ranges.
 
-Setup: z-score of the close against its SMA and RSI at the same extreme, a variance ratio below one
-(Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life within the limits.
+Its target is the moving average. Setup: z-score of the close against its SMA and RSI at the same
+extreme, a variance ratio below one (Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life
+within the limits.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from kamou.core.strategies.base import (
     Requirement,
     Strategy,
     StrategyScores,
-    data_verdicts,
+    check_data,
     parameter,
 )
 
@@ -38,7 +39,7 @@ RANDOM_WALK = 1.0  # the variance ratio of a random walk
 
 @attrs.frozen(kw_only=True)
 class MeanReversionParameters(Parameters):
-    """Windows are in bars of the trade timeframe."""
+    """Parameters of mean reversion. Windows are in bars of the trade timeframe."""
 
     window: int = parameter(
         100,
@@ -148,7 +149,7 @@ class MeanReversion:
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         p = self.parameters
-        verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
+        verdicts = check_data(panel, now_ms, self.warmup_bars(panel.period_ms))
         closes = panel.view("close", p.window)
         close = closes[-1]
         mean, deviation = mean_and_deviation(closes)
@@ -182,7 +183,7 @@ class MeanReversion:
         )
 
     def _reversion(self, panel: Panel, where: Mask) -> tuple[Floats, Floats]:
-        """Return variance ratio and half-life of log prices; NaN outside ``where``."""
+        """Return variance ratio and half-life of log prices in the mask, else NaN."""
         ratio, life = np.full((2, len(where)), np.nan)
         chosen = np.flatnonzero(where)
         if len(chosen):

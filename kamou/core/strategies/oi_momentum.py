@@ -1,7 +1,8 @@
-"""Momentum: follow a trend, with more weight if rising open interest confirms it.
+"""The momentum strategy, which follows trends that open interest confirms.
 
-Raw value: the mean over the horizons of the log return, without the newest bar, in units of its
-realized volatility. The score is its rank across all symbols, made when the shards are merged.
+A score has its full weight only if open interest rises. Raw value: the mean over the horizons of
+the log return, without the newest bar, in units of its realized volatility. The score is its rank
+across all symbols, made when the shards are merged.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kamou.core.strategies.base import (
     Requirement,
     Strategy,
     StrategyScores,
-    data_verdicts,
+    check_data,
     parameter,
 )
 
@@ -37,7 +38,7 @@ NO_OI = 1  # index into ``proxies``
 
 @attrs.frozen(kw_only=True)
 class MomentumParameters(Parameters):
-    """Horizons are in days; the strategy turns them into bars."""
+    """Parameters of momentum. Horizons are in days, whatever the trade timeframe."""
 
     horizons_days: tuple[int, ...] = parameter(
         (1, 7),
@@ -156,7 +157,7 @@ class OiMomentum:
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         p = self.parameters
-        verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
+        verdicts = check_data(panel, now_ms, self.warmup_bars(panel.period_ms))
         atr, adx = panel.indicator(self._atr), panel.indicator(self._adx)
         efficiency = efficiency_of(panel.view("close", p.efficiency_period + 1))
         raw, volatility = self._scaled_return(panel)
@@ -183,7 +184,10 @@ class OiMomentum:
         )
 
     def _scaled_return(self, panel: Panel) -> tuple[Floats, Floats]:
-        """Return raw value, and realized volatility per bar over the longest horizon."""
+        """Return the raw value and the realized volatility per bar.
+
+        Volatility is over the longest horizon.
+        """
         horizons = self._horizons(panel.period_ms)
         returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
         volatility = np.sqrt(np.einsum("ts,ts->s", returns, returns) / len(returns))
@@ -196,15 +200,21 @@ class OiMomentum:
             return total / (len(horizons) * volatility), volatility
 
     def _interest_z(self, panel: Panel, now_ms: int) -> Floats:
-        """Return the z-score of open interest's change; NaN if unknown, short or stale."""
-        stale_ms = panel.of_interest("stale_ms", now_ms, _stale_ms)
+        """Return the z-score of the newest change of open interest.
+
+        NaN where open interest is unknown, stale or has too few rows.
+        """
+        stale_ms = panel.compute_from_interest("stale_ms", now_ms, _stale_ms)
         if not now_ms <= stale_ms:
             return np.full(len(panel.symbols), np.nan)
-        return panel.of_interest(self._change, now_ms, self._change.z)
+        return panel.compute_from_interest(self._change, now_ms, self._change.z)
 
 
 def _stale_ms(times: Ints, logs: Floats) -> Floats:
-    """Return the time from which open interest is stale; NaN with fewer than two rows."""
+    """Return the time in ms after which this open interest is stale.
+
+    NaN with fewer than two rows.
+    """
     newest_ms = times[-1] if len(times) else 0
     return np.asarray(newest_ms + STALE_PERIODS * spacing_ms(times))
 

@@ -1,4 +1,7 @@
-"""Vetoes (T2), one file each. A file is registered by its function ``veto``."""
+"""Vetoes (T2), one file each: their discovery, and their denials of a candidate.
+
+A file is registered by its function ``veto``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ VETO_BASE_MODULE = "base"  # types of this package, not a veto
 
 
 def discover_vetoes() -> dict[str, VetoRule]:
-    """Return every veto by file name, in alphabetical order.
+    """Return each file's veto by file name, in alphabetical order.
 
     Raises:
         ConfigurationError: a file has no function ``veto``, or its import fails.
@@ -28,20 +31,23 @@ def discover_vetoes() -> dict[str, VetoRule]:
             module = importlib.import_module(f"{__name__}.{name}")
             found[name] = cast(VetoRule, module.veto)
         except Exception as problem:
-            raise ConfigurationError(f"veto file {name}.py gives no veto: {problem!r}") from problem
+            raise ConfigurationError(
+                f"the veto file core/vetoes/{name}.py cannot be loaded: {problem!r}; correct it or"
+                " remove it"
+            ) from problem
     return found
 
 
-def ask_all(
+def apply_vetoes(
     candidate: Candidate, context: VetoContext, vetoes: Mapping[str, VetoRule]
 ) -> tuple[Denial, ...]:
-    """Ask every veto and return every denial; empty if the candidate passes."""
+    """Apply all vetoes to a candidate and return the denials; empty if it passes."""
     answers = (veto(candidate, context) for veto in vetoes.values())
     return tuple(answer for answer in answers if answer is not None)
 
 
-def conflicting_symbols(candidates: Iterable[Candidate]) -> frozenset[str]:
-    """Return the symbols that candidates of one cycle want both long and short."""
+def find_conflicting_symbols(candidates: Iterable[Candidate]) -> frozenset[str]:
+    """Return the symbols with both a long and a short candidate in one cycle."""
     sides: dict[str, Side] = {}
     return frozenset(
         c.symbol for c in candidates if sides.setdefault(c.symbol, c.side) is not c.side

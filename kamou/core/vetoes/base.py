@@ -1,4 +1,7 @@
-"""The type of a veto: a function of a candidate and its context; returns a denial or None."""
+"""The type of a veto, its inputs, and the denial that it returns.
+
+A veto is a function of a candidate and a ``VetoContext``. It returns None if the candidate passes.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,17 @@ class VetoContext:
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
     funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)
-    conflicting: Collection[str] = frozenset()  # see ``conflicting_symbols``
+    conflicting: Collection[str] = frozenset()  # see ``find_conflicting_symbols``
 
 
 VetoRule = Callable[[Candidate, VetoContext], Denial | None]
 
 
 def make_veto(code: Veto, **figures: object) -> Denial:
-    """Return a denial with its figures in the given order; floats have six significant digits."""
+    """Return a veto's denial with its figures in the given order.
+
+    Floats have six significant digits.
+    """
     shown = tuple(
         Figure(name=name, value=f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in figures.items()

@@ -1,4 +1,4 @@
-"""Veto of candidates in a symbol that strategies want both long and short."""
+"""Veto of a symbol with both a long and a short candidate in the cycle."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    """Deny a candidate whose symbol also has a candidate of the other side."""
     if candidate.symbol not in context.conflicting:
         return None
     return make_veto(

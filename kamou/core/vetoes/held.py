@@ -1,4 +1,7 @@
-"""Veto of a symbol with a position or an open entry: one trade per symbol is allowed."""
+"""Veto of a symbol with a position or an open entry.
+
+At most one trade per symbol is open.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
+    """Deny a candidate whose symbol has a position or an open entry."""
     if candidate.symbol not in context.held:
         return None
     return make_veto(Veto.SYMBOL_HELD, held=context.held[candidate.symbol])

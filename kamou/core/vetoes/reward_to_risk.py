@@ -1,4 +1,7 @@
-"""Veto of candidates whose reward-to-risk after costs is below ``veto.reward_to_risk_min``."""
+"""Veto of candidates with too little reward for their risk after costs.
+
+The limit is ``veto.reward_to_risk_min``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Deny a low reward-to-risk. Without a quote the spread counts as 0; ``staleness`` denies."""
+    """Deny a candidate with a low reward-to-risk.
+
+    Without a quote the spread counts as 0, because the veto ``staleness`` denies the candidate.
+    """
     quote = context.quotes.get(candidate.symbol)
     cost = round_trip_cost(
         context.costs,

@@ -11,7 +11,7 @@ from kamou.core.codes import Abstain
 from kamou.core.day import MINUTE_MS
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Requirement, StrategyScores, data_verdicts
+from kamou.core.strategies.base import Requirement, StrategyScores, check_data
 
 
 class Scripted:
@@ -36,7 +36,7 @@ class Scripted:
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         width = len(panel.symbols)
-        verdicts = data_verdicts(panel, now_ms, self.warmup_bars(panel.period_ms))
+        verdicts = check_data(panel, now_ms, self.warmup_bars(panel.period_ms))
         score, stop, target = np.zeros((3, width))
         lines = LINES.get((panel.close_ms - START_MS) // MINUTE_MS, ())
         for line in lines:

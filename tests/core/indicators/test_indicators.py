@@ -84,7 +84,9 @@ def test_beta_agrees_with_talib_whose_second_series_is_the_asset() -> None:
     ("values", "first"),
     [("sma", 13), ("ema", 13), ("rsi", 14), ("atr", 14), ("di", 14), ("adx", 27), ("beta", 14)],
 )
-def test_first_valid_index_at_fourteen_bars_is_talibs(values: str, first: int) -> None:
+def test_the_first_valid_index_of_each_indicator_of_14_bars_is_that_of_talib(
+    values: str, first: int
+) -> None:
     _, high, low, close, _ = market(60, 2, 7)
     made = {
         "sma": sma(close, 14),
@@ -157,7 +159,7 @@ def test_incremental_directional_indices_equal_the_batch_computation() -> None:
     np.testing.assert_allclose(state.indices, (plus[-1], minus[-1]), rtol=1e-10)
 
 
-def test_bars_without_direction_leave_the_adx_as_talib_leaves_it() -> None:
+def test_the_adx_of_bars_without_direction_is_that_of_talib() -> None:
     open_, high, low, close, volume = market(80, 2, 13)
     for column in (open_, high, low, close):
         column[40:60] = column[40]  # twenty identical bars: no movement either way
@@ -168,7 +170,7 @@ def test_bars_without_direction_leave_the_adx_as_talib_leaves_it() -> None:
     agree(incremental(Adx(14), open_, high, low, close, volume), expected)
 
 
-def test_a_market_that_never_moved_has_no_direction_and_zero_adx() -> None:
+def test_the_adx_of_a_market_without_movement_is_0() -> None:
     flat = np.full((40, 1), 5.0)
     assert incremental(Adx(14), flat, flat, flat, flat, flat)[-1] == [0.0]
 
@@ -191,7 +193,7 @@ def test_a_gap_restarts_the_recursion_of_that_symbol_alone() -> None:
         np.testing.assert_array_equal(gapped[:, 1], whole[:, 0], err_msg=repr(spec))
 
 
-def test_window_statistics_forget_one_bad_price_completely() -> None:
+def test_window_statistics_are_exact_again_after_one_bad_price() -> None:
     chance = np.random.default_rng(3)
     values = chance.normal(100, 1, size=(300, 1))
     values[50] = 1e9
@@ -215,7 +217,7 @@ def test_variance_ratio_separates_trend_from_reversion() -> None:
     assert np.isnan(variance_ratio(np.full(20, 3.0), 5))
 
 
-def test_variance_ratio_is_lo_and_mackinlays_debiased_statistic() -> None:
+def test_the_variance_ratio_is_the_debiased_statistic_of_lo_and_mackinlay() -> None:
     levels = np.cumsum(np.random.default_rng(6).normal(0.1, 1, size=13))
     n, q = 12, 3
     drift = (levels[n] - levels[0]) / n
@@ -240,7 +242,7 @@ def test_a_process_that_does_not_revert_has_no_half_life() -> None:
     assert np.isnan(half_life(np.full(10, 4.0)))
 
 
-def test_columns_are_computed_as_if_each_were_alone() -> None:
+def test_an_indicator_of_several_columns_equals_that_of_each_column() -> None:
     *_, close, _ = market(101, 3, 21)
     logs = np.log(close)
     for function in (lambda x: variance_ratio(x, 5), half_life):
@@ -279,7 +281,9 @@ def test_robust_z_has_a_minimum_deviation_and_is_nan_without_enough_past() -> No
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_median_of_known_values_is_numpys_nanmedian(rows: list[list[float | None]]) -> None:
+def test_the_median_of_known_values_equals_the_nanmedian_of_numpy(
+    rows: list[list[float | None]],
+) -> None:
     values = np.array([[np.nan if x is None else x for x in row] for row in rows])
     median, known = median_known(values)
     for s in range(3):
@@ -295,7 +299,7 @@ DAY = 86_400_000
 CHANGE = InterestChange(lag_ms=DAY, span_ms=30 * DAY, known_min=5, deviation_min=1e-3)
 
 
-def test_change_of_open_interest_is_found_a_lag_ago_despite_jittered_publication() -> None:
+def test_the_change_of_open_interest_uses_the_row_nearest_to_a_lag_ago() -> None:
     chance = np.random.default_rng(1)
     times = np.arange(40) * (DAY // 6) + chance.integers(0, 5_000, 40)
     logs = np.cumsum(chance.normal(0, 0.01, size=(40, 2)), axis=0)
@@ -304,7 +308,7 @@ def test_change_of_open_interest_is_found_a_lag_ago_despite_jittered_publication
     np.testing.assert_allclose(CHANGE.z(times, logs), expected, rtol=1e-12)
 
 
-def test_change_of_open_interest_forgets_what_is_older_than_its_span() -> None:
+def test_the_change_of_open_interest_ignores_changes_older_than_its_span() -> None:
     times = np.arange(60) * DAY
     logs = np.cumsum(np.random.default_rng(2).normal(0, 0.01, size=(60, 1)), axis=0)
     changes = np.diff(logs, axis=0)
@@ -312,7 +316,7 @@ def test_change_of_open_interest_forgets_what_is_older_than_its_span() -> None:
     np.testing.assert_allclose(CHANGE.z(times, logs), expected, rtol=1e-12)
 
 
-def test_change_of_open_interest_is_unknown_across_a_hole_and_from_one_row() -> None:
+def test_the_change_of_open_interest_is_nan_across_a_gap_and_from_one_row() -> None:
     times = np.append(np.arange(20) * DAY, 40 * DAY)
     assert np.isnan(CHANGE.z(times, np.random.default_rng(3).normal(size=(21, 1)))).all()
     assert np.isnan(CHANGE.z(times[:1], np.zeros((1, 1)))).all()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kamou.core.market.bar_checks import (
     BarRows,
+    count_grid_bars,
     find_problems,
-    grid_bars,
     infer_period_ms,
     to_grid,
 )
@@ -48,7 +48,7 @@ def made_bars(count: int, symbols: int, seed: int, *, first_ms: int = START_MS) 
     offset=st.integers(0, 59),
     holes=st.lists(st.integers(0, 89), max_size=4),
 )
-def test_resampling_equals_the_naive_way(
+def test_resampled_bars_equal_those_of_a_loop_over_buckets(
     bars: int, factor: int, seed: int, offset: int, holes: list[int]
 ) -> None:
     fine = made_bars(bars, 2, seed, first_ms=START_MS + offset * MINUTE_MS)
@@ -80,14 +80,14 @@ def test_resampling_equals_the_naive_way(
             assert got[4] == pytest.approx(sum(fine.volume[part, column]), rel=1e-12)
 
 
-def test_a_period_that_is_no_multiple_is_invalid() -> None:
+def test_a_coarser_period_that_is_not_a_multiple_of_the_bars_period_is_invalid() -> None:
     fine = made_bars(10, 1, 1)
     for period in (90_000, 30_000):
         with pytest.raises(InvalidDataError, match="multiple"):
             resample(fine, period)
 
 
-def test_pieces_put_together_are_the_whole() -> None:
+def test_concatenated_parts_equal_the_whole_bars() -> None:
     whole = made_bars(10, 2, 3)
     names = ("open_ms", "open", "high", "low", "close", "volume")
     pieces = [
@@ -100,7 +100,7 @@ def test_pieces_put_together_are_the_whole() -> None:
     assert concatenate([whole]) is whole
 
 
-def test_the_trailing_atr_knows_only_the_bars_before() -> None:
+def test_the_trailing_atr_uses_only_earlier_bars() -> None:
     bars = made_bars(40, 3, 5)
     atr = trailing_atr(bars.high, bars.low, bars.close, window=14)
     assert np.isnan(atr[:15]).all()
@@ -118,12 +118,12 @@ def test_the_trailing_atr_knows_only_the_bars_before() -> None:
     )
 
 
-def test_few_bars_have_no_trailing_atr() -> None:
+def test_the_trailing_atr_of_too_few_bars_is_nan() -> None:
     bars = made_bars(5, 1, 1)
     assert np.isnan(trailing_atr(bars.high, bars.low, bars.close)).all()
 
 
-def test_a_series_is_cut_after_since_and_up_to_until() -> None:
+def test_a_series_between_two_times_excludes_the_first_and_includes_the_last() -> None:
     series = attrs.evolve(
         empty_series(("A",), 60),
         available_ms=np.array([10, 20, 30]),
@@ -165,7 +165,7 @@ def problems_of(rows: BarRows, **given_: Any) -> Any:
     )
 
 
-def test_good_rows_have_no_problems_and_make_the_grid_they_came_from() -> None:
+def test_valid_rows_have_no_problems_and_give_back_their_grid() -> None:
     bars = made_bars(30, 3, 2)
     rows = rows_of(bars)
     assert problems_of(rows) == NOTHING
@@ -196,7 +196,7 @@ def test_good_rows_have_no_problems_and_make_the_grid_they_came_from() -> None:
         ("open_ms", START_MS + 16 * MINUTE_MS, "is there twice"),
     ],
 )
-def test_every_unfit_row_is_named_with_its_symbol_time_and_reason(
+def test_each_invalid_row_is_listed_with_its_symbol_time_and_reason(
     field: str, value: float, reason: str
 ) -> None:
     rows = rows_of(made_bars(30, 2, 4))
@@ -244,7 +244,7 @@ def test_only_the_first_problems_are_listed_and_all_are_counted() -> None:
     assert total == 60
 
 
-def test_rows_that_interleave_the_symbols_are_as_good() -> None:
+def test_rows_that_interleave_the_symbols_are_valid() -> None:
     rows = rows_of(made_bars(30, 2, 4))
     order = np.lexsort((rows.code, rows.open_ms))
     names = [field.name for field in attrs.fields(BarRows) if field.name not in ("symbols", "row")]
@@ -253,7 +253,7 @@ def test_rows_that_interleave_the_symbols_are_as_good() -> None:
     assert problems_of(rows) == NOTHING
 
 
-def test_bars_that_do_not_show_their_period_are_invalid() -> None:
+def test_bars_without_a_period_that_divides_a_day_are_invalid() -> None:
     with pytest.raises(InvalidDataError, match="fewer than two bars"):
         infer_period_ms(rows_of(made_bars(1, 3, 1)))
     odd = rows_of(made_bars(9, 1, 1))
@@ -286,4 +286,4 @@ def test_gaps_are_listed_by_symbol_and_time_and_all_are_counted() -> None:
 def test_the_bars_of_a_grid_are_counted_before_it_is_made() -> None:
     rows = rows_of(made_bars(2, 1, 1))
     rows.open_ms[1] = START_MS + MINUTE_MS * 10**9
-    assert grid_bars(rows, MINUTE_MS) == 10**9 + 1
+    assert count_grid_bars(rows, MINUTE_MS) == 10**9 + 1

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from kamou.core.market.instruments import faults_of_all, instrument_faults
+from kamou.core.market.instruments import find_faults, find_instrument_faults
 from kamou.core.model import Instrument
 
 SOUND = Instrument(
@@ -28,9 +28,9 @@ SOUND = Instrument(
 )
 
 
-def test_a_sound_instrument_has_no_faults() -> None:
-    assert instrument_faults(SOUND) == ()
-    assert faults_of_all(["BTCUSDT"], [SOUND]) == ()
+def test_a_valid_instrument_has_no_faults() -> None:
+    assert find_instrument_faults(SOUND) == ()
+    assert find_faults(["BTCUSDT"], [SOUND]) == ()
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_a_sound_instrument_has_no_faults() -> None:
     ],
 )
 def test_an_invalid_limit_is_reported_with_its_figure(change: dict[str, Any], said: str) -> None:
-    found = instrument_faults(attrs.evolve(SOUND, **change))
+    found = find_instrument_faults(attrs.evolve(SOUND, **change))
     assert any(said in fault for fault in found), found
 
 
 def test_every_fault_of_every_instrument_is_reported_with_its_symbol() -> None:
     bad = attrs.evolve(SOUND, symbol="ETHUSDT", tick=D(0), lot=D(0))
-    found = faults_of_all(["BTCUSDT", "ETHUSDT", "XRPUSDT"], [SOUND, SOUND, bad])
+    found = find_faults(["BTCUSDT", "ETHUSDT", "XRPUSDT"], [SOUND, SOUND, bad])
     assert found == (
         "ETHUSDT: tick is 0, not above 0",
         "ETHUSDT: lot is 0, not above 0",

@@ -81,7 +81,7 @@ def test_a_view_longer_than_the_window_fails_an_assertion() -> None:
         ("volume", -1.0),
     ],
 )
-def test_a_nonsensical_bar_is_missing_for_that_symbol_alone(change: str, value: float) -> None:
+def test_an_invalid_bar_is_missing_for_its_symbol_alone(change: str, value: float) -> None:
     market = panel()
     market.append(0, *bar(100.0, 100.0))
     columns = dict(zip(("open", "high", "low", "close", "volume"), bar(100.0, 100.0), strict=True))
@@ -97,7 +97,7 @@ def test_a_nonsensical_bar_is_missing_for_that_symbol_alone(change: str, value: 
     assert np.isnan(market.row("log_return")).tolist() == [True, False]
 
 
-def test_a_bar_without_trades_is_a_bar() -> None:
+def test_a_bar_without_market_trades_is_valid() -> None:
     market = panel(1)
     flat = np.array([5.0])
     assert market.append(0, flat, flat, flat, flat, np.array([0.0])).all()
@@ -113,7 +113,7 @@ def test_a_skipped_row_restarts_every_symbols_count() -> None:
 
 
 @pytest.mark.parametrize("open_ms", [10 * MINUTE_MS, 9 * MINUTE_MS, 0, 10 * MINUTE_MS + 1])
-def test_time_neither_stands_nor_runs_back_nor_leaves_its_grid(open_ms: int) -> None:
+def test_a_bar_that_is_not_later_than_the_newest_or_off_the_grid_is_invalid(open_ms: int) -> None:
     market = panel()
     market.append(10 * MINUTE_MS, *bar(1.0, 2.0))
     with pytest.raises(InvalidDataError, match="it must open a multiple of"):
@@ -133,7 +133,7 @@ def test_open_interest_is_served_from_the_moment_it_was_available() -> None:
         market.append_interest(3 * INTEREST_PERIOD_MS, np.ones(2))
 
 
-def test_a_fast_poll_of_open_interest_only_fills_what_its_row_does_not_know() -> None:
+def test_a_fast_poll_of_open_interest_only_fills_unknown_values_of_its_row() -> None:
     market = Panel(["a", "b"], MINUTE_MS, 2, open_interest_rows=3)
     market.append_interest(0, np.array([1.0, NAN]))
     market.append_interest(HOUR_MS, np.array([9.0, NAN]))
@@ -147,7 +147,7 @@ def test_a_fast_poll_of_open_interest_only_fills_what_its_row_does_not_know() ->
     assert len(market.open_interest(INTEREST_PERIOD_MS)[0]) == 2
 
 
-def test_what_is_derived_of_interest_is_computed_once_per_observation() -> None:
+def test_a_figure_of_open_interest_is_computed_once_per_observation() -> None:
     market = Panel(["a"], MINUTE_MS, 2, open_interest_rows=3)
     market.append_interest(0, np.array([1.0]))
     market.append_interest(INTEREST_PERIOD_MS, np.array([2.0]))
@@ -158,8 +158,8 @@ def test_what_is_derived_of_interest_is_computed_once_per_observation() -> None:
         return logs[-1]
 
     for now_ms in (0, 1, 2, INTEREST_PERIOD_MS, INTEREST_PERIOD_MS + 1):
-        market.of_interest("rows", now_ms, rows)
+        market.compute_from_interest("rows", now_ms, rows)
     assert seen == [1, 2]
     market.append_interest(2 * INTEREST_PERIOD_MS, np.array([2.0]))
-    market.of_interest("rows", 2 * INTEREST_PERIOD_MS, rows)
+    market.compute_from_interest("rows", 2 * INTEREST_PERIOD_MS, rows)
     assert seen == [1, 2, 3]

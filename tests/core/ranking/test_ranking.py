@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.model import Figure, Side
-from kamou.core.ranking.ranking import Ranking, cross_section_rank, merge
-from kamou.core.strategies import make
+from kamou.core.ranking.ranking import Ranking, cross_section_rank, merge_shards
+from kamou.core.strategies import make_strategies
 from kamou.core.strategies.base import Strategy, StrategyScores
 
 PERIOD = 900_000
 CLOSE_MS = 1_700_000_100_000 // PERIOD * PERIOD
-REVERSION = make(["mean_reversion"], {})
-MOMENTUM = make(["oi_momentum"], {})
+REVERSION = make_strategies(["mean_reversion"], {})
+MOMENTUM = make_strategies(["oi_momentum"], {})
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -61,7 +61,7 @@ def ranked(
     top: int = 20,
 ) -> Ranking:
     chosen = strategies or REVERSION
-    return merge(answers, universe=universe, strategies=chosen, period_ms=PERIOD, top=top)
+    return merge_shards(answers, universe=universe, strategies=chosen, period_ms=PERIOD, top=top)
 
 
 def test_candidates_are_ordered_by_strength_then_symbol() -> None:
@@ -95,7 +95,7 @@ def test_a_candidate_carries_its_own_symbols_figures_across_shards() -> None:
     assert (best.hold_ms, best.proxy) == (96 * PERIOD, "")
 
 
-def test_only_the_top_is_listed_in_full_and_the_rest_is_counted() -> None:
+def test_a_ranking_lists_its_top_candidates_and_counts_the_rest() -> None:
     ranking = ranked([answer(0, opinion("mean_reversion", 2, score=[0.5, 0.6]))], top=1)
     assert [c.symbol for c in ranking.top] == ["B"]
     assert ranking.candidates == 2
@@ -116,7 +116,7 @@ def test_abstentions_are_counted_by_strategy_and_code() -> None:
     assert ranking.top == ()
 
 
-def test_a_shard_that_is_absent_or_behind_is_left_out_and_counted() -> None:
+def test_a_shard_that_is_absent_or_late_is_left_out_of_the_ranking_and_counted() -> None:
     absent = ranked([answer(1, opinion("mean_reversion", 2, score=[0.5, 0.6]))])
     assert ([c.symbol for c in absent.top], absent.late_shards) == (["D", "C"], 1)
     behind = ranked(
@@ -168,7 +168,7 @@ def test_momentum_is_ranked_across_all_shards_and_weighted_after() -> None:
     assert counted == {"oi_momentum.SCORE_TOO_SMALL": "15"}
 
 
-def test_the_strongest_of_a_falling_market_is_not_bought() -> None:
+def test_the_strongest_symbol_of_a_falling_market_gives_no_long_signal() -> None:
     falling = [-5.0, -4, -3, -2, -1]
     columns = opinion("oi_momentum", 5, raw=falling)
     ranking = ranked([answer(0, columns)], MOMENTUM, (("A", "B", "C", "D", "E"),))
@@ -181,7 +181,7 @@ def test_a_symbol_in_the_wrong_regime_counts_in_the_cross_section_but_gives_no_s
     assert [c.symbol for c in ranking.top] == ["A"]
 
 
-def test_two_strategies_share_one_ranking_and_keep_their_own_signals() -> None:
+def test_the_signals_of_both_strategies_are_in_one_ranking() -> None:
     answers = [
         answer(
             0,
@@ -198,7 +198,7 @@ def test_two_strategies_share_one_ranking_and_keep_their_own_signals() -> None:
     ]
 
 
-def test_merging_changes_nothing_in_the_shards_columns() -> None:
+def test_a_merge_leaves_the_columns_of_the_shards_unchanged() -> None:
     columns = opinion("mean_reversion", 2, score=[0.0, 0.5])
     ranked([answer(0, columns)], universe=(("A", "B"),))
     assert columns.abstain.tolist() == [0, 0]

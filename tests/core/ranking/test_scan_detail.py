@@ -34,7 +34,7 @@ def shown(strategy: StrategyDetail, at: int) -> tuple[Figure, ...]:
     count=st.integers(1, 5),
     strategies=st.lists(st.text("ab_", min_size=1), unique=True, max_size=3),
 )
-def test_every_answer_is_read_back_with_its_figures(
+def test_a_packed_scan_detail_is_read_with_its_figures(
     data: st.DataObject, count: int, strategies: list[str]
 ) -> None:
     symbols = [f"S{n}USDT" for n in range(count)]
@@ -67,7 +67,7 @@ def test_a_symbol_that_was_not_scanned_has_no_reasons() -> None:
     assert read_reasons(pack_details(["AUSDT"], {}), "BUSDT") == ()
 
 
-def test_the_detail_of_an_older_version_is_read_without_figures() -> None:
+def test_a_scan_detail_of_an_older_version_is_read_without_figures() -> None:
     head = json.dumps({"symbols": ["A", "B"], "strategies": ["x", "y"]}).encode() + b"\n"
     column = np.array([0.5, 0.25], "<f4").tobytes() + bytes([0, Abstain.REGIME_WRONG])
     reported = read_reasons(head + column + column, "B")
@@ -78,7 +78,7 @@ def test_the_detail_of_an_older_version_is_read_without_figures() -> None:
     assert read_reasons(head + column + column, "A")[1].score == 0.5
 
 
-def test_a_figure_that_is_not_known_is_said_to_be_unknown() -> None:
+def test_an_unknown_figure_is_shown_as_unknown() -> None:
     detail = StrategyDetail(
         score=np.zeros(1),
         abstain=np.array([Abstain.REGIME_WRONG], np.uint8),

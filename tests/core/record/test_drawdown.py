@@ -41,12 +41,12 @@ def by_definition(marks: list[EquityAt], moved: list[TransferAt]) -> list[tuple[
 
 
 @given(snapshots, transfers, st.integers(0, 25))
-def test_the_deepest_fall_is_the_worst_of_all_pairs_wherever_the_fold_is_cut(
+def test_the_maximum_drawdown_is_the_worst_of_all_pairs_wherever_the_snapshots_are_cut(
     marks: list[EquityAt], moved: list[TransferAt], cut: int
 ) -> None:
     index = by_definition(marks, moved)
     worst = min((b / a - 1 for (_, a), (_, b) in combinations(index, 2)), default=Fraction(0))
-    found = DrawdownFold().after(marks[:cut], moved).after(marks[cut:], moved).found
+    found = DrawdownFold().add_snapshots(marks[:cut], moved).add_snapshots(marks[cut:], moved).found
     assert found.value == pytest.approx(min(0.0, float(worst)), abs=1e-12)
     assert found.snapshots == len(marks)
     if found.peak_ms is None:
@@ -63,28 +63,28 @@ def test_the_deepest_fall_is_the_worst_of_all_pairs_wherever_the_fold_is_cut(
         assert float(at[found.recovery_ms]) >= float(at[found.peak_ms]) - 1e-9
 
 
-def test_a_withdrawal_is_no_fall_and_a_deposit_hides_none() -> None:
+def test_a_withdrawal_adds_no_drawdown_and_a_deposit_hides_none() -> None:
     marks = [(0, 1000.0), (10, 600.0), (20, 540.0), (30, 1540.0), (40, 1600.0)]
     moved = [(5, -400.0, None), (25, 1000.0, None)]
-    found = DrawdownFold().after(marks, moved).found
+    found = DrawdownFold().add_snapshots(marks, moved).found
     assert found.value == pytest.approx(-0.1)
     assert (found.peak_ms, found.trough_ms, found.recovery_ms) == (10, 20, None)
 
 
 def test_a_transfer_counts_from_its_own_time_where_the_equity_before_it_is_known() -> None:
     """1,000 fell to 800, then 800 was paid in, and 1,600 fell to 1,520: 20 % and 5 %."""
-    found = DrawdownFold().after([(0, 1000.0), (10, 1520.0)], [(5, 800.0, 800.0)]).found
+    found = DrawdownFold().add_snapshots([(0, 1000.0), (10, 1520.0)], [(5, 800.0, 800.0)]).found
     assert found.value == pytest.approx(0.8 * 0.95 - 1)
 
 
-def test_what_is_taken_out_altogether_is_no_fall_and_what_follows_counts() -> None:
+def test_a_withdrawal_of_all_equity_adds_no_drawdown_and_later_losses_count() -> None:
     """1 % gain, all withdrawn, 500 deposited between two snapshots, and then 10 % loss."""
     marks = [(0, 10_000.0), (10, 10_100.0), (20, 0.0), (30, 0.0), (40, 450.0)]
     moved = [(15, -10_100.0, 10_100.0), (35, 500.0, 0.0)]
-    found = DrawdownFold().after(marks, moved).found
+    found = DrawdownFold().add_snapshots(marks, moved).found
     assert (found.value, found.peak_ms, found.trough_ms) == (pytest.approx(-0.1), 30, 40)
 
 
-def test_no_snapshot_has_no_drawdown() -> None:
-    found = DrawdownFold().after((), ()).found
+def test_a_record_without_snapshots_has_no_drawdown() -> None:
+    found = DrawdownFold().add_snapshots((), ()).found
     assert (found.value, found.peak_ms, found.snapshots) == (0.0, None, 0)

@@ -81,7 +81,7 @@ def test_the_wilson_interval_agrees_with_its_vector() -> None:
     assert p.wilson_interval(29, 60) == pytest.approx((0.36175049539732784, 0.6069218996740751))
 
 
-def test_the_wilson_interval_touches_its_ends_only_there() -> None:
+def test_the_wilson_interval_of_no_wins_or_no_losses_ends_at_0_or_1() -> None:
     assert p.wilson_interval(0, 5)[0] == 0.0
     assert p.wilson_interval(5, 5)[1] == 1.0
 
@@ -103,12 +103,12 @@ def test_the_bootstrap_agrees_with_arch() -> None:
     assert high == pytest.approx(0.845, abs=0.056)
 
 
-def test_the_sample_is_the_vectors_own() -> None:
+def test_the_sample_equals_that_of_the_reference_vector() -> None:
     assert len(SAMPLE) == 60
     assert np.mean(SAMPLE) == pytest.approx(0.515)
 
 
-def test_every_resample_is_made_of_runs_that_wrap_around() -> None:
+def test_each_resample_consists_of_blocks_that_wrap_around() -> None:
     n, block = 50, 5.0
     chunks = list(b.bootstrap_indices(n, resamples=400, block=block, generator=Generator(PCG64(1))))
     indices = np.concatenate(chunks)
@@ -219,7 +219,7 @@ def test_groups_of_trades_are_resampled_together_and_each_as_if_alone() -> None:
     assert p.trade_bounds((), 1) == ()
 
 
-def test_the_sums_of_a_resample_are_those_of_its_rows() -> None:
+def test_the_sums_of_a_resample_equal_the_sums_of_its_rows() -> None:
     columns = Generator(PCG64(1)).normal(size=(50, 3))
     found = b.resampled_sums(columns, resamples=200)
     seed = int(b.data_digest(columns.ravel())[:16], 16)
@@ -308,7 +308,7 @@ def test_trades_that_closed_on_no_complete_day_are_counted_and_in_no_interval() 
     )
 
 
-def test_without_a_losing_trade_there_is_no_profit_factor() -> None:
+def test_the_profit_factor_is_none_without_a_losing_trade() -> None:
     found = one_a_day([1.0] * 40, [1.0] * 40)
     assert found.profit_factor.value is None
     assert found.profit_factor.reason == "no losing trade to divide by"
@@ -330,7 +330,7 @@ def test_figures_that_are_not_finite_fail_an_assertion() -> None:
 
 @given(st.lists(fractions, min_size=1, max_size=80))
 @settings(max_examples=60)
-def test_a_drawdown_is_never_positive_nor_a_total_loss_of_more_than_all(days: list[float]) -> None:
+def test_a_maximum_drawdown_is_between_minus_1_and_0(days: list[float]) -> None:
     assert -1.0 <= p.max_drawdown(days) <= 0.0
 
 
@@ -344,7 +344,7 @@ def test_the_sharpe_ratio_does_not_depend_on_the_size_of_the_bets(
         assert scaled == pytest.approx(ratio, rel=1e-6, abs=1e-9)
 
 
-def test_a_loss_on_the_first_day_is_a_fall_from_the_start() -> None:
+def test_a_loss_on_the_first_day_is_a_drawdown() -> None:
     assert p.max_drawdown([-0.5, 0.2]) == pytest.approx(-0.5)
     assert p.max_drawdown([0.1, 0.1]) == 0.0
 

@@ -17,8 +17,8 @@ from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.strategies import make, panel_for
-from kamou.core.strategies.base import StrategyScores, failed
+from kamou.core.strategies import make_panel, make_strategies
+from kamou.core.strategies.base import StrategyScores, make_failed_scores
 from kamou.core.strategies.mean_reversion import MeanReversion, MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters, OiMomentum
 from kamou.errors import ConfigurationError
@@ -83,7 +83,7 @@ def reversion_expected(columns: tuple[Floats, ...], s: int) -> tuple[Abstain, fl
 def test_mean_reversion_is_the_plain_computation_on_every_bar() -> None:
     columns = market(600, 12, 1)
     strategy = MeanReversion(REVERSION)
-    panel = panel_for([strategy], [f"S{s}" for s in range(12)], PERIOD)
+    panel = make_panel([strategy], [f"S{s}" for s in range(12)], PERIOD)
     seen: set[Abstain] = set()
     for t in range(600):
         panel.append(t * PERIOD, *(c[t] for c in columns))
@@ -111,7 +111,7 @@ def test_mean_reversion_is_the_plain_computation_on_every_bar() -> None:
 
 def momentum_panel(columns: tuple[Floats, ...], strategy: OiMomentum) -> Panel:
     bars, symbols = columns[3].shape
-    panel = panel_for([strategy], [f"S{s}" for s in range(symbols)], PERIOD)
+    panel = make_panel([strategy], [f"S{s}" for s in range(symbols)], PERIOD)
     panel.extend(np.arange(bars) * PERIOD, *columns)
     return panel
 
@@ -184,21 +184,21 @@ def test_warm_up_is_thirty_days_of_whatever_bars_there_are() -> None:
 
 
 def test_a_panel_fed_its_history_finds_every_strategy_warm() -> None:
-    strategies = make(["mean_reversion", "oi_momentum"], {})
-    panel = panel_for(strategies.values(), ["a"], 900_000)
+    strategies = make_strategies(["mean_reversion", "oi_momentum"], {})
+    panel = make_panel(strategies.values(), ["a"], 900_000)
     assert panel.window == 674  # what is looked back at ...
     assert panel.history_ms == (2880 + 500) * 900_000  # ... is less than what is needed
     momentum = strategies["oi_momentum"]
-    assert panel_for([momentum], ["a"], DAY_MS).history_ms == (30 + 500) * DAY_MS
+    assert make_panel([momentum], ["a"], DAY_MS).history_ms == (30 + 500) * DAY_MS
     assert momentum.open_interest_span_ms == 32 * DAY_MS
 
 
 def test_a_panel_loaded_again_agrees_with_one_that_never_stopped() -> None:
     columns = market(1200, 6, 8)
     strategy = MeanReversion(REVERSION)
-    kept = panel_for([strategy], list("abcdef"), PERIOD)
+    kept = make_panel([strategy], list("abcdef"), PERIOD)
     kept.extend(np.arange(1200) * PERIOD, *columns)
-    loaded = panel_for([strategy], list("abcdef"), PERIOD)
+    loaded = make_panel([strategy], list("abcdef"), PERIOD)
     first = 1200 - loaded.history_ms // PERIOD
     assert first > 500
     loaded.extend(np.arange(first, 1200) * PERIOD, *(c[first:] for c in columns))
@@ -207,13 +207,13 @@ def test_a_panel_loaded_again_agrees_with_one_that_never_stopped() -> None:
     np.testing.assert_array_equal(one.abstain, other.abstain)
 
 
-def test_making_an_unknown_strategy_names_those_there_are() -> None:
+def test_an_unknown_strategy_fails_with_the_names_of_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match="mean_reversion, oi_momentum"):
-        make(["astrology"], {})
+        make_strategies(["astrology"], {})
 
 
-def test_parameters_reach_the_strategy_that_they_are_named_after() -> None:
-    made = make(["oi_momentum", "mean_reversion"], {"oi_momentum": MOMENTUM})
+def test_each_strategy_is_made_with_the_parameters_of_its_name() -> None:
+    made = make_strategies(["oi_momentum", "mean_reversion"], {"oi_momentum": MOMENTUM})
     assert list(made) == ["oi_momentum", "mean_reversion"]
     assert made["oi_momentum"].warmup_bars(HOUR_MS) == 96
     assert made["mean_reversion"].warmup_bars(HOUR_MS) == 200
@@ -224,18 +224,18 @@ def test_a_strategy_file_without_a_strategy_fails_with_its_name(
 ) -> None:
     empty = types.ModuleType("kamou.core.strategies.mean_reversion")
     monkeypatch.setitem(sys.modules, "kamou.core.strategies.mean_reversion", empty)
-    with pytest.raises(ConfigurationError, match=r"mean_reversion\.py gives no strategy"):
+    with pytest.raises(ConfigurationError, match=r"mean_reversion\.py cannot be loaded"):
         package.discover_strategies()
 
 
 def test_a_failed_strategy_abstains_from_every_symbol() -> None:
-    scores = failed("mean_reversion", 3)
+    scores = make_failed_scores("mean_reversion", 3)
     assert (scores.abstain == Abstain.STRATEGY_FAILED).all()
     assert scores.features.shape == (0, 3)
 
 
 def test_a_panel_for_no_strategy_still_takes_bars() -> None:
-    panel = panel_for([], ["a"], PERIOD)
+    panel = make_panel([], ["a"], PERIOD)
     one = np.ones(1)
     assert panel.append(0, one, one, one, one, one).all()
 
@@ -258,8 +258,8 @@ def test_both_strategies_give_signals_on_recorded_hours_with_and_without_open_in
     observed = np.full((len(at), len(symbols)), np.nan)
     where = np.searchsorted(symbols, np.asarray(open_interest["symbol"]).astype(str)[known])
     observed[when, where] = open_interest["sum_open_interest"].to_numpy()[known]
-    made = make(["mean_reversion", "oi_momentum"], {})
-    panel = panel_for(made.values(), symbols.tolist(), PERIOD)
+    made = make_strategies(["mean_reversion", "oi_momentum"], {})
+    panel = make_panel(made.values(), symbols.tolist(), PERIOD)
     signals = dict.fromkeys(("mean_reversion", "oi_momentum", "confirmed", "no_oi"), 0)
     next_row = 0
     for t, open_ms in enumerate(times.tolist()):

@@ -10,7 +10,7 @@ from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.day import HOUR_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.strategies import discover_strategies, make, panel_for
+from kamou.core.strategies import discover_strategies, make_panel, make_strategies
 from kamou.core.strategies.base import Strategy, StrategyScores
 
 PERIOD = HOUR_MS
@@ -77,12 +77,12 @@ MARKET = made_market(1)
 @pytest.fixture(params=NAMES)
 def strategy(request: pytest.FixtureRequest) -> Strategy:
     name = str(request.param)
-    return make([name], {})[name]
+    return make_strategies([name], {})[name]
 
 
 def fresh(strategy: Strategy, market: Market, last: int, first: int = 0) -> Panel:
     names = [f"S{s:02}" for s in range(market.close.shape[1])]
-    panel = panel_for([strategy], names, PERIOD)
+    panel = make_panel([strategy], names, PERIOD)
     market.feed(panel, first, last)
     return panel
 
@@ -108,7 +108,7 @@ LOOKS = (721, 760, 803, 880, 998)
 
 def test_discovery_names_each_strategy_after_its_file() -> None:
     assert set(NAMES) >= {"mean_reversion", "oi_momentum"}
-    for name, made in make(NAMES, {}).items():
+    for name, made in make_strategies(NAMES, {}).items():
         assert made.name == name
         assert made.proxies[0] == ""
         assert 0 <= made.score_min < 1
@@ -126,7 +126,7 @@ def test_a_score_does_not_depend_on_later_bars(strategy: Strategy) -> None:
         same(shown, strategy.evaluate(panel, panel.close_ms))
 
 
-def test_nothing_is_said_before_the_warm_up_is_over(strategy: Strategy) -> None:
+def test_a_strategy_abstains_from_all_symbols_until_its_warm_up_ends(strategy: Strategy) -> None:
     warm = strategy.warmup_bars(PERIOD)
     panel = fresh(strategy, MARKET, warm - 1)
     assert (strategy.evaluate(panel, panel.close_ms).abstain == Abstain.WARMING_UP).all()
@@ -135,7 +135,7 @@ def test_nothing_is_said_before_the_warm_up_is_over(strategy: Strategy) -> None:
     assert not np.isin(shown, (Abstain.WARMING_UP, Abstain.DATA_DEGENERATE)).any()
 
 
-def test_nothing_from_before_a_gap_is_remembered(strategy: Strategy) -> None:
+def test_scores_after_a_gap_do_not_depend_on_bars_before_it(strategy: Strategy) -> None:
     warm = strategy.warmup_bars(PERIOD)
     start = BARS - warm - 1
     panel = fresh(strategy, MARKET, start - 1)
@@ -149,7 +149,7 @@ def test_nothing_from_before_a_gap_is_remembered(strategy: Strategy) -> None:
         np.testing.assert_array_equal(getattr(gapped, column), getattr(clean_told, column))
 
 
-def test_missing_and_stale_and_restarted_symbols_are_abstained_from(strategy: Strategy) -> None:
+def test_a_strategy_abstains_from_missing_stale_and_restarted_symbols(strategy: Strategy) -> None:
     market = MARKET.copy()
     market.close[900, 0] = np.nan  # one bar of one symbol
     market.high[905:, 1] = np.inf  # a feed that broke
@@ -169,7 +169,7 @@ def test_missing_and_stale_and_restarted_symbols_are_abstained_from(strategy: St
     assert (gone[4:] == Abstain.DATA_STALE).all()
 
 
-def test_a_flat_market_is_degenerate_and_warns_of_nothing(strategy: Strategy) -> None:
+def test_a_strategy_abstains_from_flat_prices_without_a_numpy_warning(strategy: Strategy) -> None:
     market = MARKET.copy()
     for column in (market.open, market.high, market.low, market.close):
         column[:, 0] = 7.0
@@ -177,12 +177,12 @@ def test_a_flat_market_is_degenerate_and_warns_of_nothing(strategy: Strategy) ->
     assert strategy.evaluate(panel, panel.close_ms).abstain[0] == Abstain.DATA_DEGENERATE
 
 
-def test_an_empty_panel_is_all_missing(strategy: Strategy) -> None:
+def test_a_strategy_abstains_from_all_symbols_of_an_empty_panel(strategy: Strategy) -> None:
     panel = fresh(strategy, MARKET, 0)
     assert (strategy.evaluate(panel, 0).abstain == Abstain.DATA_MISSING).all()
 
 
-def test_asking_twice_gives_the_same_answer_and_leaves_no_trace(strategy: Strategy) -> None:
+def test_a_second_evaluation_gives_the_same_scores_and_changes_no_panel(strategy: Strategy) -> None:
     asked = fresh(strategy, MARKET, 0)
     for t in range(BARS):
         MARKET.feed(asked, t, t + 1)
@@ -206,7 +206,7 @@ def test_a_shard_scores_its_symbols_as_one_panel_of_all_symbols_would(strategy: 
             )
 
 
-def test_one_bad_print_does_not_outlive_its_window(strategy: Strategy) -> None:
+def test_one_bad_price_affects_no_score_after_its_window(strategy: Strategy) -> None:
     market = MARKET.copy()
     market.high[100, 0] = 1e9
     warm = strategy.warmup_bars(PERIOD)
@@ -217,7 +217,7 @@ def test_one_bad_print_does_not_outlive_its_window(strategy: Strategy) -> None:
     np.testing.assert_array_equal(one.target_distance[1:], other.target_distance[1:])
 
 
-def test_scores_are_bounded_and_can_be_traded(strategy: Strategy) -> None:
+def test_scores_are_bounded_and_their_distances_are_positive(strategy: Strategy) -> None:
     signals = 0
     panel = fresh(strategy, MARKET, 700)
     for t in range(700, BARS):

@@ -18,7 +18,7 @@ from kamou.core.model import Candidate, Denial, Quote, Side
 from kamou.core.risk.costs import reward_to_risk, round_trip_cost
 from kamou.core.risk.limits import CostModel, VetoLimits
 from kamou.core.risk.sizing import trade_costs
-from kamou.core.vetoes import ask_all, conflicting_symbols, discover_vetoes
+from kamou.core.vetoes import apply_vetoes, discover_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
 
@@ -69,14 +69,14 @@ def context(**changes: Any) -> VetoContext:
 
 
 def codes(one: Candidate, about: VetoContext) -> list[str]:
-    return [denial.code for denial in ask_all(one, about, VETOES)]
+    return [denial.code for denial in apply_vetoes(one, about, VETOES)]
 
 
 def figures(denial: Denial) -> dict[str, str]:
     return {figure.name: figure.value for figure in denial.figures}
 
 
-def test_the_vetoes_are_found_by_their_files() -> None:
+def test_discovery_names_each_veto_after_its_file() -> None:
     assert list(VETOES) == [
         "conflict",
         "cooldown",
@@ -87,11 +87,11 @@ def test_the_vetoes_are_found_by_their_files() -> None:
     ]
 
 
-def test_a_good_candidate_is_cleared() -> None:
+def test_a_good_candidate_passes_all_vetoes() -> None:
     assert codes(candidate(), context()) == []
 
 
-def test_every_veto_is_asked_and_every_denial_kept() -> None:
+def test_a_candidate_gets_the_denials_of_all_vetoes() -> None:
     about = context(
         quotes={},
         held={"ABC": "a long position of 3 contracts"},
@@ -122,15 +122,15 @@ def test_a_quote_is_stale_after_ten_seconds(late_ms: int, denied: list[str]) -> 
     assert codes(candidate(), about) == denied
 
 
-def test_no_quote_is_a_stale_quote() -> None:
-    (denied,) = ask_all(candidate(), context(quotes={}), VETOES)
+def test_a_candidate_without_a_quote_is_vetoed_as_stale() -> None:
+    (denied,) = apply_vetoes(candidate(), context(quotes={}), VETOES)
     assert denied.code == Veto.DATA_STALE
     assert figures(denied)["quote_age_ms"] == "inf"
 
 
 def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> None:
     # fees 2 x 6 bp, spread 0.02, slippage 2 x 2 bp, funding 1 bp for 8 h: c = 0.19 at 100
-    (denied,) = ask_all(candidate(target_distance=1.6), context(), VETOES)
+    (denied,) = apply_vetoes(candidate(target_distance=1.6), context(), VETOES)
     assert denied.code == Veto.REWARD_TO_RISK_LOW
     assert figures(denied)["cost"] == "0.19"
     assert float(figures(denied)["net"]) == pytest.approx((1.6 - 0.19) / 1.19, rel=1e-5)
@@ -153,7 +153,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
         instruments={"ABC": instrument("ABC", taker_fee=Decimal(own))},
         limits=VetoLimits(reward_to_risk_min=100),
     )
-    (denied,) = ask_all(one, about, VETOES)
+    (denied,) = apply_vetoes(one, about, VETOES)
     assert figures(denied)["cost"] == cost
     sized = trade_costs(
         instrument=about.instruments["ABC"],
@@ -179,7 +179,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     ],
 )
 @pytest.mark.parametrize("interval_h", [1, 8])
-def test_funding_is_paid_for_the_hold_and_never_hoped_for(
+def test_funding_adds_to_the_cost_of_the_hold_and_never_reduces_it(
     side: Side, rate: float | None, paid: float, interval_h: int
 ) -> None:
     """``rate`` is per 8 h here; the venue reports that of one interval."""
@@ -209,20 +209,22 @@ def test_a_tight_scalp_at_taker_cost_has_a_net_reward_to_risk_below_one() -> Non
 
 
 @pytest.mark.parametrize(("since_min", "denied"), [(59, [Veto.COOLDOWN_AFTER_STOP]), (60, [])])
-def test_a_symbol_rests_an_hour_after_a_stop(since_min: int, denied: list[str]) -> None:
+def test_a_symbol_is_vetoed_for_its_cooldown_after_a_stop_out(
+    since_min: int, denied: list[str]
+) -> None:
     about = context(last_stop_ms={"ABC": NOW - since_min * MINUTE_MS})
     assert codes(candidate(), about) == denied
 
 
-def test_a_symbol_wanted_both_ways_is_conflicting() -> None:
+def test_a_symbol_with_a_long_and_a_short_candidate_is_vetoed() -> None:
     both = [candidate(), candidate(side=Side.SHORT), candidate(symbol="XYZ")]
-    assert conflicting_symbols(both) == {"ABC"}
-    assert conflicting_symbols([candidate(), candidate()]) == frozenset()
+    assert find_conflicting_symbols(both) == {"ABC"}
+    assert find_conflicting_symbols([candidate(), candidate()]) == frozenset()
 
 
 def test_a_veto_file_without_a_veto_fails_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         sys.modules, "kamou.core.vetoes.held", types.ModuleType("kamou.core.vetoes.held")
     )
-    with pytest.raises(ConfigurationError, match=r"held\.py gives no veto"):
+    with pytest.raises(ConfigurationError, match=r"held\.py cannot be loaded"):
         package.discover_vetoes()

@@ -1,4 +1,7 @@
-"""Runs seeds, swarms of seeds over several processes, and the shrinking of a failure."""
+"""Run of one seed or of a swarm, the results, and the shrinking of a failed seed.
+
+A swarm runs its seeds over several processes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import attrs
 
 from kamou.clock import cpu_time_s
 from kamou.simulator.faults import FAULTS
-from kamou.simulator.settings import Scenario
+from kamou.simulator.scenario import Scenario
 from kamou.simulator.simulation import Simulation
 from kamou.venue.checker import Violation
 
@@ -30,14 +33,17 @@ MUST_HAPPEN = (
     "StopConfirmed",
     "IncomeRecorded",
 )
-"""Events that every longer swarm must have; a run without them tests nothing."""
+"""Events that a swarm of ``MUST_HAPPEN_HOURS`` must have; without them it tests too little."""
 
 ReportResult = Callable[["Result"], None]
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """The result of one seed. ``digest`` is the hash of its trace, ``facts`` of its facts."""
+    """The result of one seed.
+
+    ``digest`` is the hash of its trace, and ``facts`` the hash of its facts.
+    """
 
     scenario: Scenario
     violations: tuple[Violation, ...]
@@ -59,7 +65,10 @@ class Result:
 
 @attrs.frozen(kw_only=True)
 class Swarm:
-    """The results of many seeds. ``missing`` has the expected events that never happened."""
+    """The results of many seeds.
+
+    ``missing`` has the required events and enabled faults that never happened.
+    """
 
     results: tuple[Result, ...]
     missing: tuple[str, ...]
@@ -78,7 +87,7 @@ class Swarm:
             "hours": hours,
             "violations": sum(len(r.violations) for r in results),
             "failures": [failure_document(r) for r in self.failures],
-            "coverage": coverage(results),
+            "coverage": sum_coverage(results),
             "missing": list(self.missing),
             "cpu_s": round(cpu_s, 3),
             "sim_hours_per_cpu_s": round(hours / cpu_s, 3) if cpu_s else None,
@@ -90,7 +99,7 @@ class Swarm:
 
 
 def failure_document(result: Result) -> dict[str, Any]:
-    """Return a failed seed as JSON values."""
+    """Return the result of a failed seed as JSON values."""
     first = result.violations[0]
     return {
         "seed": result.scenario.seed,
@@ -104,7 +113,7 @@ def failure_document(result: Result) -> dict[str, Any]:
     }
 
 
-def coverage(results: Iterable[Result]) -> dict[str, int]:
+def sum_coverage(results: Iterable[Result]) -> dict[str, int]:
     """Return the counts of all events over all seeds; faults as ``fault NAME``."""
     total: Counter[str] = Counter()
     for result in results:
@@ -139,16 +148,19 @@ def simulate_seed(scenario: Scenario) -> Result:
 def run_swarm(
     scenarios: Iterable[Scenario], *, jobs: int = 1, report: ReportResult = lambda result: None
 ) -> Swarm:
-    """Run the scenarios over ``jobs`` processes; results are in their order."""
+    """Run the scenarios over ``jobs`` processes and report each result.
+
+    Results are in the order of the scenarios.
+    """
     planned = tuple(scenarios)
     results: list[Result] = []
     for result in _run(planned, jobs):
         results.append(result)
         report(result)
-    return Swarm(results=tuple(results), missing=missing(results))
+    return Swarm(results=tuple(results), missing=find_missing(results))
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on every system; it respects an affinity mask
         return len(os.sched_getaffinity(0))
@@ -165,13 +177,13 @@ def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:
         yield from pool.map(simulate_seed, scenarios)
 
 
-def missing(results: Iterable[Result]) -> tuple[str, ...]:
-    """Return the enabled faults that never struck and the required events that are absent.
+def find_missing(results: Iterable[Result]) -> tuple[str, ...]:
+    """Return the enabled faults and the required events that never happened.
 
-    For one seed alone faults are left out, because not every fault strikes in each.
+    For one seed alone faults are left out, because a fault does not strike in every seed.
     """
     done = tuple(results)
-    total = coverage(done)
+    total = sum_coverage(done)
     enabled = {name for result in done for name in result.on}
     names = [f"fault {fault.name}" for fault in FAULTS if fault.name in enabled]
     absent = [name for name in names if not total.get(name)] if len(done) > 1 else []
@@ -183,13 +195,13 @@ TRADED = ("entries", "fills", "orders")
 MUST_HAPPEN_HOURS = 10.0  # a shorter swarm needs only the events of ``TRADED``
 
 
-def shrink(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
-    """Find a smaller set of faults and a shorter time with which the seed still fails.
+def shrink_failure(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
+    """Return the failure with fewer faults and a shorter time.
 
-    Greedy: a fault is left out for good if the seed fails without it. Each fault has its own random
-    stream, so leaving one out does not change the others.
+    The search is greedy: a fault stays out if the seed fails without it. Each fault has its own
+    random stream, so leaving one out does not change the others.
     """
-    assert result.failed, "only a failed seed can be shrunk"
+    assert result.failed, f"seed {result.scenario.seed} passed; only a failed seed can be shrunk"
     scenario = attrs.evolve(result.scenario, faults=frozenset(result.on))
     best = result
     for name in sorted(result.on):
