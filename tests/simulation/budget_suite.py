@@ -1,4 +1,4 @@
-"""Production backtests on drawn markets, with account reads that fail or come late.
+"""Production backtests on drawn markets with late and failing account reads.
 
 ``make budget`` runs 200 of them: 20 symbols, 10 days of bars of 5 minutes, prices that jump
 together, so that stops fill in one bar and a day's loss comes to its limit. A run takes about 30 s
@@ -77,7 +77,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     bars = WARMUP + days * DAY_MS // STEP_MS
     common = chance.normal(0, COMMON, bars)
     struck = chance.random(bars) < JUMPS_PER_DAY / 288
-    # A jump goes on where the market went in the last hour: against whoever bets on its return.
+    # A jump goes on in the direction of the last hour, against a strategy that expects a return.
     hour = np.convolve(common, np.ones(12))[:bars]
     sizes = chance.uniform(*JUMP, bars) * np.sign(hour)
     gap = np.where(struck, sizes, 0.0)  # between two bars: through stops

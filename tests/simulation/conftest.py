@@ -1,4 +1,4 @@
-"""The tests of this folder build on the values of the core's tests and on the actors' harness."""
+"""Import paths of the core tests' values and the actors' harness."""
 
 from __future__ import annotations
 

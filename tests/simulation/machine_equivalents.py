@@ -1,4 +1,4 @@
-"""Changes that were drawn, that nothing caught, and that change nothing: each with its proof."""
+"""Drawn changes that do not change the behaviour, each with its proof."""
 
 from __future__ import annotations
 

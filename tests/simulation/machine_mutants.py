@@ -1,4 +1,4 @@
-"""Finds every small change that a machine can make to a module: one operator, at one place.
+"""Search for all changes of one operator at one place of a module.
 
 A change replaces one expression or condition of a function by another. Left alone are assertions
 and raised errors (they stay on, and say what is wrong with us), texts, and what is declared

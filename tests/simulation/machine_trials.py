@@ -1,4 +1,4 @@
-"""Tries changes of the source in forks of one pytest process that has everything imported.
+"""Trials of source changes in forks of one pytest process with all imports done.
 
 The parent collects the tests once and runs none. One fork notes which functions each test calls,
 and how long it takes. Then every change gets a fork of its own: the live functions take the
@@ -53,7 +53,7 @@ TRIAL_MAX_S = 300.0  # one change altogether: one that makes the system spin nev
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of one change. ``by``: the test or simulation that failed; empty: none did."""
+    """The outcome of one change. ``by`` is the test or simulation that failed, or empty."""
 
     change: Change
     by: str
@@ -112,7 +112,7 @@ class Trials:
     # --- who calls what ------------------------------------------------------------
 
     def _note_calls(self, live: Live, known: dict[str, Any]) -> dict[str, Any]:
-        """Run every test that is not ``known``, and the simulations, on the unchanged product.
+        """Run the tests not in ``known`` and the simulations on the unchanged product.
 
         Returns the CPU seconds and the called functions of each test, by its name; under
         ``failed`` what should have passed and did not.
@@ -188,7 +188,7 @@ class Trials:
         return done | {"by": first_failed_simulation(self.simulations) if in_simulations else ""}
 
     def _callers_of(self, change: Change, live: Live) -> list[str]:
-        """Return the tests that call the changed function, the cheapest first, and simulations."""
+        """Return the tests that call the changed function, by cost, and the simulations."""
         function = change.function
         if (change.file, function) not in live:  # a function that each call makes for itself
             function = function.partition(".<locals>")[0]
@@ -202,7 +202,7 @@ class Trials:
 
 @attrs.define(eq=False)
 class Fork:
-    """Work done in a fork of this process, and the pipe on which it answers once, in JSON."""
+    """A fork of this process, and the pipe on which it sends its result as JSON."""
 
     pid: int
     answer: BinaryIO
@@ -229,7 +229,7 @@ class Fork:
             os._exit(status)
 
     def ended(self, within_s: float) -> bool:
-        """Whether it has answered or died. It is killed when it took longer than ``within_s``."""
+        """Return True if the fork has ended; kill it if it takes more than ``within_s``."""
         self.seconds = time.monotonic() - self.begun_s
         if self.seconds > within_s:
             os.killpg(self.pid, signal.SIGKILL)

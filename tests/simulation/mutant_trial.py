@@ -1,4 +1,4 @@
-"""Runs simulations or tests of a copy of the product up to the first failure; prints JSON.
+"""Run of simulations or tests in a copy of the product up to the first failure.
 
 ``mutation_suite`` starts it with the copy on PYTHONPATH.
 """

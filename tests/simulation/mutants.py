@@ -14,7 +14,7 @@ ALL = "all"  # each seed draws its own faults
 
 @attrs.frozen(kw_only=True)
 class Mutant:
-    """One defect. ``notices`` are the rules that may report it first; ``faults`` those of its runs.
+    """One mutant. ``notices`` are the rules that may report it first.
 
     With ``tests`` (files of tests, from the root) these judge it instead of simulations.
     """

@@ -12,7 +12,7 @@ EQUITY = "kamou/core/risk/equity.py"
 
 
 def _without(what: str, rule: str, left: str, notices: str, faults: str) -> Mutant:
-    """The defect: the governor does not ask ``rule``, and the planner's ``left`` is endless.
+    """Return the mutant without the governor's ``rule`` and the planner's ``left``.
 
     Args:
         what: the limit, as people call it.

@@ -1,4 +1,4 @@
-"""Puts each defect of the table into a copy of the product and lets simulations or tests judge it.
+"""Trials of each mutant of the table in a copy of the product.
 
 ``make mutants`` runs it. It exits with 1 when a defect is not caught, or when the product as it
 is fails one of the same simulations or tests.
@@ -41,7 +41,7 @@ class MutantError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """What became of one defect. ``seed`` is the simulation that caught it; 0: none did."""
+    """The outcome of one mutant. ``seed`` is the simulation that caught it; 0: none."""
 
     mutant: Mutant
     seed: int

@@ -24,7 +24,7 @@ schedules = st.lists(st.integers(0, 23), max_size=60)
 
 
 class Schedule:
-    """Stands in the place of the scheduler's generator; in order once the numbers are used up."""
+    """A replacement of the scheduler's generator; in order after the last number."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = iter(numbers)

@@ -1,4 +1,4 @@
-"""The machine finds the changes it is said to find, and a change that matters is caught."""
+"""The mutation operators, and the trials of their changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of defects fits the source and the document; a few of them are put in and noticed."""
+"""The table of mutants fits the source and the document; some are tried here."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def test_an_obvious_mutant_is_caught_within_three_seeds(name: str) -> None:
 def test_the_document_lists_every_mutant_as_caught() -> None:
     text = DOCS.read_text(encoding="utf-8")
     rows = text[text.index(BEGIN) : text.index(END)].splitlines()
-    told = [row for row in rows if row.startswith("| ")][1:]
-    assert [row.split(" | ")[0].removeprefix("| ") for row in told] == NAMES
-    assert not [row for row in told if "**nothing**" in row]
+    listed = [row for row in rows if row.startswith("| ")][1:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in listed] == NAMES
+    assert not [row for row in listed if "**nothing**" in row]

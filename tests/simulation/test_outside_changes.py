@@ -14,7 +14,7 @@ GONE_MS = 1_000_000
 
 
 def changes(*silent: tuple[int, int]) -> OutsideChanges:
-    """An account that cannot be read in these windows, from which 300 left at ``GONE_MS``."""
+    """Return the changes of an account that 300 USDT left at ``GONE_MS``."""
     made = OutsideChanges(lambda _, a, b: covered_ms(silent, a, b), age_max_ms=AGE_MAX_MS)
     made.record_withdrawal(GONE_MS, Decimal(300))
     return made

@@ -1,4 +1,4 @@
-"""Same seed, same trace: across processes and hash seeds. With controls that must differ."""
+"""A seed gives the same trace in each process, and controls must differ."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def money(kind: str, at_ms: int, amount: int) -> MoneyAudit:
 
 
 def evidence(paid_in: int, lost: int) -> list[MoneyAudit]:
-    """The venue's records of an account of 10,000, until the day of the record is opened."""
+    """Return the venue's records of an account of 10,000 until the day is opened."""
     return [
         money("opening", NOON_MS, 10_000),
         money("funding", NOON_MS + 1, -lost),
@@ -105,7 +105,7 @@ def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_f
 
 
 def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
-    """Return the duties of a simulation whose journal is ``book`` again, when its day is opened."""
+    """Return the due actions of a simulation with the restored ``book``."""
     made = DueActions(
         engine=cast(Any, SimpleNamespace(market_ms=OPENED_MS)),
         limits=RiskLimits(),
@@ -123,19 +123,19 @@ def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
 def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_it(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
-    duties = restored(paid_in, lost, PositionBook())
-    duties.record_event(opened(event, paid_in, lost))
-    assert (duties._day_equity, duties._day_net_deposits) == (day_equity, net_deposits)
+    due_actions = restored(paid_in, lost, PositionBook())
+    due_actions.record_event(opened(event, paid_in, lost))
+    assert (due_actions._day_equity, due_actions._day_net_deposits) == (day_equity, net_deposits)
 
 
 @pytest.mark.parametrize("event", [WITHOUT_MIDNIGHT, OF_THE_READ])
 def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
     event: e.DayOpened,
 ) -> None:
-    duties = restored(0, 0, PositionBook())
-    duties.record_audit(money("transfer", READ_MS + 1, 500))
-    duties.record_event(opened(event, 0, 0))
-    assert (duties._day_equity, duties._day_net_deposits) == (10_000, 500)
+    due_actions = restored(0, 0, PositionBook())
+    due_actions.record_audit(money("transfer", READ_MS + 1, 500))
+    due_actions.record_event(opened(event, 0, 0))
+    assert (due_actions._day_equity, due_actions._day_net_deposits) == (10_000, 500)
 
 
 @pytest.mark.parametrize("paid_in", [-9_000, 500])
@@ -146,8 +146,8 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
     book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
     assert (book.day_equity, book.day_net_deposits) == (10_000 + paid_in, 0)
-    duties = restored(paid_in, 0, book)
-    assert (duties._day_equity, duties._day_net_deposits) == (10_000, paid_in)
+    due_actions = restored(paid_in, 0, book)
+    assert (due_actions._day_equity, due_actions._day_net_deposits) == (10_000, paid_in)
     book.apply_all([(2, listed(paid_in))])
     assert (book.day_equity, book.day_net_deposits) == (10_000, paid_in)
 

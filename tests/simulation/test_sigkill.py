@@ -1,4 +1,4 @@
-"""A few points of the suite that `make kills` runs in full: real processes, real SIGKILL."""
+"""Some points of the suite of `make kills`, with real processes and SIGKILL."""
 
 from __future__ import annotations
 

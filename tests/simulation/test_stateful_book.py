@@ -1,4 +1,4 @@
-"""The book against a ledger that only adds up, however entries, exits and repairs interleave."""
+"""The book, compared with a ledger under any order of entries, exits and repairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However requests, fills, releases and prices interleave, what was approved keeps every limit.
+"""The governor keeps all limits under any order of requests, fills and prices.
 
 The ledger below knows limits and arithmetic from the product's description only: it shares no
 code with sizing, exposure or rules. Every figure of it is a lower bound of the truth.

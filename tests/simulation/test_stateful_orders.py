@@ -1,4 +1,4 @@
-"""An order under any sequence of what venues send, told twice, late and out of order."""
+"""An order under venue reports that are duplicated, late and out of order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree of children that crash whenever they are told to, under any order of the ready tasks.
+"""A supervisor whose children crash at drawn times, under any order of tasks.
 
 The machine strikes while others still restart, several at once, and lets any time pass between.
 """

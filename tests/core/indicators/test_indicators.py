@@ -1,4 +1,4 @@
-"""Indicators against TA-Lib, against their definitions, and incremental against batch."""
+"""Indicators compared with TA-Lib, with their definitions, and batch with state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MINUTE = 60_000
 
 
 def market(bars: int, symbols: int, seed: int) -> tuple[Floats, ...]:
-    """Open, high, low, close, volume ``[bars, symbols]`` of random walks on a price grid."""
+    """Return open, high, low, close and volume of random walks, ``[bars, symbols]``."""
     chance = np.random.default_rng(seed)
     moves = chance.standard_t(4, size=(bars, symbols)) * 0.005
     close = np.round(100 * np.exp(np.cumsum(moves, axis=0)), 2)
@@ -55,8 +55,8 @@ def per_symbol(function, *columns: Floats, **options: int) -> Floats:  # type: i
     )
 
 
-def agree(ours: Floats, theirs: Floats, rtol: float = 1e-9) -> None:
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-9)
+def agree(computed: Floats, reference: Floats, rtol: float = 1e-9) -> None:
+    np.testing.assert_allclose(computed, reference, rtol=rtol, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -76,8 +76,8 @@ def test_batch_indicators_agree_with_talib_on_every_bar(seed: int) -> None:
 
 def test_beta_agrees_with_talib_whose_second_series_is_the_asset() -> None:
     *_, close, _ = market(60, 2, 5)
-    ours = beta(close[:, 0], close[:, 1], 14)
-    agree(ours, talib.BETA(close[:, 0].copy(), close[:, 1].copy(), timeperiod=14), 1e-7)
+    computed = beta(close[:, 0], close[:, 1], 14)
+    agree(computed, talib.BETA(close[:, 0].copy(), close[:, 1].copy(), timeperiod=14), 1e-7)
 
 
 @pytest.mark.parametrize(

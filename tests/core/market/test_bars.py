@@ -1,4 +1,4 @@
-"""Bars: resampling and trailing ATR agree with a plain computation; invalid rows are named."""
+"""Resampling, trailing ATR and checks of bars, compared with plain computations."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Answer:
     columns: tuple[StrategyScores, ...]
 
 
-def opinion(strategy: str, width: int, **columns: Any) -> StrategyScores:
+def scores_of(strategy: str, width: int, **columns: Any) -> StrategyScores:
     made: dict[str, Any] = {
         "score": np.zeros(width),
         "raw": np.full(width, np.nan),
@@ -67,8 +67,8 @@ def ranked(
 def test_candidates_are_ordered_by_strength_then_symbol() -> None:
     ranking = ranked(
         [
-            answer(1, opinion("mean_reversion", 2, score=[0.5, -0.9])),
-            answer(0, opinion("mean_reversion", 2, score=[-0.5, 0.7])),
+            answer(1, scores_of("mean_reversion", 2, score=[0.5, -0.9])),
+            answer(0, scores_of("mean_reversion", 2, score=[-0.5, 0.7])),
         ]
     )
     assert [(c.symbol, c.score, c.side) for c in ranking.top] == [
@@ -83,8 +83,8 @@ def test_candidates_are_ordered_by_strength_then_symbol() -> None:
 def test_a_candidate_carries_its_own_symbols_figures_across_shards() -> None:
     ranking = ranked(
         [
-            answer(0, opinion("mean_reversion", 2, abstain=[6, 6])),
-            answer(1, opinion("mean_reversion", 2, score=[0.0, 0.8], abstain=[6, 0])),
+            answer(0, scores_of("mean_reversion", 2, abstain=[6, 6])),
+            answer(1, scores_of("mean_reversion", 2, score=[0.0, 0.8], abstain=[6, 0])),
         ]
     )
     (best,) = ranking.top
@@ -96,7 +96,7 @@ def test_a_candidate_carries_its_own_symbols_figures_across_shards() -> None:
 
 
 def test_a_ranking_lists_its_top_candidates_and_counts_the_rest() -> None:
-    ranking = ranked([answer(0, opinion("mean_reversion", 2, score=[0.5, 0.6]))], top=1)
+    ranking = ranked([answer(0, scores_of("mean_reversion", 2, score=[0.5, 0.6]))], top=1)
     assert [c.symbol for c in ranking.top] == ["B"]
     assert ranking.candidates == 2
 
@@ -104,8 +104,8 @@ def test_a_ranking_lists_its_top_candidates_and_counts_the_rest() -> None:
 def test_abstentions_are_counted_by_strategy_and_code() -> None:
     ranking = ranked(
         [
-            answer(0, opinion("mean_reversion", 2, abstain=[5, 6])),
-            answer(1, opinion("mean_reversion", 2, abstain=[5, 0])),
+            answer(0, scores_of("mean_reversion", 2, abstain=[5, 6])),
+            answer(1, scores_of("mean_reversion", 2, abstain=[5, 0])),
         ]
     )
     assert ranking.abstained == (
@@ -117,14 +117,14 @@ def test_abstentions_are_counted_by_strategy_and_code() -> None:
 
 
 def test_a_shard_that_is_absent_or_late_is_left_out_of_the_ranking_and_counted() -> None:
-    absent = ranked([answer(1, opinion("mean_reversion", 2, score=[0.5, 0.6]))])
+    absent = ranked([answer(1, scores_of("mean_reversion", 2, score=[0.5, 0.6]))])
     assert ([c.symbol for c in absent.top], absent.late_shards) == (["D", "C"], 1)
     behind = ranked(
         [
             answer(
-                0, opinion("mean_reversion", 2, score=[1, 1]), bar_closed_at_ms=CLOSE_MS - PERIOD
+                0, scores_of("mean_reversion", 2, score=[1, 1]), bar_closed_at_ms=CLOSE_MS - PERIOD
             ),
-            answer(1, opinion("mean_reversion", 2, score=[0.5, 0.6])),
+            answer(1, scores_of("mean_reversion", 2, score=[0.5, 0.6])),
         ]
     )
     assert behind == absent
@@ -147,8 +147,8 @@ def test_momentum_is_ranked_across_all_shards_and_weighted_after() -> None:
     raw = np.linspace(-1, 1, 21)
     ranking = ranked(
         [
-            answer(0, opinion("oi_momentum", 10, raw=raw[:10], weight=[0.3] * 10)),
-            answer(1, opinion("oi_momentum", 11, raw=raw[10:], proxy=[1] * 11)),
+            answer(0, scores_of("oi_momentum", 10, raw=raw[:10], weight=[0.3] * 10)),
+            answer(1, scores_of("oi_momentum", 11, raw=raw[10:], proxy=[1] * 11)),
         ],
         MOMENTUM,
         (names[:10], names[10:]),
@@ -170,13 +170,13 @@ def test_momentum_is_ranked_across_all_shards_and_weighted_after() -> None:
 
 def test_the_strongest_symbol_of_a_falling_market_gives_no_long_signal() -> None:
     falling = [-5.0, -4, -3, -2, -1]
-    columns = opinion("oi_momentum", 5, raw=falling)
+    columns = scores_of("oi_momentum", 5, raw=falling)
     ranking = ranked([answer(0, columns)], MOMENTUM, (("A", "B", "C", "D", "E"),))
     assert [(c.symbol, c.side) for c in ranking.top] == [("A", Side.SHORT)]
 
 
 def test_a_symbol_in_the_wrong_regime_counts_in_the_cross_section_but_gives_no_signal() -> None:
-    columns = opinion("oi_momentum", 3, raw=[-1, 1, 2], abstain=[0, 0, Abstain.REGIME_WRONG])
+    columns = scores_of("oi_momentum", 3, raw=[-1, 1, 2], abstain=[0, 0, Abstain.REGIME_WRONG])
     ranking = ranked([answer(0, columns)], MOMENTUM, (("A", "B", "C"),))
     assert [c.symbol for c in ranking.top] == ["A"]
 
@@ -185,8 +185,8 @@ def test_the_signals_of_both_strategies_are_in_one_ranking() -> None:
     answers = [
         answer(
             0,
-            opinion("mean_reversion", 2, score=[0.8, 1.0]),
-            opinion("oi_momentum", 2, raw=[-1.0, 1.0]),
+            scores_of("mean_reversion", 2, score=[0.8, 1.0]),
+            scores_of("oi_momentum", 2, raw=[-1.0, 1.0]),
         )
     ]
     ranking = ranked(answers, {**MOMENTUM, **REVERSION}, (("A", "B"),))
@@ -199,7 +199,7 @@ def test_the_signals_of_both_strategies_are_in_one_ranking() -> None:
 
 
 def test_a_merge_leaves_the_columns_of_the_shards_unchanged() -> None:
-    columns = opinion("mean_reversion", 2, score=[0.0, 0.5])
+    columns = scores_of("mean_reversion", 2, score=[0.0, 0.5])
     ranked([answer(0, columns)], universe=(("A", "B"),))
     assert columns.abstain.tolist() == [0, 0]
 

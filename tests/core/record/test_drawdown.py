@@ -1,4 +1,4 @@
-"""The maximum drawdown over all snapshots, against every pair of snapshots tried one by one."""
+"""The maximum drawdown, compared with a trial of all pairs of snapshots."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_transfer_counts_from_its_own_time_where_the_equity_before_it_is_known
 
 
 def test_a_withdrawal_of_all_equity_adds_no_drawdown_and_later_losses_count() -> None:
-    """1 % gain, all withdrawn, 500 deposited between two snapshots, and then 10 % loss."""
+    """Gain 1 %, withdraw all, deposit 500 between two snapshots, and lose 10 %."""
     marks = [(0, 10_000.0), (10, 10_100.0), (20, 0.0), (30, 0.0), (40, 450.0)]
     moved = [(15, -10_100.0, 10_100.0), (35, 500.0, 0.0)]
     found = DrawdownFold().add_snapshots(marks, moved).found

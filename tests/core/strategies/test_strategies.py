@@ -1,4 +1,4 @@
-"""The two strategies against a plain computation per symbol with TA-Lib, and their own rules."""
+"""The two strategies, compared with a computation per symbol with TA-Lib."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Market:
 
 
 def made_market(seed: int) -> Market:
-    """Trending and mean-reverting symbols, so that each kind of strategy finds its setup."""
+    """Trending and mean-reverting symbols, so that each strategy finds its setup."""
     chance = np.random.default_rng(seed)
     noise = chance.standard_t(4, size=(BARS, SYMBOLS)) * 0.004
     drift = np.repeat(chance.normal(0, 0.003, size=(BARS // 40, SYMBOLS)), 40, axis=0)
@@ -93,7 +93,7 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
 
 
 def scores_at(strategy: Strategy, market: Market, at: tuple[int, ...]) -> dict[int, StrategyScores]:
-    """Scores at the close of each bar in ``at``, from one panel that goes through all bars."""
+    """Return the scores at each bar in ``at``, from one panel that takes all bars."""
     panel = fresh(strategy, market, 0)
     shown = {}
     for t in range(max(at) + 1):
