@@ -120,7 +120,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
 
 
 def _instrument(index: int) -> Instrument:
-    """A symbol of the simulations, in contracts and ticks that fit prices near 100."""
+    """Return a symbol of the simulations with sizes that fit prices near 100."""
     step = D("0.001")
     return attrs.evolve(instrument(index), tick=step, lot=step, contract_size=D(1), qty_min=step)
 
@@ -193,7 +193,7 @@ class Judge:
         return D(repr(float(self._market.prices(at_ms)[self._columns[symbol]])))
 
     def take(self, noted: AuditRecord) -> None:
-        """The next record."""
+        """Return the next record."""
         if self._instant is not None and noted.at_ms > self._instant:
             self._worst(self._instant)  # whole: what is stamped alike happened together
         self._instant = noted.at_ms
@@ -287,7 +287,7 @@ def halts(result: dict[str, Any]) -> int:
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--first", type=int, default=1, help="the first seed")

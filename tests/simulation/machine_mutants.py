@@ -289,6 +289,6 @@ def _is_text(node: ast.expr) -> bool:
 
 
 def _symbol(operator: ast.cmpop) -> str:
-    """The operator as it is written."""
+    """Return the operator as it is written."""
     text = ast.unparse(ast.Compare(ast.Name("a"), [operator], [ast.Name("b")]))
     return text.removeprefix("a ").removesuffix(" b")

@@ -179,7 +179,7 @@ def run(
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="of the draw; by chance if absent")
     parser.add_argument("--count", type=int, default=200, help="changes to draw")

@@ -55,7 +55,7 @@ class Verdict:
 
 
 def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
-    """The files with the defect in them: path from the root -> text.
+    """Return the files of the mutant: path from the root -> text.
 
     Raises:
         MutantError: an old text is not there exactly once, or its new one changes nothing.
@@ -125,7 +125,7 @@ def judge(mutant: Mutant, seeds_max: int) -> Verdict:
 
 
 def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
-    """The product as it is, in every simulation and test that a defect was judged by."""
+    """Judge the unchanged product by every simulation and test of the mutants."""
     simulations: dict[tuple[str, float], int] = {}
     tests: dict[str, None] = {}
     for verdict in verdicts:
@@ -145,7 +145,7 @@ def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
 
 
 def page(verdicts: Sequence[Verdict], controlled: int) -> str:
-    """The table of the document."""
+    """Return the table of the document."""
     lines = [
         BEGIN,
         "",
@@ -190,7 +190,7 @@ def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdic
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=1_000, help="at most so many for each")

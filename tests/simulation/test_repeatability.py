@@ -16,7 +16,7 @@ SCENARIO = Scenario(seed=12, hours=0.3)
 
 
 def traced(path: Path, hash_seed: str) -> str:
-    """The trace of the scenario from a process of its own."""
+    """Return the trace of the scenario from a process of its own."""
     subprocess.run(
         [
             *(sys.executable, "-m", "kamou", "simulate"),

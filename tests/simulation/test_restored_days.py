@@ -63,7 +63,7 @@ def evidence(paid_in: int, lost: int) -> list[MoneyAudit]:
 
 
 def listed(paid_in: int) -> e.IncomeRecorded:
-    """The record's entry of that transfer."""
+    """Return the record's entry of that transfer."""
     income = Income(
         income_id="paid", kind="transfer", symbol="", amount=D(paid_in), at_ms=NOON_MS + 60_000
     )

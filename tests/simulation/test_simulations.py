@@ -35,7 +35,7 @@ def known() -> list[tuple[Scenario, str]]:
 
 
 def told(result: Result) -> str:
-    """What a failure says: enough to run it again."""
+    """Return the message of a failure, with which the seed can be run again."""
     first = "\n".join(str(violation) for violation in result.violations[:3])
     return f"seed {result.scenario.seed}, {','.join(result.on)}\n{first}"
 

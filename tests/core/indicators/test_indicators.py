@@ -44,7 +44,7 @@ def market(bars: int, symbols: int, seed: int) -> tuple[Floats, ...]:
 
 
 def per_symbol(function, *columns: Floats, **options: int) -> Floats:  # type: ignore[no-untyped-def]
-    """A TA-Lib function applied to every column."""
+    """Return a TA-Lib function's values for every column."""
     width = columns[0].shape[1]
     return np.stack(
         [
@@ -121,7 +121,7 @@ def test_series_shorter_than_the_period_are_all_nan(bars: int) -> None:
 
 
 def incremental(spec: Indicator, *columns: Floats) -> Floats:
-    """The state's value after every bar, ``[bars, symbols]``."""
+    """Return the state's value after every bar, ``[bars, symbols]``."""
     open_, high, low, close, volume = columns
     panel = Panel([str(s) for s in range(close.shape[1])], MINUTE, 2, [spec])
     values = []

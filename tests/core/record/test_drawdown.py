@@ -24,7 +24,7 @@ transfers = st.lists(
 
 
 def by_definition(marks: list[EquityAt], moved: list[TransferAt]) -> list[tuple[int, Fraction]]:
-    """The index at every snapshot, in exact fractions."""
+    """Return the index at every snapshot, in exact fractions."""
     index = [(marks[0][0], Fraction(1))]
     for (before_ms, before), (at_ms, equity) in pairwise(marks):
         growth, base, own = Fraction(1), Fraction(before), Fraction(0)

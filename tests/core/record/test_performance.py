@@ -1,5 +1,8 @@
-"""Reference figures: perf, twr and gate of vectors/quant.json, made with empyrical-reloaded 0.5.9,
-arch and statsmodels; see the source named beside each."""
+"""Performance statistics, compared with the reference figures of other packages.
+
+The figures perf, twr and gate of vectors/quant.json were made with empyrical-reloaded 0.5.9, arch
+and statsmodels. Each test names its source.
+"""
 
 from __future__ import annotations
 

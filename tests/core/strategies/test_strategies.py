@@ -45,7 +45,7 @@ def market(bars: int, symbols: int, seed: int) -> tuple[Floats, ...]:
 
 
 def talib_at(columns: tuple[Floats, ...], s: int) -> dict[str, float]:
-    """Indicators of one symbol at the newest bar, by TA-Lib and the definitions."""
+    """Return the indicators of one symbol at the newest bar by TA-Lib."""
     _, high, low, close, _ = (np.ascontiguousarray(c[:, s]) for c in columns)
     path = np.abs(np.diff(close[-11:])).sum()
     return {
@@ -59,7 +59,7 @@ def talib_at(columns: tuple[Floats, ...], s: int) -> dict[str, float]:
 
 
 def reversion_expected(columns: tuple[Floats, ...], s: int) -> tuple[Abstain, float]:
-    """The code and z that mean reversion must give symbol ``s`` at the newest bar."""
+    """Return the expected code and z of mean reversion for symbol ``s``."""
     p, of = REVERSION, talib_at(columns, s)
     close = columns[3][:, s]
     z = (close[-1] - of["mean"]) / of["deviation"]
