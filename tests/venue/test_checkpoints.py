@@ -1,4 +1,4 @@
-"""The generator's states in the venue's file: they save work and never decide a price."""
+"""The generated market's states in the venue's file, which never decide a price."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def never() -> bool:
     return False
 
 
-STEADY = market()  # asked without any file
+STEADY = market()  # without a file
 
 
 def assert_same_day(left: Market, right: Market, day: int) -> None:
-    """Bars, paths and observations, bit by bit."""
+    """Compare bars, paths and observations of one day bit by bit."""
     for field in ("open", "high", "low", "close", "volume"):
         assert np.array_equal(getattr(left.day(day), field), getattr(right.day(day), field))
     since, until = at(day) + 7_777_777, at(day) + DAY_MS - 5
@@ -61,19 +61,19 @@ def assert_same_day(left: Market, right: Market, day: int) -> None:
         np.array_equal(a, b) for a, b in zip(attrs.astuple(path), attrs.astuple(other), strict=True)
     )
     for name in ("funding_rates", "open_interest", "long_short_ratios"):
-        ours, theirs = getattr(left, name)(since, until), getattr(right, name)(since, until)
-        assert np.array_equal(ours.values, theirs.values)
+        expected, found = getattr(left, name)(since, until), getattr(right, name)(since, until)
+        assert np.array_equal(expected.values, found.values)
 
 
 def opened(path: Path, of: Market) -> Engine:
-    """The venue's file over this market, as a run opens it."""
+    """Open the venue's file over this market as a run does."""
     store = VenueStore(path, durable=False)
     keep_checkpoints(of, store)
     return Engine(of, VenueModels(), store, start_ms=at(0), wallet_balance=Decimal(10_000))
 
 
 def filled(path: Path, day: int, **options: Any) -> None:
-    """A file whose run came to this day."""
+    """Make a file of a run that ended on this day."""
     of = market(**options)
     engine = opened(path, of)
     run_market_to(of, at(day), never)
@@ -87,7 +87,7 @@ def stored_days(path: Path) -> list[int]:
 
 @pytest.fixture
 def days_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The days whose recursion was run, in order."""
+    """Record the days whose recursion is run, in order."""
     run: list[int] = []
     plain = generator.run_day
 
@@ -137,12 +137,14 @@ def test_a_restart_runs_no_more_days_after_360_than_after_30(
     assert stored_days(tmp_path / "364.db") == list(range(10, 370, 10))[: 364 // 10]
 
 
-def test_a_kill_loses_only_what_was_not_yet_written(tmp_path: Path, days_run: list[int]) -> None:
+def test_a_kill_loses_only_the_states_that_were_not_written(
+    tmp_path: Path, days_run: list[int]
+) -> None:
     path = tmp_path / "venue.db"
     of = market()
     engine = opened(path, of)
     run_market_to(of, at(45), never)
-    engine.advance(at(45))  # an idle venue notes its time: the states go with it
+    engine.advance(at(45))  # an idle venue stores its time, and the states with it
     run_market_to(of, at(75), never)
     engine._store._db.close()  # SIGKILL
     assert stored_days(path) == [10, 20, 30, 40]
@@ -156,7 +158,7 @@ def test_a_kill_loses_only_what_was_not_yet_written(tmp_path: Path, days_run: li
     assert stored_days(path) == [10, 20, 30, 40, 50, 60, 70]
 
 
-def test_it_is_asked_before_each_day_whether_to_stop_and_what_was_left_is_run_later(
+def test_a_run_to_a_day_ends_early_on_request_and_the_market_runs_the_rest_later(
     days_run: list[int],
 ) -> None:
     of = market()
@@ -164,7 +166,7 @@ def test_it_is_asked_before_each_day_whether_to_stop_and_what_was_left_is_run_la
     of.run_to(at(50), lambda: next(looks))
     assert days_run == [0, 1, 2]
     assert_same_day(of, STEADY, 50)
-    of.run_to(at(0) - 1, never)  # before the origin there is nothing to run
+    of.run_to(at(0) - 1, never)  # a time before the origin runs no day
 
 
 def test_a_long_run_holds_a_bounded_number_of_states(tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_a_row_that_is_not_ours_never_changes_a_price(
+def test_an_invalid_row_never_changes_a_price(
     tmp_path: Path, how: str, days_run: list[int]
 ) -> None:
     path = tmp_path / "venue.db"
@@ -261,12 +263,12 @@ def test_a_row_that_is_not_ours_never_changes_a_price(
     store = VenueStore(path)
     keep_checkpoints(of, store)
     run_market_to(of, at(45), never)
-    assert days_run == list(range(45)), "run again from the first day"
+    assert days_run == list(range(45)), "the days run again from the first one"
     assert_same_day(of, STEADY, 45)
     store.close()
 
 
-def test_rows_of_another_market_are_made_again_and_replaced(tmp_path: Path) -> None:
+def test_rows_of_another_market_are_replaced_by_new_ones(tmp_path: Path) -> None:
     path = tmp_path / "venue.db"
     filled(path, 45, seed=6)
     filled(path, 45)
@@ -275,7 +277,7 @@ def test_rows_of_another_market_are_made_again_and_replaced(tmp_path: Path) -> N
     assert makers == {market_digest(market())}
 
 
-def test_one_spoilt_row_costs_its_ten_days_only(tmp_path: Path, days_run: list[int]) -> None:
+def test_one_invalid_row_costs_only_its_ten_days(tmp_path: Path, days_run: list[int]) -> None:
     path = tmp_path / "venue.db"
     filled(path, 45)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -285,7 +287,7 @@ def test_one_spoilt_row_costs_its_ten_days_only(tmp_path: Path, days_run: list[i
     assert days_run == list(range(30, 45))
 
 
-def test_a_file_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_has_no_states(tmp_path: Path) -> None:
     of, store = market(), VenueStore(tmp_path / "venue.db")
     states = StoredStates(of, store)
     store.close()
@@ -306,7 +308,7 @@ def other_markets() -> Iterator[Market]:
     yield market(universe=UniverseSettings(btc_price=61_000.0))
 
 
-def test_everything_that_shapes_the_market_is_in_its_digest(
+def test_each_setting_of_the_market_and_its_code_change_the_digest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = {market_digest(each) for each in (market(), *other_markets())}
@@ -342,12 +344,12 @@ def test_a_state_is_written_with_the_venues_own_next_transaction_and_waits_for_a
     assert not engine.reloads
     engine.advance(at(27))
     assert store.unstored_states() == ()
-    assert engine.reloads == 0, "our own write is nobody else's"
+    assert engine.reloads == 0, "the venue's own write causes no reload"
     engine.close()
     assert stored_days(tmp_path / "venue.db")[:2] == [10, 20]
 
 
-def test_nothing_is_looked_up_in_the_file_while_the_market_goes_on_day_by_day() -> None:
+def test_a_market_that_runs_day_by_day_reads_no_stored_state() -> None:
     class Counting:
         looks = 0
 
@@ -366,7 +368,7 @@ def test_nothing_is_looked_up_in_the_file_while_the_market_goes_on_day_by_day() 
     assert held.nearest(3) == (0, of.first_state)
 
 
-def test_a_copy_computes_in_another_thread_what_the_original_then_adopts(
+def test_the_states_adopt_those_that_a_copy_has_computed(
     tmp_path: Path, days_run: list[int]
 ) -> None:
     of, other = market(), market()
@@ -377,7 +379,7 @@ def test_a_copy_computes_in_another_thread_what_the_original_then_adopts(
     assert days_run == list(range(23))
     of._states.adopt(other._states)
     of.day(23)
-    assert days_run == list(range(24)), "what the copy ran is not run again"
+    assert days_run == list(range(24)), "the days of the copy are not run again"
     assert len(of._states._held) == 24
     engine.close()
-    assert stored_days(tmp_path / "venue.db") == [10, 20], "the copy kept its states there too"
+    assert stored_days(tmp_path / "venue.db") == [10, 20], "the copy stores its states, too"

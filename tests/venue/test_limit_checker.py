@@ -1,4 +1,4 @@
-"""The checker of the portfolio's limits charges the fee that the venue's own records state."""
+"""The checker of the portfolio's limits: fee rates, leverage, marks, reductions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ LIMITS = PortfolioLimits(
 
 
 def two_entries(taker: str) -> Engine:
-    """A long of AAA, then one of BBB: each 10 units at 100 with its stop at 98, no spread."""
+    """Enter a long of AAA, then one of BBB.
+
+    Each has 10 units at 100 and a stop at 98. The markets have no spread.
+    """
     market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
     models = attrs.evolve(EXACT, fee=FeeModel(taker=D(taker)))
     engine = engine_at(market, models=models)
@@ -44,13 +47,17 @@ def two_entries(taker: str) -> Engine:
     return engine
 
 
-def judged(
+def check_limits(
     engine: Engine,
     leverages: dict[str, int] | None = None,
     mark_at: Callable[[str, int], Decimal] = lambda symbol, at_ms: D(100),
     unreported: Callable[[int], bool] = lambda at_ms: False,
 ) -> tuple[LimitChecker, list[str]]:
-    """``leverages``: of orders, 5 where it says nothing. An order of another is called other."""
+    """Check the engine's audit log, and return the checker and the violations.
+
+    ``leverages`` has the leverage of orders by client order id; the default is 5. The order named
+    ``other`` is external.
+    """
     broken: list[str] = []
     checker = Checker(CheckLimits(), is_ours=lambda client_order_id: client_order_id != "other")
     limits = LimitChecker(
@@ -62,15 +69,15 @@ def judged(
         unreported=unreported,
     )
     checker.portfolio = limits
-    for noted in engine.audit_log:
-        checker.take(noted)
+    for record in engine.audit_log:
+        checker.take(record)
     checker.check_until(engine.market_ms)
     return limits, broken
 
 
 @pytest.mark.parametrize("taker", ["0", "0.0002", "0.0006", "0.0010", "0.0060"])
-def test_what_is_at_stake_is_counted_at_the_fee_that_the_venue_recorded(taker: str) -> None:
-    limits, _ = judged(two_entries(taker))
+def test_risk_and_loss_use_the_fee_rate_that_the_venue_recorded(taker: str) -> None:
+    limits, _ = check_limits(two_entries(taker))
     fee, slip = D(taker), D("0.0002")
     risk = 10 * (D(2) + D("0.25") * 2 + (fee + slip) * 98)  # of each of the two
     lost = 1000 * fee + 1000 * (fee + slip)  # by the first: paid, and what leaving costs
@@ -78,34 +85,34 @@ def test_what_is_at_stake_is_counted_at_the_fee_that_the_venue_recorded(taker: s
     assert limits.closest["ADMISSION"] == (lost + 2 * risk) / 60
 
 
-def test_an_entry_beyond_the_headroom_after_a_higher_fee_is_found() -> None:
-    assert judged(two_entries("0.0006"))[1] == []
-    assert judged(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]
+def test_an_entry_beyond_the_headroom_at_a_higher_fee_is_a_violation() -> None:
+    assert check_limits(two_entries("0.0006"))[1] == []
+    assert check_limits(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]
 
 
-def test_while_a_reduction_is_unreported_only_what_it_can_make_larger_is_not_judged() -> None:
-    """Seed 990246: its loss, and that a hedge has ended, are known with its report."""
-    broken = judged(two_entries("0.0060"), unreported=lambda at_ms: True)[1]
+def test_while_a_reduction_is_unreported_the_day_budget_is_not_checked() -> None:
+    """Check seed 990246, where the loss of a reduction was known with its report."""
+    broken = check_limits(two_entries("0.0060"), unreported=lambda at_ms: True)[1]
     assert broken == ["OPEN_RISK BBB"]
 
 
 def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
-    """Seed 970979: an external position of leverage 3 counted with its whole notional as margin."""
+    """Check seed 970979, where an external position counted its notional as margin."""
     market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))
     engine.place(order("other", BUY, 100, symbol="BBB", leverage=2))
     engine.advance(at(3))
     engine.place(*entry_with_exits())
     engine.advance(at(4))
-    limits, _ = judged(engine, {"other": 2})
+    limits, _ = check_limits(engine, {"other": 2})
     margin = sum((position.margin for position in engine.positions()), ZERO)
     assert margin == 1000 / D(2) + 1000 / D(5)
     assert limits.closest["MARGIN"] == margin / (10 * D(10_000))
 
 
 @pytest.mark.parametrize("later", ["97", "100", "103"])
-def test_an_entry_is_judged_at_its_own_mark_when_its_stop_comes_later(later: str) -> None:
-    """Seed 980468: the mark had moved on when the stop was at the venue, 3 s after the fill."""
+def test_an_entry_is_valued_at_the_mark_of_its_fill_if_its_stop_comes_later(later: str) -> None:
+    """Check seed 980468, where the mark moved in the 3 s between fill and stop."""
     market = MemoryMarket({"AAA": with_bars(after=20)})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))
     engine.place(order("e", BUY, 100))
@@ -113,7 +120,7 @@ def test_an_entry_is_judged_at_its_own_mark_when_its_stop_comes_later(later: str
     engine.advance(at(3))
     engine.place(stop("e-stop", SELL, 100, 96))
     engine.advance(at(4))
-    limits, _ = judged(
+    limits, _ = check_limits(
         engine, mark_at=lambda symbol, at_ms: D(later) if at_ms > filled_ms else D(100)
     )
     risk = 10 * (D(4) + D("0.25") * 4 + D("0.0002") * 96)

@@ -1,4 +1,4 @@
-"""What a price of the market is as a mark."""
+"""Mark prices from prices of the market."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from kamou.venue.models import nearest_tick
     [(1.004, "1.00"), (1.006, "1.01"), (0.006, "0.01"), (0.004, "0.01"), (1e-9, "0.01")],
 )
 def test_a_mark_is_the_nearest_tick_and_never_0(price: float, mark: str) -> None:
-    """A position at a mark of 0 could not even be closed: no price of it would be sound."""
+    """A mark of 0 would be no valid price, so its position could not be closed."""
     assert nearest_tick(price, D("0.01")) == D(mark)

@@ -1,4 +1,4 @@
-"""The engine's watch: quiet stretches are passed by, and nothing that happens is missed."""
+"""``PriceWatch``: quiet intervals are skipped, and every reached level is found."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ BAR_MS = 300_000
 
 
 class Path:
-    """One symbol that dips to ``low`` at ``at_ms`` and is at 100 otherwise; counts its readers."""
+    """One symbol at 100, which falls to ``low`` at ``at_ms``; it counts its reads."""
 
     def __init__(self, low: float, at_ms: int) -> None:
-        self.low, self.at_ms, self.asked = low, at_ms, 0
+        self.low, self.at_ms, self.reads = low, at_ms, 0
 
     def __call__(self, from_ms: int, to_ms: int) -> Segment:
-        self.asked += 1
+        self.reads += 1
         low = self.low if from_ms < self.at_ms <= to_ms else 100.0
         flat, one = np.array([100.0]), np.ones(1)
         return Segment(
@@ -33,29 +33,29 @@ def watch() -> PriceWatch:
     return made
 
 
-def test_parts_of_a_quiet_bar_are_looked_at_once(watch: PriceWatch) -> None:
+def test_the_path_of_a_quiet_bar_is_read_once(watch: PriceWatch) -> None:
     path = Path(99.0, 200_000)
     assert watch.is_quiet(0, 1_000, path)
     assert watch.is_quiet(1_000, 250_000, path)
     assert watch.is_quiet(250_000, BAR_MS, path)
-    assert path.asked == 1
+    assert path.reads == 1
 
 
-def test_a_level_that_is_reached_later_in_the_bar_does_not_happen_early(watch: PriceWatch) -> None:
+def test_a_level_that_is_reached_late_in_a_bar_leaves_its_start_quiet(watch: PriceWatch) -> None:
     path = Path(97.0, 200_000)
     assert watch.is_quiet(0, 1_000, path)
     assert not watch.is_quiet(1_000, 250_000, path)
 
 
-def test_a_new_level_makes_the_rest_of_the_bar_worth_another_look(watch: PriceWatch) -> None:
+def test_after_a_new_level_the_rest_of_the_bar_is_read_again(watch: PriceWatch) -> None:
     path = Path(99.0, 200_000)
     assert watch.is_quiet(0, 1_000, path)
     watch.set(0, 99.5, np.inf)
     assert not watch.is_quiet(1_000, 250_000, path)
 
 
-def test_a_stretch_of_many_bars_is_one_look(watch: PriceWatch) -> None:
+def test_the_path_of_many_bars_is_read_once(watch: PriceWatch) -> None:
     path = Path(97.0, 5 * BAR_MS)
     assert watch.is_quiet(0, 4 * BAR_MS, path)
     assert not watch.is_quiet(4 * BAR_MS, 6 * BAR_MS, path)
-    assert path.asked == 2
+    assert path.reads == 2

@@ -39,7 +39,7 @@ def calm(**more: object) -> Engine:
     )
 
 
-def test_an_orderly_run_has_no_violations_and_its_money_closes():
+def test_a_run_within_its_limits_has_no_violations_and_its_equity_is_recomputed():
     models = VenueModels(funding=FundingModel(assumed_per_8h=D("0.0001")))
     bars = with_bars((100, 103, 99, 101, 900), (101, 101, 95, 96, 900), after=150)
     engine = engine_at(MemoryMarket({"AAA": bars, "BBB": with_bars(after=152)}), models=models)
@@ -61,7 +61,7 @@ def stop_b(name: str, side: OrderSide, quantity: int, price: float):
     return attrs.evolve(stop(name, side, quantity, price), symbol="BBB")
 
 
-def test_a_position_without_a_stop_for_more_than_ten_seconds_is_found():
+def test_a_position_without_a_stop_for_more_than_ten_seconds_is_a_violation():
     engine = calm()
     engine.place(order("e", BUY, 100))
     engine.advance(at(2, 10_000))
@@ -117,7 +117,7 @@ def test_an_unprotected_period_is_reported_once_and_the_next_one_again():
     assert rules(judge(engine)) == ["UNPROTECTED", "UNPROTECTED"]
 
 
-def test_a_removed_stop_is_missed_even_when_the_position_closes_later():
+def test_a_removed_stop_is_a_violation_even_if_the_position_closes_later():
     engine = calm()
     engine.place(*entry_with_exits())
     engine.cancel("e-stop")
@@ -139,7 +139,7 @@ def test_the_filled_part_of_a_stop_protects_nothing():
     assert "UNPROTECTED" in rules(judge(engine, [*seen, partly, more, late]))
 
 
-def test_notional_over_the_limit_is_found():
+def test_notional_over_the_limit_is_a_violation():
     engine = calm()
     engine.place(*entry_with_exits("a", 150, stop_at=99))
     assert rules(judge(engine)) == []  # 1,500 of 10,000
@@ -147,7 +147,7 @@ def test_notional_over_the_limit_is_found():
     assert rules(judge(engine)) == ["EXPOSURE"]
 
 
-def test_risk_over_the_limit_is_found_with_costs_and_gap():
+def test_risk_with_costs_and_gap_over_the_limit_is_a_violation():
     # 100 contracts of 0.1 at 100: each unit of distance costs 10 x 1.25, fees and slippage 1.3.
     within = calm()
     within.place(*entry_with_exits(stop_at=92.0))  # 100 + 1.3 of at most 105
@@ -157,14 +157,14 @@ def test_risk_over_the_limit_is_found_with_costs_and_gap():
     assert rules(judge(beyond)) == ["RISK"]
 
 
-def test_risk_is_judged_by_the_farthest_stop_of_a_short_too():
+def test_the_risk_of_a_short_is_measured_to_its_farthest_stop():
     engine = calm()
     engine.place(order("e", SELL, 100), (stop("n", BUY, 50, 101), stop("f", BUY, 50, 110)))
     # attached stops follow the filled size, so both cover everything; the farthest counts
     assert rules(judge(engine)) == ["RISK"]
 
 
-def test_a_client_order_id_used_twice_is_found():
+def test_a_client_order_id_used_twice_is_a_violation():
     engine = calm()
     engine.place(*entry_with_exits())
     with pytest.raises(RejectedError):
@@ -176,7 +176,7 @@ def test_a_client_order_id_used_twice_is_found():
     assert rules(judge(engine, again)) == ["DUPLICATE_ID", "DUPLICATE_ID"]
 
 
-def test_a_reducing_order_that_added_exposure_is_found():
+def test_a_reduce_only_order_that_added_exposure_is_a_violation():
     engine = calm()
     engine.place(*entry_with_exits())
     lied = [
@@ -186,20 +186,22 @@ def test_a_reducing_order_that_added_exposure_is_found():
     assert rules(judge(engine, lied)) == ["REDUCE_INCREASED"]
 
 
-def test_money_that_does_not_close_is_found():
+def test_a_difference_of_a_cent_in_balance_or_equity_is_a_violation():
     engine = calm()
     engine.place(*entry_with_exits())
 
-    def told(**changes: object) -> list[str]:
+    def violated_rules(**changes: object) -> list[str]:
         account = attrs.evolve(engine.account(), **changes)
         found = check(
             engine.audit_log, account, engine.positions(), engine.source.instruments
         ).violations
         return [v.detail.split(":")[0] for v in found]
 
-    assert told() == []
-    assert told(wallet_balance=engine.account().wallet_balance + D("0.01")) == ["wallet balance"]
-    assert told(equity=engine.account().equity - D("0.01")) == ["equity"]
+    assert violated_rules() == []
+    assert violated_rules(wallet_balance=engine.account().wallet_balance + D("0.01")) == [
+        "wallet balance"
+    ]
+    assert violated_rules(equity=engine.account().equity - D("0.01")) == ["equity"]
     (quiet,) = check(engine.audit_log, engine.account(), (), ()).violations
     assert quiet.detail.startswith("positions")
 
@@ -222,14 +224,14 @@ def test_a_reversal_and_a_scaled_position_are_booked_from_first_principles():
     assert engine.positions()[0].quantity == -30
 
 
-def test_a_liquidation_closes_in_the_books_too():
+def test_after_a_liquidation_the_recomputed_equity_agrees():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 70, 75, 1000))}))
     engine.place(order("e", BUY, 100, leverage=5))
     engine.advance(at(4))
-    assert rules(judge(engine)) == ["UNPROTECTED"]  # it stood bare until it died
+    assert rules(judge(engine)) == ["UNPROTECTED"]  # without a stop until its liquidation
 
 
-def test_nothing_happened_is_no_violation_and_limits_are_settings():
+def test_an_idle_account_has_no_violation_and_stricter_limits_have():
     assert check([], calm().account(), (), ()).violations[0].rule == "EQUITY"
     engine = calm()
     assert judge(engine).violations == ()

@@ -1,6 +1,6 @@
-"""What is closed leaves the memory, and no answer of the venue changes by it.
+"""The venue returns the same after ended orders and fills leave its memory.
 
-The reference keeps every order, fill and income in memory for ever and never asks its store.
+The reference keeps every order, fill and income in memory and never reads its store.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ NAMES = [f"{kind}{n}{tail}" for kind in "elm" for n in range(40) for tail in (""
 INSTANTS = st.integers(START_MS - 1, START_MS + 1600 * STEP_MS)
 
 
-class RemembersEverything(Engine):
-    """The engine as it was: whatever ever happened is in memory, and answered from there."""
+class ReferenceEngine(Engine):
+    """An engine that keeps every order, fill, income and audit record in memory."""
 
     def __init__(self, *given_: object, **more: object) -> None:
         self.orders: dict[str, WorkingOrder] = {}
         self.all_fills: list[FillReport] = []
         self.all_income: list[Income] = []
-        self.all_evidence: list[AuditRecord] = []
+        self.all_audit_records: list[AuditRecord] = []
         super().__init__(*given_, **more)  # type: ignore[arg-type]
 
     def _commit(self) -> None:
@@ -59,7 +59,7 @@ class RemembersEverything(Engine):
         self.orders |= {name: state.orders[name] for name in state.changes.orders}
         self.all_fills += state.fills
         self.all_income += state.income
-        self.all_evidence += state.audit_log
+        self.all_audit_records += state.audit_log
         super()._commit()
 
     def _find(self, client_order_id: str) -> WorkingOrder | None:
@@ -73,7 +73,7 @@ class RemembersEverything(Engine):
 
     @property
     def audit_log(self) -> tuple[AuditRecord, ...]:
-        return tuple(self.all_evidence)
+        return tuple(self.all_audit_records)
 
 
 def opened(path: Path | str, engine: type[Engine] = Engine) -> Engine:
@@ -95,8 +95,8 @@ def act(engine: Engine, what: str, which: int, symbol: str, now_ms: int) -> obje
         if what == "sell":
             return engine.place(order(f"m{which}", SELL, 50, leverage=3, symbol=symbol))
         return engine.cancel(NAMES[which * 9 % len(NAMES)])
-    except RejectedError as refused:
-        return refused.code
+    except RejectedError as rejection:
+        return rejection.code
     finally:
         engine.take_events()
 
@@ -117,8 +117,8 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def killed_before_its_commit(engine: Engine, operation: Callable[[Engine], object]) -> None:
-    """The operation is done in memory and the process dies before anything of it is stored."""
+def kill_before_commit(engine: Engine, operation: Callable[[Engine], object]) -> None:
+    """Run the operation in memory, and end the process before its commit."""
 
     def save(state: object) -> None:
         raise Killed
@@ -141,17 +141,20 @@ Operation = tuple[str, int, str, str, str, int]
 
 
 def hold_equal(path: Path, operations: list[Operation]) -> None:
-    """Do the same at both; they answer the same and the one on disk holds only what is open."""
-    steady, mortal = opened(MEMORY, RemembersEverything), opened(path)
+    """Run the operations at a reference and at a stored venue, and compare them.
+
+    The stored venue has only live orders in memory.
+    """
+    steady, mortal = opened(MEMORY, ReferenceEngine), opened(path)
     for what, which, symbol, fate, name, since_ms in operations:
         now_ms = steady.market_ms
         operation = partial(act, what=what, which=which, symbol=symbol, now_ms=now_ms)
         if fate == "kill before commit":
-            killed_before_its_commit(mortal, operation)
+            kill_before_commit(mortal, operation)
             mortal = opened(path)
             mortal.advance(now_ms)
-        expected, told = operation(steady), operation(mortal)
-        assert told == expected
+        expected, result = operation(steady), operation(mortal)
+        assert result == expected
         if fate == "reopen":
             mortal.close()
         elif fate == "kill":
@@ -173,14 +176,16 @@ def hold_equal(path: Path, operations: list[Operation]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(operations=st.lists(OPERATIONS, max_size=40))
-def test_the_venue_answers_as_one_that_keeps_everything_in_memory(
+def test_the_venue_agrees_with_one_that_keeps_every_order_in_memory(
     tmp_path_factory: pytest.TempPathFactory, operations: list[Operation]
 ) -> None:
     hold_equal(tmp_path_factory.mktemp("venue") / "venue.db", operations)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_over_a_thousand_operations_too(tmp_path: Path, seed: int) -> None:
+def test_the_venue_agrees_with_the_reference_over_a_thousand_operations(
+    tmp_path: Path, seed: int
+) -> None:
     draw = Random(seed)
     hold_equal(
         tmp_path / "venue.db",
@@ -198,7 +203,7 @@ def test_over_a_thousand_operations_too(tmp_path: Path, seed: int) -> None:
     )
 
 
-def test_a_client_order_id_that_ended_in_an_earlier_run_is_found_and_rejected_for_ever(tmp_path):
+def test_a_client_order_id_of_an_earlier_run_is_found_and_rejected(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(START_MS + 3 * STEP_MS)
     entry, exits = entry_with_exits("e1", quantity=60)
@@ -242,7 +247,7 @@ def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reloa
     other.close()
 
 
-def test_catching_up_by_days_comes_to_what_advancing_at_once_does_and_keeps_the_events(tmp_path):
+def test_catching_up_by_days_gives_the_state_and_events_of_one_advance(tmp_path):
     at_once, by_days = opened(MEMORY), opened(tmp_path / "venue.db")
     for engine in (at_once, by_days):
         engine.advance(START_MS + 3 * STEP_MS)
@@ -259,7 +264,7 @@ def test_catching_up_by_days_comes_to_what_advancing_at_once_does_and_keeps_the_
     assert opened(tmp_path / "venue.db").market_ms == until_ms
 
 
-def test_catching_up_asks_before_each_day_whether_to_stop():
+def test_catching_up_ends_early_before_a_day_on_request():
     engine = opened(MEMORY)
     engine.advance(START_MS + HOUR_MS)
     engine.place(limit("l1", BUY, 40, 50.0))
@@ -271,7 +276,7 @@ def test_catching_up_asks_before_each_day_whether_to_stop():
 # --- the file ------------------------------------------------------------------------------------
 
 
-def test_the_index_of_live_orders_means_what_the_model_calls_terminal():
+def test_the_index_of_live_orders_leaves_out_the_terminal_states():
     with closing(sqlite3.connect(MEMORY)) as db:
         for status in OrderStatus:
             query = f"SELECT {schema.ENDED} FROM (SELECT ? AS body)"
@@ -288,7 +293,7 @@ def test_the_index_of_live_orders_means_what_the_model_calls_terminal():
         ("SELECT body FROM orders WHERE client_order_id = ?", ("e1",), "sqlite_autoindex_orders_2"),
     ],
 )
-def test_what_is_asked_of_the_file_is_found_by_an_index(query, given_, index, tmp_path):
+def test_every_query_of_the_store_uses_an_index(query, given_, index, tmp_path):
     with closing(VenueStore(tmp_path / "venue.db")) as store:
         plan = [row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}", given_)]
     assert any(index in step for step in plan), plan
@@ -303,18 +308,18 @@ def test_a_file_of_an_older_version_fails_in_one_line_and_stays_unchanged(tmp_pa
     before = path.read_bytes()
     with pytest.raises(
         StoreError, match=r"older Kamou \(venue v2\).*another --data-dir"
-    ) as refused:
+    ) as rejection:
         VenueStore(path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(rejection.value)
     assert path.read_bytes() == before
 
 
-def test_a_file_whose_schema_was_changed_is_traded_on_by_the_kill_switch_as_it_is(tmp_path):
-    path, told = tmp_path / "venue.db", []
+def test_the_kill_switch_uses_a_file_whose_schema_was_changed(tmp_path):
+    path, messages = tmp_path / "venue.db", []
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         schema.migrate_venue(db)
         db.execute("CREATE TRIGGER t AFTER INSERT ON fills BEGIN SELECT 1; END")
-    store = VenueStore(path, on_changed_schema=told.append)
+    store = VenueStore(path, on_changed_schema=messages.append)
     source = MemoryMarket(BARS)
     engine = Engine(source, MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
     store.queue_state((10, 1, "x", b"state", ""))
@@ -323,6 +328,6 @@ def test_a_file_whose_schema_was_changed_is_traded_on_by_the_kill_switch_as_it_i
     assert len(engine.fills(0)) == 1
     assert engine.order("e1").status is OrderStatus.FILLED
     engine.close()
-    assert len(told) == 1
+    assert len(messages) == 1
     with pytest.raises(StoreError, match="trigger"):
         VenueStore(path)

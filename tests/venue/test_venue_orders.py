@@ -1,4 +1,4 @@
-"""An order's life at the embedded venue: admission, arrival, time in force, cancellation."""
+"""Orders at the embedded venue: checks, arrival, time in force and cancellation."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def flat(**more: object) -> MemoryMarket:
         (order("", BUY, 100), "DUPLICATE_CLIENT_ID"),
     ],
 )
-def test_a_malformed_order_is_rejected_with_its_code_and_nothing_is_done(bad, code):
+def test_an_invalid_order_is_rejected_with_its_code_and_changes_nothing(bad, code):
     engine = engine_at(MemoryMarket({"AAA": with_bars()}, instruments=[instrument(qty_min=D(3))]))
-    with pytest.raises(RejectedError) as refused:
+    with pytest.raises(RejectedError) as rejection:
         engine.place(bad)
-    assert refused.value.code == code
+    assert rejection.value.code == code
     assert engine.open_orders() == ()
     assert engine.positions() == ()
     assert engine.account().wallet_balance == 10_000
 
 
-def test_margin_in_use_by_positions_and_resting_orders_is_not_lent_twice():
+def test_margin_of_positions_and_resting_orders_is_not_available_again():
     engine = engine_at(flat())
     engine.place(order("a", BUY, 2_000))  # 4,000 of margin
     engine.place(limit("b", BUY, 2_000, 99))  # 3,960 more, resting
@@ -63,7 +63,7 @@ def test_margin_in_use_by_positions_and_resting_orders_is_not_lent_twice():
     engine.place(order("d", BUY, 2_000))
 
 
-def test_an_open_loss_is_not_lent():
+def test_an_unrealized_loss_reduces_the_available_margin():
     engine = engine_at(MemoryMarket({"AAA": with_bars((95, 95, 95, 95, 10_000), before=4)}))
     engine.place(order("a", BUY, 1_000))  # loses 500 when the price falls to 95
     engine.advance(at(4))
@@ -142,7 +142,7 @@ def test_a_market_entry_stops_at_the_depth_and_a_reducing_one_fills_whole_for_a_
     assert engine.positions() == ()
 
 
-def test_with_no_volume_entries_get_nothing_and_exits_pay_the_cap():
+def test_without_volume_entries_do_not_fill_and_exits_pay_the_slippage_cap():
     market = MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 0), before=3)})
     engine = engine_at(market, 3, models=VenueModels(slippage=SlippageModel(bps=2, cap_bps=100)))
     engine.place(order("a", BUY, 100))
@@ -209,7 +209,7 @@ def test_a_post_only_order_rests_where_it_does_not_cross():
     assert engine.place(limit("a", BUY, 10, 100, post_only=True)).status is OrderStatus.ACCEPTED
 
 
-def test_attached_orders_wake_with_the_entry_sized_to_what_it_filled():
+def test_attached_orders_become_live_with_the_filled_quantity_of_the_entry():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     entry, exits = entry_with_exits(quantity=100)
     engine.place(entry, exits)
@@ -240,7 +240,7 @@ def test_attached_orders_that_could_add_exposure_reject_the_whole_entry(child):
     assert engine.positions() == ()
 
 
-def test_cancelling_ends_a_resting_order_and_the_ones_asleep_under_it():
+def test_canceling_a_resting_order_cancels_its_dormant_attached_orders():
     engine = engine_at(flat())
     _, exits = entry_with_exits("a")
     engine.place(limit("a", BUY, 100, 99), exits)
@@ -252,7 +252,7 @@ def test_cancelling_ends_a_resting_order_and_the_ones_asleep_under_it():
         engine.cancel("never")
 
 
-def test_an_attached_order_may_be_cancelled_before_it_wakes():
+def test_a_dormant_attached_order_can_be_canceled():
     engine = engine_at(flat())
     _, exits = entry_with_exits("a")
     engine.place(limit("a", BUY, 100, 99), exits)
@@ -288,7 +288,7 @@ def test_a_symbol_without_a_market_takes_no_orders_and_keeps_its_last_mark():
     assert engine.open_orders()[0].client_order_id == "s"
 
 
-def test_a_stop_whose_trigger_is_already_passed_acts_at_once():
+def test_a_stop_whose_trigger_is_already_passed_fills_at_once():
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     done = engine.place(stop("s", SELL, 100, 100.5))
@@ -297,7 +297,7 @@ def test_a_stop_whose_trigger_is_already_passed_acts_at_once():
     assert again.status is OrderStatus.REJECTED  # triggered on a flat position
 
 
-def test_a_target_at_market_that_is_already_reached_acts_at_once():
+def test_a_take_profit_market_that_is_already_reached_fills_at_once():
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     reached = order(
@@ -306,7 +306,7 @@ def test_a_target_at_market_that_is_already_reached_acts_at_once():
     assert engine.place(reached).status is OrderStatus.FILLED
 
 
-def test_conditional_orders_without_a_position_rest_as_orphans():
+def test_conditional_orders_without_a_position_rest():
     engine = engine_at(flat())
     engine.place(stop("s", SELL, 100, 98))
     engine.place(
@@ -318,13 +318,13 @@ def test_conditional_orders_without_a_position_rest_as_orphans():
     assert engine.account().margin_used == 0
 
 
-def test_going_back_in_time_does_nothing():
+def test_advancing_to_a_past_time_does_nothing():
     engine = engine_at(flat(), 5)
     assert engine.advance(at(3)) == []
     assert engine.market_ms == at(5)
 
 
-def test_an_idle_venue_asks_nothing_of_the_market():
+def test_an_idle_venue_reads_no_path_of_the_market():
     market = flat()
     engine = engine_at(market)
     before = market.segments

@@ -1,4 +1,4 @@
-"""What a bar does to orders and positions: stops, gaps, targets, funding, liquidation."""
+"""Orders and positions along a bar: stops, gaps, targets, funding, liquidation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ D = Decimal
 
 
 def long_through(*bars, models=EXACT, **entry):
-    """A protected long from bar 2, then ``bars`` from bar 3 on, one hour later."""
+    """Enter a protected long in bar 2, and advance through ``bars`` from bar 3 on."""
     engine = engine_at(MemoryMarket({"AAA": with_bars(*bars)}), models=models)
     request, exits = entry_with_exits(**entry)
     engine.place(request, exits)
@@ -254,7 +254,7 @@ def test_a_four_hour_venue_settles_every_four_hours():
     assert [i.amount for i in engine.income(0)] == [D("-0.05"), D("-0.05")]
 
 
-def test_a_missed_hour_is_walked_bar_by_bar_to_the_same_end():
+def test_an_advance_of_many_bars_ends_as_many_advances_of_one_bar():
     bars = with_bars((100, 103, 99, 101, 900), (101, 104.5, 97.9, 99, 900), (99, 99, 95, 95, 900))
     stepped = engine_at(MemoryMarket({"AAA": bars}))
     jumped = engine_at(MemoryMarket({"AAA": bars}))
@@ -283,7 +283,7 @@ def test_an_orphan_limit_traded_through_on_a_flat_position_is_rejected():
     assert engine.positions() == ()
 
 
-def test_a_limit_waits_where_nothing_is_traded():
+def test_a_resting_limit_does_not_fill_without_volume():
     bars = with_bars((98.0, 98.0, 98.0, 98.0, 0.0), before=4)
     engine = engine_at(MemoryMarket({"AAA": bars}))
     engine.place(limit("a", BUY, 100, 99))
@@ -304,7 +304,7 @@ def test_a_target_at_market_waits_for_its_trigger_while_the_stop_is_near():
     assert engine.order("t").status is OrderStatus.ACCEPTED
 
 
-def test_no_rate_of_zero_is_booked():
+def test_a_funding_rate_of_zero_books_no_income():
     eight = at(0) + 8 * HOUR_MS
     engine = engine_at(MemoryMarket({"AAA": with_bars(after=120)}, funding={eight: 0.0}))
     engine.place(order("e", BUY, 100))
@@ -321,7 +321,7 @@ def test_an_unknown_range_makes_no_gap():
     assert StopFillModel().price(SELL, 98.0, 100.0, 50.0, float("nan")) == 98.0
 
 
-def test_what_is_held_of_a_market_that_ends_is_settled_at_its_last_close():
+def test_a_position_in_a_market_that_ends_is_settled_at_its_last_close():
     market = MemoryMarket({"AAA": with_bars(*[(100, 101, 99, 100.5, 1000)] * 30)})
     market.ends["AAA"] = (at(20), 100.5)
     engine = engine_at(market)

@@ -1,4 +1,4 @@
-"""The venue's file: killed after any operation and read again, the venue answers the same."""
+"""The venue's file: after a kill at any operation the venue returns the same."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def act(engine: Engine, what: str, which: object) -> object:
         if what == "sell":
             return engine.place(order(f"m{which}", SELL, 50, leverage=3))
         return engine.cancel(str(which))
-    except RejectedError as refused:
-        return refused.code
+    except RejectedError as rejection:
+        return rejection.code
 
 
 def opened(path: Path | str) -> Engine:
@@ -79,7 +79,7 @@ def opened(path: Path | str) -> Engine:
 
 @settings(max_examples=40, deadline=None)
 @given(operations=st.lists(OPERATIONS, max_size=14))
-def test_killed_after_any_operation_and_reopened_the_venue_goes_on_the_same(
+def test_a_venue_that_is_killed_after_any_operation_gives_the_same_results(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, object]]
 ):
     path = tmp_path_factory.mktemp("venue") / "venue.db"
@@ -91,7 +91,7 @@ def test_killed_after_any_operation_and_reopened_the_venue_goes_on_the_same(
         stored = act(mortal, what, which)
         if what != "wait":
             assert stored == expected
-        mortal._store._db.close()  # SIGKILL: nothing is flushed, nothing is told
+        mortal._store._db.close()  # SIGKILL: the store writes nothing
         mortal = opened(path)
         mortal.advance(steady.market_ms)
         assert answers(mortal) == answers(steady)
@@ -99,7 +99,7 @@ def test_killed_after_any_operation_and_reopened_the_venue_goes_on_the_same(
     steady.close()
 
 
-def test_an_orderly_close_keeps_the_time_and_opens_again_where_it_was(tmp_path):
+def test_a_closed_venue_opens_again_at_its_market_time(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(9, 77))
     engine.close()
@@ -124,7 +124,7 @@ def test_an_idle_venue_writes_its_time_once_an_hour(tmp_path):
     engine.close()
 
 
-def test_two_processes_trade_on_one_file_without_losing_either_one(tmp_path):
+def test_two_processes_trade_on_one_file_and_read_each_others_orders(tmp_path):
     run, flatten = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
     run.advance(at(2))
     run.place(*entry_with_exits())
@@ -170,7 +170,7 @@ def _always_stale(state: object) -> None:
     raise StaleVenueError("again")
 
 
-def test_a_full_disk_loses_no_market_and_acknowledges_no_order(tmp_path):
+def test_on_a_full_disk_market_time_goes_on_and_no_order_is_acknowledged(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(2))
     engine.place(*entry_with_exits())
@@ -183,15 +183,15 @@ def test_a_full_disk_loses_no_market_and_acknowledges_no_order(tmp_path):
     assert engine.market_ms == at(4)
     engine._store._db.execute("PRAGMA max_page_count = 1000000")
     engine.advance(at(5))
-    told = answers(engine)
+    expected = answers(engine)
     engine._store._db.close()
     again = opened(tmp_path / "venue.db")
     again.advance(at(5))
-    assert answers(again) == told
+    assert answers(again) == expected
     again.close()
 
 
-def test_a_newer_file_is_refused_and_left_alone(tmp_path):
+def test_a_file_of_a_newer_version_fails(tmp_path):
     path = tmp_path / "venue.db"
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
@@ -200,14 +200,14 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path):
         VenueStore(path)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path):
+def test_a_file_that_is_no_database_fails(tmp_path):
     path = tmp_path / "venue.db"
     path.write_text("these are not the rows you are looking for" * 100)
     with pytest.raises(StoreError, match=r"venue\.db"):
         VenueStore(path)
 
 
-def test_notes_and_durability_are_kept_by_the_file(tmp_path):
+def test_the_store_returns_its_values_and_sets_its_durability(tmp_path):
     store = VenueStore(tmp_path / "venue.db")
     assert store._db.execute("PRAGMA synchronous").fetchone()[0] == 2
     store.set_durable(False)
@@ -221,7 +221,7 @@ def test_notes_and_durability_are_kept_by_the_file(tmp_path):
     store.close()
 
 
-def test_a_stop_survives_the_death_of_everything(tmp_path):
+def test_a_stop_fills_after_the_venue_was_killed_and_reopened(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(2))
     engine.place(order("e", BUY, 100), (stop("s", SELL, 100, 98),))

@@ -1,4 +1,4 @@
-"""Building blocks of the venue's tests: an engine at a known moment, and short orders."""
+"""Helpers of the venue's tests: an engine at a known time, and short orders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXACT = VenueModels(
 
 
 def at(bar: int, ms: int = 0) -> int:
-    """The time ``ms`` after bar number ``bar`` opened."""
+    """Return the time ``ms`` after the open of bar number ``bar``."""
     return START_MS + bar * STEP_MS + ms
 
 
@@ -92,7 +92,7 @@ def target(client_order_id: str, side: OrderSide, quantity: int, price: float) -
 def entry_with_exits(
     name: str = "e", quantity: int = 100, *, stop_at: float = 98.0, target_at: float = 104.0
 ) -> tuple[OrderRequest, tuple[OrderRequest, ...]]:
-    """A long market-at-any-price IOC entry with its attached stop and target."""
+    """Return a long IOC entry that crosses, with its attached stop and target."""
     return (
         limit(name, BUY, quantity, 101.0, time_in_force=TimeInForce.IOC),
         (

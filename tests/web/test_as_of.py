@@ -108,7 +108,7 @@ async def pages_of(path: Path, demo: Site, client: Client) -> dict[str, str]:
         return {page: HEAD.sub("", (await http.get(page)).text) for page in PAGES}
 
 
-async def test_nothing_later_than_the_newest_snapshot_is_in_any_figure_list_or_count(
+async def test_no_figure_list_or_count_has_an_event_after_the_newest_snapshot(
     record: Path, demo: Site, client: Client
 ) -> None:
     before = await pages_of(record, demo, client)
@@ -121,7 +121,9 @@ async def test_nothing_later_than_the_newest_snapshot_is_in_any_figure_list_or_c
     assert [page for page in PAGES if before[page] != after[page]] == []
 
 
-async def test_the_next_snapshot_brings_all_of_it(record: Path, demo: Site, client: Client) -> None:
+async def test_the_next_snapshot_brings_the_events_before_it_to_all_pages(
+    record: Path, demo: Site, client: Client
+) -> None:
     since = later(record)
     with closing(open_writer(record, durable=False)) as connection:
         writer = JournalWriter(connection, run_number=3)

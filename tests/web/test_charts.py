@@ -68,7 +68,7 @@ def test_line_envelope_and_ticks_stay_inside_their_frame(equity: list[float]) ->
             assert frame.top - 0.1 <= tick.at <= frame.inner_bottom + 0.1
 
 
-def test_one_mark_is_no_curve_and_one_day_no_bars() -> None:
+def test_a_single_mark_draws_no_curve_and_a_single_day_no_bars() -> None:
     assert chart.curve_charts(marks(100), (), ()) == ()
     assert chart.day_charts([bar_day("2025-07-26", 0.1)]) == ()
 
@@ -142,7 +142,7 @@ def test_bars_of_losing_days_are_below_the_line_and_of_gaining_days_above_it() -
         assert loss.height == pytest.approx(2 * gain.height, rel=0.1)
 
 
-def test_days_that_all_stood_still_can_be_drawn() -> None:
+def test_days_without_profit_or_loss_can_be_drawn() -> None:
     (wide, _) = chart.day_charts([bar_day("2025-07-26", 0.0), bar_day("2025-07-27", 0.0)])
     assert [bar.kind for bar in wide.bars] == ["idle", "idle"]
 
@@ -255,7 +255,7 @@ def test_labels_at_both_edges_are_drawn_inside_the_drawing() -> None:
     assert (last.anchor, last.text_x, last.at) == ("end", 1040.0, 1030.0)
 
 
-def test_the_largest_font_of_the_labels_is_the_style_sheets() -> None:
+def test_the_font_of_the_frames_is_the_largest_of_the_style_sheet() -> None:
     from test_style import CSS
 
     for frame in chart.CURVE_FRAMES:

@@ -100,7 +100,7 @@ async def test_a_parameter_that_is_not_allowed_is_a_bad_request(
     assert "Not a valid address" in answer.text
 
 
-async def test_a_day_beyond_the_record_has_nothing_before_or_everything(
+async def test_a_day_outside_the_record_is_before_all_rows_or_after_all_of_them(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:
@@ -195,7 +195,7 @@ def marked(at_ms: int, equity: str = "12100") -> EquityRecorded:
     return equity_mark(at_ms, D(equity))
 
 
-def test_intervals_are_made_when_a_day_ends_and_not_for_each_head(
+def test_intervals_are_computed_when_a_day_ends_and_not_at_each_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

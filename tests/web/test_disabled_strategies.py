@@ -107,7 +107,7 @@ async def test_a_resume_of_a_disabled_strategy_alone_is_listed_without_a_length(
     assert f'data-label="For">{DASH}</td>' in section
 
 
-async def test_strategies_end_apart_and_one_may_be_disabled_again(
+async def test_disabled_strategies_are_resumed_singly_and_can_be_disabled_again(
     told: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     path = told(
@@ -127,7 +127,7 @@ async def test_strategies_end_apart_and_one_may_be_disabled_again(
     assert "entered one symbol more often in a day than its limit allows" in section
 
 
-async def test_the_newest_are_shown_and_all_are_counted(
+async def test_the_newest_disabled_strategies_are_shown_and_all_are_counted(
     told: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     events: list[Event] = [disabled("oi_momentum")]

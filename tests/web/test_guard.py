@@ -77,7 +77,7 @@ async def test_a_page_that_takes_too_long_ends_the_process(
     assert "took longer than 30 s" in capfd.readouterr().err
 
 
-async def test_pages_that_are_quick_are_counted_and_end_nothing(pipe: list[int]) -> None:
+async def test_quick_pages_are_counted_and_do_not_end_the_process(pipe: list[int]) -> None:
     ending = Ending()
     guard = ending.guard(pipe[0])
     thread = watched(guard)

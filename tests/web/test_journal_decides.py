@@ -60,7 +60,7 @@ async def test_the_first_run_changes_the_pages_without_a_restart(
     assert (found["mode"], found["currency"]) == ("paper", "EUR")
 
 
-def test_the_pages_show_the_newest_run_of_the_journal(empty_record: Path) -> None:
+def test_the_pages_have_the_values_of_the_newest_run_of_the_journal(empty_record: Path) -> None:
     with closing(database.open_reader(empty_record)) as reader:
         assert latest_run(reader) is None
         write(empty_record, started("demo", "assumed"), started("demo", "arithmetic", 2))
@@ -69,7 +69,7 @@ def test_the_pages_show_the_newest_run_of_the_journal(empty_record: Path) -> Non
         assert (found.run_number, found.gate) == (2, "arithmetic")
 
 
-def test_a_run_from_before_gates_were_journalled_had_the_assumed_one(empty_record: Path) -> None:
+def test_a_run_without_a_recorded_gate_had_the_assumed_gate(empty_record: Path) -> None:
     with closing(database.open_writer(empty_record)) as connection:
         body = (
             b'{"at_ms":1,"cause_id":"","change_reason":"","config_digest":"d","config_json":"{}",'

@@ -125,7 +125,7 @@ async def test_each_deposit_and_withdrawal_is_drawn_at_its_own_time(
         assert float(x) == pytest.approx(at, abs=0.1)
 
 
-async def test_the_deepest_fall_is_that_of_all_snapshots_with_its_dates(
+async def test_the_maximum_drawdown_is_over_all_snapshots_and_has_its_dates(
     moved: Path, demo: Site, client: Client
 ) -> None:
     found, page = await shown(moved, demo, client)
@@ -191,7 +191,7 @@ async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_da
 @pytest.mark.parametrize(
     ("begin_ms", "listed"), [(START_MS, ["30", "7"]), (START_MS + HOUR_MS, ["7"])]
 )
-async def test_the_transfers_that_are_listed_and_counted_are_those_of_the_flows(
+async def test_the_listed_and_counted_transfers_are_those_of_the_net_deposits(
     begin_ms: int, listed: list[str], late: bool, tmp_path: Path, demo: Site, client: Client
 ) -> None:
     """Not what was paid in before the record began, nor what its first equity has in it."""

@@ -55,7 +55,7 @@ async def test_every_page_shows_its_mode_and_the_risk_notice(
 
 
 @pytest.mark.parametrize("path", [*PAGES, "TRADE", "/nowhere"])
-async def test_no_page_loads_anything_of_others_or_runs_or_styles_inline(
+async def test_no_page_loads_from_other_sites_or_has_inline_scripts_or_styles(
     public: PublicSite, client: Client, record: Path, path: str
 ) -> None:
     async with client(public) as http:
@@ -74,7 +74,7 @@ async def test_no_page_loads_anything_of_others_or_runs_or_styles_inline(
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/results.json", "/api/v1/public/days", "/nowhere"])
-async def test_every_reply_carries_the_security_headers_and_no_cookie(
+async def test_every_response_has_the_security_headers_and_no_cookie(
     public: PublicSite, client: Client, path: str
 ) -> None:
     async with client(public) as http:
@@ -136,7 +136,7 @@ async def test_a_new_commit_makes_a_new_page(tmp_path: Path, demo: Site, client:
     assert after["journal_seq"] == before["journal_seq"] + 1
 
 
-async def test_a_page_is_rendered_once_however_many_ask_at_once(
+async def test_a_page_is_rendered_once_for_many_requests_at_once(
     record: Path, demo: Site, client: Client
 ) -> None:
     renders = 0
@@ -179,7 +179,7 @@ async def test_head_has_the_headers_of_get_and_no_body(public: PublicSite, clien
                 assert head.headers["content-length"] == get.headers["content-length"]
 
 
-async def test_pages_are_sent_compressed_to_those_who_can_read_it(
+async def test_pages_are_compressed_if_the_request_accepts_it(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:
@@ -195,7 +195,9 @@ async def test_pages_are_sent_compressed_to_those_who_can_read_it(
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_nothing_can_be_written(public: PublicSite, client: Client, method: str) -> None:
+async def test_requests_that_would_write_are_not_allowed(
+    public: PublicSite, client: Client, method: str
+) -> None:
     async with client(public) as http:
         for row in ROUTES:
             answer = await http.request(method, row.path.replace("{trade_id:path}", "x"))

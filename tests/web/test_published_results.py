@@ -32,7 +32,7 @@ FIGURES = {
 }
 
 
-async def test_results_are_html_for_browsers_and_json_for_those_who_ask(
+async def test_results_are_html_for_browsers_and_json_if_the_request_prefers_it(
     public: PublicSite, client: Client
 ) -> None:
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -127,7 +127,7 @@ async def test_money_adds_up_over_days_and_over_months_to_the_record(
 
 
 @pytest.mark.parametrize("missed_day", [5, 36], ids=["31 July", "31 August"])
-async def test_a_month_of_which_a_midnight_is_not_known_is_no_complete_month(
+async def test_a_month_with_an_unknown_midnight_is_not_complete(
     tmp_path: Path, client: Client, missed_day: int
 ) -> None:
     path = tmp_path / "missed.sqlite3"
@@ -137,7 +137,7 @@ async def test_a_month_of_which_a_midnight_is_not_known_is_no_complete_month(
     assert [row["complete"] for row in found["months"]] == [False, False, False]
 
 
-async def test_a_deposit_is_not_profit(public: PublicSite, client: Client) -> None:
+async def test_a_deposit_is_not_part_of_the_return(public: PublicSite, client: Client) -> None:
     found = await results_of(public, client)
     day = next(day for day in found["days"] if day["net_deposits"] != "0")
     assert day["net_deposits"] == "2000"

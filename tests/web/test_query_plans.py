@@ -135,7 +135,7 @@ def new_head(path: Path) -> None:
         )
 
 
-def test_no_page_walks_through_a_table_that_grows(records: dict[int, Path]) -> None:
+def test_no_page_scans_a_table_that_grows(records: dict[int, Path]) -> None:
     reader, seen = watched(records[SHORT])
     memo = Memo()
     trade_id = queries.query_trades(reader, limit=1)[0].trade_id
@@ -209,7 +209,7 @@ def test_queries_of_the_commands_scan_no_growing_table(
     reader.close()
 
 
-def test_this_files_eye_sees_a_scan(records: dict[int, Path]) -> None:
+def test_the_check_for_scans_finds_a_scan(records: dict[int, Path]) -> None:
     reader = database.open_reader(records[SHORT])
     assert walks(reader, "SELECT count(*) FROM trade") == ["trade"]
     assert walks(reader, "SELECT * FROM fill ORDER BY price LIMIT 5") == ["fill"]

@@ -98,7 +98,7 @@ async def test_no_page_shows_a_raw_decimal(record: Path, demo: Site, client: Cli
             assert "33.333333" in text or path != "/trades/odd"
 
 
-async def test_a_traders_features_have_their_names(
+async def test_the_features_of_a_trade_have_their_names_on_the_page(
     record: Path, demo: Site, client: Client
 ) -> None:
     with closing(open_reader(record)) as reader:

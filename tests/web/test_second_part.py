@@ -156,7 +156,9 @@ async def test_each_fill_is_on_the_page_of_the_part_whose_result_it_is_in(
     assert {parts.entry, parts.closed_first} <= orders_in(first)
 
 
-async def test_a_trade_without_orders_claims_no_adoption(tmp_path: Path, client: Client) -> None:
+async def test_the_page_of_a_trade_without_orders_mentions_no_adoption(
+    tmp_path: Path, client: Client
+) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=1, trades_per_day=1)
     with closing(open_writer(path)) as writer:

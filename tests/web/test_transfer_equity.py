@@ -53,7 +53,7 @@ def stated(
     return found
 
 
-async def test_the_equity_before_a_transfer_within_a_bar_is_what_the_account_stated(
+async def test_the_equity_before_a_transfer_within_a_bar_is_that_of_the_account(
     stated: dict[int, Decimal], tmp_path: Path, client: Client
 ) -> None:
     journal = tmp_path / "kamou.sqlite3"

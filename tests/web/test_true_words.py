@@ -201,7 +201,7 @@ async def test_pricing_mentions_no_keys_in_a_demo(record: Path, client: Client) 
 @pytest.mark.parametrize(
     ("n", "said"), [(0, "0 complete days"), (1, "1 complete day"), (2, "2 complete days")]
 )
-def test_one_is_counted_in_the_singular(n: int, said: str) -> None:
+def test_a_count_of_one_has_a_noun_in_the_singular(n: int, said: str) -> None:
     assert fmt.counted(n, "complete day") == said
 
 

@@ -80,7 +80,7 @@ async def test_only_public_json_may_be_read_by_scripts_of_other_pages(
             assert header not in (await http.get(path)).headers, path
 
 
-async def test_trades_and_a_trade_answer_json_to_those_who_ask(
+async def test_trades_and_a_trade_are_json_if_the_request_prefers_it(
     public: PublicSite, client: Client, record: Path
 ) -> None:
     program = {"accept": "application/json"}
@@ -156,7 +156,7 @@ async def test_every_page_has_a_description_of_its_own(
     assert all(30 < len(each[0]) < 170 for each in found), found
 
 
-async def test_favicon_and_robots_are_where_everybody_looks(
+async def test_favicon_and_robots_are_at_their_standard_addresses(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:
@@ -189,7 +189,7 @@ def test_the_public_url_is_an_origin_and_nothing_else(url: str, allowed: bool) -
     assert (named == []) is allowed
 
 
-async def test_a_young_site_without_trades_answers_json_too(
+async def test_a_site_without_trades_has_json_too(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

@@ -146,9 +146,7 @@ async def test_a_half_filled_entry_counts_its_share_of_the_worst_case_in_any_con
     site.close()
 
 
-async def test_a_payment_that_came_late_is_in_worst_case_r(
-    half_filled: Path, client: Client
-) -> None:
+async def test_a_late_payment_is_part_of_worst_case_r(half_filled: Path, client: Client) -> None:
     (before,) = await published(half_filled, client)
     late = ResultCorrected(
         at_ms=START_MS,

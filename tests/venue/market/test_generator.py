@@ -1,4 +1,4 @@
-"""The generated market: the same however it is asked for, and in agreement with its own bars."""
+"""The generated market: the same in any order of reads, and true to its bars."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def same(left: Any, right: Any) -> bool:
     )
 
 
-# --- the same market, however it is asked for ----------------------------------------------------
+# --- the same market in any order of reads -------------------------------------------------------
 
 
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(st.integers(0, 9), min_size=1, max_size=6))
-def test_a_day_is_the_same_in_whatever_order_it_is_asked_for(days: list[int]) -> None:
+def test_a_day_is_the_same_whatever_days_were_read_before(days: list[int]) -> None:
     fresh = market()
     for day in days:
         assert same(fresh.day(day), MARKET.day(day))
@@ -56,7 +56,7 @@ def test_a_day_is_the_same_in_whatever_order_it_is_asked_for(days: list[int]) ->
         assert same(fresh.funding_rates(at, at + DAY_MS), MARKET.funding_rates(at, at + DAY_MS))
 
 
-def test_a_long_walk_holds_only_a_few_days() -> None:
+def test_a_long_run_of_the_market_has_a_bounded_number_of_days_in_memory() -> None:
     walked = market()
     for day in range(DAYS_HELD + 5):
         walked.segment(ORIGIN_MS + day * DAY_MS + 1, ORIGIN_MS + day * DAY_MS + 2)
@@ -103,7 +103,9 @@ def test_the_origin_is_floored_to_midnight_and_the_end_is_far() -> None:
     ("options", "reason"),
     [({"step_ms": 7 * 60_000}, "divide an hour"), ({"symbols": 0}, "at least one symbol")],
 )
-def test_a_market_that_cannot_be_is_a_wrong_setting(options: dict[str, int], reason: str) -> None:
+def test_an_invalid_step_or_symbol_count_is_a_configuration_error(
+    options: dict[str, int], reason: str
+) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         market(**options)
 
@@ -235,7 +237,7 @@ def test_observations_are_on_their_grid_and_never_early() -> None:
     assert (np.abs(MARKET.funding_rates(ORIGIN_MS, until).values) <= 0.0075).all()
 
 
-def test_days_can_be_made_into_a_dataset() -> None:
+def test_days_of_the_market_can_be_made_into_a_dataset() -> None:
     made = MARKET.materialise("two", ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
     assert made.name == "two"
     assert made.bars.close.shape == (576, 12)

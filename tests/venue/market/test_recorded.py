@@ -69,7 +69,7 @@ def values(part: Segment) -> dict[str, Any]:
     return {field.name: getattr(part, field.name) for field in attrs.fields(Segment)}
 
 
-def test_an_unfinished_bar_stands_at_its_open() -> None:
+def test_the_price_of_an_unfinished_bar_is_its_open() -> None:
     part = MARKET.segment(close_of(29) + 1_000, close_of(30) - 1)
     opened = MARKET.data.bars.open[30]
     for price in (part.open, part.high, part.low, part.close):
@@ -90,16 +90,16 @@ def test_a_bars_whole_path_happens_at_its_close(from_ms: int) -> None:
     assert np.array_equal(MARKET.prices(close_of(30)), bars.open[31])
 
 
-def test_nothing_of_an_unfinished_bar_is_known() -> None:
+def test_high_low_and_close_of_an_unfinished_bar_are_unknown() -> None:
     data = make_set()
     for name in ("high", "low", "close"):
         getattr(data.bars, name)[30:] *= 1.5
     other = RecordedMarket(data, instruments=MARKET.instruments)
     until = close_of(30) - 1
     for from_ms in (close_of(20), close_of(29), until - 5):
-        ours, theirs = (values(each.segment(from_ms, until)) for each in (MARKET, other))
-        for name, value in ours.items():
-            assert np.array_equal(value, theirs[name], equal_nan=True), name
+        expected, found = (values(each.segment(from_ms, until)) for each in (MARKET, other))
+        for name, value in expected.items():
+            assert np.array_equal(value, found[name], equal_nan=True), name
     assert np.array_equal(MARKET.prices(until), other.prices(until))
     assert np.array_equal(
         MARKET.bars(STEP_MS, START_MS, until).close,
@@ -153,7 +153,7 @@ def test_there_is_no_market_before_the_first_bar_nor_after_the_last() -> None:
     assert np.array_equal(MARKET.prices(MARKET.last_ms + STEP_MS), last)
 
 
-def test_a_missing_bar_is_no_market_for_its_symbol_only() -> None:
+def test_a_missing_bar_removes_the_market_of_its_symbol_only() -> None:
     inside = HOLED.segment(close_of(6) + 5, close_of(6) + 10)
     assert np.isnan(inside.open[0])
     assert not np.isnan(inside.open[1:]).any()
@@ -165,7 +165,7 @@ def test_a_missing_bar_is_no_market_for_its_symbol_only() -> None:
     assert HOLED.recorded_bars == 3 * BARS - 5
 
 
-def test_a_market_where_nothing_moves_has_no_known_range() -> None:
+def test_a_market_without_price_moves_has_no_known_range() -> None:
     data = make_set()
     for name in ("open", "high", "low", "close"):
         getattr(data.bars, name)[:, 1] = 3.0
@@ -185,7 +185,7 @@ def test_bars_are_the_complete_ones_inside_the_interval() -> None:
     assert len(MARKET.bars(STEP_MS, close_of(5), close_of(3)).open_ms) == 0
 
 
-def test_observations_are_served_from_when_they_were_available() -> None:
+def test_observations_are_served_from_their_availability_on() -> None:
     series = Series(
         symbols=SYMBOLS,
         available_ms=START_MS + 3_600_000 * np.arange(5, dtype=np.int64),
@@ -246,14 +246,14 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
         (None, close_of(BARS), "no bars"),
     ],
 )
-def test_a_restriction_that_leaves_nothing_is_invalid(
+def test_a_restriction_without_symbols_or_bars_is_invalid(
     symbols: tuple[str, ...] | None, from_ms: int | None, reason: str
 ) -> None:
     with pytest.raises(InvalidDataError, match=reason):
         MARKET.restrict(symbols, from_ms)
 
 
-def test_a_dataset_without_bars_is_no_market() -> None:
+def test_a_market_of_a_dataset_without_bars_is_invalid() -> None:
     data = make_set()
     empty = attrs.evolve(data.bars, open_ms=data.bars.open_ms[:0])
     with pytest.raises(InvalidDataError, match="has no bars"):
