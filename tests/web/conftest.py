@@ -15,7 +15,7 @@ from kamou.web.site import Site
 
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 complete days and half a day, 80 trades, a deposit, a halt, an outage of two days."""
+    """Write 40 complete days and half a day, 80 trades, a deposit, a halt, an outage."""
     path = tmp_path_factory.mktemp("record") / "kamou.sqlite3"
     write_record(path, flow_day=20, down_days=2)
     return path
@@ -31,7 +31,7 @@ def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty_record(tmp_path: Path) -> Path:
-    """A database that was just made: no run is in its journal."""
+    """Make a new database without a run in its journal."""
     path = tmp_path / "empty.sqlite3"
     database.migrate_journal(path)
     return path

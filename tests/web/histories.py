@@ -1,4 +1,4 @@
-"""Whole histories, traded by the whole system on a drawn market, with their venue's own file."""
+"""Whole histories, traded by the system on a drawn market, with the venue's file."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def market(history: History) -> RecordedMarket:
 
 
 def _transfer(engine: Engine, history: History, moves: Moves) -> None:
-    """The operator transfers money, at a time that only this test knows."""
+    """Transfer money as the operator, at a time that only the test knows."""
     hour, amount = moves.pop(0)
     engine.catch_up(history.at_ms(hour), lambda: False)
     SimulatedEngine.transfer(engine, D(amount))  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ async def _run(
     clock: SimulatedClock,
     keep: bool,
 ) -> None:
-    """One run. With ``keep`` the files are copied as a kill at its end would leave them."""
+    """Trade one run. With ``keep``, copy the files as a kill at its end leaves them."""
     journal, venue = folder / "kamou.sqlite3", folder / VENUE
     end_ms = history.at_ms(until_h)
     settings = history.settings(until_h)

@@ -1,4 +1,4 @@
-"""The venue's own file, added up by definition: what an outsider knows of money and trades.
+"""Money and trades by definition, added up from the venue's file alone.
 
 Nothing here calls code of ``kamou/core`` or reads a read model. A day is a UTC day, an entry of
 the ledger belongs to the day of its own stamp, and equity at T is the wallet after all entries
@@ -125,7 +125,7 @@ class Ledger:
         return growth * float(self.equity(to_ms) / start) - 1.0
 
     def _until(self, to_ms: int) -> tuple[Decimal, dict[str, list[Decimal]]]:
-        """Wallet, and quantity, cost and contract size by symbol, after all entries before then.
+        """Return the wallet, and quantity, cost and contract size by symbol, at a time.
 
         Goes on from where the last call ended, if that was not later.
         """
@@ -148,11 +148,11 @@ class Ledger:
         return found
 
     def just_before(self, transfer_at_ms: int) -> Decimal:
-        """The equity that a transfer, with all others of its time, adds to."""
+        """Return the equity just before a transfer and all others of its time."""
         return self.equity(transfer_at_ms)
 
     def slippage(self, fill: dict[str, Any]) -> Decimal:
-        """What it cost beyond its reference: a stop's trigger, else the mid of its time.
+        """Return the slippage of a fill: from a stop's trigger, else from the mid then.
 
         A fill that paid the maker's fee has none: it filled at its own limit. Nor has one by the
         venue itself.

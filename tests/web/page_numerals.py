@@ -1,4 +1,4 @@
-"""Every number in the words of ``/results``, written a second time from ``/results.json``.
+"""Every number on the pages, computed a second time from ``/results.json``.
 
 The document is recomputed elsewhere (``recomputation.py``). Here its figures are put into the
 sentences and tables of the page, and all numbers of the page's text are compared, in their order.
@@ -32,7 +32,7 @@ CLOSED = ("win_rate", "expectancy_r", "profit_factor")
 
 
 def numbers_of(page: str) -> list[str]:
-    """All numbers of the text of a page's main part; addresses, drawings and digests are none."""
+    """Return the numbers in a page's main text, without addresses, drawings, digests."""
     main = page.partition("<main")[2].partition(">")[2].partition("</main>")[0]
     for element in ("svg", "code", "style"):
         main = re.sub(rf"(?s)<{element}\b.*?</{element}>", " ", main)
@@ -40,25 +40,25 @@ def numbers_of(page: str) -> list[str]:
 
 
 def expected_numbers(document: dict[str, Any]) -> list[str]:
-    """The same numbers from the document, in the order of the page."""
+    """Return the same numbers from the document, in the order of the page."""
     return NUMBER.findall(" | ".join(_page(document)))
 
 
 def front_numbers(document: dict[str, Any], plans: Plans) -> list[str]:
-    """The numbers of the front page: equity, and what the raw events count until as of."""
+    """Return the numbers of the front page: equity, and counts of the raw events."""
     counted = [plans.cycles, plans.candidates, plans.refusals, document["trades_total"]]
     shown = [money(document["equity"]), *(f"{n:,}" for n in counted)]
     return NUMBER.findall(" | ".join([*shown, moment(document["as_of_ms"])]))
 
 
 def days_numbers(document: dict[str, Any]) -> list[str]:
-    """The numbers of the first page of ``/days``."""
+    """Return the numbers of the first page of ``/days``."""
     rows = [_day(day) for day in document["days"][::-1]][:DAYS_SHOWN]
     return NUMBER.findall(" | ".join([*rows, str(document["days_total"])]))
 
 
 def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
-    """The numbers of the first page of ``/trades``; ``names`` stand in its form."""
+    """Return the numbers of the first page of ``/trades``; ``names`` are in its form."""
     rows = listed[: -TRADES_SHOWN - 1 : -1]
     shown = [f"{len(listed):,}", *names]
     for row in rows:
@@ -226,7 +226,7 @@ def _lasted(span: dict[str, Any]) -> str:
 
 
 def lasted(ms: int) -> str:
-    """The two largest units."""
+    """Return a duration in its two largest units."""
     for large, small in ((86_400_000, 3_600_000), (3_600_000, 60_000)):
         if ms >= large:
             rest = ms % large // small

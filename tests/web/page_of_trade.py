@@ -1,4 +1,4 @@
-"""Every number of a trade's page, from the venue's file and the raw ``event`` rows.
+"""Every number of a trade's page, from the venue's file and raw ``event`` rows.
 
 They are put into the page's order; nothing is from a read model or from the trade's document.
 """
@@ -35,12 +35,12 @@ class TradePage:
             if kind == "candidate_refined" and row["signal_id"] == self._permit["plan"]["signal_id"]
         ]
         self._fills = ledger.fills_of(trade)
-        ours = {fill["client_order_id"] for fill in self._fills}
+        fill_ids = {fill["client_order_id"] for fill in self._fills}
         self._orders = sorted(
             (
                 intent
                 for intent in plans.intents.values()
-                if intent["trade_id"] == entry["trade_id"] or intent["client_order_id"] in ours
+                if intent["trade_id"] == entry["trade_id"] or intent["client_order_id"] in fill_ids
             ),
             key=lambda intent: intent["intended_at_ms"],
         )
@@ -97,7 +97,7 @@ class TradePage:
         yield six(signal["close"])
 
     def _cycle(self) -> dict[str, Any]:
-        """The newest that ranked the signal's bar."""
+        """Return the newest cycle that ranked the signal's bar."""
         ranked = [row for kind, row in self._plans.events if kind == "cycle_ranked"]
         return [r for r in ranked if r["bar_closed_at_ms"] == self._signal["bar_closed_at_ms"]][-1]
 

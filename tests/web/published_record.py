@@ -1,4 +1,4 @@
-"""Writes a record as a run would: real events through the journal's writer, trades with chains."""
+"""A record as of a run: events by the journal's writer, trades with their chains."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EQUITY = D(10_000)
 
 
 def equity_mark(at_ms: int, equity: D = D(10_000)) -> e.EquityRecorded:
-    """An equity snapshot with nothing held and nothing paid in or out."""
+    """Return an equity snapshot without positions and transfers."""
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=equity,
@@ -62,7 +62,7 @@ def write_record(
     outage_day: int | None = 15,
     down_days: int = 0,
 ) -> None:
-    """A database of ``days`` complete days and half a day more; the same seed, the same record."""
+    """Write a record of ``days`` complete days and half a day; it depends on the seed."""
     connection = open_writer(path, durable=False)
     record = _Record(Random(seed))
     writer = JournalWriter(connection, run_number=1)
@@ -364,5 +364,5 @@ def _filled(
 
 
 def started_with(at_ms: int) -> e.Event:
-    """The first event of a record."""
+    """Return the first event of a record."""
     return _started(1, at_ms, "c0ffee" * 10, "first run")

@@ -1,4 +1,4 @@
-"""What only Kamou knows, from the raw ``event`` rows: plans, states, cycles. No read model."""
+"""Plans, states and cycles from the raw ``event`` rows, without a read model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", 
 
 
 class Plans:
-    """What only Kamou knows of an order: whose plan it carries out. From the raw events."""
+    """The plan of an order, from the raw events."""
 
     def __init__(self, journal: Path) -> None:
         connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
@@ -64,7 +64,7 @@ class Plans:
         connection.close()
 
     def r(self, trade: Stretch) -> float | None:
-        """Net over |planned entry - planned stop| x contracts; None if a part was not planned."""
+        """Return net over planned risk; None if a part of the trade was not planned."""
         plans = [self.of_order.get(client_order_id) for client_order_id in trade.entry_ids]
         if not plans or None in plans:
             return None
@@ -73,7 +73,7 @@ class Plans:
         return float(trade.net / (distance * trade.added * trade.contract_size))
 
     def spans(self, states: Collection[str]) -> list[tuple[int, int | None, str]]:
-        """When one of these states held: from, until (None: still), and why it began."""
+        """Return start, end (None: still) and reason of each period in these states."""
         found: list[tuple[int, int | None, str]] = []
         for row in self._states:
             was, is_ = row["before"] in states, row["after"] in states
@@ -84,12 +84,12 @@ class Plans:
         return found
 
     def silence(self, longer_than_ms: int) -> list[tuple[int, int]]:
-        """Where no cycle closed for longer than that: from the end of one to the next one's."""
+        """Return the longer times without a cycle, from one end to the next end."""
         known = [at_ms for at_ms in self._closed_at_ms if at_ms <= self.snapshot_ms]
         return [(a, b) for a, b in pairwise(known) if b - a > longer_than_ms]
 
     def steps(self, from_ms: int, until_ms: int | None) -> list[tuple[int, str]]:
-        """What happened in a halt: when, and what the operator wrote of it."""
+        """Return the steps of a halt, with times and the operator's notes."""
         end_ms = 2**62 if until_ms is None else until_ms
         rows = [row for row in self._states if from_ms <= row["at_ms"] < end_ms]
         made = [(row["at_ms"], _note(row)) for row in rows]
@@ -103,12 +103,12 @@ class Plans:
         )
 
     def ending(self, until_ms: int) -> tuple[str, str]:
-        """Why a halt ended, and what the operator wrote of it."""
+        """Return the reason for the end of a halt, and the operator's note."""
         (row,) = [row for row in self._states if row["at_ms"] == until_ms]
         return row["reason"], _note(row)
 
     def cause(self, from_ms: int, until_ms: int, longer_than_ms: int) -> str:
-        """Why no cycle closed: the run before said goodbye, or not; or nothing was said at all."""
+        """Return the cause of a downtime, from the events before it."""
         for at_ms, kind, reason in sorted(self._lives):
             if from_ms <= at_ms <= until_ms:
                 return "stop" if kind == "run_stopped" and reason != "crashed" else "crash"
@@ -125,7 +125,7 @@ class Plans:
         return D(self.of_order[trade.entry_ids[0]]["stop_price"])
 
     def worst_case_r(self, trade: Stretch) -> float | None:
-        """Net over the permit's worst case, of the part of its plan that was filled."""
+        """Return net over the permit's worst case, for the filled part of its plan."""
         if self.r(trade) is None:
             return None
         plan = self.of_order[trade.entry_ids[0]]
@@ -134,7 +134,7 @@ class Plans:
         return float(trade.net / (D(plan["risk"]) * share))
 
     def ended_by(self, trade: Stretch) -> str:
-        """The exit reason by its role: what the order that closed it was for."""
+        """Return the exit reason, which is the role of the order that closed the trade."""
         intent = self.intents[trade.last_id]
         hold_ms = self.of_order[trade.entry_ids[0]]["hold_ms"]
         held_ms = intent["intended_at_ms"] - trade.opened_at_ms
@@ -142,14 +142,14 @@ class Plans:
         return "time_limit" if late else str(intent["role"])
 
     def flattened_for(self, trade: Stretch) -> str | None:
-        """Why everything was being closed when an order of ours closed this trade."""
+        """Return the cause of the flatten whose order closed this trade."""
         states = [row for row in self._states if row["at_ms"] <= trade.closed_at_ms]
         if self.ended_by(trade) != "exit" or not states or states[-1]["after"] != "flattening":
             return None
         return str(states[-1]["reason"])
 
     def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
-        """The events of some kinds until as of, oldest first."""
+        """Return the events of some kinds until as of, oldest first."""
         return [
             row for kind, row in self.events if kind in kinds and row["at_ms"] <= self.snapshot_ms
         ]

@@ -1,4 +1,4 @@
-"""The public record a second time: from the venue's own file and the market's prices.
+"""The public record a second time, from the venue's file and the market's prices.
 
 What only Kamou knows (which plan an order belongs to, halts) is from the raw ``event`` rows.
 Nothing here calls code of ``kamou/core`` or reads a read model.
@@ -32,7 +32,7 @@ HALTS = ("reduce_only", "flattening")
 def differences(
     document: dict[str, Any], ledger: Ledger, plans: Plans, *, period_ms: int
 ) -> list[str]:
-    """What ``/results.json`` says otherwise than it should: ``where: shown, right``."""
+    """Return the wrong figures of ``/results.json``, as ``where: shown, right``."""
     as_of_ms = document["as_of_ms"]
     found: list[str] = []
 
@@ -116,7 +116,7 @@ def _day(
 
 
 def _of_operation(document: dict[str, Any], plans: Plans, same: Same) -> None:
-    """Configurations, disabled strategies, and commands that changed no state."""
+    """Return configurations, disabled strategies, and commands without a new state."""
     same("configuration", document["config_digest"], plans.configurations[-1]["digest"])
     changes = plans.changed_configurations
     same("config_changes", document["config_changes"], changes[-NEWEST:])

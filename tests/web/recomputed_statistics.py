@@ -1,4 +1,4 @@
-"""Intervals and drawdowns by their definitions, in plain loops: nothing of ``kamou/core``.
+"""Intervals and drawdowns by definition, in loops, without ``kamou/core``.
 
 The stationary bootstrap (Politis and Romano 1994) as the site describes it: 2,000 resamples of
 whole days in blocks whose mean length is the cube root of their number, 95 % percentiles, seeded by
@@ -24,7 +24,7 @@ Bounds = tuple[float, float]
 
 
 def seed_of(columns: Iterable[Sequence[float]]) -> int:
-    """The first 64 bits of the digest of the columns, each as little-endian doubles and a bar."""
+    """Return the first 64 bits of the digest of the columns (little-endian doubles)."""
     digest = hashlib.sha256()
     for column in columns:
         digest.update(struct.pack(f"<{len(column)}d", *column) + b"|")
@@ -35,28 +35,28 @@ def resamples(n: int, seed: int) -> list[list[int]]:
     """Which days each resample drew: a block goes on, or a new one starts anywhere."""
     generator = np.random.Generator(np.random.PCG64(seed))
     chance = 1 / max(1.0, math.cbrt(n))
-    starts_anew = generator.random((RESAMPLES, n), dtype=np.float32) < chance
-    starts_anew[:, 0] = True
-    starts = iter(generator.integers(0, n, size=int(starts_anew.sum()), dtype=np.int32).tolist())
+    starts_block = generator.random((RESAMPLES, n), dtype=np.float32) < chance
+    starts_block[:, 0] = True
+    starts = iter(generator.integers(0, n, size=int(starts_block.sum()), dtype=np.int32).tolist())
     drawn: list[list[int]] = []
-    for row in starts_anew.tolist():
+    for row in starts_block.tolist():
         day, made = 0, []
-        for anew in row:
-            day = next(starts) if anew else (day + 1) % n
+        for starts_new in row:
+            day = next(starts) if starts_new else (day + 1) % n
             made.append(day)
         drawn.append(made)
     return drawn
 
 
 def bounds(values: Iterable[float | None]) -> Bounds:
-    """The observed values nearest to the 2.5 % and 97.5 % quantiles; undefined ones left out."""
+    """Return the values nearest to the 2.5 % and 97.5 % quantiles of the defined ones."""
     known = [value for value in values if value is not None]
     low, high = np.quantile(known, [0.025, 0.975], method="closest_observation")
     return float(low), float(high)
 
 
 def bounds_of_days(returns: Sequence[float]) -> dict[str, Bounds]:
-    """The intervals of the four figures of days, all on the same resamples."""
+    """Return the intervals of the four figures of days, all on the same resamples."""
     drawn = resamples(len(returns), seed_of([returns] * len(FIGURES)))
     return {
         name: bounds(figure([returns[day] for day in row]) for row in drawn)
@@ -100,7 +100,7 @@ FIGURES: dict[str, Callable[[Sequence[float]], float | None]] = {
 
 
 def wilson(wins: int, n: int) -> Bounds:
-    """Where the score test of a proportion is at its limit: the roots of a quadratic (1927)."""
+    """Return Wilson's interval (1927): the roots where the score test is at its limit."""
     share = wins / n
     a, b, c = 1 + Z * Z / n, -(2 * share + Z * Z / n), share * share
     root = math.sqrt(max(0.0, b * b - 4 * a * c))
@@ -157,7 +157,7 @@ def _ordered(sums: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def snapshots_drawdown(ledger: Ledger, times: Sequence[int]) -> dict[str, Any]:
-    """The deepest fall of the time-weighted index over snapshots at these times."""
+    """Return the maximum drawdown of the time-weighted index over these snapshots."""
     index, indices = 1.0, [1.0]
     equity = ledger.start
     for before_ms, at_ms in pairwise(times):

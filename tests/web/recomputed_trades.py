@@ -1,4 +1,4 @@
-"""Every closed trade as ``/trades`` lists it, from the venue's fills and the raw events."""
+"""Closed trades as ``/trades`` lists them, from the venue's fills and raw events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERVALS = ("win_rate", "expectancy_r", "profit_factor")
 
 
 def trade_differences(listed: Sequence[dict[str, Any]], ledger: Ledger, plans: Plans) -> list[str]:
-    """What the list, oldest first, says otherwise than the venue's file."""
+    """Return the differences of the list, oldest first, from the venue's file."""
     found: list[str] = []
     trades = ledger.trades(plans.snapshot_ms)
     right_by_place = {(trade.symbol, trade.closed_at_ms): trade for trade in trades}
@@ -55,7 +55,7 @@ def trade_differences(listed: Sequence[dict[str, Any]], ledger: Ledger, plans: P
 
 
 def fill_differences(documents: Sequence[dict[str, Any]], ledger: Ledger) -> list[str]:
-    """What the pages of single trades say of their fills otherwise than the venue's file."""
+    """Return the differences of fills on the trades' pages from the venue's file."""
     found: list[str] = []
     names = ("side", "price", "quantity", "fee")
     slipped = {
@@ -87,7 +87,7 @@ def _plain(value: str) -> str | Decimal:
 
 
 def interval_differences(document: dict[str, Any], listed: Sequence[dict[str, Any]]) -> list[str]:
-    """What the intervals of trade figures say otherwise than the listed trades, oldest first."""
+    """Return the differences of trade intervals from those of the listed trades."""
     days = [row["day"] for row in document["days"] if row["complete"]]
     trades = [
         {

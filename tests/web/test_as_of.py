@@ -1,4 +1,4 @@
-"""All figures and lists of a page are of one instant: that of the newest equity snapshot."""
+"""Figures and lists of a page are as of the newest equity snapshot."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def record(tmp_path: Path) -> Path:
 
 
 def later(path: Path) -> list[e.Event]:
-    """What a system does in the minutes after a snapshot: everything that is counted somewhere."""
+    """Return events after a snapshot, one of each kind that a page counts."""
     with closing(open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
     snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityRecorded))
@@ -149,7 +149,7 @@ async def test_the_next_snapshot_brings_the_events_before_it_to_all_pages(
 
 
 async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any], list[str], str]:
-    """The results, the two numbers of closed trades on other pages, and the front page."""
+    """Return the results, closed trades on two other pages, and the front page."""
     async with client(PublicSite(path, demo, runner=inline)) as http:
         found = (await http.get("/results.json")).json()
         front, trades = (await http.get("/")).text, (await http.get("/trades")).text
@@ -181,7 +181,7 @@ async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_l
 async def test_events_committed_between_a_snapshots_read_and_its_commit_are_later_than_it(
     record: Path, demo: Site, client: Client
 ) -> None:
-    """A snapshot bears the time of its read: what is stamped since may stand before it."""
+    """A snapshot has the time of its read; later events may be committed before it."""
     with closing(open_reader(record)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
     mark = next(each for each in reversed(events) if isinstance(each, e.EquityRecorded))

@@ -1,4 +1,4 @@
-"""``/days``, ``/api/v1/public/days``, the size of pages, and what is made once a day."""
+"""``/days``, ``/api/v1/public/days``, the size of pages, and daily figures."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_a_day_outside_the_record_is_before_all_rows_or_after_all_of_them(
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hundred days with long figures, transfers, restarts and a halt each, and long reasons."""
+    """Write 100 days, each with long figures and reasons, transfers, restarts, a halt."""
     path = tmp_path_factory.mktemp("crowded") / "kamou.sqlite3"
     write_record(path, days=100, trades_per_day=8, flow_day=3, down_days=2)
     chance = Random(1)

@@ -1,4 +1,4 @@
-"""A disabled strategy is published: which, since when, why, and when the operator resumed it."""
+"""Disabled strategies on the page: name, time, reason and the operator's resume."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SINCE_MS = START_MS + 40 * HOUR_MS
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Callable[..., Path]:
-    """A record of some days without a halt, and these events after it."""
+def write_events(tmp_path: Path) -> Callable[..., Path]:
+    """Write a record of some days without a halt, and then these events."""
 
     def write(*events: Event) -> Path:
         path = tmp_path / "journal.sqlite3"
@@ -60,17 +60,17 @@ async def published(
 
 
 async def test_without_a_disabled_strategy_none_is_listed(
-    told: Callable[..., Path], demo: Site, client: Client
+    write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
-    rows, total, section = await published(told(), demo, client)
+    rows, total, section = await published(write_events(), demo, client)
     assert (rows, total) == ([], 0)
     assert "None so far." in section
 
 
 async def test_a_disabled_strategy_is_named_with_its_time_and_reason_until_it_is_resumed(
-    told: Callable[..., Path], demo: Site, client: Client
+    write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
-    path = told(disabled("mean_reversion"))
+    path = write_events(disabled("mean_reversion"))
     (row,), total, section = await published(path, demo, client)
     assert total == 1
     assert row == {
@@ -85,7 +85,7 @@ async def test_a_disabled_strategy_is_named_with_its_time_and_reason_until_it_is
     assert "entered more often in an hour than its limit allows" in section
 
     resumed = StrategyResumed(at_ms=SINCE_MS + 3 * HOUR_MS, strategy="mean_reversion", note="seen")
-    (row,), total, section = await published(told(resumed), demo, client)
+    (row,), total, section = await published(write_events(resumed), demo, client)
     assert (row["until_ms"], total) == (SINCE_MS + 3 * HOUR_MS, 1)
     assert ">3 h</td>" in section
     assert "still" not in section
@@ -93,10 +93,10 @@ async def test_a_disabled_strategy_is_named_with_its_time_and_reason_until_it_is
 
 
 async def test_a_resume_of_a_disabled_strategy_alone_is_listed_without_a_length(
-    told: Callable[..., Path], demo: Site, client: Client
+    write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     at_ms = SINCE_MS + 3 * HOUR_MS
-    path = told(
+    path = write_events(
         disabled("mean_reversion"),
         StrategyResumed(at_ms=at_ms, strategy="mean_reversion", note="seen"),
         CommandRecorded(at_ms=at_ms, reason="OPERATOR_RESUME", note="seen"),
@@ -108,9 +108,9 @@ async def test_a_resume_of_a_disabled_strategy_alone_is_listed_without_a_length(
 
 
 async def test_disabled_strategies_are_resumed_singly_and_can_be_disabled_again(
-    told: Callable[..., Path], demo: Site, client: Client
+    write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
-    path = told(
+    path = write_events(
         disabled("mean_reversion"),
         disabled("oi_momentum", SINCE_MS + 1, "RATE_REENTRIES_EXCEEDED"),
         StrategyResumed(at_ms=SINCE_MS + 2, strategy="mean_reversion"),
@@ -128,7 +128,7 @@ async def test_disabled_strategies_are_resumed_singly_and_can_be_disabled_again(
 
 
 async def test_the_newest_disabled_strategies_are_shown_and_all_are_counted(
-    told: Callable[..., Path], demo: Site, client: Client
+    write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     events: list[Event] = [disabled("oi_momentum")]
     for n in range(1, 26):
@@ -136,7 +136,7 @@ async def test_the_newest_disabled_strategies_are_shown_and_all_are_counted(
         if n < 25:
             resumed_ms = SINCE_MS + n * 1_000 + 500
             events.append(StrategyResumed(at_ms=resumed_ms, strategy="mean_reversion"))
-    rows, total, section = await published(told(*events), demo, client)
+    rows, total, section = await published(write_events(*events), demo, client)
     assert total == 26
     assert [row["from_ms"] for row in rows] == [SINCE_MS + n * 1_000 for n in range(6, 26)]
     assert [row["until_ms"] is None for row in rows] == [False] * 19 + [True]

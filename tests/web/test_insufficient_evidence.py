@@ -1,4 +1,4 @@
-"""Which figures are shown below 14 complete days and 30 closed trades, and what pages say of it."""
+"""Figures shown below 14 complete days and 30 closed trades, and their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Halts, reduced sizes and downtime on the page: order, causes, and the operator's words."""
+"""Halts, reduced sizes and downtime on the page: order, causes, operator's notes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ HISTORY: tuple[Event, ...] = (
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def record_path(tmp_path: Path) -> Path:
     path = tmp_path / "kamou.sqlite3"
     with closing(open_writer(path, durable=False)) as connection:
         JournalWriter(connection, run_number=1).append(HISTORY)
@@ -106,12 +106,12 @@ def raw_states(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 async def test_a_halt_is_one_period_from_its_first_step_to_its_end(
-    told: Path, demo: Site, client: Client
+    record_path: Path, demo: Site, client: Client
 ) -> None:
-    found, page = await published(told, demo, client)
+    found, page = await published(record_path, demo, client)
     stopped = {"reduce_only", "flattening"}
     expected, since = [], None
-    for _, body in raw_states(told):
+    for _, body in raw_states(record_path):
         if since is None and body["after"] in stopped:
             since = body["at_ms"]
         elif since is not None and body["after"] not in stopped:
@@ -124,9 +124,9 @@ async def test_a_halt_is_one_period_from_its_first_step_to_its_end(
 
 
 async def test_every_note_of_the_operator_is_published_and_escaped(
-    told: Path, demo: Site, client: Client
+    record_path: Path, demo: Site, client: Client
 ) -> None:
-    found, page = await published(told, demo, client)
+    found, page = await published(record_path, demo, client)
     halt, _ = found["halts"]
     assert [(step["reason"], step["note"]) for step in halt["steps"]] == [
         ("DAY_LOSS_LIMIT", ""),
@@ -143,9 +143,9 @@ async def test_every_note_of_the_operator_is_published_and_escaped(
 
 
 async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
-    told: Path, demo: Site, client: Client
+    record_path: Path, demo: Site, client: Client
 ) -> None:
-    found, page = await published(told, demo, client)
+    found, page = await published(record_path, demo, client)
     halts, reduced = found["halts"], found["reduced_size"]
     assert [(h["state"], h["reason"]) for h in halts] == [
         ("flattening", "OPERATOR_FLATTEN"),
@@ -158,8 +158,10 @@ async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
     assert not quoted, "the words of the resume are not those of the day's loss"
 
 
-async def test_the_results_page_lists_reduced_size(told: Path, demo: Site, client: Client) -> None:
-    found, page = await published(told, demo, client)
+async def test_the_results_page_lists_reduced_size(
+    record_path: Path, demo: Site, client: Client
+) -> None:
+    found, page = await published(record_path, demo, client)
     assert [(r["from_ms"], r["until_ms"]) for r in found["reduced_size"]] == [
         (hour(1), hour(2)),
         (hour(6), hour(24)),
@@ -171,9 +173,9 @@ async def test_the_results_page_lists_reduced_size(told: Path, demo: Site, clien
 
 
 async def test_halts_reduced_sizes_and_downtime_are_listed_by_time(
-    told: Path, demo: Site, client: Client
+    record_path: Path, demo: Site, client: Client
 ) -> None:
-    with closing(open_writer(told, durable=False)) as connection:
+    with closing(open_writer(record_path, durable=False)) as connection:
         writer = JournalWriter(connection, run_number=2)
         writer.append(
             [
@@ -184,7 +186,7 @@ async def test_halts_reduced_sizes_and_downtime_are_listed_by_time(
             ]
         )
         writer.append([changed(42, NORMAL, REDUCED, "DAY_LOSS_HALF"), *marks(43)[-1:]])
-    _, page = await published(told, demo, client)
+    _, page = await published(record_path, demo, client)
     begins = [re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", row)[0] for row in rows_of(page)]  # type: ignore[index]
     assert begins == sorted(begins, reverse=True)
     kinds = [row for row in rows_of(page) if "downtime" in row]
@@ -193,18 +195,18 @@ async def test_halts_reduced_sizes_and_downtime_are_listed_by_time(
 
 
 async def test_a_flatten_of_an_older_journal_outside_of_any_halt_is_listed_with_its_effect(
-    told: Path, demo: Site, client: Client
+    record_path: Path, demo: Site, client: Client
 ) -> None:
     def said(at: float, reason: str, note: str) -> CommandRecorded:
         return CommandRecorded(at_ms=hour(at), reason=reason, note=note)
 
-    with closing(open_writer(told, durable=False)) as connection:
+    with closing(open_writer(record_path, durable=False)) as connection:
         writer = JournalWriter(connection, run_number=2)
         writer.append([changed(41, HALTED, NORMAL, "OPERATOR_RESUME"), *marks(43)[-1:]])
         writer.append(
             [said(42, "OPERATOR_FLATTEN", "storm"), said(42.5, "OPERATOR_RESUME", "over")]
         )
-    _, page = await published(told, demo, client)
+    _, page = await published(record_path, demo, client)
     did = {note: next(row for row in rows_of(page) if note in row) for note in ("storm", "over")}
     assert "flattened while nothing ran" in did["storm"]
     assert "nothing changed" in did["over"]

@@ -1,4 +1,4 @@
-"""What a page says of mode, currency and gate comes from the journal, once it holds a run."""
+"""Mode, currency and gate of a page come from the journal, once it has a run."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def closed(at_ms: int) -> e.CycleClosed:
 
 
 async def shown(path: Path, client: Client) -> tuple[int, int, int]:
-    """How many grey bands the chart has, what its legend counts, and how many the list has."""
+    """Return the number of grey bands, the legend's count and the list's length."""
     site = PublicSite(path, Site(mode="demo"), runner=inline)
     async with client(site) as http:
         page = (await http.get("/results")).text
@@ -80,7 +80,7 @@ async def test_a_stretch_that_two_times_of_downtime_share_stays_grey_for_the_ear
 
 
 async def band_of(path: Path, client: Client) -> str:
-    """The grey bands of the wide chart, as drawn."""
+    """Return the grey bands of the wide chart as they are drawn."""
     site = PublicSite(path, Site(mode="demo"), runner=inline)
     async with client(site) as http:
         found = re.search(r'<path class="band down" d="([^"]+)"', (await http.get("/results")).text)

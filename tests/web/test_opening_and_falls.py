@@ -1,4 +1,4 @@
-"""Where the curve begins, its deposits, its stretches, and the deepest fall that it shows."""
+"""The curve's start, deposits and stretches, and the maximum drawdown."""
 
 from __future__ import annotations
 
@@ -194,12 +194,12 @@ async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_da
 async def test_the_listed_and_counted_transfers_are_those_of_the_net_deposits(
     begin_ms: int, listed: list[str], late: bool, tmp_path: Path, demo: Site, client: Client
 ) -> None:
-    """Not what was paid in before the record began, nor what its first equity has in it."""
+    """Transfers before the record began, or in its first equity, are left out."""
     path = tmp_path / "kamou.sqlite3"
-    told = ((-MINUTE_MS, D(9_000)), (0, D(30)), (1, D(7)))
+    paid_in = ((-MINUTE_MS, D(9_000)), (0, D(30)), (1, D(7)))
     with closing(open_writer(path, durable=False)) as connection:
         history: list[e.Event] = [started_with(begin_ms)]
-        for number, (after, amount) in enumerate(told):
+        for number, (after, amount) in enumerate(paid_in):
             income = Income(
                 income_id=str(number),
                 kind="transfer",

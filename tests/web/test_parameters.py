@@ -1,4 +1,4 @@
-"""Query parameters: a value that is not allowed is 400, and the answer says what is allowed."""
+"""Query parameters: an invalid value is 400, and the response has the valid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The query plans of the pages: no statement reads a table that grows from end to end."""
+"""Query plans of the pages: no statement scans a table that grows."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def watched(path: Path) -> tuple[sqlite3.Connection, Seen]:
 
 
 def walks(reader: sqlite3.Connection, statement: str) -> list[str]:
-    """The tables that a statement reads from end to end."""
+    """Return the tables that a statement scans."""
     reader.set_trace_callback(None)
     if not statement.lstrip().upper().startswith("SELECT"):
         return []

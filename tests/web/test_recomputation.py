@@ -108,7 +108,7 @@ HISTORIES = (
 
 
 def drawn_history(seed: int) -> History:
-    """Two or three runs with stops across no, one or two midnights, and transfers at any time."""
+    """Draw two or three runs with stops over up to two midnights, and transfers."""
     chance = Random(seed)
     hour, runs = chance.uniform(0, 23), []
     for _ in range(chance.randint(2, 3)):
@@ -123,7 +123,7 @@ def drawn_history(seed: int) -> History:
 
 
 def marks(drawn: RecordedMarket) -> MarkAt:
-    """The venue's marks: the market's price, rounded to the tick."""
+    """Return the venue's marks: the market's price, rounded to the tick."""
     columns = {symbol: n for n, symbol in enumerate(drawn.symbols)}
     ticks = {each.symbol: each.tick for each in drawn.instruments}
 
@@ -137,7 +137,7 @@ def marks(drawn: RecordedMarket) -> MarkAt:
 
 @pytest.fixture(params=[*HISTORIES, *map(drawn_history, DRAWN)], ids=lambda history: history.name)
 def traded(request: pytest.FixtureRequest, tmp_path: Path) -> RecordedMarket:
-    """The market of a history that has been traded; its files are in ``tmp_path``."""
+    """Return the market of a traded history, whose files are in ``tmp_path``."""
     return trade(request.param, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What pages say of a replay, and figures for people: rounded, and named as readers know them."""
+"""Pages of a replay, and the rounding and names of figures on pages."""
 
 from __future__ import annotations
 

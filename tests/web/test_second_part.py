@@ -1,4 +1,4 @@
-"""A trade that a late fill of its entry opened again: each of its two results has its own page."""
+"""The two pages of a trade that a late fill of its entry opened again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADOPTED = "the venue held this position and it was adopted"
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """The journal, the two ids, and the client order ids: one entry, each part's closing order."""
+    """The journal, the two trade ids, and the ids of entry and closing orders."""
 
     path: Path
     first: str
@@ -37,7 +37,7 @@ class Parts:
 
 @pytest.fixture
 def reopened(tmp_path: Path) -> Parts:
-    """A published trade; then 60 more contracts of its entry are reported, and closed."""
+    """Publish a trade, and then report 60 more contracts of its entry and close them."""
     return reopen(tmp_path, stamped_late=True)
 
 
@@ -116,7 +116,7 @@ def _second_part(
 
 
 async def page_of(path: Path, trade_id: str, client: Client) -> tuple[dict[str, Any], str]:
-    """A trade's document, and its page."""
+    """Return a trade's document and its page."""
     site = PublicSite(path, Site(mode="demo"), runner=inline)
     address = f"/trades/{trade_id}"
     async with client(site) as http:

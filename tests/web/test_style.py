@@ -1,4 +1,4 @@
-"""The style sheet: contrast of text, its smallest size, and drawings that are scaled."""
+"""The style sheet: contrast of text, its smallest size, and scaled drawings."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def a_trade(record: Path) -> str:
 
 
 def neighbor(text: str, rel: str) -> str | None:
-    """The address of the newer (``prev``) or older (``next``) page."""
+    """Return the address of the newer (``prev``) or older (``next``) page."""
     found = re.search(f'rel="{rel}" href="([^"]+)"', text)
     return None if found is None else unescape(found[1])
 

@@ -35,7 +35,7 @@ HISTORIES = (
 def stated(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[int, Decimal]:
-    """The account's equity just before each transfer of a history that has been traded."""
+    """Trade a history, and return the equity just before each of its transfers."""
     found: dict[int, Decimal] = {}
     held: list[int] = []
     move = SimulatedEngine.transfer

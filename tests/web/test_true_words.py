@@ -1,4 +1,4 @@
-"""The words around a figure: net or not, one or many, part or whole, closing or closed."""
+"""Words at a figure: net or not, one or many, part or whole, closing or closed."""
 
 from __future__ import annotations
 

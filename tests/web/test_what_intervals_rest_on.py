@@ -1,4 +1,4 @@
-"""What an interval rests on, where its figure counts more: on the page and in `kamou report`."""
+"""The count of an interval with fewer trades than its figure: page and report."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def newer_trades(tmp_path: Path) -> Path:
 
 
 def by_wilson(wins: int, n: int) -> tuple[str, str]:
-    """The two proportions that lie 1.96 of their own standard errors from the observed one."""
+    """Return the proportions 1.96 of their standard errors from the observed one."""
     z, p = 1.959963984540054, wins / n
     a, b, c = 1 + z * z / n, -(2 * p + z * z / n), p * p
     root = math.sqrt(b * b - 4 * a * c)

@@ -87,7 +87,7 @@ async def published(path: Path, client: Client) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def traded(tmp_path: Path) -> Path:
-    """The journal of a history that has been traded."""
+    """Return the journal of a traded history."""
     trade(History(name="two days", seed=10, runs=((3.0, 50.0),)), tmp_path)
     return tmp_path / "kamou.sqlite3"
 
@@ -104,7 +104,7 @@ async def test_worst_case_r_of_a_traded_history_follows_from_its_events(
 
 @pytest.fixture
 def half_filled(tmp_path: Path) -> Path:
-    """One closed trade of the record; its entry filled 10 of 40 contracts, its stop closed them.
+    """Return a closed trade whose entry filled 10 of 40 contracts.
 
     The contract size has halved since: the result says 20 contracts of 0.5.
     """
