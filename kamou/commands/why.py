@@ -95,7 +95,9 @@ def _newest_symbols(reader: Any) -> frozenset[str]:
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
 
-    scans = (scan_detail.read_symbols(body) for _, body in queries.query_scan_details(reader, limit=1))
+    scans = (
+        scan_detail.read_symbols(body) for _, body in queries.query_scan_details(reader, limit=1)
+    )
     return frozenset().union(*scans)
 
 
