@@ -1,4 +1,4 @@
-"""Random programs of tasks that wait, and what they noted: equal clocks give equal notes."""
+"""Random programs of waiting tasks, whose notes must be equal under equal clocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kamou.runtime.determinism import seed_scheduler
 
-END_S = 50.0  # of simulated time, for whoever would wait for ever
+END_S = 50.0  # of simulated time, for tasks that would wait for ever
 EVENTS, CHANNELS = 3, 2
 WAITS = ("wait", "send", "receive", "forever")
 
@@ -102,7 +102,7 @@ class Player:
             self.notes.note(here)
 
     async def enter(self, what: str, given: list[Any], here: str, scope: trio.CancelScope) -> None:
-        """An operation that has others inside."""
+        """Run an operation that contains others."""
         inner: trio.CancelScope
         match what:
             case "nursery":
@@ -162,7 +162,7 @@ class Player:
 
 
 def noted(program: Program, seed: int, clock: Callable[[], trio.abc.Clock]) -> list[str]:
-    """What the program notes under a clock and a schedule."""
+    """Return the notes of the program under a clock and a schedule."""
     notes = Notes()
     seed_scheduler(seed)
     trio.run(Player(notes).main, program, clock=clock(), instruments=[notes])

@@ -1,4 +1,4 @@
-"""What every test gets: Trio schedules ready tasks in an order seeded by the test's name.
+"""Fixtures of all tests; the name of a test seeds the order of Trio's ready tasks.
 
 And what several files need: a data directory whose demo has traded and stopped, made once.
 """
@@ -16,7 +16,7 @@ from site_client import Client, connect
 from kamou.data_directory.folder import DataDirectory
 from kamou.runtime.determinism import seed_scheduler
 
-FRESH_SEED = "KAMOU_FRESH_SEED"  # of the world nobody has seen; set it to see one again
+FRESH_SEED = "KAMOU_FRESH_SEED"  # of the new simulation of each run; set it to repeat one
 
 
 def pytest_configure() -> None:
@@ -27,20 +27,20 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> str:
-    """Printed first, so that the seed is known however the run ends; workers inherit it."""
+    """Return the line with the seed, printed first so that every failed run has it."""
     return f"fresh world: {FRESH_SEED}={os.environ[FRESH_SEED]}"
 
 
 @pytest.fixture(autouse=True)
 def _seeded_scheduler(request: pytest.FixtureRequest) -> None:
-    """A failure that depends on the order of tasks comes back with the same test."""
+    """Seed the scheduler, so that a failure by the order of tasks is repeatable."""
     digest = hashlib.sha256(request.node.nodeid.encode()).digest()
     seed_scheduler(int.from_bytes(digest[:8], "big"))
 
 
 @pytest.fixture
 def client() -> Client:
-    """How a test talks to an ASGI application."""
+    """Return a function that connects a client to an ASGI application."""
     return connect
 
 
@@ -56,5 +56,5 @@ def _traded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def traded(_traded_once: Path, tmp_path: Path) -> DataDirectory:
-    """A folder of its own: two days of history, some of real time, positions open, stopped."""
+    """Return a copy of a stopped run's data directory, with open positions."""
     return DataDirectory(shutil.copytree(_traded_once, tmp_path / "traded"))

@@ -1,4 +1,4 @@
-"""Draws texts of the tree at random, for a reader who judges them by the rules for sentences.
+"""Draws random texts of the tree, to be judged by the rules for sentences.
 
 ``.venv/bin/python tests/draw_texts.py --seed 7`` prints 40 docstrings, 20 messages, 20 test names
 and 20 settings with their places; ``--modules 40`` prints modules instead, each with its name and

@@ -1,4 +1,4 @@
-"""A small file system for a test, which it fills up: a tmpfs of its own, mounted as root."""
+"""A small file system that a test can fill: a tmpfs, which only root can mount."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILLER = "filler"
 
 @contextmanager
 def small_disk(at: Path, size: int) -> Iterator[Path]:
-    """Mount a file system of ``size`` bytes; the test is skipped where that is not allowed."""
+    """Mount a file system of ``size`` bytes; skip the test if that is not allowed."""
     at.mkdir()
     options = f"size={size // 1024}k"
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(at)]

@@ -1,4 +1,4 @@
-"""Writes the tables of faults and seeds into docs/reliability*.md: ``make fix`` runs it."""
+"""Writes the tables of faults and seeds into docs/reliability*.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def faults_page() -> str:
 
 
 def seeds_page() -> str:
-    """Return docs/reliability-seeds.md with the table of known seeds as their file has it."""
+    """Return docs/reliability-seeds.md with the table of the known seeds."""
     rows = []
     for line in KNOWN.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

@@ -57,9 +57,9 @@ class ScriptedChildren:
 
     def took(self) -> str:
         """Return the starts (+) and ends (-) since the last call."""
-        told = " ".join(self.did)
+        text = " ".join(self.did)
         self.did.clear()
-        return told
+        return text
 
 
 def spec(*children: ChildSpec | SupervisorSpec, **more: Any) -> SupervisorSpec:

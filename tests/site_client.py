@@ -12,13 +12,13 @@ Client = Callable[[Any], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def inline(function: Callable[..., Any], *args: object) -> Any:
-    """A runner without a thread."""
+    """Run a function in place, without a thread."""
     return function(*args)
 
 
 @asynccontextmanager
 async def connect(app: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose address is this machine's; an error in the application is its answer."""
+    """Yield a local client; an error in the application becomes a response."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as made:
         yield made

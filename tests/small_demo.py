@@ -1,4 +1,4 @@
-"""A demo small enough for a test: few symbols, two days, a clock set to one date, free ports."""
+"""A small demo for tests: few symbols, two days, a clock with a set date."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def resolved(of: Settings) -> Resolved:
 
 @attrs.define(eq=False)
 class Demo:
-    """A service under test, and what a human would see of it."""
+    """A service under test, with the requests that an operator can send."""
 
     service: Service
     said: list[str]
@@ -87,13 +87,13 @@ class Demo:
             return await http.get(self.url(path, operator=operator))
 
     async def command(self, verb: str, reason: str = "") -> httpx.Response:
-        """``halt``, ``resume`` or ``flatten``, as the command line asks for it."""
+        """Send ``halt``, ``resume`` or ``flatten``, as the command line does."""
         async with self._as_operator() as http:
             url = self.url(f"/api/v1/{verb}", operator=True)
             return await http.post(url, json={"reason": reason})
 
     async def status(self) -> dict[str, Any]:
-        """What the operator's listener says of the whole."""
+        """Return the status from the operator's listener."""
         async with self._as_operator() as http:
             answer = await http.get(self.url("/api/v1/status", operator=True))
         return dict(answer.json())
@@ -118,7 +118,7 @@ async def serving(
     replay: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> AsyncIterator[Demo]:
-    """Run a service beside the test until it listens; stop it as SIGTERM would at the end."""
+    """Run a service during the test; at the end stop it as SIGTERM does."""
     said: list[str] = []
     listening = trio.Event()
 
@@ -151,7 +151,7 @@ async def trade_and_stop(of: Settings) -> None:
 
 
 def journal(data_dir: DataDirectory) -> list[Event]:
-    """Every committed event."""
+    """Return all committed events."""
     with closing(database.open_reader(data_dir.database)) as reader:
         return [committed.event for committed in read_events(reader, 0)]
 
@@ -163,7 +163,7 @@ def folded(events: list[Event]) -> PositionBook:
 
 
 def venue(data_dir: DataDirectory) -> VenueState:
-    """What is open in the exchange's own file."""
+    """Return the state in the embedded venue's own file."""
     with closing(VenueStore(data_dir.exchange)) as store:
         state = store.load()
     assert state is not None
@@ -171,7 +171,7 @@ def venue(data_dir: DataDirectory) -> VenueState:
 
 
 def fills_of(data_dir: DataDirectory) -> set[str]:
-    """Keys of every fill in the exchange's own file."""
+    """Return the keys of all fills in the embedded venue's own file."""
     with closing(VenueStore(data_dir.exchange)) as store:
         return {fill.key for fill in store.fills(0)}
 
@@ -181,7 +181,7 @@ def of_kind(events: list[Event], kind: type[Event]) -> list[Any]:
 
 
 def run_table(data_dir: DataDirectory) -> list[tuple[int, str | None]]:
-    """Generation and how it ended, of every run."""
+    """Return the run number and stop reason of every run."""
     with closing(database.open_reader(data_dir.database)) as reader:
         rows = reader.execute("SELECT run_number, stop_reason FROM run ORDER BY run_number")
         return [(row[0], row[1]) for row in rows]
@@ -190,8 +190,8 @@ def run_table(data_dir: DataDirectory) -> list[tuple[int, str | None]]:
 def assert_same_book(data_dir: DataDirectory) -> None:
     """Journal and venue tell the same story: nothing lost, doubled or unprotected."""
     events, theirs = journal(data_dir), venue(data_dir)
-    ours = folded(events)
-    held = {s: t.quantity * t.side.sign for s, t in ours.trades.items() if t.quantity}
+    book = folded(events)
+    held = {s: t.quantity * t.side.sign for s, t in book.trades.items() if t.quantity}
     assert held == {symbol: p.quantity for symbol, p in theirs.positions.items()}
     assert {e.fill.key for e in of_kind(events, FillRecorded)} == fills_of(data_dir)
     names = [e.intent.client_order_id for e in of_kind(events, IntentRecorded)]

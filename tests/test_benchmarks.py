@@ -1,4 +1,4 @@
-"""The benchmarks' own bookkeeping: what is compared has one shape, and output is one document."""
+"""The benchmarks compare equal shapes and print one document."""
 
 from __future__ import annotations
 

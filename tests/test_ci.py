@@ -18,7 +18,7 @@ echo "$1 with ${KAMOU_SHARED:-nothing}"
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder that is a clone as far as the script knows."""
+    """Return a directory that the script takes for a clone."""
     made = tmp_path / "clone"
     (made / ".ci").mkdir(parents=True)
     shutil.copy(RUN, made / ".ci" / "run")

@@ -1,4 +1,4 @@
-"""``JumpClock`` against Trio's own ``MockClock``: the same steps at the same times, to the bit.
+"""``JumpClock`` and Trio's ``MockClock`` give the same steps at the same times.
 
 The comparison itself is tested with clocks that are wrong in one respect each.
 """
@@ -41,7 +41,7 @@ class LateClock(JumpClock):
 
 
 class ReorderingClock(JumpClock):
-    """Right about the time; tasks that become ready at one moment go on in another order."""
+    """A clock that changes the order of tasks that become ready together."""
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         seed_scheduler(round(deadline * 1000) if deadline < 1e9 else 0)
@@ -49,7 +49,7 @@ class ReorderingClock(JumpClock):
 
 
 class ExactClock(JumpClock):
-    """Lands on the deadline itself, not on what adding the difference to the time gives."""
+    """A clock that jumps to the deadline itself, not to the time plus the difference."""
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         if deadline < float("inf"):
@@ -104,7 +104,7 @@ WORLDS = (
 
 
 class NotedSteps(StepCounter):
-    """Hashes every step: a simulation's trace lacks the order of steps that change nothing."""
+    """Hashes every step, because a trace lacks the order of steps without effects."""
 
     hash = hashlib.sha256()
 
@@ -116,7 +116,7 @@ class NotedSteps(StepCounter):
 def lived(
     scenario: Scenario, clock: MakesClock, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Result, str]:
-    """Return a simulation's result under this clock without its duration, and its steps' hash."""
+    """Return a simulation's result, without its duration, and its hash of steps."""
     made: list[trio.abc.Clock] = []
 
     def make() -> trio.abc.Clock:
@@ -135,13 +135,13 @@ def lived(
 def test_a_simulation_has_the_same_trace_under_both_clocks(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, steps = lived(scenario, JumpClock, monkeypatch)
-    assert ours.steps > 1_000
+    jumped, steps = lived(scenario, JumpClock, monkeypatch)
+    assert jumped.steps > 1_000
     if scenario.faults == KILLS:
-        assert ours.coverage["kills"] > 0, "so nothing is shown about kills"
+        assert jumped.coverage["kills"] > 0, "so nothing is shown about kills"
     theirs, their_steps = lived(scenario, mock_clock, monkeypatch)
-    assert ours.digest == theirs.digest
-    assert ours == theirs
+    assert jumped.digest == theirs.digest
+    assert jumped == theirs
     assert steps == their_steps
 
 

@@ -37,7 +37,7 @@ MAKE = re.compile(r"^make ([a-z-]+)")
 
 
 def code_lines(page: str) -> Iterator[str]:
-    """Every line of code on a page, from blocks and spans; of a session, what was typed."""
+    """Yield the lines of code on a page; of a session, its input only."""
     for language, block, span in CODE.findall((ROOT / page).read_text(encoding="utf-8")):
         lines = [line.strip() for line in (block or span).splitlines() if line.strip()]
         if language == "console":
@@ -46,14 +46,14 @@ def code_lines(page: str) -> Iterator[str]:
 
 
 def names_of_files(page: str) -> set[str]:
-    """Every span on a page that can only be a file or folder of this repository."""
+    """Return the spans on a page that must be a file or directory of this repository."""
     spans = {span for *_, span in CODE.findall((ROOT / page).read_text(encoding="utf-8"))}
     files = {span for span in spans if FILE.match(span)}
     return {file for file in files if not any(word in file for word in TO_WRITE)} - MADE_AT_RUN
 
 
 def problem_of(line: str) -> str | None:
-    """What is wrong with a ``kamou ...`` line; None when its verb and options exist."""
+    """Return the error of a ``kamou ...`` line; None if its verb and options exist."""
     command: click.Command = kamou_command
     words = [word for word in line.split("|")[0].split()[1:] if word]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
@@ -71,21 +71,21 @@ def problem_of(line: str) -> str | None:
     return f"no option {wrong[0]}" if wrong else None
 
 
-def stands(name: str, beside: Path) -> bool:
-    """Return True if it exists: from the root, next to the page, or, a name alone, in kamou/."""
-    places = (ROOT, beside, ROOT / "kamou")
+def stands(name: str, page_dir: Path) -> bool:
+    """Return True if the file exists: from the root, next to the page, or in kamou/."""
+    places = (ROOT, page_dir, ROOT / "kamou")
     if any((place / name).exists() for place in places):
         return True
     return "/" not in name and any((ROOT / "kamou").rglob(name))
 
 
 def anchors_of(text: str) -> set[str]:
-    """Return the names under which a page of Markdown can be linked to at its headings."""
+    """Return the anchors of the headings of a Markdown page."""
     plain = (re.sub(r"[^\w\s-]", "", title).strip().lower() for title in HEADING.findall(text))
     return {title.replace(" ", "-") for title in plain}
 
 
-def test_there_are_pages_to_check() -> None:
+def test_the_checks_of_the_docs_find_pages() -> None:
     assert {"README.md", "CHANGELOG.md", "docs/commands.md"} <= set(PAGES)
 
 

@@ -27,7 +27,7 @@ def contract() -> list[str]:
     return [name.strip(" ()") for layer in layers for name in layer.replace(":", "|").split("|")]
 
 
-def test_arrows_point_down() -> None:
+def test_imports_follow_the_layers() -> None:
     program = (
         "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
     )
@@ -52,7 +52,7 @@ OPEN = ("kamou", "kamou.core", "kamou.web")  # a file that stands directly in on
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the product: dotted name -> file."""
+    """Return every module of the product: dotted name -> file."""
     found = {}
     for path in (ROOT / "kamou").rglob("*.py"):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -67,7 +67,7 @@ def room_of(module: str, path: Path) -> str:
 
 
 def imports_of(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """The modules of the product that a file imports, anywhere in it."""
+    """Yield the modules of the product that a file imports anywhere."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
@@ -89,7 +89,7 @@ def arrows() -> dict[str, set[str]]:
 
 
 def in_order(graph: Mapping[str, set[str]]) -> list[str]:
-    """Return the packages, each after those it imports from; ``CycleError`` names a cycle."""
+    """Return the packages, each after those it imports; raise CycleError for a cycle."""
     return list(TopologicalSorter(graph).static_order())
 
 
@@ -110,9 +110,9 @@ def test_an_import_cycle_between_packages_is_found() -> None:
 def test_every_package_has_its_line_in_the_architecture() -> None:
     table = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     lines = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    told = {name.strip("/") for line in lines for name in line.split("`")[1::2]}
+    named = {name.strip("/") for line in lines for name in line.split("`")[1::2]}
     rooms = {
         path.parent.relative_to(ROOT / "kamou").as_posix()
         for path in (ROOT / "kamou").rglob("__init__.py")
     } - {".", "web/pages"}  # its files count for themselves, and so do the pages
-    assert rooms <= told, f"say what stands in {sorted(rooms - told)}"
+    assert rooms <= named, f"say what stands in {sorted(rooms - named)}"

@@ -1,4 +1,4 @@
-"""Names of the product: one name means one thing, and every declaration has a user.
+"""Names of the product: each has one meaning, and every declaration has a user.
 
 Every exception stands in a table below with its reason; an exception that nothing needs fails too.
 """
@@ -75,7 +75,7 @@ def module_of(path: str) -> str:
 
 
 def targets(node: ast.stmt) -> Iterator[str]:
-    """The names that one statement of a module or a class defines."""
+    """Yield the names that one statement of a module or a class defines."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         yield node.name
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -86,7 +86,7 @@ def targets(node: ast.stmt) -> Iterator[str]:
 
 
 def definitions(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.stmt]]:
-    """Every public name that a module or a class defines, with its statement."""
+    """Yield every public name that a module or a class defines, with its statement."""
     for node in tree.body:
         if not _is_type_variable(node) and not _is_alias(node):
             yield from ((name, node) for name in targets(node) if not name.startswith("_"))
@@ -101,7 +101,7 @@ def _is_type_variable(node: ast.stmt) -> bool:
 
 
 def _is_alias(node: ast.stmt) -> bool:
-    """``D = Decimal``: a short name for one that is defined elsewhere."""
+    """Return True for a statement such as ``D = Decimal``, a short name for another."""
     return isinstance(node, ast.Assign) and isinstance(node.value, ast.Name)
 
 
@@ -124,7 +124,7 @@ def test_a_public_name_of_the_product_is_defined_in_one_module() -> None:
 
 @cache
 def imported_names() -> frozenset[tuple[str, str]]:
-    """(module, name) of everything that one module of the product takes from another."""
+    """Return (module, name) of each import of one module of the product from another."""
     known = {module_of(path) for path in trees("kamou/")}
     found: set[tuple[str, str]] = set()
     for tree in trees("kamou/").values():
@@ -150,7 +150,7 @@ def template_words() -> frozenset[str]:
 
 
 def named_in(tree: ast.AST, name: str, but: ast.AST) -> bool:
-    """Whether a module names something outside of its definition."""
+    """Return True if a module uses a name outside of its definition."""
     inside = {id(node) for node in ast.walk(but)}
     return any(
         isinstance(node, ast.Name) and node.id == name and id(node) not in inside
@@ -238,7 +238,7 @@ def members_of_enums() -> Iterator[tuple[str, str]]:
 
 
 def test_every_member_of_an_enum_is_named_by_the_product() -> None:
-    """``_S.OPEN`` counts where the module says ``_S = State``, ``State(text)`` does not."""
+    """``_S.OPEN`` counts in a module with ``_S = State``; ``State(text)`` does not."""
     used: set[tuple[str, str]] = set()
     for tree in trees("kamou/").values():
         short = {
@@ -273,7 +273,7 @@ def test_every_settings_key_is_read_outside_of_the_settings() -> None:
 
 
 def message_classes() -> set[str]:
-    """Every class of ``kamou/messages/`` that derives from ``Message``, its bases aside."""
+    """Return the subclasses of ``Message`` in ``kamou/messages/``, without bases."""
     return {
         node.name
         for path, tree in trees("kamou/messages/").items()
@@ -285,7 +285,7 @@ def message_classes() -> set[str]:
 
 
 def received_classes() -> set[str]:
-    """The types that actors match: ``case Halt():``, ``isinstance(message, Halt | Flatten)``."""
+    """Return the types that actors match by ``case Halt():`` or ``isinstance``."""
     found: set[str] = set()
     for tree in trees("kamou/actors/").values():
         for node in ast.walk(tree):

@@ -70,12 +70,12 @@ IN_TEXTS = {
 
 
 def parts(name: str) -> list[str]:
-    """``OrderLeg``, ``order_leg`` and ``ORDER_LEG`` as ``order`` and ``leg``."""
+    """Return the words of a name: ``order`` and ``leg`` for ``OrderLeg``."""
     return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)]
 
 
 def defined_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Every name that a module gives: of classes, functions, arguments, fields and variables."""
+    """Yield the names of a module's classes, functions, arguments and variables."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, node.lineno
@@ -88,7 +88,7 @@ def defined_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def messages(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Every text of a module: messages, help, descriptions, docstrings."""
+    """Yield all texts of a module: messages, help, descriptions, docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value, node.lineno
@@ -96,7 +96,7 @@ def messages(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 @cache
 def product() -> tuple[tuple[str, ast.Module], ...]:
-    """The modules of the product by their paths."""
+    """Return the modules of the product with their paths."""
     return tuple(
         (str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8")))
         for path in sorted((ROOT / "kamou").rglob("*.py"))

@@ -1,4 +1,4 @@
-"""The supervisor: order, restart types, strategies, back-off, intensity, escalation."""
+"""The supervisor: order, restart types, strategies, back-off and escalation."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ async def test_the_restart_type_decides_whether_an_ended_child_starts_again(
         (seen,) = scripted.exits
         assert seen.kind is (ExitKind.CRASHED if error else ExitKind.NORMAL)
         assert seen.error is error
-        (told,) = supervisor.snapshot()["children"]
-        assert told["state"] == ("running" if again else "stopped")
+        (child,) = supervisor.snapshot()["children"]
+        assert child["state"] == ("running" if again else "stopped")
 
 
 async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
@@ -256,7 +256,7 @@ async def test_a_long_life_is_not_cut_by_the_start_timeout(
 # --- back-off --------------------------------------------------------------------------
 
 
-async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
+async def test_back_off_doubles_to_its_cap_and_restarts_after_a_time_without_crashes(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(
@@ -271,8 +271,8 @@ async def test_back_off_doubles_to_its_cap_and_starts_anew_after_quiet(
         async def wait_after_crash() -> float:
             crashed_s = trio.current_time()
             await scripted.end_child("a", Crash(), settle_s=5)
-            (told,) = supervisor.snapshot()["children"]
-            return float(told["started_at_ms"]) / 1000 - crashed_s
+            (child,) = supervisor.snapshot()["children"]
+            return float(child["started_at_ms"]) / 1000 - crashed_s
 
         assert [await wait_after_crash() for _ in range(4)] == [1, 2, 4, 4]
         await trio.sleep(60)
@@ -294,7 +294,7 @@ async def test_a_thousand_crashes_in_a_row_do_not_overflow_the_back_off(
     assert len(scripted.exits) > 1_100
 
 
-async def test_one_child_backing_off_does_not_delay_another(
+async def test_the_back_off_of_a_child_does_not_delay_another(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(*abc(scripted), intensity=100, backoff_base_s=0.1, backoff_cap_s=1_000)
@@ -342,7 +342,7 @@ async def test_restarts_spread_over_more_than_the_period_do_not_escalate(
 async def test_a_child_that_crashes_whenever_it_starts_ends_the_whole_tree(
     listening: bool, autojump_clock: MockClock
 ) -> None:
-    """Back-off spaces the restarts out: what it makes a child wait is no time without crashes."""
+    """The waiting time of a back-off does not count as time without crashes."""
     starts = 0
 
     async def start(task_status: trio.TaskStatus[None]) -> None:

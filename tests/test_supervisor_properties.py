@@ -1,4 +1,4 @@
-"""Random trees under random crashes: the promises of the supervisor hold in every one."""
+"""Random trees with random crashes: the rules of the supervisor hold in each."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Harness:
                 yield other
 
     def expect(self, player: Player, crashes: bool) -> None:
-        """The model: what one blow to a quiet tree does."""
+        """Apply the effect of one crash or return on a quiet tree to the model."""
         restart = player.leaf.restart
         if restart is Restart.TEMPORARY or (restart is Restart.TRANSIENT and not crashes):
             player.up = False
@@ -254,7 +254,7 @@ PLAIN = Leaf(Restart.PERMANENT, 0.0, 0)
 
 
 def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
-    """The second child's back-off ends at 0.6 s, exactly when the first child is asked to end."""
+    """The second child's back-off ends at 0.6 s, when the first child is asked to end."""
     root = Branch(RestartStrategy.ONE_FOR_ALL, (PLAIN, PLAIN))
     script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]
     for seed in range(64):  # some of these orders of the ready tasks are the unlucky ones

@@ -1,4 +1,4 @@
-"""The supervisor: what counts as a crash, orderly stops, restarts on request, the snapshot."""
+"""The supervisor: kinds of exits, orderly stops and the snapshot."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_a_group_of_crashes_is_reported_whole(
 
 
 @pytest.mark.parametrize("final", [KeyboardInterrupt, SystemExit])
-async def test_an_interrupt_is_not_supervised_away(
+async def test_a_keyboard_interrupt_ends_the_supervisor(
     final: type[BaseException], scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     caught: list[BaseException] = []
@@ -78,7 +78,7 @@ async def test_an_interrupt_is_not_supervised_away(
 # --- stopping ------------------------------------------------------------------------------
 
 
-async def test_a_child_that_can_be_asked_ends_in_its_own_time(
+async def test_a_child_with_a_stop_function_ends_before_it_is_cancelled(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     asked = trio.Event()
@@ -111,7 +111,7 @@ async def test_a_child_that_outlives_its_grace_is_cancelled(
 
 
 def stubborn(seconds: float) -> ChildSpec:
-    """A child that shields itself from being cancelled for that long."""
+    """Return a child that shields itself from cancellation for some seconds."""
 
     async def start(task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -122,7 +122,7 @@ def stubborn(seconds: float) -> ChildSpec:
     return ChildSpec(id="stubborn", start=start, shutdown_s=5.0)
 
 
-async def test_a_child_that_will_not_die_is_reported_and_does_not_hold_up_the_others(
+async def test_a_stuck_child_is_reported_and_does_not_delay_the_others(
     scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
@@ -195,10 +195,14 @@ async def test_the_snapshot_is_plain_data_about_the_whole_tree(
     ) as supervisor:
         await trio.sleep(2)
         await scripted.end_child("a", Crash("burnt"))
-        told = supervisor.snapshot()
-        assert json.loads(json.dumps(told)) == told
-        assert (told["id"], told["strategy"], told["state"]) == ("root", "rest_for_one", "running")
-        (inner,) = told["children"]
+        snapshot = supervisor.snapshot()
+        assert json.loads(json.dumps(snapshot)) == snapshot
+        assert (snapshot["id"], snapshot["strategy"], snapshot["state"]) == (
+            "root",
+            "rest_for_one",
+            "running",
+        )
+        (inner,) = snapshot["children"]
         assert (inner["kind"], inner["state"], inner["strategy"]) == (
             "supervisor",
             "running",
@@ -230,6 +234,6 @@ def test_the_grace_of_a_supervisor_covers_that_of_its_children(scripted: Scripte
     assert spec().shutdown_s == 0 < math.inf
 
 
-def test_two_children_of_one_name_are_a_mistake(scripted: ScriptedChildren) -> None:
+def test_a_supervisor_with_two_children_of_one_id_fails(scripted: ScriptedChildren) -> None:
     with pytest.raises(AssertionError, match="not unique"):
         Supervisor(spec(scripted.child("a"), scripted.child("a")))

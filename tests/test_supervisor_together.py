@@ -48,7 +48,7 @@ class Together(ScriptedChildren):
 
 
 async def survives(strategy: RestartStrategy, names: str, steps: Iterable[str]) -> bool | None:
-    """Return whether a tree of these children is running, every one of them, after the steps.
+    """Return True if all of these children are running after the steps.
 
     None: chance gave another order of the ends than that of ``steps``.
     """

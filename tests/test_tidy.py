@@ -1,4 +1,4 @@
-"""The house rules that a machine can see, read from the tree. Every exception has its reason."""
+"""The rules that a machine can check in the tree. Every exception has its reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE = {"build", "dist", "htmlcov", "__pycache__", "kamou-data"}
 
 @cache
 def texts(suffixes: frozenset[str] = frozenset(TEXT_SUFFIXES)) -> dict[str, str]:
-    """Every written file of the tree: path from the root -> text."""
+    """Return every written file of the tree: path from the root -> text."""
     return {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
         for path in sorted(_walk(ROOT))
@@ -41,7 +41,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 @cache
 def trees(under: str = "") -> dict[str, ast.Module]:
-    """Every Python file whose path begins so, parsed."""
+    """Return the syntax trees of the Python files whose path begins with ``under``."""
     found = texts(frozenset({".py"}))
     return {path: ast.parse(text) for path, text in found.items() if path.startswith(under)}
 
@@ -83,7 +83,7 @@ def test_a_function_has_at_most_60_lines() -> None:
     assert not long
 
 
-def test_no_module_is_named_for_nothing() -> None:
+def test_no_module_has_a_name_without_meaning() -> None:
     named = re.compile(r"(^|/)(utils?|helpers?|commons?|misc)(/|\.py$)")
     assert not [path for path in trees() if named.search(path)]
 
@@ -156,7 +156,7 @@ def test_a_dependency_is_imported_in_its_own_place_only(package: str) -> None:
     places = ONE_IMPORTER[package]
     users = {path for path, tree in trees("kamou/").items() if package in imported(tree)}
     assert not {path for path in users if not path.startswith(places or ("nowhere",))}
-    assert not places or users, "a row for a dependency that nobody imports"
+    assert not places or users, "a row for a dependency that no module imports"
 
 
 FORBIDDEN_CALLS = {
@@ -225,7 +225,7 @@ def test_only_the_supervisor_catches_everything() -> None:
         "kamou/supervisor.py": "a crash is its business",
         "kamou/actors/scanner.py": "a strategy that raises abstains; then the shard crashes",
         "kamou/http/server.py": "what goes wrong in one connection ends that connection",
-        "kamou/simulator/simulation.py": "what escapes a simulated process is told with its seed",
+        "kamou/simulator/simulation.py": "what ends a simulated process is reported with its seed",
     }
     broad = {
         path
@@ -239,7 +239,7 @@ def test_only_the_supervisor_catches_everything() -> None:
 
 
 def test_lines_for_a_terminal_are_printed_in_one_place() -> None:
-    """There they are escaped. Standard error of the process itself is the watchdog's."""
+    """That place escapes them. The watchdog uses the process's standard error itself."""
     writes = re.compile(r"click\.(echo|secho)|(Console|sys\.std(out|err)\.write)$")
     printers = {
         path for path, tree in trees("kamou/").items() for name in calls(tree) if writes.match(name)
@@ -247,7 +247,7 @@ def test_lines_for_a_terminal_are_printed_in_one_place() -> None:
     assert printers == {"kamou/commands/printing.py"}
 
 
-def test_nothing_sleeps_in_a_test_and_nothing_waits_by_the_machines_clock() -> None:
+def test_no_test_sleeps_or_waits_by_the_machines_clock() -> None:
     used = [path for path, tree in trees().items() if "time.sleep" in calls(tree)]
     assert not used
 
@@ -266,7 +266,7 @@ def test_no_file_names_a_package_registry() -> None:
     assert not [path for path, text in texts().items() if form.search(text)]
 
 
-def test_nothing_is_left_to_do() -> None:
+def test_no_text_of_the_tree_has_a_todo() -> None:
     form = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX|HA" + r"CK)\b")
     assert not [path for path, text in texts().items() if form.search(text)]
 
@@ -306,7 +306,7 @@ def _canonical(name: str) -> str:
 
 
 def can_fail(function: ast.AST, checks: frozenset[str]) -> bool:
-    """Whether it asserts, expects an error, or calls a function of ours that does."""
+    """Return True if a test asserts, expects an error, or calls a function that does."""
     for node in ast.walk(function):
         if isinstance(node, ast.Assert):
             return True
@@ -342,7 +342,7 @@ def test_a_tests_name_is_a_sentence() -> None:
 
 
 def test_no_two_modules_of_the_tests_have_one_name() -> None:
-    """Each folder of tests is on the path, so that the first of a name hides the second."""
+    """Each directory of tests is on the path: one of two equal names hides the other."""
     seen: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("*.py")):
         if path.name not in ("__init__.py", "conftest.py"):

@@ -1,4 +1,4 @@
-"""What must hold between journal and venue however a run went: a list of what does not."""
+"""Compares journal and venue after a run and lists the differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CENT = Decimal("0.01")
 
 
 def faults(ended: Ended, *, until_minute: int) -> list[str]:
-    """Everything lost, doubled, unprotected or forgotten; empty when all is well."""
+    """Return all lost, doubled, unprotected or forgotten orders, positions and money."""
     return [
         *_agreement(ended),
         *_records(ended),
@@ -30,27 +30,28 @@ def faults(ended: Ended, *, until_minute: int) -> list[str]:
 
 
 def _agreement(ended: Ended) -> Iterator[str]:
-    """The book is the venue."""
+    """Yield the differences between the position book and the venue."""
     held = {p.symbol: p.quantity for p in ended.positions}
-    ours = {symbol: trade.signed for symbol, trade in ended.book.trades.items()}
-    if held != ours:
-        yield f"positions: the venue has {held}, the book {ours}"
+    booked = {symbol: trade.signed for symbol, trade in ended.book.trades.items()}
+    if held != booked:
+        yield f"positions: the venue has {held}, the book {booked}"
     resting = {order.client_order_id for order in ended.orders}
     working = {name for name, o in ended.book.orders.items() if not o.status.terminal}
     if resting != working:
-        yield f"open orders: only at the venue {resting - working}, only ours {working - resting}"
+        venue_only, book_only = resting - working, working - resting
+        yield f"open orders: only at the venue {venue_only}, only in the book {book_only}"
 
 
 def _records(ended: Ended) -> Iterator[str]:
-    """No fill and no income is lost, none is there twice, and none was inferred."""
+    """Yield fills and income that are missing, doubled or inferred."""
     journalled = Counter(event.fill.key for event in ended.of(FillRecorded))
     venue = Counter(fill.key for fill in ended.fills)
     if journalled != venue:
         yield f"fills: lost {venue - journalled}, too many {journalled - venue}"
     incomes = Counter(event.income.income_id for event in ended.of(IncomeRecorded))
-    told = Counter(income.income_id for income in ended.income)
-    if incomes != told:
-        yield f"income: lost {told - incomes}, too many {incomes - told}"
+    listed = Counter(income.income_id for income in ended.income)
+    if incomes != listed:
+        yield f"income: lost {listed - incomes}, too many {incomes - listed}"
     drifted = [type(e).__name__ for e in ended.events if type(e).__name__ in UNEXPECTED]
     if drifted:
         yield f"a crash is no drift: {drifted}"
@@ -112,7 +113,7 @@ def _protection(ended: Ended) -> Iterator[str]:
 
 
 def _money(ended: Ended) -> Iterator[str]:
-    """The journal alone explains the venue's balance to the cent."""
+    """Yield a difference between the venue's wallet balance and the journal's."""
     balance = SETTINGS.equity + sum((t.pnl_net for t in ended.of(TradeClosed)), Decimal(0))
     for trade in (*ended.book.trades.values(), *ended.book.finished.values()):
         balance += trade.realized - trade.fees + trade.funding

@@ -26,7 +26,7 @@ class CrashPointCounter(trio.abc.Instrument):
             self.resumed(task, site)
 
     def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
-        """The task is about to go on from this site."""
+        """Record that the task continues from this site."""
 
     def site_of(self, task: trio.lowlevel.Task) -> CrashPoint | None:
         actor = find_actor(task, self.actors)
@@ -37,7 +37,7 @@ class CrashPointCounter(trio.abc.Instrument):
 
 
 class CrashInjector(CrashPointCounter):
-    """Raises ``InjectedCrash`` once, in place of the ``occurrence``-th return of one wait."""
+    """Raises ``InjectedCrash`` once, instead of the n-th return of one wait."""
 
     def __init__(
         self, actors: frozenset[str], armed: Callable[[], bool], site: CrashPoint, occurrence: int

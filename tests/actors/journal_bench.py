@@ -1,4 +1,4 @@
-"""What the journal's tests stand on: a file, a writer that can fail, an actor, its client."""
+"""Fixtures of the journal's tests: file, failing writer, actor and client."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Bench:
 
 @contextmanager
 def benches(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes benches over one file, as one run after the other; takes changed settings."""
+    """Yield a function that makes benches over one file, as one run after the other."""
     opened: list[sqlite3.Connection] = []
 
     def made(**settings: int) -> Bench:

@@ -1,4 +1,4 @@
-"""A quarter of an hour in which everything happens: eight symbols, written by hand.
+"""A scripted market of eight symbols, with a quarter of an hour of every event.
 
 Minutes are counted from ``START_MS`` (2025-01-01T07:54Z); funding is settled at minute 6. The
 bar of minute m closes at minute m. ``LINES`` are what the scripted strategy says at a close,
@@ -91,7 +91,7 @@ def instrument(symbol: str) -> Instrument:
 
 
 def market() -> RecordedMarket:
-    """the scripted market's bars of a minute, from ``HISTORY`` minutes before the start."""
+    """Return the scripted bars of 1 minute, from ``HISTORY`` minutes before the start."""
     bars = HISTORY + MINUTES + 2
     first_ms = START_MS - HISTORY * MINUTE_MS
     open_, high, low, close = np.full((4, bars, len(SYMBOLS)), PRICE)

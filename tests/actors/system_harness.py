@@ -44,7 +44,7 @@ SETTINGS = Settings(
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     strategies=StrategySettings(enabled=("scripted",)),
     # A short's and a long's shock do not net: with the default only one trade would be open.
-    store=StoreSettings(snapshot_every=40),  # so that whoever recovers begins at a snapshot
+    store=StoreSettings(snapshot_every=40),  # so that a recovery begins at a snapshot
     risk=RiskLimits(shock_move=scripted_market.D("0.01"), entries_per_strategy_hour=60),
 )
 FILES = Path(__file__).parent / "strategy_files"
@@ -82,7 +82,7 @@ class Harness:
         await self.clock.sleep_until(at(minute))
 
     def book(self) -> PositionBook:
-        """The book as of the committed journal."""
+        """Return the position book as of the committed journal."""
         return folded([c.event for c in self.session.writer.read(0)])
 
 
@@ -130,7 +130,7 @@ def folded(events: Sequence[Event]) -> PositionBook:
 
 
 def replaced(tree: Tree, child_id: str, start: Any, **changes: Any) -> Tree:
-    """The tree with another ``start`` in the place of one child's."""
+    """Return the tree with another ``start`` for one child."""
 
     def in_spec(spec: SupervisorSpec) -> SupervisorSpec:
         children: list[ChildSpec | SupervisorSpec] = []
@@ -162,7 +162,7 @@ def run_system(
     keep_detail: bool = False,
     durable: bool = False,
 ) -> Ended:
-    """Run the scripted market to its end. ``direct`` runs at the same time; ``arrange`` changes it.
+    """Run the scripted market to its end.
 
     With a ``folder`` journal and venue stand in files there; a second play may go on from them.
     """

@@ -1,4 +1,4 @@
-"""An approval cannot be made, copied, pickled or used twice: the real port with real permits."""
+"""Approvals at the real port: none can be forged, copied, pickled or used twice."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def orders_of(harness: Harness, plan: Plan) -> Orders:
 
 
 async def approve(harness: Harness) -> tuple[Approved, Plan]:
-    """The governor's own yes, as the order manager gets it."""
+    """Return an approval of the governor and its plan, as the order manager gets them."""
     await harness.until(QUIET_MINUTE)
     quote = (await harness.tree.port.quotes((SYMBOL,)))[SYMBOL]
     plan = plan_for(quote, harness.clock.now_ms())
@@ -70,42 +70,42 @@ async def approve(harness: Harness) -> tuple[Approved, Plan]:
     return verdict, plan
 
 
-async def refused(harness: Harness, approved: Approved, orders: Orders) -> str:
+async def denied_code(harness: Harness, approved: Approved, orders: Orders) -> str:
     before = len(harness.session.engine.audit_log)
-    with pytest.raises(InvalidPermitError) as refusal:
+    with pytest.raises(InvalidPermitError) as denial:
         await harness.tree.port.submit(approved, *orders)
     assert len(harness.session.engine.audit_log) == before  # nothing reached the venue
-    return refusal.value.code
+    return denial.value.code
 
 
-def played(direct: Callable[[Harness], Awaitable[None]]) -> Ended:
+def play(direct: Callable[[Harness], Awaitable[None]]) -> Ended:
     return run_system(direct=direct, minutes=QUIET_MINUTES)
 
 
 def bare_copy(approved: Approved) -> Approved:
-    """A forgery that no constructor saw."""
+    """Return a forged approval that was made without the constructor."""
     forged = object.__new__(Approved)
     for name in ("permit_id", "symbol", "side", "quantity_max", "stop_price", "expires_at_ms"):
         object.__setattr__(forged, name, getattr(approved, name))
     return forged
 
 
-def test_an_approval_is_used_once_and_a_replay_is_refused() -> None:
+def test_an_approval_is_used_once_and_a_second_use_is_denied() -> None:
     async def direct(harness: Harness) -> None:
         approved, plan = await approve(harness)
         entry, attached = orders_of(harness, plan)
-        told = await harness.tree.port.submit(approved, entry, attached)
-        assert told.filled == plan.quantity
-        assert await refused(harness, approved, (entry, attached)) == "PERMIT_USED"
+        report = await harness.tree.port.submit(approved, entry, attached)
+        assert report.filled == plan.quantity
+        assert await denied_code(harness, approved, (entry, attached)) == "PERMIT_USED"
         again = attrs.evolve(plan, attempt=2)  # another order under the same permit
-        assert await refused(harness, approved, orders_of(harness, again)) == "PERMIT_USED"
+        assert await denied_code(harness, approved, orders_of(harness, again)) == "PERMIT_USED"
 
-    ended = played(direct)
+    ended = play(direct)
     assert len(ended.of(PermitConsumed)) == 1
     assert len(ended.fills) == 1
 
 
-def test_two_uses_at_once_send_one_order() -> None:
+def test_a_permit_that_two_tasks_use_at_once_sends_one_order() -> None:
     import trio
 
     codes: list[str] = []
@@ -117,34 +117,36 @@ def test_two_uses_at_once_send_one_order() -> None:
             orders = orders_of(harness, attrs.evolve(plan, attempt=attempt))
             try:
                 await harness.tree.port.submit(approved, *orders)
-            except InvalidPermitError as refusal:
-                codes.append(refusal.code)
+            except InvalidPermitError as denial:
+                codes.append(denial.code)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send, 1)
             nursery.start_soon(send, 2)
 
-    ended = played(direct)
+    ended = play(direct)
     assert codes == ["PERMIT_USED"]
     assert len(ended.fills) == 1
 
 
-def test_a_constructed_approval_is_refused() -> None:
+def test_the_port_denies_an_approval_that_the_governor_did_not_make() -> None:
     async def direct(harness: Harness) -> None:
         approved, plan = await approve(harness)
         orders = orders_of(harness, plan)
         with pytest.raises(TypeError, match="governor only"):
             Approved(mint=object(), plan=plan, snapshot_seq=1, expires_at_ms=at(5))
-        assert await refused(harness, bare_copy(approved), orders) == "PERMIT_NOT_GENUINE"
-        stranger = attrs.evolve(plan, permit_id="0.stranger.GGG.1")
-        minted = Approved(mint=_MINT, plan=stranger, snapshot_seq=1, expires_at_ms=at(5))
-        mine = orders_of(harness, stranger)
-        assert await refused(harness, minted, mine) == "PERMIT_UNKNOWN"  # no committed row
+        assert await denied_code(harness, bare_copy(approved), orders) == "PERMIT_NOT_GENUINE"
+        other = attrs.evolve(plan, permit_id="0.other.GGG.1")
+        minted = Approved(mint=_MINT, plan=other, snapshot_seq=1, expires_at_ms=at(5))
+        orders_of_other = orders_of(harness, other)
+        assert (
+            await denied_code(harness, minted, orders_of_other) == "PERMIT_UNKNOWN"
+        )  # no committed row
         larger = attrs.evolve(plan, quantity=D(50))
         minted = Approved(mint=_MINT, plan=larger, snapshot_seq=1, expires_at_ms=plan.expires_at_ms)
-        assert await refused(harness, minted, orders_of(harness, larger)) == "PERMIT_MISMATCH"
+        assert await denied_code(harness, minted, orders_of(harness, larger)) == "PERMIT_MISMATCH"
 
-    assert played(direct).fills == ()
+    assert play(direct).fills == ()
 
 
 def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
@@ -156,7 +158,7 @@ def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
         with pytest.raises(AttributeError, match="does not change"):
             approved.quantity_max = D(1_000)
 
-    assert played(direct).fills == ()
+    assert play(direct).fills == ()
 
 
 @pytest.mark.parametrize(
@@ -175,18 +177,18 @@ def test_the_port_denies_an_order_that_differs_from_the_approved_one(
     async def direct(harness: Harness) -> None:
         approved, plan = await approve(harness)
         other = attrs.evolve(plan, **change)
-        assert await refused(harness, approved, orders_of(harness, other)) == code
+        assert await denied_code(harness, approved, orders_of(harness, other)) == code
 
-    assert played(direct).fills == ()
+    assert play(direct).fills == ()
 
 
-def test_an_approval_that_expired_is_refused() -> None:
+def test_the_port_denies_an_expired_approval() -> None:
     async def direct(harness: Harness) -> None:
         approved, plan = await approve(harness)
         await harness.clock.sleep_until(approved.expires_at_ms)
-        assert await refused(harness, approved, orders_of(harness, plan)) == "PERMIT_EXPIRED"
+        assert await denied_code(harness, approved, orders_of(harness, plan)) == "PERMIT_EXPIRED"
 
-    assert played(direct).fills == ()
+    assert play(direct).fills == ()
 
 
 def test_the_halt_latch_stops_an_entry_that_was_approved_before_it() -> None:
@@ -195,7 +197,7 @@ def test_the_halt_latch_stops_an_entry_that_was_approved_before_it() -> None:
     async def direct(harness: Harness) -> None:
         approved, plan = await approve(harness)
         latched.append(True)
-        assert await refused(harness, approved, orders_of(harness, plan)) == "HALT_LATCHED"
+        assert await denied_code(harness, approved, orders_of(harness, plan)) == "HALT_LATCHED"
 
     assert (
         run_system(direct=direct, minutes=QUIET_MINUTES, halted=lambda: bool(latched)).fills == ()
@@ -203,7 +205,7 @@ def test_the_halt_latch_stops_an_entry_that_was_approved_before_it() -> None:
 
 
 def test_an_order_that_the_port_denies_ends_and_frees_its_reservation() -> None:
-    """The latch falls between the governor's yes and the port."""
+    """The halt latch is set after the governor's approval and before the port's check."""
     ended = run_system(halted=lambda: True, minutes=3)
     assert ended.fills == ()
     assert not ended.book.reservations

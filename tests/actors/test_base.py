@@ -1,4 +1,4 @@
-"""The actor's loop: recover, listen, one thing at a time, and what a crash leaves behind."""
+"""The actor's loop: recovery, messages, ticks, calls, stops and crashes."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ async def test_a_hanging_handler_is_a_crash_that_names_it(
     assert trio.current_time() == pytest.approx(DEADLINE_S, abs=0.01)
 
 
-async def test_calls_are_answered(inbox: Mailbox[Any], nursery: trio.Nursery) -> None:
+async def test_a_call_returns_the_answer_of_the_actor(
+    inbox: Mailbox[Any], nursery: trio.Nursery
+) -> None:
     await nursery.start(Recorder(inbox).run)
     assert await call(inbox, "question", timeout_s=1) == "answer to question"
     with pytest.raises(DiskFullError, match="no room"):
@@ -195,7 +197,7 @@ async def test_a_hanging_call_names_the_message_inside(
                 await call(inbox, Work(1), timeout_s=60)
 
 
-async def test_an_actor_asked_to_stop_finishes_the_message_in_hand(
+async def test_an_actor_that_must_stop_handles_the_message_in_hand_first(
     inbox: Mailbox[Any], autojump_clock: MockClock
 ) -> None:
     actor = Recorder(inbox)
@@ -233,7 +235,7 @@ async def test_a_halt_in_hand_at_a_crash_reaches_the_next_incarnation(
     assert second.did == ["recovered", Burn()]
 
 
-async def test_a_call_or_a_tick_is_an_error_of_an_actor_without_them(inbox: Mailbox[Any]) -> None:
+async def test_an_actor_without_calls_or_ticks_fails_if_it_gets_one(inbox: Mailbox[Any]) -> None:
     actor = Plain(
         name="plain", inbox=inbox, clock=SimulatedClock(start_ms=0), handler_deadline_s=1.0
     )

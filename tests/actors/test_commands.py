@@ -1,4 +1,4 @@
-"""What operators and overflows do to a running system, and what it keeps for ``kamou why``."""
+"""Commands of the operator, a full mailbox, details of cycles, and commitments."""
 
 from __future__ import annotations
 
@@ -41,18 +41,20 @@ def entered(ended: Ended) -> set[str]:
     return {e.intent.symbol for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY}
 
 
-def told(*when: tuple[float, object]) -> Callable[[Harness], object]:
+def send_at(*messages: tuple[float, object]) -> Callable[[Harness], object]:
     async def direct(harness: Harness) -> None:
-        for minute, message in when:
+        for minute, message in messages:
             await harness.until(minute)
             harness.tree.governor.put_priority(message)
 
     return direct
 
 
-def test_a_halt_denies_entries_until_a_human_resumes() -> None:
+def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
     ended = run_system(
-        direct=told((1.5, Halt(reason="OPERATOR_HALT", note="lunch")), (4.5, Resume(note="back")))
+        direct=send_at(
+            (1.5, Halt(reason="OPERATOR_HALT", note="lunch")), (4.5, Resume(note="back"))
+        )
     )
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("active", "OPERATOR_RESUME")]
     assert {e.symbol for e in ended.of(PermitDenied)} >= {"DDD", "EEE", "FFF"}
@@ -69,7 +71,7 @@ def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
         (0.0, Resume(note="too early")),
         (0.0, Resume()),
     )
-    ended = run_system(direct=told(*asked))
+    ended = run_system(direct=send_at(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT")]
     assert [(e.reason, e.note, e.refusal) for e in ended.of(CommandRecorded)] == [
         ("OPERATOR_RESUME", "too early", "the day has not opened yet"),
@@ -77,7 +79,7 @@ def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
     ]
 
 
-def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
+def test_a_command_that_changes_no_state_is_journalled_with_its_reason() -> None:
     asked = (
         (1.5, Halt(reason="OPERATOR_HALT", note="lunch")),
         (2.0, Halt(reason="OPERATOR_HALT", note="a long one")),
@@ -85,7 +87,7 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
         (3.5, Flatten(reason="OPERATOR_FLATTEN", note="storm")),
         (4.0, Halt(reason="OPERATOR_HALT", note="still closed")),
     )
-    ended = run_system(direct=told(*asked))
+    ended = run_system(direct=send_at(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("flattening", "OPERATOR_FLATTEN")]
     assert [(e.reason, e.note, e.at_ms - at(0)) for e in ended.of(CommandRecorded)] == [
         ("OPERATOR_HALT", "a long one", 120_000),
@@ -96,7 +98,7 @@ def test_a_second_reason_is_journalled_although_nothing_changes() -> None:
 
 
 def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
-    ended = run_system(direct=told((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
+    ended = run_system(direct=send_at((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
     last_ms = max(e.closed_at_ms for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6))
     snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
     assert last_ms < at(2.6)
@@ -104,9 +106,9 @@ def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
     assert snapshots[0].unrealized_pnl == 0
 
 
-def test_a_way_out_of_a_flatten_has_two_steps() -> None:
+def test_a_resume_after_a_flatten_leads_to_reduce_only_and_a_second_one_to_active() -> None:
     ended = run_system(
-        direct=told(
+        direct=send_at(
             (2.5, Flatten(reason="OPERATOR_FLATTEN", note="")),
             (3.5, Resume(note="")),
             (5.5, Resume(note="")),
@@ -120,7 +122,7 @@ def test_a_way_out_of_a_flatten_has_two_steps() -> None:
 
 
 def test_after_a_loss_entries_are_half_the_size() -> None:
-    """The loss of minutes 3 and 5 is half the day's limit; minute 6 enters in REDUCED_SIZE."""
+    """The loss of minutes 3 and 5 is half the limit; minute 6 enters in REDUCED_SIZE."""
     risk = attrs.evolve(SETTINGS.risk, daily_loss_max=D("0.008"), flatten_at=D(9))
     ended = run_system(settings=attrs.evolve(SETTINGS, risk=risk))
     assert ("reduced_size", "DAY_LOSS_HALF") in states(ended)
@@ -144,7 +146,7 @@ def test_reconciliation_makes_up_for_an_update_that_a_full_mailbox_dropped(
     assert found == []
 
 
-def test_every_symbols_reasons_are_kept_when_asked_for() -> None:
+def test_the_reasons_of_a_symbol_are_kept_with_keep_detail() -> None:
     bodies: list[bytes] = []
 
     async def direct(harness: Harness) -> None:
@@ -186,7 +188,7 @@ def test_the_error_of_a_strategy_is_kept_with_the_details_of_its_cycle() -> None
 
 
 def committed_id(intent: Intent) -> str:
-    """The client order id that commits to the order's content under its salt."""
+    """Return the client order id that commits to the order's content under its salt."""
     return ids.make_client_order_id(
         ids.make_commitment(bytes.fromhex(intent.salt), committed_content(intent))
     )

@@ -1,4 +1,4 @@
-"""Every actor crashes wherever it waits, once per run; no order is lost, no stop is missing.
+"""Crashes of all actors at each of their waits lose no order and no stop.
 
 Sites and their counts come from a first, undisturbed run. By default each site crashes at its
 first, its middle and its last visit; KAMOU_CRASH_ALL=1 crashes every visit (some minutes).
@@ -40,7 +40,7 @@ def armed() -> bool:
 
 @cache
 def sites() -> dict[CrashPoint, int]:
-    """Where actors wait in an undisturbed run, and how often."""
+    """Return the sites at which actors wait in an undisturbed run, with their counts."""
     watcher = CrashPointCounter(ACTORS, armed)
     ended = run_system(instruments=[watcher])
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
@@ -114,7 +114,7 @@ class Storm(CrashPointCounter):
         self.last_s = -backoff_reset_s
 
     def chance(self) -> float:
-        """A number in [0, 1) that seed and step decide."""
+        """Return a number in [0, 1) that seed and step decide."""
         self.steps += 1
         digest = hashlib.sha256(f"{self.seed}:{self.steps}".encode()).digest()
         return int.from_bytes(digest[:4], "big") / 2**32

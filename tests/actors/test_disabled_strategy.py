@@ -1,4 +1,4 @@
-"""A strategy that entered too often: disabled, reported, durable, and resumed by the operator."""
+"""A strategy that entered too often is disabled until the operator resumes it."""
 
 from __future__ import annotations
 

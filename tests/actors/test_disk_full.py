@@ -22,7 +22,7 @@ ROOM = 1_000_000_000  # pages: SQLite's own bound
 
 @attrs.frozen
 class Disk:
-    """The files of one harness: the journal's, and the venue's when it is on the same disk."""
+    """The files of one harness: the journal's, and the venue's if on the same disk."""
 
     files: tuple[sqlite3.Connection, ...]
 
@@ -34,7 +34,7 @@ class Disk:
         return Disk(tuple(files))
 
     def fill(self) -> None:
-        """Not one page more than there is."""
+        """Let no file grow by a page."""
         for file in self.files:
             file.execute("PRAGMA max_page_count = 1")
 
@@ -46,7 +46,7 @@ class Disk:
 def full_between(
     minutes: tuple[float, float], *, venue: bool, look: Callable[[Harness], Awaitable[None]]
 ) -> Callable[[Harness], Awaitable[None]]:
-    """A director: the disk is full from the first minute to the second; ``look`` just before."""
+    """Return a director that fills the disk between two minutes."""
 
     async def direct(harness: Harness) -> None:
         disk = Disk.of(harness, venue=venue)
@@ -60,7 +60,7 @@ def full_between(
 
 
 async def covered(port: ExchangePort) -> dict[str, bool]:
-    """Whether each position at the venue has a stop there for all of it."""
+    """Return by symbol True if stops at the venue cover its whole position."""
     stops: dict[str, Decimal] = {}
     for order in await port.open_orders():
         if order.type is OrderType.STOP_MARKET:
@@ -69,7 +69,7 @@ async def covered(port: ExchangePort) -> dict[str, bool]:
 
 
 def assert_nothing_is_lost(ended: Ended) -> None:
-    """Journal and venue agree to the last fill, and nothing is doubled."""
+    """Assert that journal and venue agree to the last fill, and nothing is doubled."""
     assert {e.fill.key for e in ended.of(FillRecorded)} == {f.key for f in ended.fills}
     names = [e.intent.client_order_id for e in ended.of(IntentRecorded)]
     assert len(names) == len(set(names))
@@ -79,7 +79,7 @@ def assert_nothing_is_lost(ended: Ended) -> None:
 
 
 @pytest.mark.parametrize("venue", [False, True], ids=["journal", "journal and venue"])
-def test_a_full_disk_holds_new_risk_keeps_the_stops_and_trading_comes_back_by_itself(
+def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_space(
     venue: bool,
 ) -> None:
     stops: dict[str, bool] = {}
@@ -103,7 +103,7 @@ def test_a_full_disk_holds_new_risk_keeps_the_stops_and_trading_comes_back_by_it
     assert_nothing_is_lost(ended)
 
 
-def test_a_disk_that_is_full_from_the_first_minute_to_the_last_ends_in_order() -> None:
+def test_a_run_on_a_disk_that_stays_full_crashes_no_actor_and_ends_in_order() -> None:
     async def direct(harness: Harness) -> None:
         disk = Disk.of(harness, venue=True)
         await harness.until(2.5)

@@ -43,7 +43,7 @@ class Port:
         raise AssertionError
 
 
-async def test_the_feed_runs_every_cycle_and_asks_for_bars_that_have_closed() -> None:
+async def test_the_feed_reads_closed_bars_in_every_cycle() -> None:
     clock, cycles = Clock(), list[int]()
     port: Any = Port()
     start_ms = clock.ms

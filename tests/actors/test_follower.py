@@ -1,4 +1,4 @@
-"""A book that follows the journal in parts: the same book, and little work between checkpoints."""
+"""Followers of the journal: equal books, and little work between checkpoints."""
 
 from __future__ import annotations
 

@@ -101,28 +101,28 @@ async def test_a_duplicate_event_rolls_back_its_commit_and_keeps_queued_casts(
         assert [c.event for c in bench.journal.tail(0)] == bench.stored()
 
 
-async def test_two_commits_of_one_event_at_once_store_it_once(
+async def test_an_event_that_two_commits_write_at_once_is_stored_once(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
-    told: list[str] = []
+    outcomes: list[str] = []
 
     async def do(number: int) -> None:
         try:
             await bench.journal.commit(lost(number), day(1))
         except DuplicateEventError:
-            told.append("duplicate")
+            outcomes.append("duplicate")
         else:
-            told.append("done")
+            outcomes.append("done")
 
     async with bench.running():
         async with trio.open_nursery() as nursery:
             for number in range(3):
                 nursery.start_soon(do, number)
-        assert sorted(told) == ["done", "duplicate", "duplicate"]
+        assert sorted(outcomes) == ["done", "duplicate", "duplicate"]
         assert len(bench.stored()) == 2
 
 
-async def test_an_event_that_cannot_be_stored_fails_its_maker_only(
+async def test_an_event_that_cannot_be_encoded_fails_only_its_own_commit_or_cast(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     bad = e.DayOpened(at_ms=1, day="d", equity=Decimal("NaN"))
@@ -135,7 +135,7 @@ async def test_an_event_that_cannot_be_stored_fails_its_maker_only(
         assert bench.stored() == [lost(2)]
 
 
-async def test_old_events_are_read_back_and_new_ones_remembered(
+async def test_old_events_are_read_from_the_database_and_new_ones_stay_in_memory(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RECENT_EVENTS", 5)
@@ -150,7 +150,7 @@ async def test_old_events_are_read_back_and_new_ones_remembered(
         assert len(bench.journal._recent) <= 10
 
 
-async def test_a_long_past_is_folded_in_parts_that_fit_in_memory(
+async def test_a_long_journal_is_folded_in_parts_that_fit_in_memory(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RECENT_EVENTS", 2)
@@ -164,7 +164,7 @@ async def test_a_long_past_is_folded_in_parts_that_fit_in_memory(
         assert (book.seq, book.day) == (12, "2023-11-12")
 
 
-async def test_the_fold_of_the_first_actor_at_a_start_is_used_by_the_next(
+async def test_a_book_that_one_actor_folds_at_a_start_is_saved_for_the_next(
     bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with bench.running():
@@ -211,7 +211,7 @@ async def test_a_snapshot_is_due_saved_and_found_again(
     assert make().journal.snapshot_due(6)
 
 
-async def test_details_ride_along_with_the_next_write(
+async def test_the_details_of_a_cycle_are_written_with_the_next_event(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DETAILS_KEPT", 2)
@@ -238,7 +238,7 @@ async def test_without_a_grouping_time_casts_are_written_as_soon_as_their_actor_
         assert bench.stored() == [lost(1), lost(2)]
 
 
-async def test_on_its_own_thread_the_writer_keeps_the_same_promises(bench: Bench) -> None:
+async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench: Bench) -> None:
     """Real time: a simulated clock takes a waiting thread for idleness."""
     bench.runner = run_on_thread()
     done: list[int] = []

@@ -27,11 +27,11 @@ def bench(make: Callable[..., Bench]) -> Bench:
     return make()
 
 
-async def crash(bench: Bench, deed: Callable[[], Awaitable[object]]) -> None:
+async def crash(bench: Bench, action: Callable[[], Awaitable[object]]) -> None:
     """Run an actor until the action has crashed it."""
     with pytest.RaisesGroup(pytest.RaisesExc(StoreError), flatten_subgroups=True):
         async with bench.running():
-            await deed()
+            await action()
             await trio.sleep(1)
 
 
@@ -144,7 +144,7 @@ async def test_an_empty_journal_on_a_full_disk_probes_until_there_is_space(
 async def test_a_disk_that_fills_up_while_duplicates_are_sorted_out_loses_no_cast(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fails: int
 ) -> None:
-    """The first write finds the duplicate; the casts' own, or the commit's, then fails."""
+    """The first write finds the duplicate; the next one, of casts or commit, fails."""
     async with bench.running():
         await bench.journal.commit(day(1))
         real, calls = bench.writer.append_encoded, iter(range(10))

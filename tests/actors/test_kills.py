@@ -1,4 +1,4 @@
-"""The process is killed wherever an actor waits; the next run goes on with the same book.
+"""Kills of the process at waits of actors: the next run has the same book.
 
 The files are copied between two steps of the scheduler, which is what a kill leaves behind: what
 was committed, and nothing else. KAMOU_CRASH_ALL=1 kills at every visit of every site.
@@ -82,7 +82,7 @@ def test_a_run_after_a_kill_continues_with_the_same_book(part: int, tmp_path: Pa
     assert wrong == {}
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_run_after_a_stop_continues_with_the_same_book(tmp_path: Path) -> None:
     first = run_system(folder=tmp_path, minutes=3.4)
     assert first.book.trades  # positions stay, behind their stops
     second = run_system(folder=tmp_path, begin_ms=at(3.8))

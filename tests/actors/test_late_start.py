@@ -1,4 +1,4 @@
-"""A governor that starts some hours after midnight: what today has lost already counts."""
+"""A governor that starts hours after midnight: the day's losses before it count."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Governed:
     bench: Bench
 
     async def look(self, after_ms: int, equity: str = LOST, **changes: Any) -> None:
-        """Return the reconciler's report of this long after the start."""
+        """Send the governor the reconciler's report of ``after_ms`` after the start."""
         at_ms = START_MS + after_ms
         await self.clock.sleep_until(at_ms)
         seen = VenueObserved(
@@ -59,7 +59,7 @@ class Governed:
 
 @asynccontextmanager
 async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
-    """Yesterday was opened at 10,000; the payment of 03:00 has just been read."""
+    """Yield a governor: yesterday opened at 10,000, a payment of 03:00 was just read."""
     bench, clock = make(), SimulatedClock(start_ms=START_MS)
 
     def box(name: str) -> Mailbox[Any]:
@@ -100,7 +100,7 @@ async def test_a_loss_between_midnight_and_a_late_start_halts_today(
         assert (state.after, state.reason) == (TradingState.REDUCE_ONLY, "DAY_LOSS_LIMIT")
 
 
-async def test_a_look_that_disagrees_with_the_book_opens_no_day_for_a_minute(
+async def test_reads_that_disagree_with_the_book_open_the_day_only_after_a_minute(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with governed(make) as late:
@@ -112,7 +112,7 @@ async def test_a_look_that_disagrees_with_the_book_opens_no_day_for_a_minute(
         assert [x.opening for x in late.opened()] == [10_000]
 
 
-async def test_marks_that_do_not_come_are_waited_for_a_minute(
+async def test_a_day_opens_without_midnight_marks_after_a_minute(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     unknown = (MidnightMarks(at_ms=MIDNIGHT, reachable=True),)
@@ -126,7 +126,7 @@ async def test_marks_that_do_not_come_are_waited_for_a_minute(
         assert (opened.opening, opened.rests_on) == (10_000, NOT_REBUILT)
 
 
-async def test_two_reads_that_differ_open_no_day(
+async def test_reads_with_different_equity_open_no_day(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with governed(make) as late:
@@ -138,10 +138,10 @@ async def test_two_reads_that_differ_open_no_day(
 
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 4])
-async def test_however_long_nothing_answers_the_next_look_is_asked_for_in_time_to_come(
+async def test_the_next_request_for_a_read_is_always_in_the_future(
     make: Callable[..., Bench], autojump_clock: MockClock, looks: int
 ) -> None:
-    """Seed 960263: a day waits for its second read, the marks are too old, and no time passes."""
+    """Seed 960263: no time passed between requests for a day's second read."""
     async with governed(make) as late:
         for number in range(looks):
             await late.look(6_000 * number)

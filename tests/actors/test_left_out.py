@@ -1,4 +1,4 @@
-"""Lists that leave out the row that matters, more than once, and a clock that is set back."""
+"""Venue lists that omit an important row several times; a clock that is set back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NO_ATTACHED_STOPS = attrs.evolve(
 
 @attrs.define
 class LeftOut:
-    """How many times more each list leaves a row out, and what was asked for."""
+    """Numbers of omissions that are left per list, and the ids of queried orders."""
 
     fills: int = 0
     positions: int = 0
@@ -65,7 +65,7 @@ class LeftOut:
 
 
 class LyingExchange(TroubledExchange):
-    """A venue whose lists leave out a row of ``HELD`` or ``FLAT``, or the transfers."""
+    """A venue whose lists omit a row of ``HELD`` or ``FLAT``, or the transfers."""
 
     def __init__(self, *args: Any, out: LeftOut, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -102,8 +102,8 @@ def play(out: LeftOut, trouble: Trouble | None = None, **more: Any) -> Ended:
 # --- fills ---------------------------------------------------------------------------
 
 
-def test_a_position_that_a_query_for_fills_finds_gets_its_stop_in_the_same_look() -> None:
-    """Seed 94007: its stop waited for the next look, on a line where each second counted."""
+def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -> None:
+    """Seed 94007: the stop waited for the next tick while the venue answered slowly."""
     out, trouble = LeftOut(fills=2), Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -123,8 +123,8 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_in_the_same_look(
     assert ended.checked.violations == ()
 
 
-def test_of_an_order_that_has_ended_only_the_fills_are_asked_for() -> None:
-    """Seed 94007: each query by client order id was a read that could say nothing new."""
+def test_an_ended_order_is_resolved_by_reading_its_fills_only() -> None:
+    """Seed 94007: each query by client order id delayed the stop and had no news."""
     out, trouble = LeftOut(fills=2), Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -163,8 +163,8 @@ async def sell_by_hand(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_a_position_that_a_fill_opened_is_looked_for_until_a_list_shows_it(times: int) -> None:
-    """Seed 94331: an external fill was read once, and that list had omitted it."""
+def test_a_position_that_an_external_fill_opened_is_adopted_once_a_list_has_it(times: int) -> None:
+    """Seed 94331: the one read after an external fill omitted its position."""
     out = LeftOut(positions=times)
     ended = play(out, direct=sell_by_hand, settings=SLOW_CYCLES)
     assert out.positions == 0
@@ -198,8 +198,8 @@ async def withdraw(harness: Harness) -> None:
 
 @pytest.mark.usefixtures("_living")
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_a_withdrawal_that_a_list_leaves_out_is_no_loss(times: int) -> None:
-    """Seed 510349: two lists left it out, and everything was closed for a loss of 85 %."""
+def test_a_withdrawal_that_a_list_omits_does_not_count_as_a_loss(times: int) -> None:
+    """Seed 510349: two lists omitted it, and all was closed for a loss of 85 %."""
     out = LeftOut(transfers=times)
     ended = play(out, direct=withdraw)
     assert out.transfers == 0
@@ -211,7 +211,7 @@ def test_a_withdrawal_that_a_list_leaves_out_is_no_loss(times: int) -> None:
 
 
 @pytest.mark.usefixtures("_living")
-def test_nothing_is_entered_while_the_change_of_the_balance_is_unexplained() -> None:
+def test_entries_are_denied_while_a_change_of_the_wallet_balance_is_unexplained() -> None:
     out = LeftOut(transfers=1_000)
 
     async def direct(harness: Harness) -> None:
@@ -226,8 +226,8 @@ def test_nothing_is_entered_while_the_change_of_the_balance_is_unexplained() -> 
 
 
 @pytest.mark.usefixtures("_living")
-def test_a_change_of_the_balance_that_nothing_ever_explains_is_a_loss_after_20_s_of_looks() -> None:
-    """It may be one: the deadline of belief is that of positions."""
+def test_an_unexplained_change_of_the_wallet_balance_counts_as_a_loss_after_20_s() -> None:
+    """The waiting time is that of positions, because the change may be a loss."""
     out = LeftOut(transfers=1_000_000)
     ended = play(out, direct=withdraw)
     (first, *_) = ended.of(StateChanged)
@@ -252,7 +252,7 @@ BACK_MS = 8_000
 
 
 class SetBack(SimulatedClock):
-    """Our clock, set back by 8 s while the order manager waits for its next look."""
+    """Kamou's clock, set back by 8 s while the order manager waits for its next tick."""
 
     since_ms = at(2.06) + 5_400
 
@@ -267,7 +267,7 @@ class SetBack(SimulatedClock):
 
 
 class SteadyVenue(NoNewStops):
-    """Its own clock goes on."""
+    """A venue whose own clock is not set back."""
 
     def _theirs_ms(self) -> int:
         clock = self._clock
@@ -298,7 +298,7 @@ async def lose_the_stop(harness: Harness) -> None:
 def test_the_deadline_of_a_stop_does_not_wait_for_a_clock_that_was_set_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Seed 295: the next look was waited for by our clock, which had been set back meanwhile."""
+    """Seed 295: the next tick waited for Kamou's clock, which had been set back."""
     monkeypatch.setattr(system_harness, "SimulatedClock", SetBack)
     ended = run_system(
         adapter=partial(SteadyVenue, trouble=Trouble()),

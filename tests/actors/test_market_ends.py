@@ -1,4 +1,4 @@
-"""A market that ends while something of it is held: settled as an event, and never stale."""
+"""A market that ends with an open position: it is settled and never stale."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEP_MS = 300_000
 
 
 def ending(symbol: str, after_bars: int) -> RecordedMarket:
-    """The market of midnight, in which ``symbol`` has no bar from so many after midnight on."""
+    """Return a market in which ``symbol`` has no bars ``after_bars`` past midnight."""
     whole = market(STEP_MS)
     bars, column = whole.data.bars, whole.symbols.index(symbol)
     columns = {}
@@ -36,7 +36,7 @@ def ending(symbol: str, after_bars: int) -> RecordedMarket:
     )
 
 
-def test_a_position_in_a_market_that_ended_is_settled_and_does_not_halt(
+def test_a_position_in_a_market_that_ended_is_settled_without_a_halt(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     minute = (MIDNIGHT_MS - scripted_market.START_MS) // MINUTE_MS
@@ -48,10 +48,10 @@ def test_a_position_in_a_market_that_ended_is_settled_and_does_not_halt(
     with strategy_files():
         replay(BARS, whole, timerange=(MIDNIGHT_MS - 4 * STEP_MS, None), journal=path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        told = [each.event for each in read_events(connection, 0)]
-    settled = [e.fill for e in told if type(e) is FillRecorded][-1]
+        stored = [each.event for each in read_events(connection, 0)]
+    settled = [e.fill for e in stored if type(e) is FillRecorded][-1]
     assert (settled.reason, settled.price) == ("settlement", 100)
     assert settled.at_ms == MIDNIGHT_MS + STEP_MS
-    (closed,) = [e for e in told if type(e) is TradeClosed]
+    (closed,) = [e for e in stored if type(e) is TradeClosed]
     assert closed.exit_reason == "delisting"
-    assert not [e for e in told if type(e) is StateChanged]
+    assert not [e for e in stored if type(e) is StateChanged]

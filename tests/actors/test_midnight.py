@@ -1,4 +1,4 @@
-"""The bar that closes at 00:00 UTC: its signals wait for the day to open, and trade."""
+"""Signals of the bar that closes at 00:00 UTC wait until the day opens."""
 
 from __future__ import annotations
 
@@ -80,30 +80,30 @@ BARS = attrs.evolve(SETTINGS, cycle=CycleSettings(period_s=300, timeframe_s=300,
 def test_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step_ms: int
 ) -> None:
-    told = events(monkeypatch, tmp_path, step_ms, BARS)
-    (opened,) = [e for e in told if type(e) is DayOpened and e.day == "2025-01-21"]
-    (granted,) = [e for e in told if type(e) is PermitGranted]
+    stored = events(monkeypatch, tmp_path, step_ms, BARS)
+    (opened,) = [e for e in stored if type(e) is DayOpened and e.day == "2025-01-21"]
+    (granted,) = [e for e in stored if type(e) is PermitGranted]
     assert MIDNIGHT_MS < opened.at_ms <= granted.at_ms < MIDNIGHT_MS + 30_000
     assert granted.plan.planned_at_ms >= opened.at_ms  # on quotes of then
-    assert not [e for e in told if type(e) is PermitDenied]
+    assert not [e for e in stored if type(e) is PermitDenied]
     # Between cycles of an hour or a day the account is read again before it is too old.
-    assert not [e for e in told if type(e) is StateChanged]
+    assert not [e for e in stored if type(e) is StateChanged]
 
 
 def test_signals_that_expire_before_the_day_opens_are_denied_with_that_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     short = attrs.evolve(BARS, cycle=attrs.evolve(BARS.cycle, candidate_ttl_s=2))
-    told = events(monkeypatch, tmp_path, 300_000, short)
-    assert not [e for e in told if type(e) is PermitGranted]
-    (denied,) = [e for e in told if type(e) is PermitDenied]
+    stored = events(monkeypatch, tmp_path, 300_000, short)
+    assert not [e for e in stored if type(e) is PermitGranted]
+    (denied,) = [e for e in stored if type(e) is PermitDenied]
     assert str(denied.denials[0]) == "NOT_RECONCILED: day=not open before the signal expired"
 
 
 def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The bar dips through the stop and comes back: the venue stamps the fill 00:00:00.000."""
+    """The bar crosses the stop and returns; the venue dates the fill 00:00:00.000."""
     step_ms = 300_000
     drawn = market(step_ms)
     bars = drawn.data.bars

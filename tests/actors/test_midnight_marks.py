@@ -36,9 +36,9 @@ def looked(at_ms: int, *, holds: bool = True) -> VenueView:
 
 @pytest.fixture
 def story() -> Story:
-    told = Story()
-    told.ready()
-    return told
+    story = Story()
+    story.ready()
+    return story
 
 
 def shown(found: tuple[MidnightMarks, ...]) -> list[tuple[int, str, list[D]]]:
@@ -54,7 +54,7 @@ async def test_each_missed_midnight_has_the_close_of_the_bar_that_ends_then(stor
     ]
 
 
-async def test_a_day_that_has_opened_asks_for_no_bar(story: Story) -> None:
+async def test_a_day_that_has_opened_reads_no_bar(story: Story) -> None:
     port = Port()
     assert await reader(port).read(story.book, looked(NOON + HOUR)) == ()
     assert port.asked == []
@@ -75,7 +75,7 @@ async def test_a_bar_is_read_once_and_only_for_open_positions(story: Story) -> N
     [Port(silent=True), Port(close=lambda end_ms: float("nan")), Port(late_ms=HOUR)],
     ids=["silent", "no price", "another bar"],
 )
-async def test_a_mark_that_the_venue_does_not_report_is_asked_for_again(
+async def test_a_missing_midnight_mark_is_read_again_in_the_next_pass(
     story: Story, port: Port
 ) -> None:
     reads = reader(port)
@@ -104,7 +104,9 @@ async def test_a_midnight_beyond_the_venues_history_is_marked_unreachable(story:
     assert port.asked == [MIDNIGHT + DAY]
 
 
-async def test_a_long_stop_is_read_in_several_passes_the_newest_first(story: Story) -> None:
+async def test_midnights_of_a_long_stop_are_read_in_several_passes_newest_first(
+    story: Story,
+) -> None:
     port, days = Port(), READS_MAX + 3
     reads: Any = reader(port)
     last = MIDNIGHT + (days - 1) * DAY

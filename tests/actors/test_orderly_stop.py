@@ -1,4 +1,4 @@
-"""An orderly stop while orders are on their way: the journal has what the venue has pushed."""
+"""An orderly stop with orders in flight: the journal has all pushed updates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TARGET_MS = 180_000  # when a bar fills a target
 
 
 def stopped_at(after_ms: int) -> Ended:
-    """the scripted market, with an orderly stop after so many ms."""
+    """Run the scripted market, with an orderly stop after so many ms."""
     return run_system(minutes=(after_ms - 20_000) / MINUTE_MS)
 
 

@@ -1,4 +1,4 @@
-"""Venues publish late: reconciliation reads fills and income again, five minutes far back."""
+"""Reconciliation reads the last 5 minutes again, because venues list late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Panels loaded by all scanners in one reading: cut up, and the same as panels that were fed."""
+"""Panels that one reading loads for all scanners, equal to panels fed bar by bar."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def loader(port: Port, shards: int) -> PanelLoader:
 
 
 def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
-    """The panel that was fed bar by bar and hour by hour, as time went on."""
+    """Return a panel that was fed bar by bar and hour by hour."""
     panel = new_panel(symbols)
     columns = [MARKET.symbols.index(symbol) for symbol in symbols]
     for open_ms in range(since_ms, floor_ms(now_ms, PERIOD_MS), PERIOD_MS):
@@ -121,7 +121,7 @@ def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
 
 
 async def load_all(panels: PanelLoader, shards: int) -> list[LoadedPanel]:
-    """One after the other, as a supervisor starts scanners."""
+    """Load all panels one after the other, as a supervisor starts scanners."""
     return [await panels.load(index) for index in range(shards)]
 
 
@@ -280,7 +280,7 @@ def port_now(port: Port) -> Callable[[], int]:
 
 
 def closed(at_ms: int) -> BarsClosed:
-    """The feed's message with the bar that closed now and the hour's open interest."""
+    """Return the feed's message with the newest bar and the hour's open interest."""
     bar = MARKET.bars(PERIOD_MS, at_ms - PERIOD_MS, at_ms)
     seen = MARKET.open_interest(at_ms - PERIOD_MS, at_ms)
     return BarsClosed(

@@ -1,4 +1,4 @@
-"""From bar to signal: a strategy that raises, a shard that is late, bars that were missed."""
+"""From bar to signal: failing strategies, late shards, missed bars and histories."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on
 def scanning(
     tree: Tree, inputs: SystemInputs, kind: type[Scanner], index: int, **more: Any
 ) -> Tree:
-    """The tree with another kind of scanner for one shard."""
+    """Return the tree with another kind of scanner for one shard."""
     symbols = inputs.market.symbols
     chosen = tuple(tree.strategies.values())
     parts = split_symbols(symbols, 2)
@@ -108,7 +108,7 @@ def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
     assert late[2] == 1
     assert sum(late.values()) == 1
     assert ranked(ended, 2).symbols == 4
-    assert "EEE" not in entered(ended)  # its opinion came too late to be heard
+    assert "EEE" not in entered(ended)  # its scores came after the deadline
     assert entered(ended)["DDD"] == 2
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
@@ -214,7 +214,7 @@ def test_the_ranking_does_not_depend_on_the_number_of_shards(shards: int) -> Non
     assert entered(ended) == entered(run_system())
 
 
-def test_what_the_market_does_not_publish_is_empty_and_not_nothing() -> None:
+def test_open_interest_that_the_market_does_not_publish_is_an_empty_series() -> None:
     series = scripted_market.market().open_interest(0, at(9))
     assert series.values.shape == (0, len(scripted_market.SYMBOLS))
     assert np.isfinite(scripted_market.market().prices(at(1))).all()

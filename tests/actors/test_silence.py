@@ -1,4 +1,4 @@
-"""A governor that is slow, down or does not answer: no entry; reductions by the port's proof."""
+"""A governor that does not answer: no entries; the port proves reductions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
 
 
 def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, SystemInputs], Tree]:
-    """From that minute on the governor answers so; everything else of it stays."""
+    """Return a function that gives a tree a governor with ``answer`` from a minute on."""
 
     class Other(RiskGovernor):
         async def answer(self, message: object) -> Any:
@@ -85,7 +85,9 @@ def entries(ended: Ended) -> list[IntentRecorded]:
 
 
 @pytest.mark.parametrize("answer", [hang, dawdle, crash])
-def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: Answer) -> None:
+def test_a_governor_without_an_answer_denies_entries_and_the_port_proves_reductions(
+    answer: Answer,
+) -> None:
     ended = run_system(arrange=governed(answer, since_minute=2.5))
     assert max(e.at_ms for e in entries(ended)) < at(2.5)
     silent = [e for e in ended.of(PermitDenied) if e.denials[0].code == "GOVERNOR_TIMEOUT"]
@@ -99,15 +101,15 @@ def test_silence_is_denial_and_reductions_go_with_the_ports_own_proof(answer: An
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_a_governor_that_hangs_is_a_crash_and_is_replaced() -> None:
+def test_a_governor_that_hangs_crashes_and_is_restarted() -> None:
     ended = run_system(arrange=governed(hang, since_minute=2.5))
     assert [e.child for e in ended.crashes if isinstance(e.error, HandlerHungError)]
 
 
-def test_an_approval_that_comes_too_late_is_used_by_nobody() -> None:
+def test_an_approval_that_comes_after_the_timeout_sends_no_order() -> None:
     ended = run_system(arrange=governed(dawdle, since_minute=2.5))
     late = [e for e in ended.of(PermitGranted) if e.at_ms > at(2.5)]
-    assert late  # the governor said yes, to nobody
+    assert late  # the governor approved, after the timeout
     assert not [e for e in entries(ended) if e.at_ms > at(2.5)]
     assert set(ended.book.reservations) <= {e.permit_id for e in late[-2:]}
 
@@ -125,7 +127,7 @@ def test_no_entry_is_sent_while_the_governor_denies_all() -> None:
 
 
 def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_read() -> None:
-    """A breach of the day's limit is confirmed by a read that the governor asks for itself."""
+    """The governor itself requests the read that confirms a breach of the day's limit."""
     from functools import partial
 
     from system_harness import SETTINGS
@@ -151,7 +153,7 @@ def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_
 
 
 class Moving(SimulatedExchange):
-    """The operator deposits once, between the reconciler's reads of account and income."""
+    """A venue with a deposit between the reconciler's reads of account and income."""
 
     paid = False
 
@@ -162,7 +164,7 @@ class Moving(SimulatedExchange):
         return await super().positions()
 
 
-def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
+def test_an_equity_snapshot_includes_a_transfer_made_between_two_reads() -> None:
     Moving.paid = False
     ended = run_system(adapter=Moving)
     earned = [mark.equity - mark.net_deposits for mark in ended.of(EquityRecorded)]
@@ -171,7 +173,7 @@ def test_equity_and_the_money_that_moved_are_of_one_moment() -> None:
     assert ended.of(StateChanged) == []
 
 
-def test_an_actor_that_hears_what_it_does_not_know_crashes() -> None:
+def test_an_actor_that_gets_an_unknown_message_crashes_and_is_restarted() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(3.5)
         harness.tree.mailboxes["order_manager"].put_nowait("gibberish")

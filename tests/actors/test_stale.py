@@ -1,4 +1,4 @@
-"""Figures that are too old: entries are denied at once, new risk is halted, and both end again."""
+"""Old figures: entries are denied at once, then stopped, and resume with new ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def blind(direct: Any) -> tuple[Trouble, Ended]:
     return trouble, ended
 
 
-def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -> None:
+def test_an_account_without_reads_stops_entries_until_two_new_reads() -> None:
     async def direct(trouble: Trouble, harness: Harness) -> None:
         await harness.until(1.5)
         trouble.away = frozenset({"account"})
@@ -42,7 +42,7 @@ def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -
     _, ended = blind(direct)
     halt, resumed = ended.of(StateChanged)
     assert (halt.after, halt.reason) == (TradingState.REDUCE_ONLY, "EQUITY_UNKNOWN")
-    # The read of minute 1, its age limit, and as much again; told within five seconds.
+    # The read of minute 1, its age limit, and as much again; the halt follows within 5 s.
     assert at(3) <= halt.at_ms <= at(3) + 6_000
     assert int(halt.figures[0].value) > 60_000
     assert (resumed.after, resumed.reason) == (TradingState.ACTIVE, "DATA_RECOVERED")
@@ -55,7 +55,7 @@ def test_a_silent_account_halts_new_risk_with_its_age_and_two_reads_end_that() -
 
 
 class OldMarks(TroubledExchange):
-    """Quotes of what is held are of one minute for ever, while ``trouble`` says so."""
+    """Quotes of open positions keep the time of one minute while ``trouble`` is set."""
 
     minute = 2.0
 

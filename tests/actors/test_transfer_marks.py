@@ -1,4 +1,4 @@
-"""Which marks and bars the reconciler reads to value a transfer, and what it does without them."""
+"""Marks and bars that the reconciler reads to value a transfer."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def valuer(port: Port) -> TransferValuer:
     )
 
 
-def looked() -> VenueView:
-    """10 contracts of 0.1 were bought at 100 before all transfers; now they are marked at 100."""
+def venue_view() -> VenueView:
+    """Return a view with 10 contracts of 0.1, bought at 100 before all transfers."""
     return VenueView(
         account=account("10300", at_ms=READ),
         positions=(venue_position("SOLUSDT", "10", entry_price=D(100), unrealized_pnl=D(0)),),
@@ -40,7 +40,7 @@ def looked() -> VenueView:
     )
 
 
-def told(*moved: tuple[int, str]) -> Story:
+def story_of(*moved: tuple[int, str]) -> Story:
     story = Story()
     story.ready()
     for at_ms, amount in moved:
@@ -49,10 +49,10 @@ def told(*moved: tuple[int, str]) -> Story:
 
 
 async def test_a_transfer_is_valued_at_the_close_of_the_last_bar_that_had_ended() -> None:
-    """A bar that ends with the transfer is the last one; bars are read once for all in them."""
+    """A bar that ends with the transfer counts; each bar is read once."""
     port = Port(close=lambda end_ms: 90.0 + (end_ms - NOON) // HOUR)
-    story = told((NOON + HOUR - 1, "200"), (NOON + HOUR, "60"), (NOON + HOUR + 5, "40"))
-    found = await valuer(port).value(story.book, looked())
+    story = story_of((NOON + HOUR - 1, "200"), (NOON + HOUR, "60"), (NOON + HOUR + 5, "40"))
+    found = await valuer(port).value(story.book, venue_view())
     assert [(x.transfer_at_ms, x.marks_at_ms, x.equity) for x in found] == [
         (NOON + HOUR - 1, NOON, D(10_000) - 10),
         (NOON + HOUR, NOON + HOUR, D(10_200) - 9),
@@ -69,24 +69,24 @@ async def test_a_transfer_is_valued_at_the_close_of_the_last_bar_that_had_ended(
     ids=["silent", "no price", "another bar"],
 )
 async def test_a_transfer_without_a_bar_is_left_to_the_next_pass(port: Port) -> None:
-    story = told((NOON + HOUR, "300"))
-    assert await valuer(port).value(story.book, looked()) == ()
+    story = story_of((NOON + HOUR, "300"))
+    assert await valuer(port).value(story.book, venue_view()) == ()
     port.silent, port.late_ms, port.close = False, 0, lambda end_ms: 100.0
-    (found,) = await valuer(port).value(story.book, looked())
+    (found,) = await valuer(port).value(story.book, venue_view())
     assert found.equity == 10_000
 
 
 async def test_a_transfer_from_before_the_venues_look_back_is_not_valued() -> None:
     port = Port(history_ms=HOUR)
-    story = told((NOON + HOUR, "300"))
-    assert await valuer(port).value(story.book, looked()) == ()
+    story = story_of((NOON + HOUR, "300"))
+    assert await valuer(port).value(story.book, venue_view()) == ()
     assert port.asked == []
 
 
 async def test_the_venues_own_mark_of_that_time_comes_before_any_bar() -> None:
     port = Port(marks=lambda at_ms: {"SOLUSDT": D("97.31")})
-    story = told((NOON + HOUR - 1, "200"), (NOON + HOUR + 5, "100"))
-    found = await valuer(port).value(story.book, looked())
+    story = story_of((NOON + HOUR - 1, "200"), (NOON + HOUR + 5, "100"))
+    found = await valuer(port).value(story.book, venue_view())
     assert [(x.transfer_at_ms, x.marks_at_ms, x.equity) for x in found] == [
         (NOON + HOUR - 1, NOON + HOUR - 1, D(10_000) - D("2.69")),
         (NOON + HOUR + 5, NOON + HOUR + 5, D(10_200) - D("2.69")),
@@ -101,19 +101,19 @@ async def test_a_mark_that_the_venue_leaves_out_is_replaced_by_the_bars_close(
     told_: dict[str, D],
 ) -> None:
     port = Port(close=lambda end_ms: 90.0, marks=lambda at_ms: told_)
-    story = told((NOON + HOUR + 5, "300"))
-    (found,) = await valuer(port).value(story.book, looked())
+    story = story_of((NOON + HOUR + 5, "300"))
+    (found,) = await valuer(port).value(story.book, venue_view())
     assert (found.rests_on, found.marks_at_ms) == (LAST_PRICE_BARS, NOON + HOUR)
     assert found.equity == D(10_000) - 10
 
 
 async def test_a_transfer_waits_for_marks_while_the_venue_does_not_answer() -> None:
     port = Port(marks=lambda at_ms: {"SOLUSDT": D(95)}, marks_silent=True)
-    story = told((NOON + HOUR + 5, "100"), (NOON + HOUR + 7, "200"))
-    assert await valuer(port).value(story.book, looked()) == ()
+    story = story_of((NOON + HOUR + 5, "100"), (NOON + HOUR + 7, "200"))
+    assert await valuer(port).value(story.book, venue_view()) == ()
     assert (len(port.marks_asked), port.asked) == (1, []), "one question finds out"
     port.marks_silent = False
-    found = await valuer(port).value(story.book, looked())
+    found = await valuer(port).value(story.book, venue_view())
     assert [(x.equity, x.rests_on) for x in found] == [
         (D(9_995), MARK_HISTORY),
         (D(10_095), MARK_HISTORY),

@@ -1,4 +1,4 @@
-"""A venue that fails: unknown outcomes are resolved by query; no answer never means flat."""
+"""A failing venue: unknown outcomes are queried; no answer never means flat."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def play(trouble: Trouble, **more: Any) -> Ended:
 
 
 def entry_of(ended: Ended, symbol: str) -> str:
-    """The client order id of the symbol's first entry."""
+    """Return the client order id of the symbol's first entry."""
     return next(
         e.intent.client_order_id
         for e in ended.of(IntentRecorded)
@@ -60,7 +60,7 @@ def about(ended: Ended, kind: type, client_order_id: str) -> list[Any]:
     return [event for event in ended.of(kind) if event.client_order_id == client_order_id]
 
 
-def well(ended: Ended) -> list[str]:
+def find_errors(ended: Ended) -> list[str]:
     return faults(ended, until_minute=scripted_market.MINUTES)
 
 
@@ -82,7 +82,7 @@ def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_agai
     assert "BBB" not in {trade.symbol for trade in ended.of(TradeClosed)}
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
     assert released[ended.book.order(name).intent.permit_id] == "no_fill"
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> None:
@@ -92,7 +92,7 @@ def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> Non
     sent = [intent.client_order_id for intent in trouble.sent]
     assert len(sent) == len(set(sent))
     assert len(ended.of(TradeClosed)) == 7
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_order_that_the_venue_rejected_ends_with_its_stop_and_target(
     refused = [e for e in ended.of(OrderRejected) if e.code == code]
     assert len(refused) == 3  # entry, stop and target
     assert [e.reason for e in ended.of(PermitReleased) if e.reason == code] == [code]
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 @pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
@@ -123,10 +123,10 @@ def test_a_failing_close_is_retried_until_the_position_is_flat(fate: str) -> Non
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert closed.exit_reason == "time_limit"
     assert (len(closes) == 1) == (fate == UNANSWERED)
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
-def test_a_cancel_that_got_lost_is_asked_for_again() -> None:
+def test_a_cancel_that_the_venue_did_not_receive_is_requested_again() -> None:
     trouble = Trouble(cancel="lost")
 
     async def direct(harness: Harness) -> None:
@@ -136,14 +136,14 @@ def test_a_cancel_that_got_lost_is_asked_for_again() -> None:
     ended = play(trouble, direct=direct)
     asked = [e.client_order_id for e in ended.of(CancelRequested)]
     assert len(asked) > len(set(asked))
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 # --- reads -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["away", "limited"])
-def test_a_venue_that_answers_no_read_is_never_read_as_flat(how: str) -> None:
+def test_a_venue_that_answers_no_read_never_counts_as_flat(how: str) -> None:
     trouble = Trouble()
     heads: list[int] = []
 
@@ -157,13 +157,13 @@ def test_a_venue_that_answers_no_read_is_never_read_as_flat(how: str) -> None:
         setattr(trouble, how, frozenset())
 
     ended = play(trouble, direct=direct)
-    assert heads == [3]  # the stream told of what was closed meanwhile
-    assert well(ended) == []
+    assert heads == [3]  # the stream reported the closes meanwhile
+    assert find_errors(ended) == []
     assert ended.book.position("GGG") > 0  # trading went on
 
 
 @pytest.mark.parametrize("name", ["positions", "open_orders", "account"])
-def test_a_pass_of_which_one_read_failed_concludes_nothing(name: str) -> None:
+def test_a_reconciliation_with_one_failed_read_changes_nothing(name: str) -> None:
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -173,10 +173,10 @@ def test_a_pass_of_which_one_read_failed_concludes_nothing(name: str) -> None:
         assert harness.book().cycle_at_ms == at(2)
         trouble.away = frozenset()
 
-    assert well(play(trouble, direct=direct)) == []
+    assert find_errors(play(trouble, direct=direct)) == []
 
 
-def test_without_a_quote_there_is_no_entry() -> None:
+def test_an_entry_without_a_quote_is_vetoed() -> None:
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -189,7 +189,7 @@ def test_without_a_quote_there_is_no_entry() -> None:
     assert not ended.fills
 
 
-def test_a_quote_lost_between_veto_and_plan_is_a_denial() -> None:
+def test_an_entry_whose_quote_is_missing_after_the_veto_is_denied() -> None:
     trouble = Trouble()
     original = TroubledExchange.quotes
     asked: list[int] = []
@@ -207,7 +207,7 @@ def test_a_quote_lost_between_veto_and_plan_is_a_denial() -> None:
     ended = run_system(adapter=partial(Forgetful, trouble=trouble))
     (denied,) = [e for e in ended.of(PermitDenied) if e.symbol == "BBB"]
     assert [d.code for d in denied.denials] == ["PRICE_MARK_MISSING"]
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 # --- protection --------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_close
     assert closed.exit_reason == "exit"
     assert 6_000 <= closed.closed_at_ms - filled_ms <= 8_000
     assert "DDD" not in {e.symbol for e in ended.of(StopConfirmed)}
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
@@ -231,16 +231,16 @@ def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
         engine = harness.session.engine
         await harness.tree.port.server_time_ms()  # the market is at this minute
         (stop,) = [o for o in engine.open_orders() if stops_of("DDD")(o)]
-        engine.cancel(stop.client_order_id)  # by a stranger's hand
+        engine.cancel(stop.client_order_id)  # by an external cancel
         await harness.tree.port.server_time_ms()  # and the venue says so
 
     ended = play(Trouble(), direct=direct)
     confirmed = [e for e in ended.of(StopConfirmed) if e.symbol == "DDD"]
     assert len({e.client_order_id for e in confirmed}) == 2
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
-def test_a_venue_that_does_not_answer_does_not_use_up_the_deadline() -> None:
+def test_time_without_an_answer_of_the_venue_does_not_count_towards_the_stop_deadline() -> None:
     trouble = Trouble(hidden=stops_of("DDD"))
 
     async def direct(harness: Harness) -> None:
@@ -253,7 +253,7 @@ def test_a_venue_that_does_not_answer_does_not_use_up_the_deadline() -> None:
     ended = play(trouble, direct=direct)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert closed.exit_reason == "time_limit"
-    assert well(ended) == []
+    assert find_errors(ended) == []
 
 
 def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything() -> None:
@@ -281,7 +281,7 @@ def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
 
 
 def test_a_flatten_sends_the_next_close_without_a_query_of_the_last() -> None:
-    """Seed 995256: three closes timed out, and each was asked after for twenty seconds."""
+    """Seed 995256: three closes timed out, and each waited 20 s for its query."""
     trouble = Trouble(fate=every(OrderRole.EXIT, LOST, "DDD"))
 
     async def direct(harness: Harness) -> None:
@@ -298,7 +298,7 @@ def test_a_flatten_sends_the_next_close_without_a_query_of_the_last() -> None:
     assert ended.checked.violations == ()
 
 
-def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back() -> None:
+def test_a_halt_keeps_stops_and_cancels_entries_in_flight() -> None:
     trouble = Trouble(fate=every(OrderRole.ENTRY, LOST, "DDD"))
 
     async def direct(harness: Harness) -> None:
@@ -325,7 +325,7 @@ def test_a_halt_keeps_stops_takes_no_entry_and_asks_for_entries_in_flight_back()
 # --- what we did not know ----------------------------------------------------------------
 
 
-def foreign(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
+def external_order(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
     return OrderRequest(
         client_order_id=f"web-{symbol}-{side.value}",
         symbol=symbol,
@@ -340,10 +340,10 @@ def foreign(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
     )
 
 
-def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> None:
+def test_an_external_position_is_adopted_and_protected_and_entries_stop_until_it_is() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(3.3)
-        harness.session.engine.place(foreign("HHH", OrderSide.BUY, "3"))
+        harness.session.engine.place(external_order("HHH", OrderSide.BUY, "3"))
 
     ended = play(Trouble(), direct=direct)
     (adopted,) = ended.of(PositionAdopted)
@@ -357,21 +357,23 @@ def test_an_unknown_position_is_adopted_and_protected_and_new_risk_waits() -> No
     assert ended.book.trades["HHH"].protected
 
 
-def test_a_position_closed_by_a_strangers_hand_is_corrected_and_its_orders_swept() -> None:
+def test_a_position_that_an_external_order_closes_is_corrected_and_its_orders_are_canceled() -> (
+    None
+):
     async def direct(harness: Harness) -> None:
         await harness.until(4.4)
         engine = harness.session.engine
         held = next(p for p in engine.positions() if p.symbol == "DDD")
-        engine.place(foreign("DDD", OrderSide.SELL, str(held.quantity)))
+        engine.place(external_order("DDD", OrderSide.SELL, str(held.quantity)))
 
     ended = play(Trouble(), direct=direct)
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == "DDD"]
     assert closed.exit_reason == "external"
     assert not [o for o in ended.orders if o.symbol == "DDD"]
-    assert well(ended) == ["sent without an intent: ['web-DDD-sell']"]
+    assert find_errors(ended) == ["sent without an intent: ['web-DDD-sell']"]
 
 
-def test_a_venue_that_takes_no_attached_orders_gets_separate_ones() -> None:
+def test_a_venue_without_attached_orders_gets_stops_and_targets_as_separate_orders() -> None:
     plain = SETTINGS.exchange
     settings = scripted_market.attrs.evolve(
         SETTINGS, exchange=scripted_market.attrs.evolve(plain, attached_stop=False)
@@ -379,4 +381,4 @@ def test_a_venue_that_takes_no_attached_orders_gets_separate_ones() -> None:
     ended = play(Trouble(), settings=settings)
     reasons = {t.exit_reason for t in ended.of(TradeClosed)}
     assert reasons == {"stop_loss", "take_profit", "time_limit"}
-    assert well(ended) == []
+    assert find_errors(ended) == []

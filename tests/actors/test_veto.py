@@ -33,7 +33,7 @@ PERIOD_MS = 900_000
 BAR_MS = 1_700_000_100_000 // PERIOD_MS * PERIOD_MS
 
 
-class Told:
+class FakeJournal:
     """A journal that nothing was ever written to, and what is cast to it."""
 
     head_seq = 0
@@ -54,14 +54,14 @@ class Silent:
     funding_rates = None
 
 
-def veto(told: Told, shards: int = 1) -> VetoActor:
+def veto(journal: FakeJournal, shards: int = 1) -> VetoActor:
     clock = SimulatedClock(start_ms=BAR_MS)
     boxes: list[Mailbox[Any]] = [Mailbox(n, 8, now_ms=clock.now_ms) for n in ("veto", "refiner")]
     return VetoActor(
         inbox=boxes[0],
         clock=clock,
         port=cast(ExchangePort, Silent()),
-        journal=cast(Journal, told),
+        journal=cast(Journal, journal),
         refiner=boxes[1],
         universe=tuple((f"S{n}USDT",) for n in range(shards)),
         strategies={},
@@ -91,22 +91,22 @@ class Dear(SimulatedExchange):
         )
 
     async def instruments(self) -> tuple[Instrument, ...]:
-        told = await super().instruments()
-        return tuple(attrs.evolve(each, funding_interval_h=1) for each in told)
+        listed = await super().instruments()
+        return tuple(attrs.evolve(each, funding_interval_h=1) for each in listed)
 
 
 @pytest.mark.parametrize(("venue", "vetoed"), [(SimulatedExchange, []), (Dear, ["AAA", "CCC"])])
 def test_the_last_settled_funding_rate_counts_in_the_value_of_a_candidate(
     venue: type[SimulatedExchange], vetoed: list[str]
 ) -> None:
-    """Longs that would be held for five minutes; the shorts beside them pay nothing."""
+    """Longs that would be held for 5 minutes; the shorts of that minute pay nothing."""
     lines = [e for e in run_system(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
     found = {e.symbol for e in lines for denial in e.denials if denial.code == "REWARD_TO_RISK_LOW"}
     assert sorted(found - {"GGG"}) == vetoed
 
 
 def heartbeat(cycle_at_ms: int) -> ShardRanked:
-    """A shard's message in a cycle without a bar."""
+    """Return a shard's message in a cycle without a bar."""
     return ShardRanked(
         cause_id="",
         cycle_at_ms=cycle_at_ms,
@@ -117,26 +117,26 @@ def heartbeat(cycle_at_ms: int) -> ShardRanked:
     )
 
 
-async def test_a_cycle_in_which_no_bar_was_due_is_not_worth_an_event() -> None:
-    told = Told()
-    await veto(told).handle(heartbeat(BAR_MS + 300_000))
-    assert told.events == []
+async def test_a_cycle_without_a_due_bar_journals_no_event() -> None:
+    journal = FakeJournal()
+    await veto(journal).handle(heartbeat(BAR_MS + 300_000))
+    assert journal.events == []
 
 
-async def test_a_bar_that_was_due_and_did_not_come_is_journalled() -> None:
-    told = Told()
-    await veto(told).handle(heartbeat(BAR_MS))
-    (event,) = told.events
+async def test_a_cycle_whose_due_bar_is_missing_is_journalled() -> None:
+    journal = FakeJournal()
+    await veto(journal).handle(heartbeat(BAR_MS))
+    (event,) = journal.events
     assert isinstance(event, CycleRanked)
     assert (event.cycle_at_ms, event.bar_closed_at_ms, event.candidates) == (BAR_MS, 0, 0)
 
 
 async def test_a_late_shard_is_journalled_even_when_no_bar_was_due() -> None:
-    told = Told()
-    actor = veto(told, shards=2)
+    journal = FakeJournal()
+    actor = veto(journal, shards=2)
     await actor.handle(heartbeat(BAR_MS + 300_000))
     await actor.tick()
-    (event,) = told.events
+    (event,) = journal.events
     assert isinstance(event, CycleRanked)
     assert event.late_shards == 1
 

@@ -1,4 +1,4 @@
-"""Urgent cases: lost stops, hanging venues, external orders, and a day's opening equity."""
+"""Urgent cases: lost stops, hanging calls, external orders, wrong opening equity."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Hanging(SimulatedExchange):
         await super()._cancel(client_order_id, symbol)
 
 
-def test_a_venue_call_that_hangs_holds_the_order_manager_no_longer_than_its_time_out() -> None:
+def test_a_venue_call_that_hangs_blocks_the_order_manager_only_until_its_timeout() -> None:
     Hanging.hung = False
     ended = run_system(adapter=Hanging)
     assert Hanging.hung
@@ -121,7 +121,7 @@ async def reverse_by_hand(harness: Harness) -> None:
     harness.tree.port._forward(harness.session.engine.take_events())
 
 
-def test_a_position_turned_round_by_a_stranger_is_adopted_and_protected_within_seconds() -> None:
+def test_a_position_that_an_external_order_reverses_is_adopted_and_protected_within_5_s() -> None:
     ended = run_system(direct=reverse_by_hand, settings=SLOW_CYCLES)
     (adopted,) = ended.of(PositionAdopted)
     assert adopted.at_ms - at(2.3) < 5_000
@@ -132,20 +132,20 @@ def test_a_position_turned_round_by_a_stranger_is_adopted_and_protected_within_s
 
 
 class WrongAtFirst(SimulatedExchange):
-    """A venue whose first answer about the account is off by a factor of ten."""
+    """A venue whose first account read has a tenth of the equity."""
 
-    asked = 0
+    reads = 0
 
     async def account(self) -> Account:
-        told = await super().account()
-        WrongAtFirst.asked += 1
-        if WrongAtFirst.asked == 1:
-            return attrs.evolve(told, equity=told.equity / 10)
-        return told
+        report = await super().account()
+        WrongAtFirst.reads += 1
+        if WrongAtFirst.reads == 1:
+            return attrs.evolve(report, equity=report.equity / 10)
+        return report
 
 
-def test_one_wrong_read_does_not_become_the_days_opening() -> None:
-    WrongAtFirst.asked = 0
+def test_a_single_wrong_read_of_equity_does_not_open_the_day() -> None:
+    WrongAtFirst.reads = 0
     ended = run_system(adapter=WrongAtFirst)
     (opened,) = ended.of(DayOpened)
     assert opened.equity == D(10_000)

@@ -1,4 +1,4 @@
-"""The simulated exchange with a bad line: loses orders, answers, reads, or hides what rests."""
+"""The embedded venue with faults: lost orders, answers and reads, hidden orders."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Fate = Callable[[Intent], str]
 
 
 def every(role: OrderRole, fate: str, symbol: str = "") -> Fate:
-    """That fate for orders of this role, of one symbol or of all."""
+    """Return a function with ``fate`` for orders of a role, of one symbol or of all."""
     return lambda intent: fate if intent.role is role and symbol in ("", intent.symbol) else ""
 
 
 @attrs.define
 class Trouble:
-    """What is wrong with the line now. The director changes it while the play runs."""
+    """The present faults of the venue. The director changes them during a run."""
 
     fate: Fate = lambda intent: ""
     cancel: str = ""

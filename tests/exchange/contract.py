@@ -200,7 +200,7 @@ class PortContract:
         assert venue.proofs.journalled == []
         assert (await venue.port.positions())[0].quantity == 100
 
-    async def test_nothing_reduces_a_flat_account(self, venue):
+    async def test_a_reduction_without_a_position_fails(self, venue):
         with pytest.raises(InvalidPermitError, match="EXIT_INCREASES_EXPOSURE"):
             await venue.port.reduce(close_of(1))
         with pytest.raises(RejectedError, match="REDUCE_ONLY"):

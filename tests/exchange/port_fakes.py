@@ -1,4 +1,4 @@
-"""Fakes around a port under test: permits, proofs, and a way to make approved entries."""
+"""Fakes around a port under test: permits, proofs and approved entries."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def plan_of(signal: str = "1.test.AAA", **changes: object) -> Plan:
 
 
 def approve(plan: Plan, expires_at_ms: int) -> Approved:
-    """What the governor would say; the tests of the port stand in for it."""
+    """Return an approval as the governor makes it."""
     return Approved(mint=_MINT, plan=plan, snapshot_seq=1, expires_at_ms=expires_at_ms)
 
 

@@ -79,7 +79,7 @@ async def test_a_cancelled_submit_uses_up_its_permit_and_sends_nothing(venue):
     assert await venue.port.open_orders() == ()
 
 
-async def test_stepping_moves_the_market_and_pushes_what_happened(venue):
+async def test_a_step_moves_the_market_and_pushes_updates(venue):
     await venue.enter()
     events = venue.port.events()
     while events.statistics().current_buffer_used:
@@ -137,7 +137,7 @@ async def test_an_order_the_venue_could_not_store_has_an_unknown_outcome(venue, 
         await venue.port.cancel(stop.client_order_id, "AAA")
 
 
-async def test_trades_of_another_process_ask_for_reconciliation(tmp_path):
+async def test_fills_of_another_process_set_needs_reconcile(tmp_path):
     market = MemoryMarket({"AAA": with_bars()})
     store = VenueStore(tmp_path / "venue.db", durable=False)
     clock = LeapClock(at(4))

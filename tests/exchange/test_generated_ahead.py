@@ -1,4 +1,4 @@
-"""Days of the generated market made in another thread: the same, and nothing shared changes."""
+"""Days of the generated market that another thread makes: equal, no shared data."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Makers:
 
 
 def frozen(source: GeneratedMarket) -> None:
-    """Make every array that a twin shares unwritable: whoever writes one raises ValueError."""
+    """Make all arrays that a twin shares read-only, so that a write raises ValueError."""
     shared: list[Any] = [source.universe, *source._states._held.values()]
     for name in generator._CACHES:
         shared += getattr(source, name).values()
@@ -106,7 +106,7 @@ def test_the_generated_market_is_made_in_days() -> None:
     first=st.lists(st.integers(0, 9), max_size=6),
     later=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=8),
 )
-def test_a_twin_and_its_market_stay_the_same_market_whatever_each_is_asked(
+def test_a_twin_and_its_market_stay_equal_whatever_is_read_from_each(
     first: list[int], later: list[tuple[bool, int]]
 ) -> None:
     source = market()
@@ -132,7 +132,7 @@ def made(source: GeneratedMarket, day: int) -> GeneratedMarket:
 
 
 def test_a_market_made_on_a_thread_while_the_loop_trades_is_the_same_market() -> None:
-    """The thread and the loop work at the same time, as fast as they can, for two weeks."""
+    """Thread and loop work at the same time, as fast as they can, for two weeks."""
     source = market()
     source.make_day(ORIGIN_MS + 14 * DAY_MS)
     frozen(source)
@@ -220,7 +220,7 @@ async def test_days_that_were_missed_are_passed_one_at_a_time(
     assert not any(on_loop for _, on_loop in makers.made)
 
 
-async def test_tomorrow_is_made_before_midnight_asks_for_it(
+async def test_the_next_day_is_generated_before_midnight(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = market()

@@ -1,4 +1,4 @@
-"""Past marks of the embedded exchange: what its positions counted with at that time."""
+"""Past marks of the embedded venue: the marks of its positions at that time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def generated() -> GeneratedMarket:
 
 
 def recorded() -> RecordedMarket:
-    """AAA opens off its last close; BBB has no bar for a while; CCC ends early."""
+    """Return a recorded market: AAA opens with a gap, BBB lacks bars, CCC ends early."""
     draw = np.random.default_rng(8)
     close = 100.0 * np.exp(np.cumsum(draw.normal(0, 0.004, (BARS, 3)), axis=0))
     open_ = close * np.exp(draw.normal(0, 0.002, (BARS, 3)))
@@ -84,7 +84,7 @@ def port_on(source: MarketSource, runner: Runner = run_inline) -> SimulatedExcha
 async def read_twice(
     port: SimulatedExchange, times: tuple[int, ...], end_ms: int
 ) -> list[tuple[Marks, Marks]]:
-    """The marks in each quote as time passes them, and those of these times read at the end."""
+    """Return the marks of quotes as time passes, and past marks read at the end."""
     clock, symbols = port._clock, port.engine.source.symbols
     quoted: list[Marks] = []
     for at_ms in times:

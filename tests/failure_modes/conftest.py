@@ -1,8 +1,8 @@
 """One test per failure mode, each with a naive implementation that fails it.
 
-A test plays a case with the product and finds nothing wrong, then plays the same case with one
-piece replaced by what other bots do, or did, and finds the damage. The second half proves that
-the first can fail. ``docs/failure-modes.md`` is the table; ``harness.py`` is what the tests share.
+A test runs a case with the product and finds no error. Then it runs the same case with one piece
+replaced by the behaviour of other bots, and finds the damage. The second half proves that the first
+can fail. ``docs/failure-modes.md`` is the table; the tests share ``harness.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs of the whole system with trouble at the venue, and the errors found in them."""
+"""Runs of the whole system with faults of the venue, and the errors found in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HELD = "DDD"  # nothing happens to it: held from minute two to its time limit at
 
 
 class Line(TroubledExchange):
-    """While everything is away, or the stream is, the stream tells nothing, and never will."""
+    """A venue that loses its updates while the stream or everything is unreachable."""
 
     def _forward(self, events: list[VenueEvent]) -> None:
         if not self.trouble.away & {"stream", "*"}:
@@ -42,27 +42,27 @@ def play(
     venue: type[Line] = Line,
     **more: Any,
 ) -> Ended:
-    """the scripted market over a line in trouble, or over a sound one."""
+    """Run the scripted market at a venue with faults, or at a sound one."""
     if folder := more.get("folder"):
         folder.mkdir(exist_ok=True)
     return run_system(adapter=partial(venue, trouble=trouble or Trouble()), **more)
 
 
-def wrong(ended: Ended, until_minute: int = scripted_market.MINUTES) -> list[str]:
-    """Everything lost, doubled, bare or forgotten; crashes too."""
+def find_errors(ended: Ended, until_minute: int = scripted_market.MINUTES) -> list[str]:
+    """Return all lost, doubled, unprotected or forgotten orders, and all crashes."""
     return [
         *faults(ended, until_minute=until_minute),
         *(f"crash: {exit_.error!r}" for exit_ in ended.crashes),
     ]
 
 
-def told_of(found: list[str], what: str) -> list[str]:
-    """Of what was found, that which says so: a naive version must fail for the right reason."""
-    return [line for line in found if what in line]
+def select_errors(errors: list[str], text: str) -> list[str]:
+    """Return the errors with a text: a naive version must fail for the right reason."""
+    return [error for error in errors if text in error]
 
 
-def first(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY) -> str:
-    """The client order id of the first order of this role."""
+def first_order_id(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY) -> str:
+    """Return the client order id of the first order of this role."""
     name: str = next(
         event.intent.client_order_id
         for event in ended.of(IntentRecorded)
@@ -72,7 +72,7 @@ def first(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY) -> str:
 
 
 def stops_at(harness: Harness, symbol: str) -> list[OrderReport]:
-    """The stops that rest at the venue now."""
+    """Return the stops that rest at the venue now."""
     return [
         order
         for order in harness.session.engine.open_orders()
@@ -80,14 +80,16 @@ def stops_at(harness: Harness, symbol: str) -> list[OrderReport]:
     ]
 
 
-def held_at(harness: Harness, symbol: str) -> Decimal:
-    """What the venue holds now, signed."""
+def position_at(harness: Harness, symbol: str) -> Decimal:
+    """Return the quantity of the venue's position, negative for a short."""
     held = {p.symbol: p.quantity for p in harness.session.engine.positions()}
     return held.get(symbol, D(0))
 
 
-def by_hand(symbol: str, quantity: Decimal, limit_price: Decimal | None = None) -> OrderRequest:
-    """An order that a human places on the same account; a negative quantity sells."""
+def external_order(
+    symbol: str, quantity: Decimal, limit_price: Decimal | None = None
+) -> OrderRequest:
+    """Return an external order on the same account; a negative quantity sells."""
     return OrderRequest(
         client_order_id=f"by-hand-{symbol}",
         symbol=symbol,
@@ -100,18 +102,18 @@ def by_hand(symbol: str, quantity: Decimal, limit_price: Decimal | None = None) 
     )
 
 
-async def trade_by_hand(
+async def place_external_order(
     harness: Harness, symbol: str, quantity: Decimal, limit_price: Decimal | None = None
 ) -> None:
-    """A human does it now, and the venue's stream tells."""
+    """Place an external order now; the venue's stream reports it."""
     await harness.tree.port.server_time_ms()  # the market is at this minute
-    harness.session.engine.place(by_hand(symbol, quantity, limit_price))
+    harness.session.engine.place(external_order(symbol, quantity, limit_price))
     harness.tree.port._forward(harness.session.engine.take_events())
 
 
 @contextmanager
 def between_runs(folder: Path, minute: float) -> Iterator[Engine]:
-    """The venue while no process of ours lives."""
+    """Yield the venue while no process of Kamou runs."""
     with closing(VenueStore(folder / "venue.sqlite3", durable=False)) as store:
         engine = Engine(
             scripted_market.market(),
@@ -125,8 +127,8 @@ def between_runs(folder: Path, minute: float) -> Iterator[Engine]:
         engine.close()
 
 
-def looks_at_its_own_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: of what the venue holds, only symbols that the journal holds are compared."""
+def compare_own_symbols_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the reconciler naive: it compares only positions that the journal has."""
 
     def positions(work: Any) -> Any:
         held = [p for p in work.view.positions if p.symbol in work.before.trades]
@@ -146,5 +148,5 @@ def entries(ended: Ended, after_minute: float) -> list[str]:
 
 
 def denied(ended: Ended) -> set[str]:
-    """The codes of every veto and refusal."""
+    """Return the codes of all vetoes and denials."""
     return {d.code for e in ended.events for d in getattr(e, "denials", ())}

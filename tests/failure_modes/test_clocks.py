@@ -1,10 +1,10 @@
-"""The venue's clock and ours apart: entries pause, and nothing is lost or closed for it."""
+"""Clock skew between venue and Kamou: entries pause, nothing is lost or closed."""
 
 from __future__ import annotations
 
 import pytest
 import trio
-from harness import HELD, Line, denied, entries, play, told_of, wrong
+from harness import HELD, Line, denied, entries, find_errors, play, select_errors
 from system_harness import Harness, at
 from trouble import UNANSWERED, Trouble, every
 
@@ -17,7 +17,7 @@ from kamou.core.risk import rules_inputs
 
 
 class ApartLine(Line):
-    """A venue whose clock goes ``ahead_ms`` before ours from a minute on."""
+    """A venue whose clock is ``ahead_ms`` ahead of Kamou's from a minute on."""
 
     ahead_ms = 0
 
@@ -49,7 +49,7 @@ class Ahead(ApartLine):
 def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Clock skew: hummingbot#5502. By our time the fills were before their order."""
+    """Clock skew: hummingbot#5502. By Kamou's time the fills were before their order."""
     # As if our clock had leapt between the last comparison with the venue's and the entry.
     monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
 
@@ -62,20 +62,20 @@ def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
             await harness.until(3.5)  # a bar closes late: so does the entry come
             trouble.away = frozenset()
 
-        return wrong(play(trouble, Behind, direct=direct))
+        return find_errors(play(trouble, Behind, direct=direct))
 
     assert run_case() == []
 
     # Naive: fills are asked for from our own time of the order, or of the last reading, on.
     monkeypatch.setattr(order_executor, "CLOCKS_APART_MS", 0)
     monkeypatch.setattr(BookState, "fills_since_ms", lambda book: book.reconciled_ms)
-    assert told_of(run_case(), "lost")
+    assert select_errors(run_case(), "lost")
 
 
 def test_entries_pause_while_the_venues_time_is_ahead_of_the_system_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Clock skew: hummingbot#5502. How old a quote is cannot be said."""
+    """Clock skew: hummingbot#5502. The age of a quote is unknown."""
     ended = play(venue=Ahead)
     assert entries(ended, 0.0)
     assert entries(ended, 1.5) == []
@@ -89,12 +89,12 @@ def test_entries_pause_while_the_venues_time_is_ahead_of_the_system_clock(
 def test_entries_pause_while_the_system_clock_is_ahead_of_the_venues_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Clock skew: hummingbot#5502. Data look older than they are, and fresh enough all the same."""
+    """Clock skew: hummingbot#5502. Data look old, but within their age limit."""
     ended = play(venue=Behind)
     assert entries(ended, 0.0)
     assert entries(ended, 1.5) == []
     assert Deny.CLOCK_SKEWED.value in denied(ended)
 
-    # Naive: nobody compares the clocks.
+    # Naive: no actor compares the clocks.
     monkeypatch.setattr(reconciler, "certain_offset_ms", lambda asked, venue, received: 0)
     assert entries(play(venue=Behind), 1.5)

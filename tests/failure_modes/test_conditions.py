@@ -1,4 +1,4 @@
-"""A feed that stands still, a venue that bans, a locked database, a misread loss."""
+"""A frozen feed, a ban of the venue, a locked database, a misread daily loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import pytest
 import trio
-from harness import HELD, D, Line, denied, entries, play, told_of, wrong
+from harness import HELD, D, Line, denied, entries, find_errors, play, select_errors
 from system_harness import SETTINGS, Ended, Harness, at
 from trading_cases import NOON, Story, income
 from trouble import LIMITED, UNANSWERED, Trouble
@@ -41,45 +41,47 @@ FROZEN = 5.5  # minutes; signals come at six and eleven
 
 
 class FrozenQuotes(Line):
-    """Quotes stand still: each answer is the one of that minute, and says so."""
+    """A venue whose quotes stay those of one minute, with their time."""
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        told = await super().quotes(symbols)
-        return {s: attrs.evolve(q, at_ms=min(q.at_ms, at(FROZEN))) for s, q in told.items()}
+        quotes = await super().quotes(symbols)
+        return {s: attrs.evolve(q, at_ms=min(q.at_ms, at(FROZEN))) for s, q in quotes.items()}
 
 
 class FrozenFeed(FrozenQuotes):
-    """No bar closes any more either."""
+    """A venue whose quotes stay the same and whose bars end."""
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         return await super().bars(period_ms, since_ms, min(until_ms, at(FROZEN)))
 
 
 class StampsQuotes(FrozenQuotes):
-    """Naive: a quote is as old as the call that fetched it."""
+    """Naive: the time of a quote is that of the call."""
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         now_ms = self._clock.now_ms()
-        told = await super().quotes(symbols)
-        return {s: attrs.evolve(q, at_ms=now_ms) for s, q in told.items()}
+        quotes = await super().quotes(symbols)
+        return {s: attrs.evolve(q, at_ms=now_ms) for s, q in quotes.items()}
 
 
 class StampsBars(StampsQuotes, FrozenFeed):
-    """Naive: where no bar has closed, the last one is taken for the newest."""
+    """Naive: without a new bar, the last one counts as new."""
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        told = await Line.bars(self, period_ms, since_ms - MINUTE_MS, until_ms)
-        known = np.minimum(np.arange(len(told.open_ms)), 0)
+        report = await Line.bars(self, period_ms, since_ms - MINUTE_MS, until_ms)
+        known = np.minimum(np.arange(len(report.open_ms)), 0)
         if until_ms <= at(FROZEN) or not len(known):
-            return told
+            return report
         names = ("open", "high", "low", "close", "volume")
-        return attrs.evolve(told, **{name: getattr(told, name)[known] for name in names})
+        return attrs.evolve(report, **{name: getattr(report, name)[known] for name in names})
 
 
 @pytest.mark.parametrize(
     ("venue", "naive"), [(FrozenQuotes, StampsQuotes), (FrozenFeed, StampsBars)]
 )
-def test_nothing_enters_on_a_feed_that_stands_still(venue: type[Line], naive: type[Line]) -> None:
+def test_entries_stop_while_the_feed_repeats_old_quotes(
+    venue: type[Line], naive: type[Line]
+) -> None:
     """A frozen feed traded on: nofx#1107, passivbot_lighter#3."""
     ended = play(venue=venue)
     assert entries(ended, 0.0)
@@ -91,13 +93,13 @@ def test_nothing_enters_on_a_feed_that_stands_still(venue: type[Line], naive: ty
 
 # --- 429 -------------------------------------------------------------------------------------
 
-BURST, BURST_S = 30, 10.0  # more calls than that within so long, while banned: banned anew
+BURST, BURST_S = 30, 10.0  # more calls than that within so long, while banned: banned again
 BAN_S = 90.0
 
 
 @attrs.define
 class Ban(Trouble):
-    """A venue's limit: whoever does not wait is banned for longer."""
+    """A venue that bans an account for longer if it sends requests during the ban."""
 
     until_s: float = 0.0
     prolonged: int = 0
@@ -130,7 +132,7 @@ class RetriesAtOnce(Line):
         return await super().account()
 
 
-def test_a_ban_is_waited_out_and_not_prolonged_by_asking() -> None:
+def test_a_ban_of_the_venue_is_not_prolonged_by_requests() -> None:
     """429 and ban: freqtrade#7187, ccxt#14639."""
 
     def run_case(venue: type[Line]) -> tuple[Ended, Ban]:
@@ -139,14 +141,14 @@ def test_a_ban_is_waited_out_and_not_prolonged_by_asking() -> None:
         def fate(intent: Intent) -> str:
             if not ban.banned() and intent.role is OrderRole.ENTRY and intent.symbol == HELD:
                 ban.until_s = trio.current_time() + BAN_S
-                return UNANSWERED  # the worst moment: nobody knows what is held
+                return UNANSWERED  # the worst moment: the outcome is unknown
             return LIMITED if ban.banned() else ""
 
         ban.fate = fate
         return play(ban, venue), ban
 
     ended, ban = run_case(Line)
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert ban.calls
     assert ban.prolonged == 0
 
@@ -161,7 +163,7 @@ def test_stops_go_out_when_the_budget_of_messages_is_used_up(
 
     ended = play(settings=scarce)
     assert Deny.RATE_MESSAGES_EXCEEDED.value in denied(ended)
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
 
     # Naive: one lane for all.
     def queued(self: RiskGovernor, intent: Intent) -> Denial | None:
@@ -173,7 +175,7 @@ def test_stops_go_out_when_the_budget_of_messages_is_used_up(
     original = RiskGovernor._review_reduction
     monkeypatch.setattr(RiskGovernor, "_review_reduction", queued)
     monkeypatch.setattr(TokenBucket, "at", lambda self, now_ms: self)  # and it is never refilled
-    assert told_of(wrong(play(settings=scarce)), "UNPROTECTED")
+    assert select_errors(find_errors(play(settings=scarce)), "UNPROTECTED")
 
 
 # --- a locked database -----------------------------------------------------------------------
@@ -196,7 +198,7 @@ def test_a_reader_of_the_database_never_blocks_the_writer(
                 it.execute("SELECT count(*) FROM event").fetchone()
                 await harness.until(6)
 
-        return wrong(play(folder=folder, direct=direct, settings=OFTEN))
+        return find_errors(play(folder=folder, direct=direct, settings=OFTEN))
 
     assert run_case(tmp_path / "kamou") == []
 
@@ -205,7 +207,7 @@ def test_a_reader_of_the_database_never_blocks_the_writer(
         connection.execute("PRAGMA journal_mode = DELETE")
 
     monkeypatch.setattr(database, "set_durable", plain)
-    assert told_of(run_case(tmp_path / "naive"), "database is locked")
+    assert select_errors(run_case(tmp_path / "naive"), "database is locked")
 
 
 def test_a_database_that_another_process_locks_loses_nothing(
@@ -222,8 +224,8 @@ def test_a_database_that_another_process_locks_loses_nothing(
                 await harness.until(7.3)
                 it.execute("ROLLBACK")
 
-        found = wrong(play(folder=folder, direct=direct, settings=OFTEN))
-        # The journal may die of it, and whoever calls it meanwhile: they come back.
+        found = find_errors(play(folder=folder, direct=direct, settings=OFTEN))
+        # The journal may crash of it, and actors that call it: they are restarted.
         return [line for line in found if not line.startswith("crash")]
 
     assert run_case(tmp_path / "kamou") == []
@@ -237,7 +239,7 @@ def test_a_database_that_another_process_locks_loses_nothing(
 
     original = JournalWriter.append_encoded
     monkeypatch.setattr(JournalWriter, "append_encoded", shrugs)
-    assert told_of(run_case(tmp_path / "naive"), "sent without an intent")
+    assert select_errors(run_case(tmp_path / "naive"), "sent without an intent")
 
 
 # --- a misread loss --------------------------------------------------------------------------
@@ -279,9 +281,9 @@ def test_the_daily_loss_limit_reads_the_accounts_equity_and_shows_its_arithmetic
         pending = None
         for at_ms in (NOON, NOON + 5_000):
             read = EquityRead(equity=equity, at_ms=at_ms)
-            told = next_state(story.book, read, pending, limits=limits, now_ms=at_ms)
-            pending = told.pending
-        return told
+            report = next_state(story.book, read, pending, limits=limits, now_ms=at_ms)
+            pending = report.pending
+        return report
 
     assert judged(DOWN_079).after is TradingState.ACTIVE
     tripped = judged(DOWN_200)

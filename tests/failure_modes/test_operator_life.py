@@ -1,4 +1,4 @@
-"""What operators do: restart, upgrade, restore a backup, start twice, trade by hand."""
+"""Actions of operators: restart, upgrade, restore, second start, manual orders."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness import (
     HELD,
     D,
     between_runs,
-    held_at,
-    looks_at_its_own_symbols,
+    compare_own_symbols_only,
+    find_errors,
+    place_external_order,
     play,
+    position_at,
+    select_errors,
     stops_at,
-    told_of,
-    trade_by_hand,
-    wrong,
 )
 from system_harness import SETTINGS, Ended, Harness, at
 
@@ -36,8 +36,8 @@ from kamou.errors import AlreadyRunningError
 # --- restarts --------------------------------------------------------------------------------
 
 
-def cancels_as_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: whoever goes cleans up, stops and all."""
+def cancel_orders_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: a run cancels all its orders at its end, stops as well."""
 
     async def run(self: ExchangeActor, *args: Any, **more: Any) -> None:
         try:
@@ -51,8 +51,8 @@ def cancels_as_it_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ExchangeActor, "run", run)
 
 
-def starts_with_an_empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: what was known is known to the process only."""
+def start_with_an_empty_book(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naive: only the process keeps its state."""
 
     async def recover(self: BookFollower) -> PositionBook:
         self.book = PositionBook(seq=self._journal.head_seq)
@@ -61,7 +61,7 @@ def starts_with_an_empty_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BookFollower, "recover", recover)
 
 
-@pytest.mark.parametrize("naive", [cancels_as_it_stops, starts_with_an_empty_memory])
+@pytest.mark.parametrize("naive", [cancel_orders_at_the_end, start_with_an_empty_book])
 def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, naive: Any
 ) -> None:
@@ -71,14 +71,16 @@ def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_t
         play(folder=folder, minutes=2.5)
         with between_runs(folder, 2.95) as venue:
             stops = [o.symbol for o in venue.open_orders() if o.type is OrderType.STOP_MARKET]
-            bare = {p.symbol for p in venue.positions()} - set(stops)
-        found = wrong(play(folder=folder, begin_ms=at(3)))
-        return [*(f"bare while down: {symbol}" for symbol in bare), *found]
+            unprotected = {p.symbol for p in venue.positions()} - set(stops)
+        found = find_errors(play(folder=folder, begin_ms=at(3)))
+        return [*(f"unprotected between runs: {symbol}" for symbol in unprotected), *found]
 
     assert run_case(tmp_path / "kamou") == []
     naive(monkeypatch)
     found = run_case(tmp_path / "naive")
-    assert told_of(found, "bare while down") or told_of(found, "PositionAdopted")
+    assert select_errors(found, "unprotected between runs") or select_errors(
+        found, "PositionAdopted"
+    )
 
 
 OTHER = attrs.evolve(
@@ -96,7 +98,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
 
     def run_case(folder: Path, before: str, after: str) -> list[str]:
         def old_dump(self: PositionBook) -> bytes:
-            """What the former version kept: trades under another name, which this one drops."""
+            """Return the snapshot of a former version, with a name of trades that is dropped."""
             former = self.fork()
             former.trades.clear()
             return dump(former)
@@ -107,13 +109,13 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
             play(folder=folder, minutes=2.5)
         with monkeypatch.context() as upgraded:
             upgraded.setattr(app, "fold_hash", lambda: after)
-            return wrong(play(folder=folder, begin_ms=at(3), settings=OTHER))
+            return find_errors(play(folder=folder, begin_ms=at(3), settings=OTHER))
 
     dump = PositionBook.dump
     assert run_case(tmp_path / "kamou", "former", "new") == []
 
-    # Naive: a state is a state, whoever wrote it.
-    assert told_of(run_case(tmp_path / "naive", "same", "same"), "PositionAdopted")
+    # Naive: a snapshot of any code is used.
+    assert select_errors(run_case(tmp_path / "naive", "same", "same"), "PositionAdopted")
 
 
 def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wait(
@@ -140,7 +142,7 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
             "a crash is no drift",
             "the state is reduce_only",
         )
-        return [line for line in wrong(ended, 8) if not line.startswith(lost)]
+        return [line for line in find_errors(ended, 8) if not line.startswith(lost)]
 
     ended = run_case(tmp_path / "kamou")
     assert broken(ended) == []
@@ -150,15 +152,15 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
     ]
     assert [e for e in ended.of(PermitGranted) if e.at_ms > at(6.85)] == []
 
-    looks_at_its_own_symbols(monkeypatch)
-    assert told_of(broken(run_case(tmp_path / "naive")), "positions")
+    compare_own_symbols_only(monkeypatch)
+    assert select_errors(broken(run_case(tmp_path / "naive")), "positions")
 
 
 # --- two at once -----------------------------------------------------------------------------
 
 
 def is_free(folder: Path) -> bool:
-    """Whether a run could start on it."""
+    """Return True if a run could start on the data directory."""
     try:
         with DataDirectoryLock(folder):
             return True
@@ -187,7 +189,7 @@ def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
 
 
 @pytest.mark.parametrize("symbol", ["HHH", HELD])
-def test_an_external_order_is_left_alone_and_the_position_that_it_opens_is_protected(
+def test_an_external_order_is_not_canceled_and_its_position_is_protected(
     symbol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Manual orders on the account."""
@@ -197,11 +199,11 @@ def test_an_external_order_is_left_alone_and_the_position_that_it_opens_is_prote
 
         async def direct(harness: Harness) -> None:
             await harness.until(3.3)
-            await trade_by_hand(harness, "GGG", D(2), limit_price=D(50))  # rests far below
-            await trade_by_hand(harness, symbol, D("0.5"))
+            await place_external_order(harness, "GGG", D(2), limit_price=D(50))  # rests far below
+            await place_external_order(harness, symbol, D("0.5"))
             await harness.until(4.5)
             stops = sum(o.quantity - o.filled for o in stops_at(harness, symbol))
-            seen.extend([stops, held_at(harness, symbol)])
+            seen.extend([stops, position_at(harness, symbol)])
 
         return play(direct=direct), seen
 
@@ -210,6 +212,6 @@ def test_an_external_order_is_left_alone_and_the_position_that_it_opens_is_prote
     assert ended.checked.violations == ()
     assert "by-hand-GGG" in {order.client_order_id for order in ended.orders}
 
-    # Naive: whatever rests on the account is ours, and what is not known is swept.
+    # Naive: every order on the account counts as an orphan order of Kamou.
     monkeypatch.setattr(orphan_orders, "is_kamou_id", lambda client: True)
     assert "by-hand-GGG" not in {order.client_order_id for order in run_case()[0].orders}

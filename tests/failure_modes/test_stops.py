@@ -1,4 +1,4 @@
-"""Stops that others lost, believed in, left behind, or let block a close."""
+"""Stops that are lost, not confirmed, orphaned, or that block a close."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness import (
     D,
     Line,
     between_runs,
-    first,
-    held_at,
+    find_errors,
+    first_order_id,
+    place_external_order,
     play,
+    position_at,
+    select_errors,
     stops_at,
-    told_of,
-    trade_by_hand,
-    wrong,
 )
 from system_harness import SETTINGS, Ended, Harness, at
 from trouble import stops_of
@@ -38,28 +38,28 @@ APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached
 # --- gone ------------------------------------------------------------------------------------
 
 
-def test_a_stop_that_is_gone_after_a_restart_is_missed_and_placed_again(
+def test_a_stop_that_is_gone_after_a_restart_is_placed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stop gone after a restart: OctoBot#3190, freqtrade#12610, freqtrade#7927, passivbot#477."""
+    """A lost stop: OctoBot#3190, freqtrade#12610, freqtrade#7927, passivbot#477."""
 
     def run_case(folder: Path) -> list[str]:
         play(folder=folder, minutes=2.5)
         with between_runs(folder, 2.95) as venue:
             (stop,) = [o for o in venue.open_orders() if stops_of(HELD)(o)]
             venue.cancel(stop.client_order_id)
-        return wrong(play(folder=folder, begin_ms=at(3)))
+        return find_errors(play(folder=folder, begin_ms=at(3)))
 
     assert run_case(tmp_path / "kamou") == []
 
     # Naive: positions are compared at a start; of orders the journal's word is taken.
     monkeypatch.setattr(reconciliation._Work, "protection", lambda self: ())
     monkeypatch.setattr(reconciliation, "unresolved_orders", lambda *_: ())
-    assert told_of(run_case(tmp_path / "naive"), "UNPROTECTED")
+    assert select_errors(run_case(tmp_path / "naive"), "UNPROTECTED")
 
 
 class RefusesStops(Line):
-    """A venue that refuses the separate stops of one symbol."""
+    """A venue that rejects the separate stops of one symbol."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is OrderRole.STOP_LOSS and intent.symbol == HELD:
@@ -67,16 +67,16 @@ class RefusesStops(Line):
         return await super()._place(intent, attached)
 
 
-def test_a_position_whose_stop_is_rejected_is_closed_and_the_failure_is_not_only_logged(
+def test_a_position_whose_stop_is_rejected_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stop whose failure was only logged: OctoBot#3190, freqtrade#12610, passivbot#477."""
+    """A failure that was only logged: OctoBot#3190, freqtrade#12610, passivbot#477."""
 
     def run_case() -> Ended:
         return play(venue=RefusesStops, settings=APART)
 
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "exit"
 
@@ -87,11 +87,11 @@ def test_a_position_whose_stop_is_rejected_is_closed_and_the_failure_is_not_only
 
     original = Protector._do
     monkeypatch.setattr(Protector, "_do", logged)
-    assert told_of(wrong(run_case()), "UNPROTECTED")
+    assert select_errors(find_errors(run_case()), "UNPROTECTED")
 
 
 class RefusesStopsAndIsSilent(RefusesStops):
-    """As ``RefusesStops``; and the first two closes of the symbol time out and never arrive."""
+    """As ``RefusesStops``; in addition the first two closes of the symbol are lost."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -112,7 +112,7 @@ class RefusesStopsAndIsSilent(RefusesStops):
 def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each refusal may take seconds, in which the position has no stop (seed 930189)."""
+    """Each rejection may take seconds without a stop of the position (seed 930189)."""
 
     def run_case() -> tuple[Ended, list[OrderRole]]:
         ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
@@ -120,7 +120,7 @@ def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_betw
         return ended, roles[roles.index(OrderRole.EXIT) :][:4]
 
     ended, roles = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert roles == [OrderRole.EXIT, OrderRole.STOP_LOSS, OrderRole.EXIT, OrderRole.EXIT]
 
     # Naive: a refusal is forgotten as soon as it is answered.
@@ -134,7 +134,7 @@ def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_betw
 
 
 class AcceptsAndForgets(Line):
-    """A venue that acknowledges the first stop of one symbol and has it nowhere."""
+    """A venue that accepts the first stop of one symbol and loses it."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -163,24 +163,24 @@ class AcceptsAndForgets(Line):
         )
 
 
-def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
+def test_an_accepted_stop_protects_only_after_it_is_read_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stop that was placed and was not there: OctoBot#3190, freqtrade#7927, passivbot#477."""
+    """A placed stop that was missing: OctoBot#3190, freqtrade#7927, passivbot#477."""
 
     def run_case() -> Ended:
         return play(venue=AcceptsAndForgets, settings=APART)
 
     ended = run_case()
-    assert wrong(ended) == []
-    assert first(ended, HELD, OrderRole.STOP_LOSS) not in {
+    assert find_errors(ended) == []
+    assert first_order_id(ended, HELD, OrderRole.STOP_LOSS) not in {
         e.client_order_id for e in ended.of(StopConfirmed)
     }
 
     # Naive: protection believes its own submit.
     async def believing(self: OrderExecutor, intent: Intent) -> OrderStatus:
-        told = await original(self, intent)
-        if intent.role is OrderRole.STOP_LOSS and not told.terminal:
+        report = await original(self, intent)
+        if intent.role is OrderRole.STOP_LOSS and not report.terminal:
             assert intent.trigger_price is not None
             await self.commit(
                 StopConfirmed(
@@ -191,16 +191,16 @@ def test_an_acknowledged_stop_protects_only_once_it_is_read_back(
                     trigger_price=intent.trigger_price,
                 )
             )
-        return told
+        return report
 
     original = OrderExecutor.reduce
     monkeypatch.setattr(OrderExecutor, "reduce", believing)
     monkeypatch.setattr(protection, "protect", _unless(protection.protect))
-    assert told_of(wrong(run_case()), "UNPROTECTED")
+    assert select_errors(find_errors(run_case()), "UNPROTECTED")
 
 
 def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
-    """Protection that does nothing for what the journal calls protected."""
+    """Make the protection naive: it trusts the journal about protected positions."""
 
     def believing(trade: OpenTrade, *args: Any, **more: Any) -> Any:
         return () if trade.protected else protect(trade, *args, **more)
@@ -208,19 +208,19 @@ def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
     return believing
 
 
-# --- left behind, in the way -----------------------------------------------------------------
+# --- orphan orders, and orders that block a close --------------------------------------------
 
 
 def test_stops_and_take_profits_without_a_position_are_canceled_as_orphan_orders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Orphan stops: freqtrade#12681, hummingbot#2596."""
-    assert wrong(play()) == []
+    assert find_errors(play()) == []
 
-    # Naive: whoever closes a position forgets its other orders.
+    # Naive: the other orders of a closed position stay.
     for module in (protection, orphan_orders):
         monkeypatch.setattr(module, "cancel_orphans", lambda trades, orders: ())
-    assert told_of(wrong(play()), "orders without a position")
+    assert select_errors(find_errors(play()), "orders without a position")
 
 
 class OneReduction(Line):
@@ -243,9 +243,9 @@ class OneReduction(Line):
 def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A full-size reduce-only order blocks the close: freqtrade#12681, hummingbot#2596."""
+    """A full-size reduce-only order blocked a close: freqtrade#12681, hummingbot#2596."""
     ended = play(venue=OneReduction)
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "time_limit"
 
@@ -274,12 +274,12 @@ def test_the_stop_has_the_size_that_was_filled_and_follows_it(
 
         async def direct(harness: Harness) -> None:
             await harness.until(1.3)  # CCC filled in part, at minute one
-            seen["part"] = [held_at(harness, "CCC"), *_sizes(harness, "CCC")]
-            await trade_by_hand(harness, "CCC", D(4))  # as by a fill that comes later
+            seen["part"] = [position_at(harness, "CCC"), *_sizes(harness, "CCC")]
+            await place_external_order(harness, "CCC", D(4))  # as by a fill that comes later
             await harness.until(2.3)
-            seen["more"] = [held_at(harness, "CCC"), *_sizes(harness, "CCC")]
+            seen["more"] = [position_at(harness, "CCC"), *_sizes(harness, "CCC")]
 
-        return wrong(play(settings=APART, direct=direct)), seen
+        return find_errors(play(settings=APART, direct=direct)), seen
 
     found, seen = run_case()
     assert [line for line in found if "by-hand" not in line and "drift" not in line] == []
@@ -294,7 +294,7 @@ def test_the_stop_has_the_size_that_was_filled_and_follows_it(
     for module in (protection, reconciliation):
         monkeypatch.setattr(module, "protect", any_size)
     monkeypatch.setattr(reconciliation, "is_covered", lambda *args: True)
-    assert told_of(run_case()[0], "UNPROTECTED")
+    assert select_errors(run_case()[0], "UNPROTECTED")
 
 
 def _sizes(harness: Harness, symbol: str) -> list[object]:

@@ -1,4 +1,4 @@
-"""``docs/failure-modes.md`` and the tests of this folder name the same failure modes."""
+"""``docs/failure-modes.md`` names every test of this directory."""
 
 from __future__ import annotations
 

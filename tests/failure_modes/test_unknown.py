@@ -1,4 +1,4 @@
-"""Orders nobody answered for, a venue that is away, and restarts into another position."""
+"""Unknown outcomes, an unreachable venue, and positions that changed between runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness import (
     D,
     Line,
     between_runs,
-    by_hand,
-    first,
-    looks_at_its_own_symbols,
+    compare_own_symbols_only,
+    external_order,
+    find_errors,
+    first_order_id,
+    place_external_order,
     play,
-    told_of,
-    trade_by_hand,
-    wrong,
+    select_errors,
 )
 from system_harness import SETTINGS, Ended, Harness, at
 from trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
@@ -49,11 +49,11 @@ from kamou.core.reconciliation import adoption as adopting
 from kamou.core.reconciliation import reconciliation
 from kamou.errors import UnknownOutcomeError, UnreachableError
 
-# --- nobody answered -------------------------------------------------------------------------
+# --- unknown outcomes ------------------------------------------------------------------------
 
 
 class Resends(Line):
-    """Naive: what timed out is sent again, under a fresh client order id."""
+    """Naive: an order that timed out is sent again, under a new client order id."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         try:
@@ -65,17 +65,19 @@ class Resends(Line):
 
 
 def test_an_order_that_timed_out_is_queried_and_never_sent_again() -> None:
-    """A duplicate after a time-out: hummingbot#493, hummingbot#601, nautilus_trader#4215."""
+    """A duplicate after a timeout: hummingbot#493, #601, nautilus_trader#4215."""
 
     def run_case(venue: type[Line]) -> Ended:
         return play(Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD)), venue)
 
     ended = run_case(Line)
-    assert wrong(ended) == []
-    assert [e.client_order_id for e in ended.of(OrderUnknown)] == [first(ended, HELD)]
+    assert find_errors(ended) == []
+    assert [e.client_order_id for e in ended.of(OrderUnknown)] == [first_order_id(ended, HELD)]
     assert HELD in {e.symbol for e in ended.of(TradeClosed)}
 
-    assert told_of(wrong(run_case(Resends)), "EXPOSURE")  # the position is twice what was allowed
+    assert select_errors(
+        find_errors(run_case(Resends)), "EXPOSURE"
+    )  # the position is twice what was allowed
 
 
 def test_an_order_stays_known_while_the_venue_is_unreachable(
@@ -103,7 +105,7 @@ def test_an_order_stays_known_while_the_venue_is_unreachable(
         return play(trouble, direct=direct), reserved
 
     ended, reserved = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert HELD in {e.symbol for e in ended.of(TradeClosed)}
     assert HELD in reserved  # its risk stays counted as long as it may be there
 
@@ -149,15 +151,15 @@ class LearnsLate(Line):
         return None if young else found
 
     async def positions(self) -> tuple[PositionReport, ...]:
-        """Nothing of it shows anywhere before."""
+        """Return the positions that are at least 6 s old."""
         held = await super().positions()
         return tuple(p for p in held if self._clock.now_ms() - p.updated_at_ms >= 6_000)
 
 
-def test_not_found_is_not_believed_before_the_receive_window_is_over(
+def test_an_order_that_is_not_found_expires_only_after_the_receive_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same, where a venue learns late: hummingbot#8457, nautilus_trader#4152, #4958."""
+    """A venue that finds orders late: hummingbot#8457, nautilus_trader#4152, #4958."""
 
     def run_case() -> Ended:
         trouble = Trouble(fate=every(OrderRole.ENTRY, UNANSWERED, HELD))
@@ -171,7 +173,7 @@ def test_not_found_is_not_believed_before_the_receive_window_is_over(
         return play(trouble, LearnsLate, direct=direct)
 
     def ends(ended: Ended) -> set[OrderStatus]:
-        name = first(ended, HELD)
+        name = first_order_id(ended, HELD)
         return {e.status for e in ended.of(OrderClosed) if e.client_order_id == name}
 
     assert OrderStatus.EXPIRED not in ends(run_case())
@@ -191,16 +193,16 @@ AGAIN = 66  # the minute of a signal after the outage
 
 
 class ReadsFlat(Line):
-    """Naive: a read that failed is an empty list, and the account what it was."""
+    """Naive: a failed read is an empty list, and the account is unchanged."""
 
-    told: Account | None = None
+    account_report: Account | None = None
 
     async def account(self) -> Account:
         try:
-            self.told = await super().account()
+            self.account_report = await super().account()
         except UnreachableError:
-            assert self.told is not None
-        return self.told
+            assert self.account_report is not None
+        return self.account_report
 
     async def positions(self) -> tuple[PositionReport, ...]:
         try:
@@ -218,7 +220,7 @@ class ReadsFlat(Line):
         return () if self.trouble.away else await super().fills(since_ms)
 
 
-def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_up_with(
+def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The exchange is down for an hour: freqtrade#4491, freqtrade#4770."""
@@ -238,23 +240,23 @@ def test_an_hour_of_maintenance_is_waited_out_behind_the_stops_and_then_caught_u
         return play(trouble, venue, direct=direct, minutes=AGAIN + 4)
 
     ended = run_case()
-    assert wrong(ended, AGAIN + 4) == []
+    assert find_errors(ended, AGAIN + 4) == []
     away = [i for i in ended.of(FillRecorded) if at(3) < i.fill.at_ms < at(60)]
     assert away  # stops and targets did their work, and the book knows of it
     assert ended.book.position("BBB") > 0  # trading goes on
 
-    # A minute is enough for it; in an hour it puts hundreds of orders beside what it forgot.
-    found = wrong(run_case(ReadsFlat, minutes_away=1), AGAIN + 4)
-    assert told_of(found, "PositionCorrected")  # what was held was booked as gone
+    # A minute is enough; in an hour it would send hundreds of new orders.
+    found = find_errors(run_case(ReadsFlat, minutes_away=1), AGAIN + 4)
+    assert select_errors(found, "PositionCorrected")  # the position was booked as closed
 
 
-# --- gone, and nobody said so ----------------------------------------------------------------
+# --- external closes -------------------------------------------------------------------------
 
 
-def test_an_exit_that_is_rejected_without_a_position_is_no_failure_of_protection(
+def test_an_exit_that_is_rejected_without_a_position_does_not_flatten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. A human closed it, unheard."""
+    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. An external close."""
     apart = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 
     def reasons() -> list[str]:
@@ -263,7 +265,7 @@ def test_an_exit_that_is_rejected_without_a_position_is_no_failure_of_protection
         async def direct(harness: Harness) -> None:
             await harness.until(2.1)  # entered, and no stop was taken: it is about to be closed
             trouble.away = frozenset({"stream", "account"})  # nor does reconciliation see it
-            await trade_by_hand(harness, HELD, -harness.book().position(HELD))
+            await place_external_order(harness, HELD, -harness.book().position(HELD))
             await harness.until(4.5)
             trouble.away = frozenset()
 
@@ -292,18 +294,18 @@ def takes_sizes_for_longs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "adopt_position", adoption)
 
 
-@pytest.mark.parametrize("naive", [looks_at_its_own_symbols, takes_sizes_for_longs])
-def test_a_restart_takes_the_venues_positions_with_their_direction_and_those_it_never_knew(
+@pytest.mark.parametrize("naive", [compare_own_symbols_only, takes_sizes_for_longs])
+def test_a_restart_adopts_the_venues_positions_with_their_side(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, naive: Any
 ) -> None:
-    """Ghosts and longs as shorts: nautilus_trader#3104, #4736, freqtrade#9270, hummingbot#3324."""
+    """Wrong sides: nautilus_trader#3104, #4736, freqtrade#9270, hummingbot#3324."""
 
     def run_case(folder: Path) -> Ended:
         before = play(folder=folder, minutes=2.5)
         held = before.book.position(HELD)
         with between_runs(folder, 2.95) as venue:
-            venue.place(by_hand(HELD, -2 * held))  # turned round
-            venue.place(by_hand("HHH", D(3)))  # never heard of
+            venue.place(external_order(HELD, -2 * held))  # turned round
+            venue.place(external_order("HHH", D(3)))  # unknown to the journal
         return play(folder=folder, begin_ms=at(3), minutes=4.8)
 
     def theirs(ended: Ended) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a venue makes of an instrument of which something is held, and what its lists leave out."""
+"""Changes of instruments with open positions, and lists that omit a position."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from harness import HELD, D, Line, held_at, play, stops_at, told_of, wrong
+from harness import HELD, D, Line, find_errors, play, position_at, select_errors, stops_at
 from system_harness import Ended, Harness, at
 from trouble import Trouble
 
@@ -37,7 +37,7 @@ def _living(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def living(harness: Harness, minute: float) -> SimulatedEngine:
-    """The venue at that minute."""
+    """Return the venue's engine at that minute."""
     await harness.until(minute)
     await harness.tree.port.server_time_ms()
     engine = harness.session.engine
@@ -50,7 +50,7 @@ def change(engine: SimulatedEngine, symbol: str, **terms: Any) -> None:
 
 
 def reads_instruments_at_its_start_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: what an instrument is, it stays."""
+    """Naive: an instrument never changes."""
     monkeypatch.setattr(Reconciler, "_use_instruments", lambda self, listed: None)
 
 
@@ -64,19 +64,19 @@ def closed(ended: Ended, symbol: str) -> TradeClosed:
 
 
 @pytest.mark.parametrize("factor", ["10", "0.1"])
-def test_a_contract_of_another_size_leaves_the_trade_as_large_and_behind_its_stop(
+def test_a_changed_contract_size_keeps_the_size_of_the_trade_and_its_stop(
     factor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The venue holds another number of contracts: neither a fill nor drift, and the same money."""
+    """The number of contracts changes without a fill, a drift or a loss."""
 
     stops: list[list[Decimal]] = []
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:
             engine = await living(harness, 3.5)
-            before = held_at(harness, HELD)
+            before = position_at(harness, HELD)
             engine.resize(HELD, D(factor))
-            assert held_at(harness, HELD) == before / D(factor)
+            assert position_at(harness, HELD) == before / D(factor)
             await living(harness, 4.4)
             stops.append([stop.quantity for stop in stops_at(harness, HELD)])
 
@@ -84,7 +84,7 @@ def test_a_contract_of_another_size_leaves_the_trade_as_large_and_behind_its_sto
 
     plain = closed(play(), HELD)
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert stops == [[plain.quantity / D(factor)]]
     (restated,) = ended.of(TradeRestated)
     assert (restated.symbol, restated.contract_size) == (HELD, D(factor))
@@ -95,13 +95,13 @@ def test_a_contract_of_another_size_leaves_the_trade_as_large_and_behind_its_sto
     assert (trade.pnl_net, trade.exit_reason) == (plain.pnl_net, "time_limit")
 
     reads_instruments_at_its_start_only(monkeypatch)
-    assert told_of(wrong(run_case()), "PositionCorrected")
+    assert select_errors(find_errors(run_case()), "PositionCorrected")
 
 
-def test_what_is_entered_after_a_contract_changed_its_size_is_sized_in_the_new_one(
+def test_entries_after_a_change_of_contract_size_use_the_new_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Sized in the old one it would be ten times what its risk allows."""
+    """With the old size the entry would be ten times what its risk allows."""
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:
@@ -113,12 +113,12 @@ def test_what_is_entered_after_a_contract_changed_its_size_is_sized_in_the_new_o
 
     plain = {p.symbol: p.quantity for p in play().positions}
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert {p.symbol: 10 * p.quantity for p in ended.positions} == plain
     assert set(plain) == set(LATE)
 
     reads_instruments_at_its_start_only(monkeypatch)
-    assert told_of(wrong(run_case()), "EXPOSURE")
+    assert select_errors(find_errors(run_case()), "EXPOSURE")
 
 
 # --- tick, lot, risk tier -------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_what_is_entered_after_a_contract_changed_its_size_is_sized_in_the_new_o
 def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old price is refused now. The new one is no farther from the market."""
+    """The venue rejects the old price now. The new one is no farther from the market."""
     old: list[Decimal] = []
 
     def run_case() -> Ended:
@@ -145,7 +145,7 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
         return play(direct=direct)
 
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     confirmed = [s for s in ended.of(StopConfirmed) if s.symbol == HELD]
     assert confirmed[-1].trigger_price % D("0.05") == 0
     assert 0 < confirmed[-1].trigger_price - old[0] < D("0.05")
@@ -180,7 +180,7 @@ def test_new_orders_use_the_venues_newest_contract_specification(
         return play(direct=direct)
 
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert {p.symbol for p in ended.positions} == set(LATE)
     assert not refused(ended, code)
 
@@ -188,10 +188,10 @@ def test_new_orders_use_the_venues_newest_contract_specification(
     assert refused(run_case(), code)
 
 
-def test_a_fee_that_the_venue_raised_counts_in_what_a_candidate_is_worth(
+def test_a_raised_fee_counts_in_the_value_of_a_candidate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """GGG would win 4 and risk 2 at a price of 100; a fee of a hundredth takes 2 of each."""
+    """GGG can win 4 and lose 2 at a price of 100; a fee of 1 % takes 2 of each."""
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:
@@ -201,7 +201,7 @@ def test_a_fee_that_the_venue_raised_counts_in_what_a_candidate_is_worth(
         return play(direct=direct)
 
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     vetoed = [e for e in ended.of(CandidateVetoed) if e.at_ms > at(11) and e.symbol == "GGG"]
     assert [[denial.code for denial in e.denials] for e in vetoed] == [["REWARD_TO_RISK_LOW"]]
     assert {p.symbol for p in ended.positions} == {"HHH"}
@@ -210,13 +210,13 @@ def test_a_fee_that_the_venue_raised_counts_in_what_a_candidate_is_worth(
     assert {p.symbol for p in run_case().positions} == set(LATE)
 
 
-def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(
+def test_a_stop_beyond_the_liquidation_price_is_moved_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A higher risk tier: a stop that the market reaches after liquidation protects nothing."""
+    """A higher risk tier: a stop beyond the liquidation price protects nothing."""
 
     def run_case() -> list[bool]:
-        """Whether the stop would be reached first: before the change, after it, a cycle later."""
+        """Return ``stop_first`` before the change, after it, and a cycle later."""
         seen: list[bool] = []
 
         async def direct(harness: Harness) -> None:
@@ -233,7 +233,7 @@ def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(
             seen.append(stop_first(harness))
             assert len(stops_at(harness, HELD)) == 1
 
-        assert wrong(play(direct=direct)) == []
+        assert find_errors(play(direct=direct)) == []
         return seen
 
     assert run_case() == [True, False, True]
@@ -243,7 +243,7 @@ def test_a_stop_behind_which_liquidation_has_moved_is_placed_before_it(
 
 
 def stop_first(harness: Harness) -> bool:
-    """Of a long: its stop is nearer than its liquidation."""
+    """Return True if the stop of a long is nearer than its liquidation price."""
     (held,) = [p for p in harness.session.engine.positions() if p.symbol == HELD]
     (stop,) = stops_at(harness, HELD)
     assert held.quantity > 0
@@ -256,41 +256,41 @@ def test_invalid_instruments_are_not_used_and_entries_stop(
 ) -> None:
     class Garbled(Line):
         async def instruments(self) -> tuple[Instrument, ...]:
-            told = await super().instruments()
-            return tuple(attrs.evolve(each, tick=D(0)) for each in told)
+            listed = await super().instruments()
+            return tuple(attrs.evolve(each, tick=D(0)) for each in listed)
 
     ended = play(venue=Garbled)
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert not ended.of(InstrumentChanged)
     assert not [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]
 
-    def takes(self: Reconciler, told: tuple[Instrument, ...]) -> None:
-        self._instruments.update({each.symbol: each for each in told})
+    def takes(self: Reconciler, listed: tuple[Instrument, ...]) -> None:
+        self._instruments.update({each.symbol: each for each in listed})
 
     monkeypatch.setattr(Reconciler, "_use_instruments", takes)
-    assert wrong(play(venue=Garbled))
+    assert find_errors(play(venue=Garbled))
 
 
 # --- a list that leaves something out -----------------------------------------------------------
 
 
 class Forgetful(Line):
-    """One answer leaves a position out. It is there all the time."""
+    """A venue that omits a position in one list, although it is open."""
 
     left_out = 0
 
     async def positions(self) -> tuple[PositionReport, ...]:
-        told = await super().positions()
-        if self.left_out and any(p.symbol == HELD for p in told):
+        reports = await super().positions()
+        if self.left_out and any(p.symbol == HELD for p in reports):
             self.left_out -= 1
-            return tuple(p for p in told if p.symbol != HELD)
-        return told
+            return tuple(p for p in reports if p.symbol != HELD)
+        return reports
 
 
 def test_a_position_that_one_answer_omits_keeps_its_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Read as flat, its stop would be swept as an orphan."""
+    """If it counted as flat, its stop would be canceled as an orphan order."""
 
     def run_case() -> tuple[Ended, list[OrderReport]]:
         seen: list[OrderReport] = []
@@ -308,20 +308,20 @@ def test_a_position_that_one_answer_omits_keeps_its_stop(
         return play(venue=Forgetful, direct=direct), seen
 
     ended, (before, after) = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     assert after == before
 
     # Naive: one answer is enough.
     monkeypatch.setattr(reconciliation._Work, "_is_pending", lambda work, symbol, held: False)
     ended, seen = run_case()
-    assert told_of(wrong(ended), "PositionCorrected")
-    assert seen == [before]  # it stood bare
+    assert select_errors(find_errors(ended), "PositionCorrected")
+    assert seen == [before]  # it was unprotected
 
 
-def test_two_answers_that_omit_a_position_are_no_proof_with_a_timeout_between_them(
+def test_a_position_stays_open_if_two_lists_around_a_timeout_omit_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Around an outage lists are worth least."""
+    """Lists around an outage are the least reliable ones."""
 
     def run_case() -> Ended:
         trouble = Trouble()
@@ -341,7 +341,7 @@ def test_two_answers_that_omit_a_position_are_no_proof_with_a_timeout_between_th
 
         return play(trouble, Forgetful, direct=direct)
 
-    assert wrong(run_case()) == []
+    assert find_errors(run_case()) == []
 
     # Naive: when it was left out first is all that counts.
     pending = reconciliation._Work._is_pending
@@ -353,4 +353,4 @@ def test_two_answers_that_omit_a_position_are_no_proof_with_a_timeout_between_th
         return pending(work, symbol, held)
 
     monkeypatch.setattr(reconciliation._Work, "_is_pending", since_ever)
-    assert told_of(wrong(run_case()), "PositionCorrected")
+    assert select_errors(find_errors(run_case()), "PositionCorrected")

@@ -1,4 +1,4 @@
-"""What venues do to a position by themselves: delisting, auto-deleveraging, liquidation, margin.
+"""Changes by the venue: delisting, auto-deleveraging, liquidation, missing margin.
 
 Changes of an instrument are in ``test_venue_changes.py``.
 """
@@ -11,7 +11,17 @@ from typing import Any
 import attrs
 import pytest
 import scripted_market
-from harness import HELD, D, Line, first, held_at, play, stops_at, told_of, wrong
+from harness import (
+    HELD,
+    D,
+    Line,
+    find_errors,
+    first_order_id,
+    play,
+    position_at,
+    select_errors,
+    stops_at,
+)
 from system_harness import Ended, Harness
 from trouble import Trouble
 
@@ -44,14 +54,14 @@ def engine_of(harness: Harness) -> SimulatedEngine:
 
 
 async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> None:
-    """The venue takes that share of the position, now, and its stream tells."""
+    """Let the venue take a share of the position now; its stream reports it."""
     await harness.tree.port.server_time_ms()  # the market is at this minute
     assert engine_of(harness).close_by_force(symbol, D(share), reason)
     harness.tree.port._forward(harness.session.engine.take_events())
 
 
-def knows_its_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: what no order of its own did, did not happen."""
+def count_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the book naive: fills without an order of its own do not count."""
 
     def trade_for(self: PositionBook, fill: FillReport, order: OrderState | None) -> Any:
         return None if order is None else original(self, fill, order)
@@ -61,12 +71,12 @@ def knows_its_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unexplained(found: list[str]) -> list[str]:
-    """A position that differs, or one that had to be corrected without a reason."""
-    return told_of(found, "positions: ") or told_of(found, "PositionCorrected")
+    """Return the errors about positions that differ or were corrected without a fill."""
+    return select_errors(found, "positions: ") or select_errors(found, "PositionCorrected")
 
 
 class Delisted(Line):
-    """A venue that ends the market of one symbol: no quotes, and no order is taken or canceled."""
+    """A venue that ends one market: no quotes, and no order is accepted or canceled."""
 
     ended = False
 
@@ -82,7 +92,7 @@ class Delisted(Line):
 def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_booked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Delisting: a time limit that nobody takes, a settlement that nobody ordered."""
+    """Delisting: the close at the time limit is rejected; the venue settles later."""
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:
@@ -91,7 +101,7 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
             assert isinstance(port, Delisted)
             port.ended = True
             await harness.until(8.5)
-            assert held_at(harness, HELD)  # beyond its time limit: nobody takes the order
+            assert position_at(harness, HELD)  # beyond its time limit: the close is rejected
             assert stops_at(harness, HELD)
             await by_force(harness, HELD, "1", "settlement")
             for order in stops_at(harness, HELD):
@@ -100,15 +110,15 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
         return play(venue=Delisted, direct=direct)
 
     ended = run_case()
-    assert wrong(ended) == []
+    assert find_errors(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "delisting"
 
-    knows_its_own_fills_only(monkeypatch)
-    assert unexplained(wrong(run_case()))
+    count_own_fills_only(monkeypatch)
+    assert unexplained(find_errors(run_case()))
 
 
-def test_after_auto_deleveraging_the_book_and_the_stop_have_what_is_left(
+def test_after_auto_deleveraging_book_and_stop_have_the_remaining_quantity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Auto-deleveraging: the venue takes half of a position."""
@@ -123,25 +133,25 @@ def test_after_auto_deleveraging_the_book_and_the_stop_have_what_is_left(
             seen.append(abs(harness.book().position(HELD)))
             await harness.until(5.5)
             seen.extend(o.quantity - o.filled for o in stops_at(harness, HELD))
-            seen.append(abs(held_at(harness, HELD)))
+            seen.append(abs(position_at(harness, HELD)))
 
         return play(direct=direct), seen
 
-    ended, (ours, stop, theirs) = run_case()
-    assert wrong(ended) == []
-    assert ours == stop == theirs
+    ended, (booked, stop, listed) = run_case()
+    assert find_errors(ended) == []
+    assert booked == stop == listed
 
-    knows_its_own_fills_only(monkeypatch)
-    assert unexplained(wrong(run_case()[0]))
+    count_own_fills_only(monkeypatch)
+    assert unexplained(find_errors(run_case()[0]))
 
 
-def counts_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: a day's loss is what stops lost."""
+def count_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the day's loss naive: only losses of stops count."""
     monkeypatch.setattr(states, "day_pnl", lambda equity, day_equity, net_deposits: D(0))
 
 
-@pytest.mark.parametrize("naive", [knows_its_own_fills_only, counts_stops_only])
-def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss(
+@pytest.mark.parametrize("naive", [count_own_fills_only, count_stops_only])
+def test_a_liquidation_closes_the_trade_and_counts_in_the_days_loss(
     monkeypatch: pytest.MonkeyPatch, naive: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     """Liquidation: the market gaps through the stop and through the liquidation price."""
@@ -155,7 +165,7 @@ def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss
     def right(ended: Ended) -> bool:
         closed = [e.exit_reason for e in ended.of(TradeClosed) if e.symbol == "FFF"]
         halted = [e.reason for e in ended.of(StateChanged)]
-        money = told_of(wrong(ended), "money")
+        money = select_errors(find_errors(ended), "money")
         return closed == ["liquidation"] and "DAY_LOSS_HALF" in halted and not money
 
     assert right(run_case())
@@ -164,7 +174,7 @@ def test_a_liquidation_ends_the_trade_as_what_it_was_and_counts_as_the_days_loss
 
 
 class TriesAgain(Line):
-    """Naive: an order that was refused is tried again, smaller, under another name."""
+    """Naive: a rejected order is sent again, smaller, under a new client order id."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         try:
@@ -178,7 +188,7 @@ class TriesAgain(Line):
             return await super()._place(again, ())
 
 
-def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved() -> None:
+def test_an_entry_without_margin_is_rejected_and_frees_its_reservation() -> None:
     """Insufficient margin: money leaves the account just before the order arrives."""
 
     def run_case(venue: type[Line]) -> tuple[Ended, Trouble]:
@@ -200,8 +210,8 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
         return play(trouble, venue, direct=direct), trouble
 
     ended, trouble = run_case(Line)
-    assert wrong(ended) == []
-    name = first(ended, HELD)
+    assert find_errors(ended) == []
+    name = first_order_id(ended, HELD)
     assert "MARGIN_INSUFFICIENT" in {e.code for e in ended.of(OrderRejected)}
     assert [i.symbol for i in trouble.sent if i.role is OrderRole.ENTRY].count(HELD) == 1
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
@@ -211,4 +221,4 @@ def test_an_entry_for_which_the_margin_is_gone_ends_and_frees_what_it_reserved()
     assert ended.book.state is TradingState.ACTIVE
 
     ended, _ = run_case(TriesAgain)
-    assert told_of(wrong(ended), "sent without an intent")
+    assert select_errors(find_errors(ended), "sent without an intent")

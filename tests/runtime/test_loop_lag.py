@@ -1,4 +1,4 @@
-"""Loop lag: what a late wake-up is worth, for how long it is reported, and where it is seen."""
+"""Loop lag: its measurement, its window, and its place in status and metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ async def sampled(clock: MockClock, stalls_s: list[float]) -> LoopLag:
     return lag
 
 
-async def test_a_blocked_loop_is_late_by_what_is_left_of_the_stall(mock_clock: MockClock) -> None:
+async def test_the_lag_of_a_blocked_loop_is_the_time_from_the_due_wake_up_to_the_end_of_the_stall(
+    mock_clock: MockClock,
+) -> None:
     figures = (await sampled(mock_clock, [0.0, 0.75, 0.25])).figures()
     assert figures is not None
     assert figures.samples == 3
@@ -57,7 +59,7 @@ def test_p99_is_the_least_lag_that_99_of_100_samples_do_not_exceed(lags_s: list[
     assert figures.max_s == max(lags_s)
 
 
-def test_before_the_first_sample_nothing_is_claimed() -> None:
+def test_before_the_first_sample_there_are_no_figures() -> None:
     assert LoopLag().figures() is None
     assert LoopLag().gauges() == {}
     assert LoopLag().describe() == "loop lag was not sampled"

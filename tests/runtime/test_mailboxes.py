@@ -121,7 +121,7 @@ async def test_conflation_reaches_a_message_that_is_on_its_way_to_a_waiting_acto
     assert got == [("a", 2), ("b", 1)]
 
 
-def test_overflow_never_blocks_the_reader_and_asks_for_reconciliation() -> None:
+def test_an_overflow_never_blocks_the_producer_and_sets_needs_reconcile() -> None:
     mailbox = box(capacity=1, when_full=WhenFull.OVERFLOW)
     assert mailbox.put_nowait(1)
     assert not mailbox.needs_reconcile
@@ -130,7 +130,7 @@ def test_overflow_never_blocks_the_reader_and_asks_for_reconciliation() -> None:
     assert mailbox.statistics().dropped == 1
 
 
-def test_conflation_without_a_key_is_a_mistake() -> None:
+def test_conflation_without_a_key_fails() -> None:
     with pytest.raises(AssertionError):
         box(when_full=WhenFull.CONFLATE)
 
@@ -171,9 +171,9 @@ def test_statistics_have_depth_peak_and_work() -> None:
     mailbox.get_nowait()
     mailbox.count_handled(2_000_000_000)
     mailbox.put_priority("halt")
-    told = mailbox.statistics()
-    assert (told.name, told.depth, told.capacity, told.peak) == ("box", 3, 4, 3)
-    assert (told.accepted, told.handled, told.busy_s) == (4, 1, 2.0)
+    counts = mailbox.statistics()
+    assert (counts.name, counts.depth, counts.capacity, counts.peak) == ("box", 3, 4, 3)
+    assert (counts.accepted, counts.handled, counts.busy_s) == (4, 1, 2.0)
 
 
 # --- waiting -------------------------------------------------------------------------
@@ -285,7 +285,7 @@ def test_a_dead_letter_without_a_listener_is_still_counted() -> None:
     assert mailbox.statistics().dead_letters == 1
 
 
-def test_a_priority_message_that_was_finished_is_not_delivered_again() -> None:
+def test_a_priority_message_that_was_handled_is_not_delivered_again() -> None:
     mailbox = box()
     mailbox.put_priority("halt")
     mailbox.get_nowait()
@@ -328,7 +328,7 @@ async def test_asking_an_actor_to_stop_ends_its_wait_and_keeps_the_messages() ->
     assert await mailbox.get_until(None, SystemClock()) == 1
 
 
-async def test_a_cancelled_get_takes_nothing(autojump_clock: MockClock) -> None:
+async def test_a_cancelled_get_takes_no_message(autojump_clock: MockClock) -> None:
     mailbox = box()
     for put in (mailbox.put_nowait, mailbox.put_priority):
         put("kept")

@@ -18,7 +18,7 @@ def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT) -> Mailbox[Any
 
 
 def is_empty(mailbox: Mailbox[Any]) -> bool:
-    """Whether nothing that is still wanted waits in it."""
+    """Return True if no message waits that has not expired."""
     try:
         mailbox.get_nowait()
     except trio.WouldBlock:
@@ -65,7 +65,7 @@ async def test_a_call_to_a_full_mailbox_fails_at_once() -> None:
         await call(mailbox, "question", timeout_s=1)
 
 
-async def test_a_call_that_may_be_dropped_is_a_mistake() -> None:
+async def test_a_call_to_a_mailbox_that_drops_messages_fails() -> None:
     with pytest.raises(AssertionError):
         await call(box(when_full=WhenFull.OVERFLOW), "question", timeout_s=1)
 
@@ -99,7 +99,7 @@ async def test_an_answer_that_comes_too_late_is_not_delivered(autojump_clock: Mo
 
 
 @pytest.mark.parametrize("taken", [True, False])
-async def test_going_down_fails_every_outstanding_call_at_once(
+async def test_an_actor_that_ends_fails_its_outstanding_calls_at_once(
     taken: bool, autojump_clock: MockClock
 ) -> None:
     mailbox = box(capacity=1, when_full=WhenFull.BLOCK)

@@ -22,7 +22,7 @@ def stream(tmp_path: Path) -> Iterator[IO[str]]:
 
 
 def watched(stream: IO[str], beats: list[bool]) -> int:
-    """Look once per entry of ``beats``, the loop having beaten before that look or not."""
+    """Return the number of exits after checks, each with or without a beat."""
     ended: list[int] = []
     script = iter(beats)
 
@@ -46,20 +46,20 @@ def test_a_loop_that_beats_is_left_alone(stream: IO[str]) -> None:
 
 def test_a_loop_without_a_beat_for_the_whole_heartbeat_ends_the_process(stream: IO[str]) -> None:
     assert watched(stream, [True] + [False] * (CHECKS + 5)) == 1
-    told = stream.read()
-    assert "blocked for 30 s" in told
-    assert "test_watchdog.py" in told, "the stacks are there"
+    dump = stream.read()
+    assert "blocked for 30 s" in dump
+    assert "test_watchdog.py" in dump, "the stacks are there"
 
 
 def test_the_line_of_a_blocked_loop_has_the_lag_of_the_minute_before(stream: IO[str]) -> None:
     lag = LoopLag()
     lag._samples.extend([(1.0, 0.002)] * 150 + [(2.0, 1.25)])
-    looks = iter([False] * (CHECKS + 2))
+    checks = iter([False] * (CHECKS + 2))
     dog = Watchdog(
         heartbeat_s=30,
         stream=stream,
         terminate=lambda: None,
-        wait=lambda seconds: next(looks, True),
+        wait=lambda seconds: next(checks, True),
         describe_lag=lag.describe,
     )
     dog.watch()
@@ -84,11 +84,11 @@ def test_the_end_of_the_process_is_an_error_exit(monkeypatch: pytest.MonkeyPatch
 async def test_the_loop_beats_and_the_thread_ends_with_it(
     stream: IO[str], autojump_clock: MockClock
 ) -> None:
-    looks: list[float] = []
+    checks: list[float] = []
     over = threading.Event()
 
     def wait(seconds: float) -> bool:
-        looks.append(seconds)
+        checks.append(seconds)
         return over.wait()
 
     dog = Watchdog(heartbeat_s=8, stream=stream, wait=wait)
@@ -100,7 +100,7 @@ async def test_the_loop_beats_and_the_thread_ends_with_it(
     for thread in threading.enumerate():
         if thread.name == "watchdog":
             thread.join()
-    assert looks == [2.0]
+    assert checks == [2.0]
     assert dog._beats == 11
 
 
@@ -153,6 +153,6 @@ def test_a_stop_that_takes_longer_than_its_grace_ends_the_process(stream: IO[str
         deadline.watch()
     assert (waited, ended) == ([10], [1])
     stream.seek(0)
-    told = stream.read()
-    assert "not over after 10 s" in told
-    assert "test_watchdog.py" in told, "the stacks are there"
+    dump = stream.read()
+    assert "not over after 10 s" in dump
+    assert "test_watchdog.py" in dump, "the stacks are there"

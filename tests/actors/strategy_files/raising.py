@@ -1,4 +1,4 @@
-"""A strategy file that raises: the mistake of one file must stay the trouble of that file."""
+"""A strategy file that raises; its error must not stop other strategies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A strategy that says what its script says: for tests that need a trade at a known minute."""
+"""A strategy with scripted scores, for tests that need a trade at a known minute."""
 
 from __future__ import annotations
 
