@@ -25,7 +25,7 @@ from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.session import open_session_in_thread
 from kamou.runtime.heap import freeze_heap
-from kamou.runtime.runners import run_on_thread
+from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import Settings, load_settings
 from kamou.store import database
@@ -155,11 +155,11 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
             SystemInputs(
                 settings=settings,
                 clock=clock,
-                port=session.port(settings, runner=run_on_thread()),
+                port=session.port(settings, runner=make_thread_runner()),
                 market=source,
                 writer=session.writer,
                 reader=session.reader,
-                runner=run_on_thread(),
+                runner=make_thread_runner(),
                 gate=AssumedLiveGate(),
                 salt_of=lambda *parts: derive_salt(b"benchmark", *parts),
                 halted=lambda: False,

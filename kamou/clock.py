@@ -28,12 +28,12 @@ def next_ms(at_ms: int, period_ms: int) -> int:
     return floor_ms(at_ms, period_ms) + period_ms
 
 
-def stopwatch_ns() -> int:
+def read_stopwatch_ns() -> int:
     """Return real nanoseconds, to measure durations of code; not for decisions."""
     return time.perf_counter_ns()
 
 
-def cpu_time_s() -> float:
+def read_cpu_time_s() -> float:
     """Return the CPU seconds that this process has used, to measure costs."""
     return time.process_time()
 

@@ -23,7 +23,7 @@ class KamouError(Exception):
         return "\n".join(map(str, self.args))
 
 
-def innermost_error(error: BaseException) -> BaseException:
+def find_error_to_show(error: BaseException) -> BaseException:
     """Return the error of a group that the operator should see, or the whole group.
 
     A group with a Ctrl-C counts as an interruption, whatever else is in it. A group with an

@@ -31,7 +31,7 @@ from kamou.runtime.supervision import (
     StartStatus,
     StartTimeoutError,
     SupervisorSpec,
-    innermost,
+    unwrap_error,
 )
 
 BACKOFF_DOUBLINGS_MAX = 30  # uncapped, 2**n overflows a float after about 1,000 crashes
@@ -185,7 +185,7 @@ class Supervisor:
                 await child.spec.start(StartStatus(lambda: self._on_started(child)))
                 returned = True
         except* Exception as group:  # a crash, even when it comes mixed with a cancellation
-            error = innermost(group)
+            error = unwrap_error(group)
         finally:
             if child.scope.cancelled_caught and not child.stopping and error is None:
                 error = StartTimeoutError(

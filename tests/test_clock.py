@@ -14,7 +14,7 @@ from kamou.clock import (
     SystemClock,
     floor_ms,
     next_ms,
-    stopwatch_ns,
+    read_stopwatch_ns,
 )
 from kamou.core.day import DAY_MS, HOUR_MS
 
@@ -108,10 +108,10 @@ def test_a_jump_clock_takes_no_time_and_keeps_the_order() -> None:
             for after_s in (3600.0, 60.0, 86_400.0):
                 nursery.start_soon(wake, after_s)
 
-    began_ns = stopwatch_ns()
+    began_ns = read_stopwatch_ns()
     trio.run(main, clock=JumpClock())
     assert woke == [60.0, 3600.0, 86_400.0]
-    assert stopwatch_ns() - began_ns < 60 * SECOND_NS
+    assert read_stopwatch_ns() - began_ns < 60 * SECOND_NS
 
 
 def test_a_jump_clock_does_not_jump_to_where_nothing_is_due() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from kamou.clock import Clock, stopwatch_ns
+from kamou.clock import Clock, read_stopwatch_ns
 from kamou.errors import TimedOutError
 from kamou.runtime.calls import Call, answer_call
 from kamou.runtime.mailboxes import Mailbox
@@ -101,14 +101,14 @@ class Actor(ABC):
                     message = await inbox.get_until(
                         self.next_due_ms(), self.clock, self.next_due_s()
                     )
-                    began_ns = stopwatch_ns()
+                    began_ns = read_stopwatch_ns()
                     scope.deadline = trio.current_time() + self.handler_deadline_s
                     if message is None and inbox.stopping:
                         await self.finish()
                         return
                     await self._serve(message)
                     scope.deadline = math.inf
-                    inbox.count_handled(stopwatch_ns() - began_ns)
+                    inbox.count_handled(read_stopwatch_ns() - began_ns)
             finally:
                 inbox.mark_down()
         raise HandlerHungError(self.name, message, self.handler_deadline_s)

@@ -73,7 +73,7 @@ class BookFollower:
 
         At most ``EVENTS_AT_ONCE`` events are folded between two checkpoints.
         """
-        newest = self._journal.book_snapshot()
+        newest = self._journal.load_book_snapshot()
         await trio.lowlevel.checkpoint()
         load = self._journal.runner
         self.book = (

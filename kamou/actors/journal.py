@@ -85,7 +85,7 @@ class Journal:
         self._recent: list[Committed] = []  # contiguous, ends at the head
         self._past: list[Committed] = []  # contiguous, older: being read in parts
         self._listeners: list[Callable[[Sequence[Committed]], None]] = []
-        snapshot = self.book_snapshot()
+        snapshot = self.load_book_snapshot()
         self._snapshot_seq = snapshot.seq if snapshot else 0
 
     # --- writing -----------------------------------------------------------------
@@ -188,7 +188,7 @@ class Journal:
         """Call ``listener`` with all events committed from now on; it must not raise."""
         self._listeners.append(listener)
 
-    def book_snapshot(self) -> BookSnapshot | None:
+    def load_book_snapshot(self) -> BookSnapshot | None:
         """Return the newest snapshot by this code that verifies, or None."""
         if not self.code_hash:
             return None

@@ -18,7 +18,7 @@ from kamou.clock import SystemClock
 from kamou.commands.paused_terminal import BackgroundLines
 from kamou.commands.printing import DEFAULT_COLUMNS, draw_bar, terminal_columns, write_line_and_bar
 from kamou.escaping import escape_text
-from kamou.runtime.leveled_lines import LeveledLine, level_of
+from kamou.runtime.leveled_lines import LeveledLine, find_level
 
 STEPS = 10  # lines of progress per task without a terminal
 BAR_CHARS_MAX = 30
@@ -93,7 +93,7 @@ class RunOutput:
             return
         if not self._on_terminal:
             at = datetime.fromtimestamp(self._now_ms() // 1000, UTC)
-            write_line_and_bar(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {level_of(line).value} ")
+            write_line_and_bar(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {find_level(line).value} ")
             return
         before, self._bar = self._bar, self._current_bar()
         write_line_and_bar(line, erase=bool(before), bar=self._bar)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from kamou.errors import KamouError, innermost_error
+from kamou.errors import KamouError, find_error_to_show
 
 EXIT_INTERRUPTED = 130  # as in shells: 128 + SIGINT
 
@@ -54,7 +54,7 @@ class VerbFailure:
 
 def describe_failure(error: BaseException) -> VerbFailure | None:
     """Return the failure for an error; None for a defect, whose traceback is printed."""
-    found = innermost_error(error)
+    found = find_error_to_show(error)
     if isinstance(found, KamouError):
         return VerbFailure(tuple(map(str, found.args)) or (type(found).__name__,), found.exit_code)
     if isinstance(found, click.ClickException):

@@ -41,7 +41,7 @@ TWIN_KEPT_MS = 60_000
 EVENTS_MAX = 4_096  # unread events; if there are more, the reader must reconcile
 
 
-def as_request(intent: Intent) -> OrderRequest:
+def make_order_request(intent: Intent) -> OrderRequest:
     """Return the order request of an intent."""
     return OrderRequest(
         client_order_id=intent.client_order_id,
@@ -223,9 +223,9 @@ class SimulatedExchange(GuardedPort):
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         await self._wait_for_latency()
-        requests = tuple(as_request(child) for child in attached)
+        requests = tuple(make_order_request(child) for child in attached)
         try:
-            return self.engine.place(as_request(intent), requests)
+            return self.engine.place(make_order_request(intent), requests)
         except DiskFullError as full:
             raise UnknownOutcomeError(
                 f"the embedded venue may not have stored {intent.client_order_id}: {full}"

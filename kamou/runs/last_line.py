@@ -9,7 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from kamou.data_directory.folder import DataDirectory
-from kamou.errors import KamouError, innermost_error
+from kamou.errors import KamouError, find_error_to_show
 from kamou.runs.account_summary import describe_remaining_positions
 from kamou.runs.session import is_cancellation
 from kamou.runtime.leveled_lines import error_line, warning_line
@@ -59,7 +59,7 @@ class LastLine:
             again = "`kamou run` on the same data directory goes on from here"
             self.announce(f"stopped by {self._why or 'its caller'}; {left}; {again}")
             return
-        found = innermost_error(error)
+        found = find_error_to_show(error)
         words = str(found).splitlines() if isinstance(found, KamouError) else []
         why = words[0] if words else type(found).__name__
         say = warning_line if isinstance(found, KeyboardInterrupt) else error_line

@@ -18,7 +18,7 @@ from kamou.app import SystemInputs, compose, fit_cycle
 from kamou.clock import Clock, SystemClock
 from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
-from kamou.errors import innermost_error
+from kamou.errors import find_error_to_show
 from kamou.http.addresses import literal
 from kamou.operator.app import Operations
 from kamou.operator.listeners import OperatorListeners, bind_listeners
@@ -33,10 +33,10 @@ from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.session import Session, open_session_in_thread, salt_key
 from kamou.runs.takeover import halt_on_storm, take_over
 from kamou.runtime.heap import freeze_heap
-from kamou.runtime.leveled_lines import Progress, warn_by
+from kamou.runtime.leveled_lines import Progress, make_warning_sink
 from kamou.runtime.loop_lag import LoopLag
-from kamou.runtime.runners import run_on_thread
-from kamou.runtime.stop_signals import open_stop_signals
+from kamou.runtime.runners import make_thread_runner
+from kamou.runtime.stop_signals import list_stop_signals
 from kamou.runtime.watchdog import StopDeadline, Watchdog
 from kamou.settings.config import Resolved, Settings
 from kamou.site.child import public_site
@@ -157,7 +157,7 @@ class Service:
             self.settings,
             self.data_dir,
             gate=AssumedLiveGate.label,
-            announce=warn_by(self.announce),
+            announce=make_warning_sink(self.announce),
             record=current_run.record_event,
             clock=self.clock,
         ) as current_run.site:
@@ -178,7 +178,7 @@ class Service:
             resume=current_run.resume,
             flatten=current_run.flatten,
         )
-        warn = warn_by(self.announce)
+        warn = make_warning_sink(self.announce)
         with bind_listeners(self.data_dir, self.settings.web, operations, warn) as bound:
             current_run.traffic = bound.traffic
             supervisor = current_run.operators = Supervisor(
@@ -250,11 +250,11 @@ class Service:
                 SystemInputs(
                     settings=settings,
                     clock=clock,
-                    port=session.port(settings, runner=run_on_thread()),
+                    port=session.port(settings, runner=make_thread_runner()),
                     market=source,
                     writer=session.writer,
                     reader=session.reader,
-                    runner=run_on_thread(),
+                    runner=make_thread_runner(),
                     gate=AssumedLiveGate(),
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=lambda: current_run.entries_held or latch.is_set(),
@@ -306,7 +306,7 @@ async def _wait_for_signal(
     farewell: LastLine,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(*open_stop_signals()) as signals:
+    with trio.open_signal_receiver(*list_stop_signals()) as signals:
         task_status.started()
         async for signal in signals:
             deadline.start()
@@ -360,5 +360,5 @@ def run(
     try:
         trio.run(service.main)
     except BaseExceptionGroup as group:
-        raise innermost_error(group) from group.__cause__
+        raise find_error_to_show(group) from group.__cause__
     return 0

@@ -21,7 +21,7 @@ def seed_scheduler(seed: int) -> None:
     _run._r.seed(seed)
 
 
-def random_stream(seed: int, number: int) -> random.Random:
+def make_random_stream(seed: int, number: int) -> random.Random:
     """Return the generator of one numbered stream, independent of other streams.
 
     Streams have numbers and no names, so that a renaming changes no draw.

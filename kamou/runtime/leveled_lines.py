@@ -36,12 +36,12 @@ def error_line(text: str) -> LeveledLine:
     return _leveled(text, Level.ERROR)
 
 
-def level_of(line: str) -> Level:
+def find_level(line: str) -> Level:
     """Return the level of a line."""
     return line.level if isinstance(line, LeveledLine) else Level.INFO
 
 
-def warn_by(announce: Callable[[str], None]) -> Callable[[str], None]:
+def make_warning_sink(announce: Callable[[str], None]) -> Callable[[str], None]:
     """Return a sink that passes every line on as a WARNING."""
     return lambda line: announce(warning_line(line))
 

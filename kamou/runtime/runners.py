@@ -23,7 +23,7 @@ async def run_inline(fn: Callable[..., T], /, *args: Any) -> T:
     return fn(*args)  # no checkpoint: its callers have several
 
 
-def run_on_thread() -> Runner:
+def make_thread_runner() -> Runner:
     """Return a runner that works on one thread at a time.
 
     A cancellation waits until the work is done.

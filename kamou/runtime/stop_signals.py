@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 
-def open_stop_signals() -> tuple[signal.Signals, ...]:
+def list_stop_signals() -> tuple[signal.Signals, ...]:
     """Return SIGINT, SIGTERM, and SIGHUP unless this process ignores it.
 
     A terminal that closes sends SIGHUP. ``nohup`` makes a process ignore it, so that it outlives

@@ -1,6 +1,6 @@
 """Types of supervision in OTP's words: specs, restarts, states and exits.
 
-``innermost`` finds the error inside nested groups.
+``unwrap_error`` finds the error inside nested groups.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class StartStatus:
         self.report()
 
 
-def innermost(error: Exception) -> Exception:
+def unwrap_error(error: Exception) -> Exception:
     """Return the error inside nested groups of one error, else the group."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -17,7 +17,7 @@ import attrs
 
 from kamou.core.day import HOUR_MS
 from kamou.errors import ConfigurationError
-from kamou.runtime.determinism import random_stream
+from kamou.runtime.determinism import make_random_stream
 
 
 @attrs.frozen
@@ -199,7 +199,7 @@ def parse_faults(text: str) -> frozenset[str] | None:
 
 def draw_faults(seed: int) -> frozenset[str]:
     """Draw the faults that a seed switches on; one seed in ten has none."""
-    draw = random_stream(seed, SWARM_STREAM)
+    draw = make_random_stream(seed, SWARM_STREAM)
     if draw.random() < 0.1:
         return frozenset()
     return frozenset(fault.name for fault in FAULTS if draw.random() < fault.share)
@@ -218,7 +218,7 @@ class Chaos:
         self.on = frozenset(on)
         self.struck: Counter[str] = Counter()
         self.convergence_ms = convergence_ms  # start of the convergence phase, which has no faults
-        self._draws = {fault.name: random_stream(seed, fault.stream) for fault in FAULTS}
+        self._draws = {fault.name: make_random_stream(seed, fault.stream) for fault in FAULTS}
         self._windows = {
             fault.name: self._drawn_windows(fault, start_ms, end_ms)
             for fault in FAULTS

@@ -37,7 +37,7 @@ from kamou.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from kamou.exchange.embedded import SimulatedExchange, as_request
+from kamou.exchange.embedded import SimulatedExchange, make_order_request
 from kamou.simulator.faults import Chaos
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.simulated_process import CrashSchedule
@@ -293,7 +293,7 @@ class FaultyExchange(SimulatedExchange):
         if self._chaos.chance("timeout_before_accept", now_ms):
             await self._time_out(intent.client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)
-        children = tuple(as_request(child) for child in attached)
+        children = tuple(make_order_request(child) for child in attached)
         late = self._chaos.chance("timeout_after_accept", now_ms)
         if late:
             draw = self._chaos.draw("timeout_after_accept")
@@ -302,7 +302,7 @@ class FaultyExchange(SimulatedExchange):
             draw = self._chaos.draw("latency_reorder")
             acts_ms += int(1000 * 10 ** draw.uniform(-2, 0.3))
         self._crashes.kill_if_due("before a call")
-        sent = self._venue.place(as_request(intent), children, acts_ms)
+        sent = self._venue.place(make_order_request(intent), children, acts_ms)
         if late:
             await self._time_out(intent.client_order_id)
         return await self._answer(sent, intent.client_order_id)

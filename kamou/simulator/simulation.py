@@ -29,7 +29,7 @@ from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.facts import facts_digest
 from kamou.runs.session import make_run_started, make_run_stopped
 from kamou.runs.takeover import halt_on_storm
-from kamou.runtime.determinism import random_stream, seed_scheduler
+from kamou.runtime.determinism import make_random_stream, seed_scheduler
 from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import Settings
 from kamou.simulator.account_changes import AccountChanges
@@ -84,7 +84,7 @@ class Simulation:
     def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
         seed = scenario.seed
         self.scenario = scenario
-        self.draw = random_stream(seed, SIMULATION_STREAM)
+        self.draw = make_random_stream(seed, SIMULATION_STREAM)
         if self.draw.random() < 0.25:  # a venue that takes no attached orders
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from kamou.clock import cpu_time_s
+from kamou.clock import read_cpu_time_s
 from kamou.simulator.faults import FAULTS
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.simulation import Simulation
@@ -125,7 +125,7 @@ def sum_coverage(results: Iterable[Result]) -> dict[str, int]:
 
 def simulate_seed(scenario: Scenario) -> Result:
     """Run one seed."""
-    began_s = cpu_time_s()
+    began_s = read_cpu_time_s()
     simulation = Simulation(scenario)
     simulation.run()
     monitor = simulation.monitor
@@ -138,7 +138,7 @@ def simulate_seed(scenario: Scenario) -> Result:
         on=tuple(sorted(simulation.chaos.on)),
         steps=simulation.steps,
         processes=simulation.processes,
-        cpu_s=cpu_time_s() - began_s,
+        cpu_s=read_cpu_time_s() - began_s,
         digest=simulation.trace.hex,
         facts=simulation.facts,
         trace=tuple(simulation.trace.lines),

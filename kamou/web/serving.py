@@ -16,7 +16,7 @@ import trio
 from kamou.http.limits import Limits
 from kamou.http.notices import Notices
 from kamou.http.server import Listener, Server
-from kamou.runtime.stop_signals import open_stop_signals
+from kamou.runtime.stop_signals import list_stop_signals
 from kamou.web.app import PublicSite
 from kamou.web.guard import Guard, end_without_memory, write_line
 from kamou.web.site import Site
@@ -57,7 +57,7 @@ async def serve_until_signal(served: Serving, background: Background) -> None:
     async with trio.open_nursery() as nursery:
 
         async def stop_at_signal(task_status: trio.TaskStatus[None]) -> None:
-            with trio.open_signal_receiver(*open_stop_signals()) as signals:
+            with trio.open_signal_receiver(*list_stop_signals()) as signals:
                 task_status.started()
                 async for _ in signals:
                     server.ask_to_stop()

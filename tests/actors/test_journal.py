@@ -15,7 +15,7 @@ from kamou.actors import journal as module
 from kamou.actors.followers import BookFollower
 from kamou.core.book import events as e
 from kamou.errors import DuplicateEventError
-from kamou.runtime.runners import run_on_thread
+from kamou.runtime.runners import make_thread_runner
 from kamou.store import queries
 from kamou.store.snapshots import BookSnapshot
 
@@ -172,7 +172,7 @@ async def test_a_book_that_one_actor_folds_at_a_start_is_saved_for_the_next(
             await bench.journal.commit(day(number))
     again = make()
     first = await BookFollower(again.journal).recover()
-    waiting = again.journal.book_snapshot()
+    waiting = again.journal.load_book_snapshot()
     assert waiting is not None
     assert waiting.seq == first.seq == 5
     second = await BookFollower(again.journal).recover()
@@ -204,7 +204,7 @@ async def test_a_snapshot_is_due_saved_and_found_again(
         journal.save_snapshot(3, lambda: b"state", at_ms=5)
         assert not journal.snapshot_due(3)
         await trio.sleep(1)
-        assert journal.book_snapshot() == BookSnapshot(seq=3, state=b"state")
+        assert journal.load_book_snapshot() == BookSnapshot(seq=3, state=b"state")
         with pytest.raises(AssertionError):
             journal.save_snapshot(4, bytes, at_ms=5)
     assert not make().journal.snapshot_due(5)
@@ -240,7 +240,7 @@ async def test_without_a_grouping_time_casts_are_written_as_soon_as_their_actor_
 
 async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench: Bench) -> None:
     """Real time: a simulated clock takes a waiting thread for idleness."""
-    bench.runner = run_on_thread()
+    bench.runner = make_thread_runner()
     done: list[int] = []
 
     async def work(number: int) -> None:
@@ -261,7 +261,7 @@ async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench
 
 
 async def test_a_cancelled_write_on_the_thread_is_finished_and_published(bench: Bench) -> None:
-    bench.runner = run_on_thread()
+    bench.runner = make_thread_runner()
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.actor().run)
         bench.journal.cast(lost(1))
@@ -277,7 +277,7 @@ async def test_a_journal_that_does_not_know_its_code_takes_and_trusts_no_snapsho
         await bench.journal.commit(lost(1), lost(2), lost(3))
         bench.journal.save_snapshot(3, lambda: b"state", at_ms=5)
         await trio.sleep(1)
-        assert bench.journal.book_snapshot() is not None
+        assert bench.journal.load_book_snapshot() is not None
         bench.journal.code_hash = ""
-        assert bench.journal.book_snapshot() is None
+        assert bench.journal.load_book_snapshot() is None
         assert not bench.journal.snapshot_due(1_000)

@@ -189,4 +189,4 @@ async def test_a_snapshot_waits_for_the_disk_without_undoing_the_commit(
             assert bench.full == [True]
         await trio.sleep(2)
         assert bench.full == [True, False]
-        assert bench.journal.book_snapshot() == BookSnapshot(seq=1, state=b"state")
+        assert bench.journal.load_book_snapshot() == BookSnapshot(seq=1, state=b"state")

@@ -44,7 +44,7 @@ class FakeJournal:
     def cast(self, *events: Event) -> None:
         self.events.extend(events)
 
-    def book_snapshot(self) -> None:
+    def load_book_snapshot(self) -> None:
         return None
 
 

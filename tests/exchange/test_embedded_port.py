@@ -156,7 +156,7 @@ async def test_fills_of_another_process_set_needs_reconcile(tmp_path):
     other = Engine(
         market, EXACT, VenueStore(tmp_path / "venue.db"), start_ms=0, wallet_balance=D(1)
     )
-    other.place(embedded.as_request(close_of(100)))
+    other.place(embedded.make_order_request(close_of(100)))
     await clock.sleep_until(at(4, 1_000))
     assert await port.positions() == ()
     assert port.needs_reconcile

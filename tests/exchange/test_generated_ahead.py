@@ -22,7 +22,7 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.mailboxes import Mailbox
-from kamou.runtime.runners import Runner, run_inline, run_on_thread
+from kamou.runtime.runners import Runner, make_thread_runner, run_inline
 from kamou.settings.config import load_settings
 from kamou.venue.engine import Engine
 from kamou.venue.market import generator
@@ -185,7 +185,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
 
     async def main() -> list[Any]:
         makers = Makers(monkeypatch)
-        found = await read(run_on_thread())
+        found = await read(make_thread_runner())
         assert {day for day, _ in makers.made} == set(range(10))
         assert not any(on_loop for _, on_loop in makers.made)
         return found
@@ -201,7 +201,7 @@ async def test_days_that_were_missed_are_passed_one_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = market()
-    port = port_at(source, ORIGIN_MS + 3 * DAY_MS + HOUR_MS, run_on_thread())
+    port = port_at(source, ORIGIN_MS + 3 * DAY_MS + HOUR_MS, make_thread_runner())
     steps: list[int] = []
     step = port.step
 

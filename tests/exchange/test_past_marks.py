@@ -15,7 +15,7 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.runtime.runners import Runner, run_inline, run_on_thread
+from kamou.runtime.runners import Runner, make_thread_runner, run_inline
 from kamou.venue.engine import Engine
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.market import MarketSource
@@ -101,7 +101,7 @@ def test_a_past_mark_of_a_generated_market_is_the_mark_that_was_quoted_then(
     threaded: bool,
 ) -> None:
     async def main() -> list[tuple[Marks, Marks]]:
-        port = port_on(generated(), run_on_thread() if threaded else run_inline)
+        port = port_on(generated(), make_thread_runner() if threaded else run_inline)
         times = tuple(ORIGIN_MS + at for at in TIMES)
         return await read_twice(port, times, ORIGIN_MS + 6 * DAY_MS + 1)
 

@@ -10,7 +10,7 @@ from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
 from kamou.runs.announcer import Announcer
-from kamou.runtime.leveled_lines import Level, level_of
+from kamou.runtime.leveled_lines import Level, find_level
 from kamou.store.journal import Committed
 
 AT_MS = story.DAY0_MS + 40_000_000
@@ -63,7 +63,7 @@ def test_a_flatten_announces_the_positions_that_are_left() -> None:
     assert recorder.lines[-1] == (
         "flatten: no position is closed yet; 1 position left, and closing goes on"
     )
-    assert level_of(recorder.lines[-1]) is Level.WARNING
+    assert find_level(recorder.lines[-1]) is Level.WARNING
 
 
 def test_a_flatten_without_positions_announces_its_end_once() -> None:

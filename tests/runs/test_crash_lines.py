@@ -9,7 +9,7 @@ import pytest
 
 from kamou.clock import floor_ms
 from kamou.runs.crash_lines import CrashLines, find_place, format_ordinal
-from kamou.runtime.leveled_lines import Level, level_of
+from kamou.runtime.leveled_lines import Level, find_level
 from kamou.runtime.supervision import ChildExit, ExitKind
 
 HERE = f"runs/{Path(__file__).name}"
@@ -46,7 +46,7 @@ def test_the_first_crash_is_announced_with_its_place_and_later_ones_with_their_n
         "shards/scanner-3 crashed again (3rd time)",
         "shards/scanner-3 crashed again (4th time)",
     ]
-    assert [level_of(line) for line in said] == [Level.ERROR] + 3 * [Level.WARNING]
+    assert [find_level(line) for line in said] == [Level.ERROR] + 3 * [Level.WARNING]
 
 
 def test_another_error_of_a_child_has_its_own_place_and_is_counted_with_the_others() -> None:

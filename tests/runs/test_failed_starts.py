@@ -39,7 +39,7 @@ from kamou.errors import (
     InvalidDataError,
     ListenError,
     StoreError,
-    innermost_error,
+    find_error_to_show,
 )
 from kamou.runs import demo, service
 from kamou.runtime.supervision import RestartStormError
@@ -275,4 +275,4 @@ def test_the_innermost_error_of_a_stop_that_was_interrupted_again_is_the_interru
     both = BaseExceptionGroup(
         "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
     )
-    assert type(innermost_error(both)) is KeyboardInterrupt
+    assert type(find_error_to_show(both)) is KeyboardInterrupt

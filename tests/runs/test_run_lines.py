@@ -29,7 +29,7 @@ from kamou.runs.account_summary import (
 from kamou.runs.last_line import LastLine
 from kamou.runs.recorded_book import RecordedBook
 from kamou.runs.state_lines import describe_event
-from kamou.runtime.leveled_lines import Level, level_of
+from kamou.runtime.leveled_lines import Level, find_level
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -249,7 +249,7 @@ def test_the_last_line_has_the_cause_and_the_positions_left(with_position: DataD
     assert said[-1] == (
         "ended by an error: the disk is gone; left at the exchange: 1 position with its stop"
     )
-    assert level_of(said[-1]) is Level.ERROR
+    assert find_level(said[-1]) is Level.ERROR
 
 
 def test_the_last_line_over_a_damaged_database_has_the_error_that_ended_the_run(
@@ -387,4 +387,4 @@ def test_each_change_of_what_may_trade_has_its_line(
     shown = describe_event(event)
     assert shown == line
     assert shown is not None
-    assert level_of(shown) is level
+    assert find_level(shown) is level

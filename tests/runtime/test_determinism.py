@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from kamou.clock import JumpClock
-from kamou.runtime.determinism import random_stream, seed_scheduler
+from kamou.runtime.determinism import make_random_stream, seed_scheduler
 
 
 def order_of_tasks(seed: int) -> list[int]:
@@ -36,7 +36,7 @@ def test_the_seed_decides_the_order() -> None:
 
 def test_a_stream_is_repeated_by_its_seed_and_number_and_each_has_its_own() -> None:
     def drawn(seed: int, number: int) -> float:
-        return random_stream(seed, number).random()
+        return make_random_stream(seed, number).random()
 
     assert drawn(7, 1) == drawn(7, 1)
     assert len({drawn(seed, number) for seed in (1, 11, 111) for number in (1, 11, 111)}) == 9

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from kamou.cli import main
 from kamou.errors import CheckFailedError, ConfigurationError
-from kamou.runtime.determinism import random_stream
+from kamou.runtime.determinism import make_random_stream
 from kamou.simulator import swarm
 from kamou.simulator.faults import (
     FAULTS,
@@ -84,7 +84,7 @@ def test_every_fault_draws_from_a_numbered_stream_of_its_own() -> None:
     assert len(set(numbers)) == len(numbers)
     chaos = Chaos(5, (), start_ms=0, end_ms=1, convergence_ms=1)
     for fault in FAULTS:
-        assert chaos.draw(fault.name).random() == random_stream(5, fault.stream).random()
+        assert chaos.draw(fault.name).random() == make_random_stream(5, fault.stream).random()
 
 
 def test_the_time_in_overlapping_windows_counts_once() -> None:

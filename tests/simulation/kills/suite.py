@@ -37,7 +37,7 @@ from lives import (
 from points import FILLS_FORGOTTEN, PHASES, STOPS_UNATTACHED, Point, death_note
 from verdict import Life, after_a_kill, after_recovery, files
 
-from kamou.clock import stopwatch_ns
+from kamou.clock import read_stopwatch_ns
 
 DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time limit
 AGAIN = (1, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # points at which whoever goes on is killed too
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.points < 1 or asked.jobs < 1:
         parser.error("--points and --jobs are counts: 1 or more")
-    started_ns = stopwatch_ns()
+    started_ns = read_stopwatch_ns()
     with tempfile.TemporaryDirectory(prefix="kamou-kills-") as scratch:
         (Path(scratch) / "undisturbed").mkdir()
         points = undisturbed(Path(scratch) / "undisturbed", asked.separate_stops)
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str]) -> int:
         "double_kills": sum(row["kills"] > 1 for row in rows),
         "recovered": len(rows) - len(failures),
         "failures": len(failures),
-        "seconds": round((stopwatch_ns() - started_ns) / 1e9, 1),
+        "seconds": round((read_stopwatch_ns() - started_ns) / 1e9, 1),
     }
     if asked.json:
         asked.json.write_text(json.dumps({**total, "rows": rows}, indent=1), encoding="utf-8")
