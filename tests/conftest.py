@@ -46,7 +46,7 @@ def client() -> Client:
 
 @pytest.fixture(scope="session")
 def _traded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import small_demo  # the whole system: only for the tests that ask for it
+    import small_demo  # imports the whole system, so only for tests that use it
     import trio
 
     folder = tmp_path_factory.mktemp("traded") / "data"

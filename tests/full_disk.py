@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LEFT_BYTES = 12 * 1024  # what stays free of a full disk: too little for SQLite's shared memory
+LEFT_BYTES = 12 * 1024  # free space on a full disk: too little for SQLite's shared memory
 FILLER = "filler"
 
 

@@ -27,11 +27,11 @@ from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
 
 NOW_MS = 1_767_312_000_000 + 12 * HOUR_MS  # a day in January 2026: the same market in every run
-# Sees a setup in nearly everything, so that two days are full of trades.
+# Settings that find a setup in nearly every bar, so that two days have many trades.
 EAGER = MeanReversionParameters(
     window=50, warmup=60, z_entry=1.0, rsi_low=40.0, rsi_high=60.0, adx_max=60.0, efficiency_max=0.6
 )
-WITHIN_S = 60.0  # far beyond what any wait here takes
+WITHIN_S = 60.0  # far longer than any wait here
 
 
 class SetClock(SystemClock):

@@ -21,7 +21,7 @@ PAGES = (
     *ROOT.glob("docs/decisions/*.md"),
     *ROOT.glob("kamou/web/templates/*.html"),
 )
-HISTORY = ("CHANGELOG.md",)  # tells what was, in the words of then
+HISTORY = ("CHANGELOG.md",)  # describes former versions in their own words
 
 IN_NAMES = {
     "leg": "role",

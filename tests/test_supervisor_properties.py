@@ -257,7 +257,7 @@ def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
     """The second child's back-off ends at 0.6 s, when the first child is asked to end."""
     root = Branch(RestartStrategy.ONE_FOR_ALL, (PLAIN, PLAIN))
     script = [Blow(0.5, 1, False), Blow(0.1, 0, False)]
-    for seed in range(64):  # some of these orders of the ready tasks are the unlucky ones
+    for seed in range(64):  # some of these task orders would show an overlap
         harness = Harness(root)
         seed_scheduler(seed)
         trio.run(harness.play, script, 0.0, 5.0, clock=JumpClock())

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 400  # a sitting
 FUNCTION_LINES_MAX = 60  # a screen
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".html", ".css", ".sql", ""}
-# Folders that are made, not written: the environment, caches, and what a run leaves behind.
+# Generated directories: the environment, caches, and files of a run.
 MADE = {"build", "dist", "htmlcov", "__pycache__", "kamou-data"}
 
 
@@ -214,7 +214,7 @@ def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
     }
     # A backtest always composes it; demo mode does until the real gate stands.
     composers = {"kamou/runs/demo.py", "kamou/runs/service.py", "kamou/runs/backtest.py"}
-    composers |= {"kamou/simulator/simulation.py"}  # nothing there is real
+    composers |= {"kamou/simulator/simulation.py"}  # a simulation has no real venue
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
         "kamou/runs/assumed_live.py"
     }
@@ -320,7 +320,7 @@ def can_fail(function: ast.AST, checks: frozenset[str]) -> bool:
 def test_every_test_can_fail() -> None:
     every = [node for tree in trees("tests/").values() for node in functions(tree)]
     checks: frozenset[str] = frozenset()
-    for _ in range(3):  # a check may hand over to a check, to this depth
+    for _ in range(3):  # a check may call another check, to this depth
         checks = frozenset(node.name for node in every if can_fail(node, checks))
     toothless = [
         f"{path}:{node.lineno} {node.name}"

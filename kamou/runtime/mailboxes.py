@@ -294,7 +294,7 @@ class Mailbox(Generic[T]):
             self._on_dead_letter(message)
 
     def count_handled(self, busy_ns: int) -> None:
-        """Count the message in hand as handled, in ``busy_ns``."""
+        """Count the message in hand as done; the handler took ``busy_ns``."""
         self._in_hand = None
         self._handled += 1
         self._busy_ns += busy_ns

@@ -26,7 +26,7 @@ HOLD_MS = 5 * MINUTE_MS
 RAISES_AT_MINUTE = 4
 PRICE = 100.0
 VOLUME = 10_000.0
-THIN = 60.0  # a tenth of it fills some of an entry of about fifteen contracts
+THIN = 60.0  # a tenth of it fills a part of an entry of about 15 contracts
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ LINES: dict[int, tuple[Line, ...]] = {
         Line("GGG", 0.6, target=0.1),  # not worth its costs: vetoed
     ),
     2: (
-        Line("DDD", 0.9),  # nothing happens: the time limit closes it
+        Line("DDD", 0.9),  # held until its time limit closes it
         Line("EEE", -0.8),  # pays or receives funding, then its target
         Line("HHH", -0.5, stop=45.0, target=90.0),  # beyond liquidation: denied
     ),

@@ -52,7 +52,7 @@ FILES = Path(__file__).parent / "strategy_files"
 
 @contextmanager
 def strategy_files() -> Iterator[None]:
-    """For a while the folder of test strategies belongs to the product's strategies."""
+    """Add the directory of test strategies to the strategies of the product."""
     package = strategies.__name__
     before = set(sys.modules)
     strategies.__path__.append(str(FILES))
@@ -157,14 +157,14 @@ def run_system(
     halted: Callable[[], bool] = lambda: False,
     instruments: Sequence[trio.abc.Instrument] = (),
     seed: int = 0,
-    folder: Path | None = None,
+    data_dir: Path | None = None,
     begin_ms: int = scripted_market.START_MS,
     keep_detail: bool = False,
     durable: bool = False,
 ) -> Ended:
     """Run the scripted market to its end.
 
-    With a ``folder`` journal and venue stand in files there; a second play may go on from them.
+    With a ``data_dir``, journal and venue are files there, from which a second run can continue.
     """
     seed_scheduler(seed)
     with strategy_files(), tempfile.TemporaryDirectory() as scratch:
@@ -174,8 +174,8 @@ def run_system(
             clock = SimulatedClock(start_ms=begin_ms)
             with open_session(
                 settings=settings,
-                database_path=(folder or Path(scratch)) / "journal.sqlite3",
-                venue_path=folder / "venue.sqlite3" if folder else MEMORY,
+                database_path=(data_dir or Path(scratch)) / "journal.sqlite3",
+                venue_path=data_dir / "venue.sqlite3" if data_dir else MEMORY,
                 source=market,
                 start_ms=begin_ms,
                 clock=clock.now_ms,

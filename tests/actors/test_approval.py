@@ -21,9 +21,9 @@ from kamou.messages.orders import ReviewEntry
 from kamou.runtime.mailboxes import call
 
 D = Decimal
-SYMBOL = "GGG"  # the scripted market leaves it alone until late
+SYMBOL = "GGG"  # the scripted market has no early signal for it
 QUIET_MINUTE = 0.3
-QUIET_MINUTES = 0.65  # the play is over before its first line
+QUIET_MINUTES = 0.65  # the run ends before the first scripted signal
 
 Orders = tuple[Intent, tuple[Intent, ...]]
 

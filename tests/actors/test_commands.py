@@ -117,7 +117,7 @@ def test_a_resume_after_a_flatten_leads_to_reduce_only_and_a_second_one_to_activ
     assert [after for after, _ in states(ended)] == ["flattening", "reduce_only", "active"]
     closes = [e.exit_reason for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6)]
     assert closes == ["exit"] * 5
-    assert "FFF" not in entered(ended)  # its minute fell into the halt
+    assert "FFF" not in entered(ended)  # its signal came during the halt
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 

@@ -30,7 +30,7 @@ ACTORS = frozenset(
 )
 LAST_S = (
     scripted_market.MINUTES * 60 + 5.0
-)  # the last cycle is done; from here on nothing is broken
+)  # after the last cycle; no crash is injected from here on
 PARTS = 8  # so that several processes may share the work
 
 

@@ -40,8 +40,8 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
         await harness.until(15.5)  # a reconciliation later
         seen["after"] = running.status()["disabled_strategies"]
 
-    run_system(folder=tmp_path, minutes=5)
-    ended = run_system(folder=tmp_path, begin_ms=at(9), minutes=12, settings=STRICT, direct=look)
+    run_system(data_dir=tmp_path, minutes=5)
+    ended = run_system(data_dir=tmp_path, begin_ms=at(9), minutes=12, settings=STRICT, direct=look)
     (disabled,) = ended.of(StrategyDisabled)
     assert (disabled.strategy, disabled.code) == ("scripted", "RATE_ENTRIES_EXCEEDED")
     assert at(9) <= disabled.at_ms <= at(9) + 5_000
@@ -52,7 +52,9 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
     assert words in seen["readyz"]
     assert 'kamou_strategy_disabled{strategy="scripted"} 1.0' in seen["metrics"]
 
-    ended = run_system(folder=tmp_path, begin_ms=at(13), minutes=16, settings=STRICT, direct=resume)
+    ended = run_system(
+        data_dir=tmp_path, begin_ms=at(13), minutes=16, settings=STRICT, direct=resume
+    )
     assert seen["still"] == ["scripted"]
     # Both starts name it: the event of the first is older than its terminal.
     assert lines[:2] == [words, words]

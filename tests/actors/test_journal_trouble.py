@@ -97,7 +97,7 @@ async def test_on_a_full_disk_commits_fail_casts_wait_and_everything_recovers(
             with pytest.raises(DiskFullError, match="disk is full"):
                 await bench.journal.commit(day(1))
             await trio.sleep(5)
-            found = len(bench.stored())  # a few found room in the last page
+            found = len(bench.stored())  # a few fit into the last page
             assert found < 100
             assert bench.full == [True], "said once"
             assert len(bench.journal.backlog.casts) == 1_000 - found

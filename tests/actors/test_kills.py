@@ -45,17 +45,17 @@ class Killer(CrashPointCounter):
                 shutil.copy(path, self.copy / path.name)
 
 
-def killed_and_resumed(folder: Path, site: CrashPoint, visit: int, down_ms: int) -> list[str]:
-    before, after = folder / "before", folder / "after"
+def killed_and_resumed(data_dir: Path, site: CrashPoint, visit: int, down_ms: int) -> list[str]:
+    before, after = data_dir / "before", data_dir / "after"
     for path in (before, after):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
     killer = Killer(site, visit, before, after)
-    run_system(instruments=[killer], folder=before)
+    run_system(instruments=[killer], data_dir=before)
     if not killer.killed_ms:
         return ["the run went another way before it was killed"]
     begin_ms = min(killer.killed_ms + down_ms, at(scripted_market.MINUTES) - 5_000)
-    ended = run_system(folder=after, begin_ms=begin_ms)
+    ended = run_system(data_dir=after, begin_ms=begin_ms)
     found = faults(ended, until_minute=scripted_market.MINUTES)
     started, stopped = len(ended.of(RunStarted)), len(ended.of(RunStopped))
     if (started, stopped) != (2, 0):
@@ -83,9 +83,9 @@ def test_a_run_after_a_kill_continues_with_the_same_book(part: int, tmp_path: Pa
 
 
 def test_a_run_after_a_stop_continues_with_the_same_book(tmp_path: Path) -> None:
-    first = run_system(folder=tmp_path, minutes=3.4)
+    first = run_system(data_dir=tmp_path, minutes=3.4)
     assert first.book.trades  # positions stay, behind their stops
-    second = run_system(folder=tmp_path, begin_ms=at(3.8))
+    second = run_system(data_dir=tmp_path, begin_ms=at(3.8))
     assert set(first.book.trades) - set(second.book.trades)
     assert faults(second, until_minute=scripted_market.MINUTES) == []
     assert SETTINGS.store.snapshot_every < second.book.seq

@@ -42,7 +42,7 @@ from kamou.venue.state import OrderRequest
 
 D = Decimal
 HELD = "DDD"  # the symbol whose position the scripted market holds from minute two on
-FLAT = "HHH"  # nothing is held in it before minute eleven
+FLAT = "HHH"  # has no position before minute 11
 SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s=120))
 NO_ATTACHED_STOPS = attrs.evolve(
     SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False)
@@ -118,7 +118,7 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -
     entry = next(e.intent.client_order_id for e in intents if e.intent.role is OrderRole.ENTRY)
     (filled,) = [e for e in ended.of(FillRecorded) if e.fill.client_order_id == entry]
     stop = next(e for e in intents if e.intent.role is OrderRole.STOP_LOSS)
-    assert filled.at_ms > at(2) + 3_000  # the venue's answer said that it filled, no list did
+    assert filled.at_ms > at(2) + 3_000  # the answer to the order reported the fill, no list did
     assert stop.at_ms - filled.at_ms < 500
     assert ended.checked.violations == ()
 

@@ -57,12 +57,12 @@ def market(step_ms: int) -> RecordedMarket:
 
 
 def events(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, step_ms: int, settings: Settings
+    monkeypatch: pytest.MonkeyPatch, data_dir: Path, step_ms: int, settings: Settings
 ) -> list[Any]:
     """Replay with a signal at the close of midnight's bar."""
     minute = (MIDNIGHT_MS - scripted_market.START_MS) // MINUTE_MS
     monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
-    path = folder / "journal.sqlite3"
+    path = data_dir / "journal.sqlite3"
     with strategy_files():
         replay(settings, market(step_ms), timerange=(MIDNIGHT_MS - 4 * step_ms, None), journal=path)
     return events_in(path)
@@ -84,7 +84,7 @@ def test_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
     (opened,) = [e for e in stored if type(e) is DayOpened and e.day == "2025-01-21"]
     (granted,) = [e for e in stored if type(e) is PermitGranted]
     assert MIDNIGHT_MS < opened.at_ms <= granted.at_ms < MIDNIGHT_MS + 30_000
-    assert granted.plan.planned_at_ms >= opened.at_ms  # on quotes of then
+    assert granted.plan.planned_at_ms >= opened.at_ms  # on quotes from after the opening
     assert not [e for e in stored if type(e) is PermitDenied]
     # Between cycles of an hour or a day the account is read again before it is too old.
     assert not [e for e in stored if type(e) is StateChanged]
@@ -128,7 +128,7 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
         )
     (stop,) = [r for r in records if isinstance(r, FillAudit) and r.trigger_price is not None]
     assert (stop.at_ms, stop.reason) == (MIDNIGHT_MS, "order")
-    # By the definition: the balance of what is stamped before 00:00, and what that leaves open.
+    # By the definition: the balance of records before 00:00, and the positions open after them.
     equity = sum(
         r.amount if isinstance(r, MoneyAudit) else r.realized - r.fee
         for r in records
@@ -145,4 +145,4 @@ def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
         MIDNIGHT_MS,
         LAST_PRICE_BARS,
     )
-    assert stop.price < 99  # so it matters
+    assert stop.price < 99  # the stop counts in the next day's equity

@@ -12,9 +12,9 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.day import MINUTE_MS
 from kamou.errors import DiskFullError
 
-SENT_MS = 62_000  # when the first entries go out; they fill 150 ms later, one after the other
+SENT_MS = 62_000  # time of the first entries; they fill 150 ms later, one after the other
 FIRST_FILL_MS = 62_150
-TARGET_MS = 180_000  # when a bar fills a target
+TARGET_MS = 180_000  # time at which a bar fills a target
 
 
 def stopped_at(after_ms: int) -> Ended:

@@ -31,7 +31,7 @@ def test_funding_that_the_venue_lists_four_minutes_late_is_recorded_all_the_same
 
 def test_every_reconciliation_reads_fills_and_income_of_five_minutes_before_it() -> None:
     fills: set[int] = set()
-    income: list[tuple[int, int]] = []  # asked when, since when
+    income: list[tuple[int, int]] = []  # time of the read, start of its period
 
     class Noting(SimulatedExchange):
         async def fills(self, since_ms: int) -> tuple[FillReport, ...]:

@@ -37,8 +37,8 @@ class Port:
     """A port at the generated market that takes its time and notes what it is asked."""
 
     now_ms: int
-    takes_ms: int = 0  # our clock goes on by so much at each read
-    away: int = 0  # of the next reads, so many fail
+    takes_ms: int = 0  # duration of each read by the clock
+    away: int = 0  # number of the next reads that fail
     asked: list[tuple[int, int]] = attrs.Factory(list)
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:

@@ -71,7 +71,7 @@ async def hang(governor: RiskGovernor, message: object) -> Any:
 
 
 async def dawdle(governor: RiskGovernor, message: object) -> Any:
-    await trio.sleep(2.5)  # beyond what anybody waits
+    await trio.sleep(2.5)  # longer than the timeout of a review
     return await RiskGovernor.answer(governor, message)
 
 

@@ -153,7 +153,7 @@ def test_a_venue_that_answers_no_read_never_counts_as_flat(how: str) -> None:
         await harness.until(5.5)
         book = harness.book()
         heads.append(len(book.trades))
-        assert book.cycle_at_ms == at(2)  # no pass was concluded
+        assert book.cycle_at_ms == at(2)  # no reconciliation was completed
         setattr(trouble, how, frozenset())
 
     ended = play(trouble, direct=direct)
@@ -197,7 +197,9 @@ def test_an_entry_whose_quote_is_missing_after_the_veto_is_denied() -> None:
     class Forgetful(TroubledExchange):
         async def quotes(self, symbols: tuple[str, ...]) -> Any:
             asked.append(len(symbols))
-            if len(symbols) == 1 and symbols[0] == "BBB":  # the order manager asks one by one
+            if (
+                len(symbols) == 1 and symbols[0] == "BBB"
+            ):  # the order manager reads one symbol at a time
                 self.trouble.away = frozenset({"quotes"})
             try:
                 return await original(self, symbols)
@@ -232,7 +234,7 @@ def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
         await harness.tree.port.server_time_ms()  # the market is at this minute
         (stop,) = [o for o in engine.open_orders() if stops_of("DDD")(o)]
         engine.cancel(stop.client_order_id)  # by an external cancel
-        await harness.tree.port.server_time_ms()  # and the venue says so
+        await harness.tree.port.server_time_ms()  # the venue reports the cancel
 
     ended = play(Trouble(), direct=direct)
     confirmed = [e for e in ended.of(StopConfirmed) if e.symbol == "DDD"]

@@ -128,7 +128,9 @@ def test_a_position_that_an_external_order_reverses_is_adopted_and_protected_wit
     stops = [s for s in ended.of(StopConfirmed) if s.symbol == HELD and s.at_ms > at(2.3)]
     assert stops[0].at_ms - at(2.3) < 5_000
     (closed,) = [t for t in ended.of(TradeClosed) if t.symbol == HELD and t.at_ms < at(3)]
-    assert closed.quantity == adopted.quantity  # what it closed beyond itself was never its own
+    assert (
+        closed.quantity == adopted.quantity
+    )  # the reversing order closed only the quantity of the trade
 
 
 class WrongAtFirst(SimulatedExchange):

@@ -30,7 +30,7 @@ LOST = "lost"  # the request never arrives, and no answer comes
 UNANSWERED = "unanswered"  # it arrives and acts; the answer is lost
 REJECTED = "rejected"
 LIMITED = "limited"
-UNREACHABLE = "unreachable"  # the connection fails: as unclear as a lost answer
+UNREACHABLE = "unreachable"  # the connection fails: the outcome is unknown, as after a lost answer
 
 Fate = Callable[[Intent], str]
 
@@ -49,7 +49,7 @@ class Trouble:
     away: frozenset[str] = frozenset()  # reads that fail, or ("*",) for all of them
     limited: frozenset[str] = frozenset()
     hidden: Callable[[OrderReport], bool] = lambda order: False  # from the open orders
-    sent: list[Intent] = attrs.Factory(list)  # every order that was handed to the line
+    sent: list[Intent] = attrs.Factory(list)  # every order that was sent to the venue
     cancels: list[str] = attrs.Factory(list)
 
     def read(self, name: str) -> None:

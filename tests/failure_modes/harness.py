@@ -26,7 +26,7 @@ from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
 
 D = Decimal
-HELD = "DDD"  # nothing happens to it: held from minute two to its time limit at minute seven
+HELD = "DDD"  # its position is open from minute 2 to its time limit at minute 7
 
 
 class Line(TroubledExchange):
@@ -43,8 +43,8 @@ def play(
     **more: Any,
 ) -> Ended:
     """Run the scripted market at a venue with faults, or at a sound one."""
-    if folder := more.get("folder"):
-        folder.mkdir(exist_ok=True)
+    if data_dir := more.get("data_dir"):
+        data_dir.mkdir(exist_ok=True)
     return run_system(adapter=partial(venue, trouble=trouble or Trouble()), **more)
 
 
@@ -112,9 +112,9 @@ async def place_external_order(
 
 
 @contextmanager
-def between_runs(folder: Path, minute: float) -> Iterator[Engine]:
+def between_runs(data_dir: Path, minute: float) -> Iterator[Engine]:
     """Yield the venue while no process of Kamou runs."""
-    with closing(VenueStore(folder / "venue.sqlite3", durable=False)) as store:
+    with closing(VenueStore(data_dir / "venue.sqlite3", durable=False)) as store:
         engine = Engine(
             scripted_market.market(),
             VenueModels.from_settings(SETTINGS.exchange, SETTINGS.costs),

@@ -50,7 +50,7 @@ def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Clock skew: hummingbot#5502. By Kamou's time the fills were before their order."""
-    # As if our clock had leapt between the last comparison with the venue's and the entry.
+    # As if Kamou's clock had jumped between the last comparison with the venue's and the entry.
     monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
 
     def run_case() -> list[str]:
@@ -59,14 +59,14 @@ def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
         async def direct(harness: Harness) -> None:
             await harness.until(1.9)
             trouble.away = frozenset({"stream"})
-            await harness.until(3.5)  # a bar closes late: so does the entry come
+            await harness.until(3.5)  # a bar closes late, so the entry comes late
             trouble.away = frozenset()
 
         return find_errors(play(trouble, Behind, direct=direct))
 
     assert run_case() == []
 
-    # Naive: fills are asked for from our own time of the order, or of the last reading, on.
+    # Naive: fills are read from Kamou's time of the order, or of the last read, on.
     monkeypatch.setattr(order_executor, "CLOCKS_APART_MS", 0)
     monkeypatch.setattr(BookState, "fills_since_ms", lambda book: book.reconciled_ms)
     assert select_errors(run_case(), "lost")

@@ -86,7 +86,7 @@ def test_entries_stop_while_the_feed_repeats_old_quotes(
     ended = play(venue=venue)
     assert entries(ended, 0.0)
     assert entries(ended, FROZEN) == []
-    assert ended.checked.violations == ()  # what was held stays behind its stops
+    assert ended.checked.violations == ()  # open positions keep their stops
 
     assert entries(play(venue=naive), FROZEN)
 
@@ -165,7 +165,7 @@ def test_stops_go_out_when_the_budget_of_messages_is_used_up(
     assert Deny.RATE_MESSAGES_EXCEEDED.value in denied(ended)
     assert find_errors(ended) == []
 
-    # Naive: one lane for all.
+    # Naive: entries and stops share one budget of messages.
     def queued(self: RiskGovernor, intent: Intent) -> Denial | None:
         self._bucket = self._bucket.at(self.clock.now_ms())
         if self._bucket.tokens < 1:
@@ -189,20 +189,20 @@ def test_a_reader_of_the_database_never_blocks_the_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Database locked: freqtrade#4653, freqtrade#6353."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)  # it would be waited for in real time
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)  # SQLite would wait in real time
 
-    def run_case(folder: Path) -> list[str]:
+    def run_case(data_dir: Path) -> list[str]:
         async def direct(harness: Harness) -> None:
-            with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
+            with closing(sqlite3.connect(data_dir / "journal.sqlite3", isolation_level=None)) as it:
                 it.execute("BEGIN")
                 it.execute("SELECT count(*) FROM event").fetchone()
                 await harness.until(6)
 
-        return find_errors(play(folder=folder, direct=direct, settings=OFTEN))
+        return find_errors(play(data_dir=data_dir, direct=direct, settings=OFTEN))
 
     assert run_case(tmp_path / "kamou") == []
 
-    # Naive: SQLite as it comes, without its write-ahead log.
+    # Naive: SQLite without its write-ahead log.
     def plain(connection: sqlite3.Connection, durable: bool) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
 
@@ -216,21 +216,21 @@ def test_a_database_that_another_process_locks_loses_nothing(
     """Database locked, by a writer: freqtrade#4653, freqtrade#6353."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)
 
-    def run_case(folder: Path) -> list[str]:
+    def run_case(data_dir: Path) -> list[str]:
         async def direct(harness: Harness) -> None:
-            with closing(sqlite3.connect(folder / "journal.sqlite3", isolation_level=None)) as it:
-                await harness.until(7.02)  # the time limit of what is held comes now
+            with closing(sqlite3.connect(data_dir / "journal.sqlite3", isolation_level=None)) as it:
+                await harness.until(7.02)  # the time limit of the open position is due now
                 it.execute("BEGIN IMMEDIATE")
                 await harness.until(7.3)
                 it.execute("ROLLBACK")
 
-        found = find_errors(play(folder=folder, direct=direct, settings=OFTEN))
+        found = find_errors(play(data_dir=data_dir, direct=direct, settings=OFTEN))
         # The journal may crash of it, and actors that call it: they are restarted.
         return [line for line in found if not line.startswith("crash")]
 
     assert run_case(tmp_path / "kamou") == []
 
-    # Naive: what could not be written is logged, and life goes on.
+    # Naive: a failed write is logged and ignored.
     def shrugs(self: JournalWriter, batch: Sequence[Any], details: Sequence[Any] = ()) -> Any:
         try:
             return original(self, batch, details)

@@ -67,12 +67,12 @@ def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_t
 ) -> None:
     """Planned restart with open positions."""
 
-    def run_case(folder: Path) -> list[str]:
-        play(folder=folder, minutes=2.5)
-        with between_runs(folder, 2.95) as venue:
+    def run_case(data_dir: Path) -> list[str]:
+        play(data_dir=data_dir, minutes=2.5)
+        with between_runs(data_dir, 2.95) as venue:
             stops = [o.symbol for o in venue.open_orders() if o.type is OrderType.STOP_MARKET]
             unprotected = {p.symbol for p in venue.positions()} - set(stops)
-        found = find_errors(play(folder=folder, begin_ms=at(3)))
+        found = find_errors(play(data_dir=data_dir, begin_ms=at(3)))
         return [*(f"unprotected between runs: {symbol}" for symbol in unprotected), *found]
 
     assert run_case(tmp_path / "kamou") == []
@@ -96,7 +96,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
 ) -> None:
     """Upgrade with open positions: other code, other settings."""
 
-    def run_case(folder: Path, before: str, after: str) -> list[str]:
+    def run_case(data_dir: Path, before: str, after: str) -> list[str]:
         def old_dump(self: PositionBook) -> bytes:
             """Return the snapshot of a former version, with a name of trades that is dropped."""
             former = self.fork()
@@ -106,10 +106,10 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
         with monkeypatch.context() as former:
             former.setattr(app, "fold_hash", lambda: before)
             former.setattr(PositionBook, "dump", old_dump)
-            play(folder=folder, minutes=2.5)
+            play(data_dir=data_dir, minutes=2.5)
         with monkeypatch.context() as upgraded:
             upgraded.setattr(app, "fold_hash", lambda: after)
-            return find_errors(play(folder=folder, begin_ms=at(3), settings=OTHER))
+            return find_errors(play(data_dir=data_dir, begin_ms=at(3), settings=OTHER))
 
     dump = PositionBook.dump
     assert run_case(tmp_path / "kamou", "former", "new") == []
@@ -123,21 +123,21 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
 ) -> None:
     """Restored backup: the journal of minutes ago, the venue of now."""
 
-    def run_case(folder: Path) -> Ended:
-        journal, backup = folder / "journal.sqlite3", folder.with_suffix(".backup")
-        play(folder=folder, minutes=3.5)
+    def run_case(data_dir: Path) -> Ended:
+        journal, backup = data_dir / "journal.sqlite3", data_dir.with_suffix(".backup")
+        play(data_dir=data_dir, minutes=3.5)
         shutil.copy(journal, backup)
-        play(folder=folder, begin_ms=at(3.85), minutes=6.5)  # AAA is entered again
+        play(data_dir=data_dir, begin_ms=at(3.85), minutes=6.5)  # AAA is entered again
         for suffix in ("-wal", "-shm"):
             journal.with_name(journal.name + suffix).unlink(missing_ok=True)
         shutil.copy(backup, journal)
-        return play(folder=folder, begin_ms=at(6.85), minutes=8)
+        return play(data_dir=data_dir, begin_ms=at(6.85), minutes=8)
 
     def broken(ended: Ended) -> list[str]:
-        # Intents, and so whose a fill was, went with the journal: their money is not explained.
+        # Without the lost intents the fills have no orders, and their money is unexplained.
         lost = (
             "sent without an intent",
-            "reserved for nothing: set()",  # what was adopted has no permit
+            "reserved for nothing: set()",  # an adopted position has no permit
             "money",
             "a crash is no drift",
             "the state is reduce_only",
@@ -159,10 +159,10 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
 # --- two at once -----------------------------------------------------------------------------
 
 
-def is_free(folder: Path) -> bool:
+def is_free(data_dir: Path) -> bool:
     """Return True if a run could start on the data directory."""
     try:
-        with DataDirectoryLock(folder):
+        with DataDirectoryLock(data_dir):
             return True
     except AlreadyRunningError:
         return False
@@ -174,9 +174,9 @@ def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
     """Two runs at once."""
     with DataDirectoryLock(tmp_path / "held"):
         assert not is_free(tmp_path / "held")
-    assert is_free(tmp_path / "held")  # its file is still there, its holder is not
+    assert is_free(tmp_path / "held")  # the lock file exists, its holder has ended
 
-    # Naive: the file is looked at, and whether it is there decides.
+    # Naive: a lock file that exists blocks a start.
     def by_the_file(descriptor: int, operation: int) -> None:
         return None
 

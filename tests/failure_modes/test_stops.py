@@ -43,16 +43,16 @@ def test_a_stop_that_is_gone_after_a_restart_is_placed_again(
 ) -> None:
     """A lost stop: OctoBot#3190, freqtrade#12610, freqtrade#7927, passivbot#477."""
 
-    def run_case(folder: Path) -> list[str]:
-        play(folder=folder, minutes=2.5)
-        with between_runs(folder, 2.95) as venue:
+    def run_case(data_dir: Path) -> list[str]:
+        play(data_dir=data_dir, minutes=2.5)
+        with between_runs(data_dir, 2.95) as venue:
             (stop,) = [o for o in venue.open_orders() if stops_of(HELD)(o)]
             venue.cancel(stop.client_order_id)
-        return find_errors(play(folder=folder, begin_ms=at(3)))
+        return find_errors(play(data_dir=data_dir, begin_ms=at(3)))
 
     assert run_case(tmp_path / "kamou") == []
 
-    # Naive: positions are compared at a start; of orders the journal's word is taken.
+    # Naive: a start compares positions and trusts the journal about orders.
     monkeypatch.setattr(reconciliation._Work, "protection", lambda self: ())
     monkeypatch.setattr(reconciliation, "unresolved_orders", lambda *_: ())
     assert select_errors(run_case(tmp_path / "naive"), "UNPROTECTED")
@@ -80,7 +80,7 @@ def test_a_position_whose_stop_is_rejected_is_closed(
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "exit"
 
-    # Naive: an attempt was made, and that is that.
+    # Naive: one attempt to place a stop, without a close.
     async def logged(self: Protector, trade: OpenTrade, action: protection.Action) -> None:
         if isinstance(action, protection.ConfirmStop | protection.PlaceStop):
             await original(self, trade, action)
@@ -123,7 +123,7 @@ def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_betw
     assert find_errors(ended) == []
     assert roles == [OrderRole.EXIT, OrderRole.STOP_LOSS, OrderRole.EXIT, OrderRole.EXIT]
 
-    # Naive: a refusal is forgotten as soon as it is answered.
+    # Naive: a rejection of a stop is forgotten at once.
     def forgetful(*args: Any, **more: Any) -> tuple[protection.Action, ...]:
         return original(*args, **(more | {"stop_rejected": False}))
 
@@ -177,7 +177,7 @@ def test_an_accepted_stop_protects_only_after_it_is_read_back(
         e.client_order_id for e in ended.of(StopConfirmed)
     }
 
-    # Naive: protection believes its own submit.
+    # Naive: an accepted stop counts as protection.
     async def believing(self: OrderExecutor, intent: Intent) -> OrderStatus:
         report = await original(self, intent)
         if intent.role is OrderRole.STOP_LOSS and not report.terminal:
@@ -249,7 +249,7 @@ def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "time_limit"
 
-    # Naive: the close is sent, whatever rests.
+    # Naive: the close is sent while the target rests.
     async def leaving(self: OrderExecutor, client_order_id: str, symbol: str, reason: str) -> None:
         order = self.book.order(client_order_id)
         if reason != "time limit" or order is None or order.role is not OrderRole.TAKE_PROFIT:
@@ -275,7 +275,7 @@ def test_the_stop_has_the_size_that_was_filled_and_follows_it(
         async def direct(harness: Harness) -> None:
             await harness.until(1.3)  # CCC filled in part, at minute one
             seen["part"] = [position_at(harness, "CCC"), *_sizes(harness, "CCC")]
-            await place_external_order(harness, "CCC", D(4))  # as by a fill that comes later
+            await place_external_order(harness, "CCC", D(4))  # like a later fill
             await harness.until(2.3)
             seen["more"] = [position_at(harness, "CCC"), *_sizes(harness, "CCC")]
 
@@ -286,7 +286,7 @@ def test_the_stop_has_the_size_that_was_filled_and_follows_it(
     (part, stop), (more, larger) = seen.values()
     assert (part, more) == (stop, larger) == (D(6), D(10))
 
-    # Naive: a stop is a stop, whatever its size.
+    # Naive: a stop of any size counts as protection.
     def any_size(trade: OpenTrade, *args: Any, **more: Any) -> Any:
         return protect(attrs.evolve(trade, entered=trade.exited + D("0.1")), *args, **more)
 

@@ -91,14 +91,14 @@ def test_an_order_stays_known_while_the_venue_is_unreachable(
         def fate(intent: Intent) -> str:
             if intent.role is not OrderRole.ENTRY or intent.symbol != HELD:
                 return ""
-            trouble.away = ALL  # with the answer goes everything else
+            trouble.away = ALL  # the answer is lost, and all reads fail
             return UNANSWERED
 
         trouble = Trouble(fate=fate)
 
         async def direct(harness: Harness) -> None:
             await harness.until(4.5)
-            assert harness.session.engine.order(_entry(harness)) is not None  # it lives
+            assert harness.session.engine.order(_entry(harness)) is not None  # the venue has it
             reserved.update(r.plan.symbol for r in harness.book().reservations.values())
             trouble.away = frozenset()
 
@@ -107,9 +107,9 @@ def test_an_order_stays_known_while_the_venue_is_unreachable(
     ended, reserved = run_case()
     assert find_errors(ended) == []
     assert HELD in {e.symbol for e in ended.of(TradeClosed)}
-    assert HELD in reserved  # its risk stays counted as long as it may be there
+    assert HELD in reserved  # its risk is reserved as long as the order may exist
 
-    # Naive: three queries without an answer, and the order is given up.
+    # Naive: after three queries without an answer the order counts as ended.
     asked: list[str] = []
 
     async def gives_up(self: OrderExecutor, known: OrderState) -> None:
@@ -121,7 +121,7 @@ def test_an_order_stays_known_while_the_venue_is_unreachable(
 
     original = OrderExecutor.resolve
     monkeypatch.setattr(OrderExecutor, "resolve", gives_up)
-    assert HELD not in run_case()[1]  # twice the risk could have been taken
+    assert HELD not in run_case()[1]  # Kamou could have taken the risk twice
 
 
 def _entry(harness: Harness) -> str:
@@ -178,7 +178,7 @@ def test_an_order_that_is_not_found_expires_only_after_the_receive_window(
 
     assert OrderStatus.EXPIRED not in ends(run_case())
 
-    # Naive: not found is not there.
+    # Naive: an order that is not found does not exist.
     original = OrderExecutorSettings.__init__
     monkeypatch.setattr(
         OrderExecutorSettings, "__init__", lambda self: original(self, not_found_after_ms=0)
@@ -242,7 +242,7 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
     ended = run_case()
     assert find_errors(ended, AGAIN + 4) == []
     away = [i for i in ended.of(FillRecorded) if at(3) < i.fill.at_ms < at(60)]
-    assert away  # stops and targets did their work, and the book knows of it
+    assert away  # stops and targets filled, and the book has their closes
     assert ended.book.position("BBB") > 0  # trading goes on
 
     # A minute is enough; in an hour it would send hundreds of new orders.
@@ -263,8 +263,10 @@ def test_an_exit_that_is_rejected_without_a_position_does_not_flatten(
         trouble = Trouble(fate=every(OrderRole.STOP_LOSS, REJECTED, HELD))
 
         async def direct(harness: Harness) -> None:
-            await harness.until(2.1)  # entered, and no stop was taken: it is about to be closed
-            trouble.away = frozenset({"stream", "account"})  # nor does reconciliation see it
+            await harness.until(2.1)  # entered without an accepted stop: a close is due
+            trouble.away = frozenset(
+                {"stream", "account"}
+            )  # reconciliation reads no account either
             await place_external_order(harness, HELD, -harness.book().position(HELD))
             await harness.until(4.5)
             trouble.away = frozenset()
@@ -274,7 +276,7 @@ def test_an_exit_that_is_rejected_without_a_position_does_not_flatten(
 
     assert "PROTECTION_FAILED" not in reasons()
 
-    # Naive: whatever is refused has failed.
+    # Naive: every rejection counts as a failure of protection.
     async def yes(self: Protector, symbol: str) -> bool:
         await trio.lowlevel.checkpoint()
         return True
@@ -300,13 +302,13 @@ def test_a_restart_adopts_the_venues_positions_with_their_side(
 ) -> None:
     """Wrong sides: nautilus_trader#3104, #4736, freqtrade#9270, hummingbot#3324."""
 
-    def run_case(folder: Path) -> Ended:
-        before = play(folder=folder, minutes=2.5)
+    def run_case(data_dir: Path) -> Ended:
+        before = play(data_dir=data_dir, minutes=2.5)
         held = before.book.position(HELD)
-        with between_runs(folder, 2.95) as venue:
-            venue.place(external_order(HELD, -2 * held))  # turned round
+        with between_runs(data_dir, 2.95) as venue:
+            venue.place(external_order(HELD, -2 * held))  # reversed
             venue.place(external_order("HHH", D(3)))  # unknown to the journal
-        return play(folder=folder, begin_ms=at(3), minutes=4.8)
+        return play(data_dir=data_dir, begin_ms=at(3), minutes=4.8)
 
     def theirs(ended: Ended) -> dict[str, Any]:
         return {p.symbol: p.quantity for p in ended.positions}

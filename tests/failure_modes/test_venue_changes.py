@@ -138,7 +138,7 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
             old.append(stop.trigger_price)
             change(engine, HELD, tick=D("0.05"))
             engine = await living(harness, 4.4)
-            assert stops_at(harness, HELD) == [stop]  # what rests, rests
+            assert stops_at(harness, HELD) == [stop]  # the resting stop is unchanged
             engine.cancel(stop.client_order_id)
             harness.tree.port._forward(engine.take_events())
 
@@ -149,7 +149,9 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
     confirmed = [s for s in ended.of(StopConfirmed) if s.symbol == HELD]
     assert confirmed[-1].trigger_price % D("0.05") == 0
     assert 0 < confirmed[-1].trigger_price - old[0] < D("0.05")
-    assert closed(ended, HELD).exit_reason == "time_limit"  # it was never given up
+    assert (
+        closed(ended, HELD).exit_reason == "time_limit"
+    )  # the position was kept until its time limit
 
     with monkeypatch.context() as naive:
         naive.setattr(OpenTrade, "stop_on_tick", property(lambda self: self.stop_price))
@@ -311,7 +313,7 @@ def test_a_position_that_one_answer_omits_keeps_its_stop(
     assert find_errors(ended) == []
     assert after == before
 
-    # Naive: one answer is enough.
+    # Naive: one list without the position closes it.
     monkeypatch.setattr(reconciliation._Work, "_is_pending", lambda work, symbol, held: False)
     ended, seen = run_case()
     assert select_errors(find_errors(ended), "PositionCorrected")
@@ -343,7 +345,7 @@ def test_a_position_stays_open_if_two_lists_around_a_timeout_omit_it(
 
     assert find_errors(run_case()) == []
 
-    # Naive: when it was left out first is all that counts.
+    # Naive: only the time of the first omission counts.
     pending = reconciliation._Work._is_pending
     first: dict[Any, int] = {}
 

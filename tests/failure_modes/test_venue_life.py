@@ -217,7 +217,9 @@ def test_an_entry_without_margin_is_rejected_and_frees_its_reservation() -> None
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
     intents = {e.intent.client_order_id: e.intent for e in ended.of(IntentRecorded)}
     assert released[intents[name].permit_id] == "MARGIN_INSUFFICIENT"
-    assert "FFF" in {e.symbol for e in ended.of(TradeClosed)}  # it goes on when money is back
+    assert "FFF" in {
+        e.symbol for e in ended.of(TradeClosed)
+    }  # trading continues when the money is back
     assert ended.book.state is TradingState.ACTIVE
 
     ended, _ = run_case(TriesAgain)

@@ -22,7 +22,7 @@ async def sampled(clock: MockClock, stalls_s: list[float]) -> LoopLag:
         nursery.start_soon(lag.run)
         for stall_s in stalls_s:
             await trio.testing.wait_all_tasks_blocked()
-            clock.jump(LAG_PERIOD_S + stall_s)  # what was to run in between runs late
+            clock.jump(LAG_PERIOD_S + stall_s)  # tasks that were due in between run late
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     return lag

@@ -294,7 +294,7 @@ def test_a_priority_message_that_was_handled_is_not_delivered_again() -> None:
     mailbox.put_priority("resume")
     mailbox.put_nowait("ordinary")
     mailbox.get_nowait()
-    mailbox.get_nowait()  # having come for the next, the actor is done with the last
+    mailbox.get_nowait()  # an actor that takes the next message has handled the last one
     mailbox.mark_down()
     assert drain(mailbox) == []
 

@@ -61,7 +61,7 @@ def live(
     points = Points(begin_ms, note, kill_at)
     with hooked(points):
         ended = run_system(
-            folder=folder,
+            data_dir=folder,
             begin_ms=begin_ms,
             minutes=until_minute(begin_ms),
             adapter=adapter(points, defect),

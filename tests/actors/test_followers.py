@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
-from kamou.actors import follower as module
+from kamou.actors import followers as module
 from kamou.actors import journal as journal_module
 from kamou.actors.followers import BookFollower, StateFollower
 from kamou.core.book import events as e
@@ -89,7 +89,9 @@ async def test_the_writer_dumps_a_snapshot_and_not_the_actor_that_folds(
     waiting = bench.journal.backlog.snapshot
     assert waiting is not None
     expected = book.dump()
-    book.apply(EVENTS + 1, day(1))  # the fold goes on; what waits is of the moment it was taken
+    book.apply(
+        EVENTS + 1, day(1)
+    )  # the fold continues; the waiting snapshot stays that of its own seq
     assert waiting[2]() == expected
 
 
