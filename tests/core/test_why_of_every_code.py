@@ -36,7 +36,7 @@ from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_sco
 from kamou.core.vetoes import apply_vetoes
 from kamou.core.words import EXACT, FIGURE_NAMES, figure_words
 from kamou.data_directory.folder import DataDirectory
-from kamou.runs.state_lines import state_line
+from kamou.runs.state_lines import describe_state_change
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 
@@ -292,7 +292,7 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
             reason=reason.value,
             figures=figures,
         )
-        line = state_line(event).replace(NAMED_STATE, "")
+        line = describe_state_change(event).replace(NAMED_STATE, "")
         assert "the day's loss 4.50%, limit 4.00%, equity 10,000.00" in line
         assert reason.value not in line
         assert state_cause("reduce_only", reason).partition("; ")[0] in line
