@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 400  # a sitting
 FUNCTION_LINES_MAX = 60  # a screen
+SUMMARY_CHARACTERS_MAX = 80
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".txt", ".html", ".css", ".sql", ""}
 # Generated directories: the environment, caches, and files of a run.
 MADE = {"build", "dist", "htmlcov", "__pycache__", "kamou-data"}
@@ -93,6 +95,18 @@ def test_every_module_of_the_product_has_a_docstring() -> None:
         path for path, tree in trees("kamou/").items() if tree.body and not ast.get_docstring(tree)
     ]
     assert not mute
+
+
+def test_a_docstring_begins_with_a_sentence_of_at_most_80_characters() -> None:
+    """Ruff's rules D205, D400 and D401 check that it ends there and is imperative."""
+    long = [
+        f"{path}:{getattr(node, 'lineno', 1)} {first}"
+        for path, tree in trees("kamou/").items()
+        for node in ast.walk(tree)
+        if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node))
+        if len(first := text.splitlines()[0]) > SUMMARY_CHARACTERS_MAX
+    ]
+    assert not long
 
 
 def test_every_file_postpones_its_annotations() -> None:

@@ -22,7 +22,7 @@ ACTIONS_SHOWN = 6  # newest actions of the operator in one line
 DECISIONS = ("vetoed", "refused", "permits")  # totals: vetoes, denials and permits
 
 
-def format_time(at_ms: int) -> str:
+def format_minute(at_ms: int) -> str:
     """Return a time to the minute, such as ``2026-01-02 12:00 UTC``."""
     return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -38,7 +38,7 @@ def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | No
             return None
         ended = "ended without an orderly stop"
         if run.stopped_at_ms is not None:
-            ended = f"{run.stop_reason} at {format_time(run.stopped_at_ms)}"
+            ended = f"{run.stop_reason} at {format_minute(run.stopped_at_ms)}"
         words = summarize_account(reader, limits)
         since = _describe_later_actions(
             HaltLatch(data_dir.latch), queries.query_latest(reader).at_ms or 0
@@ -60,7 +60,7 @@ def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
     if not later:
         return ""
     words = ", ".join(
-        f"{ACTION_WORDS[each.action]} at {format_time(each.at_ms)}"
+        f"{ACTION_WORDS[each.action]} at {format_minute(each.at_ms)}"
         for each in later[-ACTIONS_SHOWN:]
     )
     return f"; since then, while nothing ran: {words}; what is open is read from the exchange now"
@@ -111,9 +111,16 @@ def describe_protection(book: PositionBook) -> str:
 
 
 def describe_remaining_positions(data_dir: DataDirectory) -> str:
-    """Return the positions that stay open after the run, with their stops, in words."""
+    """Return what the run leaves at the exchange: positions, and orders without a position."""
     with closing(database.open_reader(data_dir.database)) as reader:
-        return describe_protection(RecordedBook().follow(reader))
+        book = RecordedBook().follow(reader)
+    positions = describe_protection(book)
+    held = {symbol for symbol, trade in book.trades.items() if trade.quantity}
+    live = [order for order in book.orders.values() if not order.status.terminal]
+    alone = [order for order in live if order.intent.symbol not in held]
+    if not alone:
+        return positions
+    return f"{positions}, {count_words(len(alone), 'order')} without a position"
 
 
 def _describe_state(reader: sqlite3.Connection) -> str:

@@ -15,7 +15,7 @@ from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo
-from kamou.runs.account_summary import format_time, summarize_account
+from kamou.runs.account_summary import format_minute, summarize_account
 from kamou.runs.crash_lines import CrashLines
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.leveled_lines import Progress, warning_line
@@ -78,7 +78,7 @@ class History:
         else:
             current_run.phase = "fast-forward"
             kind = "recorded" if self.replay else "simulated"
-            span = f"{format_time(start_ms)} to {format_time(until_ms)}"
+            span = f"{format_minute(start_ms)} to {format_minute(until_ms)}"
             verb = "begins" if reached_ms is None else "goes on"
             self.announce(f"fast-forward {verb}: {kind} time from {span}")
             reached = await self._run_forward(start_ms, until_ms)
@@ -134,11 +134,11 @@ class History:
         with closing(database.open_reader(self.data_dir.database)) as reader:
             words = summarize_account(reader, self.settings.risk)
             at_ms = queries.head_at_ms(reader)
-        cut = f"fast-forward was cut short at {format_time(at_ms)}"
+        cut = f"fast-forward was cut short at {format_minute(at_ms)}"
         if reached:
-            line = f"fast-forward ends at {format_time(at_ms)}: {words}"
+            line = f"fast-forward ends at {format_minute(at_ms)}: {words}"
         elif stopped:
-            line = f"{cut}, the next run goes on with it up to {format_time(until_ms)}: {words}"
+            line = f"{cut}, the next run goes on with it up to {format_minute(until_ms)}: {words}"
         else:
             line = warning_line(
                 f"{cut} by the halt latch: {words}; {self._describe_missing(at_ms, until_ms)}"
@@ -147,7 +147,7 @@ class History:
 
     def _describe_missing(self, from_ms: int, until_ms: int) -> str:
         """Return the days that the halt latch leaves out, and what happens to them."""
-        span = f"the time from {format_time(from_ms)} to {format_time(until_ms)}"
+        span = f"the time from {format_minute(from_ms)} to {format_minute(until_ms)}"
         if self.replay:
             return f"{span} waits: stop this, `kamou resume`, and the next run goes on with it"
         return (

@@ -99,6 +99,8 @@ def deny_without_headroom(
         return None
     bound = headroom.risks if headroom.risk <= 0 else left
     bound_by = min(bound, key=lambda name: bound[name])
+    if bound_by == "exposure" and held == ZERO:
+        return None  # nothing used this limit: the account is too small, which ``size_trade`` says
     # The risk of the smallest order is unknown without a quote, but above 0.
     needed = "more than 0" if headroom.risk <= 0 else instrument.notional_min
     return make_denial(

@@ -193,11 +193,12 @@ def size_trade(
     quantity = contracts * instrument.contract_size
     notional = quantity * worth
     if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
+        smallest = _smallest(instrument, worth)
         if headroom is not None and bound_by in left:
             unit = loss if bound_by in headroom.risks else worth  # money of one base unit
-            return _exhausted(
-                bound_by, left[bound_by], max(least, _smallest(instrument, worth)), unit
-            )
+            return _exhausted(bound_by, left[bound_by], max(least, smallest), unit)
+        if bound_by == "exposure" and existing_notional > 0:
+            return _exhausted(bound_by, caps[bound_by], smallest, worth)
         return _too_small(contracts, notional, instrument, bound_by)
     mmr = instrument.maintenance_margin_rate
     return Sized(
@@ -219,7 +220,7 @@ def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
 
 
 def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
-    """Return the denial for a limit of the portfolio with too little headroom.
+    """Return the denial for a limit that other trades have used, with too little headroom left.
 
     Args:
         left: headroom, base units.

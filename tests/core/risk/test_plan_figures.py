@@ -161,11 +161,24 @@ def test_refiner_grant_and_state_each_scale_the_size(
     assert size_factor(state, limits) == (D("0.4") if state is TradingState.REDUCED_SIZE else 1)
 
 
-@pytest.mark.parametrize(("cap", "denied"), [("0.0005", False), ("0.000499", True)])
-def test_exactly_the_smallest_order_is_planned(story: Story, cap: str, denied: bool) -> None:
-    """The symbol's cap has 5 of 10,000 left, and the minimum notional is 5."""
-    limits = RiskLimits(exposure_per_symbol=D(cap))
-    assert (early_denial(story.book, limits, candidate()) is not None) is denied
+@pytest.mark.parametrize(("minimum", "denied"), [("999.9", False), ("999.91", True)])
+def test_exactly_the_smallest_order_is_planned(minimum: str, denied: bool) -> None:
+    """A position of 1,000 leaves 999.9 of the symbol's cap, 20 % of 9,999.5."""
+    story = Story()
+    story.ready()
+    story.open(plan())
+    limits = RiskLimits(exposure_per_symbol=D("0.2"))
+    listed = attrs.evolve(INSTRUMENTS["SOLUSDT"], notional_min=D(minimum))
+    found = deny_without_headroom(
+        candidate(),
+        fraction=D(1),
+        exposure=exposure_at_noon(story.book, limits),
+        now=equity_now(story.book),
+        instruments={**INSTRUMENTS, "SOLUSDT": listed},
+        book=story.book,
+        limits=limits,
+    )
+    assert (found is not None) is denied
 
 
 @pytest.mark.parametrize(
@@ -204,3 +217,20 @@ def test_a_smaller_share_of_the_exposure_cap_is_exhausted_earlier(
         limits=LIMITS,
     )
     assert (found is not None) is denied
+
+
+def test_an_exposure_cap_that_nothing_uses_is_left_to_sizing() -> None:
+    """The cap of 0.01 % of 10,000 is below the venue's smallest order, and it is not exhausted."""
+    story = Story()
+    story.ready()
+    limits = attrs.evolve(LIMITS, exposure_per_symbol=D("0.0001"))
+    found = deny_without_headroom(
+        candidate(),
+        fraction=D(1),
+        exposure=exposure_at_noon(story.book, limits),
+        now=equity_now(story.book),
+        instruments=INSTRUMENTS,
+        book=story.book,
+        limits=limits,
+    )
+    assert found is None

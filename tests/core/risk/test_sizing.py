@@ -304,10 +304,33 @@ def test_a_size_of_zero_is_denied_if_the_venue_has_no_minimum() -> None:
     assert isinstance(sized(instrument=free), Sized)
 
 
-def test_a_symbol_beyond_its_cap_leaves_a_size_of_zero_and_never_below() -> None:
+def test_a_symbol_whose_exposure_is_used_up_has_exhausted_its_headroom() -> None:
+    """The limit is 1,500 and 5,000 are held; the venue's smallest order is worth 10."""
     full = sized(existing_notional=D(5_000))
     assert isinstance(full, Denial)
-    assert str(full).startswith("QUANTITY_BELOW_MINIMUM: contracts=0 ")
+    assert str(full).startswith(
+        "RISK_HEADROOM_EXHAUSTED: bound_by=exposure left=-3500.00 needed=10.00"
+    )
+
+
+def test_an_exposure_limit_that_nothing_uses_leaves_too_small_a_quantity() -> None:
+    """With an equity of 50 the whole limit is 7.50; the venue's smallest order is worth 10."""
+    small = sized(sizing_equity=D(50))
+    assert isinstance(small, Denial)
+    assert small.code == Deny.QUANTITY_BELOW_MINIMUM.value
+
+
+@pytest.mark.parametrize(
+    ("qty_min", "notional_min", "needed"), [("4", "10", "40.00"), ("1", "90", "90.00")]
+)
+def test_a_headroom_denial_needs_the_larger_of_the_venues_two_minimums(
+    qty_min: str, notional_min: str, needed: str
+) -> None:
+    """A contract is 0.1 units of 100; a quarter of the full size is below both minimums."""
+    listed = instrument(contract_size=D("0.1"), qty_min=D(qty_min), notional_min=D(notional_min))
+    full = sized(instrument=listed, sizing_equity=D(800), headroom=headroom(D(10_000), D(1)))
+    assert isinstance(full, Denial)
+    assert {f.name: f.value for f in full.figures}["needed"] == needed
 
 
 def test_headroom_for_exactly_a_quarter_of_the_full_size_is_sized() -> None:
