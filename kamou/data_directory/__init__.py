@@ -1,1 +1,1 @@
-"""The data directory: its files, modes, lock, halt latch, and checks of its databases."""
+"""The data directory: its files, modes, lock, halt latch and database checks."""

@@ -1,4 +1,4 @@
-"""Checks of databases for damage.
+"""Checks of databases for damage, and the error for a damaged one.
 
 SQLite notices a damaged page only when a query needs it. So each verb that needs the file checks
 all of it first, and all verbs report the same. ``PRAGMA quick_check`` of a database of 96 MB takes

@@ -1,4 +1,4 @@
-"""The data directory: its file names, and the record of the run that uses it."""
+"""The data directory: its file names, durable writes and the record of its run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DataDirectory:
 
     @property
     def latch(self) -> Path:
-        """The halt latch. While this file exists, the port denies entries."""
+        """The halt latch, the file that makes the port deny entries."""
         return self.path / "halt-latch"
 
     @property
@@ -65,7 +65,10 @@ class DataDirectory:
 
     @property
     def salt_key(self) -> Path:
-        """The key of all commitments, mode 0600. Keep a backup in another place."""
+        """The key of all commitments, mode 0600.
+
+        Keep a backup in another place.
+        """
         return self.path / "salt-key"
 
     @property
@@ -170,7 +173,7 @@ class DataDirectory:
 
 
 def _is_database(path: Path) -> bool:
-    """Return True if the file is a SQLite database; False if this user may not read it.
+    """Return True if the file is a SQLite database that this user may read.
 
     SQLite opens it, because opening the file directly would drop locks (``database.reader_uri``).
     After an early kill the schema may be in the write-ahead log, which is not read here. Then the

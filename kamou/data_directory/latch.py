@@ -1,7 +1,7 @@
-"""The halt latch: while this file exists, the port denies every entry.
+"""The halt latch, a file that makes the port deny every entry, and its log.
 
-It needs neither `run` nor its database, so it works beside a hung `run`, and the next run respects
-it. Its log, in the same directory, is append-only, and the next start imports it.
+The latch needs neither `run` nor its database, so it works while `run` hangs, and the next run
+respects it. Its log, in the same directory, is append-only, and the next start imports it.
 """
 
 from __future__ import annotations
@@ -44,14 +44,20 @@ class LatchRecord:
 
 
 class HaltLatch:
-    """The halt latch of one data directory. It blocks entries; orders that only reduce pass."""
+    """The halt latch of one data directory.
+
+    It blocks entries; orders that only reduce pass.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log_path = path.with_name(path.name + ".log")
 
     def is_set(self) -> bool:
-        """Return True if the file exists, or if it cannot be looked for. Costs one ``stat``."""
+        """Return True if the file exists, or if its existence cannot be checked.
+
+        The check costs one ``stat``.
+        """
         try:
             os.stat(self.path)
         except FileNotFoundError:
@@ -61,9 +67,10 @@ class HaltLatch:
         return True
 
     def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET_WORD) -> bool:
-        """Block entries durably, and log it. A latch that is set stays set.
+        """Block entries durably, and log the action.
 
-        On a full disk the file is empty, which blocks entries as well.
+        A latch that is set stays set. On a full disk the file is empty, which blocks entries as
+        well.
 
         Args:
             reason: the operator's words; empty without any.
@@ -83,7 +90,7 @@ class HaltLatch:
             self._write(record)
         except OSError as error:
             raise _failed("set", self.path, error) from error
-        with contextlib.suppress(OSError):  # the file blocks entries whoever owns it
+        with contextlib.suppress(OSError):  # the file blocks entries whatever its owner is
             give_to_directory_owner(self.path)
         try:
             self._append(record)
@@ -102,7 +109,9 @@ class HaltLatch:
             sync_directory(self.path.parent)
 
     def clear(self, reason: str, actor: str, at_ms: int) -> None:
-        """Allow entries again: log it, then remove the file. Do nothing if it is not set.
+        """Log the action, then remove the file, which allows entries again.
+
+        Do nothing if the latch is not set.
 
         Raises:
             StoreError: the log or the file could not be changed; entries stay blocked.
@@ -118,10 +127,11 @@ class HaltLatch:
             raise _failed("clear", self.path, error) from error
 
     def log(self) -> tuple[LatchRecord, ...]:
-        """Return the log's lines that took effect, oldest first; damaged ones as ``unreadable``.
+        """Return the log's lines that took effect, oldest first.
 
-        While the latch is set, its file corrects the log. A set that could not be logged is
-        appended, and a clear that did not remove the file is left out.
+        A damaged line is a record with the action ``unreadable``. While the latch is set, its file
+        corrects the log. A set that could not be logged is appended, and a clear that did not
+        remove the file is left out.
         """
         log = tuple(_parse(line) for line in self._lines() if line.strip())
         written = self._written() if self.is_set() else None
@@ -159,7 +169,9 @@ class HaltLatch:
         return record if record.action in (SET_WORD, HALT) else None
 
     def _append(self, record: LatchRecord) -> None:
-        """Append a line durably. A line that a crash cut short before it ends first.
+        """Append a line durably.
+
+        If a crash cut the last line short, a line break ends that line first.
 
         Raises:
             OSError: the line is not in the log, or only a part of it is.
@@ -186,12 +198,18 @@ def standing_records(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
 
 
 def asks_to_flatten(log: Sequence[LatchRecord]) -> bool:
-    """Return True if a flatten set the latch since its last clear; False if that is unclear."""
+    """Return True if a flatten set the latch since its last clear.
+
+    An unreadable line counts as a clear, because it may have been one.
+    """
     return any(each.action == SET_WORD for each in standing_records(log))
 
 
 def _parse(line: str) -> LatchRecord:
-    """Return the record of a line; ``unreadable`` if it is damaged or its action is unknown."""
+    """Return the record of a line; a damaged line has the action ``unreadable``.
+
+    A line with an unknown action or an impossible time is damaged.
+    """
     try:
         record = LatchRecord(**json.loads(line))
     except (ValueError, TypeError, RecursionError):

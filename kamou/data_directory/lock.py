@@ -1,4 +1,7 @@
-"""The lock of a data directory, which the kernel releases when the process that holds it ends."""
+"""The lock of a data directory, and the process that holds it.
+
+The kernel releases the lock when that process ends.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,10 @@ class DataDirectoryLock:
         self._descriptor = descriptor
 
     def _open(self) -> int:
-        """Open the lock's file; create it with mode 0600, or close an existing one to others."""
+        """Open the lock's file, and create it with mode 0600 if it is missing.
+
+        An existing file that is open to other users is closed to them.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(self._data_dir.lock, flags, FILE_MODE)
@@ -98,7 +104,7 @@ class DataDirectoryLock:
 
 
 def lock_holder(directory: Path) -> int | None:
-    """Return the id of the process that holds the data directory's lock; None without one.
+    """Return the id of the process that holds the lock; None if no process does.
 
     The id is the one in the file, or 0 if the file has none. Every process that can open the file
     can hold the lock, so a caller that sends commands checks the socket's peer as well.

@@ -1,4 +1,7 @@
-"""Files and directories that only their owner may read, whatever the process's umask is."""
+"""Creation, modes and owners of files that only their owner may read.
+
+Directories are made private in the same way. The umask of the process has no effect.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ NAME_CHARS_MAX = 100  # characters of a file's name that its temporary file's na
 
 
 def create_file(path: Path) -> bool:
-    """Create an empty file with mode 0600; return False and do nothing if the file exists.
+    """Create an empty file with mode 0600; return False if the file exists.
 
     Raises:
         OSError: the file cannot be created.
@@ -33,7 +36,7 @@ def create_file(path: Path) -> bool:
 
 
 def create_temporary(beside: Path) -> tuple[int, Path]:
-    """Create a file with mode 0600 and a random name, and return its descriptor and path.
+    """Create a file with mode 0600 and a random name; return descriptor and path.
 
     A fixed name could exist already, made by another user or left by a crash. The caller closes
     the descriptor.
@@ -51,7 +54,9 @@ def create_temporary(beside: Path) -> tuple[int, Path]:
 
 
 def create_directory(path: Path) -> bool:
-    """Create a directory and its missing parents with mode 0700; return False if it exists.
+    """Create a directory with mode 0700; return False if the directory exists.
+
+    Missing parents are created with the same mode.
 
     Raises:
         OSError: a directory cannot be created, or another file has its path.
@@ -72,7 +77,7 @@ def set_mode(target: Path | int, mode: int) -> None:
         target: a path or a descriptor of a file that this user owns.
         mode: the permissions.
     """
-    # FAT and SMB mounts refuse a change of mode; NotImplementedError: a platform without fchmod.
+    # FAT and SMB mounts allow no change of mode; NotImplementedError: a platform without fchmod.
     with contextlib.suppress(PermissionError, NotImplementedError):
         os.chmod(target, mode)
 

@@ -1,8 +1,9 @@
-"""The operator's application: health, metrics, status, halt, resume and flatten.
+"""The operator's HTTP application, its operations and its default Host names.
 
-Over TCP all paths need the bearer token, except the two health checks and the proof. The Host
-header must be an allowed one, because a web page that reaches this address by DNS rebinding sends
-its own host name. On the Unix socket the mode of its file is the credential.
+The application serves health, metrics, status, halt, resume and flatten. Over TCP all paths need
+the bearer token, except the two health checks and the proof. The Host header must be an allowed
+one, because a web page that reaches this address by DNS rebinding sends its own host name. On the
+Unix socket the mode of its file is the credential.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def default_hosts(bound: str) -> tuple[str, ...]:
 def operator_app(
     operations: Operations, *, token: str | None, allowed_hosts: Sequence[str]
 ) -> ASGIApp:
-    """Return the ASGI application.
+    """Return the operator's ASGI application.
 
     Args:
         operations: the functions that the application calls.
@@ -115,7 +116,7 @@ class _Guard:
         await self._app(scope, receive, send)
 
     def _check_request(self, scope: Scope) -> FixedResponse | None:
-        """Return the error for a request with a wrong Host or token; None if it is allowed."""
+        """Return the error for a request with a wrong Host or token; None if allowed."""
         hosts = _header_values(scope, b"host")
         authorizations = _header_values(scope, b"authorization")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
@@ -137,7 +138,10 @@ class _Endpoints:
     token: str | None
 
     async def proof(self, request: Request) -> Any:
-        """Prove that this listener knows the token. The client then sends its token."""
+        """Prove that this listener knows the token.
+
+        The client then sends its token.
+        """
         if self.token is None:
             return _json({"error": "the Unix socket needs no proof; check its peer instead"}, 404)
         proof = make_proof(self.token, request.query_params.get("nonce", ""))
@@ -175,7 +179,7 @@ class _Endpoints:
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
     def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a halt or a flatten. It shortens a reason that is too long."""
+        """Return the endpoint of a halt or a flatten, which shortens a long reason."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
@@ -188,7 +192,7 @@ class _Endpoints:
         return endpoint
 
     def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a resume. It fails if its reason is too long."""
+        """Return the endpoint of a resume, which fails if its reason is too long."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
@@ -203,7 +207,10 @@ class _Endpoints:
 
 
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
-    """Return readiness and trading state in one sentence. A halted system is ready."""
+    """Return readiness and trading state in one sentence.
+
+    A run in a halt is ready.
+    """
     state, why = status.get("state"), status.get("state_reason")
     words = f"trading state {state}" if state else ""
     if state and why:
@@ -271,12 +278,15 @@ def _json(
 
 
 def _header_values(scope: Scope, header: bytes) -> list[str]:
-    """Return all values of one header. A request with two Hosts or two tokens is rejected."""
+    """Return all values of one header.
+
+    The caller rejects a request with two Hosts or two tokens.
+    """
     return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
 
 
 def _host_name(host: str) -> str | None:
-    """Return the name in a Host header in lower case, without its port; None if it is invalid.
+    """Return the lower-case name in a Host header, without port; None if invalid.
 
     Only digits may follow the colon, because ``127.0.0.1:x.evil.com`` names another host.
     """

@@ -1,4 +1,4 @@
-"""The operator's two listeners, Unix socket and TCP, bound before supervision starts.
+"""The operator's Unix socket and TCP listener, bound before supervision starts.
 
 Each listener is its own child of the supervisor. Its socket stays open when it crashes, so a
 restart cannot fail because another process took the port.
@@ -78,7 +78,13 @@ def bind_listeners(
 def _bind_unix(
     data_dir: DataDirectory, web: WebSettings, announce: Announce
 ) -> socket.socket | None:
-    """Return the bound Unix socket; None if the file system has no sockets and TCP is on."""
+    """Return the bound Unix socket; None if the file system has no sockets.
+
+    Raises:
+        SocketsUnsupportedError: the file system has no sockets, and TCP is off.
+        ListenError: the socket cannot be bound for another reason.
+        StoreError: a file that is no socket has the socket's path.
+    """
     try:
         return bind_socket(data_dir.operator_socket)
     except SocketsUnsupportedError as error:

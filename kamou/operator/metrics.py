@@ -13,7 +13,10 @@ STATE_LABELS = ("active", "reduced_size", "reduce_only", "flattening")
 
 @attrs.frozen(kw_only=True)
 class Metric:
-    """One metric family. A counter never falls within a run; a gauge is the current value."""
+    """One metric family.
+
+    A counter never falls within a run; a gauge is the current value.
+    """
 
     name: str
     help: str

@@ -1,4 +1,4 @@
-"""The reason of an operator's command: its maximum length, and texts about a longer one."""
+"""The reason of a command: its maximum length, its check and its shortening."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def describe_excess(reason: str) -> str:
 def shorten_reason(reason: str) -> tuple[str, str]:
     """Return the part of a reason that is published, and one line if it was shortened.
 
-    For halt and flatten, which must not fail because of their reason.
+    Halt and flatten use it, because they must not fail because of their reason.
     """
     if not describe_excess(reason):
         return reason, ""

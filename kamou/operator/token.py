@@ -1,4 +1,7 @@
-"""The operator's bearer token: new in each run, readable by its owner only."""
+"""The operator's bearer token, and the proof that a listener knows it.
+
+The token is new in each run, and only its owner can read it.
+"""
 
 from __future__ import annotations
 

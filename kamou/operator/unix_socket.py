@@ -1,7 +1,7 @@
-"""The operator's Unix socket: bound by the run that holds the lock, checked by its client.
+"""The operator's Unix socket: bound and removed by a run, checked by a client.
 
-The kernel reports the process and the user that listen on a Unix socket. The socket needs no token,
-because only the user who runs Kamou can open its file.
+The run holds the data directory's lock. The kernel reports the process and the user that listen on
+a Unix socket. The socket needs no token, because only the user who runs Kamou can open its file.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ class ListeningProcess:
 
 @contextlib.contextmanager
 def reachable_name(path: Path) -> Iterator[str]:
-    """Yield a name of ``path`` that is short enough for a socket; valid within the block.
+    """Yield a name of ``path`` that is short enough for a socket.
 
-    A path of more than 107 bytes is named through a descriptor of its directory. Without /proc the
-    working directory is changed within the block, so call it before any thread is started.
+    The name is valid within the block. A path of more than 107 bytes is named through a descriptor
+    of its directory. Without /proc the working directory is changed within the block, so call it
+    before any thread is started.
 
     Raises:
         OSError: the directory cannot be opened.
@@ -96,13 +97,16 @@ def bind_socket(path: Path) -> socket.socket:
 
 
 def remove_socket(path: Path) -> None:
-    """Remove the file of a socket that this run has closed. The caller holds the lock."""
+    """Remove the file of a socket that this run has closed.
+
+    The caller holds the lock.
+    """
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
-    """Connect to the socket and return the process that listens there; None if there is none.
+    """Connect to the socket and return the process that listens there, or None.
 
     Raises:
         TimeoutError: the listener's backlog is full.
@@ -124,7 +128,11 @@ def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
 
 
 def _remove_old_socket(path: Path) -> None:
-    """Remove the socket of an ended run; raise ``StoreError`` for a file that is no socket."""
+    """Remove the socket of an ended run.
+
+    Raises:
+        StoreError: a file that is no socket has this path.
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""What the verbs start: a run and its parts, the demo, a backtest, the kill switch, a backup."""
+"""Runs, backtests, the kill switch and backups, which the command line starts."""

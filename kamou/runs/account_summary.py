@@ -1,4 +1,4 @@
-"""Texts about the account at the start and at the end of a run."""
+"""Texts about a run's account, positions and addresses, and ``format_time``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def format_minute(at_ms: int) -> str:
 
 
 def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | None:
-    """Return one line about the last run's end and its account; None without a last run.
+    """Return one line about the last run's end and account; None without a last run.
 
     Call it before the next run opens its journal, which then has a newer run.
     """
@@ -67,7 +67,7 @@ def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
 
 
 def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None) -> str:
-    """Return one line with the run's addresses, its trading state and its data directory.
+    """Return one line with the run's addresses, trading state and data directory.
 
     Args:
         state: the trading state; None if the journal cannot be read.
@@ -81,7 +81,10 @@ def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None
 
 
 def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
-    """Return one line: positions, orders, the day's loss, the trading state, the decisions."""
+    """Return one line about positions, orders, loss, trading state and decisions.
+
+    The loss is that of the current day. The decisions are all vetoes, denials and permits.
+    """
     total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
     parts = (
         describe_protection(RecordedBook().follow(reader)),

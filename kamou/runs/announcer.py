@@ -1,4 +1,7 @@
-"""Lines for the terminal about committed events: trading states, strategies and flattens."""
+"""Announcer of committed events that stop or allow entries, and of flattens.
+
+The events are those of ``state_lines``. The lines are for the terminal.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from kamou.store.journal import Committed
 
 @attrs.define(eq=False)
 class Announcer:
-    """Announcer of every commit of a run that trades."""
+    """Announcer of the commits of a run that trades."""
 
     announce: Callable[[str], None]
     book: Callable[[], PositionBook | None]  # the book as of the newest commit; None: unreadable
@@ -28,7 +31,10 @@ class Announcer:
     _closed: list[TradeClosed] = attrs.Factory(list)  # since the trading state last changed
 
     def announce_commit(self, commits: Sequence[Committed]) -> None:
-        """Announce each change, and the end of a flatten once no trade is left."""
+        """Announce each event that stops or allows entries, and the end of a flatten.
+
+        A flatten ends once no trade is left.
+        """
         for committed in commits:
             event = committed.event
             if (line := describe_event(event)) is not None:
@@ -49,7 +55,7 @@ class Announcer:
             self.announce(self._describe_end())
 
     def announce_remaining(self) -> None:
-        """Announce how many positions a flatten has not closed yet; nothing if none is left."""
+        """Announce the number of positions that a flatten has left open, if any."""
         book = self.book() if self._flattening else None
         left = 0 if book is None else sum(1 for trade in book.trades.values() if trade.quantity)
         if left:

@@ -1,6 +1,7 @@
-"""The assumed-live gate: every strategy counts as live, and the journal and the pages say so.
+"""The assumed-live gate, which counts every strategy as live.
 
-``backtest`` uses it, and so does demo mode until there is a real gate. Paper and live never do.
+The journal and the pages show its label. ``backtest`` uses it, and so does demo mode until there is
+a real gate. Paper and live never do.
 """
 
 from __future__ import annotations

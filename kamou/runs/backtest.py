@@ -1,4 +1,4 @@
-"""``kamou backtest``: the production actors over recorded data on a simulated clock."""
+"""``kamou backtest``: production actors over recorded data on a simulated clock."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def replay(
     adapter: Adapter | None = None,
     inspect: Inspect = lambda engine: None,
 ) -> dict[str, Any]:
-    """Trade ``market`` from its first cycle, or within ``timerange``, and return the report.
+    """Trade the recorded market within ``timerange``, and return the report.
+
+    Without a start or an end, the market is traded from its first cycle or to its last bar.
 
     Args: as ``run``, and:
         settings: their mode and cycle are replaced by those of a backtest.
@@ -145,7 +147,7 @@ def replay(
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:
-    """Return the error's line: the requested range, that of the data, and a valid option."""
+    """Return the error's text: the requested range, the data's range, a valid option."""
     first, last = (utc_day(at_ms) for at_ms in (market.first_ms, market.last_ms))
     asked = "-".join("" if at_ms is None else _format_day(at_ms) for at_ms in timerange)
     after = _format_day(market.last_ms + DAY_MS)
@@ -171,7 +173,7 @@ async def _trade(
     arrange: Callable[[Tree], Tree],
     adapter: Adapter | None,
 ) -> None:
-    """Run the supervision tree from now to ``end_ms`` and its last orders, then stop it."""
+    """Run the supervision tree to ``LAST_ORDERS_MS`` after ``end_ms``, then stop it."""
     first_ms = clock.now_ms()
     total = (end_ms - first_ms) // DAY_MS or 1
     salt = hashlib.sha256(b"kamou-backtest").digest()

@@ -1,4 +1,4 @@
-"""The report of a backtest: figures of the journal, violations in the venue's records."""
+"""The report of a backtest: figures from its journal and the venue's records."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def _sum(reader: sqlite3.Connection, query: str) -> Decimal:
 
 
 def _max_drawdown(equities: list[float]) -> float:
-    """Return the largest fall from a peak of the equity, a negative fraction; 0 without one."""
+    """Return the maximum drawdown of the equity, a negative fraction or 0.
+
+    A drawdown is the equity over its highest earlier value, minus 1.
+    """
     peak, worst = float("-inf"), 0.0
     for equity in equities:
         peak = max(peak, equity)

@@ -1,7 +1,8 @@
-"""Backup and restore of the journal and the exchange file as one consistent pair.
+"""Backup and restore of journal and exchange file, and their check before a run.
 
-A run cannot continue with the journal alone, because it would begin a second history at a new
-exchange. A backup is two files, FILE and FILE.exchange; the second has the digest of the first.
+The two files are one consistent pair. A run cannot continue with the journal alone, because it
+would begin a second history at a new exchange. A backup is two files, FILE and FILE.exchange; the
+second has the digest of the first.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def back_up(data_dir: DataDirectory, to: Path) -> Backup:
 
 
 def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
-    """Restore both files of a backup, or neither, into a data directory that has neither.
+    """Restore both files of a backup into a data directory that has neither file.
+
+    Both copies are complete before the first one gets its final name.
 
     Raises:
         StoreError: the data directory has one of them, or a copy is missing, damaged or of
@@ -179,7 +182,7 @@ def _exchange_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _unwritten(path: Path) -> Iterator[None]:
-    """Lock the file against writers within the block; do nothing if this user may not write it."""
+    """Lock the file against writers within the block, if this user may write it."""
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         yield
         return
@@ -194,7 +197,7 @@ def _unwritten(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _temporary(beside: Path) -> Iterator[Path]:
-    """Create a file in the same directory, and remove it afterwards unless it was renamed."""
+    """Create a file in the same directory; remove it later unless it was renamed."""
     with database.storage_errors(beside, "write"):
         descriptor, path = create_temporary(beside)
     os.close(descriptor)

@@ -1,4 +1,7 @@
-"""Lines about crashes: the first of a kind with its place, later ones with their number."""
+"""Lines about the crashes of a run's children: place in the code, and number.
+
+The first crash of a kind has its place, a later one has its number.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,17 @@ UNKNOWN_PLACE = "an unknown place"
 
 @attrs.define(eq=False)
 class CrashLines:
-    """Announcer of the crashes of a run's children. One object serves the whole run."""
+    """Announcer of the crashes of a run's children.
+
+    One object serves the whole run.
+    """
 
     announce: Callable[[str], None]
     _times: dict[str, int] = attrs.Factory(dict)  # number of crashes, by child
     _known: set[tuple[str, str, str]] = attrs.Factory(set)  # announced: child, type, place
 
     def announce_exit(self, exit_: ChildExit) -> None:
-        """Announce a crash, or a child that does not stop. Do nothing about other exits."""
+        """Announce a crash, or a child that does not stop; do nothing for other exits."""
         name = f"{exit_.supervisor}/{exit_.child}"
         if exit_.kind is ExitKind.STUCK:
             self.announce(error_line(f"{name} was asked to stop and does not end: left behind"))
@@ -45,9 +51,10 @@ class CrashLines:
 
 
 def find_place(error: BaseException | None) -> str:
-    """Return where an error was raised, such as ``kamou/actors/feed.py:97``.
+    """Return the file and line of an error, such as ``kamou/actors/feed.py:97``.
 
-    It is the deepest line outside of libraries, of the first error in the chain of causes.
+    The line is the deepest one outside of libraries, of the first error in the chain of causes.
+    Without a traceback the place is ``UNKNOWN_PLACE``.
     """
     while error is not None and error.__cause__ is not None:
         error = error.__cause__
@@ -67,7 +74,7 @@ def is_library_file(path: Path) -> bool:
 
 
 def format_ordinal(number: int) -> str:
-    """Return an English ordinal: ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``, ``21st``."""
+    """Return an English ordinal: ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``."""
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"

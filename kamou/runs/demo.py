@@ -1,4 +1,7 @@
-"""The market of a data directory, and the fast-forward: simulated days before real time."""
+"""The market of a data directory, and the fast-forward through its past days.
+
+The fast-forward trades simulated days before real time begins.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # settings of a gener
 
 @attrs.frozen(kw_only=True)
 class MarketBinding:
-    """The one market of a data directory, when its trading begins, and when real time begins."""
+    """The market of a data directory, and the starts of trading and of real time."""
 
     genesis_ms: int  # trading begins
     until_ms: int  # the fast-forward ends, real time begins
@@ -54,7 +57,7 @@ class MarketBinding:
         """Return the demo's settings with the parameters of this generated market.
 
         Args:
-            given: the current settings; those that the binding does not have are theirs.
+            given: the current settings, which supply each value that the binding lacks.
         """
         kind, _, text = self.market.partition(":")
         if kind != GENERATED:
@@ -116,7 +119,10 @@ def resolve_binding(
 
 
 def store_binding(data_dir: DataDirectory, binding: MarketBinding) -> None:
-    """Bind the data directory to its market. Call it after the market could be opened."""
+    """Bind the data directory to its market.
+
+    Call it after the market was opened without an error.
+    """
     venue = VenueStore(data_dir.exchange)
     try:
         venue.put_meta("genesis_ms", str(binding.genesis_ms))
@@ -139,11 +145,11 @@ def load_binding(venue: VenueStore) -> MarketBinding | None:
 
 
 def read_reached_ms(data_dir: DataDirectory) -> int | None:
-    """Return the time up to which the market was traded; None for a new data directory.
+    """Return the time up to which the market was traded, ms since 1970 in UTC.
 
-    It is the later time of the venue and of the journal. A venue without orders records its
-    market's time once an hour, so after a kill the journal may be ahead, and the journal must not
-    get the same hour twice.
+    It is None for a new data directory. The time is the later one of the venue and of the journal.
+    A venue without orders records its market's time once an hour, so after a kill the journal may
+    be ahead, and the journal must not get the same hour twice.
     """
     venue = VenueStore(data_dir.exchange)
     try:
@@ -180,10 +186,10 @@ def open_source(
 
 @attrs.frozen(kw_only=True, eq=False)
 class FastForward:
-    """A run of the production tree on a simulated clock, in its own thread, up to ``until_ms``.
+    """A run of the production tree on a simulated clock, up to ``until_ms``.
 
-    The journal is written without fsync meanwhile. A kill loses nothing, and days that a power cut
-    loses can be simulated again.
+    The caller starts ``run`` in its own thread, because it blocks. The journal is written without
+    fsync meanwhile. A kill loses nothing, and days that a power cut loses can be simulated again.
     """
 
     settings: Settings
@@ -199,7 +205,9 @@ class FastForward:
     real_clock: Clock = attrs.Factory(SystemClock)
 
     def run(self) -> bool:
-        """Trade up to ``until_ms``; return False if the halt latch or ``stop`` ended it before.
+        """Trade up to ``until_ms``; return True if that time was reached.
+
+        The halt latch or ``stop`` can end the trading earlier.
 
         Raises:
             RestartStormError: an actor crashed too often, in a group; new entries are halted.

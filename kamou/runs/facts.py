@@ -1,8 +1,9 @@
-"""Facts digest: a hash of the values of a run's fills, payments, trades and violations.
+"""Facts digest of a run: a hash of its fills, payments, trades and violations.
 
-A refactoring that renames things must keep the digest. So the hash has no symbol, code, kind or
-id, and an order's side is the sign of its quantity. Each line is the number of a section and the
-values of one fact. Equal values have equal texts, whatever their number of decimal places.
+The numbers of denials and vetoes are in the hash too. A refactoring that renames things must keep
+the digest. So the hash has no symbol, code, kind or id, and an order's side is the sign of its
+quantity. Each line is the number of a section and the values of one fact. Equal values have equal
+texts, whatever their number of decimal places.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def _facts(
 
 
 def _number(stored: int | float | str | None) -> Value:
-    """Return a column's value; money, prices and quantities are stored as decimal text."""
+    """Return a column's value, decimal text as a ``Decimal``.
+
+    Money, prices and quantities are stored as decimal text.
+    """
     return Decimal(stored) if isinstance(stored, str) else stored
 
 

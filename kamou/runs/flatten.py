@@ -1,8 +1,9 @@
-"""The kill switch: closes all positions without the run, its event loop or its database.
+"""The kill switch, its log, and the number of positions in the venue's file.
 
-It needs only the venue and the data directory. It also works without the salt key and with a full
-disk, and uses the market on which the data directory was begun. Its result is read from the
-venue's file, because on a full disk the engine in memory is ahead of the file.
+The kill switch closes all positions without the run, its event loop or its database. It needs only
+the venue and the data directory. It also works without the salt key and with a full disk, and uses
+the market on which the data directory was begun. Its result is read from the venue's file, because
+on a full disk the engine in memory is ahead of the file.
 
 ``kamou flatten`` sets the halt latch first, so the port denies entries meanwhile. Each intent is
 logged before its order, and the next ``run`` imports the log.
@@ -44,10 +45,11 @@ FLATTEN_PAUSE_S = 0.5  # between two attempts
 
 @attrs.define(kw_only=True)
 class FlattenLog:
-    """The append-only log of the kill switch: one JSON object per line, synced before each order.
+    """The append-only log of the kill switch, one JSON object per line.
 
-    A line that cannot be written is counted and left out, because closing is more important and
-    reconciliation finds every fill without it.
+    Each intent is synced to the disk before its order is sent. A line that cannot be written is
+    counted and left out, because closing is more important and reconciliation finds every fill
+    without it.
     """
 
     path: Path
@@ -119,7 +121,10 @@ def _load_state(data_dir: DataDirectory, warn: Announce = lambda line: None) -> 
 def run(
     resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda line: None
 ) -> dict[str, Any]:
-    """Cancel entries, close every position reduce-only, then cancel the remaining orders.
+    """Cancel entries, close every position, then cancel the remaining orders.
+
+    The closing orders only reduce. The remaining orders, such as stops, are canceled only once the
+    venue's file has no position.
 
     Args:
         resolved: the settings, which name the data directory.
@@ -223,7 +228,10 @@ def _load_key(data_dir: DataDirectory, warn: Announce) -> bytes:
 
 
 async def _read_positions(port: ExchangePort) -> tuple[PositionReport, ...]:
-    """Return the positions of two reads together, because a venue's list may omit a position."""
+    """Return the positions of two reads together.
+
+    One read is not enough, because a venue's list may omit a position.
+    """
     positions = (*await port.positions(), *await port.positions())
     return tuple({position.symbol: position for position in positions}.values())
 

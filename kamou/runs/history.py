@@ -1,4 +1,7 @@
-"""The fast-forward of a run: the days before now, simulated in a thread before real time."""
+"""The fast-forward of a run, and its result.
+
+The days before now are simulated in a thread before real time begins.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +58,11 @@ class History:
     crashes: CrashLines
 
     async def catch_up(self, current_run: CurrentRun) -> CatchUpResult | None:
-        """Trade from the last simulated time of the data directory to the end of its market.
+        """Trade from the last simulated time to the end of the fast-forward.
 
-        The halt latch ends the fast-forward at once, because positions that it asks to close are
-        closed in real time.
+        The fast-forward ends where real time begins, or with the last bar of a replay. The halt
+        latch ends the fast-forward at once, because positions that it asks to close are closed in
+        real time.
 
         Returns:
             The end of the fast-forward; None if no time was missing.
@@ -91,7 +95,7 @@ class History:
         return max(self.source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
 
     async def _run_forward(self, start_ms: int, until_ms: int) -> bool:
-        """Simulate in a thread; return True at ``until_ms``, False if the halt latch was set."""
+        """Simulate in a thread; return False if the halt latch ended the fast-forward."""
         stop = threading.Event()
         forward = demo.FastForward(
             settings=self.settings,
@@ -130,7 +134,7 @@ class History:
         return reached
 
     def _announce_end(self, until_ms: int, reached: bool, stopped: bool) -> None:
-        """Announce where the fast-forward ended, why, and the account there."""
+        """Announce the end of the fast-forward: its time, its cause and the account."""
         with closing(database.open_reader(self.data_dir.database)) as reader:
             words = summarize_account(reader, self.settings.risk)
             at_ms = queries.head_at_ms(reader)

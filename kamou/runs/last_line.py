@@ -33,7 +33,10 @@ class LastLine:
     _why: str = ""  # the signal
 
     def start(self) -> None:
-        """Announce the end from now on. A start that fails prints its error and no last line."""
+        """Announce the end of the run from now on.
+
+        A start that fails before this call prints its error and no last line.
+        """
         self._started = True
 
     def announce_signal(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Reads and commands of the operator API, carried out on the supervision tree that runs now."""
+"""Reads and commands of the operator API on the supervision tree that runs now."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class CurrentRun:
         }
 
     def _is_halt_pending(self, book: PositionBook) -> bool:
-        """Return True if a halt is not journalled yet. Once it is, the port stops denying."""
+        """Return True if a halt is not journalled yet; if it is, clear ``entries_held``."""
         if self.entries_held and not self.disk_full and not book.state.entries_allowed:
             self.entries_held = False
         return self.entries_held
@@ -241,7 +241,7 @@ class CurrentRun:
         return self.lag.gauges() if self.lag is not None else {}
 
     def not_ready(self) -> Sequence[str]:
-        """Return the reasons why the run does not trade; empty once recovered and reconciled."""
+        """Return the reasons why the run is not ready to trade; empty if it is ready."""
         book = self._book()
         full = [DISK_FULL] if self.disk_full else []
         if book is None or self.supervisor is None:
@@ -322,7 +322,7 @@ class CurrentRun:
     def _clear_halt(
         self, note: str, before: Sequence[LatchRecord], state: TradingState
     ) -> dict[str, str]:
-        """Remove the latch that a halt set before this resume, if ``state`` allows entries.
+        """Remove a latch that a halt set before this resume, if ``state`` allows entries.
 
         Return the answer's fields about the latch. A newer line than ``before`` keeps the latch.
         """
@@ -338,7 +338,7 @@ class CurrentRun:
         return {"latch": "removed"}
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
-        """Tell the governor to close all positions; wait up to ``ANSWER_S`` until none is left."""
+        """Tell the governor to flatten; wait up to ``ANSWER_S`` until no trade is left."""
         response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see POLL_S

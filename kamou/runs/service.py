@@ -1,4 +1,4 @@
-"""``kamou run``: starts the site, simulates the missing days, then trades in real time."""
+"""``kamou run``: starts the site, simulates missing days, trades in real time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ MARKET_TICK_MS = 1_000  # between two moves of the embedded venue's market in re
 
 @attrs.frozen(kw_only=True, eq=False)
 class Service:
-    """One run on one data directory. The caller holds the directory's lock."""
+    """One run on one data directory.
+
+    The caller holds the directory's lock.
+    """
 
     settings: Settings
     fast_forward: bool
@@ -139,7 +142,7 @@ class Service:
     async def _serve(
         self, current_run: CurrentRun, source: MarketSource, past: CatchUpResult | None
     ) -> None:
-        """Trade in real time. After a replay, serve its results until the run is stopped."""
+        """Trade in real time; after a replay, serve its results until a stop."""
         if self.replay is None:
             await self._trade(current_run, source, past)
         else:
@@ -218,7 +221,7 @@ class Service:
         return f"http://{host}:{operator.tcp_port}/healthz"
 
     async def _announce_ready(self, current_run: CurrentRun) -> None:
-        """Announce that the run trades, once its first reconciliation agreed with the venue.
+        """Announce that the run trades once a reconciliation has agreed with the venue.
 
         The addresses come from the record in memory, because its file may have been deleted.
         """
@@ -286,7 +289,7 @@ class Service:
                             await supervisor.stop()
 
     def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
-        """Journal the fast-forward's end, and flattens and halts of the time before this start."""
+        """Journal the fast-forward's end, and flattens and halts before this start."""
         now_ms = self.clock.now_ms()
         if past is not None:
             session.writer.append([past.make_event(now_ms)])
@@ -316,7 +319,7 @@ async def _wait_for_signal(
 
 
 def _stderr() -> IO[str]:
-    """Return the standard error with which the process started, which has a descriptor."""
+    """Return the standard error of the process's start, which has a descriptor."""
     return sys.__stderr__ or sys.stderr
 
 

@@ -1,8 +1,8 @@
-"""A session: the journal and the venue opened for one run, and closed in order.
+"""The session of a run: open journal and venue, start and end events, salt key.
 
-Opening moves the venue to the present: it generates the market's days since the last checkpoint,
-and then matches orders and pays funding over the missing time. A run in real time opens the
-session in a thread.
+The session is closed in order. Opening it moves the venue to the present: it generates the market's
+days since the last checkpoint, and then matches orders and pays funding over the missing time. A
+run in real time opens the session in a thread.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Session:
 
 
 def never_stop() -> bool:
-    """Return False: the session opens to the end."""
+    """Return False, so that the session opens to the end."""
     return False
 
 
@@ -92,7 +92,9 @@ def open_session(
     durable: bool = True,
     is_stopping: Callable[[], bool] = never_stop,
 ) -> Iterator[Session]:
-    """Open journal and venue, and journal the run's start and, however it ends, its end.
+    """Open journal and venue, and journal the start and the end of the run.
+
+    The end is journalled after an error too.
 
     Args:
         venue_path: the file of the venue, or ``:memory:``.
@@ -205,7 +207,9 @@ def random_key() -> bytes:
 
 
 def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
-    """Return the key of all commitments. The first call creates its file with mode 0600.
+    """Return the key of all commitments; the first call creates its file.
+
+    The file has mode 0600.
 
     Args:
         path: the key's file.

@@ -1,4 +1,8 @@
-"""Lines for the terminal about what may trade: each says what changed, why and by whom."""
+"""One-line texts for events that stop or allow entries.
+
+The events are changes of the trading state, the operator's commands, disabled and resumed
+strategies, and drift. Each text says what changed, and why if the event has a reason.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ CHANGES = {
 
 
 def describe_event(event: Event) -> str | None:
-    """Return one line about an event that changes what may trade; None for other events."""
+    """Return one line about an event that stops or allows entries; else None."""
     match event:
         case StateChanged():
             line = describe_state_change(event)

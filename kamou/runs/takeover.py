@@ -1,4 +1,7 @@
-"""Journal the kill switch's intents and the halt latch's log when a run starts."""
+"""Journal the kill switch's intents, the halt latch's log and restart storms.
+
+A run journals the intents and the log when it starts, and a restart storm when one ends it.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +42,12 @@ def take_over(
     latch_log: Sequence[LatchRecord] = (),
     now_ms: int,
 ) -> None:
-    """Journal the kill switch's intents, once each, and the latch's log, in one commit.
+    """Journal the kill switch's intents and the latch's log in one commit.
 
-    Each event has the time of its intent or of its line. While the latch is set, the trading state
-    is FLATTENING, or REDUCE_ONLY if its log has no flatten since the last clear. A resume between
-    two runs changes the FLATTENING of a latch to REDUCE_ONLY and not to ACTIVE: no run has read the
-    account since, and after a flatten two resumes are needed.
+    Each intent is journalled once. Each event has the time of its intent or of its line. While the
+    latch is set, the trading state is FLATTENING, or REDUCE_ONLY if its log has no flatten since
+    the last clear. A resume between two runs changes the FLATTENING of a latch to REDUCE_ONLY and
+    not to ACTIVE: no run has read the account since, and after a flatten two resumes are needed.
 
     Args:
         writer: of the journal.
@@ -153,7 +156,7 @@ def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:
 
 
 def _last_run_ended_ms(reader: sqlite3.Connection) -> int:
-    """Return the latest time of an event between the last two starts; 0 if there is none."""
+    """Return the latest time of an event between the last two starts; 0 without one."""
     starts = "SELECT seq FROM event WHERE kind = 'run_started' AND key IS NULL ORDER BY seq DESC"
     this, last = ([seq for (seq,) in reader.execute(f"{starts} LIMIT 2")] + [0, 0])[:2]
     row = reader.execute(
@@ -170,10 +173,10 @@ def tighten_state(
     reason: StateReason,
     now_ms: int,
 ) -> None:
-    """Journal a stricter trading state while no governor runs; do nothing for a weaker one.
+    """Journal a stricter trading state; do nothing for a weaker one.
 
-    The same state for another reason is journalled too: a halt that the next day would end becomes
-    one that only the operator ends.
+    Call it while no governor runs. The same state for another reason is journalled too: a halt that
+    the next day would end becomes one that only the operator ends.
     """
     span = queries.query_latest(reader).state
     before = TradingState(span.state) if span else TradingState.ACTIVE
@@ -193,7 +196,10 @@ def tighten_state(
 def halt_on_storm(
     writer: JournalWriter, reader: sqlite3.Connection, now_ms: Callable[[], int]
 ) -> Iterator[None]:
-    """Journal a restart storm as a halt that only the operator ends, and raise it again."""
+    """Journal a restart storm of the block as a halt, and raise it again.
+
+    Only the operator ends this halt.
+    """
     try:
         yield
     except* RestartStormError:
