@@ -1,7 +1,8 @@
-"""Queries as of one instant, so that all figures of a page agree: that of the newest snapshot.
+"""``AsOf``, the time of the newest equity snapshot, and queries as of that time.
 
-No figure, list or count includes an event with a later time. The tables hold totals over all
-events, so these queries subtract the few events since the newest equity snapshot.
+All figures of a page are as of this one instant, so that they agree. No figure, list or count
+includes an event with a later time. The tables hold totals over all events, so these queries
+subtract the few events since the newest equity snapshot.
 """
 
 from __future__ import annotations
@@ -117,7 +118,10 @@ def _count_new_cycles(
 
 
 def sums_as_of(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
-    """Return the totals of each strategy that had closed a trade by then, sorted by name."""
+    """Return the totals of each strategy over its trades that closed by ``as_of``.
+
+    They are sorted by name. A strategy without such a trade is left out.
+    """
     found = {each.strategy: each for each in strategy_sums(reader)}
     for trade in select(reader, TradeRow, "trade", "WHERE closed_at_ms > ?", as_of.at_ms):
         found[trade.strategy] = _subtract_trade(found[trade.strategy], trade)
@@ -148,7 +152,10 @@ def count_later_trades(
     symbol: str | None,
     outcome: str | None,
 ) -> int:
-    """Count the trades of a filter of ``queries.query_trades`` that closed later."""
+    """Count the trades of a filter that closed after ``as_of``.
+
+    The filter is one of ``queries.query_trades``.
+    """
     since_ms = as_of.at_ms + 1
     found = queries.query_trades(
         reader, since_ms=since_ms, strategy=strategy, symbol=symbol, outcome=outcome
@@ -157,7 +164,10 @@ def count_later_trades(
 
 
 def list_traded(reader: sqlite3.Connection, as_of: AsOf) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the strategies and the symbols with trades that had closed by then, each sorted."""
+    """Return the strategies and the symbols with trades that closed by ``as_of``.
+
+    Each of the two tuples is sorted.
+    """
     found = Counter(
         {
             (strategy, symbol): trades
@@ -179,9 +189,10 @@ def curve_as_of(
     halts: Iterable[HaltPeriod],
     down: Sequence[Downtime],
 ) -> Curve:
-    """Return the curve, whose last interval has only the marks that were known by then.
+    """Return the equity curve with the marks that were known by ``as_of``.
 
-    ``down`` has the newest downtimes that had ended by then, oldest first.
+    ``halts`` has the newest halts. ``down`` has the newest downtimes that had ended by ``as_of``,
+    oldest first.
     """
     whole = _remove_later_downtime(whole_curve(reader), later_downtime(reader, as_of), down)
     if not whole.points:
@@ -206,7 +217,7 @@ def curve_as_of(
 def _remove_later_downtime(
     curve: Curve, later: Sequence[Downtime], known: Sequence[Downtime]
 ) -> Curve:
-    """Remove the marks of later downtimes, except where a known downtime has a mark as well.
+    """Remove the marks of later downtimes from intervals without a known downtime.
 
     A downtime that ended after the snapshot may have begun long before it.
     """
@@ -230,7 +241,7 @@ _CONFIGS = (  # the configuration of the first run is no change
 
 
 def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
-    """Return the trading state at that time."""
+    """Return the trading state at the time of ``as_of``."""
     row = reader.execute(
         'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
     ).fetchone()
@@ -238,9 +249,10 @@ def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
 
 
 def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
-    """Count the halts, reductions, downtimes, configurations and transfers that came later.
+    """Count the halts, downtimes, configurations and other changes after ``as_of``.
 
-    The keys are names of totals.
+    The keys are names of totals: halts, reductions (periods of reduced size), downtimes, configs
+    and transfers.
     """
     given = (as_of.look_from_seq, as_of.at_ms)
     moved = reader.execute(
@@ -260,21 +272,21 @@ def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]
 
 
 def downtime_as_of(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
-    """Return the newest downtimes that had ended by then, oldest first."""
+    """Return the newest downtimes that had ended by ``as_of``, oldest first."""
     tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
     return select(reader, Downtime, "downtime", tail, as_of.at_ms, limit)[::-1]
 
 
 def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, ...]:
-    """Return the downtimes that ended later, oldest first."""
+    """Return the downtimes that ended after ``as_of``, oldest first."""
     tail = "WHERE seq > ? AND until_ms > ? ORDER BY seq, number"
     return select(reader, Downtime, "downtime", tail, as_of.look_from_seq, as_of.at_ms)
 
 
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
-    """Return the newest runs by then with a changed configuration, oldest first.
+    """Return the newest runs with a changed configuration by ``as_of``.
 
-    The first run is one of them.
+    They are sorted by start, oldest first. The first run is one of them.
     """
     tail = (
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"
@@ -284,6 +296,6 @@ def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tu
 
 
 def run_as_of(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
-    """Return the newest run that had started by then."""
+    """Return the newest run that had started by ``as_of``."""
     tail = "WHERE started_at_ms <= ? ORDER BY run_number DESC LIMIT 1"
     return select_one(reader, RunRow, "run", tail, as_of.at_ms)

@@ -1,4 +1,7 @@
-"""Conversion of a batch's columns to numbers and names; an error names the first bad cell."""
+"""Conversion of a column of cells to numbers, times or ``Names``; checks of types.
+
+An error has the file, the row and the column of the first bad cell.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType, *, time: bool) -> bool:
-    """Return True for types that can be read as numbers, or as times if ``time`` is True."""
+    """Return True for types that can be read as numbers.
+
+    If ``time`` is True, the types of dates and timestamps can be read as well.
+    """
     if is_text(kind):
         return True
     if pa.types.is_dictionary(kind):

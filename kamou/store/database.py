@@ -1,4 +1,4 @@
-"""The journal's database: connections for one writer and many readers, migration, backup.
+"""The journal's database file: opening, checking, copying, migrating, its errors.
 
 SQLite runs in WAL mode with ``synchronous=FULL``, so a committed event survives a power cut.
 Connections are in autocommit mode; a transaction starts with an explicit ``BEGIN IMMEDIATE``.
@@ -69,11 +69,11 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
 
 
 def open_reader(path: Path | str) -> sqlite3.Connection:
-    """Open a database read-only, with or without a writer. It sees committed rows only.
+    """Open a database read-only, with or without a writer.
 
-    In a directory that this user may not write, SQLite cannot create its shared memory. There the
-    database is opened as immutable, if its writer closed it properly, and later commits are not
-    seen.
+    The connection sees committed rows only. In a directory that this user may not write, SQLite
+    cannot create its shared memory. There the database is opened as immutable, if its writer closed
+    it properly, and later commits are not seen.
 
     Raises:
         StoreError: the database does not exist, cannot be read, or has an older schema.
@@ -137,7 +137,7 @@ def reader_uri(path: Path) -> str:
 
 
 def _reader_options(path: Path) -> str:
-    """Return the options that the URI of a read-only connection needs; see ``open_reader``.
+    """Return the options of a read-only connection's URI; see ``open_reader``.
 
     It does not open the file. Closing it again would drop the POSIX locks of all connections that
     this process has to it, and a writer that closes elsewhere would then delete the write-ahead
@@ -170,7 +170,10 @@ def _is_writable(directory: Path) -> bool:
 
 
 def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
-    """Set whether each commit waits for the disk. Call this between transactions."""
+    """Set whether each commit waits for the disk.
+
+    Call this between transactions.
+    """
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
 
@@ -187,9 +190,10 @@ def migrate_journal(path: Path | str) -> tuple[str, ...]:
 
 
 def copy_journal(path: Path | str, to: Path) -> int:
-    """Write a consistent copy of a database in use to ``to``; return its size in bytes.
+    """Copy a database, even one in use, to ``to``; return the copy's size in bytes.
 
-    If the copy fails or is damaged, ``to`` does not exist.
+    The copy has one committed state of the database. If the copy fails or is damaged, ``to`` does
+    not exist.
 
     Raises:
         StoreError: ``to`` exists, the database is damaged, or a file cannot be opened.
@@ -209,7 +213,7 @@ def copy_journal(path: Path | str, to: Path) -> int:
 
 
 def open_backup_source(path: Path | str) -> sqlite3.Connection:
-    """Open a database as ``open_checked_reader`` does, and check that the schema is Kamou's.
+    """Open a database, check every page, and check that the schema is Kamou's.
 
     Raises:
         StoreError: as ``open_checked_reader``, or the schema was changed.
@@ -250,8 +254,8 @@ def write_checked_copy(
 def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> None:
     """Check that the number of events is the sequence number of the newest one.
 
-    They differ if the write-ahead log beside the database is that of another copy: then some pages
-    are newer than others.
+    They differ if the write-ahead log in the database's directory is that of another copy: then
+    some pages are newer than others.
 
     Raises:
         StoreError: events are missing.
@@ -276,7 +280,10 @@ def checkpoint_database(path: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path | str, action: str) -> Iterator[None]:
-    """Raise errors of SQLite and the system as Kamou's, with the path and the next step."""
+    """Raise errors of SQLite and the operating system as errors of Kamou.
+
+    The message has the path and the next step.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -307,7 +314,10 @@ def _full(path: Path | str) -> str:
 
 
 def _check_writable(path: Path) -> None:
-    """Raise ``OSError`` now: SQLite would open the file read-only and fail at the first write."""
+    """Raise ``OSError`` if this user may not write an existing database.
+
+    SQLite would open the file read-only and fail only at the first write.
+    """
     if path.exists() and not os.access(path, os.W_OK):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -338,7 +348,10 @@ def _check_versions(connection: sqlite3.Connection, path: Path | str) -> None:
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Check the schema first, because Kamou's statements would run a foreign trigger."""
+    """Raise ``StoreError`` if the schema differs from that of its migrations.
+
+    Call this before Kamou's statements, because those would run an added trigger.
+    """
     changes = find_schema_changes(connection, _schema_of(tuple(_applied_migrations(connection))))
     if changes:
         raise StoreError(describe_changes(path, changes))

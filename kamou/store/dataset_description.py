@@ -1,4 +1,4 @@
-"""Description of a dataset, its ``meta.json``: computed, parsed and compared.
+"""A dataset's ``meta.json``: computing, parsing, comparing; names of its files.
 
 The description of a dataset that this store did not write is not trusted: its files are read and
 checked, the same fields are computed, and the dataset is invalid if a field differs.

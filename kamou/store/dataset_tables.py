@@ -1,6 +1,7 @@
-"""Tables of a dataset that this store wrote; they are read without checks.
+"""Making and reading of the tables of a dataset that this store wrote.
 
-``file_layouts.py`` and ``wide_tables.py`` read files from elsewhere.
+These tables are read without checks. ``file_layouts.py`` and ``wide_tables.py`` read files from
+elsewhere.
 """
 
 from __future__ import annotations

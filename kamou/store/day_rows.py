@@ -1,10 +1,11 @@
-"""Rows of the record: the sums between two boundaries, computed from the recorded entries.
+"""Boundaries and rows of the record, its months, and valuations of transfers.
 
-The record begins with the first recorded equity. Each midnight whose equity is known is a boundary
-between two rows. ``DayOpened`` says whether that equity was read in time or rebuilt later. If it
-is unknown, the days before and after that midnight are one row. In older journals ``DayOpened``
-has only the equity that was read, and it counts if it was read within ``READ_WITHIN_MS`` after
-00:00:00.000 UTC; see ``equity_at_boundary``.
+A row has the sums of the recorded entries between two boundaries. The record begins with the first
+recorded equity. Each midnight whose equity is known is a boundary between two rows. ``DayOpened``
+says whether that equity was read in time or rebuilt later. If it is unknown, the days before and
+after that midnight are one row. In older journals ``DayOpened`` has only the equity that was read,
+and it counts if it was read within ``READ_WITHIN_MS`` after 00:00:00.000 UTC; see
+``equity_at_boundary``.
 
 A venue's entry (fill, fee, funding, transfer) belongs to the row that has its time. An entry of
 exactly midnight belongs to the day that begins.
@@ -62,9 +63,9 @@ class Boundary:
 
 @attrs.frozen(kw_only=True)
 class StrategyDay:
-    """Sums over the trades of one strategy that closed in one row; ``loss`` is not negative.
+    """Sums over one strategy's trades that closed in one row of the record.
 
-    ``r`` is the sum over the ``with_r`` trades that have an R.
+    ``loss`` is not negative. ``r`` is the sum over the ``with_r`` trades that have an R.
     """
 
     strategy: str
@@ -97,7 +98,10 @@ def first_transfer_at_ms(reader: Reader) -> int:
 
 
 def midnight_of_read(at_ms: int) -> int | None:
-    """Return the midnight whose equity a read at this time gives; None if it is too late."""
+    """Return the midnight whose equity a read at this time gives.
+
+    None if the read is more than ``READ_WITHIN_MS`` after midnight.
+    """
     return None if at_ms % DAY_MS > READ_WITHIN_MS else day_start_ms(at_ms)
 
 
@@ -139,7 +143,10 @@ def add_up_month(month: str, rows: Sequence[DayRow]) -> MonthRow:
 
 
 def add_up_open_row(reader: Reader) -> DayRow | None:
-    """Add up the row from the newest boundary to the newest equity; None without a record."""
+    """Add up the row from the newest boundary to the newest equity snapshot.
+
+    Returns None without a record.
+    """
     start = newest_boundary(reader)
     if start is None:
         return None
@@ -163,7 +170,10 @@ def add_up_open_row(reader: Reader) -> DayRow | None:
 
 
 def add_up_strategies(reader: Reader, start: Boundary, end: Boundary) -> tuple[StrategyDay, ...]:
-    """Add up the trades that closed between two boundaries by strategy, sorted by name."""
+    """Add up the trades that closed between two boundaries, by strategy.
+
+    The sums are sorted by the name of the strategy.
+    """
     rows = reader.execute(
         "SELECT strategy, count(*), sum(won), total(r_multiple), count(r_multiple),"
         " sum(max(CAST(pnl_net AS REAL), 0.0)), sum(max(-CAST(pnl_net AS REAL), 0.0))"
@@ -198,7 +208,10 @@ def _calendar_days(row: DayRow) -> int:
 
 
 def _boundary(reader: Reader, tail: str, at_ms: int) -> Boundary | None:
-    """Return the boundary that the SQL ``tail`` selects with ``at_ms`` as its parameter."""
+    """Return the boundary that the SQL ``tail`` selects; None if there is none.
+
+    ``at_ms`` is the parameter of ``tail``.
+    """
     row = reader.execute(
         "SELECT at_ms, read_at_ms, equity, midnight, exact, rebuilt, corrections"
         f" FROM boundary {tail}",
@@ -274,12 +287,13 @@ def _time_weighted(
     end: Decimal,
     until_ms: int,
 ) -> float | None:
-    """Return the compounded return of the periods between transfers, given oldest first.
+    """Return the compounded return of the periods between transfers.
 
-    A period ends with the equity just before a transfer; the next one begins with that equity and
-    the amount. In older journals a transfer has no valuation. Then the first equity snapshot at or
-    after the transfer is the equity just after it; less the transfers up to the snapshot, it is
-    the equity just before. Returns None if a period has no return.
+    ``transfers`` are given oldest first. A period ends with the equity just before a transfer; the
+    next one begins with that equity and the amount. In older journals a transfer has no valuation.
+    Then the first equity snapshot at or after the transfer is the equity just after it; less the
+    transfers up to the snapshot, it is the equity just before. Returns None if a period has no
+    return.
     """
     if start <= 0:
         return None
@@ -311,9 +325,10 @@ def equity_before_transfers(reader: Reader, transfer_at_ms: int) -> Decimal | No
 
 
 def find_valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
-    """Return the equity just before the transfers of a time, and the source of its mark prices.
+    """Return the equity just before the transfers of a time, and its source.
 
-    ``core/risk/midnight_equity.py`` lists the sources. None if no event values these transfers.
+    The source is that of the mark prices. ``core/risk/midnight_equity.py`` lists the sources. None
+    if no event values these transfers.
     """
     row = reader.execute(
         "SELECT json_extract(CAST(body AS TEXT), '$.equity'),"

@@ -1,9 +1,10 @@
-"""Registry of the digests of all datasets that this store wrote after checking every row.
+"""Digests of datasets, and the registry of the datasets that this store wrote.
 
-``market/digests`` of the data directory has a line for each: the SHA-256 over the dataset's
-``meta.json`` and its three files. A dataset with a registered digest is loaded without checking
-its rows again, wherever it is. All other files are checked. The registry is outside of the
-datasets' directories, so a directory from elsewhere cannot register itself.
+This store checks every row of a dataset before it registers the dataset. ``market/digests`` of the
+data directory has a line for each registered dataset: the SHA-256 over its ``meta.json`` and its
+three files. A dataset with a registered digest is loaded without checking its rows again, wherever
+it is. All other files are checked. The registry is outside of the datasets' directories, so a
+directory from elsewhere cannot register itself.
 """
 
 from __future__ import annotations
@@ -34,12 +35,17 @@ def dataset_digest(directory: Path, bytes_max: int) -> str:
 
 
 def is_registered(market: Path, digest: str) -> bool:
-    """Return True if this store wrote the dataset; False if the registry is unreadable."""
+    """Return True if the registry has this digest of a dataset.
+
+    Returns False if the registry is unreadable.
+    """
     return digest in _read(market)
 
 
 def register_digest(market: Path, digest: str) -> None:
-    """Add a digest, durably. The caller holds the lock of ``market``.
+    """Add a digest to the registry, durably.
+
+    The caller holds the lock of ``market``.
 
     Raises:
         OSError: the registry cannot be written.

@@ -1,4 +1,7 @@
-"""Files of market data from elsewhere: the kind of each file, and its columns.
+"""Finding, classification and reading of files of market data from elsewhere.
+
+``FoundFile`` has the layout of a file, ``FileColumns`` its rows, and ``SkippedFile`` the reason why
+a file was left out.
 
 The columns determine the kind, not the name:
 
@@ -51,7 +54,7 @@ TIME = "ts"
 
 
 class Kind(str, Enum):
-    """What the rows of a file are."""
+    """Kind of the rows of a file: bars, funding or open interest."""
 
     BARS = "bars"
     FUNDING = "funding"
@@ -103,9 +106,9 @@ class FileColumns:
 def find_files(
     source: Path, venue: str | None, budget: Budget
 ) -> tuple[list[FoundFile], list[SkippedFile]]:
-    """Return the files of market data in a directory, and those left out, sorted by name.
+    """Return the files of market data in a directory, and those left out.
 
-    Subdirectories are not searched.
+    Both lists are sorted by name. Subdirectories are not searched.
 
     Raises:
         InvalidDataError: the directory does not exist, or a file's header cannot be read.

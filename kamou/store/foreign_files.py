@@ -1,8 +1,8 @@
-"""Opening of files that are not trusted: only regular files inside their directory.
+"""Opening, reading, hashing and listing of untrusted files; file names for errors.
 
-A pipe or a device is not opened, because that could block for ever. A link to a place outside its
-directory is not followed: an imported directory must not give access to other files of the
-machine.
+Only regular files inside their directory are opened. A pipe or a device is not opened, because that
+could block for ever. A link to a place outside its directory is not followed: an imported directory
+must not give access to other files of the machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def show_name(path: Path) -> str:
 
 
 def why_unfit(path: Path) -> str | None:
-    """Return why an entry of a directory may not be read; None if it may. Opens nothing."""
+    """Return the reason why an entry of a directory may not be read; None if it may.
+
+    The entry is not opened.
+    """
     try:
         kind = path.stat().st_mode
         inside = path.resolve(strict=True).is_relative_to(path.parent.resolve(strict=True))

@@ -1,8 +1,9 @@
-"""Import of market data: read a directory of files, check every row, store a dataset.
+"""Import of market data into a dataset, and opening of a dataset or a directory.
 
-One invalid row makes the whole directory invalid, because a backtest on wrong prices gives wrong
-results. The error has file, row, symbol, time and reason, and nothing is stored. Only a dataset
-that this store wrote (``digests.py``) is opened without these checks.
+A directory of files is read and every row is checked. One invalid row makes the whole directory
+invalid, because a backtest on wrong prices gives wrong results. The error has file, row, symbol,
+time and reason, and nothing is stored. Only a dataset that this store wrote (``digests.py``) is
+opened without these checks.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ from kamou.venue.market.recorded import RecordedMarket
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """Result of an import. ``unchanged``: exactly this dataset was already stored."""
+    """Result of an import; ``unchanged`` if exactly this dataset was stored before."""
 
     summary: DatasetSummary
     skipped: tuple[SkippedFile, ...]
@@ -82,7 +83,7 @@ class ImportReport:
 
 @attrs.frozen(kw_only=True, eq=False)
 class CheckedFiles:
-    """The valid data of a directory. ``gaps`` has the first of ``gaps_total``."""
+    """The valid data of a directory, with the first of its ``gaps_total`` gaps."""
 
     data: Dataset
     gaps: tuple[Gap, ...]
@@ -108,7 +109,7 @@ def import_directory(
     progress: Progress = _hide_progress,
     before_storing: Callable[[], None] = lambda: None,
 ) -> ImportReport:
-    """Read the directory ``source``, check every row and store a dataset under ``data_dir``.
+    """Read the files of ``source``, check every row and store a dataset.
 
     Args:
         source: the directory of files.
@@ -313,7 +314,7 @@ def _no_bars(source: Path, skipped: Sequence[SkippedFile]) -> InvalidDataError:
 def _checked_bars(
     source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, allow_gaps: bool
 ) -> tuple[Bars, Findings]:
-    """Check the rows of all bar files; return them as bars. Empties ``parts`` to free memory."""
+    """Check the rows of all bar files; return the bars and empty ``parts``."""
     shown = show_name(source)
     files = [part.file for part in parts]
     rows = _bar_rows(parts)
@@ -336,7 +337,7 @@ def _checked_bars(
 
 
 def _bar_rows(parts: list[FileColumns]) -> BarRows:
-    """Concatenate the rows of all files. Empties ``parts`` to free memory."""
+    """Concatenate the rows of all files, and empty ``parts`` to free memory."""
     symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
     code = np.concatenate([symbol_codes(part, symbols) for part in parts])
     source = np.repeat(np.arange(len(parts)), [len(part.ts) for part in parts])
@@ -366,7 +367,7 @@ def _make_dataset(
 
 
 def _read_dataset(source: Path, budget: Budget, *, now_ms: int, name: str) -> CheckedFiles:
-    """Read a dataset that this store did not write; compare its rows with its description."""
+    """Read an unregistered dataset and compare its rows with its description."""
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
     found = FoundFile(

@@ -1,6 +1,7 @@
-"""The writer of the journal: it commits events together with their projections.
+"""Encoding, committing and reading of the journal's events, and its run numbers.
 
-One ``append`` is one transaction: it commits all of its events, or none.
+The writer commits events together with their projections. One ``append`` is one transaction: it
+commits all of its events, or none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _INSERT = (
 
 
 class Committed(NamedTuple):
-    """A committed event. ``seq`` counts from 1 without gaps."""
+    """A committed event with its sequence number and run number.
+
+    ``seq`` counts from 1 without gaps.
+    """
 
     seq: int
     run_number: int
@@ -42,7 +46,9 @@ class Encoded(NamedTuple):
 
 
 def encode_event(event: Event) -> Encoded:
-    """Encode an event. Its sender calls this, so that an invalid event fails the sender.
+    """Encode an event for the journal.
+
+    Its sender calls this, so that an invalid event fails the sender.
 
     Raises:
         ValueError, TypeError: as ``codec.encode``: a NaN, or a type that is not encoded.
@@ -213,6 +219,10 @@ class JournalWriter:
             )
 
     def set_meta(self, key: str, value: str) -> None:
-        """Write a value of the table ``meta``. It fails if the disk is full."""
+        """Write a value of the table ``meta``.
+
+        Raises:
+            DiskFullError, StoreError: the value cannot be written.
+        """
         with storage_errors(self._path, "write"):
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -1,4 +1,4 @@
-"""Queries of events: the newest equity snapshot, disabled strategies, rejected entries."""
+"""Queries: newest equity, transfers, disabled strategies and rejected entries."""
 
 from __future__ import annotations
 
@@ -63,10 +63,11 @@ def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
 def disabled_spans(
     reader: sqlite3.Connection, *, limit: int, until_ms: int
 ) -> tuple[DisabledSpan, ...]:
-    """Return the newest periods that began by ``until_ms``, oldest first.
+    """Return the newest periods of disabled strategies, oldest first.
 
-    The number of rows read is proportional to ``limit``: since the oldest of the periods there is
-    at most one resumption for each of them, and one for each strategy disabled before.
+    They began by ``until_ms``. The number of rows read is proportional to ``limit``: since the
+    oldest of the periods there is at most one resumption for each of them, and one for each
+    strategy disabled before.
     """
     disabled = [
         (seq, decode(StrategyDisabled, body))
@@ -100,7 +101,7 @@ def disabled_spans(
 
 
 def count_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
-    """Return how many times a strategy was disabled by ``until_ms``."""
+    """Count the times that a strategy was disabled by ``until_ms``."""
     return int(
         reader.execute(
             "SELECT count(*) FROM event WHERE kind = 'strategy_disabled' AND key IS NULL"
@@ -113,10 +114,10 @@ def count_disabled(reader: sqlite3.Connection, until_ms: int) -> int:
 def rejected_entries(
     reader: sqlite3.Connection, symbol: str, since_ms: int
 ) -> tuple[tuple[int, str, str], ...]:
-    """Return time, signal id and reason of each rejected entry of a symbol, oldest first.
+    """Return time, signal id and reason of each rejected entry of a symbol.
 
-    The venue rejected the order, or the exchange port denied it before it was sent. The reason
-    begins with the code.
+    They are sorted by the time of the intent, oldest first. The venue rejected the order, or the
+    exchange port denied it before it was sent. The reason begins with the code.
     """
     return tuple(
         reader.execute(

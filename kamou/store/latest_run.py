@@ -1,4 +1,4 @@
-"""The newest run of a journal, from its ``RunStarted``."""
+"""The newest run of a journal, and defaults for settings that a journal lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from kamou.messages.codec import decode, kind_of
 
 @attrs.frozen(kw_only=True)
 class LatestRun:
-    """The newest run. All runs of a data directory have one mode."""
+    """The newest run of a data directory.
+
+    All runs of a data directory have one mode.
+    """
 
     run_number: int
     mode: str  # demo | paper | live

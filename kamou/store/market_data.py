@@ -1,10 +1,11 @@
-"""Stored datasets: one directory for each, under ``market/`` of the data directory.
+"""Stored datasets: names, paths, listing, loading, verification and writing.
 
-``market/NAME/`` has ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, sorted by
-symbol and time, which is also a layout for imports), ``funding.parquet``,
-``open_interest.parquet`` and ``meta.json`` (symbols, period, ranges, gaps, counts and the SHA-256
-of each file, which every load checks). A dataset is written to a temporary directory, registered
-in ``digests.py`` and renamed, so it is complete or absent.
+Each dataset has one directory under ``market/`` of the data directory. ``market/NAME/`` has
+``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, sorted by symbol and time, which
+is also a layout for imports), ``funding.parquet``, ``open_interest.parquet`` and ``meta.json``
+(symbols, period, ranges, gaps, counts and the SHA-256 of each file, which every load checks). A
+dataset is written to a temporary directory, registered in ``digests.py`` and renamed, so it is
+complete or absent.
 """
 
 from __future__ import annotations
@@ -273,7 +274,7 @@ def _write_files(
 
 
 def _check_same(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``InvalidDataError`` unless ``target`` is the dataset that ``meta`` describes."""
+    """Raise ``InvalidDataError`` unless ``meta`` describes the dataset ``target``."""
     name = target.name
     try:
         stored = read_meta(target)
@@ -291,7 +292,10 @@ def _check_same(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    """Rename the temporary directory to ``target``; restore an older dataset on failure."""
+    """Rename the temporary directory to ``target``.
+
+    If that fails, the older dataset that it would replace is restored.
+    """
     _sync(temporary)
     if target.exists():
         old = temporary / "replaced"
@@ -326,7 +330,7 @@ def _write_errors(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _lock_market(market: Path) -> Iterator[None]:
-    """Let one import store at a time; remove what killed imports left behind."""
+    """Let one import store at a time; remove directories that killed imports left."""
     handle = os.open(market, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:

@@ -1,4 +1,8 @@
-"""Funding rates and open interest: each row is checked, then put on the bars' symbols."""
+"""Checked series of funding and open interest, symbol codes, and errors of rows.
+
+Each observation is checked, then put on the bars' symbols. Of several files of open interest,
+``keep_finest`` keeps the one with the shortest period.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,10 @@ FUNDING_RATE_MAX = 0.05  # per funding interval; venues cap it at 2 to 4 %, so m
 
 
 def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
-    """Return each row's index into ``symbols``; -1 for a symbol that is not among them."""
+    """Return each row's index into ``symbols``.
+
+    The index is -1 for a symbol that is not among them.
+    """
     place = {symbol: at for at, symbol in enumerate(symbols)}
     return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
 
@@ -90,7 +97,9 @@ def make_series(
     budget: Budget,
     notes: list[str],
 ) -> Series:
-    """Return observations as a series over the bars' symbols; note those of other symbols.
+    """Return funding or open interest as a series over the bars' symbols.
+
+    Symbols without bars are left out; one note in ``notes`` lists them.
 
     Raises:
         InvalidDataError: an observation is invalid, two values of one time differ, or the times

@@ -1,9 +1,9 @@
-"""Checks of a Parquet file's footer and page headers, before any page is decompressed.
+"""Parsing of a Parquet file's footer, and checks of its page headers.
 
-Arrow allocates the size in a page header, which may differ from the footer. So the page headers of
-all wanted columns are read first (``parquet.thrift`` of the Parquet format has the structs and
-field numbers). The pages must have exactly the number of values in the footer, and no page may
-decompress to more bytes than its values can need.
+Both come before any page is decompressed. Arrow allocates the size in a page header, which may
+differ from the footer. So the page headers of all wanted columns are read first (``parquet.thrift``
+of the Parquet format has the structs and field numbers). The pages must have exactly the number of
+values in the footer, and no page may decompress to more bytes than its values can need.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Group:
 
 @attrs.frozen(kw_only=True)
 class PageHeader:
-    """The header of one page. Sizes are in bytes, without the header."""
+    """The header of one page.
+
+    Sizes are in bytes, without the header.
+    """
 
     values: int
     encoding: int
@@ -96,7 +99,7 @@ def _make_chunk(column: Fields) -> Chunk | None:
 
 
 def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
-    """Check the page headers of one column chunk; return its decompressed size in bytes.
+    """Check a column chunk's page headers; return its decompressed size in bytes.
 
     Args:
         read: reads the file at an offset.

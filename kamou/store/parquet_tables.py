@@ -1,4 +1,4 @@
-"""Parquet files that are not trusted: the schema, and columns in batches of bounded size.
+"""Schema and batches of untrusted Parquet files, and errors of unreadable files.
 
 Checks run in this order: the length of the footer, the footer, the types of the wanted columns,
 the headers of their pages (``parquet_pages.py``). Only then are rows read, in batches of
@@ -61,9 +61,10 @@ def read_schema(path: Path, budget: Budget) -> pa.Schema:
 
 
 def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
-    """Yield the wanted columns of a Parquet file, at most ``ROWS_PER_BATCH`` rows at a time.
+    """Yield the wanted columns of a Parquet file in batches.
 
-    Text columns are dictionary-encoded, so that memory holds a long text once.
+    A batch has at most ``ROWS_PER_BATCH`` rows. Text columns are dictionary-encoded, so that memory
+    holds a long text once.
 
     Raises:
         InvalidDataError: the file is corrupt, differs from its footer, or exceeds the budget.
@@ -155,10 +156,10 @@ def _check_pages(
     texts: Sequence[str],
     budget: Budget,
 ) -> int:
-    """Check the pages of the wanted columns against the footer; return its number of rows.
+    """Check the pages of the wanted columns against the footer.
 
-    Row groups and columns are read from the bytes of the footer, because Arrow's accessors of a
-    damaged footer can end the process.
+    Returns the number of rows in the footer. Row groups and columns are read from the bytes of the
+    footer, because Arrow's accessors of a damaged footer can end the process.
 
     Raises:
         InvalidDataError: the pages differ from the footer, or exceed the budget.

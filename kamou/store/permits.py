@@ -1,4 +1,7 @@
-"""The exchange port's permits: checked against their committed rows and consumed."""
+"""``JournalPermits``, which checks and consumes the exchange port's permits.
+
+A permit is checked against its committed row.
+"""
 
 from __future__ import annotations
 

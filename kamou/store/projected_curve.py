@@ -1,9 +1,10 @@
-"""Projections of the equity curve: at most ``POINTS_MAX`` intervals, whatever its length.
+"""Projections of the equity curve and of the marks on its intervals.
 
-Each interval keeps its last, lowest and highest equity, so a chart of it hides no dip. All
-intervals have one width: ``WIDTH_MIN_MS`` times a power of two. When the curve needs more than
-``POINTS_MAX`` intervals, the width doubles and neighbors are merged. The result depends on the
-equity snapshots alone, not on the order in which they were recorded.
+The curve has at most ``POINTS_MAX`` intervals, whatever its length. Each interval keeps its last,
+lowest and highest equity, so a chart of it hides no dip. All intervals have one width:
+``WIDTH_MIN_MS`` times a power of two. When the curve needs more than ``POINTS_MAX`` intervals, the
+width doubles and neighbors are merged. The result depends on the equity snapshots alone, not on the
+order in which they were recorded.
 
 Halts, downtime, transfers and changes of the configuration are marked on their intervals.
 """
@@ -22,7 +23,10 @@ Point = tuple[int, int, str, str, str]  # start_ms, at_ms, equity, low, high
 
 
 def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced: bool) -> None:
-    """Add an equity snapshot; ``replaced``: it replaces one of the same time."""
+    """Add an equity snapshot to the curve.
+
+    ``replaced``: it replaces a snapshot of the same time.
+    """
     width_ms = _extend_curve(cursor, at_ms, at_ms)
     start_ms = at_ms - at_ms % width_ms
     if replaced:
@@ -49,7 +53,10 @@ def mark_moment(
 
 
 def mark_span(cursor: sqlite3.Cursor, kind: str, from_ms: int, until_ms: int) -> None:
-    """Mark every interval that a ``halt`` or ``down`` span overlaps, from the first snapshot on."""
+    """Mark every interval that a ``halt`` or ``down`` span overlaps.
+
+    The part of the span before the first equity snapshot gets no mark.
+    """
     from_ms = max(from_ms, _first_ms(cursor))
     if until_ms <= from_ms:
         return

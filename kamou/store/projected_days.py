@@ -1,7 +1,8 @@
-"""Projections of the daily rows, written when a day ends and again after each late entry.
+"""Projections of the record's rows: days, strategies of each day, and months.
 
-The work of each function is proportional to the number of entries in the rows that it writes, and
-does not grow with the record. ``store/day_rows.py`` defines a row.
+A row is written when its day ends, and again after each late entry. The work of each function is
+proportional to the number of entries in the rows that it writes, and does not grow with the record.
+``store/day_rows.py`` defines a row.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 
 
 def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
-    """Begin the record with the first equity; a later one may correct a day that has ended.
+    """Begin the record, or write the ended rows that a late equity changes.
 
     Returns True if the record begins here.
     """
@@ -40,7 +41,10 @@ def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
 
 
 def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
-    """If the equity of this day's midnight is known, end the row before it there."""
+    """End the row before this day's midnight if the midnight's equity is known.
+
+    If there is no record, it begins with this equity.
+    """
     newest = newest_boundary(cursor)
     if newest is None:
         _begin_record(cursor, event.at_ms, str(event.equity))
@@ -91,7 +95,10 @@ def project_transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferVal
 
 
 def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
-    """Write the ended rows that an entry of this time changes; return False without a record."""
+    """Write the ended rows that an entry of this time changes.
+
+    Returns False without a record.
+    """
     newest = cursor.execute(
         "SELECT read_at_ms FROM boundary ORDER BY at_ms DESC LIMIT 1"
     ).fetchone()
@@ -103,7 +110,10 @@ def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
 
 
 def _write_rows_again(cursor: sqlite3.Cursor, at_ms: int) -> None:
-    """Write the row that has this time, and the row before if the read equity has the entry."""
+    """Write the row that has this time and, if it changes, the row before.
+
+    The row before changes if the equity that was read at its end includes the entry.
+    """
     boundary = newest_boundary(cursor, at_or_before_ms=at_ms)
     if boundary is None:
         return

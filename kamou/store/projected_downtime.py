@@ -1,9 +1,10 @@
-"""Projection of downtime: more than two periods in which no cycle closed, with its cause.
+"""Projection of downtime with its cause, and the period and closing of cycles.
 
-Downtime is measured between the closing events of two cycles, by the venue's time (``at_ms``),
-whatever kept a cycle from closing. The real time that a fast-forward takes is no downtime:
-``HistoryCaughtUp`` and ``HistoryStopped`` have its start and end. Simulated time that was skipped
-because a halt ended a fast-forward early has a cause of its own.
+Downtime is more than two periods in which no cycle closed. Downtime is measured between the closing
+events of two cycles, by the venue's time (``at_ms``), whatever kept a cycle from closing. The real
+time that a fast-forward takes is no downtime: ``HistoryCaughtUp`` and ``HistoryStopped`` have its
+start and end. Simulated time that was skipped because a halt ended a fast-forward early has a cause
+of its own.
 """
 
 from __future__ import annotations
@@ -43,13 +44,19 @@ class _Span:
 
 
 def read_period_ms(config_json: str) -> int:
-    """Return the period of cycles of a configuration, in ms; ``PERIOD_MS`` if it has none."""
+    """Return the period of cycles of a configuration, in ms.
+
+    It is ``PERIOD_MS`` if the configuration has none.
+    """
     period_s = json.loads(config_json).get("cycle.period_s")
     return PERIOD_MS if period_s is None else int(period_s) * 1000
 
 
 def newest_closed_cycle(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
-    """Return ``(cycle_at_ms, closed_at_ms)`` of the newest closed cycle; None before any."""
+    """Return the newest closed cycle as ``(cycle_at_ms, closed_at_ms)``.
+
+    None before the first cycle has closed.
+    """
     row = cursor.execute(
         "SELECT cycle_at_ms, closed_at_ms FROM cycle WHERE closed_at_ms IS NOT NULL"
         " ORDER BY cycle_at_ms DESC LIMIT 1"
@@ -101,7 +108,7 @@ def _period_ms(cursor: sqlite3.Cursor, cycle_at_ms: int, seq: int) -> int:
 
 
 def _events_between(cursor: sqlite3.Cursor, cycle_at_ms: int, seq: int) -> list[_StoredEvent]:
-    """Return the events between the closing event of a cycle and event ``seq``, in order."""
+    """Return the events between a cycle's closing event and event ``seq``, in order."""
     first = cursor.execute(
         "SELECT seq FROM event WHERE kind = 'cycle_closed' AND key = ?", (str(cycle_at_ms),)
     ).fetchone()[0]
@@ -114,7 +121,7 @@ def _events_between(cursor: sqlite3.Cursor, cycle_at_ms: int, seq: int) -> list[
 def _split_by_history(
     cursor: sqlite3.Cursor, events: list[_StoredEvent], begin_ms: int, end_ms: int
 ) -> Iterator[_Span]:
-    """Yield the time between two cycles, without the real time that fast-forwards took."""
+    """Yield the spans between two cycles, without the real time of fast-forwards."""
     inside: list[_StoredEvent] = []
     for each in events:
         history = HISTORY.get(each.kind)
@@ -136,7 +143,7 @@ def _around_history(
     history: HistoryCaughtUp | HistoryCutShort,
     begin_ms: int,
 ) -> Iterator[_Span]:
-    """Yield the time before a fast-forward, without the real time that earlier ones took.
+    """Yield the spans before a fast-forward, without the real time of earlier ones.
 
     A fast-forward that the operator stopped left ``HistoryStopped``; without it, the process
     crashed.
@@ -162,7 +169,11 @@ def _history_stops(cursor: sqlite3.Cursor) -> list[HistoryStopped]:
 
 
 def _find_cause(span: _Span, limit_ms: int) -> str:
-    """Return the cause of a downtime: how the run ended, or whether it recorded any event."""
+    """Return the cause of a downtime, from the events inside it.
+
+    A stop or a start of a run inside it gives ``stop`` or ``crash``. Otherwise the cause is
+    ``sleep`` if no event was recorded for more than ``limit_ms``, else ``unknown``.
+    """
     if span.cause:
         return span.cause
     begin_ms, end_ms = span.begin_ms, span.end_ms

@@ -1,4 +1,7 @@
-"""Projections of income, closed trades and equity snapshots; see ``store/projections.py``."""
+"""Projections of income, closed and corrected trades, and equity snapshots.
+
+``store/projections.py`` registers these projections.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Projections of orders and fills; see ``store/projections.py``."""
+"""Projections of orders and fills, and the prefix of the kill switch's trade ids.
+
+``store/projections.py`` registers these projections.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +151,7 @@ def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorde
 
 
 def _find_trade(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str | None:
-    """Return the trade of a fill: that of its order, otherwise the open trade of its symbol.
+    """Return the trade of a fill: its order's, else the open trade of its symbol.
 
     A liquidation has no order, and an order of the kill switch names no trade. Both reduce the
     only position in their symbol.

@@ -1,4 +1,7 @@
-"""Projections of the totals since inception, so that no page counts the rows of a table."""
+"""Projections of the totals since inception, and the names of the totals.
+
+Pages read the totals, so that no page counts the rows of a table.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,10 @@ def add_totals(cursor: sqlite3.Cursor, **added: int) -> None:
 
 
 def count_trade(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1) -> None:
-    """Add a closed trade to the totals by strategy and by strategy, symbol and outcome.
+    """Add a closed trade to the totals of trades.
 
-    ``times`` is -1 to subtract a result before its correction is added.
+    They are those of all trades, by strategy, and by strategy, symbol and outcome. ``times`` is -1
+    to subtract a result before its correction is added.
     """
     won = event.pnl_net > 0
     add_totals(cursor, trades=times)

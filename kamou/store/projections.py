@@ -1,4 +1,7 @@
-"""Projections: how each event changes the tables that the site and the commands read.
+"""Registry of the projections, which write each event into the tables.
+
+The site and the commands read these tables. The projections of runs, cycles, states and decisions
+are here, the others in ``projected_*.py``.
 
 A projection runs in the transaction of its event, in the order of the journal. It uses only the
 event and the rows that earlier events wrote, so a replay of the journal gives the same tables.
@@ -264,7 +267,10 @@ def _project_permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitRe
 
 
 def _json(value: object) -> str:
-    """Return the event's own JSON: figures ``[{name, value}]``, denials ``[{code, figures}]``."""
+    """Encode figures, denials or features as JSON, as in the event.
+
+    Figures are ``[{name, value}]``, denials ``[{code, figures}]``.
+    """
     return encode(value).decode()
 
 

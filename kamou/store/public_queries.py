@@ -1,6 +1,7 @@
-"""Queries of the public site beyond ``store.queries``: the record, the curve, transfers.
+"""Queries of the public site: record, curve, transfers, totals, corrections.
 
-Every function takes a connection of ``store.database.open_reader``.
+``store/queries.py`` has the other queries. In ``open_snapshot`` all queries see one state. Every
+function takes a connection of ``store.database.open_reader``.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class EquityMark:
 
 @attrs.frozen(kw_only=True)
 class CurveMark:
-    """A mark on one interval of the curve: ``halt``, ``down``, ``transfer`` or ``config``.
+    """A mark on one interval of the equity curve.
 
-    ``amount`` is the net amount of the transfers, 0 for the other kinds.
+    ``kind`` is ``halt``, ``down``, ``transfer`` or ``config``. ``amount`` is the net amount of the
+    transfers, 0 for the other kinds.
     """
 
     kind: str
@@ -76,9 +78,10 @@ class Curve:
 
 @attrs.frozen(kw_only=True)
 class StrategySums:
-    """Exact totals of one strategy's closed trades; ``profit`` and ``loss`` are not negative.
+    """Exact totals of one strategy's closed trades.
 
-    ``r`` is the sum over the ``with_r`` trades that have an R.
+    ``profit`` and ``loss`` are not negative. ``r`` is the sum over the ``with_r`` trades that have
+    an R.
     """
 
     strategy: str
@@ -115,17 +118,21 @@ def record_start_ms(reader: sqlite3.Connection) -> int | None:
 def newest_days(
     reader: sqlite3.Connection, *, limit: int, before: str | None = None
 ) -> tuple[DayRow, ...]:
-    """Return ended rows of the record, newest first; ``before``: only of days before YYYY-MM-DD."""
+    """Return ended rows of the record, newest first.
+
+    ``before``: only rows of days before this day (YYYY-MM-DD).
+    """
     where = "WHERE day < ?" if before else "WHERE day > ?"
     tail = f"{where} ORDER BY day DESC LIMIT ?"
     return select(reader, DayRow, "day", tail, before or "", limit)
 
 
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
-    """Return the sources of the mark prices of all midnights from the first to the last day.
+    """Return the sources of the mark prices of all midnights of these rows.
 
-    The key is the day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the
-    sources. A midnight is absent if its equity is unknown or is the equity that the venue stated.
+    They are the midnights from the start of the first day to the end of the last. The key is the
+    day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the sources. A midnight is
+    absent if its equity is unknown or is the equity that the venue stated.
     """
     if not days:
         return {}
@@ -141,7 +148,10 @@ def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[s
 
 
 def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
-    """Return the day of the ended row ``rows`` rows after a day; None if there are fewer."""
+    """Return the day of the ended row that is ``rows`` rows after a day.
+
+    None if fewer rows follow.
+    """
     row = reader.execute(
         "SELECT day FROM day WHERE day >= ? ORDER BY day LIMIT 1 OFFSET ?", (day, rows)
     ).fetchone()
@@ -168,7 +178,10 @@ def complete_months(reader: sqlite3.Connection, months: Iterable[str]) -> frozen
 
 
 def all_days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
-    """Return all ended rows, oldest first: for statistics made once a day, not for a page."""
+    """Return all ended rows of the record, oldest first.
+
+    Use this for statistics that are made once a day, not for a page.
+    """
     return select(reader, DayRow, "day", "ORDER BY day")
 
 
@@ -190,7 +203,10 @@ def complete_strategy_days(
 def query_snapshots(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, float], ...]:
-    """Return ``(at_ms, equity)`` of the snapshots in ``[from_ms, until_ms)``, oldest first."""
+    """Return the equity snapshots in ``[from_ms, until_ms)``, oldest first.
+
+    Rows are ``(at_ms, equity)``.
+    """
     rows = reader.execute(
         "SELECT at_ms, CAST(equity AS REAL) FROM equity WHERE at_ms >= ? AND at_ms < ?"
         " ORDER BY at_ms",

@@ -1,4 +1,4 @@
-"""Typed read-only queries over the projections, for the site and the commands.
+"""Typed read-only queries of projections and events, for site and commands.
 
 Every function takes a connection of ``store.database.open_reader``. It fetches all rows before it
 returns, so no read transaction outlives a call: an open one would keep SQLite from checkpointing
@@ -47,10 +47,11 @@ def query_equity(
     until_ms: int | None = None,
     points_max: int | None = None,
 ) -> tuple[EquityPoint, ...]:
-    """Return the equity snapshots with ``since_ms <= at_ms <= until_ms``, oldest first.
+    """Return the equity snapshots from ``since_ms`` to ``until_ms``, oldest first.
 
-    If ``points_max`` is given, the span is divided into that many buckets of equal width, and the
-    last snapshot of each bucket is returned: at most ``points_max``, including the newest one.
+    Both times are included. If ``points_max`` is given, the span is divided into that many buckets
+    of equal width, and the last snapshot of each bucket is returned: at most ``points_max``,
+    including the newest one.
     """
     until = _newest_snapshot_ms(reader) if until_ms is None else until_ms
     where = "WHERE at_ms BETWEEN ? AND ?"
@@ -152,7 +153,7 @@ def count_trades(
     symbol: str | None = None,
     outcome: str | None = None,
 ) -> int:
-    """Return how many trades ``query_trades`` finds with this filter, from the totals."""
+    """Count the trades that ``query_trades`` finds with this filter, from the totals."""
     where, parameters = _trade_filter(strategy, symbol, outcome)
     query = f"SELECT coalesce(sum(trades), 0) FROM trade_count {where}"
     return int(reader.execute(query, parameters).fetchone()[0])
@@ -180,7 +181,10 @@ def query_open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
 
 
 def query_grants(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
-    """Return the grants of one signal's permits, with the governor's figures, oldest first."""
+    """Return the grants of one signal's permits, oldest first.
+
+    Each grant has the governor's figures.
+    """
     rows = reader.execute(
         "SELECT body FROM event WHERE kind = ? AND key > ? AND key < ? ORDER BY seq",
         # A permit id is SIGNAL.ATTEMPT; "/" is the character after ".".
@@ -216,7 +220,10 @@ def query_refusals(
     since_ms: int = 0,
     limit: int = 50,
 ) -> tuple[TierRefusal, ...]:
-    """Return refusals, newest first; ``tier`` is ``T2``, ``T3`` or ``governor``; None: all."""
+    """Return refusals, newest first.
+
+    ``tier`` is ``T2``, ``T3`` or ``governor``; None: all tiers.
+    """
     tail = (
         "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
         " ORDER BY seq DESC LIMIT ?4"
@@ -227,7 +234,10 @@ def query_refusals(
 def query_signals(
     reader: sqlite3.Connection, *, symbol: str | None = None, limit: int = 50
 ) -> tuple[SignalRow, ...]:
-    """Return the signals that passed the veto (T2), newest first; None: of all symbols."""
+    """Return the signals that passed the veto (T2), newest first.
+
+    ``symbol`` selects one symbol; None: all symbols.
+    """
     where, parameters = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
     tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"
     return select(reader, SignalRow, "signal", tail, *parameters, limit)

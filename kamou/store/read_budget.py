@@ -1,4 +1,4 @@
-"""Limits of reading one directory of files, counted while it is read.
+"""Counts and limits of reading one directory (``Budget``), and default limits.
 
 The limits are the ``data.*`` settings. Reading fails before a file is decompressed if its size is
 known, otherwise at the batch that exceeds the limit.
@@ -25,13 +25,21 @@ class Budget:
     symbols: set[str] = attrs.field(factory=set)
 
     def take_rows(self, file: str, count: int) -> None:
-        """Count rows of ``file``. Raises ``InvalidDataError`` beyond ``data.rows_max``."""
+        """Count rows of ``file``.
+
+        Raises:
+            InvalidDataError: the directory has more than ``data.rows_max`` rows.
+        """
         self.rows += count
         if self.rows > self.limits.rows_max:
             raise _limit_error(file, f"{self.limits.rows_max:,} rows", "rows_max")
 
     def take_unpacked(self, file: str, count: int) -> None:
-        """Count decompressed bytes. Raises ``InvalidDataError`` beyond ``data.unpacked_mb_max``."""
+        """Count decompressed bytes of ``file``.
+
+        Raises:
+            InvalidDataError: the directory has more than ``data.unpacked_mb_max`` megabytes.
+        """
         self.unpacked_bytes += count
         if self.unpacked_bytes > self.limits.unpacked_mb_max * MEGABYTE:
             raise _limit_error(
@@ -39,13 +47,20 @@ class Budget:
             )
 
     def take_symbol(self, file: str, symbol: str) -> None:
-        """Count a symbol once. Raises ``InvalidDataError`` beyond ``data.symbols_max``."""
+        """Count a symbol once.
+
+        Raises:
+            InvalidDataError: the directory has more than ``data.symbols_max`` symbols.
+        """
         self.symbols.add(symbol)
         if len(self.symbols) > self.limits.symbols_max:
             raise _limit_error(file, f"{self.limits.symbols_max:,} symbols", "symbols_max")
 
     def check_columns(self, file: str, count: int) -> None:
-        """Raise ``InvalidDataError`` if one file has more than ``data.columns_max`` columns."""
+        """Raise ``InvalidDataError`` if one file has too many columns.
+
+        The limit is ``data.columns_max``.
+        """
         if count > self.limits.columns_max:
             raise _limit_error(file, f"{self.limits.columns_max:,} columns", "columns_max")
 

@@ -1,4 +1,7 @@
-"""Selection of a table's rows as instances of the classes of ``store/rows.py``."""
+"""Selection of a table's rows as instances of a class, and parsing of figures.
+
+``store/rows.py`` has most of these classes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rows that the queries return: frozen, with money as ``Decimal`` and times in ms UTC."""
+"""Frozen rows and totals that the queries return.
+
+Money is ``Decimal``, and times are in ms UTC.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from kamou.core.model import Denial, Figure
 
 @attrs.frozen(kw_only=True)
 class EquityPoint:
-    """An equity snapshot. ``net_deposits`` are the net deposits since inception."""
+    """An equity snapshot.
+
+    ``net_deposits`` are the net deposits since inception.
+    """
 
     at_ms: int
     equity: Decimal
@@ -55,7 +61,10 @@ class DayRow:
 
     @property
     def change(self) -> Decimal:
-        """Profit or loss in money: equity at the end less that at the start less net deposits."""
+        """Profit or loss in money, without deposits and withdrawals.
+
+        It is the equity at the end less that at the start less net deposits.
+        """
         return self.equity_end - self.equity_start - self.net_deposits
 
 
@@ -85,7 +94,10 @@ class MonthRow:
 
 @attrs.frozen(kw_only=True)
 class OpenDay:
-    """The day that the governor opened last; ``net_deposits`` are the transfers since then."""
+    """The day that the governor opened last.
+
+    ``net_deposits`` are the transfers since the time of ``equity_start``.
+    """
 
     day: str
     opened_at_ms: int
@@ -95,7 +107,10 @@ class OpenDay:
 
 @attrs.frozen(kw_only=True)
 class TradeRow:
-    """A closed round trip: ``core.book.events.TradeClosed``. ``side`` is ``long`` or ``short``."""
+    """A closed round trip, from ``core.book.events.TradeClosed``.
+
+    ``side`` is ``long`` or ``short``.
+    """
 
     trade_id: str
     symbol: str
@@ -126,7 +141,10 @@ class TradeRow:
 
 @attrs.frozen(kw_only=True)
 class TradeCursor:
-    """A place among the closed trades by time of closing; ``rowid`` separates equal times."""
+    """A place among the closed trades, which are sorted by time of closing.
+
+    ``rowid`` separates equal times.
+    """
 
     closed_at_ms: int
     rowid: int
@@ -134,7 +152,10 @@ class TradeCursor:
 
 @attrs.frozen(kw_only=True)
 class OpenTradeRow:
-    """A trade that its fills leave open. ``quantity`` is their net quantity, always positive."""
+    """A trade that its fills leave open.
+
+    ``quantity`` is the net quantity of the fills, always positive.
+    """
 
     trade_id: str
     symbol: str
@@ -149,7 +170,10 @@ class OpenTradeRow:
 
 @attrs.frozen(kw_only=True)
 class FillRow:
-    """A fill. ``key`` is ``SYMBOL:EXECUTION_ID``; ``trade_id`` is None if no trade is known."""
+    """A recorded fill.
+
+    ``key`` is ``SYMBOL:EXECUTION_ID``; ``trade_id`` is None if no trade is known.
+    """
 
     key: str
     symbol: str
@@ -236,7 +260,10 @@ class SignalRow:
 
 @attrs.frozen(kw_only=True)
 class CycleRow:
-    """One cycle. The last four fields are None until the reconciler has closed the cycle."""
+    """One cycle with its counts.
+
+    The last four fields are None until the reconciler has closed the cycle.
+    """
 
     cycle_at_ms: int
     bar_closed_at_ms: int
@@ -254,7 +281,10 @@ class CycleRow:
 
 @attrs.frozen(kw_only=True)
 class TradeChain:
-    """What led to a trade, back to its cycle. An adopted position has no permit and no signal."""
+    """A trade with its fills, orders, permit, signal and cycle.
+
+    An adopted position has no permit and no signal.
+    """
 
     trade_id: str
     trade: TradeRow | None  # None while it is open
@@ -267,7 +297,10 @@ class TradeChain:
 
 @attrs.frozen(kw_only=True)
 class TierRefusal:
-    """A refusal. ``tier`` is ``T2`` (veto), ``T3`` (refiner) or ``governor``."""
+    """A refusal of a candidate or an entry.
+
+    ``tier`` is ``T2`` (veto), ``T3`` (refiner) or ``governor``.
+    """
 
     seq: int
     at_ms: int
@@ -293,9 +326,10 @@ class StateSpan:
 
 @attrs.frozen(kw_only=True)
 class RunRow:
-    """One run. ``stopped_at_ms`` is None while it runs, and stays None after a crash.
+    """One run of a journal.
 
-    ``change_reason`` is None if the run has the configuration of the run before.
+    ``stopped_at_ms`` is None while it runs, and stays None after a crash. ``change_reason`` is None
+    if the run has the configuration of the run before.
     """
 
     run_number: int
@@ -310,7 +344,10 @@ class RunRow:
 
 @attrs.frozen(kw_only=True)
 class Downtime:
-    """More than two periods without a closed cycle: from one cycle's close to the next."""
+    """More than two periods without a closed cycle, with the cause.
+
+    It lasts from the closing of one cycle to that of the next, less fast-forwards.
+    """
 
     from_ms: int
     until_ms: int
@@ -335,7 +372,10 @@ class Counts:
 
 @attrs.frozen(kw_only=True)
 class Latest:
-    """The newest run, state, equity, cycle and day of the journal; None: there was none yet."""
+    """The newest run, state, equity, cycle and day of the journal.
+
+    A field is None if the journal has none yet.
+    """
 
     head_seq: int
     at_ms: int | None  # of the newest event

@@ -1,4 +1,7 @@
-"""Snapshots of the folded journal: they shorten a start and are checked before use."""
+"""Snapshots of the folded journal, and the hash of the code that folds it.
+
+A snapshot shortens a start and is checked before use.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def code_hash(modules: Iterable[ModuleType]) -> str:
 def insert_snapshot(
     connection: sqlite3.Connection, *, seq: int, at_ms: int, code: str, state: bytes
 ) -> None:
-    """Insert a snapshot and delete all but the newest ``KEPT``. The caller commits."""
+    """Insert a snapshot and delete all but the newest ``KEPT``.
+
+    The caller commits.
+    """
     connection.execute(
         "INSERT OR REPLACE INTO snapshot VALUES (?, ?, ?, ?, ?)",
         (seq, at_ms, code, state, _state_hash(seq, state)),
@@ -51,7 +57,10 @@ def insert_snapshot(
 def load_snapshot(
     connection: sqlite3.Connection, *, code: str, seq_max: int
 ) -> BookSnapshot | None:
-    """Return the newest valid snapshot of this code up to ``seq_max``; None without one."""
+    """Return the newest valid snapshot of this code up to event ``seq_max``.
+
+    None if there is none.
+    """
     rows = connection.execute(
         "SELECT seq, state, state_hash FROM snapshot WHERE code_hash = ? AND seq <= ?"
         " ORDER BY seq DESC",

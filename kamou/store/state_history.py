@@ -1,7 +1,8 @@
-"""Halts and reductions of size as periods, with their causes, the operator's notes, their end.
+"""Periods of halts and of reduced size, and commands that changed no state.
 
-A halt is a period in which no entry is allowed, however often its state or its cause changes. A
-resume ends a halt, or changes its state from flattening to reduce_only; it never causes a halt.
+A period has its causes, the operator's notes and its end. A halt is a period in which no entry is
+allowed, however often its state or its cause changes. A resume ends a halt, or changes its state
+from flattening to reduce_only; it never causes a halt.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ BEGAN = {
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """A cause of a period, or a note of the operator in it. ``reason`` is a StateReason."""
+    """A cause of a period, or a note of the operator in it.
+
+    ``reason`` is a StateReason.
+    """
 
     at_ms: int
     state: str  # from then on
@@ -54,9 +58,10 @@ class LoneCommand:
 
 @attrs.frozen(kw_only=True)
 class HaltPeriod:
-    """A halt or a period of reduced size. ``until_ms`` and ``end`` are None while it lasts.
+    """A halt or a period of reduced size.
 
-    ``state`` is the most severe state of the period, ``reason`` the first cause of that state.
+    ``until_ms`` and ``end`` are None while it lasts. ``state`` is the most severe state of the
+    period, ``reason`` the first cause of that state.
     """
 
     from_ms: int
@@ -137,7 +142,10 @@ def _read_period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) 
 def _read_notes(
     reader: sqlite3.Connection, first: int, end: int, last_ms: int, steps: Iterable[Step]
 ) -> list[Step]:
-    """Return the operator's notes between two events to commands that changed no state."""
+    """Return the operator's notes on commands that changed no state in a period.
+
+    ``first`` and ``end`` are the numbers of the events that begin and end the period.
+    """
     states = sorted((step.at_ms, step.state) for step in steps)
     notes = reader.execute(
         "SELECT at_ms, reason, note FROM command WHERE seq > ? AND seq < ? AND at_ms <= ?"

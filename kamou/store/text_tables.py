@@ -1,4 +1,4 @@
-"""CSV files that are not trusted, gzipped or not: the header, and columns in batches.
+"""Header and batches of columns of untrusted CSV files, gzipped or not.
 
 A file is decompressed twice: first to count its bytes and lines without storing them, then to
 parse it in blocks. So a gzip bomb fails at the limit of the settings and takes little memory.
@@ -51,7 +51,9 @@ def read_header(path: Path, budget: Budget) -> list[str]:
 
 
 def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
-    """Yield the wanted columns of a CSV file as texts, a block at a time; empty cells are null.
+    """Yield the wanted columns of a CSV file as texts, a block at a time.
+
+    Empty cells are null.
 
     Raises:
         InvalidDataError: the file is corrupt, a row has another number of cells, or the file
@@ -91,7 +93,10 @@ def _parse(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 @contextlib.contextmanager
 def _open_text(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
-    """Yield the file's decompressed bytes from the start, buffered; ``file`` stays open."""
+    """Yield a buffered stream of the file's decompressed bytes, from the start.
+
+    ``file`` stays open.
+    """
     with open(os.dup(file.fileno()), "rb", buffering=0) as raw:
         raw.seek(0)
         text = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw

@@ -1,9 +1,10 @@
-"""Reader of Thrift's compact protocol, for the footers and page headers of Parquet files.
+"""Reader of Thrift's compact protocol, the ``Fields`` it reads, and its error.
 
-Arrow parses the same bytes later. This reader runs first for two reasons: Arrow's accessors of
-some damaged footers end the process (``tests/store/test_stored_datasets.py`` found them), and a
-page header has the number of bytes that Arrow would allocate. The reader is stricter than Thrift:
-field numbers must rise, so that two readers cannot read one struct differently.
+It reads the footers and page headers of Parquet files. Arrow parses the same bytes later. This
+reader runs first for two reasons: Arrow's accessors of some damaged footers end the process
+(``tests/store/test_stored_datasets.py`` found them), and a page header has the number of bytes that
+Arrow would allocate. The reader is stricter than Thrift: field numbers must rise, so that two
+readers cannot read one struct differently.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ DEPTH_MAX = 16  # of nested structs and lists; a footer has seven
 
 
 class MalformedError(KamouError):
-    """The bytes are not a valid struct. The caller adds the file's name."""
+    """The bytes are not a valid struct.
+
+    The caller adds the file's name.
+    """
 
 
 class Fields:
-    """The fields of a struct by number. A getter raises ``MalformedError`` for another type."""
+    """The fields of a struct by number.
+
+    A getter raises ``MalformedError`` if the field has another type.
+    """
 
     def __init__(self) -> None:
         self.values: dict[int, Any] = {}
@@ -54,7 +61,10 @@ class Fields:
 
 
 class CompactReader:
-    """Reader of one struct at the start of ``data``; ``at`` is the index of the next byte."""
+    """Reader of one struct at the start of ``data``.
+
+    ``at`` is the index of the next byte.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data = data

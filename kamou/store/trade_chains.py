@@ -1,4 +1,4 @@
-"""What led to a trade: its fills, orders, permit, signal and cycle.
+"""Query of a trade with its fills, orders, permit, signal and cycle.
 
 A late fill of an entry reopens a closed trade, and that part of the trade has a result with its
 own id. The orders and fills of all parts have the trade's id, which is the cause of each result.
@@ -42,7 +42,10 @@ class TradeEvents:
 
 
 def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
-    """Return the part of a trade that a result covers; all of it if it has no result yet."""
+    """Return the part of a trade that a result covers.
+
+    It is the whole trade if the trade has no result yet.
+    """
     kind = kind_of(TradeClosed)
     row = reader.execute(
         "SELECT seq, cause_id FROM event WHERE kind = ? AND key = ?", (kind, result_id)
@@ -55,7 +58,10 @@ def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents
 
 
 def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None:
-    """Return a trade with what led to it; None if no trade, order or fill has this id."""
+    """Return a trade with its chain; None if no trade, order or fill has this id.
+
+    The chain is its fills, orders, permit, signal and cycle.
+    """
     trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", result_id)
     part = find_trade_events(reader, result_id)
     between = (kind_of(FillRecorded), part.after_seq, part.until_seq)
@@ -84,7 +90,10 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
 def _select_orders(
     reader: sqlite3.Connection, part: TradeEvents, filled: Collection[str]
 ) -> tuple[OrderRow, ...]:
-    """Return the orders that were recorded or filled in a part of a trade, oldest first."""
+    """Return the orders that were recorded or filled in a part of a trade.
+
+    They are sorted by the time of the intent, oldest first.
+    """
     parameters = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
     intended = {client_order_id for (client_order_id,) in reader.execute(_INTENDED, parameters)}
     tail = "WHERE trade_id = ? ORDER BY intended_at_ms, rowid"

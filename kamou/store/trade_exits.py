@@ -1,4 +1,7 @@
-"""The reason of the flatten that closed a trade; its result has only the exit reason exit."""
+"""Query of the reason of the flatten that closed a trade.
+
+The trade's result has only the exit reason ``exit``.
+"""
 
 from __future__ import annotations
 

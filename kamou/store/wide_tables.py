@@ -1,4 +1,7 @@
-"""Series of a dataset that this store did not write: a time column, and one for each symbol."""
+"""Reading of a series that has a time column and a column for each symbol.
+
+The series is of a dataset that this store did not write.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from kamou.store.read_budget import Budget
 
 
 def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColumns:
-    """Return the observations of a series as rows, by symbol and time; a NaN gives no row.
+    """Return the observations of a series as rows, by symbol and time.
+
+    A NaN gives no row.
 
     Raises:
         InvalidDataError: the file is corrupt, its columns are not these symbols, or a cell is

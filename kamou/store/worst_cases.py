@@ -1,4 +1,7 @@
-"""The net PnL of a closed trade over the worst case of its permit, from their events."""
+"""Query of a closed trade's net PnL over the worst case of its permit.
+
+The figures are those of the events of the permit and the trade.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ _PERMIT = """SELECT granted.body FROM event closed
 
 
 def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
-    """Return net PnL over the worst case of the filled quantity; None for a trade without R.
+    """Return net PnL over the worst case of the filled quantity.
 
-    The plan's ``risk`` is the worst case of the planned quantity; it is scaled to the filled
-    quantity. Both quantities are in units of the base currency, because the venue may have changed
-    the contract size since.
+    None for a trade without R or without a permit. The plan's ``risk`` is the worst case of the
+    planned quantity; it is scaled to the filled quantity. Both quantities are in units of the base
+    currency, because the venue may have changed the contract size since.
     """
     if trade.r_multiple is None:
         return None
