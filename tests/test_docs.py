@@ -108,6 +108,18 @@ def test_every_file_named_on_a_page_exists(page: str) -> None:
     assert not lost
 
 
+def test_every_test_that_a_page_selects_by_name_exists() -> None:
+    files = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = " ".join(name for text in files for name in re.findall(r"def (test_\w+)", text))
+    selected = [
+        word
+        for page in PAGES
+        for word in re.findall(r"-k\s+\"?(\w+)", (ROOT / page).read_text(encoding="utf-8"))
+    ]
+    assert selected
+    assert not [word for word in selected if word not in named]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_on_a_page_leads_somewhere(page: str) -> None:
     links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))

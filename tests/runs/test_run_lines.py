@@ -255,10 +255,8 @@ def test_the_last_line_has_the_cause_and_the_positions_left(with_position: DataD
 def test_the_last_line_counts_the_orders_that_rest_without_a_position(
     with_position: DataDirectory,
 ) -> None:
-    """The position is closed, and its stop was not canceled yet."""
-    append_events(with_position, *story.closing_events())
-    said: list[str] = []
-    last_line = LastLine(said.append, with_position)
+    append_events(with_position, *story.closing_events())  # its stop is not canceled yet
+    last_line = LastLine((said := []).append, with_position)
     last_line.start()
     last_line.announce_end(None)
     assert "; left at the exchange: no positions, 1 order without a position; " in said[-1]

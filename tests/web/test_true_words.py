@@ -111,7 +111,12 @@ async def test_half_of_the_days_limit_is_called_half() -> None:
     ("state", "reason", "own", "said"),
     [
         (FLATTEN, "OPERATOR_FLATTEN", True, "flattened by the operator"),
-        (FLATTEN, "DAY_LOSS_SEVERE", True, "flattened: the day's loss went beyond its limit"),
+        (
+            FLATTEN,
+            "DAY_LOSS_SEVERE",
+            True,
+            "flattened: the day's loss reached the flatten limit",
+        ),
         (TradingState.REDUCE_ONLY, "OPERATOR_HALT", True, "ended by close"),
         (TradingState.REDUCE_ONLY, "OPERATOR_HALT", False, "flattened by the operator"),
     ],

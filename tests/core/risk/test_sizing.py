@@ -269,17 +269,7 @@ def test_no_size_ever_exceeds_a_cap(
 
 def test_headroom_below_a_quarter_of_the_full_size_is_denied() -> None:
     def made(risk: str) -> object:
-        return size_trade(
-            sizing_equity=D(10_000),
-            entry=D(100),
-            stop=D(97),
-            side=Side.LONG,
-            instrument=instrument(contract_size=D("0.1")),
-            costs=costs(),
-            gap=QUARTER,
-            limits=RiskLimits(),
-            headroom=headroom(D(risk), D(10_000)),
-        )
+        return sized(headroom=headroom(D(risk), D(10_000)))
 
     alone = made("1000")
     assert isinstance(alone, Sized)
