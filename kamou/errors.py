@@ -44,7 +44,7 @@ def find_error_to_show(error: BaseException) -> BaseException:
 
 
 class ConfigurationError(KamouError):
-    """A setting is unknown, has the wrong type or is out of range."""
+    """The configuration, an option or a file that one of them names is invalid."""
 
     exit_code = 4
 
@@ -90,7 +90,7 @@ class TimedOutError(KamouError):
 
 
 class InvalidDataError(KamouError):
-    """Market data is invalid: NaN, gaps, duplicates, or times that run back."""
+    """A dataset or market data is invalid, unreadable, too large or stored already."""
 
 
 # --- store -------------------------------------------------------------------
@@ -121,11 +121,18 @@ class DuplicateEventError(StoreError):
 
 
 class CallUnavailableError(KamouError):
-    """The called actor is not running. The caller treats that as a denial."""
+    """The called actor is not running, ended during the call, or its mailbox is full.
+
+    The order executor then denies an entry. It sends a reduction, if the exchange port finds that
+    the order reduces.
+    """
 
 
 class CallTimeoutError(TimedOutError):
-    """The called actor did not answer in time. The caller treats that as a denial."""
+    """The called actor did not answer in time; it may have acted.
+
+    The order executor treats it as ``CallUnavailableError``.
+    """
 
 
 # --- exchange ----------------------------------------------------------------
@@ -171,7 +178,11 @@ class BadCredentialsError(ExchangeError):
 
 
 class InvalidPermitError(ExchangeError):
-    """The port denied an order whose permit is invalid or does not match it."""
+    """The exchange port denied an order and did not send it.
+
+    An entry lacks a valid permit that matches it or an attached stop, or a halt stops entries. A
+    reducing order would not reduce.
+    """
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")

@@ -77,8 +77,8 @@ class _Recovery:
 class Supervisor:
     """Runs the children of ``spec``.
 
-    ``on_exit`` is called at every exit, before any restart. It is called inside the event loop and
-    must not raise.
+    ``on_exit`` is called at every exit, before any restart, and when a child is stuck. It is called
+    inside the event loop and must not raise.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class HandlerHungError(TimedOutError):
 class Actor(ABC):
     """Base of all actors.
 
-    A handler that takes longer than ``handler_deadline_s`` crashes the actor.
+    A handler, tick or last step that takes longer than ``handler_deadline_s`` crashes the actor.
     """
 
     def __init__(

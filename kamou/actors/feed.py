@@ -29,8 +29,8 @@ class FeedShard:
 class Feed(Actor):
     """Reads new market data once per cycle and sends each shard its columns.
 
-    The feed never waits for a scanner. If the venue does not answer, the shards get a message
-    without bars, and the next cycle reads from the end of the last answer.
+    The feed never waits for a scanner. If the venue does not answer or no bar closed, the shards
+    get a message without bars, and the next cycle reads from the end of the last bars.
     """
 
     def __init__(

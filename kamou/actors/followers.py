@@ -1,4 +1,4 @@
-"""Followers of the journal: position books, and the trading state for the port.
+"""Followers of the journal: position books, and the exchange port's trading state.
 
 An actor catches up with the journal before it decides. ``fold_hash`` names the code that folds.
 """
@@ -107,7 +107,7 @@ class BookFollower:
 
 
 class StateFollower:
-    """The halt latch and the journal's trading state, for the port's last check.
+    """The halt latch and the journal's trading state, for the exchange port.
 
     The port checks both before it sends an entry, because the governor may have granted the permit
     before a halt.

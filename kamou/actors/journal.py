@@ -38,7 +38,7 @@ from kamou.store.snapshots import BookSnapshot
 RECENT_EVENTS = 4_000  # kept decoded in memory: a busy day of the pipeline
 PAST_MAX = 20_000  # older events decoded at a time: about 30 MB
 BACKLOG_MAX = 100_000  # casts that may wait for the disk: weeks of a halted system's cycles
-COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the caller treats it as not done
+COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the outcome is unknown
 HANDLER_DEADLINE_S = 30.0
 DISK_RETRY_MS = 1_000  # between attempts to write to a full disk
 DISK_PROBE = "disk_probe_ms"
@@ -91,7 +91,7 @@ class Journal:
     # --- writing -----------------------------------------------------------------
 
     async def commit(self, *events: Event) -> tuple[Committed, ...]:
-        """Commit the events durably, in one transaction with all casts before them.
+        """Commit the events durably, after all casts before them.
 
         Raises:
             DuplicateEventError: an event's (kind, key) is committed already; none was written.
@@ -116,6 +116,7 @@ class Journal:
 
         Raises:
             DiskFullError: more than ``BACKLOG_MAX`` casts would wait.
+            ValueError, TypeError: an event cannot be encoded.
         """
         casts = self.backlog.casts
         if len(casts) + len(events) > BACKLOG_MAX:
@@ -247,7 +248,7 @@ class _Written:
 
 
 class JournalActor(Actor):
-    """The writer of the journal. Each commit is one transaction with waiting casts.
+    """The writer of the journal. A commit shares its transaction with waiting casts.
 
     ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once when
     the whole backlog could be written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
@@ -319,7 +320,7 @@ class JournalActor(Actor):
                 return
 
     async def _write(self, batch: tuple[Encoded, ...]) -> _Written:
-        """Write ``batch`` after the oldest casts, and publish the committed events."""
+        """Write ``batch`` after all casts, or ``batch_max`` casts alone; publish them."""
         backlog = self._journal.backlog
         waiting = backlog.casts
         # A commit takes all casts along, so that none is committed after a later commit.

@@ -113,7 +113,7 @@ class OrderExecutor:
     # --- entries -----------------------------------------------------------------
 
     async def review(self, message: ReviewEntry) -> Verdict:
-        """Return the governor's verdict; if it does not answer in time, journal a denial."""
+        """Return the governor's verdict; without an answer, journal and return a denial."""
         plan = message.plan
         try:
             verdict: Verdict = await call(
@@ -149,11 +149,11 @@ class OrderExecutor:
         )
 
     async def enter(self, plan: Plan, approved: Approved) -> None:
-        """Commit the intents of entry, stop and target; send them; journal the answer."""
+        """Commit the intents of an entry and its attached orders; send; journal."""
         now = self.clock.now_ms()
         entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
         if not self.port.capabilities.attached_stop:
-            attached = []  # a separate stop and target follow the first fill
+            attached = []  # a separate stop loss and take profit follow the first fill
         await self.commit(
             *(
                 IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
@@ -183,7 +183,7 @@ class OrderExecutor:
     async def _reject_entry(
         self, entry: Intent, attached: Sequence[Intent], code: str, reason: str
     ) -> None:
-        """Journal that entry, stop and target are rejected; release the permit."""
+        """Journal that an entry and its attached orders are rejected; release the permit."""
         now = self.clock.now_ms()
         ended: list[Event] = [
             OrderRejected(
@@ -209,9 +209,10 @@ class OrderExecutor:
 
         Returns:
             The order's state. REJECTED: the order did not reach the market; UNKNOWN: it may have;
-            all others: it did. None: the governor denied it, and nothing was committed.
+            all others: it did. None: the governor denied it, and no intent was committed.
 
-        If the governor does not answer, the reduction is sent: the port proves that it reduces.
+        If the governor does not answer, the exchange port checks that the order reduces before it
+        sends it.
         """
         proved = True
         try:
@@ -274,7 +275,7 @@ class OrderExecutor:
         try:
             await self.port.cancel(client_order_id, symbol)
         except (RejectedError, RateLimitedError, UnknownOutcomeError, UnreachableError):
-            return  # the reconciler finds the resting order and requests the cancel again
+            return  # a due action or the reconciler requests the cancel again
 
     # --- reports of the venue ----------------------------------------------------
 
@@ -317,7 +318,8 @@ class OrderExecutor:
     async def resolve(self, known: OrderState) -> None:
         """Query an order by client order id and journal the answer.
 
-        If the read fails, the order stays unresolved. If the order has ended, only its
+        An order that the venue does not know counts as expired ``not_found_after_ms`` after its
+        last change. If the read fails, the order stays unresolved. If the order has ended, only its
         fills are read: they may have opened an unprotected position, and a query would delay them
         by one read (seed 94007).
         """

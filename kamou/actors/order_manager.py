@@ -33,8 +33,8 @@ ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
 class OrderManager(Actor):
     """The only actor that sends orders. Its state is its executor's position book.
 
-    Between messages it carries out due actions: for unprotected positions and unanswered orders
-    every second, for time limits every cycle.
+    Between messages it carries out due actions: every second while a position is unprotected, an
+    order has no answer or an entry has not ended, else every cycle and at a trade's time limit.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class OrderManager(Actor):
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
-        """Journal an order's update; if its stop has ended, protect the position at once."""
+        """Journal an order's update; at its end, protect an unprotected position at once."""
         await self._executor.record_report(message.order)
         if (
             message.order.client_order_id in self._executor.book.orders
@@ -186,7 +186,7 @@ class OrderManager(Actor):
             # A stop that is only too large needs no haste: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
         if book.order(fill.client_order_id) is None or (trade is not None and trade.quantity < 0):
-            self._reconciler.put_nowait(ReconcileNow())  # an external order filled
+            self._reconciler.put_nowait(ReconcileNow())  # an external order, or a fill beyond flat
         await self._settle()
 
     async def _record(self, fill: FillReport) -> None:
@@ -197,7 +197,7 @@ class OrderManager(Actor):
             await self._executor.commit(event)
 
     async def _settle(self) -> None:
-        """Close trades that are flat, release their permits, cancel their orphan orders."""
+        """Close flat trades, correct late figures, release permits, cancel orphan orders."""
         book = self._executor.book
         now = self.clock.now_ms()
         closures: list[Event] = [
@@ -275,7 +275,7 @@ class OrderManager(Actor):
             await executor.cancel(name, order.intent.symbol, book.state.value)
 
     async def _resolve(self, order: OrderState) -> None:
-        """Query an order, and at once protect a position that its fills have opened.
+        """Query an order, and at once protect a position that its fills leave unprotected.
 
         A second later may be too late if the venue answers slowly (seed 94007).
         """
@@ -289,12 +289,12 @@ class OrderManager(Actor):
             await self._check_trade(symbol)
 
     async def _check_trade(self, symbol: str) -> None:
-        """Close the trade of ``symbol``, protect it or place its target, if needed."""
+        """Close the trade of ``symbol``, protect it or place its take profit, if needed."""
         trade = self._executor.book.trades.get(symbol)
         if trade is None:
             return
         if self._executor.book.state is TradingState.FLATTENING:
-            # ``again``: a close that timed out does not wait for its query (seed 995256).
+            # ``again``: an exit that timed out delays no second exit (seed 995256).
             await self._protector.close(symbol, "flatten", again=True)
         elif 0 < trade.hold_until_ms <= self.clock.now_ms():
             await self._protector.close(symbol, "time limit")
@@ -304,7 +304,7 @@ class OrderManager(Actor):
             await self._protector.place_target(trade)
 
     def _next_tick_ms(self, book: PositionBook) -> int:
-        """Return the time of the next tick: in 1 s if urgent, else a cycle or time limit."""
+        """Return the time of the next tick: in 1 s if urgent, else cycle or time limit."""
         now = self.clock.now_ms()
         urgent = (
             any(

@@ -1,4 +1,4 @@
-"""Loads the panels of all scanners from the port; reads each part of history once.
+"""Loads the panels of all scanners from the port; at a start reads history once.
 
 ``split_symbols`` divides the symbols among the scanners. The work is cut up, because a loop that is
 busy with history protects no position: one day is read at a time, and at most ``ROWS_AT_ONCE`` bars
@@ -21,9 +21,9 @@ from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 
 HISTORY_TIMEOUT_S = 900.0
-"""Time from the start of a child until all history is loaded. 35 days of 1-minute bars of 2,000
-symbols take 60 s of CPU time, and many times as long on a busy machine. With a timeout of 30 s a
-start was repeated for ever."""
+"""The longest time from the start of a child until all history is loaded. 35 days of 1-minute bars
+of 2,000 symbols take 60 s of CPU time, and many times as long on a busy machine. With a timeout of
+30 s a start was repeated for ever."""
 DAY_READ_TIMEOUT_S = 60.0  # for one day of history, which takes 2 s of CPU time
 ROWS_AT_ONCE = 8  # 1 ms of CPU time for 220 symbols, 4 ms for 2,000; every step of an order waits
 
@@ -94,7 +94,8 @@ class PanelLoader:
     async def load(self, index: int) -> LoadedPanel:
         """Return the panel of part ``index`` with all history up to now.
 
-        The panel is empty if the venue does not answer. If cancelled, nothing is kept.
+        The panel is empty if the venue does not answer in time, or its rate limit is reached. If
+        cancelled, nothing of this reading is kept.
         """
         self._wanted.add(index)
         await trio.lowlevel.checkpoint()  # scanners that call at the same time share a reading
@@ -135,7 +136,8 @@ class PanelLoader:
         """Read day by day until the newest closed bar.
 
         Raises:
-            UnreachableError, RateLimitedError: the venue did not answer; the panels lack days.
+            UnreachableError: the venue did not answer in time; the panels lack days.
+            RateLimitedError: as the port; the panels lack days.
         """
         period_ms = next(iter(reading.panels.values())).panel.period_ms
         while True:

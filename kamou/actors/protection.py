@@ -19,8 +19,8 @@ from kamou.core.reconciliation import protection
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import RateLimitedError, UnreachableError
 
-CLOSE_ATTEMPTS_MAX = 3  # failed closes of one trade before the governor must flatten
-CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a rejected close, doubled each time
+CLOSE_ATTEMPTS_MAX = 3  # failed exits of one trade before the governor must flatten
+CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a rejected exit, doubled each time
 FAILED_READS_APART_MAX_MS = 12_000  # further apart, the venue may have answered in between
 ROUNDS_MAX = 4  # of orders that time out or are rejected, before the venue is read again
 FAILED = frozenset({OrderStatus.UNKNOWN, OrderStatus.REJECTED})
@@ -42,7 +42,7 @@ class Protector:
     """Places, confirms and replaces stops for the order manager.
 
     Its state is not journalled: periods without an answer of the venue, first checks of unprotected
-    positions, and failed closes.
+    positions, and failed exits.
     """
 
     def __init__(
@@ -62,12 +62,13 @@ class Protector:
         self._failed_ms = 0  # time of the last read, if it failed
         self._unprotected: dict[str, _Unprotected] = {}  # by symbol
         self._failed_closes: dict[str, int] = {}  # in a row, by trade
-        self._again_ms: dict[str, int] = {}  # time of the next try after a rejected close, by trade
+        self._again_ms: dict[str, int] = {}  # time of the next try after a rejected exit, by trade
 
     async def protect(self, symbol: str) -> None:
         """Read open orders back and do the due actions for the position of ``symbol``.
 
-        ``core.reconciliation.protection`` decides which actions are due.
+        ``core.reconciliation.protection`` decides which actions are due. If the venue does not
+        answer, nothing is done now.
         """
         executor = self._executor
         resting = await self._read_back()
@@ -182,7 +183,10 @@ class Protector:
         return status
 
     async def place_target(self, trade: OpenTrade) -> None:
-        """Place a trade's target if the venue cannot attach it. Once, after all stops."""
+        """Place a trade's take profit, once, when every position has its stop.
+
+        For a venue that cannot attach it to the entry.
+        """
         executor = self._executor
         book = executor.book
         if (
@@ -199,10 +203,10 @@ class Protector:
         """Close the whole position reduce-only. Its stop stays until the position is flat.
 
         Args:
-            again: close it even if an earlier close timed out.
+            again: send an exit even if an earlier one timed out.
 
         Returns:
-            The status of the close; None if none was sent now.
+            The status of the exit; None if none was sent now, or the governor denied it.
         """
         executor = self._executor
         book = executor.book
@@ -212,16 +216,16 @@ class Protector:
         orders = book.orders_of(symbol)
         closes = protection.pending_exits(trade, orders)
         if any(is_awaited(o, executor.clock.now_ms()) or not again for o in closes):
-            return None  # one close at a time; the query resolves it
+            return None  # one exit at a time; the query resolves it
         if executor.clock.now_ms() < self._again_ms.get(trade.trade_id, 0):
-            return None  # rejected just now: reconciliation may find that the position is gone
+            return None  # not sent just now: reconciliation may find that the position is gone
         for order in orders:
-            # A venue may reserve the position's quantity for a resting reduce-only target.
+            # A venue may reserve the position's quantity for a resting take profit.
             if order.role is OrderRole.TAKE_PROFIT and not order.status.terminal:
                 await executor.cancel(order.client_order_id, symbol, reason)
         trade = executor.book.trades.get(symbol)
         if trade is None or trade.quantity <= 0:
-            return None  # the target filled while it was being canceled
+            return None  # the take profit filled while it was being canceled
         status = await self._exit(OrderRole.EXIT, trade, trade.quantity)
         if status in LIVE:
             self._failed_closes.pop(trade.trade_id, None)
@@ -235,7 +239,7 @@ class Protector:
             self._again_ms[trade.trade_id] = executor.clock.now_ms() + wait_ms
         if failures < CLOSE_ATTEMPTS_MAX or not trade.unprotected_since_ms:
             return status
-        if await self._may_be_open(symbol):  # else the closes failed because there is no position
+        if await self._may_be_open(symbol):  # else the exits failed because there is no position
             self._on_failed(symbol)
         return status
 

@@ -55,15 +55,16 @@ SPACING_MS = 1_000  # between passes on request: an overflow may be followed by 
 
 @attrs.define
 class Health:
-    """The result of the newest pass, for the readiness check; no actor decides by it."""
+    """The result of the newest complete pass, for the readiness check only."""
 
-    agreed: bool = False  # book and venue agreed in the newest pass of this run
+    agreed: bool = False  # book and venue agreed, and the venue listed valid instruments
 
 
 class Reconciler(Actor):
     """Reads the venue, journals repairs, and reports to governor and order manager.
 
-    If a read fails, the pass ends without a conclusion and is repeated.
+    If a read fails, the pass ends without a conclusion and is repeated. Quotes, past marks and the
+    values of transfers may be missing: the next pass reads them again.
     """
 
     def __init__(
@@ -216,7 +217,8 @@ class Reconciler(Actor):
     async def _read_marks(self, view: VenueView) -> None:
         """Read the marks of open positions and find the time of the oldest one.
 
-        A missing or unsound mark counts with the time of the symbol's last sound one.
+        A missing or unsound mark counts with the time of the symbol's last sound one, or of this
+        pass if there was none.
         """
         symbols = tuple(sorted(p.symbol for p in view.positions if p.quantity != 0))
         quotes: Mapping[str, Quote] | None = {}

@@ -34,7 +34,7 @@ from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, R
 from kamou.messages.orders import ReconcileNow, ReviewEntry, ReviewReduction, VenueObserved
 from kamou.runtime.mailboxes import Mailbox
 
-MESSAGES_PER_ENTRY = 3  # entry, stop, target
+MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
 
 
 class RiskGovernor(Actor):
@@ -107,7 +107,7 @@ class RiskGovernor(Actor):
         )
 
     def _stale_ms(self) -> int | None:
-        """Return the time at which old account data stop entries; None: they are stopped."""
+        """Return when old data stop entries; None: they are stopped, or the disk is full."""
         if self._disk_full or not self._follower.book.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()
@@ -296,7 +296,7 @@ class RiskGovernor(Actor):
             self._follower.catch_up()
 
     async def _disable(self, book: PositionBook) -> None:
-        """Disable strategies that entered too often; the operator may resume them."""
+        """Disable strategies that entered too often, until the operator resumes them."""
         disabled = tuple(find_repetition(book, self._limits, self.clock.now_ms()))
         if disabled:
             await self._journal.commit(*disabled)

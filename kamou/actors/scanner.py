@@ -53,7 +53,7 @@ class Scanner(Actor):
         self._ranked_open_ms = -1  # of the newest bar that was ranked
 
     async def recover(self) -> None:
-        """Reload the panel from the port. It is empty if the venue does not answer."""
+        """Reload the panel from the port. It is empty if the read fails."""
         self._loaded = await self._panels.load(self._index)
 
     @property

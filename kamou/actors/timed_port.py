@@ -1,4 +1,4 @@
-"""The port with a timeout on each call, so that a venue cannot block the executor."""
+"""``TimedPort``: the order executor's exchange port, with a timeout on each call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class TimedPort:
-    """The port of the order executor, with a timeout on each call.
+    """An exchange port that cannot block the order executor for longer than a timeout.
 
     A late read raises ``UnreachableError``. A late order or cancel raises ``UnknownOutcomeError``,
     because it may have arrived. Other errors are the port's own.

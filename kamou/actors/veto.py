@@ -1,4 +1,4 @@
-"""The veto actor (T2): ranks the candidates of all shards and vetoes the top ones."""
+"""The veto actor (T2): ranks the candidates of all shards, checks the top ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from kamou.settings.config import CycleSettings
 class VetoActor(Actor):
     """Ranks each cycle's candidates, and sends those without a veto to the refiner.
 
-    It waits for all shards of the cycle, or for the deadline. Its state is the shards of the
-    current cycle. A crash loses the ranking of that cycle.
+    It waits for all shards of the cycle, for the deadline, or for a shard of another cycle. Its
+    state is the shards of the current cycle. A crash loses the ranking of that cycle.
     """
 
     def __init__(

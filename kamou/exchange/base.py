@@ -2,8 +2,8 @@
 
 Actors use ``ExchangePort``. ``GuardedPort`` is the base class of every adapter. Its ``submit`` and
 ``reduce`` are final, because they make the checks that no adapter may skip: a genuine, committed,
-unused and matching permit; the halt latch; a stop with every entry; proof that a reduce-only order
-reduces. Adapters implement ``_place`` and ``_cancel``.
+unused and matching permit; no halt; an attached stop with every entry, if the venue takes one;
+proof that a reduce-only order reduces. Adapters implement ``_place`` and ``_cancel``.
 Errors are those of ``kamou.errors`` (``RejectedError``, ``UnknownOutcomeError``, ...).
 """
 
@@ -50,7 +50,7 @@ class PermitStore(Protocol):
         """Commit that this order uses this permit.
 
         Raises:
-            InvalidPermitError: no committed row, it does not match, or it was used before.
+            InvalidPermitError: the permit is not committed, differs, or was used before.
         """
         ...
 
@@ -59,7 +59,7 @@ class PermitStore(Protocol):
 class Capabilities:
     """Functions that a venue supports."""
 
-    attached_stop: bool  # the entry may carry its stop and target
+    attached_stop: bool  # the entry may carry its stop loss and take profit
     open_interest: bool
     long_short_ratio: bool
     reduce_only: bool
@@ -121,11 +121,12 @@ class ExchangePort(Protocol):
     async def submit(
         self, approved: Approved, intent: Intent, attached: tuple[Intent, ...] = ()
     ) -> OrderReport:
-        """Send an entry, once, under its permit; ``attached`` stop and target go with it.
+        """Send an entry with its ``attached`` orders, once, under its permit.
 
         Raises:
-            InvalidPermitError: the permit is not genuine, committed, unused and matching.
-            RejectedError: the venue rejects the order.
+            InvalidPermitError: the permit is not genuine, committed, unused, valid and matching; a
+                halt stops entries; or the attached orders are wrong. Nothing was sent.
+            RejectedError, RateLimitedError: the venue rejects the order.
             UnknownOutcomeError: no answer; query by client order id.
         """
         ...
@@ -138,7 +139,8 @@ class ExchangePort(Protocol):
 
         Raises:
             InvalidPermitError: the order is not reduce-only, or would add or reverse exposure.
-            RejectedError: the venue rejects the order.
+            UnreachableError: the position for the proof could not be read; nothing was sent.
+            RejectedError, RateLimitedError: the venue rejects the order.
             UnknownOutcomeError: no answer; query by client order id.
         """
         ...
@@ -148,6 +150,8 @@ class ExchangePort(Protocol):
 
         Raises:
             RejectedError: ``ORDER_UNKNOWN``, the venue has no order of this id.
+            RateLimitedError: nothing has changed.
+            UnknownOutcomeError: no answer; query by client order id.
         """
         ...
 

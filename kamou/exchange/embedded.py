@@ -1,7 +1,7 @@
 """The port of the embedded venue, for the demo, backtests and tests.
 
 Orders and cancels act ``latency_ms`` after they are sent and are answered then; reads are answered
-at once. Every call first advances the engine to the clock's time.
+at once. Every read or request first advances the engine to the clock's time.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ class SimulatedExchange(GuardedPort):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
 
-        Updates during a restart are lost; reconciliation reads their orders and fills.
+        At most ``EVENTS_MAX`` updates wait for a reader. Later ones, and those of a time without a
+        process, are lost; reconciliation reads their orders and fills.
         """
         return self._receive.clone()
 

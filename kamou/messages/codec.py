@@ -47,7 +47,7 @@ def encode(value: object) -> bytes:
     """Return the canonical encoding of an event, a message or a part of them.
 
     Raises:
-        ValueError: a scalar float or Decimal in it is NaN or infinite; has the field's name.
+        ValueError: a scalar float or Decimal is NaN or infinite; the message has its path.
         TypeError: a value in it has a type without an encoding.
     """
     body = _ENCODER.encode(value)
@@ -62,7 +62,8 @@ def decode(cls: type[T], body: bytes) -> T:
     """Return the value whose encoding is ``body``.
 
     Raises:
-        ValueError: it is not JSON, lacks a field, or has a field of a wrong type; has the path.
+        ValueError: it is not JSON, lacks a field, or has one of a wrong type; the message has the
+            path.
     """
     hashable: Any = cls  # mypy does not count a generic class as hashable
     decoded: T = _decoder(hashable).decode(body)

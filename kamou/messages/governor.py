@@ -48,6 +48,6 @@ class DiskFull(Message):
 
 @attrs.frozen(kw_only=True)
 class ProtectionFailed(Message):
-    """A report that a position has no stop and its closes failed; leads to a flatten."""
+    """A report that a position has no stop and its exits failed; leads to a flatten."""
 
     symbol: str

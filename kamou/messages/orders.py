@@ -25,7 +25,8 @@ class ReviewEntry(Message):
 class ReviewReduction(Message):
     """A call to review this reducing order.
 
-    The answer is a Denial if the order would add or reverse exposure, else None.
+    The answer is a Denial if the order is not a reducing one, or would add or reverse exposure;
+    else None.
     """
 
     intent: Intent

@@ -28,7 +28,7 @@ REDELIVERIES_MAX = 3  # a message that crashes its actor more often is a dead le
 
 
 class WhenFull(Enum):
-    """The behaviour of a put into a full mailbox."""
+    """The behavior of a put into a full mailbox."""
 
     BLOCK = "block"  # ``put`` waits for space until its deadline
     REJECT = "reject"  # the put returns False
@@ -115,7 +115,7 @@ class Mailbox(Generic[T]):
     def put_nowait(self, message: T) -> bool:
         """Put a message without waiting; return True if the mailbox took it.
 
-        A full mailbox rejects it, or under OVERFLOW drops it.
+        A full mailbox rejects it, or drops it under OVERFLOW, or drops an older one under CONFLATE.
         """
         if self._key is not None:
             return self._put_newest(message, self._key(message))

@@ -50,7 +50,7 @@ class ExitKind(Enum):
     NORMAL = "normal"  # it returned
     SHUTDOWN = "shutdown"  # the supervisor stopped it, or everything is being cancelled
     CRASHED = "crashed"  # it raised, or did not start in time
-    STUCK = "stuck"  # asked, then cancelled, and still running: reported and left behind
+    STUCK = "stuck"  # still running after its cancellation; reported
 
 
 START_TIMEOUT_S = (
@@ -63,7 +63,7 @@ class StartTimeoutError(TimedOutError):
 
 
 class RestartStormError(KamouError):
-    """There were more restarts than the intensity allows; the last crash is the cause."""
+    """More restarts than the intensity allows; the last crash, if any, is the cause."""
 
 
 @attrs.frozen(kw_only=True)
@@ -119,7 +119,7 @@ class ChildExit:
     child: str
     incarnation: int
     kind: ExitKind
-    error: Exception | None  # raised by the child
+    error: Exception | None  # raised by the child, or its start timeout; None: no crash
 
 
 @attrs.frozen(eq=False)

@@ -29,10 +29,10 @@ class Watchdog:
     """The watchdog: calls ``terminate`` if synchronous code blocks the event loop.
 
     Before that it writes all stacks to ``stream``, a real file. Blocked means no heartbeat for
-    ``heartbeat_s``, checked ``CHECKS`` times. ``armed`` is False under simulated time, where a
-    fast-forward may keep the loop busy for long. ``wait`` waits the seconds that it is given, and
-    returns True once the watch is over. ``describe_lag`` returns a clause for the line that is
-    written; the thread calls it.
+    longer than ``heartbeat_s``, at ``CHECKS`` + 1 checks in a row. ``armed`` is False under
+    simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits the seconds
+    that it is given, and returns True once the watch is over. ``describe_lag`` returns a clause for
+    the line that is written; the thread calls it.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Changes of the account by the venue and by external orders, at drawn moments.
 
-The changes happen at the venue, with or without a running process. A change that finds no position
-or market to act on is tried again after 20 s.
+The changes happen at the venue, with or without a running process. A change that the venue rejects,
+or that finds no position or market to act on, is tried again after 20 s.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Act = Callable[[int, Random], bool]
 class AccountChanges:
     """The changes of one simulation, scheduled at the venue.
 
-    ``touched`` has, by symbol, the time in ms of the last change that removed protection. The
-    system can restore the protection only after it has read the change.
+    ``touched`` has, by symbol, the time in ms of the last change that may have removed protection.
+    The system can restore the protection only after it has read the change.
     """
 
     venue: Venue
@@ -75,7 +75,7 @@ class AccountChanges:
     # --- the venue -------------------------------------------------------------------
 
     def _held(self, draw: Random) -> str | None:
-        """Return a symbol with a position."""
+        """Return a drawn symbol with a position; None if there is no position."""
         held = [p.symbol for p in self.engine.positions()]
         return held[draw.randrange(len(held))] if held else None
 

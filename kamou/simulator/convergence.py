@@ -26,8 +26,9 @@ from kamou.venue.engine import Engine
 def find_differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
     """Yield the differences between journal and venue (invariants 6 and 7).
 
-    These are fills, orders or income that are lost, duplicated or in flight, positions without a
-    stop, and money without an explanation.
+    These are fills, orders or income that are lost, duplicated or in flight, positions with no
+    stop or with two, orders, trades or reservations without a position, unexplained drift, and
+    money without an explanation.
     """
     with contextlib.closing(database.open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
@@ -107,7 +108,10 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
 def _money(
     book: PositionBook, events: list[e.Event], engine: Engine, start: Decimal
 ) -> Iterator[str]:
-    """Check that the journal explains the venue's wallet balance to the cent."""
+    """Check that the journal explains the venue's wallet balance to the cent.
+
+    With fills that belong to no trade it cannot, and nothing is checked.
+    """
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
     intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}
     if corrected or any(

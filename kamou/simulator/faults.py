@@ -175,7 +175,7 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 def parse_faults(text: str) -> frozenset[str] | None:
     """Return the faults that ``text`` lists, or None for ``all``.
 
-    With ``all`` each seed draws its faults.
+    With ``all`` each seed draws its faults. With ``none`` there are none.
 
     Raises:
         ConfigurationError: a fault is unknown or ``text`` is empty.

@@ -1,7 +1,7 @@
 """The exchange port with faults between its checks and the engine.
 
-``submit`` and ``reduce`` are the production code. Behind them a request is lost, is late or gets a
-wrong response. The monitor sees every request before it is sent.
+``submit`` and ``reduce`` are the production code. Behind them a request may be lost, be late or
+get a wrong response. The monitor sees every order before it is sent.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NAN = Decimal("nan")
 class FaultyExchange(SimulatedExchange):
     """A ``SimulatedExchange`` with the faults of ``Chaos``.
 
-    Its venue outlives it, as it outlives the process.
+    Its venue outlives it and its process.
     """
 
     def __init__(

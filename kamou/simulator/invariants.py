@@ -1,10 +1,10 @@
 """The monitor, which checks the invariants during a simulation.
 
 It reads the audit log, the requests and the journal. The invariants have the numbers of
-``docs/reliability.md``: 1 permits, 2 client order ids (and the
-venue accepts no order that the journal has closed), 3 protection, 4 limits, 5 size, 6 book and
-venue agree (see ``convergence``), 7 equity, 8 no committed event is lost, 10 halt, 11 crashes. The
-ledger checks 9 and the swarm checks 12.
+``docs/reliability.md``: 1 permits, 2 client order ids (and the venue accepts no order that the
+journal has closed), 3 protection, 4 limits, 5 size, 6 book and venue agree (see ``convergence``), 7
+equity, 8 no committed event is lost, 10 halt, 11 crashes. The ledger checks 9 and the swarm checks
+12.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ class Monitor:
     # --- the supervisor --------------------------------------------------------------
 
     def check_exit(self, exit_: ChildExit, now_ms: int) -> None:
-        """Check that a crash was injected or follows from an injected one (11)."""
+        """Check that a crash was injected or follows from a crash or slow commit (11)."""
         if exit_.kind is ExitKind.STUCK:
             self.add_violation("STUCK", now_ms, "", exit_.child)
         if exit_.kind is not ExitKind.CRASHED:

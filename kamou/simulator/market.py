@@ -1,7 +1,8 @@
 """The simulated market, with one price per second and symbol.
 
 Each second is a bar, and its price is valid until the next. Ranges and trends of some minutes
-alternate in each symbol, so both strategies signal often. After ``freeze_ms`` no price moves.
+follow each other in each symbol, so both strategies signal often. After ``freeze_ms`` no price
+moves by itself.
 """
 
 from __future__ import annotations

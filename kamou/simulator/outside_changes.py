@@ -1,4 +1,4 @@
-"""Withdrawals and losses that the system cannot know yet."""
+"""Withdrawals, losses and reductions that the system cannot know yet."""
 
 from __future__ import annotations
 

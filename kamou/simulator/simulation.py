@@ -142,7 +142,7 @@ class Simulation:
     # --- the run -------------------------------------------------------------------
 
     def run(self) -> None:
-        """Run from the first second to the end of the convergence phase."""
+        """Run to the end of the convergence phase, or until an error escapes a process."""
         self.account_changes.schedule()
         with self._disk() as directory:
             self.backups = Backups(self.chaos, directory)

@@ -33,7 +33,7 @@ MUST_HAPPEN = (
     "StopConfirmed",
     "IncomeRecorded",
 )
-"""Events that a swarm of ``MUST_HAPPEN_HOURS`` must have; without them it tests too little."""
+"""Events that a swarm of at least ``MUST_HAPPEN_HOURS`` must have, or it tests too little."""
 
 ReportResult = Callable[["Result"], None]
 
@@ -196,7 +196,7 @@ MUST_HAPPEN_HOURS = 10.0  # a shorter swarm needs only the events of ``TRADED``
 
 
 def shrink_failure(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
-    """Return the failure with fewer faults and a shorter time.
+    """Return the failure with fewer faults and a shorter time, where it still fails.
 
     The search is greedy: a fault stays out if the seed fails without it. Each fault has its own
     random stream, so leaving one out does not change the others.

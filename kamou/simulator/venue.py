@@ -1,8 +1,8 @@
-"""The simulated venue, its engine, and the requests on their way to it.
+"""The simulated venue: delayed requests, transfers, forced closes and resizes.
 
-All of these outlive the processes, so a request arrives at its time even if its sender was killed.
-The engine makes transfers and the changes of a venue: auto-deleveraging, settlement and contract
-specifications.
+``Venue`` has the requests on their way to its ``SimulatedEngine``. Both outlive the processes, so a
+request arrives at its time even if its sender was killed. The engine makes transfers and the
+changes of a venue: auto-deleveraging, settlement and contract specifications.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class SimulatedEngine(Engine):
         return True
 
     def change(self, instrument: Instrument) -> None:
-        """Replace an instrument: tick size, lot size or margin rate."""
+        """Replace an instrument, for example by one with another tick size or margin rate."""
         self.instruments[instrument.symbol] = instrument
         self.source.instruments = tuple(
             self.instruments[each.symbol] for each in self.source.instruments

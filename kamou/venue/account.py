@@ -1,8 +1,8 @@
-"""The embedded venue's account: it books orders, fills and funding.
+"""The embedded venue's account: orders, fills, funding, margin and liquidation.
 
 ``VenueAccount`` books in ``VenueState``, at the price of an ``Execution``. The engine moves the
 market time. Every change of an order or of money has an audit record. Changes of orders and fills
-also have an event of the private stream.
+also have an event of the private stream. A dormant order has neither until it becomes live or ends.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class VenueAccount:
     # --- money -----------------------------------------------------------------
 
     def mark(self, position: HeldPosition) -> Decimal:
-        """Return the mark now; the last stored mark if the market has ended."""
+        """Return the mark now; the last stored mark if there is no market now."""
         mark = self._mark_of(position.symbol)
         return position.mark if mark is None else mark
 

@@ -1,4 +1,4 @@
-"""The venue's checker: it folds the audit log and reports violations of limits.
+"""The venue's checker: it folds the audit log and reports broken rules.
 
 ``Checker`` takes one audit record after the other, ``check`` a whole log. The arithmetic is the
 checker's own: it shares no code with the governor, the sizing or the venue's booking.
@@ -243,7 +243,7 @@ class Checker:
                 symbol.unchecked.append(record)
 
     def _book(self, record: FillAudit, symbol: SymbolSeen, after: Decimal) -> None:
-        """Book position, cost and money at average cost."""
+        """Apply a fill to position, average entry price, gains, fees and wallet balance."""
         before, signed = symbol.position, record.side.sign * record.quantity
         closed = min(abs(before), record.quantity) if before * signed < ZERO else ZERO
         direction = 1 if before > ZERO else -1
@@ -343,7 +343,8 @@ class Checker:
     ) -> None:
         """Compare positions, wallet balance and equity with the recomputed ones.
 
-        Equity = opening + net deposits + realized - fees + funding + unrealized PnL, to a cent.
+        Equity = opening + net deposits + realized - fees + funding + unrealized PnL, to a cent. If
+        the positions differ, only these are reported.
         """
         sizes = {i.symbol: i.contract_size for i in instruments}
         marks = {p.symbol: p.mark_price for p in positions}

@@ -46,7 +46,7 @@ def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms:
 
 
 def settle_ended(source: MarketSource, account: VenueAccount, at_ms: int) -> None:
-    """Close the positions and cancel the orders of markets that have ended."""
+    """Close the positions whose market has ended, and cancel their symbols' orders."""
     if not isinstance(source, EndingSource):
         return
     instruments = {each.symbol: each for each in source.instruments}

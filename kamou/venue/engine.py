@@ -176,6 +176,7 @@ class Engine:
 
         Raises:
             RejectedError: ``ORDER_UNKNOWN``, the venue has no order of this client order id.
+            DiskFullError: the cancel is in memory and not stored, so its outcome is unknown.
         """
 
         def end() -> None:
@@ -367,7 +368,7 @@ class Engine:
         )
 
     def _commit(self) -> None:
-        """Save the changes; without a change, store the market time once an hour of it."""
+        """Save the changes; without any, store the market time once per market hour."""
         self._refresh_watch()
         state = self._state
         if state.changed:

@@ -243,7 +243,7 @@ class Matcher:
             self._fill_triggered(order, price, path)
 
     def _fill_triggered(self, order: WorkingOrder, price: float, path: SymbolPath) -> None:
-        """Fill a triggered order as a market order. ``price`` is before slippage."""
+        """Fill a triggered order at ``price`` and slippage; reject it without a position."""
         side = order.request.side
         tick = path.instrument.tick
         quantity = self._account.clip(order, path.at_ms)

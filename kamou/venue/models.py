@@ -54,7 +54,7 @@ class FeeModel:
 
 @attrs.frozen(kw_only=True)
 class LatencyModel:
-    """Every request reaches the venue a constant time after it is sent.
+    """Every order and cancel reaches the venue a constant time after it is sent.
 
     The response arrives at the same instant. Assumes no jitter, no queueing in bursts, and data
     without delay. Costs: at real venues latency grows with volatility, so results in fast markets
@@ -93,10 +93,10 @@ class FillModel:
     """An order takes at most a share of a bar's volume, the depth.
 
     A resting limit fills only if the market trades beyond its price. Entries and resting limits
-    fill up to the depth. Stops and reduce-only market orders fill whole and pay ``SlippageModel``
-    for the excess. Assumes the last place in the queue at every price. Costs: fills at the extreme
-    of a bar are missed, which is too strict for small orders; the whole fill of a very large exit
-    in one bar is too good.
+    fill up to the depth. Triggered orders and reduce-only market orders fill whole and pay
+    ``SlippageModel`` for the excess. Assumes the last place in the queue at every price. Costs:
+    fills at the extreme of a bar are missed, which is too strict for small orders; the whole fill
+    of a very large exit in one bar is too good.
     """
 
     volume_participation: Decimal = Decimal("0.1")
@@ -118,9 +118,9 @@ class StopFillModel:
     """A stop fills at its trigger or the first tradable price, whichever is worse.
 
     Slippage comes on top. Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of
-    the way from the trigger to the extreme. If a bar reaches stop and target, the stop fills first.
+    the way from the trigger to the extreme. If a bar reaches both exits, the stop fills first.
     At 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open with no opening gap,
-    so a fill at the trigger would be too good. The value of ``gap_depth`` is a judgement. Costs: in
+    so a fill at the trigger would be too good. The value of ``gap_depth`` is a judgment. Costs: in
     a crash the true fill may be worse; in a wide but orderly bar this is too strict.
     """
 

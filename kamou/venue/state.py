@@ -52,7 +52,7 @@ class WorkingOrder:
     """An order at the venue.
 
     It is in memory while it is live, and stays in the store. An attached order is ``dormant`` until
-    its parent's first fill. From then on its ``quantity`` is the parent's filled quantity.
+    its parent's first fill. From then on its ``quantity`` follows the parent's filled quantity.
     """
 
     request: OrderRequest

@@ -85,7 +85,8 @@ class VenueStore:
 
         Raises:
             DatabaseNewerError: a newer Kamou wrote the file; it is unchanged.
-            DiskFullError, StoreError: it cannot be opened or written, or its schema is changed.
+            DiskFullError, StoreError: it cannot be opened or written, or its schema is changed and
+                ``on_changed_schema`` is None.
         """
         self.path = str(path)
         self._shared = self.path != MEMORY
@@ -179,7 +180,7 @@ class VenueStore:
         return self._shared and self._data_version() != self._seen
 
     def set_durable(self, durable: bool) -> None:
-        """Choose whether commits wait for the disk; if not, a power cut may lose commits."""
+        """Choose if commits wait for the disk; if not, a power cut may damage the file."""
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 
     # --- reads -----------------------------------------------------------------

@@ -89,7 +89,7 @@ class RecordedMarket:
     def market_end(self, symbol: str) -> tuple[int, float] | None:
         """Return the end (ms) and last close of a symbol whose bars end early.
 
-        None if they end with the dataset.
+        None if they end with the dataset, or the symbol has none.
         """
         return self._ends.get(symbol)
 
