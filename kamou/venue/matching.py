@@ -100,7 +100,10 @@ class Matcher:
         if request.reduce_only:
             waits = request.type not in (OrderType.MARKET, OrderType.LIMIT)
             if not waits and not self._account.reducible(request.symbol, request.side):
-                raise RejectedError("REDUCE_ONLY_REJECTED", "there is no position to reduce")
+                raise RejectedError(
+                    "REDUCE_ONLY_REJECTED",
+                    f"no position in {request.symbol} that a {request.side.value} order reduces",
+                )
             return
         price = request.limit_price or request.trigger_price
         if price is None:
