@@ -24,7 +24,7 @@ def open_database(directory: DataDirectory) -> sqlite3.Connection:
 
     Raises:
         NotRunningError: no run has used this data directory.
-        StoreError: the database cannot be read, is damaged, or is of a newer version.
+        StoreError: the database cannot be read, is damaged, or is of another version.
     """
     from kamou.store.database import open_reader
 
@@ -95,7 +95,8 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     All are fractions of the day's first equity, which is that of 00:00 UTC if it is known.
     ``loss`` is the loss as the governor counts it, with the exit costs of all open positions. If it
     is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` has the reason, and
-    ``loss_budget_left`` uses the result. The limit is that of the newest run. None: no day opened.
+    ``loss_budget_left`` uses the result. The limit is that of the newest run. None: no
+    day opened, no equity was read, or the day began without equity.
     """
     from kamou.store import queries
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run

@@ -84,7 +84,7 @@ def _check_strategies(resolved: Resolved) -> None:
     """Check that every enabled strategy has a file, which loading does not check.
 
     Raises:
-        ConfigurationError: a strategy has no file.
+        ConfigurationError: a strategy has no file, or the file of any strategy cannot be loaded.
     """
     from kamou.core.strategies import discover_strategies
 

@@ -105,8 +105,9 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     """Resume trading after a halt; after `flatten` this takes two steps.
 
     The first `kamou resume` removes the halt latch that `flatten` set, with or without a run, and
-    changes FLATTENING to halted. The second lets the run trade again. Without a run, the next run
-    starts halted and waits for the second. A reason that is too long is an error.
+    changes the trading state flattening to reduce_only. The second lets the run trade again.
+    Without a run, the next run starts halted and waits for the second. A reason that is too long is
+    an error.
 
     Exit code 6: the run denied the resume, and the trading state did not change.
     """
@@ -250,7 +251,7 @@ class WarnOnce:
 
 
 def _set_latch(directory: DataDirectory, reason: str) -> str:
-    """Set the halt latch; return "not set" if that failed, so that closing can go on.
+    """Set the halt latch; return "", or "not set" if that failed; closing goes on.
 
     Raises:
         NotRunningError: the data directory does not exist; a mistyped one is not created.

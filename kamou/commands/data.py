@@ -53,8 +53,8 @@ def import_(
 ) -> None:
     """Check the bars, funding and open interest in DIR and store them as a dataset.
 
-    If a file has corrupt, missing, unsorted, duplicate or future rows, the error names the row and
-    the reason, and nothing is stored.
+    If a file has corrupt, unsorted, duplicate or future rows, or lacks rows without --allow-gaps,
+    the error names the row and the reason, and nothing is stored.
     """
     from kamou.clock import SystemClock
     from kamou.store.importer import import_directory

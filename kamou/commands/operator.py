@@ -42,9 +42,10 @@ class OperatorClient:
 
         Raises:
             NothingTradesError: no run holds the data directory, or the run is still starting.
-            NotRunningError: the process that answers is not proved to be the run.
-            TimedOutError: the run does not accept the connection.
-            KamouError: this user may not read the lock or open the socket.
+            NotRunningError: the process that answers is not proved to be the run, or the run has
+                ended or does not listen.
+            TimedOutError: the run does not accept the connection, or does not answer in time.
+            KamouError: this user may not read the lock or the token, or open the socket.
         """
         holder = lock_holder(directory.path)
         if holder is None:
@@ -172,7 +173,8 @@ def _request(
         ) from error
     except httpx.TransportError as error:
         raise NotRunningError(
-            f"process {record.pid} does not listen on port {record.operator_port}: {error}; "
+            f"process {record.pid} does not listen on {socket or f'port {record.operator_port}'}: "
+            f"{error}; "
             "check that it runs"
         ) from error
 

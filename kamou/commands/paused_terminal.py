@@ -22,8 +22,9 @@ class BackgroundLines:
     """Context manager that accepts lines without waiting and writes them in a thread.
 
     Lines beyond ``LINES_WAITING_MAX`` are dropped and counted; lines whose write fails are counted
-    too. If the last line cannot be written within ``END_S`` at the end, the process ends without
-    it, because every later write would wait as well. Tests replace ``end``.
+    too. If the last line cannot be written within ``END_S`` at the end, or the queue is full then,
+    the process ends without it, because every later write would wait as well. Tests replace
+    ``end``.
     """
 
     def __init__(self, write: Callable[[str], None], *, end: EndProcess = os._exit) -> None:

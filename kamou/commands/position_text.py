@@ -154,7 +154,7 @@ def _unrealized_sum(rows: Sequence[PositionRow], currency: str) -> str:
 
 
 def _omitted_positions(rows: Sequence[PositionRow]) -> str:
-    """Return number and unrealized PnL of the positions that are left out."""
+    """Return number and PnL, in the heading's currency, of the positions left out."""
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     line = f"+ {len(rows)} more"
     return f"{line}, unrealized {money_text(sum(known, ZERO), signed=True)}" if known else line

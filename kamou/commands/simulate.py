@@ -116,8 +116,9 @@ def simulate(
 ) -> None:
     """Run the production system in simulated time at a faulty venue; check invariants.
 
-    A seed and a commit are a complete bug report, because a seed always gives the same trace.
-    Exit code 6: an invariant was violated, an enabled fault never happened, or nothing traded.
+    A commit, a seed and the options are a complete bug report, because they give the same trace.
+    Exit code 6: an invariant was violated, an enabled fault never happened, nothing traded, or the
+    trace differs from that of --against.
     """
     from kamou.simulator.faults import parse_faults
     from kamou.simulator.scenario import Scenario

@@ -34,7 +34,7 @@ def site(
 
     This only reads the database and takes no lock, so it works during a run, after a run, or with
     a backup on another machine. Mode, currency and gate are those of the journal. Stop it with
-    Ctrl-C or SIGTERM.
+    Ctrl-C, SIGTERM or SIGHUP.
     """
     if database is not None and data_dir is not None:
         raise click.UsageError("--database and --data-dir exclude each other; give one of them")

@@ -20,7 +20,7 @@ def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
     """Return the status of the run, if one answers, and of the database, if it exists.
 
     Raises:
-        StoreError: the database exists and cannot be read.
+        StoreError: the database exists and cannot be read, is damaged, or is of another version.
     """
     directory = DataDirectory(resolved.settings.data_dir)
     status = empty_status(None, gone=False)

@@ -1,4 +1,4 @@
-"""HTTP/1.1: hypercorn's protocol without the features that Kamou does not use.
+"""``Http11``: hypercorn's HTTP/1.1 without the features that Kamou does not use.
 
 hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
 application writes, and queues bodies for applications that never read them. This subclass replaces
@@ -94,7 +94,7 @@ class Http11(H11Protocol):
 
     @property
     def complete(self) -> bool:
-        """True if the current request, if any, was received in full."""
+        """True if the current request was received in full; False without a request."""
         return self.connection.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     @property
@@ -105,7 +105,7 @@ class Http11(H11Protocol):
     async def receive(self, data: bytes) -> None:
         """Parse bytes of the peer and start the requests in them.
 
-        Bytes after a request with ``Connection: close`` and after a refusal are ignored (RFC 9112,
+        Bytes after a request with ``Connection: close`` or a rejected one are ignored (RFC 9112,
         9.6), because h11 would raise an error for them while the application responds.
         """
         if self.ignores_input:
@@ -153,7 +153,7 @@ class Http11(H11Protocol):
         return None
 
     async def _receive_head(self, request: h11.Request) -> None:
-        """Keep the head of a request until its body is complete, or refuse it."""
+        """Keep the head of a request until its body is complete, or reject it."""
         headers = list(request.headers)
         refused = check_request_head(
             method=request.method,
@@ -220,7 +220,7 @@ class Http11(H11Protocol):
             await self._refuse(HttpRefusal(status, REASONS.get(status, TrafficRefusal.MALFORMED)))
 
     async def _refuse(self, refused: HttpRefusal) -> None:
-        """Send the refusal if no response has begun, and end the connection."""
+        """Send the error status if no response has begun, and end the connection."""
         self._refused = True
         self._traffic.refused[refused.reason] += 1
         response = self.finish_with(refused.status)

@@ -1,4 +1,4 @@
-"""Limits of one listener: sizes, counts and times of connections and requests."""
+"""``Limits`` of a listener: sizes, counts and times of connections and requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Limits:
     """Limits of one listener. Times are in seconds, sizes in bytes.
 
     The defaults are those of the public listener, whose settings are in ``web``. ``OPERATOR`` are
-    the limits of the operator's TCP listener.
+    the limits of the operator's two listeners, TCP and Unix socket.
     """
 
     connections_max: int = 2_000
     """Open connections in total; a further connection gets 503 and is closed."""
     connections_per_address_max: int = 100
-    """Open connections of one address (IPv6: one /64), so that no client uses all of them."""
+    """Open connections of one address (IPv6: one /64) that is not a trusted proxy."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks with many clients, which have no limit by address."""
     header_bytes_max: int = 16 * 1024
@@ -32,7 +32,7 @@ class Limits:
     headers_max: int = 100
     """Header lines; more get 431. 16 KB of empty headers cost 5 ms to parse, 100 cost 0.2."""
     body_bytes_max: int = 8 * 1024
-    """A request's body; more gets 413. No page reads one, and a command is at most 4 KB."""
+    """A request's body; more, or more than 64 parts, gets 413. A command is at most 4 KB."""
     request_s: float = 30.0
     """Time from a request's first byte to the last byte of its response."""
     stall_s: float = 15.0

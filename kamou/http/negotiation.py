@@ -18,13 +18,13 @@ QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110, 12.4.2
 def prefers_json(accept: str) -> bool:
     """Return True if JSON is preferred to HTML, by q-value, then by specificity.
 
-    ``*/*`` and a tie mean HTML, so that a browser never gets JSON.
+    ``*/*`` and a tie mean HTML, so that a browser that opens a page gets HTML.
     """
     return _rank(accept, "application", "json") > _rank(accept, "text", "html")
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Return True if ``gzip`` or ``*`` is accepted with a quality above 0."""
+    """Return True if ``gzip``, or ``*`` if that is not listed, has a quality above 0."""
     by_name: float | None = None
     by_star = 0.0
     for token, quality in _parse_items(accept_encoding):
@@ -43,7 +43,7 @@ def matches_etag(if_none_match: str, etag: str) -> bool:
 
 
 def _rank(accept: str, kind: str, subtype: str) -> tuple[float, int]:
-    """Return q and specificity of the most specific range for a type; 0 if none."""
+    """Return q and specificity of the most specific range; zeros if none has q > 0."""
     ranges = {f"{kind}/{subtype}": 3, f"{kind}/*": 2, "*/*": 1}
     best = (0.0, 0)
     for token, quality in _parse_items(accept):

@@ -1,4 +1,4 @@
-"""One accepted socket, with a limit for each wait for the peer in a write."""
+"""``PeerSocket``: an accepted socket with a limit for each wait in a write."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ class PeerSocket:
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self, bytes_max: int) -> bytes:
-        """Return bytes of the peer; empty at the end or if the connection is lost."""
+        """Return bytes of the peer; empty at the end or if the connection is lost.
+
+        Raises:
+            OSError: the system has no descriptor or memory for it.
+        """
         while True:
             await trio.lowlevel.wait_readable(self._raw)  # usually no byte is there yet
             try:
@@ -53,7 +57,7 @@ class PeerSocket:
                 return b""
 
     async def send(self, data: bytes, *, stall_s: float) -> SendResult:
-        """Write all of ``data``; ``stall_s`` is the maximum time without progress."""
+        """Write ``data`` until all is written, the peer stalls for ``stall_s`` or is gone."""
         rest = memoryview(data)
         while rest:
             try:
@@ -73,7 +77,7 @@ class PeerSocket:
             self._raw.send(data)
 
     async def finish(self) -> None:
-        """Shut down writing, and read the peer's bytes for at most ``LINGER_S``.
+        """Shut down writing; read ``LINGER_BYTES_MAX`` at most, for ``LINGER_S`` at most.
 
         Closing a socket with unread bytes sends a reset, which can reach the peer before it has
         read the last response (RFC 9112, 9.6).
@@ -91,7 +95,7 @@ class PeerSocket:
                 received += len(data)
 
     def reset(self) -> None:
-        """Make ``close`` discard unread bytes, which frees the kernel's memory."""
+        """Make ``close`` reset the connection and discard unsent bytes, to free memory."""
         with contextlib.suppress(OSError):
             self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 

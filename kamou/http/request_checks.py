@@ -1,4 +1,4 @@
-"""Checks of a request before its application starts, with the status of a refusal."""
+"""Limits of a request's head and body, and parsing of its target."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENT_LENGTH_DIGITS_MAX = 12  # a longer number is too large in any case
 
 @attrs.frozen
 class HttpRefusal:
-    """A refused request: its HTTP status and its counter."""
+    """A rejected request: its HTTP status and its counter."""
 
     status: int
     reason: TrafficRefusal
@@ -51,7 +51,7 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
 def check_request_head(
     *, method: bytes, version: bytes, headers: Headers, limits: Limits
 ) -> HttpRefusal | None:
-    """Return the refusal of a request with a well-formed head; None if it is valid."""
+    """Return why a request with a well-formed head is rejected; None if it is valid."""
     if version not in VERSIONS:
         return HttpRefusal(505, TrafficRefusal.VERSION)  # HTTP/2's preface too
     if method == b"CONNECT":

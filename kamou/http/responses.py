@@ -1,4 +1,4 @@
-"""Prebuilt responses: body, gzip, tag and headers, made once and sent often."""
+"""Prebuilt responses (``make_response``) and their cache (``ResponseCache``)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ SECURITY: Mapping[str, str] = {
 
 @attrs.frozen(kw_only=True)
 class FixedResponse:
-    """ASGI application that sends these bytes, to HEAD only their headers."""
+    """ASGI application that sends these bytes.
+
+    A HEAD request gets only their headers. A request whose If-None-Match has the tag gets 304.
+    """
 
     status: int
     body: bytes
@@ -96,7 +99,10 @@ def make_response(
 
 
 class ResponseCache:
-    """Cache of the newest responses by key, each for one database version."""
+    """Cache of responses by key, each for one database version.
+
+    The least recently used responses are dropped.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         self._cached: OrderedDict[object, tuple[int, FixedResponse]] = OrderedDict()
@@ -112,7 +118,7 @@ class ResponseCache:
         return found[1]
 
     def put(self, key: object, version: int, made: FixedResponse) -> None:
-        """Cache a response; drop the least recently used ones beyond ``bytes_max``."""
+        """Cache a response; drop the least recently used others beyond ``bytes_max``."""
         if key in self._cached:
             self._bytes -= self._cached.pop(key)[1].size
         self._cached[key] = (version, made)

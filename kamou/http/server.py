@@ -1,4 +1,4 @@
-"""A listener that serves one application, as a supervised child.
+"""``Server``, a supervised child that serves one application on a ``Listener``.
 
 The port is bound before the child reports started, so that a port in use is an error with its
 reason.
@@ -86,11 +86,12 @@ class Server:
         self._stop.set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Bind the address, report started, and serve until stopped or canceled.
+        """Bind the address or use ``bound``, report started, serve until stopped.
 
         Raises:
-            ListenError: the port is taken, or this user may not bind it.
-            ExceptionGroup: a connection had a MemoryError, which concerns the whole process.
+            ListenError: the port is taken, this user may not bind it, or the address is invalid.
+            ExceptionGroup: a connection had a MemoryError, which concerns the whole process; or
+                accepting failed for a reason other than a lost connection or a lack of resources.
         """
         self._stop = trio.Event()
         # A second descriptor of the owner's socket, so that the owner's stays open.
@@ -185,7 +186,7 @@ class Server:
         connections.start_soon(self._attend, connection, key)
 
     async def _attend(self, connection: Connection, key: str) -> None:
-        """Run one connection; an error ends only this connection."""
+        """Run one connection; an error other than MemoryError ends only this connection."""
         try:
             await connection.run()
         except* MemoryError:

@@ -8,14 +8,14 @@ import attrs
 
 
 class TrafficRefusal(Enum):
-    """Why a listener refused a connection or a request; the value names its counter."""
+    """Why a listener rejected a connection or a request; the value names its counter."""
 
     CONNECTIONS = "connections"  # too many in total: 503
     ADDRESS = "address"  # too many from one address: 503
     DESCRIPTORS = "descriptors"  # no free descriptor or memory: stays in the backlog
-    MALFORMED = "malformed"  # not HTTP, or ambiguous HTTP: 400
+    MALFORMED = "malformed"  # not HTTP, ambiguous HTTP, or an invalid target: 400
     HEADERS = "headers"  # too many bytes or lines of headers: 431
-    BODY = "body"  # too large: 413
+    BODY = "body"  # too large or in too many parts: 413
     METHOD = "method"  # CONNECT, or a transfer coding that is not chunked: 501
     VERSION = "version"  # neither HTTP/1.0 nor HTTP/1.1: 505
 
@@ -43,7 +43,7 @@ class Traffic:
     failed: int = 0
     """Connections that ended by an error of the application or the server."""
     refused: dict[TrafficRefusal, int] = attrs.Factory(lambda: dict.fromkeys(TrafficRefusal, 0))
-    """Connections and requests that were refused, by reason."""
+    """Connections and requests that were rejected, by reason."""
     cut: dict[Cut, int] = attrs.Factory(lambda: dict.fromkeys(Cut, 0))
     """Connections that were cut before their response was complete, by reason."""
 

@@ -1,4 +1,4 @@
-"""Frozen and validated settings, each value with its origin.
+"""``Settings`` and ``load_settings``: validated values, each with its origin.
 
 Options override the environment (``KAMOU__GROUP__NAME``), and that overrides ``kamou.toml``.
 """
@@ -109,7 +109,7 @@ class DataSettings:
     rows_max: int = 10_000_000  # of all files; 160 bytes of memory each during the checks
     symbols_max: int = 5_000  # the largest venues list hundreds of perpetuals
     columns_max: int = 1_000  # of one file; a kline file has twelve
-    files_max: int = 10_000  # one per symbol and month: 400 symbols of two years
+    files_max: int = 10_000  # entries: one per symbol and month, for 400 symbols of two years
     cells_max: int = 20_000_000  # bars x symbols, with gaps; 36 bytes of memory each
     unpacked_mb_max: int = 2_000  # MB of 1,000,000 bytes, of all files: 200 bytes a row
 
@@ -167,8 +167,8 @@ def load_settings(
     """Resolve the settings: options over environment over file over defaults.
 
     Raises:
-        ConfigurationError: settings are unknown or invalid; one line for each, with origin, key,
-            value and the expected type or range.
+        ConfigurationError: the file cannot be read or is not TOML; or settings are unknown, invalid
+            or contradictory: one line for each, with origin, key, value and what is expected.
     """
     kinds, table = collect_leaf_types(Settings), settings_table()
     raws = read_file(path, kinds) if path else {}
@@ -206,8 +206,8 @@ def load_settings(
 def digest(settings: Settings) -> str:
     """Return the SHA-256, in hex, of the canonical JSON of the settings.
 
-    Settings with ``decides=False`` in the table are left out, so equal digests mean equal
-    decisions.
+    Settings with ``decides=False`` in the table are left out, so that runs which differ only in
+    them have equal digests.
     """
     return hashlib.sha256(canonical_json(settings).encode()).hexdigest()
 
@@ -272,36 +272,53 @@ def _holds_parameters(group: type, field: str) -> bool:
 
 
 def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ...], str]]:
-    """Return each failed check between settings: the keys, and the violated condition."""
+    """Return the failed checks beyond the table's ranges: keys and violated condition."""
     cycle, web, demo = settings.cycle, settings.web, settings.demo
     supervision = settings.supervision
     listeners = (web.host, web.port) == (web.operator_host, web.operator_port) and web.port != 0
     enabled = settings.strategies.enabled
     checks: list[tuple[bool, tuple[str, ...], str]] = [
-        (DAY_S % cycle.period_s == 0, ("cycle.period_s",), "must divide a day (86,400 s)"),
-        (DAY_S % cycle.timeframe_s == 0, ("cycle.timeframe_s",), "must divide a day (86,400 s)"),
-        (DAY_S % demo.bar_s == 0, ("demo.bar_s",), "must divide a day (86,400 s)"),
+        (
+            DAY_S % cycle.period_s == 0,
+            ("cycle.period_s",),
+            f"must divide a day (86,400 s), got {cycle.period_s}",
+        ),
+        (
+            DAY_S % cycle.timeframe_s == 0,
+            ("cycle.timeframe_s",),
+            f"must divide a day (86,400 s), got {cycle.timeframe_s}",
+        ),
+        (
+            DAY_S % demo.bar_s == 0,
+            ("demo.bar_s",),
+            f"must divide a day (86,400 s), got {demo.bar_s}",
+        ),
         (
             cycle.timeframe_s % demo.bar_s == 0 or demo.bar_s % cycle.timeframe_s == 0,
             ("cycle.timeframe_s", "demo.bar_s"),
-            "one must be a multiple of the other",
+            f"one must be a multiple of the other, got {cycle.timeframe_s} s and {demo.bar_s} s",
         ),
         (
             not listeners,
             ("web.port", "web.operator_port"),
-            "the public and the operator listener need different ports",
+            f"the public and the operator listener need different ports, not both {web.port}",
         ),
         (
             all(is_network(proxy) for proxy in web.trusted_proxies),
             ("web.trusted_proxies",),
-            "expects IP addresses or networks such as 10.0.0.0/8",
+            "expects IP addresses or networks such as 10.0.0.0/8, got"
+            f" {', '.join(web.trusted_proxies)}",
         ),
-        (is_public_url(settings.site.public_url), ("site.public_url",), PUBLIC_URL),
+        (
+            is_public_url(settings.site.public_url),
+            ("site.public_url",),
+            f"{PUBLIC_URL}, got {settings.site.public_url!r}",
+        ),
         (bool(enabled), ("strategies.enabled",), "is empty; name at least one strategy"),
         (
             len(set(enabled)) == len(enabled),
             ("strategies.enabled",),
-            "names a strategy twice; name each once",
+            f"names a strategy twice; name each once, got {', '.join(enabled)}",
         ),
         *(
             (False, keys, what)
@@ -310,7 +327,8 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
         (
             supervision.backoff_cap_ms >= supervision.backoff_base_ms,
             ("supervision.backoff_cap_ms", "supervision.backoff_base_ms"),
-            "backoff_cap_ms must be at least backoff_base_ms",
+            f"backoff_cap_ms must be at least backoff_base_ms, got {supervision.backoff_cap_ms} and"
+            f" {supervision.backoff_base_ms}",
         ),
     ]
     return [(keys, what) for holds, keys, what in checks if not holds]
@@ -321,7 +339,7 @@ def render_commented_toml() -> str:
     text = [
         "# Kamou's settings. Every line below shows a default; remove the # in front of a name to",
         "# change it. The environment comes before this file: KAMOU__RISK__LEVERAGE_MAX=3.",
-        "# Secrets do not belong in this file: they are read from the environment only.",
+        "# Secrets do not belong in this file; this release needs none.",
     ]
     group_before, table = "", settings_table()
     for key, value in flatten_settings(Settings()).items():

@@ -76,7 +76,7 @@ def read_environment(environ: Mapping[str, str]) -> Given:
 
 
 def suggest_key(key: str, known: Iterable[str]) -> str:
-    """Return a hint with the key that is most similar as a whole or in its last part."""
+    """Return a hint: the most similar key, or, without one, how to list all keys."""
     keys = list(known)
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if not close:

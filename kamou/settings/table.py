@@ -70,7 +70,7 @@ _S = Setting
 # fmt: off
 _GENERAL = (
     _S("mode", "",
-       "mode of the run; demo needs neither network nor API key",
+       "mode of the run; this release runs demo only, which needs neither network nor API key",
        choices=("demo", "paper", "live")),
     _S("data_dir", "",
        "data directory, which holds all files of one mode and one account", decides=False),
@@ -89,7 +89,8 @@ _GENERAL = (
     _S("cycle.shards", "shards",
        "number of scanners; each scans its part of the symbols", 1, 64),
     _S("cycle.shard_deadline_ms", "ms",
-       "time that a cycle waits for the other shards after the first shard's scores", 1, 60_000),
+       "time that a cycle waits for the other shards after the first shard's scores; it leaves out "
+       "later ones", 1, 60_000),
     _S("cycle.candidate_ttl_s", "s", "time after which an unused candidate expires", 1, 3_600),
     _S("cycle.candidates_max", "candidates",
        "maximum number of candidates that a cycle passes to the vetoes (T2)", 1, 1_000),
@@ -101,21 +102,27 @@ _RISK = (
        0, "0.01", HARD_1),
     _S("risk.exposure_per_symbol", Q, "maximum notional in one symbol", 0, "0.15", HARD_2),
     _S("risk.leverage_max", "times", "maximum isolated leverage", 1, 5, CAP),
-    _S("risk.open_risk_max", Q, "maximum sum of the worst cases of all trades", 0, "0.04", CAP),
+    _S("risk.open_risk_max", Q,
+       "maximum sum of the worst cases, from the mark price, of all positions and reserved "
+       "entries; risk.daily_loss_max applies if it is lower", 0, "0.04", CAP),
     _S("risk.daily_loss_max", "of the day's first equity",
-       "daily loss limit; a loss of this size stops new entries", 0, "0.04", HARD_4),
+       "daily loss limit; a loss of this size, with unrealized losses and exit costs, stops new "
+       "entries", 0, "0.04", HARD_4),
     _S("risk.cluster_risk_max", Q,
-       "maximum sum of the worst cases of all altcoin trades of one side, because altcoins move "
-       "together", 0, "0.02", CAP),
+       "maximum sum of the worst cases of all altcoin positions and reserved altcoin entries of "
+       "one side, because altcoins move together", 0, "0.02", CAP),
     _S("risk.shock_move", "of price",
-       "move of all prices at once whose loss must fit the rest of the daily loss limit",
+       "move of all prices at once whose loss must fit the rest of the daily loss limit; an entry "
+       "that lowers this loss is allowed anyway",
        "0.10", 1, FLOOR),
     _S("risk.budget_share_min", "of full size",
-       "minimum size that the headroom must allow a trade; a smaller trade is denied", 0, 1),
+       "minimum size that the headroom, the unused part of the portfolio's limits, must allow a "
+       "trade; a smaller trade is denied", 0, 1),
     _S("risk.gap_buffer_min", "of stop distance",
        "minimum gap buffer, which is the reserve for fills beyond the stop", "0.25", 10, FLOOR),
     _S("risk.gap_memory_days", "days",
-       "time for which a measured overshoot counts in the gap buffer", 30, 365, FLOOR),
+       "time for which a measured overshoot, a fill beyond the stop, counts in the gap buffer",
+       30, 365, FLOOR),
     _S("risk.notional_total_max", "times sizing equity",
        "maximum notional of all positions and reserved entries", 0, 3, CAP),
     _S("risk.margin_total_max", Q,
@@ -150,20 +157,22 @@ _RISK = (
        "maximum age of the account read and of the last reconciliation for an entry", 1, 3_600),
     _S("risk.stale_halt_s", "s",
        "time by which the account or a mark price may exceed its maximum age before the trading "
-       "state becomes REDUCE_ONLY", 1, 3_600),
+       "state becomes reduce_only", 1, 3_600),
     _S("risk.permit_ttl_s", "s", "time after which an unused permit expires", 1, 300),
     _S("risk.protection_deadline_s", "s",
-       "maximum time for which a position may be without a confirmed stop before Kamou closes it",
+       "maximum time for which a position may be without a confirmed stop before Kamou closes it; "
+       "time in which the venue is unreachable does not count",
        6, 10, HARD_3),
     _S("risk.reduced_size", "of full size",
-       "size of entries in the trading state REDUCED_SIZE", 0, 1),
+       "size of entries in the trading state reduced_size", 0, 1),
     _S("risk.reduced_at", "of the daily loss limit",
-       "loss of the UTC day at which the trading state becomes REDUCED_SIZE", 0, 1),
+       "loss of the UTC day at which the trading state becomes reduced_size", 0, 1),
     _S("risk.flatten_at", "of the daily loss limit",
-       "loss of the UTC day at which the trading state becomes FLATTENING: Kamou closes all "
+       "loss of the UTC day at which the trading state becomes flattening: Kamou closes all "
        "positions", 1, "1.5", CAP),
     _S("risk.equity_tolerance", "of equity",
-       "maximum difference between the two equity reads that open a UTC day", 0, 1),
+       "maximum difference between the two equity reads that open a UTC day, and between an "
+       "account's equity and the equity that its positions explain", 0, 1),
     _S("risk.equity_confirm_s", "s",
        "minimum time between two equity reads that together confirm a loss, a recovery or a new "
        "day's first equity", 5, 60),
@@ -172,12 +181,13 @@ _RISK = (
        0, 100),
     _S("costs.maker_bps", BASIS_POINTS, "maker fee of the embedded exchange", -10, 100),
     _S("costs.slippage_bps", BASIS_POINTS,
-       "slippage of a market order beyond half the spread, charged by the embedded exchange and "
-       "assumed by decisions", 0, 1_000),
+       "slippage of a market order beyond half the spread, assumed by decisions and charged by the "
+       "embedded exchange (more for an order beyond exchange.volume_participation)", 0, 1_000),
     _S("costs.entry_limit_offset_bps", BASIS_POINTS,
        "distance of an entry's limit price beyond the quote's ask (long) or bid (short)", 0, 100),
     _S("costs.funding_bps_per_8h", BASIS_POINTS,
-       "funding rate per 8 h that is assumed while the venue's rate is unknown", 0, 100),
+       "funding rate per 8 h that decisions assume, and the embedded exchange charges, while the "
+       "rate is unknown", 0, 100),
 )
 
 _SIGNALS = (
@@ -227,11 +237,12 @@ _MACHINE = (
     _S("exchange.volume_participation", "of a bar's volume",
        "maximum quantity that one entry or resting limit order may fill in one bar", 0, 1),
     _S("exchange.gap_range_atr", ATR,
-       "range of a bar above which stops fill beyond their trigger price", 0, 1_000),
+       "range of a bar above which stops fill beyond their trigger price, by exchange.gap_depth",
+       0, 1_000),
     _S("exchange.gap_depth", "of trigger to extreme",
        "fill price of a stop in a bar wider than exchange.gap_range_atr, from the trigger price "
        "(0) to the bar's extreme (1)", 0, 1),
-    _S("demo.seed", "", "seed of the generated market; the same seed gives the same market", 0),
+    _S("demo.seed", "", "seed of the generated market; another seed gives another market", 0),
     _S("demo.symbols", "symbols", "number of perpetuals in the generated market", 2, 2_000),
     _S("demo.days", "days",
        "length of the simulated trading before the start of a new demo", 0, 3_650),
@@ -244,8 +255,9 @@ _MACHINE = (
     _S("web.operator_port", "",
        "port of the operator listener; 0: any free port", 0, 65_535, decides=False),
     _S("web.operator_tcp", "",
-       "switch for the operator listener over TCP (health, metrics, REST); the command line uses "
-       "the Unix socket in the data directory", decides=False),
+       "switch for the operator listener over TCP (health, metrics, REST); the commands use the "
+       "Unix socket in the data directory, or TCP if its file system has no sockets",
+       decides=False),
     _S("web.pricing_file", "",
        "Markdown file for /pricing; empty: the page says that Kamou is free", decides=False),
     *_CONNECTIONS,
@@ -260,7 +272,7 @@ _MACHINE = (
        "maximum number of open files and connections of the site process",
        128, 1_048_576, decides=False),
     _S("web.site_render_max_s", "s",
-       "time for one page after which the site process is replaced",
+       "time for one page after which the site process is replaced (with `kamou site`: ends)",
        1, 3_600, decides=False),
     _S("web.site_silence_max_s", "s",
        "time without a heartbeat after which the site process is replaced",
@@ -284,9 +296,11 @@ _MACHINE = (
     _S("data.symbols_max", "symbols",
        "maximum number of symbols of one dataset", 1, 100_000, decides=False),
     _S("data.columns_max", "columns",
-       "maximum number of columns of one data file", 1, 100_000, decides=False),
-    _S("data.files_max", "files",
-       "maximum number of files of one dataset", 1, 1_000_000, decides=False),
+       "maximum number of columns of one data file; a file with one column per symbol may have "
+       "data.symbols_max and one more", 1, 100_000, decides=False),
+    _S("data.files_max", "entries",
+       "maximum number of entries of one dataset's directory, subdirectories included",
+       1, 1_000_000, decides=False),
     _S("data.cells_max", "cells",
        "maximum number of bars times symbols of one dataset; each cell takes 36 B of memory",
        1, decides=False),
@@ -294,7 +308,8 @@ _MACHINE = (
        "maximum unpacked size of the files of one dataset", 1, decides=False),
     _S("supervision.intensity", "restarts",
        "maximum number of restarts by one supervisor in supervision.period_s; one more makes the "
-       "supervisor fail", 1, 1_000),
+       "supervisor fail (those of the site and of the operator listeners have no maximum)",
+       1, 1_000),
     _S("supervision.period_s", "s",
        "period for which a supervisor counts its restarts", 1, 86_400),
     _S("supervision.backoff_base_ms", "ms", "wait before the first restart", 1, 60_000),

@@ -1,4 +1,4 @@
-"""Conversion of settings' values from TOML, options and environment variables."""
+"""Conversion of settings' values, and checks of networks and of the public URL."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def public_listener(settings: Settings) -> Listener:
 
 
 async def bind_patiently(listener: Listener) -> socket.socket:
-    """Return the listening socket; wait for the process of an earlier run to end.
+    """Return the listening socket; wait up to 1 s for an earlier run's process to end.
 
     Raises:
         ListenError: the address cannot be bound.

@@ -1,7 +1,8 @@
 """Health of the public site's process, and the reports of its failures.
 
 An episode begins with the first trouble and ends after a minute of service. Its beginning and its
-end are reported on the terminal and in the journal; troubles in between are counted.
+end are reported on the terminal and, while the journal takes events, in the journal. Troubles in
+between are counted.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class SiteHealth:
         self._record_trouble(error, SiteState.DOWN)
 
     def tick(self) -> None:
-        """Count one second of the trading process's event loop."""
+        """Count one second of service; after a minute of it the episode is over."""
         if self.state is not SiteState.SERVING or self._down_since_ms is None:
             return
         self._standing_ticks += 1

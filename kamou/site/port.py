@@ -1,4 +1,4 @@
-"""Port to the process that serves the public site: start, heartbeats, text, exit.
+"""``SiteProcess`` and ``Launch``: interface (port) to the public site's process.
 
 ``kamou/site/process_start.py`` is the real adapter, and ``kamou/simulator/simulated_site.py`` the
 one of simulations; both pass ``tests/site/site_contract.py``.

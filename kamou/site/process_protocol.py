@@ -102,7 +102,8 @@ def read_pricing(file: str) -> str:
     """Return the Markdown of ``web.pricing_file``; empty without a file.
 
     Raises:
-        ConfigurationError: the setting names a file that cannot be read, or a very long one.
+        ConfigurationError: the file cannot be read as UTF-8, or is longer than
+            ``PRICING_BYTES_MAX``.
     """
     if not file:
         return ""

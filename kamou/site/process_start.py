@@ -111,7 +111,9 @@ class _StartedProcess:
         frame, self._frame = self._frame, b""
         beat = decode_heartbeat(frame)
         if beat is None:
-            raise SiteFloodError("the site's process wrote something that is not a heartbeat")
+            raise SiteFloodError(
+                f"the site's process wrote something that is not a heartbeat: {frame[:16]!r}"
+            )
         return beat
 
     async def next_text(self) -> bytes:

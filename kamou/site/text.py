@@ -12,7 +12,7 @@ from kamou.escaping import escape_text
 LINES_MAX = 40  # per window: a traceback with its groups
 BYTES_MAX = 256 * 1024  # per window; much more than the tracebacks of 40 connections
 SITE_WINDOW_S = 60.0
-SITE_LINE_BYTES_MAX = 4_096  # a longer line is cut
+SITE_LINE_BYTES_MAX = 4_096  # a longer unfinished line is passed on in parts
 
 
 @attrs.define(eq=False)

@@ -78,7 +78,7 @@ ERRORS = {
 async def run_in_thread(function: Callable[..., T], *args: object) -> T:
     """Run a function in a thread.
 
-    A cancelled request waits for its end, because the function still uses the reader.
+    A canceled request waits for its end, because the function still uses the reader.
     """
     return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=False)
 
@@ -209,7 +209,7 @@ class PublicSite:
         )
 
     def _update_site(self, reader: sqlite3.Connection) -> None:
-        """Take mode, currency and gate from the journal's newest run."""
+        """Take the site's values from the journal's newest run, if there is one."""
         site = self._site.as_run(latest_run(reader))
         if site != self._site:
             self._site, self._templates = site, load_templates(site)

@@ -2,7 +2,8 @@
 
 The first request after a day's end, a correction or a start computes them on the site's thread, in
 time proportional to the record. ``Memo`` keeps them for further requests. The key of the figures is
-the number of daily rows that were ever written; the key of intervals is the digest of their data.
+the number of daily rows that were ever written, with the newest row; the key of intervals is the
+digest of their data.
 """
 
 from __future__ import annotations

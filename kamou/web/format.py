@@ -1,4 +1,7 @@
-"""Formats of figures, times and codes on the pages, with a true minus sign."""
+"""Formats of figures, times and codes on the pages, with a true minus sign.
+
+A figure or time that is None becomes a dash, except where a function says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -174,7 +177,7 @@ def state(code: str, *, holding: bool = True) -> str:
 EXITS = {
     "stop_loss": "stop-loss",
     "take_profit": "take-profit",
-    "exit": "close",
+    "exit": "an exit order",
     "external": "an external order",
 }
 

@@ -1,8 +1,8 @@
-"""``Guard``, which ends the public site's process from a thread, and its messages.
+"""Ends the site's process: parent gone, slow page, no memory; stderr lines.
 
-It ends the process after its parent, or if a page takes too long. A task could do neither while the
-event loop is blocked. ``os._exit`` frees the port at once; an orphaned process in a busy loop held
-it for 7.7 s.
+``Guard`` is a thread that ends the process after its parent, or if a page takes too long. A task
+could do neither while the event loop is blocked. ``os._exit`` frees the port at once; an orphaned
+process in a busy loop held it for 7.7 s. ``write_line`` writes to standard error.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Guard:
         self._end = end
         self._seconds = seconds
         self._render_since_s: float | None = None
-        self.renders = 0  # pages made
+        self.renders = 0  # pages made, or failed
 
     def start(self) -> None:
         """Start the daemon thread."""

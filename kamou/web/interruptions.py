@@ -29,7 +29,10 @@ class Interruption:
 
 
 def interruptions(results: Results) -> tuple[Interruption, ...]:
-    """Return all periods without trading at full size, newest first."""
+    """Return the listed periods without trading at full size, newest first.
+
+    Operator commands that changed no trading state are in the list, too.
+    """
     found = [
         _from_period(period, holding=results.holding)
         for period in (*results.halts, *results.reduced_size)

@@ -35,7 +35,7 @@ READ_BYTES = 65_536
 
 
 def main() -> NoReturn:
-    """Serve the pages until SIGTERM. Never returns; the exit code has the reason."""
+    """Serve the pages until a stop signal, and exit; the exit code has the reason."""
     numbers = os.dup(NUMBERS_PIPE)
     os.dup2(TEXT_PIPE, NUMBERS_PIPE)  # so that output of a print is text and no heartbeat
     os.set_blocking(numbers, False)  # a parent that does not read must not block the pages
@@ -92,7 +92,7 @@ def set_limit(which: int, limit: int) -> None:
 
 
 def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
-    """Serve the pages on the handed-over socket until SIGTERM."""
+    """Serve the pages on the handed-over socket until a stop signal."""
     from kamou.web.serving import make_serving, serve_until_signal
     from kamou.web.site import ASSUMED_GATE, Site
 
@@ -113,7 +113,7 @@ def serve(handover: SiteHandover, guard: Guard, numbers: int) -> None:
 async def send_heartbeats(
     served: Serving, guard: Guard, handover: SiteHandover, descriptor: int
 ) -> None:
-    """Send a heartbeat at once and then every ``heartbeat_s``, until cancelled."""
+    """Send a heartbeat at once and then every ``heartbeat_s``, until canceled."""
     while True:
         # The parent does not read, or has ended, which the guard notices.
         with contextlib.suppress(BlockingIOError, BrokenPipeError):

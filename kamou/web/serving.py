@@ -45,7 +45,7 @@ def make_serving(
 
 
 def report_page_failure(notices: Notices, path: str, error: Exception) -> None:
-    """Write a page's error, at most once a minute; end the process without memory."""
+    """Write a page's error, at most once a minute; end the process at a MemoryError."""
     if isinstance(error, MemoryError):
         end_without_memory()
     notices.say("page", f"page {path} failed: {error!r}")

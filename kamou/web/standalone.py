@@ -27,12 +27,13 @@ def serve_alone(
     render_max_s: float,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve the pages of ``database`` until SIGINT or SIGTERM.
+    """Serve the pages of ``database`` until SIGINT, SIGTERM or SIGHUP.
 
     It takes no lock and writes nothing. A run may write the database meanwhile.
 
     Raises:
-        StoreError, DatabaseNewerError: the database cannot be read.
+        StoreError: the database does not exist, cannot be read, is damaged, or is of another
+            version.
         ListenError: the address cannot be bound.
     """
     open_checked_reader(database).close()  # so that it fails at the start and not at the first page

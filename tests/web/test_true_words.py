@@ -117,7 +117,7 @@ async def test_half_of_the_days_limit_is_called_half() -> None:
             True,
             "flattened: the day's loss reached the flatten limit",
         ),
-        (TradingState.REDUCE_ONLY, "OPERATOR_HALT", True, "ended by close"),
+        (TradingState.REDUCE_ONLY, "OPERATOR_HALT", True, "ended by an exit order"),
         (TradingState.REDUCE_ONLY, "OPERATOR_HALT", False, "flattened by the operator"),
     ],
     ids=["the operator's", "the governor's", "none", "the kill switch's, without a run"],
@@ -173,7 +173,7 @@ async def test_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
     async with client(site) as http:
         document = (await http.get("/trades/later", headers={"accept": "application/json"})).json()
     site.close()
-    wanted = None if said == "ended by close" else "OPERATOR_FLATTEN" if not own else reason
+    wanted = None if said == "ended by an exit order" else "OPERATOR_FLATTEN" if not own else reason
     assert document["trade"]["flattened_for"] == wanted
     assert document["trade"]["exit_reason"] == "exit"
 

@@ -39,8 +39,8 @@ def discover_strategies() -> dict[str, StrategyFactory]:
 def parameter_classes() -> dict[str, type[Parameters]]:
     """Return the class of each strategy's parameters, by file name.
 
-    A strategy without parameters has no entry. A file without a strategy is left out too, so that
-    settings can still be read; ``discover_strategies`` raises for such a file.
+    A strategy without parameters has no entry. A file without a strategy, or whose import fails, is
+    left out too, so that settings can still be read; ``discover_strategies`` raises for it.
     """
     found: dict[str, type[Parameters]] = {}
     for name in _files():
@@ -75,7 +75,8 @@ def make_strategies(
     Each is made with ``parameters[name]``, or with its defaults.
 
     Raises:
-        ConfigurationError: no file has the name of an enabled strategy.
+        ConfigurationError: no file has the name of an enabled strategy, or the file of any strategy
+            cannot be loaded.
     """
     known = discover_strategies()
     made: dict[str, Strategy] = {}

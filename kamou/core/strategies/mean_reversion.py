@@ -1,8 +1,8 @@
 """The mean reversion strategy, which trades extreme prices in ranges.
 
-Its target is the moving average. Setup: z-score of the close against its SMA and RSI at the same
-extreme, a variance ratio below one (Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life
-within the limits.
+Its take-profit is at the moving average. Setup: efficiency ratio and ADX below their limits, the
+z-score of the close against its SMA and the RSI at the same extreme, a variance ratio below one (Lo
+and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life within the limits.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class MeanReversionParameters(Parameters):
         high=5_000,
     )
     warmup: int = parameter(
-        200, "minimum history of a symbol before its first score", unit="bars", low=10, high=10_000
+        200,
+        "minimum history of a symbol before its first score; the indicators' periods may need more",
+        unit="bars",
+        low=10,
+        high=10_000,
     )
     z_entry: float = parameter(
         1.5, "minimum absolute z-score of the close for a signal", low=0, high=10
@@ -59,8 +63,8 @@ class MeanReversionParameters(Parameters):
     rsi_high: float = parameter(90.0, "minimum RSI for a short signal", low=50, high=100)
     variance_ratio_q: int = parameter(
         5,
-        "length of the long returns whose variance the variance ratio compares with one-bar"
-        " returns",
+        "length of the longer returns of the variance ratio, which compares their variance with"
+        " that of one-bar returns",
         unit="bars",
         low=2,
         high=100,
@@ -183,7 +187,7 @@ class MeanReversion:
         )
 
     def _reversion(self, panel: Panel, where: Mask) -> tuple[Floats, Floats]:
-        """Return variance ratio and half-life of log prices in the mask, else NaN."""
+        """Return variance ratio and half-life of the symbols in the mask; NaN for others."""
         ratio, life = np.full((2, len(where)), np.nan)
         chosen = np.flatnonzero(where)
         if len(chosen):

@@ -48,7 +48,12 @@ class MomentumParameters(Parameters):
         high=365,
     )
     warmup_days: int = parameter(
-        30, "minimum history of a symbol before its first score", unit="days", low=1, high=1_000
+        30,
+        "minimum history of a symbol before its first score (the longest horizon may need more),"
+        " and period of the past open-interest changes for a z-score",
+        unit="days",
+        low=1,
+        high=1_000,
     )
     efficiency_min: float = parameter(
         0.35, "efficiency ratio at or below which momentum abstains", low=0, high=1
@@ -68,11 +73,16 @@ class MomentumParameters(Parameters):
         72, "maximum age of a position; then it is closed", unit="h", low=1, high=10_000
     )
     no_confirmation_weight: float = parameter(
-        0.3, "factor of a score that rising open interest does not confirm", low=0, high=1
+        0.3,
+        "factor of a score that rising open interest does not confirm, or whose open interest is"
+        " unknown",
+        low=0,
+        high=1,
     )
     oi_z_min: float = parameter(
         0.5,
-        "minimum robust z-score of the change in ln(open interest) that confirms a score",
+        "minimum robust z-score of the change in ln(open interest), over the shortest horizon, that"
+        " confirms a score",
         low=0,
         high=10,
     )

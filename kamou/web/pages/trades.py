@@ -98,7 +98,7 @@ def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
 
 
 def _filters(request: PageRequest) -> dict[str, str | None]:
-    """Return the filters of ``queries.trades``; None for a parameter without a value."""
+    """Return the filters of ``query_trades``; None for a parameter without a value."""
     found = {name: request.query.get(name) or None for name in ("strategy", "symbol", "outcome")}
     if found["outcome"] not in (None, *OUTCOMES):
         raise HTTPException(400, "outcome must be win or loss.")
