@@ -65,7 +65,7 @@ mutants: $(READY) ## put in each known defect, and CHANGES by machine (SEED=... 
 	$(BIN)/python tests/simulation/mutation_suite.py --jobs $(JOBS) --write-docs $(ARGS)
 	$(BIN)/python tests/simulation/machine_suite.py --jobs $(JOBS) --count $(CHANGES) $(if $(SEED),--seed $(SEED)) --write-docs
 
-budget: $(READY) ## 200 drawn backtests with unsteady account reads: does every entry keep the day?
+budget: $(READY) ## 200 drawn backtests with late and failing account reads: are all limits kept?
 	$(BIN)/python tests/simulation/budget_suite.py --jobs $(JOBS) $(ARGS)
 
 bench: $(READY) ## measure; one JSON document on standard output

@@ -47,7 +47,7 @@ def write_bad_data(directory: Path, spoil: Spoil) -> Path:
 @pytest.mark.parametrize(
     "spoil", [not_a_number, duplicate, unsorted, gap, impossible, from_the_future]
 )
-def test_a_file_with_invalid_rows_fails_every_verb_and_is_not_stored(
+def test_a_market_file_with_invalid_rows_fails_every_verb_that_reads_it_and_is_not_stored(
     cli: Cli, tmp_path: Path, spoil: Spoil
 ) -> None:
     bad = write_bad_data(tmp_path / "bad", spoil)
@@ -65,7 +65,7 @@ def test_a_file_with_invalid_rows_fails_every_verb_and_is_not_stored(
     assert not list((tmp_path / "kamou-data").glob("market/*"))
 
 
-def test_the_error_for_data_that_is_no_dataset_names_the_file_or_the_import_verb(
+def test_the_error_for_data_that_is_no_dataset_names_its_market_file_or_the_import_verb(
     cli: Cli, tmp_path: Path
 ) -> None:
     (tmp_path / "notes").mkdir()

@@ -104,7 +104,7 @@ def test_flatten_without_a_run_sets_the_latch_and_closes_the_positions_itself(
 
     def flatten(_: Resolved, **__: Any) -> dict[str, Any]:
         latch_set.append(latch.is_set())
-        return {"cancelled": 2, "closed": 1, "positions_left": 0}
+        return {"orders_canceled": 2, "closed": 1, "positions_left": 0}
 
     compose("flatten", flatten, count_venue_positions=count_none)
     code, out, err = cli("flatten", "--json", "--reason", "storm")
@@ -112,7 +112,7 @@ def test_flatten_without_a_run_sets_the_latch_and_closes_the_positions_itself(
     assert json.loads(out) == {
         "latch": "set",
         "by": "flatten",
-        "cancelled": 2,
+        "orders_canceled": 2,
         "closed": 1,
         "positions_left": 0,
     }

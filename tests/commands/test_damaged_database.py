@@ -1,4 +1,4 @@
-"""A database with overwritten pages: one error line of every verb, and no backup."""
+"""A database with overwritten pages: one error line of its readers, and no backup."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def damaged(traded: DataDirectory) -> DataDirectory:
         ("site", "--port", 0),
     ],
 )
-def test_every_verb_names_the_damaged_file_in_one_line(
+def test_a_verb_that_reads_a_damaged_journal_names_it_in_one_line(
     cli: Cli, damaged: DataDirectory, verb: tuple[object, ...], tmp_path: Path
 ) -> None:
     code, out, err = cli(*verb, "--data-dir", damaged.path)

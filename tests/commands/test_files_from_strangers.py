@@ -39,7 +39,7 @@ def rewrite_meta(directory: Path, **changes: object) -> None:
         ({"symbols": ["\x1b]0;x\x07"]}, "cannot be a symbol"),
     ],
 )
-def test_a_dataset_with_a_wrong_meta_json_fails_every_verb_with_one_line(
+def test_a_dataset_with_a_wrong_meta_json_fails_every_verb_that_reads_it_with_one_line(
     cli: Cli, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     directory = make_foreign_dataset(tmp_path)

@@ -175,7 +175,7 @@ def test_a_flatten_on_a_full_disk_reports_the_open_positions(
     code, out, err = cli("flatten", "--json", "--data-dir", full_disk.path)
     free(full_disk.path.parent)
     held = len(venue(full_disk).positions)
-    assert held, "no close could be stored"
+    assert held, "no exit could be stored"
     assert code == 6, err
     assert json.loads(out)["positions_left"] == held
     assert "still open; repeat `kamou flatten`" in err

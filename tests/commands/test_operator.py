@@ -274,7 +274,9 @@ def test_the_error_without_the_token_names_the_token_file(
         ("10.0.0.1", "10.0.0.1"),
     ],
 )
-def test_a_listener_on_all_addresses_is_reached_on_the_loopback(bound: str, reached: str) -> None:
+def test_only_a_listener_on_all_addresses_is_reached_on_the_loopback(
+    bound: str, reached: str
+) -> None:
     assert operator._connect_address(bound) == reached
 
 

@@ -44,7 +44,7 @@ def full_pipe() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("kind", "seconds"), [("Watchdog", "heartbeat_s"), ("StopDeadline", "grace_s")]
 )
-def test_the_watchdog_ends_a_process_whose_output_is_not_read(
+def test_watchdog_and_stop_deadline_end_a_process_whose_output_is_not_read(
     full_pipe: int, kind: str, seconds: str
 ) -> None:
     code = BLOCKED.format(kind=kind, seconds=seconds)

@@ -264,7 +264,7 @@ def test_status_names_disabled_strategies_until_they_are_resumed(
     assert shown(StrategyResumed(at_ms=at_ms, strategy="oi_momentum")) == ["mean_reversion"]
 
 
-def test_status_after_the_close_shows_no_position_and_the_days_result(
+def test_status_after_a_closed_trade_shows_no_position_and_the_equity(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     close_the_trade(journalled)
@@ -318,7 +318,7 @@ def test_why_says_that_the_journal_has_nothing_about_an_unknown_symbol(
         ("QQQ", None),
     ],
 )
-def test_why_suggests_the_most_similar_symbol_for_an_unknown_one(
+def test_why_suggests_a_similar_symbol_for_an_unknown_one_if_there_is_one(
     cli: Cli, journalled: DataDirectory, asked: str, nearest: str | None
 ) -> None:
     code, out, _ = cli("why", asked)

@@ -248,12 +248,12 @@ def test_an_error_with_several_problems_has_one_line_for_each(
     cli: Cli, compose: Callable[..., None]
 ) -> None:
     def run(*_: object, **__: object) -> int:
-        raise InvalidDataError("two rows refused:", f"a: {EVIL}", "b")
+        raise InvalidDataError("two rows are invalid:", f"a: {EVIL}", "b")
 
     compose("service", run)
     code, out, err = cli("run")
     assert code == 1
-    assert err.splitlines()[0] == "error: two rows refused:"
+    assert err.splitlines()[0] == "error: two rows are invalid:"
     assert len(err.splitlines()) == 3
     assert_harmless(out, err)
 

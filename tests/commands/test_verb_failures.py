@@ -269,7 +269,7 @@ def test_a_usage_error_with_json_is_a_document(cli: Cli) -> None:
         ("db", "backup"),
     ],
 )
-def test_a_file_in_a_missing_directory_is_an_error_with_a_remedy(
+def test_an_output_file_in_a_missing_directory_is_an_error_with_a_remedy(
     cli: Cli, journalled: DataDirectory, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     code, _, err = cli(*words, tmp_path / "typo" / "file")
@@ -298,7 +298,7 @@ def test_a_file_in_a_missing_directory_is_an_error_with_a_remedy(
         ("backtest", "--data", "any"),
     ],
 )
-def test_only_run_and_import_create_a_data_directory(
+def test_a_verb_that_fails_without_a_data_directory_does_not_create_one(
     cli: Cli, tmp_path: Path, words: tuple[object, ...]
 ) -> None:
     code, _, err = cli(*words, "--data-dir", tmp_path / "typo")

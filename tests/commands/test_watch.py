@@ -93,7 +93,7 @@ def test_the_watch_with_json_prints_one_line_for_each_status(
     assert [json.loads(line)["running"] for line in out.splitlines()] == [False, False]
 
 
-def test_a_wait_returns_whether_a_signal_ended_it() -> None:
+def test_a_wait_of_the_watch_returns_whether_a_process_signal_ended_it() -> None:
     readable, writable = os.pipe()
     assert watch.wait_for_signal(0, readable) is False
     os.write(writable, b"..")
@@ -103,7 +103,7 @@ def test_a_wait_returns_whether_a_signal_ended_it() -> None:
     os.close(writable)
 
 
-def test_a_signal_just_before_a_wait_ends_it() -> None:
+def test_a_process_signal_just_before_a_wait_of_the_watch_ends_it() -> None:
     """Without the descriptor Python would run the handler only after the wait."""
     with watch._wake_on_signals() as woken, watch._handle_resizes():
         assert watch.wait_for_signal(0, woken) is False

@@ -159,7 +159,7 @@ def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_every_file_of_a_data_directory_is_inside_it(tmp_path: Path) -> None:
+def test_files_of_a_data_directory_are_inside_it_and_have_different_names(tmp_path: Path) -> None:
     data_dir = DataDirectory(tmp_path)
     files = (data_dir.database, data_dir.exchange, data_dir.market, data_dir.token, data_dir.latch)
     assert {file.parent for file in files} == {tmp_path}

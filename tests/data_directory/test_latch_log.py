@@ -1,4 +1,4 @@
-"""Tests of the halt latch's log if it is damaged, cut short or behind the latch's file."""
+"""Tests of the halt latch's log: damaged, cut short or behind the latch's file."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_line_of_which_half_was_written_does_not_count_as_logged(
 
 
 @pytest.mark.parametrize("action", [SET_WORD, HALT])
-def test_a_clear_that_did_not_remove_the_file_is_left_out(
+def test_a_clear_that_did_not_remove_the_latch_is_left_out_of_its_log(
     latch: HaltLatch, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

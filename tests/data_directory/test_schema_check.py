@@ -66,7 +66,7 @@ def test_a_planted_trigger_is_an_error_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("open_file", [open_journal, open_venue])
-def test_a_trigger_in_a_file_without_kamous_schema_is_an_error_before_any_write(
+def test_a_trigger_in_a_database_without_kamous_schema_is_an_error_before_any_write(
     tmp_path: Path, open_file: OpenFile
 ) -> None:
     path = tmp_path / "file.sqlite3"
@@ -193,7 +193,7 @@ except Exception as error:
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A directory that other users may enter. Each start of pytest closes its own to them."""
+    """A directory that other users may enter; pytest closes its own to them."""
     with tempfile.TemporaryDirectory() as path:
         Path(path).chmod(0o755)
         yield Path(path)
@@ -201,7 +201,7 @@ def open_path() -> Iterator[Path]:
 
 @pytest.fixture
 def read_as_other_user() -> Callable[[Path], str]:
-    """Return a function that reads a database as a user who may not write its directory."""
+    """Return a function that reads a database as a user without write access."""
     if os.geteuid() != 0:
         pytest.skip("only root may start a process of another user")
 

@@ -168,7 +168,7 @@ def make_custom_application(app: Any, limits: Limits) -> Application:
 
 @asynccontextmanager
 async def serving(application: Application, **limits: Any) -> AsyncIterator[Bench]:
-    """Serve until the block ends; an exception from a connection fails the block."""
+    """Serve until the block ends; an error that ends the server fails the block."""
     warnings: list[str] = []
     server = Server(
         Listener(

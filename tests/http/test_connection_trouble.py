@@ -138,19 +138,9 @@ class Exhausted(socket.socket):
         return super().accept()
 
 
-@pytest.mark.parametrize(
-    ("number", "counted"),
-    [
-        (errno.EMFILE, 50),
-        (errno.ENFILE, 50),
-        (errno.ENOBUFS, 50),
-        (errno.ENOMEM, 50),
-        (errno.ECONNABORTED, 0),
-    ],
-)
-async def test_a_process_without_descriptors_warns_once_and_serves_again(
-    number: int, counted: int, jumping_clock: MockClock
-) -> None:
+async def serve_after_errors(number: int) -> tuple[Server, list[str]]:
+    """Serve one request after 50 errors of ``accept``; return server and warnings."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": LENGTH_0})
         await send({"type": "http.response.body", "body": b""})
@@ -170,8 +160,24 @@ async def test_a_process_without_descriptors_warns_once_and_serves_again(
         assert received.statuses == [200]
         server.ask_to_stop()
     exhausted.close()
-    assert server.traffic.refused[TrafficRefusal.DESCRIPTORS] == counted
-    assert len(warnings) == (1 if counted else 0)
+    return server, warnings
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_listener_without_descriptors_or_memory_warns_once_and_serves_again(
+    number: int, jumping_clock: MockClock
+) -> None:
+    server, warnings = await serve_after_errors(number)
+    assert server.traffic.refused[TrafficRefusal.DESCRIPTORS] == 50
+    assert len(warnings) == 1
+
+
+async def test_connections_that_peers_aborted_before_accept_are_not_counted_and_cause_no_warning(
+    jumping_clock: MockClock,
+) -> None:
+    server, warnings = await serve_after_errors(errno.ECONNABORTED)
+    assert server.traffic.refused[TrafficRefusal.DESCRIPTORS] == 0
+    assert warnings == []
 
 
 async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:

@@ -145,7 +145,9 @@ def test_the_connection_limit_leaves_descriptors_for_the_process(
         ("fe80::1%eth0", "fe80::2", True),
     ],
 )
-def test_the_addresses_of_an_ipv6_64_count_as_one(one: str, other: str, same: bool) -> None:
+def test_only_equal_addresses_and_those_of_one_ipv6_64_count_as_one(
+    one: str, other: str, same: bool
+) -> None:
     assert (address_key(one) == address_key(other)) is same
 
 

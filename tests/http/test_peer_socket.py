@@ -25,7 +25,7 @@ def is_expected_response(received: Received, hostile: HostileRequest) -> bool:
     if hostile.status is not None:
         return statuses == [hostile.status] and received.closed
     if hostile.ahead:
-        statuses = statuses[:1]  # a preface that follows gets its own refusal
+        statuses = statuses[:1]  # a preface that follows gets a response of its own
     return bool(statuses) and all(status < 500 for status in statuses)
 
 
@@ -51,7 +51,7 @@ async def test_a_hostile_request_gets_its_response_and_the_next_client_a_page(
 
 
 @pytest.mark.parametrize("half_close", [False, True], ids=["open", "half closed"])
-async def test_a_hostile_request_in_single_bytes_gets_the_same_status(
+async def test_short_hostile_requests_in_single_bytes_get_the_same_status_unless_half_closed(
     application: Application, half_close: bool, jumping_clock: MockClock
 ) -> None:
     short = {name: each for name, each in HOSTILE_REQUESTS.items() if len(each.data) < 300}
@@ -193,7 +193,7 @@ async def test_pipelined_requests_get_responses_up_to_the_limit(
         assert received.statuses == [200] * (application.limits.pipelined_max + 1)
 
 
-async def test_an_operators_command_accepts_a_body_in_single_bytes(
+async def test_both_listeners_read_a_chunked_body_in_single_bytes_before_their_response(
     application: Application, jumping_clock: MockClock
 ) -> None:
     head = (

@@ -38,7 +38,7 @@ def test_the_cache_returns_no_response_of_an_older_version() -> None:
 
 
 @pytest.mark.parametrize(("method", "sent_body"), [("GET", b"words"), ("HEAD", b"")])
-async def test_the_response_to_head_has_the_length_of_the_body_but_no_body(
+async def test_responses_to_get_and_head_have_one_length_and_only_that_to_get_has_a_body(
     method: str, sent_body: bytes
 ) -> None:
     sent: list[Any] = []

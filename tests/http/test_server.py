@@ -53,7 +53,7 @@ async def test_a_server_serves_from_its_start_until_it_is_asked_to_stop() -> Non
         await trio.open_tcp_stream("127.0.0.1", port)
 
 
-async def test_a_server_can_start_again_on_the_same_port_after_a_crash() -> None:
+async def test_a_canceled_server_can_start_again_on_the_same_port() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

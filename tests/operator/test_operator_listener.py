@@ -111,7 +111,7 @@ async def test_the_health_checks_need_no_token(client: Client) -> None:
         }
 
 
-async def test_marks_are_read_before_a_status_and_for_no_other_request(client: Client) -> None:
+async def test_marks_are_read_for_a_status_and_not_for_probes_or_metrics(client: Client) -> None:
     read: list[str] = []
 
     async def refresh() -> None:
@@ -142,7 +142,7 @@ async def test_a_failed_public_site_is_reported_and_the_run_stays_ready(
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer t\u00e9"],
 )
-async def test_without_the_token_no_path_answers_and_no_command_is_carried_out(
+async def test_without_the_token_status_metrics_and_commands_get_401_and_nothing_is_carried_out(
     client: Client, authorization: str | None
 ) -> None:
     commands = Commands()
@@ -184,7 +184,7 @@ MISDIRECTED = [
 
 
 @pytest.mark.parametrize("host", MISDIRECTED)
-async def test_a_request_with_another_host_name_is_rejected_even_with_the_token(
+async def test_a_request_with_another_host_name_gets_421_even_with_the_token(
     client: Client, host: str
 ) -> None:
     async with client(app()) as http:
@@ -203,7 +203,7 @@ async def test_the_listeners_own_host_names_are_answered_with_any_port(
 @pytest.mark.parametrize(
     ("doubled", "status"), [((b"host", b"localhost"), 421), ((b"authorization", b"Bearer x"), 401)]
 )
-async def test_a_request_with_two_host_or_token_headers_is_rejected(
+async def test_a_request_with_two_host_headers_gets_421_and_with_two_tokens_401(
     client: Client, doubled: tuple[bytes, bytes], status: int
 ) -> None:
     right = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
@@ -240,7 +240,7 @@ async def test_a_command_is_passed_on_with_its_reason(client: Client, name: str)
     assert read.status_code == 405
 
 
-async def test_a_body_that_is_not_a_command_is_rejected(client: Client) -> None:
+async def test_a_body_that_is_not_a_command_gets_400_or_413(client: Client) -> None:
     commands = Commands()
     async with client(app(operations(commands))) as http:
         wrong = await http.post("/api/v1/halt", headers=BEARER, content=b'{"why": 1}')
@@ -293,7 +293,7 @@ async def test_a_failed_command_is_reported(client: Client, error: Exception, st
     assert str(error) in answer.json()["error"]
 
 
-async def test_metrics_are_in_the_text_format(client: Client) -> None:
+async def test_metrics_are_in_the_text_format_of_prometheus(client: Client) -> None:
     async with client(app()) as http:
         answer = await http.get("/metrics", headers=BEARER)
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

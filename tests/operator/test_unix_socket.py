@@ -101,7 +101,7 @@ class UnbindableSocket(socket.socket):
         (errno.EACCES, ListenError),
     ],
 )
-def test_a_file_system_without_sockets_has_an_error_of_its_own(
+def test_a_file_system_without_sockets_and_one_without_rights_have_different_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, kind: type[Exception]
 ) -> None:
     monkeypatch.setattr(UnbindableSocket, "answer", answer)

@@ -1,4 +1,4 @@
-"""Entry point of ``kamou`` in its own process, with the machine's clock set ahead or back.
+"""Entry point of ``kamou`` with the machine's clock set ahead or back.
 
 ``python tests/runs/at_date.py AHEAD_MS VERB ...``; the generated market is then the same on any
 day.

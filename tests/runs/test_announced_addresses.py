@@ -18,7 +18,9 @@ BOUND = OperatorListeners(
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_an_announced_ipv6_address_is_in_brackets(tmp_path: Path, host: str, shown: str) -> None:
+def test_only_an_announced_ipv6_address_is_in_brackets(
+    tmp_path: Path, host: str, shown: str
+) -> None:
     lines: list[str] = []
     Service(
         settings=Settings(data_dir=tmp_path, web=WebSettings(host=host, operator_host=host)),

@@ -1,4 +1,4 @@
-"""Tests of the announced lines about a flatten and about a refused resume."""
+"""Tests of the announced lines about a flatten and about a denied resume."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_trade_closed_without_a_flatten_is_not_counted() -> None:
     assert not [line for line in lines if line.startswith("flatten: ")]
 
 
-def test_the_cause_of_a_refused_resume_is_stored_and_announced_without_a_note_too() -> None:
+def test_the_cause_of_a_denied_resume_is_stored_and_announced_without_a_note_too() -> None:
     recorder = Recorder()
     refused = CommandRecorded(
         at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"

@@ -1,4 +1,4 @@
-"""Tests of a backtest: it depends on its inputs alone, and no entry passes the governor."""
+"""Tests of a backtest: it depends on its inputs, and no entry avoids the governor."""
 
 from __future__ import annotations
 

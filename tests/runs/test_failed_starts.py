@@ -64,7 +64,7 @@ def run(of: Settings, *, said: list[str] | None = None, **options: Any) -> int:
 
 
 def error_text(kind: type[Exception], of: Settings, **options: Any) -> str:
-    """Return the text of the error with which a run ends; it is one error, not a group."""
+    """Return the text of the error with which a run ends; a group fails the test."""
     with pytest.raises(kind) as caught:
         run(of, **options)
     return str(caught.value)
@@ -152,7 +152,7 @@ def test_a_file_at_the_path_of_the_data_directory_is_an_error(tmp_path: Path) ->
     assert "--data-dir" in words
 
 
-def test_a_file_that_is_no_database_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
+def test_a_journal_file_that_is_no_database_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
     data_dir = create_data_directory(tmp_path)
     data_dir.database.write_text("not a database, and long enough to have a header of its own" * 9)
     words = error_text(StoreError, settings(tmp_path))

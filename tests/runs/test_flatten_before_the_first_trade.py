@@ -1,4 +1,4 @@
-"""Tests of the counts of ``kamou flatten`` over venues without an account or a position."""
+"""Tests of the counts of a flatten at venues without an account or a position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of a flatten and a resume while nothing runs, as the next run journals them."""
+"""Tests of a flatten and a resume without a run, as the next run journals them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def flatten_all(data_dir: DataDirectory, at_ms: int = SET_MS) -> None:
 
 
 def state_changes(data_dir: DataDirectory) -> list[tuple[Any, ...]]:
-    """Return each change of the trading state: time, state, reason and the operator's note."""
+    """Return the changes of the trading state: time, state, reason and note."""
     return [
         (e.at_ms, e.after.value, e.reason, *(f.value for f in e.figures if f.name == "note"))
         for e in of_kind(journal(data_dir), StateChanged)
@@ -103,7 +103,7 @@ async def test_a_start_after_a_flatten_records_an_equity_snapshot_at_once(
     assert balance == state.wallet_balance
 
 
-async def test_a_closing_order_is_in_the_timeline_of_the_trade_that_it_closed(
+async def test_an_exit_order_is_in_the_timeline_of_the_trade_that_it_closed(
     traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)
@@ -144,7 +144,7 @@ async def test_every_order_of_a_flattened_trade_ended_at_the_venues_time(
     with closing(VenueStore(traded.exchange, read_only=True)) as store:
         theirs = {name: store.order(name) for name in ended}
     roles = [order.request.type for order in theirs.values() if order is not None]
-    assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and close of each, at least"
+    assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and exit of each, at least"
     late = {
         name: (at_ms, theirs[name].updated_at_ms)  # type: ignore[union-attr]
         for name, at_ms in ended.items()

@@ -95,7 +95,7 @@ async def test_a_flatten_closes_and_cancels_everything_and_a_second_one_does_not
     done = await flatten_all(of)
     assert (done["positions_closed"], done["positions_left"]) == (held, 0)
     assert (done["positions_found"], done["positions_closed_elsewhere"]) == (held, 0)
-    assert done["orders_canceled"] >= held, "their stops and targets"
+    assert done["orders_canceled"] >= held, "their stops and take-profits"
     assert not venue(data_dir).positions
     assert not venue(data_dir).live
     fills = fills_of(data_dir)
@@ -159,7 +159,7 @@ async def test_positions_of_a_replayed_market_are_closed_at_its_last_simulated_t
 
 @attrs.frozen
 class RejectingVenue:
-    """A replacement of ``SimulatedExchange.reduce`` that rejects the first ``times`` orders."""
+    """A fake ``SimulatedExchange.reduce`` that rejects the first ``times`` orders."""
 
     times: int
     said: list[str] = attrs.Factory(list)
@@ -178,7 +178,7 @@ class RejectingVenue:
         monkeypatch.setattr(flatten, "FLATTEN_PAUSE_S", 0.0)
 
 
-async def test_a_close_that_the_venue_rejects_is_sent_again_with_a_new_client_order_id(
+async def test_an_exit_order_that_the_venue_rejects_is_sent_again_with_a_new_client_order_id(
     traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, data_dir = settings(traded.path), traded
@@ -267,7 +267,7 @@ async def test_kamous_entries_are_canceled_and_external_orders_are_not(
     assert done["entries_left"] == 0, "an entry of others is not counted"
 
 
-async def test_a_position_that_opens_again_after_each_close_is_reported_as_left(
+async def test_a_position_that_opens_again_after_each_exit_is_reported_as_left(
     traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of, data_dir = settings(traded.path), traded
@@ -298,7 +298,7 @@ async def test_a_position_that_opens_again_after_each_close_is_reported_as_left(
 async def test_a_position_counts_as_closed_by_the_flatten_only_if_its_order_filled(
     traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order of a close ends unfilled if the position's stop was filled before it."""
+    """The exit order ends unfilled if the position's stop was filled before it."""
     of, data_dir = settings(traded.path), traded
     held = sorted(venue(data_dir).positions)
     real = VenueStore.order

@@ -1,4 +1,4 @@
-"""Tests of the days while nothing ran: the record agrees with the venue's own file."""
+"""Tests of days without a run: the record agrees with the venue's own file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIDNIGHT_MS = LATER_MS - LATER_MS % DAY
 
 
 async def record_days(data_dir: Path) -> tuple[Settings, dict[str, Any]]:
-    """Trade two days, stop at 18:05, start 36 hours later; return settings and results."""
+    """Trade two days, stop at 18:05, start 36 h later; return settings and results."""
     of = settings(data_dir, demo=DemoSettings(seed=2, symbols=20, days=2, warmup_days=1))
     async with serving(of, now_ms=STOPPED_MS) as demo:
         await demo.ready()

@@ -133,7 +133,7 @@ async def test_a_run_whose_latch_is_set_while_its_state_allows_entries_is_not_re
 
 
 async def resume(running: CurrentRun, meanwhile: Callable[[], object] = lambda: None) -> Any:
-    """Resume by a governor that takes the command and changes nothing; return the answer."""
+    """Resume with a governor that changes nothing; return the answer."""
     governor = running.tree.governor  # type: ignore[union-attr]
     answers: list[Any] = []
 

@@ -36,7 +36,7 @@ def at_long_path(traded: DataDirectory) -> DataDirectory:
 
 
 async def run_verb(data_dir: DataDirectory, *words: str) -> tuple[int, Any, str]:
-    """Run a verb in its own process at the run's date; return exit code, JSON and stderr."""
+    """Run a verb as a process at the run's date; return exit code, JSON and stderr."""
     ahead_ms = NOW_MS + MINUTE_MS - SystemClock().now_ms()
     launcher = str(Path(__file__).with_name("at_date.py"))
     configuration = str(data_dir.path.with_name("kamou.toml"))
@@ -60,7 +60,7 @@ async def wait_until_trading(running: RunningProcess) -> None:
             return
 
 
-async def test_every_verb_reaches_a_run_over_its_socket_and_every_file_is_private(
+async def test_the_operators_verbs_reach_a_run_over_its_socket_and_every_file_is_private(
     at_long_path: DataDirectory,
 ) -> None:
     assert len(os.fsencode(at_long_path.operator_socket)) > NAME_BYTES_MAX
@@ -108,7 +108,7 @@ async def test_the_socket_of_a_killed_run_has_no_listener_and_the_next_run_repla
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_during_the_fast_forward_stops_the_run_within_the_grace(
+async def test_a_stop_signal_during_the_fast_forward_stops_the_run_within_the_grace(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     data_dir = DataDirectory(tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Tests of ``kamou run`` as a process: signals, kills, a second run, and a hung one.
+"""Tests of ``kamou run`` as a process: signals, kills, a second and a hung run.
 
 There are few tests, because each starts the whole system. Each wait is bounded.
 """
@@ -114,7 +114,7 @@ async def start_run(
     within_s: float = WITHIN_S,
     **options: Any,
 ) -> AsyncIterator[RunningProcess]:
-    """Start a run and yield it once it listens; kill it at the end or after ``within_s``."""
+    """Start a run, yield it once it listens, and kill it at the end."""
     process = await trio.lowlevel.open_process(
         command(data_dir, now_ms, days, port),
         stderr=subprocess.PIPE,
@@ -168,7 +168,7 @@ def head_seq(data_dir: DataDirectory) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-async def test_a_signal_stops_a_run_in_order_within_the_grace_and_leaves_the_stops(
+async def test_a_stop_signal_stops_a_run_in_order_within_the_grace_and_leaves_the_stops(
     traded: DataDirectory, number: signal.Signals
 ) -> None:
     async with start_run(traded, NOW_MS + MINUTE_MS) as running:

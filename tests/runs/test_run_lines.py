@@ -1,4 +1,4 @@
-"""Tests of the lines of `kamou run`: carry-over, fast-forward, readiness, states, end."""
+"""Tests of the lines of `kamou run` about its start, its states and its end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AT_MS = story.DAY0_MS + 40_000_000
 def test_a_run_announces_its_carry_over_its_fast_forward_its_readiness_and_its_end(
     tmp_path: Path,
 ) -> None:
-    """The first of two runs simulates days and is halted; the second carries that over."""
+    """The first run simulates days and is halted; the second carries that over."""
 
     async def both() -> tuple[list[str], list[str]]:
         async with serving(settings(tmp_path)) as first:
@@ -187,7 +187,7 @@ def test_a_position_whose_stop_was_canceled_is_not_counted_as_protected(
     target = e.IntentRecorded(
         at_ms=AT_MS, intent=story.make_intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
     )
-    append_events(with_position, gone, target)  # a target is open, and no stop
+    append_events(with_position, gone, target)  # a take-profit is open, and no stop
     assert (
         describe_remaining_positions(with_position) == "1 position, not covered by a confirmed stop"
     )

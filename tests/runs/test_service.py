@@ -1,4 +1,4 @@
-"""Tests of ``kamou run`` inside the test's process: start, commands, stops, next runs."""
+"""Tests of ``kamou run`` in the test's process: start, commands, stops, next runs."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
     assert_same_book(data_dir)
 
 
-def test_a_signal_ends_the_fast_forward_in_order_and_the_next_run_continues_it(
+def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues_it(
     tmp_path: Path,
 ) -> None:
     told: list[int] = []
@@ -248,7 +248,7 @@ async def _assert_downtime_between_stops(data_dir: Path, now_ms: int) -> None:
 
 
 @pytest.mark.parametrize("stuck_in", ["source", "history"])
-def test_a_signal_ends_a_run_whose_thread_does_not_return(
+def test_a_stop_signal_ends_a_run_whose_thread_does_not_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck_in: str
 ) -> None:
     monkeypatch.setattr(StopDeadline, "start", lambda _: None)  # it would end the test process

@@ -1,4 +1,4 @@
-"""Tests of a run and its public site as two processes: kills, stops, port, journal.
+"""Tests of a run and its site as two processes: kills, stops, port, journal.
 
 Each wait is bounded, and each test ends the processes that it started.
 """
@@ -66,7 +66,7 @@ def site_events(data_dir: DataDirectory) -> list[object]:
 # --- kills of the site -------------------------------------------------------------------
 
 
-async def test_a_site_that_dies_or_hangs_is_replaced_announced_and_journalled_once(
+async def test_a_site_that_is_killed_or_crashes_is_replaced_announced_and_journalled_once(
     traded: DataDirectory,
 ) -> None:
     async with runs.start_run(traded, NOW_MS + MINUTE_MS) as running:

@@ -1,4 +1,4 @@
-"""Tests against a local user who holds the lock of a killed run and listens on its port.
+"""Tests against another user with the lock and the port of a killed run.
 
 The data directory is as an older version left it: open to others, with a lock that every user can
 read. The attacker is a process of another user, so these tests need root.
@@ -173,7 +173,7 @@ def test_a_false_answer_of_another_user_does_not_hide_a_position_that_stays_open
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held = len(venue(killed_run).positions)
-    monkeypatch.setattr(flatten, "ATTEMPTS_MAX", 0)  # no close is sent
+    monkeypatch.setattr(flatten, "ATTEMPTS_MAX", 0)  # no exit order is sent
     with run_other_user(killed_run) as other:
         record_port(killed_run, other.port)
         code, out, err = run_verb("flatten", killed_run, "--json")

@@ -1,4 +1,4 @@
-"""The days of a record, computed from the exchange's own file and the market's prices.
+"""The days of a record, computed from the exchange's file and market prices.
 
 It reads the file with SQL and JSON and shares no code with the product.
 """

@@ -241,7 +241,7 @@ def test_the_error_has_one_line_for_every_invalid_setting(tmp_path: Path) -> Non
         ("supervision.backoff_base_ms = 60000", "backoff_cap_ms must be at least backoff_base_ms"),
     ],
 )
-def test_settings_that_contradict_each_other_are_invalid(
+def test_settings_that_contradict_each_other_or_break_a_rule_are_invalid(
     tmp_path: Path, text: str, expected: str
 ) -> None:
     assert expected in fail_to_load(tmp_path, text)
@@ -251,16 +251,16 @@ def test_both_listeners_may_use_port_0_for_any_free_port(tmp_path: Path) -> None
     assert load_text(tmp_path, "web = {port = 0, operator_port = 0}").settings.web.port == 0
 
 
-def test_the_error_for_a_missing_file_names_kamou_init(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_settings_file_names_kamou_init(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="kamou init"):
         load_settings(tmp_path / "none.toml", {})
 
 
-def test_the_error_for_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+def test_the_error_for_a_settings_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
     assert "line 2" in fail_to_load(tmp_path, "mode = 'demo'\nport = = 1\n")
 
 
-def test_a_file_that_is_not_utf_8_is_invalid(tmp_path: Path) -> None:
+def test_a_settings_file_that_is_not_utf_8_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "kamou.toml"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="not UTF-8"):

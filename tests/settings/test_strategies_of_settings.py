@@ -47,7 +47,7 @@ def fader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fader")
-def test_a_new_strategy_file_adds_its_settings_to_all_texts_with_range_and_unit() -> None:
+def test_a_new_strategy_file_adds_its_settings_to_toml_and_page_with_range_and_unit() -> None:
     assert flatten_settings(Settings())["strategies.fader.patience"] == 7
     assert '"strategies.fader.patience":7' in canonical_json(Settings())
     written = render_commented_toml().partition("[strategies.fader]\n")[2].splitlines()[:2]

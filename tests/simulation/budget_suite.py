@@ -72,7 +72,7 @@ SETTINGS = Settings(
 
 
 def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
-    """Prices with a common part, idiosyncratic noise, and jumps of everything at once."""
+    """Return a market whose prices have a common part, own noise and common jumps."""
     chance = np.random.default_rng([seed, 0x627564])
     bars = WARMUP + days * DAY_MS // STEP_MS
     common = chance.normal(0, COMMON, bars)
@@ -126,7 +126,7 @@ def _instrument(index: int) -> Instrument:
 
 
 class Unsteady(SimulatedExchange):
-    """The account cannot be read now and then, or its answer is seconds old."""
+    """An exchange of which 5 % of the account reads fail and 20 % come 1 to 20 s late."""
 
     def __init__(self, engine: Engine, *, chance: Random, **more: Any) -> None:
         super().__init__(engine, **more)
@@ -153,12 +153,12 @@ class Day:
 
     @property
     def unexplained(self) -> Decimal:
-        """What was lost beyond the limit and beyond what the stops slipped."""
+        """Return the loss beyond the limit and the stops' slippage; negative if below."""
         return self.worst - self.limit - self.slipped
 
 
 class Judge:
-    """Folds the venue's evidence; knows nothing of journal, book or governor."""
+    """A judge of the venue's audit log alone, without journal, book and governor."""
 
     def __init__(self, drawn: RecordedMarket, engine: Engine) -> None:
         risk = SETTINGS.risk
@@ -193,7 +193,7 @@ class Judge:
         return D(repr(float(self._market.prices(at_ms)[self._columns[symbol]])))
 
     def take(self, noted: AuditRecord) -> None:
-        """Return the next record."""
+        """Check the next record of the audit log."""
         if self._instant is not None and noted.at_ms > self._instant:
             self._worst(self._instant)  # whole: what is stamped alike happened together
         self._instant = noted.at_ms
@@ -211,7 +211,7 @@ class Judge:
         self.days.append(Day(equity, equity * SETTINGS.risk.daily_loss_max))
 
     def _until(self, at_ms: int) -> None:
-        """Days that ended before the next record, each at its last marks."""
+        """Close the days that ended before the next record, each at the marks of its end."""
         while self.days and at_ms >= self._day_ms + DAY_MS:
             self._day_ms += DAY_MS
             equity = self._worst(self._day_ms)
@@ -243,7 +243,7 @@ class Judge:
 def backtest(
     seed: int, *, symbols: int = 20, days: int = 10, settings: Settings = SETTINGS
 ) -> dict[str, Any]:
-    """Run one, and judge it by the product's own limits."""
+    """Run one backtest, and return the judgement by the product's own limits."""
     began_s = time.process_time()
     drawn = market(seed, symbols=symbols, days=days)
     judges: list[Judge] = []
@@ -282,7 +282,7 @@ def backtest(
 
 
 def halts(result: dict[str, Any]) -> int:
-    """How often a run reached REDUCE_ONLY because of a day's loss."""
+    """Return how often a run reached reduce_only because of a day's loss."""
     return sum(state.startswith("reduce_only DAY_LOSS") for state in result["states"])
 
 

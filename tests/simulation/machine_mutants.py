@@ -88,7 +88,7 @@ def codes_of(module: CodeType) -> dict[str, CodeType]:
 
 
 def fits(change: Change, text: str) -> bool:
-    """Return True if live functions can take the changed code: the names it closes over stay."""
+    """Return True if live functions can take the changed code: same closure names."""
     before, after = (
         codes_of(compile(each, change.file, "exec", dont_inherit=True))
         for each in (text, change.applied(text))

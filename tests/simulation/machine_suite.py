@@ -1,4 +1,4 @@
-"""Draws small changes of the modules that decide about risk, and asks whether a test notices.
+"""Draw small changes of the risk modules, and find those that no test notices.
 
 ``make mutants`` runs it. It exits with 1 when less than 95 % of the drawn changes are caught;
 those that are proven to change nothing (``machine_equivalents``) are left out of the count.

@@ -53,7 +53,7 @@ TRIAL_MAX_S = 300.0  # one change altogether: one that makes the system spin nev
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """The outcome of one change. ``by`` is the test or simulation that failed, or empty."""
+    """The outcome of one change; ``by`` is the failed test or simulation, or empty."""
 
     change: Change
     by: str
@@ -260,7 +260,7 @@ def first_failed_simulation(simulations: Iterable[Runs]) -> str:
 
 
 def live_functions(files: Iterable[str]) -> Live:
-    """Return the functions of these files, from the root, that exist by now: (file, name) -> all.
+    """Return the live functions of these files by (file from the root, name).
 
     A closure exists as often as its outer function was called.
     """

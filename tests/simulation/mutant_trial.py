@@ -22,7 +22,7 @@ from kamou.simulator.swarm import find_missing, simulate_seed
 
 
 def main() -> None:
-    """argv[1]: a list of [faults, hours, seeds]; or argv[1:]: --tests and files of tests."""
+    """Run argv[1], a list of [faults, hours, seeds], or the files after --tests."""
     copy = Path(os.environ["PYTHONPATH"])
     assert Path(kamou.__file__).is_relative_to(copy), "this is not the copy"
     if sys.argv[1] == "--tests":

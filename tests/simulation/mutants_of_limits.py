@@ -1,4 +1,4 @@
-"""Defects in the limits on everything together: each is missing in planner and governor at once."""
+"""Mutants without a portfolio limit, in planner and governor at once."""
 
 from __future__ import annotations
 

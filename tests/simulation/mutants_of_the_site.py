@@ -1,4 +1,4 @@
-"""Defects in the supervision of the public site's process and in what is journalled of it."""
+"""Mutants in the supervision of the site's process and in its journalled events."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Schedule:
 
 
 class SteppedRun(trio.abc.Instrument):
-    """``main`` as a stepped. Between two calls all its tasks wait. ``finish`` when done with it."""
+    """A run of ``main`` in steps; between them all tasks wait. ``finish`` ends it."""
 
     def __init__(self, main: Callable[[], Awaitable[None]], schedule: Sequence[int]) -> None:
         self._kept = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
@@ -109,7 +109,7 @@ class SteppedRun(trio.abc.Instrument):
             self.do(lambda: None)
 
     def finish(self, within_s: int = 600) -> None:
-        """Run what is left of ``main``, told to end already, and raise what it raised."""
+        """Run the rest of ``main``, which was asked to end, and raise its error."""
         try:
             for _ in range(within_s):
                 if self.ended is not None:

@@ -1,4 +1,4 @@
-"""A part of ``make budget``, and proof that its judge would notice."""
+"""One short backtest of ``make budget``, and two defects that its judge finds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kamou.core.risk.rules_portfolio import daily_budget
 
 
 @pytest.mark.no_cover
-def test_drawn_backtests_with_unsteady_account_reads_keep_every_limit() -> None:
+def test_a_drawn_backtest_with_late_and_failing_account_reads_keeps_every_limit() -> None:
     result = backtest(3, days=2)
     assert result["broken"] == []
     assert result["entries"] > 100

@@ -27,7 +27,7 @@ def test_a_withdrawal_is_unknown_until_two_cycles_could_read_the_account() -> No
 
 
 def test_time_in_which_the_account_cannot_be_read_does_not_make_a_withdrawal_known() -> None:
-    """Seed 700202 at abbf610: an entry on a read from before a withdrawal, 210 s of it blind."""
+    """Seed 700202: an entry on a read before a withdrawal, 210 s of it without reads."""
     blind_ms = 210_000
     made = changes((GONE_MS, GONE_MS + blind_ms))
     assert made.sum_unknown(GONE_MS + blind_ms + KNOWN_AFTER_MS) == 300

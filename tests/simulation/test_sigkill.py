@@ -17,7 +17,7 @@ WITHIN_S = 120.0  # far beyond what it takes
 
 
 def ran(*arguments: str, folder: Path) -> tuple[int, dict[str, Any], str]:
-    """Exit code, what the JSON says, and everything that was printed."""
+    """Run the suite; return its exit code, its JSON, and all text of both outputs."""
     told = folder / "kills.json"
     done = subprocess.run(
         [sys.executable, str(SUITE), "--json", str(told), *arguments],

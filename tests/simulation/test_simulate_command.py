@@ -1,4 +1,4 @@
-"""``kamou simulate``: what it refuses, and what it writes."""
+"""``kamou simulate``: usage errors, names of faults, and what it writes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_impossible_request_is_a_usage_error(arguments: tuple[str, ...], says
     assert says in result.output
 
 
-def test_an_unknown_fault_fails_with_the_nearest_name() -> None:
+def test_an_unknown_fault_fails_with_the_nearest_name_or_all_names() -> None:
     with pytest.raises(ConfigurationError, match="did you mean power_cut"):
         parse_faults("powercut")
     with pytest.raises(ConfigurationError, match="there are latency_reorder"):
@@ -106,7 +106,7 @@ def test_simulate_writes_its_results_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "jobs"), [((), 3), (("--jobs", "2"), 2)])
-def test_a_swarm_uses_every_core_by_default(
+def test_a_swarm_uses_the_jobs_of_its_option_and_every_core_without_it(
     said: tuple[str, ...], jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []

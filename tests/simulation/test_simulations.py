@@ -64,7 +64,7 @@ def test_every_invariant_holds_in_a_seed_that_failed_before(
 
 
 @pytest.mark.parametrize("name", FAULT_NAMES)
-def test_every_fault_strikes_alone_and_violates_no_invariant(name: str) -> None:
+def test_every_fault_occurs_alone_and_violates_no_invariant(name: str) -> None:
     faults = frozenset({name})
     scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
     if name == "stops_refused":  # a stop has to be lost before another can be refused
@@ -139,7 +139,7 @@ def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
     assert "LOST" in rules([Scenario(seed=seed, faults=faults) for seed in (1, 2)])
 
 
-def test_a_swarm_names_the_faults_that_never_struck_and_the_missing_trades() -> None:
+def test_a_swarm_names_the_faults_that_never_occurred_and_the_missing_trades() -> None:
     result = simulate_seed(Scenario(seed=1, hours=1.0, faults=parse_faults("partial_fills")))
     idle = attrs.evolve(result, coverage={}, struck={})
     assert set(swarm.find_missing([idle, idle])) == {

@@ -132,7 +132,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def a_fill_is_told_twice(self, data: st.DataObject) -> None:
-        """The journal refuses it by its key; the fold would not count it either."""
+        """The journal fails on the duplicate; the book does not count it either."""
         if self.fills:
             before = self.book.dump()
             again = self.book.fork()

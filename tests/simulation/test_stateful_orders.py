@@ -18,7 +18,7 @@ ENDS = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStat
 
 
 class OrderMachine(RuleBasedStateMachine):
-    """The model: which fills there were, and the largest fill that the venue ever reported."""
+    """The model: the fills, and the largest filled quantity that the venue reported."""
 
     @initialize(role=st.sampled_from(list(OrderRole)))
     def send(self, role: OrderRole) -> None:

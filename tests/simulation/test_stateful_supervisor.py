@@ -29,7 +29,7 @@ one_for_all branches, each of which starts slow siblings again, take somewhat ov
 
 
 class Struck(Harness):
-    """A harness whose children may be struck while the tree still starts."""
+    """A harness whose children may crash while the tree still starts."""
 
     def _check_start(self, player: Player) -> None:
         branch, _ = player.above[-1]
@@ -39,7 +39,7 @@ class Struck(Harness):
 
 
 class SupervisorMachine(RuleBasedStateMachine):
-    """Players are the leaves of a drawn tree; ``Harness`` writes down every broken promise."""
+    """Players are the leaves of a drawn tree; ``Harness`` records broken promises."""
 
     harness: Harness
     stepped: SteppedRun | None = None

@@ -77,7 +77,9 @@ def test_another_line_is_not_decoded_as_a_handover(line: bytes) -> None:
         decode_handover(line)
 
 
-def test_the_longest_pricing_page_fits_into_a_handover(tmp_path: Path) -> None:
+def test_the_longest_pricing_page_fits_into_a_handover_and_a_longer_one_is_an_error(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "pricing.md"
     file.write_text("\x01" * PRICING_BYTES_MAX, encoding="utf-8")  # six bytes each in JSON
     assert len(read_pricing(str(file))) == PRICING_BYTES_MAX

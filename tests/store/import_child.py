@@ -1,4 +1,4 @@
-"""Import every directory of CASES in a process with little memory, and write the results.
+"""Import every directory of CASES with little memory, and write the results.
 
     python import_child.py CASES DATA_DIR RESULTS
 
@@ -42,7 +42,7 @@ def import_and_open(case: Path, data_dir: Path) -> str:
 
 
 def peak_resident_mb() -> int:
-    """Return the peak of this process alone; ``ru_maxrss`` includes the parent before exec."""
+    """Return the peak of this process; ``ru_maxrss`` has the parent's before exec."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024

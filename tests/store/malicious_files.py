@@ -1,4 +1,4 @@
-"""Directories of malicious or invalid files: CSV, gzip, datasets, and entries that are no files."""
+"""Directories of invalid files: CSV, gzip, datasets, and pipes or links."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def cell(column: str, value: Any, *, row: int = 6) -> Callable[[Path], None]:
 
 
 def observation_cell(file: str, column: str, value: Any) -> Callable[[Path], None]:
-    """Return a maker of valid bars, and funding or open interest with one changed cell."""
+    """Return a maker of valid bars, and of observations with one changed cell."""
 
     def make(directory: Path) -> None:
         rows = funding_rows() if file == "funding.csv" else open_interest_rows()

@@ -1,4 +1,4 @@
-"""Malicious and invalid Parquet files; each function writes one or returns its maker."""
+"""Malicious Parquet files; each function writes one or returns its maker."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def nested(name: str) -> Any:
 
 
 def endless_list(directory: Path) -> None:
-    """Write one row with a list of four million values, which has a few bytes on the disk."""
+    """Write one row with a list of four million values in a few bytes on the disk."""
     directory.mkdir(parents=True)
     many = pa.ListArray.from_arrays(
         pa.array([0, 4_000_000]), pa.array(np.zeros(4_000_000, np.int8))
@@ -93,7 +93,7 @@ def symbol_named(name: str | bytes | None) -> Any:
 
 
 def one_long_text_in_every_row(directory: Path) -> None:
-    """Write a dictionary of one text of 2 MB; without the dictionary, the rows have 200 GB."""
+    """Write a dictionary of one text of 2 MB; its rows without it have 200 GB."""
     rows = 100_000
     table = constant_rows(rows)
     symbol = pa.DictionaryArray.from_arrays(
@@ -154,7 +154,7 @@ def footer_with_rows(rows: int, *, everywhere: bool) -> Any:
 
 
 def short_histogram(directory: Path) -> None:
-    """Write a list of one number where Arrow expects two; its accessor ends the process."""
+    """Write a list of one number; Arrow's accessor expects two and ends the process."""
     write(directory, valid_table())
     two = bytes([2 << 4 | 6]) + varint(0) + varint(ROWS * 2)  # Thrift: a list of two integers
     replace_in_footer(directory / "c.parquet", two, bytes([1 << 4 | 6]) + varint(ROWS * 2))
@@ -223,7 +223,7 @@ def wide_and_sparse(directory: Path) -> None:
 
 
 def funding_at_every_minute(directory: Path) -> None:
-    """Write two bars for each of 3,000 symbols, and 10,000 funding rates of one symbol."""
+    """Write two bars of each of 3,000 symbols, and 10,000 funding rates of one."""
     rows = [
         {"symbol": f"S{at}USDT", "ts": START_MS + bar * HOUR_MS, **dict.fromkeys(PRICES, 1.0)}
         for at in range(3_000)

@@ -86,7 +86,7 @@ def _make_valuation(transfer_at_ms: int, entry: int, number: int, equity: D) -> 
 
 @st.composite
 def _days_opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
-    """Draw for each day: opened in time, late, not at all, or together with missed days."""
+    """Draw how each day is opened: in time, late, never, or with missed days."""
     made: list[Journaled] = []
     missed: list[int] = []
     for day in range(LENGTH):
@@ -170,7 +170,7 @@ def day_of(at_ms: int) -> str:
 
 @attrs.frozen
 class Boundary:
-    """A boundary of the record; ``first`` is the first entry time of the row that begins."""
+    """A boundary of the record; ``first`` is the first entry time of its next row."""
 
     at: int
     first: int
@@ -228,7 +228,7 @@ def _read_boundary(events: list[e.Event], midnight: int, read: int, equity: D) -
 
 
 def _exact_boundary(events: list[e.Event], opened: e.DayOpened) -> Boundary:
-    """Return the boundary of a midnight with an exact equity; the last correction counts."""
+    """Return the boundary of a midnight with the equity of its last correction."""
     late = [x for x in events if isinstance(x, DayCorrected) and x.day == opened.day]
     assert opened.opening is not None
     return Boundary(

@@ -1,4 +1,4 @@
-"""A small history with rows for every table: a won trade, a veto, a halt, two days."""
+"""A small history with a row for every table: a won trade, a veto, a halt."""
 
 from __future__ import annotations
 

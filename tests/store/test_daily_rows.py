@@ -1,4 +1,4 @@
-"""Daily rows, months, totals and the curve against their definitions, on random histories."""
+"""Daily rows, months, totals and the curve equal their definitions."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_the_error_for_a_database_that_cannot_be_opened_has_its_path(
     assert "check" in str(error.value)
 
 
-def test_a_writer_of_an_unwritable_file_fails_when_it_opens(
+def test_a_writer_of_an_unwritable_database_fails_when_it_opens(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database.open_writer(path).close()
@@ -183,7 +183,7 @@ writer.close()
 
 
 def test_closing_a_second_reader_of_a_process_keeps_the_locks_of_the_first(path: Path) -> None:
-    """Without them, a writer that closes elsewhere deletes the log that the first reader uses."""
+    """Without them, another process's writer deletes the log of the first reader."""
 
     def write_elsewhere(value: str) -> None:
         subprocess.run([sys.executable, "-c", WRITE_AND_CLOSE, str(path), value], check=True)

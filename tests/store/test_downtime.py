@@ -1,4 +1,4 @@
-"""Downtime: more than two periods without a closed cycle by the venue's time, with its cause."""
+"""Downtime, more than two periods without a closed cycle, and its cause."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def cycles(first_ms: int, count: int, period_ms: int = PERIOD_MS) -> list[Event]
 
 
 def downtime(connection: sqlite3.Connection, *events: Event) -> list[tuple[int, int, str]]:
-    """Commit the events; return all downtimes as (start, end, cause), in minutes from ``T0``."""
+    """Commit the events; return start, end (minutes from T0) and cause of downtimes."""
     run_number = 1
     for event in events:
         run_number = event.run_number if isinstance(event, RunStarted) else run_number
@@ -131,7 +131,7 @@ def test_the_time_that_a_fast_forward_takes_is_no_downtime(connection: sqlite3.C
 def test_the_time_after_a_killed_fast_forward_is_downtime_of_a_crash(
     connection: sqlite3.Connection,
 ) -> None:
-    """Killed at 00:05 of simulated time; another process fast-forwards from 20:00 of real time."""
+    """Killed at simulated 00:05; another process fast-forwards from real 20:00."""
     killed = (make_run_start(1, T0), *cycles(T0, 2))
     rest = (make_run_start(2, minute(5)), *cycles(minute(10), 1), make_run_stop(2, minute(10)))
     made = HistoryCaughtUp(at_ms=minute(1210), since_ms=minute(1200))
@@ -142,7 +142,7 @@ def test_the_time_after_a_killed_fast_forward_is_downtime_of_a_crash(
 def test_simulated_days_that_a_halt_skipped_are_downtime_with_their_own_cause(
     connection: sqlite3.Connection,
 ) -> None:
-    """A fast-forward to 20:00 starts at 20:01; the halt latch ends it at simulated 00:05."""
+    """A fast-forward to 20:00 starts at 20:01; a halt latch ends it at 00:05."""
     history = (make_run_start(1, T0), *cycles(T0, 2), make_run_stop(1, minute(5)))
     cut = HistoryCutShort(at_ms=minute(1215), since_ms=minute(1201), until_ms=minute(1200))
     after = (make_run_start(2, minute(1215)), cut, *cycles(minute(1220), 2))
@@ -152,7 +152,7 @@ def test_simulated_days_that_a_halt_skipped_are_downtime_with_their_own_cause(
 def test_a_stop_before_a_halt_ends_a_fast_forward_is_downtime_of_its_own(
     connection: sqlite3.Connection,
 ) -> None:
-    """A fast-forward to 20:00 is stopped at 20:30; the next start at 23:00 finds a halt latch."""
+    """A fast-forward to 20:00 stops at 20:30; the start at 23:00 finds a halt latch."""
     stop = HistoryStopped(at_ms=minute(5), since_ms=minute(1201), until_ms=minute(1230))
     history = (make_run_start(1, T0), *cycles(T0, 2), stop, make_run_stop(1, minute(5)))
     cut = HistoryCutShort(at_ms=minute(1381), since_ms=minute(1380), until_ms=minute(1200))
@@ -164,7 +164,7 @@ def test_a_stop_before_a_halt_ends_a_fast_forward_is_downtime_of_its_own(
 def test_the_time_that_an_interrupted_fast_forward_took_is_no_downtime(
     connection: sqlite3.Connection,
 ) -> None:
-    """A fast-forward to 20:00 runs from 20:01 to 20:30 and, after a stop, 22:00 to 22:20."""
+    """A fast-forward to 20:00 runs 20:01 to 20:30 and, after a stop, 22:00 to 22:20."""
     stop = HistoryStopped(at_ms=minute(5), since_ms=minute(1201), until_ms=minute(1230))
     first = (make_run_start(1, T0), *cycles(T0, 2), stop, make_run_stop(1, minute(5)))
     rest = (make_run_start(2, minute(5)), *cycles(minute(10), 239), make_run_stop(2, minute(1200)))

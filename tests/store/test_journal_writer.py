@@ -1,4 +1,4 @@
-"""The journal's writer: atomic batches, duplicates, order, snapshots, details, run numbers."""
+"""The journal's writer: atomic batches, duplicates, order, snapshots, run numbers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_failed_projection_rolls_its_event_back(
     assert writer.read(0) == []
 
 
-def test_a_second_writer_of_a_journal_fails_at_its_first_event(
+def test_a_writer_fails_after_another_writer_has_appended_until_it_recovers(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     JournalWriter(connection, run_number=1).append([lost(1)])

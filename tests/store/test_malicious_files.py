@@ -1,4 +1,4 @@
-"""Malicious files: each gives a short error, takes little memory, and leaves nothing behind.
+"""Malicious files give short errors, take little memory and leave nothing behind.
 
 One child process with a limited address space imports all cases, so that a decompression bomb can
 end the child only.

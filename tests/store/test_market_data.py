@@ -238,7 +238,7 @@ def test_a_bar_that_has_not_closed_is_invalid(tmp_path: Path) -> None:
     import_directory(source, tmp_path / "data", now_ms=END_MS)
 
 
-def test_a_file_of_less_than_two_bars_is_invalid(tmp_path: Path) -> None:
+def test_a_market_file_of_fewer_than_two_bars_is_invalid(tmp_path: Path) -> None:
     write_csv(tmp_path / "s" / "c.csv", bar_rows()[:1])
     assert "fewer than two bars" in import_error(tmp_path / "s", tmp_path)
     (tmp_path / "s" / "c.csv").write_text("symbol,ts,open,high,low,close,volume\n")

@@ -1,4 +1,4 @@
-"""Unusual files: they are imported with the same data, or the error names the file."""
+"""Unusual files are imported with the same data, or the error names the file."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_error_for_a_symbol_with_a_blank_has_its_row(
         open_files(tmp_path / "s")
 
 
-def test_a_chosen_venue_selects_the_rows_of_a_file_with_symbols(
+def test_a_chosen_venue_selects_the_rows_of_a_market_file_with_symbols(
     tmp_path: Path, plain: RecordedMarket
 ) -> None:
     rows = [{"venue": venue, **row} for venue in ("binance", "other") for row in bar_rows()]
@@ -221,7 +221,7 @@ def test_an_error_in_a_later_batch_has_the_row_number_of_the_file(tmp_path: Path
         ("cells_max", 3 * BARS, "143 cells"),
     ],
 )
-def test_a_file_at_a_limit_is_read_and_the_error_beyond_names_the_setting(
+def test_a_market_file_at_a_limit_is_read_and_the_error_beyond_names_the_setting(
     tmp_path: Path, limit: str, fits: int, reason: str
 ) -> None:
     for name, write in (("c.csv", write_csv), ("c.parquet", write_parquet)):

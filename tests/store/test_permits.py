@@ -1,4 +1,4 @@
-"""A permit is consumed once, before it expires, and only if it equals its committed row."""
+"""A permit is consumed once, before it expires, if it equals its committed row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every query on a small known history."""
+"""Queries of the journal on a small known history."""
 
 from __future__ import annotations
 

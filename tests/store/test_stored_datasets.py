@@ -75,7 +75,7 @@ def test_a_dataset_of_another_store_is_checked_and_has_the_same_data(
 
 
 @pytest.mark.parametrize("damage", ["missing", "rubbish", "pipe", "folder"])
-def test_an_unreadable_registry_lists_no_dataset(
+def test_a_missing_or_unreadable_registry_lists_no_dataset(
     store: Path, checked: list[str], damage: str
 ) -> None:
     registry = market_directory(store) / "digests"
@@ -234,7 +234,7 @@ def test_damaged_datasets_are_listed_with_the_reason(store: Path, tmp_path: Path
 
 
 def has_valid_bars(market: RecordedMarket) -> bool:
-    """Return True if all bars and funding rates are valid; the rules are written again here."""
+    """Return True if bars and funding are valid, by rules that are written again here."""
     bars = market.data.bars
     known = ~np.isnan(bars.close)
     low, high = bars.low[known], bars.high[known]
@@ -345,7 +345,7 @@ def test_a_changed_dataset_with_correct_hashes_is_invalid_or_has_only_valid_bars
 
 @CHANGED
 @given(data=st.data(), name=st.sampled_from(["bars_1h.parquet", "funding.csv.gz"]))
-def test_files_with_changed_bytes_are_invalid_or_have_only_valid_bars(
+def test_market_files_with_changed_bytes_are_invalid_or_have_only_valid_bars(
     data_dir: Path, tmp_path: Path, data: st.DataObject, name: str
 ) -> None:
     folder = tmp_path / "mutant"

@@ -28,7 +28,7 @@ HOUR_MS = 3_600_000
         ({1: "9900", 2: "9801"}, {1: "99", 2: "-9801"}, "0", 0.99 * (9801 / 9999) - 1),
     ],
 )
-def test_a_complete_withdrawal_is_no_loss_of_the_day(
+def test_a_complete_withdrawal_is_no_loss_and_a_profit_without_equity_is_no_return(
     monkeypatch: pytest.MonkeyPatch,
     before: dict[int, str],
     moved: dict[int, str],

@@ -32,7 +32,7 @@ def models(costs: CostModel) -> VenueModels:
 def test_every_fill_pays_the_rate_that_is_set_on_its_notional(
     taker: int, maker: int, quantities: list[int]
 ) -> None:
-    """Rates in hundredths of a basis point: the venue's own figures play no part."""
+    """Rates are in tenths of a basis point; the instrument's own fee has no effect."""
     costs = CostModel(taker_bps=D(taker) / 10, maker_bps=D(maker) / 10)
     market = MemoryMarket(
         {"AAA": with_bars(FLAT, DIP, FLAT)}, instruments=[instrument(taker_fee=D("0.0005"))]

@@ -118,7 +118,7 @@ def test_a_market_that_starts_at_any_cut_is_bit_for_bit_the_one_run_from_its_fir
         engine.close()
 
 
-def test_a_restart_runs_no_more_days_after_360_than_after_30(
+def test_a_restart_after_364_days_runs_at_most_22_of_them(
     tmp_path: Path, days_run: list[int]
 ) -> None:
     cost = []
@@ -178,7 +178,9 @@ def test_a_long_run_holds_a_bounded_number_of_states(tmp_path: Path) -> None:
     assert engine._store.unstored_states() == ()
 
 
-def test_a_market_without_a_file_keeps_every_tenth_state_in_memory(days_run: list[int]) -> None:
+def test_a_market_without_a_venue_file_keeps_every_tenth_state_in_memory(
+    days_run: list[int],
+) -> None:
     of = market(symbols=1)
     run_market_to(of, at(2 * STATES_HELD), never)
     store = VenueStore(MEMORY)
@@ -223,7 +225,7 @@ def as_text(db: sqlite3.Connection) -> None:
 
 
 def rehashed(body: Callable[[int], bytes]) -> Callable[[sqlite3.Connection], None]:
-    """Rows whose hash holds, over something that is no state of this market."""
+    """Return a change of all rows to other bytes, each with their correct hash."""
 
     def spoil(db: sqlite3.Connection) -> None:
         rows = db.execute("SELECT day, made_by FROM generator_state").fetchall()
@@ -287,7 +289,9 @@ def test_one_invalid_row_costs_only_its_ten_days(tmp_path: Path, days_run: list[
     assert days_run == list(range(30, 45))
 
 
-def test_a_file_that_cannot_be_read_has_no_states(tmp_path: Path) -> None:
+def test_a_venue_file_that_cannot_be_read_has_no_states_but_new_ones_are_found(
+    tmp_path: Path,
+) -> None:
     of, store = market(), VenueStore(tmp_path / "venue.db")
     states = StoredStates(of, store)
     store.close()
@@ -308,7 +312,7 @@ def other_markets() -> Iterator[Market]:
     yield market(universe=UniverseSettings(btc_price=61_000.0))
 
 
-def test_each_setting_of_the_market_and_its_code_change_the_digest(
+def test_settings_version_and_code_of_the_market_change_its_digest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = {market_digest(each) for each in (market(), *other_markets())}

@@ -231,7 +231,7 @@ def test_after_a_liquidation_the_recomputed_equity_agrees():
     assert rules(judge(engine)) == ["UNPROTECTED"]  # without a stop until its liquidation
 
 
-def test_an_idle_account_has_no_violation_and_stricter_limits_have():
+def test_an_idle_account_has_no_violation_but_a_missing_opening_or_strict_limits_have():
     assert check([], calm().account(), (), ()).violations[0].rule == "EQUITY"
     engine = calm()
     assert judge(engine).violations == ()

@@ -83,7 +83,7 @@ def opened(path: Path | str, engine: type[Engine] = Engine) -> Engine:
 
 
 def act(engine: Engine, what: str, which: int, symbol: str, now_ms: int) -> object:
-    """One operation of a client at ``now_ms``; what the venue answered."""
+    """Run one operation of a client; return the venue's answer or rejection code."""
     try:
         if what == "wait":
             return engine.advance(now_ms + (which + 1) * STEP_MS // 3)
@@ -293,14 +293,14 @@ def test_the_index_of_live_orders_leaves_out_the_terminal_states():
         ("SELECT body FROM orders WHERE client_order_id = ?", ("e1",), "sqlite_autoindex_orders_2"),
     ],
 )
-def test_every_query_of_the_store_uses_an_index(query, given_, index, tmp_path):
+def test_queries_of_fills_income_and_orders_use_an_index(query, given_, index, tmp_path):
     with closing(VenueStore(tmp_path / "venue.db")) as store:
         plan = [row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}", given_)]
     assert any(index in step for step in plan), plan
     assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
 
 
-def test_a_file_of_an_older_version_fails_in_one_line_and_stays_unchanged(tmp_path):
+def test_opening_a_venue_file_of_an_older_version_fails_in_one_line_and_changes_nothing(tmp_path):
     path = tmp_path / "venue.db"
     VenueStore(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -314,7 +314,7 @@ def test_a_file_of_an_older_version_fails_in_one_line_and_stays_unchanged(tmp_pa
     assert path.read_bytes() == before
 
 
-def test_the_kill_switch_uses_a_file_whose_schema_was_changed(tmp_path):
+def test_the_kill_switch_uses_a_venue_file_whose_schema_was_changed(tmp_path):
     path, messages = tmp_path / "venue.db", []
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         schema.migrate_venue(db)

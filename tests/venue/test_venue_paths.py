@@ -1,4 +1,4 @@
-"""Orders and positions along a bar: stops, gaps, targets, funding, liquidation."""
+"""Orders and positions along a bar: stops, gaps, funding, liquidation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_stop_fills_at_its_trigger_inside_an_orderly_bar():
     assert engine.account().wallet_balance == 10_000 - 20 - D("0.6") - D("0.588")
     assert [o.client_order_id for o in engine.open_orders()] == [
         "e-target"
-    ]  # an orphan: not swept here
+    ]  # an orphan order: the venue does not cancel it
 
 
 def test_a_stop_fills_at_the_open_of_a_bar_that_opens_beyond_it():
@@ -81,13 +81,13 @@ def test_a_stop_pays_slippage_beyond_its_trigger():
     assert engine.order("e-stop").average_price == D("97.90")
 
 
-def test_the_stop_is_taken_first_when_stop_and_target_are_inside_one_bar():
+def test_the_stop_is_taken_first_when_stop_and_take_profit_are_inside_one_bar():
     engine = long_through((100, 104.5, 97.9, 100, 1000))
     assert engine.order("e-stop").status is OrderStatus.FILLED
     assert engine.order("e-target").status is OrderStatus.REJECTED  # reached with nothing to close
 
 
-def test_a_target_fills_only_when_traded_through():
+def test_a_take_profit_limit_fills_only_when_traded_through():
     touched = (100.0, 104.0, 99.5, 103.0, 1000.0)
     through = (103.0, 104.01, 102.5, 103.5, 1000.0)
     engine = long_through(touched)
@@ -99,7 +99,7 @@ def test_a_target_fills_only_when_traded_through():
     assert engine.positions() == ()
 
 
-def test_a_partial_target_leaves_a_stop_that_closes_only_what_is_left():
+def test_a_partial_take_profit_leaves_a_stop_that_closes_only_the_rest():
     partly = (100.0, 105.0, 100.0, 100.0, 40.0)
     engine = long_through(partly, (100, 100, 97, 97, 1000))
     assert engine.order("e-target").filled == 40
@@ -115,7 +115,7 @@ def test_an_orphan_stop_that_triggers_on_a_flat_position_is_rejected():
     assert engine.positions() == ()
 
 
-def test_a_market_target_fills_at_its_trigger_less_costs():
+def test_a_take_profit_market_order_fills_at_its_trigger_as_taker():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 105, 100, 103, 1000))}))
     reached = order(
         "t", SELL, 100, type=OrderType.TAKE_PROFIT_MARKET, trigger_price=104, reduce_only=True
@@ -126,7 +126,7 @@ def test_a_market_target_fills_at_its_trigger_less_costs():
     assert not engine.fills(0)[-1].maker
 
 
-def test_an_entry_and_its_stop_may_fill_in_one_bar_but_its_target_waits():
+def test_an_entry_and_its_stop_may_fill_in_one_bar_but_its_take_profit_waits():
     bars = with_bars((100, 110, 97, 108, 1000))
     engine = engine_at(MemoryMarket({"AAA": bars}))
     _, exits = entry_with_exits("e")
@@ -291,7 +291,7 @@ def test_a_resting_limit_does_not_fill_without_volume():
     assert engine.order("a").filled == 0
 
 
-def test_a_target_at_market_waits_for_its_trigger_while_the_stop_is_near():
+def test_a_take_profit_market_order_waits_for_its_trigger_while_the_stop_is_near():
     bars = with_bars((100, 103.9, 99, 103, 1000), (103, 105, 103, 104, 1000))
     engine = engine_at(MemoryMarket({"AAA": bars}))
     reached = order(
@@ -299,7 +299,7 @@ def test_a_target_at_market_waits_for_its_trigger_while_the_stop_is_near():
     )
     other = target("far", SELL, 100, 103.5)
     engine.place(order("e", BUY, 100), (reached, stop("s", SELL, 100, 98), other))
-    engine.advance(at(4))  # the limit target fills; the one at market is not reached
+    engine.advance(at(4))  # the limit take-profit fills; the market one is not reached
     assert engine.order("far").status is OrderStatus.FILLED
     assert engine.order("t").status is OrderStatus.ACCEPTED
 
@@ -312,7 +312,7 @@ def test_a_funding_rate_of_zero_books_no_income():
     assert engine.income(0) == ()
 
 
-def test_the_models_are_built_from_the_settings():
+def test_the_default_settings_build_the_default_models():
     made = VenueModels.from_settings(ExchangeSettings(), CostModel())
     assert made == VenueModels()
 

@@ -56,7 +56,7 @@ OPERATIONS = st.one_of(
 
 
 def act(engine: Engine, what: str, which: object) -> object:
-    """One operation of a client; what the venue answered."""
+    """Run one operation of a client; return the venue's answer or rejection code."""
     try:
         if what == "wait":
             return engine.advance(engine.market_ms + int(str(which)) * STEP_MS // 3)
@@ -124,7 +124,7 @@ def test_an_idle_venue_writes_its_time_once_an_hour(tmp_path):
     engine.close()
 
 
-def test_two_processes_trade_on_one_file_and_read_each_others_orders(tmp_path):
+def test_two_engines_trade_on_one_venue_file_and_read_each_others_orders(tmp_path):
     run, flatten = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
     run.advance(at(2))
     run.place(*entry_with_exits())
@@ -191,7 +191,7 @@ def test_on_a_full_disk_market_time_goes_on_and_no_order_is_acknowledged(tmp_pat
     again.close()
 
 
-def test_a_file_of_a_newer_version_fails(tmp_path):
+def test_opening_a_venue_file_of_a_newer_version_fails(tmp_path):
     path = tmp_path / "venue.db"
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
@@ -200,7 +200,7 @@ def test_a_file_of_a_newer_version_fails(tmp_path):
         VenueStore(path)
 
 
-def test_a_file_that_is_no_database_fails(tmp_path):
+def test_opening_a_venue_file_that_is_no_database_fails(tmp_path):
     path = tmp_path / "venue.db"
     path.write_text("these are not the rows you are looking for" * 100)
     with pytest.raises(StoreError, match=r"venue\.db"):

@@ -92,7 +92,7 @@ def target(client_order_id: str, side: OrderSide, quantity: int, price: float) -
 def entry_with_exits(
     name: str = "e", quantity: int = 100, *, stop_at: float = 98.0, target_at: float = 104.0
 ) -> tuple[OrderRequest, tuple[OrderRequest, ...]]:
-    """Return a long IOC entry that crosses, with its attached stop and target."""
+    """Return a long IOC entry that crosses, with its attached stop and take-profit."""
     return (
         limit(name, BUY, quantity, 101.0, time_in_force=TimeInForce.IOC),
         (

@@ -68,7 +68,7 @@ class History:
         return MIDNIGHT_MS + int(hour * HOUR_MS)
 
     def settings(self, until_h: float) -> Settings:
-        """Of the run that ends then."""
+        """Return the settings of the run that ends at that hour."""
         if not self.lowered or until_h != self.runs[-1][1]:
             return SETTINGS
         return attrs.evolve(SETTINGS, risk=LOWER_LIMITS, change_reason="fewer entries a day")
@@ -151,7 +151,7 @@ async def _transfer_in_time(
 
 
 def trade(history: History, folder: Path) -> RecordedMarket:
-    """Run it; ``kamou.sqlite3`` and ``exchange.sqlite3`` are in ``folder``."""
+    """Trade the history into ``kamou.sqlite3`` and ``exchange.sqlite3`` of ``folder``."""
     drawn = market(history)
     moves = list(history.moves)
     for from_h, until_h in history.runs:

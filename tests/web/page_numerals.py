@@ -74,7 +74,7 @@ def trades_numbers(listed: list[dict[str, Any]], names: list[str]) -> list[str]:
 
 
 def price(value: Decimal) -> str:
-    """Eight significant digits, without zeros at the end."""
+    """Return eight digits, or more before the point, without zeros at the end."""
     return exact(value.quantize(D(1).scaleb(-max(0, 7 - value.adjusted())), ROUND_HALF_EVEN))
 
 

@@ -116,7 +116,7 @@ def _day(
 
 
 def _of_operation(document: dict[str, Any], plans: Plans, same: Same) -> None:
-    """Return configurations, disabled strategies, and commands without a new state."""
+    """Compare configurations, disabled strategies, and commands without a new state."""
     same("configuration", document["config_digest"], plans.configurations[-1]["digest"])
     changes = plans.changed_configurations
     same("config_changes", document["config_changes"], changes[-NEWEST:])

@@ -121,7 +121,7 @@ async def test_no_figure_list_or_count_has_an_event_after_the_newest_snapshot(
     assert [page for page in PAGES if before[page] != after[page]] == []
 
 
-async def test_the_next_snapshot_brings_the_events_before_it_to_all_pages(
+async def test_the_next_snapshot_brings_the_events_before_it_to_results_and_trades(
     record: Path, demo: Site, client: Client
 ) -> None:
     since = later(record)
@@ -160,7 +160,7 @@ async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any],
     return found, [counted[1], listed[1]], front
 
 
-async def test_all_pages_count_a_trade_that_closed_before_the_snapshot_and_was_learned_after_it(
+async def test_results_and_two_pages_count_a_trade_closed_before_the_snapshot_and_learned_later(
     record: Path, demo: Site, client: Client
 ) -> None:
     """As after a restart in which its stop filled."""

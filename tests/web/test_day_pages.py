@@ -149,7 +149,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def test_no_page_is_larger_than_a_hundred_kilobytes(
+async def test_no_page_of_figures_is_larger_than_a_hundred_kilobytes(
     crowded: Path, demo: Site, client: Client
 ) -> None:
     with closing(open_reader(crowded)) as reader:
@@ -225,7 +225,7 @@ def test_intervals_are_computed_when_a_day_ends_and_not_at_each_commit(
         assert len(made) == 2
 
 
-async def test_the_intervals_are_those_of_a_bootstrap_made_by_hand_from_the_published_days(
+async def test_intervals_of_return_and_sharpe_are_near_a_bootstrap_of_the_published_days(
     public: PublicSite, client: Client
 ) -> None:
     days = [d for d in (await all_days(public, client, 200))[::-1] if d["complete"]]

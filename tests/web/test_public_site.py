@@ -154,7 +154,7 @@ async def test_a_page_is_rendered_once_for_many_requests_at_once(
     assert renders == 1
 
 
-async def test_pages_are_rendered_on_a_thread_by_default(
+async def test_pages_are_served_with_the_default_runner_also_after_a_close(
     record: Path, demo: Site, client: Client
 ) -> None:
     app = PublicSite(record, demo)
@@ -218,7 +218,7 @@ async def test_an_unknown_address_is_404_in_the_sites_style(
     assert "etag" not in answer.headers
 
 
-async def test_an_overlong_query_is_rejected(public: PublicSite, client: Client) -> None:
+async def test_an_overlong_query_gets_414(public: PublicSite, client: Client) -> None:
     async with client(public) as http:
         answer = await http.get("/trades?symbol=" + "x" * 600)
     assert answer.status_code == 414

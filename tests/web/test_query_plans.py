@@ -161,7 +161,7 @@ def test_no_page_scans_a_table_that_grows(records: dict[int, Path]) -> None:
     reader.close()
 
 
-def test_a_page_takes_as_many_steps_after_ten_months_as_after_one(
+def test_a_page_takes_at_most_half_more_steps_after_ten_months_than_after_one(
     records: dict[int, Path],
 ) -> None:
     steps: dict[int, dict[str, int]] = {}

@@ -115,7 +115,7 @@ def test_every_feature_of_every_strategy_has_a_name() -> None:
         assert set(getattr(module, "FEATURES", ())) <= set(FEATURE_NAMES), found.name
 
 
-def test_a_price_has_eight_significant_digits_at_most() -> None:
+def test_a_price_has_at_most_eight_significant_digits_or_is_whole() -> None:
     assert fmt.price(D(1) / D(3)) == "0.33333333"
     assert fmt.price(D(200_000) / D(3)) == "66,666.667"
     assert fmt.price(D("0.00001234567891")) == "0.000012345679"

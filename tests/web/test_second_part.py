@@ -156,7 +156,7 @@ async def test_each_fill_is_on_the_page_of_the_part_whose_result_it_is_in(
     assert {parts.entry, parts.closed_first} <= orders_in(first)
 
 
-async def test_the_page_of_a_trade_without_orders_mentions_no_adoption(
+async def test_the_page_of_a_trade_without_orders_mentions_adoption_only_if_it_was_adopted(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

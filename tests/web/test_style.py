@@ -93,7 +93,7 @@ def test_a_drawn_mark_stands_out_from_its_ground(rule: tuple[str, str], dark: bo
     assert contrast(seen, found["paper"]) >= LEAST_GRAPHIC
 
 
-def test_the_badge_of_the_mode_has_the_colour_that_was_measured() -> None:
+def test_the_badge_of_the_mode_has_the_color_that_was_measured() -> None:
     assert re.search(r"\.mode-demo \.mode, \.mode-paper \.mode \{ color: var\(--badge\); \}", CSS)
     assert contrast("#c98a00", "#ffffff") < 3, "what it had before"
 

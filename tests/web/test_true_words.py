@@ -122,7 +122,7 @@ async def test_half_of_the_days_limit_is_called_half() -> None:
     ],
     ids=["the operator's", "the governor's", "none", "the kill switch's, without a run"],
 )
-async def test_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
+async def test_only_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
     record: Path, client: Client, state: TradingState, reason: str, own: bool, said: str
 ) -> None:
     known = events_of(record)
@@ -206,7 +206,7 @@ async def test_pricing_mentions_no_keys_in_a_demo(record: Path, client: Client) 
 @pytest.mark.parametrize(
     ("n", "said"), [(0, "0 complete days"), (1, "1 complete day"), (2, "2 complete days")]
 )
-def test_a_count_of_one_has_a_noun_in_the_singular(n: int, said: str) -> None:
+def test_only_a_count_of_one_has_a_noun_in_the_singular(n: int, said: str) -> None:
     assert fmt.counted(n, "complete day") == said
 
 

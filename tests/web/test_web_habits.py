@@ -181,7 +181,7 @@ async def test_favicon_and_robots_are_at_their_standard_addresses(
         ('https://a"><script>', False),
     ],
 )
-def test_the_public_url_is_an_origin_and_nothing_else(url: str, allowed: bool) -> None:
+def test_the_public_url_is_empty_or_an_origin(url: str, allowed: bool) -> None:
     settings = Settings(site=SiteSettings(public_url=url))
     named = [
         keys for keys, _ in find_settings_contradictions(settings) if "site.public_url" in keys

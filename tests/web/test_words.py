@@ -25,7 +25,7 @@ ALLOWED = "It publishes every trade, every cost and every losing day."
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_no_page_has_a_phrase_that_is_not_true(
+async def test_no_page_has_a_phrase_that_is_listed_as_untrue(
     public: PublicSite, client: Client, path: str
 ) -> None:
     async with client(public) as http:

@@ -1,4 +1,4 @@
-"""One life of the process: the production tree on files, durable, to its end or to its kill."""
+"""One life of the process: the production system on files, to its end or kill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CRASHED = 70  # exit code: an exception nobody expected
 
 
 def in_process_of_its_own(work: Callable[[], None]) -> int:
-    """Run ``work`` in a forked process; its exit code, or minus the signal that ended it."""
+    """Run ``work`` in a fork; return its exit code, or minus the signal that ended it."""
     child = os.fork()
     if child == 0:
         code = CRASHED
@@ -36,7 +36,7 @@ def in_process_of_its_own(work: Callable[[], None]) -> int:
 
 
 def resumed_ms(died_ms: int, down_ms: int) -> int:
-    """When the next process begins: before the play is over, if that is still to come."""
+    """Return when the next process begins: before the script ends, if possible."""
     return min(died_ms + down_ms, max(LAST_RESUME_MS, died_ms + AT_ONCE_MS))
 
 
@@ -53,7 +53,7 @@ def live(
     defect: str = "",
     separate: bool = False,
 ) -> None:
-    """From the files in ``folder`` on, to the end of the scripted market or to the kill.
+    """Run the system on the files in ``folder`` to the market's end or its kill.
 
     ``separate``: at a venue whose entries cannot carry their stops.
     """
@@ -81,13 +81,13 @@ def live(
 
 
 def lose_the_log(folder: Path) -> None:
-    """What a power cut may do to a journal that does not wait for the disk."""
+    """Cut the journal's log in half, as a power cut may do without a sync."""
     log = folder / "journal.sqlite3-wal"
     os.truncate(log, log.stat().st_size // 2)
 
 
 def what_a_kill_leaves(folder: Path, copy: Path) -> None:
-    """The files as they are now; shared memory died with the process."""
+    """Copy the files as a kill leaves them, without shared memory."""
     copy.mkdir()
     for path in folder.iterdir():
         if not path.name.endswith("-shm"):

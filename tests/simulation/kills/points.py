@@ -1,4 +1,4 @@
-"""Where a process can be killed: points at every journal write and every venue call, counted.
+"""Points at every journal write and venue call where a process can be killed.
 
 ``hooked`` wraps the product's methods in this process only. Whoever is killed leaves behind what
 it had been told was durable, written through to a file that outlives it.
@@ -83,7 +83,7 @@ class Points:
         return self.begin_ms + round(trio.current_time() * 1000)
 
     def reach(self, what: str, phase: str) -> None:
-        """A point. The chosen one is the last that the process sees."""
+        """Count a point; kill the process at the chosen one."""
         if self._struck:
             threading.Event().wait()  # the shot is on its way
         self.seen.append(Point(what, phase))
@@ -143,7 +143,7 @@ def stored(points: Points, state: Any) -> str:
 
 @contextmanager
 def hooked(points: Points) -> Iterator[None]:
-    """For a while every journal write and venue call of this process passes the points."""
+    """Let every journal write and venue call in this block pass the points."""
     undo: list[tuple[Any, str, Any]] = []
 
     def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:

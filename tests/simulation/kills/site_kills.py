@@ -1,4 +1,4 @@
-"""Kill the public site of a real `kamou run` at random moments: trading must not notice.
+"""Kill the public site of a real run at random; trading must not be affected.
 
     python tests/simulation/kills/site_kills.py --kills 50 --seed 7
 
@@ -55,7 +55,7 @@ OF_THE_RUN = {
 
 @attrs.define(kw_only=True)
 class Killed:
-    """What was done, and what went wrong."""
+    """The kills of one run, and the failures that were found."""
 
     kills: int = 0
     wait_for_fast_forward: int = 0
@@ -92,7 +92,7 @@ async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
 
 
 async def kill_next(running: runs.RunningProcess, before: int, draw: Random) -> int:
-    """Wait for another process of the site, then a random while, and kill it; its number."""
+    """Wait for another process of the site, kill it at random, and return its pid."""
     with trio.fail_after(REPLACED_WITHIN_S):
         while (pid := site_pid(running)) in (0, before):  # noqa: ASYNC110 - another process
             await trio.sleep(0.01)
@@ -105,7 +105,7 @@ async def kill_next(running: runs.RunningProcess, before: int, draw: Random) -> 
 
 
 async def trades(running: runs.RunningProcess) -> bool:
-    """Whether the fast-forward is over."""
+    """Return True if the fast-forward is over."""
     ready = await running.ask("/readyz")
     return ready.status_code == 200 or "fast-forward" not in ready.text
 
@@ -119,7 +119,7 @@ async def next_cycle(folder: DataDirectory) -> None:
 
 
 def restarted(node: dict[str, Any]) -> Iterator[str]:
-    """Every child but the site that was started more than once."""
+    """Yield a line for each restarted child except the site."""
     if node.get("restarts") and node["id"] != "site":
         yield f"{node['id']} was restarted {node['restarts']} times: {node.get('last_error')}"
     for child in node.get("children", ()):
@@ -131,7 +131,7 @@ def cycles(events: Sequence[Event]) -> list[int]:
 
 
 def judged(events: Sequence[Event]) -> Iterator[str]:
-    """What is wrong in the journal."""
+    """Yield each rule that the journal breaks."""
     starts = [i for i, event in enumerate(events) if isinstance(event, RunStarted)]
     if len(starts) != 2:
         yield f"{len(starts)} runs were started; history and real time are two"
@@ -151,7 +151,7 @@ def judged(events: Sequence[Event]) -> Iterator[str]:
 
 
 def checked(folder: DataDirectory) -> Iterator[str]:
-    """What the independent checker says of the venue's own records."""
+    """Yield each violation that the independent checker finds in the audit log."""
     of = settings(folder.path, demo=DemoSettings(seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S))
     with closing(VenueStore(folder.exchange)) as store:
         track = demo.load_binding(store)

@@ -1,9 +1,10 @@
-"""Kill the process at many points, let another go on from its files, and judge what is left.
+"""Kill the process at many points, go on from its files, and judge the result.
 
     python tests/simulation/kills/suite.py --points 200 --jobs 2 --json FILE
 
 Each case is three processes or more: the victim, whoever goes on (which may be killed as well),
-and the one that judges. Exit code 1 when anything is lost, doubled, bare or forgotten.
+and the one that judges. Exit code 1 if an event, a fill or an order is lost or
+doubled, or a position is unprotected.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Outcome:
 
 
 def undisturbed(folder: Path, separate: bool) -> list[Point]:
-    """The points of a run that nobody kills."""
+    """Return the points of a run that is not killed."""
     (folder / "files").mkdir()
     report = folder / "report.json"
 
@@ -79,7 +80,7 @@ def undisturbed(folder: Path, separate: bool) -> list[Point]:
 
 
 def spread(count: int, chosen: int) -> list[int]:
-    """``chosen`` numbers from 1 to ``count``, as evenly as they go, both ends among them."""
+    """Return ``chosen`` numbers from 1 to ``count``, evenly spread, with both ends."""
     if chosen >= count:
         return list(range(1, count + 1))
     step = (count - 1) / max(1, chosen - 1)
@@ -87,7 +88,7 @@ def spread(count: int, chosen: int) -> list[int]:
 
 
 def of_every_kind(points: Sequence[Point]) -> list[int]:
-    """The first and the second occurrence of each."""
+    """Return the numbers of the first and the second occurrence of each point."""
     seen: Counter[Point] = Counter()
     found = []
     for number, point in enumerate(points, 1):
@@ -121,7 +122,7 @@ def named(text: str, points: Sequence[Point]) -> Case:
 
 
 def tried(case: Case, folder: Path) -> Outcome:
-    """Kill, go on, judge."""
+    """Run one case: kill the process, let another go on, and judge the files."""
     here, report, failures = folder / "files", folder / "report.json", list[str]()
     here.mkdir()
     lives: list[Life] = []
@@ -150,7 +151,7 @@ def tried(case: Case, folder: Path) -> Outcome:
 
 
 def _judged(folder: Path, begin_ms: int, lives: list[Life], lefts: list[Path]) -> list[str]:
-    """By a process that had no part in it."""
+    """Judge the files in a new process, and return the failures that it found."""
     verdict = folder / "verdict.json"
 
     def judge() -> None:
@@ -171,7 +172,7 @@ def _judged(folder: Path, begin_ms: int, lives: list[Life], lefts: list[Path]) -
 
 
 def worked(mine: Sequence[Case], scratch: Path, answer: Path) -> None:
-    """A worker: its cases one after the other, each in a folder that does not stay."""
+    """Run the cases of one worker in turn, each in a temporary directory."""
     with answer.open("w", encoding="utf-8") as told:
         for case in mine:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -181,7 +182,7 @@ def worked(mine: Sequence[Case], scratch: Path, answer: Path) -> None:
 
 
 def all_tried(todo: Sequence[Case], jobs: int, scratch: Path) -> list[dict[str, Any]]:
-    """Every case, by ``jobs`` processes."""
+    """Run every case in ``jobs`` processes, and return their outcomes."""
     workers = []
     for job in range(jobs):
         worker = os.fork()
@@ -202,7 +203,7 @@ def all_tried(todo: Sequence[Case], jobs: int, scratch: Path) -> list[dict[str, 
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """What was killed at, by phase: killed, and how many of them recovered badly."""
+    """Return a table of points: kills by phase, and the cases with failures."""
     cells: dict[str, Counter[str]] = defaultdict(Counter)
     failed: Counter[str] = Counter()
     for row in rows:

@@ -1,4 +1,4 @@
-"""What must hold between the files of killed runs and those of the run that went on."""
+"""Checks of the files of killed runs and of the run that continued them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PROTECTED_WITHIN_MS = SETTINGS.risk.protection_deadline_s * 1000
 
 @attrs.frozen(kw_only=True)
 class Files:
-    """What stands in the files of one folder."""
+    """The events and audit records in the files of one directory."""
 
     events: tuple[Event, ...]
     audit_log: tuple[AuditRecord, ...]
@@ -67,7 +67,7 @@ def files(folder: Path) -> Files:
 
 
 def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
-    """How it ended, read by a process that had no part in it.
+    """Return the end of the run, read from its files by another process.
 
     Where stops are orders of their own, ``lives`` says when somebody could place them.
     """
@@ -100,7 +100,7 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
 
 
 def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
-    """What was acknowledged is there; what was not begun is not.
+    """Check that acknowledged events are in the journal, and none that was not begun.
 
     ``before``: events that the life before had left. Who goes on brings the venue up to now first:
     killed then, it has not opened the journal, and its note knows of none of them.
@@ -116,7 +116,7 @@ def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
 
 
 def between(before: Files, after: Files) -> Iterator[str]:
-    """Nothing is rewritten, and it was one start and one stop more."""
+    """Check that the later files continue the earlier ones without a rewrite."""
     if after.events[: len(before.events)] != before.events:
         yield "the journal was rewritten"
     if after.audit_log[: len(before.audit_log)] != before.audit_log:
@@ -135,14 +135,14 @@ class Life:
 
 
 def living_ms(lives: Sequence[Life], since_ms: int, until_ms: int) -> int:
-    """How much of a time a process lived."""
+    """Return the part of an interval in which a process was alive, ms."""
     return sum(
         max(0, min(life.ended_ms, until_ms) - max(life.begin_ms, since_ms)) for life in lives
     )
 
 
 def _signals(play: Ended) -> Iterator[str]:
-    """The script says how often a symbol may be entered; the venue, how often it was."""
+    """Check that no symbol was entered more often than the script allows."""
     names = {
         e.intent.client_order_id: e.intent.symbol
         for e in play.of(IntentRecorded)
@@ -161,7 +161,7 @@ def _signals(play: Ended) -> Iterator[str]:
 
 
 def spells(audit_log: Sequence[AuditRecord]) -> Iterator[tuple[str, int, int]]:
-    """(symbol, from, to) of every position by the venue's record; to is 0 while it is open."""
+    """Yield symbol, start and end (0: open) of each position in the audit log."""
     held: dict[str, tuple[Decimal, int]] = {}
     for noted in audit_log:
         if not isinstance(noted, FillAudit):
@@ -178,7 +178,7 @@ def spells(audit_log: Sequence[AuditRecord]) -> Iterator[tuple[str, int, int]]:
 
 
 def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
-    """Within ten seconds of its life the process has read back a stop, or the position is gone."""
+    """Check that each position had a confirmed stop or ended within 10 s of life."""
     confirmed = play.of(StopConfirmed)
     for symbol, since_ms, to_ms in spells(play.audit_log):
         to_ms = to_ms or lives[-1].ended_ms
@@ -193,7 +193,7 @@ def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
 def after_recovery(
     folder: Path, lefts: Sequence[Files], lives: Sequence[Life], report: dict[str, Any]
 ) -> Iterator[str]:
-    """Everything lost, doubled, rewritten or bare; nothing when all is well."""
+    """Yield each event, fill or stop that is lost, doubled, rewritten or missing."""
     play = ended(folder, report["states"], lives if report["separate"] else ())
     last = lives[-1]
     yield from faults(play, until_minute=until_minute(last.begin_ms))

@@ -276,7 +276,7 @@ def test_prices_stay_within_bounds_and_calm_settings_are_calm() -> None:
     assert np.abs(np.diff(np.log(still.close), axis=0)).max() < 0.1
 
 
-def test_every_kind_of_stretch_occurs() -> None:
+def test_every_regime_of_the_market_occurs() -> None:
     seen = market(symbols=60)
     seen.day(8)
     kinds = np.concatenate([seen._states.nearest(day)[1].kind for day in range(1, 9)])
@@ -298,7 +298,7 @@ def test_the_universe_has_named_symbols_and_sensible_instruments() -> None:
     assert make_universe(1, 1, UniverseSettings()).symbols == ("BTCUSDT",)
 
 
-# --- quotes and prints ---------------------------------------------------------------------------
+# --- quotes and market trades ---------------------------------------------------------------------
 
 
 @settings(max_examples=30, deadline=None)
