@@ -38,7 +38,7 @@ class Veto(str, Enum):
 
 
 class Deny(str, Enum):
-    """Reasons why the order manager or the governor denies a plan or an order."""
+    """Reasons of the order manager, governor or exchange port to deny a plan or order."""
 
     # the plan itself
     STOP_MISSING = "STOP_MISSING"
@@ -152,10 +152,10 @@ MEANINGS = {
     "RATE_ENTRIES_EXCEEDED": "the strategy entered too often within an hour",
     "RATE_REENTRIES_EXCEEDED": "the symbol was entered too often today",
     "RATE_MESSAGES_EXCEEDED": "too many messages would go to the venue",
-    "DATA_INVALID": "inputs are missing, not finite or not positive",
-    "ACCOUNT_STALE": "the newest read of the account is too old",
+    "DATA_INVALID": "inputs are missing, not finite or not positive, or the bid is above the ask",
+    "ACCOUNT_STALE": "the account's equity is not known, or was read too long ago",
     "MARK_STALE": "an open position has no fresh mark price",
-    "NOT_RECONCILED": "the last agreement of book and venue is too old, or the day is not open",
+    "NOT_RECONCILED": "book and venue have not agreed lately, or the day is not open",
     "CLOCK_SKEWED": "this machine's clock and the venue's differ",
     "EXIT_INCREASES_EXPOSURE": "the order would not reduce the position",
     "GOVERNOR_TIMEOUT": "the risk governor did not answer in time",
@@ -283,7 +283,7 @@ ACTIONS = {
     "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
     "list cannot be entered.",
     "STRATEGY_NOT_LIVE": "Nothing: only the strategy's own shadow record lets it trade.",
-    "STRATEGY_DISABLED": "Find out why it entered so often, then `kamou resume`.",
+    "STRATEGY_DISABLED": "Find out why it entered so often, then run `kamou resume`.",
     "RATE_ENTRIES_EXCEEDED": "Wait an hour. The limit is `risk.entries_per_strategy_hour`.",
     "RATE_REENTRIES_EXCEEDED": "Wait for 00:00 UTC. The limit is `risk.reentries_per_symbol_day`.",
     "RATE_MESSAGES_EXCEEDED": "Wait some seconds. The limit is `risk.messages_per_s`.",
@@ -295,7 +295,7 @@ ACTIONS = {
     "EXIT_INCREASES_EXPOSURE": _RECONCILED,
     "GOVERNOR_TIMEOUT": "If it repeats, look for crashes and loop lag in `kamou status`.",
     # the exchange port
-    "HALT_LATCHED": "`kamou resume`, when the reason of the halt is gone.",
+    "HALT_LATCHED": "Run `kamou resume` when the reason of the halt is gone.",
     "PERMIT_NOT_GENUINE": _REPORT,
     "PERMIT_UNKNOWN": _REPORT,
     "PERMIT_EXPIRED": "If it repeats, look for loop lag in `kamou status`.",
@@ -323,17 +323,19 @@ ACTIONS = {
     # reasons of a trading state
     "DAY_LOSS_HALF": "Nothing: the next UTC day ends it after a clean reconciliation.",
     "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends it after a clean reconciliation.",
-    "DAY_LOSS_SEVERE": "Look at the account, then `kamou resume` twice.",
-    "EQUITY_UNKNOWN": "Check the venue; two fresh reads and a clean reconciliation end it.",
-    "RECONCILE_MISMATCH": "Read the differences in `kamou status`; a clean reconciliation ends it.",
-    "PROTECTION_FAILED": "Look at the positions at the venue, then `kamou resume` twice.",
+    "DAY_LOSS_SEVERE": "Look at the account, then run `kamou resume` twice.",
+    "EQUITY_UNKNOWN": "Check that the venue answers; two fresh reads and a clean reconciliation "
+    "end it.",
+    "RECONCILE_MISMATCH": "Read the differences in `kamou status`; two fresh reads and a clean "
+    "reconciliation end it.",
+    "PROTECTION_FAILED": "Look at the positions at the venue, then run `kamou resume` twice.",
     "DISK_FULL": "Free space on the disk of the data directory; the halt ends by itself.",
-    "OPERATOR_HALT": "`kamou resume`.",
-    "OPERATOR_FLATTEN": "`kamou resume` twice.",
-    "OPERATOR_RESUME": "After a flatten, one more `kamou resume`.",
+    "OPERATOR_HALT": "Run `kamou resume`.",
+    "OPERATOR_FLATTEN": "Run `kamou resume` twice.",
+    "OPERATOR_RESUME": "After a flatten, run `kamou resume` once more.",
     "DAY_ROLLED": "Nothing: trading goes on.",
     "DATA_RECOVERED": "Nothing: trading goes on.",
-    "RESTART_STORM": "Read the crashes in the log, start again, then `kamou resume`.",
+    "RESTART_STORM": "Read the crashes in the log, start again, then run `kamou resume`.",
     # differences between book and venue
     "POSITION_UNKNOWN": "Nothing if you traded by hand: Kamou adopts and protects the position.",
     "QUANTITY_DIFFERS": "Nothing if you traded by hand; else read the fills at the venue.",

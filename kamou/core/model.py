@@ -180,7 +180,7 @@ class Quote:
 
     @property
     def sound(self) -> bool:
-        """Finite prices above zero, with a bid at most equal to the ask."""
+        """True if prices are finite and above 0, and the bid is at most the ask."""
         prices = (self.bid, self.ask, self.mark)
         return all(p.is_finite() and p > ZERO for p in prices) and self.bid <= self.ask
 
@@ -216,7 +216,7 @@ class Ranked:
 
 @attrs.frozen(kw_only=True)
 class Figure:
-    """One named figure of a denial or veto, as text: decimals stay exact."""
+    """One named figure of a denial, veto or event, as text: decimals stay exact."""
 
     name: str
     value: str
@@ -275,7 +275,7 @@ class Plan:
 class Intent:
     """One order, committed before it is sent."""
 
-    client_order_id: str  # a hash of the content
+    client_order_id: str  # a hash of the content and the salt
     trade_id: str
     permit_id: str  # empty on reducing orders
     role: OrderRole
@@ -328,7 +328,7 @@ class FillReport:
     fee: Decimal  # money, positive is paid
     slippage: Decimal  # money, against the mid or the trigger price, by the embedded venue's model
     maker: bool
-    reason: str  # order | liquidation | adl | external
+    reason: str  # order | liquidation | adl | settlement | external
     at_ms: int
 
     @property
@@ -380,7 +380,7 @@ class Account:
 
 @attrs.frozen(kw_only=True)
 class Income:
-    """A change of the wallet balance without a fill: funding or a transfer."""
+    """A change of the wallet balance without a fill, such as funding or a transfer."""
 
     income_id: str
     kind: str  # funding | transfer | insurance

@@ -1,7 +1,7 @@
-"""Account part of the position book, and ``forget_oldest`` for its dictionaries.
+"""Account part of the position book: payments, UTC days and published results.
 
-The part folds committed events into money, UTC days and published results.
-``core/book/position_book.py`` adds orders, fills and trades.
+``core/book/position_book.py`` adds orders, fills and trades. ``forget_oldest`` bounds the book's
+dictionaries.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, FillReport, Income
 
-CLOSED_KEPT = 1_000  # settled orders kept so that late fills find their order
+CLOSED_KEPT = 1_000  # settled orders, results, and payments without a trade, kept for late entries
 TRANSFERS_KEPT = 100  # transfers that wait for a valuation, or whose valuation may still change
 SEEN_KEPT = 20_000  # keys of fills and payments kept so that none counts twice
 
@@ -36,7 +36,7 @@ class AccountState(BookState):
     """``BookState`` that applies payments, account reads, days and published results."""
 
     def _change_balance(self, key: str, at_ms: int, amount: Decimal) -> None:
-        """Keep a balance change that is newer than the last equity snapshot."""
+        """Keep a balance change unless it is older than the newest equity snapshot."""
         if at_ms >= self.marked_ms:
             self.balance_changes[key] = BalanceChange(at_ms=at_ms, amount=amount)
             forget_oldest(self.balance_changes, SEEN_KEPT)
@@ -97,7 +97,10 @@ class AccountState(BookState):
                 self.valued[at_ms] = attrs.evolve(valued, equity=equity, cause=key)
 
     def _pay_fill(self, fill: FillReport, trade: OpenTrade | None) -> None:
-        """Count a fill as ``_pay`` does. ``trade`` owns the fill or was adopted since."""
+        """Count a fill as ``_pay`` does.
+
+        ``trade`` owns the fill or was adopted since; None if the symbol has no trade.
+        """
         bought = fill.side.sign * fill.quantity
         paid = BalanceChange(
             at_ms=fill.at_ms,

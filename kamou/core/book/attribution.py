@@ -1,4 +1,7 @@
-"""Attribution of funding to the trade that was open when the funding settled.
+"""Attribution of funding to trades, and corrections of published results.
+
+A payment belongs to the trade that was open when it settled, give or take 5 s, because the clocks
+of the venue and of this machine differ.
 
 A venue may list a payment minutes after it settled. Meanwhile the trade may have closed, its result
 may be published, and another trade may be open in the symbol. ``PublishedTrade`` keeps a trade
@@ -65,7 +68,7 @@ def make_published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade
 
 
 def make_correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None:
-    """Return the event that publishes late payments, or None if there are none."""
+    """Return the event that publishes late payments; None if they sum to 0."""
     added = trade.funding - trade.funding_published
     if not added:
         return None
@@ -87,7 +90,7 @@ def attribute_funding(
     finished: dict[str, OpenTrade],
     published: dict[str, PublishedTrade],
 ) -> bool:
-    """Add a funding payment to the trade that was open when it settled.
+    """Add a funding payment to its trade, as ``find_owner`` determines it.
 
     The trade is replaced in its dictionary.
 
@@ -98,7 +101,7 @@ def attribute_funding(
         published: trades with a result, by result id.
 
     Returns:
-        True if a known trade was open in the symbol then; False otherwise.
+        True if the payment has a known trade; False otherwise.
     """
     amount = income.amount
     owner = find_owner(income, (*published.values(), *finished.values(), *trades.values()))
@@ -119,6 +122,9 @@ def find_owner(
     income: Income, known: Iterable[OpenTrade | PublishedTrade]
 ) -> OpenTrade | PublishedTrade | None:
     """Return the trade that was open when the payment settled, or None.
+
+    A trade that opened or ended within ``STAMP_TOLERANCE_MS`` of the payment also counts; the
+    nearest is returned.
 
     If one trade ends and another opens in the millisecond of the payment, the earlier one was
     charged, because the later one was not open before the settlement.

@@ -137,7 +137,8 @@ class BookState:
     day_net_deposits: Decimal = ZERO  # transfers of this UTC day, by their own time
     day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # marks of ``DayOpened``, by symbol
     midnights: dict[str, OpenedMidnight] = attrs.field(factory=dict)  # of the newest read, by day
-    # Fills, funding and transfers since the last day began; the next day's opening needs them.
+    # Fills, funding and transfers since shortly before the last day began, or since the oldest
+    # transfer without a valuation. The next day's opening needs them.
     payments: dict[str, BalanceChange] = attrs.field(factory=dict)
     net_deposits: Decimal = ZERO  # since inception
     unvalued: dict[int, str] = attrs.field(factory=dict)  # transfers by time, each with an id
@@ -204,7 +205,7 @@ class BookState:
         return tuple(o for o in self.orders.values() if o.intent.symbol == symbol)
 
     def has_live_entry(self, symbol: str) -> bool:
-        """Return True if an entry in this symbol may still fill."""
+        """Return True if an entry in this symbol may fill, or has unrecorded fills."""
         return any(
             o.intent.symbol == symbol and o.role is OrderRole.ENTRY and o.remaining > 0
             for o in self.orders.values()
@@ -213,7 +214,7 @@ class BookState:
     def fills_since_ms(self) -> int:
         """Return the time from which fills and income are read.
 
-        Two cycles read each fill and each income.
+        At least two cycles read each fill and each income, because the venue may list it late.
         """
         return max(0, max(self.started_at_ms, self.reconciled_before_ms) - OVERLAP_MS)
 

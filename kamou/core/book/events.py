@@ -27,9 +27,9 @@ from kamou.core.model import (
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """Base of all events. ``at_ms`` is its time by this machine's clock."""
+    """Base of all events."""
 
-    at_ms: int
+    at_ms: int  # by this machine's clock; of an account read, by the venue's
     cause_id: str = ""  # id of the cause; the chain of causes ends at a bar
     schema: ClassVar[int] = 1
 
@@ -101,13 +101,13 @@ class CandidateRefined(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleClosed(Event):
-    """Reconciliation ended the cycle. ``drift`` counts the differences left."""
+    """Reconciliation ended the cycle."""
 
     cycle_at_ms: int
     positions: int
     open_orders: int
-    drift: int
-    repaired: int
+    drift: int  # differences found, repaired ones included; 0: book and venue agree
+    repaired: int  # events that changed the book, such as fills
 
     @property
     def unique_key(self) -> str:
@@ -145,7 +145,7 @@ class PermitDenied(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitConsumed(Event):
-    """The port used the permit for this order. No other order can use it."""
+    """The exchange port used the permit for this order; no other order can use it."""
 
     permit_id: str
     client_order_id: str
@@ -160,7 +160,7 @@ class PermitReleased(Event):
     """The reservation of a permit ended."""
 
     permit_id: str
-    reason: str  # expired | no_fill | trade_closed
+    reason: str  # expired | no_fill | trade_closed, or the code of the entry's rejection
 
     @property
     def unique_key(self) -> str:
@@ -250,7 +250,7 @@ class ProtectionLost(Event):
 
 @attrs.frozen(kw_only=True)
 class ReductionProved(Event):
-    """The port found that an order reduces, because the governor did not answer."""
+    """The governor did not answer, so the exchange port proved that an order reduces."""
 
     client_order_id: str
     symbol: str
@@ -263,7 +263,7 @@ class ReductionProved(Event):
 
 @attrs.frozen(kw_only=True)
 class IncomeRecorded(Event):
-    """The venue listed funding or a transfer. A transfer is no profit or loss."""
+    """The venue listed a payment (``Income``). A transfer is no profit or loss."""
 
     income: Income
 
@@ -292,9 +292,9 @@ class TradeClosed(Event):
     funding: Decimal
     slippage: Decimal  # money, part of pnl_gross
     pnl_net: Decimal
-    r_multiple: Decimal | None  # pnl_net / ``OpenTrade.planned_risk``; None without a plan
+    r_multiple: Decimal | None  # pnl_net / ``OpenTrade.planned_risk``; None if a part had no plan
     exit_reason: str  # stop_loss | take_profit | time_limit | exit | liquidation | adl | ...
-    planned_entry: Decimal | None = None  # absent in older journals, whose R used the prices above
+    planned_entry: Decimal | None = None  # None: no plan, or a journal whose R used entry_price
     planned_stop: Decimal | None = None
 
     @property
@@ -323,7 +323,7 @@ class DayOpened(Event):
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read at ``at_ms``
     marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: open then, or traded since
-    opening: Decimal | None = None  # at 00:00:00.000, without entries of this day; None: as read
+    opening: Decimal | None = None  # at 00:00:00.000; None: ``equity`` less the entries of this day
     midnight_at_ms: int = 0  # 00:00 of the day
     rests_on: str = ""  # source of ``marks``, see ``core/risk/midnight_equity.py``
     at_midnight: bool = True  # False: ``opening`` is as of the read; 00:00 cannot be computed
@@ -353,11 +353,11 @@ class PositionAdopted(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionCorrected(Event):
-    """The book takes the venue's quantity, which no fill explains."""
+    """The book's trade takes the venue's quantity, which no fill explains."""
 
     symbol: str
-    quantity: Decimal  # contracts, signed, as the venue reports
-    price: Decimal  # the mark at which the difference was booked
+    quantity: Decimal  # contracts, signed; 0: the venue has none on the trade's side
+    price: Decimal  # mark at which the difference was booked; without one, the entry price
     reason: str  # inferred
 
 
@@ -383,7 +383,7 @@ class InstrumentChanged(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeRestated(Event):
-    """The venue changed the contract specification of an open trade."""
+    """The contract size, tick or stop price of an open trade changed."""
 
     trade_id: str
     symbol: str

@@ -11,7 +11,7 @@ from kamou.core.book.events import Event
 class CommandRecorded(Event):
     """A command of the operator that left the trading state unchanged.
 
-    A command that changes the state is stored as ``StateChanged`` instead.
+    A command that changes the state or its reason is stored as ``StateChanged`` instead.
     """
 
     reason: str  # a StateReason: the command

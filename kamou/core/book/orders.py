@@ -1,7 +1,8 @@
 """State machine of an order: allowed transitions and the effect of each event.
 
-Late and repeated events are normal and change nothing. An order becomes terminal only by a report
-of the venue: a rejection, an end, or fills of its whole quantity.
+Late and repeated events are normal. Once an order is terminal, they change only its filled
+quantities. An order becomes terminal by fills of its whole quantity, by the venue's report of its
+end, or by a rejection, which also records that the exchange port denied it.
 """
 
 from __future__ import annotations
@@ -89,10 +90,10 @@ class OrderState:
 
 
 def is_awaited(order: OrderState, now_ms: int) -> bool:
-    """Return True if the order rests at the venue, or its answer may still come.
+    """Return True unless the order may never have reached the venue.
 
-    If the request timed out, or its sender crashed after the intent, the order may never have been
-    sent; then it is not awaited (seed 990097).
+    It may not have if its outcome is unknown, or if no answer came within ``ANSWER_MAX_MS`` of its
+    intent, because the sender crashed (seed 990097).
     """
     if order.status is OrderStatus.UNKNOWN:
         return False
@@ -108,7 +109,8 @@ def apply_order_event(order: OrderState, event: Event) -> OrderState:
     """Return the order after the event, or the same object if nothing changes.
 
     Raises:
-        AssertionError: the event is of another order, or ``NEXT`` does not allow the change.
+        AssertionError: the event is of another order or symbol or is no event of an order,
+            ``OrderClosed`` has an open status, or ``NEXT`` does not allow the change.
     """
     if isinstance(event, FillRecorded):
         return _apply_fill(order, event)

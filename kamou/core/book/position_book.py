@@ -1,7 +1,7 @@
 """Position book: trades, orders, reservations and money, folded from events.
 
 Every actor that decides keeps its own ``PositionBook``. It applies the journal's newest events
-before it decides, so all actors decide on the same facts. ``apply`` accepts every behaviour of a
+before it decides, so all actors decide on the same facts. ``apply`` accepts every behavior of a
 venue and asserts against errors of Kamou. Values inside are frozen; treat the containers as
 read-only.
 """
@@ -46,7 +46,7 @@ class PositionBook(AccountState):
         """Return the book that ``dump`` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: the bytes are not a dumped book.
+            ValueError, KeyError, TypeError, ArithmeticError: the bytes are not a dumped book.
         """
         loaded: PositionBook = snapshot.load_value(PositionBook, data)
         return loaded
@@ -198,7 +198,7 @@ class PositionBook(AccountState):
         forget_oldest(self.unassigned, CLOSED_KEPT)
 
     def _trade_for(self, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
-        """Return the trade of a fill; an entry's first fill opens one."""
+        """Return the trade of a fill, or None; an entry's first fill opens one."""
         trade = self.trades.get(fill.symbol)
         if (
             trade is not None
@@ -224,7 +224,7 @@ class PositionBook(AccountState):
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
     def _record_stop(self, trade: OpenTrade, fill: FillReport, order: OrderState | None) -> None:
-        """Record a stop-out, and its overshoot in planned stop distances."""
+        """Record a stop or liquidation fill, and its overshoot in stop distances."""
         stopped = order is not None and order.role is OrderRole.STOP_LOSS
         if not stopped and fill.reason != "liquidation":
             return

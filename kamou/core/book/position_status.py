@@ -39,14 +39,14 @@ class PositionStatus:
     mark_at_ms: int | None
     stop_price: Decimal | None  # of the closing stop; None: there is none
     stop_quantity: Decimal | None  # contracts that a confirmed stop covers; None: no such stop
-    stop_status: str | None  # order state of the stop; None: Kamou placed none
+    stop_status: str | None  # order state of the stop; None: the book has no such order
     stop_confirmed: bool  # a confirmed stop covers all open contracts
     stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
     unprotected_since_ms: int | None  # None while a confirmed stop covers the position
     target_price: Decimal | None
     unrealized_pnl: Decimal | None  # money at the mark, before exit costs
     net_pnl: Decimal | None  # money: unrealized and realized PnL, less fees, with funding
-    r: Decimal | None  # net_pnl / planned risk; None also for a trade without a plan
+    r: Decimal | None  # net_pnl / planned risk; None also if a part had no plan
     opened_at_ms: int
 
 
@@ -70,7 +70,7 @@ def describe_positions(
 ) -> tuple[PositionStatus, ...]:
     """Return the status of every open position, the most urgent first.
 
-    Unprotected positions come first, then those nearest to their stop.
+    Unprotected positions come first. Within both groups the nearest to their stop come first.
     """
     found = [
         describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))

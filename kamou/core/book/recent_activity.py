@@ -93,7 +93,7 @@ class RecentActivity:
     overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
-        """Add an entry, and drop entries more than a day older."""
+        """Add an entry; drop those a day older, and all but the newest 2,000."""
         self.entries.append(entry)
         horizon_ms = entry.at_ms - DAY_MS
         keep = [e for e in self.entries if e.at_ms > horizon_ms]
@@ -113,7 +113,7 @@ class RecentActivity:
         return sum(1 for e in self.entries if e.strategy == strategy and e.at_ms > since_ms)
 
     def entries_by(self, strategy: str) -> list[Entry]:
-        """Return the trades that this strategy opened, oldest first."""
+        """Return the kept entries of this strategy, in the order of their records."""
         return [e for e in self.entries if e.strategy == strategy]
 
     def count_symbol_entries(self, symbol: str, since_ms: int) -> int:

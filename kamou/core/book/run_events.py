@@ -34,8 +34,7 @@ class HistoryCutShort(Event):
     """The halt latch ended the simulated history, and the run continues in real time.
 
     The rest of the simulated time up to ``until_ms`` is skipped: prices move and Kamou does not
-    trade.
-    ``since_ms`` is real time, as in ``HistoryCaughtUp``.
+    trade. ``since_ms`` is real time, as in ``HistoryCaughtUp``.
     """
 
     since_ms: int

@@ -9,7 +9,10 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class SiteFailed(Event):
-    """The public site failed. The supervisor restarts it; trading continues."""
+    """The public site failed. The supervisor restarts it; trading continues.
+
+    Further failures before ``SiteRecovered`` are not stored.
+    """
 
     trouble: str  # crashed | not_started | silent | memory | flood
 

@@ -30,7 +30,7 @@ def load_value(cls: type, data: bytes) -> Any:
     """Return the value of type ``cls`` that ``dump_value`` wrote.
 
     Raises:
-        ValueError, KeyError, TypeError: the bytes do not have such a value.
+        ValueError, KeyError, TypeError, ArithmeticError: the bytes do not have such a value.
     """
     return _build(cls, json.loads(data))
 

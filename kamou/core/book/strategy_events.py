@@ -24,7 +24,7 @@ class StrategyDisabled(Event):
 class StrategyResumed(Event):
     """The operator resumed a strategy.
 
-    Earlier entries no longer count against the strategy.
+    Earlier entries do not disable the strategy again. The rate rules still count them.
     """
 
     strategy: str

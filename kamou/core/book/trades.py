@@ -40,7 +40,7 @@ class OpenTrade:
     strategy: str
     side: Side
     contract_size: Decimal
-    planned_entry: Decimal  # of the plan: the worst price at which its entry may fill
+    planned_entry: Decimal  # worst price at which the entry may fill; adopted: its entry price
     planned_stop: Decimal | None = None  # of the plan, even if the stop moved; None: no plan
     stop_price: Decimal  # trigger price that its stop must have now
     target_price: Decimal | None
@@ -62,7 +62,7 @@ class OpenTrade:
     changed_at_ms: int
     confirmed: ConfirmedStop | None = None
     unprotected_since_ms: int  # 0 while a confirmed stop covers the position
-    part: int = 1  # 2: a late fill of its entry opened it again after its result was published
+    part: int = 1  # 2 or more: a late fill of its entry opened it again after a published result
 
     @property
     def result_id(self) -> str:

@@ -80,8 +80,8 @@ def infer_period_ms(rows: BarRows) -> int:
     """Return the most frequent distance in ms between neighboring rows of a symbol.
 
     Raises:
-        InvalidDataError: no symbol has two bars, or the distance is too short or does not divide a
-            day.
+        InvalidDataError: no symbol has bars at two times, or the distance is too short or does not
+            divide a day.
     """
     same = (rows.code[1:] == rows.code[:-1]) & (rows.source[1:] == rows.source[:-1])
     times = np.clip(rows.open_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
@@ -92,7 +92,8 @@ def infer_period_ms(rows: BarRows) -> int:
     steps = steps[steps > 0]
     if not len(steps):
         raise InvalidDataError(
-            "fewer than two bars of any symbol, so the bar period is unknown; import at least two"
+            "fewer than two bars of any symbol at different times, so the bar period is unknown;"
+            " import at least two"
         )
     distances, counts = np.unique(steps, return_counts=True)
     period = int(distances[counts.argmax()])

@@ -1,4 +1,4 @@
-"""Checks of contract specifications, funding times, and rounding to the tick."""
+"""Checks of contract specifications, rounding to the tick, constants of funding."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ REBATE_MAX = Decimal("0.001")  # of notional; some venues pay makers
 
 def find_instrument_faults(instrument: Instrument) -> tuple[str, ...]:
     """Return a text for each invalid figure of an instrument; empty for a valid one.
+
+    If figures are not finite, only these are named.
 
     A lot of 0 or NaN would crash or give wrong sizes later, so it is reported before any order.
     """

@@ -102,7 +102,8 @@ def merge_shards(
     """Merge the shards that answered into one ranking.
 
     A shard without an answer, or with an older bar than the others, is left out and counted as
-    late. Ties in |score| are ordered by symbol, then strategy, so equal inputs give equal rankings.
+    late. Ties in |weighted score| are ordered by symbol, then strategy, so that equal inputs give
+    equal rankings.
 
     Args:
         universe: symbols of each shard, by its index.

@@ -22,9 +22,10 @@ def find_orphan_orders(
 ) -> tuple[CancelOrder, ...]:
     """Return the orders to cancel, orphan orders first.
 
-    A stop that the book does not have, for example after a restored backup, may protect a position.
-    It is canceled once the position has another stop, or if the venue has listed no position for
-    ``pending_mismatch_ms``. Until then it is added to ``pending_mismatches``.
+    A reduce-only order that the book does not have, for example after a restored backup, may
+    protect a position. It is canceled once the trade has a confirmed stop. If there is neither
+    trade nor position, the order is added to ``pending_mismatches`` and canceled after
+    ``pending_mismatch_ms``.
     """
     listed = {v.client_order_id for v in view.open_orders}
     orphans = cancel_orphans(book.trades, book.orders.values())
@@ -57,7 +58,10 @@ def _protects(
     pending_mismatches: dict[PendingMismatch, int],
     now_ms: int,
 ) -> bool:
-    """Return True if the order may protect a position without a confirmed stop."""
+    """Return True if the order may protect a position without a confirmed stop.
+
+    Without a trade and a position it may do so until ``pending_mismatch_ms`` have passed.
+    """
     symbol = order.symbol
     trade = book.trades.get(symbol)
     if trade is not None:

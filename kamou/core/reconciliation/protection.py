@@ -1,9 +1,9 @@
 """Decisions about the stop of a position, and the actions that they ask for.
 
 A position is protected if a closing stop that covers it was accepted and read back from the venue.
-If the size changes, a new stop is placed and read back before the old one is canceled, so the
-position always has a stop. A position that is not protected in time is closed. Orphan orders are
-canceled.
+If the size changes, a new stop is placed and read back before the old one is canceled, so the old
+one protects what it covers until then. A position that is not protected in time is closed. Orphan
+orders are canceled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kamou.core.risk.limits import RiskLimits
 UNSEEN_MAX_MS = 3_000  # after this time without being read back, a stop is placed again
 
 CLOSE_LEAD_MS = 4_000
-"""Time before the deadline at which a close begins. It takes one or two round trips."""
+"""Time before the deadline at which an exit order is sent. It needs one or two round trips."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +65,7 @@ class ClosePosition:
 
 @attrs.frozen(kw_only=True)
 class Await:
-    """Wait for a stop or a close that was sent, and decide again at ``until_ms``."""
+    """Wait for a stop or exit order that was sent, and decide again at ``until_ms``."""
 
     symbol: str
     until_ms: int
@@ -86,7 +86,8 @@ def protect(
 ) -> tuple[Action, ...]:
     """Return the actions that protect an open trade.
 
-    There are none if one confirmed stop of the right size rests.
+    There are none if one confirmed stop of the right size rests, or if the trade has no open
+    contracts.
 
     Args:
         orders: unsettled orders of the book in the symbol.
@@ -109,7 +110,7 @@ def protect(
     covering = [v for v in stops if v.quantity - v.filled >= held]
     if covering:
         return _covered(trade, covering, resting, known)
-    # A close without an answer is repeated only if the venue rejects stops. Both closes are
+    # An exit order without an answer is repeated only if the venue rejects stops. Both exits are
     # reduce-only, and no entry in the symbol is allowed until both are resolved.
     if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_rejected or not closes):
         return (_close(trade, "not protected in time"),)
@@ -212,7 +213,8 @@ def cancel_orphans(
 ) -> tuple[CancelOrder, ...]:
     """Return a cancel of each orphan order, an order whose trade is over.
 
-    Orders attached to an entry that may still fill are left out, as are orders being canceled.
+    Entries, orders attached to an entry that may still fill, and orders being canceled are left
+    out.
 
     Args:
         trades: open trades, by symbol.

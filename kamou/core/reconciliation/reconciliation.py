@@ -1,6 +1,7 @@
 """Reconciliation: the events that make the book agree with one view of the venue.
 
-``reconcile`` is a pure function. After its events are applied, the same view gives no repair.
+``reconcile`` is a pure function. After its events are applied, the same view gives no repair, but
+for quantities of trades that were restated, which the next reconciliation judges.
 """
 
 from __future__ import annotations
@@ -339,9 +340,8 @@ class _Work:
     def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
         """Return the equity snapshot and the cycle's end; empty if neither is due.
 
-        An unexplained balance is recorded only after ``pending_mismatch_ms``, so that the next
-        reconciliation compares with the last explained balance. ``mark_due`` asks for a snapshot
-        after a flatten.
+        An unexplained balance waits for ``pending_mismatch_ms``, so that the next reconciliation
+        compares with the last explained one. After a flatten ``mark_due`` asks for a snapshot.
         """
         closing = cycle_at_ms > self.before.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.inputs.mark_due):

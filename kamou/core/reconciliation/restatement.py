@@ -1,4 +1,4 @@
-"""Restatement of open trades whose contract specification changed.
+"""Restatement of open trades whose contract size, tick or stop must change.
 
 If a venue changes a contract size, it changes the contracts of positions and resting orders, so
 that their base units stay. A new tick size applies to orders placed from now on. A higher margin
@@ -21,7 +21,7 @@ from kamou.core.reconciliation.venue_view import ReconcileInputs, VenueView
 def restate_trades(
     book: PositionBook, view: VenueView, inputs: ReconcileInputs, now_ms: int
 ) -> Iterator[TradeRestated]:
-    """Yield an event for each trade whose contract specification changed.
+    """Yield an event for each trade whose contract size, tick or stop must change.
 
     After these events are applied, a second call yields none.
     """
@@ -49,7 +49,7 @@ def restate_trades(
 
 
 def is_liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
-    """Return True if the price would reach liquidation before the stop."""
+    """Return True if the price would reach liquidation before the stop, or with it."""
     end, sign = position.liquidation_price, trade.side.sign
     return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0
 

@@ -10,7 +10,10 @@ from kamou.core.reconciliation.venue_view import VenueView
 def unresolved_orders(
     book: PositionBook, view: VenueView, in_flight_ms: int, now_ms: int
 ) -> tuple[str, ...]:
-    """Return the client order ids of open orders that the venue does not list.
+    """Return the client order ids of open orders that the venue omits.
+
+    Orders that have just changed, and attached orders whose entry may still fill, are not among
+    them, because the venue lists both late.
 
     Args:
         view: has the open orders and the orders that were queried just now.

@@ -1,7 +1,8 @@
-"""Inputs and result of one reconciliation, and comparisons with the venue.
+"""Inputs and result of one reconciliation; clock offset and contract changes.
 
-The inputs are a view of the venue, limits, instruments and settings. The comparisons are of the
-clocks (``certain_offset_ms``) and of contract specifications (``instrument_changes``).
+The inputs are a view of the venue (``VenueView``), and limits, instruments and settings
+(``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` the
+contract specifications.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ PendingMismatch = tuple[str, Decimal]
 
 - a symbol, and the smaller quantity that the venue reports without an explaining fill;
 - a symbol, and the quantity that fills without a trade opened and the venue does not list;
-- the client order id and quantity of a stop that the book does not have and that may protect a
-  position;
+- the client order id and quantity of a reduce-only order that the book does not have and that may
+  protect a position;
 - ``NO_SYMBOL``, and the unexplained change of the wallet balance.
 """
 

@@ -60,8 +60,8 @@ class Estimate:
     def as_dict(self) -> dict[str, object]:
         """Return the estimate as JSON values.
 
-        The keys are ``value, n, low, high, unit, interval``, or ``value, reason, n, unit`` if the
-        value is None.
+        The keys are ``value, n, low, high, unit``, and ``interval`` if ``counted`` is known; or
+        ``value, reason, n, unit`` if the value is None.
         """
         if self.value is None:
             return {"value": None, "reason": self.reason, "n": self.n, "unit": self.unit}
@@ -153,7 +153,10 @@ class TradeDays:
 
 @attrs.frozen(kw_only=True)
 class TradeBounds:
-    """Intervals (95 %) of trade statistics; None below the minimum of days or trades."""
+    """Intervals (95 %) of trade statistics; None below their minimum of observations.
+
+    The win rate needs ``TRADES_MIN`` trades, the others also ``DAYS_MIN`` days.
+    """
 
     counted: Counted
     with_r: int  # of the trades counted

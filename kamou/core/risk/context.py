@@ -61,7 +61,7 @@ class ReviewContext:
 
     @cached_property
     def bad_inputs(self) -> tuple[str, ...]:
-        """Names of the inputs that are missing, not finite or not positive."""
+        """Names of the inputs that are missing, not finite, not positive or crossed."""
         plan = self.plan
         numbers: dict[str, Decimal] = {
             "quantity": plan.quantity,
@@ -95,7 +95,7 @@ class ReviewContext:
 
     @property
     def valid(self) -> bool:
-        """True if all inputs are present, finite and positive."""
+        """True if no input is missing, not finite, not positive or crossed."""
         return not self.bad_inputs
 
     # --- figures; they need ``valid`` ---

@@ -1,4 +1,4 @@
-"""Denials: made of a code and figures, for a bad quote, and for a missing review."""
+"""Functions that make denials: of any code, a bad quote or a missing review."""
 
 from __future__ import annotations
 
@@ -22,5 +22,8 @@ def deny_unusable_quote(quote: Quote | None) -> Denial:
 
 
 def deny_unreviewed(timeout_s: float, why: str) -> Denial:
-    """Return the denial of an entry without a review in ``timeout_s`` seconds."""
+    """Return the denial of an entry that the governor did not review.
+
+    It was not running, or did not answer within ``timeout_s`` seconds. ``why`` says which.
+    """
     return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)

@@ -29,7 +29,7 @@ class CurrentEquity:
     wallet_balance: Decimal  # money: realized only
     exit_costs: Decimal  # money: fee and slippage of closing all positions at the marks
     account_at_ms: int  # venue time of the account read
-    marks_at_ms: int | None  # of the oldest mark of a position; None without a position
+    marks_at_ms: int | None  # of the oldest sound mark of a position; None without one
     unknown: str = ""  # a change that the figures may lack; empty: none
 
     @property
@@ -46,7 +46,10 @@ def exit_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
 def exit_costs(
     positions: Iterable[PositionReport], instruments: Mapping[str, Instrument], costs: CostModel
 ) -> Decimal:
-    """Return the cost of closing these positions at their marks, money."""
+    """Return the cost of closing these positions at their marks, money.
+
+    A position without an instrument costs 0.
+    """
     total = ZERO
     for position in positions:
         instrument = instruments.get(position.symbol)
@@ -70,8 +73,8 @@ def current_equity(
     Args:
         account: newest read of this process; None without one. The book's equity snapshot
             replaces it if the snapshot is newer.
-        quotes: quotes of all open positions, by symbol. The entry price replaces a missing quote;
-            the rule ``marks_fresh`` then denies every entry.
+        quotes: quotes of all open positions, by symbol. The entry price replaces a missing or
+            unsound quote; the rule ``marks_fresh`` then denies every entry.
     """
     at_ms, balance = book.marked_ms, book.wallet_balance
     if account is not None and account.at_ms >= at_ms:
@@ -105,7 +108,7 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
     if not account_at_ms:
         return "the account was never read"
     if book.unexplained_ms >= account_at_ms:
-        return "a fill that belongs to no trade of the book"
+        return "a fill without a trade, or a corrected quantity"
     hour_ms = floor_ms(now_ms, HOUR_MS)
     if account_at_ms < hour_ms:
         trades = (*book.trades.values(), *book.finished.values())

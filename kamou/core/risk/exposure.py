@@ -29,7 +29,7 @@ class Exposure:
     open_risk: Decimal  # loss from mark to stop of all trades, with exit costs and gap buffer
     notional: Mapping[str, Decimal]  # by symbol
     notional_total: Decimal
-    margin_reserved: Decimal  # of permits whose orders have not filled
+    margin_reserved: Decimal  # of what permits still reserve
     reserved_costs: Decimal  # of those permits: entry and exit costs, spread and funding included
     cluster: Mapping[Side, Decimal]  # open risk of altcoins, by side
     # Signed notional that a market move hits, by the side of the trade to be added: positions and

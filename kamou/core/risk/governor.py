@@ -1,6 +1,7 @@
-"""Reviews of entries and of exit orders by the risk governor.
+"""Reviews of entries and of reducing orders by the risk governor.
 
-Only this module makes an ``Approved``. It passes on the governor's state decisions and inputs.
+Only this module makes an ``Approved``. The module also exports the governor's state decisions and
+their inputs.
 """
 
 from __future__ import annotations
@@ -87,14 +88,14 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
 def review_reduction(
     intent: Intent, position: Decimal, open_orders: Iterable[OrderState] = (), *, now_ms: int = 0
 ) -> Denial | None:
-    """Return the denial of an exit order that would add or reverse exposure, or None.
+    """Return the denial of an order that would add or reverse exposure, or None.
 
     Args:
-        position: contracts open now, signed. For a stop or target attached to an entry that has
-            not filled yet, the entry's quantity, signed.
-        open_orders: unsettled orders of the symbol. Exits in flight count together, except those
-            that timed out or whose answer is overdue at ``now_ms``: they may never have arrived,
-            and the venue executes them reduce-only.
+        position: contracts open now, signed. For a stop or take-profit attached to an entry
+            that has not filled yet, the entry's quantity, signed.
+        open_orders: unsettled orders of the symbol. An exit order counts together with exits in
+            flight, except those that timed out or whose answer is overdue at ``now_ms``: they may
+            never have arrived, and the venue executes them reduce-only.
     """
     side = Side.LONG if position > 0 else Side.SHORT
     if intent.role is OrderRole.ENTRY or not intent.reduce_only:

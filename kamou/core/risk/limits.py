@@ -35,7 +35,7 @@ class RiskLimits:
     cluster_risk_max: Decimal = D("0.02")  # of all altcoins on one side: they move together
     shock_move: Decimal = D("0.10")  # of all prices; the loss must fit the daily budget
     budget_share_min: Decimal = D("0.25")  # of the full size; a smaller trade is denied
-    gap_buffer_min: Decimal = D("0.25")  # of the stop distance; used until overshoot is measured
+    gap_buffer_min: Decimal = D("0.25")  # of the stop distance; overshoot may raise the buffer
     gap_memory_days: int = 30  # days for which an overshoot counts
     notional_total_max: Decimal = D("3")  # times sizing equity
     margin_total_max: Decimal = D("0.8")  # of sizing equity

@@ -64,8 +64,9 @@ class OpeningRead:
 def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
     """Return each 00:00 after the last opened day until ``now_ms``, oldest first.
 
-    If the record began after today's 00:00, there are none: its first day opens with its first
-    read.
+    Of more than ``MISSED_MAX`` the newest are returned. Before the first day opens, only today's
+    00:00 can be missed. If the record began after it, there are none: its first day opens with its
+    first read.
     """
     today_ms = day_start_ms(now_ms)
     if not book.day:
@@ -144,8 +145,9 @@ def open_days(
     """Return the events that open today and missed days, or none while marks may come.
 
     If today's midnight cannot be rebuilt, today opens with the higher of two figures: the last
-    known equity plus net deposits since, and the equity now. So the day's loss is never
-    understated.
+    known equity plus net deposits since, and the equity now, because it gives the larger loss of
+    the day. Other days that cannot be rebuilt are left out. There are no events either if the venue
+    listed a fill after the read, or if the read is from before today.
 
     Args:
         waited: the time to wait for unknown marks (``WAIT_MS``) is over.

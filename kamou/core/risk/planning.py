@@ -57,7 +57,7 @@ def entry_prices(
     """Return limit, stop and target of a candidate, on the tick.
 
     They are measured from the ask for a long and from the bid for a short, and rounded away from
-    it. The limit is ``entry_limit_offset_bps`` beyond it.
+    that price. The limit is ``entry_limit_offset_bps`` beyond that price.
     """
     long = candidate.side is Side.LONG
     touch = quote.ask if long else quote.bid
@@ -85,7 +85,8 @@ def deny_without_headroom(
 ) -> Denial | None:
     """Return the denial of a candidate that has no headroom at any quote, or None.
 
-    This saves reading quotes, because a full portfolio gets 20 candidates at every bar.
+    A full portfolio gets up to ``cycle.candidates_max`` candidates at every bar. Their quotes need
+    not be read.
     ``size_trade`` would deny every candidate that this function denies.
     """
     instrument = instruments[candidate.symbol]

@@ -20,7 +20,7 @@ from kamou.core.risk.limits import RiskLimits
 def find_repetition(
     book: PositionBook, limits: RiskLimits, now_ms: int
 ) -> Iterator[StrategyDisabled]:
-    """Yield an event for each strategy beyond a limit that is not disabled yet.
+    """Yield an event for each strategy beyond a limit, unless it is disabled already.
 
     The limits apply to the entries of the last hour per strategy, and to the re-entries of the UTC
     day per strategy and symbol. Entries before the operator's last resume do not count.

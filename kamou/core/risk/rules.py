@@ -49,4 +49,4 @@ RULES: tuple[Rule, ...] = (
     rate.messages,
     rate.cooldown,
 )
-"""All rules, in the order in which the governor applies them. It keeps every denial."""
+"""All rules, in the order in which the governor applies them. A verdict has every denial."""

@@ -12,12 +12,15 @@ CLOCK_SKEW_MS = 1_000  # if the clocks differ more, ages of quotes mean nothing
 
 
 def data_valid(c: ReviewContext) -> Denial | None:
-    """Deny if an input is missing, not finite or not positive."""
+    """Deny if an input is missing, not finite, not positive or crossed."""
     return make_denial(Deny.DATA_INVALID, what=",".join(c.bad_inputs)) if c.bad_inputs else None
 
 
 def data_fresh(c: ReviewContext) -> Denial | None:
-    """Deny if the quote is older than its age limit, or more than 1 s in the future."""
+    """Deny if the quote is older than its age limit, or more than 1 s in the future.
+
+    The rule ``data_valid`` denies a missing quote.
+    """
     if c.quote is None:
         return None
     age_ms = c.now_ms - c.quote.at_ms
@@ -35,7 +38,7 @@ def clocks_agree(c: ReviewContext) -> Denial | None:
 
 
 def account_fresh(c: ReviewContext) -> Denial | None:
-    """Deny if the account was not read, is too old, or its equity lacks a change."""
+    """Deny if the account was not read or is too old, or its equity may lack a change."""
     limit_ms = c.limits.account_age_max_s * 1000
     if c.account is None:
         return make_denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)

@@ -16,7 +16,8 @@ from kamou.core.risk.rule import format_percent, skip_invalid
 def risk_per_trade(c: ReviewContext) -> Denial | None:
     """Deny above hard rule 1, the risk of one trade.
 
-    The figure ``bound_by`` names the part of the risk that exceeds the limit.
+    The figure ``bound_by`` names the part with which the sum of the parts exceeds the limit, or
+    ``plan`` if only the plan's own figure does.
     """
     limit = c.limits.risk_per_trade * c.fraction * c.sizing_equity
     if c.risk <= limit:

@@ -1,4 +1,4 @@
-"""Rules about the trading state, the strategy, duplicates and the rate of entries."""
+"""Rules about the trading state, strategies, symbols, duplicates and entry rates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def state_allows_entries(c: ReviewContext) -> Denial | None:
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
-    """Deny a second permit with one id, and a second open entry for one signal."""
+    """Deny a second permit with one id, and a second permit or entry of one signal."""
     plan, book = c.plan, c.book
     if plan.permit_id in book.reservations or plan.permit_id in book.released:
         return make_denial(Deny.DUPLICATE_INTENT, permit=plan.permit_id)
@@ -33,7 +33,7 @@ def duplicate(c: ReviewContext) -> Denial | None:
 
 
 def symbol_held(c: ReviewContext) -> Denial | None:
-    """Deny if the symbol has a position, a permit or an order that is not terminal."""
+    """Deny if the symbol has a position, a permit, or an order that may still fill."""
     symbol = c.plan.symbol
     if symbol in c.book.trades:
         return make_denial(Deny.SYMBOL_HELD, trade=c.book.trades[symbol].trade_id)
@@ -59,7 +59,7 @@ def restricted(c: ReviewContext) -> Denial | None:
 
 
 def strategy_live(c: ReviewContext) -> Denial | None:
-    """Deny if the gate has not granted live trading to the plan's strategy."""
+    """Deny if the gate has not granted trading to the plan's strategy."""
     if c.grant is not None and c.grant.strategy == c.plan.strategy:
         return None
     granted = "none" if c.grant is None else c.grant.strategy

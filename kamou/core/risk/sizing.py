@@ -220,7 +220,7 @@ def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
 
 
 def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> Denial:
-    """Return the denial for a limit that other trades have used, with too little headroom left.
+    """Return the denial for a limit of which other trades leave too little.
 
     Args:
         left: headroom, base units.

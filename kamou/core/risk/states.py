@@ -2,8 +2,9 @@
 
 ACTIVE -> REDUCED_SIZE -> REDUCE_ONLY -> FLATTENING follow the day's loss. After a loss the state
 improves after the first clean reconciliation of the next UTC day, or when the operator resumes.
-Only the operator ends a halt that the operator began, and FLATTENING, in two steps. If account,
-marks or positions were unknown, REDUCE_ONLY ends with two fresh reads and a clean reconciliation.
+Only the operator ends a halt that the operator or a restart storm began, and FLATTENING, in two
+steps. If account, marks or positions were unknown, REDUCE_ONLY ends with two fresh reads and a
+clean reconciliation; after a full disk, with space and a clean reconciliation.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ class Pending:
 class Decision:
     """Trading state before and after one decision.
 
-    ``reason`` is None if the state does not change. ``read_again_ms`` is the time at which a
-    second read would confirm a pending breach; None without one. ``refusal`` says in words why the
-    operator's resume changes nothing; empty otherwise.
+    ``reason`` is None if neither the state nor its reason changes. ``read_again_ms`` is the time at
+    which a second read would confirm a pending breach; None without one. ``refusal`` says in words
+    why the operator's resume changes nothing; empty otherwise.
     """
 
     before: TradingState
@@ -96,8 +97,8 @@ class Decision:
 def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
     """Return the time by which account or marks exceed their age limit, in ms.
 
-    It is 0 or less if both are fresh. The account ages until its next read. A mark counts by its
-    age at the time of the account read.
+    It is 0 or less if both are fresh. The account ages until its next read. A mark counts only if
+    it was too old already at the time of the account read.
     """
     overdue = now_ms - read.at_ms - limits.account_age_max_s * 1000
     limit_ms = limits.quote_age_max_s * 1000
@@ -126,7 +127,7 @@ def next_state(
         pending: pending breach of the last decision.
         fresh_since_ms: time of the first fresh read since the state changed; None if a read since
             then was not fresh.
-        protection_failed: a position could not be protected, and its close was rejected.
+        protection_failed: a position could not be protected, and repeated exit orders failed.
         disk_full: the disk has no space for the journal.
     """
     now = book.state
@@ -169,7 +170,8 @@ def decide_command(book: PositionBook, after: TradingState, reason: StateReason)
     """Return the decision on a command for a worse state.
 
     The operator or the supervisor sends the command. A command for a better state changes nothing.
-    If the operator halts during a halt that the next day would end, only the operator ends it.
+    A command for the current state changes only its reason, if the new reason is one of
+    ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator repeats.
     """
     now = book.state
     stricter = reason in OPERATOR_RESUMES and reason.value != book.state_reason
@@ -183,9 +185,10 @@ def decide_resume(
 ) -> Decision:
     """Return the decision on the operator's resume.
 
-    FLATTENING leads to REDUCE_ONLY first. The state stays while equity is unknown, drift is
-    unexplained, or the day's loss demands the state, because the governor would return to it at
-    once. Then ``refusal`` has the reason, and ``reason`` is None.
+    ACTIVE stays. FLATTENING leads to REDUCE_ONLY without further checks. Another state stays while
+    equity is unknown, a drift or a change of the wallet balance is unexplained, the day is not
+    open, or the day's loss demands the state. Then ``refusal`` has the reason, and ``reason`` is
+    None.
     """
     now = book.state
     if now is _T.ACTIVE:
@@ -314,7 +317,7 @@ def _may_resume(
 
 
 def _recovery(book: PositionBook, level: TradingState) -> StateReason:
-    """Return the reason of the state that follows a halt which ended by itself."""
+    """Return the reason of the state that follows if a state ended by itself."""
     if level is book.state:
         return _REASONS[level]
     if book.state_reason in {r.value for r in FRESH_RESUMES}:

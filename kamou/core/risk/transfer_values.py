@@ -28,7 +28,7 @@ def value_transfer(
 ) -> TransferValued | None:
     """Return the event that values the transfer at ``marks.at_ms``.
 
-    None while the equity is unknown.
+    None while the equity is unknown, or if the venue listed a fill after the read.
 
     Args:
         book: has every entry that the venue lists since the transfer.

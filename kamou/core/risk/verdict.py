@@ -17,8 +17,9 @@ class Approved:
     """Permission for one entry: its symbol, side, maximum quantity, stop and expiry.
 
     Only ``core/risk/governor.py`` makes one, with ``_MINT``. Copying and pickling raise TypeError.
-    The port denies an order whose ``Approved`` was not made by the governor of this process, or
-    whose committed permit is missing, different or used.
+    The exchange port denies an entry whose ``Approved`` was not made by the governor of this
+    process, differs or has expired, or whose committed permit is missing, different, used or
+    released.
     """
 
     __slots__ = (
@@ -82,7 +83,7 @@ def is_genuine(approved: object) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Denied:
-    """Denial of a plan by the governor, with the denials of all rules."""
+    """Denial of a plan, by rules of the governor or because it gave no review."""
 
     permit_id: str
     denials: tuple[Denial, ...]

@@ -75,8 +75,8 @@ def make_strategies(
     Each is made with ``parameters[name]``, or with its defaults.
 
     Raises:
-        ConfigurationError: no file has the name of an enabled strategy, or the file of any strategy
-            cannot be loaded.
+        ConfigurationError: no file has the name of an enabled strategy, or a strategy file cannot
+            be loaded.
     """
     known = discover_strategies()
     made: dict[str, Strategy] = {}

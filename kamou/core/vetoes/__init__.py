@@ -1,4 +1,4 @@
-"""Vetoes (T2), one file each: their discovery, and their denials of a candidate.
+"""Vetoes (T2), one file each: their discovery, and their use on a candidate.
 
 A file is registered by its function ``veto``.
 """
@@ -41,7 +41,7 @@ def discover_vetoes() -> dict[str, VetoRule]:
 def apply_vetoes(
     candidate: Candidate, context: VetoContext, vetoes: Mapping[str, VetoRule]
 ) -> tuple[Denial, ...]:
-    """Apply all vetoes to a candidate and return the denials; empty if it passes."""
+    """Return what each veto that stops the candidate gives; empty if it passes."""
     answers = (veto(candidate, context) for veto in vetoes.values())
     return tuple(answer for answer in answers if answer is not None)
 

@@ -1,6 +1,7 @@
-"""The type of a veto, its inputs, and the denial that it returns.
+"""The type of a veto, its inputs, and ``make_veto``, which makes its result.
 
-A veto is a function of a candidate and a ``VetoContext``. It returns None if the candidate passes.
+A veto is a function of a candidate and a ``VetoContext``. It returns None if the candidate passes,
+and otherwise its code with figures (a ``Denial``).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ VetoRule = Callable[[Candidate, VetoContext], Denial | None]
 
 
 def make_veto(code: Veto, **figures: object) -> Denial:
-    """Return a veto's denial with its figures in the given order.
+    """Return a veto's code with its figures in the given order.
 
     Floats have six significant digits.
     """

@@ -8,7 +8,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Deny a candidate whose symbol also has a candidate of the other side."""
+    """Veto a candidate whose symbol also has a candidate of the other side."""
     if candidate.symbol not in context.conflicting:
         return None
     return make_veto(

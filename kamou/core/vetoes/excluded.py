@@ -8,7 +8,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Deny a candidate whose symbol the settings exclude."""
+    """Veto a candidate whose symbol the settings exclude."""
     if candidate.symbol not in context.limits.excluded:
         return None
     return make_veto(Veto.SYMBOL_EXCLUDED, symbol=candidate.symbol, setting="veto.excluded")

@@ -11,7 +11,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Deny a candidate whose symbol has a position or an open entry."""
+    """Veto a candidate whose symbol has a position or an open entry."""
     if candidate.symbol not in context.held:
         return None
     return make_veto(Veto.SYMBOL_HELD, held=context.held[candidate.symbol])

@@ -12,9 +12,9 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Deny a candidate with a low reward-to-risk.
+    """Veto a candidate with a low reward-to-risk.
 
-    Without a quote the spread counts as 0, because the veto ``staleness`` denies the candidate.
+    Without a quote the spread counts as 0; the veto ``staleness`` then stops the candidate.
     """
     quote = context.quotes.get(candidate.symbol)
     cost = round_trip_cost(

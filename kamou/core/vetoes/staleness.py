@@ -10,7 +10,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Deny a candidate whose bar or quote is too old, or that has no quote."""
+    """Veto a candidate whose bar or quote is too old, or that has no quote."""
     bar_age_ms = context.now_ms - candidate.bar_closed_at_ms
     bar_age_max_ms = context.limits.bar_periods_max * context.period_ms
     quote = context.quotes.get(candidate.symbol)
