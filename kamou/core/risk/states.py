@@ -209,7 +209,7 @@ def decide_resume(
 def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
     """Return the unknown that a resume must wait for, in words, or an empty text."""
     if read is None or not read.finite or overdue_ms(read, limits, now_ms) > 0:
-        return "account or marks are too old"
+        return "account or marks are not known, or too old"
     if not read.explained:
         return "a change of the wallet balance is not explained"
     if book.drifting:

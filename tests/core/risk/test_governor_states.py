@@ -300,7 +300,7 @@ def test_the_operator_cannot_resume_into_a_loss_or_on_unknown_data(story: Story)
     assert losing.refusal == "the day's loss still demands the trading state reduce_only"
     unknown = decide_resume(story.book, None, limits=LIMITS, now_ms=NOON)
     assert unknown.event(NOON) is None
-    assert unknown.refusal == "account or marks are too old"
+    assert unknown.refusal == "account or marks are not known, or too old"
     unexplained = attrs.evolve(read("9700"), explained=False)
     assert decide_resume(story.book, unexplained, limits=LIMITS, now_ms=NOON).refusal == (
         "a change of the wallet balance is not explained"
