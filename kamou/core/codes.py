@@ -174,7 +174,7 @@ CAUSES = {
     StateReason.OPERATOR_FLATTEN: "flattened by the operator",
     StateReason.OPERATOR_RESUME: "resumed by the operator",
     StateReason.DAY_ROLLED: "a new day began",
-    StateReason.DATA_RECOVERED: "account and prices were known again",
+    StateReason.DATA_RECOVERED: "account, prices and disk were usable again",
     StateReason.RESTART_STORM: "too many restarts",
 }
 """Meaning of each reason of a trading state, for people."""

@@ -100,7 +100,7 @@ def test_a_halt_on_a_stale_account_is_reported_in_five_places_within_five_second
         " risk until two fresh reads; trading state reduce_only, no new trades; before active"
     )
     assert resumed.startswith(
-        "resumed by the risk governor: account and prices were known again (the day's"
+        "resumed by the risk governor: account, prices and disk were usable again (the day's"
     )
     assert resumed.endswith("; trading state active; before reduce_only")
 

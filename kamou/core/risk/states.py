@@ -320,7 +320,7 @@ def _recovery(book: PositionBook, level: TradingState) -> StateReason:
     """Return the reason of the state that follows if a state ended by itself."""
     if level is book.state:
         return _REASONS[level]
-    if book.state_reason in {r.value for r in FRESH_RESUMES}:
+    if book.state_reason in {r.value for r in (*FRESH_RESUMES, StateReason.DISK_FULL)}:
         return StateReason.DATA_RECOVERED
     return StateReason.DAY_ROLLED
 

@@ -229,7 +229,8 @@ def test_a_full_disk_halts_until_there_is_space_and_agreement(story: Story) -> N
     put(story, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert judge(story, read("10000")).after is T.REDUCE_ONLY
     story.say(closed_cycle(NOON + 300_000))
-    assert judge(story, read("10000", NOON + 300_000)).after is T.ACTIVE
+    ended = judge(story, read("10000", NOON + 300_000))
+    assert (ended.after, ended.reason) == (T.ACTIVE, StateReason.DATA_RECOVERED)
 
 
 def next_day(story: Story, equity: str = "9500") -> int:
