@@ -55,7 +55,7 @@ class DataDirectory:
 
     @property
     def latch(self) -> Path:
-        """The halt latch, the file that makes the port deny entries."""
+        """The halt latch, the file that makes the exchange port deny entries."""
         return self.path / "halt-latch"
 
     @property
@@ -93,8 +93,9 @@ class DataDirectory:
             announce: takes a line about changed modes, and one if the file system keeps no modes.
 
         Raises:
-            StoreError: the directory cannot be created, belongs to another user, or is open to
-                other users and has files that are not Kamou's.
+            StoreError: the directory cannot be created or changed; it, or a file of Kamou's in it,
+                belongs to another user; or it is open to other users and is not Kamou's: it has
+                the sticky bit, or no Kamou database and other files.
         """
         try:
             if not create_directory(self.path):
@@ -110,15 +111,20 @@ class DataDirectory:
             raise write_error(self.path, error) from error
 
     def _close_directory(self, announce: Announce) -> None:
-        """Set the directory's mode to 0700 if it is open to others and is Kamou's alone."""
+        """Set the directory's mode to 0700 if it is open to others and is Kamou's.
+
+        Raises:
+            StoreError: it is open to others and is not Kamou's: it has the sticky bit, as /tmp, or
+                no Kamou database and other files.
+        """
         mode = stat.S_IMODE(self.path.stat().st_mode)
         if not mode & OTHERS:
             return
         if mode & stat.S_ISVTX or not (self._has_database() or self._has_only_own_files()):
             raise StoreError(
-                f"the data directory {self.path} is open to other users (mode {mode:04o}) and "
-                "holds files that are not Kamou's; choose another with --data-dir, or close "
-                f"this one: chmod 700 {self.path}"
+                f"the data directory {self.path} is open to other users (mode {mode:04o}), and is "
+                "shared as /tmp or holds files that are not Kamou's; choose another with "
+                f"--data-dir, or close this one: chmod 700 {self.path}"
             )
         set_mode(self.path, DIRECTORY_MODE)
         if not is_open_to_others(self.path):
@@ -175,9 +181,9 @@ class DataDirectory:
 def _is_database(path: Path) -> bool:
     """Return True if the file is a SQLite database that this user may read.
 
-    SQLite opens it, because opening the file directly would drop locks (``database.reader_uri``).
-    After an early kill the schema may be in the write-ahead log, which is not read here. Then the
-    database has its first page and no table, and counts as one.
+    SQLite opens the file, because opening it directly would drop locks; see
+    ``database._reader_options``. After an early kill the schema may be in the write-ahead log,
+    which is not read here. Then the database has its first page and no table, and counts as one.
     """
     uri = path.resolve().as_uri() + "?mode=ro&immutable=1"
     try:
@@ -214,7 +220,8 @@ def write_atomically(path: Path, text: str) -> None:
     Its mode is 0600, because Kamou's files contain positions and keys.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; or the new text has its name, and the directory cannot
+            be synced.
     """
     descriptor, temporary = create_temporary(path)
     try:
@@ -242,7 +249,7 @@ def sync_directory(directory: Path) -> None:
 class RunRecord:
     """The process and the addresses of a run, which it writes once it listens.
 
-    Other verbs read the record. It may outlive its process, so a reader checks that the process
+    Other verbs read the record. It may outlive the process, so a reader checks that the process
     runs.
     """
 
@@ -268,7 +275,7 @@ class RunRecord:
 
     @staticmethod
     def read(data_dir: DataDirectory) -> RunRecord | None:
-        """Return the record; None if the file is missing or incomplete."""
+        """Return the record; None if the file is missing, unreadable or malformed."""
         try:
             return RunRecord(**json.loads(data_dir.run_record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):

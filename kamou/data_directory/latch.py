@@ -1,4 +1,4 @@
-"""The halt latch, a file that makes the port deny every entry, and its log.
+"""The halt latch, a file that makes the exchange port deny entries; and its log.
 
 The latch needs neither `run` nor its database, so it works while `run` hangs, and the next run
 respects it. Its log, in the same directory, is append-only, and the next start imports it.
@@ -29,7 +29,7 @@ SET_WORD, HALT, CLEAR = "set", "halt", "clear"
 RECORDED_ACTIONS = frozenset({SET_WORD, HALT, CLEAR})
 UNREADABLE_LATCH = "unreadable"
 """The action of a damaged line. The line may have been a ``clear``, so a flatten before it does not
-count any more. It may have been another one, so it ends no halt."""
+count any more. It may have been another action, so it ends no halt."""
 LATEST_MS = 253_402_300_800_000  # the year 10000; a later time is damage
 
 
@@ -69,8 +69,8 @@ class HaltLatch:
     def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET_WORD) -> bool:
         """Block entries durably, and log the action.
 
-        A latch that is set stays set. On a full disk the file is empty, which blocks entries as
-        well.
+        A latch that is set stays set. If the text cannot be written, such as on a full disk, the
+        file is empty or keeps its older text, which blocks entries as well.
 
         Args:
             reason: the operator's words; empty without any.
@@ -82,7 +82,8 @@ class HaltLatch:
             True if the log has a line about it.
 
         Raises:
-            StoreError: the file could not be written; entries are NOT blocked.
+            StoreError: the file could not be written and synced. Assume that entries are NOT
+                blocked: at most they are until a power cut.
         """
         record = LatchRecord(action=action, reason=reason, actor=actor, at_ms=at_ms)
         try:
@@ -99,7 +100,7 @@ class HaltLatch:
         return True
 
     def _write(self, record: LatchRecord) -> None:
-        """Write the file; create an empty one if the disk has no space for its text."""
+        """Write the file; if that fails, make sure that at least an empty file exists."""
         try:
             write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
         except OSError:
@@ -114,7 +115,8 @@ class HaltLatch:
         Do nothing if the latch is not set.
 
         Raises:
-            StoreError: the log or the file could not be changed; entries stay blocked.
+            StoreError: the log or the file could not be changed, and entries stay blocked; or the
+                file was removed, and a power cut may bring it back.
         """
         if not self.is_set():
             return
@@ -129,9 +131,10 @@ class HaltLatch:
     def log(self) -> tuple[LatchRecord, ...]:
         """Return the log's lines that took effect, oldest first.
 
-        A damaged line is a record with the action ``unreadable``. While the latch is set, its file
-        corrects the log. A set that could not be logged is appended, and a clear that did not
-        remove the file is left out.
+        A damaged line is a record with the action ``unreadable``, and so is a log that cannot be
+        read. While the latch is set, the record in its file corrects the log. A set that could not
+        be logged is appended; a clear that did not remove the file is left out, and so are damaged
+        lines after the set.
         """
         log = tuple(_parse(line) for line in self._lines() if line.strip())
         written = self._written() if self.is_set() else None
@@ -174,7 +177,7 @@ class HaltLatch:
         If a crash cut the last line short, a line break ends that line first.
 
         Raises:
-            OSError: the line is not in the log, or only a part of it is.
+            OSError: the line is not in the log, only in part, or not synced to the disk.
         """
         if create_file(self.log_path):
             give_to_directory_owner(self.log_path)

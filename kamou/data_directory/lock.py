@@ -49,7 +49,8 @@ class DataDirectoryLock:
 
         Raises:
             AlreadyRunningError: another process holds the lock.
-            StoreError: the directory cannot be created or written.
+            StoreError: the directory cannot be used (``DataDirectory.create``), or the lock's file
+                cannot be opened or belongs to another user.
         """
         assert self._descriptor is None, "this object holds the lock already"
         self._data_dir.create(self._announce)
@@ -104,13 +105,14 @@ class DataDirectoryLock:
 
 
 def lock_holder(directory: Path) -> int | None:
-    """Return the id of the process that holds the lock; None if no process does.
+    """Return the id of the process that holds the lock; None if none is known.
 
-    The id is the one in the file, or 0 if the file has none. Every process that can open the file
-    can hold the lock, so a caller that sends commands checks the socket's peer as well.
+    None: no process holds it, or its file is missing or cannot be opened. The id is the one in the
+    file, or 0 if the file has none. Every process that can open the file can hold the lock, so a
+    caller that sends commands checks the socket's peer as well.
 
     Raises:
-        KamouError: this user may not open the file.
+        KamouError: this user has no permission to open the file.
     """
     path = DataDirectory(directory).lock
     try:
@@ -146,9 +148,10 @@ def _holder_text(descriptor: int) -> str:
 
 
 def _other_users_process(descriptor: int) -> tuple[int, int] | None:
-    """Return process and user that hold the lock, if it is another user; Linux only.
+    """Return the process that holds the lock and its user, if that is another user.
 
-    An older version made a file that every user could open, and so lock.
+    It is None for this user, and if the system does not say, as without Linux's /proc/locks. An
+    older version made a file that every user could open, and so lock.
     """
     inode = f":{os.fstat(descriptor).st_ino}"
     with contextlib.suppress(OSError, ValueError):

@@ -89,7 +89,7 @@ def give_to_directory_owner(path: Path) -> None:
     files that it wrote.
 
     Raises:
-        OSError: the file or its directory does not exist.
+        OSError: the file or its directory does not exist, or the owner cannot be changed.
     """
     if os.geteuid() == 0:
         owner = path.parent.stat()

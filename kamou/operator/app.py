@@ -49,7 +49,7 @@ class Operations:
     """The functions that the application calls. The reads are synchronous and cheap."""
 
     snapshot: Callable[[], Mapping[str, Any]]  # the supervision tree as plain data
-    status: Callable[[], Mapping[str, Any]]  # plain data; the metrics use "state" and "gauges"
+    status: Callable[[], Mapping[str, Any]]  # plain data; see ``metrics.exposition`` and ``readyz``
     not_ready: Callable[[], Sequence[str]]  # reasons; empty once recovered and reconciled
     halt: OperatorCommand
     resume: OperatorCommand
@@ -120,7 +120,10 @@ class _Guard:
         hosts = _header_values(scope, b"host")
         authorizations = _header_values(scope, b"authorization")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._allowed_hosts:
-            return _json({"error": "this listener does not answer to that Host"}, 421)
+            return _json(
+                {"error": "send one Host header with a name of this listener, such as localhost"},
+                421,
+            )
         if self._token is None or scope["path"] in OPEN_PATHS:
             return None
         if len(authorizations) != 1 or not token_matches(authorizations[0], self._token):
@@ -179,7 +182,11 @@ class _Endpoints:
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
     def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a halt or a flatten, which shortens a long reason."""
+        """Return the endpoint of a halt or a flatten, which shortens a long reason.
+
+        The reason of a body of over ``BODY_BYTES_MAX`` bytes is left out. A body of another form
+        than ``CommandBody`` fails with 400.
+        """
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
@@ -192,12 +199,14 @@ class _Endpoints:
         return endpoint
 
     def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a resume, which fails if its reason is too long."""
+        """Return the endpoint of a resume, which fails if its body or reason is too long."""
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)
             if body is None:
-                raise HTTPException(413, f"a command is at most {BODY_BYTES_MAX} bytes")
+                raise HTTPException(
+                    413, f"the body has over {BODY_BYTES_MAX} bytes; send a shorter reason"
+                )
             reason = _decode_reason(body)
             if excess := describe_excess(reason):
                 raise HTTPException(400, excess)
@@ -234,7 +243,10 @@ async def _run_command(act: OperatorCommand, reason: str, warning: str) -> Fixed
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return the body of a command; None if it has more than ``BODY_BYTES_MAX`` bytes."""
+    """Return the body of a command; None if it is or declares to be too long.
+
+    The limit is ``BODY_BYTES_MAX``. A Content-Length that is no number counts as too long.
+    """
     declared = request.headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > BODY_BYTES_MAX:
         return None
@@ -251,7 +263,7 @@ def _decode_reason(body: bytes) -> str:
     """Return the reason in the body; empty without one.
 
     Raises:
-        HTTPException: the body is not of this form.
+        HTTPException: the body is not a ``CommandBody``.
     """
     if not body:
         return ""
@@ -280,7 +292,7 @@ def _json(
 def _header_values(scope: Scope, header: bytes) -> list[str]:
     """Return all values of one header.
 
-    The caller rejects a request with two Hosts or two tokens.
+    The caller answers 421 to two Hosts, and 401 to two tokens where a token is needed.
     """
     return [value.decode("latin-1") for name, value in scope["headers"] if name == header]
 

@@ -44,14 +44,15 @@ class OperatorListeners:
 def bind_listeners(
     data_dir: DataDirectory, web: WebSettings, operations: Operations, announce: Announce
 ) -> Iterator[OperatorListeners]:
-    """Bind both listeners, and close them at the end of the block.
+    """Bind the listeners, and close them at the end of the block.
 
-    The caller holds the lock of the data directory.
+    The Unix socket is left out on a file system without sockets, and TCP if ``web.operator_tcp`` is
+    off. The caller holds the lock of the data directory.
 
     Raises:
         ListenError: the TCP port is taken, or the socket cannot be bound.
         SocketsUnsupportedError: the file system has no sockets, and TCP is off.
-        StoreError: the token cannot be written.
+        StoreError: the token cannot be written, or a file that is no socket has the socket's path.
     """
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server] = {}

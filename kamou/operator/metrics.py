@@ -81,7 +81,8 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         snapshot: a node of the supervision tree, with its children.
         status: ``gauges`` maps names (``open_positions``) to numbers, or to None to omit one;
             ``state`` is the trading state; ``listeners`` maps the operator's listeners to the
-            counters of their traffic; ``site`` has the health of the public site.
+            counters of their traffic; ``site`` has the health of the public site;
+            ``disabled_strategies`` has names. Each may be missing.
     """
     children = list(_children(snapshot))
     families = [

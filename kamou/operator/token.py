@@ -1,6 +1,6 @@
 """The operator's bearer token, and the proof that a listener knows it.
 
-The token is new in each run, and only its owner can read it.
+The token is new in each run, and only the owner of its file can read it.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def bind_socket(path: Path) -> socket.socket:
     and is replaced.
 
     Raises:
-        SocketsUnsupportedError: the file system has no sockets.
+        SocketsUnsupportedError: the file system or the system has no Unix sockets.
         ListenError: the socket cannot be bound for another reason.
         StoreError: a file that is no socket has this path.
     """
@@ -106,7 +106,7 @@ def remove_socket(path: Path) -> None:
 
 
 def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
-    """Connect to the socket and return the process that listens there, or None.
+    """Connect to the socket; return the process that listens, or None if none does.
 
     Raises:
         TimeoutError: the listener's backlog is full.

@@ -19,7 +19,8 @@ from kamou.store import database, queries
 from kamou.store.latest_events import latest_equity
 
 ACTIONS_SHOWN = 6  # newest actions of the operator in one line
-DECISIONS = ("vetoed", "refused", "permits")  # totals: vetoes, denials and permits
+DECISIONS = ("vetoed", "refused", "permits")
+"""Totals: vetoes; the refiner's refusals and the governor's denials; permits."""
 
 
 def format_minute(at_ms: int) -> str:
@@ -50,8 +51,9 @@ ACTION_WORDS = {SET_WORD: "flattened", HALT: "halted", CLEAR: "resumed"}
 
 
 def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
-    """Return the operator's actions after the journal's last event; empty without one.
+    """Return the latch's actions after the journal's last event; empty without one.
 
+    They are the newest ``ACTIONS_SHOWN`` of the halt latch's log, without damaged lines.
     A flatten may have closed positions that the journal still shows as open.
     """
     later = [
@@ -83,7 +85,8 @@ def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None
 def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return one line about positions, orders, loss, trading state and decisions.
 
-    The loss is that of the current day. The decisions are all vetoes, denials and permits.
+    The loss is that of the current day. The decisions are all vetoes, refusals of the refiner,
+    denials of the governor and permits.
     """
     total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
     parts = (
@@ -97,7 +100,7 @@ def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
 
 
 def describe_protection(book: PositionBook) -> str:
-    """Return ``3 positions with their stops``, or how many of them are unprotected.
+    """Return ``3 positions with their stops``, or how many are unprotected, if any.
 
     The positions are those of ``kamou status``, which has the adopted ones too. A stop counts once
     Kamou has read it back from the venue and it covers the whole position.
@@ -114,7 +117,7 @@ def describe_protection(book: PositionBook) -> str:
 
 
 def describe_remaining_positions(data_dir: DataDirectory) -> str:
-    """Return what the run leaves at the exchange: positions, and orders without a position."""
+    """Describe the positions, and the orders without one, that the run leaves."""
     with closing(database.open_reader(data_dir.database)) as reader:
         book = RecordedBook().follow(reader)
     positions = describe_protection(book)
@@ -138,8 +141,9 @@ def _describe_state(reader: sqlite3.Connection) -> str:
 
 
 def _describe_loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
-    """Return the day's loss and its limit, both as shares of the day's first equity.
+    """Return the day's loss and its limit as shares of the day's opening equity.
 
+    It is ``not known`` without an equity snapshot of a day that has an opening equity.
     The loss is that of the newest equity snapshot, which the rules compare with the limit.
     """
     mark = latest_equity(reader)

@@ -26,14 +26,14 @@ class Announcer:
 
     announce: Callable[[str], None]
     book: Callable[[], PositionBook | None]  # the book as of the newest commit; None: unreadable
-    refusal: str = ""  # of the newest refused resume
+    refusal: str = ""  # why the governor denied the newest denied resume
     _flattening: bool = False
     _closed: list[TradeClosed] = attrs.Factory(list)  # since the trading state last changed
 
     def announce_commit(self, commits: Sequence[Committed]) -> None:
         """Announce each event that stops or allows entries, and the end of a flatten.
 
-        A flatten ends once no trade is left.
+        A flatten ends once no trade is left, and each finished one has its result.
         """
         for committed in commits:
             event = committed.event
@@ -68,7 +68,7 @@ class Announcer:
         return f"flatten: {self._describe_closed()}; no position is left"
 
     def _describe_closed(self) -> str:
-        """Return the number of closed positions, their net PnL, and its fees and slippage."""
+        """Return the number of closed positions, and their net PnL, fees and slippage."""
         if not self._closed:
             return "no position is closed yet"
         net, fees, slippage = (

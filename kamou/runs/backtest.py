@@ -59,8 +59,8 @@ def run(
         progress: takes the simulated days done.
 
     Raises:
-        StoreError: the file ``journal`` exists.
-        InvalidDataError: the data fails its checks.
+        StoreError: the file ``journal`` exists or cannot be written.
+        InvalidDataError: the data does not exist, fails its checks or lacks one of ``symbols``.
         ConfigurationError: the time range has no cycle, or the timeframe does not fit the data.
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
@@ -96,8 +96,6 @@ def replay(
     inspect: Inspect = lambda engine: None,
 ) -> dict[str, Any]:
     """Trade the recorded market within ``timerange``, and return the report.
-
-    Without a start or an end, the market is traded from its first cycle or to its last bar.
 
     Args: as ``run``, and:
         settings: their mode and cycle are replaced by those of a backtest.

@@ -2,7 +2,8 @@
 
 The two files are one consistent pair. A run cannot continue with the journal alone, because it
 would begin a second history at a new exchange. A backup is two files, FILE and FILE.exchange; the
-second has the digest of the first.
+second has the digest of the first. A data directory without an exchange file gives FILE alone,
+which cannot be restored.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Backup:
     """The files of one backup, and their total size in bytes."""
 
     journal: Path
-    exchange: Path | None  # None: the data directory has no exchange file
+    exchange: Path | None  # None: the data directory has no exchange file; see ``back_up``
     size: int
 
 
@@ -48,7 +49,9 @@ def exchange_copy_path(journal: Path) -> Path:
 def back_up(data_dir: DataDirectory, to: Path) -> Backup:
     """Copy the journal and the exchange file as of one instant, also during a run.
 
-    Each copy is checked. Either both are written or neither is.
+    Without an exchange file only the journal is copied. Each copy is checked, and complete before
+    it gets its name. The exchange's copy is renamed first: after a crash between the two renames it
+    is alone, and no restore accepts it.
 
     Raises:
         StoreError: a file of that name exists, or one is damaged or cannot be read or written.
@@ -81,11 +84,12 @@ def back_up(data_dir: DataDirectory, to: Path) -> Backup:
 def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
     """Restore both files of a backup into a data directory that has neither file.
 
-    Both copies are complete before the first one gets its final name.
+    Both copies are complete before the first one gets its final name. The exchange's file is
+    renamed first, so a crash between the two renames leaves it alone; delete it and restore again.
 
     Raises:
-        StoreError: the data directory has one of them, or a copy is missing, damaged or of
-            another backup.
+        StoreError: the data directory has one of them or its -wal or -shm file; a copy is missing,
+            damaged or of another backup; or a file cannot be written.
     """
     beside = exchange_copy_path(copy)
     _check_unoccupied(data_dir)
@@ -130,8 +134,8 @@ def check_usable(data_dir: DataDirectory) -> None:
     """Check both files of a data directory before a run writes to them.
 
     Raises:
-        StoreError: one is damaged or has another copy's write-ahead log, or the journal has
-            events and its exchange file is missing.
+        StoreError: one is damaged or has another copy's write-ahead log, or the journal has a run
+            and its exchange file is missing or new.
     """
     if data_dir.exchange.exists():
         with closing(VenueStore(data_dir.exchange)) as venue:
@@ -160,7 +164,7 @@ def _has_history(journal: sqlite3.Connection) -> bool:
 
 
 def _check_unoccupied(data_dir: DataDirectory) -> None:
-    """Raise ``StoreError`` if the data directory has a journal or an exchange file."""
+    """Raise ``StoreError`` if a journal or exchange file, -wal or -shm file exists."""
     for path in (data_dir.database, data_dir.exchange):
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             if (data_dir.path / name).exists():

@@ -1,6 +1,6 @@
 """Lines about the crashes of a run's children: place in the code, and number.
 
-The first crash of a kind has its place, a later one has its number.
+The line of the first crash of a child at a place has that place; a later one has a number only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNKNOWN_PLACE = "an unknown place"
 
 @attrs.define(eq=False)
 class CrashLines:
-    """Announcer of the crashes of a run's children.
+    """Announcer of a run's children that crash, or do not stop when asked.
 
     One object serves the whole run.
     """
@@ -53,8 +53,8 @@ class CrashLines:
 def find_place(error: BaseException | None) -> str:
     """Return the file and line of an error, such as ``kamou/actors/feed.py:97``.
 
-    The line is the deepest one outside of libraries, of the first error in the chain of causes.
-    Without a traceback the place is ``UNKNOWN_PLACE``.
+    The line is the deepest one outside of libraries, else the deepest one, of the first error in
+    the chain of causes. Without a traceback the place is ``UNKNOWN_PLACE``.
     """
     while error is not None and error.__cause__ is not None:
         error = error.__cause__

@@ -1,6 +1,7 @@
 """The market of a data directory, and the fast-forward through its past days.
 
-The fast-forward trades simulated days before real time begins.
+The fast-forward trades days of the generated market before real time begins, or the last days of a
+replay.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # settings of a gener
 
 @attrs.frozen(kw_only=True)
 class MarketBinding:
-    """The market of a data directory, and the starts of trading and of real time."""
+    """The market of a data directory, and the starts of trading and of real time.
+
+    The two times are those of the generated market: a replay begins and ends with its data.
+    """
 
     genesis_ms: int  # trading begins
     until_ms: int  # the fast-forward ends, real time begins
@@ -57,7 +61,8 @@ class MarketBinding:
         """Return the demo's settings with the parameters of this generated market.
 
         Args:
-            given: the current settings, which supply each value that the binding lacks.
+            given: the current settings, which supply each value that the binding lacks. For a
+                replay they are returned unchanged.
         """
         kind, _, text = self.market.partition(":")
         if kind != GENERATED:
@@ -133,7 +138,7 @@ def store_binding(data_dir: DataDirectory, binding: MarketBinding) -> None:
 
 
 def load_binding(venue: VenueStore) -> MarketBinding | None:
-    """Return the binding in a venue's file; None if the file is new."""
+    """Return the binding in a venue's file; None before one is stored."""
     market = venue.meta("market")
     if market is None:
         return None
@@ -168,7 +173,7 @@ def open_source(
     """Return the market that the embedded exchange trades against.
 
     Raises:
-        InvalidDataError: the replayed dataset fails its checks.
+        InvalidDataError: the replayed dataset does not exist or fails its checks.
     """
     if replay is not None:
         # Imported here, because the Parquet reader takes 30 MB that the demo does not need.
@@ -207,7 +212,7 @@ class FastForward:
     def run(self) -> bool:
         """Trade up to ``until_ms``; return True if that time was reached.
 
-        The halt latch or ``stop`` can end the trading earlier.
+        The halt latch or ``stop`` ends the trading earlier, at the next cycle.
 
         Raises:
             RestartStormError: an actor crashed too often, in a group; new entries are halted.

@@ -6,7 +6,7 @@ the market on which the data directory was begun. Its result is read from the ve
 on a full disk the engine in memory is ahead of the file.
 
 ``kamou flatten`` sets the halt latch first, so the port denies entries meanwhile. Each intent is
-logged before its order, and the next ``run`` imports the log.
+logged before its order if the log can be written, and the next ``run`` imports the log.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ FLATTEN_PAUSE_S = 0.5  # between two attempts
 class FlattenLog:
     """The append-only log of the kill switch, one JSON object per line.
 
-    Each intent is synced to the disk before its order is sent. A line that cannot be written is
-    counted and left out, because closing is more important and reconciliation finds every fill
-    without it.
+    Each line is synced to the disk before the command goes on, so an intent is logged before its
+    order is sent. A line that cannot be written is counted and left out, because closing is more
+    important and reconciliation finds every fill without it.
     """
 
     path: Path
-    lost: int = 0  # lines that could not be written, because the disk was full
+    lost: int = 0  # lines that could not be written, such as on a full disk
 
     def add_intent(self, intent: Intent) -> None:
         self._append({"intent": encode(intent).decode()})
@@ -62,7 +62,7 @@ class FlattenLog:
         self._append({"note": what, **figures})
 
     def read_intents(self) -> tuple[Intent, ...]:
-        """Return all logged intents, oldest first, without lines that a crash cut short."""
+        """Return the logged intents, oldest first, without lines that cannot be decoded."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -95,7 +95,7 @@ class NoPermits:
 
 
 def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
-    """Return the number of positions in the venue's own file.
+    """Return the number of positions in the venue's own file; 0 if there is none.
 
     ``kamou flatten`` reports this number, whatever the run answers.
 
@@ -135,12 +135,15 @@ def run(
     Returns:
         ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
         ``positions_closed_elsewhere`` (by a run or by their stops), ``positions_left``,
-        ``entries_left``, and ``log``, the path of the log. The numbers of positions are those of
-        the venue's file.
+        ``entries_left``, and ``log``, the path of the log or how many lines it lacks. The numbers
+        of positions are those of the venue's file.
 
     Raises:
-        NotRunningError: the data directory has no exchange, so no position is open.
-        ExchangeError: the venue rejected a request or did not answer; repeat the command.
+        NotRunningError: the data directory has no exchange, or no run has traded on it, so no
+            position is open.
+        ExchangeError: the venue did not answer a read; repeat the command. An order or a cancel
+            that fails is not raised: see ``positions_left`` and ``entries_left``.
+        InvalidDataError: the replayed dataset cannot be opened.
         StoreError: the venue's file cannot be opened.
     """
     return trio.run(_flatten, resolved.settings, clock or SystemClock(), warn)
@@ -254,7 +257,7 @@ def _open_port(
 
 
 async def _cancel_orders(port: ExchangePort, log: FlattenLog, *, entries_only: bool) -> int:
-    """Cancel Kamou's resting orders and return their number.
+    """Cancel Kamou's resting orders; return the number that the venue canceled.
 
     Args:
         port: of the venue.

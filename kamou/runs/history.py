@@ -1,6 +1,7 @@
 """The fast-forward of a run, and its result.
 
-The days before now are simulated in a thread before real time begins.
+The days before now are traded in a thread before real time begins. After a replay no real time
+follows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class CatchUpResult:
     """The end of a fast-forward."""
 
     since_ms: int  # real time at which the run began
-    until_ms: int  # simulated time at which the fast-forward ends
+    until_ms: int  # simulated time at which the fast-forward ends, or would have ended
     cut_short: bool  # by the halt latch
 
     def make_event(self, now_ms: int) -> HistoryCaughtUp | HistoryCutShort:
@@ -61,14 +62,15 @@ class History:
         """Trade from the last simulated time to the end of the fast-forward.
 
         The fast-forward ends where real time begins, or with the last bar of a replay. The halt
-        latch ends the fast-forward at once, because positions that it asks to close are closed in
-        real time.
+        latch ends the fast-forward at its next cycle, or prevents it, because positions that the
+        latch asks to close are closed in real time.
 
         Returns:
             The end of the fast-forward; None if no time was missing.
 
         Raises:
             trio.Cancelled: the run stops. The next run continues there.
+            RestartStormError: as ``demo.FastForward.run``.
         """
         until_ms = self.source.last_ms if self.replay else self.binding.until_ms
         reached_ms = demo.read_reached_ms(self.data_dir)
@@ -155,7 +157,7 @@ class History:
         if self.replay:
             return f"{span} waits: stop this, `kamou resume`, and the next run goes on with it"
         return (
-            f"{span} is skipped, only stops and targets act in it;"
+            f"{span} is skipped, only stops and take-profit orders act in it;"
             " real time follows, without new trades until `kamou resume` allows them"
         )
 

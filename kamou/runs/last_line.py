@@ -1,4 +1,4 @@
-"""The last line of a run: why it ended and which positions it leaves open."""
+"""``LastLine`` of a run: why it ended, and which positions and orders it leaves."""
 
 from __future__ import annotations
 
@@ -46,10 +46,12 @@ class LastLine:
         self.announce(f"stopping in order: {self._why}")
 
     def announce_end(self, error: BaseException | None) -> None:
-        """Announce why the run ended and the positions that are left at the exchange.
+        """Announce why the run ended, and the positions and orders that are left.
+
+        Do nothing before ``start``.
 
         Args:
-            error: what ended the run; None after an orderly stop.
+            error: what ended the run; None or a cancellation after an orderly stop.
         """
         if not self._started:
             return

@@ -66,8 +66,8 @@ POLL_S = 0.05  # between two looks; commands are rare, and a signal through the 
 class CurrentRun:
     """The run as the operator sees it: its phase, its supervision tree, its commands.
 
-    A command raises ``KamouError`` if the run does not trade, and ``TimedOutError`` if the governor
-    does not answer.
+    A command raises ``KamouError`` if the run does not trade or its journal cannot be read, and
+    ``TimedOutError`` if the governor does not answer. See ``halt`` for its exception.
     """
 
     phase: str = "starting"  # a key of NOT_TRADING
@@ -80,8 +80,8 @@ class CurrentRun:
     listens: RunRecord | None = None  # addresses of the site and of the operator's listeners
     lag: LoopLag | None = None  # of the trading loop; None before it trades
     disk_full: bool = False  # the journal cannot grow
-    entries_held: bool = False  # a halt is not journalled yet; the port then denies entries
-    latch: HaltLatch | None = None  # set by a halt before the run trades
+    entries_held: bool = False  # by a halt or flatten; the exchange port then denies entries
+    latch: HaltLatch | None = None  # of the data directory
     clock: Clock = attrs.Factory(SystemClock)
     marks: dict[str, MarkRead] = attrs.Factory(dict)  # of the positions, by symbol
     marks_read_at_ms: int = 0
@@ -115,7 +115,7 @@ class CurrentRun:
             announce(warning_line(f"{lines} {numbers} of {path} cannot be read and are left out"))
 
     def _enforce_latch(self, book: PositionBook) -> None:
-        """Tell the governor to journal a latch that was set after this start read its log."""
+        """Tell the governor to journal a latch that is stricter than the trading state."""
         if self.tree is None or self.latch is None or not self.latch.is_set():
             return
         log = self.latch.log()
@@ -149,8 +149,8 @@ class CurrentRun:
     async def refresh_marks(self) -> None:
         """Read the mark prices of the positions, at most once in ``MARKS_FRESH_MS``.
 
-        If the venue does not answer, the older marks stay, each with its time. If the clock was
-        set back since the last read, the marks are read again.
+        If the venue does not answer, the older marks stay, each with its time, and so do those of
+        unsound quotes. If the clock was set back since the last read, the marks are read again.
         """
         book, now_ms = self._book(), self.clock.now_ms()
         if (
@@ -179,7 +179,10 @@ class CurrentRun:
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
     def status(self) -> dict[str, Any]:
-        """Return the account as plain data: money as decimal text, gauges as numbers."""
+        """Return the account as plain data: money as decimal text, gauges as numbers.
+
+        Without a readable journal the account is missing and ``state`` is None.
+        """
         book = self._book()
         site = self.site.health.as_dict() if self.site else None
         listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
@@ -225,7 +228,7 @@ class CurrentRun:
         }
 
     def _is_halt_pending(self, book: PositionBook) -> bool:
-        """Return True if a halt is not journalled yet; if it is, clear ``entries_held``."""
+        """Return ``entries_held``, after clearing it if the journal has the halt."""
         if self.entries_held and not self.disk_full and not book.state.entries_allowed:
             self.entries_held = False
         return self.entries_held
@@ -273,7 +276,7 @@ class CurrentRun:
             return None
 
     def record_event(self, event: Event) -> bool:
-        """Journal an event of the public site; return False if the run does not trade now.
+        """Journal a site's event; return False on a full disk, or if no tree trades.
 
         During a fast-forward an event with the real time would make the next run skip simulated
         days (``demo.read_reached_ms``).
@@ -293,10 +296,9 @@ class CurrentRun:
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
-        """Stop new entries: by the governor, or by the halt latch before the run trades.
+        """Stop new entries: by the governor or, at a start or stop, by the halt latch.
 
-        Raises:
-            StoreError: the latch cannot be set.
+        Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
         """
         if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
             self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
@@ -306,9 +308,9 @@ class CurrentRun:
     async def resume(self, note: str) -> Mapping[str, Any]:
         """Resume trading, and remove a halt latch that a halt set.
 
-        A latch stays if a flatten set it, if its log is unclear, or if it cannot be removed; the
-        answer says so. A halt that is not journalled yet stays while the disk is full. The answer's
-        ``refused`` says why the governor did not resume.
+        A latch stays if a flatten set it, if entries stay denied, if its log is unclear or changes,
+        or if it cannot be removed; the answer says so. A halt that is not journalled yet stays
+        while the disk is full. ``refused`` says why it was denied. Raises as ``_command``.
         """
         before = self.latch.log() if self.latch is not None else ()
         if self.announcer is not None:
@@ -338,7 +340,7 @@ class CurrentRun:
         return {"latch": "removed"}
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
-        """Tell the governor to flatten; wait up to ``ANSWER_S`` until no trade is left."""
+        """Tell the governor to flatten, as ``_stop``; then wait up to ``ANSWER_S``."""
         response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see POLL_S
@@ -349,14 +351,12 @@ class CurrentRun:
         return {**response, "positions_left": len(book.trades) if book else None}
 
     async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
-        """Hold entries at the port, then tell the governor to journal the command.
+        """Hold entries at the exchange port, then tell the governor the command.
 
         On a full disk the governor repeats the command until it is journalled. The port holds
         entries meanwhile, and the answer has ``journalled: False``.
 
-        Raises:
-            KamouError: the run does not trade.
-            TimedOutError: the governor did not answer; the port holds entries all the same.
+        Raises as ``_command``. If the run trades, the port holds entries all the same.
         """
         trading = self.tree is not None and self.phase == "trading"
         self.entries_held = self.entries_held or trading
@@ -370,8 +370,9 @@ class CurrentRun:
         """Send a command to the governor's priority lane and wait until the lane is empty.
 
         Raises:
-            KamouError: the run does not trade.
-            TimedOutError: the governor did not answer.
+            KamouError: the run does not trade; or the governor has the command, and the journal
+                cannot be read to see its effect.
+            TimedOutError: the lane was full, or the governor did not answer in ``ANSWER_S``.
         """
         if self.tree is None or self.phase != "trading":
             raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows when it trades")

@@ -1,4 +1,8 @@
-"""``kamou run``: starts the site, simulates missing days, trades in real time."""
+"""``kamou run``: ``Service``, its site, operator API, fast-forward and trading.
+
+A run first trades the days that are missing, then in real time. After a replay it only serves the
+results.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +77,10 @@ class Service:
     async def main(self) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP; then stop in order.
 
+        A SIGHUP that the process ignores, as under ``nohup``, does not stop the run.
+
         Raises:
-            ListenError, StoreError, ConfigurationError: the run cannot start.
+            ListenError, StoreError, ConfigurationError, InvalidDataError: the run cannot start.
             RestartStormError: an actor crashed too often; new entries are halted, and stops stay
                 at the exchange.
         """
@@ -338,7 +344,7 @@ def run(
 
     Args:
         resolved: the settings.
-        days: length of the fast-forward.
+        days: length of the fast-forward of a new data directory, in days.
         fast_forward: simulate the days before now in a new data directory.
         replay: the path of a dataset to replay; None: the generated market.
         live: always False, because this release has no live mode.
@@ -347,7 +353,7 @@ def run(
         clock: the time now; None: the system's.
 
     Raises:
-        ListenError, StoreError, ConfigurationError: the run cannot start.
+        ListenError, StoreError, ConfigurationError, InvalidDataError: the run cannot start.
         RestartStormError: an actor crashed too often.
     """
     assert not live, "the command line ends --live with an error in this release"

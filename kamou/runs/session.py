@@ -94,7 +94,7 @@ def open_session(
 ) -> Iterator[Session]:
     """Open journal and venue, and journal the start and the end of the run.
 
-    The end is journalled after an error too.
+    The end is journalled after an error too, but not on a full disk.
 
     Args:
         venue_path: the file of the venue, or ``:memory:``.
@@ -102,8 +102,7 @@ def open_session(
         clock: returns the time now, ms since 1970 in UTC.
         gate: the label of the gate.
         durable: sync each commit to the disk.
-        is_stopping: called before each generated day. If it returns True, the session opens at
-            that day, and the caller closes it at once.
+        is_stopping: called before each generated day; True opens the session at that day.
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used.

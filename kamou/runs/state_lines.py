@@ -47,7 +47,7 @@ def describe_event(event: Event) -> str | None:
             kind = DRIFTS.get(event.kind, event.kind)
             found = f"{kind}: {figures_words(event.figures)}".removesuffix(": ")
             where = f"book and exchange differ on {event.symbol} ({found})"
-            return warning_line(f"{where}: no entry until that is explained")
+            return warning_line(f"{where}: no entry until the difference is explained")
         case DriftExplained():
             more = "" if event.reason == AGREE else f": {event.reason}"
             return f"book and exchange agree again{more}"
@@ -76,7 +76,7 @@ def describe_command(event: CommandRecorded) -> str:
     if event.reason == StateReason.OPERATOR_RESUME.value:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
-            refused = f"the operator's resume was refused, because {event.refusal}{words}"
+            refused = f"the operator's resume was denied, because {event.refusal}{words}"
             return warning_line(f"{refused}; the trading state stays as it was")
         cause = f"the operator asked to resume{words}"
     return f"{cause}; the trading state stays as it was"

@@ -44,10 +44,11 @@ def take_over(
 ) -> None:
     """Journal the kill switch's intents and the latch's log in one commit.
 
-    Each intent is journalled once. Each event has the time of its intent or of its line. While the
-    latch is set, the trading state is FLATTENING, or REDUCE_ONLY if its log has no flatten since
-    the last clear. A resume between two runs changes the FLATTENING of a latch to REDUCE_ONLY and
-    not to ACTIVE: no run has read the account since, and after a flatten two resumes are needed.
+    Each intent is journalled once. Each event has the time of its intent or of its line, or
+    ``now_ms`` if the line is older than the newest trading state. While the latch is set, the
+    trading state is FLATTENING, or at least REDUCE_ONLY if the log has no flatten since the last
+    clear. A resume between two runs changes the FLATTENING of a latch to REDUCE_ONLY and not to
+    ACTIVE: no run has read the account since, and after a flatten two resumes are needed.
 
     Args:
         writer: of the journal.
@@ -55,7 +56,7 @@ def take_over(
         flattened: the kill switch's intents as events.
         latched: the halt latch is set now.
         latch_log: every line of its log, oldest first.
-        now_ms: the time of a latch that left no line in its log.
+        now_ms: the time of a latch that left no line in its log, and of the lines named above.
     """
     span = queries.query_latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
@@ -173,9 +174,9 @@ def tighten_state(
     reason: StateReason,
     now_ms: int,
 ) -> None:
-    """Journal a stricter trading state; do nothing for a weaker one.
+    """Journal a stricter trading state; do nothing for a weaker or equal one.
 
-    Call it while no governor runs. The same state for another reason is journalled too: a halt that
+    Call it while no governor runs. The same state for another reason is stricter: a halt that
     the next day would end becomes one that only the operator ends.
     """
     span = queries.query_latest(reader).state
@@ -198,7 +199,8 @@ def halt_on_storm(
 ) -> Iterator[None]:
     """Journal a restart storm of the block as a halt, and raise it again.
 
-    Only the operator ends this halt.
+    Only the operator ends this halt. A state that is as strict already, or a full disk, leaves
+    nothing to journal.
     """
     try:
         yield

@@ -46,6 +46,7 @@ def open_venue_without_journal(
     Raises:
         NotRunningError: the venue's file does not exist, or it was never traded on.
         StoreError: the venue's file cannot be opened.
+        InvalidDataError: the replayed dataset cannot be opened.
     """
     if not data_dir.exchange.exists():
         raise NotRunningError(f"{data_dir.exchange} does not exist, so no position is open")

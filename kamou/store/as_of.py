@@ -45,7 +45,10 @@ and never at the whole journal.
 
 @attrs.frozen(kw_only=True)
 class AsOf:
-    """The time of the newest equity snapshot and the sequence number of its event."""
+    """The time of the newest equity snapshot and the sequence number of its event.
+
+    After the clock was set back they may be of two snapshots: the latest time, the newest event.
+    """
 
     at_ms: int
     seq: int
@@ -70,7 +73,11 @@ def find_instant(reader: sqlite3.Connection) -> AsOf:
 
 
 def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
-    """Return the totals from the start of the journal to ``as_of``."""
+    """Return the totals since the journal began; some of them as of ``as_of``.
+
+    ``cycles``, ``candidates``, ``vetoed``, ``refused`` and ``trades`` end at ``as_of``. The others
+    include later events.
+    """
     totals = queries.query_counts(reader)
     rows = reader.execute(
         "SELECT kind, body FROM event WHERE seq > ? AND at_ms > ?",
@@ -154,7 +161,7 @@ def count_later_trades(
 ) -> int:
     """Count the trades of a filter that closed after ``as_of``.
 
-    The filter is one of ``queries.query_trades``.
+    ``strategy``, ``symbol`` and ``outcome`` select trades as in ``queries.query_trades``.
     """
     since_ms = as_of.at_ms + 1
     found = queries.query_trades(
@@ -286,7 +293,8 @@ def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, .
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
     """Return the newest runs with a changed configuration by ``as_of``.
 
-    They are sorted by start, oldest first. The first run is one of them.
+    They are sorted by start, oldest first. If ``limit`` reaches back to it, the
+    first run is one of them.
     """
     tail = (
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"
@@ -296,6 +304,6 @@ def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tu
 
 
 def run_as_of(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
-    """Return the newest run that had started by ``as_of``."""
+    """Return the newest run that had started by ``as_of``; None if there is none."""
     tail = "WHERE started_at_ms <= ? ORDER BY run_number DESC LIMIT 1"
     return select_one(reader, RunRow, "run", tail, as_of.at_ms)

@@ -1,6 +1,7 @@
 """The journal's database file: opening, checking, copying, migrating, its errors.
 
-SQLite runs in WAL mode with ``synchronous=FULL``, so a committed event survives a power cut.
+SQLite runs in WAL mode with ``synchronous=FULL``, so a committed event survives a power cut, unless
+the writer was opened with ``durable=False``.
 Connections are in autocommit mode; a transaction starts with an explicit ``BEGIN IMMEDIATE``.
 """
 
@@ -44,7 +45,8 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
 
     Raises:
         DatabaseNewerError: a newer Kamou wrote the database; nothing was changed.
-        DiskFullError, StoreError: the database cannot be opened or written.
+        DiskFullError, StoreError: the database cannot be opened or written, is damaged, is of an
+            older Kamou that has no migration, or has a changed schema.
     """
     with storage_errors(path, "open"):
         if str(path) != MEMORY:
@@ -116,7 +118,7 @@ def open_checked_reader(path: Path | str) -> sqlite3.Connection:
 
 
 def check_database(path: Path | str) -> None:
-    """Check every page of a database of any schema version.
+    """Check every page of an existing database of any schema version.
 
     Raises:
         StoreError: the file is damaged or cannot be read.
@@ -178,7 +180,11 @@ def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
 
 
 def migrate_journal(path: Path | str) -> tuple[str, ...]:
-    """Migrate the schema; return the names of the migrations that this call applied."""
+    """Create or migrate a database; return the names of the applied migrations.
+
+    Raises:
+        StoreError: as ``check_database`` and ``open_writer``.
+    """
     existed = Path(path).exists()
     before: set[str] = set()
     if existed:
@@ -196,7 +202,8 @@ def copy_journal(path: Path | str, to: Path) -> int:
     not exist.
 
     Raises:
-        StoreError: ``to`` exists, the database is damaged, or a file cannot be opened.
+        StoreError: ``to`` exists or cannot be written, the disk is full, or the database cannot be
+            opened, is damaged or has a changed schema.
     """
     if to.exists():
         raise StoreError(f"{to} exists and a backup replaces no file; choose another name")
@@ -254,7 +261,7 @@ def write_checked_copy(
 def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> None:
     """Check that the number of events is the sequence number of the newest one.
 
-    They differ if the write-ahead log in the database's directory is that of another copy: then
+    The two differ if the write-ahead log in the database's directory is that of another copy: then
     some pages are newer than others.
 
     Raises:
@@ -272,6 +279,7 @@ def checkpoint_database(path: Path) -> None:
     """Write the write-ahead log into the database and remove it.
 
     Call this after the last reader has closed: a reader that closes last leaves the ``-wal`` file.
+    A missing database or an error of SQLite changes nothing.
     """
     if path.exists():
         with suppress(sqlite3.Error), _closing(sqlite3.connect(path)) as connection:

@@ -7,6 +7,7 @@ checked, the same fields are computed, and the dataset is invalid if a field dif
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -124,7 +125,8 @@ def read_meta(directory: Path) -> StoredMeta:
 def _check(meta: StoredMeta) -> None:
     """Raise ``ValueError`` if the files, the symbols or the source are invalid."""
     if set(meta.files) != set(FILES):
-        raise ValueError(f"files must be {', '.join(FILES)}")
+        found = ", ".join(sorted(meta.files))[:100]
+        raise ValueError(f"files must be {', '.join(FILES)}, not {found}")
     names = [
         *meta.symbols,
         *(each.symbol for each in meta.ranges),
@@ -132,8 +134,11 @@ def _check(meta: StoredMeta) -> None:
     ]
     if unfit := [name for name in names if not is_symbol(name)]:
         raise ValueError(f"{unfit[0][:60]!r} cannot be a symbol")
-    if list(meta.symbols) != sorted(set(meta.symbols)) or not meta.symbols:
-        raise ValueError("symbols must be sorted, each once")
+    if not meta.symbols:
+        raise ValueError("symbols is empty; a dataset has at least one")
+    for before, symbol in pairwise(meta.symbols):
+        if symbol <= before:
+            raise ValueError(f"symbols must be sorted, each once: {symbol} follows {before}")
     if meta.source != escape_text(meta.source, chars_max=SOURCE_CHARS_MAX):
         raise ValueError(f"source must be one line of at most {SOURCE_CHARS_MAX} characters")
 

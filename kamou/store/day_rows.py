@@ -2,9 +2,9 @@
 
 A row has the sums of the recorded entries between two boundaries. The record begins with the first
 recorded equity. Each midnight whose equity is known is a boundary between two rows. ``DayOpened``
-says whether that equity was read in time or rebuilt later. If it is unknown, the days before and
-after that midnight are one row. In older journals ``DayOpened`` has only the equity that was read,
-and it counts if it was read within ``READ_WITHIN_MS`` after 00:00:00.000 UTC; see
+says whether that equity was read in time or rebuilt later. If a midnight's equity is unknown, the
+days before and after it are one row. In older journals ``DayOpened`` has only the equity that was
+read, and that equity counts if it was read within ``READ_WITHIN_MS`` after 00:00:00.000 UTC; see
 ``equity_at_boundary``.
 
 A venue's entry (fill, fee, funding, transfer) belongs to the row that has its time. An entry of
@@ -145,7 +145,7 @@ def add_up_month(month: str, rows: Sequence[DayRow]) -> MonthRow:
 def add_up_open_row(reader: Reader) -> DayRow | None:
     """Add up the row from the newest boundary to the newest equity snapshot.
 
-    Returns None without a record.
+    Without a snapshot since the boundary it ends at the boundary. Returns None without a record.
     """
     start = newest_boundary(reader)
     if start is None:

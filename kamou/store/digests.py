@@ -1,10 +1,10 @@
 """Digests of datasets, and the registry of the datasets that this store wrote.
 
 This store checks every row of a dataset before it registers the dataset. ``market/digests`` of the
-data directory has a line for each registered dataset: the SHA-256 over its ``meta.json`` and its
-three files. A dataset with a registered digest is loaded without checking its rows again, wherever
-it is. All other files are checked. The registry is outside of the datasets' directories, so a
-directory from elsewhere cannot register itself.
+data directory has a line for each of the newest ``DIGESTS_MAX`` registered datasets: the SHA-256
+over its ``meta.json`` and its three files. A dataset with a registered digest is loaded without
+checking its rows again, wherever it is. All other files are checked. The registry is outside of the
+datasets' directories, so a directory from elsewhere cannot register itself.
 """
 
 from __future__ import annotations

@@ -7,10 +7,13 @@ The columns determine the kind, not the name:
 
 | kind | columns |
 |---|---|
-| bars | ``symbol, ts, open, high, low, close, volume`` (others are ignored) |
-| bars of several venues | ``venue, coin, ts, o, h, l, c, v``; ``--venue`` chooses one |
-| funding | ``symbol, ts, funding_rate``, or with ``venue, coin`` for ``symbol`` |
-| open interest | ``symbol, ts, sum_open_interest`` in base units |
+| all | ``symbol, ts`` or ``venue, coin, ts``; others than those of the kind are ignored |
+| bars | ``open, high, low, close, volume`` or ``o, h, l, c, v`` |
+| funding | ``funding_rate`` |
+| open interest | ``sum_open_interest`` in base units |
+
+If a file has columns of several kinds, the first kind of the table counts. ``--venue`` chooses the
+rows of one venue.
 
 ``ts`` is in UTC milliseconds; for a bar it is the time of its open. Files are Parquet, CSV or
 gzipped CSV. No file is trusted: ``foreign_files.py`` opens it, and it is read in batches within a
@@ -108,10 +111,13 @@ def find_files(
 ) -> tuple[list[FoundFile], list[SkippedFile]]:
     """Return the files of market data in a directory, and those left out.
 
-    Both lists are sorted by name. Subdirectories are not searched.
+    Both lists are sorted by name. Subdirectories are not searched, and names that begin with a dot
+    are in neither list.
 
     Raises:
-        InvalidDataError: the directory does not exist, or a file's header cannot be read.
+        InvalidDataError: the directory does not exist or has too many entries; a file is not
+            regular, is a link to a place outside, or its header cannot be read or has a column
+            twice; or a file has several venues and ``venue`` is None.
     """
     if not source.is_dir():
         shown = escape_text(str(source))
@@ -183,7 +189,11 @@ def _find_kind(header: list[str]) -> Kind | str:
         return "mark prices; the embedded venue marks at the last price"
     if "oi_usd" in names:
         return "open interest in dollars; base units are needed"
-    return f"columns of no known kind: {escape_text(', '.join(sorted(names)), chars_max=200)}"
+    shown = escape_text(", ".join(sorted(names)), chars_max=200)
+    return (
+        f"columns of no known kind: {shown}; bars have open, high, low, close and volume, funding "
+        "has funding_rate, open interest has sum_open_interest"
+    )
 
 
 def _read_column_names(path: Path, budget: Budget) -> list[str]:
@@ -199,7 +209,7 @@ def _batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.R
 
 
 def _check_types(found: FoundFile, budget: Budget) -> None:
-    """Check the types of the columns of a Parquet file.
+    """Check the columns of a Parquet file and their types; do nothing for CSV.
 
     Raises:
         InvalidDataError: a column is missing, or its type does not fit its meaning.
@@ -302,8 +312,9 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
     """Return all rows of one file.
 
     Raises:
-        InvalidDataError: the file is corrupt or exceeds the budget, a cell is not a number, or a
-            row has no time or no valid symbol.
+        InvalidDataError: the file is corrupt or exceeds the budget, a column is missing or of a
+            wrong type, a cell is not UTF-8 or not a number, a row has no time or no valid symbol,
+            or no row is of ``venue``.
     """
     _check_types(found, budget)
     file, numbers = show_name(found.path), _source_columns(found)

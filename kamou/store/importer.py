@@ -111,6 +111,8 @@ def import_directory(
 ) -> ImportReport:
     """Read the files of ``source``, check every row and store a dataset.
 
+    An error leaves no part of the dataset; the data directory may have been created.
+
     Args:
         source: the directory of files.
         data_dir: the data directory.
@@ -124,8 +126,9 @@ def import_directory(
         before_storing: called when the data is valid; creates the data directory.
 
     Raises:
-        InvalidDataError: the data or the name is invalid, or another dataset has this name.
-        DiskFullError, StoreError: the dataset cannot be stored. No error leaves anything behind.
+        InvalidDataError: the data or the name is invalid, another dataset has this name, or another
+            import stores a dataset at this moment.
+        DiskFullError, StoreError: the dataset cannot be stored.
     """
     name = source.resolve().name if name is None else name
     check_dataset_name(name)
@@ -248,12 +251,12 @@ def read_directory(
 ) -> CheckedFiles:
     """Read and check all files of the directory ``source``.
 
-    A directory with a ``meta.json`` is read as a dataset, and is invalid if the rows differ from
-    that description.
+    A directory with ``meta.json`` and ``bars.parquet`` is read as a dataset, and is invalid if the
+    rows differ from that description.
 
     Raises:
-        InvalidDataError: a file is corrupt or rows are invalid (the first ten are listed), a limit
-            of the ``data.*`` settings is exceeded, or memory runs out.
+        InvalidDataError: a file is corrupt or rows are invalid (the first ten are listed), there
+            are no bars, a limit of the ``data.*`` settings is exceeded, or memory runs out.
     """
     budget = Budget(limits=limits)
     try:
@@ -314,7 +317,7 @@ def _no_bars(source: Path, skipped: Sequence[SkippedFile]) -> InvalidDataError:
 def _checked_bars(
     source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, allow_gaps: bool
 ) -> tuple[Bars, Findings]:
-    """Check the rows of all bar files; return the bars and empty ``parts``."""
+    """Check the rows of all bar files; return bars and findings, and empty ``parts``."""
     shown = show_name(source)
     files = [part.file for part in parts]
     rows = _bar_rows(parts)

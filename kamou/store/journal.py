@@ -17,7 +17,7 @@ from kamou.store import snapshots
 from kamou.store.database import storage_errors
 from kamou.store.projections import PROJECTIONS
 
-DETAILS_KEPT = 60  # cycles whose per-symbol reasons `kamou why` can read: five hours
+DETAILS_KEPT = 60  # cycles whose per-symbol reasons `kamou why` can read: 5 h of 300 s each
 
 _INSERT = (
     "INSERT INTO event (seq, run_number, at_ms, kind, key, cause_id, schema, body)"
@@ -210,7 +210,7 @@ class JournalWriter:
         return read_events(self._connection, after_seq, limit)
 
     def save_snapshot(self, *, seq: int, at_ms: int, code: str, state: bytes) -> None:
-        """Store the folded state of events 1 to ``seq``; raises as ``append``."""
+        """Store the folded state of events 1 to ``seq``; raises as ``set_meta``."""
         assert seq <= self._head_seq, f"event {seq} of the snapshot is not committed"
         with storage_errors(self._path, "write"), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")

@@ -5,7 +5,7 @@ Each dataset has one directory under ``market/`` of the data directory. ``market
 is also a layout for imports), ``funding.parquet``, ``open_interest.parquet`` and ``meta.json``
 (symbols, period, ranges, gaps, counts and the SHA-256 of each file, which every load checks). A
 dataset is written to a temporary directory, registered in ``digests.py`` and renamed, so it is
-complete or absent.
+complete or absent. A crash while one dataset replaces another may leave neither.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def dataset_path(data_dir: Path, name: str) -> Path:
 
 
 def list_datasets(data_dir: Path) -> tuple[DatasetSummary | DamagedDataset, ...]:
-    """Return all datasets, sorted by name, from their ``meta.json``.
+    """Return all datasets, valid or damaged, sorted by name, from their ``meta.json``.
 
     Raises:
         InvalidDataError: the directory of all datasets cannot be read.
@@ -179,7 +179,7 @@ def read_summary(path: Path) -> DatasetSummary:
     """Return the summary of a dataset, from its ``meta.json``.
 
     Raises:
-        InvalidDataError: ``meta.json`` is missing or unreadable.
+        InvalidDataError: ``meta.json`` is missing, unreadable or invalid.
     """
     meta = read_meta(path)
     return DatasetSummary(
@@ -225,9 +225,9 @@ def write_dataset(
         The summary, and True if exactly this dataset was already stored.
 
     Raises:
-        InvalidDataError: another dataset has this name and ``replace`` is False, or another import
-            stores a dataset at this moment.
-        DiskFullError: the disk is full; nothing is left behind.
+        InvalidDataError: the name is invalid; another or a damaged dataset has this name and
+            ``replace`` is False; or another import stores a dataset at this moment.
+        DiskFullError: the disk is full; no part of the dataset is left.
         StoreError: the data directory cannot be written.
     """
     target = dataset_path(data_dir, data.name)
@@ -286,15 +286,17 @@ def _check_same(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
         ) from error
     if description_differences(stored, meta):
         raise InvalidDataError(
-            f"a different dataset named {name!r} is already stored; choose another "
-            f"name with --name, or delete {escape_text(str(target))}"
+            f"a different dataset named {name!r} is already stored in "
+            f"{escape_text(str(target.parent))}; choose another name with --name, or replace it "
+            "with --replace"
         )
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
     """Rename the temporary directory to ``target``.
 
-    If that fails, the older dataset that it would replace is restored.
+    If the rename fails, the older dataset that it would replace is restored. A crash between the
+    two renames loses the older dataset.
     """
     _sync(temporary)
     if target.exists():

@@ -70,12 +70,16 @@ def show_utc(at_ms: int) -> str:
 
 
 def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
-    """Keep the file with the shortest period; add the others to ``skipped``."""
+    """Keep the file with the shortest period; add the others to ``skipped``.
+
+    Of equal periods, the file with the first name is kept.
+    """
     if len(parts) < 2:
         return parts
     ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
     for part in ranked[1:]:
-        skipped.append(SkippedFile(file=part.file, reason=f"{ranked[0].file} has a shorter period"))
+        reason = f"{ranked[0].file} has the shortest period"
+        skipped.append(SkippedFile(file=part.file, reason=reason))
     return ranked[:1]
 
 

@@ -117,14 +117,17 @@ def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
     seen = unpacked = 0
     while seen < rows:
         if not 0 < at < end:
-            raise MalformedError("a column ends before its last value")
+            raise MalformedError(f"the pages of a column end after {seen:,} of its {rows:,} values")
         page = read_page(read(at, HEADER_BYTES_MAX))
         _check_page(page, text=text)
         seen += 0 if page.dictionary else page.values
         unpacked += page.unpacked
         at += page.header + page.packed
     if seen != rows or at > end:
-        raise MalformedError("the pages of a column have more values than its footer says")
+        raise MalformedError(
+            f"the pages of a column have {seen:,} values and end at byte {at:,}; its footer says "
+            f"{rows:,} values and byte {end:,}"
+        )
     return unpacked
 
 
@@ -133,7 +136,7 @@ def _check_page(page: PageHeader, *, text: bool) -> None:
     if page.unpacked > min(PAGE_BYTES_MAX, PAGE_SLACK_BYTES + each * page.values):
         raise MalformedError(
             f"a page of {page.values:,} values decompresses to {page.unpacked:,} bytes; the limit "
-            f"is {each} bytes for each value and {PAGE_BYTES_MAX:,} for a page"
+            f"is {PAGE_SLACK_BYTES:,} and {each} for each value, at most {PAGE_BYTES_MAX:,}"
         )
     if text and page.encoding == DELTA_BYTE_ARRAY:
         raise MalformedError(
@@ -164,5 +167,5 @@ def read_page(data: bytes) -> PageHeader:
     except MalformedError as error:
         raise MalformedError(f"a page header is malformed: {error}") from error
     if max(page.values, page.unpacked, page.packed) > INT32_MAX:
-        raise MalformedError("a page header has a size of more than 32 bits")
+        raise MalformedError(f"a page header has a number above {INT32_MAX:,}")
     return page

@@ -54,7 +54,7 @@ def read_schema(path: Path, budget: Budget) -> pa.Schema:
     """Return the schema of a Parquet file.
 
     Raises:
-        InvalidDataError: the file is corrupt or has too many columns.
+        InvalidDataError: the file is corrupt, has too many columns, or has two of one name.
     """
     with open_regular(path) as file:
         return _read_metadata(path, file, budget)[1]
@@ -175,7 +175,9 @@ def _check_pages(
         for group in read_groups(_read_footer(name, file)):
             rows += group.rows
             if len(group.chunks) != len(columns):
-                raise MalformedError("a row group has another number of columns than the file")
+                raise MalformedError(
+                    f"a row group has {len(group.chunks)} columns, the file {len(columns)}"
+                )
             for column in wanted:
                 at = places.get(column)
                 if at is None or columns[at].max_repetition_level:

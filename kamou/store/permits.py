@@ -19,7 +19,7 @@ from kamou.store.rows import PermitRow
 
 
 class Commits(Protocol):
-    """The method of the journal's client that permits use."""
+    """The method of the journal's client that ``JournalPermits`` calls."""
 
     async def commit(self, *events: Event) -> Sequence[Committed]:
         """Commit the events; they are durable when it returns."""
@@ -42,8 +42,8 @@ class JournalPermits:
 
         Raises:
             InvalidPermitError: ``PERMIT_UNKNOWN``: no committed row; ``PERMIT_MISMATCH``: the row
-                differs; ``PERMIT_RELEASED``: its reservation has ended; ``PERMIT_USED``: another
-                order used it; ``PERMIT_EXPIRED``: it has expired.
+                differs; ``PERMIT_RELEASED``: its reservation has ended; ``PERMIT_USED``: it was
+                used before; ``PERMIT_EXPIRED``: it has expired.
             DiskFullError, CallTimeoutError, CallUnavailableError: the use was not committed in
                 time, so the order must not be sent.
         """

@@ -2,9 +2,9 @@
 
 Downtime is more than two periods in which no cycle closed. Downtime is measured between the closing
 events of two cycles, by the venue's time (``at_ms``), whatever kept a cycle from closing. The real
-time that a fast-forward takes is no downtime: ``HistoryCaughtUp`` and ``HistoryStopped`` have its
-start and end. Simulated time that was skipped because a halt ended a fast-forward early has a cause
-of its own.
+time that a fast-forward takes is no downtime: ``HistoryCaughtUp``, ``HistoryCutShort`` and
+``HistoryStopped`` have its start and end. Simulated time that was skipped because a halt ended a
+fast-forward early has a cause of its own.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def _history_stops(cursor: sqlite3.Cursor) -> list[HistoryStopped]:
 def _find_cause(span: _Span, limit_ms: int) -> str:
     """Return the cause of a downtime, from the events inside it.
 
-    A stop or a start of a run inside it gives ``stop`` or ``crash``. Otherwise the cause is
+    A cause that the span already has stays. A run's recorded stop gives ``stop``, or ``crash`` if
+    an error ended the run; a start without a stop before it gives ``crash``. Otherwise the cause is
     ``sleep`` if no event was recorded for more than ``limit_ms``, else ``unknown``.
     """
     if span.cause:

@@ -154,7 +154,7 @@ def _find_trade(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> st
     """Return the trade of a fill: its order's, else the open trade of its symbol.
 
     A liquidation has no order, and an order of the kill switch names no trade. Both reduce the
-    only position in their symbol.
+    only position in their symbol. Without an open trade the given id is returned, None without one.
     """
     if trade_id is not None and not trade_id.startswith(KILL_SWITCH):
         return trade_id

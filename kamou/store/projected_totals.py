@@ -17,7 +17,7 @@ TOTAL_NAMES = (
     "candidates",
     "abstained",
     "vetoed",
-    "refused",
+    "refused",  # refusals of the refiner and denials of the governor
     "permits",
     "orders",
     "fills",

@@ -1,4 +1,4 @@
-"""Registry of the projections, which write each event into the tables.
+"""Registry of the projections, which write events into the tables.
 
 The site and the commands read these tables. The projections of runs, cycles, states and decisions
 are here, the others in ``projected_*.py``.

@@ -222,7 +222,8 @@ def query_refusals(
 ) -> tuple[TierRefusal, ...]:
     """Return refusals, newest first.
 
-    ``tier`` is ``T2``, ``T3`` or ``governor``; None: all tiers.
+    ``tier`` is ``T2``, ``T3`` or ``governor``; None: all tiers. Refusals older than
+    ``projections.READ_KEPT_MS`` have been deleted.
     """
     tail = (
         "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
@@ -236,7 +237,8 @@ def query_signals(
 ) -> tuple[SignalRow, ...]:
     """Return the signals that passed the veto (T2), newest first.
 
-    ``symbol`` selects one symbol; None: all symbols.
+    ``symbol`` selects one symbol; None: all symbols. Signals that are older than
+    ``projections.READ_KEPT_MS`` and have no permit have been deleted.
     """
     where, parameters = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
     tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"

@@ -30,7 +30,10 @@ class EquityPoint:
 
 @attrs.frozen(kw_only=True)
 class DayRow:
-    """A row of the record: one UTC day, or several if a midnight's equity is unknown.
+    """A row of the record: a UTC day, a part of one, or several days.
+
+    It has several days if a midnight's equity is unknown. The first row and the open one may be a
+    part of a day.
 
     ``return_`` is the time-weighted return from start to end, as a fraction; None if there was no
     equity to earn it on. ``trades`` and ``pnl`` count the trades that closed in the row. ``fees``,
@@ -328,8 +331,9 @@ class StateSpan:
 class RunRow:
     """One run of a journal.
 
-    ``stopped_at_ms`` is None while it runs, and stays None after a crash. ``change_reason`` is None
-    if the run has the configuration of the run before.
+    ``stopped_at_ms`` is None while it runs, and stays None if the process could not record its end,
+    as after SIGKILL. ``stop_reason`` is ``stopped`` or ``crashed``. ``change_reason`` is None if
+    the run has the configuration of the run before.
     """
 
     run_number: int
@@ -374,7 +378,7 @@ class Counts:
 class Latest:
     """The newest run, state, equity, cycle and day of the journal.
 
-    A field is None if the journal has none yet.
+    A field is None if the journal has none yet; ``head_seq`` is 0.
     """
 
     head_seq: int

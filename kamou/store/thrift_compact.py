@@ -28,7 +28,7 @@ class MalformedError(KamouError):
 class Fields:
     """The fields of a struct by number.
 
-    A getter raises ``MalformedError`` if the field has another type.
+    A getter raises ``MalformedError`` if the field is missing or has another type.
     """
 
     def __init__(self) -> None:
@@ -42,21 +42,21 @@ class Fields:
         """Return a field's integer, which must not be negative."""
         value = self.values.get(number, default)
         if type(value) is not int or value < 0:
-            raise MalformedError(f"field {number} is not a size")
+            raise MalformedError(f"field {number} is missing or not a number from 0")
         return value
 
     def struct(self, number: int) -> Fields:
         """Return a field's struct."""
         value = self.values.get(number)
         if not isinstance(value, Fields):
-            raise MalformedError(f"field {number} is not a struct")
+            raise MalformedError(f"field {number} is missing or not a struct")
         return value
 
     def structs(self, number: int) -> list[Fields]:
         """Return a field's list of structs."""
         value = self.values.get(number)
         if not isinstance(value, list) or not all(isinstance(each, Fields) for each in value):
-            raise MalformedError(f"field {number} is not a list of structs")
+            raise MalformedError(f"field {number} is missing or not a list of structs")
         return value
 
 
@@ -90,7 +90,7 @@ class CompactReader:
             step, kind = head >> 4, head & 0x0F
             before, number = number, number + step if step else self._signed()
             if number <= before:
-                raise MalformedError("field numbers do not rise")
+                raise MalformedError(f"field {number} follows field {before}; they must rise")
             fields.values[number] = kind == TRUE if kind <= FALSE else self._value(kind, depth)
         return fields
 
@@ -117,7 +117,7 @@ class CompactReader:
         if size == 0x0F:
             size = self._varint()
         if size > len(self.data) - self.at:  # an item has at least one byte
-            raise MalformedError("a list is longer than the data")
+            raise MalformedError(f"a list of {size} items is longer than the data")
         return [self._value(kind, depth) for _ in range(size)]
 
     def _bytes(self, count: int) -> bytes:

@@ -86,7 +86,7 @@ def test_the_cause_of_a_denied_resume_is_stored_and_announced_without_a_note_too
         at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"
     )
     assert recorder.commit(refused) == [
-        "the operator's resume was refused, because equity is unknown; the trading state stays as"
+        "the operator's resume was denied, because equity is unknown; the trading state stays as"
         " it was"
     ]
     assert recorder.announcer.refusal == "equity is unknown"

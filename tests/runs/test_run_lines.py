@@ -346,7 +346,7 @@ LINES = [
         CommandRecorded(
             at_ms=AT_MS, reason="OPERATOR_RESUME", note="over", refusal="the day has not opened yet"
         ),
-        "the operator's resume was refused, because the day has not opened yet: over; the trading"
+        "the operator's resume was denied, because the day has not opened yet: over; the trading"
         " state stays as it was",
         Level.WARNING,
     ),
@@ -374,7 +374,7 @@ LINES = [
             figures=(Figure(name="book", value="1"), Figure(name="venue", value="2")),
         ),
         "book and exchange differ on ETHUSDT (the quantities differ: the book has 1, the exchange"
-        " has 2): no entry until that is explained",
+        " has 2): no entry until the difference is explained",
         Level.WARNING,
     ),
     (

@@ -329,8 +329,8 @@ async def test_days_that_a_halt_skips_are_announced_and_published_as_skipped(
     (line,) = [line for line in demo.said if line.startswith("fast-forward was cut short at ")]
     assert " by the halt latch: " in line
     assert (
-        " to 2026-01-02 12:00 UTC is skipped, only stops and targets act in it; real time"
-        " follows, without new trades until `kamou resume`" in line
+        " to 2026-01-02 12:00 UTC is skipped, only stops and take-profit orders act in it;"
+        " real time follows, without new trades until `kamou resume`" in line
     )
 
 
