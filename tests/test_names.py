@@ -62,6 +62,7 @@ USED_FROM_OUTSIDE = {
     "materialise": "benchmarks/make_data.py writes a dataset with it",
     "doc": "a test holds the table of faults in docs/reliability.md to it",
     "handled": "a field of the status document, which is written whole",
+    "repaired": "a field of stored events, which are written whole",
     "net_pnl": "a field of the status document, which is written whole",
     "planned_at_ms": "a field of stored events, which are written whole",
     "average_price": "the contract of the port has it; tests hold both adapters to it",

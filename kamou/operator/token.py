@@ -68,4 +68,5 @@ def make_proof(token: str, nonce: str) -> str | None:
 
 def verify_proof(token: str, nonce: str, proof: str) -> bool:
     """Return True if ``proof`` was made with the token."""
-    return hmac.compare_digest((make_proof(token, nonce) or "").encode(), proof.encode())
+    made = make_proof(token, nonce)
+    return made is not None and hmac.compare_digest(made.encode(), proof.encode())

@@ -277,21 +277,12 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
     supervision = settings.supervision
     listeners = (web.host, web.port) == (web.operator_host, web.operator_port) and web.port != 0
     enabled = settings.strategies.enabled
+    spans = {"cycle.period_s": cycle.period_s, "cycle.timeframe_s": cycle.timeframe_s}
+    spans["demo.bar_s"] = demo.bar_s
     checks: list[tuple[bool, tuple[str, ...], str]] = [
-        (
-            DAY_S % cycle.period_s == 0,
-            ("cycle.period_s",),
-            f"must divide a day (86,400 s), got {cycle.period_s}",
-        ),
-        (
-            DAY_S % cycle.timeframe_s == 0,
-            ("cycle.timeframe_s",),
-            f"must divide a day (86,400 s), got {cycle.timeframe_s}",
-        ),
-        (
-            DAY_S % demo.bar_s == 0,
-            ("demo.bar_s",),
-            f"must divide a day (86,400 s), got {demo.bar_s}",
+        *(
+            (DAY_S % span_s == 0, (key,), f"must divide a day (86,400 s), got {span_s}")
+            for key, span_s in spans.items()
         ),
         (
             cycle.timeframe_s % demo.bar_s == 0 or demo.bar_s % cycle.timeframe_s == 0,

@@ -42,9 +42,7 @@ def results_document(results: Results) -> dict[str, object]:
         "days": [day_document(day, results.marks) for day in reversed(results.days)],
         "days_total": results.days_total,
         "days_url": "/api/v1/public/days",
-        "months": [
-            _month(month, results.daily.complete_months) for month in reversed(results.months)
-        ],
+        "months": [_month(m, results.daily.complete_months) for m in reversed(results.months)],
         "strategies": [_strategy(strategy) for strategy in results.strategies],
         "trades_total": results.by_trade.trades.n,
         "halts": [_period(halt) for halt in results.halts],

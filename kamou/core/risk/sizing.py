@@ -183,8 +183,7 @@ def size_trade(
         return make_denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
     caps = _caps(sizing_equity, worth, loss, instrument, limits, fraction, existing_notional)
-    # A much smaller trade is not worth its costs, and its R is not representative.
-    least = limits.budget_share_min * min(caps.values())
+    least = limits.budget_share_min * min(caps.values())  # a smaller trade's R says little
     left = _headroom(headroom, loss, worth)
     caps |= {name: units if units >= least else ZERO for name, units in left.items()}
     bound_by = min(caps, key=lambda name: caps[name])
