@@ -28,7 +28,7 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> str:
     """Return the line with the seed, printed first so that every failed run has it."""
-    return f"fresh world: {FRESH_SEED}={os.environ[FRESH_SEED]}"
+    return f"fresh simulation: {FRESH_SEED}={os.environ[FRESH_SEED]}"
 
 
 @pytest.fixture(autouse=True)

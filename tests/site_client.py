@@ -1,4 +1,4 @@
-"""How a test talks to an ASGI application, and renders its pages without a thread."""
+"""Client of an ASGI application for tests, and calls without a thread."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class SetClock(SystemClock):
 
 
 def settings(data_dir: Path, **changes: Any) -> Settings:
-    """Of a demo that trades; ``changes`` are groups of settings."""
+    """Return settings of a demo that trades; ``changes`` are groups of settings."""
     return attrs.evolve(
         Settings(
             data_dir=data_dir,
@@ -104,7 +104,7 @@ class Demo:
         return httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, headers=bearer)
 
     async def ready(self) -> None:
-        """Return once it is recovered and reconciled."""
+        """Wait until the service is recovered and reconciled."""
         while (await self.get("/readyz", operator=True)).status_code != 200:  # noqa: ASYNC110 - over HTTP
             await trio.sleep(0.02)
 
@@ -144,7 +144,7 @@ async def serving(
 
 
 async def trade_and_stop(of: Settings) -> None:
-    """History, a moment of real time, and an orderly stop with positions open."""
+    """Run the history and a moment of real time, then stop with positions open."""
     async with serving(of) as demo:
         await demo.ready()
     assert venue(demo.data_dir).positions, "the market of this date ends with open positions"
@@ -188,7 +188,7 @@ def run_table(data_dir: DataDirectory) -> list[tuple[int, str | None]]:
 
 
 def assert_same_book(data_dir: DataDirectory) -> None:
-    """Journal and venue tell the same story: nothing lost, doubled or unprotected."""
+    """Assert that journal and venue agree: nothing lost, doubled or unprotected."""
     events, theirs = journal(data_dir), venue(data_dir)
     book = folded(events)
     held = {s: t.quantity * t.side.sign for s, t in book.trades.items() if t.quantity}

@@ -62,7 +62,9 @@ def test_the_shape_of_simulations_counts_every_step_once(benchmark: ModuleType) 
     assert shape.by_clock > 0
     assert shape.by_others > 0
     assert benchmark.shape_of(scenarios) == shape
-    assert simulation.StepCounter is crash_injection.StepCounter, "worlds go on as they were"
+    assert simulation.StepCounter is crash_injection.StepCounter, (
+        "later simulations use the original class"
+    )
 
 
 @pytest.mark.parametrize(("tasks", "by_clock", "by_others"), [(16, 4800, 7700), (9, 5000, 2000)])

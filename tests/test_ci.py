@@ -1,4 +1,4 @@
-"""What ``.ci/run`` runs, with a ``make`` that only says what it was asked for."""
+"""Steps of ``.ci/run``, with a ``make`` that only prints its target."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def run(clone: Path, **environment: str) -> tuple[int, list[str], str]:
-    """Exit code, what was made, and standard error."""
+    """Return the exit code, the lines of standard output, and standard error."""
     kept = {name: value for name, value in os.environ.items() if name != "KAMOU_SHARED"}
     path = f"{clone.parent / 'tools'}{os.pathsep}{kept['PATH']}"
     done = subprocess.run(
@@ -56,7 +56,9 @@ def test_ci_finds_recorded_data_next_to_the_clone(clone: Path) -> None:
     assert run(clone) == (0, ["test with nothing", "test-real with ../shared"], "")
 
 
-def test_a_name_in_the_environment_comes_first(clone: Path) -> None:
+def test_recorded_data_named_in_the_environment_come_before_those_next_to_the_clone(
+    clone: Path,
+) -> None:
     (clone.parent / "shared" / "data").mkdir(parents=True)
     code, made, _ = run(clone, KAMOU_SHARED="/data/market")
     assert (code, made) == (0, ["test with nothing", "test-real with /data/market"])

@@ -1,4 +1,4 @@
-"""The clocks that actors are handed."""
+"""Clocks of actors and of simulations, and boundaries of periods."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_boundaries_are_multiples_of_utc() -> None:
     assert next_ms(3 * DAY_MS - 1, DAY_MS) == 3 * DAY_MS
 
 
-def test_the_system_clock_goes_with_the_wall() -> None:
+def test_the_system_clock_follows_the_wall_clock() -> None:
     machine = Machine()
     clock = machine.clock()
     assert clock.now_ms() == NOW_MS
@@ -59,7 +59,7 @@ def test_a_wall_clock_set_ahead_is_followed_at_once() -> None:
     assert clock.now_ms() == NOW_MS + 60_000
 
 
-def test_a_wall_clock_set_back_never_takes_time_back_and_is_met_slowly() -> None:
+def test_a_wall_clock_set_back_slows_the_system_clock_until_both_agree() -> None:
     machine = Machine()
     clock = machine.clock()
     machine.wall_ns -= 10 * SECOND_NS
@@ -87,7 +87,7 @@ async def test_the_system_clock_sleeps_until_the_wall_clock_has_the_time(
     assert clock.now_ms() >= due_ms
     before = trio.current_time()
     await clock.sleep_until(due_ms - 1)
-    assert trio.current_time() == before, "what has passed is not waited for"
+    assert trio.current_time() == before, "a time in the past is not waited for"
 
 
 async def test_simulated_time_is_trios_own(autojump_clock: MockClock) -> None:
@@ -96,7 +96,7 @@ async def test_simulated_time_is_trios_own(autojump_clock: MockClock) -> None:
     assert clock.now_ms() == NOW_MS + 90_000
 
 
-def test_a_jump_clock_takes_no_time_and_keeps_the_order() -> None:
+def test_a_jump_clock_does_not_wait_and_keeps_the_order() -> None:
     woke: list[float] = []
 
     async def wake(after_s: float) -> None:

@@ -32,7 +32,7 @@ def mock_clock() -> trio.abc.Clock:
 
 
 class LateClock(JumpClock):
-    """Goes past the next deadline, so that the one after it is met with it."""
+    """A clock that passes the next deadline, so that two deadlines may be met at once."""
 
     LATE_S = 0.25
 
@@ -80,7 +80,7 @@ ROUNDED: Program = [
     ("program", "wrong"),
     [(TWO_DEADLINES, LateClock), (ONE_DEADLINE, ReorderingClock), (ROUNDED, ExactClock)],
 )
-def test_a_clock_that_wakes_late_or_in_another_order_is_noticed(
+def test_a_clock_that_wakes_late_or_in_another_order_or_rounds_otherwise_is_noticed(
     program: Program, wrong: MakesClock
 ) -> None:
     expected = noted(program, 5, mock_clock)
@@ -88,7 +88,7 @@ def test_a_clock_that_wakes_late_or_in_another_order_is_noticed(
     assert noted(program, 5, wrong) != expected
 
 
-# --- whole worlds --------------------------------------------------------------------
+# --- simulations --------------------------------------------------------------------
 
 KILLS = parse_faults("process_kill,power_cut,slow_fsync")
 WORLDS = (
@@ -153,5 +153,5 @@ def test_a_simulation_under_a_wrong_clock_is_noticed(
     expected, expected_steps = lived(scenario, mock_clock, monkeypatch)
     found, steps = lived(scenario, wrong, monkeypatch)
     assert steps != expected_steps
-    if traced:  # another order alone need not show in what a world writes down
+    if traced:  # another order alone need not change the trace
         assert found.digest != expected.digest

@@ -1,4 +1,4 @@
-"""The layers of the house hold, and the contract that says so is not empty."""
+"""Imports follow the layers, and each package has its layer and its description."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def in_order(graph: Mapping[str, set[str]]) -> list[str]:
 
 def test_no_import_cycle_leads_through_two_packages() -> None:
     graph = arrows()
-    assert "kamou.core.book" in graph["kamou.core.risk"], "the arrows are not seen"
+    assert "kamou.core.book" in graph["kamou.core.risk"], "the imports of core.risk are not found"
     order = in_order(graph)
     assert order.index("kamou.core.book") < order.index("kamou.core.risk")
 
@@ -115,4 +115,4 @@ def test_every_package_has_its_line_in_the_architecture() -> None:
         path.parent.relative_to(ROOT / "kamou").as_posix()
         for path in (ROOT / "kamou").rglob("__init__.py")
     } - {".", "web/pages"}  # its files count for themselves, and so do the pages
-    assert rooms <= named, f"say what stands in {sorted(rooms - named)}"
+    assert rooms <= named, f"add a line for {sorted(rooms - named)}"

@@ -179,7 +179,7 @@ def unused_names() -> set[str]:
 
 @cache
 def member_uses() -> Counter[str]:
-    """How often the product reads each attribute, or names it in a short text.
+    """Count how often the product reads an attribute, or names it in a short text.
 
     Short texts name fields for ``getattr``, the columns of rows and the keys of documents.
     A keyword of a call is no use: it gives a field its value.
@@ -195,7 +195,7 @@ def member_uses() -> Counter[str]:
 
 
 def unused_members() -> set[str]:
-    """Methods, fields and members of enums that the product defines and never names."""
+    """Return the methods, fields and enum members that the product never names."""
     defined = {
         name
         for tree in trees("kamou/").values()

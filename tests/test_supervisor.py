@@ -68,7 +68,7 @@ async def test_a_supervisor_may_run_again_after_it_stopped(
     assert [exit_.incarnation for exit_ in scripted.exits] == [1, 1, 1, 2, 2, 2]
 
 
-async def test_cancelling_the_run_ends_all_children_without_a_restart(
+async def test_canceling_the_run_ends_all_children_without_a_restart(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     supervisor = Supervisor(spec(*abc(scripted)), on_exit=scripted.exits.append)
@@ -147,7 +147,7 @@ async def test_a_tree_has_started_though_a_temporary_child_was_pulled_down_as_it
         await supervisor.stop()
 
 
-async def test_a_child_that_returns_before_it_reported_started_is_settled(
+async def test_a_child_that_returns_before_it_reported_started_lets_the_next_one_start(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def job(task_status: trio.TaskStatus[None]) -> None:
@@ -245,7 +245,7 @@ async def test_a_start_that_raises_is_a_crash_and_the_rest_waits_for_the_next_tr
         assert [exit_.incarnation for exit_ in scripted.exits] == [1, 2]
 
 
-async def test_a_long_life_is_not_cut_by_the_start_timeout(
+async def test_a_start_timeout_does_not_end_a_child_that_has_started(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async with supervised(scripted, spec(scripted.child("a", start_timeout_s=10))):
@@ -369,7 +369,7 @@ async def test_a_child_that_keeps_returning_escalates_too(
         await Supervisor(spec(ChildSpec(id="a", start=start))).run()
 
 
-async def test_a_storm_below_is_one_crash_above(
+async def test_a_restart_storm_below_is_one_crash_above(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     nested = spec(*abc(scripted), id="nested", intensity=0)

@@ -19,7 +19,7 @@ QUIET_S = 50.0  # longer than any back-off and any start in these trees
 
 
 class Crash(Exception):
-    """Raised by a leaf because the script said so."""
+    """Raised by a leaf when the script ends it."""
 
 
 @attrs.frozen
@@ -94,7 +94,7 @@ def branches(of: st.SearchStrategy[Leaf]) -> st.SearchStrategy[Branch]:
 
 
 class Harness:
-    """Builds the tree's specs and watches the promises while it runs."""
+    """Builds the tree's specs and checks the supervisor's rules while it runs."""
 
     def __init__(self, root: Branch) -> None:
         self.players: list[Player] = []
@@ -266,7 +266,7 @@ def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
 
 @pytest.mark.parametrize("steps", range(6))
 def test_a_supervisor_that_has_hardly_begun_can_be_stopped(steps: int) -> None:
-    """Its elder sibling ends so many scheduler steps after it started."""
+    """The supervisor's left sibling returns ``steps`` scheduler steps after a start."""
     ends = iter([True, False])
 
     async def hasty(task_status: trio.TaskStatus[None]) -> None:
@@ -290,7 +290,7 @@ def test_a_supervisor_that_has_hardly_begun_can_be_stopped(steps: int) -> None:
             nursery.start_soon(supervisor.run)
             await trio.sleep(1)
             states = [child["state"] for child in supervisor.snapshot()["children"]]
-            assert states == ["running"] * 2, "no grace of a deaf child had to pass"
+            assert states == ["running"] * 2, "no child had to be waited for"
             await supervisor.stop()
 
     for seed in range(16):

@@ -60,7 +60,7 @@ async def test_a_group_of_crashes_is_reported_whole(
 
 
 @pytest.mark.parametrize("final", [KeyboardInterrupt, SystemExit])
-async def test_a_keyboard_interrupt_ends_the_supervisor(
+async def test_a_keyboard_interrupt_or_a_system_exit_ends_the_supervisor(
     final: type[BaseException], scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     caught: list[BaseException] = []
@@ -78,7 +78,7 @@ async def test_a_keyboard_interrupt_ends_the_supervisor(
 # --- stopping ------------------------------------------------------------------------------
 
 
-async def test_a_child_with_a_stop_function_ends_before_it_is_cancelled(
+async def test_a_child_with_a_stop_function_ends_before_it_is_canceled(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     asked = trio.Event()
@@ -96,7 +96,7 @@ async def test_a_child_with_a_stop_function_ends_before_it_is_cancelled(
     assert trio.current_time() == 4
 
 
-async def test_a_child_that_outlives_its_grace_is_cancelled(
+async def test_a_child_that_outlives_its_grace_is_canceled(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def start(task_status: trio.TaskStatus[None]) -> None:

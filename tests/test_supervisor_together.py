@@ -1,7 +1,7 @@
 """Children that crash at the same moment, counted as OTP counts them.
 
-A child that ends after a restart that covers it was decided, and before that restart has started
-it again, is part of it: reported, not counted. The rows are OTP 25's own answers.
+If a restart covers a child, and the child ends before that restart has started it again, its end
+is part of the restart: it is reported and not counted. The rows are OTP 25's own answers.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ async def test_a_child_that_was_started_again_counts_while_its_siblings_still_st
 async def test_a_start_that_fails_within_a_restart_counts_each_time(
     autojump_clock: MockClock,
 ) -> None:
-    """It was started again by the restart, so its end is no longer part of it."""
+    """The restart had started the child, so the child's end is not part of it."""
     scripted, starts = Together(), 0
 
     async def never(task_status: trio.TaskStatus[None]) -> None:

@@ -49,7 +49,7 @@ def trees(under: str = "") -> dict[str, ast.Module]:
 
 
 def imported(tree: ast.Module) -> set[str]:
-    """Top-level names of the packages that a file imports, anywhere in it."""
+    """Return the top-level names of the packages that a file imports anywhere."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def imported(tree: ast.Module) -> set[str]:
 
 
 def calls(tree: ast.Module) -> set[str]:
-    """Dotted names of everything that a file calls: ``time.time``, ``uuid4``."""
+    """Return the dotted names that a file calls, such as ``time.time``."""
     return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
 
 
@@ -97,7 +97,7 @@ def test_every_module_of_the_product_has_a_docstring() -> None:
     assert not mute
 
 
-def test_a_docstring_begins_with_a_sentence_of_at_most_80_characters() -> None:
+def test_a_docstring_of_the_product_begins_with_a_sentence_of_at_most_80_characters() -> None:
     """Ruff's rules D205, D400 and D401 check that it ends there and is imperative."""
     long = [
         f"{path}:{getattr(node, 'lineno', 1)} {first}"
@@ -203,7 +203,7 @@ def test_time_ids_and_chance_come_from_their_own_module(pattern: str) -> None:
     assert used <= set(FORBIDDEN_CALLS[pattern])
 
 
-def test_private_names_of_trio_are_used_in_one_file() -> None:
+def test_the_product_uses_private_names_of_trio_in_one_file() -> None:
     private = re.compile(r"trio\._|trio\.lowlevel\._|_ALLOW_DETERMINISTIC_SCHEDULING")
     here = "tests/test_tidy.py"  # this file names them in order to forbid them
     used = [
@@ -234,7 +234,7 @@ def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
     }
 
 
-def test_only_the_supervisor_catches_everything() -> None:
+def test_only_the_listed_modules_catch_every_exception() -> None:
     allowed = {
         "kamou/supervisor.py": "a crash is its business",
         "kamou/actors/scanner.py": "a strategy that raises abstains; then the shard crashes",
@@ -261,7 +261,7 @@ def test_lines_for_a_terminal_are_printed_in_one_place() -> None:
     assert printers == {"kamou/commands/printing.py"}
 
 
-def test_no_test_sleeps_or_waits_by_the_machines_clock() -> None:
+def test_no_file_calls_time_sleep() -> None:
     used = [path for path, tree in trees().items() if "time.sleep" in calls(tree)]
     assert not used
 

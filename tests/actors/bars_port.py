@@ -1,4 +1,4 @@
-"""A port with bars of one symbol, for what the reconciler reads of past marks."""
+"""An exchange port with bars of one symbol, for tests of past marks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOUR = 3_600_000
 
 @attrs.define
 class Port:
-    """Has a bar of one symbol for every hour; what it is asked for is noted."""
+    """Exchange port with a bar of SOLUSDT for every period, which notes its requests."""
 
     close: Callable[[int], float] = lambda end_ms: 98.004
     silent: bool = False

@@ -12,7 +12,7 @@ from kamou.simulator.crash_injection import CrashPoint, InjectedCrash, find_acto
 
 
 class CrashPointCounter(trio.abc.Instrument):
-    """Counts how often each site is resumed while ``armed`` says so."""
+    """Counts how often each site is resumed while ``armed()`` is true."""
 
     def __init__(self, actors: frozenset[str], armed: Callable[[], bool]) -> None:
         self.actors = actors

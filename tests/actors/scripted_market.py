@@ -1,8 +1,8 @@
-"""A scripted market of eight symbols, with a quarter of an hour of every event.
+"""A scripted market of eight symbols with every kind of event in 14 minutes.
 
 Minutes are counted from ``START_MS`` (2025-01-01T07:54Z); funding is settled at minute 6. The
-bar of minute m closes at minute m. ``LINES`` are what the scripted strategy says at a close,
-``MOVES`` how a symbol's bar goes: (low, high, close) as distances from 100.
+bar of minute m closes at minute m. ``LINES`` are the scripted strategy's signals at a close;
+``MOVES`` are a bar's low, high and close as distances from 100.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOLD_MS = 5 * MINUTE_MS
 RAISES_AT_MINUTE = 4
 PRICE = 100.0
 VOLUME = 10_000.0
-THIN = 60.0  # a tenth of it fills a part of an entry of about 15 contracts
+THIN = 60.0  # a tenth of this volume fills a part of an entry of about 15 contracts
 
 
 @attrs.frozen
@@ -41,14 +41,14 @@ SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH")
 
 LINES: dict[int, tuple[Line, ...]] = {
     1: (
-        Line("AAA", 0.9),  # target at minute 3
+        Line("AAA", 0.9),  # its take-profit fills at minute 3
         Line("BBB", -0.8),  # stopped out at minute 3
-        Line("CCC", 0.7),  # fills partly, and its target in parts from minute 4 on
+        Line("CCC", 0.7),  # fills partly, and its take-profit in parts from minute 4 on
         Line("GGG", 0.6, target=0.1),  # not worth its costs: vetoed
     ),
     2: (
         Line("DDD", 0.9),  # held until its time limit closes it
-        Line("EEE", -0.8),  # pays or receives funding, then its target
+        Line("EEE", -0.8),  # pays or receives funding, then its take-profit fills
         Line("HHH", -0.5, stop=45.0, target=90.0),  # beyond liquidation: denied
     ),
     4: (Line("FFF", -0.9),),  # gaps through its stop at minute 5

@@ -70,7 +70,7 @@ def strategy_files() -> Iterator[None]:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Harness:
-    """What a director may touch while the play runs."""
+    """Parts of the running system that a test's ``direct`` function may use."""
 
     tree: Tree
     inputs: SystemInputs
@@ -88,7 +88,7 @@ class Harness:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Ended:
-    """How a play ended: the journal on one side, the venue on the other."""
+    """Outcome of a run: the journal on one side, the venue on the other."""
 
     events: tuple[Event, ...]
     book: PositionBook

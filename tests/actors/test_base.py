@@ -33,7 +33,7 @@ class Work:
 
 
 class Recorder(Actor):
-    """Writes down what it does. Ticks every ``period_ms`` when that is set."""
+    """Records what it does. Ticks every ``period_ms`` if that is not 0."""
 
     def __init__(self, inbox: Mailbox[Any], period_ms: int = 0) -> None:
         super().__init__(
@@ -75,14 +75,14 @@ class Recorder(Actor):
 
 
 class Hardened(Recorder):
-    """Survives what the recorder does not."""
+    """A recorder that handles every message without raising."""
 
     async def handle(self, message: Any) -> None:
         self.did.append(message)
 
 
 class Plain(Actor):
-    """Overrides nothing that it need not."""
+    """An actor with the one method that every actor must have."""
 
     async def handle(self, message: Any) -> None:
         assert message is not None
@@ -109,7 +109,7 @@ async def test_an_actor_is_recovered_before_it_listens(
     assert inbox.statistics().handled == 1
 
 
-async def test_an_actor_that_is_cancelled_is_down(inbox: Mailbox[Any]) -> None:
+async def test_an_actor_that_is_canceled_is_down(inbox: Mailbox[Any]) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(Recorder(inbox).run)
         nursery.cancel_scope.cancel()
@@ -146,7 +146,7 @@ async def test_a_handler_that_raises_crashes_the_actor(inbox: Mailbox[Any]) -> N
 
 
 @pytest.mark.parametrize(("message", "what"), [(Hang(), "Hang"), (None, "a tick")])
-async def test_a_hanging_handler_is_a_crash_that_names_it(
+async def test_a_handler_or_tick_that_hangs_is_a_crash_that_names_it(
     message: Any, what: str, inbox: Mailbox[Any], autojump_clock: MockClock
 ) -> None:
     actor = Recorder(inbox, period_ms=1 if message is None else 0)
@@ -223,7 +223,7 @@ async def test_a_message_that_arrives_together_with_the_request_to_stop_is_not_l
     assert actor.did == ["recovered", "last"]
 
 
-async def test_a_halt_in_hand_at_a_crash_reaches_the_next_incarnation(
+async def test_a_priority_message_in_hand_at_a_crash_reaches_the_next_incarnation(
     inbox: Mailbox[Any], nursery: trio.Nursery
 ) -> None:
     inbox.put_priority(Burn())

@@ -54,13 +54,13 @@ def visits(count: int) -> list[int]:
 
 
 def unexpected(ended: Ended) -> list[str]:
-    """Crashes that were not injected and did not follow from an injected one."""
+    """Return the crashes that were neither injected nor caused by an injected one."""
     follows = (InjectedCrash, CallUnavailableError, RestartStormError)
     return [repr(e.error) for e in ended.crashes if not isinstance(e.error, follows)]
 
 
-def test_the_scripted_market_makes_stops_targets_time_limits_and_funding() -> None:
-    """Of everything that the crashes are to disturb, something happens."""
+def test_the_scripted_market_has_stops_take_profits_time_limits_and_funding() -> None:
+    """Each kind of event that the crashes are to disturb happens."""
     ended = run_system()
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
     reasons = Counter(trade.exit_reason for trade in ended.of(TradeClosed))
@@ -68,7 +68,7 @@ def test_the_scripted_market_makes_stops_targets_time_limits_and_funding() -> No
     assert len(ended.income) == 2  # two positions over the settlement
     assert len(ended.positions) == 2
     by_order = Counter(fill.client_order_id for fill in ended.fills)
-    assert max(by_order.values()) == 3  # a target in three parts
+    assert max(by_order.values()) == 3  # a take-profit in three parts
     assert ended.of(CandidateVetoed)
     assert ended.of(PermitDenied)
 

@@ -56,7 +56,7 @@ def test_a_disabled_strategy_is_reported_survives_a_restart_and_waits_for_the_op
         data_dir=tmp_path, begin_ms=at(13), minutes=16, settings=STRICT, direct=resume
     )
     assert seen["still"] == ["scripted"]
-    # Both starts name it: the event of the first is older than its terminal.
+    # Each of the two starts shows the line.
     assert lines[:2] == [words, words]
     assert len(ended.of(StrategyDisabled)) == 1
     (resumed,) = ended.of(StrategyResumed)

@@ -1,6 +1,6 @@
 """The disk fills up while the system trades, and has space again later.
 
-SQLite itself refuses to grow the files (``max_page_count``), at the same page in every run.
+SQLite itself fails to grow the files (``max_page_count``), at the same page in every run.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_
     ended = run_system(direct=full_between(full, venue=venue, look=look))
     assert stops, "the scripted market holds positions while the disk is full"
     assert all(stops.values())
-    assert ended.crashes == [], "a full disk is weather, not a crash"
+    assert ended.crashes == [], "a full disk crashes no actor"
     while_full = range(at(full[0]), at(full[1]))
     assert not [e for e in ended.of(PermitGranted) if e.at_ms in while_full]
     entries = [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]

@@ -1,4 +1,4 @@
-"""The feed's timetable: a cycle is shorter than a bar, and each cycle is fed."""
+"""The feed's timetable: every cycle begins, also one without a new bar."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Clock:
 
 @attrs.define
 class Port:
-    """Has no bars; notes until when it was asked for them."""
+    """Exchange port without bars, which notes the end of each requested period."""
 
     asked_until_ms: list[int] = attrs.Factory(list)
 
@@ -43,7 +43,7 @@ class Port:
         raise AssertionError
 
 
-async def test_the_feed_reads_closed_bars_in_every_cycle() -> None:
+async def test_the_feed_begins_every_cycle_and_reads_only_closed_bars() -> None:
     clock, cycles = Clock(), list[int]()
     port: Any = Port()
     start_ms = clock.ms

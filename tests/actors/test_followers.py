@@ -124,7 +124,7 @@ async def test_a_recovery_that_timed_out_continues_from_its_snapshot(
     recent=st.integers(1, EVENTS),
     past=st.integers(2, EVENTS),
 )
-def test_the_tail_in_parts_is_the_tail(
+def test_a_tail_begins_right_after_the_given_event_and_is_empty_only_at_the_journals_end(
     asked: list[tuple[int, int]], recent: int, past: int, tmp_path_factory: Any
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, benches(tmp_path_factory.mktemp("tail")) as make:
@@ -153,7 +153,7 @@ def test_the_tail_in_parts_is_the_tail(
         trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def test_the_port_sees_a_halt_as_soon_as_it_is_committed(
+async def test_a_state_follower_sees_a_halt_and_its_end_as_soon_as_they_are_committed(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     bench = make()

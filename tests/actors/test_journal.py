@@ -260,7 +260,7 @@ async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench
         assert mine == [0, 50, 1, 51, 2, 52, 3, 53, 4, 54], "a cast before a commit is before it"
 
 
-async def test_a_cancelled_write_on_the_thread_is_finished_and_published(bench: Bench) -> None:
+async def test_a_canceled_write_on_the_thread_is_finished_and_published(bench: Bench) -> None:
     bench.runner = make_thread_runner()
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.actor().run)

@@ -1,4 +1,4 @@
-"""The journal in trouble: crashes and full disks lose nothing and double nothing."""
+"""The journal in trouble: crashes and full disks lose no cast and double no event."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def crash(bench: Bench, action: Callable[[], Awaitable[object]]) -> None:
 
 
 @pytest.mark.parametrize("when", ["fail_before", "fail_after"])
-async def test_a_crash_in_a_write_loses_nothing_and_doubles_no_keyed_event(
+async def test_a_crash_in_a_write_loses_no_cast_and_doubles_no_keyed_event(
     bench: Bench, autojump_clock: MockClock, when: str
 ) -> None:
     async def commit() -> None:
@@ -50,7 +50,9 @@ async def test_a_crash_in_a_write_loses_nothing_and_doubles_no_keyed_event(
     committed = when == "fail_after"
     bench.journal.cast(day(4))
     async with bench.running():
-        assert len(bench.journal.tail(0)) == (3 if committed else 0), "recovery shows the truth"
+        assert len(bench.journal.tail(0)) == (3 if committed else 0), (
+            "a recovery reads what is committed"
+        )
         await trio.sleep(1)
         days = [1, 2, 3, 4] if committed else [1, 2, 4]
         assert bench.stored() == [day(n) for n in days]
@@ -77,7 +79,7 @@ async def test_an_orderly_stop_writes_the_waiting_casts(
     assert len(bench.stored()) == 25
 
 
-async def test_a_cancelled_journal_writes_the_waiting_casts(
+async def test_a_canceled_journal_writes_the_waiting_casts(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -99,7 +101,7 @@ async def test_on_a_full_disk_commits_fail_casts_wait_and_everything_recovers(
             await trio.sleep(5)
             found = len(bench.stored())  # a few fit into the last page
             assert found < 100
-            assert bench.full == [True], "said once"
+            assert bench.full == [True], "reported once"
             assert len(bench.journal.backlog.casts) == 1_000 - found
         await trio.sleep(2)
         assert bench.full == [True, False]

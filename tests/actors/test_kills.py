@@ -65,7 +65,7 @@ def killed_and_resumed(data_dir: Path, site: CrashPoint, visit: int, down_ms: in
 
 
 def chosen(count: int) -> list[int]:
-    """Of a site's visits, the middle one; all of them when asked for."""
+    """Return the middle visit of a site; with KAMOU_CRASH_ALL all visits."""
     every = visits(count)
     return every if os.environ.get("KAMOU_CRASH_ALL") else [every[len(every) // 2]]
 

@@ -1,4 +1,4 @@
-"""A market that ends with an open position: it is settled and never stale."""
+"""A market that ends with an open position, which is settled without a halt."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ SYMBOLS = ("AAA", "BBB")
 
 
 def market(step_ms: int) -> RecordedMarket:
-    """Ten bars before midnight and five after; nothing happens in any of them."""
+    """Return a market with ten equal bars before midnight and five after."""
     bars = 15
     flat = np.full((bars, len(SYMBOLS)), 100.0)
     bars = Bars(
@@ -59,7 +59,7 @@ def market(step_ms: int) -> RecordedMarket:
 def events(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path, step_ms: int, settings: Settings
 ) -> list[Any]:
-    """Replay with a signal at the close of midnight's bar."""
+    """Return the events of a replay with a signal at the close of midnight's bar."""
     minute = (MIDNIGHT_MS - scripted_market.START_MS) // MINUTE_MS
     monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     path = data_dir / "journal.sqlite3"
@@ -77,7 +77,7 @@ BARS = attrs.evolve(SETTINGS, cycle=CycleSettings(period_s=300, timeframe_s=300,
 
 
 @pytest.mark.parametrize("step_ms", [300_000, HOUR_MS, DAY_MS])
-def test_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
+def test_a_signal_of_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step_ms: int
 ) -> None:
     stored = events(monkeypatch, tmp_path, step_ms, BARS)

@@ -86,7 +86,7 @@ async def test_a_missing_midnight_mark_is_read_again_in_the_next_pass(
 
 
 @pytest.mark.parametrize(("after_ms", "source"), [(60_000, MARK_READ), (60_001, "")])
-async def test_marks_read_in_the_first_minute_replace_a_missing_bar(
+async def test_only_marks_read_in_the_first_minute_replace_a_missing_bar(
     story: Story, after_ms: int, source: str
 ) -> None:
     port = Port(late_ms=HOUR, quoted={"SOLUSDT": quote(mid="99")})
@@ -104,7 +104,7 @@ async def test_a_midnight_beyond_the_venues_history_is_marked_unreachable(story:
     assert port.asked == [MIDNIGHT + DAY]
 
 
-async def test_midnights_of_a_long_stop_are_read_in_several_passes_newest_first(
+async def test_midnights_of_a_long_downtime_are_read_in_several_passes_newest_first(
     story: Story,
 ) -> None:
     port, days = Port(), READS_MAX + 3

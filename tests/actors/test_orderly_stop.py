@@ -14,7 +14,7 @@ from kamou.errors import DiskFullError
 
 SENT_MS = 62_000  # time of the first entries; they fill 150 ms later, one after the other
 FIRST_FILL_MS = 62_150
-TARGET_MS = 180_000  # time at which a bar fills a target
+TARGET_MS = 180_000  # time at which a bar fills a take-profit
 
 
 def stopped_at(after_ms: int) -> Ended:
@@ -37,13 +37,13 @@ def test_fills_that_come_while_the_order_manager_stops_are_journalled(after_ms: 
 
 
 @pytest.mark.parametrize("after_ms", range(TARGET_MS, TARGET_MS + 150, 50))
-def test_targets_that_fill_in_the_last_step_are_journalled(after_ms: int) -> None:
+def test_take_profits_that_fill_in_the_last_step_are_journalled(after_ms: int) -> None:
     ended = stopped_at(after_ms)
     assert any(fill.at_ms == scripted_market.START_MS + TARGET_MS for fill in ended.fills)
     assert missing(ended) == set()
 
 
-def test_a_stop_on_a_full_disk_is_in_order_and_leaves_the_fills_to_the_next_start(
+def test_an_orderly_stop_on_a_full_disk_crashes_no_actor_and_leaves_fills_to_the_next_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = OrderExecutor.commit

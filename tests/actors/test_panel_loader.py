@@ -34,7 +34,7 @@ INDICATORS: tuple[Indicator, ...] = tuple(mean_reversion().indicators)
 
 @attrs.define
 class Port:
-    """A port at the generated market that takes its time and notes what it is asked."""
+    """Exchange port with slow or failing reads, which notes the periods of bars."""
 
     now_ms: int
     takes_ms: int = 0  # duration of each read by the clock
@@ -108,7 +108,7 @@ def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
 
 
 def assert_equal(left: Panel, right: Panel, now_ms: int) -> None:
-    """Bit for bit, in everything that a strategy may read."""
+    """Assert that two panels are equal in everything that a strategy may read."""
     assert (left.symbols, left.bars, left.open_ms) == (right.symbols, right.bars, right.open_ms)
     for field in PANEL_FIELDS:
         np.testing.assert_array_equal(left.view(field, 40), right.view(field, 40))
@@ -201,7 +201,7 @@ async def test_scanners_that_ask_at_the_same_time_share_one_reading() -> None:
 
 
 @pytest.mark.parametrize("reads", range(8))
-async def test_a_venue_that_goes_away_leaves_an_empty_panel_and_the_next_load_is_whole(
+async def test_only_a_load_with_a_failed_read_leaves_an_empty_panel_and_the_next_is_whole(
     reads: int,
 ) -> None:
     port = Port(ORIGIN_MS + 8 * DAY_MS)
@@ -225,7 +225,7 @@ async def test_a_venue_that_goes_away_leaves_an_empty_panel_and_the_next_load_is
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 13, 21])
-async def test_a_load_that_is_cancelled_keeps_nothing(steps: int) -> None:
+async def test_a_load_that_is_canceled_keeps_nothing(steps: int) -> None:
     port = Port(ORIGIN_MS + 8 * DAY_MS)
     panels = loader(port, 2)
     async with trio.open_nursery() as nursery:
@@ -240,7 +240,7 @@ async def test_a_load_that_is_cancelled_keeps_nothing(steps: int) -> None:
         assert_equal(panel, fed(panel.symbols, since_ms, port.now_ms), port.now_ms)
 
 
-async def test_bars_that_arrive_while_a_scanner_recovers_change_nothing() -> None:
+async def test_bars_that_arrive_while_a_scanner_recovers_are_in_its_panel_once() -> None:
     began_ms = ORIGIN_MS + 6 * DAY_MS + 10 * HOUR_MS
     port = Port(began_ms)
     inbox: Mailbox[Any] = Mailbox(
@@ -298,7 +298,7 @@ def closed(at_ms: int) -> BarsClosed:
     )
 
 
-def test_the_panel_of_the_real_strategies_is_warm_after_a_load() -> None:
+def test_the_panel_of_mean_reversion_is_warm_after_a_load() -> None:
     chosen = (mean_reversion(),)
     port = Port(ORIGIN_MS + 12 * DAY_MS)
     panels = loader(port, 1)

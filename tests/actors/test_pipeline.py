@@ -35,7 +35,7 @@ def abstained(cycle: CycleRanked) -> dict[str, str]:
 
 
 def entered(ended: Ended) -> dict[str, int]:
-    """Symbol -> minute of its last entry."""
+    """Return the minute of each symbol's last entry."""
     return {
         e.intent.symbol: round((e.at_ms - at(0)) / 60_000)
         for e in ended.of(IntentRecorded)
@@ -87,7 +87,7 @@ def scanning(
 
 
 class Slow(Scanner):
-    """Takes its time over the bar of one minute."""
+    """Handles the bar of one minute slowly, and notes its panel after each bar."""
 
     minute = 2
     takes_s = 2.5
@@ -165,7 +165,7 @@ def test_a_history_that_could_not_be_read_is_read_later() -> None:
 
 
 class SlowHistory(TroubledExchange):
-    """Takes longer over a day of history than a start is given elsewhere."""
+    """Answers a read of history after 1.3 times the default start timeout."""
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
         if until_ms - since_ms > 10 * period_ms:
@@ -190,7 +190,7 @@ def test_a_scanner_whose_history_takes_long_is_not_restarted(kind: Any) -> None:
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_a_ranking_that_cannot_be_quoted_is_vetoed_as_stale() -> None:
+def test_candidates_that_cannot_be_quoted_are_vetoed_as_stale() -> None:
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:

@@ -1,4 +1,4 @@
-"""A governor that does not answer: no entries; the port proves reductions."""
+"""A governor that does not answer: entries are denied, reductions are proved."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def entries(ended: Ended) -> list[IntentRecorded]:
 
 
 @pytest.mark.parametrize("answer", [hang, dawdle, crash])
-def test_a_governor_without_an_answer_denies_entries_and_the_port_proves_reductions(
+def test_without_the_governors_answer_entries_are_denied_and_the_port_proves_reductions(
     answer: Answer,
 ) -> None:
     ended = run_system(arrange=governed(answer, since_minute=2.5))
@@ -101,7 +101,7 @@ def test_a_governor_without_an_answer_denies_entries_and_the_port_proves_reducti
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_a_governor_that_hangs_crashes_and_is_restarted() -> None:
+def test_a_governor_that_hangs_is_crashed_by_its_handler_deadline() -> None:
     ended = run_system(arrange=governed(hang, since_minute=2.5))
     assert [e.child for e in ended.crashes if isinstance(e.error, HandlerHungError)]
 

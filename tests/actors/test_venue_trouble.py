@@ -98,19 +98,19 @@ def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> Non
 @pytest.mark.parametrize(
     ("fate", "code"), [(REJECTED, "MARGIN_INSUFFICIENT"), (LIMITED, "RATE_LIMITED")]
 )
-def test_an_order_that_the_venue_rejected_ends_with_its_stop_and_target(
+def test_a_rejected_or_rate_limited_entry_ends_with_its_stop_and_take_profit(
     fate: str, code: str
 ) -> None:
     trouble = Trouble(fate=every(OrderRole.ENTRY, fate, "BBB"))
     ended = play(trouble)
     refused = [e for e in ended.of(OrderRejected) if e.code == code]
-    assert len(refused) == 3  # entry, stop and target
+    assert len(refused) == 3  # entry, stop and take-profit
     assert [e.reason for e in ended.of(PermitReleased) if e.reason == code] == [code]
     assert find_errors(ended) == []
 
 
 @pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
-def test_a_failing_close_is_retried_until_the_position_is_flat(fate: str) -> None:
+def test_a_failing_exit_is_retried_until_the_position_is_flat(fate: str) -> None:
     trouble = Trouble(fate=every(OrderRole.EXIT, fate, "DDD"))
 
     async def direct(harness: Harness) -> None:
@@ -157,13 +157,13 @@ def test_a_venue_that_answers_no_read_never_counts_as_flat(how: str) -> None:
         setattr(trouble, how, frozenset())
 
     ended = play(trouble, direct=direct)
-    assert heads == [3]  # the stream reported the closes meanwhile
+    assert heads == [3]  # the stream reported the exits meanwhile
     assert find_errors(ended) == []
     assert ended.book.position("GGG") > 0  # trading went on
 
 
 @pytest.mark.parametrize("name", ["positions", "open_orders", "account"])
-def test_a_reconciliation_with_one_failed_read_changes_nothing(name: str) -> None:
+def test_a_reconciliation_with_one_failed_read_is_not_completed(name: str) -> None:
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -176,7 +176,7 @@ def test_a_reconciliation_with_one_failed_read_changes_nothing(name: str) -> Non
     assert find_errors(play(trouble, direct=direct)) == []
 
 
-def test_an_entry_without_a_quote_is_vetoed() -> None:
+def test_candidates_without_a_quote_are_vetoed_and_no_order_fills() -> None:
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -215,7 +215,7 @@ def test_an_entry_whose_quote_is_missing_after_the_veto_is_denied() -> None:
 # --- protection --------------------------------------------------------------------------
 
 
-def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_closed() -> None:
+def test_a_position_whose_stop_is_never_read_back_is_closed_within_8_seconds() -> None:
     trouble = Trouble(hidden=stops_of("DDD"))
     ended = play(trouble)
     name = entry_of(ended, "DDD")
@@ -227,7 +227,7 @@ def test_a_stop_that_is_not_read_back_is_placed_again_then_the_position_is_close
     assert find_errors(ended) == []
 
 
-def test_a_stop_that_vanished_is_replaced_within_seconds() -> None:
+def test_a_stop_that_vanished_is_replaced_and_confirmed() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(4.5)
         engine = harness.session.engine
@@ -282,8 +282,8 @@ def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
     assert ended.checked.violations == ()
 
 
-def test_a_flatten_sends_the_next_close_without_a_query_of_the_last() -> None:
-    """Seed 995256: three closes timed out, and each waited 20 s for its query."""
+def test_a_flatten_sends_the_next_exit_without_a_query_of_the_one_that_timed_out() -> None:
+    """Seed 995256: three exits timed out, and each waited 20 s for its query."""
     trouble = Trouble(fate=every(OrderRole.EXIT, LOST, "DDD"))
 
     async def direct(harness: Harness) -> None:
@@ -324,7 +324,7 @@ def test_a_halt_keeps_stops_and_cancels_entries_in_flight() -> None:
     assert ended.checked.violations == ()
 
 
-# --- what we did not know ----------------------------------------------------------------
+# --- external orders and settings --------------------------------------------------------
 
 
 def external_order(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
@@ -342,7 +342,7 @@ def external_order(symbol: str, side: OrderSide, quantity: str) -> OrderRequest:
     )
 
 
-def test_an_external_position_is_adopted_and_protected_and_entries_stop_until_it_is() -> None:
+def test_an_external_position_is_adopted_and_protected_and_entries_stop_meanwhile() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(3.3)
         harness.session.engine.place(external_order("HHH", OrderSide.BUY, "3"))
@@ -359,9 +359,7 @@ def test_an_external_position_is_adopted_and_protected_and_entries_stop_until_it
     assert ended.book.trades["HHH"].protected
 
 
-def test_a_position_that_an_external_order_closes_is_corrected_and_its_orders_are_canceled() -> (
-    None
-):
+def test_an_external_exit_closes_the_trade_as_external_and_its_orders_are_canceled() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(4.4)
         engine = harness.session.engine
@@ -375,7 +373,7 @@ def test_a_position_that_an_external_order_closes_is_corrected_and_its_orders_ar
     assert find_errors(ended) == ["sent without an intent: ['web-DDD-sell']"]
 
 
-def test_a_venue_without_attached_orders_gets_stops_and_targets_as_separate_orders() -> None:
+def test_a_venue_without_attached_orders_gets_stops_and_take_profits_as_separate_orders() -> None:
     plain = SETTINGS.exchange
     settings = scripted_market.attrs.evolve(
         SETTINGS, exchange=scripted_market.attrs.evolve(plain, attached_stop=False)

@@ -34,7 +34,7 @@ BAR_MS = 1_700_000_100_000 // PERIOD_MS * PERIOD_MS
 
 
 class FakeJournal:
-    """A journal that nothing was ever written to, and what is cast to it."""
+    """Empty journal that keeps the events that are cast to it."""
 
     head_seq = 0
 
@@ -78,7 +78,7 @@ def veto(journal: FakeJournal, shards: int = 1) -> VetoActor:
 
 
 class Dear(SimulatedExchange):
-    """At this venue longs pay half of the notional every hour."""
+    """A venue at which longs pay half of the notional every hour."""
 
     async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
         rates = await super().funding_rates(since_ms, until_ms)

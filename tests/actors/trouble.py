@@ -42,7 +42,7 @@ def every(role: OrderRole, fate: str, symbol: str = "") -> Fate:
 
 @attrs.define
 class Trouble:
-    """The present faults of the venue. The director changes them during a run."""
+    """The present faults of the venue. A test changes them during a run."""
 
     fate: Fate = lambda intent: ""
     cancel: str = ""

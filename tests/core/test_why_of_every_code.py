@@ -1,4 +1,4 @@
-"""Output of ``kamou why`` for every code of every tier, with real figures."""
+"""Output of ``kamou why`` for every code of strategies, vetoes and denials."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return ask
 
 
-def test_why_shows_every_code_of_every_tier_in_words_with_its_figures(
+def test_why_shows_every_code_of_strategies_vetoes_and_governor_in_words_with_figures(
     why: Callable[..., str],
 ) -> None:
     rows: list[Row] = json.loads(why("SOLUSDT", "--json"))["reasons"]
@@ -252,7 +252,9 @@ def test_a_wrong_regime_shows_the_figures_and_what_the_strategy_wants(
             assert float(seen["efficiency ratio"]) >= 0.3 or float(seen["ADX"]) >= 20
 
 
-def test_the_lines_of_why_have_words_and_no_code_alone(why: Callable[..., str]) -> None:
+def test_the_lines_of_why_have_the_code_of_every_veto_and_denial(
+    why: Callable[..., str],
+) -> None:
     shown = " ".join(why("SOLUSDT").split())
     for code in (*Veto, *Deny):
         assert code.value in shown

@@ -49,13 +49,13 @@ def test_every_figure_that_the_source_names_has_a_name_for_people() -> None:
     assert {name: place for name, place in found.items() if name not in FIGURE_NAMES} == {}
 
 
-def test_no_name_for_people_is_a_name_of_the_code() -> None:
+def test_no_name_for_people_has_an_underscore_or_an_equals_sign() -> None:
     for words in (*FIGURE_NAMES.values(), *BOUNDS.values(), *STATE_WORDS.values()):
         assert "_" not in words
         assert "=" not in words
 
 
-def test_every_limit_that_bounds_a_size_has_a_name() -> None:
+def test_every_bound_of_a_size_with_a_name_for_people_is_in_the_source() -> None:
     text = "".join(Path(each.__file__).read_text() for each in (exposure, context, rules, sizing))
     assert {name for name in BOUNDS if f'"{name}"' not in text} == set()
 
@@ -82,7 +82,7 @@ def test_a_strategy_is_called_by_its_name_with_its_acronyms(name: str, shown: st
     assert strategy_name(name) == shown
 
 
-def test_no_strategy_shows_the_name_of_its_file() -> None:
+def test_no_displayed_name_of_a_strategy_has_an_underscore() -> None:
     for name in strategies.discover_strategies():
         assert "_" not in strategy_name(name)
 
@@ -117,6 +117,6 @@ def test_a_figure_is_named_and_rounded(name: str, value: str, code: str, words: 
     assert figure_words(Figure(name=name, value=value), code) == words
 
 
-def test_the_operators_words_are_no_figure() -> None:
+def test_the_operators_note_is_not_shown_as_a_figure() -> None:
     figures = (Figure(name=NOTE, value="news"), Figure(name="limit", value="4.00%"))
     assert figures_words(figures) == "limit 4.00%"

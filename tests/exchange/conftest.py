@@ -1,4 +1,4 @@
-"""The tests of the port build on the venue's markets and orders."""
+"""Tests of the exchange port; they import the venue's test markets and orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every ``ExchangePort`` must do. One suite, run against each implementation.
+"""Tests that every implementation of ``ExchangePort`` must pass.
 
 A subclass supplies the ``venue`` fixture: a port on a flat account with a market in ``AAA`` at
 about 100, tick 0.01, lot 1, contract size 0.1, deep enough for 100 contracts.
@@ -62,9 +62,9 @@ class VenueUnderTest:
 
 
 class PortContract:
-    """Inherit, and provide ``venue``."""
+    """Tests of one ``ExchangePort``; a subclass supplies the fixture ``venue``."""
 
-    async def test_an_entry_fills_under_its_permit_and_its_exits_rest(self, venue):
+    async def test_an_entry_fills_under_its_permit_and_its_stop_and_take_profit_rest(self, venue):
         order = await venue.enter()
         assert order.status is OrderStatus.FILLED
         (held,) = await venue.port.positions()
@@ -193,14 +193,14 @@ class PortContract:
         [close_of(101), close_of(10, side=Side.SHORT), stop_of(300, "97")],
         ids=["larger", "same side", "reversing"],
     )
-    async def test_an_order_that_would_add_or_reverse_exposure_is_not_reducing(self, venue, order):
+    async def test_a_reduction_that_would_add_or_reverse_exposure_is_denied(self, venue, order):
         await venue.enter()
         with pytest.raises(InvalidPermitError, match="EXIT_INCREASES_EXPOSURE"):
             await venue.port.reduce(order)
         assert venue.proofs.journalled == []
         assert (await venue.port.positions())[0].quantity == 100
 
-    async def test_a_reduction_without_a_position_fails(self, venue):
+    async def test_a_reduction_without_a_position_is_denied_and_if_proved_rejected(self, venue):
         with pytest.raises(InvalidPermitError, match="EXIT_INCREASES_EXPOSURE"):
             await venue.port.reduce(close_of(1))
         with pytest.raises(RejectedError, match="REDUCE_ONLY"):
@@ -284,6 +284,6 @@ class PortContract:
         assert len(names) == len(set(names))
         assert SYMBOL in names
 
-    async def test_an_unknown_order_is_none(self, venue):
+    async def test_an_unknown_order_is_none_and_a_new_account_has_no_income(self, venue):
         assert await venue.port.order("km-never") is None
         assert await venue.port.income(0) == ()

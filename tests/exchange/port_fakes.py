@@ -1,4 +1,4 @@
-"""Fakes around a port under test: permits, proofs and approved entries."""
+"""Fakes around a port under test: clock, permits, proofs, latch and intents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def salt(name: str) -> bytes:
 
 @attrs.define
 class LeapClock:
-    """A clock that leaps to whatever is waited for."""
+    """A clock that jumps to the time that is waited for."""
 
     time_ms: int
 

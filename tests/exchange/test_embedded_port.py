@@ -1,4 +1,4 @@
-"""The embedded exchange behind the port: the contract, and what is its own."""
+"""The exchange port of the embedded venue: its contract, and its own rules."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_an_order_acts_after_its_latency_and_is_answered_then(venue):
     assert order.created_at_ms == sent_ms + LATENCY_MS
 
 
-async def test_a_cancelled_submit_uses_up_its_permit_and_sends_nothing(venue):
+async def test_a_canceled_submit_uses_up_its_permit_and_sends_nothing(venue):
     with trio.CancelScope() as scope:
         scope.cancel()
         await venue.enter()
@@ -90,7 +90,7 @@ async def test_a_step_moves_the_market_and_pushes_updates(venue):
     assert await venue.port.positions() == ()
 
 
-async def test_a_latch_set_while_the_permit_commits_still_stops_the_entry(venue):
+async def test_a_halt_latch_set_while_the_permit_commits_still_stops_the_entry(venue):
     plan = plan_of()
     approved = venue.permit(plan)
     entry, attached = intents_of(plan, venue.clock.now_ms())
@@ -123,7 +123,9 @@ async def test_a_venue_without_attached_stops_rejects_them_and_takes_entries_wit
     assert (await venue.port.submit(approved, entry)).status is OrderStatus.FILLED
 
 
-async def test_an_order_the_venue_could_not_store_has_an_unknown_outcome(venue, monkeypatch):
+async def test_an_order_or_cancel_that_the_venue_could_not_store_has_an_unknown_outcome(
+    venue, monkeypatch
+):
     def full(state: object) -> None:
         raise DiskFullError("full")
 

@@ -42,7 +42,7 @@ def play(
     venue: type[Line] = Line,
     **more: Any,
 ) -> Ended:
-    """Run the scripted market at a venue with faults, or at a sound one."""
+    """Run the scripted market at a venue with faults or without."""
     if data_dir := more.get("data_dir"):
         data_dir.mkdir(exist_ok=True)
     return run_system(adapter=partial(venue, trouble=trouble or Trouble()), **more)

@@ -181,8 +181,8 @@ def test_stops_go_out_when_the_budget_of_messages_is_used_up(
 # --- a locked database -----------------------------------------------------------------------
 
 OFTEN = attrs.evolve(SETTINGS, supervision=attrs.evolve(SETTINGS.supervision, intensity=50))
-"""SQLite waits for seconds before it says "locked"; here, on simulated time, it says so at once,
-and many more restarts fit into the same spell."""
+"""SQLite waits for seconds before it reports "locked"; here, on simulated time, it reports it at
+once, so many more restarts fit into the same period."""
 
 
 def test_a_reader_of_the_database_never_blocks_the_writer(

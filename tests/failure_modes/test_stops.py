@@ -1,4 +1,4 @@
-"""Stops that are lost, not confirmed, orphaned, or that block a close."""
+"""Stops that are lost, unconfirmed or orphaned; take-profits that block an exit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_position_whose_stop_is_rejected_is_closed(
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "exit"
 
-    # Naive: one attempt to place a stop, without a close.
+    # Naive: one attempt to place a stop, without an exit.
     async def logged(self: Protector, trade: OpenTrade, action: protection.Action) -> None:
         if isinstance(action, protection.ConfirmStop | protection.PlaceStop):
             await original(self, trade, action)
@@ -91,7 +91,7 @@ def test_a_position_whose_stop_is_rejected_is_closed(
 
 
 class RefusesStopsAndIsSilent(RefusesStops):
-    """As ``RefusesStops``; in addition the first two closes of the symbol are lost."""
+    """As ``RefusesStops``; in addition the first two exits of the symbol are lost."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -208,7 +208,7 @@ def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
     return believing
 
 
-# --- orphan orders, and orders that block a close --------------------------------------------
+# --- orphan orders, and orders that block an exit -------------------------------------------
 
 
 def test_stops_and_take_profits_without_a_position_are_canceled_as_orphan_orders(
@@ -224,7 +224,7 @@ def test_stops_and_take_profits_without_a_position_are_canceled_as_orphan_orders
 
 
 class OneReduction(Line):
-    """A venue that counts resting targets against the position: no more may reduce it."""
+    """A venue that counts resting take-profits against the size of an exit."""
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is OrderRole.EXIT:
@@ -240,16 +240,16 @@ class OneReduction(Line):
         return await super()._place(intent, attached)
 
 
-def test_a_close_is_not_blocked_by_a_resting_target_of_full_size(
+def test_an_exit_is_not_blocked_by_a_resting_take_profit_of_full_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A full-size reduce-only order blocked a close: freqtrade#12681, hummingbot#2596."""
+    """A full-size reduce-only order blocked an exit: freqtrade#12681, hummingbot#2596."""
     ended = play(venue=OneReduction)
     assert find_errors(ended) == []
     (closed,) = [e for e in ended.of(TradeClosed) if e.symbol == HELD]
     assert closed.exit_reason == "time_limit"
 
-    # Naive: the close is sent while the target rests.
+    # Naive: the exit is sent while the take-profit rests.
     async def leaving(self: OrderExecutor, client_order_id: str, symbol: str, reason: str) -> None:
         order = self.book.order(client_order_id)
         if reason != "time limit" or order is None or order.role is not OrderRole.TAKE_PROFIT:

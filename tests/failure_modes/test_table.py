@@ -1,4 +1,4 @@
-"""``docs/failure-modes.md`` names every test of this directory."""
+"""``docs/failure-modes.md`` names exactly the tests of this directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)` `(test_\w+)`")
 
 
-def test_the_page_of_failure_modes_names_every_test_of_this_folder() -> None:
+def test_the_page_of_failure_modes_names_exactly_the_tests_of_this_directory() -> None:
     page = set(NAMED.findall((ROOT / "docs/failure-modes.md").read_text(encoding="utf-8")))
     here = {
         (path.relative_to(ROOT).as_posix(), node.name)

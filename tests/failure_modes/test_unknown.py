@@ -242,7 +242,7 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
     ended = run_case()
     assert find_errors(ended, AGAIN + 4) == []
     away = [i for i in ended.of(FillRecorded) if at(3) < i.fill.at_ms < at(60)]
-    assert away  # stops and targets filled, and the book has their closes
+    assert away  # stops and take-profits filled, and the book has their fills
     assert ended.book.position("BBB") > 0  # trading goes on
 
     # A minute is enough; in an hour it would send hundreds of new orders.
@@ -250,20 +250,20 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
     assert select_errors(found, "PositionCorrected")  # the position was booked as closed
 
 
-# --- external closes -------------------------------------------------------------------------
+# --- external exits --------------------------------------------------------------------------
 
 
 def test_an_exit_that_is_rejected_without_a_position_does_not_flatten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. An external close."""
+    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. An external exit."""
     apart = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 
     def reasons() -> list[str]:
         trouble = Trouble(fate=every(OrderRole.STOP_LOSS, REJECTED, HELD))
 
         async def direct(harness: Harness) -> None:
-            await harness.until(2.1)  # entered without an accepted stop: a close is due
+            await harness.until(2.1)  # entered without an accepted stop: an exit is due
             trouble.away = frozenset(
                 {"stream", "account"}
             )  # reconciliation reads no account either

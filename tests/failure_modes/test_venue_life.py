@@ -92,7 +92,7 @@ class Delisted(Line):
 def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_booked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Delisting: the close at the time limit is rejected; the venue settles later."""
+    """Delisting: the exit at the time limit is rejected; the venue settles later."""
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:
@@ -101,7 +101,7 @@ def test_a_delisted_position_is_held_until_the_venue_settles_it_and_is_then_book
             assert isinstance(port, Delisted)
             port.ended = True
             await harness.until(8.5)
-            assert position_at(harness, HELD)  # beyond its time limit: the close is rejected
+            assert position_at(harness, HELD)  # beyond its time limit: the exit is rejected
             assert stops_at(harness, HELD)
             await by_force(harness, HELD, "1", "settlement")
             for order in stops_at(harness, HELD):

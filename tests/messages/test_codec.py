@@ -67,7 +67,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def built(hint: Any) -> st.SearchStrategy[Any]:
-    """Values of a type hint of the vocabulary."""
+    """Return a strategy for values of a type hint."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint in SCALARS:
         return SCALARS[hint]
@@ -91,7 +91,7 @@ def built(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Equality that sees types, array bits and the sign of zero."""
+    """Return True if two values agree in type, array bits and the sign of zero."""
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray):

@@ -87,9 +87,7 @@ def operations(commands: Commands | None = None) -> Operations:
         snapshot=lambda: TREE,
         status=lambda: STATUS,
         not_ready=lambda: (),
-        halt=commands.command("halt"),
-        resume=commands.command("resume"),
-        flatten=commands.command("flatten"),
+        **{verb: commands.command(verb) for verb in ("halt", "resume", "flatten")},
     )
 
 

@@ -1,4 +1,4 @@
-"""Seeded scheduling: the canary for Trio's private names."""
+"""Seeded scheduling, which depends on private names of Trio."""
 
 from __future__ import annotations
 

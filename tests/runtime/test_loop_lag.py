@@ -15,7 +15,7 @@ from kamou.runtime.loop_lag import LAG_PERIOD_S, LAG_WINDOW_S, LoopLag
 
 
 async def sampled(clock: MockClock, stalls_s: list[float]) -> LoopLag:
-    """Lag of a loop that is blocked so long, one sample after the other."""
+    """Return the lag of a loop that is blocked once for each stall."""
     lag = LoopLag()
     clock.autojump_threshold = float("inf")
     async with trio.open_nursery() as nursery:
@@ -37,7 +37,7 @@ async def test_the_lag_of_a_blocked_loop_is_the_time_from_the_due_wake_up_to_the
     assert figures.max_s == pytest.approx(0.75)
 
 
-async def test_only_the_last_minute_is_reported(mock_clock: MockClock) -> None:
+async def test_only_the_lag_of_the_last_minute_is_reported(mock_clock: MockClock) -> None:
     calm = [0.0] * int(LAG_WINDOW_S / LAG_PERIOD_S + 2)
     figures = (await sampled(mock_clock, [3.0, *calm])).figures()
     assert figures is not None

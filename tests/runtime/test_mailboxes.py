@@ -328,7 +328,7 @@ async def test_asking_an_actor_to_stop_ends_its_wait_and_keeps_the_messages() ->
     assert await mailbox.get_until(None, SystemClock()) == 1
 
 
-async def test_a_cancelled_get_takes_no_message(autojump_clock: MockClock) -> None:
+async def test_a_canceled_get_takes_no_message(autojump_clock: MockClock) -> None:
     mailbox = box()
     for put in (mailbox.put_nowait, mailbox.put_priority):
         put("kept")

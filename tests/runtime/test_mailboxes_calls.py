@@ -124,7 +124,7 @@ async def test_an_actor_that_ends_fails_its_outstanding_calls_at_once(
     assert is_empty(mailbox)
 
 
-async def test_a_cancelled_caller_leaves_nothing_to_answer() -> None:
+async def test_a_canceled_caller_leaves_nothing_to_answer() -> None:
     mailbox = box()
     mailbox.mark_up()
     async with trio.open_nursery() as nursery:

@@ -104,7 +104,7 @@ async def test_the_loop_beats_and_the_thread_ends_with_it(
     assert dog._beats == 11
 
 
-async def test_a_cancelled_watchdog_ends_its_own_watch(stream: IO[str]) -> None:
+async def test_a_canceled_watchdog_ends_its_own_watch(stream: IO[str]) -> None:
     ended: list[int] = []
     dog = Watchdog(heartbeat_s=60, stream=stream, terminate=lambda: ended.append(1))
     async with trio.open_nursery() as nursery:

@@ -85,7 +85,7 @@ def test_a_change_of_a_fork_leaves_the_book_unchanged(story: Story) -> None:
     assert story.book.recent_activity.entries
 
 
-def test_loading_bytes_that_are_not_a_book_raises() -> None:
+def test_loading_an_invalid_book_or_dumping_a_float_raises() -> None:
     for damaged in (b"", b"{}", b"[]"):
         with pytest.raises((ValueError, KeyError, TypeError)):
             PositionBook.load(damaged)
@@ -97,7 +97,7 @@ def test_loading_bytes_that_are_not_a_book_raises() -> None:
         snapshot.dump_value({"x": 0.1})
 
 
-def test_snapshots_load_pairs_and_none() -> None:
+def test_a_loaded_snapshot_value_keeps_its_pairs_and_none() -> None:
     @attrs.frozen
     class Pair:
         both: tuple[int, str]

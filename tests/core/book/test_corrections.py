@@ -58,7 +58,7 @@ def test_a_correction_opens_additional_contracts_at_its_price(side: Side, sign: 
 @pytest.mark.parametrize(
     ("covered", "since_ms"), [("100", LATER), ("149", LATER), ("150", 0), ("200", 0)]
 )
-def test_the_protection_deadline_begins_when_a_correction_exceeds_the_stop(
+def test_the_protection_deadline_begins_at_a_correction_only_if_it_exceeds_the_stop(
     covered: str, since_ms: int
 ) -> None:
     trade = confirm_stop(opened(Side.LONG), stop(covered))
@@ -109,7 +109,7 @@ def test_an_inverted_position_is_averaged_from_the_price_of_the_inverting_fill(
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_a_trade_that_was_closed_in_parts_has_their_average_as_its_exit(
+def test_the_exit_price_of_a_trade_closed_in_parts_is_the_average_of_its_exits(
     side: Side, sign: int
 ) -> None:
     wanted = plan(side=side)

@@ -23,7 +23,7 @@ PLAN = plan()
 
 
 @pytest.mark.parametrize(("paid_ms", "of_the_new_day"), [(-1, False), (0, True), (1_000, True)])
-def test_fees_and_funding_of_the_first_moments_belong_to_the_day_that_begins(
+def test_fees_and_funding_belong_to_the_new_day_from_its_midnight_on(
     story: Story, paid_ms: int, of_the_new_day: bool
 ) -> None:
     """Fees and funding come after 00:00 and before the read that opens the day."""
@@ -47,7 +47,7 @@ def test_a_sizing_equity_of_zero_denies_entries_as_invalid_data(story: Story) ->
 @pytest.mark.parametrize(
     ("moved_ms", "net_deposits"), [(-1, 0), (0, 500), (1_000, 500), (2_000, 500)]
 )
-def test_a_transfer_of_the_new_day_is_a_net_deposit_of_it(
+def test_a_transfer_is_a_net_deposit_of_the_new_day_from_its_midnight_on(
     story: Story, moved_ms: int, net_deposits: int
 ) -> None:
     midnight = NOON + DAY // 2
@@ -61,7 +61,7 @@ def test_a_transfer_of_the_new_day_is_a_net_deposit_of_it(
 
 
 @pytest.mark.parametrize(("since_read_at_ms", "net_deposits"), [(-1, 0), (0, 0), (1, 500)])
-def test_a_day_that_is_not_opened_at_its_midnight_counts_transfers_after_its_read(
+def test_a_day_that_is_not_opened_at_its_midnight_counts_only_transfers_after_its_read(
     story: Story, since_read_at_ms: int, net_deposits: int
 ) -> None:
     read_at_ms = NOON + DAY
@@ -79,7 +79,7 @@ def test_a_day_that_is_not_opened_at_its_midnight_counts_transfers_after_its_rea
 
 
 @pytest.mark.parametrize(("fill_ms", "known"), [(-1, True), (0, False), (1_000, False)])
-def test_a_mark_that_was_read_before_a_loss_does_not_hide_it(
+def test_an_equity_snapshot_includes_only_losses_before_its_read(
     story: Story, fill_ms: int, known: bool
 ) -> None:
     """The fill is recorded first; the account read may be older or newer than it."""
@@ -93,7 +93,7 @@ def test_a_mark_that_was_read_before_a_loss_does_not_hide_it(
 @pytest.mark.parametrize(
     ("moved", "begins_with", "net_deposits"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
 )
-def test_a_day_whose_money_was_all_paid_in_since_begins_with_the_read(
+def test_a_day_begins_with_its_read_only_if_all_its_equity_was_paid_in_since(
     story: Story, moved: str, begins_with: int, net_deposits: int
 ) -> None:
     midnight = NOON + DAY // 2

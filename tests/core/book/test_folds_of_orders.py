@@ -49,7 +49,9 @@ def test_a_position_is_unprotected_from_the_moment_at_which_its_stop_ended_unfil
     assert (trade.confirmed, trade.unprotected_since_ms) == (None, NOON)
 
 
-def test_a_stop_that_filled_and_an_order_that_was_no_stop_lose_no_protection(story: Story) -> None:
+def test_a_filled_stop_or_a_canceled_take_profit_leaves_the_position_protected(
+    story: Story,
+) -> None:
     _, stop = story.open(PLAN)
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     story.say(order_closed(target, OrderStatus.CANCELED))
@@ -124,7 +126,7 @@ def test_a_reduction_review_denies_an_entry_even_if_it_is_reduce_only(reduce_onl
     assert "not a reducing order" in str(no)
 
 
-def test_closes_in_flight_count_together_with_those_of_the_same_symbol_only(story: Story) -> None:
+def test_exits_in_flight_count_together_only_if_they_are_of_the_same_symbol(story: Story) -> None:
     story.open(PLAN)
     first = story.send(intent(OrderRole.EXIT, PLAN, "first", quantity=D(60)))
     story.send(intent(OrderRole.EXIT, plan("ADAUSDT"), "another symbol", quantity=D(60)))
@@ -135,7 +137,7 @@ def test_closes_in_flight_count_together_with_those_of_the_same_symbol_only(stor
         assert (review_reduction(second, D(100), orders) is None) is passes
     assert review_reduction(first, D(60), orders) is None  # the order does not count against itself
     stop = intent(OrderRole.STOP_LOSS, PLAN)
-    assert review_reduction(stop, D(100), orders) is None  # a stop is not a close in flight
+    assert review_reduction(stop, D(100), orders) is None  # a stop is not an exit in flight
     assert review_reduction(stop, D(99), orders) is not None
 
 
@@ -152,7 +154,7 @@ def test_a_permit_and_a_signal_that_are_in_use_are_denied_and_others_are_not(sto
     assert denials_elsewhere(story) == {}
 
 
-def test_a_close_intended_after_the_time_limit_has_the_exit_reason_time_limit(story: Story) -> None:
+def test_an_exit_intended_at_the_time_limit_gives_the_exit_reason_time_limit(story: Story) -> None:
     story.open(PLAN)
     until_ms = story.book.trades["SOLUSDT"].hold_until_ms
     assert until_ms == NOON + PLAN.hold_ms
@@ -184,7 +186,7 @@ def test_a_review_without_a_quote_has_the_exposure_of_open_positions(story: Stor
 
 
 @pytest.mark.parametrize(("ms", "counted"), [(4_999, True), (5_000, True), (5_001, False)])
-def test_a_fill_more_than_five_seconds_older_than_an_adoption_is_part_of_it(
+def test_a_fill_is_part_of_an_adoption_only_if_it_is_more_than_five_seconds_older(
     story: Story, ms: int, counted: bool
 ) -> None:
     story.say(
@@ -213,7 +215,7 @@ def test_a_fill_more_than_five_seconds_older_than_an_adoption_is_part_of_it(
 def test_a_confirmed_stop_protects_until_the_venue_reports_that_it_ended_unfilled(
     story: Story, status: OrderStatus, protected: bool
 ) -> None:
-    """The fills have closed the position."""
+    """The fills of a filled stop, recorded later, close the position."""
     _, stop = story.open(PLAN)
     story.say(e.CancelRequested(at_ms=NOON + 1, client_order_id=stop.client_order_id, reason=""))
     assert story.book.trades["SOLUSDT"].protected

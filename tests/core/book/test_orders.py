@@ -51,7 +51,7 @@ def after(*events: e.Event) -> OrderState:
     return order
 
 
-def test_a_committed_intent_may_have_been_sent() -> None:
+def test_a_committed_intent_is_a_submitted_order() -> None:
     assert after().status is S.SUBMITTED
     assert after().remaining == 100
 
@@ -99,7 +99,7 @@ def test_late_events_leave_a_filled_order_alone(late: e.Event) -> None:
     assert apply_order_event(done, late) is done
 
 
-def test_repeated_events_change_nothing() -> None:
+def test_repeated_or_outdated_events_change_nothing() -> None:
     once = after(acknowledged(), cancel())
     assert apply_order_event(once, acknowledged()) is once
     assert apply_order_event(once, cancel()) is once

@@ -168,7 +168,7 @@ def test_a_fill_is_counted_once_however_often_it_is_reported(story: Story) -> No
     assert story.book.position("SOLUSDT") == 40
 
 
-def test_a_fill_without_a_trade_is_left_to_reconciliation(story: Story) -> None:
+def test_a_fill_without_an_order_or_a_permit_opens_no_trade(story: Story) -> None:
     story.fill(None, "5", "100", side=OrderSide.BUY)
     orphan = story.send(intent(OrderRole.ENTRY, PLAN))  # no permit, so no plan
     story.fill(orphan, "5", "100")
@@ -289,7 +289,7 @@ def test_an_adopted_position_is_a_trade_of_the_book(story: Story) -> None:
     ("quantity", "unless_held", "adopted"),
     [("100", True, False), ("99", True, True), ("100", False, True)],
 )
-def test_a_position_that_fills_explained_meanwhile_is_not_adopted(
+def test_an_adoption_is_skipped_only_if_it_allows_that_and_fills_explain_the_position(
     story: Story, quantity: str, unless_held: bool, adopted: bool
 ) -> None:
     """The order manager recorded the fill while the reconciler read a list without it.

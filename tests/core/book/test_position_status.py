@@ -69,7 +69,7 @@ def test_net_pnl_and_r_include_closed_contracts_fees_and_funding(story: Story) -
     assert row.r == (D(25) / D(30)).quantize(D("1e-12"))
 
 
-def test_an_adopted_position_has_money_and_no_r(story: Story) -> None:
+def test_an_adopted_position_has_an_unrealized_pnl_and_no_r(story: Story) -> None:
     story.say(
         e.PositionAdopted(
             at_ms=NOON,
@@ -122,7 +122,7 @@ def test_without_a_mark_the_figures_of_a_position_are_none(story: Story) -> None
     assert (row.stop_price, row.stop_distance) == (97, None)
 
 
-def test_the_unprotected_come_first_then_the_nearest_to_their_stop(story: Story) -> None:
+def test_unprotected_positions_come_first_then_those_nearest_to_their_stop(story: Story) -> None:
     for symbol in ("SOLUSDT", "BTCUSDT", "ETHUSDT"):
         story.open(plan(symbol))
     story.say(e.ProtectionLost(at_ms=NOON, symbol="ETHUSDT", reason="canceled"))

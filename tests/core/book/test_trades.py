@@ -159,7 +159,7 @@ def test_a_trade_whose_stop_was_at_its_entry_has_no_r() -> None:
     assert closed_trade(flat, NOON).r_multiple is None
 
 
-def test_only_a_flat_trade_closes() -> None:
+def test_the_result_of_an_open_or_never_filled_trade_fails_an_assertion() -> None:
     with pytest.raises(AssertionError):
         closed_trade(opened(), NOON)
     with pytest.raises(AssertionError):

@@ -34,7 +34,7 @@ VALUED = TransferValued(
         (OVERLAP_MS, True),
     ],
 )
-def test_a_transfer_waits_for_a_valuation_if_all_payments_since_it_are_known(
+def test_a_transfer_waits_for_a_valuation_only_if_all_payments_since_it_are_known(
     story: Story, since_ms: int, waits: bool
 ) -> None:
     """The book has payments from 5 minutes before the day; venues list some late."""

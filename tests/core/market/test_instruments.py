@@ -49,14 +49,16 @@ def test_a_valid_instrument_has_no_faults() -> None:
         ({"maintenance_margin_rate": D(0)}, "maintenance_margin_rate is 0"),
         ({"maintenance_margin_rate": D(1)}, "maintenance_margin_rate is 1"),
         ({"taker_fee": D("-0.0001")}, "taker_fee is -0.0001"),
-        ({"taker_fee": D(6)}, "taker_fee is 6"),  # 6 %, or 6 basis points: who knows
+        ({"taker_fee": D(6)}, "taker_fee is 6"),  # may be meant as 6 % or as 6 basis points
         ({"maker_fee": D("-0.01")}, "maker_fee is -0.01"),
         ({"funding_interval_h": 0}, "funding_interval_h is 0"),
         ({"tick": D("NaN")}, "tick is NaN"),
         ({"qty_max": D("Infinity")}, "qty_max is Infinity"),
     ],
 )
-def test_an_invalid_limit_is_reported_with_its_figure(change: dict[str, Any], said: str) -> None:
+def test_an_invalid_field_of_an_instrument_is_reported_with_its_figure(
+    change: dict[str, Any], said: str
+) -> None:
     found = find_instrument_faults(attrs.evolve(SOUND, **change))
     assert any(said in fault for fault in found), found
 

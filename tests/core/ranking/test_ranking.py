@@ -91,11 +91,11 @@ def test_a_candidate_carries_its_own_symbols_figures_across_shards() -> None:
     assert best.signal_id == f"{CLOSE_MS}.mean_reversion.D"
     assert (best.close, best.stop_distance, best.target_distance) == (201.0, 2.0, 11.0)
     assert (best.bar_opened_at_ms, best.bar_closed_at_ms) == (CLOSE_MS - PERIOD, CLOSE_MS)
-    assert best.features == (("z", 1.0),)  # what is unknown is left out
+    assert best.features == (("z", 1.0),)  # the unknown feature is left out
     assert (best.hold_ms, best.proxy) == (96 * PERIOD, "")
 
 
-def test_a_ranking_lists_its_top_candidates_and_counts_the_rest() -> None:
+def test_a_ranking_lists_its_top_candidates_and_counts_all_of_them() -> None:
     ranking = ranked([answer(0, scores_of("mean_reversion", 2, score=[0.5, 0.6]))], top=1)
     assert [c.symbol for c in ranking.top] == ["B"]
     assert ranking.candidates == 2

@@ -18,7 +18,7 @@ ASKED = Requirement(wanted="more", figures=("score", "seen"), found="less")
 
 
 def shown(strategy: StrategyDetail, at: int) -> tuple[Figure, ...]:
-    """What an abstention that asks ``ASKED`` shows, written out here."""
+    """Return the figures of an abstention with the requirement ``ASKED``."""
     if strategy.abstain[at] == Abstain.STRATEGY_FAILED:
         return (Figure(name="error", value="not recorded"),)
     return (

@@ -1,4 +1,4 @@
-"""Which orders the venue is asked about, one by one."""
+"""Orders that the reconciler queries at the venue, one by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_an_order_that_was_queried_just_now_is_not_queried_again(story: Story) -
 
 
 def test_an_order_that_ended_is_not_queried_while_its_fills_are_awaited(story: Story) -> None:
-    """Its outcome is known; the list of fills brings the rest."""
+    """The order's outcome is known; the venue's list of fills has the missing fills."""
     story.send(EXIT, NOON)
     story.say(order_closed(EXIT, OrderStatus.FILLED, "100"))
     assert EXIT.client_order_id in story.book.orders

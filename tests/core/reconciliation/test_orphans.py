@@ -1,4 +1,4 @@
-"""Orphan orders: Kamou's stops and targets without a trade."""
+"""Orphan orders: Kamou's stops and take-profits without a trade."""
 
 from __future__ import annotations
 

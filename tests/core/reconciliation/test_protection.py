@@ -150,7 +150,7 @@ def test_a_stop_that_is_not_read_back_in_3_seconds_is_placed_again() -> None:
     assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
 
 
-def test_a_stop_is_placed_if_a_stop_or_a_close_timed_out() -> None:
+def test_a_stop_is_placed_if_a_stop_or_an_exit_timed_out() -> None:
     for role in (OrderRole.STOP_LOSS, OrderRole.EXIT):
         story = unprotected()
         order = story.send(intent(role, PLAN))
@@ -161,7 +161,7 @@ def test_a_stop_is_placed_if_a_stop_or_a_close_timed_out() -> None:
         assert actions(story) == (PLACE,)
 
 
-def test_a_close_that_timed_out_is_repeated_only_if_the_venue_rejects_stops() -> None:
+def test_an_exit_that_timed_out_is_repeated_only_if_the_venue_rejects_stops() -> None:
     story = unprotected()
     close = story.send(intent(OrderRole.EXIT, PLAN))
     story.say(e.OrderUnknown(at_ms=NOON, client_order_id=close.client_order_id, reason="timed out"))
@@ -170,7 +170,7 @@ def test_a_close_that_timed_out_is_repeated_only_if_the_venue_rejects_stops() ->
     assert isinstance(actions(story, now_ms=late, stop_rejected=True)[0], ClosePosition)
 
 
-def test_a_stop_that_is_rejected_before_the_deadline_is_tried_again_at_the_next_check() -> None:
+def test_a_position_whose_stop_is_rejected_before_the_deadline_gets_a_wait() -> None:
     assert isinstance(actions(unprotected(), stop_rejected=True)[0], Await)
 
 
@@ -181,7 +181,7 @@ def test_the_protection_deadline_moves_by_the_time_the_venue_was_unreachable() -
     assert actions(story, now_ms=late, unreachable_ms=6_000) == (PLACE,)
 
 
-def test_a_position_with_a_close_in_flight_gets_no_action_but_a_wait() -> None:
+def test_a_position_with_an_exit_in_flight_gets_no_action_but_a_wait() -> None:
     story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
@@ -306,7 +306,7 @@ def test_orders_that_cannot_protect_the_position_do_not_delay_its_stop(role: Ord
     assert actions(story) == (PLACE,)
 
 
-def test_a_close_that_the_venue_accepted_is_awaited_without_a_deadline() -> None:
+def test_an_exit_that_the_venue_accepted_is_awaited_without_a_deadline() -> None:
     story = unprotected()
     close = story.send(intent(OrderRole.EXIT, PLAN), NOON)
     story.say(
@@ -364,7 +364,7 @@ def test_a_stop_is_placed_if_the_pending_one_is_being_canceled() -> None:
     assert actions(story) == (PLACE,)
 
 
-def test_a_close_on_the_other_side_is_not_a_pending_exit() -> None:
+def test_an_exit_of_the_other_side_is_not_a_pending_exit() -> None:
     """Seed 970693: external orders inverted the position while an exit was in flight."""
     long = unprotected().book.trades["SOLUSDT"]
     closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_at_ms=NOON)]

@@ -265,7 +265,7 @@ def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> N
 # --- protection and orphan orders----------------------------------------------------------
 
 
-def test_a_vanished_stop_is_found_and_placed_again(holding: Story) -> None:
+def test_a_vanished_stop_is_recorded_and_its_position_is_to_be_protected(holding: Story) -> None:
     found = run(holding, look(positions=HELD))
     assert kinds(found.repairs) == ["ProtectionLost"]
     assert found.protect == ("SOLUSDT",)

@@ -39,7 +39,7 @@ GONE = (held("SOLUSDT", "150"),)  # more than the book has: never pending
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
-def test_a_fill_younger_than_the_time_in_flight_explains_a_difference(
+def test_a_fill_explains_a_difference_only_while_younger_than_the_time_in_flight(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
     recent = fill(None, "1", "100", symbol="SOLUSDT", at_ms=NEXT_MS - age_ms)
@@ -53,7 +53,7 @@ def test_a_fill_younger_than_the_time_in_flight_explains_a_difference(
 
 
 @pytest.mark.parametrize(("age_ms", "moving"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
-def test_a_trade_that_changed_within_the_time_in_flight_explains_a_difference(
+def test_a_trade_explains_a_difference_only_if_it_changed_within_the_time_in_flight(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
     changed = attrs.evolve(holding.book.trades["SOLUSDT"], changed_at_ms=NEXT_MS - age_ms)
@@ -110,7 +110,7 @@ def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol
 
 @pytest.mark.parametrize("role", list(OrderRole))
 @pytest.mark.parametrize(("age_ms", "young"), [(IN_FLIGHT_MS - 1, True), (IN_FLIGHT_MS, False)])
-def test_an_entry_or_close_in_flight_explains_a_difference_and_a_resting_exit_does_not(
+def test_only_an_entry_or_an_exit_in_flight_explains_a_difference(
     holding: Story, role: OrderRole, age_ms: int, young: bool
 ) -> None:
     holding.send(intent(role, PLAN, "new"), NEXT_MS - age_ms)
@@ -131,7 +131,7 @@ def test_unlisted_fills_of_an_ended_order_defer_its_symbol_for_the_waiting_time(
 
 
 @pytest.mark.parametrize(("age_ms", "asked"), [(IN_FLIGHT_MS - 1, False), (IN_FLIGHT_MS, True)])
-def test_an_order_is_queried_once_it_is_older_than_the_time_in_flight(
+def test_an_order_is_queried_once_it_is_as_old_as_the_time_in_flight(
     holding: Story, age_ms: int, asked: bool
 ) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN), NEXT_MS - age_ms)
@@ -189,7 +189,7 @@ def test_fills_and_income_at_the_very_start_of_the_window_are_read_and_before_it
 @pytest.mark.parametrize(
     ("side", "target", "expected"), [(Side.LONG, "106.3", "106"), (Side.SHORT, "93.7", "94")]
 )
-def test_a_target_off_the_new_tick_moves_towards_the_entry(
+def test_a_take_profit_price_off_the_new_tick_moves_towards_the_entry(
     side: Side, target: str, expected: str
 ) -> None:
     trade = open_trade(plan(side=side, target_price=D(target)), "t", NOON)
@@ -239,7 +239,7 @@ def test_a_fill_that_the_venue_lists_names_its_order_as_its_cause(holding: Story
     assert [r.cause_id for r in found.repairs[:2]] == [own.client_order_id, "v-7"]
 
 
-def test_a_terminal_close_without_recorded_fills_is_not_awaited(
+def test_a_terminal_exit_without_recorded_fills_is_not_awaited(
     holding: Story,
 ) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN))
@@ -263,7 +263,7 @@ def test_a_short_quantity_below_the_fills_is_a_pending_mismatch_too(quantity: st
     "changes",
     [{"client_order_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}],
 )
-def test_a_stop_whose_id_quantity_or_price_changed_is_confirmed_again(
+def test_a_stop_is_confirmed_again_only_if_its_id_quantity_or_price_changed(
     holding: Story, changes: dict[str, object]
 ) -> None:
     trade = holding.book.trades["SOLUSDT"]

@@ -76,7 +76,7 @@ def test_fills_fees_and_income_explain_a_balance_to_the_cent(story: Story) -> No
 @pytest.mark.parametrize(
     ("balance", "left"), [("9991", "0"), ("9989", "-11"), ("10011", "11"), ("NaN", "0")]
 )
-def test_a_change_beyond_the_tolerance_is_unexplained_in_both_directions(
+def test_a_balance_change_is_unexplained_only_beyond_the_tolerance_in_either_direction(
     story: Story, balance: str, left: str
 ) -> None:
     read = account(balance, at_ms=NEXT_MS)
@@ -125,7 +125,7 @@ def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story
 
 
 @pytest.mark.parametrize("due", [False, True])
-def test_a_reconciliation_between_cycles_records_the_equity_only_if_that_is_due(
+def test_a_reconciliation_between_cycles_records_the_equity_only_if_a_snapshot_is_due(
     story: Story, due: bool
 ) -> None:
     """As after a flatten: the equity snapshot follows at once."""

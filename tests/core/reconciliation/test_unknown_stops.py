@@ -89,8 +89,10 @@ def test_an_unknown_order_that_may_open_a_position_is_canceled_at_once(story: St
     assert pending_mismatches == {}
 
 
-def test_stop_and_target_stay_although_the_plan_of_their_entry_expired(story: Story) -> None:
-    """The stop and the target are reduce-only, so the expired plan does not matter."""
+def test_a_stop_and_a_take_profit_stay_although_the_plan_of_their_entry_expired(
+    story: Story,
+) -> None:
+    """Both orders are reduce-only, so the expired plan does not matter."""
     story.open(PLAN)
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     assert PLAN.expires_at_ms < NEXT_MS
@@ -99,7 +101,7 @@ def test_stop_and_target_stay_although_the_plan_of_their_entry_expired(story: St
 
 
 def test_an_orphan_order_is_canceled_only_if_the_venue_lists_it(story: Story) -> None:
-    """One that no list shows may have ended: the reconciler asks the venue for it."""
+    """One that no list shows may have ended: the reconciler queries it."""
     story.send(STOP)
     assert canceled(story) == [STOP.client_order_id]
     target = venue_order(story.send(intent(OrderRole.TAKE_PROFIT, PLAN)))

@@ -213,7 +213,7 @@ def test_exit_costs_apply_on_either_side_and_are_zero_without_an_instrument(sign
 
 
 @pytest.mark.parametrize(("opened_at_ms", "counted"), [(-1, 0), (0, 200), (100, 200)])
-def test_the_planner_adds_the_margin_of_trades_opened_since_the_equity_snapshot(
+def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snapshot(
     story: Story, opened_at_ms: int, counted: int
 ) -> None:
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
@@ -276,7 +276,7 @@ def test_the_risk_headroom_is_each_limit_less_the_open_risk(
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_a_stop_that_filled_beyond_its_price_raises_the_gap_buffer_on_either_side(
+def test_a_stop_that_filled_beyond_its_price_records_its_overshoot_on_either_side(
     story: Story, side: Side
 ) -> None:
     _, stop = story.open(plan("SOLUSDT", side))

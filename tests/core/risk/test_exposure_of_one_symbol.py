@@ -48,7 +48,7 @@ def test_the_cap_of_a_symbol_counts_its_position_its_permits_and_its_resting_ent
 
 
 @pytest.mark.parametrize(("fraction", "cap"), [("1", "15.00%"), ("0.25", "3.75%")])
-def test_a_canary_has_a_quarter_of_the_cap_of_a_symbol(
+def test_the_cap_of_a_symbol_is_scaled_by_the_size_fraction_of_the_grant(
     story: Story, fraction: str, cap: str
 ) -> None:
     story.open(plan())

@@ -104,7 +104,7 @@ def test_the_planners_headroom_equals_the_headroom_of_the_rules(story: Story) ->
 # --- reductions ------------------------------------------------------------------------
 
 
-def test_an_exit_within_the_position_always_passes() -> None:
+def test_a_reducing_order_within_the_position_always_passes() -> None:
     long = plan()
     for role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT, OrderRole.EXIT):
         assert review_reduction(intent(role, long), D(100)) is None
@@ -123,7 +123,7 @@ def test_an_exit_within_the_position_always_passes() -> None:
         (OrderRole.STOP_LOSS, "99", {}),
     ],
 )
-def test_an_exit_order_that_adds_or_reverses_exposure_is_denied(
+def test_a_reduction_that_adds_or_reverses_exposure_is_denied(
     role: OrderRole, position: str, changes: dict[str, Any]
 ) -> None:
     denial = review_reduction(attrs.evolve(intent(role, plan()), **changes), D(position))
@@ -131,7 +131,7 @@ def test_an_exit_order_that_adds_or_reverses_exposure_is_denied(
     assert denial.code == "EXIT_INCREASES_EXPOSURE"
 
 
-def test_closes_in_flight_that_together_reverse_the_position_are_denied(story: Story) -> None:
+def test_exits_in_flight_that_together_reverse_the_position_are_denied(story: Story) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(60)))
     orders = story.book.orders_of("SOLUSDT")
     half = intent(OrderRole.EXIT, plan(), "second", quantity=D(40))
@@ -140,7 +140,9 @@ def test_closes_in_flight_that_together_reverse_the_position_are_denied(story: S
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
 
 
-def test_a_close_whose_sender_crashed_does_not_count_against_another_close(story: Story) -> None:
+def test_an_exit_whose_sender_crashed_counts_against_another_only_for_three_seconds(
+    story: Story,
+) -> None:
     """Seed 990097: the intent was committed, and its order was never sent."""
     story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
@@ -150,8 +152,8 @@ def test_a_close_whose_sender_crashed_does_not_count_against_another_close(story
     assert review_reduction(second, D(100), orders, now_ms=late) is None
 
 
-def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
-    """External orders inverted the position meanwhile, so the venue rejects the close."""
+def test_an_exit_of_the_other_side_does_not_count_against_an_exit() -> None:
+    """External orders inverted the position, so the venue rejects the earlier exit."""
     story = Story()
     story.ready()
     story.send(attrs.evolve(intent(OrderRole.EXIT, plan()), quantity=D(60)))
@@ -160,7 +162,7 @@ def test_a_close_of_the_other_side_does_not_count_against_a_close() -> None:
     assert review_reduction(other, D(-100), orders) is None
 
 
-def test_a_close_that_timed_out_does_not_count_against_another_close(story: Story) -> None:
+def test_an_exit_that_timed_out_does_not_count_against_another_exit(story: Story) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
     assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is not None

@@ -209,7 +209,7 @@ def test_exit_costs_are_part_of_the_days_loss(story: Story) -> None:
     assert twice(story, "9610").after is T.REDUCED_SIZE
 
 
-def test_drift_halts_until_it_is_explained(story: Story) -> None:
+def test_drift_changes_the_trading_state_to_reduce_only(story: Story) -> None:
     story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
     decided = judge(story, read("10000"))
     assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.RECONCILE_MISMATCH)
@@ -253,7 +253,7 @@ def test_a_halt_of_a_days_loss_ends_after_the_next_utc_day_and_a_clean_reconcili
     assert (decided.after, decided.reason) == (T.ACTIVE, StateReason.DAY_ROLLED)
 
 
-def test_a_new_day_with_the_same_loss_is_halted_again(story: Story) -> None:
+def test_a_new_day_that_loses_its_limit_too_is_halted_again(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
@@ -331,7 +331,9 @@ def test_a_command_never_improves_the_state(story: Story) -> None:
     )
 
 
-def test_the_operators_halt_outlasts_the_day_and_keeps_its_reason(story: Story) -> None:
+def test_an_operators_halt_replaces_the_reason_of_a_days_loss_and_a_full_disk_does_not(
+    story: Story,
+) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     full = decide_command(story.book, T.REDUCE_ONLY, StateReason.DISK_FULL)
     assert full.event(NOON) is None

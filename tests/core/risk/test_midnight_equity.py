@@ -288,6 +288,6 @@ def test_a_loaded_snapshot_has_the_same_pending_day_corrections(story: Story) ->
     assert all(isinstance(x, DayCorrected) for x in loaded.pending_day_corrections(1))
 
 
-def test_a_close_is_a_mark_on_the_tick() -> None:
+def test_the_close_of_a_bar_becomes_a_mark_on_the_tick() -> None:
     assert mark_of_bar(0.1 + 0.2, D("0.01")) == D("0.30")
     assert mark_of_bar(61_981.0, D("0.1")) == D("61981.0")

@@ -83,7 +83,7 @@ def test_a_symbol_with_existing_notional_is_planned_with_the_rest_of_its_cap(sto
         (D("-0.0002"), Side.SHORT, "6"),
     ],
 )
-def test_funding_over_the_hold_is_part_of_a_plans_risk(
+def test_funding_that_is_paid_over_the_hold_is_part_of_a_plans_risk(
     story: Story, rate: D | None, side: Side, costs: str
 ) -> None:
     wanted = candidate("SOLUSDT", side)
@@ -162,7 +162,9 @@ def test_refiner_grant_and_state_each_scale_the_size(
 
 
 @pytest.mark.parametrize(("minimum", "denied"), [("999.9", False), ("999.91", True)])
-def test_exactly_the_smallest_order_is_planned(minimum: str, denied: bool) -> None:
+def test_a_smallest_order_equal_to_the_headroom_passes_and_a_larger_one_is_denied(
+    minimum: str, denied: bool
+) -> None:
     """A position of 1,000 leaves 999.9 of the symbol's cap, 20 % of 9,999.5."""
     story = Story()
     story.ready()
@@ -220,7 +222,7 @@ def test_a_smaller_share_of_the_exposure_cap_is_exhausted_earlier(
 
 
 def test_an_exposure_cap_that_nothing_uses_is_left_to_sizing() -> None:
-    """The cap of 0.01 % of 10,000 is below the venue's smallest order, and it is not exhausted."""
+    """The unused cap of 0.01 % of 10,000 is below the venue's smallest order."""
     story = Story()
     story.ready()
     limits = attrs.evolve(LIMITS, exposure_per_symbol=D("0.0001"))

@@ -86,7 +86,9 @@ def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: St
     )
 
 
-def test_a_stop_one_tick_away_that_fills_0_3_beyond_records_0_15_and_not_30(story: Story) -> None:
+def test_a_stop_one_tick_away_that_fills_0_3_beyond_has_an_overshoot_of_0_15_and_not_30(
+    story: Story,
+) -> None:
     story.open(TWO_PERCENT)
     story.say(restated(TWO_PERCENT, "99.99"))
     nearer = intent(OrderRole.STOP_LOSS, TWO_PERCENT, "nearer", trigger_price=D("99.99"))

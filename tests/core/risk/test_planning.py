@@ -76,7 +76,7 @@ def test_an_empty_book_has_headroom() -> None:
     assert isinstance(planned(book, LIMITS, candidate()), Plan)
 
 
-def test_a_spent_budget_is_denied_without_a_quote() -> None:
+def test_a_candidate_without_risk_headroom_is_denied_without_a_quote() -> None:
     story = Story()
     story.ready()
     story.open(plan())

@@ -38,7 +38,7 @@ def test_as_many_entries_as_the_limit_allows_disable_no_strategy(story: Story) -
 
 
 @pytest.mark.parametrize(("early_ms", "disabled"), [(0, False), (1, True)])
-def test_an_entry_exactly_an_hour_old_no_longer_counts(
+def test_an_entry_counts_until_it_is_exactly_an_hour_old(
     story: Story, early_ms: int, disabled: bool
 ) -> None:
     enter(story, 7)
@@ -73,7 +73,7 @@ def test_a_third_reentry_into_a_symbol_disables_its_strategy(story: Story) -> No
 
 
 @pytest.mark.parametrize(("first_ms", "disabled"), [(0, True), (-1, False)])
-def test_an_entry_at_midnight_exactly_belongs_to_the_day_that_begins(
+def test_an_entry_belongs_to_the_new_day_from_exactly_midnight_on(
     story: Story, first_ms: int, disabled: bool
 ) -> None:
     midnight_at_ms = NOON - NOON % 86_400_000

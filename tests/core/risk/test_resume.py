@@ -20,7 +20,7 @@ MARK_AGE_MS = LIMITS.quote_age_max_s * 1000
 
 @pytest.fixture(params=[TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY])
 def halted(request: pytest.FixtureRequest) -> Story:
-    """Return a book that may resume: no loss, reconciled, with its day open."""
+    """Return a story that may resume: no loss, reconciled, with its day open."""
     story = Story()
     story.ready()
     reason = StateReason.OPERATOR_HALT.value
@@ -30,7 +30,7 @@ def halted(request: pytest.FixtureRequest) -> Story:
 
 
 def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
-    """Return True if the resume improved the state; a refusal must change nothing."""
+    """Return True if the resume led to the active state; no reason means no change."""
     before = story.book.state
     decided = decide_resume(story.book, read, limits=LIMITS, now_ms=now_ms)
     assert (decided.reason is None) is (decided.after is before)
@@ -59,7 +59,9 @@ def test_a_mark_that_was_stale_when_it_was_read_prevents_a_resume(halted: Story)
 
 
 @pytest.mark.parametrize("equity", [D("NaN"), D("Infinity")])
-def test_an_equity_that_is_not_finite_prevents_a_resume(halted: Story, equity: Decimal) -> None:
+def test_an_equity_read_that_is_missing_or_not_finite_prevents_a_resume(
+    halted: Story, equity: Decimal
+) -> None:
     assert not resumed(halted, EquityRead(equity=equity, at_ms=NOON))
     assert not resumed(halted, EquityRead(equity=D(10000), exit_costs=equity, at_ms=NOON))
     assert not resumed(halted, None)

@@ -354,7 +354,7 @@ def test_a_plan_is_reviewed_at_the_worst_price_of_its_fill_and_of_its_valuation(
     assert context.notional == 10 * (D("100.6") if side is Side.LONG else D("100.55"))
 
 
-def test_a_hedge_passes_even_if_the_remaining_shock_exceeds_the_limit(story: Story) -> None:
+def test_a_hedge_passes_the_shock_rule_only_if_it_lowers_the_net_notional(story: Story) -> None:
     tight = limits(shock_move="0.5", daily_loss_max="0.03")  # 1,000 of shock, 300 a day
     for side, quantity, passes in (
         (Side.SHORT, 90, True),  # position 1,000 less 900; a permit of 1,000 does not count

@@ -148,7 +148,7 @@ def test_absolute_caps_bind_whatever_the_equity() -> None:
     assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", 50)
 
 
-def test_a_fraction_shrinks_both_hard_caps() -> None:
+def test_a_fraction_shrinks_the_exposure_cap_and_the_size_is_floored_to_the_lot() -> None:
     whole, quarter = sized(stop=D("98.5")), sized(stop=D("98.5"), fraction=QUARTER)
     assert isinstance(whole, Sized)
     assert isinstance(quarter, Sized)
@@ -167,7 +167,7 @@ def test_leverage_falls_until_liquidation_is_far_enough() -> None:
     assert beyond.code == "STOP_BEYOND_LIQUIDATION"
 
 
-def test_a_short_can_be_unleveraged_farther_than_a_long() -> None:
+def test_a_short_with_a_stop_30_percent_away_has_leverage_1() -> None:
     chosen = highest_leverage(
         entry=D(100),
         stop=D(130),
@@ -193,7 +193,7 @@ def test_a_short_can_be_unleveraged_farther_than_a_long() -> None:
         ({"costs": costs(slip="NaN")}, "DATA_INVALID"),
     ],
 )
-def test_unsound_inputs_are_denied(changes: dict[str, object], code: str) -> None:
+def test_invalid_inputs_of_a_size_are_denied(changes: dict[str, object], code: str) -> None:
     made = sized(**changes)
     assert isinstance(made, Denial)
     assert made.code == code
@@ -304,7 +304,7 @@ def test_a_symbol_whose_exposure_is_used_up_has_exhausted_its_headroom() -> None
 
 
 def test_an_exposure_limit_that_nothing_uses_leaves_too_small_a_quantity() -> None:
-    """With an equity of 50 the whole limit is 7.50; the venue's smallest order is worth 10."""
+    """The whole limit is 7.50 at an equity of 50; the smallest order is worth 10."""
     small = sized(sizing_equity=D(50))
     assert isinstance(small, Denial)
     assert small.code == Deny.QUANTITY_BELOW_MINIMUM.value
@@ -316,7 +316,7 @@ def test_an_exposure_limit_that_nothing_uses_leaves_too_small_a_quantity() -> No
 def test_a_headroom_denial_needs_the_larger_of_the_venues_two_minimums(
     qty_min: str, notional_min: str, needed: str
 ) -> None:
-    """A contract is 0.1 units of 100; a quarter of the full size is below both minimums."""
+    """A contract is 0.1 units at 100; a quarter of the full size is below both."""
     listed = instrument(contract_size=D("0.1"), qty_min=D(qty_min), notional_min=D(notional_min))
     full = sized(instrument=listed, sizing_equity=D(800), headroom=headroom(D(10_000), D(1)))
     assert isinstance(full, Denial)
@@ -359,13 +359,13 @@ def test_the_denial_of_a_size_names_its_invalid_inputs(
 
 
 @pytest.mark.parametrize(("least", "enough"), [("1500", True), ("1500.01", False)])
-def test_a_size_below_the_minimum_notional_is_denied(least: str, enough: bool) -> None:
+def test_only_a_size_below_the_minimum_notional_is_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), notional_min=D(least))
     assert isinstance(sized(instrument=listed), Sized) is enough
 
 
 @pytest.mark.parametrize(("least", "enough"), [("150", True), ("151", False)])
-def test_a_size_below_the_minimum_contracts_is_denied(least: str, enough: bool) -> None:
+def test_only_a_size_below_the_minimum_contracts_is_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), qty_min=D(least))
     made = sized(instrument=listed)
     assert isinstance(made, Sized) is enough

@@ -42,7 +42,7 @@ def test_a_state_change_has_the_figures_of_the_day(story: Story) -> None:
         (0, -15_000, 0, 5_000),
     ],
 )
-def test_account_and_marks_are_overdue_from_their_age_limit_on(
+def test_account_and_marks_are_overdue_beyond_their_age_limits(
     read_at: int, marks_at: int | None, now: int, expected: int
 ) -> None:
     seen = EquityRead(
@@ -53,7 +53,9 @@ def test_account_and_marks_are_overdue_from_their_age_limit_on(
     assert overdue_ms(seen, LIMITS, NOON + now) == expected
 
 
-def test_a_halt_without_a_fresh_read_has_the_time_by_which_it_is_overdue(story: Story) -> None:
+def test_a_halt_without_a_fresh_read_has_the_time_by_which_the_read_is_overdue(
+    story: Story,
+) -> None:
     late = judge(story, None, started_at_ms=NOON, now_ms=NOON + 900_000 + 60_001)
     assert [(f.name, f.value) for f in late.figures] == [("overdue_ms", "60001")]
     assert judge(story, None, started_at_ms=NOON, now_ms=NOON + 900_000 + 60_000).reason is None
@@ -68,7 +70,7 @@ def test_a_full_disk_is_named_before_drift_and_drift_before_an_old_read(story: S
     assert judge(story, None, **old).reason is StateReason.RECONCILE_MISMATCH
 
 
-def test_a_pending_breach_outlasts_unknown_data_and_is_confirmed_by_the_next_read(
+def test_a_pending_breach_outlasts_unknown_data(
     story: Story,
 ) -> None:
     waiting = judge(story, read("9500")).pending
@@ -112,7 +114,7 @@ def test_only_a_clean_reconciliation_after_the_halt_ends_it(
     ("since", "agreed", "ends"),
     [(-1, 0, True), (0, 0, False), (0, 1, False), (-1, -1, False)],  # around midnight
 )
-def test_a_days_halt_ends_with_a_clean_reconciliation_of_the_next_day(
+def test_a_days_halt_ends_only_with_a_clean_reconciliation_of_the_next_day(
     story: Story, since: int, agreed: int, ends: bool
 ) -> None:
     midnight = NOON + DAY // 2
@@ -123,7 +125,7 @@ def test_a_days_halt_ends_with_a_clean_reconciliation_of_the_next_day(
     assert (decided.after is T.ACTIVE) is ends
 
 
-def test_a_halt_of_the_day_ends_in_the_state_of_the_new_days_loss(story: Story) -> None:
+def test_a_halt_on_unknown_data_ends_in_the_state_of_the_days_loss(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.EQUITY_UNKNOWN)
     story.say(closed_cycle(NOON + 1))
     decided = judge(story, read("9750", NOON + 5_000), fresh_since_ms=NOON)
@@ -176,7 +178,7 @@ def test_a_failed_protection_flattens_from_every_milder_state_and_no_worse_one(
     assert (kept.after, kept.reason, kept.pending) == (T.FLATTENING, None, pending)
 
 
-def test_a_read_exactly_at_its_age_limit_changes_the_state(story: Story) -> None:
+def test_an_equity_read_counts_until_exactly_its_age_limit(story: Story) -> None:
     seen = read("9500")
     assert judge(story, seen, now_ms=NOON + 900_000).pending == Pending(
         level=T.REDUCE_ONLY, at_ms=NOON

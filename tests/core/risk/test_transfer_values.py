@@ -93,7 +93,7 @@ def test_a_transfer_before_the_first_equity_snapshot_needs_no_valuation() -> Non
     assert not story.book.unvalued
 
 
-def test_a_transfer_without_a_known_mark_waits_for_the_next_read() -> None:
+def test_a_transfer_without_a_known_mark_gets_no_valuation() -> None:
     story = Story()
     story.ready()
     entries = [

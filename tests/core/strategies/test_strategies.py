@@ -29,7 +29,7 @@ MOMENTUM = MomentumParameters(horizons_days=(1, 2), warmup_days=4, oi_changes_mi
 
 
 def market(bars: int, symbols: int, seed: int) -> tuple[Floats, ...]:
-    """Open, high, low, close, volume: half of the symbols revert to 100, half wander."""
+    """Return open, high, low, close and volume; every second symbol reverts to 100."""
     chance = np.random.default_rng(seed)
     noise = chance.standard_t(4, size=(bars, symbols)) * 0.004
     logs = np.cumsum(noise, axis=0)
@@ -136,7 +136,7 @@ def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() ->
 
 
 def open_interest_told(last_change: float, rows: int = 24) -> StrategyScores:
-    """Momentum with open interest whose newest daily change is ``last_change``."""
+    """Return momentum scores; the newest daily change of interest is ``last_change``."""
     columns = market(300, 2, 3)
     strategy = OiMomentum(MOMENTUM)
     panel = momentum_panel(columns, strategy)
@@ -163,7 +163,7 @@ def test_missing_and_short_open_interest_are_the_proxy_no_oi() -> None:
     assert (short.weight[0], short.proxy[0]) == (0.3, 1)
 
 
-def test_stale_open_interest_under_fresh_bars_confirms_nothing() -> None:
+def test_stale_open_interest_under_fresh_bars_gives_a_weight_of_0_3() -> None:
     columns = market(300, 1, 3)
     strategy = OiMomentum(MOMENTUM)
     panel = momentum_panel(columns, strategy)
@@ -174,7 +174,7 @@ def test_stale_open_interest_under_fresh_bars_confirms_nothing() -> None:
     assert strategy.evaluate(panel, panel.close_ms).weight[0] == 0.3
 
 
-def test_warm_up_is_thirty_days_of_whatever_bars_there_are() -> None:
+def test_momentum_warms_up_for_thirty_days_of_bars_of_any_period() -> None:
     strategy = OiMomentum()
     assert strategy.warmup_bars(900_000) == 2880
     assert strategy.warmup_bars(HOUR_MS) == 720
@@ -183,11 +183,11 @@ def test_warm_up_is_thirty_days_of_whatever_bars_there_are() -> None:
     assert MeanReversion().hold_ms(900_000) == DAY_MS
 
 
-def test_a_panel_fed_its_history_finds_every_strategy_warm() -> None:
+def test_the_history_of_a_panel_covers_the_warm_up_of_its_strategies() -> None:
     strategies = make_strategies(["mean_reversion", "oi_momentum"], {})
     panel = make_panel(strategies.values(), ["a"], 900_000)
-    assert panel.window == 674  # what is looked back at ...
-    assert panel.history_ms == (2880 + 500) * 900_000  # ... is less than what is needed
+    assert panel.window == 674  # the longest lookback
+    assert panel.history_ms == (2880 + 500) * 900_000  # the longest warm-up and 500 bars
     momentum = strategies["oi_momentum"]
     assert make_panel([momentum], ["a"], DAY_MS).history_ms == (30 + 500) * DAY_MS
     assert momentum.open_interest_span_ms == 32 * DAY_MS

@@ -14,7 +14,7 @@ from kamou.core.strategies import discover_strategies, make_panel, make_strategi
 from kamou.core.strategies.base import Strategy, StrategyScores
 
 PERIOD = HOUR_MS
-BARS = 1_000  # a month of warm-up and some days to speak in
+BARS = 1_000  # a month of warm-up and some days with scores
 SYMBOLS = 24
 NAMES = tuple(discover_strategies())
 COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance", "abstain", "proxy")
@@ -22,7 +22,7 @@ COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance", "abstai
 
 @attrs.frozen(kw_only=True, eq=False)
 class Market:
-    """``[bars, symbols]`` columns and open interest every four hours, from the first bar on."""
+    """Columns ``[bars, symbols]``, and open interest that is used every four hours."""
 
     open: Floats
     high: Floats
@@ -32,7 +32,7 @@ class Market:
     open_interest: Floats
 
     def feed(self, panel: Panel, first: int, last: int) -> None:
-        """Bars ``first <= t < last`` and the open_interest that was available by their closes."""
+        """Append bars ``first <= t < last`` and the open interest known by their closes."""
         for t in range(first, last):
             open_ms = t * PERIOD
             panel.append(
@@ -49,7 +49,7 @@ class Market:
 
 
 def made_market(seed: int) -> Market:
-    """Trending and mean-reverting symbols, so that each strategy finds its setup."""
+    """Return trending and mean-reverting symbols, so that each strategy has scores."""
     chance = np.random.default_rng(seed)
     noise = chance.standard_t(4, size=(BARS, SYMBOLS)) * 0.004
     drift = np.repeat(chance.normal(0, 0.003, size=(BARS // 40, SYMBOLS)), 40, axis=0)
@@ -117,8 +117,10 @@ def test_discovery_names_each_strategy_after_its_file() -> None:
 
 
 def test_a_score_does_not_depend_on_later_bars(strategy: Strategy) -> None:
-    """A longer panel gives the same scores as one that ends there, and open interest
-    that exists already but is not public yet changes nothing."""
+    """A longer panel gave the same scores when its newest bar was the same.
+
+    Open interest that becomes available later changes no score.
+    """
     for t, shown in scores_at(strategy, MARKET, LOOKS).items():
         panel = fresh(strategy, MARKET, t + 1)
         for k in range(1, 4):

@@ -1,4 +1,4 @@
-"""Vetoes (T2): each one's code and figures, and that all of them are asked."""
+"""Vetoes (T2): the code and figures of each, and that all of them are applied."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     ("side", "rate", "paid"),
     [
         (Side.LONG, 0.001, 0.3),
-        (Side.LONG, -0.001, 0.0),  # to be received: not counted on
+        (Side.LONG, -0.001, 0.0),  # funding that would be received counts as 0
         (Side.SHORT, 0.001, 0.0),
         (Side.SHORT, -0.001, 0.3),
         (Side.LONG, None, 0.03),
@@ -216,7 +216,7 @@ def test_a_symbol_is_vetoed_for_its_cooldown_after_a_stop_out(
     assert codes(candidate(), about) == denied
 
 
-def test_a_symbol_with_a_long_and_a_short_candidate_is_vetoed() -> None:
+def test_a_symbol_with_a_long_and_a_short_candidate_is_conflicting() -> None:
     both = [candidate(), candidate(side=Side.SHORT), candidate(symbol="XYZ")]
     assert find_conflicting_symbols(both) == {"ABC"}
     assert find_conflicting_symbols([candidate(), candidate()]) == frozenset()
