@@ -155,7 +155,7 @@ def test_gaps_and_names_of_stored_datasets_are_escaped(
 
     gap = Gap(symbol=EVIL, after_ms=0, before_ms=120_000, bars=1)
     odd = DatasetSummary(**{**_summary(), "name": EVIL, "gaps": (gap,)})
-    monkeypatch.setattr(market_data, "list_sets", lambda _: [odd])
+    monkeypatch.setattr(market_data, "list_datasets", lambda _: [odd])
     code, out, err = cli("data", "list")
     assert code == 0
     assert "\\x1b[31m" in out

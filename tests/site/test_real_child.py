@@ -174,7 +174,7 @@ async def test_an_invalid_handover_ends_the_process_with_the_reason(
     with trio.fail_after(WITHIN_S):
         async with make_launcher(make_test_handover(data_directory, bound))() as process:
             assert await process.wait() == 2
-            assert b"hands over" in await process.next_text()
+            assert b"no valid handover" in await process.next_text()
 
 
 # --- under supervision -------------------------------------------------------------------

@@ -198,7 +198,7 @@ def _hook_journal(points: Points, wrap: Callable[[Any, str, Any], None]) -> None
     wrap(JournalWriter, "recover", recover)
     wrap(JournalWriter, "save_snapshot", _around(points, "journal snapshot"))
     wrap(JournalWriter, "set_meta", _around(points, "journal meta"))
-    wrap(snapshots, "save", _then(points, "journal snapshot"))
+    wrap(snapshots, "insert_snapshot", _then(points, "journal snapshot"))
 
 
 def _around(points: Points, what: str) -> Any:

@@ -58,7 +58,7 @@ class Killed:
     """The kills of one run, and the failures that were found."""
 
     kills: int = 0
-    wait_for_fast_forward: int = 0
+    in_history: int = 0
     cycles: int = 0
     failures: list[str] = attrs.Factory(list)
 
@@ -71,7 +71,7 @@ async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
         while done.kills < kills // 2 and not await trades(running):
             pid = await kill_next(running, pid, draw)
             done.kills += 1
-        done.wait_for_fast_forward = done.kills
+        done.in_history = done.kills
         await running.ready()
         while done.kills < kills:
             pid = await kill_next(running, pid, draw)
