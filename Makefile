@@ -81,7 +81,7 @@ lock: $(READY) ## write the exact versions that are installed to constraints.txt
 	@mv constraints.new constraints.txt
 	@touch $(READY)
 
-swarm: $(READY) ## simulate HOURS=... simulated hours of fresh worlds (SEED=... to repeat them)
+swarm: $(READY) ## simulate HOURS=... simulated hours of fresh seeds (SEED=... to repeat them)
 	@first=$(SEED); : "$${first:=$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(10**9))')}"; \
 		echo "seeds from $$first" >&2; \
 		$(BIN)/kamou simulate --seeds $$first..$$((first + $(HOURS) - 1)) --hours 1 --jobs $(JOBS) $(ARGS)
