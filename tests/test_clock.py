@@ -37,7 +37,7 @@ class Machine:
         return SystemClock(lambda: self.wall_ns, lambda: self.steady_ns)
 
 
-def test_boundaries_are_multiples_of_utc() -> None:
+def test_floor_and_next_are_multiples_of_the_period_in_utc() -> None:
     assert floor_ms(3 * DAY_MS + 5, DAY_MS) == 3 * DAY_MS
     assert floor_ms(3 * DAY_MS, DAY_MS) == 3 * DAY_MS
     assert next_ms(3 * DAY_MS, DAY_MS) == 4 * DAY_MS, "strictly after"

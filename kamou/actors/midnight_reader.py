@@ -1,7 +1,7 @@
 """Reads the marks of missed midnights, with which the governor opens a UTC day.
 
-The reconciler uses the reader. It and the valuer of transfers share ``read_closes``, the limit of
-reads in one pass and the errors of a venue that does not answer.
+The reconciler uses ``MidnightReader``. ``actors/transfers.py`` also uses ``read_closes``,
+``READS_MAX`` (for reads of its own) and ``NO_ANSWER``.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class OrderManager(Actor):
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
-        """Journal an order's update; at its end, protect an unprotected position at once."""
+        """Journal an order's update; if the order ended, protect its position at once."""
         await self._executor.record_report(message.order)
         if (
             message.order.client_order_id in self._executor.book.orders

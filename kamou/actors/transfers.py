@@ -95,7 +95,7 @@ class TransferValuer:
 
         Args:
             needed: symbols of the positions that were open at ``at_ms``.
-            symbols: these, and all that a late entry may change.
+            symbols: these, and all that a late fill or payment may change.
             bars: closes that this pass has read, by their end; new ones are added.
 
         Raises:

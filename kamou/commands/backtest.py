@@ -172,7 +172,7 @@ def _format_figure(name: str, value: Any) -> tuple[str, object]:
     if name == "max_drawdown":
         return "maximum drawdown", f"{value:.2%}"
     if name == "worst_overshoot_r":
-        return "worst fill beyond a stop", f"{Decimal(value):.3f} R"
+        return "worst overshoot", f"{Decimal(value):.3f} of the stop distance"
     return name.replace("_", " "), value
 
 

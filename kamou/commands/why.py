@@ -115,8 +115,9 @@ def _is_recorded(reader: Any, symbol: str) -> bool:
 def _suggest_symbol(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
     """Return a known symbol that the user may have meant; None without one.
 
-    The text may be the id of a trade or signal, which ends in its symbol, the beginning of a
-    symbol, or a misspelled symbol. Without a scan the symbols are those of the newest refusals.
+    ``symbol`` may be the id of a trade or signal, which ends in its symbol, the beginning of a
+    symbol, or a misspelled symbol. A symbol that was scanned needs no suggestion. Without a
+    scan the symbols are those of the newest refusals.
     That list is incomplete, so misspelled symbols get no suggestion then.
     """
     from kamou.store import queries

@@ -16,6 +16,14 @@ def utc_day(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, tz=UTC).date().isoformat()
 
 
+def show_utc(at_ms: int) -> str:
+    """Return a time in UTC for an error; a number of ms if it is no date."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"time {at_ms}"
+
+
 def next_day(day: str) -> str:
     """Return the day after ``day``, both written ``YYYY-MM-DD``."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()

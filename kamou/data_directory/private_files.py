@@ -102,9 +102,10 @@ def is_open_to_others(path: Path) -> bool:
 
 
 def keeps_modes(directory: Path) -> bool:
-    """Return True if the file system of this directory keeps the mode of each file.
+    """Return True if a new file of mode 0600 in the directory is closed to others.
 
-    FAT, and some network and container file systems, have one mode for all files.
+    FAT, and some network and container file systems, have one mode for all files. The function
+    creates a file and removes it.
     """
     descriptor, path = create_temporary(directory / "modes")
     os.close(descriptor)

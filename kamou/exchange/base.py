@@ -162,7 +162,7 @@ class ExchangePort(Protocol):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
 
-        Updates during a restart are lost; reconciliation reads their orders and fills.
+        Updates while the exchange actor restarts are lost; reconciliation reads orders and fills.
         """
         ...
 

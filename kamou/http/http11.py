@@ -2,7 +2,7 @@
 
 hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
 application writes, and queues bodies for applications that never read them. This subclass replaces
-its event loop and keeps its streams, recycling and ASGI side.
+the loop that handles h11 events, and keeps its streams, recycling and ASGI side.
 
 ``H11Protocol`` is not documented, so hypercorn is pinned to one exact version.
 ``tests/http/test_hypercorn_canary.py`` lists the parts that are used, and what to do when they

@@ -367,7 +367,7 @@ class CurrentRun:
         return {**response, "journalled": journalled, "entries": "held"}
 
     async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
-        """Send a command to the governor's priority lane and wait until the lane is empty.
+        """Send a command by the governor's priority lane; return state and reason then.
 
         Raises:
             KamouError: the run does not trade; or the governor has the command, and the journal

@@ -105,7 +105,7 @@ class Monitor:
             self.found.append(Violation(rule=rule, at_ms=at_ms, symbol=symbol, detail=detail))
 
     def note(self, line: str) -> None:
-        """Add a line to the trace."""
+        """Add a line to the trace, and to the events that a violation shows."""
         self.trace.line(line)
         self._recent.append(line)
 

@@ -217,7 +217,7 @@ class Simulation:
             self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
 
     def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
-        """Return the time in ms between both in which no process could place a stop."""
+        """Return the time without a stop that is excused, in ms."""
         silent = self.dead + self.monitor.stalls
         # On a full disk no intent can be committed, so no order may be sent. Without the account no
         # reconciliation ends.

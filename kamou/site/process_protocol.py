@@ -77,7 +77,7 @@ def decode_handover(line: bytes) -> SiteHandover:
     """Return what ``encode_handover`` wrote.
 
     Raises:
-        ValueError: it is not a handover; names the field.
+        ValueError: ``line`` is not a handover; the error names an invalid field.
     """
     return msgspec.json.decode(line, type=SiteHandover)
 

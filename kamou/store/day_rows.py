@@ -192,8 +192,8 @@ def add_up_strategies(reader: Reader, start: Boundary, end: Boundary) -> tuple[S
 def equity_at_boundary(reader: Reader, boundary: Boundary) -> Decimal:
     """Return the equity at a boundary.
 
-    In older journals the entries between midnight and the read are subtracted from the equity
-    that was read.
+    In older journals income between midnight and the read is subtracted from the equity that was
+    read, and fees are added.
     """
     if boundary.exact or not boundary.midnight:
         return boundary.equity

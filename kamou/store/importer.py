@@ -73,7 +73,7 @@ from kamou.venue.market.recorded import RecordedMarket
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """Result of an import; ``unchanged`` if exactly this dataset was stored before."""
+    """Result of an import; ``unchanged``: stored before, so nothing was written."""
 
     summary: DatasetSummary
     skipped: tuple[SkippedFile, ...]
@@ -126,8 +126,8 @@ def import_directory(
         before_storing: called when the data is valid; creates the data directory.
 
     Raises:
-        InvalidDataError: the data or the name is invalid, another dataset has this name, or another
-            import stores a dataset at this moment.
+        InvalidDataError: the data or the name is invalid; another dataset has this name and
+            ``replace`` is False; or another import stores a dataset at this moment.
         DiskFullError, StoreError: the dataset cannot be stored.
     """
     name = source.resolve().name if name is None else name

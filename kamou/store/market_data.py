@@ -222,7 +222,8 @@ def write_dataset(
         limits: the ``data.*`` settings.
 
     Returns:
-        The summary, and True if exactly this dataset was already stored.
+        The summary; and True if exactly this dataset was already stored, so that nothing was
+        written. With ``replace`` it is always written.
 
     Raises:
         InvalidDataError: the name is invalid; another or a damaged dataset has this name and

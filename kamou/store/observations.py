@@ -7,12 +7,11 @@ Each observation is checked, then put on the bars' symbols. Of several files of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 
 from kamou.core.arrays import Ints
-from kamou.core.day import DAY_MS
+from kamou.core.day import DAY_MS, show_utc
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
 from kamou.core.market.bars import Series, empty_series
 from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
@@ -59,14 +58,6 @@ def raise_row_errors(
         "Nothing was imported; correct or remove these rows; --allow-gaps keeps missing bars as "
         "gaps",
     )
-
-
-def show_utc(at_ms: int) -> str:
-    """Return a time in UTC for an error; a number of ms if it is no date."""
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return f"time {at_ms}"
 
 
 def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:

@@ -3,8 +3,8 @@
 The curve has at most ``POINTS_MAX`` intervals, whatever its length. Each interval keeps its last,
 lowest and highest equity, so a chart of it hides no dip. All intervals have one width:
 ``WIDTH_MIN_MS`` times a power of two. When the curve needs more than ``POINTS_MAX`` intervals, the
-width doubles and neighbors are merged. The result depends on the equity snapshots alone, not on the
-order in which they were recorded.
+width doubles and neighbors are merged. The order in which snapshots were recorded does not change
+their intervals. A mark after the newest snapshot extends the curve and may double the width.
 
 Halts, downtime, transfers and changes of the configuration are marked on their intervals.
 """

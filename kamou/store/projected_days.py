@@ -1,7 +1,8 @@
 """Projections of the record's rows: days, strategies of each day, and months.
 
-A row is written when its day ends, and again after each late entry. The work of each function is
-proportional to the number of entries in the rows that it writes, and does not grow with the record.
+A row is written when its day ends, and again after each late fill or payment. The work of each
+function is proportional to the fills and payments in the rows that it writes, and does not grow
+with the record.
 ``store/day_rows.py`` defines a row.
 """
 

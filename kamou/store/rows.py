@@ -37,7 +37,7 @@ class DayRow:
 
     ``return_`` is the time-weighted return from start to end, as a fraction; None if there was no
     equity to earn it on. ``trades`` and ``pnl`` count the trades that closed in the row. ``fees``,
-    ``funding`` and ``net_deposits`` add up the venue's entries whose time is in the row.
+    ``funding`` and ``net_deposits`` add up the venue's payments whose time is in the row.
     """
 
     day: str  # YYYY-MM-DD, the first calendar day
@@ -55,7 +55,7 @@ class DayRow:
     pnl: Decimal
     start_rebuilt: str = ""  # source of a rebuilt midnight's mark prices; empty: it was read
     end_rebuilt: str = ""  # likewise, at the end
-    corrections: int = 0  # late entries that changed the equity of a midnight of the row
+    corrections: int = 0  # late fills and payments that changed the equity of a midnight of the row
 
     @property
     def separable(self) -> bool:

@@ -113,7 +113,9 @@ def never_excused(symbol: str, since_ms: int, until_ms: int) -> int:
 
 
 class Checker:
-    """The check in progress, whose violations are in ``found`` after every record.
+    """The checks of an audit log, record by record; violations are in ``found``.
+
+    An instant is checked when a record of a later time is taken, or by ``check_until``.
 
     The time that ``excused_ms`` returns does not count towards the deadline of a stop. ``is_ours``
     returns True for Kamou's orders. The entry rules do not apply to external orders.

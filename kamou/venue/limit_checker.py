@@ -274,7 +274,10 @@ class LimitChecker:
         figures: Callable[[Load], tuple[Decimal, Decimal]],
         base: Decimal | None = None,
     ) -> None:
-        """Report the use of a limit at the instant of ``tries`` with the most headroom."""
+        """Report a violation if the use exceeds the limit at every instant of ``tries``.
+
+        ``figures`` returns use and limit of an instant.
+        """
         best = min((figures(load) for load in tries), key=lambda pair: pair[0] - pair[1])
         self._use(rule, record, *best, base=base)
 

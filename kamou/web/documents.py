@@ -86,7 +86,7 @@ def _drawdown(found: Drawdown) -> dict[str, object]:
         "peak_ms": found.peak_ms,
         "trough_ms": found.trough_ms,
         "recovery_ms": found.recovery_ms,
-        "unit": "fraction of the index's highest before it, over all equity snapshots",
+        "unit": "fraction of the peak before the trough, over all equity snapshots",
     }
 
 

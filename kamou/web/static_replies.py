@@ -36,9 +36,9 @@ def fixed_replies(
 
 
 def robots_txt(public_url: str) -> bytes:
-    """Return robots.txt, which allows all pages except filtered lists of trades.
+    """Return robots.txt, which allows all pages except ``/trades`` with a query.
 
-    The filtered lists only repeat other pages.
+    These are filtered and older lists of trades. The page of each trade is allowed.
     """
     lines = ["User-agent: *", "Disallow: /trades?", "Allow: /"]
     if public_url:

@@ -98,7 +98,7 @@ def test_an_order_whose_answer_was_lost_is_found_by_query_and_protected() -> Non
 @pytest.mark.parametrize(
     ("fate", "code"), [(REJECTED, "MARGIN_INSUFFICIENT"), (LIMITED, "RATE_LIMITED")]
 )
-def test_a_rejected_or_rate_limited_entry_ends_with_its_stop_and_take_profit(
+def test_the_stop_and_take_profit_of_a_rejected_or_rate_limited_entry_are_rejected_too(
     fate: str, code: str
 ) -> None:
     trouble = Trouble(fate=every(OrderRole.ENTRY, fate, "BBB"))

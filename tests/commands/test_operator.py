@@ -232,7 +232,9 @@ def test_a_listener_that_does_not_answer_is_a_timeout(
     assert "`kamou flatten` does not need its answer" in err
 
 
-def test_a_port_without_a_listener_means_not_running(cli: Cli, directory: DataDirectory) -> None:
+def test_a_halt_of_a_run_that_does_not_listen_sets_the_latch_and_fails_as_not_running(
+    cli: Cli, directory: DataDirectory
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with DataDirectoryLock(directory.path):

@@ -53,5 +53,7 @@ def test_why_says_that_a_symbol_of_the_journal_was_not_a_candidate(
     assert json.loads(cli("why", "ETHUSDT", "--json")[1])["nearest"] is None
 
 
-def test_why_says_that_an_unknown_symbol_may_not_be_one(cli: Cli, later: DataDirectory) -> None:
+def test_why_says_that_a_name_without_records_may_not_be_a_symbol(
+    cli: Cli, later: DataDirectory
+) -> None:
     assert "or it is not one of the symbols" in cli("why", "NONEUSDT")[1]

@@ -389,6 +389,7 @@ async def test_the_unix_socket_needs_no_token_and_gives_no_proof(
 
 
 def test_only_the_bearer_scheme_and_the_whole_token_match() -> None:
+    assert not token_matches(f"Basic {TOKEN}", TOKEN)
     assert token_matches(f"bearer {TOKEN}", TOKEN)
     assert not token_matches(f"Bearer {TOKEN[:-1]}", TOKEN)
     assert not token_matches(f"Bearer {TOKEN}x", TOKEN)

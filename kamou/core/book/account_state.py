@@ -161,7 +161,7 @@ class AccountState(BookState):
         self.day_net_deposits = sum((p.amount for p in later if p.transfer), ZERO)
 
     def _keep_midnight(self, event: e.DayOpened) -> None:
-        """Keep the midnights of one account read, because late entries may correct them."""
+        """Keep the midnights of one account read, because late fills may correct them."""
         kept = {d: m for d, m in self.midnights.items() if m.read_at_ms == event.at_ms}
         if event.opening is not None and event.at_midnight:
             kept[event.day] = OpenedMidnight(

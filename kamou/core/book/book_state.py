@@ -1,6 +1,7 @@
 """Contents of the position book, and the queries on them.
 
-The contents are trades, orders, reservations, balance changes, midnights and transfers.
+Among the contents are trades, orders, reservations, balance changes, midnights, transfers, the
+trading state, the day, drift and recent activity.
 """
 
 from __future__ import annotations
@@ -84,17 +85,20 @@ class OpenedMidnight:
     published: Decimal
     marks: dict[str, Decimal]
     corrections: int = 0
-    cause: str = ""  # the newest entry that changed it
+    cause: str = ""  # id of the newest fill or payment that changed it
 
 
 @attrs.frozen(kw_only=True)
 class ValuedTransfer:
-    """Transfer with the equity just before it, which late entries may still change."""
+    """A transfer with the equity just before it.
+
+    A fill, fee or payment that the venue lists late may still change that equity.
+    """
 
     event: TransferValued  # the newest one
     equity: Decimal  # as now known
     marks: dict[str, Decimal]
-    cause: str = ""  # the newest entry that changed it
+    cause: str = ""  # id of the newest fill or payment that changed it
 
 
 def group_by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
@@ -236,7 +240,7 @@ class BookState:
         return tuple(event for event in made if event is not None)
 
     def pending_day_corrections(self, at_ms: int) -> tuple[DayCorrected, ...]:
-        """Return corrections of midnights that a late entry has changed."""
+        """Return corrections of midnights that a late fill or payment has changed."""
         return tuple(
             DayCorrected(
                 at_ms=at_ms,
@@ -251,7 +255,7 @@ class BookState:
         )
 
     def pending_valuations(self, at_ms: int) -> tuple[TransferValued, ...]:
-        """Return new valuations of transfers that a late entry has changed."""
+        """Return new valuations of transfers that a late fill or payment changed."""
         return tuple(
             attrs.evolve(
                 valued.event,

@@ -33,7 +33,7 @@ class TransferValued(Event):
 
     A period of the time-weighted return ends there. The equity leaves out every entry that the
     venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond count as one. The
-    newest valuation holds; ``cause_id`` is the id of a transfer or of the late entry.
+    newest valuation holds; ``cause_id`` is the id of a transfer or of the late fill or payment.
     """
 
     transfer_at_ms: int  # time of the transfer, by the venue's clock

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats
+from kamou.core.day import show_utc
 from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, trailing_atr
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
@@ -215,10 +216,13 @@ class RecordedMarket:
         since = self.first_ms if from_ms is None else from_ms
         until = self.last_ms if to_ms is None else to_ms
         native = self._native(since, until)
-        if not len(native.open_ms) or not chosen:
+        if not chosen:
+            raise InvalidDataError(f"no symbol of dataset {self.name} is chosen; name at least one")
+        if not len(native.open_ms):
             raise InvalidDataError(
-                f"dataset {self.name} has no bars of these symbols between {since} and {until};"
-                f" it spans {self.first_ms} to {self.last_ms} (ms UTC): choose times inside it"
+                f"dataset {self.name} has no bars between {show_utc(since)} and {show_utc(until)};"
+                f" it spans {show_utc(self.first_ms)} to {show_utc(self.last_ms)}, so choose times"
+                " in it"
             )
         columns = [self.symbols.index(symbol) for symbol in chosen]
         data = attrs.evolve(

@@ -360,6 +360,6 @@ def test_the_minimum_number_of_trades_gives_an_expectancy() -> None:
     assert found.expectancy_r.value is not None
 
 
-def test_every_resample_begins_with_a_block_of_its_own() -> None:
+def test_each_resample_draws_the_start_of_its_first_block() -> None:
     (indices,) = b.bootstrap_indices(20, resamples=50, block=1e9, generator=Generator(PCG64(3)))
     assert len(set(indices[:, 0].tolist())) > 10

@@ -118,7 +118,9 @@ def test_an_invalid_step_or_symbol_count_is_a_configuration_error(
     start=st.integers(0, 3 * DAY_MS),
     cuts=st.lists(st.integers(1, 40 * 60_000), min_size=1, max_size=6),
 )
-def test_the_parts_of_an_interval_compose_to_the_whole(start: int, cuts: list[int]) -> None:
+def test_the_segments_of_the_parts_of_an_interval_compose_to_its_segment(
+    start: int, cuts: list[int]
+) -> None:
     times = [ORIGIN_MS + start]
     for cut in cuts:
         times.append(times[-1] + cut)

@@ -112,7 +112,9 @@ def test_high_low_and_close_of_an_unfinished_bar_are_unknown() -> None:
     cuts=st.lists(st.integers(-STEP_MS, (BARS + 2) * STEP_MS), min_size=3, max_size=6, unique=True),
     holed=st.booleans(),
 )
-def test_the_parts_of_an_interval_compose_to_the_whole(cuts: list[int], holed: bool) -> None:
+def test_the_segments_of_the_parts_of_an_interval_compose_to_its_segment(
+    cuts: list[int], holed: bool
+) -> None:
     market = HOLED if holed else MARKET
     times = [START_MS + cut for cut in sorted(cuts)]
     whole = market.segment(times[0], times[-1])
