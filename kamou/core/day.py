@@ -17,7 +17,7 @@ def utc_day(at_ms: int) -> str:
 
 
 def show_utc(at_ms: int) -> str:
-    """Return a time in UTC for an error; a number of ms if it is no date."""
+    """Return a time in UTC for an error, or ``time MS`` if ``at_ms`` is no date."""
     try:
         return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):

@@ -87,7 +87,7 @@ class TimeInForce(str, Enum):
 
 
 class OrderStatus(str, Enum):
-    """The state of an order. Before SUBMITTED there is no order, only a plan."""
+    """The state of an order. Before SUBMITTED there is no order."""
 
     SUBMITTED = "submitted"  # its intent is committed: the venue may have it
     UNKNOWN = "unknown"  # it was sent and no answer came; a query resolves it
@@ -112,8 +112,8 @@ _TERMINAL = frozenset(
 class TradingState(str, Enum):
     """The governor's trading state.
 
-    A change is committed before the governor acts on it. The last two states are a halt, in which
-    the governor denies every entry.
+    A change is committed before the governor acts on it. REDUCE_ONLY and FLATTENING are a halt, in
+    which the governor denies every entry.
     """
 
     ACTIVE = "active"
@@ -160,7 +160,7 @@ class Instrument:
 
 @attrs.frozen(kw_only=True)
 class Quote:
-    """Best bid and ask and the mark price, with the venue's time of them."""
+    """Best bid and ask with quantities, and the mark price, at the venue's time."""
 
     symbol: str
     bid: Decimal
@@ -193,7 +193,7 @@ class Candidate:
     strategy: str
     symbol: str
     side: Side
-    score: float  # in (0, 1]: absolute value; ``side`` has the sign
+    score: float  # in [0, 1]: absolute weighted score; ``side`` has the sign
     close: float
     stop_distance: float
     target_distance: float
@@ -232,7 +232,7 @@ def find_note(figures: Iterable[Figure]) -> str:
 
 @attrs.frozen(kw_only=True)
 class Denial:
-    """A public code with its figures, as in ``RISK_OPEN_EXCEEDED: risk=3.1%``."""
+    """A public code with its figures, as in ``PLAN_EXPIRED: late_ms=250``."""
 
     code: str
     figures: tuple[Figure, ...] = ()
@@ -320,7 +320,7 @@ class FillReport:
 
     symbol: str
     execution_id: str
-    client_order_id: str  # empty for liquidation, auto-deleveraging and external orders
+    client_order_id: str  # empty for external orders and fills without an order
     venue_order_id: str
     side: OrderSide
     quantity: Decimal  # contracts
@@ -340,8 +340,8 @@ class FillReport:
 class PositionReport:
     """A one-way position as the venue reports it.
 
-    ``quantity`` is signed, in contracts. Its numbers are finite and its mark price is positive,
-    which the adapters check.
+    ``quantity`` is signed, in contracts. An assertion fails unless the mark price is positive and
+    all numbers but ``liquidation_price`` are finite.
     """
 
     symbol: str

@@ -159,7 +159,7 @@ BOUNDS = {
     "shock": "the loss in a market shock",
     "value_max": "the largest order value",
 }
-"""Name for people of each limit that decides a size."""
+"""Name for people of each ``bound_by``: a limit of a size, or a part of the risk."""
 
 DRIFTS = {
     "INSTRUMENT_UNKNOWN": "the contract specification is not known",
@@ -197,6 +197,8 @@ def strategy_name(name: str) -> str:
 
 def describe_state(code: str, *, holding: bool = True) -> str:
     """Return a trading state with its words, as in ``reduce_only, no new trades``.
+
+    ``active`` is returned alone.
 
     Args:
         code: a ``TradingState``.

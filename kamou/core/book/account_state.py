@@ -1,7 +1,6 @@
 """Account part of the position book: payments, UTC days and published results.
 
-``core/book/position_book.py`` adds orders, fills and trades. ``forget_oldest`` bounds the book's
-dictionaries.
+``core/book/position_book.py`` adds orders, fills and trades. ``forget_oldest`` bounds a dictionary.
 """
 
 from __future__ import annotations
@@ -26,9 +25,13 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.model import ZERO, FillReport, Income
 
-CLOSED_KEPT = 1_000  # settled orders, results, and payments without a trade, kept for late entries
-TRANSFERS_KEPT = 100  # transfers that wait for a valuation, or whose valuation may still change
-SEEN_KEPT = 20_000  # keys of fills and payments kept so that none counts twice
+# Kept for late fills and payments, each: settled orders, results, funding payments without a trade,
+# and symbols with fills without a trade.
+CLOSED_KEPT = 1_000
+TRANSFERS_KEPT = 100  # without a valuation, and as many whose valuation may still change
+# Of each: keys of fills and of payments, so that none counts twice; balance changes; fills and
+# payments of the day.
+SEEN_KEPT = 20_000
 
 
 @attrs.define(kw_only=True)
@@ -60,10 +63,11 @@ class AccountState(BookState):
             self._attribute_late(income.symbol)
 
     def _await_value(self, transfer: Income) -> None:
-        """Record that this transfer has no valuation yet.
+        """Record that this transfer waits for a valuation, if one is needed and possible.
 
-        A transfer from before the first equity snapshot needs none, because that equity includes
-        it. A transfer from before the payments that the book still has cannot be valued.
+        A transfer recorded before the first equity snapshot needs none, because that equity
+        includes it. Transfers of one millisecond share a valuation. A transfer from before the
+        payments that the book still has cannot be valued.
         """
         known = transfer.at_ms >= self.day_from_ms - OVERLAP_MS
         if self.marked_ms and known and transfer.at_ms not in self.valued:
@@ -71,7 +75,7 @@ class AccountState(BookState):
             forget_oldest(self.unvalued, TRANSFERS_KEPT)
 
     def _attribute_late(self, symbol: str) -> None:
-        """Attribute funding of ``symbol`` to trades that have become known since."""
+        """Attribute waiting funding of ``symbol`` whose trade the book has now."""
         for key, income in tuple(self.unattributed.items()):
             if income.symbol == symbol and attribute_funding(
                 income, self.trades, self.finished, self.published
@@ -79,7 +83,11 @@ class AccountState(BookState):
                 del self.unattributed[key]
 
     def _pay(self, key: str, paid: BalanceChange) -> None:
-        """Count a fill or a payment on the UTC day of its own time."""
+        """Count a fill or a payment on the UTC day of its own time.
+
+        The known equity of a midnight or before a transfer changes too, if the payment lies between
+        that time and the account read from which the equity was computed.
+        """
         self.payments[key] = paid
         forget_oldest(self.payments, SEEN_KEPT)
         if self.day and paid.at_ms >= self.day_from_ms:
@@ -148,7 +156,7 @@ class AccountState(BookState):
         else:
             self.day_equity = event.opening
             self._keep_midnight(event)
-            if not event.at_midnight:  # ``opening`` includes all entries before the read
+            if not event.at_midnight:  # ``opening`` includes all payments before the read
                 counted_ms = event.at_ms + 1
         self.day_from_ms = from_ms if event.at_midnight else counted_ms
         if self.day_equity <= 0:  # all equity was deposited since: the day begins with this read
@@ -161,7 +169,7 @@ class AccountState(BookState):
         self.day_net_deposits = sum((p.amount for p in later if p.transfer), ZERO)
 
     def _keep_midnight(self, event: e.DayOpened) -> None:
-        """Keep the midnights of one account read, because late fills may correct them."""
+        """Keep one account read's midnights, which late fills or payments may correct."""
         kept = {d: m for d, m in self.midnights.items() if m.read_at_ms == event.at_ms}
         if event.opening is not None and event.at_midnight:
             kept[event.day] = OpenedMidnight(
@@ -189,6 +197,6 @@ class AccountState(BookState):
 
 
 def forget_oldest(items: dict[Any, Any], kept: int) -> None:
-    """Delete the oldest items until ``kept`` are left."""
+    """Delete the oldest items until at most ``kept`` are left."""
     while len(items) > kept:
         del items[next(iter(items))]

@@ -5,7 +5,7 @@ of the venue and of this machine differ.
 
 A venue may list a payment minutes after it settled. Meanwhile the trade may have closed, its result
 may be published, and another trade may be open in the symbol. ``PublishedTrade`` keeps a trade
-whose result a late payment corrects.
+whose result a late payment may correct.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ class BalanceChange:
     """Change of the wallet balance by one fill or payment, at the venue's time."""
 
     at_ms: int
-    amount: Decimal  # money, signed: realized profit less the fee, funding, a transfer
+    # Money, signed: funding, a transfer, or of a fill the realized profit less the fee. A fill in
+    # ``BookState.payments`` has the fee only; ``worth`` adds the rest.
+    amount: Decimal
     transfer: bool = False
     symbol: str = ""  # of a fill
     units: Decimal = ZERO  # base units that the fill bought; negative: sold
@@ -77,10 +79,10 @@ class Unassigned:
 
 @attrs.frozen(kw_only=True)
 class OpenedMidnight:
-    """Midnight with published equity, which entries listed late may still change."""
+    """Midnight with published equity, which late fills and payments may still change."""
 
     at_ms: int
-    read_at_ms: int  # of the account read, which had all entries until then
+    read_at_ms: int  # of the account read, which had all fills and payments until then
     equity: Decimal  # as now known
     published: Decimal
     marks: dict[str, Decimal]
@@ -110,7 +112,7 @@ def group_by_symbol(marks: Iterable[Figure]) -> dict[str, Decimal]:
 class BookState:
     """Contents of the book, with queries. Only ``PositionBook.apply`` changes them."""
 
-    seq: int = 0  # of the last applied event
+    seq: int = 0  # of the newest applied event
     run_number: int = 0
     mode: str = ""
     started_at_ms: int = 0  # start of the first run of this data directory
@@ -135,7 +137,7 @@ class BookState:
     day: str = ""  # YYYY-MM-DD, UTC
     day_opened_at_ms: int = 0
     day_equity: Decimal = ZERO  # at the day's opening
-    day_from_ms: int = 0  # entries stamped at this time or later belong to the day
+    day_from_ms: int = 0  # fills and payments from this time on belong to the day
     day_last_ms: int = 0  # the day's newest equity snapshot, and its equity
     day_last_equity: Decimal = ZERO
     day_net_deposits: Decimal = ZERO  # transfers of this UTC day, by their own time
@@ -225,8 +227,8 @@ class BookState:
     def pending_closures(self, at_ms: int) -> tuple[e.TradeClosed, ...]:
         """Return the results of flat trades whose ``TradeClosed`` is not applied yet.
 
-        A trade that was open at a full hour waits until the reconciliation has read the funding of
-        that hour, because the result includes that funding.
+        A trade that was open at the last full hour before its end waits until the reconciliation
+        has read the funding of that hour, because the result includes that funding.
         """
         return tuple(
             portfolio.closed_trade(t, at_ms)

@@ -30,7 +30,7 @@ class Event:
     """Base of all events."""
 
     at_ms: int  # by this machine's clock; of an account read, by the venue's
-    cause_id: str = ""  # id of the cause; the chain of causes ends at a bar
+    cause_id: str = ""  # id of the cause; an entry's chain of causes ends at a bar
     schema: ClassVar[int] = 1
 
     @property
@@ -172,7 +172,7 @@ class PermitReleased(Event):
 
 @attrs.frozen(kw_only=True)
 class IntentRecorded(Event):
-    """An order is about to be sent. The event is committed before."""
+    """An order is about to be sent. The event is committed before the order is sent."""
 
     intent: Intent
 
@@ -323,7 +323,7 @@ class DayOpened(Event):
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read at ``at_ms``
     marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: open then, or traded since
-    opening: Decimal | None = None  # at 00:00:00.000; None: ``equity`` less the entries of this day
+    opening: Decimal | None = None  # at 00:00:00.000; None: ``equity`` less the day's payments
     midnight_at_ms: int = 0  # 00:00 of the day
     rests_on: str = ""  # source of ``marks``, see ``core/risk/midnight_equity.py``
     at_midnight: bool = True  # False: ``opening`` is as of the read; 00:00 cannot be computed

@@ -1,4 +1,4 @@
-"""Events that correct a published figure after the venue listed an entry late."""
+"""Events of corrections by late fills and payments, and of values of transfers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class DayCorrected(Event):
-    """An entry listed late changed the equity at 00:00 of an open or earlier day.
+    """A fill or payment listed late changed the equity at 00:00 of a published day.
 
     The newest correction of a day holds. ``cause_id`` is the id of the fill or payment.
     """
@@ -31,9 +31,10 @@ class DayCorrected(Event):
 class TransferValued(Event):
     """The equity just before a transfer became known.
 
-    A period of the time-weighted return ends there. The equity leaves out every entry that the
-    venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond count as one. The
-    newest valuation holds; ``cause_id`` is the id of a transfer or of the late fill or payment.
+    A period of the time-weighted return ends there. The equity leaves out every fill and
+    payment that the venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond
+    count as one. The newest valuation holds; ``cause_id`` is the id of a transfer or of the late
+    fill or payment.
     """
 
     transfer_at_ms: int  # time of the transfer, by the venue's clock

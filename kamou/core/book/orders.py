@@ -1,8 +1,9 @@
 """State machine of an order: allowed transitions and the effect of each event.
 
 Late and repeated events are normal. Once an order is terminal, they change only its filled
-quantities. An order becomes terminal by fills of its whole quantity, by the venue's report of its
-end, or by a rejection, which also records that the exchange port denied it.
+quantities and a missing venue order id. An order becomes terminal by fills of its whole quantity,
+by the venue's report of its end, or by ``OrderRejected``. That event records a rejection or rate
+limit of the venue, or a denial by the exchange port, and ends the orders attached to an entry too.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class OrderState:
     def remaining(self) -> Decimal:
         """Contracts that may still fill.
 
-        Of a terminal order, contracts that the venue reported and no recorded fill has.
+        Of a terminal order, contracts that the venue reported as filled and no recorded fill has.
         """
         if self.status.terminal:
             return max(ZERO, self.reported - self.filled)

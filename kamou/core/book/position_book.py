@@ -130,7 +130,7 @@ class PositionBook(AccountState):
             self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
 
     def _keep(self, before: OrderState, order: OrderState) -> None:
-        """Store a changed order as open or closed, and reduce its reservation."""
+        """Store a changed order; update its reservation, and settle its flat trade."""
         if order is before:
             return
         name = order.client_order_id
@@ -198,7 +198,7 @@ class PositionBook(AccountState):
         forget_oldest(self.unassigned, CLOSED_KEPT)
 
     def _trade_for(self, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
-        """Return the trade of a fill, or None; an entry's first fill opens one."""
+        """Return the trade of a fill, or None; a fill of an entry may open one."""
         trade = self.trades.get(fill.symbol)
         if (
             trade is not None
@@ -224,7 +224,7 @@ class PositionBook(AccountState):
         return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
 
     def _record_stop(self, trade: OpenTrade, fill: FillReport, order: OrderState | None) -> None:
-        """Record a stop or liquidation fill, and its overshoot in stop distances."""
+        """Record a stop or liquidation fill, and its overshoot if the trade had a plan."""
         stopped = order is not None and order.role is OrderRole.STOP_LOSS
         if not stopped and fill.reason != "liquidation":
             return

@@ -52,7 +52,7 @@ class PositionStatus:
 
 @attrs.frozen(kw_only=True)
 class PendingEntry:
-    """Status of an entry order that may still fill."""
+    """Status of an entry order that may still fill, or has unrecorded fills."""
 
     symbol: str
     side: str  # buy | sell
@@ -70,7 +70,8 @@ def describe_positions(
 ) -> tuple[PositionStatus, ...]:
     """Return the status of every open position, the most urgent first.
 
-    Unprotected positions come first. Within both groups the nearest to their stop come first.
+    Unprotected positions come first. Among these, and among the protected ones, the position
+    nearest to its stop comes first and unknown distances come last.
     """
     found = [
         describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))
@@ -127,7 +128,7 @@ def net_pnl_at(trade: OpenTrade, mark: Decimal) -> Decimal:
 
 
 def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
-    """Return the entry orders that may still fill, oldest first."""
+    """Return the entry orders that may fill or have unrecorded fills, oldest first."""
     entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY and o.remaining > 0)
     return tuple(
         PendingEntry(

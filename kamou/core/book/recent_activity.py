@@ -1,7 +1,8 @@
 """Recent entries, stop-outs and overshoots, and the gap buffer of the overshoots.
 
 The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
-``risk.gap_memory_days``. ``nearest_rank`` computes the percentile.
+``risk.gap_memory_days``, of which the newest 500 are kept. ``nearest_rank`` computes the
+percentile.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import attrs
 from kamou.core.day import DAY_MS, utc_day
 from kamou.core.model import ZERO
 
-ENTRIES_KEPT = 2_000  # far above what the hourly limits allow in a day
+ENTRIES_KEPT = 2_000  # far above what the default limits allow in a day
 OVERSHOOTS_KEPT = 500  # enough for a 99th percentile
 OVERSHOOT_QUANTILE = Decimal("0.99")
 

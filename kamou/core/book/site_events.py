@@ -21,5 +21,5 @@ class SiteFailed(Event):
 class SiteRecovered(Event):
     """The public site has served for 60 s after ``SiteFailed``."""
 
-    failed_at_ms: int  # time of the first failure
-    troubles: int  # failures since then, the first included
+    failed_at_ms: int  # time of the stored ``SiteFailed``
+    troubles: int  # failures since it last served for 60 s, unstored ones too

@@ -32,7 +32,7 @@ class ConfirmedStop:
 
 @attrs.frozen(kw_only=True)
 class OpenTrade:
-    """Trade in progress. Quantities are contracts, > 0; ``side`` gives the sign."""
+    """Trade in progress. Quantities are contracts, >= 0; ``side`` gives the sign."""
 
     trade_id: str
     permit_id: str  # empty when adopted
@@ -151,7 +151,7 @@ def result_id(trade_id: str, part: int) -> str:
 
 
 def open_trade(plan: Plan, trade_id: str, at_ms: int, part: int = 1) -> OpenTrade:
-    """Return the empty trade that the first fill of an approved plan opens."""
+    """Return the empty trade that a fill of an approved plan's entry opens."""
     return OpenTrade(
         trade_id=trade_id,
         part=part,
@@ -319,7 +319,7 @@ def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
 def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:
     """Return the trade with a confirmed stop.
 
-    It is protected if the stop covers all contracts.
+    The trade is protected if the stop covers all open contracts.
     """
     covered = stop.quantity >= trade.quantity
     since = 0 if covered else trade.unprotected_since_ms or stop.at_ms
@@ -374,7 +374,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
 
 
 def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
-    """Return net PnL / planned risk, both money, or None without planned risk."""
+    """Return net PnL / planned risk, two amounts; None if the risk is unknown or 0."""
     return (net / risk).quantize(_R_STEP) if risk else None
 
 

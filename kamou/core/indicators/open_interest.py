@@ -1,4 +1,4 @@
-"""Robust z-score of the newest change of open interest, and its time spacing."""
+"""Robust z-score of the newest change of open interest; spacing of observations."""
 
 from __future__ import annotations
 

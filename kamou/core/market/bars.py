@@ -1,7 +1,7 @@
 """Bars, series, segments and datasets as columns, and what is computed from bars.
 
 Bars are resampled, concatenated, and averaged to the trailing ATR. A bar is identified by its
-**open** time and is usable from ``open_ms + period_ms``. Arrays are ``[bars, symbols]`` float64,
+**open** time and is usable from ``open_ms + period_ms``. Arrays are ``[bars, symbols]`` floats,
 NaN where a symbol has no bar.
 """
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from kamou.core.arrays import Floats, Ints, Mask
-from kamou.core.day import HOUR_MS
+from kamou.core.day import HOUR_MS, show_utc
 from kamou.core.indicators.base import BarRow, Indicator, IndicatorState
 from kamou.errors import InvalidDataError
 
@@ -57,8 +57,8 @@ class Panel:
         indicators: recursive states to keep up to date; ``indicator`` reads them.
         open_interest_period_ms: minimum distance of two rows of open interest.
         open_interest_rows: rows of open interest to keep.
-        history_bars: bars that a new panel needs before its strategies are warm. More than the
-            window, because recursive states go back further.
+        history_bars: bars that a new panel needs before its strategies are warm. May be
+            more than the window, because recursive states go back further.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class Panel:
     ) -> Mask:
         """Add one closed bar of every symbol and return the mask of valid ones.
 
-        Arrays are ``[symbols]``. A bar with NaN, infinite, nonpositive or contradictory figures
-        counts as missing: the symbol's warm-up starts again. If rows are skipped, the warm-up of
-        all symbols starts again.
+        Arrays are ``[symbols]``. A bar with a figure that is NaN or infinite, a price of 0 or
+        less, a negative volume or contradictory prices counts as missing: the symbol's warm-up
+        starts again. If rows are skipped, the warm-up of all symbols starts again.
 
         Raises:
             InvalidDataError: the bar is not after the newest one, or not on its time grid.
@@ -156,7 +156,8 @@ class Panel:
         step = open_ms - self.open_ms
         if step <= 0 or step % self.period_ms:
             raise InvalidDataError(
-                f"a bar opening at {open_ms} ms cannot follow the one at {self.open_ms} ms: "
+                f"a bar opening at {show_utc(open_ms)} cannot follow the one at "
+                f"{show_utc(self.open_ms)}: "
                 f"it must open a multiple of {self.period_ms} ms later"
             )
         return step > self.period_ms
@@ -190,13 +191,13 @@ class Panel:
         return self._states[spec]
 
     def append_interest(self, available_ms: int, values: Floats) -> None:
-        """Add open interest ``[symbols]``, where NaN or a nonpositive value is unknown.
+        """Add open interest ``[symbols]``; NaN, infinite or nonpositive is unknown.
 
         An observation within ``open_interest_period_ms`` of the newest row only fills in values
         that the row lacks, so that frequent polls do not push old rows out of the window.
 
         Raises:
-            InvalidDataError: ``available_ms`` is before the newest observation.
+            InvalidDataError: ``available_ms`` is before the time of the newest row.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.where((values > 0) & (values < np.inf), np.log(values), np.nan)
@@ -204,8 +205,8 @@ class Panel:
             newest_ms = int(self._interest_ms[-1])
             if available_ms < newest_ms:
                 raise InvalidDataError(
-                    f"open interest available at {available_ms} ms is older than the newest, "
-                    f"at {newest_ms} ms: append in the order of time"
+                    f"open interest available at {show_utc(available_ms)} is older than the "
+                    f"newest, at {show_utc(newest_ms)}: append in the order of time"
                 )
             if available_ms - self._interest_row_ms < self.open_interest_period_ms:
                 self._fill_interest(available_ms, logs)
@@ -238,7 +239,7 @@ class Panel:
     ) -> Floats:
         """Return ``compute(*open_interest(now_ms))``.
 
-        The result is cached by ``key`` until a new observation.
+        The result is cached by ``key`` until the open interest known at ``now_ms`` changes.
         """
         times, logs = self.open_interest(now_ms)
         version = (self._interest_version, len(times))

@@ -1,4 +1,4 @@
-"""The ranking of one cycle across all symbols, merged from the shards' columns."""
+"""The ranking of one cycle, merged from the columns of the shards that answered."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def merge_shards(
 
     Args:
         universe: symbols of each shard, by its index.
-        top: maximum number of candidates.
+        top: maximum number of candidates in ``Ranking.top``.
     """
     bar_closed_at_ms = max((s.bar_closed_at_ms for s in shards), default=0)
     fresh = [s for s in shards if s.bar_closed_at_ms == bar_closed_at_ms]

@@ -63,10 +63,12 @@ def adopted_stop(
 ) -> Decimal:
     """Return the price of the stop of an adopted position, on the tick.
 
-    The distance from the mark is the smallest of three, and at least one tick:
+    The distance from the mark is the smallest of three, and at least one tick before the price is
+    rounded towards the mark:
     - the distance at which the position loses the risk of one trade, with costs and gap buffer;
-    - 2 ATR;
-    - the distance to liquidation / (``liquidation_multiple`` x (1 + gap buffer)).
+    - 2 ATR, if the ATR is known;
+    - the distance to liquidation / (``liquidation_multiple`` x (1 + gap buffer)); without a
+      liquidation price the mark price is that distance.
 
     The stop of a position that is too large for any stop triggers almost at once.
 

@@ -22,6 +22,9 @@ def find_orphan_orders(
 ) -> tuple[CancelOrder, ...]:
     """Return the orders to cancel, orphan orders first.
 
+    Resting entries of expired plans, and orders whose cancel was requested ``in_flight_ms`` ago or
+    earlier, are among them.
+
     A reduce-only order that the book does not have, for example after a restored backup, may
     protect a position. It is canceled once the trade has a confirmed stop. If there is neither
     trade nor position, the order is added to ``pending_mismatches`` and canceled after

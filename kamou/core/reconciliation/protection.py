@@ -46,7 +46,7 @@ class PlaceStop:
 
 @attrs.frozen(kw_only=True)
 class CancelOrder:
-    """Cancel an order of Kamou that is an orphan order or that another order replaced."""
+    """Cancel an order of Kamou; ``reason`` says why it must not rest."""
 
     symbol: str
     client_order_id: str
@@ -65,7 +65,7 @@ class ClosePosition:
 
 @attrs.frozen(kw_only=True)
 class Await:
-    """Wait for a stop or exit order that was sent, and decide again at ``until_ms``."""
+    """Wait for a sent stop or exit, or after a rejected stop; decide at ``until_ms``."""
 
     symbol: str
     until_ms: int
@@ -87,7 +87,7 @@ def protect(
     """Return the actions that protect an open trade.
 
     There are none if one confirmed stop of the right size rests, or if the trade has no open
-    contracts.
+    contracts or closed more than it opened.
 
     Args:
         orders: unsettled orders of the book in the symbol.

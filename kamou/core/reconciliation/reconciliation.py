@@ -1,7 +1,7 @@
 """Reconciliation: the events that make the book agree with one view of the venue.
 
-``reconcile`` is a pure function. After its events are applied, the same view gives no repair, but
-for quantities of trades that were restated, which the next reconciliation judges.
+``reconcile`` is a pure function. After its events are applied, the same view gives no repair at the
+same time, but for quantities of restated trades, which the next reconciliation judges.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView"
 def reconcile(
     book: PositionBook, view: VenueView, inputs: ReconcileInputs, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
-    """Compare the book with the view in all symbols of both; close a new cycle."""
+    """Compare all symbols of book and view; return repairs and a new cycle's end."""
     work = _Work(book, view, inputs, now_ms)
     work.fills_and_income()
     work.money()
@@ -95,8 +95,8 @@ class _Work:
         self.repairs: list[Event] = []
         self.pending_mismatches: dict[PendingMismatch, int] = {}
         self.restated: set[str] = set()
-        self.unexplained = False  # True: the wallet balance changed without an explanation
-        self.believed = False  # True: that change has lasted for ``pending_mismatch_ms``
+        self.unexplained = False  # True: the balance changed, and a late list may explain it
+        self.believed = False  # True: such a change lasted for ``pending_mismatch_ms``
         self.resting: dict[str, list[OrderReport]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
@@ -148,7 +148,7 @@ class _Work:
     # --- orders ------------------------------------------------------------------
 
     def orders(self) -> None:
-        """Record that orders rest at the venue or have ended, as it reports them."""
+        """Record that orders rest at the venue or have ended, as the venue reports."""
         for reported in (*self.view.open_orders, *self.view.queried):
             known = self.book.orders.get(reported.client_order_id)
             if known is None or known.status.terminal:
@@ -295,7 +295,7 @@ class _Work:
     # --- protection, the cycle's end ----------------------------------------------
 
     def protection(self) -> tuple[str, ...]:
-        """Check all stops; return the symbols whose stop is missing or wrong."""
+        """Check all stops; return the symbols that need more than ``StopConfirmed``."""
         needy: list[str] = []
         for symbol in list(self.book.trades):
             trade = self.book.trades[symbol]
@@ -338,7 +338,7 @@ class _Work:
         return protect(trade, orders, resting, limits=self.inputs.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
-        """Return the equity snapshot and the cycle's end; empty if neither is due.
+        """Return the explained drift, equity snapshot and cycle's end that are due.
 
         An unexplained balance waits for ``pending_mismatch_ms``, so that the next reconciliation
         compares with the last explained one. After a flatten ``mark_due`` asks for a snapshot.

@@ -1,6 +1,7 @@
 """Search for unlisted positions and unexplained changes of the wallet balance.
 
-A list of the venue that omits one entry looks the same. So the venue is read again before a repair.
+A list of the venue that omits one position, fill or payment looks the same. So the venue is read
+again before a repair.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ def unresolved_orders(
     """Return the client order ids of open orders that the venue omits.
 
     Orders that have just changed, and attached orders whose entry may still fill, are not among
-    them, because the venue lists both late.
+    them, because a venue lists such orders late.
 
     Args:
         view: has the open orders and the orders that were queried just now.

@@ -94,8 +94,8 @@ class Reconciliation:
     """Result of one reconciliation. Commit ``events``, then act on the other fields."""
 
     repairs: tuple[Event, ...]
-    marks: tuple[Event, ...]  # equity snapshot and the cycle's end; empty if neither is due
-    protect: tuple[str, ...]  # symbols whose stop is missing or wrong
+    marks: tuple[Event, ...]  # explained drift, equity snapshot, cycle's end: those due
+    protect: tuple[str, ...]  # symbols whose stop is missing, wrong, doubled or awaited
     orphan_orders: tuple[CancelOrder, ...]  # Kamou's resting orders to cancel
     resolve: tuple[str, ...]  # client order ids to query
     mismatches: tuple[DriftFound, ...]

@@ -47,7 +47,7 @@ class DrawdownFold:
     ) -> DrawdownFold:
         """Return the state after later snapshots and the transfers among them.
 
-        Both are in the order of time.
+        Snapshots and transfers are in the order of time.
         """
         last, index, peak, found = self.last, self.index, self.peak, self.found
         deepest_peak, count = self.deepest_peak, found.snapshots

@@ -15,7 +15,8 @@ import attrs
 class LiveGrant:
     """Permission of a strategy to trade at a share of the full size.
 
-    ``size_fraction`` scales both hard caps. It is 1 for a live strategy and 0.25 for a canary.
+    ``size_fraction`` scales the hard caps, risk per trade and exposure per symbol. It is 1 for a
+    live strategy and 0.25 for a canary.
     """
 
     strategy: str

@@ -46,7 +46,7 @@ class Estimate:
     """A statistic with its count and interval, or the reason why it has no value.
 
     If ``value`` is None, ``reason`` says why. If ``value`` is known and ``high`` is None, the
-    interval has no upper bound. ``counted`` is None for a figure that is counted and not estimated.
+    interval has no upper bound. ``counted`` is None without a value or for an exact count.
     """
 
     n: int
@@ -155,7 +155,8 @@ class TradeDays:
 class TradeBounds:
     """Intervals (95 %) of trade statistics; None below their minimum of observations.
 
-    The win rate needs ``TRADES_MIN`` trades, the others also ``DAYS_MIN`` days.
+    The win rate needs ``TRADES_MIN`` trades, the others also ``DAYS_MIN`` days, and the mean R as
+    many trades with R.
     """
 
     counted: Counted

@@ -32,9 +32,9 @@ from kamou.core.risk.sizing import TradeCosts, trade_costs
 class ReviewContext:
     """Inputs of the governor's review of one plan, and the figures that rules compare.
 
-    The figures are computed without the planner's code. Numeric properties need ``valid``. Rules
-    that use them run only then; otherwise another rule denies the plan with ``DATA_INVALID`` or a
-    more exact code.
+    The figures are computed without the planner's code. Numeric properties need ``valid``, except
+    ``now``. Rules that use them run only then; otherwise another rule denies the plan with
+    ``DATA_INVALID`` or a more exact code.
     """
 
     plan: Plan
@@ -127,7 +127,7 @@ class ReviewContext:
 
     @cached_property
     def fraction(self) -> Decimal:
-        """Share of both hard caps for this trade: of the grant and the trading state."""
+        """Share of the hard caps that grant and trading state leave to this trade."""
         share = self.grant.size_fraction if self.grant else Decimal(1)
         return share * size_factor(self.book.state, self.limits)
 
@@ -233,7 +233,7 @@ class ReviewContext:
 
 
 def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:
-    """Return the factor of both hard caps in a trading state.
+    """Return the factor of the hard caps, hard rules 1 and 2, in a trading state.
 
     It is ``reduced_size`` in REDUCED_SIZE and 1 otherwise.
 

@@ -24,6 +24,7 @@ def deny_unusable_quote(quote: Quote | None) -> Denial:
 def deny_unreviewed(timeout_s: float, why: str) -> Denial:
     """Return the denial of an entry that the governor did not review.
 
-    It was not running, or did not answer within ``timeout_s`` seconds. ``why`` says which.
+    The governor was not running, ended during the review, had a full mailbox or did not answer
+    within ``timeout_s`` seconds. ``why`` says which.
     """
     return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)

@@ -1,6 +1,6 @@
 """Exposure of the book, and the headroom that it leaves in the portfolio's limits.
 
-Open trades and the reservations of granted permits count together. Parts of the exposure are the
+Open trades and the reservations of granted permits count together. The module also computes the
 risk of one trade, the loss in a market shock, and the rest of the daily budget.
 """
 

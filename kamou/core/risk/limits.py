@@ -31,7 +31,7 @@ class RiskLimits:
     exposure_per_symbol: Decimal = D("0.15")  # hard rule 2; a setting may only lower it
     leverage_max: int = 5
     open_risk_max: Decimal = D("0.04")
-    daily_loss_max: Decimal = D("0.04")
+    daily_loss_max: Decimal = D("0.04")  # of the day's opening equity
     cluster_risk_max: Decimal = D("0.02")  # of all altcoins on one side: they move together
     shock_move: Decimal = D("0.10")  # of all prices; the loss must fit the daily budget
     budget_share_min: Decimal = D("0.25")  # of the full size; a smaller trade is denied
@@ -47,16 +47,16 @@ class RiskLimits:
     entries_per_strategy_hour: int = 6
     reentries_per_symbol_day: int = 2
     cooldown_after_stop_s: int = 3_600
-    messages_per_s: int = 10  # at most half the venue's limit
+    messages_per_s: int = 10  # choose at most half the venue's limit
     quote_age_max_s: int = 10
-    account_age_max_s: int = 900  # three cycles
+    account_age_max_s: int = 900  # three default cycles
     stale_halt_s: int = 60  # account or marks past their age limit this long: REDUCE_ONLY
     permit_ttl_s: int = 30
     protection_deadline_s: int = 10
     reduced_size: Decimal = D("0.5")  # of the full size
     reduced_at: Decimal = D("0.5")  # of the daily loss limit
     flatten_at: Decimal = D("1.5")  # of the daily loss limit
-    equity_tolerance: Decimal = D("0.02")  # two reads that open a day differ by at most this
+    equity_tolerance: Decimal = D("0.02")  # between two reads, or account and positions
     equity_confirm_s: int = 5  # two breaching reads at least this far apart change the state
 
 

@@ -1,8 +1,9 @@
 """Equity at 00:00:00.000 UTC, from a later account read, and the days it opens.
 
-The equity is the wallet balance after all entries stamped before that instant, plus the positions
-open then, each worth contracts x contract size x (mark - average entry). Entries stamped 00:00 or
-later are subtracted from the read, so entries from before the midnight need not be known.
+The equity is the wallet balance after all fills and payments stamped before that instant, plus the
+positions open then, each worth contracts x contract size x (mark - average entry price). Fills and
+payments stamped 00:00 or later are subtracted from the read, so those from before the midnight need
+not be known.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class MidnightMarks:
     at_ms: int
     marks: tuple[Figure, ...] = ()  # named by symbol: open then, or traded since
     source: str = ""  # MARK_READ, LAST_PRICE_BARS or MARK_HISTORY; empty: marks unknown
-    reachable: bool = True  # False: the venue no longer lists the entries since; no source
+    reachable: bool = True  # False: the venue no longer lists the fills since; no source
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +93,7 @@ def units_at(
     Symbols without a position are absent.
 
     Args:
-        book: has every entry that the venue lists since ``at_ms``.
+        book: has every fill and payment that the venue lists since ``at_ms``.
         positions: the positions now.
     """
     units = {p.symbol: p.quantity * _size(p.symbol, instruments) for p in positions}
@@ -113,7 +114,7 @@ def equity_at(
     A mark or a contract size may be unknown, or the venue's list may omit a position.
 
     Args:
-        book: has every entry that the venue lists since the midnight.
+        book: has every fill and payment that the venue lists since the midnight.
     """
     if not read.complete:
         return None

@@ -118,8 +118,8 @@ def size_fraction(
     """Return the share of the full size that an entry may have.
 
     It is the product of the refiner's multiplier, the grant's share and the factor of the trading
-    state. An entry of a strategy without a grant is planned at full size, and the governor denies
-    it.
+    state. An entry of a strategy without a grant is planned as with a full grant, and the governor
+    denies it.
     """
     granted = grant.size_fraction if grant is not None else 1
     return multiplier * granted * size_factor(book.state, limits)

@@ -19,7 +19,7 @@ def state_allows_entries(c: ReviewContext) -> Denial | None:
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
-    """Deny a second permit with one id, and a second permit or entry of one signal."""
+    """Deny a permit id's second use, or a signal with a permit or unsettled entry."""
     plan, book = c.plan, c.book
     if plan.permit_id in book.reservations or plan.permit_id in book.released:
         return make_denial(Deny.DUPLICATE_INTENT, permit=plan.permit_id)

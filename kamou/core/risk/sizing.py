@@ -167,11 +167,13 @@ def size_trade(
 ) -> Sized | Denial:
     """Return the largest size that every limit allows, or the denial.
 
+    Headroom for less than ``budget_share_min`` of the size that the other limits allow counts as 0.
+
     Args:
         entry: worst price at which the entry may fill.
         gap: gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``).
-        fraction: share of both hard caps, in (0, 1]. A canary, half size and the refiner lower it.
-        existing_notional: notional of this symbol now, money, resting entries included.
+        fraction: share of the hard caps, in (0, 1]. A canary, half size and the refiner lower it.
+        existing_notional: notional of this symbol now, money, reservations included.
         headroom: of the portfolio's limits; None: no such limits.
         worth: highest price at which the position may be valued; a short may fill above its limit.
     """

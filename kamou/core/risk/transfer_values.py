@@ -3,9 +3,10 @@
 The time-weighted return needs it.
 
 A venue lists a transfer seconds or hours later. The equity just before it is computed as that of a
-midnight (``core/risk/midnight_equity.py``): backwards from one read of the account, without entries
-stamped with the transfer's time or later. Positions of that time count at the venue's mark price,
-or, if the venue does not list past mark prices, at the close of the last bar that had ended.
+midnight (``core/risk/midnight_equity.py``): backwards from one read of the account, without fills
+and payments stamped with the transfer's time or later. Positions of that time count at the venue's
+mark price, or, if the venue does not list past mark prices, at the close of the last bar that had
+ended.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def value_transfer(
     None while the equity is unknown, or if the venue listed a fill after the read.
 
     Args:
-        book: has every entry that the venue lists since the transfer.
+        book: has every fill and payment that the venue lists since the transfer.
         marks: marks of ``marks_at_ms``, with their source.
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):

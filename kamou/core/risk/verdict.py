@@ -83,7 +83,7 @@ def is_genuine(approved: object) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Denied:
-    """Denial of a plan, by rules of the governor or because it gave no review."""
+    """Denial of a plan, by the governor's rules or because it was not reviewed."""
 
     permit_id: str
     denials: tuple[Denial, ...]

@@ -1,8 +1,9 @@
 """The mean reversion strategy, which trades extreme prices in ranges.
 
-Its take-profit is at the moving average. Setup: efficiency ratio and ADX below their limits, the
-z-score of the close against its SMA and the RSI at the same extreme, a variance ratio below one (Lo
-and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life within the limits.
+Its take-profit is as far from bid or ask as the moving average is from the close. Setup: efficiency
+ratio and ADX below their limits, the z-score of the close against its SMA and the RSI at the same
+extreme, a variance ratio below one (Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life
+within the limits.
 """
 
 from __future__ import annotations
