@@ -109,8 +109,8 @@ def backtest(
 ) -> None:
     """Run the production actors over recorded data on a simulated clock, and report.
 
-    Every strategy counts as live. Exit code 6: the independent checker found a violation of the
-    hard rules. A backtest is not a forecast.
+    Every enabled strategy counts as live. Exit code 6: the independent checker found a violation of
+    the hard rules. A backtest is not a forecast.
     """
     resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
     to_stdout = str(json_file) == "-"

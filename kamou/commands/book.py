@@ -51,6 +51,8 @@ def describe_account(
 ) -> dict[str, Any]:
     """Return state, equity, daily budget, positions and pending entries as plain data.
 
+    ``positions``, ``pending_entries`` and ``as_of_ms`` are those of ``system`` if it has them.
+
     Args:
         reader: connection to the database.
         recorded: position book that follows the journal; None: a new one.
@@ -93,10 +95,11 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     """Return result, loss and loss limit of the day, as of the newest equity read.
 
     All are fractions of the day's first equity, which is that of 00:00 UTC if it is known.
-    ``loss`` is the loss as the governor counts it, with the exit costs of all open positions. If it
-    is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` has the reason, and
-    ``loss_budget_left`` uses the result. The limit is that of the newest run. None: no
-    day opened, no equity was read, or the day began without equity.
+    ``loss`` is the loss as the governor counts it, with the exit costs of all open positions. If
+    that loss is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` has the reason, and
+    ``loss_budget_left`` uses the result. The limit is that of the newest run. The other keys are
+    ``day``, ``result`` and ``loss_limit``. None: no day opened, no equity was read, or the day
+    began without equity.
     """
     from kamou.store import queries
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
@@ -125,7 +128,7 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
 
 
 def _find_loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
-    """Return the day's loss and the exit costs as fractions, or the reason why not."""
+    """Return the day's loss and the exit costs as fractions, or why they are unknown."""
     from kamou.store.latest_events import latest_equity
 
     mark = latest_equity(reader)
@@ -152,7 +155,7 @@ def _equity_without_pnl(reader: sqlite3.Connection, day: OpenDay, at_ms: int) ->
 def describe_loss(day: dict[str, Any] | None) -> str:
     """Return the day's loss as the governor counts it in words, or why it is unknown."""
     if day is None:
-        return "unknown: no day has opened yet"
+        return "unknown: the record has no day with equity yet"
     if day["loss"] is None:
         return f"unknown: {day['loss_unknown']}"
     return (

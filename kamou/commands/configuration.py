@@ -19,7 +19,10 @@ from kamou.settings.table import settings_table
 @click.argument("path", type=UserPath(dir_okay=False), default=CONFIG_FILE)
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(path: Path, force: bool) -> None:
-    """Write a commented kamou.toml (or PATH) with every setting and its default."""
+    """Write a commented kamou.toml (or PATH) with every setting and its default.
+
+    Without --force, an existing file is an error.
+    """
     try:
         # Created before writing, so that a file of another process is never replaced.
         if not (create_file(path) or force):
@@ -44,7 +47,7 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "digest": resolved.digest, "changed": changed})
     else:
-        differ = f"{len(changed)} of {len(resolved.origins)} differ from the defaults"
+        differ = f"{len(changed)} of {len(resolved.origins)} are set, the rest have defaults"
         print_line(f"the configuration is valid; {differ}; digest {resolved.digest}")
 
 

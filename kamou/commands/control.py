@@ -177,6 +177,8 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     This first sets the halt latch, a file that blocks entries of this run and of later runs;
     `kamou resume` removes it. At the end the open positions are counted at the exchange. A reason
     that is too long is shortened.
+
+    Exit code 6: a position or an entry is left, the latch was not set, or positions are unknown.
     """
     reason = _shorten(reason)
     warn = WarnOnce()
@@ -209,7 +211,7 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[st
 
     Raises:
         NotRunningError: the data directory has no exchange, so no position is open.
-        CheckFailedError: the venue's file cannot be read, so the open positions are unknown.
+        CheckFailedError: the positions at the venue cannot be counted, so they are unknown.
     """
     from kamou.runs import flatten as kill_switch
 

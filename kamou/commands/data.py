@@ -54,7 +54,8 @@ def import_(
     """Check the bars, funding and open interest in DIR and store them as a dataset.
 
     If a file has corrupt, unsorted, duplicate or future rows, or lacks rows without --allow-gaps,
-    the error names the row and the reason, and nothing is stored.
+    the error names the row and the reason, and nothing is stored. Without --replace, another
+    dataset of the same name is an error.
     """
     from kamou.clock import SystemClock
     from kamou.store.importer import import_directory

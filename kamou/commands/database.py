@@ -44,8 +44,9 @@ def migrate(config_path: Path | None, data_dir: Path | None, as_json: bool) -> N
 def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
     """Write a consistent backup to FILE and FILE.exchange, also during a run.
 
-    FILE has the journal, and FILE.exchange has the exchange's records of the same moment. `kamou db
-    restore` needs both. Keep a copy of the salt key yourself, in another place.
+    FILE has the journal, and FILE.exchange has the exchange's records of the same moment, if the
+    data directory has an exchange file. `kamou db restore` needs both. Keep a copy of the salt key
+    yourself, in another place.
     """
     from kamou.runs.backup import back_up
 
@@ -70,8 +71,8 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
 def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
     """Restore FILE and FILE.exchange into a data directory that has neither.
 
-    If one is missing, damaged or from another backup, nothing is restored. Copy the salt key into
-    the data directory before you start `kamou run`.
+    If one of these files is missing, damaged or from another backup, nothing is restored. Copy the
+    salt key into the data directory before you start `kamou run`.
     """
     from kamou.runs import backup
 

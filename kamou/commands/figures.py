@@ -20,7 +20,7 @@ def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
 
 
 def price_text(value: str | Decimal | None) -> str:
-    """Return a price or a quantity in at most eight significant digits."""
+    """Return a price or quantity in eight significant digits; integer digits are kept."""
     exact = None if value is None else Decimal(value)
     if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
         return _scientific(value)

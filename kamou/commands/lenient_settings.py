@@ -24,9 +24,11 @@ def resolve_valid_settings(
 ) -> Resolved:
     """Return the settings; invalid ones keep their defaults.
 
+    If file and environment contradict each other, the environment is left out.
+
     Args:
         config_path: the file; None: ./kamou.toml, if it exists.
-        warn: function that takes one line for each invalid setting; other verbs fail with it.
+        warn: function that takes a line for each invalid setting, which is an error in other verbs.
         data_dir: value of --data-dir, which overrides all sources; None: not given.
     """
     try:

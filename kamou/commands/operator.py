@@ -70,11 +70,21 @@ class OperatorClient:
         return OperatorClient(record=record, socket=directory.operator_socket)
 
     def status(self) -> dict[str, Any]:
-        """Return the run's status: supervision tree with mailboxes, account and positions."""
+        """Return the run's status: supervision tree with mailboxes, account and positions.
+
+        Raises:
+            KamouError: as in ``command``.
+        """
         return self._send("GET", "/api/v1/status", None)
 
     def command(self, verb: str, reason: str) -> dict[str, Any]:
-        """Send ``halt``, ``resume`` or ``flatten``; return the run's response."""
+        """Send ``halt``, ``resume`` or ``flatten``; return the run's response.
+
+        Raises:
+            TimedOutError: no answer came in time, so the outcome is unknown.
+            NotRunningError: the run has ended or does not listen.
+            KamouError: the run answered with an error, or not with a JSON object.
+        """
         return self._send("POST", f"/api/v1/{verb}", {"reason": reason})
 
     def _send(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
@@ -84,7 +94,8 @@ class OperatorClient:
             document = dict(response.json())
         except (ValueError, TypeError) as error:
             raise KamouError(
-                f"process {self.record.pid} answered {path} with {response.status_code} and no JSON"
+                f"process {self.record.pid} answered {path} with {response.status_code} "
+                "and no JSON; check that the run and this command are of one version"
             ) from error
         if response.status_code >= 400:
             kind = TimedOutError if response.status_code == 504 else KamouError
@@ -96,7 +107,10 @@ class OperatorClient:
 
 
 def _find_peer(directory: DataDirectory, holder: int) -> ListeningProcess | None:
-    """Return the process that listens on the socket; None if none does or is known."""
+    """Return the process that listens on the socket; None if there is none.
+
+    None, too, if the kernel does not name the process.
+    """
     try:
         return listening_peer(directory.operator_socket, deadline_s=DEADLINE_S)
     except TimeoutError as error:

@@ -111,7 +111,8 @@ def resolve(config_path: Path | None, **given: object) -> Resolved:
     ``given`` maps a setting, with ``__`` for each dot, to an option's value; None: not given.
 
     Raises:
-        ConfigurationError: the file cannot be read or a setting is invalid.
+        ConfigurationError: the file cannot be read or is not TOML; or settings are unknown,
+            invalid or contradictory.
     """
     if config_path is None and CONFIG_FILE.exists():
         config_path = CONFIG_FILE

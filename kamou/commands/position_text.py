@@ -48,6 +48,9 @@ LEFT = frozenset({"symbol", "side", "strategy"})
 def position_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
     """Return a heading and the positions: a table if it fits, else a few lines each.
 
+    If these lines exceed ``height``, each position gets one line with fewer figures, and positions
+    that still do not fit are counted.
+
     Args:
         book: the document of ``commands.book.describe_account``.
         width: cells of a line.
@@ -72,7 +75,7 @@ def position_lines(book: Mapping[str, Any], width: int, height: int | None = Non
 
 
 def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
-    """Return the entry orders that may still fill in lines; empty if there are none."""
+    """Return lines about the entry orders that may still fill; empty without any."""
     rows = book["pending_entries"]
     if not rows:
         return []

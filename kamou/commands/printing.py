@@ -206,7 +206,10 @@ def _draw_frame(lines: Sequence[str]) -> None:
 
 
 def _color_trouble(line: str) -> str:
-    """Return the line, escaped, and red if it starts with ``TROUBLE``."""
+    """Return the line, escaped; on a terminal red if it starts with ``TROUBLE``.
+
+    The environment variable ``NO_COLOR`` prevents the color.
+    """
     line = escape_text(line, chars_max=LINE_CHARS_MAX)
     if not is_terminal():
         return line

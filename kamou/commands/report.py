@@ -27,7 +27,7 @@ from kamou.settings.config import Resolved
     help="Number of days to show.",
 )
 def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
-    """Print the performance: each figure with its count and its 95% interval."""
+    """Print the performance: figures with their counts and, where known, intervals."""
     from kamou.commands import report_text as text
 
     resolved = resolve(config_path, data_dir=data_dir)

@@ -117,8 +117,8 @@ def simulate(
     """Run the production system in simulated time at a faulty venue; check invariants.
 
     A commit, a seed and the options are a complete bug report, because they give the same trace.
-    Exit code 6: an invariant was violated, an enabled fault never happened, nothing traded, or the
-    trace differs from that of --against.
+    Exit code 6: an invariant was violated, a required event such as a fill never happened, an
+    enabled fault never happened in more than one seed, or the trace differs from that of --against.
     """
     from kamou.simulator.faults import parse_faults
     from kamou.simulator.scenario import Scenario
@@ -231,10 +231,10 @@ def _format_figure(name: str, value: Any) -> tuple[str, object]:
 
 
 def _check_swarm(swarm: Swarm) -> None:
-    """Check that invariants held, enabled faults happened and something traded.
+    """Check that invariants held, and that faults and required events happened.
 
     Raises:
-        CheckFailedError: one of these is not so.
+        CheckFailedError: an invariant was violated, or ``swarm.missing`` is not empty.
     """
     if swarm.failures:
         seeds = ", ".join(str(result.scenario.seed) for result in swarm.failures[:20])

@@ -33,8 +33,8 @@ def site(
     """Serve the public pages without a run, until a signal stops it.
 
     This only reads the database and takes no lock, so it works during a run, after a run, or with
-    a backup on another machine. Mode, currency and gate are those of the journal. Stop it with
-    Ctrl-C, SIGTERM or SIGHUP.
+    a backup on another machine. Mode, currency and gate are those of the newest run in the
+    journal. Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup).
     """
     if database is not None and data_dir is not None:
         raise click.UsageError("--database and --data-dir exclude each other; give one of them")

@@ -50,7 +50,10 @@ def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
 
 
 def _describe_halt_latch(latch: HaltLatch) -> dict[str, Any] | None:
-    """Return time, reason and actor of the halt latch; None if it is not set."""
+    """Return time, reason and actor of the halt latch, and whether a flatten set it.
+
+    None if the halt latch is not set.
+    """
     if not latch.is_set():
         return None
     lines = standing_records(latch.log())
@@ -69,7 +72,7 @@ def empty_status(why_not: str | None, *, gone: bool) -> dict[str, Any]:
 
     Args:
         why_not: why there is no status of a run.
-        gone: no run holds the data directory, or the run does not listen.
+        gone: no run was found that holds the data directory and listens.
     """
     return {
         "at_ms": SystemClock().now_ms(),

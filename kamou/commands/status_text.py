@@ -54,7 +54,8 @@ def repeated_lines(status: Status, width: int) -> list[str]:
 def frame_lines(status: Status, width: int, height: int) -> list[str]:
     """Return the most important part of the status in at most ``height`` lines.
 
-    Lines, positions and entries that do not fit are counted.
+    Positions and pending entries that do not fit are counted; in a low terminal, lines about the
+    system are left out without a count.
     """
     book, system = status["book"], status["system"]
     head = limit_lines(title_lines(status, width), 3)

@@ -115,7 +115,10 @@ def fit_columns(rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
 
 
 def lay_out_row(header: Sequence[str], row: Sequence[str], width: int) -> list[str]:
-    """Return a table's row as lines: the first cell, then ``name: value`` each."""
+    """Return a table's row as lines: the first cell, then ``name: value`` each.
+
+    Empty values are left out. Without a header the row is a name and its value.
+    """
     first, *values = row
     names = header[1:]
     if not any(header):  # two columns without a header: a name and its value

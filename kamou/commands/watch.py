@@ -30,7 +30,7 @@ class StatusWatch:
         self._ended_ms: int | None = None  # time of the first status without that run
 
     def read(self) -> dict[str, Any]:
-        """Return the status once; ``notice`` says what could not be read this time."""
+        """Return the status; ``notice`` has what was not read, or that the run has ended."""
         try:
             status = self._read_status()
         except KamouError as error:  # for example a database during its restore
@@ -47,7 +47,9 @@ class StatusWatch:
 
 
 def watch_status(read: ReadStatus, *, interval_s: float, as_json: bool) -> None:
-    """Show the status repeatedly until Ctrl-C, which ends the watch without an error.
+    """Show the status repeatedly until Ctrl-C or SIGTERM.
+
+    Ctrl-C ends the watch without an error, SIGTERM with the exit code ``EXIT_TERMINATED``.
 
     A terminal is redrawn in place. Without one the outputs follow each other with an empty line
     between them. With JSON each output is one line.

@@ -38,7 +38,7 @@ ANSWERS = {
     "refuse": "the refiner refuses the signal",
     "shrink": "the signal passes with a smaller size",
 }
-"""Meanings of the answers that are not refusals."""
+"""Meanings of the answers that have no code in ``MEANINGS``."""
 
 
 @click.command()
@@ -102,7 +102,7 @@ def _newest_symbols(reader: Any) -> frozenset[str]:
 
 
 def _is_recorded(reader: Any, symbol: str) -> bool:
-    """Return True if the symbol has or had a position, or was ever a candidate."""
+    """Return True if the record has a trade of the symbol, or a signal after vetoes."""
     from kamou.store import queries
 
     return (
@@ -138,7 +138,10 @@ NEWEST = 2_000  # number of the newest refusals in which symbols are searched
 
 
 def query_reasons(reader: Any, symbol: str, cycles: int) -> list[ReasonRow]:
-    """Return the answers of all tiers and of the venue about a symbol, newest first."""
+    """Return the answers of tiers and venue about a symbol in the newest cycles.
+
+    They are sorted by time, newest first.
+    """
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
     from kamou.store.latest_events import rejected_entries

@@ -1,4 +1,4 @@
-"""One connection from accept to close: requests, deadlines and reason of its end."""
+"""``Connection``: one accepted socket, from its first request to its close."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Connection:
     """Server of one accepted socket; ``run`` returns when the socket is closed.
 
     At most two tasks use the socket: the reader, and the application that responds. The scope of
-    the connection limits all their waits. Its deadline is that of the idle time between requests,
-    or that of the whole request.
+    the connection limits all their waits. The deadline of the scope is that of the idle time
+    between requests, or that of the whole request.
     """
 
     def __init__(self, wire: PeerSocket, peer: PeerAddress, shared: Shared) -> None:

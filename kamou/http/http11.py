@@ -94,7 +94,7 @@ class Http11(H11Protocol):
 
     @property
     def complete(self) -> bool:
-        """True if the current request was received in full; False without a request."""
+        """True if the current request was received in full, or the peer closed or erred."""
         return self.connection.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     @property
@@ -115,7 +115,7 @@ class Http11(H11Protocol):
         await self._handle_events()
 
     def finish_with(self, status: int) -> bytes:
-        """Return a complete response without a body; empty if a response has begun."""
+        """Return a complete response without a body; empty if none may begin now."""
         if self.connection.our_state not in CAN_ANSWER:
             return b""
         headers = [
@@ -183,7 +183,7 @@ class Http11(H11Protocol):
         return None
 
     async def _receive_body(self, part: h11.Data) -> None:
-        """Collect the body, which hypercorn would queue for an application without end."""
+        """Collect the body, or reject a too large one; hypercorn has no limit for it."""
         self._body += part.data
         self._body_parts += 1
         if len(self._body) > self._limits.body_bytes_max or self._body_parts > BODY_PARTS_MAX:
@@ -231,7 +231,7 @@ class Http11(H11Protocol):
     # --- the application's side ------------------------------------------------------------------
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send the application's response, its head together with its body."""
+        """Send the application's response, its head with the first part of its body."""
         if isinstance(event, StreamClosed):
             await self._maybe_recycle()
         elif isinstance(event, Response):

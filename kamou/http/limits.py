@@ -42,7 +42,7 @@ class Limits:
     requests_max: int = 1_000
     """Requests of one connection; its last response has ``Connection: close``."""
     pipelined_max: int = 16
-    """Requests that may wait during a response; with more the connection closes after it."""
+    """Requests that may wait during a response; with more it is the connection's last one."""
     grace_s: float = 1.0
     """Time for requests in flight at an orderly stop; pages take milliseconds."""
     backlog: int = 1_024

@@ -22,7 +22,7 @@ class SendResult(Enum):
 
     ALL = auto()
     STALLED = auto()  # the peer read nothing for ``stall_s``
-    GONE = auto()  # the peer has closed or reset the connection
+    GONE = auto()  # the peer has closed or reset the connection, or the write failed
 
 
 class PeerSocket:
@@ -43,7 +43,7 @@ class PeerSocket:
         """Return bytes of the peer; empty at the end or if the connection is lost.
 
         Raises:
-            OSError: the system has no descriptor or memory for it.
+            OSError: the system has no descriptor or memory for the read.
         """
         while True:
             await trio.lowlevel.wait_readable(self._raw)  # usually no byte is there yet
@@ -77,7 +77,9 @@ class PeerSocket:
             self._raw.send(data)
 
     async def finish(self) -> None:
-        """Shut down writing; read ``LINGER_BYTES_MAX`` at most, for ``LINGER_S`` at most.
+        """Shut down writing; read until the peer ends, ``LINGER_S`` at most.
+
+        Reading also ends after about ``LINGER_BYTES_MAX`` bytes.
 
         Closing a socket with unread bytes sends a reset, which can reach the peer before it has
         read the last response (RFC 9112, 9.6).

@@ -43,7 +43,8 @@ SECURITY: Mapping[str, str] = {
 class FixedResponse:
     """ASGI application that sends these bytes.
 
-    A HEAD request gets only their headers. A request whose If-None-Match has the tag gets 304.
+    A HEAD request gets only their headers. If the response has a tag, a request whose If-None-Match
+    has the tag or ``*`` gets 304.
     """
 
     status: int

@@ -52,9 +52,9 @@ class Server:
     """One listener as a supervised child.
 
     Its ``ChildSpec`` has ``start=server.run`` and ``stop=server.ask_to_stop``. ``port`` is the
-    bound port while the server listens. ``bound`` may be a socket that already listens (TCP or
-    AF_UNIX); its owner closes it. ``traffic`` goes on counting after a restart. ``warn`` takes one
-    printable line, at most one per minute for each kind of problem.
+    bound port while the server listens (0 on a Unix socket), else None. ``bound`` may be a socket
+    that already listens (TCP or AF_UNIX); its owner closes it. ``traffic`` goes on counting after a
+    restart. ``warn`` takes one printable line, at most one per minute for each kind of problem.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class Server:
         """Bind the address or use ``bound``, report started, serve until stopped.
 
         Raises:
-            ListenError: the port is taken, this user may not bind it, or the address is invalid.
+            ListenError: the address cannot be bound: taken, not allowed for this user, or invalid.
+            OSError: no descriptor is free.
             ExceptionGroup: a connection had a MemoryError, which concerns the whole process; or
                 accepting failed for a reason other than a lost connection or a lack of resources.
         """
@@ -259,6 +260,7 @@ def bind(listener: Listener) -> socket.socket:
 
     Raises:
         ListenError: the address cannot be bound; the message has port, setting and next step.
+        OSError: no descriptor is free.
     """
     family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)

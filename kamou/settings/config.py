@@ -109,7 +109,7 @@ class DataSettings:
     rows_max: int = 10_000_000  # of all files; 160 bytes of memory each during the checks
     symbols_max: int = 5_000  # the largest venues list hundreds of perpetuals
     columns_max: int = 1_000  # of one file; a kline file has twelve
-    files_max: int = 10_000  # entries: one per symbol and month, for 400 symbols of two years
+    files_max: int = 10_000  # one per symbol and month, for 400 symbols of two years
     cells_max: int = 20_000_000  # bars x symbols, with gaps; 36 bytes of memory each
     unpacked_mb_max: int = 2_000  # MB of 1,000,000 bytes, of all files: 200 bytes a row
 
@@ -151,7 +151,7 @@ class Settings:
 
 @attrs.frozen(kw_only=True)
 class Resolved:
-    """Settings that passed every check, and the origin of each value."""
+    """Settings that passed the checks of ``load_settings``, with each value's origin."""
 
     settings: Settings
     origins: Mapping[str, str]  # dotted key -> default | kamou.toml:12 | KAMOU__... | --port
@@ -328,7 +328,7 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
 def render_commented_toml() -> str:
     """Return the text of a `kamou.toml` with every default, commented out."""
     text = [
-        "# Kamou's settings. Every line below shows a default; remove the # in front of a name to",
+        "# Kamou's settings. Each name below has its default; remove the # in front of a name to",
         "# change it. The environment comes before this file: KAMOU__RISK__LEVERAGE_MAX=3.",
         "# Secrets do not belong in this file; this release needs none.",
     ]

@@ -147,7 +147,7 @@ _RISK = (
        "maximum number of entries into one symbol in a UTC day after the first; further entries "
        "are denied, and a strategy whose own fills exceed the maximum is disabled", 0, 1_000),
     _S("risk.cooldown_after_stop_s", "s",
-       "time after a stop-loss for which entries into its symbol are denied", 0, 604_800),
+       "time after a stop-loss for which entries into its symbol are vetoed or denied", 0, 604_800),
     _S("risk.messages_per_s", "per s",
        "maximum rate of messages to the venue, above which entries are denied; choose at most "
        "half of the venue's limit", 1, 1_000),
@@ -265,7 +265,8 @@ _MACHINE = (
        "niceness added to the site process, so that the trading process gets the CPU first",
        0, 19, decides=False),
     _S("web.site_memory_max_mb", "MiB",
-       "resident memory above which the site process is replaced", 128, decides=False),
+       "resident memory above which the site process is replaced; `kamou site` does not check it",
+       128, decides=False),
     _S("web.site_address_space_max_mb", "MiB",
        "address space limit of the site process; 0: no limit", 0, decides=False),
     _S("web.site_descriptors_max", "descriptors",
@@ -278,7 +279,8 @@ _MACHINE = (
        "time without a heartbeat after which the site process is replaced",
        5, 3_600, decides=False),
     _S("web.site_start_max_s", "s",
-       "time from its start after which the site process is replaced if it does not serve yet",
+       "maximum time in which a new site process reads its handover, and then again until it "
+       "serves; a slower one is replaced",
        5, 3_600, decides=False),
     _S("site.public_url", "",
        "address where visitors find the site, for canonical links, sitemap and link previews; "
@@ -299,7 +301,7 @@ _MACHINE = (
        "maximum number of columns of one data file; a file with one column per symbol may have "
        "data.symbols_max and one more", 1, 100_000, decides=False),
     _S("data.files_max", "entries",
-       "maximum number of entries of one dataset's directory, subdirectories included",
+       "maximum number of files and subdirectories in one dataset's directory, at any depth",
        1, 1_000_000, decides=False),
     _S("data.cells_max", "cells",
        "maximum number of bars times symbols of one dataset; each cell takes 36 B of memory",

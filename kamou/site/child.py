@@ -1,4 +1,4 @@
-"""Public site of a run: its socket, its process and the process's supervisor."""
+"""``public_site``: socket, process and supervisor of the public site of a run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def public_site(
 
     Raises:
         ListenError: the port cannot be bound.
-        ConfigurationError: the pricing page cannot be read.
+        ConfigurationError: the file of ``web.pricing_file`` cannot be read or is too long.
     """
     pricing = read_pricing(settings.web.pricing_file)
     bound = await bind_patiently(public_listener(settings))
@@ -102,10 +102,12 @@ def public_listener(settings: Settings) -> Listener:
 
 
 async def bind_patiently(listener: Listener) -> socket.socket:
-    """Return the listening socket; wait up to 1 s for an earlier run's process to end.
+    """Return the listening socket; wait up to 1 s while the port is taken.
+
+    The process of an earlier run may hold the port until it has ended.
 
     Raises:
-        ListenError: the address cannot be bound.
+        ListenError: the address cannot be bound, or is still taken after 1 s.
     """
     deadline_s = trio.current_time() + PORT_PATIENCE_S
     while True:

@@ -125,7 +125,10 @@ class SiteHealth:
         return [f"the public site is {self.state.value}{because}"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return state and counters of the whole run for ``status`` and ``/metrics``."""
+        """Return state, counters of the run and figures of the process that serves now.
+
+        `kamou status` and ``/metrics`` show them.
+        """
         beat = self.beat
         return {
             "state": self.state.value,

@@ -34,10 +34,11 @@ class SiteProcess(Protocol):
 
 
 Launch = Callable[[], AbstractAsyncContextManager[SiteProcess]]
-"""Function that starts a process, which serves on the socket of this run.
+"""Function that returns a context manager of a new process, which serves on this run's socket.
 
-Entering raises SiteStartError if no process can be started. Leaving asks it to stop, kills it after
-a short grace and reaps it, in limited time and shielded from cancellation.
+Entering raises SiteStartError if no process can be started. Leaving asks the process to stop, kills
+it after a short grace and reaps it, shielded from cancellation and in limited time: a process that
+hangs in the kernel is not reaped.
 """
 
 TEXT_BYTES = 4_096  # of standard error at once: limits the work between two checkpoints

@@ -52,10 +52,10 @@ class Heartbeat:
     requests: int  # with a response, or in progress
     connections: int  # open now
     accepted: int  # connections
-    refused: int  # connections and requests beyond a limit, or malformed
+    refused: int  # rejected connections and requests, for all reasons of ``TrafficRefusal``
     cut: int  # connections that were too slow, read nothing, or were open at the end
     failed: int  # connections that an exception ended
-    renders: int  # pages rendered, without those from the cache
+    renders: int  # pages rendered or failed, without those from the cache
     memory_bytes: int  # resident now
     descriptors: int  # open now
 
@@ -99,7 +99,7 @@ def decode_heartbeat(frame: bytes) -> Heartbeat | None:
 
 
 def read_pricing(file: str) -> str:
-    """Return the Markdown of ``web.pricing_file``; empty without a file.
+    """Return the Markdown of ``web.pricing_file``; empty if that setting is empty.
 
     Raises:
         ConfigurationError: the file cannot be read as UTF-8, or is longer than

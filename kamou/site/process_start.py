@@ -1,4 +1,4 @@
-"""Start and end of the public site's process: descriptors, environment and pipes."""
+"""``make_launcher``: start and end of the public site's process, with its pipes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class _StartedProcess:
         return self._process.pid
 
     async def hand_over(self, handover: SiteHandover) -> None:
-        """Write the handover; if the child has already ended, ``wait`` reports that."""
+        """Write the handover; if the child has already ended, ``wait`` reports the end."""
         with contextlib.suppress(trio.BrokenResourceError):
             await self._lifeline.send_all(encode_handover(handover))
 

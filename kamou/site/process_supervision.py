@@ -1,7 +1,7 @@
 """Supervision of the public site's process, as a child of the trading process.
 
 The supervisor replaces the process without limit, with a capped back-off, because a failing site
-must not end the trading. Only the task that watches the site waits for it.
+must not end the trading. Only the task that watches the process waits for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SiteLimits:
 
     memory_max_bytes: int  # resident
     silence_max_s: int  # without a heartbeat, after the first one
-    start_max_s: int  # from its start to its first heartbeat
+    start_max_s: int  # for reading its handover, and then again until its first heartbeat
 
 
 @attrs.frozen(kw_only=True)

@@ -34,6 +34,8 @@ class SiteText:
     def take(self, chunk: bytes) -> None:
         """Pass on the complete lines of the earlier rest and ``chunk``.
 
+        Lines beyond ``LINES_MAX`` in ``SITE_WINDOW_S`` are only counted.
+
         Raises:
             SiteFloodError: more than ``BYTES_MAX`` within ``SITE_WINDOW_S``.
         """

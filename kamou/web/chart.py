@@ -1,7 +1,8 @@
 """Geometry of the charts: numbers that the templates write as SVG.
 
-Each chart is drawn twice, wide and narrow, because text inside an SVG scales with it. The style
-sheet shows the drawing that fits, so that labels stay readable on a telephone.
+The equity curve and the daily returns are drawn twice, wide and narrow, because text inside an SVG
+scales with it. The style sheet shows the drawing that fits, so that labels stay readable on a
+telephone. A whisker, the interval of one figure, has no text and is drawn once.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class CurveChart:
     ticks_y: tuple[Tick, ...]
     bands: tuple[Band, ...]
     markers: tuple[Marker, ...]
-    moments: str  # SVG path data of every stretch with a transfer or a new configuration
+    moments: str  # SVG path data of stretches with a transfer or configuration without a marker
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Figures that change only when a day ends: days, months, statistics, intervals.
+"""Figures of the ended days: days, months, statistics, intervals.
 
 The first request after a day's end, a correction or a start computes them on the site's thread, in
 time proportional to the record. ``Memo`` keeps them for further requests. The key of the figures is
@@ -34,7 +34,7 @@ from kamou.store.rows import DayRow, MonthRow
 DAYS_SHOWN = 90  # on a page and in /results.json, with the open day; /days has the rest
 MONTHS_SHOWN = 12  # with the open month
 INTERVALS_KEPT = 2  # of the newest data and the data before, because a correction may be reversed
-ALL = "all"  # no strategy has this name, because strategies are named as Python modules
+ALL = "all"  # key of the sums over all strategies; no strategy may have this name
 
 
 @attrs.frozen(kw_only=True)

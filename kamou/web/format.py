@@ -54,7 +54,10 @@ def exact(value: Decimal | None) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """Return a price, which may be an average of fills, in eight significant digits."""
+    """Return a price, which may be an average of fills, in eight significant digits.
+
+    All digits before the decimal point are kept.
+    """
     if value is None or value == 0:
         return exact(value)
     places = PRICE_DIGITS - 1 - value.adjusted()

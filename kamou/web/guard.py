@@ -1,4 +1,4 @@
-"""Ends the site's process: parent gone, slow page, no memory; stderr lines.
+"""``Guard``, which ends the site's process, and its lines on standard error.
 
 ``Guard`` is a thread that ends the process after its parent, or if a page takes too long. A task
 could do neither while the event loop is blocked. ``os._exit`` frees the port at once; an orphaned

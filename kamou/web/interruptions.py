@@ -25,13 +25,14 @@ class Interruption:
     from_ms: int
     until_ms: int | None  # None: it has not ended
     what: str
-    why: tuple[str, ...]  # one line for each cause, and one for its end
+    why: tuple[str, ...]  # lines for its causes, of many the first and newest, and for its end
 
 
 def interruptions(results: Results) -> tuple[Interruption, ...]:
     """Return the listed periods without trading at full size, newest first.
 
-    Operator commands that changed no trading state are in the list, too.
+    Operator commands that changed no trading state are in the list, too, if they are outside of all
+    listed periods and not before the oldest.
     """
     found = [
         _from_period(period, holding=results.holding)

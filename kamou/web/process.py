@@ -58,7 +58,7 @@ def main() -> NoReturn:
 
 
 def read_line(descriptor: int, bytes_max: int) -> bytes:
-    """Return the first line of a descriptor, or all bytes if it has no line break.
+    """Return the bytes of a descriptor until a read ends in a line break, or the end.
 
     Raises:
         ValueError: the line is longer than ``bytes_max``.

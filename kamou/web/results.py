@@ -1,8 +1,8 @@
 """``Results``: all figures of the page ``/results`` and of ``/results.json``.
 
 ``gather_results`` reads the figures that change in every cycle from totals, the newest rows and the
-open day. Figures that change when a day ends come from ``web/daily_figures.py``. So the cost does
-not grow with the record.
+open day. Figures of ended days come from ``web/daily_figures.py``, which computes them once. So the
+cost grows with the record only at the first request after a start, a day's end or a correction.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StrategyResult:
 
 @attrs.frozen(kw_only=True)
 class ConfigChange:
-    """The start of the first run with another configuration."""
+    """The start of a run whose configuration is not that of the run before."""
 
     at_ms: int
     digest: str
@@ -124,7 +124,7 @@ class Results(RecordEvents):
 
     @property
     def shown_state(self) -> str:
-        """The trading state in plain words."""
+        """The trading state in plain words, or that the replay has ended."""
         if self.ended:
             return "the replay has ended"
         return fmt.state(self.state, holding=self.holding)

@@ -1,6 +1,6 @@
 """Serving of the public pages on one listener until a signal.
 
-Both `kamou run` and `kamou site` use it.
+The site's process of `kamou run` and `kamou site` both use it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ def report_page_failure(notices: Notices, path: str, error: Exception) -> None:
 
 
 async def serve_until_signal(served: Serving, background: Background) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; start ``background`` when it listens."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; run ``background`` beside the server.
+
+    SIGHUP does not stop a process that ignores it.
+    """
     server = served.server
     async with trio.open_nursery() as nursery:
 

@@ -1,4 +1,4 @@
-"""``Site``: mode, currency, gate and notices, which every page shows."""
+"""``Site``: mode, currency, gate and notices, which every page may show."""
 
 from __future__ import annotations
 

@@ -27,9 +27,10 @@ def serve_alone(
     render_max_s: float,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve the pages of ``database`` until SIGINT, SIGTERM or SIGHUP.
+    """Serve the pages of ``database`` until a stop signal.
 
-    It takes no lock and writes nothing. A run may write the database meanwhile.
+    Stop signals are SIGINT, SIGTERM, and SIGHUP unless this process ignores it. The function takes
+    no lock and writes no file. A run may write the database meanwhile.
 
     Raises:
         StoreError: the database does not exist, cannot be read, is damaged, or is of another

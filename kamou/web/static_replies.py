@@ -38,7 +38,8 @@ def fixed_replies(
 def robots_txt(public_url: str) -> bytes:
     """Return robots.txt, which allows all pages except ``/trades`` with a query.
 
-    These are filtered and older lists of trades. The page of each trade is allowed.
+    These are filtered lists of trades, and all lists but the newest. The page of each trade is
+    allowed.
     """
     lines = ["User-agent: *", "Disallow: /trades?", "Allow: /"]
     if public_url:

@@ -51,9 +51,10 @@ def trade_document(
     worst: float | None,
     flattened: str | None,
 ) -> dict[str, object]:
-    """Return one trade with its chain of causes.
+    """Return one trade with its chain of causes; long lists are cut at ``FILLS_MAX``.
 
-    ``worst`` is its ``worst_case_r``, ``flattened`` the cause of the flatten that closed it.
+    ``worst`` is its ``worst_case_r``, ``flattened`` the cause of the flatten that closed it; None
+    if it has none.
     """
     assert chain.trade is not None
     return {
@@ -75,7 +76,10 @@ def trade_document(
 
 
 def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[str, object]:
-    """Return one trade. Without an R, ``r_multiple`` and ``worst_case_r`` are null."""
+    """Return one trade. Without an R, ``r_multiple`` and ``worst_case_r`` are null.
+
+    Without a permit, ``worst_case_r`` is null, too.
+    """
     found: dict[str, object] = {}
     for name, value in (_plain(trade) or {}).items():
         found[name] = value

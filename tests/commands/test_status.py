@@ -241,7 +241,7 @@ def test_status_before_the_first_day_says_that_the_loss_is_unknown(
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.database.unlink()
     database.open_writer(directory.database, durable=False).close()
-    assert "unknown: no day has opened yet" in cli("status")[1]
+    assert "unknown: the record has no day with equity yet" in cli("status")[1]
 
 
 def test_status_names_disabled_strategies_until_they_are_resumed(

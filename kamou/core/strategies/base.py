@@ -20,7 +20,7 @@ from kamou.core.model import Bound
 T = TypeVar("T")
 
 FLAT_RELATIVE = 1e-9  # of the price: a smaller deviation is rounding
-STALE_PERIODS = 2  # data older than this, in its own periods, gets no score
+STALE_PERIODS = 2  # older bars get no score, older open interest no z-score; in their periods
 
 
 DECLARED = "parameter"  # key in a field's metadata
@@ -82,13 +82,13 @@ class StrategyScores:
 
     ``score`` is in [-1, 1], > 0 for long, and valid only where ``abstain == 0``. A
     ``cross_sectional`` strategy fills ``raw`` instead, wherever its data is good; the merge of the
-    shards makes its score, because a rank needs all symbols. Distances are in price, > 0.
-    ``weight`` multiplies the score.
+    shards makes its score, because a rank needs all symbols. Distances are in price; that of the
+    stop is > 0 where the strategy does not abstain. ``weight`` multiplies the score.
     """
 
     strategy: str
     score: Floats
-    raw: Floats  # NaN unless cross-sectional
+    raw: Floats  # NaN unless cross-sectional with good data
     weight: Floats
     stop_distance: Floats
     target_distance: Floats

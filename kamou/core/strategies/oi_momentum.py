@@ -1,8 +1,9 @@
-"""The momentum strategy, which follows trends that open interest confirms.
+"""The momentum strategy, which follows trends and weighs them by open interest.
 
-A score has its full weight only if open interest rises. Raw value: the mean over the horizons of
-the log return, without the newest bar, in units of its realized volatility. The score is its rank
-across all symbols, made when the shards are merged.
+A score has its full weight only if the z-score of the newest change of open interest is at least
+``oi_z_min``. Raw value: the mean over the horizons of the log return, without the newest bar, in
+units of its realized volatility. The score is the raw value's rank across all symbols with good
+data, made when the shards are merged.
 """
 
 from __future__ import annotations
@@ -74,8 +75,7 @@ class MomentumParameters(Parameters):
     )
     no_confirmation_weight: float = parameter(
         0.3,
-        "factor of a score that rising open interest does not confirm, or whose open interest is"
-        " unknown",
+        "factor of a score whose z-score of open interest is below oi_z_min or unknown",
         low=0,
         high=1,
     )
@@ -221,7 +221,7 @@ class OiMomentum:
 
 
 def _stale_ms(times: Ints, logs: Floats) -> Floats:
-    """Return the time in ms after which this open interest is stale.
+    """Return the instant, in ms, after which this open interest is stale.
 
     NaN with fewer than two rows.
     """

@@ -12,7 +12,7 @@ DESCRIPTION = (
 
 
 def render(request: PageRequest) -> RenderedPage:
-    """Return the page, which depends only on mode, market and gate of the site."""
+    """Return the page, whose text depends only on mode, market and gate of the site."""
     body = request.templates.page(
         "how_it_works.html", title="How it works", path="/how-it-works", description=DESCRIPTION
     )

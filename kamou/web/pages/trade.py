@@ -45,7 +45,7 @@ class Moment:
 
 
 def render(request: PageRequest) -> RenderedPage:
-    """Return the page of one closed trade.
+    """Return one closed trade as HTML, or as JSON if the request prefers it.
 
     Raises:
         HTTPException: 404 if no trade with this id has closed.
