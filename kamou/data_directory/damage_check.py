@@ -1,8 +1,8 @@
 """Checks of databases for damage, and the error for a damaged one.
 
-SQLite notices a damaged page only when a query needs it. So the verbs that open a database check
-all of it first, and report the same damage in the same words. ``PRAGMA quick_check`` of a database
-of 96 MB takes 0.1 s from memory and 1.1 s from a disk.
+SQLite notices a damaged page only when a query needs it. So ``kamou run``, backups, restores,
+migrations and some readers check the whole database first, and report the same damage in the same
+words. ``PRAGMA quick_check`` of a database of 96 MB takes 0.1 s from memory and 1.1 s from a disk.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class DataDirectory:
 
     @property
     def lock(self) -> Path:
-        """The lock file that `run` holds until it ends."""
+        """The lock file; `run` and the `db` verbs that write databases hold the lock."""
         return self.path / "lock"
 
     @property
@@ -89,13 +89,16 @@ class DataDirectory:
     def create(self, announce: Announce = lambda line: None) -> None:
         """Create the directory with mode 0700, or close an existing one to other users.
 
+        Kamou's files in an existing directory get the mode 0600, except the salt key.
+
         Args:
             announce: takes a line about changed modes, and one if the file system keeps no modes.
 
         Raises:
-            StoreError: the directory cannot be created or changed; it, or a file of Kamou's in it,
-                belongs to another user; or it is open to other users and is not Kamou's: it has
-                the sticky bit, or no Kamou database and other files.
+            StoreError: the directory cannot be created or changed; the directory or one of Kamou's
+                files in the directory belongs to another user; or the directory is open to other
+                users and is not Kamou's: it has the sticky bit, or no Kamou database and other
+                files.
         """
         try:
             if not create_directory(self.path):
@@ -215,13 +218,13 @@ def write_error(path: Path, error: OSError) -> StoreError:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text; after a crash it has either the old text or the new one.
+    """Create a file or replace its text; a crash leaves the old file or the new one.
 
-    Its mode is 0600, because Kamou's files contain positions and keys.
+    The mode of the file is 0600, because Kamou's files contain positions and keys.
 
     Raises:
-        OSError: the file cannot be written; or the new text has its name, and the directory cannot
-            be synced.
+        OSError: the new text cannot be written, and the old file stays; or the file has the new
+            text, but its directory cannot be synced, so a power cut may restore the old file.
     """
     descriptor, temporary = create_temporary(path)
     try:

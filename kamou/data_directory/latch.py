@@ -46,7 +46,7 @@ class LatchRecord:
 class HaltLatch:
     """The halt latch of one data directory.
 
-    It blocks entries; orders that only reduce pass.
+    A set latch blocks entries; orders that only reduce pass.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class HaltLatch:
             action: ``set`` for a flatten, ``halt`` if positions stay open.
 
         Returns:
-            True if the log has a line about it.
+            True if the log has the action, synced; False if it may lack the action.
 
         Raises:
             StoreError: the file could not be written and synced. Assume that entries are NOT
@@ -100,7 +100,11 @@ class HaltLatch:
         return True
 
     def _write(self, record: LatchRecord) -> None:
-        """Write the file; if that fails, make sure that at least an empty file exists."""
+        """Write the file; if that fails, make sure that at least an empty file exists.
+
+        Raises:
+            OSError: no durable file exists, or a directory has its path.
+        """
         try:
             write_atomically(self.path, json.dumps(attrs.asdict(record)) + "\n")
         except OSError:
@@ -147,7 +151,10 @@ class HaltLatch:
         return (*log[:place], *later)
 
     def damaged_lines(self) -> list[int]:
-        """Return the numbers of the log's lines that cannot be read, counted from 1."""
+        """Return the numbers of the log's damaged lines, counted from 1.
+
+        A log that cannot be read counts as one damaged line.
+        """
         lines = enumerate(self._lines(), 1)
         return [
             number

@@ -51,6 +51,7 @@ class DataDirectoryLock:
             AlreadyRunningError: another process holds the lock.
             StoreError: the directory cannot be used (``DataDirectory.create``), or the lock's file
                 cannot be opened or belongs to another user.
+            OSError: the id cannot be written, as on a full disk.
         """
         assert self._descriptor is None, "this object holds the lock already"
         self._data_dir.create(self._announce)
@@ -148,10 +149,10 @@ def _holder_text(descriptor: int) -> str:
 
 
 def _other_users_process(descriptor: int) -> tuple[int, int] | None:
-    """Return the process that holds the lock and its user, if that is another user.
+    """Return the ids of the process that holds the lock and of its user, if another.
 
-    It is None for this user, and if the system does not say, as without Linux's /proc/locks. An
-    older version made a file that every user could open, and so lock.
+    Return None if the user is this one, or if the system does not tell the process, as without
+    Linux's /proc/locks. An older version made a lock file that every user could open, and so lock.
     """
     inode = f":{os.fstat(descriptor).st_ino}"
     with contextlib.suppress(OSError, ValueError):

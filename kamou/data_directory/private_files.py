@@ -85,8 +85,8 @@ def set_mode(target: Path | int, mode: int) -> None:
 def give_to_directory_owner(path: Path) -> None:
     """Give a file that root made in another user's directory to that user.
 
-    ``kamou flatten`` may run as root, and the next run of the directory's owner must read the
-    files that it wrote.
+    Do nothing if this process is not of root. ``kamou flatten`` may run as root, and the next run
+    of the directory's owner must read the files that ``kamou flatten`` wrote.
 
     Raises:
         OSError: the file or its directory does not exist, or the owner cannot be changed.

@@ -27,7 +27,7 @@ class SchemaPart:
 
 
 def schema_of(connection: sqlite3.Connection) -> frozenset[SchemaPart]:
-    """Return the tables and triggers of a database."""
+    """Return the tables and triggers of a database, without SQLite's own."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
     return frozenset(
         SchemaPart(kind, name, sql or "")
@@ -39,7 +39,10 @@ def schema_of(connection: sqlite3.Connection) -> frozenset[SchemaPart]:
 def find_schema_changes(
     connection: sqlite3.Connection, expected: frozenset[SchemaPart]
 ) -> tuple[str, ...]:
-    """Return one phrase for each difference from the expected schema."""
+    """Return one phrase for each difference from the expected schema.
+
+    The differences are added triggers, and changed and missing tables and triggers.
+    """
     found = schema_of(connection)
     own = {(part.kind, part.name) for part in expected}
     present = {(part.kind, part.name) for part in found}

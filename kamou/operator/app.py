@@ -1,9 +1,10 @@
 """The operator's HTTP application, its operations and its default Host names.
 
-The application serves health, metrics, status, halt, resume and flatten. Over TCP all paths need
-the bearer token, except the two health checks and the proof. The Host header must be an allowed
-one, because a web page that reaches this address by DNS rebinding sends its own host name. On the
-Unix socket the mode of its file is the credential.
+The application serves health, readiness, metrics, status, halt, resume and flatten, and the proof
+that a listener knows the token. Over TCP all paths need the bearer token, except the two health
+checks and the proof. The Host header must be an allowed one, because a web page that reaches this
+address by DNS rebinding sends its own host name. On the Unix socket the mode of its file is the
+credential.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ async def _refresh_nothing() -> None:
 
 @attrs.frozen(kw_only=True)
 class Operations:
-    """The functions that the application calls. The reads are synchronous and cheap."""
+    """The functions that the application calls.
+
+    ``snapshot``, ``status``, ``not_ready`` and ``degraded`` are synchronous and cheap.
+    """
 
     snapshot: Callable[[], Mapping[str, Any]]  # the supervision tree as plain data
     status: Callable[[], Mapping[str, Any]]  # plain data; see ``metrics.exposition`` and ``readyz``
@@ -100,7 +104,7 @@ def operator_app(
 
 
 class _Guard:
-    """A middleware that checks Host and token before each request is routed."""
+    """A middleware that checks Host and, where needed, token of each HTTP request."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, allowed_hosts: frozenset[str]) -> None:
         self._app = app
@@ -199,7 +203,11 @@ class _Endpoints:
         return endpoint
 
     def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
-        """Return the endpoint of a resume, which fails if its body or reason is too long."""
+        """Return the endpoint of a resume, which does not shorten a reason.
+
+        A body of over ``BODY_BYTES_MAX`` bytes fails with 413. A longer reason than
+        ``REASON_CHARS_MAX``, or a body of another form than ``CommandBody``, fails with 400.
+        """
 
         async def endpoint(request: Request) -> Any:
             body = await _body(request)

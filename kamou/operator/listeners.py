@@ -1,7 +1,7 @@
 """The operator's Unix socket and TCP listener, bound before supervision starts.
 
-Each listener is its own child of the supervisor. Its socket stays open when it crashes, so a
-restart cannot fail because another process took the port.
+Each listener is its own child of the supervisor. The socket stays open when its listener crashes,
+so a restart cannot fail because another process took the port.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def bind_listeners(
     off. The caller holds the lock of the data directory.
 
     Raises:
-        ListenError: the TCP port is taken, or the socket cannot be bound.
+        ListenError: the TCP port or the Unix socket cannot be bound.
         SocketsUnsupportedError: the file system has no sockets, and TCP is off.
         StoreError: the token cannot be written, or a file that is no socket has the socket's path.
     """

@@ -1,4 +1,4 @@
-"""Texts about a run's account, positions and addresses, and ``format_time``."""
+"""Texts about a run's account, positions and addresses, and ``format_minute``."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ ACTION_WORDS = {SET_WORD: "flattened", HALT: "halted", CLEAR: "resumed"}
 def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
     """Return the latch's actions after the journal's last event; empty without one.
 
-    They are the newest ``ACTIONS_SHOWN`` of the halt latch's log, without damaged lines.
-    A flatten may have closed positions that the journal still shows as open.
+    The actions are the newest ``ACTIONS_SHOWN`` flattens, halts and resumes of the halt latch's
+    log. A flatten may have closed positions that the journal still shows as open.
     """
     later = [
         each for each in latch.log() if each.at_ms > recorded_ms and each.action in ACTION_WORDS
@@ -85,8 +85,8 @@ def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None
 def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return one line about positions, orders, loss, trading state and decisions.
 
-    The loss is that of the current day. The decisions are all vetoes, refusals of the refiner,
-    denials of the governor and permits.
+    The loss is that of the day of the newest equity snapshot. The decisions are all vetoes,
+    refusals of the refiner, denials of the governor and permits.
     """
     total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
     parts = (
@@ -117,7 +117,7 @@ def describe_protection(book: PositionBook) -> str:
 
 
 def describe_remaining_positions(data_dir: DataDirectory) -> str:
-    """Describe the positions, and the orders without one, that the run leaves."""
+    """Describe the positions that a run leaves, and its orders without a position."""
     with closing(database.open_reader(data_dir.database)) as reader:
         book = RecordedBook().follow(reader)
     positions = describe_protection(book)
@@ -130,7 +130,7 @@ def describe_remaining_positions(data_dir: DataDirectory) -> str:
 
 
 def _describe_state(reader: sqlite3.Connection) -> str:
-    """Return the trading state with its cause and the operator's note."""
+    """Return the trading state; if it is not active, with its cause and any note."""
     span = queries.query_latest(reader).state
     if span is None:
         return "active"
@@ -143,7 +143,7 @@ def _describe_state(reader: sqlite3.Connection) -> str:
 def _describe_loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return the day's loss and its limit as shares of the day's opening equity.
 
-    It is ``not known`` without an equity snapshot of a day that has an opening equity.
+    The text is ``not known`` without an equity snapshot of a day that has an opening equity.
     The loss is that of the newest equity snapshot, which the rules compare with the limit.
     """
     mark = latest_equity(reader)

@@ -1,6 +1,6 @@
-"""Announcer of committed events that stop or allow entries, and of flattens.
+"""``Announcer`` of trading states, commands, strategies, drift and flattens.
 
-The events are those of ``state_lines``. The lines are for the terminal.
+``state_lines`` makes the lines about committed events. All lines are for the terminal.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Announcer:
     _closed: list[TradeClosed] = attrs.Factory(list)  # since the trading state last changed
 
     def announce_commit(self, commits: Sequence[Committed]) -> None:
-        """Announce each event that stops or allows entries, and the end of a flatten.
+        """Announce each event that has a line, and the end of a flatten.
 
-        A flatten ends once no trade is left, and each finished one has its result.
+        A flatten ends once no trade is open and each closed trade has its result.
         """
         for committed in commits:
             event = committed.event

@@ -56,7 +56,7 @@ def run(
         strategies: the enabled strategies; None: those of the settings.
         symbols: the traded symbols; None: all.
         journal: the new file that keeps the journal; None: a temporary file.
-        progress: takes the simulated days done.
+        progress: takes ``days``, the number of simulated days done, and their total.
 
     Raises:
         StoreError: the file ``journal`` exists or cannot be written.
@@ -102,7 +102,7 @@ def replay(
         gate: the gate; None: every strategy counts as live.
         arrange: returns the tree to run, given the composed one; tests replace an actor in it.
         adapter: makes the port over the engine; None: the embedded exchange's own.
-        inspect: receives the engine after the last order.
+        inspect: receives the engine after the tree has stopped.
     """
     settings = attrs.evolve(fit_cycle(settings, market.step_ms), mode="backtest")
     cycle_at_ms = settings.cycle.period_s * 1000

@@ -50,11 +50,13 @@ def back_up(data_dir: DataDirectory, to: Path) -> Backup:
     """Copy the journal and the exchange file as of one instant, also during a run.
 
     Without an exchange file only the journal is copied. Each copy is checked, and complete before
-    it gets its name. The exchange's copy is renamed first: after a crash between the two renames it
-    is alone, and no restore accepts it.
+    it gets its name. The exchange's copy is renamed first: after a crash between the two renames
+    that copy is alone, and no restore accepts it.
 
     Raises:
-        StoreError: a file of that name exists, or one is damaged or cannot be read or written.
+        StoreError: a file has the name of a copy; journal, exchange file or a copy is damaged;
+            one of them cannot be read or written; or a writer holds a lock too long
+            (``LOCK_WAIT_MS``).
     """
     beside = exchange_copy_path(to)
     for taken in (to, beside):
@@ -84,12 +86,13 @@ def back_up(data_dir: DataDirectory, to: Path) -> Backup:
 def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
     """Restore both files of a backup into a data directory that has neither file.
 
-    Both copies are complete before the first one gets its final name. The exchange's file is
-    renamed first, so a crash between the two renames leaves it alone; delete it and restore again.
+    The two new files are complete before the first one gets its final name. The exchange's file is
+    renamed first, so a crash between the two renames leaves only that one; delete it and restore
+    again.
 
     Raises:
-        StoreError: the data directory has one of them or its -wal or -shm file; a copy is missing,
-            damaged or of another backup; or a file cannot be written.
+        StoreError: the data directory has a journal, exchange, -wal or -shm file; a copy is
+            missing, damaged or of another backup; or a file cannot be written.
     """
     beside = exchange_copy_path(copy)
     _check_unoccupied(data_dir)

@@ -1,6 +1,7 @@
-"""Lines about the crashes of a run's children: place in the code, and number.
+"""``CrashLines`` about children of a run that crash, or do not stop when asked.
 
-The line of the first crash of a child at a place has that place; a later one has a number only.
+The line of a child's first crash by one type of error at one place has error and place. The line of
+a later such crash has only the number of the child's crashes.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ MARKET_KEYS = ("seed", "symbols", "bar_s", "warmup_days")  # settings of a gener
 class MarketBinding:
     """The market of a data directory, and the starts of trading and of real time.
 
-    The two times are those of the generated market: a replay begins and ends with its data.
+    The two times are those of the generated market. A replay trades the last ``demo.days`` of its
+    data.
     """
 
     genesis_ms: int  # trading begins
@@ -152,7 +153,7 @@ def load_binding(venue: VenueStore) -> MarketBinding | None:
 def read_reached_ms(data_dir: DataDirectory) -> int | None:
     """Return the time up to which the market was traded, ms since 1970 in UTC.
 
-    It is None for a new data directory. The time is the later one of the venue and of the journal.
+    A new data directory gives None. The time is the later one of the venue and of the journal.
     A venue without orders records its market's time once an hour, so after a kill the journal may
     be ahead, and the journal must not get the same hour twice.
     """
@@ -193,8 +194,9 @@ def open_source(
 class FastForward:
     """A run of the production tree on a simulated clock, up to ``until_ms``.
 
-    The caller starts ``run`` in its own thread, because it blocks. The journal is written without
-    fsync meanwhile. A kill loses nothing, and days that a power cut loses can be simulated again.
+    The caller starts ``run`` in its own thread, because ``run`` blocks. The journal is written
+    without fsync meanwhile. A kill loses nothing, and days that a power cut loses can be simulated
+    again.
     """
 
     settings: Settings
@@ -215,7 +217,9 @@ class FastForward:
         The halt latch or ``stop`` ends the trading earlier, at the next cycle.
 
         Raises:
-            RestartStormError: an actor crashed too often, in a group; new entries are halted.
+            RestartStormError: an actor crashed too often; it comes in a group, and new entries are
+                halted (``takeover.halt_on_storm``).
+            StoreError, InvalidDataError: as ``session.open_session``.
         """
         reached = trio.run(self._main, clock=JumpClock())
         if reached:

@@ -34,8 +34,8 @@ def facts_digest(
 
     Args:
         audit_log: the venue's own records; its fills, funding and transfers count, in this order.
-        reader: of the journal; its trades count, sorted by their values and the time of their
-            end first, and so do the numbers of denials and vetoes.
+        reader: of the journal; its trades count, sorted by their values, of which the time of
+            closing is the first, and so do the numbers of denials and vetoes.
         violations: of the hard rules; their times count, in this order.
     """
     digest = hashlib.sha256()

@@ -1,9 +1,9 @@
 """The kill switch, its log, and the number of positions in the venue's file.
 
 The kill switch closes all positions without the run, its event loop or its database. It needs only
-the venue and the data directory. It also works without the salt key and with a full disk, and uses
-the market on which the data directory was begun. Its result is read from the venue's file, because
-on a full disk the engine in memory is ahead of the file.
+the venue, the data directory and, for a replay, its dataset. It also works without the salt key and
+with a full disk, and uses the market on which the data directory was begun. Its result is read from
+the venue's file, because on a full disk the engine in memory is ahead of the file.
 
 ``kamou flatten`` sets the halt latch first, so the port denies entries meanwhile. Each intent is
 logged before its order if the log can be written, and the next ``run`` imports the log.
@@ -95,7 +95,7 @@ class NoPermits:
 
 
 def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
-    """Return the number of positions in the venue's own file; 0 if there is none.
+    """Return the number of positions in the venue's own file; 0 without a file.
 
     ``kamou flatten`` reports this number, whatever the run answers.
 
@@ -121,10 +121,10 @@ def _load_state(data_dir: DataDirectory, warn: Announce = lambda line: None) -> 
 def run(
     resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda line: None
 ) -> dict[str, Any]:
-    """Cancel entries, close every position, then cancel the remaining orders.
+    """Cancel Kamou's entries, close all positions, then cancel Kamou's other orders.
 
-    The closing orders only reduce. The remaining orders, such as stops, are canceled only once the
-    venue's file has no position.
+    The closing orders only reduce. What fails is left, after ``ATTEMPTS_MAX`` for a position. The
+    other orders, such as stops, are canceled only once the venue's file has no position.
 
     Args:
         resolved: the settings, which name the data directory.
@@ -134,9 +134,9 @@ def run(
 
     Returns:
         ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
-        ``positions_closed_elsewhere`` (by a run or by their stops), ``positions_left``,
-        ``entries_left``, and ``log``, the path of the log or how many lines it lacks. The numbers
-        of positions are those of the venue's file.
+        ``positions_closed_elsewhere`` (all others, such as by a run or by their stops),
+        ``positions_left``, ``entries_left`` (Kamou's), and ``log``, the path of the log or how many
+        lines it lacks. The numbers of positions are those of the venue's file.
 
     Raises:
         NotRunningError: the data directory has no exchange, or no run has traded on it, so no

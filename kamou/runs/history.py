@@ -34,7 +34,7 @@ class CatchUpResult:
 
     since_ms: int  # real time at which the run began
     until_ms: int  # simulated time at which the fast-forward ends, or would have ended
-    cut_short: bool  # by the halt latch
+    cut_short: bool  # by the halt latch, which may have prevented all of it
 
     def make_event(self, now_ms: int) -> HistoryCaughtUp | HistoryCutShort:
         """Return the event that is journalled when real time begins."""
@@ -69,7 +69,7 @@ class History:
             The end of the fast-forward; None if no time was missing.
 
         Raises:
-            trio.Cancelled: the run stops. The next run continues there.
+            trio.Cancelled: the run stops. The next run continues from the last commit.
             RestartStormError: as ``demo.FastForward.run``.
         """
         until_ms = self.source.last_ms if self.replay else self.binding.until_ms
@@ -128,7 +128,9 @@ class History:
                 nursery.start_soon(stop_on_cancel)
                 reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
             if grace.cancelled_caught:
-                self.announce("history did not stop in time; the next run takes up its last commit")
+                self.announce(
+                    "fast-forward did not stop in time; the next run goes on from the last commit"
+                )
             with trio.CancelScope(shield=True):  # reads for half a second, also during a stop
                 await trio.to_thread.run_sync(self._announce_end, until_ms, reached, stop.is_set())
             nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""``LastLine`` of a run: why it ended, and which positions and orders it leaves."""
+"""``LastLine`` of a run: why it ended, and what it leaves at the exchange."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ READ_ERRORS = (
     *(KamouError, OSError, sqlite3.Error),
     *(AssertionError, ArithmeticError, LookupError, TypeError, ValueError),  # of the fold
 )
-"""Errors of reading the book. If the fold ended the run, it raises the same error again here."""
+"""Errors of reading the book. If an error of the fold ended the run, the read raises it again."""
 
 SIGNAL_NAMES = {signal.SIGINT: "Ctrl-C (SIGINT)"}
 
 
 @attrs.define(eq=False)
 class LastLine:
-    """Announcer of the end of a run, which knows the signal that asked for it."""
+    """Announcer of the signal that asks a run to stop, and of the end of the run."""
 
     announce: Callable[[str], None]
     data_dir: DataDirectory
@@ -46,9 +46,9 @@ class LastLine:
         self.announce(f"stopping in order: {self._why}")
 
     def announce_end(self, error: BaseException | None) -> None:
-        """Announce why the run ended, and the positions and orders that are left.
+        """Announce why the run ended, and what it leaves at the exchange.
 
-        Do nothing before ``start``.
+        These are the positions, and the orders without a position. Do nothing before ``start``.
 
         Args:
             error: what ended the run; None or a cancellation after an orderly stop.

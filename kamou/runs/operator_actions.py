@@ -1,4 +1,4 @@
-"""Reads and commands of the operator API on the supervision tree that runs now."""
+"""``CurrentRun``: reads and commands of the operator API on the current run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CurrentRun:
     """The run as the operator sees it: its phase, its supervision tree, its commands.
 
     A command raises ``KamouError`` if the run does not trade or its journal cannot be read, and
-    ``TimedOutError`` if the governor does not answer. See ``halt`` for its exception.
+    ``TimedOutError`` if the governor does not take or answer it. See ``halt`` for its exception.
     """
 
     phase: str = "starting"  # a key of NOT_TRADING
@@ -172,7 +172,7 @@ class CurrentRun:
             }
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the supervision tree as plain data."""
+        """Return the supervision trees of the run as plain data, below one node."""
         public = self.site.supervisor if self.site else None
         supervisors = (public, self.operators, self.supervisor)
         children = [each.snapshot() for each in supervisors if each is not None]
@@ -290,13 +290,13 @@ class CurrentRun:
         return True
 
     def degraded(self) -> Sequence[str]:
-        """Return the failures that leave trading as it is; empty without one."""
+        """Return the site's failures, which leave trading as it is; empty without one."""
         return self.site.health.degraded() if self.site else ()
 
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
-        """Stop new entries: by the governor or, at a start or stop, by the halt latch.
+        """Stop entries by the governor or, before and after trading, by the halt latch.
 
         Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
         """
@@ -306,11 +306,11 @@ class CurrentRun:
         return await self._stop(Halt(reason=StateReason.OPERATOR_HALT.value, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
-        """Resume trading, and remove a halt latch that a halt set.
+        """Ask the governor to resume; then remove a halt latch that a halt set.
 
         A latch stays if a flatten set it, if entries stay denied, if its log is unclear or changes,
         or if it cannot be removed; the answer says so. A halt that is not journalled yet stays
-        while the disk is full. ``refused`` says why it was denied. Raises as ``_command``.
+        while the disk is full. ``refused`` says why a resume was denied. Raises as ``_command``.
         """
         before = self.latch.log() if self.latch is not None else ()
         if self.announcer is not None:
@@ -340,7 +340,7 @@ class CurrentRun:
         return {"latch": "removed"}
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
-        """Tell the governor to flatten, as ``_stop``; then wait up to ``ANSWER_S``."""
+        """Flatten as ``_stop`` does; wait up to ``ANSWER_S`` until no trade is open."""
         response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see POLL_S
@@ -367,7 +367,7 @@ class CurrentRun:
         return {**response, "journalled": journalled, "entries": "held"}
 
     async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
-        """Send a command by the governor's priority lane; return state and reason then.
+        """Send a command by the governor's priority lane; return the new trading state.
 
         Raises:
             KamouError: the run does not trade; or the governor has the command, and the journal

@@ -18,7 +18,8 @@ Rows = list[dict[str, Any]]
 class RecordedBook:
     """A position book that follows the journal over a reading connection.
 
-    It begins with the newest snapshot that this version of Kamou wrote, else with the first event.
+    The book begins with the newest valid snapshot of this version of Kamou, else with the first
+    event.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """``kamou run``: ``Service``, its site, operator API, fast-forward and trading.
 
-A run first trades the days that are missing, then in real time. After a replay it only serves the
-results.
+A run first trades the days that a fast-forward or a replay lacks, unless the halt latch is set.
+Then it trades in real time; after a replay it only serves the results.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ class Service:
                             await supervisor.stop()
 
     def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
-        """Journal the fast-forward's end, and flattens and halts before this start."""
+        """Journal the fast-forward's end, and the operator's acts before this start."""
         now_ms = self.clock.now_ms()
         if past is not None:
             session.writer.append([past.make_event(now_ms)])
@@ -344,11 +344,11 @@ def run(
 
     Args:
         resolved: the settings.
-        days: length of the fast-forward of a new data directory, in days.
+        days: length of the fast-forward of a new data directory or of a replay, in days.
         fast_forward: simulate the days before now in a new data directory.
         replay: the path of a dataset to replay; None: the generated market.
         live: always False, because this release has no live mode.
-        progress: takes the simulated days done.
+        progress: takes a label, the number of simulated days done, and their total.
         announce: takes each line for the terminal.
         clock: the time now; None: the system's.
 

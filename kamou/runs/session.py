@@ -42,7 +42,7 @@ Adapter = Callable[..., SimulatedExchange]
 """A factory of the port over an engine."""
 
 Inspect = Callable[[Engine], None]
-"""A function that receives the engine after the last order."""
+"""A function that receives the engine of a backtest after its tree has stopped."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -213,11 +213,12 @@ def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> 
     Args:
         path: the key's file.
         on_exposed: takes a line if other users may have read the key, which is then used all the
-            same. ``kamou flatten`` passes it, because positions must be closed in any case.
+            same. File systems without modes do not count. ``kamou flatten`` passes it, because
+            positions must be closed in any case.
 
     Raises:
-        StoreError: the file has no valid key, cannot be created, or is open to other users and
-            ``on_exposed`` is None.
+        StoreError: the file has no valid key, or cannot be read or created; or it is open to other
+            users and ``on_exposed`` is None.
     """
     try:
         if not path.exists():

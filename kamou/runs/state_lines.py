@@ -1,7 +1,7 @@
-"""One-line texts for events that stop or allow entries.
+"""One-line texts for events about trading states, strategies and drift.
 
 The events are changes of the trading state, the operator's commands, disabled and resumed
-strategies, and drift. Each text says what changed, and why if the event has a reason.
+strategies, and drift. Each text says what happened, and why if the event has a reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHANGES = {
 
 
 def describe_event(event: Event) -> str | None:
-    """Return one line about an event that stops or allows entries; else None."""
+    """Return one line about an event of these kinds; None for all other events."""
     match event:
         case StateChanged():
             line = describe_state_change(event)

@@ -44,11 +44,12 @@ def take_over(
 ) -> None:
     """Journal the kill switch's intents and the latch's log in one commit.
 
-    Each intent is journalled once. Each event has the time of its intent or of its line, or
-    ``now_ms`` if the line is older than the newest trading state. While the latch is set, the
-    trading state is FLATTENING, or at least REDUCE_ONLY if the log has no flatten since the last
-    clear. A resume between two runs changes the FLATTENING of a latch to REDUCE_ONLY and not to
-    ACTIVE: no run has read the account since, and after a flatten two resumes are needed.
+    Each intent is journalled once, with its own time. The event of a line has the time of the line;
+    a change of the trading state has ``now_ms`` if its line is older than the newest state. While
+    the latch is set, the trading state is FLATTENING, or at least REDUCE_ONLY if the log has no
+    flatten since the last clear. A resume between two runs changes the FLATTENING of a latch to
+    REDUCE_ONLY and not to ACTIVE: no run has read the account since, and after a flatten two
+    resumes are needed.
 
     Args:
         writer: of the journal.
@@ -56,7 +57,7 @@ def take_over(
         flattened: the kill switch's intents as events.
         latched: the halt latch is set now.
         latch_log: every line of its log, oldest first.
-        now_ms: the time of a latch that left no line in its log, and of the lines named above.
+        now_ms: the time now, for a latch without a line in its log and for the changes named above.
     """
     span = queries.query_latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
@@ -157,7 +158,10 @@ def _is_journalled(reader: sqlite3.Connection, record: LatchRecord) -> bool:
 
 
 def _last_run_ended_ms(reader: sqlite3.Connection) -> int:
-    """Return the latest time of an event between the last two starts; 0 without one."""
+    """Return the latest time of an event between the last two starts; 0 without one.
+
+    Only the newest ``NEWEST_EVENTS`` of these events count.
+    """
     starts = "SELECT seq FROM event WHERE kind = 'run_started' AND key IS NULL ORDER BY seq DESC"
     this, last = ([seq for (seq,) in reader.execute(f"{starts} LIMIT 2")] + [0, 0])[:2]
     row = reader.execute(
@@ -199,8 +203,8 @@ def halt_on_storm(
 ) -> Iterator[None]:
     """Journal a restart storm of the block as a halt, and raise it again.
 
-    Only the operator ends this halt. A state that is as strict already, or a full disk, leaves
-    nothing to journal.
+    Only the operator ends this halt. Nothing is journalled if the trading state is FLATTENING, or
+    REDUCE_ONLY after an earlier storm, or if the disk is full.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """``AsOf``, the time of the newest equity snapshot, and queries as of that time.
 
-All figures of a page are as of this one instant, so that they agree. No figure, list or count
-includes an event with a later time. The tables hold totals over all events, so these queries
-subtract the few events since the newest equity snapshot.
+The figures of a page are as of this one instant, so that they agree. They exclude events with a
+later time; ``counts_as_of`` names its exceptions. The tables hold totals over all events, so these
+queries subtract the few events since the newest equity snapshot.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AsOf:
 
     @property
     def look_from_seq(self) -> int:
-        """A sequence number up to which no event is later than the snapshot."""
+        """Sequence number up to which events are taken to be no later than the snapshot."""
         return self.seq - _EVENTS_MEANWHILE_MAX
 
 
@@ -127,7 +127,7 @@ def _count_new_cycles(
 def sums_as_of(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, ...]:
     """Return the totals of each strategy over its trades that closed by ``as_of``.
 
-    They are sorted by name. A strategy without such a trade is left out.
+    The totals are sorted by strategy name. A strategy without such a trade is left out.
     """
     found = {each.strategy: each for each in strategy_sums(reader)}
     for trade in select(reader, TradeRow, "trade", "WHERE closed_at_ms > ?", as_of.at_ms):
@@ -293,8 +293,8 @@ def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, .
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
     """Return the newest runs with a changed configuration by ``as_of``.
 
-    They are sorted by start, oldest first. If ``limit`` reaches back to it, the
-    first run is one of them.
+    The runs are sorted by start, oldest first. The first run of the journal counts as changed, and
+    is returned if no ``limit`` newer ones exist.
     """
     tail = (
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"

@@ -94,7 +94,7 @@ def read_times(file: str, column: str, values: pa.Array, first_row: int) -> Ints
     """Return a column of times as UTC milliseconds; a date stands for its midnight.
 
     Raises:
-        InvalidDataError: a cell is missing or is not a whole number of milliseconds.
+        InvalidDataError: a cell is missing or is not a 64-bit number of whole milliseconds.
     """
     if values.null_count:
         at = int(np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))[0])
@@ -125,7 +125,8 @@ def _convert(
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         at = _find_unfit(values, kind)
         raise InvalidDataError(
-            f"{file}: row {first_row + at}: {column} is {_show_cell(values, at)}, not a number; "
+            f"{file}: row {first_row + at}: {column} is {_show_cell(values, at)}, not "
+            f"{'whole milliseconds in 64 bits' if kind == pa.int64() else 'a number'}; "
             "correct the row"
         ) from error
 

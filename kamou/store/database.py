@@ -78,7 +78,7 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
     it properly, and later commits are not seen.
 
     Raises:
-        StoreError: the database does not exist, cannot be read, or has an older schema.
+        StoreError: the database does not exist, cannot be read, is damaged or has an older schema.
         DatabaseNewerError: a newer Kamou wrote the database.
     """
     if not Path(path).exists():
@@ -141,9 +141,9 @@ def reader_uri(path: Path) -> str:
 def _reader_options(path: Path) -> str:
     """Return the options of a read-only connection's URI; see ``open_reader``.
 
-    It does not open the file. Closing it again would drop the POSIX locks of all connections that
-    this process has to it, and a writer that closes elsewhere would then delete the write-ahead
-    log that they use (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    The function does not open the file. Closing the file again would drop the POSIX locks of all
+    connections that this process has to the file, and a writer that closes elsewhere would then
+    delete the write-ahead log that they use (https://www.sqlite.org/howtocorrupt.html, 2.2).
 
     Raises:
         OSError: this user may not read the file.
@@ -276,10 +276,10 @@ def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> Non
 
 
 def checkpoint_database(path: Path) -> None:
-    """Write the write-ahead log into the database and remove it.
+    """Write the write-ahead log into the database, and remove the log.
 
     Call this after the last reader has closed: a reader that closes last leaves the ``-wal`` file.
-    A missing database or an error of SQLite changes nothing.
+    Do nothing for a missing database; suppress errors of SQLite.
     """
     if path.exists():
         with suppress(sqlite3.Error), _closing(sqlite3.connect(path)) as connection:

@@ -1,7 +1,8 @@
 """A dataset's ``meta.json``: computing, parsing, comparing; names of its files.
 
 The description of a dataset that this store did not write is not trusted: its files are read and
-checked, the same fields are computed, and the dataset is invalid if a field differs.
+checked, the same fields are computed, and the dataset is invalid if a field other than ``source``
+and ``gaps`` differs.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 @attrs.frozen(kw_only=True)
 class SymbolRange:
-    """The first and the last bar of a symbol, and their number."""
+    """The first and the last bar of a symbol, and the number of its bars."""
 
     symbol: str
     first_ms: Time  # open of its first bar
@@ -99,8 +100,8 @@ def read_meta(directory: Path) -> StoredMeta:
     """Parse the ``meta.json`` of a dataset.
 
     Raises:
-        InvalidDataError: the file is missing, malformed or of another format, or a field is
-            invalid.
+        InvalidDataError: the file is missing, unreadable, larger than ``META_BYTES_MAX``, malformed
+            or of another format, or a field is invalid.
     """
     shown = escape_text(str(directory))
     try:

@@ -1,14 +1,14 @@
 """Boundaries and rows of the record, its months, and valuations of transfers.
 
-A row has the sums of the recorded entries between two boundaries. The record begins with the first
-recorded equity. Each midnight whose equity is known is a boundary between two rows. ``DayOpened``
-says whether that equity was read in time or rebuilt later. If a midnight's equity is unknown, the
-days before and after it are one row. In older journals ``DayOpened`` has only the equity that was
-read, and that equity counts if it was read within ``READ_WITHIN_MS`` after 00:00:00.000 UTC; see
-``equity_at_boundary``.
+A row has the sums of the recorded fills and payments between two boundaries. The record begins with
+the first recorded equity. Each midnight whose equity is known is a boundary between two rows.
+``DayOpened`` says whether that equity was read in time or rebuilt later. If a midnight's equity is
+unknown, the days before and after that midnight are one row. In older journals ``DayOpened`` has
+only the equity that was read, and that equity counts if it was read within ``READ_WITHIN_MS`` after
+00:00:00.000 UTC; see ``equity_at_boundary``.
 
-A venue's entry (fill, fee, funding, transfer) belongs to the row that has its time. An entry of
-exactly midnight belongs to the day that begins.
+A fill (with its fee) and a payment (funding, transfer) belong to the row that has their time. Those
+of exactly midnight belong to the day that begins.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Boundary:
     """A boundary between two rows of the record, with its equity.
 
     ``midnight`` is False only for a record that begins during a day. If ``exact`` is True,
-    ``equity`` excludes all entries of midnight and later. ``rebuilt`` is the source of the mark
-    prices, as in ``DayRow``.
+    ``equity`` excludes all fills and payments of midnight and later. ``rebuilt`` is the source of
+    the mark prices, as in ``DayRow``.
     """
 
     at_ms: int
@@ -54,9 +54,9 @@ class Boundary:
 
     @property
     def first_ms(self) -> int:
-        """First entry time, in ms, of the row that begins here.
+        """First time, in ms UTC, of fills and payments of the row that begins here.
 
-        The first equity of the record includes the entries of its own millisecond.
+        The first equity of the record includes the fills and payments of its own millisecond.
         """
         return self.at_ms if self.midnight else self.at_ms + 1
 
@@ -145,7 +145,8 @@ def add_up_month(month: str, rows: Sequence[DayRow]) -> MonthRow:
 def add_up_open_row(reader: Reader) -> DayRow | None:
     """Add up the row from the newest boundary to the newest equity snapshot.
 
-    Without a snapshot since the boundary it ends at the boundary. Returns None without a record.
+    Without a later snapshot it ends at the boundary, in older journals at the read of the
+    boundary's equity. Returns None without a record.
     """
     start = newest_boundary(reader)
     if start is None:
@@ -242,7 +243,7 @@ def _row(
 ) -> DayRow:
     """Add up a row.
 
-    ``until_ms`` is the first entry time of the next row; ``last_ms`` is a time of the last day.
+    ``until_ms`` is the first time of the next row; ``last_ms`` is a time of the last day.
     """
     span = (start.first_ms, until_ms)
     inside = "at_ms >= ? AND at_ms < ?"

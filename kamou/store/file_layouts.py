@@ -15,9 +15,9 @@ The columns determine the kind, not the name:
 If a file has columns of several kinds, the first kind of the table counts. ``--venue`` chooses the
 rows of one venue.
 
-``ts`` is in UTC milliseconds; for a bar it is the time of its open. Files are Parquet, CSV or
-gzipped CSV. No file is trusted: ``foreign_files.py`` opens it, and it is read in batches within a
-``Budget``.
+``ts`` is in UTC milliseconds, in Parquet a date or a timestamp as well; for a bar it is the time of
+its open. Files are Parquet, CSV or gzipped CSV. No file is trusted: ``foreign_files.py`` opens it,
+and it is read in batches within a ``Budget``.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def find_files(
     are in neither list.
 
     Raises:
-        InvalidDataError: the directory does not exist or has too many entries; a file is not
+        InvalidDataError: the directory does not exist or has too many names; a file is not
             regular, is a link to a place outside, or its header cannot be read or has a column
-            twice; or a file has several venues and ``venue`` is None.
+            twice or too many; or a file has a column ``venue`` and ``venue`` is None.
     """
     if not source.is_dir():
         shown = escape_text(str(source))
@@ -162,7 +162,7 @@ def _describe_file(
             raise InvalidDataError(f"{show_name(path)}: two columns are named {name}; remove one")
     if by_venue and venue is None:
         raise InvalidDataError(
-            f"{show_name(path)}: rows of several venues; choose one with --venue "
+            f"{show_name(path)}: its rows are by venue; choose one with --venue "
             f"({_list_venues(found, budget)})"
         )
     return found
@@ -269,7 +269,8 @@ class _Rows:
         """Return the code of each row's symbol.
 
         Raises:
-            InvalidDataError: a row has no symbol or one that cannot be a symbol.
+            InvalidDataError: a row has no symbol or one that cannot be a symbol, or the files have
+                more than ``data.symbols_max`` symbols.
         """
         nameless = np.flatnonzero(names.index == NO_NAME)
         if len(nameless):

@@ -29,9 +29,9 @@ def show_name(path: Path) -> str:
 
 
 def why_unfit(path: Path) -> str | None:
-    """Return the reason why an entry of a directory may not be read; None if it may.
+    """Return the reason why a path may not be read; None if it may.
 
-    The entry is not opened.
+    The file is not opened.
     """
     try:
         kind = path.stat().st_mode
@@ -102,10 +102,10 @@ def file_sha256(path: Path, bytes_max: int) -> str:
 
 
 def list_entries(directory: Path, files_max: int) -> list[Path]:
-    """Return the entries of a directory, sorted by name.
+    """Return the files and directories in a directory, sorted by name.
 
     Raises:
-        InvalidDataError: the directory cannot be read or has more than ``files_max`` entries.
+        InvalidDataError: the directory cannot be read or has more than ``files_max`` names.
     """
     found: list[Path] = []
     try:

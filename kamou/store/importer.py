@@ -73,7 +73,7 @@ from kamou.venue.market.recorded import RecordedMarket
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """Result of an import; ``unchanged``: stored before, so nothing was written."""
+    """Result of an import; ``unchanged``: the same dataset was stored before."""
 
     summary: DatasetSummary
     skipped: tuple[SkippedFile, ...]
@@ -119,15 +119,15 @@ def import_directory(
         now_ms: a later bar or observation is invalid.
         name: of the dataset; None: the name of ``source``.
         venue: which rows to read of files that have several venues.
-        allow_gaps: keep missing bars as gaps; otherwise they are invalid.
+        allow_gaps: keep missing bars as gaps. A stored dataset keeps its gaps in any case.
         replace: replace a different dataset of this name.
         limits: the ``data.*`` settings.
         progress: called with the step, the number of steps done and their total.
         before_storing: called when the data is valid; creates the data directory.
 
     Raises:
-        InvalidDataError: the data or the name is invalid; another dataset has this name and
-            ``replace`` is False; or another import stores a dataset at this moment.
+        InvalidDataError: the data or the name is invalid; a different or a damaged dataset has this
+            name and ``replace`` is False; or another import stores a dataset at this moment.
         DiskFullError, StoreError: the dataset cannot be stored.
     """
     name = source.resolve().name if name is None else name
@@ -171,7 +171,7 @@ def open_market(
     """Open a dataset by its name, or read and check any directory of files in memory.
 
     Raises:
-        InvalidDataError: neither exists, or the data is invalid.
+        InvalidDataError: neither exists; or the data is invalid, gaps too unless ``allow_gaps``.
     """
     directory = Path(name_or_path)
     if NAME_PATTERN.fullmatch(name_or_path):
@@ -209,7 +209,7 @@ def open_directory(
     A dataset that the store of ``data_dir`` wrote is loaded; all other files are read and checked.
 
     Raises:
-        InvalidDataError: the data is invalid.
+        InvalidDataError: the data is invalid, gaps too unless ``allow_gaps``.
     """
     if data_dir is not None and _is_registered(directory, data_dir, limits):
         return load_dataset(directory)
@@ -251,12 +251,13 @@ def read_directory(
 ) -> CheckedFiles:
     """Read and check all files of the directory ``source``.
 
-    A directory with ``meta.json`` and ``bars.parquet`` is read as a dataset, and is invalid if the
-    rows differ from that description.
+    A directory with ``meta.json`` and ``bars.parquet`` is read as a dataset, without ``venue`` and
+    ``allow_gaps``, and is invalid if the rows differ from that description.
 
     Raises:
-        InvalidDataError: a file is corrupt or rows are invalid (the first ten are listed), there
-            are no bars, a limit of the ``data.*`` settings is exceeded, or memory runs out.
+        InvalidDataError: a file is corrupt, rows are invalid (the first ten are listed) or missing
+            without ``allow_gaps``, there are no bars, a limit of the ``data.*`` settings is
+            exceeded, or memory runs out.
     """
     budget = Budget(limits=limits)
     try:

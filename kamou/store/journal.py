@@ -48,7 +48,7 @@ class Encoded(NamedTuple):
 def encode_event(event: Event) -> Encoded:
     """Encode an event for the journal.
 
-    Its sender calls this, so that an invalid event fails the sender.
+    The sender of the event calls this, so that an invalid event fails its sender.
 
     Raises:
         ValueError, TypeError: as ``codec.encode``: a NaN, or a type that is not encoded.
@@ -183,7 +183,10 @@ class JournalWriter:
         )
 
     def drop_duplicates(self, batch: Sequence[Encoded]) -> list[Encoded]:
-        """Return the batch without events whose (kind, key) is committed or occurs before."""
+        """Return the batch without events whose (kind, key) is known.
+
+        A pair is known if it is committed, or if an earlier event of the batch has it.
+        """
         duplicates = {id(row) for row in self._find_duplicates(batch)}
         return [row for row in batch if id(row) not in duplicates]
 

@@ -65,8 +65,8 @@ def disabled_spans(
 ) -> tuple[DisabledSpan, ...]:
     """Return the newest periods of disabled strategies, oldest first.
 
-    They began by ``until_ms``. The number of rows read is proportional to ``limit``: since the
-    oldest of the periods there is at most one resumption for each of them, and one for each
+    The periods began by ``until_ms``. The number of rows read is proportional to ``limit``: since
+    the oldest of the periods there is at most one resumption for each of them, and one for each
     strategy disabled before.
     """
     disabled = [
@@ -116,8 +116,9 @@ def rejected_entries(
 ) -> tuple[tuple[int, str, str], ...]:
     """Return time, signal id and reason of each rejected entry of a symbol.
 
-    They are sorted by the time of the intent, oldest first. The venue rejected the order, or the
-    exchange port denied it before it was sent. The reason begins with the code.
+    Their intents are of ``since_ms`` or later; they are sorted by that time, oldest first. The
+    venue rejected the order, or the exchange port denied it before it was sent. The reason begins
+    with the code.
     """
     return tuple(
         reader.execute(

@@ -93,8 +93,8 @@ def check_dataset_name(name: str) -> None:
     """Raise ``InvalidDataError`` if the name cannot be a dataset's name."""
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidDataError(
-            f"{show_text(name)} cannot name a dataset: use letters, digits, '.', '_' and '-', at "
-            "most 64; --name gives it another name"
+            f"{show_text(name)} cannot name a dataset: use at most 64 letters, digits, '.', '_' "
+            "and '-', first a letter or digit; --name gives it another name"
         )
 
 
@@ -139,8 +139,8 @@ def _summarize(path: Path) -> DatasetSummary | DamagedDataset:
 def load_dataset(path: Path) -> RecordedMarket:
     """Load a dataset that this store wrote, and check the hashes of its files.
 
-    Its rows are not checked: the import did that. ``importer.open_directory`` calls this only for
-    datasets with a registered digest.
+    The rows are not checked, because the import checked them. ``importer.open_directory`` calls
+    this only for datasets with a registered digest.
 
     Raises:
         InvalidDataError: a file is missing, was changed, or has another format.
@@ -222,8 +222,8 @@ def write_dataset(
         limits: the ``data.*`` settings.
 
     Returns:
-        The summary; and True if exactly this dataset was already stored, so that nothing was
-        written. With ``replace`` it is always written.
+        The summary; and True if the same dataset was stored before, so that only its digest was
+        registered. With ``replace`` the dataset is written all the same, and the value is False.
 
     Raises:
         InvalidDataError: the name is invalid; another or a damaged dataset has this name and
@@ -275,7 +275,7 @@ def _write_files(
 
 
 def _check_same(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``InvalidDataError`` unless ``meta`` describes the dataset ``target``."""
+    """Raise ``InvalidDataError`` unless ``meta`` describes the dataset at a path."""
     name = target.name
     try:
         stored = read_meta(target)

@@ -75,7 +75,7 @@ def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[Fi
 
 
 def _commonest_step_ms(code: Ints, ts: Ints) -> int:
-    """Return the commonest time between a symbol's observations; a day without any."""
+    """Return the commonest time between a symbol's observations; or a day."""
     order = np.lexsort((ts, code))
     times = np.clip(ts, -TIME_CLIP_MS, TIME_CLIP_MS)
     steps = np.diff(times[order])[np.diff(code[order]) == 0]
@@ -94,11 +94,12 @@ def make_series(
 ) -> Series:
     """Return funding or open interest as a series over the bars' symbols.
 
-    Symbols without bars are left out; one note in ``notes`` lists them.
+    Symbols without bars are left out, and a note in ``notes`` has the first ``UNKNOWN_SHOWN``. The
+    times of funding are rounded down to ``FUNDING_JITTER_MS``.
 
     Raises:
-        InvalidDataError: an observation is invalid, two values of one time differ, or the times
-            and symbols make too many cells.
+        InvalidDataError: an observation is invalid, two values of one symbol and time differ, or
+            the times and symbols make too many cells.
     """
     if not parts:
         return empty_series(symbols, FUNDING_PERIOD_MS)

@@ -1,9 +1,10 @@
 """Parsing of a Parquet file's footer, and checks of its page headers.
 
-Both come before any page is decompressed. Arrow allocates the size in a page header, which may
-differ from the footer. So the page headers of all wanted columns are read first (``parquet.thrift``
-of the Parquet format has the structs and field numbers). The pages must have exactly the number of
-values in the footer, and no page may decompress to more bytes than its values can need.
+Footer and page headers are read before any page is decompressed. Arrow allocates the size in a page
+header, which may differ from the footer. So the page headers of all wanted columns are read first
+(``parquet.thrift`` of the Parquet format has the structs and field numbers). The pages must have
+exactly the number of values in the footer, and no page may decompress to more bytes than its values
+can need.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
         rows: number of rows of the row group.
 
     Raises:
-        MalformedError: a page is malformed or too large for its values, or the numbers of values
-            differ.
+        MalformedError: a page is malformed, too large for its values or of an encoding without a
+            limit; or the pages and the footer differ in the number of values or bytes.
     """
     if chunk.values != rows:
         raise MalformedError(f"a column has {chunk.values:,} values in a group of {rows:,} rows")

@@ -1,9 +1,8 @@
 """Projections of the record's rows: days, strategies of each day, and months.
 
-A row is written when its day ends, and again after each late fill or payment. The work of each
-function is proportional to the fills and payments in the rows that it writes, and does not grow
-with the record.
-``store/day_rows.py`` defines a row.
+A row is written when its day ends, and again after a late fill, payment, trade or equity, and after
+a correction or a valuation. The work of each function is proportional to the fills and payments in
+the rows that it writes, and does not grow with the record. ``store/day_rows.py`` defines a row.
 """
 
 from __future__ import annotations
@@ -96,9 +95,9 @@ def project_transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferVal
 
 
 def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
-    """Write the ended rows that an entry of this time changes.
+    """Write the ended rows that a fill, payment, trade or equity changes.
 
-    Returns False without a record.
+    ``at_ms`` is its time. Returns False without a record.
     """
     newest = cursor.execute(
         "SELECT read_at_ms FROM boundary ORDER BY at_ms DESC LIMIT 1"
@@ -113,7 +112,7 @@ def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
 def _write_rows_again(cursor: sqlite3.Cursor, at_ms: int) -> None:
     """Write the row that has this time and, if it changes, the row before.
 
-    The row before changes if the equity that was read at its end includes the entry.
+    The row before changes if the equity that was read at its end is of this time or later.
     """
     boundary = newest_boundary(cursor, at_or_before_ms=at_ms)
     if boundary is None:
@@ -121,7 +120,7 @@ def _write_rows_again(cursor: sqlite3.Cursor, at_ms: int) -> None:
     after = next_boundary(cursor, boundary.at_ms)
     if after is not None:
         _write_row(cursor, boundary, after)
-    if at_ms <= boundary.read_at_ms:  # the equity that was read for the midnight has the entry
+    if at_ms <= boundary.read_at_ms:  # the midnight's equity was read later
         before = newest_boundary(cursor, at_or_before_ms=boundary.at_ms - 1)
         if before is not None:
             _write_row(cursor, before, boundary)

@@ -46,7 +46,7 @@ class _Span:
 def read_period_ms(config_json: str) -> int:
     """Return the period of cycles of a configuration, in ms.
 
-    It is ``PERIOD_MS`` if the configuration has none.
+    The period is ``PERIOD_MS`` if the configuration has none.
     """
     period_s = json.loads(config_json).get("cycle.period_s")
     return PERIOD_MS if period_s is None else int(period_s) * 1000

@@ -1,6 +1,6 @@
 """Projections of the totals since inception, and the names of the totals.
 
-Pages read the totals, so that no page counts the rows of a table.
+Pages read the totals, so that no page counts all rows of these tables.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def add_totals(cursor: sqlite3.Cursor, **added: int) -> None:
 def count_trade(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1) -> None:
     """Add a closed trade to the totals of trades.
 
-    They are those of all trades, by strategy, and by strategy, symbol and outcome. ``times`` is -1
-    to subtract a result before its correction is added.
+    These are the number of all trades, the sums by strategy, and the numbers by strategy, symbol
+    and outcome. ``times`` is -1 to subtract a result before its correction is added.
     """
     won = event.pnl_net > 0
     add_totals(cursor, trades=times)

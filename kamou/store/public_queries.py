@@ -130,7 +130,7 @@ def newest_days(
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
     """Return the sources of the mark prices of all midnights of these rows.
 
-    They are the midnights from the start of the first day to the end of the last. The key is the
+    The midnights are those from the start of the first day to the end of the last. The key is the
     day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the sources. A midnight is
     absent if its equity is unknown or is the equity that the venue stated.
     """

@@ -1,8 +1,8 @@
 """Typed read-only queries of projections and events, for site and commands.
 
-Every function takes a connection of ``store.database.open_reader``. It fetches all rows before it
-returns, so no read transaction outlives a call: an open one would keep SQLite from checkpointing
-the write-ahead log.
+Every function takes a connection of ``store.database.open_reader``. Each function fetches all rows
+before it returns, so no read transaction outlives a call: an open one would keep SQLite from
+checkpointing the write-ahead log.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def query_equity(
 ) -> tuple[EquityPoint, ...]:
     """Return the equity snapshots from ``since_ms`` to ``until_ms``, oldest first.
 
-    Both times are included. If ``points_max`` is given, the span is divided into that many buckets
-    of equal width, and the last snapshot of each bucket is returned: at most ``points_max``,
-    including the newest one.
+    ``since_ms`` and ``until_ms`` are included. If ``points_max`` is given, the span is divided into
+    that many buckets of equal width, and the last snapshot of each bucket is returned: at most
+    ``points_max``, including the newest one.
     """
     until = _newest_snapshot_ms(reader) if until_ms is None else until_ms
     where = "WHERE at_ms BETWEEN ? AND ?"
@@ -222,8 +222,8 @@ def query_refusals(
 ) -> tuple[TierRefusal, ...]:
     """Return refusals, newest first.
 
-    ``tier`` is ``T2``, ``T3`` or ``governor``; None: all tiers. Refusals older than
-    ``projections.READ_KEPT_MS`` have been deleted.
+    ``tier`` is ``T2``, ``T3`` or ``governor``; None: all tiers. Refusals that were
+    older than ``projections.READ_KEPT_MS`` when a day began have been deleted.
     """
     tail = (
         "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
@@ -237,8 +237,8 @@ def query_signals(
 ) -> tuple[SignalRow, ...]:
     """Return the signals that passed the veto (T2), newest first.
 
-    ``symbol`` selects one symbol; None: all symbols. Signals that are older than
-    ``projections.READ_KEPT_MS`` and have no permit have been deleted.
+    ``symbol`` selects one symbol; None: all symbols. Signals without a permit that were
+    older than ``projections.READ_KEPT_MS`` when a day began have been deleted.
     """
     where, parameters = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
     tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"
@@ -367,7 +367,8 @@ def _trade_filter(
 ) -> tuple[str, list[Any]]:
     """Return the ``WHERE`` clause and its parameters.
 
-    It compares whole columns only, so that the index of this combination of filters serves it.
+    The clause compares whole columns only, so that the index of this combination of filters serves
+    it.
     """
     assert outcome in (None, "win", "loss"), outcome
     won = None if outcome is None else int(outcome == "win")

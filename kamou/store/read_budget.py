@@ -1,7 +1,7 @@
 """Counts and limits of reading one directory (``Budget``), and default limits.
 
 The limits are the ``data.*`` settings. Reading fails before a file is decompressed if its size is
-known, otherwise at the batch that exceeds the limit.
+known, otherwise at the part that exceeds the limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ DEFAULT_LIMITS = DataSettings()
 
 @attrs.define(kw_only=True)
 class Budget:
-    """Rows, decompressed bytes and symbols of one directory so far."""
+    """Rows, decompressed bytes and symbols of one directory so far.
+
+    ``wide_tables.py`` adds each of its files to a copy, so those files do not add up.
+    """
 
     limits: DataSettings
     rows: int = 0
@@ -38,7 +41,7 @@ class Budget:
         """Count decompressed bytes of ``file``.
 
         Raises:
-            InvalidDataError: the directory has more than ``data.unpacked_mb_max`` megabytes.
+            InvalidDataError: the directory has more than ``data.unpacked_mb_max`` decompressed MB.
         """
         self.unpacked_bytes += count
         if self.unpacked_bytes > self.limits.unpacked_mb_max * MEGABYTE:
@@ -62,7 +65,10 @@ class Budget:
         The limit is ``data.columns_max``.
         """
         if count > self.limits.columns_max:
-            raise _limit_error(file, f"{self.limits.columns_max:,} columns", "columns_max")
+            raise InvalidDataError(
+                f"{file}: more than {self.limits.columns_max:,} columns (setting "
+                f"data.columns_max): {count:,}; remove some, or raise the setting if you trust it"
+            )
 
     def check_cells(self, what: str, rows: int, columns: int) -> None:
         """Raise ``InvalidDataError`` if a grid of this size has too many cells."""

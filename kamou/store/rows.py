@@ -32,8 +32,8 @@ class EquityPoint:
 class DayRow:
     """A row of the record: a UTC day, a part of one, or several days.
 
-    It has several days if a midnight's equity is unknown. The first row and the open one may be a
-    part of a day.
+    A row has several days if a midnight's equity is unknown. The first row and the open one may be
+    a part of a day.
 
     ``return_`` is the time-weighted return from start to end, as a fraction; None if there was no
     equity to earn it on. ``trades`` and ``pnl`` count the trades that closed in the row. ``fees``,
@@ -66,7 +66,7 @@ class DayRow:
     def change(self) -> Decimal:
         """Profit or loss in money, without deposits and withdrawals.
 
-        It is the equity at the end less that at the start less net deposits.
+        The change is the equity at the end less that at the start less net deposits.
         """
         return self.equity_end - self.equity_start - self.net_deposits
 
@@ -350,7 +350,7 @@ class RunRow:
 class Downtime:
     """More than two periods without a closed cycle, with the cause.
 
-    It lasts from the closing of one cycle to that of the next, less fast-forwards.
+    A downtime lasts from the closing of one cycle to that of the next, less fast-forwards.
     """
 
     from_ms: int

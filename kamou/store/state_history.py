@@ -1,8 +1,8 @@
 """Periods of halts and of reduced size, and commands that changed no state.
 
 A period has its causes, the operator's notes and its end. A halt is a period in which no entry is
-allowed, however often its state or its cause changes. A resume ends a halt, or changes its state
-from flattening to reduce_only; it never causes a halt.
+allowed, however often its state or its cause changes. A resume that is not denied ends a halt, or
+changes its state from flattening to reduce_only; it does not begin one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BEGAN = {
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """A cause of a period, or a note of the operator in it.
+    """A cause of a period, or a note of the operator during the period.
 
     ``reason`` is a StateReason.
     """
@@ -49,7 +49,7 @@ class Step:
 
 @attrs.frozen(kw_only=True)
 class LoneCommand:
-    """A command with a note that did not change the state."""
+    """A command that did not change the trading state, with the operator's note."""
 
     at_ms: int
     reason: str  # the StateReason of the command
@@ -82,7 +82,7 @@ def query_periods(
         reader: a connection of ``store.database.open_reader``.
         kind: ``halt`` or ``reduced_size``.
         limit: maximum number of periods.
-        until_ms: later events are ignored; None: none is.
+        until_ms: events after this time are ignored; None: no event is ignored.
     """
     last_ms = 2**62 if until_ms is None else until_ms
     began = reader.execute(
@@ -96,7 +96,7 @@ def query_periods(
 def query_commands(
     reader: sqlite3.Connection, *, limit: int, until_ms: int | None = None
 ) -> tuple[LoneCommand, ...]:
-    """Return the newest commands that did not change the state, oldest first."""
+    """Return the newest commands with a note and no effect on the state, oldest first."""
     tail = "WHERE at_ms <= ? ORDER BY seq DESC LIMIT ?"
     last_ms = 2**62 if until_ms is None else until_ms
     return select(reader, LoneCommand, "command", tail, last_ms, limit)[::-1]

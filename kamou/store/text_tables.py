@@ -1,7 +1,7 @@
 """Header and batches of columns of untrusted CSV files, gzipped or not.
 
-A file is decompressed twice: first to count its bytes and lines without storing them, then to
-parse it in blocks. So a gzip bomb fails at the limit of the settings and takes little memory.
+The rows of a file are decompressed twice: first to count bytes and lines without storing them, then
+to parse them in blocks. So a gzip bomb fails at the limit of the settings and takes little memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
 
     Raises:
         InvalidDataError: the file is corrupt, a row has another number of cells, or the file
-            exceeds the budget.
+            exceeds the budget or grew while it was read.
     """
     name = show_name(path)
     with open_regular(path) as file:
@@ -108,7 +108,7 @@ def _count_lines(name: str, stream: BinaryIO, budget: Budget) -> int:
     """Return the number of lines; a single carriage return ends a line too.
 
     Raises:
-        InvalidDataError: too many bytes or lines, or a line longer than ``ROW_BYTES_MAX``.
+        InvalidDataError: too many bytes or lines, or ``ROW_BYTES_MAX`` without a line end.
     """
     ends, last = 0, b""
     while part := stream.read(ROW_BYTES_MAX):

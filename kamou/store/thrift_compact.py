@@ -28,7 +28,7 @@ class MalformedError(KamouError):
 class Fields:
     """The fields of a struct by number.
 
-    A getter raises ``MalformedError`` if the field is missing or has another type.
+    A getter raises ``MalformedError`` if the field is missing, of another type or negative.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Fields:
         return number in self.values
 
     def integer(self, number: int, default: int | None = None) -> int:
-        """Return a field's integer, which must not be negative."""
+        """Return a field's integer from 0; ``default`` if the field is missing."""
         value = self.values.get(number, default)
         if type(value) is not int or value < 0:
             raise MalformedError(f"field {number} is missing or not a number from 0")
@@ -122,7 +122,9 @@ class CompactReader:
 
     def _bytes(self, count: int) -> bytes:
         if count > len(self.data) - self.at:
-            raise MalformedError("the data ends inside a value")
+            raise MalformedError(
+                f"the data ends inside a value: {count} bytes at {self.at} of {len(self.data)}"
+            )
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -140,9 +142,9 @@ class CompactReader:
                 break
             shift += 7
             if shift > 63:
-                raise MalformedError("a number has more than 64 bits")
+                raise MalformedError(f"a number before byte {self.at} has more than 64 bits")
         if value >= 1 << 64:
-            raise MalformedError("a number has more than 64 bits")
+            raise MalformedError(f"a number before byte {self.at} has more than 64 bits")
         return value
 
     def _signed(self) -> int:

@@ -44,7 +44,7 @@ class TradeEvents:
 def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents:
     """Return the part of a trade that a result covers.
 
-    It is the whole trade if the trade has no result yet.
+    The part is the whole trade if the trade has no result yet.
     """
     kind = kind_of(TradeClosed)
     row = reader.execute(
@@ -92,7 +92,7 @@ def _select_orders(
 ) -> tuple[OrderRow, ...]:
     """Return the orders that were recorded or filled in a part of a trade.
 
-    They are sorted by the time of the intent, oldest first.
+    The orders are sorted by the time of the intent, oldest first.
     """
     parameters = (kind_of(IntentRecorded), part.trade_id, part.after_seq, part.until_seq)
     intended = {client_order_id for (client_order_id,) in reader.execute(_INTENDED, parameters)}

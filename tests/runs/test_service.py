@@ -279,7 +279,9 @@ def test_a_stop_signal_ends_a_run_whose_thread_does_not_return(
     finally:
         released.set()
     assert code == 0
-    assert any("history did not stop in time" in line for line in said) is (stuck_in == "history")
+    assert any("fast-forward did not stop in time" in line for line in said) is (
+        stuck_in == "history"
+    )
 
 
 async def test_the_halt_latch_ends_the_fast_forward_and_real_time_closes_all_positions(

@@ -75,7 +75,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "nanoseconds": (
         parquet.typed("ts", pa.array([START_MS * 10**6 + 1] * parquet.ROWS, pa.timestamp("ns"))),
-        "row 1: ts is 2025-01-01 00:00:00.000000001, not a number",
+        "row 1: ts is 2025-01-01 00:00:00.000000001, not whole milliseconds in 64 bits",
     ),
     "dates": (parquet.typed("ts", parquet.date_times()), "rows invalid"),
     "bytes_no_utf8": (parquet.symbol_named(b"\xff\xfe"), "row 78: symbol is not UTF-8"),
@@ -138,7 +138,7 @@ CASES: dict[str, tuple[Make, str]] = {
     "high_below_low": (files.cell("high", "0.5"), "high is below"),
     "far_ahead": (files.cell("ts", START_MS + 285 * 365 * 24 * HOUR_MS), "closes in the future"),
     "last_time": (files.cell("ts", 2**63 - 1), "closes in the future"),
-    "beyond_64_bits": (files.cell("ts", 2**70), "not a number"),
+    "beyond_64_bits": (files.cell("ts", 2**70), "not whole milliseconds in 64 bits"),
     "first_time": (files.cell("ts", -(2**63)), "is before 2009"),
     "twice": (files.write_same_bars_twice, "is there twice"),
     "funding_rate": (files.observation_cell("funding.csv", "funding_rate", "0.5"), "beyond 5 %"),
