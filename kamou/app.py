@@ -90,7 +90,7 @@ def trade_period_ms(settings: Settings, native_ms: int) -> int:
 def fit_cycle(settings: Settings, native_ms: int) -> Settings:
     """Return the settings, with a cycle that is at least as long as the market's bars.
 
-    Raises ``ConfigurationError`` if the timeframe is not a multiple of the market's bars.
+    Raises ``ConfigurationError`` if a longer timeframe is no multiple of the market's bars.
     """
     if trade_period_ms(settings, native_ms) % native_ms:
         raise ConfigurationError(

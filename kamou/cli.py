@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run_verb(arguments: list[str] | None) -> int:
-    """Run one verb and return its exit code; with --json print one document."""
+    """Run one verb and return its exit code; with --json print a failure as JSON, too."""
     output = Output()
     as_json = wants_json(sys.argv[1:] if arguments is None else arguments)
     try:

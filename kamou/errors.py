@@ -1,8 +1,8 @@
 """Errors for bad input and failed operations, and the error to show of a group.
 
-A defect fails an assertion instead. Every message says what failed, the value, the place and the
-next step. ``exit_code`` is the exit code of the command line: 1 error, 2 usage, 3 not running, 4
-configuration, 5 timeout, 6 a check failed.
+A defect fails an assertion instead. A message says what failed, and where possible the value, the
+place and the next step. ``exit_code`` is the exit code of the command line: 1 error, 2 usage, 3
+not running, 4 configuration, 5 timeout, 6 a check failed.
 """
 
 from __future__ import annotations
@@ -123,15 +123,15 @@ class DuplicateEventError(StoreError):
 class CallUnavailableError(KamouError):
     """The called actor is not running, ended during the call, or its mailbox is full.
 
-    The order executor then denies an entry. It sends a reduction, if the exchange port finds that
-    the order reduces.
+    If the actor is the risk governor, the order executor denies an entry. It sends a reducing order
+    if the exchange port finds that the order reduces.
     """
 
 
 class CallTimeoutError(TimedOutError):
     """The called actor did not answer in time; it may have acted.
 
-    The order executor treats it as ``CallUnavailableError``.
+    The order executor treats this error as ``CallUnavailableError``.
     """
 
 
@@ -180,8 +180,8 @@ class BadCredentialsError(ExchangeError):
 class InvalidPermitError(ExchangeError):
     """The exchange port denied an order and did not send it.
 
-    An entry lacks a valid permit that matches it or an attached stop, or a halt stops entries. A
-    reducing order would not reduce.
+    Causes for an entry: no valid permit that matches it, wrong attached orders, or a halt. Causes
+    for a reducing order: it is not reduce-only, or would not reduce.
     """
 
     def __init__(self, code: str, reason: str) -> None:

@@ -52,6 +52,6 @@ def make_client_order_id(commitment: bytes) -> str:
 def is_kamou_id(order_id: str) -> bool:
     """Return True if the client order id has Kamou's form.
 
-    Kamou cancels only such orders.
+    Only such orders are canceled as orphan orders or by ``kamou flatten``.
     """
     return len(order_id) == CLIENT_ID_LENGTH and order_id.startswith(CLIENT_ID_PREFIX)

@@ -116,8 +116,8 @@ class Supervisor:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the children and keep them running until ``stop``.
 
-        It may be run again after that. Reports started when every child has. If cancelled, cancels
-        all children at the same time.
+        It may be run again after that. Reports started when every child has started or has ended
+        for good. If cancelled, cancels all children at the same time.
 
         Raises:
             RestartStormError: after an orderly stop of the other children.
@@ -345,7 +345,10 @@ class Supervisor:
     def snapshot(self) -> dict[str, Any]:
         """Return the tree as plain data.
 
-        Times are Trio's, in ms; ``busy_s`` is of all incarnations, in s.
+        Keys: id, kind, strategy, state, restarts_recent, children. A child has id, kind, state,
+        restart, incarnation, restarts, last_error, started_at_ms, busy_s and mailboxes; a nested
+        supervisor has its own keys as well. Times are Trio's, in ms; ``busy_s`` is of all
+        incarnations, in s.
         """
         state = ChildState.STOPPED if self._nursery is None else ChildState.RUNNING
         if self._nursery is not None and (self._closing or self._announce is not None):

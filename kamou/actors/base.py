@@ -24,7 +24,7 @@ class HandlerHungError(TimedOutError):
 
     def __init__(self, actor: str, message: object, deadline_s: float) -> None:
         subject = message.message if isinstance(message, Call) else message
-        what = "a tick" if subject is None else type(subject).__name__
+        what = "a tick or its last step" if subject is None else type(subject).__name__
         super().__init__(
             f"{actor} did not finish {what} within {deadline_s:g} s; the supervisor restarts it"
         )

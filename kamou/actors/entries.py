@@ -34,7 +34,7 @@ from kamou.ids import make_permit_id
 from kamou.messages.orders import ReviewEntry
 from kamou.messages.signals import RefinedSignal, SignalsRefined
 
-LOOK_MAX_MS = 8_000  # for all signals, or all due actions, together: messages wait meanwhile
+LOOK_MAX_MS = 8_000  # limit of one message's signals, and of one tick's due actions
 FIRST_ATTEMPT = 1
 
 
@@ -50,7 +50,8 @@ class _Valued:
 class Entries:
     """Plans entries and sends those that the governor permits.
 
-    ``settle`` closes flat trades and releases permits; it is called after each entry.
+    ``settle`` does what may follow an order, such as closing flat trades and releasing permits.
+    It is called after each entry that the governor permitted.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class Entries:
         """Plan and enter the signals, or keep them until the UTC day has opened.
 
         Signals of the bar that closes at 00:00 UTC come before the day's opening equity is
-        confirmed. They wait for that, at most until they expire.
+        confirmed. They wait for that until they expire or newer signals replace them. Signals that
+        are not reached within ``LOOK_MAX_MS``, or before they expire, are dropped.
         """
         self.waiting = None
         if self._executor.book.day != utc_day(self._clock.now_ms()):
@@ -228,7 +230,7 @@ class Entries:
     def _unprotected(self) -> str:
         """Return the symbols of positions that are, or may be, unprotected.
 
-        An entry that has not ended may have opened such a position.
+        An entry that has not ended, or whose fills are not all reported, may have opened one.
         """
         book = self._executor.book
         symbols = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}

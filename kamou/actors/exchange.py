@@ -16,7 +16,7 @@ MADE_AHEAD_MS = HOUR_MS  # before midnight; to generate a day takes seconds on a
 
 
 class SteppedPort(Protocol):
-    """A venue in this process, whose market moves only when it is stepped."""
+    """A venue in this process, whose market moves when it is stepped or used."""
 
     needs_reconcile: bool  # updates were lost, or another process traded
 
@@ -33,7 +33,7 @@ class ExchangeActor:
     """Steps the venue with the clock; forwards its updates to the order manager.
 
     A step is due at each boundary of ``step_ms``. The order manager's mailbox never blocks. If it
-    is full, the update is dropped and the reconciler reconciles at once.
+    is full, the update is dropped and the reconciler is asked to reconcile.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ExchangeActor:
         self._reconciler = reconciler
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Catch up with the market since the last run, report started, then keep time."""
+        """Move the market to the present, report started, then step it with the clock."""
         await self._port.catch_up(self._clock.now_ms())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._forward)

@@ -84,7 +84,7 @@ class BookFollower:
     async def follow(self) -> PositionBook:
         """Apply all events up to the journal's head, with checkpoints in between.
 
-        For a book that is far behind, as at a start.
+        For a book that is far behind, as at a start. It also saves a snapshot that is due.
         """
         book = self.book
         await trio.lowlevel.checkpoint()

@@ -94,13 +94,13 @@ class Journal:
         """Commit the events durably, after all casts before them.
 
         Raises:
-            DuplicateEventError: an event's (kind, key) is committed already; none was written.
+            DuplicateEventError: an event's (kind, key) is committed; none of these was written.
             DiskFullError: none of these was written.
             CallUnavailableError, CallTimeoutError: they may have been committed; ``tail`` shows
                 whether they were. A call that the actor has not read yet expires.
             ValueError, TypeError: an event cannot be encoded.
 
-        If cancelled, it may have been committed.
+        If cancelled, the events may have been committed.
         """
         batch = tuple([encode_event(event) for event in events])
         done: tuple[Committed, ...] = await call(
@@ -142,7 +142,7 @@ class Journal:
     def save_snapshot(self, seq: int, dump: Callable[[], bytes], *, at_ms: int) -> None:
         """Keep the fold of events 1 to ``seq`` for the next start. Never blocks.
 
-        ``dump`` returns the fold's bytes, the same at each call; the writer's thread calls it.
+        ``dump`` returns the fold's bytes, the same at each call; it may be called on any thread.
         """
         assert seq <= self._head_seq, f"snapshot of seq {seq}, committed is {self._head_seq}"
         self._snapshot_seq = seq
@@ -199,7 +199,7 @@ class Journal:
         return snapshots.load_snapshot(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:
-        """Return True if ``snapshot_every`` events were committed since the last snapshot."""
+        """Return True if ``seq`` is at least ``snapshot_every`` past the last snapshot."""
         due = seq - self._snapshot_seq >= self.settings.snapshot_every
         return due and bool(self.code_hash)
 

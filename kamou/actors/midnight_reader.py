@@ -28,7 +28,7 @@ from kamou.core.risk.midnight_equity import (
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 
-READS_MAX = 8  # of bars in one pass: a pass has a deadline
+READS_MAX = 8  # instants that one reader reads in one pass; each reader counts its own
 NO_ANSWER = UnreachableError, RateLimitedError
 
 Marks = dict[str, Decimal]
@@ -36,9 +36,10 @@ Marks = dict[str, Decimal]
 
 @attrs.define(kw_only=True)
 class MidnightReader:
-    """Reads the bars that end at midnights whose equity is not known yet, each once.
+    """Reads the marks of midnights whose equity is not known yet.
 
-    If the venue does not report a mark, the next pass reads it again.
+    A bar with all needed closes is read once; otherwise the next pass reads it again.
+    If closes are missing within ``IN_TIME_MS`` after midnight, quotes are read instead.
     """
 
     port: ExchangePort
@@ -48,6 +49,8 @@ class MidnightReader:
 
     async def read(self, book: PositionBook, view: VenueView) -> tuple[MidnightMarks, ...]:
         """Return the marks of every missed midnight, oldest first; none if today is open.
+
+        ``source`` is empty while a mark is missing.
 
         Args:
             book: has all fills and positions that the venue lists.
@@ -99,7 +102,7 @@ async def read_closes(
 ) -> Marks:
     """Return the closes of the bars that end at ``at_ms``, rounded to the tick size.
 
-    A symbol without such a bar is absent.
+    A symbol without such a bar, or with a close that is no price, is absent.
 
     Raises:
         UnreachableError, RateLimitedError: as the port.

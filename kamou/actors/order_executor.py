@@ -60,8 +60,8 @@ class OrderExecutorSettings:
     venue_timeout_s: float = (
         5.0  # a slower read is unreachable, a slower order has an unknown outcome
     )
-    not_found_after_ms: int = 20_000  # from its last change until an order that the venue does
-    # not know has expired: receive window + client timeout + margin
+    not_found_after_ms: int = 20_000  # from an order's last change until it counts as expired, if
+    # the venue does not know it: receive window + client timeout + margin
 
 
 class OrderExecutor:
@@ -149,7 +149,10 @@ class OrderExecutor:
         )
 
     async def enter(self, plan: Plan, approved: Approved) -> None:
-        """Commit the intents of an entry and its attached orders; send; journal."""
+        """Commit the intents of an entry and its attached orders; send them.
+
+        Then journal the venue's answer.
+        """
         now = self.clock.now_ms()
         entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
         if not self.port.capabilities.attached_stop:
@@ -261,7 +264,7 @@ class OrderExecutor:
         )
 
     async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
-        """Request a cancel. The order ends only when the venue reports its end."""
+        """Request a cancel. The order ends when the venue reports so, or does not know it."""
         order = self.book.order(client_order_id)
         if order is not None and not order.status.terminal:
             await self.commit(
@@ -311,7 +314,7 @@ class OrderExecutor:
     def _ended_ms(self, report: OrderReport, now_ms: int) -> int:
         """Return the time of an order's end, in ms.
 
-        It is the venue's time if the order ended before this actor began.
+        It is the venue's time if the order ended before this executor was made, else ``now_ms``.
         """
         return report.updated_at_ms if 0 < report.updated_at_ms < self._began_ms else now_ms
 

@@ -31,10 +31,11 @@ ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
 
 
 class OrderManager(Actor):
-    """The only actor that sends orders. Its state is its executor's position book.
+    """The only actor that sends orders. Its journalled state is its position book.
 
-    Between messages it carries out due actions: every second while a position is unprotected, an
-    order has no answer or an entry has not ended, else every cycle and at a trade's time limit.
+    Between messages it carries out due actions: every second while one is urgent (for example
+    while a position is unprotected, an order has no answer or an entry has not ended), else every
+    cycle and at a trade's time limit.
     """
 
     def __init__(
@@ -222,7 +223,10 @@ class OrderManager(Actor):
     # --- due actions -------------------------------------------------------------
 
     async def _do_due_actions(self) -> None:
-        """Do due actions for at most ``LOOK_MAX_MS``; the next call begins with the rest."""
+        """Do due actions, and begin none after ``LOOK_MAX_MS``.
+
+        The next call begins with the first action that was left.
+        """
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
         actions = self._due_actions(self._executor.book)
         first = actions.index(self._postponed) if self._postponed in actions else 0

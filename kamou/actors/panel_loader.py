@@ -1,4 +1,4 @@
-"""Loads the panels of all scanners from the port; at a start reads history once.
+"""Loads the panels of all scanners from the exchange port, at a start in one read.
 
 ``split_symbols`` divides the symbols among the scanners. The work is cut up, because a loop that is
 busy with history protects no position: one day is read at a time, and at most ``ROWS_AT_ONCE`` bars
@@ -15,7 +15,7 @@ import trio
 
 from kamou.clock import Clock, floor_ms
 from kamou.core.arrays import Floats, Ints
-from kamou.core.day import DAY_MS
+from kamou.core.day import DAY_MS, show_utc
 from kamou.core.market.panel import Panel
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
@@ -37,7 +37,10 @@ class PanelPart:
 
 
 def split_symbols(symbols: tuple[str, ...], shards: int) -> tuple[PanelPart, ...]:
-    """Split the symbols into contiguous parts of nearly equal size, none empty."""
+    """Split the symbols into at most ``shards`` contiguous parts of nearly equal size.
+
+    Without symbols there is one empty part; otherwise none is empty.
+    """
     count = max(1, min(shards, len(symbols)))
     edges = [round(i * len(symbols) / count) for i in range(count + 1)]
     return tuple(PanelPart(symbols=symbols[a:b], columns=slice(a, b)) for a, b in pairwise(edges))
@@ -154,8 +157,9 @@ class PanelLoader:
                 )
             if limit.cancelled_caught:
                 raise UnreachableError(
-                    f"the venue did not send the bars from {since_ms} ms to {until_ms} ms within "
-                    f"{DAY_READ_TIMEOUT_S:g} s; the scanner reads again at its next bar"
+                    f"the venue did not send the bars from {show_utc(since_ms)} to "
+                    f"{show_utc(until_ms)} within {DAY_READ_TIMEOUT_S:g} s; the scanner "
+                    "reads again at its next bar"
                 )
             for index, loaded in reading.panels.items():
                 await self._fill(loaded, self._parts[index].columns, bars, open_interest)

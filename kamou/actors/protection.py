@@ -1,4 +1,4 @@
-"""Protection: reads open orders back, places stops, closes unprotected positions."""
+"""``Protector``, which reads open orders back, places stops and closes positions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kamou.core.reconciliation import protection
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import RateLimitedError, UnreachableError
 
-CLOSE_ATTEMPTS_MAX = 3  # failed exits of one trade before the governor must flatten
+CLOSE_ATTEMPTS_MAX = 3  # failed exits in a row of one unprotected trade; then the governor flattens
 CLOSE_WAIT_MS, CLOSE_WAIT_MAX_MS = 500, 16_000  # after a rejected exit, doubled each time
 FAILED_READS_APART_MAX_MS = 12_000  # further apart, the venue may have answered in between
 ROUNDS_MAX = 4  # of orders that time out or are rejected, before the venue is read again
@@ -39,7 +39,7 @@ class _Unprotected:
 
 
 class Protector:
-    """Places, confirms and replaces stops for the order manager.
+    """Places and confirms stops, and closes positions, for the order manager.
 
     Its state is not journalled: periods without an answer of the venue, first checks of unprotected
     positions, and failed exits.
@@ -101,7 +101,7 @@ class Protector:
             await self.place_target(after)
 
     def _now_ms(self, trade: OpenTrade) -> int:
-        """Return the wall time; if the clock was set back, the time that it would show.
+        """Return the wall time; if the clock was set back, the time without that step.
 
         Only steps since the first check of the unprotected position count.
         """
@@ -113,7 +113,7 @@ class Protector:
         return max(now_ms, found.seen_ms + int(1000 * (now_s - found.seen_s)))
 
     async def _read_back(self) -> tuple[OrderReport, ...] | None:
-        """Return the venue's open orders; None if it does not answer."""
+        """Return the venue's open orders; None without an answer or at the rate limit."""
         trades = self._executor.book.trades.values()
         if not any(trade.unprotected_since_ms for trade in trades):
             self._unanswered.clear()  # no deadline needs them

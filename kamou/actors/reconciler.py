@@ -1,6 +1,7 @@
 """The reconciler: compares the position book with the venue, once per cycle.
 
-It also reconciles at a start, and on request. ``Health`` is its result for the readiness check.
+It also reconciles at a start, on request, and again 5 s after a failed pass or a mismatch.
+``Health`` is its result for the readiness check.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from kamou.runtime.mailboxes import Mailbox
 
 ATR_HISTORY_BARS = 5 * ATR_PERIOD  # enough for Wilder's mean to forget its first value
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed, so that reviews see fresh figures
-RECONCILE_RETRY_MS = 5_000  # after a pass that the venue did not answer
+RECONCILE_RETRY_MS = 5_000  # after a pass that failed or left a mismatch
 SPACING_MS = 1_000  # between passes on request: an overflow may be followed by more
 
 
@@ -239,8 +240,8 @@ class Reconciler(Actor):
     def _use_instruments(self, listed: tuple[Instrument, ...]) -> None:
         """Use the venue's contract specifications from now on, and journal their changes.
 
-        If the list has faults, the old ones stay in use, the run is not ready and the governor
-        denies entries.
+        If the list has faults, the old specifications stay in use, the run is not ready and the
+        governor denies entries.
         """
         if listed is self._listed:
             return

@@ -21,7 +21,7 @@ FULL_SIZE = Decimal(1)
 class Refiner(Actor):
     """Journals every candidate that passed the vetoes, and sends it to be entered.
 
-    Its event is the root of an order's cause chain.
+    The cause of an entry order leads back to this event by its ``signal_id``.
     """
 
     def __init__(

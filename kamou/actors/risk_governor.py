@@ -107,7 +107,7 @@ class RiskGovernor(Actor):
         )
 
     def _stale_ms(self) -> int | None:
-        """Return when old data stop entries; None: they are stopped, or the disk is full."""
+        """Return the time when old data stop entries; None in a halt or on a full disk."""
         if self._disk_full or not self._follower.book.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()

@@ -28,7 +28,10 @@ class StrategyFailedError(Exception):
 
 
 class Scanner(Actor):
-    """The actor of one shard. Its only state is the panel, which the port can reload."""
+    """The actor of one shard.
+
+    Its state is the panel, which the port can reload, and the newest bar that was ranked.
+    """
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 Actors use ``ExchangePort``. ``GuardedPort`` is the base class of every adapter. Its ``submit`` and
 ``reduce`` are final, because they make the checks that no adapter may skip: a genuine, committed,
 unused and matching permit; no halt; an attached stop with every entry, if the venue takes one;
-proof that a reduce-only order reduces. Adapters implement ``_place`` and ``_cancel``.
+proof that a reduce-only order reduces, unless the governor has checked it. Adapters implement
+``_place``, ``_cancel`` and the reads.
 Errors are those of ``kamou.errors`` (``RejectedError``, ``UnknownOutcomeError``, ...).
 """
 
@@ -21,6 +22,7 @@ from kamou.clock import Clock
 from kamou.core.book.events import ReductionProved
 from kamou.core.book.updates import VenueEvent
 from kamou.core.codes import Deny
+from kamou.core.day import show_utc
 from kamou.core.market.bars import Bars as Bars
 from kamou.core.market.bars import Series as Series
 from kamou.core.model import (
@@ -50,7 +52,10 @@ class PermitStore(Protocol):
         """Commit that this order uses this permit.
 
         Raises:
-            InvalidPermitError: the permit is not committed, differs, or was used before.
+            InvalidPermitError: the permit is not committed, differs, was released or used before,
+                or has expired.
+            DiskFullError, CallTimeoutError, CallUnavailableError: the use was not committed in
+                time, so the order must not be sent.
         """
         ...
 
@@ -71,8 +76,8 @@ class Capabilities:
 class ExchangePort(Protocol):
     """One account at one venue.
 
-    Reads raise ``UnreachableError`` or ``RateLimitedError``. All methods are cancellation points. A
-    cancelled ``submit`` has an unknown outcome.
+    Reads raise ``UnreachableError`` or ``RateLimitedError``. All async methods are cancellation
+    points. A cancelled ``submit``, ``reduce`` or ``cancel`` has an unknown outcome.
     """
 
     capabilities: Capabilities
@@ -138,7 +143,8 @@ class ExchangePort(Protocol):
         checks it against the venue's position and journals the proof.
 
         Raises:
-            InvalidPermitError: the order is not reduce-only, or would add or reverse exposure.
+            InvalidPermitError: the order is an entry or not reduce-only; or ``proved`` is False and
+                it would add or reverse exposure.
             UnreachableError: the position for the proof could not be read; nothing was sent.
             RejectedError, RateLimitedError: the venue rejects the order.
             UnknownOutcomeError: no answer; query by client order id.
@@ -162,7 +168,8 @@ class ExchangePort(Protocol):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
 
-        Updates while the exchange actor restarts are lost; reconciliation reads orders and fills.
+        Updates may be lost while the exchange actor restarts; reconciliation reads the orders and
+        fills.
         """
         ...
 
@@ -271,8 +278,8 @@ class GuardedPort(ABC):
         if now_ms >= approved.expires_at_ms:
             raise InvalidPermitError(
                 "PERMIT_EXPIRED",
-                f"permit {approved.permit_id} was valid until {approved.expires_at_ms} ms, now is "
-                f"{now_ms} ms; the entry is not sent, the next signal gets a new permit",
+                f"permit {approved.permit_id} was valid until {show_utc(approved.expires_at_ms)}, "
+                f"now is {show_utc(now_ms)}; the entry is not sent, the next signal gets another",
             )
         matches = {
             "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,

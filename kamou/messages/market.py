@@ -10,9 +10,9 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarsClosed(Message):
-    """Bars that closed since the last cycle, ``[bars, symbols]``; possibly none.
+    """Bars that closed since the feed last read one, ``[bars, symbols]``; may be none.
 
-    ``open_interest`` has the observations that became available since the last cycle,
+    ``open_interest`` has the observations that became available since that read,
     ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms`` ``[rows]``.
     """
 

@@ -44,7 +44,7 @@ class ShardRanked(Message):
 
 @attrs.frozen(kw_only=True)
 class CandidatesCleared(Expiring):
-    """Candidates that no veto denied, best first."""
+    """Candidates without a veto, best first."""
 
     cycle_at_ms: int
     candidates: tuple[Candidate, ...]
@@ -60,7 +60,7 @@ class RefinedSignal:
 
 @attrs.frozen(kw_only=True)
 class SignalsRefined(Expiring):
-    """Signals that the refiner approved or shrank, best first."""
+    """Signals that the refiner did not refuse, best first."""
 
     cycle_at_ms: int
     signals: tuple[RefinedSignal, ...]

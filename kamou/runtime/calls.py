@@ -37,7 +37,10 @@ class CallReply:
         return True
 
     def fail(self, error: Exception) -> bool:
-        """Raise ``error`` at the caller, which may still be waiting to put the call."""
+        """Raise ``error`` at the caller, which may still be waiting to put the call.
+
+        Return False if the caller waits no longer.
+        """
         if self._settled:
             return False
         self._settled = True

@@ -60,7 +60,10 @@ class LoopLag:
         return LagFigures(max_s=lags_s[-1], p99_s=lags_s[place], samples=len(lags_s))
 
     def gauges(self) -> dict[str, float]:
-        """Return the figures as gauges of the status; none before the first sample."""
+        """Return the figures as gauges of the status; none before the first sample.
+
+        Keys: ``loop_lag_max_seconds`` and ``loop_lag_p99_seconds``.
+        """
         figures = self.figures()
         if figures is None:
             return {}

@@ -1,8 +1,8 @@
 """Mailboxes, which are bounded queues that outlive their actors, and ``call``.
 
-Built over Trio memory channels. A mailbox owns both ends, so a crash of its actor breaks no sender
-and loses no waiting message. The actor loses only the message that it was handling (at most once);
-a priority message is delivered again. One actor takes from a mailbox; any task may put.
+Built over Trio memory channels. A mailbox owns both ends, so waiting messages outlive a crash of
+its actor; calls fail. The message in hand is lost, but a priority message is delivered again, up
+to ``REDELIVERIES_MAX`` times. One actor takes from a mailbox; any task may put.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class WhenFull(Enum):
 class MailboxStatistics:
     """Counts of messages since the mailbox was made.
 
-    ``depth``, ``peak`` and ``capacity`` are numbers of waiting messages. ``busy_s`` is the time
-    that handlers took, their waits included.
+    ``depth`` counts waiting messages; ``peak`` and ``capacity`` leave out the priority lane.
+    ``busy_s`` is the time that handlers took, their waits included.
     """
 
     name: str
@@ -392,7 +392,7 @@ async def call(mailbox: Mailbox[Any], message: object, *, timeout_s: float) -> A
     If cancelled, the call counts as given up; the actor may have acted on it.
 
     Raises:
-        CallUnavailableError: at once, if the actor is not up, goes down, or its mailbox is full.
+        CallUnavailableError: the actor is not up, ends meanwhile, or its REJECT mailbox is full.
         CallTimeoutError: at the deadline; the call expires if the actor has not read it.
         KamouError: the error that the actor answered with.
     """

@@ -56,7 +56,7 @@ class Watchdog:
         self._beats = 0
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Beat until cancelled, and watch in a thread. Reports started when both run."""
+        """Beat until cancelled, and watch in a thread; if not ``armed``, only wait."""
         if not self.armed:
             task_status.started()
             await trio.sleep_forever()
@@ -95,8 +95,8 @@ class StopDeadline:
     """Ends the process if an orderly stop takes longer than ``grace_s``.
 
     A context manager around the run. A disk or a library's thread may not return. A killed run
-    loses nothing, so it is better to end than to wait. ``wait`` waits the seconds that it is given,
-    and returns True once the stop is over.
+    loses no committed event, so it is better to end than to wait. ``wait`` waits the seconds that
+    it is given, and returns True once the stop is over.
     """
 
     def __init__(

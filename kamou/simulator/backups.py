@@ -67,8 +67,8 @@ class Backups:
     def restore(self, to: Path, now_ms: int) -> int:
         """Restore a due backup to ``to``, the disk of the next process.
 
-        Return the time taken in ms. It is 0 if no backup is due, or if no process ran when the
-        backup was due to be copied.
+        Return the time taken in ms. It is 0 if no backup is due, or if no commit came between
+        the time to copy the backup and the time to restore it.
         """
         if not self._plan or now_ms < self._plan[0][1]:
             return 0

@@ -59,7 +59,8 @@ class _Permit:
 class DueActions:
     """The checks of one simulation over time.
 
-    The monitor passes every event, order and audit record, in order. Times are true times.
+    The monitor passes events, orders and audit records (except changes of contract size), in order.
+    Times are true times.
     """
 
     def __init__(

@@ -24,9 +24,10 @@ from kamou.runtime.determinism import make_random_stream
 class Fault:
     """A fault of the simulation.
 
-    It lasts ``window_s`` seconds ``windows_per_hour`` times an hour, or strikes single calls with
-    probability ``rate``, or acts at moments of its own. ``stream`` is the number of its random
-    stream, so a new name changes no draw. The number of a removed fault is not used again.
+    It lasts ``window_s`` seconds ``windows_per_hour`` times an hour on average, and at least once;
+    or it strikes single calls with probability ``rate``; or it changes the simulation's set-up.
+    ``stream`` is the number of its random stream, so a new name changes no draw. The number of a
+    removed fault is not used again.
     """
 
     stream: int

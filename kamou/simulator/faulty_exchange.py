@@ -54,7 +54,7 @@ NAN = Decimal("nan")
 class FaultyExchange(SimulatedExchange):
     """A ``SimulatedExchange`` with the faults of ``Chaos``.
 
-    Its venue outlives it and its process.
+    The venue outlives this port and its process.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ SIZED = (Deny.RISK_HEADROOM_EXHAUSTED.value, Deny.QUANTITY_BELOW_MINIMUM.value)
 
 
 def binding_limits(event: e.Event) -> Iterator[str]:
-    """Yield the limits that decided a permit's size or its denial."""
+    """Yield the limits that decided the size of a permit, or a denial."""
     if isinstance(event, e.PermitGranted):
         yield event.plan.bound_by
     elif isinstance(event, e.PermitDenied):

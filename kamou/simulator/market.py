@@ -24,7 +24,10 @@ OPEN_INTEREST_MS = HOUR_MS
 
 @attrs.frozen(kw_only=True)
 class MarketSettings:
-    """Settings of the price paths. Rates are per second, in fractions of the price."""
+    """Settings of the price paths.
+
+    Rates are per second, in fractions of the price, unless noted.
+    """
 
     volatility: float = 0.0005  # a range of about 0.5 % a minute, so trades end within minutes
     pull: float = 0.01  # towards the mean of a range, with a half-life of a minute

@@ -62,7 +62,7 @@ class SimulatedOperator:
                     return
 
     async def _next_grant(self) -> None:
-        """Wait until the next permit is being committed."""
+        """Wait until the next permit is committed."""
         granted = trio.Event()
         self.monitor.on_grant = granted.set
         await granted.wait()

@@ -47,7 +47,7 @@ class OutsideChanges:
         self._reductions.append((symbol, at_ms, quantity))
 
     def has_unreported(self, now_ms: int) -> bool:
-        """Return True if an entry that fills now was decided before a reduction's report."""
+        """Return True if an entry that fills now may predate the report of a reduction."""
         return any(
             fill[1] <= now_ms and self._is_news(fill, now_ms, DECIDED_MS)
             for fill in self._reductions

@@ -62,7 +62,7 @@ TIGHT = Decimal("0.1")
 
 
 def tighten_limits(settings: Settings) -> Settings:
-    """Return the settings with risk limits that bind in every trade."""
+    """Return the settings with risk limits that decide sizes instead of exposure."""
     risk = attrs.evolve(
         settings.risk,
         risk_per_trade=settings.risk.risk_per_trade * TIGHT,

@@ -43,7 +43,7 @@ class Fate(Enum):
 
 @attrs.frozen(kw_only=True)
 class Script:
-    """The end of one process, ``after_s`` seconds after its first heartbeat."""
+    """The fate of one process, which begins ``after_s`` s after its first heartbeat."""
 
     fate: Fate = Fate.LIVES
     after_s: float = 0.0
@@ -134,7 +134,7 @@ class SimulatedSite:
 class SimulatedSites:
     """A launcher of simulated processes, each with the next script.
 
-    ``running`` has the processes that have not ended.
+    ``running`` has the processes that ``launch`` has not ended yet.
     """
 
     next_script: Callable[[], Script]

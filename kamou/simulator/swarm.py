@@ -99,7 +99,10 @@ class Swarm:
 
 
 def failure_document(result: Result) -> dict[str, Any]:
-    """Return the result of a failed seed as JSON values."""
+    """Return the result of a failed seed as JSON values.
+
+    Keys: seed, hours, until_hours, symbols, faults, first, violations, last_events.
+    """
     first = result.violations[0]
     return {
         "seed": result.scenario.seed,
@@ -114,7 +117,7 @@ def failure_document(result: Result) -> dict[str, Any]:
 
 
 def sum_coverage(results: Iterable[Result]) -> dict[str, int]:
-    """Return the counts of all events over all seeds; faults as ``fault NAME``."""
+    """Return counts by name over all seeds: events, ``fault NAME`` and processes."""
     total: Counter[str] = Counter()
     for result in results:
         total.update(result.coverage)

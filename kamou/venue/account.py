@@ -74,7 +74,7 @@ class VenueAccount:
     # --- money -----------------------------------------------------------------
 
     def mark(self, position: HeldPosition) -> Decimal:
-        """Return the mark now; the last stored mark if there is no market now."""
+        """Return the mark now; ``position.mark`` if there is no market now."""
         mark = self._mark_of(position.symbol)
         return position.mark if mark is None else mark
 

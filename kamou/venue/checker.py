@@ -36,7 +36,7 @@ class CheckLimits:
 class Violation:
     """One broken rule, with its figures as text."""
 
-    rule: str  # UNPROTECTED | EXPOSURE | RISK | DUPLICATE_ID | EQUITY | REDUCE_INCREASED
+    rule: str  # such as UNPROTECTED, EXPOSURE, RISK, DUPLICATE_ID, EQUITY, REDUCE_INCREASED
     at_ms: int
     symbol: str
     detail: str
@@ -50,7 +50,7 @@ class CheckReport:
     worst_overshoot_r: Decimal  # of all stop fills, in units of the distance entry to trigger
     fills: int
     orders: int
-    entries: int  # fills that added exposure
+    entries: int  # Kamou's fills that added exposure
     fees: Decimal
     funding: Decimal  # > 0 if the account received it
     realized: Decimal
@@ -78,7 +78,7 @@ class SymbolSeen:
     contract_size: Decimal = ZERO
     taker_fee: Decimal = ZERO  # the account's rate at the newest fill, a fraction of notional
     external: bool = False  # an external order added to the position, so entry rules do not apply
-    unchecked: list[FillAudit] = attrs.Factory(list)  # entries without a stop so far
+    unchecked: list[FillAudit] = attrs.Factory(list)  # fills of entries without a stop so far
 
     def covering(self) -> list[StopSeen]:
         """Return the stops on the side that closes the position."""
@@ -291,7 +291,7 @@ class Checker:
             )
 
     def forget_entries(self, symbols: Iterable[str]) -> None:
-        """Drop the unchecked entries of these symbols: their positions are adopted."""
+        """Drop the unchecked fills of these symbols, whose positions are adopted."""
         for name in symbols:
             self.held[name].unchecked.clear()
 

@@ -1,4 +1,4 @@
-"""Storage of the generated market's states in the venue's file, and runs to a day.
+"""Storage of a generated market's states in the venue's file; its run to a day.
 
 With the stored states a restart need not generate every past day again. ``StoredStates`` reads
 and queues the rows. A row is used only if the same code wrote it for the same market (``made_by``)
@@ -71,7 +71,7 @@ class StoredStates:
     def newest(self, day: int) -> tuple[int, MarketState] | None:
         """Return the newest valid state at or before ``day``, with its day.
 
-        None if there is none, or if the file cannot be read.
+        None if there is none. If the file cannot be read, only queued states count.
         """
         waiting = [row for row in self._store.unstored_states() if row[0] <= day]
         newest = max(waiting, key=lambda row: row[0], default=None)
@@ -106,9 +106,9 @@ class StoredStates:
 
 @cache
 def code_digest() -> str:
-    """Return the SHA-256 (hex) of the generator's code.
+    """Return the SHA-256 (hex) of the generator's code and numpy's version.
 
-    It is read once, because an upgrade may replace the files while the process runs.
+    The code is read once, because an upgrade may replace the files while the process runs.
     """
     digest = hashlib.sha256(np.__version__.encode())
     for module in MADE_BY:

@@ -2,8 +2,8 @@
 
 ``LimitChecker`` uses the positions that ``Checker`` folds from the audit log. It shares no
 arithmetic with governor, sizing or booking. Exit fees are at the rate that the venue recorded with
-the symbol's newest fill. An entry is allowed if at some instant of the last ``window_ms`` the
-limits had headroom for this entry and for every entry since. A loss counts as realized from its
+the symbol's newest fill. An entry is allowed if each limit had headroom, at some instant of the
+last ``window_ms``, for this entry and for every entry since. A loss counts as realized from its
 fill on. Before the fill it counts as the risk of its position.
 """
 
@@ -95,7 +95,7 @@ class LimitChecker:
     # --- time and money ----------------------------------------------------------
 
     def take(self, seen: Checker, record: AuditRecord) -> None:
-        """Open the day of the next record and, at a fill, sample the portfolio."""
+        """Open the day of the next record; book money; at a fill, sample the portfolio."""
         self.roll(seen, record.at_ms)
         if isinstance(record, MoneyAudit):
             if record.kind == "opening":
@@ -112,7 +112,10 @@ class LimitChecker:
                 self._moved_ms = record.at_ms
 
     def roll(self, seen: Checker, at_ms: int) -> None:
-        """Open the day of ``at_ms``, if it is new, with the equity at its 00:00:00 UTC."""
+        """Open the day of ``at_ms``, if it is new, with the equity at its 00:00:00 UTC.
+
+        The day of the first record begins with the opening balance instead.
+        """
         day = at_ms // DAY_MS
         if self._day == day:
             return

@@ -90,13 +90,12 @@ class SlippageModel:
 
 @attrs.frozen(kw_only=True)
 class FillModel:
-    """An order takes at most a share of a bar's volume, the depth.
+    """Entries and limits take at most a share of a bar's volume, the depth.
 
-    A resting limit fills only if the market trades beyond its price. Entries and resting limits
-    fill up to the depth. Triggered orders and reduce-only market orders fill whole and pay
-    ``SlippageModel`` for the excess. Assumes the last place in the queue at every price. Costs:
-    fills at the extreme of a bar are missed, which is too strict for small orders; the whole fill
-    of a very large exit in one bar is too good.
+    A resting limit fills only if the market trades beyond its price. Triggered orders and
+    reduce-only market orders fill whole and pay ``SlippageModel`` for the excess. Assumes the last
+    place in the queue at every price. Costs: fills at the extreme of a bar are missed, which is too
+    strict for small orders; the whole fill of a very large exit in one bar is too good.
     """
 
     volume_participation: Decimal = Decimal("0.1")

@@ -15,7 +15,7 @@ ENDED = "json_extract(body, '$.status') IN ('filled', 'canceled', 'expired', 're
 """SQL for ``OrderStatus.terminal``; ``tests/venue/test_venue_store.py`` compares the two."""
 
 AT_MS = "json_extract(body, '$.at_ms')"
-"""SQL for the time (ms UTC) of a fill or an income entry."""
+"""SQL for the time (ms UTC) of a fill or an income record."""
 
 _NAMES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",

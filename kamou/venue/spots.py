@@ -1,6 +1,6 @@
 """``Spots``: a source's mids, marks, volumes and quotes at the market time.
 
-Each is read from the source once per instant.
+Mids are read from the source once per instant, volumes once per bar.
 """
 
 from __future__ import annotations

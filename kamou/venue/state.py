@@ -105,7 +105,7 @@ class HeldPosition:
     quantity: Decimal  # signed contracts
     entry_price: Decimal
     leverage: int
-    mark: Decimal  # the last stored mark
+    mark: Decimal  # the last stored mark, or the price of a later fill
     updated_at_ms: int
 
 
@@ -189,8 +189,8 @@ class VenueState:
     """The venue's state in memory. Its size depends on open orders and positions only.
 
     ``orders`` has the live orders and those that changed since the last save, in order of arrival.
-    ``fills``, ``income`` and ``audit_log`` have the entries since the last save. ``*_before`` is
-    the count of the stored ones, and so the number of the first entry in the list.
+    ``fills``, ``income`` and ``audit_log`` have the records since the last save. ``*_before`` is
+    the count of the stored ones, and so the number of the first record in the list.
     """
 
     market_ms: int

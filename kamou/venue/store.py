@@ -259,7 +259,7 @@ class VenueStore:
     # --- writes ----------------------------------------------------------------
 
     def save(self, state: VenueState) -> None:
-        """Store the state's changes in one transaction.
+        """Store the state's changes and the queued states in one transaction.
 
         Raises:
             StaleVenueError: another process wrote the file meanwhile; nothing is stored.
@@ -301,7 +301,7 @@ class VenueStore:
         self._drop_stored_states(states)
 
     def touch(self, market_ms: int) -> None:
-        """Store the market time if it is later. Does nothing before the first ``save``."""
+        """Store queued states, and the market time if it is later than the saved one."""
         with self._transaction() as db:
             db.execute("UPDATE account SET market_ms = max(market_ms, ?)", (market_ms,))
             states = self._write_states(db)

@@ -145,7 +145,7 @@ async def test_a_handler_that_raises_crashes_the_actor(inbox: Mailbox[Any]) -> N
     assert inbox.statistics().depth == 1, "what waits stays for the next incarnation"
 
 
-@pytest.mark.parametrize(("message", "what"), [(Hang(), "Hang"), (None, "a tick")])
+@pytest.mark.parametrize(("message", "what"), [(Hang(), "Hang"), (None, "a tick or its last step")])
 async def test_a_handler_or_tick_that_hangs_is_a_crash_that_names_it(
     message: Any, what: str, inbox: Mailbox[Any], autojump_clock: MockClock
 ) -> None:
