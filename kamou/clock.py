@@ -86,7 +86,7 @@ class SimulatedClock:
     """A wall clock that follows Trio's clock.
 
     It is simulated time under ``JumpClock`` or ``MockClock``. ``start_ms`` is the wall time at Trio
-    time ``origin_s`` (zero for both simulated clocks).
+    time ``origin_s`` (zero for these two clocks).
     """
 
     start_ms: int

@@ -148,7 +148,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop right to left; return when every child has ended or was reported stuck.
 
-        ``run`` returns only when a stuck child ends: Trio cannot abandon its task.
+        With a stuck child, ``run`` returns when that child ends: Trio cannot abandon its task.
         """
         if self._nursery is not None:
             self.ask_to_stop()

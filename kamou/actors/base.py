@@ -86,7 +86,7 @@ class Actor(ABC):
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover, report started, and serve until asked to stop or cancelled.
 
-        Due timers go before ordinary messages, priority messages before both.
+        Priority messages come first, then due timers, then ordinary messages.
         """
         inbox = self.inbox
         message: Any = None

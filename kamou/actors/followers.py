@@ -109,8 +109,8 @@ class BookFollower:
 class StateFollower:
     """The halt latch and the journal's trading state, for the exchange port.
 
-    The port checks both before it sends an entry, because the governor may have granted the permit
-    before a halt.
+    The exchange port checks latch and state before it sends an entry, because the governor may have
+    granted the permit before a halt.
     """
 
     def __init__(self, journal: Journal, latched: IsHalted) -> None:

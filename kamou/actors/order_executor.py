@@ -214,8 +214,8 @@ class OrderExecutor:
             The order's state. REJECTED: the order did not reach the market; UNKNOWN: it may have;
             all others: it did. None: the governor denied it, and no intent was committed.
 
-        If the governor does not answer, the exchange port checks that the order reduces before it
-        sends it.
+        If the governor does not answer, the exchange port checks that the order reduces before
+        sending.
         """
         proved = True
         try:

@@ -90,7 +90,7 @@ class OrderManager(Actor):
         return self._due_s
 
     def _wake_at(self, at_ms: int) -> None:
-        """Set the time of the next tick, by both clocks.
+        """Set the time of the next tick, by the wall clock and by Trio's clock.
 
         If the wall clock is set back, the deadlines of stops must not wait until it catches up
         (seed 295).

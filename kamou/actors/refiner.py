@@ -19,9 +19,9 @@ FULL_SIZE = Decimal(1)
 
 
 class Refiner(Actor):
-    """Journals every candidate that passed the vetoes, and sends it to be entered.
+    """Journals the candidates without a veto, and sends them to the order manager.
 
-    The cause of an entry order leads back to this event by its ``signal_id``.
+    The ``signal_id`` of its ``CandidateRefined`` event is the cause of an entry's review.
     """
 
     def __init__(

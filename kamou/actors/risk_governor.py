@@ -40,8 +40,8 @@ MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
 class RiskGovernor(Actor):
     """Reviews orders for the order manager; opens UTC days; keeps the trading state.
 
-    It decides on its own fold of the journal. It commits a permit before it returns it, and a
-    trading state before it acts on it. While the journal cannot commit, it grants no permit.
+    It decides on its own fold of the journal. It commits a permit before it answers, and a trading
+    state before it acts on that state. While the journal cannot commit, it grants no permit.
     """
 
     def __init__(

@@ -119,7 +119,7 @@ class SimulatedExchange(GuardedPort):
             await self.step(min(to_ms, next_ms(day_ms, DAY_MS)))
 
     async def prepare(self, at_ms: int) -> None:
-        """Make the market's UTC day of ``at_ms`` on the runner, before it is read."""
+        """Make the market's UTC day of ``at_ms`` on the runner, before that day is read."""
         await trio.lowlevel.checkpoint()
         source = self.engine.source
         if isinstance(source, MadeInDays):

@@ -1,7 +1,7 @@
 """The simulated market, with one price per second and symbol.
 
 Each second is a bar, and its price is valid until the next. Ranges and trends of some minutes
-follow each other in each symbol, so both strategies signal often. After ``freeze_ms`` no price
+follow each other in each symbol, so the strategies signal often. After ``freeze_ms`` no price
 moves by itself.
 """
 

@@ -156,7 +156,7 @@ def cut_power(path: Path, draw: float, *, synced: bool) -> int:
     """Apply a power cut to a database in WAL mode and return the number of bytes lost.
 
     If every commit was synced, nothing is lost. Otherwise the end of the log is lost, and SQLite
-    recovers the last whole transaction before it.
+    recovers the last whole transaction that is left.
     """
     log = path.with_name(path.name + "-wal")
     if synced or not log.exists():

@@ -1,6 +1,6 @@
 """The simulated venue: delayed requests, transfers, forced closes and resizes.
 
-``Venue`` has the requests on their way to its ``SimulatedEngine``. Both outlive the processes, so a
+``Venue`` has the requests on their way to its ``SimulatedEngine``. They outlive the processes, so a
 request arrives at its time even if its sender was killed. The engine makes transfers and the
 changes of a venue: auto-deleveraging, settlement and contract specifications.
 """

@@ -380,7 +380,7 @@ def check(
     *,
     excused_ms: ExcusedTime = never_excused,
 ) -> CheckReport:
-    """Check a whole audit log against the account and positions reported at its end."""
+    """Check a whole audit log against account and positions at the end of the log."""
     seen = Checker(limits or CheckLimits(), excused_ms=excused_ms)
     for record in audit_log:
         seen.take(record)

@@ -60,7 +60,7 @@ class StoredStates:
     """A ``StateKeeper`` over one venue's file.
 
     It reads with its own connection, and the store writes its rows with the next transaction. So
-    both methods may be called from any thread.
+    ``newest`` and ``keep`` may be called from any thread.
     """
 
     def __init__(self, market: GeneratedMarket, store: VenueStore) -> None:

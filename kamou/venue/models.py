@@ -35,7 +35,7 @@ def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
 class FeeModel:
     """Each fill pays the account's taker or maker rate on its notional.
 
-    Both rates are fractions of notional and the same in every symbol. Assumes that the fee tier
+    The two rates are fractions of notional and the same in every symbol. Assumes that the fee tier
     never changes. Costs: an account on a better tier is charged too much, one on a worse tier too
     little.
     """
@@ -117,10 +117,11 @@ class StopFillModel:
     """A stop fills at its trigger or the first tradable price, whichever is worse.
 
     Slippage comes on top. Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of
-    the way from the trigger to the extreme. If a bar reaches both exits, the stop fills first.
-    At 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open with no opening gap,
-    so a fill at the trigger would be too good. The value of ``gap_depth`` is a judgment. Costs: in
-    a crash the true fill may be worse; in a wide but orderly bar this is too strict.
+    the way from the trigger to the extreme. If a bar reaches stop and take profit, the stop fills
+    first. At 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open with no
+    opening gap, so a fill at the trigger would be too good. The value of ``gap_depth`` is a
+    judgment. Costs: in a crash the true fill may be worse; in a wide but orderly bar this is too
+    strict.
     """
 
     gap_range_atr: float = 5.0
@@ -145,10 +146,10 @@ class StopFillModel:
 class FundingModel:
     """Longs pay shorts the settled rate on the notional at the mark.
 
-    The wallet balance pays or receives it. If the rate of a settlement is unknown, both sides pay
-    the assumed rate. Assumes that funding never changes a position's own margin. Costs: liquidation
-    prices do not move nearer over long holds, and a side that would have received unknown funding
-    is charged.
+    The wallet balance pays or receives it. If the rate of a settlement is unknown, longs and shorts
+    pay the assumed rate. Assumes that funding never changes a position's own margin. Costs:
+    liquidation prices do not move nearer over long holds, and a side that would have received
+    unknown funding is charged.
     """
 
     assumed_per_8h: Decimal = Decimal("0.0001")

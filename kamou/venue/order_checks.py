@@ -33,7 +33,7 @@ def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -
     """Raise ``RejectedError`` unless the request is valid for its instrument.
 
     A reduce-only quantity need not be a multiple of the lot size, because a position must stay
-    closable after its lot size grew.
+    closable after its lot size grew. Minima and leverage of such an order are not checked either.
     """
     quantity = request.quantity
     if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):

@@ -127,7 +127,7 @@ class OrderAudit:
 
 @attrs.frozen(kw_only=True)
 class FillAudit:
-    """The audit record of a fill, with the position and the money before it."""
+    """The audit record of a fill, with position and money before the fill."""
 
     at_ms: int
     client_order_id: str
@@ -186,7 +186,7 @@ class Changes:
 
 @attrs.define(kw_only=True)
 class VenueState:
-    """The venue's state in memory. Its size depends on open orders and positions only.
+    """The venue's state in memory; after a save it has live orders and positions.
 
     ``orders`` has the live orders and those that changed since the last save, in order of arrival.
     ``fills``, ``income`` and ``audit_log`` have the records since the last save. ``*_before`` is

@@ -5,8 +5,8 @@ and their costs:
 
 - tick size: the largest power of ten, at most 1, of which all sampled prices are multiples. A
   venue's tick size of 0.05 becomes 0.01, so fill prices are slightly too fine.
-- lot size: the largest power of ten worth at most ``LOT_VALUE`` at the highest price. Real lot
-  sizes are often larger, so quantities are slightly too fine.
+- lot size: the largest power of ten worth at most ``LOT_VALUE`` at the highest sampled price. Real
+  lot sizes are often larger, so quantities are slightly too fine.
 - leverage and maintenance margin: three tiers by rank of turnover.
 - half spread: ``HALF_SPREAD_BPS * sqrt(rank of turnover)``, at least half a tick size. Spreads in
   a crash were wider, so costs there are too low.

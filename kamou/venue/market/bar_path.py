@@ -36,7 +36,7 @@ class BarPath:
     ) -> BarPath:
         """Return the path through a bar's prices that the uniform draws choose.
 
-        ``draws`` is ``[3, symbols]``: times of both extremes, and which of them is first.
+        ``draws`` is ``[3, symbols]``: times of the two extremes, and which extreme is first.
         The high comes first in 3 of 10 rising bars and in 7 of 10 others.
         """
         first, second = 0.05 + 0.4 * draws[0], 0.55 + 0.4 * draws[1]

@@ -7,8 +7,9 @@ leaves a range, or returns part of a trend. The expected size of a release is ha
 predictable part (``PathSettings.compensation``). No part of the market is made for a strategy to
 gain from.
 
-Any time can be read. The states of some midnights are stored (``market_states``); the days after
-them are generated again in 10 to 90 ms of CPU each, and ``DAYS_HELD`` days of bars are in memory.
+Any time from the origin on can be read. The states of some midnights are stored
+(``market_states``); the days after them are generated again in 10 to 90 ms of CPU each. At most
+``DAYS_HELD`` days of bars are in memory.
 Inside a bar the price is linear from open to one extreme, to the other and to close, with both
 extremes at seeded times. So any interval agrees with the bar.
 """
@@ -164,11 +165,11 @@ class GeneratedMarket:
         return resample(concatenate(parts), period_ms)
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Return hourly open interest in base units, each available at its end."""
+        """Return hourly open interest in base units, available at the end of the hour."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.open_interest)
 
     def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        """Return hourly ratios of long to short accounts, each available at its end."""
+        """Return hourly ratios of long to short accounts, available at the hour's end."""
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.ratio)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
@@ -189,7 +190,7 @@ class GeneratedMarket:
     def twin(self) -> GeneratedMarket:
         """Return the same market with caches of its own, for use in one other thread.
 
-        Both share the universe, the states and the days that are in memory now. Their arrays are
+        The two share the universe, the states and the days that are in memory now. These arrays are
         never written again: see tests/exchange/test_generated_ahead.py.
         """
         other = copy.copy(self)
@@ -225,7 +226,7 @@ class GeneratedMarket:
         self._states.use_keeper(keeper)
 
     def run_to(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
-        """Run the recursion to the midnight before ``to_ms``.
+        """Run the recursion to the last midnight at or before ``to_ms``.
 
         It ends early if ``stop_requested()`` is True before a day. A day takes 10 ms of CPU at 220
         symbols and 90 ms at 2,000.

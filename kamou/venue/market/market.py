@@ -2,7 +2,7 @@
 
 Two classes implement ``MarketSource``: ``RecordedMarket`` (``venue/market/recorded.py``) and
 ``GeneratedMarket`` (``venue/market/generator.py``), which is also ``MadeInDays``. The engine may
-read inside the current bar. The port never serves a bar before its close.
+read inside the current bar. The exchange port never serves a bar before its close.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class MadeInDays(Protocol):
     """A ``MarketSource`` whose UTC days are made at their first read.
 
     A day costs CPU time in proportion to symbols and bars, so a ``twin`` makes days in another
-    thread. Only one thread uses the source itself, and it adopts the days of the twin.
+    thread. Only one thread uses the source itself, and that thread adopts the twin's days.
     """
 
     def twin(self) -> Self:

@@ -1,8 +1,8 @@
 """The generated market's states at midnight, and the keepers that store them.
 
-``MarketStates`` has some states in memory, and a ``StateKeeper`` stores every tenth one. The
-recursion runs forward to a day from the nearest state at or before it. If a stored state is lost,
-damaged or made by other code, the recursion starts earlier and gives the same market.
+``MarketStates`` has some states in memory, and a ``StateKeeper`` stores that of every tenth
+midnight. The recursion runs forward to a day from a state at or before that day. If a stored state
+is lost, damaged or made by other code, the recursion starts earlier and gives the same market.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from kamou.venue.market.generated_day import MarketState
 
 STATES_HELD = 64  # in memory: more than a scanner's 35 days and the 10 days to a checkpoint
-CHECKPOINT_DAYS = 10  # the most days that a restart runs, at 10 to 90 ms of CPU each
+CHECKPOINT_DAYS = 10  # a start runs fewer days if the stored states are valid
 
 
 class StateKeeper(Protocol):
@@ -43,7 +43,7 @@ class MemoryStateKeeper:
 
 
 class MarketStates:
-    """States by day, counted from the origin's midnight. The first is always known."""
+    """States by day, counted from the origin's midnight. Day 0 is always known."""
 
     def __init__(self, first: MarketState) -> None:
         self._first = first
@@ -55,7 +55,7 @@ class MarketStates:
         self._keeper = keeper
 
     def copy(self) -> MarketStates:
-        """Return the same states for use in one other thread. Both use the same keeper."""
+        """Return the same states for use in one other thread. They share a keeper."""
         other = MarketStates(self._first)
         other._keeper = self._keeper
         other._held = self._held.copy()
@@ -68,7 +68,11 @@ class MarketStates:
                 self._add(day, state)
 
     def nearest(self, day: int) -> tuple[int, MarketState]:
-        """Return the newest known state at or before ``day``, with its day."""
+        """Return a known state at or before ``day``, with its day.
+
+        That is the newest one in memory if it is less than ``CHECKPOINT_DAYS`` older; otherwise the
+        newest one in memory or in the keeper.
+        """
         held = max((each for each in self._held if each <= day), default=None)
         if held is not None and day - held < CHECKPOINT_DAYS:
             self._held.move_to_end(held)

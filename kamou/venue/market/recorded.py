@@ -24,8 +24,8 @@ from kamou.venue.market.assumed_instruments import half_spreads_bps, infer_instr
 class RecordedMarket:
     """A ``MarketSource`` over one validated ``Dataset``.
 
-    ``last_ms`` is the close of the last bar. After it ``prices`` returns the last closes, and
-    segments are NaN.
+    ``last_ms`` is the close of the last bar. From then on ``prices`` returns the last closes, and
+    segments are NaN. A dataset without bars raises ``InvalidDataError``.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class RecordedMarket:
         Instruments and spreads stay those of the whole dataset.
 
         Raises:
-            InvalidDataError: a symbol is not in the dataset, or no bar is left.
+            InvalidDataError: a symbol is not in the dataset, or no symbol or no bar is left.
         """
         chosen = tuple(sorted(set(self.symbols if symbols is None else symbols)))
         for symbol in chosen:
