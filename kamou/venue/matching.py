@@ -115,7 +115,9 @@ class Matcher:
         fee = self._models.fee.fee(spot.instrument, notional, maker=False)
         needed = notional / request.leverage + fee
         if needed > self._account.available():
-            raise RejectedError("MARGIN_INSUFFICIENT", f"needed={needed}")
+            raise RejectedError(
+                "MARGIN_INSUFFICIENT", f"needed={needed} available={self._account.available()}"
+            )
 
     def _taker_price(self, side: OrderSide, spot: Spot, excess: float = 1.0) -> float:
         return self._models.slippage.taker_price(spot.mid, spot.half_spread_bps, side, excess)

@@ -39,25 +39,35 @@ def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -
     if quantity <= ZERO or (quantity % instrument.lot != ZERO and not request.reduce_only):
         raise RejectedError("QUANTITY_OFF_STEP", f"quantity={quantity} lot={instrument.lot}")
     if quantity > instrument.qty_max:
-        raise RejectedError("QUANTITY_EXCEEDS_MAXIMUM", f"quantity={quantity}")
+        raise RejectedError(
+            "QUANTITY_EXCEEDS_MAXIMUM", f"quantity={quantity} maximum={instrument.qty_max}"
+        )
     _check_prices(request, instrument)
     if request.reduce_only:
         return
     if quantity < instrument.qty_min:
-        raise RejectedError("QUANTITY_BELOW_MINIMUM", f"quantity={quantity}")
+        raise RejectedError(
+            "QUANTITY_BELOW_MINIMUM", f"quantity={quantity} minimum={instrument.qty_min}"
+        )
     price = request.limit_price or request.trigger_price or mid
     notional = quantity * price * instrument.contract_size
     if notional < instrument.notional_min:
-        raise RejectedError("NOTIONAL_BELOW_MINIMUM", f"notional={notional}")
+        raise RejectedError(
+            "NOTIONAL_BELOW_MINIMUM", f"notional={notional} minimum={instrument.notional_min}"
+        )
     if not 1 <= request.leverage <= instrument.leverage_max:
-        raise RejectedError("LEVERAGE_EXCEEDED", f"leverage={request.leverage}")
+        raise RejectedError(
+            "LEVERAGE_EXCEEDED", f"leverage={request.leverage} allowed=1..{instrument.leverage_max}"
+        )
 
 
 def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
     if request.type in CONDITIONAL and request.trigger_price is None:
-        raise RejectedError("TRIGGER_MISSING", request.type.value)
+        raise RejectedError(
+            "TRIGGER_MISSING", f"{request.type.value} order without a trigger price"
+        )
     if request.type is OrderType.LIMIT and request.limit_price is None:
-        raise RejectedError("PRICE_MISSING", request.type.value)
+        raise RejectedError("PRICE_MISSING", f"{request.type.value} order without a limit price")
     for price in (request.limit_price, request.trigger_price):
         if price is not None and (price <= ZERO or price % instrument.tick != ZERO):
             raise RejectedError("PRICE_OFF_TICK", f"price={price} tick={instrument.tick}")
