@@ -1,6 +1,6 @@
 """Fixtures of all tests; the name of a test seeds the order of Trio's ready tasks.
 
-And what several files need: a data directory whose demo has traded and stopped, made once.
+``traded`` is a copy of a data directory whose demo has traded and stopped; it is made once.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ FILLER = "filler"
 
 @contextmanager
 def small_disk(at: Path, size: int) -> Iterator[Path]:
-    """Mount a file system of ``size`` bytes; skip the test if that is not allowed."""
+    """Mount a file system of ``size`` bytes; skip the test if the mount fails."""
     at.mkdir()
     options = f"size={size // 1024}k"
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(at)]

@@ -69,7 +69,7 @@ def test_the_shape_of_simulations_counts_every_step_once(benchmark: ModuleType) 
 
 @pytest.mark.parametrize(("tasks", "by_clock", "by_others"), [(16, 4800, 7700), (9, 5000, 2000)])
 @pytest.mark.parametrize("clock", [JumpClock, lambda: MockClock(autojump_threshold=0)])
-def test_the_empty_loop_has_the_shape_that_was_given(
+def test_the_bare_loop_takes_the_steps_of_the_shape_that_was_given(
     benchmark: ModuleType, clock: object, tasks: int, by_clock: int, by_others: int
 ) -> None:
     shape = benchmark.Shape(tasks=tasks, by_clock=by_clock, by_others=by_others)
@@ -114,7 +114,7 @@ def test_the_benchmark_of_readers_compares_each_mix_with_the_quiet_one() -> None
     assert readers.quantiles_ms([3, 1, 2])["max"] == 3
 
 
-def test_every_mix_of_readers_has_a_kind_that_reads() -> None:
+def test_every_mix_of_readers_has_a_known_kind_and_number_of_connections() -> None:
     kinds = loaded("readers_load/load").KINDS
     mixes = loaded("readers").MIXES
     assert {mix.kind for mix in mixes} <= {*kinds, "hostile"}

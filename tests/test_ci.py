@@ -65,5 +65,5 @@ def test_recorded_data_named_in_the_environment_come_before_those_next_to_the_cl
 
 
 @pytest.mark.parametrize("fails", ["test", "test-real"])
-def test_ci_fails_if_either_part_fails(clone: Path, fails: str) -> None:
+def test_ci_fails_if_make_test_or_make_test_real_fails(clone: Path, fails: str) -> None:
     assert run(clone, KAMOU_SHARED="/data/market", FAILS=fails)[0] != 0

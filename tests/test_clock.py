@@ -37,7 +37,7 @@ class Machine:
         return SystemClock(lambda: self.wall_ns, lambda: self.steady_ns)
 
 
-def test_floor_and_next_are_multiples_of_the_period_in_utc() -> None:
+def test_floor_ms_and_next_ms_return_multiples_of_the_period() -> None:
     assert floor_ms(3 * DAY_MS + 5, DAY_MS) == 3 * DAY_MS
     assert floor_ms(3 * DAY_MS, DAY_MS) == 3 * DAY_MS
     assert next_ms(3 * DAY_MS, DAY_MS) == 4 * DAY_MS, "strictly after"
@@ -90,7 +90,7 @@ async def test_the_system_clock_sleeps_until_the_wall_clock_has_the_time(
     assert trio.current_time() == before, "a time in the past is not waited for"
 
 
-async def test_simulated_time_is_trios_own(autojump_clock: MockClock) -> None:
+async def test_the_simulated_clock_advances_with_trios_clock(autojump_clock: MockClock) -> None:
     clock = SimulatedClock(start_ms=NOW_MS, origin_s=trio.current_time())
     await clock.sleep_until(NOW_MS + 90_000)
     assert clock.now_ms() == NOW_MS + 90_000
@@ -114,7 +114,7 @@ def test_a_jump_clock_does_not_wait_and_keeps_the_order() -> None:
     assert read_stopwatch_ns() - began_ns < 60 * SECOND_NS
 
 
-def test_a_jump_clock_does_not_jump_to_where_nothing_is_due() -> None:
+def test_a_jump_clock_jumps_to_the_next_deadline_and_never_back() -> None:
     clock = JumpClock()
     clock.start_clock()
     assert clock.deadline_to_sleep_time(float("inf")) == float("inf")

@@ -146,7 +146,7 @@ def test_a_simulation_has_the_same_trace_under_both_clocks(
 
 
 @pytest.mark.parametrize(("wrong", "traced"), [(LateClock, True), (ReorderingClock, False)])
-def test_a_simulation_under_a_wrong_clock_is_noticed(
+def test_a_simulation_under_a_wrong_clock_takes_other_steps(
     wrong: MakesClock, traced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario = Scenario(seed=3, hours=0.2)

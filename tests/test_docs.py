@@ -53,7 +53,10 @@ def names_of_files(page: str) -> set[str]:
 
 
 def problem_of(line: str) -> str | None:
-    """Return the error of a ``kamou ...`` line; None if its verb and options exist."""
+    """Return the error of a ``kamou ...`` line; None if its verb and options exist.
+
+    A verb in capitals stands for any verb, so such a line has no error.
+    """
     command: click.Command = kamou_command
     words = [word for word in line.split("|")[0].split()[1:] if word]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
@@ -121,7 +124,7 @@ def test_every_test_that_a_page_selects_by_name_exists() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_on_a_page_leads_somewhere(page: str) -> None:
+def test_every_relative_link_on_a_page_leads_to_a_file(page: str) -> None:
     links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
     inner = [link for link in links if "://" not in link]
     assert not [link for link in inner if not ((ROOT / page).parent / link).exists()]
@@ -135,7 +138,7 @@ def test_every_link_to_a_heading_names_one_of_its_page(page: str) -> None:
             assert anchor in anchors_of(aim.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
-def test_a_decision_record_has_at_most_one_screen() -> None:
+def test_a_decision_record_has_at_most_60_lines() -> None:
     decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
     assert len(decisions) > 10
     assert not [
@@ -177,7 +180,7 @@ def test_every_verb_has_its_line_on_the_page_of_commands() -> None:
     assert not [verb for verb in verbs if f"`kamou {verb}" not in text]
 
 
-def test_the_readme_carries_the_risk_notice_and_promises_nothing() -> None:
+def test_the_readme_has_the_risk_notice_and_claims_no_guarantee_or_certificate() -> None:
     text = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
     assert "Not financial advice. No promise of profit." in text
     assert "you can lose everything you put in" in text

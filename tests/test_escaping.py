@@ -7,7 +7,7 @@ from kamou.escaping import escape_text
 
 
 @given(text=st.text(st.characters(), max_size=600))
-def test_escaped_text_is_one_printable_bounded_line_whatever_it_was(text: str) -> None:
+def test_escaped_text_is_one_printable_line_of_at_most_500_characters(text: str) -> None:
     shown = escape_text(text)
     assert len(shown) <= 500
     assert len(shown.splitlines()) <= 1
@@ -16,7 +16,7 @@ def test_escaped_text_is_one_printable_bounded_line_whatever_it_was(text: str) -
 
 
 @given(text=st.text(st.characters(categories=["L", "N", "P", "S"]) | st.just(" "), max_size=400))
-def test_text_that_people_can_read_is_left_as_it_is(text: str) -> None:
+def test_escaping_leaves_printable_text_unchanged(text: str) -> None:
     assert escape_text(text) == text
 
 

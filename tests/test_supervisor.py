@@ -111,7 +111,7 @@ async def test_the_restart_type_decides_whether_an_ended_child_starts_again(
         assert child["state"] == ("running" if again else "stopped")
 
 
-async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
+async def test_a_temporary_child_that_a_restart_of_its_siblings_stops_is_not_started_again(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     children = [
@@ -125,7 +125,7 @@ async def test_a_temporary_child_that_its_siblings_pull_down_stays_down(
         assert scripted.took() == "-a -c -t +a +c"
 
 
-async def test_a_tree_has_started_though_a_temporary_child_was_pulled_down_as_it_began(
+async def test_a_tree_starts_although_a_restart_stopped_a_temporary_child_that_was_starting(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(
@@ -169,7 +169,7 @@ async def test_a_child_that_returns_before_it_reported_started_lets_the_next_one
         (RestartStrategy.REST_FOR_ONE, "-b -c +b +c"),
     ],
 )
-async def test_the_strategy_decides_who_restarts_with_a_crashed_child(
+async def test_the_restart_strategy_decides_which_children_restart_with_a_crashed_one(
     strategy: RestartStrategy, took: str, scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async with supervised(scripted, spec(*abc(scripted), strategy=strategy)):
@@ -178,7 +178,7 @@ async def test_the_strategy_decides_who_restarts_with_a_crashed_child(
         assert scripted.took() == took
 
 
-async def test_a_crash_during_a_group_restart_is_taken_into_it(
+async def test_a_child_that_crashes_during_a_group_restart_is_restarted_with_the_group(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     children = [scripted.child("a"), scripted.child("b", slow_s=5), scripted.child("c")]
@@ -228,7 +228,7 @@ async def test_a_start_that_takes_too_long_is_a_crash(
     assert scripted.exits[-1].kind is ExitKind.SHUTDOWN
 
 
-async def test_a_start_that_raises_is_a_crash_and_the_rest_waits_for_the_next_try(
+async def test_a_start_that_raises_is_a_crash_and_later_children_wait_until_it_succeeds(
     scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
@@ -312,7 +312,7 @@ async def test_the_back_off_of_a_child_does_not_delay_another(
 # --- intensity and escalation ------------------------------------------------------------
 
 
-async def test_too_many_restarts_in_the_period_stop_the_others_and_escalate(
+async def test_too_many_restarts_in_the_period_stop_all_children_and_raise_a_restart_storm(
     scripted: ScriptedChildren,
     autojump_clock: MockClock,
 ) -> None:
@@ -328,7 +328,7 @@ async def test_too_many_restarts_in_the_period_stop_the_others_and_escalate(
     assert isinstance(info.value.exceptions[0].__cause__, Crash)
 
 
-async def test_restarts_spread_over_more_than_the_period_do_not_escalate(
+async def test_restarts_spread_over_more_than_the_period_raise_no_restart_storm(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(scripted.child("a"), intensity=2, period_s=10.0, backoff_cap_s=1.0)
@@ -359,7 +359,7 @@ async def test_a_child_that_crashes_whenever_it_starts_ends_the_whole_tree(
     assert starts == 6 * 6
 
 
-async def test_a_child_that_keeps_returning_escalates_too(
+async def test_a_child_that_keeps_returning_ends_the_supervisor_with_a_restart_storm(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async def start(task_status: trio.TaskStatus[None]) -> None:
@@ -369,7 +369,7 @@ async def test_a_child_that_keeps_returning_escalates_too(
         await Supervisor(spec(ChildSpec(id="a", start=start))).run()
 
 
-async def test_a_restart_storm_below_is_one_crash_above(
+async def test_a_restart_storm_in_a_nested_supervisor_is_one_crash_for_its_parent(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     nested = spec(*abc(scripted), id="nested", intensity=0)

@@ -37,7 +37,7 @@ class Branch:
 
 @attrs.frozen
 class Blow:
-    """After ``wait_s``, the leaf with this number (modulo their count) ends."""
+    """After ``wait_s``, the leaf with this number (modulo their count) ends, if it runs."""
 
     wait_s: float
     leaf: int
@@ -219,7 +219,7 @@ class Harness:
 
 @given(branches(troubled_leaves | leaves), blows)
 @settings(max_examples=100, deadline=None)
-def test_any_storm_of_crashes_ends_with_every_permanent_child_running_once_and_in_order(
+def test_after_random_crashes_every_permanent_child_runs_once_and_children_stop_in_order(
     root: Branch, script: list[Blow]
 ) -> None:
     harness = Harness(root)
@@ -239,7 +239,7 @@ def test_any_storm_of_crashes_ends_with_every_permanent_child_running_once_and_i
     ),
     [Blow(0.0, 1, True), Blow(0.0, 0, True)],
 )
-def test_each_crash_restarts_exactly_those_that_the_strategy_names(
+def test_each_crash_or_return_restarts_exactly_the_children_that_the_strategy_names(
     root: Branch, script: list[Blow]
 ) -> None:
     harness = Harness(root)
@@ -265,7 +265,7 @@ def test_a_child_never_starts_while_a_sibling_ends_in_the_same_moment() -> None:
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_a_supervisor_that_has_hardly_begun_can_be_stopped(steps: int) -> None:
+def test_a_nested_supervisor_that_is_just_starting_can_be_stopped_and_restarted(steps: int) -> None:
     """The supervisor's left sibling returns ``steps`` scheduler steps after a start."""
     ends = iter([True, False])
 

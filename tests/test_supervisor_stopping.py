@@ -51,7 +51,7 @@ async def test_a_crash_mixed_with_a_cancellation_is_a_crash(
     assert isinstance(seen.error, Crash)
 
 
-async def test_a_group_of_crashes_is_reported_whole(
+async def test_an_exception_group_of_a_child_is_reported_as_a_group(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async with supervised(scripted, spec(scripted.child("a"))):
@@ -134,7 +134,7 @@ async def test_a_stuck_child_is_reported_and_does_not_delay_the_others(
     assert trio.current_time() == 100
 
 
-async def test_a_stuck_child_is_never_run_twice(
+async def test_a_stuck_child_is_not_started_again_before_it_has_ended(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(scripted.child("a"), stubborn(100), strategy=RestartStrategy.ONE_FOR_ALL)

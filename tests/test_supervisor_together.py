@@ -85,7 +85,7 @@ async def survives(strategy: RestartStrategy, names: str, steps: Iterable[str]) 
         (ONE, "abc", ["abc"], False),  # three: each has a restart of its own
     ],
 )
-async def test_ends_at_the_same_moment_are_counted_as_otp_counts_them(
+async def test_crashes_at_the_same_moment_are_counted_as_otp_counts_them(
     strategy: RestartStrategy,
     names: str,
     steps: list[str],
@@ -99,7 +99,9 @@ async def test_ends_at_the_same_moment_are_counted_as_otp_counts_them(
     assert found is running
 
 
-async def test_an_end_that_is_part_of_a_restart_is_reported(autojump_clock: MockClock) -> None:
+async def test_a_crash_that_is_part_of_a_restart_is_reported_and_not_counted(
+    autojump_clock: MockClock,
+) -> None:
     scripted = Together()
     children = [scripted.child(name) for name in "abc"]
     async with supervised(scripted, spec(*children, strategy=ALL, intensity=1)) as supervisor:
@@ -107,7 +109,7 @@ async def test_an_end_that_is_part_of_a_restart_is_reported(autojump_clock: Mock
         assert supervisor.snapshot()["restarts_recent"] == 1
 
 
-async def test_a_child_that_was_started_again_counts_while_its_siblings_still_start(
+async def test_a_crash_of_a_restarted_child_counts_while_its_siblings_still_start(
     autojump_clock: MockClock,
 ) -> None:
     scripted = Together()
@@ -148,7 +150,7 @@ async def test_a_start_that_fails_within_a_restart_counts_each_time(
 
 
 @pytest.mark.parametrize("restart", [Restart.TEMPORARY, Restart.TRANSIENT])
-async def test_a_child_that_ends_with_a_restart_starts_again_as_its_type_says(
+async def test_a_child_that_crashes_with_its_sibling_starts_again_if_its_restart_type_allows(
     restart: Restart, autojump_clock: MockClock
 ) -> None:
     scripted = Together()

@@ -85,7 +85,7 @@ def test_a_function_has_at_most_60_lines() -> None:
     assert not long
 
 
-def test_no_module_has_a_name_without_meaning() -> None:
+def test_no_module_is_called_utils_helpers_commons_or_misc() -> None:
     named = re.compile(r"(^|/)(utils?|helpers?|commons?|misc)(/|\.py$)")
     assert not [path for path in trees() if named.search(path)]
 
@@ -220,7 +220,7 @@ def test_only_the_governor_makes_an_approval() -> None:
     assert {path for path in makers if not path.startswith("tests/")} <= allowed
 
 
-def test_the_assumed_live_gate_is_composed_only_where_it_may_be() -> None:
+def test_only_the_listed_modules_use_the_assumed_live_gate() -> None:
     users = {
         path
         for path, text in texts(frozenset({".py"})).items()
@@ -285,7 +285,7 @@ def test_no_text_of_the_tree_has_a_todo() -> None:
     assert not [path for path, text in texts().items() if form.search(text)]
 
 
-def test_versions_are_exact_and_have_no_address() -> None:
+def test_every_line_of_the_constraints_is_a_package_with_an_exact_version() -> None:
     lines = [
         line
         for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -345,7 +345,7 @@ def test_every_test_can_fail() -> None:
     assert not toothless
 
 
-def test_a_tests_name_is_a_sentence() -> None:
+def test_a_tests_name_has_at_least_three_words_after_test() -> None:
     short = [
         f"{path}:{node.lineno} {node.name}"
         for path, tree in trees("tests/").items()
@@ -364,7 +364,7 @@ def test_no_two_modules_of_the_tests_have_one_name() -> None:
     assert not {name: paths for name, paths in seen.items() if len(paths) > 1}
 
 
-def test_no_test_is_skipped_for_good() -> None:
+def test_no_test_is_marked_skip_or_xfail() -> None:
     marks = {
         path
         for path, tree in trees("tests/").items()

@@ -18,7 +18,11 @@ CENT = Decimal("0.01")
 
 
 def faults(ended: Ended, *, until_minute: int) -> list[str]:
-    """Return all lost, doubled, unprotected or forgotten orders, positions and money."""
+    """Return the differences of journal and venue, and what was wrong at the end.
+
+    Among them are lost or doubled fills and orders, unprotected positions, orphan orders, a
+    difference of money, children that do not run, and a trading state that is not active.
+    """
     return [
         *_agreement(ended),
         *_records(ended),

@@ -22,7 +22,7 @@ class Port:
 
     close: Callable[[int], float] = lambda end_ms: 98.004
     silent: bool = False
-    late_ms: int = 0  # by which its bars end elsewhere
+    late_ms: int = 0  # by which its bars begin before the requested time
     quoted: dict[str, Quote] = attrs.Factory(dict)
     history_ms: int | None = None
     asked: list[int] = attrs.Factory(list)

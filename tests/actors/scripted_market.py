@@ -1,4 +1,4 @@
-"""A scripted market of eight symbols with every kind of event in 14 minutes.
+"""A scripted market of eight symbols: stops, take-profits and funding in 14 minutes.
 
 Minutes are counted from ``START_MS`` (2025-01-01T07:54Z); funding is settled at minute 6. The
 bar of minute m closes at minute m. ``LINES`` are the scripted strategy's signals at a close;

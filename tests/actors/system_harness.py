@@ -162,7 +162,7 @@ def run_system(
     keep_detail: bool = False,
     durable: bool = False,
 ) -> Ended:
-    """Run the scripted market to its end.
+    """Run the scripted market until 20 s after ``minutes``, by default its last minute.
 
     With a ``data_dir``, journal and venue are files there, from which a second run can continue.
     """

@@ -191,7 +191,7 @@ def test_the_port_denies_an_expired_approval() -> None:
     assert play(direct).fills == ()
 
 
-def test_the_halt_latch_stops_an_entry_that_was_approved_before_it() -> None:
+def test_the_halt_latch_stops_an_entry_that_was_approved_before_the_latch_was_set() -> None:
     latched: list[bool] = []
 
     async def direct(harness: Harness) -> None:

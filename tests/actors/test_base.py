@@ -109,14 +109,14 @@ async def test_an_actor_is_recovered_before_it_listens(
     assert inbox.statistics().handled == 1
 
 
-async def test_an_actor_that_is_canceled_is_down(inbox: Mailbox[Any]) -> None:
+async def test_the_mailbox_of_an_actor_that_is_canceled_is_down(inbox: Mailbox[Any]) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(Recorder(inbox).run)
         nursery.cancel_scope.cancel()
     assert not inbox.up
 
 
-async def test_ticks_come_at_their_time_and_between_messages(
+async def test_a_tick_comes_at_its_time_or_after_the_message_in_hand(
     inbox: Mailbox[Any], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     actor = Recorder(inbox, period_ms=1_000)
@@ -146,7 +146,7 @@ async def test_a_handler_that_raises_crashes_the_actor(inbox: Mailbox[Any]) -> N
 
 
 @pytest.mark.parametrize(("message", "what"), [(Hang(), "Hang"), (None, "a tick or its last step")])
-async def test_a_handler_or_tick_that_hangs_is_a_crash_that_names_it(
+async def test_a_hanging_handler_or_tick_crashes_the_actor_and_the_error_names_it(
     message: Any, what: str, inbox: Mailbox[Any], autojump_clock: MockClock
 ) -> None:
     actor = Recorder(inbox, period_ms=1 if message is None else 0)
@@ -159,7 +159,7 @@ async def test_a_handler_or_tick_that_hangs_is_a_crash_that_names_it(
     assert trio.current_time() == pytest.approx(DEADLINE_S, abs=0.01)
 
 
-async def test_a_call_returns_the_answer_of_the_actor(
+async def test_a_call_returns_the_answer_of_the_actor_or_raises_an_error_that_is_the_answer(
     inbox: Mailbox[Any], nursery: trio.Nursery
 ) -> None:
     await nursery.start(Recorder(inbox).run)
@@ -181,7 +181,7 @@ async def test_an_answer_that_raises_fails_the_call_and_crashes_the_actor(
         await call(inbox, "question", timeout_s=1)
 
 
-async def test_a_hanging_call_names_the_message_inside(
+async def test_the_error_of_a_hanging_call_names_the_message(
     inbox: Mailbox[Any], autojump_clock: MockClock
 ) -> None:
     actor = Recorder(inbox)

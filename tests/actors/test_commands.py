@@ -97,7 +97,7 @@ def test_a_command_that_changes_no_state_is_journalled_with_its_reason() -> None
     assert notes == ["lunch", "storm"]
 
 
-def test_a_flatten_is_followed_by_an_equity_snapshot_at_once() -> None:
+def test_an_equity_snapshot_follows_the_last_exit_of_a_flatten_within_2_s() -> None:
     ended = run_system(direct=send_at((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
     last_ms = max(e.closed_at_ms for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6))
     snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
@@ -121,7 +121,7 @@ def test_a_resume_after_a_flatten_leads_to_reduce_only_and_a_second_one_to_activ
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_after_a_loss_entries_are_half_the_size() -> None:
+def test_after_half_of_the_daily_loss_limit_entries_are_about_half_the_size() -> None:
     """The loss of minutes 3 and 5 is half the limit; minute 6 enters in REDUCED_SIZE."""
     risk = attrs.evolve(SETTINGS.risk, daily_loss_max=D("0.008"), flatten_at=D(9))
     ended = run_system(settings=attrs.evolve(SETTINGS, risk=risk))
@@ -136,7 +136,7 @@ def test_after_a_loss_entries_are_half_the_size() -> None:
 
 
 @pytest.mark.parametrize("name", ["ORDERS_CAPACITY", "EVENTS_MAX"])
-def test_reconciliation_makes_up_for_an_update_that_a_full_mailbox_dropped(
+def test_reconciliation_makes_up_for_an_update_that_a_full_mailbox_or_stream_dropped(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else embedded, name, 1)
@@ -202,7 +202,7 @@ def test_the_client_order_id_of_every_order_commits_to_its_content() -> None:
     assert committed_id(larger) != larger.client_order_id
 
 
-def test_followers_that_begin_at_a_snapshot_hold_the_same_book() -> None:
+def test_a_follower_that_begins_at_a_snapshot_has_the_book_that_all_events_fold_into() -> None:
     books: list[tuple[bytes, bytes, int]] = []
 
     async def direct(harness: Harness) -> None:

@@ -103,7 +103,7 @@ def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_
     assert_nothing_is_lost(ended)
 
 
-def test_a_run_on_a_disk_that_stays_full_crashes_no_actor_and_ends_in_order() -> None:
+def test_on_a_disk_that_stays_full_no_actor_crashes_and_all_run_until_the_stop() -> None:
     async def direct(harness: Harness) -> None:
         disk = Disk.of(harness, venue=True)
         await harness.until(2.5)

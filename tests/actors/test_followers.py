@@ -80,7 +80,7 @@ async def test_a_recovery_folds_few_events_between_two_checkpoints(
     assert counts.reads == EVENTS, "what the first actor read the second finds in memory"
 
 
-async def test_the_writer_dumps_a_snapshot_and_not_the_actor_that_folds(
+async def test_a_waiting_snapshot_keeps_the_book_of_its_own_seq_while_the_fold_continues(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     await filled(make)
@@ -95,7 +95,7 @@ async def test_the_writer_dumps_a_snapshot_and_not_the_actor_that_folds(
     assert waiting[2]() == expected
 
 
-async def test_a_recovery_that_timed_out_continues_from_its_snapshot(
+async def test_a_recovery_after_a_canceled_one_continues_from_its_snapshot(
     make: Callable[..., Bench], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await filled(make)

@@ -45,7 +45,7 @@ async def test_a_commit_is_on_disk_and_in_the_tail_when_it_returns(
         assert queries.head_seq(bench.journal.reader) == 2
 
 
-async def test_casts_are_grouped_for_a_while_and_then_committed_in_order(
+async def test_casts_are_grouped_for_20_ms_and_then_committed_in_order(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with bench.running():
@@ -59,7 +59,7 @@ async def test_casts_are_grouped_for_a_while_and_then_committed_in_order(
         assert [c.event for c in bench.journal.tail(0)] == bench.stored()
 
 
-async def test_a_commit_takes_the_casts_before_it_along(
+async def test_a_commit_writes_the_earlier_casts_first(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with bench.running():
@@ -70,7 +70,7 @@ async def test_a_commit_takes_the_casts_before_it_along(
         assert bench.stored() == [*(lost(n) for n in range(25)), day(1)]
 
 
-async def test_a_full_batch_does_not_wait_for_its_time(
+async def test_a_full_batch_does_not_wait_for_its_grouping_time(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     bench = make(group_commit_ms=60_000)
@@ -101,7 +101,7 @@ async def test_a_duplicate_event_rolls_back_its_commit_and_keeps_queued_casts(
         assert [c.event for c in bench.journal.tail(0)] == bench.stored()
 
 
-async def test_an_event_that_two_commits_write_at_once_is_stored_once(
+async def test_an_event_of_three_concurrent_commits_is_stored_once(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     outcomes: list[str] = []
@@ -164,7 +164,7 @@ async def test_a_long_journal_is_folded_in_parts_that_fit_in_memory(
         assert (book.seq, book.day) == (12, "2023-11-12")
 
 
-async def test_a_book_that_one_actor_folds_at_a_start_is_saved_for_the_next(
+async def test_a_book_that_one_actor_folds_at_a_start_is_saved_for_the_next_actor(
     bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with bench.running():
@@ -260,7 +260,7 @@ async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench
         assert mine == [0, 50, 1, 51, 2, 52, 3, 53, 4, 54], "a cast before a commit is before it"
 
 
-async def test_a_canceled_write_on_the_thread_is_finished_and_published(bench: Bench) -> None:
+async def test_a_canceled_write_on_the_thread_is_finished_and_in_the_tail(bench: Bench) -> None:
     bench.runner = make_thread_runner()
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.actor().run)
@@ -270,7 +270,7 @@ async def test_a_canceled_write_on_the_thread_is_finished_and_published(bench: B
     assert [c.event for c in bench.journal.tail(0)] == [lost(1)]
 
 
-async def test_a_journal_that_does_not_know_its_code_takes_and_trusts_no_snapshot(
+async def test_a_journal_without_a_code_hash_requests_and_loads_no_snapshot(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with bench.running():

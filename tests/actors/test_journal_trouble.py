@@ -89,7 +89,7 @@ async def test_a_canceled_journal_writes_the_waiting_casts(
     assert bench.stored() == [lost(1)]
 
 
-async def test_on_a_full_disk_commits_fail_casts_wait_and_everything_recovers(
+async def test_on_a_full_disk_commits_fail_and_casts_wait_until_space_returns(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     many = [lost(n) for n in range(1_000)]
@@ -110,7 +110,7 @@ async def test_on_a_full_disk_commits_fail_casts_wait_and_everything_recovers(
         assert bench.full == [True, False]
 
 
-async def test_the_first_commit_after_a_full_disk_comes_after_all_that_waited(
+async def test_the_first_commit_after_a_full_disk_comes_after_all_waiting_casts(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with bench.running():

@@ -1,4 +1,4 @@
-"""Kills of the process at waits of actors: the next run has the same book.
+"""Kills of the process at waits of actors: the next run's book matches the venue.
 
 The files are copied between two steps of the scheduler, which is what a kill leaves behind: what
 was committed, and nothing else. KAMOU_CRASH_ALL=1 kills at every visit of every site.
@@ -72,7 +72,9 @@ def chosen(count: int) -> list[int]:
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_run_after_a_kill_continues_with_the_same_book(part: int, tmp_path: Path) -> None:
+def test_a_run_after_a_kill_ends_with_a_book_that_matches_the_venue(
+    part: int, tmp_path: Path
+) -> None:
     cases = [(site, visit) for site, count in sites().items() for visit in chosen(count)]
     wrong: dict[str, list[str]] = {}
     for number, (site, visit) in list(enumerate(cases))[part::PARTS]:
@@ -82,7 +84,9 @@ def test_a_run_after_a_kill_continues_with_the_same_book(part: int, tmp_path: Pa
     assert wrong == {}
 
 
-def test_a_run_after_a_stop_continues_with_the_same_book(tmp_path: Path) -> None:
+def test_a_run_after_an_orderly_stop_ends_with_a_book_that_matches_the_venue(
+    tmp_path: Path,
+) -> None:
     first = run_system(data_dir=tmp_path, minutes=3.4)
     assert first.book.trades  # positions stay, behind their stops
     second = run_system(data_dir=tmp_path, begin_ms=at(3.8))

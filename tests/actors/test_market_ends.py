@@ -23,7 +23,7 @@ STEP_MS = 300_000
 
 
 def ending(symbol: str, after_bars: int) -> RecordedMarket:
-    """Return a market in which ``symbol`` has no bars ``after_bars`` past midnight."""
+    """Return a market whose ``symbol`` has ``after_bars`` bars after midnight and no more."""
     whole = market(STEP_MS)
     bars, column = whole.data.bars, whole.symbols.index(symbol)
     columns = {}

@@ -100,7 +100,7 @@ def test_signals_that_expire_before_the_day_opens_are_denied_with_that_reason(
     assert str(denied.denials[0]) == "NOT_RECONCILED: day=not open before the signal expired"
 
 
-def test_a_stop_of_the_last_bar_before_midnight_loses_in_the_day_that_begins(
+def test_the_loss_of_a_stop_in_the_last_bar_before_midnight_counts_in_the_next_day(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The bar crosses the stop and returns; the venue dates the fill 00:00:00.000."""

@@ -54,7 +54,7 @@ async def test_each_missed_midnight_has_the_close_of_the_bar_that_ends_then(stor
     ]
 
 
-async def test_a_day_that_has_opened_reads_no_bar(story: Story) -> None:
+async def test_no_bar_is_read_for_a_day_that_has_opened(story: Story) -> None:
     port = Port()
     assert await reader(port).read(story.book, looked(NOON + HOUR)) == ()
     assert port.asked == []

@@ -1,4 +1,4 @@
-"""An orderly stop with orders in flight: the journal has all pushed updates."""
+"""Orderly stops with orders in flight: fills are journalled if the disk has space."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_take_profits_that_fill_in_the_last_step_are_journalled(after_ms: int) -
     assert missing(ended) == set()
 
 
-def test_an_orderly_stop_on_a_full_disk_crashes_no_actor_and_leaves_fills_to_the_next_start(
+def test_an_orderly_stop_on_a_full_disk_crashes_no_actor_and_leaves_fills_unjournalled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = OrderExecutor.commit

@@ -21,7 +21,7 @@ class LateBooks(SimulatedExchange):
         return tuple(i for i in await super().income(since_ms) if i.at_ms <= last_ms)
 
 
-def test_funding_that_the_venue_lists_four_minutes_late_is_recorded_all_the_same() -> None:
+def test_funding_that_the_venue_lists_four_minutes_late_is_recorded() -> None:
     ended = run_system(adapter=LateBooks)
     settled = {i.income_id for i in ended.income if i.kind == "funding"}
     assert settled
@@ -29,7 +29,7 @@ def test_funding_that_the_venue_lists_four_minutes_late_is_recorded_all_the_same
     assert ended.book.drift == {}
 
 
-def test_every_reconciliation_reads_fills_and_income_of_five_minutes_before_it() -> None:
+def test_every_reconciliation_reads_fills_and_income_of_the_last_five_minutes() -> None:
     fills: set[int] = set()
     income: list[tuple[int, int]] = []  # time of the read, start of its period
 

@@ -179,7 +179,7 @@ def test_every_day_is_read_once_however_many_scanners_there_are() -> None:
     assert sum(until - since for since, until in asked[0]) == new_panel(()).history_ms
 
 
-async def test_a_scanner_that_crashed_loads_its_own_symbols_alone() -> None:
+async def test_a_scanner_that_crashed_loads_only_its_own_symbols() -> None:
     port = Port(ORIGIN_MS + 8 * DAY_MS)
     panels = loader(port, 3)
     await load_all(panels, 3)
@@ -225,7 +225,7 @@ async def test_only_a_load_with_a_failed_read_leaves_an_empty_panel_and_the_next
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 13, 21])
-async def test_a_load_that_is_canceled_keeps_nothing(steps: int) -> None:
+async def test_a_canceled_load_keeps_no_panel_and_the_next_loads_are_whole(steps: int) -> None:
     port = Port(ORIGIN_MS + 8 * DAY_MS)
     panels = loader(port, 2)
     async with trio.open_nursery() as nursery:

@@ -43,7 +43,7 @@ def entered(ended: Ended) -> dict[str, int]:
     }
 
 
-def test_a_strategy_that_raises_abstains_its_shard_restarts_and_the_rest_goes_on() -> None:
+def test_a_strategy_that_raises_abstains_and_only_its_shard_restarts() -> None:
     both = StrategySettings(enabled=("scripted", "raising"))
     ended = run_system(settings=attrs.evolve(SETTINGS, strategies=both))
     minute = scripted_market.RAISES_AT_MINUTE
@@ -101,7 +101,7 @@ class Slow(Scanner):
         self.panels.append((message.cycle_at_ms, int(self._panel.count.min())))
 
 
-def test_a_shard_that_is_late_is_left_out_and_counted() -> None:
+def test_a_late_shard_is_left_out_of_the_ranking_and_counted() -> None:
     kind = type("Late", (Slow,), {"panels": []})
     ended = run_system(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 1))
     late = {round((e.cycle_at_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
@@ -123,7 +123,7 @@ def test_a_shard_that_missed_bars_reloads_them() -> None:
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
+def test_bars_of_failed_reads_come_with_the_next_successful_read() -> None:
     trouble = Trouble()
     counts: list[float] = []
 
@@ -146,7 +146,7 @@ def test_bars_that_the_venue_kept_back_come_with_the_next_answer() -> None:
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_a_history_that_could_not_be_read_is_read_later() -> None:
+def test_a_bar_history_that_could_not_be_read_at_the_start_is_read_later() -> None:
     trouble = Trouble(away=ALL)
 
     async def direct(harness: Harness) -> None:
@@ -190,7 +190,7 @@ def test_a_scanner_whose_history_takes_long_is_not_restarted(kind: Any) -> None:
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
-def test_candidates_that_cannot_be_quoted_are_vetoed_as_stale() -> None:
+def test_candidates_whose_quotes_cannot_be_read_are_vetoed_with_data_stale() -> None:
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -205,7 +205,7 @@ def test_candidates_that_cannot_be_quoted_are_vetoed_as_stale() -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 8, 20])
-def test_the_ranking_does_not_depend_on_the_number_of_shards(shards: int) -> None:
+def test_the_entries_do_not_depend_on_the_number_of_shards(shards: int) -> None:
     cycle = attrs.evolve(SETTINGS.cycle, shards=shards)
     ended = run_system(settings=attrs.evolve(SETTINGS, cycle=cycle))
     assert faults(ended, until_minute=scripted_market.MINUTES) == []

@@ -76,14 +76,14 @@ async def test_a_transfer_without_a_bar_is_left_to_the_next_pass(port: Port) -> 
     assert found.equity == 10_000
 
 
-async def test_a_transfer_from_before_the_venues_look_back_is_not_valued() -> None:
+async def test_a_transfer_older_than_the_venues_history_is_not_valued() -> None:
     port = Port(history_ms=HOUR)
     story = story_of((NOON + HOUR, "300"))
     assert await valuer(port).value(story.book, venue_view()) == ()
     assert port.asked == []
 
 
-async def test_the_venues_own_mark_of_that_time_comes_before_any_bar() -> None:
+async def test_a_transfer_is_valued_at_the_venues_past_mark_if_there_is_one() -> None:
     port = Port(marks=lambda at_ms: {"SOLUSDT": D("97.31")})
     story = story_of((NOON + HOUR - 1, "200"), (NOON + HOUR + 5, "100"))
     found = await valuer(port).value(story.book, venue_view())
@@ -97,7 +97,7 @@ async def test_the_venues_own_mark_of_that_time_comes_before_any_bar() -> None:
 
 
 @pytest.mark.parametrize("told_", [{}, {"SOLUSDT": D("NaN")}, {"SOLUSDT": D(0)}])
-async def test_a_mark_that_the_venue_leaves_out_is_replaced_by_the_bars_close(
+async def test_a_past_mark_that_is_missing_nan_or_zero_is_replaced_by_the_bars_close(
     told_: dict[str, D],
 ) -> None:
     port = Port(close=lambda end_ms: 90.0, marks=lambda at_ms: told_)

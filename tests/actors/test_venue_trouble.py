@@ -110,7 +110,9 @@ def test_the_stop_and_take_profit_of_a_rejected_or_rate_limited_entry_are_reject
 
 
 @pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
-def test_a_failing_exit_is_retried_until_the_position_is_flat(fate: str) -> None:
+def test_an_exit_that_did_not_act_is_followed_by_another_until_the_position_is_flat(
+    fate: str,
+) -> None:
     trouble = Trouble(fate=every(OrderRole.EXIT, fate, "DDD"))
 
     async def direct(harness: Harness) -> None:
@@ -258,7 +260,7 @@ def test_time_without_an_answer_of_the_venue_does_not_count_towards_the_stop_dea
     assert find_errors(ended) == []
 
 
-def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything() -> None:
+def test_a_position_that_can_be_neither_protected_nor_closed_leads_to_flattening() -> None:
     trouble = Trouble(hidden=stops_of("DDD"), fate=every(OrderRole.EXIT, REJECTED, "DDD"))
     ended = play(trouble)
     (flattened,) = [e for e in ended.of(StateChanged) if e.after is TradingState.FLATTENING]
@@ -269,7 +271,7 @@ def test_a_position_that_can_be_neither_protected_nor_closed_flattens_everything
 # --- commands ----------------------------------------------------------------------------
 
 
-def test_flatten_closes_every_position_and_nothing_opens_after_it() -> None:
+def test_flatten_closes_every_position_and_no_position_opens_afterwards() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(2.5)
         harness.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))

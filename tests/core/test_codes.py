@@ -27,7 +27,7 @@ def codes_in(source: str) -> Iterator[str]:
                 yield str(word.value)
 
 
-def test_every_code_has_an_action_and_no_other_text_does() -> None:
+def test_every_code_has_an_action_and_every_action_a_code() -> None:
     codes = {*MEANINGS, *REJECTIONS, *DRIFTS, *(reason.value for reason in CAUSES)}
     assert set(ACTIONS) == codes
     assert not [code for code, action in ACTIONS.items() if not action.endswith(".")]

@@ -232,7 +232,7 @@ def test_why_shows_every_code_of_strategies_vetoes_and_governor_in_words_with_fi
             assert len(row["words"]) > len(MEANINGS[row["answer"]]) + 5, row
 
 
-def test_a_wrong_regime_shows_the_figures_and_what_the_strategy_wants(
+def test_the_abstention_regime_wrong_shows_its_figures_and_what_the_strategy_wants(
     why: Callable[..., str],
 ) -> None:
     rows: list[Row] = []

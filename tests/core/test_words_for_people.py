@@ -78,7 +78,9 @@ def test_every_trading_state_has_words() -> None:
         ("adx", "ADX"),
     ],
 )
-def test_a_strategy_is_called_by_its_name_with_its_acronyms(name: str, shown: str) -> None:
+def test_the_displayed_name_of_a_strategy_has_its_acronyms_in_capitals(
+    name: str, shown: str
+) -> None:
     assert strategy_name(name) == shown
 
 

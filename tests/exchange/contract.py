@@ -116,7 +116,7 @@ class PortContract:
         await venue.clock.sleep_until(approved.expires_at_ms)
         await venue.refused(approved, entry, attached, "PERMIT_EXPIRED")
 
-    async def test_a_set_halt_latch_stops_entries_and_nothing_else(self, venue):
+    async def test_a_set_halt_latch_stops_entries_but_no_exit(self, venue):
         await venue.enter()
         venue.halted.closed = True
         plan = plan_of("2.test.AAA")
@@ -206,13 +206,13 @@ class PortContract:
         with pytest.raises(RejectedError, match="REDUCE_ONLY"):
             await venue.port.reduce(close_of(1), proved=True)
 
-    async def test_an_entry_cannot_go_out_as_a_reduction(self, venue):
+    async def test_the_port_denies_a_reduction_that_is_an_entry_or_not_reduce_only(self, venue):
         entry, _ = intents_of(plan_of(), venue.clock.now_ms())
         for order in (entry, attrs.evolve(close_of(10), reduce_only=False)):
             with pytest.raises(InvalidPermitError, match="NOT_REDUCING"):
                 await venue.port.reduce(order, proved=True)
 
-    async def test_canceling_twice_succeeds(self, venue):
+    async def test_canceling_an_order_twice_succeeds(self, venue):
         await venue.enter()
         stop = next(o for o in await venue.port.open_orders() if o.trigger_price)
         await venue.port.cancel(stop.client_order_id, SYMBOL)
@@ -240,7 +240,7 @@ class PortContract:
         assert account.unrealized_pnl == held.unrealized_pnl
         assert account.margin_used == held.margin
 
-    async def test_the_key_can_only_trade(self, venue):
+    async def test_the_api_key_may_trade_but_not_withdraw_or_transfer(self, venue):
         may = await venue.port.permissions()
         assert (may.trade, may.withdraw, may.transfer) == (True, False, False)
 
@@ -250,7 +250,7 @@ class PortContract:
         assert len(bars.open_ms)
         assert bars.open_ms[-1] + bars.period_ms <= now_ms
 
-    async def test_observations_of_the_future_are_not_served(self, venue):
+    async def test_funding_rates_and_open_interest_of_the_future_are_not_served(self, venue):
         now_ms = await venue.port.server_time_ms()
         later_ms = now_ms + 86_400_000
         for series in (
@@ -259,7 +259,7 @@ class PortContract:
         ):
             assert not (series.available_ms > now_ms).any()
 
-    async def test_a_past_mark_is_the_mark_that_equity_was_counted_with_then(self, venue):
+    async def test_a_past_mark_is_the_mark_that_the_position_was_valued_at_then(self, venue):
         if not venue.port.capabilities.mark_history:
             return
         await venue.enter()
@@ -279,11 +279,13 @@ class PortContract:
         assert quote.bid <= quote.mark <= quote.ask
         assert quote.at_ms == await venue.port.server_time_ms()
 
-    async def test_instruments_are_named_once(self, venue):
+    async def test_each_instrument_is_listed_once(self, venue):
         names = [i.symbol for i in await venue.port.instruments()]
         assert len(names) == len(set(names))
         assert SYMBOL in names
 
-    async def test_an_unknown_order_is_none_and_a_new_account_has_no_income(self, venue):
+    async def test_an_order_that_the_venue_never_got_is_none_and_a_new_account_has_no_income(
+        self, venue
+    ):
         assert await venue.port.order("km-never") is None
         assert await venue.port.income(0) == ()

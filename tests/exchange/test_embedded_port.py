@@ -70,7 +70,7 @@ async def test_an_order_acts_after_its_latency_and_is_answered_then(venue):
     assert order.created_at_ms == sent_ms + LATENCY_MS
 
 
-async def test_a_canceled_submit_uses_up_its_permit_and_sends_nothing(venue):
+async def test_a_canceled_submit_uses_up_its_permit_and_sends_no_order(venue):
     with trio.CancelScope() as scope:
         scope.cancel()
         await venue.enter()
@@ -106,14 +106,16 @@ async def test_a_halt_latch_set_while_the_permit_commits_still_stops_the_entry(v
     assert await venue.port.fills(0) == ()
 
 
-async def test_an_unread_stream_overflows_into_a_flag_and_never_blocks(monkeypatch):
+async def test_an_unread_stream_that_overflows_sets_needs_reconcile_and_blocks_no_order(
+    monkeypatch,
+):
     monkeypatch.setattr(embedded, "EVENTS_MAX", 2)
     venue = venue_on(MemoryMarket({"AAA": with_bars()}))
     await venue.enter()
     assert venue.port.needs_reconcile
 
 
-async def test_a_venue_without_attached_stops_rejects_them_and_takes_entries_without():
+async def test_a_port_without_attached_stops_denies_them_and_submits_an_entry_alone():
     venue = venue_on(MemoryMarket({"AAA": with_bars()}), attached_stop=False)
     plan = plan_of()
     entry, attached = intents_of(plan, venue.clock.now_ms())
@@ -166,5 +168,5 @@ async def test_fills_of_another_process_set_needs_reconcile(tmp_path):
     port.engine.close()
 
 
-async def test_ratios_of_the_future_are_not_served(venue):
+async def test_long_short_ratios_of_the_future_are_not_served(venue):
     assert not len((await venue.port.long_short_ratios(0, at(99))).available_ms)

@@ -97,7 +97,7 @@ def frozen(source: GeneratedMarket) -> None:
                 value.flags.writeable = False
 
 
-def test_the_generated_market_is_made_in_days() -> None:
+def test_the_generated_market_implements_made_in_days() -> None:
     assert isinstance(MARKET, MadeInDays)
 
 
@@ -197,7 +197,7 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
         assert same(one, other)
 
 
-async def test_days_that_were_missed_are_passed_one_at_a_time(
+async def test_a_catch_up_over_missed_days_steps_at_most_one_day_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = market()

@@ -127,7 +127,7 @@ async def test_a_market_has_no_marks_before_it_begins_nor_of_the_future() -> Non
     assert len(await port.marks_at(symbols, ORIGIN_MS)) == 6
 
 
-async def test_at_the_end_of_a_bar_the_mark_is_the_close_that_a_midnight_counts_with() -> None:
+async def test_the_past_mark_at_midnight_is_the_close_of_the_bar_that_ends_then() -> None:
     port = port_on(generated())
     await port._clock.sleep_until(ORIGIN_MS + 3 * DAY_MS)
     instruments = {each.symbol: each for each in await port.instruments()}

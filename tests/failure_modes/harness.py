@@ -49,7 +49,7 @@ def play(
 
 
 def find_errors(ended: Ended, until_minute: int = scripted_market.MINUTES) -> list[str]:
-    """Return all lost, doubled, unprotected or forgotten orders, and all crashes."""
+    """Return the faults of journal and venue that ``faults`` lists, and all crashes."""
     return [
         *faults(ended, until_minute=until_minute),
         *(f"crash: {exit_.error!r}" for exit_ in ended.crashes),

@@ -155,7 +155,7 @@ def test_a_ban_of_the_venue_is_not_prolonged_by_requests() -> None:
     assert run_case(RetriesAtOnce)[1].prolonged > 0
 
 
-def test_stops_go_out_when_the_budget_of_messages_is_used_up(
+def test_stops_are_sent_although_entries_exceed_the_message_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """429 and ban, the stop's lane: freqtrade#7187, ccxt#14639."""
@@ -185,7 +185,7 @@ OFTEN = attrs.evolve(SETTINGS, supervision=attrs.evolve(SETTINGS.supervision, in
 once, so many more restarts fit into the same period."""
 
 
-def test_a_reader_of_the_database_never_blocks_the_writer(
+def test_a_reader_of_the_database_does_not_block_the_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Database locked: freqtrade#4653, freqtrade#6353."""
@@ -210,7 +210,7 @@ def test_a_reader_of_the_database_never_blocks_the_writer(
     assert select_errors(run_case(tmp_path / "naive"), "database is locked")
 
 
-def test_a_database_that_another_process_locks_loses_nothing(
+def test_a_database_that_another_process_locks_loses_no_order_fill_or_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Database locked, by a writer: freqtrade#4653, freqtrade#6353."""

@@ -62,7 +62,7 @@ def start_with_an_empty_book(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("naive", [cancel_orders_at_the_end, start_with_an_empty_book])
-def test_a_planned_restart_keeps_positions_behind_their_stops_and_goes_on_with_them(
+def test_a_planned_restart_keeps_positions_and_their_stops_and_continues_their_trades(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, naive: Any
 ) -> None:
     """Planned restart with open positions."""
@@ -168,7 +168,7 @@ def is_free(data_dir: Path) -> bool:
         return False
 
 
-def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
+def test_a_data_directory_is_locked_while_a_run_holds_it_and_free_after_the_run_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two runs at once."""
@@ -189,7 +189,7 @@ def test_a_second_run_fails_to_start_and_a_dead_one_blocks_no_start(
 
 
 @pytest.mark.parametrize("symbol", ["HHH", HELD])
-def test_an_external_order_is_not_canceled_and_its_position_is_protected(
+def test_external_orders_are_not_canceled_and_positions_with_external_fills_are_protected(
     symbol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Manual orders on the account."""

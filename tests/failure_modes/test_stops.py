@@ -109,7 +109,7 @@ class RefusesStopsAndIsSilent(RefusesStops):
         return await super()._place(intent, attached)
 
 
-def test_after_a_rejected_stop_the_next_exits_are_sent_without_another_stop_between(
+def test_after_a_lost_exit_and_a_rejected_stop_the_next_exits_are_sent_without_a_stop_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each rejection may take seconds without a stop of the position (seed 930189)."""
@@ -264,7 +264,7 @@ def test_an_exit_is_not_blocked_by_a_resting_take_profit_of_full_size(
 # --- the size --------------------------------------------------------------------------------
 
 
-def test_the_stop_has_the_size_that_was_filled_and_follows_it(
+def test_the_stop_covers_the_filled_quantity_and_grows_with_the_position(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Partial fills unprotected: freqtrade#8374."""

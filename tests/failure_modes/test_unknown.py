@@ -64,7 +64,7 @@ class Resends(Line):
             return await super()._place(again, ())
 
 
-def test_an_order_that_timed_out_is_queried_and_never_sent_again() -> None:
+def test_an_entry_that_timed_out_is_found_at_the_venue_and_not_sent_again() -> None:
     """A duplicate after a timeout: hummingbot#493, #601, nautilus_trader#4215."""
 
     def run_case(venue: type[Line]) -> Ended:
@@ -80,7 +80,7 @@ def test_an_order_that_timed_out_is_queried_and_never_sent_again() -> None:
     )  # the position is twice what was allowed
 
 
-def test_an_order_stays_known_while_the_venue_is_unreachable(
+def test_the_risk_of_an_order_stays_reserved_while_the_venue_is_unreachable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An order forgotten in an outage: hummingbot#8457, nautilus_trader#4152, #4958."""
@@ -156,7 +156,7 @@ class LearnsLate(Line):
         return tuple(p for p in held if self._clock.now_ms() - p.updated_at_ms >= 6_000)
 
 
-def test_an_order_that_is_not_found_expires_only_after_the_receive_window(
+def test_an_order_that_the_venue_finds_6_s_late_does_not_expire(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A venue that finds orders late: hummingbot#8457, nautilus_trader#4152, #4958."""
@@ -253,7 +253,7 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
 # --- external exits --------------------------------------------------------------------------
 
 
-def test_an_exit_that_is_rejected_without_a_position_does_not_flatten(
+def test_an_exit_that_is_rejected_because_the_position_is_gone_does_not_start_flattening(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. An external exit."""

@@ -30,11 +30,11 @@ def test_the_same_seed_schedules_tasks_in_the_same_order() -> None:
     assert order_of_tasks(1) == order_of_tasks(1)
 
 
-def test_the_seed_decides_the_order() -> None:
+def test_not_all_seeds_schedule_tasks_in_the_same_order() -> None:
     assert len({tuple(order_of_tasks(seed)) for seed in range(10)}) > 1
 
 
-def test_a_stream_is_repeated_by_its_seed_and_number_and_each_has_its_own() -> None:
+def test_a_random_stream_is_decided_by_its_seed_and_number() -> None:
     def drawn(seed: int, number: int) -> float:
         return make_random_stream(seed, number).random()
 

@@ -59,7 +59,7 @@ def test_p99_is_the_least_lag_that_99_of_100_samples_do_not_exceed(lags_s: list[
     assert figures.max_s == max(lags_s)
 
 
-def test_before_the_first_sample_there_are_no_figures() -> None:
+def test_before_the_first_sample_loop_lag_has_no_figures() -> None:
     assert LoopLag().figures() is None
     assert LoopLag().gauges() == {}
     assert LoopLag().describe() == "loop lag was not sampled"

@@ -1,4 +1,4 @@
-"""Calls: an answer or a named error, always before the deadline."""
+"""Calls: an answer or a named error, at the deadline at the latest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT) -> Mailbox[Any
 
 
 def is_empty(mailbox: Mailbox[Any]) -> bool:
-    """Return True if no message waits that has not expired."""
+    """Take a message; return True if none waits that has not expired."""
     try:
         mailbox.get_nowait()
     except trio.WouldBlock:
@@ -124,7 +124,7 @@ async def test_an_actor_that_ends_fails_its_outstanding_calls_at_once(
     assert is_empty(mailbox)
 
 
-async def test_a_canceled_caller_leaves_nothing_to_answer() -> None:
+async def test_the_call_of_a_canceled_caller_expires_unread() -> None:
     mailbox = box()
     mailbox.mark_up()
     async with trio.open_nursery() as nursery:

@@ -39,7 +39,7 @@ def watched(stream: IO[str], beats: list[bool]) -> int:
     return len(ended)
 
 
-def test_a_loop_that_beats_is_left_alone(stream: IO[str]) -> None:
+def test_a_loop_that_beats_does_not_end_the_process(stream: IO[str]) -> None:
     assert watched(stream, [True, False, False, False] * 5) == 0
     assert stream.read() == ""
 
@@ -74,14 +74,14 @@ def test_a_pause_of_the_whole_process_is_not_taken_for_a_blocked_loop(stream: IO
     assert watched(stream, [True, False, True, False, True]) == 0
 
 
-def test_the_end_of_the_process_is_an_error_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_process_exits_with_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr("os._exit", codes.append)
     end_process()
     assert codes == [1]
 
 
-async def test_the_loop_beats_and_the_thread_ends_with_it(
+async def test_the_loop_beats_every_2_s_and_the_watching_thread_ends_with_it(
     stream: IO[str], autojump_clock: MockClock
 ) -> None:
     checks: list[float] = []
@@ -104,7 +104,7 @@ async def test_the_loop_beats_and_the_thread_ends_with_it(
     assert dog._beats == 11
 
 
-async def test_a_canceled_watchdog_ends_its_own_watch(stream: IO[str]) -> None:
+async def test_the_thread_of_a_canceled_watchdog_ends(stream: IO[str]) -> None:
     ended: list[int] = []
     dog = Watchdog(heartbeat_s=60, stream=stream, terminate=lambda: ended.append(1))
     async with trio.open_nursery() as nursery:
@@ -129,7 +129,7 @@ async def test_a_watchdog_that_is_not_armed_starts_no_thread(
     assert dog._beats == 0
 
 
-def test_a_stop_that_is_over_in_time_leaves_the_process_alone(stream: IO[str]) -> None:
+def test_a_stop_that_is_over_in_time_does_not_end_the_process(stream: IO[str]) -> None:
     ended: list[int] = []
     with StopDeadline(grace_s=600, stream=stream, terminate=lambda: ended.append(1)) as deadline:
         deadline.start()

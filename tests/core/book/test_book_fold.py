@@ -157,7 +157,7 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
 
 @settings(max_examples=60, deadline=None)
 @given(histories(), st.data())
-def test_a_book_restored_midway_ends_like_one_that_never_stopped(
+def test_a_book_restored_from_a_snapshot_ends_like_one_that_folded_all_events(
     shown: list[e.Event], data: st.DataObject
 ) -> None:
     whole = PositionBook()

@@ -93,7 +93,7 @@ def test_an_equity_snapshot_includes_only_losses_before_its_read(
 @pytest.mark.parametrize(
     ("moved", "begins_with", "net_deposits"), [("600", 500, 0), ("500", 500, 0), ("499", 1, 499)]
 )
-def test_a_day_begins_with_its_read_only_if_all_its_equity_was_paid_in_since(
+def test_a_day_begins_with_its_read_only_if_all_its_equity_was_paid_in_since_midnight(
     story: Story, moved: str, begins_with: int, net_deposits: int
 ) -> None:
     midnight = NOON + DAY // 2

@@ -141,7 +141,9 @@ def test_exits_in_flight_count_together_only_if_they_are_of_the_same_symbol(stor
     assert review_reduction(stop, D(99), orders) is not None
 
 
-def test_a_permit_and_a_signal_that_are_in_use_are_denied_and_others_are_not(story: Story) -> None:
+def test_a_plan_is_denied_as_a_duplicate_only_if_its_permit_or_signal_is_in_use(
+    story: Story,
+) -> None:
     story.grant(PLAN)
     same_permit = plan("ETHUSDT", permit_id=PLAN.permit_id, signal_id="other")
     assert "permit=" in denials_elsewhere(story, of=same_permit)["DUPLICATE_INTENT"]
@@ -167,7 +169,7 @@ def test_an_exit_intended_at_the_time_limit_gives_the_exit_reason_time_limit(sto
 @pytest.mark.parametrize(
     ("side", "price", "made"), [(Side.LONG, "97", -30), (Side.SHORT, "97", 30)]
 )
-def test_the_realized_pnl_of_a_fill_changes_the_balance_at_once(
+def test_the_realized_pnl_of_a_fill_changes_the_wallet_balance_at_once(
     story: Story, side: Side, price: str, made: int
 ) -> None:
     wanted = plan(side=side)
@@ -259,7 +261,7 @@ def test_an_entry_without_a_known_plan_blocks_no_signal(story: Story) -> None:
     assert "DUPLICATE_INTENT" not in denials_elsewhere(story)
 
 
-def test_a_permit_whose_order_was_dropped_from_the_book_is_released(story: Story) -> None:
+def test_a_permit_whose_order_was_dropped_from_the_book_is_releasable(story: Story) -> None:
     story.grant(PLAN)
     story.say(e.PermitConsumed(at_ms=NOON, permit_id=PLAN.permit_id, client_order_id="forgotten"))
     assert story.book.releasable_permits(NOON) == ((PLAN.permit_id, "trade_closed"),)

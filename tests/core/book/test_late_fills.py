@@ -31,7 +31,7 @@ def published_and_reopened() -> Story:
     return story
 
 
-def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_a_key_of_its_own() -> None:
+def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_another_key() -> None:
     story = published_and_reopened()
     trade = story.book.trades[PLAN.symbol]
     assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, 60)
@@ -54,7 +54,7 @@ def test_a_loaded_book_has_the_published_results() -> None:
     assert PositionBook.load(story.book.dump()) == story.book
 
 
-def test_both_results_are_stored_and_the_position_is_open_in_between() -> None:
+def test_both_results_of_a_reopened_trade_are_stored_and_it_is_open_in_between() -> None:
     story = published_and_reopened()
     shown = len(story.events)
     closing_order = story.send(intent(OrderRole.EXIT, PLAN))

@@ -85,7 +85,7 @@ def test_the_average_price_weighs_fills_by_quantity() -> None:
     assert after().average_price is None
 
 
-def test_a_fill_may_come_before_the_acknowledgement() -> None:
+def test_a_fill_may_come_before_the_acceptance() -> None:
     order = after(filled("40"), acknowledged("v9"))
     assert order.status is S.PARTIALLY_FILLED
     assert order.venue_order_id == "v9"
@@ -94,7 +94,7 @@ def test_a_fill_may_come_before_the_acknowledgement() -> None:
 @pytest.mark.parametrize(
     "late", [acknowledged(), unknown(), rejected(), cancel(), order_closed(ENTRY, S.CANCELED)]
 )
-def test_late_events_leave_a_filled_order_alone(late: e.Event) -> None:
+def test_late_events_leave_a_filled_order_unchanged(late: e.Event) -> None:
     done = after(acknowledged(), filled("100"))
     assert apply_order_event(done, late) is done
 
@@ -106,7 +106,9 @@ def test_repeated_or_outdated_events_change_nothing() -> None:
     assert apply_order_event(after(acknowledged()), unknown()).status is S.ACCEPTED
 
 
-def test_an_order_closed_with_more_filled_than_seen_waits_for_those_fills() -> None:
+def test_an_order_that_ended_with_more_filled_than_recorded_is_unsettled_until_those_fills() -> (
+    None
+):
     order = after(acknowledged(), order_closed(ENTRY, S.CANCELED, "30"))
     assert order.status.terminal
     assert not order.settled
@@ -121,7 +123,7 @@ def test_a_larger_filled_quantity_changes_a_terminal_order() -> None:
     assert later.status is S.CANCELED
 
 
-def test_the_rejected_rest_of_a_partly_filled_order_is_a_cancellation() -> None:
+def test_a_partly_filled_order_whose_rest_is_rejected_is_canceled() -> None:
     assert after(filled("10"), rejected()).status is S.CANCELED
     assert after(rejected()).status is S.REJECTED
 

@@ -92,7 +92,9 @@ def test_an_entry_that_ended_without_a_fill_frees_its_permit(story: Story) -> No
     assert story.book.releasable_permits(NOON) == ((PLAN.permit_id, "no_fill"),)
 
 
-def test_consuming_or_releasing_an_unknown_permit_is_harmless(story: Story) -> None:
+def test_consuming_or_releasing_a_permit_that_the_book_does_not_have_reserves_nothing(
+    story: Story,
+) -> None:
     story.say(
         e.PermitConsumed(at_ms=NOON, permit_id="x", client_order_id="y"),
         e.PermitReleased(at_ms=NOON, permit_id="x", reason="expired"),
@@ -140,7 +142,7 @@ def test_a_trade_is_not_over_while_its_entry_may_still_fill(story: Story) -> Non
     assert len(story.book.pending_closures(NOON)) == 1
 
 
-def test_fills_out_of_order_net_out(story: Story) -> None:
+def test_fills_that_arrive_out_of_order_sum_to_the_right_quantity(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     stop = story.send(intent(OrderRole.STOP_LOSS, PLAN))

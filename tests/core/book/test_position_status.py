@@ -144,7 +144,7 @@ def test_a_pending_entry_is_listed_until_it_is_filled(story: Story) -> None:
     assert pending_entries(story.book) == ()
 
 
-def test_a_row_for_json_has_exact_texts(story: Story) -> None:
+def test_the_json_row_of_a_position_has_prices_and_pnl_as_texts(story: Story) -> None:
     story.open(plan(), price="100.5")
     (row,) = shown(story, SOLUSDT="103")
     reported = plain_row(row)
@@ -160,7 +160,7 @@ prices = st.decimals("0.5", "400", places=2)
 
 
 @given(entry=prices, mark=prices, side=st.sampled_from(list(Side)), sold=st.integers(0, 99))
-def test_figures_agree_with_arithmetic_on_fractions(
+def test_the_figures_of_a_position_agree_with_arithmetic_on_fractions(
     entry: Decimal, mark: Decimal, side: Side, sold: int
 ) -> None:
     """Expect entries, exits, open contracts at the mark and fees, from fills alone."""

@@ -66,7 +66,7 @@ def test_closed_contracts_realize_pnl_and_open_ones_do_not() -> None:
     assert trade.notional(D(110)) == 660
 
 
-def test_the_order_in_which_fills_arrive_does_not_matter() -> None:
+def test_the_order_in_which_fills_arrive_does_not_change_the_result() -> None:
     fills = [
         (fill(ENTRY, "60", "100"), OrderRole.ENTRY),
         (fill(ENTRY, "40", "101"), OrderRole.ENTRY),
@@ -166,7 +166,7 @@ def test_the_result_of_an_open_or_never_filled_trade_fails_an_assertion() -> Non
         closed_trade(open_trade(PLAN, PLAN.signal_id, NOON), NOON)
 
 
-def test_a_plan_without_a_hold_has_no_time_limit() -> None:
+def test_a_trade_whose_plan_has_no_holding_time_has_no_time_limit() -> None:
     trade = open_trade(plan(hold_ms=0), "t", NOON)
     assert trade.hold_until_ms == 0
     assert trade.entry_price == 100

@@ -175,13 +175,13 @@ def test_the_adx_of_a_market_without_movement_is_0() -> None:
     assert incremental(Adx(14), flat, flat, flat, flat, flat)[-1] == [0.0]
 
 
-def test_rsi_of_flat_prices_is_unknown_not_oversold() -> None:
+def test_rsi_of_flat_prices_is_nan() -> None:
     flat = np.full((20, 1), 5.0)
     assert np.isnan(rsi(flat, 2)).all()
     assert np.isnan(incremental(Rsi(2), flat, flat, flat, flat, flat)).all()
 
 
-def test_a_gap_restarts_the_recursion_of_that_symbol_alone() -> None:
+def test_a_missing_close_restarts_the_indicators_of_its_symbol_only() -> None:
     columns = market(80, 2, 17)
     columns[3][30, 0] = np.nan
     for spec in (Ema(10), Atr(10), Rsi(10), Adx(10)):
@@ -202,7 +202,7 @@ def test_window_statistics_are_exact_again_after_one_bad_price() -> None:
     assert deviation == pytest.approx(values[-100:].std(axis=0, ddof=1), rel=1e-14)
 
 
-def test_efficiency_is_one_on_a_straight_line_and_unknown_when_flat() -> None:
+def test_the_efficiency_ratio_is_one_on_a_straight_line_and_nan_for_flat_prices() -> None:
     line = np.arange(1.0, 30.0)
     assert efficiency_ratio(line, 10)[10:] == pytest.approx(1.0)
     assert np.isnan(efficiency_ratio(np.full(30, 2.0), 10)).all()
@@ -250,7 +250,7 @@ def test_an_indicator_of_several_columns_equals_that_of_each_column() -> None:
         np.testing.assert_allclose(function(logs), alone, rtol=1e-12)
 
 
-def test_vwap_weighs_typical_prices_by_volume_and_needs_a_trade() -> None:
+def test_vwap_weighs_typical_prices_by_volume_and_is_nan_without_volume() -> None:
     close = np.array([1.0, 2.0, 4.0, 4.0, 4.0])
     volume = np.array([1.0, 3.0, 0.0, 0.0, 0.0])
     made = vwap(close + 1.5, close, close, volume, 2)  # typical: close + 0.5
@@ -258,7 +258,7 @@ def test_vwap_weighs_typical_prices_by_volume_and_needs_a_trade() -> None:
     assert np.isnan(made[[0, 3, 4]]).all()
 
 
-def test_robust_z_ignores_an_outlier_that_distorts_the_plain_z() -> None:
+def test_an_outlier_in_the_past_hardly_changes_robust_z() -> None:
     past = np.append(np.linspace(-1, 1, 41), 1e6)[:, np.newaxis]
     z = robust_z(np.array([2.0]), past, known_min=10, deviation_min=1e-9)
     assert z == pytest.approx(2.6, abs=0.3)
@@ -329,7 +329,7 @@ def test_open_interest_sparser_than_twice_the_lag_has_no_change() -> None:
 
 
 @pytest.mark.real
-def test_reference_vectors_are_reproduced() -> None:
+def test_indicators_reproduce_the_reference_vectors() -> None:
     shared = os.environ.get("KAMOU_SHARED")
     if not shared:
         pytest.skip("KAMOU_SHARED does not name the shared data")

@@ -37,7 +37,7 @@ def test_a_window_is_the_newest_bars_in_time_order_without_a_copy() -> None:
     assert (market.bars, market.open_ms, market.close_ms) == (6, 5 * MINUTE_MS, 6 * MINUTE_MS)
 
 
-def test_rows_before_the_first_bar_are_unknown() -> None:
+def test_panel_rows_before_the_first_bar_are_nan() -> None:
     market = panel()
     assert (market.close_ms, market.bars) == (-1, 0)
     market.append(0, *bar(1.0, 2.0))
@@ -133,7 +133,7 @@ def test_open_interest_is_served_from_the_moment_it_was_available() -> None:
         market.append_interest(3 * INTEREST_PERIOD_MS, np.ones(2))
 
 
-def test_a_fast_poll_of_open_interest_only_fills_unknown_values_of_its_row() -> None:
+def test_a_second_read_of_open_interest_within_a_row_fills_only_its_unknown_values() -> None:
     market = Panel(["a", "b"], MINUTE_MS, 2, open_interest_rows=3)
     market.append_interest(0, np.array([1.0, NAN]))
     market.append_interest(HOUR_MS, np.array([9.0, NAN]))

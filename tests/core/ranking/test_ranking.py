@@ -130,7 +130,7 @@ def test_a_shard_that_is_absent_or_late_is_left_out_of_the_ranking_and_counted()
     assert behind == absent
 
 
-def test_a_cycle_without_a_closed_bar_ranks_nothing() -> None:
+def test_a_cycle_without_a_closed_bar_has_no_candidates() -> None:
     idle = ranked([answer(0, bar_closed_at_ms=0), answer(1, bar_closed_at_ms=0)])
     assert (idle.bar_closed_at_ms, idle.top, idle.abstained, idle.late_shards) == (0, (), (), 0)
     silent = ranked([])

@@ -78,7 +78,7 @@ def test_a_scan_detail_of_an_older_version_is_read_without_figures() -> None:
     assert read_reasons(head + column + column, "A")[1].score == 0.5
 
 
-def test_an_unknown_figure_is_shown_as_unknown() -> None:
+def test_a_figure_that_is_nan_is_shown_as_unknown() -> None:
     detail = StrategyDetail(
         score=np.zeros(1),
         abstain=np.array([Abstain.REGIME_WRONG], np.uint8),

@@ -55,7 +55,7 @@ def test_an_adopted_stop_is_2_atr_away_if_that_is_nearer() -> None:
     assert stop_for("100", "9") == D("92.07")
 
 
-def test_a_position_too_large_for_any_stop_is_stopped_at_one_tick() -> None:
+def test_a_position_too_large_for_any_stop_gets_a_stop_one_tick_from_the_mark() -> None:
     assert stop_for("1000000") == D("99.99")
     assert stop_for("-1000000") == D("100.01")
 

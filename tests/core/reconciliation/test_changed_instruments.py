@@ -163,7 +163,7 @@ def test_a_quantity_that_the_new_size_does_not_explain_is_drift(holding: Story) 
 
 
 @pytest.mark.parametrize(("side", "on_tick"), [(Side.LONG, "97.3"), (Side.SHORT, "102.9")])
-def test_a_stop_that_is_placed_after_the_tick_grew_is_on_it_and_no_farther(
+def test_a_stop_that_is_placed_after_the_tick_grew_is_on_the_new_tick_and_no_farther_away(
     side: Side, on_tick: str
 ) -> None:
     story = Story()
@@ -183,7 +183,7 @@ def test_a_stop_that_is_placed_after_the_tick_grew_is_on_it_and_no_farther(
     assert action.trigger_price == D(on_tick)
 
 
-def test_a_stop_behind_liquidation_is_replaced_by_one_before_it(holding: Story) -> None:
+def test_a_stop_beyond_liquidation_is_replaced_by_a_nearer_one(holding: Story) -> None:
     near = attrs.evolve(HELD[0], liquidation_price=D(98))
     found = run(holding, look(positions=(near,), open_orders=RESTING))
     assert kinds(found.repairs) == ["TradeRestated", "ProtectionLost"]

@@ -22,7 +22,7 @@ def recorded(story: Story, at_ms: int) -> EquityRecorded:
 
 
 @pytest.mark.parametrize("at_ms", [NEXT_MS, MIDNIGHT - 1])
-def test_an_equity_has_the_figures_of_the_day_on_which_it_was_read(
+def test_an_equity_snapshot_has_the_figures_of_the_day_on_which_it_was_read(
     story: Story, at_ms: int
 ) -> None:
     event = recorded(story, at_ms)
@@ -30,7 +30,7 @@ def test_an_equity_has_the_figures_of_the_day_on_which_it_was_read(
 
 
 @pytest.mark.parametrize("at_ms", [MIDNIGHT, MIDNIGHT + NOON % DAY])
-def test_an_equity_has_no_figures_of_the_day_until_that_day_has_opened(
+def test_an_equity_snapshot_has_no_figures_of_the_day_until_that_day_has_opened(
     story: Story, at_ms: int
 ) -> None:
     """The opening and the loss of the day before do not apply to this day."""

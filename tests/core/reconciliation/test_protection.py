@@ -119,7 +119,7 @@ def test_an_external_stop_does_not_protect_a_position() -> None:
     assert actions(unprotected(), external) == (PLACE,)
 
 
-def test_a_nearer_stop_protects_too() -> None:
+def test_a_stop_nearer_than_the_planned_one_is_confirmed() -> None:
     story = unprotected()
     story.send(STOP)
     (confirm,) = actions(story, venue_order(STOP, trigger_price=D("98")))
@@ -280,7 +280,7 @@ def test_a_stop_is_awaited_for_3_seconds_from_its_intent_or_the_loss_of_protecti
         assert again or isinstance(done[0], Await)
 
 
-def test_while_an_exit_is_under_way_the_position_is_checked_again_after_the_deadline() -> None:
+def test_while_an_exit_is_in_flight_the_position_is_checked_again_after_the_deadline() -> None:
     story = unprotected()
     story.send(intent(OrderRole.EXIT, PLAN), NOON)
     assert actions(story) == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 10_000),)

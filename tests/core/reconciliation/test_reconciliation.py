@@ -168,7 +168,7 @@ def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> No
     assert (closure.exit_price, closure.exit_reason) == (98, "external")
 
 
-def test_without_a_mark_a_vanished_position_is_booked_at_its_entry(holding: Story) -> None:
+def test_without_a_mark_a_vanished_position_is_booked_at_its_entry_price(holding: Story) -> None:
     run_after_wait(holding, look())
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert closure.pnl_gross == 0
@@ -185,7 +185,7 @@ def test_a_position_that_the_book_does_not_have_is_adopted_with_a_stop(story: St
     assert trade.stop_price > 100
 
 
-def test_an_inverted_position_is_closed_and_adopted_the_other_way(holding: Story) -> None:
+def test_an_inverted_position_is_closed_and_adopted_on_the_other_side(holding: Story) -> None:
     found = run(holding, look(positions=(venue_position("SOLUSDT", "-30"),)))
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected", "PositionAdopted"]
     assert holding.book.position("SOLUSDT") == -30
@@ -202,7 +202,7 @@ def test_a_reversal_by_kamous_own_fills_is_drift(holding: Story) -> None:
     assert holding.book.trades["SOLUSDT"].quantity == 30
 
 
-def test_a_position_in_an_unknown_instrument_is_reported_and_stays_drift(story: Story) -> None:
+def test_a_position_without_an_instrument_is_reported_and_stays_drift(story: Story) -> None:
     view = look(positions=(venue_position("LUNAUSDT", "5"),))
     found = run(story, view)
     assert kinds(found.repairs) == ["DriftFound"]
@@ -220,7 +220,7 @@ def test_a_clean_reconciliation_explains_the_drift_of_an_earlier_cycle(holding: 
     assert not holding.book.drifting
 
 
-def test_a_difference_that_a_late_list_may_explain_is_judged_next_time(holding: Story) -> None:
+def test_a_difference_that_a_recent_fill_may_explain_is_deferred(holding: Story) -> None:
     recent = fill(STOP, "1", "97", at_ms=NEXT_MS - 1_000)
     found = run(holding, look(fills=(recent,), open_orders=RESTING))
     assert found.deferred == ("SOLUSDT",)
@@ -250,7 +250,7 @@ def test_an_entry_defers_its_symbol_only_while_it_is_in_flight(story: Story) -> 
     assert later.drift
 
 
-def test_fills_that_are_counted_but_never_listed_are_inferred(story: Story) -> None:
+def test_fills_that_the_venue_counts_but_never_lists_are_inferred_after_20_s(story: Story) -> None:
     in_flight(story)
     entry = intent(OrderRole.ENTRY, PLAN)
     story.fill(entry, "40", "100")
@@ -326,7 +326,7 @@ def test_a_resting_entry_with_a_valid_plan_is_not_canceled(story: Story) -> None
 
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.EXIT])
-def test_an_order_unknown_to_the_book_is_canceled_only_once_it_is_not_in_flight(
+def test_an_order_that_the_book_does_not_have_is_canceled_only_after_the_time_in_flight(
     story: Story, role: OrderRole
 ) -> None:
     """The order's intent may be committed during the read of the venue."""

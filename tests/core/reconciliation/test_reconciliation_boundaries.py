@@ -251,7 +251,7 @@ def test_a_terminal_exit_without_recorded_fills_is_not_awaited(
 
 
 @pytest.mark.parametrize("quantity", ["0", "-99"])
-def test_a_short_quantity_below_the_fills_is_a_pending_mismatch_too(quantity: str) -> None:
+def test_a_short_position_smaller_than_its_fills_is_a_pending_mismatch(quantity: str) -> None:
     story = Story()
     story.ready()
     story.open(plan(side=Side.SHORT))

@@ -34,7 +34,7 @@ def canceled(
 
 
 @pytest.mark.parametrize("quantity", ["100", "-100"])
-def test_an_unknown_stop_stays_while_the_venue_lists_a_position_in_its_symbol(
+def test_an_unrecorded_stop_stays_while_the_venue_lists_a_position_in_its_symbol(
     story: Story, quantity: str
 ) -> None:
     """The book has no trade of the position yet, so no other stop protects it."""
@@ -46,7 +46,7 @@ def test_an_unknown_stop_stays_while_the_venue_lists_a_position_in_its_symbol(
     assert pending_mismatches == {}
 
 
-def test_a_position_of_zero_or_in_another_symbol_does_not_keep_an_unknown_stop(
+def test_a_position_of_zero_or_in_another_symbol_does_not_keep_an_unrecorded_stop(
     story: Story,
 ) -> None:
     for position in (venue_position("SOLUSDT", "0"), venue_position("ADAUSDT", "100")):
@@ -54,7 +54,7 @@ def test_a_position_of_zero_or_in_another_symbol_does_not_keep_an_unknown_stop(
 
 
 @pytest.mark.parametrize(("age_ms", "stays"), [(SURE_MS - 1, True), (SURE_MS, False)])
-def test_an_unknown_stop_stays_until_no_list_has_shown_a_position_for_20_seconds(
+def test_an_unrecorded_stop_stays_until_no_list_has_shown_a_position_for_20_seconds(
     story: Story, age_ms: int, stays: bool
 ) -> None:
     pending_mismatches: dict[tuple[str, Decimal], int] = {}
@@ -66,7 +66,7 @@ def test_an_unknown_stop_stays_until_no_list_has_shown_a_position_for_20_seconds
 
 
 @pytest.mark.parametrize("protected", [True, False])
-def test_an_unknown_stop_of_an_open_trade_stays_until_the_trade_has_its_own(
+def test_an_unrecorded_stop_of_an_open_trade_stays_until_the_trade_has_its_own(
     story: Story, protected: bool
 ) -> None:
     story.open(PLAN)
@@ -79,7 +79,7 @@ def test_an_unknown_stop_of_an_open_trade_stays_until_the_trade_has_its_own(
     assert ids == ([other.client_order_id] if protected else [])
 
 
-def test_an_unknown_order_that_may_open_a_position_is_canceled_at_once(story: Story) -> None:
+def test_an_unrecorded_order_that_may_open_a_position_is_canceled_at_once(story: Story) -> None:
     entry = venue_order(intent(OrderRole.ENTRY, plan(), "entry"))
     pending_mismatches: dict[tuple[str, Decimal], int] = {}
     held = venue_position("SOLUSDT", "100")

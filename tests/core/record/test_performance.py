@@ -74,7 +74,7 @@ def mean(values: p.Floats) -> p.Floats:
     return values.mean(axis=1)
 
 
-def test_the_ratios_agree_with_empyrical() -> None:
+def test_sharpe_sortino_and_maximum_drawdown_agree_with_empyrical() -> None:
     assert p.sharpe(DAILY) == pytest.approx(-0.820298479788915, rel=1e-12)
     assert p.sortino(DAILY) == pytest.approx(-1.2210260957439296, rel=1e-12)
     assert p.max_drawdown(DAILY) == pytest.approx(-0.15446900959834847, rel=1e-12)
@@ -203,7 +203,7 @@ def test_trades_of_too_few_complete_days_have_a_win_rate_and_no_resampled_interv
         assert figure.n == 100
 
 
-def test_groups_of_trades_are_resampled_together_and_each_as_if_alone() -> None:
+def test_each_group_of_trades_has_its_own_count_and_an_interval_around_its_expectancy() -> None:
     generator = Generator(PCG64(5))
     made = [
         p.TradeDays(
@@ -342,7 +342,7 @@ def test_a_maximum_drawdown_is_between_minus_1_and_0(days: list[float]) -> None:
 
 @given(st.lists(fractions, min_size=2, max_size=40), st.floats(0.5, 3))
 @settings(max_examples=60)
-def test_the_sharpe_ratio_does_not_depend_on_the_size_of_the_bets(
+def test_the_sharpe_ratio_does_not_depend_on_the_scale_of_the_returns(
     days: list[float], size: float
 ) -> None:
     ratio, scaled = p.sharpe(days), p.sharpe([day * size for day in days])

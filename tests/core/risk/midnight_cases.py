@@ -50,7 +50,7 @@ class Entry:
 
 
 def equity_by_definition(entries: Iterable[Entry], before_ms: int, marks: dict[str, D]) -> D:
-    """Return balance and unrealized PnL at the marks, of entries before an instant."""
+    """Return the equity at the marks that fills and payments before an instant leave."""
     balance = D(10_000)
     held: dict[str, tuple[D, D]] = {}  # symbol -> contracts, average price
     for entry in entries:
@@ -100,7 +100,7 @@ def ledgers(draw: st.DrawFn) -> list[Entry]:
 
 
 def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
-    """Record an entry of the ledger in the story."""
+    """Record a fill or a payment of the ledger in the story."""
     if not entry.symbol:
         kind = "transfer" if entry.transfer else "funding"
         paid = income(kind, str(entry.amount), entry.at_ms)

@@ -147,7 +147,7 @@ def test_altcoins_of_one_side_share_a_cluster_limit_and_those_of_the_other_do_no
 
 
 @pytest.mark.parametrize(("mid", "smaller"), [("110", "wallet_balance"), ("98", "equity")])
-def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
+def test_the_notional_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
     story: Story, mid: str, smaller: str
 ) -> None:
     """An open profit may be lost before a stop fills, so it makes no trade larger."""
@@ -173,7 +173,7 @@ def test_every_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
 
 
 @pytest.mark.parametrize(("equity", "balance"), [("10000", "8000"), ("8000", "10000")])
-def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_balance(
+def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_wallet_balance(
     story: Story, equity: str, balance: str
 ) -> None:
     seen = look(
@@ -233,7 +233,7 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_the_shock_headroom_is_the_rest_of_the_day_less_the_costs_of_reserved_entries(
+def test_the_shock_headroom_is_the_unused_daily_loss_less_the_costs_of_reserved_entries(
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs

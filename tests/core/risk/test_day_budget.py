@@ -174,7 +174,7 @@ def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
     ),
     st.integers(50, 150),
 )
-def test_average_cost_and_totals_give_the_same_money(
+def test_realized_and_unrealized_pnl_equal_cash_and_position_value_in_any_order_of_fills(
     steps: list[tuple[bool, int, int]], mark: int
 ) -> None:
     """Realized and unrealized PnL equal cash and position value in any order of fills."""

@@ -83,7 +83,9 @@ def test_a_fill_stamped_with_the_account_read_does_not_delay_the_opening(story: 
     assert [each.opening for each in opened] == [10_000] * 3
 
 
-def test_the_symbols_of_a_midnight_are_those_held_now_or_traded_since_it(story: Story) -> None:
+def test_the_symbols_to_mark_at_a_midnight_are_those_held_now_or_traded_since_midnight(
+    story: Story,
+) -> None:
     trade(story, "XRPUSDT", MIDNIGHT - 1)
     trade(story, "ADAUSDT", MIDNIGHT)
     trade(story, "DOTUSDT", MIDNIGHT + 1)

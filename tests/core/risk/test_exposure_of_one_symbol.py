@@ -18,7 +18,7 @@ SECOND = {"permit_id": "second", "signal_id": "second"}
 def denials(story: Story, quantity: str, **changes: Any) -> dict[str, str]:
     of = plan(quantity=D(quantity), risk=D(1), **SECOND)
     verdict, _ = review_entry(review(story.book, of, **changes))
-    assert isinstance(verdict, Denied)  # at least because of the open position
+    assert isinstance(verdict, Denied)  # at least by SYMBOL_HELD
     return {d.code: str(d).partition(": ")[2] for d in verdict.denials}
 
 

@@ -91,7 +91,7 @@ def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
     least=st.integers(25, 200),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_buffer_is_the_nearest_rank_p99_of_the_newest_500_that_still_count(
+def test_the_gap_buffer_is_the_p99_of_the_newest_500_overshoots_that_still_count(
     seen: list[tuple[int, int]], now_h: int, days: int, least: int
 ) -> None:
     recent_activity = RecentActivity()
@@ -121,7 +121,7 @@ def test_the_nearest_rank_is_the_smallest_value_with_enough_values_at_or_below(
     assert nearest_rank([D(n) for n in range(number, 0, -1)], D(quantile)) == found
 
 
-def test_an_overshoot_that_denies_every_entry_stops_counting_after_its_days(story: Story) -> None:
+def test_an_overshoot_that_denies_an_entry_stops_counting_after_30_days(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "100", "7")  # 90 beyond a distance of 3
     assert gap(story) == 30

@@ -53,12 +53,14 @@ def test_a_sound_plan_gets_a_permit_bound_to_it(story: Story) -> None:
     assert (verdict.symbol, verdict.side, verdict.quantity_max) == ("SOLUSDT", Side.LONG, 100)
     assert verdict.permit_id == event.permit_id == plan().permit_id
     assert verdict.snapshot_seq == story.book.seq
-    # 41 is more than the governor's own figure; worth is what the ask makes of it
+    # The plan's risk of 41 is above the governor's own figure; the notional is at the ask.
     assert event.plan == plan(notional=D("1000.1"))
     assert {f.name for f in event.figures} >= {"risk", "exposure", "open_risk", "bound_by"}
 
 
-def test_a_permit_ends_with_the_plan_or_after_its_time_to_live(story: Story) -> None:
+def test_a_permit_expires_with_its_plan_or_30_s_after_its_approval_if_that_is_earlier(
+    story: Story,
+) -> None:
     first, _ = review_entry(review(story.book, plan()))
     assert isinstance(first, Approved)
     assert first.expires_at_ms == plan().expires_at_ms
@@ -78,7 +80,7 @@ def test_each_rule_denies_with_its_own_code(
     assert code in denied(story, plan(**of), **changes)
 
 
-def test_every_rule_can_deny() -> None:
+def test_every_rule_has_a_test_of_its_denial() -> None:
     """A rule without a test of its denial may be broken."""
     with_state = {
         "TRADING_HALTED",
@@ -99,7 +101,7 @@ def test_a_denial_has_its_figures_and_the_binding_limit(story: Story) -> None:
     assert shown == "RISK_PER_TRADE_EXCEEDED: risk=1.02% limit=1.00% bound_by=gap"
 
 
-def test_every_denial_is_kept(story: Story) -> None:
+def test_a_plan_that_breaks_several_rules_gets_the_denials_of_all(story: Story) -> None:
     codes = denied(
         story, plan(stop_price=D(92), leverage=9), grant=None, tokens=0, reconciled=False
     )
@@ -125,7 +127,7 @@ def test_a_permit_reserves_the_governors_risk_and_not_a_plans_lower_figure(story
     assert event.plan.notional == D("1000.1")
 
 
-def test_a_canary_has_a_quarter_of_both_caps(story: Story) -> None:
+def test_a_canary_has_a_quarter_of_the_risk_and_exposure_caps(story: Story) -> None:
     canary = LiveGrant(strategy="mean_reversion", basis="canary", size_fraction=D("0.25"))
     codes = denied(story, grant=canary)
     assert {"RISK_PER_TRADE_EXCEEDED", "EXPOSURE_SYMBOL_EXCEEDED"} <= set(codes)
@@ -179,7 +181,7 @@ def test_reduce_only_and_flattening_deny_entries(story: Story, state: TradingSta
     assert "TRADING_HALTED" in denied(story)
 
 
-def test_reduced_size_halves_both_caps(story: Story) -> None:
+def test_reduced_size_halves_the_exposure_cap_of_a_symbol(story: Story) -> None:
     story.say(
         e.StateChanged(
             at_ms=NOON,
@@ -208,7 +210,7 @@ def test_a_permit_id_and_a_signal_are_used_once(story: Story) -> None:
     assert "SYMBOL_HELD" in codes
 
 
-def test_a_second_entry_in_a_symbol_with_a_position_is_denied(story: Story) -> None:
+def test_a_second_entry_in_a_symbol_with_a_permit_or_a_position_is_denied(story: Story) -> None:
     other = plan(signal_id="other", permit_id="other.0")
     story.grant(plan())
     assert "permit=" in denied(story, other)["SYMBOL_HELD"]
@@ -223,7 +225,7 @@ def test_an_entry_is_denied_while_a_stop_of_an_earlier_trade_rests(story: Story)
     assert left.client_order_id in denied(story, other)["SYMBOL_HELD"]
 
 
-def test_entries_per_hour_count_permits_that_may_still_open(story: Story) -> None:
+def test_entries_per_hour_include_permits_that_are_not_used_yet(story: Story) -> None:
     recent_activity = story.book.recent_activity
     for n in range(5):
         recent_activity.record_entry(

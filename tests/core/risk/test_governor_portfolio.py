@@ -41,7 +41,7 @@ LIMITS = RiskLimits()
 # --- exposure ------------------------------------------------------------------------
 
 
-def test_open_risk_runs_from_the_mark_to_the_stop(story: Story) -> None:
+def test_open_risk_counts_from_the_mark_to_the_stop(story: Story) -> None:
     story.open(plan())
     at_entry = exposure_at(story, {"SOLUSDT": D(100)})
     # 10 units x (3 + 0.25 x 3 + 8 bp x 97)
@@ -104,7 +104,7 @@ def test_the_planners_headroom_equals_the_headroom_of_the_rules(story: Story) ->
 # --- reductions ------------------------------------------------------------------------
 
 
-def test_a_reducing_order_within_the_position_always_passes() -> None:
+def test_a_reducing_order_within_the_position_passes() -> None:
     long = plan()
     for role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT, OrderRole.EXIT):
         assert review_reduction(intent(role, long), D(100)) is None
@@ -173,7 +173,7 @@ def test_an_exit_that_timed_out_does_not_count_against_another_exit(story: Story
 # --- pacing ----------------------------------------------------------------------------
 
 
-def test_messages_refill_at_their_rate_and_stops_may_overdraw() -> None:
+def test_message_tokens_refill_at_their_rate_and_may_be_overdrawn() -> None:
     bucket = full_bucket(10, NOON).take(10)
     assert bucket.tokens == 0
     assert bucket.at(NOON + 250).tokens == 2.5

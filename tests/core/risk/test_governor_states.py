@@ -48,7 +48,7 @@ def twice(story: Story, equity: str) -> Decision:
 
 
 # Reference vector "breaker": E0 10,000, limit 4.82 %, equity 9,518: the state trips at the limit.
-def test_the_daily_loss_limit_acts_at_the_limit_and_not_beyond_it(story: Story) -> None:
+def test_the_daily_loss_limit_acts_at_exactly_the_limit(story: Story) -> None:
     limits = RiskLimits(daily_loss_max=D("0.0482"))
     assert day_pnl(D(9518), D(10000), D(0)) == D("-0.0482")
     first = next_state(story.book, read("9518"), None, limits=limits, now_ms=NOON)
@@ -93,7 +93,7 @@ def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
         ("9400", T.FLATTENING, StateReason.DAY_LOSS_SEVERE),
     ],
 )
-def test_each_share_of_the_daily_limit_has_its_state(
+def test_each_share_of_the_daily_loss_limit_has_its_trading_state(
     story: Story, equity: str, state: TradingState, reason: StateReason | None
 ) -> None:
     decided = twice(story, equity)
@@ -223,7 +223,7 @@ def test_failed_protection_flattens_at_once(story: Story) -> None:
     assert judge(story, read("10000")).after is T.FLATTENING  # only the operator ends it
 
 
-def test_a_full_disk_halts_until_there_is_space_and_agreement(story: Story) -> None:
+def test_a_full_disk_halts_until_there_is_space_and_a_clean_reconciliation(story: Story) -> None:
     decided = judge(story, read("10000"), disk_full=True)
     assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.DISK_FULL)
     put(story, T.REDUCE_ONLY, StateReason.DISK_FULL)
@@ -241,7 +241,7 @@ def next_day(story: Story, equity: str = "9500") -> int:
 
 
 @pytest.mark.parametrize("state", [T.REDUCED_SIZE, T.REDUCE_ONLY])
-def test_a_halt_of_a_days_loss_ends_after_the_next_utc_day_and_a_clean_reconciliation(
+def test_the_state_of_a_days_loss_ends_in_the_next_utc_day_after_a_clean_reconciliation(
     story: Story, state: TradingState
 ) -> None:
     put(story, state, StateReason.DAY_LOSS_LIMIT)
@@ -253,7 +253,7 @@ def test_a_halt_of_a_days_loss_ends_after_the_next_utc_day_and_a_clean_reconcili
     assert (decided.after, decided.reason) == (T.ACTIVE, StateReason.DAY_ROLLED)
 
 
-def test_a_new_day_that_loses_its_limit_too_is_halted_again(story: Story) -> None:
+def test_a_new_day_whose_loss_reaches_its_limit_is_halted_again(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     at_ms = next_day(story)
     story.say(closed_cycle(at_ms))
@@ -293,7 +293,7 @@ def test_the_operator_ends_flattening_in_two_steps(story: Story, state: TradingS
     assert second.after is T.ACTIVE
 
 
-def test_the_operator_cannot_resume_into_a_loss_or_on_unknown_data(story: Story) -> None:
+def test_a_resume_fails_at_the_daily_loss_limit_or_on_unknown_data(story: Story) -> None:
     put(story, T.REDUCE_ONLY, StateReason.DAY_LOSS_LIMIT)
     losing = decide_resume(story.book, read("9600"), limits=LIMITS, now_ms=NOON)
     assert losing.event(NOON) is None
@@ -319,7 +319,7 @@ def test_a_resume_in_the_active_state_changes_nothing(story: Story) -> None:
     assert decide_resume(story.book, None, limits=LIMITS, now_ms=NOON).event(NOON) is None
 
 
-def test_a_command_never_improves_the_state(story: Story) -> None:
+def test_a_halt_or_flatten_command_never_improves_the_trading_state(story: Story) -> None:
     halt = decide_command(story.book, T.REDUCE_ONLY, StateReason.OPERATOR_HALT)
     assert halt.after is T.REDUCE_ONLY
     put(story, T.FLATTENING, StateReason.OPERATOR_FLATTEN)

@@ -116,7 +116,7 @@ def test_a_loss_between_midnight_and_a_late_start_counts_against_today(story: St
     assert story.book.day_equity - D("9949.0") == D("30.5")  # 30 from the mark, 0.5 in fees
 
 
-def test_an_entry_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
+def test_a_payment_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
     for at_ms, amount in ((MIDNIGHT - 1, "-1"), (MIDNIGHT, "-10"), (MIDNIGHT + 1, "-100")):
         story.say(e.IncomeRecorded(at_ms=READ_MS, income=income("funding", amount, at_ms)))
     read = looked("9889", *map(flat, MIDNIGHTS))
@@ -124,7 +124,9 @@ def test_an_entry_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(sto
     assert [each.opening for each in opened] == [D(9999), D(9889), D(9889)]
 
 
-def test_fills_of_external_orders_after_midnight_are_subtracted_too(story: Story) -> None:
+def test_the_gain_of_external_fills_after_midnight_is_subtracted_from_the_midnight_equity(
+    story: Story,
+) -> None:
     """External orders gained 60 on 30 units of ETH after midnight, with fees of 1."""
     for side, price in ((OrderSide.BUY, "100"), (OrderSide.SELL, "102")):
         at_ms = MIDNIGHTS[2] + 5_000
@@ -142,7 +144,7 @@ def test_no_day_opens_with_an_account_read_older_than_a_fill(story: Story) -> No
     assert open_days(story.book, read, INSTRUMENTS, waited=True) == ()
 
 
-def test_fills_listed_late_correct_the_midnight_by_an_event(story: Story) -> None:
+def test_fills_listed_late_correct_the_equity_of_their_midnights_by_events(story: Story) -> None:
     """Half of the position was sold at 99 and bought back at 97."""
     story.open(plan(), at_ms=NOON)  # 10 units at 100: 0.5 in fees
     marks = (Figure(name="SOLUSDT", value="98"),)

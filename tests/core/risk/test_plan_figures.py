@@ -32,7 +32,7 @@ from kamou.core.risk.planning import (
         (Side.SHORT, "99.89", "102.00", "95.98"),
     ],
 )
-def test_prices_are_distances_from_the_touch_rounded_away_from_the_entry(
+def test_plan_prices_are_distances_from_the_touch_rounded_away_from_the_entry_price(
     side: Side, limit: str, stop: str, target: str
 ) -> None:
     wanted = attrs.evolve(candidate("SOLUSDT", side), stop_distance=2.003, target_distance=4.003)
@@ -192,7 +192,7 @@ def test_a_smallest_order_equal_to_the_headroom_passes_and_a_larger_one_is_denie
         ({"side": Side.SHORT, "stop_price": D(110)}, "103", "103"),
     ],
 )
-def test_a_notional_is_of_the_highest_price_that_the_position_may_be_valued_at(
+def test_the_notional_of_a_plan_uses_the_highest_price_that_its_position_may_be_valued_at(
     changes: dict[str, Any], mid: str, highest: str
 ) -> None:
     story = Story()
@@ -202,7 +202,7 @@ def test_a_notional_is_of_the_highest_price_that_the_position_may_be_valued_at(
 
 
 @pytest.mark.parametrize(("fraction", "denied"), [("1", False), ("0.5", True)])
-def test_a_smaller_share_of_the_exposure_cap_is_exhausted_earlier(
+def test_a_size_fraction_of_one_half_halves_the_exposure_cap_of_a_candidate(
     fraction: str, denied: bool
 ) -> None:
     """The position of 1,000 exceeds half of the cap, 750, and not the whole, 1,500."""
@@ -221,7 +221,7 @@ def test_a_smaller_share_of_the_exposure_cap_is_exhausted_earlier(
     assert (found is not None) is denied
 
 
-def test_an_exposure_cap_that_nothing_uses_is_left_to_sizing() -> None:
+def test_a_candidate_is_not_denied_early_if_its_exposure_cap_is_unused() -> None:
     """The unused cap of 0.01 % of 10,000 is below the venue's smallest order."""
     story = Story()
     story.ready()

@@ -1,9 +1,9 @@
 """Rules at the exact figure of their limit, where they pass, and a step beyond.
 
 The book has 100 contracts of ADA open and a permit for 100 of DOT, both long. The plan is 100 of
-SOL. In money: Q = 10,000; notional 1,000, 1,000 and 1,000.1 (the ask); risk 38.276, 41 and 41;
-loss of the day 0.8 (exit costs of ADA); costs of the permit 41 - 10 x 3 x 1.25 = 3.5;
-margin 200, 200 and 200.02, and 7 of others.
+SOL. In money: sizing equity 10,000; notional 1,000, 1,000 and 1,000.1 (the ask); risk 38.276, 41
+and 41; the day's loss 0.8 (exit costs of ADA); costs of the permit 41 - 10 x 3 x 1.25 = 3.5; margin
+200, 200 and 200.02, and 7 of other positions.
 """
 
 from __future__ import annotations
@@ -383,14 +383,16 @@ def test_an_invalid_mark_price_counts_as_missing(story: Story, mark: str) -> Non
 
 
 @pytest.mark.parametrize(("age_ms", "denied"), [(900_000, False), (900_001, True)])
-def test_a_reconciliation_counts_for_its_age_limit(story: Story, age_ms: int, denied: bool) -> None:
+def test_a_reconciliation_counts_until_exactly_its_age_limit(
+    story: Story, age_ms: int, denied: bool
+) -> None:
     found = denials(story, {}, {"now_ms": NOON + age_ms})
     assert ("NOT_RECONCILED" in found) is denied
     assert not denied or found["NOT_RECONCILED"] == f"age_ms={age_ms}"
 
 
 @pytest.mark.parametrize(("age_ms", "denied"), [(900_000, False), (900_001, True)])
-def test_an_account_read_counts_for_its_age_limit(story: Story, age_ms: int, denied: bool) -> None:
+def test_an_account_read_is_valid_to_its_age_limit(story: Story, age_ms: int, denied: bool) -> None:
     read = account("10000.5")
     late = denials(story, {}, {"now_ms": read.at_ms + age_ms, "account": read})
     limit = f"age_ms={age_ms} limit_ms=900000"

@@ -136,7 +136,7 @@ def test_a_limit_of_the_portfolio_shrinks_a_size_and_is_named() -> None:
     assert isinstance(nothing, Denial)
 
 
-def test_absolute_caps_bind_whatever_the_equity() -> None:
+def test_the_value_and_quantity_caps_bind_at_an_equity_of_100_million() -> None:
     rich = D(100_000_000)
     by_value = sized(sizing_equity=rich)
     assert isinstance(by_value, Sized)
@@ -303,7 +303,7 @@ def test_a_symbol_whose_exposure_is_used_up_has_exhausted_its_headroom() -> None
     )
 
 
-def test_an_exposure_limit_that_nothing_uses_leaves_too_small_a_quantity() -> None:
+def test_an_unused_exposure_cap_below_the_smallest_order_denies_the_quantity() -> None:
     """The whole limit is 7.50 at an equity of 50; the smallest order is worth 10."""
     small = sized(sizing_equity=D(50))
     assert isinstance(small, Denial)

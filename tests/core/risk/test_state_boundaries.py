@@ -133,7 +133,7 @@ def test_a_halt_on_unknown_data_ends_in_the_state_of_the_days_loss(story: Story)
     assert decided.figures
 
 
-def test_the_operator_halts_a_reduced_state_which_ends_without_the_operator(
+def test_reduced_size_after_a_resume_can_be_halted_and_ends_with_the_next_day(
     story: Story,
 ) -> None:
     put(story, T.REDUCED_SIZE, StateReason.OPERATOR_RESUME)
@@ -165,7 +165,7 @@ def test_a_resume_leads_to_the_state_of_the_days_loss(
     assert (decided.reason is None) is (after is T.REDUCE_ONLY)
 
 
-def test_a_failed_protection_flattens_from_every_milder_state_and_no_worse_one(
+def test_failed_protection_leads_to_flattening_from_each_other_trading_state(
     story: Story,
 ) -> None:
     pending = Pending(level=T.REDUCE_ONLY, at_ms=NOON)

@@ -80,7 +80,7 @@ def reversion_expected(columns: tuple[Floats, ...], s: int) -> tuple[Abstain, fl
     return Abstain.NOT_MEAN_REVERTING, z
 
 
-def test_mean_reversion_is_the_plain_computation_on_every_bar() -> None:
+def test_mean_reversion_agrees_with_a_computation_per_symbol_with_talib() -> None:
     columns = market(600, 12, 1)
     strategy = MeanReversion(REVERSION)
     panel = make_panel([strategy], [f"S{s}" for s in range(12)], PERIOD)
@@ -155,7 +155,7 @@ def test_rising_open_interest_gives_full_weight_and_falling_does_not() -> None:
     assert rising.proxy[0] == falling.proxy[0] == 0
 
 
-def test_missing_and_short_open_interest_are_the_proxy_no_oi() -> None:
+def test_missing_or_short_open_interest_gives_the_proxy_no_oi() -> None:
     missing = open_interest_told(0.2)
     assert (missing.weight[1], missing.proxy[1]) == (0.3, 1)
     assert OiMomentum.proxies[1] == "no_oi"

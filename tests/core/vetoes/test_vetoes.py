@@ -203,8 +203,8 @@ def test_a_known_funding_rate_reaches_the_veto() -> None:
     assert codes(candidate(side=Side.SHORT), about) == []
 
 
-def test_a_tight_scalp_at_taker_cost_has_a_net_reward_to_risk_below_one() -> None:
-    # strategies.md: 1.0 / 1.8 ATR(5m) at taker cost has a net reward-to-risk of 0.6
+def test_a_take_profit_1_8_away_at_a_cost_of_0_75_has_a_net_reward_to_risk_of_0_6() -> None:
+    # A stop 1 ATR and a take-profit 1.8 ATR away, at a cost of 0.75 ATR.
     assert reward_to_risk(target_distance=1.8, stop_distance=1.0, cost=0.75) == pytest.approx(0.6)
 
 
