@@ -80,7 +80,7 @@ ROUNDED: Program = [
     ("program", "wrong"),
     [(TWO_DEADLINES, LateClock), (ONE_DEADLINE, ReorderingClock), (ROUNDED, ExactClock)],
 )
-def test_a_clock_that_wakes_late_or_in_another_order_or_rounds_otherwise_is_noticed(
+def test_the_notes_of_a_program_differ_under_a_late_reordering_or_differently_rounding_clock(
     program: Program, wrong: MakesClock
 ) -> None:
     expected = noted(program, 5, mock_clock)

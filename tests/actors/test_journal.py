@@ -179,7 +179,7 @@ async def test_a_book_that_one_actor_folds_at_a_start_is_saved_for_the_next_acto
     assert second.dump() == first.dump()
 
 
-async def test_a_second_run_begins_where_the_first_ended(
+async def test_the_journal_of_a_second_run_continues_after_the_last_event_of_the_first(
     bench: Bench, make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with bench.running():

@@ -143,7 +143,7 @@ async def test_an_empty_journal_on_a_full_disk_probes_until_there_is_space(
 
 
 @pytest.mark.parametrize("fails", [1, 2])
-async def test_a_disk_that_fills_up_while_duplicates_are_sorted_out_loses_no_cast(
+async def test_a_disk_that_fills_up_while_duplicates_are_removed_loses_no_cast(
     bench: Bench, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fails: int
 ) -> None:
     """The first write finds the duplicate; the next one, of casts or commit, fails."""

@@ -274,7 +274,7 @@ class PortContract:
             now_ms = await venue.port.server_time_ms()
             assert await venue.port.marks_at((SYMBOL,), now_ms + 60_000) == {}
 
-    async def test_quotes_are_of_now_and_not_crossed(self, venue):
+    async def test_quotes_have_the_present_time_of_the_venue_and_are_not_crossed(self, venue):
         quote = (await venue.port.quotes((SYMBOL, "NONE")))[SYMBOL]
         assert quote.bid <= quote.mark <= quote.ask
         assert quote.at_ms == await venue.port.server_time_ms()

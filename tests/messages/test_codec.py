@@ -232,6 +232,6 @@ def test_a_type_without_an_encoding_is_not_decoded() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"at_ms":"x","day":"d","equity":"1"}'])
-def test_a_body_that_is_not_of_the_event_is_an_error(body: bytes) -> None:
+def test_decoding_a_body_that_does_not_fit_its_event_raises(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"day|at_ms|truncated|missing"):
         codec.decode(events.DayOpened, body)

@@ -66,7 +66,7 @@ def test_before_the_first_sample_loop_lag_has_no_figures() -> None:
     assert "loop_lag" not in exposition({}, CurrentRun().status())
 
 
-async def test_status_and_metrics_show_the_lag(mock_clock: MockClock) -> None:
+async def test_status_and_metrics_show_the_loop_lag(mock_clock: MockClock) -> None:
     running = CurrentRun(lag=await sampled(mock_clock, [0.0] * 50 + [0.5]))
     gauges = running.status()["gauges"]
     assert gauges == {"loop_lag_max_seconds": 0.5, "loop_lag_p99_seconds": 0.5}

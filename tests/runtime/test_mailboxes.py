@@ -164,7 +164,7 @@ async def test_a_message_past_its_deadline_expires_unread_and_is_counted() -> No
     assert mailbox.statistics().expired == 2
 
 
-def test_statistics_have_depth_peak_and_work() -> None:
+def test_the_statistics_of_a_mailbox_have_depth_peak_and_work() -> None:
     mailbox = box()
     for n in range(3):
         mailbox.put_nowait(n)

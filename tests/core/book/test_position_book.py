@@ -185,7 +185,7 @@ def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) ->
     assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON + 9}
 
 
-def test_entries_are_kept_for_a_day(story: Story) -> None:
+def test_the_book_drops_entries_that_are_a_day_old(story: Story) -> None:
     story.open(PLAN)
     recent_activity = story.book.recent_activity
     assert recent_activity.count_strategy_entries("mean_reversion", NOON - 1) == 1

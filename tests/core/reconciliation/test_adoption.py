@@ -45,12 +45,12 @@ def stop_for(quantity: str, atr: str | None = None, **changes: Any) -> Decimal:
     )
 
 
-def test_an_adopted_stop_risks_the_limit_of_one_trade() -> None:
+def test_the_stop_of_an_adopted_position_risks_the_limit_of_one_trade() -> None:
     assert stop_for("100") == D("92.07")  # (100 / 10 - 0.08) / 1.25 = 7.936, towards the mark
     assert stop_for("-100") == D("107.93")
 
 
-def test_an_adopted_stop_is_2_atr_away_if_that_is_nearer() -> None:
+def test_the_stop_of_an_adopted_position_is_2_atr_away_if_that_is_nearer() -> None:
     assert stop_for("100", "1.5") == 97
     assert stop_for("100", "9") == D("92.07")
 
@@ -60,7 +60,7 @@ def test_a_position_too_large_for_any_stop_gets_a_stop_one_tick_from_the_mark() 
     assert stop_for("-1000000") == D("100.01")
 
 
-def test_an_adopted_stop_keeps_its_distance_from_liquidation() -> None:
+def test_the_stop_of_an_adopted_position_keeps_its_distance_from_liquidation() -> None:
     assert stop_for("1") == 60  # a long cannot lose more than its price: 100 / 2.5
     assert stop_for("100", liquidation_price=D(90)) == 96
     assert stop_for("-100", liquidation_price=D(110)) == 104
@@ -88,7 +88,7 @@ def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setti
     assert stop == (100 - (10 - 100 * worse) / D("1.25")).quantize(D("0.01"), "ROUND_CEILING")
 
 
-def test_an_atr_of_zero_is_ignored() -> None:
+def test_an_atr_of_zero_does_not_move_the_stop_of_an_adopted_position() -> None:
     assert stop_for("100", "0") == stop_for("100")
 
 

@@ -56,13 +56,13 @@ def test_a_position_that_one_list_omits_is_pending_and_not_closed(holding: Story
     assert run(holding, look(positions=HELD, open_orders=RESTING), later).pending_mismatches == {}
 
 
-def test_another_smaller_quantity_is_another_pending_mismatch(holding: Story) -> None:
+def test_another_quantity_below_the_fills_is_another_pending_mismatch(holding: Story) -> None:
     later = attrs.evolve(INPUTS, pending_mismatches={("SOLUSDT", D(0)): NEXT_MS - SURE_MS})
     seventy = look(positions=(venue_position("SOLUSDT", "70"),), open_orders=RESTING)
     assert run(holding, seventy, later).deferred == ("SOLUSDT",)
 
 
-def test_a_larger_quantity_is_drift_at_once(holding: Story) -> None:
+def test_a_position_larger_than_its_fills_is_drift_at_once(holding: Story) -> None:
     more = look(positions=(venue_position("SOLUSDT", "130"),), open_orders=RESTING)
     assert kinds(run(holding, more).repairs)[:2] == ["DriftFound", "PositionCorrected"]
 

@@ -66,7 +66,7 @@ def test_a_clean_reconciliation_records_only_equity_and_the_cycles_end(holding: 
     assert holding.book.reconciled_ms == NEXT_MS
 
 
-def test_an_account_that_is_not_finite_records_no_equity(story: Story) -> None:
+def test_an_account_read_whose_equity_is_not_finite_records_no_equity(story: Story) -> None:
     found = run(story, look(account=account("NaN", at_ms=NEXT_MS)))
     assert kinds(found.marks) == ["CycleClosed"]
 

@@ -189,7 +189,7 @@ def test_fills_and_income_at_the_very_start_of_the_window_are_read_and_before_it
 @pytest.mark.parametrize(
     ("side", "target", "expected"), [(Side.LONG, "106.3", "106"), (Side.SHORT, "93.7", "94")]
 )
-def test_a_take_profit_price_off_the_new_tick_moves_towards_the_entry(
+def test_a_take_profit_price_off_the_new_tick_moves_towards_the_entry_price(
     side: Side, target: str, expected: str
 ) -> None:
     trade = open_trade(plan(side=side, target_price=D(target)), "t", NOON)

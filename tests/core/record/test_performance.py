@@ -109,7 +109,7 @@ def test_the_bootstrap_agrees_with_arch() -> None:
     assert high == pytest.approx(0.845, abs=0.056)
 
 
-def test_the_sample_equals_that_of_the_reference_vector() -> None:
+def test_the_sample_has_the_size_and_mean_of_the_reference_vector() -> None:
     assert len(SAMPLE) == 60
     assert np.mean(SAMPLE) == pytest.approx(0.515)
 
@@ -329,7 +329,7 @@ def test_a_single_losing_trade_does_not_bound_the_profit_factor_from_above() -> 
     assert factor.high is None
 
 
-def test_figures_that_are_not_finite_fail_an_assertion() -> None:
+def test_day_statistics_of_returns_that_are_not_finite_fail_an_assertion() -> None:
     with pytest.raises(AssertionError, match="finite"):
         ended([math.nan] * 20)
 

@@ -154,7 +154,7 @@ def test_an_entry_after_a_full_hour_needs_an_account_read_with_its_funding(story
     assert isinstance(verdict, Approved)
 
 
-def test_margin_of_trades_opened_since_the_read_counts(story: Story) -> None:
+def test_the_margin_of_trades_opened_since_the_account_read_counts_as_used(story: Story) -> None:
     story.open(plan(), at_ms=NOON + 100)
     c = review(story.book, plan("BTCUSDT"), marks={"SOLUSDT": quote()})
     assert c.margin_used == 200  # 1,000 at leverage 5
@@ -229,7 +229,7 @@ def test_a_deposit_between_the_midnight_and_its_read_is_a_net_deposit(
 
 
 @pytest.mark.parametrize("listed_first", [True, False])
-def test_a_stop_that_fills_at_midnight_loses_against_the_mark_of_midnight(
+def test_the_loss_of_a_stop_that_fills_at_midnight_counts_from_the_mark_of_midnight(
     story: Story, listed_first: bool
 ) -> None:
     """The fill belongs to the new day, so the position counts at the mark of 00:00."""

@@ -45,7 +45,7 @@ def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, st
 # --- permits--------------------------------------------------------------------------
 
 
-def test_a_sound_plan_gets_a_permit_bound_to_it(story: Story) -> None:
+def test_a_valid_plan_gets_a_permit_for_its_symbol_side_and_quantity(story: Story) -> None:
     verdict, event = review_entry(review(story.book, plan()))
     assert isinstance(verdict, Approved)
     assert is_genuine(verdict)

@@ -66,7 +66,7 @@ def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
     assert exposure_at(story, {"SOLUSDT": D(100)}).notional_total == 400
 
 
-def test_the_planners_headroom_equals_the_headroom_of_the_rules(story: Story) -> None:
+def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: Story) -> None:
     headroom = compute_headroom(
         story.book,
         exposure_at(story),
@@ -233,7 +233,7 @@ def test_approvals_never_exceed_the_limits_in_any_order_of_events(data: st.DataO
         assert exposure.notional_total <= D(30000)
 
 
-def test_the_governor_approves_every_plan_of_the_planner(story: Story) -> None:
+def test_the_governor_approves_plans_with_the_sizes_that_sizing_computes(story: Story) -> None:
     """Planner and governor compute independently; a difference denies the plan."""
     for side in Side:
         for distance in ("0.5", "1.5", "4", "8", "12"):

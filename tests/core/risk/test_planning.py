@@ -106,7 +106,7 @@ def test_a_candidate_denied_without_a_quote_could_not_have_been_planned(
         assert isinstance(planned(story.book, limits, wanted), Denial)
 
 
-def test_grant_refiner_and_state_all_shrink_an_entry() -> None:
+def test_the_size_fraction_is_the_product_of_grant_refiner_and_trading_state() -> None:
     story = Story()
     book = story.ready()
     assert size_fraction(book, None, D(1), LIMITS) == 1

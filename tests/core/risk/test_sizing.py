@@ -107,14 +107,14 @@ def test_liquidation_prices_agree_with_the_reference_vectors(
     assert float(price) == pytest.approx(expected, rel=1e-12)
 
 
-def test_at_a_stop_of_one_and_a_half_percent_exposure_binds_and_is_named() -> None:
+def test_the_size_of_a_trade_with_a_stop_1_5_percent_away_is_bound_by_exposure() -> None:
     made = sized(entry=D(100), stop=D("98.5"))
     assert isinstance(made, Sized)
     assert made.bound_by == "exposure"
     assert made.notional == 1500
 
 
-def test_a_wide_stop_is_bound_by_risk() -> None:
+def test_the_size_of_a_trade_with_a_wide_stop_is_bound_by_risk() -> None:
     made = sized(stop=D(90), limits=RiskLimits(leverage_max=2))
     assert isinstance(made, Sized)
     assert made.bound_by == "risk"
@@ -148,7 +148,7 @@ def test_the_value_and_quantity_caps_bind_at_an_equity_of_100_million() -> None:
     assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", 50)
 
 
-def test_a_fraction_shrinks_the_exposure_cap_and_the_size_is_floored_to_the_lot() -> None:
+def test_a_size_fraction_shrinks_the_exposure_cap_and_the_size_is_floored_to_the_lot() -> None:
     whole, quarter = sized(stop=D("98.5")), sized(stop=D("98.5"), fraction=QUARTER)
     assert isinstance(whole, Sized)
     assert isinstance(quarter, Sized)
@@ -332,7 +332,9 @@ def test_headroom_for_exactly_a_quarter_of_the_full_size_is_sized() -> None:
 
 
 @pytest.mark.parametrize(("stop", "bound_by"), [("97", "exposure"), ("60", "risk")])
-def test_a_fraction_shrinks_whichever_cap_binds(stop: str, bound_by: str) -> None:
+def test_a_size_fraction_of_one_half_halves_a_size_whichever_cap_binds(
+    stop: str, bound_by: str
+) -> None:
     whole = sized(stop=D(stop))
     half = sized(stop=D(stop), fraction=D("0.5"))
     assert isinstance(whole, Sized)

@@ -63,7 +63,7 @@ def test_a_halt_without_a_fresh_read_has_the_time_by_which_the_read_is_overdue(
     assert [(f.name, f.value) for f in full.figures] == [("overdue_ms", "0")]
 
 
-def test_a_full_disk_is_named_before_drift_and_drift_before_an_old_read(story: Story) -> None:
+def test_a_halt_names_a_full_disk_before_drift_and_drift_before_an_old_read(story: Story) -> None:
     old = {"started_at_ms": NOON, "now_ms": NOON + 900_000 + 60_001}
     story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
     assert judge(story, None, disk_full=True, **old).reason is StateReason.DISK_FULL
@@ -101,7 +101,7 @@ def test_a_second_breach_milder_than_the_first_sets_the_milder_state(story: Stor
 
 @pytest.mark.parametrize(("agreed_at", "ends"), [(NOON, False), (NOON + 1, True)])
 @pytest.mark.parametrize("reason", [StateReason.DISK_FULL, StateReason.EQUITY_UNKNOWN])
-def test_only_a_clean_reconciliation_after_the_halt_ends_it(
+def test_a_halt_on_a_full_disk_or_unknown_equity_ends_only_after_a_clean_reconciliation(
     story: Story, reason: StateReason, agreed_at: int, ends: bool
 ) -> None:
     put(story, T.REDUCE_ONLY, reason)

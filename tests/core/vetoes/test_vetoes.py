@@ -197,7 +197,7 @@ def test_funding_adds_to_the_cost_of_the_hold_and_never_reduces_it(
     assert cost.total == pytest.approx(cost.fees + cost.slippage + paid)
 
 
-def test_a_known_funding_rate_reaches_the_veto() -> None:
+def test_a_known_funding_rate_counts_in_the_reward_to_risk_veto() -> None:
     about = context(funding_rates={"ABC": Decimal("0.01")})
     assert codes(candidate(), about) == [Veto.REWARD_TO_RISK_LOW]
     assert codes(candidate(side=Side.SHORT), about) == []
