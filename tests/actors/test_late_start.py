@@ -1,4 +1,4 @@
-"""A governor that starts hours after midnight: the day's losses before it count."""
+"""A governor that starts hours after midnight: losses since midnight count."""
 
 from __future__ import annotations
 

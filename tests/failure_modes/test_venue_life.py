@@ -146,7 +146,7 @@ def test_after_auto_deleveraging_book_and_stop_have_the_remaining_quantity(
 
 
 def count_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the day's loss naive: only losses of stops count."""
+    """Make the day's loss naive: it is 0, so no liquidation counts."""
     monkeypatch.setattr(states, "day_pnl", lambda equity, day_equity, net_deposits: D(0))
 
 

@@ -1,7 +1,7 @@
 """Performance statistics, compared with the reference figures of other packages.
 
 The figures perf, twr and gate of vectors/quant.json were made with empyrical-reloaded 0.5.9, arch
-and statsmodels. Each test names its source.
+and statsmodels.
 """
 
 from __future__ import annotations
