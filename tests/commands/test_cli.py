@@ -28,7 +28,7 @@ def test_importing_the_command_line_loads_no_slow_module() -> None:
     assert loaded.returncode == 0, loaded.stderr
 
 
-def test_help_lists_the_verbs_by_importance(cli: Cli) -> None:
+def test_help_lists_the_verbs_with_run_first(cli: Cli) -> None:
     listed = cli("--help")[1].partition("Commands:")[2].splitlines()
     verbs = [line.split()[0] for line in listed if line[2:3].strip()]
     assert verbs[0] == "run"

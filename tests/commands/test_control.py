@@ -129,7 +129,7 @@ def test_a_flatten_that_leaves_a_position_open_fails_with_code_6(
     assert "1 position is still open" in err
 
 
-def test_resume_after_flatten_takes_two_steps(
+def test_resume_after_a_flatten_removes_the_latch_and_names_the_second_resume(
     cli: Cli, compose: Compose, created: DataDirectory
 ) -> None:
     compose("flatten", lambda *_, **__: {}, count_venue_positions=count_none)

@@ -58,7 +58,9 @@ def test_a_dataset_with_a_wrong_meta_json_fails_every_verb_that_reads_it_with_on
     assert not list((tmp_path / "kamou-data").glob("market/*"))
 
 
-def test_a_backtest_of_a_foreign_dataset_equals_one_of_its_import(cli: Cli, tmp_path: Path) -> None:
+def test_a_backtest_of_a_dataset_of_another_store_equals_one_of_its_import(
+    cli: Cli, tmp_path: Path
+) -> None:
     directory = make_foreign_dataset(tmp_path)
     assert cli("data", "import", directory, "--name", "ours")[0] == 0
     digests = set()

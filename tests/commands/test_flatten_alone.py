@@ -78,7 +78,7 @@ def test_flatten_closes_positions_beside_a_damaged_journal(cli: Cli, traded: Dat
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_flatten_sets_the_latch_before_it_reads_anything(
+def test_flatten_sets_the_latch_before_it_reads_the_settings(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -97,7 +97,7 @@ def test_flatten_closes_a_short_position(cli: Cli, traded: DataDirectory) -> Non
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_flatten_counts_positions_that_a_run_closed_meanwhile_separately(
+def test_flatten_counts_positions_that_were_closed_elsewhere_separately(
     cli: Cli, traded: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = len(venue(traded).positions)

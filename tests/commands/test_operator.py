@@ -256,9 +256,7 @@ def test_the_record_of_an_earlier_run_is_ignored(cli: Cli, directory: DataDirect
     assert HaltLatch(directory.latch).is_set(), "the latch blocks entries of a run that is starting"
 
 
-def test_the_error_without_the_token_names_the_token_file(
-    cli: Cli, directory: DataDirectory
-) -> None:
+def test_a_halt_without_a_readable_token_is_an_error(cli: Cli, directory: DataDirectory) -> None:
     with DataDirectoryLock(directory.path):
         write_record(directory, 1)
         code, _, err = cli("halt")

@@ -54,7 +54,7 @@ def test_watchdog_and_stop_deadline_end_a_process_whose_output_is_not_read(
     assert ended.returncode == -signal.SIGALRM
 
 
-def test_all_lines_are_written_in_order_before_the_end() -> None:
+def test_all_announced_lines_are_written_in_order_before_the_output_ends() -> None:
     written: list[str] = []
     with BackgroundLines(written.append) as announce:
         for number in range(100):

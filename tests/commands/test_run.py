@@ -42,7 +42,7 @@ def test_run_passes_the_settings_to_the_service_while_it_holds_the_lock(
     assert lock_holder(tmp_path / "d") is None
 
 
-def test_the_exit_code_of_the_service_is_that_of_run(cli: Cli, compose: Compose) -> None:
+def test_run_exits_with_the_code_of_the_service(cli: Cli, compose: Compose) -> None:
     compose("service", lambda *_, **__: 5)
     assert cli("run")[0] == 5
 

@@ -89,7 +89,7 @@ def test_without_a_terminal_progress_is_one_line_per_tenth(
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 160])
-def test_on_a_terminal_the_bar_is_always_the_last_line_and_is_erased_at_the_end(
+def test_on_a_terminal_the_progress_bar_is_the_last_line_and_is_erased_at_the_end(
     monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     terminal = use_terminal(monkeypatch, columns)

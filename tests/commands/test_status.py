@@ -34,7 +34,7 @@ def close_the_trade(directory: DataDirectory) -> None:
     writer.close()
 
 
-def test_status_without_a_database_is_not_running(cli: Cli) -> None:
+def test_status_without_a_database_exits_with_3_and_names_kamou_run(cli: Cli) -> None:
     code, out, err = cli("status")
     assert (code, out) == (3, "")
     assert "`kamou run` starts one" in err
@@ -189,7 +189,7 @@ def test_after_a_late_start_the_loss_counts_from_midnight(
     assert "3.05% of 4.00%" in row
 
 
-def test_a_deposit_before_the_opening_is_subtracted_once(
+def test_a_deposit_before_the_day_opened_is_subtracted_once_from_its_result(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     paid_in = record_income(DAY1_MS + 2_000, "9990", "transfer")
@@ -332,7 +332,7 @@ def test_why_suggests_nothing_for_a_known_symbol(cli: Cli, journalled: DataDirec
     assert json.loads(cli("why", "BTCUSDT", "--json")[1])["nearest"] is None
 
 
-def test_why_without_a_database_is_not_running(cli: Cli) -> None:
+def test_why_without_a_database_exits_with_3(cli: Cli) -> None:
     assert cli("why", "BTCUSDT")[0] == 3
 
 

@@ -328,7 +328,7 @@ def test_a_wide_character_counts_as_two_cells() -> None:
     assert align_columns([("漢字", "1"), ("abcde", "22")], right=(1,)) == ["漢字    1", "abcde  22"]
 
 
-def test_flow_keeps_each_piece_on_one_line() -> None:
+def test_flow_breaks_lines_between_pieces_and_not_inside_one() -> None:
     assert flow(["aaa aaa", "bbb", "ccc"], 14) == ["  aaa aaa  bbb", "  ccc"]
 
 

@@ -60,7 +60,7 @@ def test_an_error_in_exception_groups_is_one_line(
     assert cli("backtest", "--data", "any") == (1, "", line)
 
 
-def test_an_error_of_kamou_is_printed_instead_of_a_system_error_beside_it(
+def test_an_error_of_kamou_is_printed_instead_of_a_system_error_in_its_group(
     cli: Cli, compose: Compose
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -142,7 +142,7 @@ def read_error(out: str) -> tuple[str, int]:
         (("why",), 2),
     ],
 )
-def test_with_json_an_error_is_also_a_document_on_standard_output(
+def test_with_json_an_error_is_also_a_json_document_on_standard_output(
     cli: Cli, verb: tuple[str, ...], expected: int
 ) -> None:
     code, out, err = cli(*verb, "--json")
@@ -153,7 +153,7 @@ def test_with_json_an_error_is_also_a_document_on_standard_output(
 
 
 @pytest.mark.parametrize("form", [("--json", "-"), ("--json=-",), ("--json", "report.json")])
-def test_a_failed_backtest_or_simulation_is_also_a_document(
+def test_the_error_of_a_backtest_or_simulation_with_json_is_also_a_json_document(
     cli: Cli, form: tuple[str, ...]
 ) -> None:
     code, out, err = cli("backtest", "--data", "none", *form)
@@ -173,7 +173,7 @@ def test_a_failed_verb_with_a_result_prints_only_the_result(cli: Cli, compose: C
     assert (code, json.loads(out)) == (6, {"violations": 2})
 
 
-def test_several_problems_are_one_document_with_one_line_each(cli: Cli) -> None:
+def test_several_problems_are_one_json_document_with_one_line_each(cli: Cli) -> None:
     Path("kamou.toml").write_text("equity = 0\nmode = 'none'\n")
     code, out, err = cli("check-config", "--json")
     message, _ = read_error(out)
@@ -182,7 +182,7 @@ def test_several_problems_are_one_document_with_one_line_each(cli: Cli) -> None:
     assert err == f"error: {message}\n"
 
 
-def test_an_interruption_is_also_a_document(cli: Cli, compose: Compose) -> None:
+def test_an_interruption_with_json_is_also_a_json_document(cli: Cli, compose: Compose) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -190,7 +190,7 @@ def test_an_interruption_is_also_a_document(cli: Cli, compose: Compose) -> None:
     assert read_error(cli("backtest", "--data", "any", "--json", "-")[1]) == ("interrupted", 130)
 
 
-def test_a_defect_is_a_document_and_a_traceback(
+def test_a_defect_with_json_is_a_json_document_and_a_traceback(
     compose: Compose, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -254,7 +254,7 @@ def test_a_usage_error_is_one_line_and_a_hint(
     assert cli(*words) == (2, "", f"error: {message}\n`{of} --help` shows the usage\n")
 
 
-def test_a_usage_error_with_json_is_a_document(cli: Cli) -> None:
+def test_a_usage_error_with_json_is_a_json_document(cli: Cli) -> None:
     code, out, _ = cli("status", "--json", "--nope")
     assert json.loads(out) == {"error": "No such option '--nope'.", "exit_code": code}
 

@@ -88,7 +88,7 @@ def test_clearing_a_latch_that_is_not_set_does_nothing(tmp_path: Path) -> None:
     assert latch.log() == ()
 
 
-def test_a_latch_that_cannot_be_looked_for_counts_as_set(tmp_path: Path) -> None:
+def test_a_latch_whose_path_cannot_be_examined_counts_as_set(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert HaltLatch(tmp_path / "file" / "halt-latch").is_set()
 

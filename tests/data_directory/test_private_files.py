@@ -63,7 +63,7 @@ def test_every_file_has_mode_0600_with_any_umask(tmp_path: Path, umask: int) -> 
     assert mode(data_dir.path) == mode(data_dir.path.parent) == 0o700
 
 
-def test_a_umask_of_the_owners_rights_does_not_change_the_modes(tmp_path: Path) -> None:
+def test_a_umask_of_0777_does_not_change_the_modes(tmp_path: Path) -> None:
     before = os.umask(0o777)
     try:
         create_file(tmp_path / "a")
@@ -278,7 +278,7 @@ def test_a_lock_file_that_this_user_may_not_open_is_an_error(
         lock_holder(tmp_path)
 
 
-def test_a_read_of_the_lock_holder_prevents_no_run(
+def test_a_lock_that_is_busy_for_a_moment_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl

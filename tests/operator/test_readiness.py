@@ -59,7 +59,9 @@ async def test_a_system_that_is_ready_names_its_trading_state(
     assert body["state_reason"] == (reason or None)
 
 
-async def test_the_system_is_not_ready_until_recovered_and_reconciled(client: Client) -> None:
+async def test_the_readiness_of_a_system_that_is_not_ready_is_503_with_its_reasons(
+    client: Client,
+) -> None:
     waiting = attrs.evolve(
         operations(),
         not_ready=lambda: ["not reconciled", "the disk is full"],

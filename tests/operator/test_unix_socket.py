@@ -78,7 +78,7 @@ def test_a_path_that_is_longer_than_a_socket_allows_is_bound_and_reached(
     assert os.getcwd() == here
 
 
-def test_a_name_of_the_longest_length_is_used_as_it_is(tmp_path: Path) -> None:
+def test_a_socket_path_of_the_longest_allowed_length_is_used_unchanged(tmp_path: Path) -> None:
     path = Path("/" + "a" * (NAME_BYTES_MAX - 1))
     with reachable_name(path) as name:
         assert name == str(path)

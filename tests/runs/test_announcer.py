@@ -74,13 +74,13 @@ def test_a_flatten_without_positions_announces_its_end_once() -> None:
     assert len(recorder.lines) == 2
 
 
-def test_a_trade_closed_without_a_flatten_is_not_counted() -> None:
+def test_a_trade_closed_without_a_flatten_is_not_announced_as_flattened() -> None:
     recorder = Recorder()
     lines = recorder.commit(*story.opening_events(), *story.closing_events())
     assert not [line for line in lines if line.startswith("flatten: ")]
 
 
-def test_the_cause_of_a_denied_resume_is_stored_and_announced_without_a_note_too() -> None:
+def test_the_cause_of_a_denied_resume_without_a_note_is_kept_and_announced() -> None:
     recorder = Recorder()
     refused = CommandRecorded(
         at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"

@@ -127,7 +127,7 @@ def test_the_report_of_a_backtest_has_the_counts_of_the_scripted_market() -> Non
     assert json.dumps(found)
 
 
-def test_the_maximum_drawdown_is_measured_from_the_peak_before_it() -> None:
+def test_the_maximum_drawdown_is_measured_from_the_highest_earlier_equity() -> None:
     assert _max_drawdown([]) == 0.0
     assert _max_drawdown([100.0, 120.0, 90.0, 130.0, 117.0]) == pytest.approx(-0.25)
 
@@ -196,13 +196,13 @@ def test_a_time_range_without_a_cycle_is_an_error_with_the_range_of_the_data(
     assert [found[1], found[2]] == [utc_day(market.first_ms), utc_day(market.last_ms)]
 
 
-def test_a_cycle_is_never_shorter_than_the_markets_bars() -> None:
+def test_a_cycle_period_below_the_bar_period_is_raised_to_the_bar_period() -> None:
     hourly = fit_cycle(Settings(cycle=CycleSettings(period_s=300)), 3_600_000)
     assert hourly.cycle.period_s == 3_600
     assert fit_cycle(SETTINGS, 60_000).cycle.period_s == SETTINGS.cycle.period_s
 
 
-def test_a_backtest_trades_a_directory_with_the_chosen_symbols_and_strategies(
+def test_a_backtest_of_a_directory_uses_the_chosen_symbols_and_replaces_no_journal(
     tmp_path: Path,
 ) -> None:
     data_dir = market_files.write_valid_files(tmp_path / "data")

@@ -96,7 +96,7 @@ def candidate_vetoed() -> e.Event:
         {"price": D("2000.000")},
     ],
 )
-def test_names_ids_and_decimal_places_of_a_fill_do_not_change_the_digest(
+def test_ids_symbol_type_reason_and_decimal_places_of_a_fill_do_not_change_the_digest(
     other: dict[str, Any],
 ) -> None:
     assert digest(audit_log=[attrs.evolve(FILL, **other), FUNDING]) == digest()
@@ -112,7 +112,9 @@ def test_names_ids_and_decimal_places_of_a_fill_do_not_change_the_digest(
         {"fee": D("0.30000000000000000000000000001")},
     ],
 )
-def test_each_value_of_a_fill_changes_the_digest(other: dict[str, Any]) -> None:
+def test_time_side_quantity_price_and_fee_of_a_fill_change_the_digest(
+    other: dict[str, Any],
+) -> None:
     assert digest(audit_log=[attrs.evolve(FILL, **other), FUNDING]) != digest()
 
 
@@ -123,11 +125,11 @@ def test_time_and_amount_of_a_payment_change_the_digest_and_its_kind_does_not() 
     assert digest(audit_log=[FILL]) != digest()
 
 
-def test_the_order_of_the_venues_records_changes_the_digest() -> None:
+def test_the_order_of_fills_and_payments_changes_the_digest() -> None:
     assert digest(audit_log=[FUNDING, FILL]) != digest()
 
 
-def test_the_venues_other_records_do_not_change_the_digest() -> None:
+def test_a_contract_specification_in_the_audit_log_does_not_change_the_digest() -> None:
     noted = ContractAudit(at_ms=0, symbol="ETHUSDT", contract_size=D(1))
     assert digest(audit_log=[noted, *AUDIT_LOG]) == digest()
 
@@ -146,7 +148,9 @@ def test_the_venues_other_records_do_not_change_the_digest() -> None:
         {"r_multiple": None},
     ],
 )
-def test_each_value_of_a_trade_changes_the_digest(other: dict[str, Any]) -> None:
+def test_prices_quantity_costs_and_results_of_a_trade_change_the_digest(
+    other: dict[str, Any],
+) -> None:
     assert digest(trade_closed(**other)) != digest(trade_closed())
 
 

@@ -271,7 +271,7 @@ def test_an_unexpected_error_is_raised_with_its_groups(
     assert caught.group_contains(ZeroDivisionError)
 
 
-def test_the_innermost_error_of_a_stop_that_was_interrupted_again_is_the_interrupt() -> None:
+def test_the_error_to_show_of_a_group_with_a_keyboard_interrupt_is_the_interrupt() -> None:
     both = BaseExceptionGroup(
         "", [ValueError("torn"), BaseExceptionGroup("", [KeyboardInterrupt()])]
     )

@@ -103,7 +103,7 @@ async def test_a_start_after_a_flatten_records_an_equity_snapshot_at_once(
     assert balance == state.wallet_balance
 
 
-async def test_an_exit_order_is_in_the_timeline_of_the_trade_that_it_closed(
+async def test_an_exit_order_of_a_flatten_belongs_to_the_trade_that_it_closed(
     traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)
@@ -154,7 +154,7 @@ async def test_every_order_of_a_flattened_trade_ended_at_the_venues_time(
     assert all(ours == venues for ours, venues in late.values()), late
 
 
-async def test_a_halt_in_the_latchs_log_is_journalled_at_its_time_and_closes_nothing(
+async def test_a_halt_in_the_latchs_log_is_journalled_at_its_time_and_closes_no_position(
     traded: DataDirectory,
 ) -> None:
     before, held = state_changes(traded), set(venue(traded).positions)

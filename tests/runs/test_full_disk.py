@@ -63,7 +63,7 @@ async def test_a_halt_on_a_full_disk_blocks_entries_at_once_and_is_journalled_la
     assert folded(journal(on_small_disk)).state is TradingState.REDUCE_ONLY
 
 
-def test_kamou_halt_does_not_exit_0_while_the_halt_is_not_journalled(
+def test_kamou_halt_exits_with_6_while_the_halt_is_not_journalled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     class Full:
@@ -90,7 +90,7 @@ async def test_status_names_a_full_disk_and_held_entries_first() -> None:
     assert full_lines(seen, 200)[2:4] == [f"! {reason}" for reason in reasons]
 
 
-async def test_a_flatten_beside_a_run_on_a_full_disk_counts_the_positions_in_the_file(
+async def test_a_flatten_during_a_run_on_a_full_disk_counts_the_positions_in_the_venues_file(
     on_small_disk: DataDirectory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

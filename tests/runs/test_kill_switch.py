@@ -87,7 +87,7 @@ async def test_stops_stay_while_the_venues_file_has_positions_that_its_lists_omi
     assert stops <= set(venue(data_dir).live)
 
 
-async def test_a_flatten_closes_and_cancels_everything_and_a_second_one_does_nothing(
+async def test_a_flatten_closes_positions_and_cancels_orders_and_a_second_one_does_nothing(
     traded: DataDirectory,
 ) -> None:
     of, data_dir = settings(traded.path), traded
@@ -324,7 +324,7 @@ async def test_a_flatten_whose_log_cannot_be_written_closes_all_positions(
     assert "could not be written" in done["log"]
 
 
-async def test_a_data_directory_without_a_venue_has_nothing_to_flatten(tmp_path: Path) -> None:
+async def test_a_flatten_of_a_venue_without_file_or_account_is_an_error(tmp_path: Path) -> None:
     of = settings(tmp_path)
     with pytest.raises(NotRunningError, match="no position is open"):
         await flatten_all(of)

@@ -76,7 +76,7 @@ def flatten_event(reason: StateReason, at_ms: int) -> StateChanged:
     )
 
 
-def test_a_line_that_a_run_journalled_is_not_journalled_again_after_an_older_event(
+def test_a_journalled_latch_line_is_not_journalled_again_after_an_older_event(
     journal: EndedRun,
 ) -> None:
     journal.writer.append([flatten_event(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
@@ -99,7 +99,7 @@ def test_a_clear_of_the_latch_does_not_end_a_flatten_that_the_governor_decided(
     assert state[0] == "flattening", "closing goes on"
 
 
-def test_a_journalled_line_is_not_journalled_again_after_the_clock_was_set_back(
+def test_a_journalled_latch_line_is_not_journalled_again_after_the_clock_was_set_back(
     journal: EndedRun,
 ) -> None:
     log = (latch_line(SET_WORD, NOON + 5_000), latch_line(CLEAR, NOON + 5_100))
@@ -119,7 +119,7 @@ def test_a_journalled_line_is_not_journalled_again_after_the_clock_was_set_back(
     assert journal.state() == ("active", "OPERATOR_RESUME")
 
 
-def test_an_unreadable_latch_halts_and_closes_nothing(
+def test_a_latch_without_a_line_in_its_log_halts_and_does_not_flatten(
     journal: EndedRun,
 ) -> None:
     journal.start(LATER)
@@ -127,13 +127,15 @@ def test_an_unreadable_latch_halts_and_closes_nothing(
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
-def test_a_damaged_line_lets_a_run_start_and_keeps_a_halt(journal: EndedRun) -> None:
+def test_a_damaged_line_of_the_latchs_log_keeps_the_halt_of_an_earlier_line(
+    journal: EndedRun,
+) -> None:
     journal.start(LATER)
     journal.take_over(latch_line(HALT, NOON + 50), latch_line(UNREADABLE_LATCH, 0), latched=True)
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
-def test_a_flatten_whose_latch_was_removed_without_a_clear_halts_and_closes_nothing(
+def test_a_flatten_whose_latch_was_removed_without_a_clear_becomes_a_halt(
     journal: EndedRun,
 ) -> None:
     journal.start(LATER)

@@ -68,7 +68,7 @@ def running(follower: Follower) -> CurrentRun:
     return CurrentRun(phase="trading", tree=tree, supervisor=supervisor, follower=following)
 
 
-async def test_a_run_that_does_not_trade_yet_says_so_and_takes_no_commands() -> None:
+async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() -> None:
     starting = CurrentRun()
     assert starting.status() == {
         "phase": "starting",
@@ -95,7 +95,7 @@ async def test_a_halt_before_the_run_trades_sets_the_latch(tmp_path: Path, phase
 
 
 @pytest.mark.parametrize(("action", "asked"), [("halt", Halt), ("set", Flatten)])
-async def test_a_latch_set_after_the_start_read_its_log_is_journalled_by_the_governor(
+async def test_a_latch_set_after_the_start_read_its_log_is_sent_to_the_governor(
     running: CurrentRun,
     follower: Follower,
     tmp_path: Path,
@@ -225,7 +225,7 @@ async def test_a_run_is_not_ready_while_it_starts_drifts_or_is_not_reconciled(
     assert running.snapshot()["children"] == [{"id": "kamou", "state": "running"}]
 
 
-async def test_with_an_unreadable_journal_the_status_has_no_account_and_a_command_fails(
+async def test_with_an_unreadable_journal_the_status_has_no_state_and_a_command_fails(
     running: CurrentRun, follower: Follower
 ) -> None:
     follower.trouble = sqlite3.OperationalError("disk I/O error")
@@ -358,7 +358,7 @@ async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: Curr
 
 
 @pytest.mark.parametrize("trouble", [UnreachableError("gone"), RateLimitedError("wait"), None])
-async def test_the_older_marks_stay_if_the_venue_does_not_answer(
+async def test_the_older_marks_stay_if_reading_new_marks_fails_or_gets_no_answer(
     holding: CurrentRun, autojump_clock: MockClock, trouble: Exception | None
 ) -> None:
     await holding.refresh_marks()

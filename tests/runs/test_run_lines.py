@@ -391,7 +391,7 @@ LINES = [
 
 
 @pytest.mark.parametrize(("event", "line", "level"), LINES)
-def test_each_change_of_what_may_trade_has_its_line(
+def test_each_described_event_has_its_line_and_its_level(
     event: e.Event, line: str, level: Level
 ) -> None:
     shown = describe_event(event)

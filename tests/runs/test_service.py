@@ -350,7 +350,7 @@ async def test_a_demo_that_starts_halted_announces_the_days_that_it_skips(tmp_pa
     )
 
 
-async def test_a_replay_of_recorded_bars_ends_with_the_site_up(tmp_path: Path) -> None:
+async def test_the_site_stays_up_after_a_replay_of_recorded_bars_has_ended(tmp_path: Path) -> None:
     recorded = write_valid_files(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
@@ -369,7 +369,9 @@ async def test_a_replay_of_recorded_bars_ends_with_the_site_up(tmp_path: Path) -
     assert run_table(demo.data_dir) == [(1, "stopped")]
 
 
-async def test_a_replay_that_the_halt_latch_cut_short_says_so(tmp_path: Path) -> None:
+async def test_a_replay_that_the_halt_latch_cuts_short_is_announced_as_cut_short(
+    tmp_path: Path,
+) -> None:
     recorded = write_valid_files(tmp_path / "recorded")
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
     data_dir = DataDirectory(tmp_path / "data")

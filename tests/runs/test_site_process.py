@@ -220,7 +220,7 @@ async def test_a_taken_port_ends_the_run_with_one_line(traded: DataDirectory) ->
 # --- `kamou site` -----------------------------------------------------------------------
 
 
-async def test_kamou_site_serves_the_pages_beside_a_run_and_from_a_backup(
+async def test_kamou_site_serves_the_results_of_a_data_directory_and_of_a_backup(
     traded: DataDirectory, tmp_path: Path
 ) -> None:
     backup = tmp_path / "backup.sqlite3"

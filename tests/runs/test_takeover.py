@@ -126,7 +126,7 @@ def run_verb(
     return call
 
 
-def test_another_user_with_the_lock_and_the_port_gets_no_token_and_closes_nothing(
+def test_a_flatten_closes_positions_and_sends_no_token_to_another_user_with_lock_and_port(
     killed_run: DataDirectory, run_verb: Callable[..., tuple[int, str, str]]
 ) -> None:
     held, token = len(venue(killed_run).positions), killed_run.token.read_text().strip()

@@ -38,7 +38,7 @@ def test_without_the_daily_budget_the_judge_finds_entries_beyond_its_headroom(
 
 
 @pytest.mark.no_cover
-def test_with_higher_fees_the_judge_finds_a_governor_that_still_counts_the_old_ones(
+def test_with_higher_fees_the_judge_finds_a_governor_that_counts_the_lower_fees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dear = attrs.evolve(SETTINGS, costs=CostModel(taker_bps=Decimal(30)))

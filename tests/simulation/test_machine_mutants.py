@@ -71,7 +71,7 @@ def test_each_mutation_operator_makes_the_change_of_its_name(
     assert found(expression) == changes
 
 
-def test_a_guard_is_removed_and_declarations_assertions_and_errors_are_left_alone() -> None:
+def test_mutants_remove_guards_and_change_no_declarations_assertions_or_errors() -> None:
     changes = changes_of("m.py", SAMPLE.replace("{expression}", "a"))
     assert {(c.operator, c.old, c.new) for c in changes} == {
         ("removed guard", "a is None", "False"),
@@ -79,14 +79,14 @@ def test_a_guard_is_removed_and_declarations_assertions_and_errors_are_left_alon
     }
 
 
-def test_a_change_that_a_live_closure_could_not_take_is_not_drawn() -> None:
+def test_a_change_that_drops_the_free_variable_of_a_closure_does_not_fit() -> None:
     text = "def outer(a):\n    def inner(b):\n        return b + a\n    return inner\n"
     by_new = {c.new: fits(c, text) for c in changes_of("m.py", text)}
     assert by_new == {"((b) - (a))": True, "(b)": False, "(a)": True}
     assert {c.function for c in changes_of("m.py", text)} == {"outer.<locals>.inner"}
 
 
-def test_a_seed_draws_the_same_changes_and_another_seed_others() -> None:
+def test_a_seed_draws_the_same_mutants_twice_and_another_seed_draws_others() -> None:
     texts = {file: text for file, text in machine_suite.texts().items() if "sizing" in file}
     names = [change.name for change in draw(texts, 7, 20)]
     assert names == [change.name for change in draw(texts, 7, 20)]

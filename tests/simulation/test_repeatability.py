@@ -39,7 +39,7 @@ def test_a_seed_gives_the_same_trace_in_other_processes_under_other_hash_seeds(
     assert first == traced(tmp_path / "b", "2")
 
 
-def test_a_seed_gives_the_same_trace_again_whatever_ran_before_it() -> None:
+def test_a_seed_gives_the_same_trace_after_a_simulation_of_another_seed() -> None:
     first = simulate_seed(SCENARIO)
     simulate_seed(Scenario(seed=99, hours=0.1))
     again = simulate_seed(SCENARIO)
@@ -66,7 +66,7 @@ def test_a_swarm_over_two_processes_has_the_results_of_one_process() -> None:
     ("text", "says"),
     [("", "not a trace"), ("hello", "not a trace"), ("kamou-trace 9 seed=1", "version 9")],
 )
-def test_a_trace_of_another_kind_or_version_is_invalid(
+def test_a_file_that_is_no_trace_and_a_trace_of_another_version_are_invalid(
     tmp_path: Path, text: str, says: str
 ) -> None:
     path = tmp_path / "t"

@@ -78,7 +78,7 @@ def opened(event: e.DayOpened, paid_in: int, lost: int) -> e.DayOpened:
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
-def test_the_limits_of_a_restored_record_are_fractions_of_the_equity_it_counts_from(
+def test_the_limit_checker_counts_a_restored_day_from_the_equity_of_the_record(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     checker = Checker(CheckLimits())
@@ -120,7 +120,7 @@ def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
-def test_the_loss_of_a_restored_record_is_counted_from_where_the_record_counts_it(
+def test_due_actions_count_a_restored_day_from_the_equity_of_the_record(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     due_actions = restored(paid_in, lost, PositionBook())
@@ -153,7 +153,7 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES[:5])
-def test_the_book_counts_the_day_from_the_same_equity(
+def test_the_position_book_counts_a_restored_day_from_the_equity_of_the_record(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     """The figures above are those of the product, from its own journal."""

@@ -50,7 +50,7 @@ def test_a_killed_run_goes_on_from_its_files_and_nothing_is_lost_doubled_or_unpr
         ("stops-unattached", "UNPROTECTED"),
     ],
 )
-def test_the_suite_notices_a_process_that_loses_events_or_leaves_a_position_unprotected(
+def test_the_kill_suite_finds_lost_events_lost_fills_and_an_unprotected_position(
     defect: str, said: str, tmp_path: Path
 ) -> None:
     case = f"{FIRST_ENTRY}:30000:0"
@@ -60,7 +60,7 @@ def test_the_suite_notices_a_process_that_loses_events_or_leaves_a_position_unpr
     assert said in printed
 
 
-def test_invalid_counts_are_usage_errors(tmp_path: Path) -> None:
+def test_a_count_of_zero_kill_points_is_a_usage_error(tmp_path: Path) -> None:
     code, _, printed = ran("--points", "0", folder=tmp_path)
     assert code == 2
     assert "1 or more" in printed

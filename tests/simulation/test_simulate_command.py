@@ -48,7 +48,9 @@ def invoke(*arguments: str) -> Result:
         (("--seeds", "1..2", "--trace", "t"), "need --seed N"),
     ],
 )
-def test_an_impossible_request_is_a_usage_error(arguments: tuple[str, ...], says: str) -> None:
+def test_simulate_with_missing_conflicting_or_invalid_options_is_a_usage_error(
+    arguments: tuple[str, ...], says: str
+) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert says in result.output
@@ -66,20 +68,20 @@ def test_an_unknown_fault_fails_with_the_nearest_name_or_all_names() -> None:
     assert parse_faults("adl, power_cut") == {"adl", "power_cut"}
 
 
-def test_the_exit_code_of_a_bad_fault_name_is_that_of_the_configuration() -> None:
+def test_simulate_with_an_unknown_fault_exits_with_the_code_of_a_configuration_error() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "--seed", "1", "--faults", "nonsense_fault"])
     assert ended.value.code == ConfigurationError.exit_code
 
 
-def test_a_seed_switches_whole_faults_on_and_off() -> None:
+def test_a_seed_draws_a_fixed_set_of_faults_which_may_be_empty() -> None:
     seeds = [draw_faults(seed) for seed in range(300)]
     assert frozenset() in seeds
     assert frozenset.union(*seeds) == {fault.name for fault in FAULTS if fault.share}
     assert draw_faults(7) == draw_faults(7)
 
 
-def test_every_fault_draws_from_a_numbered_stream_of_its_own() -> None:
+def test_every_fault_draws_from_a_different_numbered_random_stream() -> None:
     numbers = [*(fault.stream for fault in FAULTS), SWARM_STREAM, SIMULATION_STREAM]
     assert len(set(numbers)) == len(numbers)
     chaos = Chaos(5, (), start_ms=0, end_ms=1, convergence_ms=1)

@@ -64,7 +64,7 @@ def test_every_invariant_holds_in_a_seed_that_failed_before(
 
 
 @pytest.mark.parametrize("name", FAULT_NAMES)
-def test_every_fault_occurs_alone_and_violates_no_invariant(name: str) -> None:
+def test_every_fault_occurs_and_violates_no_invariant(name: str) -> None:
     faults = frozenset({name})
     scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
     if name == "stops_refused":  # a stop has to be lost before another can be refused
@@ -116,7 +116,7 @@ def test_the_monitor_reports_an_entry_if_permits_are_never_used_up(
     assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
 
 
-def test_the_monitor_reports_entries_of_a_port_without_its_guard(
+def test_the_monitor_reports_entries_through_an_exchange_port_without_its_guard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def unguarded(
@@ -139,7 +139,7 @@ def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
     assert "LOST" in rules([Scenario(seed=seed, faults=faults) for seed in (1, 2)])
 
 
-def test_a_swarm_names_the_faults_that_never_occurred_and_the_missing_trades() -> None:
+def test_a_swarm_names_the_faults_entries_fills_and_orders_that_never_occurred() -> None:
     result = simulate_seed(Scenario(seed=1, hours=1.0, faults=parse_faults("partial_fills")))
     idle = attrs.evolve(result, coverage={}, struck={})
     assert set(swarm.find_missing([idle, idle])) == {

@@ -199,7 +199,7 @@ async def test_a_process_that_does_not_read_its_handover_is_ended_and_reported(
     assert "did not read its handover" in recorder.lines[0]
 
 
-async def test_a_start_that_fails_without_a_free_thread_is_reported(
+async def test_a_start_without_a_free_thread_is_an_error_with_the_cause(
     data_directory: DataDirectory, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def no_thread(*command: Any, **how: Any) -> None:

@@ -63,7 +63,7 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 @given(by_definition.histories())
 @examples
-def test_every_daily_row_is_the_sum_of_its_entries(events: list[e.Event]) -> None:
+def test_every_daily_row_is_the_sum_of_the_events_of_its_days(events: list[e.Event]) -> None:
     with journal_of(events) as connection:
         found = [comparable_fields(row) for row in public_queries.all_days(connection)]
         expected = by_definition.rows(events)
@@ -208,7 +208,9 @@ def test_every_interval_of_the_curve_keeps_its_last_lowest_and_highest_equity(
 
 @given(by_definition.histories())
 @examples
-def test_the_order_of_late_entries_changes_no_daily_row(events: list[e.Event]) -> None:
+def test_the_order_of_late_fills_payments_and_closed_trades_changes_no_daily_row(
+    events: list[e.Event],
+) -> None:
     entries = (e.IncomeRecorded, e.FillRecorded, e.TradeClosed)
     late = [x for x in events if isinstance(x, entries)]
     reads = [x for x in events if not isinstance(x, entries)]

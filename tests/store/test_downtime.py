@@ -188,7 +188,7 @@ def test_the_longer_period_limits_downtime_after_a_change_of_period(
     assert downtime(connection, make_run_start(1, T0), *cycles(T0, 1), *hourly) == []
 
 
-def test_no_setting_allows_a_period_below_the_minimum_of_downtime() -> None:
+def test_the_shortest_cycle_period_is_at_least_the_shortest_downtime() -> None:
     assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= DOWNTIME_MIN_MS
 
 

@@ -73,7 +73,9 @@ def test_a_duplicate_event_rolls_the_whole_batch_back(
     assert writer.append([lost(9)])[0].seq == 2
 
 
-def test_drop_duplicates_keeps_the_events_that_are_not_committed(writer: JournalWriter) -> None:
+def test_drop_duplicates_drops_events_with_a_committed_or_repeated_key(
+    writer: JournalWriter,
+) -> None:
     writer.append([day(1)])
     batch = [encode_event(event) for event in (day(1), day(2), lost(1), day(2), lost(1))]
     assert [row.event for row in writer.drop_duplicates(batch)] == [day(2), lost(1), lost(1)]

@@ -290,7 +290,7 @@ def test_the_time_column_of_a_parquet_file_may_have_timestamps(tmp_path: Path) -
 # --- the store ---------------------------------------------------------------------------------
 
 
-def test_an_import_changes_a_stored_dataset_only_if_it_replaces_it(tmp_path: Path) -> None:
+def test_an_import_changes_a_stored_dataset_only_with_replace(tmp_path: Path) -> None:
     source = write_valid_files(tmp_path / "s")
     first = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     again = import_directory(source, tmp_path / "data", now_ms=NOW_MS)

@@ -91,7 +91,7 @@ def open_order(connection: sqlite3.Connection) -> tuple[str, D, str]:
     return order.status, order.filled, order.reason
 
 
-def test_an_order_row_follows_each_event_of_the_order(
+def test_an_order_row_has_the_state_of_its_order_and_late_events_do_not_reopen_it(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     def commit(*events: e.Event) -> tuple[str, D, str]:

@@ -75,7 +75,7 @@ def test_a_dataset_of_another_store_is_checked_and_has_the_same_data(
 
 
 @pytest.mark.parametrize("damage", ["missing", "rubbish", "pipe", "folder"])
-def test_a_missing_or_unreadable_registry_lists_no_dataset(
+def test_with_a_missing_or_unreadable_registry_a_dataset_is_checked_and_opens(
     store: Path, checked: list[str], damage: str
 ) -> None:
     registry = market_directory(store) / "digests"
@@ -178,7 +178,9 @@ def test_a_damaged_dataset_is_not_unchanged_and_can_be_replaced(
     assert sorted(each.name for each in market_directory(store).iterdir()) == ["digests", "s"]
 
 
-def test_an_import_removes_what_a_killed_import_left(store: Path, tmp_path: Path) -> None:
+def test_an_import_removes_the_directory_that_a_killed_import_left(
+    store: Path, tmp_path: Path
+) -> None:
     left = market_directory(store) / ".s.x7"
     left.mkdir()
     (left / "bars.parquet").write_bytes(b"half")
@@ -313,7 +315,7 @@ JSON = st.recursive(
 
 @CHANGED
 @given(data=st.data())
-def test_a_dataset_with_a_changed_description_has_the_same_data_or_is_invalid(
+def test_a_dataset_with_a_changed_meta_json_has_the_same_data_or_is_invalid(
     data_dir: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     folder = tmp_path / "mutant"

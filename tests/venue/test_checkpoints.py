@@ -253,7 +253,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_an_invalid_row_never_changes_a_price(
+def test_with_an_invalid_stored_state_the_days_run_again_with_the_same_prices(
     tmp_path: Path, how: str, days_run: list[int]
 ) -> None:
     path = tmp_path / "venue.db"
@@ -270,7 +270,7 @@ def test_an_invalid_row_never_changes_a_price(
     store.close()
 
 
-def test_rows_of_another_market_are_replaced_by_new_ones(tmp_path: Path) -> None:
+def test_stored_states_of_another_market_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "venue.db"
     filled(path, 45, seed=6)
     filled(path, 45)
@@ -279,7 +279,9 @@ def test_rows_of_another_market_are_replaced_by_new_ones(tmp_path: Path) -> None
     assert makers == {market_digest(market())}
 
 
-def test_one_invalid_row_costs_only_its_ten_days(tmp_path: Path, days_run: list[int]) -> None:
+def test_with_one_invalid_stored_state_the_days_run_from_the_state_of_ten_days_before(
+    tmp_path: Path, days_run: list[int]
+) -> None:
     path = tmp_path / "venue.db"
     filled(path, 45)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

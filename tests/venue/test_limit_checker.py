@@ -90,7 +90,7 @@ def test_an_entry_beyond_the_headroom_at_a_higher_fee_is_a_violation() -> None:
     assert check_limits(two_entries("0.0060"))[1] == ["ADMISSION BBB", "OPEN_RISK BBB"]
 
 
-def test_while_a_reduction_is_unreported_the_day_budget_is_not_checked() -> None:
+def test_while_a_reduction_is_unreported_the_daily_budget_is_not_checked() -> None:
     """Check seed 990246, where the loss of a reduction was known with its report."""
     broken = check_limits(two_entries("0.0060"), unreported=lambda at_ms: True)[1]
     assert broken == ["OPEN_RISK BBB"]

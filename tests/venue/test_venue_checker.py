@@ -70,7 +70,7 @@ def test_a_position_without_a_stop_for_more_than_ten_seconds_is_a_violation():
     assert rules(judge(engine)) == ["UNPROTECTED"]
 
 
-def test_a_stop_that_comes_within_the_deadline_is_in_time():
+def test_a_stop_placed_within_the_protection_deadline_is_no_violation():
     engine = calm()
     engine.place(order("e", BUY, 100))
     engine.advance(at(2, 10_000))
@@ -206,7 +206,7 @@ def test_a_difference_of_a_cent_in_balance_or_equity_is_a_violation():
     assert quiet.detail.startswith("positions")
 
 
-def test_a_reversal_and_a_scaled_position_are_booked_from_first_principles():
+def test_the_recomputed_equity_agrees_after_a_scaled_and_reversed_position():
     engine = engine_at(
         MemoryMarket({"AAA": with_bars((100, 101, 100, 101, 9e3), (102, 103, 101, 103, 9e3))}),
         models=EXACT,
@@ -231,7 +231,7 @@ def test_after_a_liquidation_the_recomputed_equity_agrees():
     assert rules(judge(engine)) == ["UNPROTECTED"]  # without a stop until its liquidation
 
 
-def test_an_idle_account_has_no_violation_but_a_missing_opening_or_strict_limits_have():
+def test_an_empty_audit_log_and_entries_beyond_strict_limits_are_violations():
     assert check([], calm().account(), (), ()).violations[0].rule == "EQUITY"
     engine = calm()
     assert judge(engine).violations == ()

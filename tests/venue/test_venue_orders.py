@@ -129,7 +129,7 @@ def test_a_fill_or_kill_order_fills_whole_or_not_at_all():
     assert filled.status is OrderStatus.FILLED
 
 
-def test_a_market_entry_stops_at_the_depth_and_a_reducing_one_fills_whole_for_a_price():
+def test_a_market_entry_fills_up_to_the_depth_and_a_reducing_order_fills_whole():
     market = MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)})
     engine = engine_at(market, 3, models=VenueModels(slippage=SlippageModel(bps=2, cap_bps=100)))
     engine.place(order("a", BUY, 200))
@@ -198,7 +198,7 @@ def test_a_marketable_gtc_limit_takes_the_depth_and_rests_with_the_remainder():
     assert engine.order("a").status is OrderStatus.FILLED
 
 
-def test_the_price_never_passes_the_limit():
+def test_the_fill_price_of_a_limit_order_does_not_pass_its_limit():
     engine = engine_at(flat(half_spread_bps=10), models=VenueModels(slippage=SlippageModel(bps=50)))
     assert engine.place(limit("a", BUY, 10, 100.2, time_in_force=IOC)).average_price == D("100.2")
     assert engine.place(limit("b", SELL, 10, 99.8, time_in_force=IOC)).average_price == D("99.8")

@@ -67,7 +67,7 @@ def test_a_stop_in_a_very_wide_bar_fills_a_quarter_of_the_way_to_the_extreme():
     assert fill.slippage == 20  # two units beyond the trigger on ten units of base
 
 
-def test_a_short_is_stopped_upwards_the_same_way():
+def test_the_stop_of_a_short_in_a_very_wide_bar_fills_a_quarter_of_the_way_to_the_high():
     bars = with_bars((100, 112, 100, 105, 1000))
     engine = engine_at(MemoryMarket({"AAA": bars}))
     engine.place(order("e", SELL, 100), (stop("s", BUY, 100, 102),))
@@ -137,7 +137,7 @@ def test_an_entry_and_its_stop_may_fill_in_one_bar_but_its_take_profit_waits():
     assert engine.order("e-target").status is OrderStatus.ACCEPTED
 
 
-def test_a_stop_that_may_open_a_position_does():
+def test_a_stop_that_is_not_reduce_only_opens_a_position():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 103, 100, 102, 1000))}))
     engine.place(order("e", BUY, 100, type=OrderType.STOP_MARKET, trigger_price=102))
     assert engine.account().margin_used == D("1020") / 5
@@ -212,7 +212,7 @@ def test_liquidation_comes_before_a_stop_that_could_only_fill_beyond_it():
     assert engine.order("s").status is OrderStatus.REJECTED
 
 
-def test_a_position_without_leverage_is_never_liquidated_downwards():
+def test_a_long_with_leverage_1_is_not_liquidated():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 0.5, 1, 1000))}))
     engine.place(order("e", BUY, 100, leverage=1))
     assert engine.positions()[0].liquidation_price is None
@@ -243,7 +243,7 @@ def test_both_sides_pay_the_assumed_rate_when_none_is_known():
         assert [i.amount for i in engine.income(0)] == [D("-0.1")]
 
 
-def test_a_four_hour_venue_settles_every_four_hours():
+def test_a_funding_interval_of_four_hours_settles_every_four_hours():
     models = VenueModels(slippage=EXACT.slippage, funding=FundingModel(assumed_per_8h=D("0.0001")))
     market = MemoryMarket(
         {"AAA": with_bars(after=120)}, instruments=[instrument(funding_interval_h=4)]
@@ -254,7 +254,7 @@ def test_a_four_hour_venue_settles_every_four_hours():
     assert [i.amount for i in engine.income(0)] == [D("-0.05"), D("-0.05")]
 
 
-def test_an_advance_of_many_bars_ends_as_many_advances_of_one_bar():
+def test_an_advance_of_many_bars_gives_the_results_of_many_advances_of_one_bar():
     bars = with_bars((100, 103, 99, 101, 900), (101, 104.5, 97.9, 99, 900), (99, 99, 95, 95, 900))
     stepped = engine_at(MemoryMarket({"AAA": bars}))
     jumped = engine_at(MemoryMarket({"AAA": bars}))
@@ -317,7 +317,7 @@ def test_the_default_settings_build_the_default_models():
     assert made == VenueModels()
 
 
-def test_an_unknown_range_makes_no_gap():
+def test_a_stop_fills_at_its_trigger_if_the_range_of_its_bar_is_unknown():
     assert StopFillModel().price(SELL, 98.0, 100.0, 50.0, float("nan")) == 98.0
 
 

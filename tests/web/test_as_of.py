@@ -121,7 +121,7 @@ async def test_no_figure_list_or_count_has_an_event_after_the_newest_snapshot(
     assert [page for page in PAGES if before[page] != after[page]] == []
 
 
-async def test_the_next_snapshot_brings_the_events_before_it_to_results_and_trades(
+async def test_the_next_equity_snapshot_brings_earlier_events_to_results_and_trades(
     record: Path, demo: Site, client: Client
 ) -> None:
     since = later(record)
@@ -178,7 +178,7 @@ async def test_results_and_two_pages_count_a_trade_closed_before_the_snapshot_an
     assert counted == [str(2 * DAYS + 1)] * 2
 
 
-async def test_events_committed_between_a_snapshots_read_and_its_commit_are_later_than_it(
+async def test_results_leave_out_events_after_the_read_of_the_newest_equity_snapshot(
     record: Path, demo: Site, client: Client
 ) -> None:
     """A snapshot has the time of its read; later events may be committed before it."""

@@ -58,7 +58,7 @@ def test_a_higher_equity_is_drawn_higher_and_a_later_one_further_right() -> None
 
 @given(st.lists(st.floats(1, 1e7), min_size=2, max_size=40))
 @settings(max_examples=50)
-def test_line_envelope_and_ticks_stay_inside_their_frame(equity: list[float]) -> None:
+def test_line_envelope_and_value_ticks_stay_inside_their_frame(equity: list[float]) -> None:
     for drawn in chart.curve_charts(marks(*equity), (), ()):
         frame = drawn.frame
         for x, y in points(drawn.line) + points(drawn.envelope):
@@ -96,7 +96,7 @@ def test_halving_the_points_keeps_both_ends_and_every_low_and_high(equity: list[
     assert max(m.high for m in half) == max(m.high for m in whole)
 
 
-def test_a_short_halt_is_still_wide_enough_to_see_and_stays_inside() -> None:
+def test_halts_and_downtime_are_bands_at_least_2_units_wide_inside_the_chart() -> None:
     gaps = [noted("down", START_MS + i * DAY_MS) for i in range(-3, 1)]
     curve = marks(
         *range(100, 700), step_ms=DAY_MS, noted=[noted("halt", START_MS + 300 * DAY_MS), *gaps]
@@ -123,7 +123,7 @@ def test_events_outside_the_curve_are_not_marked() -> None:
     assert [m.title for m in chart.curve_charts(curve, (), events)[0].markers] == ["in"]
 
 
-def test_every_transfer_is_drawn_however_many_there_are() -> None:
+def test_every_transfer_inside_the_curve_is_drawn() -> None:
     net_deposits = [noted("transfer", START_MS + i * DAY_MS) for i in range(-2, 300)]
     wide = chart.curve_charts(marks(*range(100, 400), step_ms=DAY_MS, noted=net_deposits), (), ())[
         0
@@ -131,7 +131,7 @@ def test_every_transfer_is_drawn_however_many_there_are() -> None:
     assert wide.moments.count("M") == 299, "all inside the curve; the last lies beyond its end"
 
 
-def test_bars_of_losing_days_are_below_the_line_and_of_gaining_days_above_it() -> None:
+def test_bars_of_losing_days_are_below_the_zero_line_and_of_gaining_days_above_it() -> None:
     values = (0.01, -0.02, 0.0)
     days = [bar_day(f"2025-07-{26 + i}", value) for i, value in enumerate(values)]
     for drawn in chart.day_charts(days):
@@ -170,7 +170,9 @@ def test_days_that_are_not_separable_are_drawn_at_their_width_without_a_sign() -
         (3000, 3, ("Jan 2026", "Jan 2027")),
     ],
 )
-def test_time_ticks_are_round_and_few(days: float, count: int, labels: tuple[str, ...]) -> None:
+def test_time_ticks_are_at_round_times_and_at_most_three_times_the_wanted_count(
+    days: float, count: int, labels: tuple[str, ...]
+) -> None:
     found = ticks.time_ticks(START_MS, START_MS + int(days * DAY_MS), count)
     assert tuple(label for _, label in found[:2]) == labels
     assert len(found) <= count * 3
@@ -178,7 +180,7 @@ def test_time_ticks_are_round_and_few(days: float, count: int, labels: tuple[str
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 10))
 @settings(max_examples=80)
-def test_value_ticks_are_inside_evenly_spaced_and_at_most_as_many(
+def test_value_ticks_are_inside_the_range_and_at_most_one_more_than_the_wanted_count(
     low: float, span: float, count: int
 ) -> None:
     found = ticks.value_ticks(low, low + span, count)
@@ -188,7 +190,7 @@ def test_value_ticks_are_inside_evenly_spaced_and_at_most_as_many(
         assert low - step * 1e-3 <= tick <= low + span + step * 1e-3
 
 
-def test_a_whisker_holds_its_figures_in_order() -> None:
+def test_a_whisker_draws_low_neutral_value_and_high_from_left_to_right() -> None:
     drawn = chart.whisker(0.5, -1.0, 2.0, 0.0)
     assert 0 < drawn.low_x < drawn.neutral_x < drawn.value_x < drawn.high_x < drawn.width
     assert not drawn.open_above
@@ -263,7 +265,7 @@ def test_the_font_of_the_frames_is_the_largest_of_the_style_sheet() -> None:
         assert frame.label_px == max(map(float, sizes)) == LABEL_FONTS[frame.name][-1]
 
 
-async def test_the_page_writes_each_label_where_it_was_placed(
+async def test_no_label_of_the_charts_of_the_results_page_begins_left_of_its_chart(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:

@@ -46,7 +46,7 @@ async def all_days(app: PublicSite, client: Client, limit: int) -> list[dict[str
 
 
 @pytest.mark.parametrize("limit", [1, 7, 41, 200])
-async def test_the_pages_of_the_document_lead_through_every_day_once(
+async def test_the_pages_of_the_public_api_list_every_day_once(
     public: PublicSite, client: Client, limit: int
 ) -> None:
     days = await all_days(public, client, limit)
@@ -91,7 +91,7 @@ async def test_the_pages_of_days_lead_through_every_day_and_back(
         "/days?before=x",
     ],
 )
-async def test_a_parameter_that_is_not_allowed_is_a_bad_request(
+async def test_an_invalid_value_of_a_parameter_of_days_is_a_bad_request(
     public: PublicSite, client: Client, address: str
 ) -> None:
     async with client(public) as http:
@@ -100,7 +100,7 @@ async def test_a_parameter_that_is_not_allowed_is_a_bad_request(
     assert "Not a valid address" in answer.text
 
 
-async def test_a_day_outside_the_record_is_before_all_rows_or_after_all_of_them(
+async def test_no_day_is_before_1999_and_every_ended_day_is_before_2999(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:

@@ -67,7 +67,7 @@ async def test_without_a_disabled_strategy_none_is_listed(
     assert "None so far." in section
 
 
-async def test_a_disabled_strategy_is_named_with_its_time_and_reason_until_it_is_resumed(
+async def test_a_disabled_strategy_is_listed_with_its_reason_and_the_times_of_start_and_resume(
     write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     path = write_events(disabled("mean_reversion"))

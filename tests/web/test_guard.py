@@ -93,7 +93,7 @@ async def test_quick_pages_are_counted_and_do_not_end_the_process(pipe: list[int
     thread.join(WITHIN_S)
 
 
-async def test_a_page_without_memory_ends_the_process_and_not_its_connection(
+async def test_a_page_that_runs_out_of_memory_ends_the_process(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def greedy() -> None:
@@ -124,7 +124,7 @@ async def test_a_message_is_one_printable_line_and_failed_pages_have_one_a_minut
     assert "99 more" in lines[-1]
 
 
-def test_a_line_that_no_process_reads_is_dropped_without_waiting(
+def test_writing_a_line_to_a_full_pipe_does_not_wait(
     pipe: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = pipe

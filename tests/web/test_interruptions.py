@@ -123,7 +123,7 @@ async def test_a_halt_is_one_period_from_its_first_step_to_its_end(
     assert "halted (2)" in page
 
 
-async def test_every_note_of_the_operator_is_published_and_escaped(
+async def test_the_notes_of_halts_flattens_and_their_resumes_are_published_and_escaped(
     record_path: Path, demo: Site, client: Client
 ) -> None:
     found, page = await published(record_path, demo, client)

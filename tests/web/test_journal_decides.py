@@ -34,7 +34,7 @@ def write(path: Path, *runs: RunStarted) -> None:
         JournalWriter(connection, run_number=1).append(runs)
 
 
-async def test_an_empty_journal_is_served_with_the_values_of_the_handover(
+async def test_the_pages_of_an_empty_journal_have_the_mode_that_the_site_was_given(
     empty_record: Path, client: Client
 ) -> None:
     given = Site(mode="paper", currency="USDT", assumed_live=True)
@@ -46,7 +46,7 @@ async def test_an_empty_journal_is_served_with_the_values_of_the_handover(
 
 
 @pytest.mark.parametrize("gate", [ASSUMED_GATE, "arithmetic"])
-async def test_the_first_run_changes_the_pages_without_a_restart(
+async def test_the_first_run_changes_the_pages_without_a_restart_of_the_site(
     empty_record: Path, client: Client, gate: str
 ) -> None:
     public = PublicSite(empty_record, Site(mode="demo", assumed_live=True), runner=inline)

@@ -42,7 +42,7 @@ async def shown(path: Path, client: Client) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["the first downtime", "not the first"])
-async def test_chart_legend_and_list_agree_from_a_start_on(
+async def test_chart_legend_and_list_have_the_same_count_of_downtime_after_a_start(
     tmp_path: Path, client: Client, before: bool
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

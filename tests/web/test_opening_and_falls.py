@@ -160,7 +160,7 @@ async def test_each_stretch_of_the_curve_has_its_low_and_its_high(
         begin = point["at_ms"]
 
 
-async def test_a_withdrawal_after_a_days_last_snapshot_is_no_fall_of_the_next_day(
+async def test_a_withdrawal_after_a_days_last_snapshot_is_no_drawdown_of_the_next_day(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     midnight, path = START_MS + DAY_MS, tmp_path / "kamou.sqlite3"

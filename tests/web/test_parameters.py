@@ -51,13 +51,13 @@ async def test_a_parameter_with_an_invalid_value_is_400_with_the_valid_ones(
     assert found["status"] == 400
 
 
-def test_every_parameter_of_every_route_is_in_the_cases() -> None:
+def test_every_parameter_of_every_route_has_a_case_in_this_file() -> None:
     known = {(row.path, name) for row in ROUTES for name in row.query}
     assert known == {(path, name) for path, name, *_ in INVALID} | FREE
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(FREE))
-async def test_a_name_that_no_trade_has_is_an_empty_page(
+async def test_a_strategy_or_symbol_without_trades_is_an_empty_page(
     public: PublicSite, client: Client, path: str, name: str
 ) -> None:
     async with client(public) as http:

@@ -89,7 +89,7 @@ async def test_every_response_has_the_security_headers_and_no_cookie(
     assert "set-cookie" not in headers
 
 
-async def test_the_style_sheet_is_kept_for_ever_under_the_name_of_its_content(
+async def test_the_style_sheet_is_immutable_at_the_address_with_its_hash(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:

@@ -59,7 +59,9 @@ async def results_of(app: PublicSite, client: Client) -> dict[str, Any]:
     return found
 
 
-async def test_the_document_has_what_the_contract_names(public: PublicSite, client: Client) -> None:
+async def test_results_json_has_the_fields_of_its_contract(
+    public: PublicSite, client: Client
+) -> None:
     found = await results_of(public, client)
     assert {
         "mode",
@@ -155,7 +157,7 @@ async def test_a_deposit_is_not_part_of_the_return(public: PublicSite, client: C
     assert math.prod(1 + month["return"] for month in found["months"]) == pytest.approx(whole)
 
 
-async def test_intervals_rest_on_complete_days_and_the_page_has_their_end(
+async def test_intervals_rest_on_complete_days_and_name_the_end_of_the_last_one(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)
@@ -190,7 +192,7 @@ async def test_halts_and_downtime_are_published_with_reasons(
     assert "Deposit, 2025-08-17 12:00 UTC: 2,000.00 USDT" in page
 
 
-async def test_the_page_shows_each_figure_with_its_count_and_interval(
+async def test_the_results_page_shows_sharpe_ratio_trade_count_and_insufficient_evidence(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)
@@ -250,7 +252,7 @@ async def test_a_day_that_opened_without_money_has_no_return(
     assert [day["return"] for day in found["days"]] == [None, None]
 
 
-async def test_the_document_is_a_function_of_the_database_alone(
+async def test_two_sites_of_one_database_serve_the_same_results_json(
     record: Path, demo: Site, client: Client
 ) -> None:
     documents = []
@@ -260,7 +262,7 @@ async def test_the_document_is_a_function_of_the_database_alone(
     assert documents[0] == documents[1]
 
 
-async def test_the_curve_of_the_document_never_hides_a_dip(
+async def test_the_thinned_curve_of_results_json_keeps_the_lowest_and_highest_equity(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

@@ -135,7 +135,9 @@ def new_head(path: Path) -> None:
         )
 
 
-def test_no_page_scans_a_table_that_grows(records: dict[int, Path]) -> None:
+def test_no_page_scans_a_growing_table_more_than_once_per_daily_row(
+    records: dict[int, Path],
+) -> None:
     reader, seen = watched(records[SHORT])
     memo = Memo()
     trade_id = queries.query_trades(reader, limit=1)[0].trade_id

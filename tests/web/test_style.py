@@ -93,7 +93,7 @@ def test_a_drawn_mark_stands_out_from_its_ground(rule: tuple[str, str], dark: bo
     assert contrast(seen, found["paper"]) >= LEAST_GRAPHIC
 
 
-def test_the_badge_of_the_mode_has_the_color_that_was_measured() -> None:
+def test_the_badge_of_demo_and_paper_uses_the_badge_color() -> None:
     assert re.search(r"\.mode-demo \.mode, \.mode-paper \.mode \{ color: var\(--badge\); \}", CSS)
     assert contrast("#c98a00", "#ffffff") < 3, "what it had before"
 
@@ -141,12 +141,12 @@ def test_no_heading_is_alone_at_the_end_of_a_printed_page() -> None:
     assert {"h1", "h2", "h3", "dt", "h2 + .note", "thead"} <= named
 
 
-def test_times_and_keys_break_on_a_telephone() -> None:
+def test_times_and_keys_may_wrap_on_a_narrow_screen() -> None:
     small = CSS.partition("@media (max-width: 44rem)")[2].partition("@media")[0]
     assert ".facts time, .lede time, .key { white-space: normal; }" in small
 
 
-def test_times_in_a_printed_table_do_not_break_and_a_long_reason_takes_the_rest() -> None:
+def test_times_in_a_printed_table_do_not_wrap_and_the_reason_takes_the_remaining_width() -> None:
     printed = CSS.partition("@media print")[2]
     rules = dict(re.findall(r"^  ([^{}\n]+?) \{ ([^}]+) \}$", printed, re.MULTILINE))
     assert rules["th time, td time"] == "white-space: nowrap;"

@@ -63,7 +63,7 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
     assert f"{len(wanted)} closed trades" in page
 
 
-async def test_the_public_api_lists_the_trades_as_the_page_does_for_programs(
+async def test_the_public_api_lists_the_same_trades_as_the_json_of_the_trades_page(
     public: PublicSite, client: Client
 ) -> None:
     address: str | None = "/api/v1/public/trades?outcome=loss"
@@ -128,12 +128,12 @@ async def test_a_trades_page_has_its_chain_of_causes_back_to_the_bar(
     )
 
 
-async def test_a_trade_that_never_closed_is_not_found(public: PublicSite, client: Client) -> None:
+async def test_an_unknown_trade_is_not_found(public: PublicSite, client: Client) -> None:
     async with client(public) as http:
         assert (await http.get("/trades/1.none.BTCUSDT")).status_code == 404
 
 
-async def test_a_trade_without_a_chain_still_has_a_page(
+async def test_a_trade_without_a_chain_of_causes_still_has_a_page(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

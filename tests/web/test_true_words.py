@@ -178,7 +178,7 @@ async def test_only_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
     assert document["trade"]["exit_reason"] == "exit"
 
 
-async def test_the_first_month_is_a_part_unless_the_record_began_with_the_month(
+async def test_the_month_in_which_a_record_begins_is_a_part_and_the_newest_is_so_far(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "months.sqlite3"
@@ -197,7 +197,7 @@ async def test_a_month_whose_last_midnight_is_not_known_is_a_part(
     assert 'Aug 2025 <span class="tag">part</span>' in await page(path, client)
 
 
-async def test_pricing_mentions_no_keys_in_a_demo(record: Path, client: Client) -> None:
+async def test_pages_of_a_demo_ask_for_no_exchange_keys(record: Path, client: Client) -> None:
     assert "Your keys" not in await page(record, client, "/how-it-works")
     assert "your own keys" not in await page(record, client, "/pricing")
     assert "no exchange account and no keys" in await page(record, client, "/pricing")
@@ -210,7 +210,7 @@ def test_only_a_count_of_one_has_a_noun_in_the_singular(n: int, said: str) -> No
     assert fmt.counted(n, "complete day") == said
 
 
-async def test_no_page_of_a_record_of_one_counts_one_in_the_plural(
+async def test_no_page_of_a_record_of_one_trade_has_a_plural_after_the_number_1(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "one.sqlite3"

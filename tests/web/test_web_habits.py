@@ -144,7 +144,7 @@ async def test_with_a_public_url_pages_have_their_address_whatever_the_host_head
     assert f"Sitemap: {PUBLIC_URL}/sitemap.xml" in robots
 
 
-async def test_every_page_has_a_description_of_its_own(
+async def test_every_page_has_a_different_description(
     public: PublicSite, client: Client, record: Path
 ) -> None:
     paths = (*PAGES, a_trade(record))
@@ -189,7 +189,7 @@ def test_the_public_url_is_empty_or_an_origin(url: str, allowed: bool) -> None:
     assert (named == []) is allowed
 
 
-async def test_a_site_without_trades_has_json_too(
+async def test_the_trades_json_of_a_record_without_trades_is_empty(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

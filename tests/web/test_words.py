@@ -33,7 +33,7 @@ async def test_no_page_has_a_phrase_that_is_listed_as_untrue(
     assert not {words for words in NOT_SO if words in page.lower()}
 
 
-async def test_the_return_names_what_it_omits_and_its_interval(
+async def test_the_results_page_explains_the_return_and_its_interval(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:

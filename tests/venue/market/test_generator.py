@@ -87,13 +87,13 @@ def test_another_seed_makes_another_market() -> None:
     assert not np.array_equal(market(seed=6).day(0).close, MARKET.day(0).close)
 
 
-def test_no_day_repeats_another() -> None:
+def test_price_moves_of_three_successive_days_are_not_correlated() -> None:
     moves = [np.diff(np.log(MARKET.day(day).close), axis=0) for day in (1, 2, 3)]
     for left, right in pairwise(moves):
         assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 0.1
 
 
-def test_the_origin_is_floored_to_midnight_and_the_end_is_far() -> None:
+def test_the_origin_is_floored_to_midnight_and_the_market_lasts_over_50_years() -> None:
     late = market(origin_ms=ORIGIN_MS + 5 * HOUR_MS + 17)
     assert late.first_ms == ORIGIN_MS
     assert late.last_ms > ORIGIN_MS + 50 * 365 * DAY_MS
@@ -215,7 +215,7 @@ def test_an_interval_without_a_whole_bar_has_no_bars() -> None:
         assert empty.close.shape == (0, 12)
 
 
-def test_observations_are_on_their_grid_and_never_early() -> None:
+def test_observations_of_an_interval_are_those_that_became_available_in_it() -> None:
     until = ORIGIN_MS + 3 * DAY_MS
     for ask, period, rows in (
         (MARKET.open_interest, HOUR_MS, 72),
@@ -269,7 +269,7 @@ def test_returns_have_fat_tails_clustered_volatility_and_a_common_factor() -> No
     assert 0.2 < np.median(with_btc) < 0.8
 
 
-def test_prices_stay_within_bounds_and_calm_settings_are_calm() -> None:
+def test_prices_stay_within_their_bound_and_move_less_than_10_percent_without_jumps() -> None:
     bound = 0.02
     bars = wide(price_bound=bound, market_jumps_per_day=1.0)
     start = np.log(bars.open[0])
@@ -285,7 +285,7 @@ def test_every_regime_of_the_market_occurs() -> None:
     assert set(kinds.tolist()) == set(Regime)
 
 
-def test_the_universe_has_named_symbols_and_sensible_instruments() -> None:
+def test_the_universe_has_distinct_symbols_and_ticks_and_lots_that_fit_their_prices() -> None:
     universe = make_universe(1, 220, UniverseSettings())
     assert universe.symbols[:3] == ("BTCUSDT", "ETHUSDT", "SYN003USDT")
     assert universe.symbols == tuple(sorted(universe.symbols))
@@ -336,6 +336,6 @@ def test_market_trades_agree_with_their_bar_and_do_not_depend_on_the_interval() 
         market_trades(MARKET, "XRPUSDT", times[0], times[1])
 
 
-def test_the_generator_serves_segments_of_its_type() -> None:
+def test_a_generated_market_returns_segments_and_a_half_spread_per_symbol() -> None:
     assert isinstance(MARKET.segment(ORIGIN_MS, ORIGIN_MS + 1), Segment)
     assert len(MARKET.half_spread_bps()) == 12
