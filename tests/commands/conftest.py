@@ -52,7 +52,7 @@ def listening() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def journalled(tmp_path: Path) -> DataDirectory:
-    """A data directory with a day of trading in its journal, and without a run."""
+    """Make a data directory with an open trade in its journal, and without a run."""
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.create()
     writer = database.open_writer(directory.database, durable=False)

@@ -24,7 +24,7 @@ def count_none(*_: object, **__: object) -> int:
 
 @pytest.fixture
 def created(tmp_path: Path) -> DataDirectory:
-    """An empty data directory at the default path."""
+    """Make an empty data directory at the default path."""
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.create()
     return directory

@@ -160,7 +160,7 @@ def close_one(directory: DataDirectory) -> None:
 
 @pytest.fixture
 def full_disk(tmp_path: Path, traded: DataDirectory) -> Iterator[DataDirectory]:
-    """The traded data directory on its own file system with 12 KiB left."""
+    """Copy the traded data directory to a file system with 12 KiB left."""
     size = sum(f.stat().st_size for f in traded.path.rglob("*") if f.is_file())
     with small_disk(tmp_path / "disk", size + 512 * 1024) as disk:
         directory = DataDirectory(shutil.copytree(traded.path, disk / "data"))

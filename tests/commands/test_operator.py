@@ -122,7 +122,7 @@ def serve_system(system: FakeRun, server: socket.socket, token: str | None) -> I
 def running(
     directory: DataDirectory, listening: socket.socket, request: pytest.FixtureRequest
 ) -> Iterator[FakeRun]:
-    """A fake run that holds the data directory and serves the socket or TCP."""
+    """Yield a fake run that holds the data directory and serves the socket or TCP."""
     system = FakeRun()
     with DataDirectoryLock(directory.path):
         token = new_token(directory.token)

@@ -27,7 +27,7 @@ dog.watch()
 
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
-    """The writing end of a full pipe."""
+    """Yield the writing end of a full pipe."""
     reader, writer = os.pipe()
     with closing(os.fdopen(reader, "rb")), closing(os.fdopen(writer, "wb", buffering=0)):
         os.set_blocking(writer, False)

@@ -45,7 +45,7 @@ def assert_harmless(*texts: str) -> None:
 
 @pytest.fixture
 def poisoned(tmp_path: Path) -> DataDirectory:
-    """A data directory with malicious symbols, strategies and reasons."""
+    """Make a data directory with malicious symbols, strategies and reasons."""
     from kamou.messages.codec import decode, encode
 
     def evil(event: Event) -> Event:
@@ -176,7 +176,7 @@ def _summary() -> dict[str, Any]:
 
 @pytest.fixture
 def lying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataDirectory]:
-    """A run with malicious text in every response."""
+    """Yield the data directory of a run with malicious text in every response."""
     from kamou.commands.operator import OperatorClient
 
     directory = DataDirectory(tmp_path / "kamou-data")

@@ -1,4 +1,4 @@
-"""Failures of verbs: one line, an exit code, and a document with --json."""
+"""Failures of verbs: one line, an exit code, and a JSON document with --json."""
 
 from __future__ import annotations
 

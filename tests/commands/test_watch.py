@@ -203,7 +203,7 @@ def terminal() -> Iterator[Terminal]:
 
 @pytest.fixture
 def halted(journalled: DataDirectory) -> DataDirectory:
-    """A data directory with a halt whose reason is longer than a line."""
+    """Journal a halt whose reason is longer than a line; return the data directory."""
     note = Figure(name="note", value="a reason of many words " * 8)
     change = story.e.StateChanged(
         at_ms=story.CYCLE_MS + 60_000,

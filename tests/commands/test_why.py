@@ -22,7 +22,7 @@ Cli = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(params=["open", "traded"])
 def later(tmp_path: Path, request: pytest.FixtureRequest) -> DataDirectory:
-    """A journal with an open or closed trade in ETHUSDT, then 13 cycles without it."""
+    """Journal an open or closed trade in ETHUSDT, then 13 cycles without candidates."""
     directory = DataDirectory(tmp_path / "kamou-data")
     directory.create()
     events = story.opening_events() + (story.closing_events() if request.param == "traded" else [])

@@ -112,7 +112,7 @@ def test_an_existing_file_is_not_created_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def exposed(tmp_path: Path) -> DataDirectory:
-    """A data directory of an older version, made with umask 022."""
+    """Make a data directory as an older version left it with umask 022."""
     data_dir = DataDirectory(tmp_path / "data")
     data_dir.create()
     database.migrate_journal(data_dir.database)

@@ -193,7 +193,7 @@ except Exception as error:
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A directory that other users may enter; pytest closes its own to them."""
+    """Yield a directory that other users may enter; they may not enter pytest's."""
     with tempfile.TemporaryDirectory() as path:
         Path(path).chmod(0o755)
         yield Path(path)

@@ -15,14 +15,14 @@ from trio.testing import MockClock
 def application(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Application:
-    """Each of the two listeners' applications."""
+    """Return the application of the public site or of the operator's listener."""
     made: Application = request.param(tmp_path_factory.mktemp("application"))
     return made
 
 
 @pytest.fixture
 def jumping_clock(autojump_clock: MockClock) -> MockClock:
-    """Simulated time that jumps when all tasks wait.
+    """Return a clock of simulated time that jumps when all tasks wait.
 
     The kernel may delay a loopback packet while all tasks wait, so time jumps only after 20 ms.
     """

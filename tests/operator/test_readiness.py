@@ -12,7 +12,7 @@ from kamou.operator.app import Operations, default_hosts, operator_app
 
 
 async def fail_command(reason: str) -> dict[str, Any]:
-    """Fail: these tests send no command."""
+    """Fail the test, because these tests send no command."""
     raise AssertionError
 
 

@@ -1,4 +1,4 @@
-"""Tests of the facts digest: names do not change it, and every value does."""
+"""Tests of the facts digest: names and ids do not change it, and figures do."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ async def test_an_operator_listener_on_a_public_address_announces_a_warning(tmp_
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """A reconciler that cannot recover in real time until the list is cleared."""
+    """Make the reconciler fail to recover in real time until the list is cleared."""
     recover = Reconciler.recover
     states = [True]
 

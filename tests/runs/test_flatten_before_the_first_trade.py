@@ -15,7 +15,7 @@ from kamou.venue.store import VenueStore
 
 @pytest.fixture
 def new_directory(tmp_path: Path) -> DataDirectory:
-    """A data directory that is bound to its market and has no account yet."""
+    """Return a data directory that is bound to its market and has no account yet."""
     data_dir = DataDirectory(tmp_path)
     binding = demo.resolve_binding(
         settings(tmp_path), data_dir, now_ms=NOW_MS, fast_forward=False, replay=None

@@ -115,7 +115,7 @@ async def test_a_latch_set_after_the_start_read_its_log_is_sent_to_the_governor(
 
 @pytest.fixture
 def latched(running: CurrentRun, tmp_path: Path) -> HaltLatch:
-    """The latch of a run that trades and has agreed with the venue, not set yet."""
+    """Return the latch, not set, of a run whose book agrees with the venue."""
     running.latch = HaltLatch(tmp_path / "halt-latch")
     running.tree.health.agreed = True  # type: ignore[union-attr]
     return running.latch
@@ -284,7 +284,7 @@ async def test_a_command_to_a_full_priority_lane_fails_at_once(running: CurrentR
 
 
 class Clock(SystemClock):
-    """Stands where it is put."""
+    """A clock that stands at the time that a test sets."""
 
     at_ms = NOON
 
@@ -293,7 +293,7 @@ class Clock(SystemClock):
 
 
 class Port:
-    """Quotes of one symbol; may answer nothing, or never."""
+    """An exchange port with a quote of one symbol, which may raise or never answer."""
 
     def __init__(self) -> None:
         self.price = "103"
@@ -312,7 +312,7 @@ class Port:
 
 @pytest.fixture
 def holding(running: CurrentRun, follower: Follower) -> CurrentRun:
-    """A system that holds 10 units at 100, stop at 97."""
+    """Return a run with a position of 10 units at 100 and a stop at 97."""
     story = Story()
     story.ready()
     story.open(plan())

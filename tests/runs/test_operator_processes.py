@@ -29,7 +29,7 @@ ONLY_SOCKET = {**os.environ, "KAMOU__WEB__OPERATOR_TCP": "false"}
 
 @pytest.fixture
 def at_long_path(traded: DataDirectory) -> DataDirectory:
-    """The traded data directory at a path of more than 200 bytes."""
+    """Move the traded data directory to a path of more than 200 bytes."""
     above = traded.path.with_name("x" * 200)
     above.mkdir()
     return DataDirectory(traded.path.rename(above / "data"))
@@ -113,7 +113,7 @@ async def test_a_stop_signal_during_the_fast_forward_stops_the_run_within_the_gr
 ) -> None:
     data_dir = DataDirectory(tmp_path / "data")
     async with start_run(data_dir, days=30) as running:
-        while not any("fast-forward" in line for line in running.said):  # noqa: ASYNC110 - told once
+        while not any("fast-forward" in line for line in running.said):  # noqa: ASYNC110 - announced once
             await trio.sleep(0.01)
         with trio.fail_after(GRACE_S):
             assert await running.stop_with(number) == 0

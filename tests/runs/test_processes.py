@@ -183,7 +183,7 @@ async def test_a_stop_signal_stops_a_run_in_order_within_the_grace_and_leaves_th
 async def test_a_hangup_signal_is_ignored_if_it_was_ignored_at_the_start(
     traded: DataDirectory,
 ) -> None:
-    """nohup starts its process so."""
+    """``nohup`` starts its process with SIGHUP ignored."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         async with start_run(traded, NOW_MS + MINUTE_MS) as running:

@@ -75,7 +75,7 @@ def test_a_run_announces_its_carry_over_its_fast_forward_its_readiness_and_its_e
 
 @pytest.fixture
 def with_position(tmp_path: Path) -> DataDirectory:
-    """A data directory with an open long position of ETHUSDT and its stop."""
+    """Make a data directory with an open long position of ETHUSDT and its stop."""
     data_dir = DataDirectory(tmp_path / "kamou-data")
     data_dir.create()
     append_events(data_dir, *story.opening_events(), stop_confirmed(story.STOP, "0.50"))

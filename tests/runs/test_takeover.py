@@ -83,7 +83,7 @@ def run_other_user(data_dir: DataDirectory, port: int = 0) -> Iterator[OtherUser
 
 @pytest.fixture
 def killed_run(traded: DataDirectory, tmp_path: Path) -> DataDirectory:
-    """The data directory of a killed run of an older version, with open positions."""
+    """Return the data directory of a killed run of an older version, with positions."""
     for part in (tmp_path, *tmp_path.parents):
         if part != Path("/") and not part.stat().st_mode & 0o001:
             part.chmod(part.stat().st_mode | 0o011)

@@ -34,7 +34,7 @@ class Day:
 
 @attrs.define
 class Ledger:
-    """The entries of the file in the order of their times."""
+    """Fills and payments of the file in the order of their times."""
 
     entries: list[tuple[int, int, dict[str, Any]]]
     opening: D
@@ -67,7 +67,7 @@ class Ledger:
         return cash + sum(units * mark(symbol, before_ms) for symbol, units in held.items())
 
     def day(self, from_ms: int, until_ms: int, mark: Callable[[str, int], D]) -> Day:
-        """Return the figures of the entries from ``from_ms`` on and before ``until_ms``."""
+        """Return the figures of the part of a day from ``from_ms`` to ``until_ms``."""
         inside = [each for each in self.entries if from_ms <= each[0] < until_ms]
         paid = [row for _, kind, row in inside if kind]
         net_deposits = sum((D(row["amount"]) for row in paid if row["kind"] == "transfer"), D(0))

@@ -2,9 +2,9 @@
 
 ``make budget`` runs 200 of them: 20 symbols, 10 days of bars of 5 minutes, prices that jump
 together, so that stops fill in one bar and a day's loss comes to its limit. A run takes about 30 s
-of CPU time, in proportion to its entries. From the venue's records alone: did every entry keep the
-limits at its time, and was a day's loss beyond its limit at most what its stops lost beyond their
-prices? A part of it runs in the tests.
+of CPU time, in proportion to its entries. A judge reads only the venue's records, and checks that
+every entry kept the limits at its time, and that a day's loss beyond its limit was at most what its
+stops lost beyond their prices. One short backtest runs in the tests.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Day:
 
     @property
     def unexplained(self) -> Decimal:
-        """Return the loss beyond the limit and the stops' slippage; negative if below."""
+        """Return the loss less the limit and the slippage of stops; negative if below."""
         return self.worst - self.limit - self.slipped
 
 
@@ -243,7 +243,7 @@ class Judge:
 def backtest(
     seed: int, *, symbols: int = 20, days: int = 10, settings: Settings = SETTINGS
 ) -> dict[str, Any]:
-    """Run one backtest, and return the judgement by the product's own limits."""
+    """Run one backtest, and return the broken rules and the figures of its judge."""
     began_s = time.process_time()
     drawn = market(seed, symbols=symbols, days=days)
     judges: list[Judge] = []

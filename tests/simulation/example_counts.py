@@ -10,7 +10,7 @@ LONGER = 40  # times as many examples with HYPOTHESIS_PROFILE=long
 
 
 def example_settings(examples: int, steps: int) -> settings:
-    """Return the settings of a state machine with so many runs of so many steps."""
+    """Return settings of a state machine: ``examples`` runs of ``steps`` steps."""
     long = os.environ.get("HYPOTHESIS_PROFILE") == "long"
     return settings(
         max_examples=examples * (LONGER if long else 1),

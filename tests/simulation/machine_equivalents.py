@@ -200,4 +200,5 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "Only an order with a plan expires, only an intent with a permit id gets a plan, and only"
     " the intent of an entry has a permit id.",
 }
-"""File, function, old text, new text (blanks evened out) -> why no test can tell them apart."""
+"""File, function, old text, new text (blanks evened out) -> the reason why no test
+can tell the changed function from the unchanged one."""

@@ -1,8 +1,7 @@
 """Search for all changes of one operator at one place of a module.
 
-A change replaces one expression or condition of a function by another. Left alone are assertions
-and raised errors (they stay on, and say what is wrong with us), texts, and what is declared
-outside functions.
+A change replaces one expression or condition of a function by another. Assertions, raised errors,
+texts and declarations outside functions are not changed.
 """
 
 from __future__ import annotations
@@ -54,17 +53,17 @@ class Change:
 
     @property
     def name(self) -> str:
-        """Name it by its place and its two texts, for people."""
+        """Return the change's place, operator and both texts as one line."""
         old, new = " ".join(self.old.split()), " ".join(self.new.split())
         return f"{self.file}:{self.line} {self.function}: {self.operator}: {old} -> {new}"
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """File, function and both texts, blanks evened out: the same when lines move."""
+        """Return file, function and both texts with single blanks, without the line."""
         return self.file, self.function, " ".join(self.old.split()), " ".join(self.new.split())
 
     def applied(self, text: str) -> str:
-        """Return ``text``, of the file, with the change in it."""
+        """Return ``text``, which is the file's text, with the change in it."""
         assert text[self.start : self.end] == self.old
         return text[: self.start] + self.new + text[self.end :]
 
@@ -114,7 +113,7 @@ def draw(texts: dict[str, str], seed: int, count: int) -> list[Change]:
 
 
 class _Finder(ast.NodeVisitor):
-    """Walks one module. ``found`` may hold a change twice."""
+    """Finder of the changes of one module; ``found`` may hold a change twice."""
 
     def __init__(self, file: str, text: str) -> None:
         self.file, self.text = file, text
@@ -138,7 +137,7 @@ class _Finder(ast.NodeVisitor):
         )
 
     def _characters(self, line: int, byte_offset: int) -> int:
-        """Python counts columns in bytes of UTF-8."""
+        """Return the column in characters; Python counts columns in bytes of UTF-8."""
         whole = self.text[self._lines[line - 1] : self._lines[line]]
         return len(whole.encode()[:byte_offset].decode())
 

@@ -47,7 +47,7 @@ TESTS = (
     "tests/runs/test_full_disk.py",
     "tests/runs/test_flatten_before_the_first_trade.py",
 )
-"""What may catch a change: the quick ones, and simulations do the rest.
+"""The quick tests that may catch a change; simulations judge the other changes.
 
 Processes that a test starts run the unchanged source.
 """
@@ -60,7 +60,7 @@ ONLY_OF = dict.fromkeys(
     ),
     "kamou/runs/flatten.py",
 )
-"""Tests that run the whole service, 20 s of it: they judge the changes of this file only."""
+"""Slow tests of the kill switch, each with the only file whose changes it judges."""
 
 BESIDE = ("performance", "strategies", "indicators", "ranking", "panel", "bars")
 """Tests of the core that call none of these modules."""
@@ -72,7 +72,7 @@ END = "<!-- end of machine -->"
 
 
 def texts() -> dict[str, str]:
-    """Return the modules that are changed: file, from the root -> text."""
+    """Return the texts of the modules to be changed, by path from the root."""
     return {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
         for pattern in MODULES
@@ -89,7 +89,7 @@ class Tally:
 
     @property
     def survivors(self) -> tuple[Change, ...]:
-        """Changes that nothing caught and nobody proved equivalent."""
+        """Changes that no test or simulation caught and that have no proof."""
         return tuple(
             o.change for o in self.outcomes if not o.caught and o.change.identity not in PROOFS
         )
@@ -106,7 +106,7 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """Caught ones among those that change something; 1 when none was drawn."""
+        """Share of caught changes without the proven equivalents; 1 if none was drawn."""
         judged = self.caught + len(self.survivors)
         return self.caught / judged if judged else 1.0
 
@@ -121,7 +121,7 @@ class Tally:
 
 
 def page(tally: Tally) -> str:
-    """Return what the document says of this draw."""
+    """Return the part of the document about this draw, with its markers."""
     lines = [BEGIN, "", f"{tally.summary().capitalize()}.", ""]
     lines += [f"- survived: `{change.name}`" for change in tally.survivors]
     return "\n".join([*lines, *([""] if tally.survivors else []), END])

@@ -1,9 +1,9 @@
 """Trials of source changes in forks of one pytest process with all imports done.
 
 The parent collects the tests once and runs none. One fork notes which functions each test calls,
-and how long it takes. Then every change gets a fork of its own: the live functions take the
-changed code, the tests that call the changed function run, the cheapest first, and after them
-simulations, up to the first that fails. What a fork does ends with it.
+and the CPU time of the test. Then each change is tried in another fork: the live functions take
+the changed code, the tests that call the changed function run, the cheapest first, and after them
+simulations, up to the first test or simulation that fails.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Trials:
     def _note_calls(self, live: Live, known: dict[str, Any]) -> dict[str, Any]:
         """Run the tests not in ``known`` and the simulations on the unchanged product.
 
-        Returns the CPU seconds and the called functions of each test, by its name; under
-        ``failed`` what should have passed and did not.
+        Returns the CPU seconds and the called functions by the name of the test; only ``failed``
+        with the name of a test or simulation that fails.
         """
         names = {id(f.__code__): " ".join(key) for key, found in live.items() for f in found}
         called: set[str] = set()
@@ -145,7 +145,7 @@ class Trials:
         return {"failed": failed} if failed else notes
 
     def _failure(self, nodeid: str, following: str) -> str:
-        """Run one test; its name if it fails. Fixtures that ``following`` shares are kept."""
+        """Run a test; return its name if it fails, and keep what ``following`` shares."""
         item = self._items[nodeid]
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._items.get(following))
         return self._failed[0] if self._failed else ""
@@ -188,7 +188,7 @@ class Trials:
         return done | {"by": first_failed_simulation(self.simulations) if in_simulations else ""}
 
     def _callers_of(self, change: Change, live: Live) -> list[str]:
-        """Return the tests that call the changed function, by cost, and the simulations."""
+        """Return what calls the changed function: tests by cost, and the simulations."""
         function = change.function
         if (change.file, function) not in live:  # a function that each call makes for itself
             function = function.partition(".<locals>")[0]
@@ -211,7 +211,7 @@ class Fork:
 
     @classmethod
     def of(cls, work: Callable[[], dict[str, Any]]) -> Fork:
-        """Begin ``work``; its process group is its own."""
+        """Begin ``work`` in a fork with a new session; return the fork."""
         reading, writing = os.pipe()
         if pid := os.fork():
             os.close(writing)
@@ -229,7 +229,7 @@ class Fork:
             os._exit(status)
 
     def ended(self, within_s: float) -> bool:
-        """Return True if the fork has ended; kill it if it takes more than ``within_s``."""
+        """Return True if a result or an end is there; kill the fork after ``within_s``."""
         self.seconds = time.monotonic() - self.begun_s
         if self.seconds > within_s:
             os.killpg(self.pid, signal.SIGKILL)
@@ -237,7 +237,7 @@ class Fork:
         return bool(select.select([self.answer], [], [], 0)[0])
 
     def told(self) -> dict[str, Any]:
-        """Wait for its end. Returns its answer; empty when it died before it gave one."""
+        """Wait for the end of the fork; return its result, empty if it sent none."""
         with self.answer:
             text = self.answer.read()
         os.waitpid(self.pid, 0)
@@ -245,7 +245,7 @@ class Fork:
 
 
 def first_failed_simulation(simulations: Iterable[Runs]) -> str:
-    """Run the simulations up to the first that fails; what failed there, or nothing."""
+    """Run simulations up to the first failure; return its text, or an empty text."""
     for faults, hours, seeds in simulations:
         for seed in seeds:
             try:
@@ -274,7 +274,7 @@ def live_functions(files: Iterable[str]) -> Live:
 
 
 def put_in(change: Change, live: Live) -> None:
-    """Give every live function of the changed file its code of the changed text."""
+    """Give the live functions around the change their code of the changed text."""
     path = ROOT / change.file
     text = change.applied(path.read_text(encoding="utf-8"))
     codes: dict[str, CodeType] = codes_of(compile(text, str(path), "exec", dont_inherit=True))
@@ -284,4 +284,4 @@ def put_in(change: Change, live: Live) -> None:
             for function in functions:
                 function.__code__ = codes[name]
                 given += 1
-    assert given, f"nothing alive has the code of {change.function}"
+    assert given, f"no live function has the code of {change.file} {change.function}"

@@ -24,7 +24,9 @@ from kamou.simulator.swarm import find_missing, simulate_seed
 def main() -> None:
     """Run argv[1], a list of [faults, hours, seeds], or the files after --tests."""
     copy = Path(os.environ["PYTHONPATH"])
-    assert Path(kamou.__file__).is_relative_to(copy), "this is not the copy"
+    assert Path(kamou.__file__).is_relative_to(copy), (
+        f"{kamou.__file__} was imported, and not the copy in {copy}"
+    )
     if sys.argv[1] == "--tests":
         judge_by_tests(sys.argv[2:])
         return
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 class FirstFailure:
-    """A pytest plugin that remembers the first test that failed."""
+    """A pytest plugin that keeps the name of the first failed test."""
 
     name = ""
     detail = ""

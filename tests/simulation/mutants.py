@@ -34,11 +34,11 @@ class Mutant:
 
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
 BELIEVED_AT_ONCE = (RECONCILIATION, "if self._is_pending(symbol, held):", "if False:")
-"""Takes away the second guard of every mistake about what is held."""
+"""The change after which a pending mismatch has no waiting time."""
 
 
 def table() -> tuple[Mutant, ...]:
-    """All of them, the design's own first."""
+    """Return all mutants; those whose author is the design come first."""
     from mutants_for_tests import FOR_TESTS
     from mutants_of_limits import LIMITS
     from mutants_of_money import MONEY

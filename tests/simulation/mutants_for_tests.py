@@ -1,7 +1,7 @@
 """Defects that survived every test once, each with the tests that notice it now.
 
-Worlds do not judge these: a second guard hides some of them there, and the kill switch is not in
-them.
+Simulations do not judge these: a second guard hides some of the defects there, and no simulation
+runs the kill switch.
 """
 
 from __future__ import annotations

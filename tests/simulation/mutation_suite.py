@@ -36,7 +36,7 @@ QUICK = (
 
 
 class MutantError(Exception):
-    """The table does not fit the source any more."""
+    """A mutant does not fit the source, its trial failed, or a page has no markers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,12 +72,12 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
 
 
 def by_simulations(simulations: Iterable[tuple[str, float, Sequence[int]]]) -> list[str]:
-    """Arguments of a trial: simulations of (faults, hours, seeds)."""
+    """Return the arguments of a trial of simulations of (faults, hours, seeds)."""
     return [json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in simulations])]
 
 
 def by_tests(files: Iterable[str]) -> list[str]:
-    """Arguments of a trial: the tests of these files, from the root."""
+    """Return the arguments of a trial of the tests of these files, from the root."""
     return ["--tests", *(str(ROOT / file) for file in files)]
 
 
@@ -145,7 +145,7 @@ def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
 
 
 def page(verdicts: Sequence[Verdict], controlled: int) -> str:
-    """Return the table of the document."""
+    """Return the part of the document with the table of mutants."""
     lines = [
         BEGIN,
         "",
@@ -168,7 +168,7 @@ def page(verdicts: Sequence[Verdict], controlled: int) -> str:
 
 
 def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str = END) -> None:
-    """Replace what stands between the markers, and them."""
+    """Replace the text between the markers, and the markers, by ``text``."""
     before, _, rest = document.read_text(encoding="utf-8").partition(begin)
     _, found, after = rest.partition(end)
     if not found:
@@ -177,7 +177,7 @@ def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str
 
 
 def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdict], dict[str, Any]]:
-    """Judge them all, and the product as it is."""
+    """Judge all chosen mutants, and then the unchanged product."""
     for mutant in chosen:
         mutated(mutant)  # the whole table, before an hour is spent on half of it
     verdicts = []

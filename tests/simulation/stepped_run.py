@@ -1,8 +1,8 @@
 """A Trio run that a test drives step by step, with its schedule as an input.
 
 Trio runs in guest mode on a ``MockClock`` that moves only when the test moves it.
-Which of several ready tasks goes first is read off a list of numbers: when that list came from
-Hypothesis, it shrinks, and the shortest one that still fails is the fewest reorderings.
+A list of numbers decides which of several ready tasks goes first. If Hypothesis draws the list, it
+shrinks the list to the fewest reorderings that still fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ schedules = st.lists(st.integers(0, 23), max_size=60)
 
 
 class Schedule:
-    """A replacement of the scheduler's generator; in order after the last number."""
+    """A replacement of the scheduler's generator; keeps the order without a number."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = iter(numbers)
@@ -40,7 +40,7 @@ class Schedule:
 
 
 class SteppedRun(trio.abc.Instrument):
-    """A run of ``main`` in steps; between them all tasks wait. ``finish`` ends it."""
+    """A run of ``main`` in steps; all tasks wait between steps. ``finish`` ends it."""
 
     def __init__(self, main: Callable[[], Awaitable[None]], schedule: Sequence[int]) -> None:
         self._kept = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
@@ -88,7 +88,7 @@ class SteppedRun(trio.abc.Instrument):
             self._step()
 
     def pass_time(self, seconds: float) -> None:
-        """Move the clock from deadline to deadline, each with all that follows from it."""
+        """Move the clock from deadline to deadline; all tasks run until they wait again."""
         until = self.clock.current_time() + seconds
         waits: list[float] = []
 
@@ -103,7 +103,7 @@ class SteppedRun(trio.abc.Instrument):
                 break
             self.clock.jump(max(waits[-1], 1e-9))
         else:
-            raise AssertionError("it never rests")
+            raise AssertionError(f"tasks still run after {STEPS_MAX} deadlines of one pass_time")
         self.clock.jump(max(0.0, until - self.clock.current_time()))
         if self.ended is None:
             self.do(lambda: None)
@@ -121,6 +121,6 @@ class SteppedRun(trio.abc.Instrument):
                 self.do(self._scope.cancel)
                 self.clock.jump(1.0)
             self.ended.unwrap()
-            assert in_time, "it was told to end and did not"
+            assert in_time, f"main did not end within {within_s} s after it was asked to"
         finally:
             _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = self._kept  # type: ignore

@@ -31,7 +31,7 @@ class Book:
 
 
 def found(expression: str) -> set[tuple[str, str]]:
-    """Operator and new text of every change of one expression."""
+    """Return operator and new text of every change of one expression."""
     text = SAMPLE.replace("{expression}", expression)
     changes = [c for c in changes_of("m.py", text) if c.line == text.count("\n", 0, c.start) + 1]
     for change in changes:

@@ -1,4 +1,4 @@
-"""The table of mutants fits the source and the document; some are tried here."""
+"""The table of mutants fits the source and the document; some mutants run here."""
 
 from __future__ import annotations
 

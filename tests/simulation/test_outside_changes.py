@@ -1,4 +1,4 @@
-"""What the system cannot know yet is excused until it could, and no longer."""
+"""Withdrawals and losses are excused until the system could have read them."""
 
 from __future__ import annotations
 

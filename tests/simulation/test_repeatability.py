@@ -1,4 +1,4 @@
-"""A seed gives the same trace in each process, and controls must differ."""
+"""A seed gives the same trace in each process; another seed or schedule does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCENARIO = Scenario(seed=12, hours=0.3)
 
 
 def traced(path: Path, hash_seed: str) -> str:
-    """Return the trace of the scenario from a process of its own."""
+    """Return the trace of the scenario from another process with this hash seed."""
     subprocess.run(
         [
             *(sys.executable, "-m", "kamou", "simulate"),

@@ -1,8 +1,8 @@
 """The simulator's checkers count the day of a restored record as the record does.
 
 Seed 1000448: the backup knew of no day, and 9,361 USDT were withdrawn before the day was opened.
-The record took the daily loss limit of the equity without that withdrawal, as it does after one
-that comes later. The checkers took it of the 492 USDT that were left.
+The record took the daily loss limit of the equity before that withdrawal, as it does for a later
+withdrawal. The checkers took the limit of the 492 USDT that were left.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def evidence(paid_in: int, lost: int) -> list[MoneyAudit]:
 
 
 def listed(paid_in: int) -> e.IncomeRecorded:
-    """Return the record's entry of that transfer."""
+    """Return the event that records the transfer of ``paid_in``."""
     income = Income(
         income_id="paid", kind="transfer", symbol="", amount=D(paid_in), at_ms=NOON_MS + 60_000
     )
@@ -71,7 +71,7 @@ def listed(paid_in: int) -> e.IncomeRecorded:
 
 
 def opened(event: e.DayOpened, paid_in: int, lost: int) -> e.DayOpened:
-    """``event`` with the equity that the account was read with."""
+    """Return ``event`` with the equity of the account read."""
     equity = D(10_000 + paid_in - lost)
     opening = equity if event.opening is not None and not event.at_midnight else event.opening
     return attrs.evolve(event, equity=equity, opening=opening)
@@ -142,7 +142,7 @@ def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
 def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits(
     paid_in: int,
 ) -> None:
-    """The record takes it out of the opening as soon as the venue has listed it."""
+    """The record takes the transfer out of the opening once the venue lists it."""
     book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
     assert (book.day_equity, book.day_net_deposits) == (10_000 + paid_in, 0)
@@ -156,7 +156,7 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
 def test_the_position_book_counts_a_restored_day_from_the_equity_of_the_record(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
-    """The figures above are those of the product, from its own journal."""
+    """The cases have the figures that the position book computes from the events."""
     book = PositionBook()
     book.apply_all(enumerate((listed(paid_in), opened(event, paid_in, lost)), 1))
     assert (book.day_equity, book.day_net_deposits) == (day_equity, net_deposits)

@@ -1,4 +1,4 @@
-"""``kamou simulate``: usage errors, names of faults, and what it writes."""
+"""``kamou simulate``: usage errors, names of faults, processes and results."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_swarm_counts_only_the_cores_that_its_process_may_use(
     assert swarm.count_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert swarm.count_cores() == 1, "a system that does not tell has one at least"
+    assert swarm.count_cores() == 1, "a system that does not report its cores counts as one core"
 
 
 def test_a_swarm_starts_at_most_one_process_per_seed(
@@ -139,7 +139,7 @@ def test_a_swarm_starts_at_most_one_process_per_seed(
     started: list[int] = []
 
     class Pool(ThreadPoolExecutor):
-        """Processes that start at once and do nothing but say how many they are."""
+        """A pool of one thread that notes the number of processes that it should start."""
 
         def __init__(self, max_workers: int, mp_context: object) -> None:
             started.append(max_workers)

@@ -35,7 +35,7 @@ def known() -> list[tuple[Scenario, str]]:
 
 
 def told(result: Result) -> str:
-    """Return the message of a failure, with which the seed can be run again."""
+    """Return the seed, the faults and the first three violations of a result."""
     first = "\n".join(str(violation) for violation in result.violations[:3])
     return f"seed {result.scenario.seed}, {','.join(result.on)}\n{first}"
 
@@ -49,7 +49,7 @@ def test_every_invariant_holds_in_a_simulation_of_a_fixed_seed(seed: int) -> Non
 
 
 def test_every_invariant_holds_in_a_simulation_of_a_fresh_seed() -> None:
-    """Its seed is in the header that pytest prints."""
+    """The seed is in the header that pytest prints."""
     result = simulate_seed(Scenario(seed=int(os.environ["KAMOU_FRESH_SEED"]), hours=0.5))
     assert not result.failed, told(result)
 

@@ -1,4 +1,4 @@
-"""The book, compared with a ledger under any order of entries, exits and repairs."""
+"""The position book equals a ledger under any order of entries, exits and repairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE = 10
 
 @attrs.define
 class Account:
-    """What a bookkeeper knows of one trade: contracts and money, nothing else."""
+    """Contracts and money of one trade, added up apart from the position book."""
 
     entry: Intent
     exits: dict[OrderRole, Intent]
@@ -132,7 +132,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def a_fill_is_told_twice(self, data: st.DataObject) -> None:
-        """The journal fails on the duplicate; the book does not count it either."""
+        """Apply a fill again; the book stays as it was."""
         if self.fills:
             before = self.book.dump()
             again = self.book.fork()

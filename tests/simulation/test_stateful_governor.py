@@ -45,12 +45,12 @@ MINUTE = 60_000
 
 @attrs.define
 class Claim:
-    """An approval: what of it may still fill, and what is held because of it."""
+    """An approval: the quantity that may still fill, and the quantity that is held."""
 
     plan: Plan
     entry: Intent
     stop: Intent
-    target: Intent  # exits fill as targets: a stop-out would begin the cooldown
+    target: Intent  # exits fill as take-profits: a stop-out would begin the cooldown
     expires_at_ms: int
     sent: bool = False
     left: Decimal = D(0)
@@ -62,14 +62,14 @@ class Claim:
 
     @property
     def risk(self) -> Decimal:
-        """From the entry price to the stop, and the gap buffer, without any cost."""
+        """Return the loss from entry price to stop with the gap buffer, without costs."""
         distance = abs(100 - self.plan.stop_price)
         each = distance * (1 + LIMITS.gap_buffer_min)
         return (self.left + self.held) * D("0.1") * each
 
 
 class GovernorMachine(RuleBasedStateMachine):
-    """The market stands still at 100, so that only what is approved moves the sums."""
+    """Requests and fills in a market that stands at 100: only approvals move the sums."""
 
     @initialize()
     def begin(self) -> None:
@@ -155,11 +155,13 @@ class GovernorMachine(RuleBasedStateMachine):
         return self.equity
 
     def _check_limits(self, asked: Plan) -> None:
-        """Hard limits at the moment of an approval, positions and promises together."""
+        """Check the hard limits at an approval, for positions and approvals together."""
         live = list(self.live())
         lost = max(D(0), EQUITY - self.equity)
         assert sum(c.risk for c in live) <= self.sizing_equity * D("0.04")
-        assert sum(c.risk for c in live) + lost <= EQUITY * D("0.04"), "the day's budget"
+        assert sum(c.risk for c in live) + lost <= EQUITY * D("0.04"), (
+            "the daily budget is exceeded"
+        )
         for side in Side:
             alts = (c for c in live if c.plan.side is side and c.plan.symbol not in MAJORS)
             if asked.side is side and asked.symbol not in MAJORS:
@@ -232,9 +234,13 @@ class GovernorMachine(RuleBasedStateMachine):
         self.story.say(*self.story.book.pending_closures(self.now_ms))
         for permit_id, reason in self.story.book.releasable_permits(self.now_ms):
             claim = next(c for c in self.claims if c.plan.permit_id == permit_id)
-            assert claim.held == 0, "it holds a position"
-            assert claim.left == 0 or not claim.sent, "it may still fill"
-            assert claim.left == 0 or self.now_ms >= claim.expires_at_ms, "it may still be sent"
+            assert claim.held == 0, "an ended approval has an open position"
+            assert claim.left == 0 or not claim.sent, (
+                "the entry of an ended approval may still fill"
+            )
+            assert claim.left == 0 or self.now_ms >= claim.expires_at_ms, (
+                "the entry of an ended approval may still be sent"
+            )
             claim.left = D(0)
             self.story.say(e.PermitReleased(at_ms=self.now_ms, permit_id=permit_id, reason=reason))
 

@@ -18,7 +18,7 @@ ENDS = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStat
 
 
 class OrderMachine(RuleBasedStateMachine):
-    """The model: the fills, and the largest filled quantity that the venue reported."""
+    """Reports of one order, and a model of its fills and largest reported quantity."""
 
     @initialize(role=st.sampled_from(list(OrderRole)))
     def send(self, role: OrderRole) -> None:
@@ -35,10 +35,12 @@ class OrderMachine(RuleBasedStateMachine):
         self.order = apply_order_event(before, event)
         if self.order.status is not before.status:
             assert self.order.status in NEXT[before.status]
-            assert not before.status.terminal, "an end is an end"
+            assert not before.status.terminal, "a terminal order changed its state"
             assert self.order.changed_at_ms == event.at_ms
         if not isinstance(event, e.FillRecorded):
-            assert self.order.filled == before.filled, "only fills fill"
+            assert self.order.filled == before.filled, (
+                "an event without a fill changed the filled quantity"
+            )
             self.said.append(event)
 
     def time(self) -> int:
@@ -59,7 +61,7 @@ class OrderMachine(RuleBasedStateMachine):
         name = self.intent.client_order_id
         self.tell(e.OrderUnknown(at_ms=self.time(), client_order_id=name, reason="time-out"))
         if before is not OrderStatus.SUBMITTED:
-            assert self.order.status is before, "what the venue said is not forgotten"
+            assert self.order.status is before, "the order lost a state that the venue had reported"
 
     @rule()
     def cancel_requested(self) -> None:

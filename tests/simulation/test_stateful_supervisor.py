@@ -1,6 +1,6 @@
 """A supervisor whose children crash at drawn times, under any order of tasks.
 
-The machine strikes while others still restart, several at once, and lets any time pass between.
+The machine crashes children while others still restart, several at once, and lets any time pass.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Struck(Harness):
 
 
 class SupervisorMachine(RuleBasedStateMachine):
-    """Players are the leaves of a drawn tree; ``Harness`` records broken promises."""
+    """Crashes of the leaves of a drawn tree; ``Harness`` records broken promises."""
 
     harness: Harness
     stepped: SteppedRun | None = None
@@ -94,10 +94,10 @@ class SupervisorMachine(RuleBasedStateMachine):
     def no_promise_is_broken(self) -> None:
         if self.stepped is not None:
             assert self.harness.broken == []
-            assert self.stepped.ended is None, "the supervisor gave up"
+            assert self.stepped.ended is None, "the supervisor ended before it was asked to stop"
 
     def teardown(self) -> None:
-        """Left alone, every permanent child listens; stopped, they end from right to left."""
+        """Check that every permanent child listens after a quiet time, and the stop order."""
         if self.stepped is None:
             return
         harness = self.harness

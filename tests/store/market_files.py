@@ -86,7 +86,7 @@ def write_parquet(path: Path, rows: Rows) -> Path:
 
 
 def write_valid_files(directory: Path) -> Path:
-    """Write valid bars, funding and open interest."""
+    """Write valid bars, funding and open interest into a directory; return it."""
     write_parquet(directory / "bars_1h.parquet", bar_rows())
     write_csv(directory / "funding.csv.gz", funding_rows())
     write_csv(directory / "open_interest_4h.csv.gz", open_interest_rows())

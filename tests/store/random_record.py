@@ -46,9 +46,9 @@ class Journaled:
 
 @st.composite
 def histories(draw: st.DrawFn, *, as_read: bool = False) -> list[e.Event]:
-    """Draw events in the order of the journal; some entries are committed late.
+    """Draw events in the order of the journal; some are committed late.
 
-    ``as_read``: an older journal, whose days have only the equity that was read.
+    ``as_read``: draw an older journal, whose days have only the equity that was read.
     """
     begin = BEGIN + draw(st.sampled_from([0, 1, 1_000, 6_000, DAY // 2, DAY - 1]))
     made = [Journaled(begin, story.make_equity(begin, str(draw(equities))))]
@@ -170,7 +170,7 @@ def day_of(at_ms: int) -> str:
 
 @attrs.frozen
 class Boundary:
-    """A boundary of the record; ``first`` is the first entry time of its next row."""
+    """A boundary of the record; ``first`` is the first event time of its next row."""
 
     at: int
     first: int

@@ -136,7 +136,7 @@ class MemoryMarket:
 
 
 def with_bars(*bars: Bar, before: int = 3, after: int = 30) -> list[Bar]:
-    """Flat bars, then these, then flat at the last close."""
+    """Return flat bars, then ``bars``, then flat bars at the last close."""
     last = bars[-1][3] if bars else 100.0
     tail: Bar = (last, last + 0.1, last - 0.1, last, 10_000.0)
     return [FLAT] * before + list(bars) + [tail] * after

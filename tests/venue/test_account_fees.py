@@ -1,4 +1,4 @@
-"""What the embedded exchange charges is what the settings say."""
+"""The embedded exchange charges and states the fee rates of the settings."""
 
 from __future__ import annotations
 

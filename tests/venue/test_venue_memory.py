@@ -114,7 +114,7 @@ def answers(engine: Engine, name: str, since_ms: int) -> list[object]:
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Error that stands for the end of the process."""
 
 
 def kill_before_commit(engine: Engine, operation: Callable[[Engine], object]) -> None:

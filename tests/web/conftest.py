@@ -23,7 +23,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three complete days: too young for any statistic."""
+    """Write three complete days, which are too few for any statistic."""
     path = tmp_path_factory.mktemp("young") / "kamou.sqlite3"
     write_record(path, days=3)
     return path

@@ -54,7 +54,7 @@ SETTINGS = Settings(
 
 @attrs.frozen(kw_only=True)
 class History:
-    """What happens. Hours count from the midnight of the first day."""
+    """Runs, transfers and commands of a history, in hours from its first midnight."""
 
     name: str
     seed: int
@@ -79,10 +79,10 @@ class History:
 
 
 def market(history: History) -> RecordedMarket:
-    """Random walks that all symbols share in part; funding every eight hours.
+    """Return random walks that all symbols share in part, with funding every 8 hours.
 
-    Each bar opens off the close before it, as real ones do. At 00:00 both are one price: the marks
-    of a midnight are closes.
+    Each bar opens at another price than the close before, as real bars do. At 00:00 the open is
+    that close, because the marks of a midnight are closes.
     """
     chance = np.random.default_rng(history.seed)
     bars = WARMUP + history.days * DAY_MS // STEP_MS

@@ -1,8 +1,8 @@
 """Money and trades by definition, added up from the venue's file alone.
 
-Nothing here calls code of ``kamou/core`` or reads a read model. A day is a UTC day, an entry of
-the ledger belongs to the day of its own stamp, and equity at T is the wallet after all entries
-stamped before T with the open positions at the marks of T.
+Nothing here calls code of ``kamou/core`` or reads a read model. A day is a UTC day, a fill or
+payment belongs to the day of its own time, and equity at T is the wallet balance after all fills
+and payments before T with the open positions at the marks of T.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ D = Decimal
 DAY_MS = 86_400_000
 LAST_DIGIT = D("0.00000001")
 MarkAt = Callable[[str, int], Decimal]
-"""(symbol, at_ms) -> the venue's mark price then"""
+"""A function of symbol and ``at_ms`` that returns the venue's mark price then."""
 
 
 @attrs.frozen(kw_only=True)
 class Stretch:
-    """A position from flat to flat: what readers call a trade."""
+    """A position from flat to flat, which is a trade."""
 
     symbol: str
     opened_at_ms: int
@@ -59,7 +59,7 @@ class _Open:
 
 
 class Ledger:
-    """Everything that the venue's file says of money, oldest first."""
+    """Fills and payments of the venue's file, oldest first, and sums of them."""
 
     def __init__(self, venue: Path, mark_at: MarkAt) -> None:
         connection = sqlite3.connect(f"file:{venue}?mode=ro", uri=True)
@@ -90,14 +90,14 @@ class Ledger:
         )
 
     def moved(self, from_ms: int, to_ms: int) -> Decimal:
-        """Deposits less withdrawals."""
+        """Return deposits less withdrawals of the record in an interval."""
         return total(D(row["amount"]) for row in self.transfers(from_ms, to_ms))
 
     def fees(self, from_ms: int, to_ms: int) -> Decimal:
         return total(D(f["fee"]) for f in self.fills if from_ms <= f["at_ms"] < to_ms)
 
     def transfers(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
-        """Those of the record: what is stamped with its first equity is in that equity."""
+        """Return the transfers after those that the first equity of the record includes."""
         return [
             row
             for row in self.money
@@ -105,7 +105,7 @@ class Ledger:
         ]
 
     def equity(self, to_ms: int, *, marks_at_ms: int | None = None) -> Decimal:
-        """Wallet after all entries before ``to_ms``, positions at the marks of that time."""
+        """Return wallet balance before ``to_ms`` plus positions at the marks then."""
         wallet, open_ = self._until(to_ms)
         marks = (
             (held[0] * self._mark_at(symbol, marks_at_ms or to_ms) - held[1]) * held[2]
@@ -115,7 +115,7 @@ class Ledger:
         return wallet + total(marks)
 
     def growth(self, from_ms: int, to_ms: int) -> float:
-        """Time-weighted return: from just after one transfer to just before the next."""
+        """Return the time-weighted return, compounded between the transfers."""
         growth = 1.0
         start = self.start if from_ms <= self.began_ms else self.equity(from_ms)
         for at_ms, amount in self.moved_by_time(from_ms, to_ms).items():
@@ -127,7 +127,7 @@ class Ledger:
     def _until(self, to_ms: int) -> tuple[Decimal, dict[str, list[Decimal]]]:
         """Return the wallet, and quantity, cost and contract size by symbol, at a time.
 
-        Goes on from where the last call ended, if that was not later.
+        A call for a later time goes on from the state of the last call.
         """
         if to_ms < self._reached_ms:
             self._next, self._wallet, self._open = 0, D(0), {}
@@ -169,7 +169,7 @@ class Ledger:
         return (worse * contracts).quantize(LAST_DIGIT)
 
     def fills_of(self, trade: Stretch) -> list[dict[str, Any]]:
-        """In the venue's order."""
+        """Return the fills of a trade in the venue's order."""
         return [
             fill
             for fill in self.fills
@@ -178,7 +178,7 @@ class Ledger:
         ]
 
     def trades(self, until_ms: int) -> list[Stretch]:
-        """Positions that were closed before ``until_ms``, oldest first."""
+        """Return the positions that were closed before ``until_ms``, oldest first."""
         entries = [(f["at_ms"], 1, f) for f in self.fills]
         entries += [(m["at_ms"], 0, m) for m in self.money if m["kind"] == "funding"]
         open_: dict[str, _Open] = {}
@@ -194,7 +194,7 @@ class Ledger:
 
 
 def _take(held: list[Decimal], fill: dict[str, Any]) -> Decimal:
-    """Change what is held by a fill; return what the wallet changes by."""
+    """Apply a fill to a position; return the change of the wallet balance."""
     quantity, price, size = signed(fill), D(fill["price"]), D(fill["contract_size"])
     gain = D(0)
     same = held[0] * quantity >= 0

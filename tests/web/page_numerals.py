@@ -79,7 +79,7 @@ def price(value: Decimal) -> str:
 
 
 def exact(value: Decimal) -> str:
-    """Every digit, without zeros at the end."""
+    """Return every digit of a value, without zeros at the end."""
     text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -1,6 +1,6 @@
 """Every number of a trade's page, from the venue's file and raw ``event`` rows.
 
-They are put into the page's order; nothing is from a read model or from the trade's document.
+The numbers are in the order of the page; none is from a read model or from the trade's JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Line = tuple[int, str]  # of the timeline: when, and its numbers
 
 
 class TradePage:
-    """What only the raw events know of one trade, and the numbers of its page."""
+    """The signal, permit, orders and fills of a trade, and the numbers of its page."""
 
     def __init__(self, trade: Stretch, ledger: Ledger, plans: Plans) -> None:
         self._trade, self._ledger, self._plans = trade, ledger, plans
@@ -46,7 +46,7 @@ class TradePage:
         )
 
     def numbers(self) -> list[str]:
-        """In the order of the page."""
+        """Return the numbers of the page in its order."""
         shown = [*self._money(), *map(self._fill, self._fills), *map(self._order, self._orders)]
         shown += [*self._chain(), *self._timeline()]
         return NUMBER.findall(" | ".join(shown))
@@ -102,7 +102,7 @@ class TradePage:
         return [r for r in ranked if r["bar_closed_at_ms"] == self._signal["bar_closed_at_ms"]][-1]
 
     def _refusals(self, cycle_at_ms: int) -> tuple[int, int]:
-        """How many were vetoed, and how many denied, while that cycle was the newest."""
+        """Return the counts of vetoed, and of denied or refused, candidates of a cycle."""
         newest, vetoed, refused = 0, 0, 0
         for kind, row in self._plans.events:
             newest = max(newest, row.get("cycle_at_ms", 0) if kind.startswith("cycle_") else 0)
@@ -152,12 +152,12 @@ class TradePage:
 
 
 def cents(value: Decimal, *, signed: bool = False) -> str:
-    """Money in four places."""
+    """Return money with four decimal places."""
     return money(value, signed=signed, places=4)
 
 
 def six(value: float) -> str:
-    """Six significant digits."""
+    """Return a value with six significant digits."""
     return f"{MINUS if value < 0 else ''}{abs(value):.6g}"
 
 

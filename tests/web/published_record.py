@@ -216,7 +216,7 @@ def _income(at_ms: int, kind: str, symbol: str, amount: D) -> e.Event:
 def _opening(
     at_ms: int, candidate: Candidate, plan: Plan, ids: dict[OrderRole, str]
 ) -> tuple[e.Event, ...]:
-    """From the ranking to the acknowledged orders."""
+    """Return the events from the ranking to the acknowledged orders."""
     roles = (OrderRole.ENTRY, OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT)
     signal = candidate.signal_id
     return (

@@ -19,7 +19,7 @@ COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", 
 
 
 class Plans:
-    """The plan of an order, from the raw events."""
+    """Plans, trading states, cycles and configurations of the raw events."""
 
     def __init__(self, journal: Path) -> None:
         connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
@@ -84,7 +84,7 @@ class Plans:
         return found
 
     def silence(self, longer_than_ms: int) -> list[tuple[int, int]]:
-        """Return the longer times without a cycle, from one end to the next end."""
+        """Return the times between two closed cycles that are longer than a limit."""
         known = [at_ms for at_ms in self._closed_at_ms if at_ms <= self.snapshot_ms]
         return [(a, b) for a, b in pairwise(known) if b - a > longer_than_ms]
 
@@ -149,7 +149,7 @@ class Plans:
         return str(states[-1]["reason"])
 
     def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
-        """Return the events of some kinds until as of, oldest first."""
+        """Return the events of some kinds up to the newest snapshot, oldest first."""
         return [
             row for kind, row in self.events if kind in kinds and row["at_ms"] <= self.snapshot_ms
         ]
@@ -182,7 +182,7 @@ class Plans:
 
     @property
     def disabled_strategies(self) -> list[dict[str, Any]]:
-        """From when until when (None: still) which strategy could not enter, and for what."""
+        """The periods of disabled strategies with start, end (None: still) and reason."""
         found: list[dict[str, Any]] = []
         for row in self.of_kind("strategy_disabled", "strategy_resumed"):
             if "code" in row:
@@ -196,7 +196,7 @@ class Plans:
 
     @property
     def commands(self) -> list[dict[str, Any]]:
-        """What the operator ordered although it changed nothing."""
+        """The recorded commands of the operator that changed no trading state."""
         names = ("at_ms", "reason", "note")
         return [{name: row[name] for name in names} for row in self.of_kind("command_recorded")]
 

@@ -22,7 +22,7 @@ NEWEST = 20  # halts, downtime and transfers that the document lists
 
 
 def day_ms(day: str) -> int:
-    """00:00 UTC of a day as the document names it."""
+    """Return 00:00 UTC of a day such as 2025-07-26, in ms."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
 
 
@@ -169,7 +169,7 @@ def _of_spans(
 
 
 def _month_ms(month: str) -> tuple[int, int]:
-    """00:00 UTC of a month's first day and of the next month's."""
+    """Return 00:00 UTC of the first day of a month and of the next month, in ms."""
     first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
     later = (first + timedelta(days=31)).replace(day=1)
     return int(first.timestamp() * 1000), int(later.timestamp() * 1000)

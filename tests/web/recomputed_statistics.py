@@ -32,7 +32,7 @@ def seed_of(columns: Iterable[Sequence[float]]) -> int:
 
 
 def resamples(n: int, seed: int) -> list[list[int]]:
-    """Which days each resample drew: a block goes on, or a new one starts anywhere."""
+    """Return the days of each resample: a block goes on, or a new one starts anywhere."""
     generator = np.random.Generator(np.random.PCG64(seed))
     chance = 1 / max(1.0, math.cbrt(n))
     starts_block = generator.random((RESAMPLES, n), dtype=np.float32) < chance
@@ -113,7 +113,7 @@ SUMS = "total(r), count(r), total(max(net, 0.0)), total(max(-net, 0.0)), count(*
 def bounds_of_trades(
     days: Sequence[str], trades: Sequence[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Intervals of trade figures by strategy and of ``all``, over complete days.
+    """Return intervals of trade figures by strategy and of ``all``, on complete days.
 
     ``trades`` have ``day``, ``strategy``, ``r`` and ``net`` as published, oldest first.
     """

@@ -163,7 +163,7 @@ async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any],
 async def test_results_and_two_pages_count_a_trade_closed_before_the_snapshot_and_learned_later(
     record: Path, demo: Site, client: Client
 ) -> None:
-    """As after a restart in which its stop filled."""
+    """The stop of the trade filled while nothing ran; the next run learns of it."""
     with closing(open_reader(record)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
     snapshot_ms = max(each.at_ms for each in events if isinstance(each, e.EquityRecorded))

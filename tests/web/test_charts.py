@@ -212,7 +212,7 @@ EM = 0.64
 
 
 def written(label: ticks.Label, font: float) -> tuple[float, float]:
-    """Where a label begins and ends in the drawing."""
+    """Return the positions at which a label begins and ends in its chart."""
     size = sum(EM_OF.get(each, EM) for each in label.label) * font
     begin = label.text_x - {"start": 0.0, "middle": size / 2, "end": size}[label.anchor]
     return begin, begin + size

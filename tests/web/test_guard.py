@@ -20,7 +20,7 @@ WITHIN_S = 30.0
 
 
 class Ending:
-    """Remembers the exit codes with which the process would have ended."""
+    """Recorder of the exit codes with which the process would have ended."""
 
     def __init__(self) -> None:
         self.codes: list[int] = []

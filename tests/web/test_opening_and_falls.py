@@ -34,7 +34,7 @@ TRANSFERS = (
 
 
 def equities() -> list[tuple[int, D]]:
-    """10,000, then about 9,960; a deposit on the first day, two transfers on one day."""
+    """Return (at_ms, equity): 10,000, then about 9,960, with three transfers."""
     chance, made, equity = Random(5), [(START_MS, D(10_000))], D(9_960)
     for i in range(1, DAYS * DAY_MS // STEP_MS):
         at_ms = START_MS + i * STEP_MS

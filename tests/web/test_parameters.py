@@ -33,7 +33,7 @@ INVALID = [
 ]
 LISTS = ("/trades", "/api/v1/public/trades")
 FREE = {(path, name) for path in LISTS for name in ("strategy", "symbol")}
-"""Any name; none may match."""
+"""Parameters that take any text, also one that no trade has."""
 
 
 @pytest.mark.parametrize(("path", "name", "value", "why"), INVALID)

@@ -1,4 +1,4 @@
-"""Query plans of the pages: no statement scans a table that grows."""
+"""Query plans of pages: only two statements, once per daily row, scan a table."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def walks(reader: sqlite3.Connection, statement: str) -> list[str]:
 def asked(
     reader: sqlite3.Connection, memo: Memo, *, trade_id: str
 ) -> dict[str, Callable[[], object]]:
-    """Every page of the routes table, with the parameters that it reads."""
+    """Return a function for every page of the routes with the parameters it reads."""
     site = Site(mode="demo")
     templates = load_templates(site)
     middle = queries.query_trades(reader, limit=40)[-1].cursor
@@ -120,7 +120,7 @@ def asked(
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Seeded records: a month, and ten."""
+    """Write seeded records of 30 and of 300 days; return their paths by days."""
     folder = tmp_path_factory.mktemp("plans")
     found = {days: folder / f"{days}.sqlite3" for days in (SHORT, LONG)}
     for days, path in found.items():

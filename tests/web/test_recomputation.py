@@ -187,7 +187,7 @@ async def test_every_figure_equals_an_independent_recomputation_from_the_venues_
 
 
 async def _listed_trades(http: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """All pages of ``/trades`` for programs, oldest first."""
+    """Return the trades of all JSON pages of ``/trades``, oldest first."""
     found: list[dict[str, Any]] = []
     address = "/trades"
     while address:

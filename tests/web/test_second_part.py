@@ -146,7 +146,7 @@ async def test_the_second_part_of_a_trade_shows_its_own_orders_and_their_causes(
 async def test_each_fill_is_on_the_page_of_the_part_whose_result_it_is_in(
     tmp_path: Path, client: Client, stamped_late: bool
 ) -> None:
-    """Also when the late fill is stamped before the first part was closed."""
+    """The late fill may have a time before the first part was closed."""
     parts = reopen(tmp_path, stamped_late=stamped_late)
     first, _ = await page_of(parts.path, parts.first, client)
     second, _ = await page_of(parts.path, parts.second, client)

@@ -1,4 +1,4 @@
-"""Sentences of the pages say what is so."""
+"""Pages have no phrase that is listed as untrue, and they explain the return."""
 
 from __future__ import annotations
 

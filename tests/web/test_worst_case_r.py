@@ -33,9 +33,9 @@ STEP = D("0.000000000001")  # as R is rounded
 
 
 def recomputed(path: Path) -> dict[str, float | None]:
-    """``worst_case_r`` by result id, from the rows of ``event`` alone, in fractions.
+    """Return ``worst_case_r`` by trade id, from the rows of ``event``, in fractions.
 
-    Of the trades that had closed at the newest equity snapshot.
+    Trades that closed after the newest equity snapshot are left out.
     """
     as_of_ms = 0
     permits: dict[str, dict[str, Any]] = {}
@@ -72,7 +72,7 @@ def recomputed(path: Path) -> dict[str, float | None]:
 
 
 async def published(path: Path, client: Client) -> list[dict[str, Any]]:
-    """Every trade of ``/trades`` as JSON, newest first."""
+    """Return every trade of ``/trades`` as JSON, newest first."""
     site = PublicSite(path, Site(mode="demo"), runner=inline)
     made: list[dict[str, Any]] = []
     address: str | None = "/trades"

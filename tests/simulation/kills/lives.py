@@ -1,4 +1,4 @@
-"""One life of the process: the production system on files, to its end or kill."""
+"""Lives of a process that runs the production system on files to its end or kill."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from system_harness import SETTINGS, at, run_system
 
 LAST_RESUME_MS = at(scripted_market.MINUTES) - 5_000  # later than this the play is a minute longer
 AT_ONCE_MS = 200  # a service manager is not faster
-CRASHED = 70  # exit code: an exception nobody expected
+CRASHED = 70  # exit code of an unexpected exception
 
 
 def in_process_of_its_own(work: Callable[[], None]) -> int:
@@ -36,7 +36,7 @@ def in_process_of_its_own(work: Callable[[], None]) -> int:
 
 
 def resumed_ms(died_ms: int, down_ms: int) -> int:
-    """Return when the next process begins: before the script ends, if possible."""
+    """Return the start of the next process, before the end of the script if possible."""
     return min(died_ms + down_ms, max(LAST_RESUME_MS, died_ms + AT_ONCE_MS))
 
 
@@ -81,7 +81,7 @@ def live(
 
 
 def lose_the_log(folder: Path) -> None:
-    """Cut the journal's log in half, as a power cut may do without a sync."""
+    """Cut the journal's write-ahead log in half, as a power cut may without a sync."""
     log = folder / "journal.sqlite3-wal"
     os.truncate(log, log.stat().st_size // 2)
 

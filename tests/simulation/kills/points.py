@@ -1,7 +1,7 @@
 """Points at every journal write and venue call where a process can be killed.
 
-``hooked`` wraps the product's methods in this process only. Whoever is killed leaves behind what
-it had been told was durable, written through to a file that outlives it.
+``hooked`` wraps the product's methods in this process only. A killed process leaves a note of the
+events that the journal had acknowledged to it, in a file that outlives the process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AMID_MAX_S = 0.0015  # about as long as a durable commit takes on a disk
 
 @attrs.frozen
 class Point:
-    """A place of the run at which the process can be killed."""
+    """A write or call of the run, and its phase, at which the process can be killed."""
 
     what: str  # what was being written or called
     phase: str
@@ -48,7 +48,7 @@ class Point:
 
 @attrs.frozen(kw_only=True)
 class Note:
-    """What the process knew when it died."""
+    """Note of a killed process: the point, the time and what was acknowledged."""
 
     number: int
     what: str
@@ -119,7 +119,7 @@ class Points:
 
 
 def written(points: Points, events: Sequence[Any]) -> str:
-    """What a batch is: its kinds, each once, with the roles of its intents."""
+    """Return the name of a batch: its event kinds, each once, with order roles."""
     names = []
     for event in events:
         name = type(event).__name__
@@ -133,7 +133,7 @@ def written(points: Points, events: Sequence[Any]) -> str:
 
 
 def stored(points: Points, state: Any) -> str:
-    """What the venue stores: whose fills, or what else."""
+    """Return the name of a write of the venue: roles of its fills, income or orders."""
     fills = {points.role(fill.client_order_id) for fill in state.fills}
     moved = [f"fill {role}" for role in sorted(fills)]
     if state.income:
@@ -282,9 +282,10 @@ def _hook_venue(points: Points, wrap: Callable[[Any, str, Any], None]) -> None:
 
 
 def adapter(points: Points, defect: str = "") -> type[SimulatedExchange]:
-    """The port with a point where an order is on its way, noting when it is read back.
+    """Return an exchange port with a point before each order or cancel arrives.
 
-    With a ``defect`` it is a port that the suite must find fault with.
+    The port notes the time of the first read of open orders. With a ``defect`` it forgets fills or
+    attaches no stops, which the suite must find.
     """
 
     class Travelling(SimulatedExchange):

@@ -4,7 +4,7 @@
 
 Half of the kills fall into the fast-forward, half into real time. Exit code 1 when an actor was
 restarted, a cycle is missing, the independent checker finds a broken rule, the book and the venue
-differ, or the journal says anything of the site but its failures and recoveries.
+differ, or the journal has other events of the site than failures and recoveries.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Killed:
 
 
 async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
-    """Run `kamou run` and kill its site so often; then stop it and judge its files."""
+    """Run `kamou run`, kill its site ``kills`` times, stop the run, judge its files."""
     draw, done = Random(seed), Killed()
     async with runs.start_run(folder, NOW_MS, days=DAYS, within_s=ALL_WITHIN_S) as running:
         pid = 0
@@ -92,7 +92,7 @@ async def killed(folder: DataDirectory, kills: int, seed: int) -> Killed:
 
 
 async def kill_next(running: runs.RunningProcess, before: int, draw: Random) -> int:
-    """Wait for another process of the site, kill it at random, and return its pid."""
+    """Wait for another process of the site, kill it after a pause; return its pid."""
     with trio.fail_after(REPLACED_WITHIN_S):
         while (pid := site_pid(running)) in (0, before):  # noqa: ASYNC110 - another process
             await trio.sleep(0.01)

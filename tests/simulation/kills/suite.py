@@ -2,9 +2,9 @@
 
     python tests/simulation/kills/suite.py --points 200 --jobs 2 --json FILE
 
-Each case is three processes or more: the victim, whoever goes on (which may be killed as well),
-and the one that judges. Exit code 1 if an event, a fill or an order is lost or
-doubled, or a position is unprotected.
+Each case is three processes or more: the process that is killed, the process that goes on from its
+files (which may be killed as well), and the process that judges the files. The exit code is 1 if
+an event, a fill or an order is lost or doubled, or a position is unprotected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,18 @@ from verdict import Life, after_a_kill, after_recovery, files
 from kamou.clock import read_stopwatch_ns
 
 DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time limit
-AGAIN = (1, 3, 5, 8, 13, 21, 34, 55, 89, 144)  # points at which whoever goes on is killed too
+AGAIN = (
+    1,
+    3,
+    5,
+    8,
+    13,
+    21,
+    34,
+    55,
+    89,
+    144,
+)  # points at which the process that goes on is killed too
 LOG_LOST = "log-lost"
 DEFECTS = (LOG_LOST, FILLS_FORGOTTEN, STOPS_UNATTACHED)  # to see that the suite notices
 DOUBLES = 5  # every so many cases are double kills
@@ -49,7 +60,7 @@ DOUBLES = 5  # every so many cases are double kills
 
 @attrs.frozen(kw_only=True)
 class Case:
-    """A point to be killed at; ``again`` is a point of the recovery, 0 for none."""
+    """A point at which to kill the process; ``again`` is one of the recovery, or 0."""
 
     number: int  # from 1, of the undisturbed run
     point: Point
@@ -75,7 +86,9 @@ def undisturbed(folder: Path, separate: bool) -> list[Point]:
         live(folder / "files", scripted_market.START_MS, report, folder / "note", separate=separate)
 
     if code := in_process_of_its_own(run):
-        raise SystemExit(f"the undisturbed run ended with {code}")
+        raise SystemExit(
+            f"the undisturbed run ended with exit code {code}; see its traceback above"
+        )
     return [Point(*row) for row in json.loads(report.read_text())["points"]]
 
 
@@ -115,7 +128,7 @@ def cases(points: Sequence[Point], wanted: int, kinds: bool) -> list[Case]:
 
 
 def named(text: str, points: Sequence[Point]) -> Case:
-    """``POINT:DOWN_MS:AGAIN``; the point by its number, or the first one of a name."""
+    """Return the case of ``POINT:DOWN_MS:AGAIN``; POINT is a number or a point's name."""
     where, down_ms, again = text.rsplit(":", 2)
     number = int(where) if where.isdigit() else [str(point) for point in points].index(where) + 1
     return Case(number=number, point=points[number - 1], down_ms=int(down_ms), again=int(again))
@@ -196,7 +209,7 @@ def all_tried(todo: Sequence[Case], jobs: int, scratch: Path) -> list[dict[str, 
         workers.append(worker)
     codes = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
     if any(codes):
-        raise SystemExit(f"the workers ended with {codes}")
+        raise SystemExit(f"the workers ended with exit codes {codes}; see their tracebacks above")
     answers = [(scratch / f"answer-{job}").read_text().splitlines() for job in range(jobs)]
     rows = [json.loads(line) for lines in answers for line in lines]
     return sorted(rows, key=lambda row: row["case"]["number"])

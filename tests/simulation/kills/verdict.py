@@ -69,7 +69,8 @@ def files(folder: Path) -> Files:
 def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
     """Return the end of the run, read from its files by another process.
 
-    Where stops are orders of their own, ``lives`` says when somebody could place them.
+    ``lives`` is empty if entries carry their stops. Otherwise time without a live process, which
+    cannot place a stop, does not count as unprotected.
     """
 
     def dead_ms(symbol: str, since_ms: int, until_ms: int) -> int:
@@ -100,10 +101,11 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
 
 
 def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
-    """Check that acknowledged events are in the journal, and none that was not begun.
+    """Yield an error if acknowledged events are missing or too many are stored.
 
-    ``before``: events that the life before had left. Who goes on brings the venue up to now first:
-    killed then, it has not opened the journal, and its note knows of none of them.
+    ``before``: the number of events that the life before had left. A process that goes on brings
+    the venue to the present first. If it is killed then, it has not opened the journal, and its
+    note counts none of these events. Damaged files and missing audit records are errors too.
     """
     if not left.sound:
         yield "a file is not sound"
@@ -116,7 +118,7 @@ def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
 
 
 def between(before: Files, after: Files) -> Iterator[str]:
-    """Check that the later files continue the earlier ones without a rewrite."""
+    """Yield an error if the later files do not begin with the earlier ones."""
     if after.events[: len(before.events)] != before.events:
         yield "the journal was rewritten"
     if after.audit_log[: len(before.audit_log)] != before.audit_log:
@@ -142,7 +144,7 @@ def living_ms(lives: Sequence[Life], since_ms: int, until_ms: int) -> int:
 
 
 def _signals(play: Ended) -> Iterator[str]:
-    """Check that no symbol was entered more often than the script allows."""
+    """Yield an error if a symbol was entered more often than the script has signals."""
     names = {
         e.intent.client_order_id: e.intent.symbol
         for e in play.of(IntentRecorded)
@@ -178,7 +180,7 @@ def spells(audit_log: Sequence[AuditRecord]) -> Iterator[tuple[str, int, int]]:
 
 
 def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
-    """Check that each position had a confirmed stop or ended within 10 s of life."""
+    """Yield each position without a confirmed stop or an end within 10 s of life."""
     confirmed = play.of(StopConfirmed)
     for symbol, since_ms, to_ms in spells(play.audit_log):
         to_ms = to_ms or lives[-1].ended_ms
