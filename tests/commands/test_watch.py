@@ -98,7 +98,7 @@ def test_a_wait_of_the_watch_returns_whether_a_process_signal_ended_it() -> None
     assert watch.wait_for_signal(0, readable) is False
     os.write(writable, b"..")
     assert watch.wait_for_signal(60, readable) is True
-    assert watch.wait_for_signal(0, readable) is False, "both were read"
+    assert watch.wait_for_signal(0, readable) is False, "both bytes were read"
     os.close(readable)
     os.close(writable)
 

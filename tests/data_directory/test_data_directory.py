@@ -111,7 +111,7 @@ def test_a_latch_that_cannot_be_set_or_cleared_is_an_error(tmp_path: Path) -> No
 
 def test_the_latch_is_set_even_if_its_log_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "latch.log").mkdir()
-    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), "it was not logged"
+    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), "the halt was logged"
     assert HaltLatch(tmp_path / "latch").is_set()
 
 

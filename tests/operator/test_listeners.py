@@ -113,7 +113,7 @@ def test_with_tcp_off_only_the_socket_is_bound(data_dir: DataDirectory) -> None:
         assert opened.tcp_port is None
         assert opened.socket_path == data_dir.operator_socket
         assert [child.id for child in opened.spec.children] == ["operator-socket"]
-        assert data_dir.token.exists(), "so that an older token is invalid"
+        assert data_dir.token.exists(), "a new token makes the earlier run's token invalid"
     assert not data_dir.operator_socket.exists()
 
 

@@ -37,7 +37,7 @@ def test_the_socket_has_mode_0600_and_reports_the_process_that_listens(
     with bound:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert listening_peer(path, deadline_s=5) == THIS_PROCESS
-    assert listening_peer(path, deadline_s=5) is None, "the socket of an ended run"
+    assert listening_peer(path, deadline_s=5) is None, "an ended run does not listen"
     remove_socket(path)
     remove_socket(path)
     assert listening_peer(path, deadline_s=5) is None

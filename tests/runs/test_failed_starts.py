@@ -120,7 +120,7 @@ def test_a_taken_port_is_an_error_with_its_option(tmp_path: Path, key: str, opti
         words = error_text(ListenError, settings(tmp_path, web=WebSettings(**ports)))
     assert "is taken" in words
     assert option in words
-    assert not (tmp_path / "run.json").exists(), "the record of a listener that failed"
+    assert not (tmp_path / "run.json").exists(), "a run without its listener has no run record"
 
 
 def test_a_database_of_a_newer_kamou_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_invalid_bars_end_the_run_with_one_error_that_names_the_row(
     of = settings(tmp_path / "data")
     words = error_text(InvalidDataError, of, replay=tmp_path / "bad")
     assert "bars_1h.parquet" in words
-    assert "8" in words, "the row"
+    assert "8" in words, "the error has the number of the row"
     data_dir = DataDirectory(tmp_path / "data")
     new = demo.resolve_binding(of, data_dir, now_ms=NOW_MS, fast_forward=True, replay=None)
     assert new.replay is None, "a market that could not be opened is not stored"

@@ -144,7 +144,7 @@ async def test_every_order_of_a_flattened_trade_ended_at_the_venues_time(
     with closing(VenueStore(traded.exchange, read_only=True)) as store:
         theirs = {name: store.order(name) for name in ended}
     roles = [order.request.type for order in theirs.values() if order is not None]
-    assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and exit of each, at least"
+    assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and exit of each position"
     late = {
         name: (at_ms, theirs[name].updated_at_ms)  # type: ignore[union-attr]
         for name, at_ms in ended.items()

@@ -47,7 +47,7 @@ async def test_a_halt_on_a_full_disk_blocks_entries_at_once_and_is_journalled_la
         fill(disk, 0)
         told = (await running.command("halt")).json()
         assert told["journalled"] is (told["state"] == "reduce_only")
-        assert not told["journalled"], "there was no room"
+        assert not told["journalled"], "the disk has no space for the event"
         assert told["entries"] == "held"
         status = await running.status()
         assert (status["disk_full"], status["held"]) == (True, True)
@@ -110,7 +110,7 @@ async def test_a_flatten_during_a_run_on_a_full_disk_counts_the_positions_in_the
         fill(disk, 0)
         code, told = await trio.to_thread.run_sync(flatten_now)
         assert (code, told["positions_left"]) == (6, held)
-        assert told["latch"] == "set", "its name alone holds"
+        assert told["latch"] == "set", "an empty latch file blocks entries"
         free(disk)
         code, told = await trio.to_thread.run_sync(flatten_now)
         assert (code, told["positions_left"]) == (0, 0)

@@ -95,7 +95,7 @@ async def test_a_flatten_closes_positions_and_cancels_orders_and_a_second_one_do
     done = await flatten_all(of)
     assert (done["positions_closed"], done["positions_left"]) == (held, 0)
     assert (done["positions_found"], done["positions_closed_elsewhere"]) == (held, 0)
-    assert done["orders_canceled"] >= held, "their stops and take-profits"
+    assert done["orders_canceled"] >= held, "a stop of each position, at least"
     assert not venue(data_dir).positions
     assert not venue(data_dir).live
     fills = fills_of(data_dir)
@@ -123,7 +123,7 @@ async def test_the_next_run_imports_the_flatten_log_once_and_trades_after_two_re
             for e in of_kind(journal(data_dir), IntentRecorded)
             if e.intent.trade_id.startswith("flatten.")
         ]
-        assert len(intents) == held, "once, however often it is started"
+        assert len(intents) == held, "each intent is journalled once over two runs"
         assert_same_book(data_dir)
         assert not folded(journal(data_dir)).trades
 
@@ -134,7 +134,9 @@ async def test_the_next_run_imports_the_flatten_log_once_and_trades_after_two_re
         await running.ready()
         changed = of_kind(journal(data_dir), StateChanged)[-1]
         assert (changed.after.value, changed.reason) == ("reduce_only", "OPERATOR_RESUME")
-        assert [f.value for f in changed.figures] == ["over"], "the first resume is this one"
+        assert [f.value for f in changed.figures] == ["over"], (
+            "the cleared latch is the first resume"
+        )
         assert (await running.command("resume")).json()["state"] == "active"
 
 
@@ -264,7 +266,7 @@ async def test_kamous_entries_are_canceled_and_external_orders_are_not(
     place_orders(of, data_dir, *resting)
     done = await flatten_all(of)
     assert list(venue(data_dir).live) == ["somebody-else"]
-    assert done["entries_left"] == 0, "an entry of others is not counted"
+    assert done["entries_left"] == 0, "an external entry is not counted"
 
 
 async def test_a_position_that_opens_again_after_each_exit_is_reported_as_left(

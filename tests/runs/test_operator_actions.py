@@ -129,7 +129,9 @@ async def test_a_run_whose_latch_is_set_while_its_state_allows_entries_is_not_re
     assert running.not_ready() == [operator_actions.LATCHED]
     assert running.status()["held"] is True
     follower.book.state = TradingState.REDUCE_ONLY
-    assert (running.not_ready(), running.status()["held"]) == ([], False), "the state says it"
+    assert (running.not_ready(), running.status()["held"]) == ([], False), (
+        "the trading state blocks entries"
+    )
 
 
 async def resume(running: CurrentRun, meanwhile: Callable[[], object] = lambda: None) -> Any:
@@ -261,7 +263,7 @@ async def test_a_command_is_answered_only_after_the_governor_has_handled_it(
         governor.count_handled(0)
         assert await governor.get() == Halt(reason="OPERATOR_HALT", note="news")
         await trio.sleep(1)
-        assert seen == [], "the halt is still in the governor's hand"
+        assert seen == [], "the governor has not handled the halt"
         governor.count_handled(0)
     assert seen == ["answered"]
 

@@ -104,7 +104,7 @@ async def test_the_socket_of_a_killed_run_has_no_listener_and_the_next_run_repla
     async with start_run(at_long_path, NOW_MS + MINUTE_MS, env=ONLY_SOCKET) as running:
         await wait_until_trading(running)
         assert (await run_verb(at_long_path, "halt"))[0] == 0
-    assert at_long_path.token.read_text() != before, "a token is worth nothing after its run"
+    assert at_long_path.token.read_text() != before, "the token of an ended run is invalid"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -247,7 +247,7 @@ async def test_the_run_after_a_kill_has_the_same_book_and_no_duplicate(
     assert min(e.at_ms for e in again) >= before[-1].at_ms, "no time is simulated twice"
     permits = [i for i, e in enumerate(again) if type(e) is PermitGranted]
     reconciled = next(i for i, e in enumerate(again) if type(e) is EquityRecorded)
-    assert not permits or reconciled < permits[0], "it reconciles before it trades"
+    assert not permits or reconciled < permits[0], "the run reconciles before it trades"
     assert len(of_kind(after, TradeClosed)) >= len(of_kind(before, TradeClosed))
     assert_same_book(data_dir)
 

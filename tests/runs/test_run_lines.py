@@ -210,12 +210,12 @@ def test_a_stop_that_is_not_confirmed_protects_no_position(tmp_path: Path) -> No
     data_dir = DataDirectory(tmp_path / "kamou-data")
     data_dir.create()
     *before, acknowledged = story.opening_events()
-    assert isinstance(acknowledged, e.OrderAccepted), "of the stop"
+    assert isinstance(acknowledged, e.OrderAccepted), "no acceptance of the stop"
     append_events(data_dir, *before)
     bare = "1 position, not covered by a confirmed stop"
     assert describe_remaining_positions(data_dir) == bare
     append_events(data_dir, acknowledged, stop_confirmed(story.STOP, "0.49"))
-    assert describe_remaining_positions(data_dir) == bare, "0.50 is open"
+    assert describe_remaining_positions(data_dir) == bare, "0.01 has no stop"
     append_events(data_dir, stop_confirmed(story.STOP, "0.50"))
     assert describe_remaining_positions(data_dir) == "1 position with its stop"
 

@@ -83,7 +83,7 @@ async def test_a_halt_during_the_fast_forward_ends_it_and_blocks_entries(tmp_pat
             await demo.ready()
             state = await demo.status()
             assert (state["state"], state["state_reason"]) == ("reduce_only", "OPERATOR_HALT")
-        assert not venue(demo.data_dir).positions, "history made no entry after the halt"
+        assert not venue(demo.data_dir).positions, "no entry filled after the halt"
     finally:
         gate.open.set()
 
@@ -208,7 +208,7 @@ def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues
     )
     assert NOW_MS - 2 * DAY_MS < events[-1].at_ms < NOW_MS - DAY_MS
     known = {e.fill.key for e in of_kind(journal(data_dir), FillRecorded)}
-    assert known == fills_of(data_dir), "with the fills of the last step"
+    assert known == fills_of(data_dir), "the journal has the fills of the last step"
 
     def then_stop(what: str, done: int, total: int) -> None:
         if len(told) == 250:
@@ -222,7 +222,7 @@ def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues
     assert min(e.at_ms for e in resumed) >= events[-1].at_ms, "no hour is simulated twice"
     assert run_table(data_dir) == [(1, "stopped"), (2, "stopped")]
     known = {e.fill.key for e in of_kind(journal(data_dir), FillRecorded)}
-    assert known == fills_of(data_dir), "with the fills of the last step"
+    assert known == fills_of(data_dir), "the journal has the fills of the last step"
 
     trio.run(_assert_downtime_between_stops, tmp_path, NOW_MS + 36 * HOUR_MS)
 

@@ -227,4 +227,6 @@ def test_a_session_moves_a_venue_of_days_ago_to_the_present(
     with open_session(**session_arguments(data_dir, source) | earlier) as session:
         assert session.engine.market_ms == left_ms
     with open_session(**session_arguments(data_dir, source)) as session:
-        assert session.engine.market_ms == NOW_MS, "before any actor has sent a request"
+        assert session.engine.market_ms == NOW_MS, (
+            "the venue is moved before an actor sends a request"
+        )

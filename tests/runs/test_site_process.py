@@ -111,7 +111,7 @@ async def test_a_fast_forward_interrupted_after_a_crash_of_the_site_skips_no_day
         assert await running.stop_with(signal.SIGTERM) == 0
     interrupted = journal(data_dir)
     assert site_events(data_dir) == []
-    assert interrupted[-1].at_ms < NOW_MS - DAY_MS, "it was interrupted too late to prove anything"
+    assert interrupted[-1].at_ms < NOW_MS - DAY_MS, "the run was interrupted too late for this test"
 
     async with runs.start_run(data_dir, NOW_MS + 6 * MINUTE_MS, days=3) as running:
         await running.ready()
@@ -250,4 +250,4 @@ async def test_kamou_site_serves_the_results_of_a_data_directory_and_of_a_backup
                 process.kill()
             await process.wait()
             await process.stderr.aclose()
-    assert run_table(traded)[-1] == (2, "stopped"), "it wrote nothing"
+    assert run_table(traded)[-1] == (2, "stopped"), "the site's process wrote to the journal"

@@ -109,7 +109,7 @@ def test_halts_and_downtime_are_bands_at_least_2_units_wide_inside_the_chart() -
         assert float(width) >= 2
         assert wide.frame.left <= float(left)
         assert float(left) + float(width) <= wide.frame.inner_right + 0.1
-    assert len(found["halt"]) == 2, "one that ended, one that goes on"
+    assert len(found["halt"]) == 2, "a halt that ended and one that goes on"
     assert len(found["down"]) == 1, "neighbors are one band, and what was before the record is cut"
     assert float(found["down"][0][0]) == wide.frame.left
 
@@ -128,7 +128,9 @@ def test_every_transfer_inside_the_curve_is_drawn() -> None:
     wide = chart.curve_charts(marks(*range(100, 400), step_ms=DAY_MS, noted=net_deposits), (), ())[
         0
     ]
-    assert wide.moments.count("M") == 299, "all inside the curve; the last lies beyond its end"
+    assert wide.moments.count("M") == 299, (
+        "every transfer inside the curve, without the last, which is beyond its end"
+    )
 
 
 def test_bars_of_losing_days_are_below_the_zero_line_and_of_gaining_days_above_it() -> None:

@@ -225,4 +225,4 @@ async def test_the_listed_and_counted_transfers_are_those_of_the_net_deposits(
         ]
     for marks in drawn:
         moved = sum(mark.amount for mark in marks if mark.kind == "transfer")
-        assert moved == sum(map(D, listed)), "the curve shows what is counted, and nothing else"
+        assert moved == sum(map(D, listed)), "the curve has other transfers than those counted"

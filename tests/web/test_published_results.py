@@ -167,7 +167,7 @@ async def test_intervals_rest_on_complete_days_and_name_the_end_of_the_last_one(
             assert figure["interval"]["as_of_ms"] == day_ms(last["day"]) + DAY_MS, name
             assert figure["interval"]["days"] == 39
     assert found["performance"]["sharpe"]["interval"]["n"] == 39
-    assert found["performance"]["win_rate"]["interval"]["n"] == 78, "two closed in the gap"
+    assert found["performance"]["win_rate"]["interval"]["n"] == 78, "two trades closed in the gap"
     assert found["performance"]["win_rate"]["n"] == 80
 
 
@@ -179,7 +179,9 @@ async def test_halts_and_downtime_are_published_with_reasons(
     assert halt["reason"] == "DAY_LOSS_LIMIT"
     assert halt["until_ms"] - halt["from_ms"] == 11 * 3_600_000
     (gap,) = found["downtime"]
-    assert gap["until_ms"] - gap["from_ms"] == 2 * DAY_MS + 3_600_000, "from cycle to cycle"
+    assert gap["until_ms"] - gap["from_ms"] == 2 * DAY_MS + 3_600_000, (
+        "downtime is from cycle to cycle"
+    )
     assert gap["cause"] == "crash"
     async with client(public) as http:
         page = (await http.get("/results")).text

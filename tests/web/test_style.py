@@ -101,7 +101,7 @@ def test_the_badge_of_demo_and_paper_uses_the_badge_color() -> None:
 def test_no_text_is_set_smaller_than_twelve_pixels() -> None:
     sizes = re.findall(r"font(?:-size)?: (?:\d+ )?([\d.]+)(rem|px|em)\b", CSS)
     assert len(sizes) > 15
-    assert all(unit != "em" for _, unit in sizes), "a share of something that may be small itself"
+    assert all(unit != "em" for _, unit in sizes), "em is relative to a font that may be small"
     small = [size for size, unit in sizes if float(size) * (REM_PX if unit == "rem" else 1) < 12]
     assert small == []
     assert "font: max(.86em, .75rem)" in CSS

@@ -239,6 +239,6 @@ async def test_every_value_of_an_order_card_has_its_label(
         cells = re.findall(r"<td([^>]*)>(.*?)</td>", row, re.DOTALL)
         labels = [re.search(r'data-label="(\w+)"', attributes) for attributes, _ in cells]
         assert [label and label[1] for label in labels] == heads[1:]
-        assert not any("<" in value for _, value in cells), "two values beneath one label"
+        assert not any("<" in value for _, value in cells), "two values have one label"
     types = re.findall(r'data-label="Type">([a-z ]+)<', table)
     assert {"limit", "stop market"} <= set(types)

@@ -225,7 +225,7 @@ def test_instruments_and_spreads_are_inferred_from_the_bars() -> None:
         assert each.maintenance_margin_rate * each.leverage_max < 1
         assert each.funding_interval_h == 8
     spread = MARKET.half_spread_bps()
-    assert spread[0] == pytest.approx(0.3), "the most traded symbol's"
+    assert spread[0] == pytest.approx(0.3), "half spread of the most traded symbol"
     assert spread[1] == pytest.approx(1e4 * 0.0005 / np.median(MARKET.data.bars.close[:, 1]), 0.02)
 
 
