@@ -141,7 +141,7 @@ def test_a_run_fails_with_a_journal_whose_exchange_file_is_missing(
     assert not traded.exchange.exists(), "the failed run creates no exchange file"
 
 
-def test_an_older_database_beside_a_newer_wal_file_is_damaged(tmp_path: Path) -> None:
+def test_an_older_database_with_a_newer_wal_file_is_reported_as_damaged(tmp_path: Path) -> None:
     """Between the two files a part of the history is missing."""
     directory = DataDirectory(tmp_path / "data")
     directory.create()

@@ -102,7 +102,7 @@ def test_the_error_for_an_unknown_symbol_suggests_the_most_similar_one(
         ("run", "--replay", "good", "--port", 0, "--operator-port", 0),
     ],
 )
-def test_a_timeframe_that_is_no_multiple_of_the_bars_fails_before_anything_trades(
+def test_a_timeframe_that_is_no_multiple_of_the_bar_period_is_one_error_line(
     cli: Cli, tmp_path: Path, verb: tuple[object, ...]
 ) -> None:
     write_valid_files(tmp_path / "good")

@@ -73,7 +73,9 @@ def test_flatten_uses_the_market_with_which_the_data_directory_was_begun(
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 
 
-def test_flatten_closes_positions_beside_a_damaged_journal(cli: Cli, traded: DataDirectory) -> None:
+def test_flatten_closes_positions_if_the_journal_is_damaged(
+    cli: Cli, traded: DataDirectory
+) -> None:
     traded.database.write_bytes(100_000 * b"x")
     assert_flat(traded, cli("flatten", "--json", "--data-dir", traded.path))
 

@@ -273,7 +273,7 @@ def test_the_traceback_of_a_defect_is_complete_and_escaped(
     assert "\x1b" not in err
 
 
-def test_the_command_line_installs_its_own_printer_of_defects(
+def test_the_command_line_installs_its_printer_of_defects(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)

@@ -246,7 +246,7 @@ def test_a_backup_is_read_in_a_read_only_directory(
     assert read_as_other_user(backup) == "[('kept',)]"
 
 
-def test_a_database_with_events_only_in_its_write_ahead_log_is_an_error_that_says_so(
+def test_a_read_only_copy_with_events_only_in_its_write_ahead_log_is_an_error(
     open_path: Path, read_as_other_user: Callable[[Path], str]
 ) -> None:
     path, copy = make_database(open_path / "data"), open_path / "copy"

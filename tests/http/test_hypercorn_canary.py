@@ -66,7 +66,7 @@ def test_hypercorns_protocol_has_the_methods_that_kamou_replaces_and_uses() -> N
         assert relied_on in recycle
 
 
-def test_the_stream_starts_the_application_only_through_its_task_group() -> None:
+def test_hypercorns_stream_starts_the_application_through_its_task_group() -> None:
     handle = inspect.getsource(HTTPStream.handle)
     assert "self.task_group.spawn_app(" in handle
     assert handle.count("self.app_put(") == 3  # body, its end, disconnect: the queue holds them

@@ -303,7 +303,7 @@ def test_the_range_text_of_a_setting_names_its_bounds() -> None:
     assert Setting("a", "", "", None, 2).find_problem(3) == "must be at most 2, got 3"
 
 
-def test_key_lines_are_right_after_comments_arrays_and_multi_line_strings() -> None:
+def test_key_lines_are_correct_with_comments_arrays_and_multi_line_strings() -> None:
     text = '\n# a = 1\na = """\nb = 2\n"""\nc = [\n  1,\n]\n[ t . "u" ]\nd.e = 1\n[[x]]\nf = 1\n'
     assert tomllib.loads(text)
     lines = find_key_lines(text)

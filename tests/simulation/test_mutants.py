@@ -39,7 +39,7 @@ def test_an_obvious_mutant_is_caught_within_three_seeds(name: str) -> None:
     assert verdict.rule in mutant.notices or (mutant.tests and verdict.rule.startswith("test_"))
 
 
-def test_the_document_lists_every_mutant_as_caught() -> None:
+def test_the_page_of_mutants_lists_every_mutant_as_caught() -> None:
     text = DOCS.read_text(encoding="utf-8")
     rows = text[text.index(BEGIN) : text.index(END)].splitlines()
     listed = [row for row in rows if row.startswith("| ")][1:]

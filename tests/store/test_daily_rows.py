@@ -272,7 +272,7 @@ def test_the_return_of_a_day_counts_a_deposit_of_its_first_millisecond_from_the_
     assert second.return_ == pytest.approx(11_000 / 10_900 - 1)
 
 
-def test_the_first_equity_includes_a_transfer_of_its_own_time() -> None:
+def test_the_first_equity_includes_a_transfer_of_the_same_time() -> None:
     begin = story.DAY0_MS + 3_600_000
     history = [
         story.make_equity(begin, "10000"),

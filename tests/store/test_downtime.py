@@ -139,7 +139,7 @@ def test_the_time_after_a_killed_fast_forward_is_downtime_of_a_crash(
     assert downtime(connection, *killed, *rest, *after) == [(10, 1200, "crash")]
 
 
-def test_simulated_days_that_a_halt_skipped_are_downtime_with_their_own_cause(
+def test_simulated_days_that_a_halt_skipped_are_downtime_with_the_cause_skipped(
     connection: sqlite3.Connection,
 ) -> None:
     """A fast-forward to 20:00 starts at 20:01; a halt latch ends it at 00:05."""
@@ -149,7 +149,7 @@ def test_simulated_days_that_a_halt_skipped_are_downtime_with_their_own_cause(
     assert downtime(connection, *history, *after) == [(5, 1200, "skipped")]
 
 
-def test_a_stop_before_a_halt_ends_a_fast_forward_is_downtime_of_its_own(
+def test_a_stop_before_a_halt_cuts_a_fast_forward_short_is_separate_downtime(
     connection: sqlite3.Connection,
 ) -> None:
     """A fast-forward to 20:00 stops at 20:30; the start at 23:00 finds a halt latch."""

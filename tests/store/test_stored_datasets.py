@@ -167,7 +167,7 @@ def test_datasets_and_the_registry_are_readable_by_their_owner_only(tmp_path: Pa
     assert not [path for path in made if path.stat().st_mode & 0o077]
 
 
-def test_a_damaged_dataset_is_not_unchanged_and_can_be_replaced(
+def test_an_import_over_a_damaged_dataset_fails_without_replace(
     store: Path, tmp_path: Path
 ) -> None:
     (market_directory(store) / "s" / "funding.parquet").write_bytes(b"nothing")

@@ -55,7 +55,7 @@ def test_every_fill_pays_the_rate_that_is_set_on_its_notional(
 
 
 @pytest.mark.parametrize(("taker", "maker"), [("3", "-1"), ("6", "2"), ("25", "10")])
-def test_the_venue_states_the_rates_that_it_charges(taker: str, maker: str) -> None:
+def test_the_venue_states_the_fee_rates_of_the_settings(taker: str, maker: str) -> None:
     market = MemoryMarket({"AAA": with_bars(), "BBB": with_bars()})
     costs = CostModel(taker_bps=D(taker), maker_bps=D(maker))
     engine = engine_at(market, models=models(costs))

@@ -330,7 +330,7 @@ def test_settings_version_and_code_of_the_market_change_its_digest(
 # --- writing -------------------------------------------------------------------------------------
 
 
-def test_a_state_is_written_with_the_venues_own_next_transaction_and_waits_for_a_full_disk(
+def test_a_market_state_is_stored_by_the_venues_next_transaction_and_waits_on_a_full_disk(
     tmp_path: Path,
 ) -> None:
     of = market()

@@ -56,7 +56,7 @@ async def test_the_pages_of_the_public_api_list_every_day_once(
     assert len(days) == 41
 
 
-async def test_the_pages_of_days_lead_through_every_day_and_back(
+async def test_the_pages_of_days_show_every_day_once_and_link_back(
     public: PublicSite, client: Client
 ) -> None:
     seen, address = [], "/days"

@@ -92,7 +92,7 @@ async def test_results_json_has_the_fields_of_its_contract(
     assert sum(s["trades"] for s in found["strategies"]) == 80
 
 
-async def test_losing_days_are_in_the_document_and_days_that_cannot_be_separated_are_one_row(
+async def test_results_json_has_losing_days_and_one_row_for_days_that_cannot_be_separated(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)

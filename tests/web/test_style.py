@@ -127,7 +127,7 @@ def test_labels_of_a_scaled_drawing_stay_readable(frame: str, from_px: float, fo
     assert float(found[1]) * scale >= LEAST_PX
 
 
-def test_tables_are_whole_in_print() -> None:
+def test_printed_tables_do_not_scroll_and_show_every_column() -> None:
     printed = CSS.partition("@media print")[2]
     assert ".scroll { overflow: visible; }" in printed
     assert "td.more, th.more { display: table-cell; }" in printed

@@ -88,7 +88,7 @@ async def test_deposits_less_withdrawals_are_called_net(record: Path, client: Cl
     assert "Since then as much was withdrawn as deposited." in await page(record, client)
 
 
-async def test_the_state_after_a_flatten_closed_everything_is_not_closing(
+async def test_the_state_after_a_flatten_closed_all_positions_is_shown_as_flattened(
     record: Path, client: Client
 ) -> None:
     flatten = changed(NOW_MS, TradingState.ACTIVE, FLATTEN, "OPERATOR_FLATTEN")

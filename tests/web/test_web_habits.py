@@ -121,7 +121,7 @@ async def test_without_a_public_url_no_address_of_the_site_is_sent(
             assert "evil.example" not in page
 
 
-async def test_with_a_public_url_pages_have_their_address_whatever_the_host_header_is(
+async def test_with_a_public_url_pages_have_its_address_and_not_that_of_the_host_header(
     known: PublicSite, client: Client, record: Path
 ) -> None:
     host = {"host": "evil.example"}

@@ -68,7 +68,7 @@ def text_of(fragment: str) -> str:
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", fragment))).strip()
 
 
-async def test_an_interval_of_fewer_trades_than_its_figure_has_its_own_count(
+async def test_an_interval_over_fewer_trades_than_its_figure_shows_how_many_trades_it_has(
     newer_trades: Path, client: Client
 ) -> None:
     with closing(open_reader(newer_trades)) as reader:
@@ -107,7 +107,9 @@ def test_the_report_has_the_count_that_an_interval_rests_on(
     ]
 
 
-async def test_an_interval_of_all_its_trades_has_one_count(tmp_path: Path, client: Client) -> None:
+async def test_an_interval_over_all_trades_of_its_figure_shows_no_second_count(
+    tmp_path: Path, client: Client
+) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=DAYS, trades_per_day=A_DAY, outage_day=None)
     async with client(PublicSite(path, Site(mode="demo"), runner=inline)) as http:

@@ -47,7 +47,7 @@ def same(left: Any, right: Any) -> bool:
 
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(st.integers(0, 9), min_size=1, max_size=6))
-def test_a_day_is_the_same_whatever_days_were_read_before(days: list[int]) -> None:
+def test_a_generated_day_does_not_depend_on_the_days_that_were_read_before(days: list[int]) -> None:
     fresh = market()
     for day in days:
         assert same(fresh.day(day), MARKET.day(day))
@@ -305,7 +305,7 @@ def test_the_universe_has_distinct_symbols_and_ticks_and_lots_that_fit_their_pri
 
 @settings(max_examples=30, deadline=None)
 @given(offset=st.integers(0, 2 * DAY_MS))
-def test_best_quotes_surround_the_path_by_whole_ticks(offset: int) -> None:
+def test_best_quotes_are_around_the_price_and_about_a_tick_or_more_apart(offset: int) -> None:
     at = ORIGIN_MS + offset
     quotes, mid = best_quotes(MARKET, at), MARKET.prices(at)
     ticks = np.array([float(each.tick) for each in MARKET.instruments])

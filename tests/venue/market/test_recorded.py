@@ -80,7 +80,7 @@ def test_the_price_of_an_unfinished_bar_is_its_open() -> None:
 
 
 @pytest.mark.parametrize("from_ms", [close_of(29), close_of(29) + 2_150])
-def test_a_bars_whole_path_happens_at_its_close(from_ms: int) -> None:
+def test_a_recorded_bar_has_its_whole_path_at_its_close(from_ms: int) -> None:
     part = MARKET.segment(from_ms, close_of(30))
     bars = MARKET.data.bars
     for name in ("open", "high", "low", "close", "volume"):
