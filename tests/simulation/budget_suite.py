@@ -46,7 +46,7 @@ from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 STEP_MS = 300_000
-WARMUP = 60  # bars before the first day: the strategies know enough by then
+WARMUP = 60  # bars before the first day, enough for the warm-up of the strategies
 FAILING, LATE = 0.05, 0.20  # of the reads of the account
 LATE_S = (1.0, 20.0)  # how late
 JUMPS_PER_DAY, JUMP = 3.0, (0.084, 0.09)  # of the whole market: how often, and how far

@@ -181,11 +181,17 @@ def run(
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="of the draw; by chance if absent")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="seed of the draw; the default is random"
+    )
     parser.add_argument("--count", type=int, default=200, help="changes to draw")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--only", default="", help="of the drawn ones, those whose name has this")
-    parser.add_argument("--notes", type=Path, help="keep which test calls what here, and reuse it")
+    parser.add_argument(
+        "--only", default="", help="try only drawn changes whose name contains this"
+    )
+    parser.add_argument(
+        "--notes", type=Path, help="keep the calls of each test in this file, and reuse them"
+    )
     parser.add_argument("--json", type=Path, help="write the outcomes here")
     parser.add_argument(
         "--write-docs", action="store_true", help=f"renew the figures of {DOCS.name}"

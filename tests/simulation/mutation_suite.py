@@ -103,7 +103,12 @@ def trial(change: Mutant | None, arguments: list[str]) -> dict[str, Any]:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return {"seed": 1, "rule": "SPINS", "detail": "it never came to an end", "cpu_s": 0.0}
+            return {
+                "seed": 1,
+                "rule": "SPINS",
+                "detail": f"it did not end in {TRIAL_MAX_S} s",
+                "cpu_s": 0.0,
+            }
     if done.returncode:
         raise MutantError(f"{change.name if change else 'control'}: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout)
@@ -193,10 +198,16 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=1_000, help="at most so many for each")
-    parser.add_argument("--only", default="", help="names that contain one of these, by commas")
+    parser.add_argument(
+        "--seeds", type=int, default=1_000, help="maximum number of seeds for each mutant"
+    )
+    parser.add_argument(
+        "--only", default="", help="only names that contain one of these, separated by commas"
+    )
     parser.add_argument("--json", type=Path, help="write the verdicts here")
-    parser.add_argument("--write-docs", action="store_true", help=f"renew the table of {DOCS.name}")
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"replace the table of {DOCS.name}"
+    )
     options = parser.parse_args()
     wanted = options.only.split(",")
     chosen = [mutant for mutant in table() if any(part in mutant.name for part in wanted)]

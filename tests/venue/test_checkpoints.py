@@ -184,7 +184,7 @@ def test_a_market_without_a_venue_file_keeps_every_tenth_state_in_memory(
     of = market(symbols=1)
     run_market_to(of, at(2 * STATES_HELD), never)
     store = VenueStore(MEMORY)
-    keep_checkpoints(of, store)  # nothing to keep them in: all stays as it was
+    keep_checkpoints(of, store)  # a store in memory keeps no states
     days_run.clear()
     of.day(25)
     assert days_run == [20, 21, 22, 23, 24, 25]

@@ -209,7 +209,7 @@ def all_tried(todo: Sequence[Case], jobs: int, scratch: Path) -> list[dict[str, 
         workers.append(worker)
     codes = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
     if any(codes):
-        raise SystemExit(f"the workers ended with exit codes {codes}; see their tracebacks above")
+        raise SystemExit(f"workers ended with {codes}; 0 is success, {CRASHED} an unexpected error")
     answers = [(scratch / f"answer-{job}").read_text().splitlines() for job in range(jobs)]
     rows = [json.loads(line) for lines in answers for line in lines]
     return sorted(rows, key=lambda row: row["case"]["number"])
@@ -233,22 +233,34 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--points", type=int, default=200, help="spread evenly over the run")
+    parser.add_argument(
+        "--points", type=int, default=200, help="number of points, spread evenly over the run"
+    )
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="every case and the totals")
+    parser.add_argument("--json", type=Path, help="write every case and the totals here")
     parser.add_argument(
-        "--no-kinds", dest="kinds", action="store_false", help="not also one of every kind"
+        "--no-kinds",
+        dest="kinds",
+        action="store_false",
+        help="leave out the first two points of every kind",
     )
     parser.add_argument(
-        "--case", metavar="POINT:DOWN_MS:AGAIN", action="append", help="this one alone, as reported"
+        "--case",
+        metavar="POINT:DOWN_MS:AGAIN",
+        action="append",
+        help="run only this case, which may be repeated",
     )
     parser.add_argument(
-        "--separate-stops", action="store_true", help="at a venue that attaches none to an entry"
+        "--separate-stops",
+        action="store_true",
+        help="use a venue that attaches no stop to an entry",
     )
-    parser.add_argument("--defect", choices=DEFECTS, default="", help="it must find fault")
+    parser.add_argument(
+        "--defect", choices=DEFECTS, default="", help="a defect of the run that the suite must find"
+    )
     asked = parser.parse_args(arguments)
     if asked.points < 1 or asked.jobs < 1:
-        parser.error("--points and --jobs are counts: 1 or more")
+        parser.error(f"--points is {asked.points} and --jobs {asked.jobs}; both must be 1 or more")
     started_ns = read_stopwatch_ns()
     with tempfile.TemporaryDirectory(prefix="kamou-kills-") as scratch:
         (Path(scratch) / "undisturbed").mkdir()
