@@ -93,23 +93,23 @@ class Scanner(Actor):
         panel = self._panel
         now = self.clock.now_ms()
         columns: list[StrategyColumns] = []
-        failed: Exception | None = None
+        failed: dict[str, Exception] = {}  # by strategy
         for strategy in self._strategies:
             try:
                 columns.append(_as_columns(strategy.evaluate(panel, now)))
             except (
                 Exception
             ) as error:  # reported and raised below; the supervisor restarts the scanner
-                failed = error
+                failed[strategy.name] = error
                 scores = make_failed_scores(strategy.name, len(self._symbols))
                 columns.append(attrs.evolve(_as_columns(scores), error=repr(error)))
         close = panel.row("close").copy()
         self._send(message, panel.close_ms, close, tuple(columns))
-        if failed is not None:
+        if failed:
+            shown = ", ".join(f"{name}: {error!r}" for name, error in failed.items())
             raise StrategyFailedError(
-                f"a strategy failed in shard {self._index}: {failed!r}; the supervisor "
-                "restarts the shard"
-            ) from failed
+                f"in shard {self._index} failed {shown}; the supervisor restarts the shard"
+            ) from next(iter(failed.values()))
 
     def _send(
         self,

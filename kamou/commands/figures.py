@@ -1,4 +1,4 @@
-"""Text of figures for a terminal: rounded, with sign and unit, in ASCII."""
+"""Text of figures, instants and durations for a terminal, rounded and in ASCII."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of `kamou status`: the whole status, or a frame that fits a terminal."""
+"""Text of `kamou status`, whole or as a frame, and the troubles that it lists."""
 
 from __future__ import annotations
 

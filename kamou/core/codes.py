@@ -163,7 +163,7 @@ MEANINGS = {
 """Meaning of each code of an abstention, a veto or a denial, for people."""
 
 CAUSES = {
-    StateReason.DAY_LOSS_HALF: "the day's loss reached half of its limit",
+    StateReason.DAY_LOSS_HALF: "the day's loss reached the limit for half size",
     StateReason.DAY_LOSS_LIMIT: "the day's loss reached its limit",
     StateReason.DAY_LOSS_SEVERE: "the day's loss reached the flatten limit",
     StateReason.EQUITY_UNKNOWN: "account or prices were too old",

@@ -1,4 +1,4 @@
-"""``Http11``: hypercorn's HTTP/1.1 without the features that Kamou does not use.
+"""``Http11``: hypercorn's HTTP/1.1 with fewer features, for whole requests only.
 
 hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
 application writes, and queues bodies for applications that never read them. This subclass replaces

@@ -102,7 +102,8 @@ def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
         venue.check_whole()
         if venue.meta(JOURNAL_DIGEST) != _digest(copy):
             raise StoreError(
-                f"{beside} was not made together with {copy}; name two files of one backup"
+                f"{beside} is not of the same backup as {copy}; put the .exchange file of that"
+                " backup there, or name another backup"
             )
     with ExitStack() as stack, database.storage_errors(data_dir.path, "write"):
         pairs = [(beside, data_dir.exchange), (copy, data_dir.database)]

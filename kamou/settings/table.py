@@ -74,7 +74,7 @@ _GENERAL = (
        choices=("demo", "paper", "live")),
     _S("data_dir", "",
        "data directory, which holds all files of one mode and one account", decides=False),
-    _S("equity", "USDT", "initial wallet balance in demo and paper", 10, "1000000000"),
+    _S("equity", "USDT", "initial wallet balance in demo, paper and backtests", 10, "1000000000"),
     _S("currency", "", "currency of the account", choices=("USDT",)),
     _S("change_reason", "",
        "reason why this configuration differs from the last, published with the change",

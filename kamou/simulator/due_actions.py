@@ -251,7 +251,7 @@ class DueActions:
         }.get(event.reason)
         worst = max(self._losses(self._opening_most), default=Decimal(0))
         if share is not None and worst + LOSS_SLACK < self.limits.daily_loss_max * share:
-            self._wrong("FALSE_ALARM", now_ms, "", f"{event.reason} at {worst:.5f} lost")
+            self._wrong("FALSE_ALARM", now_ms, "", f"{event.reason} at a day's loss of {worst:.3%}")
 
     def _losses(self, opened: Decimal) -> list[Decimal]:
         """Return the day's loss at each sample, as a fraction of the equity ``opened``."""
@@ -291,10 +291,10 @@ class DueActions:
         if seen_ms < KNOWN_AFTER_MS:
             return  # the system may not have read the account since
         if lost > self.limits.daily_loss_max:
-            wrong("DAY_LOSS", f"entered with {lost:.5f} lost for {seen_ms} ms")
+            wrong("DAY_LOSS", f"entered with {lost:.5f} of the day's equity lost for {seen_ms} ms")
         half = self.limits.daily_loss_max * self.limits.reduced_at
         if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
-            wrong("DAY_LOSS", f"full size with {lost:.5f} lost for {seen_ms} ms")
+            wrong("DAY_LOSS", f"full size with {lost:.5f} of its equity lost for {seen_ms} ms")
 
     def record_audit(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
         """Update the state with a record of the venue's audit log."""

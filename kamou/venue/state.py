@@ -1,4 +1,4 @@
-"""The embedded venue's state in memory: orders, positions, money, audit records.
+"""The embedded venue's state in memory, and ``OrderRequest``, an order as sent.
 
 These are plain values without market, clock or I/O. The store writes the orders and positions that
 ``Changes`` lists in one transaction per operation. Ended orders, fills, income and audit records

@@ -144,7 +144,7 @@ class PortContract:
         other = attrs.evolve(entry, **changes)
         await venue.refused(venue.permit(plan), other, attached, "PERMIT_MISMATCH")
 
-    async def test_an_order_of_the_other_side_is_denied(self, venue):
+    async def test_an_entry_on_the_other_side_than_its_permit_is_denied(self, venue):
         plan = plan_of()
         turned = plan_of(side=Side.SHORT)
         entry, attached = intents_of(turned, venue.clock.now_ms())

@@ -96,7 +96,7 @@ async def test_the_error_for_an_address_of_another_machine_names_the_address() -
         bind(listener(host="192.0.2.1"))
 
 
-def test_the_error_for_a_privileged_port_names_the_remedy() -> None:
+def test_the_error_for_a_privileged_port_says_that_it_needs_more_rights() -> None:
     error = OSError(errno.EACCES, "Permission denied")
     assert "needs more rights" in _explain_bind_error(listener(port=80), error)
 

@@ -38,7 +38,7 @@ def app(made: Operations) -> Any:
         (
             "reduced_size",
             "DAY_LOSS_HALF",
-            "ready; trading state reduced_size (the day's loss reached half of its limit)",
+            "ready; trading state reduced_size (the day's loss reached the limit for half size)",
         ),
         (
             "flattening",

@@ -315,9 +315,9 @@ LINES = [
             limit="4.00%",
             equity="9790.1234567",
         ),
-        "size reduced by the risk governor: the day's loss reached half of its limit (the day's"
-        " loss 2.10%, limit 4.00%, equity 9,790.12); trading state reduced_size, trading at reduced"
-        " size; before active",
+        "size reduced by the risk governor: the day's loss reached the limit for half size (the"
+        " day's loss 2.10%, limit 4.00%, equity 9,790.12); trading state reduced_size, trading at"
+        " reduced size; before active",
         Level.WARNING,
     ),
     (

@@ -81,7 +81,9 @@ def by_tests(files: Iterable[str]) -> list[str]:
     return ["--tests", *(str(ROOT / file) for file in files)]
 
 
-def trial(change: Mutant | None, arguments: list[str]) -> dict[str, Any]:
+def trial(
+    change: Mutant | None, arguments: list[str], *, limit_s: float = TRIAL_MAX_S
+) -> dict[str, Any]:
     """Run simulations or tests with the change in a copy, up to the first failure."""
     with tempfile.TemporaryDirectory(prefix="kamou-mutant-") as folder:
         copy = Path(folder)
@@ -99,15 +101,16 @@ def trial(change: Mutant | None, arguments: list[str]) -> dict[str, Any]:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=TRIAL_MAX_S,
+                timeout=limit_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             return {
                 "seed": 1,
                 "rule": "SPINS",
-                "detail": f"it did not end in {TRIAL_MAX_S} s",
+                "detail": f"it did not end in {limit_s} s",
                 "cpu_s": 0.0,
+                "simulations": 0,
             }
     if done.returncode:
         raise MutantError(f"{change.name if change else 'control'}: {done.stderr[-2000:]}")
@@ -146,6 +149,7 @@ def control(verdicts: Iterable[Verdict]) -> dict[str, Any]:
         by_simulations(
             [(faults, hours, range(1, last + 1)) for (faults, hours), last in simulations.items()]
         ),
+        limit_s=TRIAL_MAX_S * 10,  # the simulations of all mutants
     )
 
 

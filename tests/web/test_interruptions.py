@@ -169,7 +169,7 @@ async def test_the_results_page_lists_reduced_size(
     assert found["reduced_size_total"] == 2
     shown = [row for row in rows_of(page) if "trading at reduced size" in row]
     assert len(shown) == 2
-    assert all("day's loss reached half of its limit" in unescape(row) for row in shown)
+    assert all("day's loss reached the limit for half size" in unescape(row) for row in shown)
 
 
 async def test_halts_reduced_sizes_and_downtime_are_listed_by_time(

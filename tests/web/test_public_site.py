@@ -289,7 +289,9 @@ async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
     assert "Free, self-hosted" not in page
 
 
-def test_the_pricing_file_is_read_or_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_a_pricing_file_is_shown_and_an_unreadable_one_is_an_error_with_its_setting(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "pricing.md"
     file.write_text("hello", encoding="utf-8")
     assert read_pricing(str(file)) == "hello"

@@ -222,7 +222,7 @@ async def test_a_short_record_has_insufficient_evidence(
     assert page.text.count("insufficient evidence") >= 7
 
 
-async def test_an_empty_database_is_a_page_and_not_an_error(
+async def test_every_page_of_an_empty_database_is_served_without_an_error(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

@@ -104,7 +104,7 @@ async def test_the_state_after_a_flatten_closed_all_positions_is_shown_as_flatte
 
 
 async def test_half_of_the_days_limit_is_called_half() -> None:
-    assert fmt.cause("DAY_LOSS_HALF") == "the day's loss reached half of its limit"
+    assert fmt.cause("DAY_LOSS_HALF") == "the day's loss reached the limit for half size"
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class _Work:
                 self.repair(IncomeRecorded(at_ms=at_ms, cause_id=income.symbol, income=income))
 
     def money(self) -> None:
-        """Find a change of the wallet balance whose cause a list may have omitted."""
+        """Make an unexplained change of the wallet balance pending, and later believe it."""
         settings = self.inputs.settings
         left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
         if not left:

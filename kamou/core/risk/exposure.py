@@ -1,4 +1,4 @@
-"""Exposure of the book, and the headroom that it leaves in the portfolio's limits.
+"""Exposure, open risk, daily budget, price shock, and headroom in the limits.
 
 Open trades and the reservations of granted permits count together. The module also computes the
 risk of one trade, the loss in a market shock, and the rest of the daily budget.

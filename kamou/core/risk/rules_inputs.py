@@ -1,4 +1,4 @@
-"""Rules about the inputs of a review: valid, fresh and reconciled with the venue."""
+"""Rules about a review's inputs: valid, fresh, reconciled, clocks that agree."""
 
 from __future__ import annotations
 

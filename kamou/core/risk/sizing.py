@@ -167,8 +167,6 @@ def size_trade(
 ) -> Sized | Denial:
     """Return the largest size that every limit allows, or the denial.
 
-    Headroom for less than ``budget_share_min`` of the size that the other limits allow counts as 0.
-
     Args:
         entry: worst price at which the entry may fill.
         gap: gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``).
@@ -185,7 +183,7 @@ def size_trade(
         return make_denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
     loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
     caps = _caps(sizing_equity, worth, loss, instrument, limits, fraction, existing_notional)
-    least = limits.budget_share_min * min(caps.values())  # a smaller trade's R says little
+    least = limits.budget_share_min * min(caps.values())  # headroom for less counts as 0
     left = _headroom(headroom, loss, worth)
     caps |= {name: units if units >= least else ZERO for name, units in left.items()}
     bound_by = min(caps, key=lambda name: caps[name])

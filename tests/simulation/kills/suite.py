@@ -250,11 +250,8 @@ def main(arguments: Sequence[str]) -> int:
         action="append",
         help="run only this case, which may be repeated",
     )
-    parser.add_argument(
-        "--separate-stops",
-        action="store_true",
-        help="use a venue that attaches no stop to an entry",
-    )
+    alone = "use a venue that attaches no stop to an entry"
+    parser.add_argument("--separate-stops", action="store_true", help=alone)
     parser.add_argument(
         "--defect", choices=DEFECTS, default="", help="a defect of the run that the suite must find"
     )
