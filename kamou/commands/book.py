@@ -153,7 +153,7 @@ def _equity_without_pnl(reader: sqlite3.Connection, day: OpenDay, at_ms: int) ->
 
 
 def describe_loss(day: dict[str, Any] | None) -> str:
-    """Return the day's loss as the governor counts it in words, or why it is unknown."""
+    """Describe the day's loss, as the governor counts it, or say why it is unknown."""
     if day is None:
         return "unknown: the record has no day with equity yet"
     if day["loss"] is None:

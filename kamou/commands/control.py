@@ -91,7 +91,7 @@ def _hold_by_latch(
         raise type(error)(
             f"{error}; the halt latch is set: entries are denied until `kamou resume`"
         )
-    print_line(f"without the run: {error}", err=True)
+    print_line(f"the halt latch is set without the run, because {error}", err=True)
     held = {"latch": "set", "entries": "held", "next": "`kamou resume` removes the latch"}
     _print_response(held, as_json=as_json)
 
@@ -224,7 +224,7 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[st
         return done, left
     except KamouError as error:
         # Positions are closed whatever failed in the run.
-        print_line(f"without the run: {error}", err=True)
+        print_line(f"flattening without the run, because {error}", err=True)
     try:
         done = {"by": "flatten", **kill_switch.run(resolved, warn=warn)}
     except NotRunningError:

@@ -289,7 +289,7 @@ ACTIONS = {
     "RATE_MESSAGES_EXCEEDED": "Wait some seconds. The limit is `risk.messages_per_s`.",
     "DATA_INVALID": "Check the venue's quotes, account and instruments: `what` names the input.",
     "ACCOUNT_STALE": "Check that the venue answers. The limit is `risk.account_age_max_s`.",
-    "MARK_STALE": "Check the venue's quotes of this symbol. The limit is `risk.quote_age_max_s`.",
+    "MARK_STALE": "Check the quotes of the position that `symbol` names: `risk.quote_age_max_s`.",
     "NOT_RECONCILED": "Wait a cycle. If it lasts, read the differences in `kamou status`.",
     "CLOCK_SKEWED": "Set the machine's clock by NTP; 1,000 ms are allowed.",
     "EXIT_INCREASES_EXPOSURE": _RECONCILED,

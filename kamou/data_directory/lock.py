@@ -149,10 +149,10 @@ def _holder_text(descriptor: int) -> str:
 
 
 def _other_users_process(descriptor: int) -> tuple[int, int] | None:
-    """Return the ids of the process that holds the lock and of its user, if another.
+    """Return the ids of process and user that hold the lock, if the user is another.
 
-    Return None if the user is this one, or if the system does not tell the process, as without
-    Linux's /proc/locks. An older version made a lock file that every user could open, and so lock.
+    Return None if the holder is this user, or unknown: only Linux's /proc/locks names the process.
+    An older version made a lock file that every user could open, and so lock.
     """
     inode = f":{os.fstat(descriptor).st_ino}"
     with contextlib.suppress(OSError, ValueError):

@@ -123,8 +123,8 @@ def run(
 ) -> dict[str, Any]:
     """Cancel Kamou's entries, close all positions, then cancel Kamou's other orders.
 
-    The closing orders only reduce. What fails is left, after ``ATTEMPTS_MAX`` for a position. The
-    other orders, such as stops, are canceled only once the venue's file has no position.
+    The exit orders only reduce. A position stays open after ``ATTEMPTS_MAX`` failed exits. Other
+    orders, such as stops, are canceled only once the venue's file has no position.
 
     Args:
         resolved: the settings, which name the data directory.

@@ -25,7 +25,7 @@ class DisabledSpan:
 
 
 def net_transfers_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
-    """Return the net transfers after a time, in money."""
+    """Return the net deposits after a time, in money."""
     rows = reader.execute(
         f"SELECT amount FROM income WHERE kind = '{TRANSFER_INCOME}' AND at_ms > ?", (at_ms,)
     )

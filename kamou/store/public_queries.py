@@ -218,7 +218,7 @@ def query_snapshots(
 def query_transfers(
     reader: sqlite3.Connection, *, from_ms: int, until_ms: int
 ) -> tuple[tuple[int, float, float | None], ...]:
-    """Return the net transfers of each time in ``[from_ms, until_ms)``, oldest first.
+    """Return the net deposits of each time in ``[from_ms, until_ms)``, oldest first.
 
     Rows are ``(at_ms, amount, equity just before)``; the equity is None without a valuation.
     """

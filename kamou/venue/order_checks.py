@@ -74,7 +74,10 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
 
 
 def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
-    """Raise ``RejectedError`` unless attached orders can only close the position."""
+    """Raise ``RejectedError`` unless attached orders can only close the position.
+
+    It also raises if the order itself is reduce-only, or an attached one is a market order.
+    """
     for child in attached:
         closing = child.side is not request.side and child.symbol == request.symbol
         resting = child.type in (*CONDITIONAL, OrderType.LIMIT)

@@ -195,7 +195,7 @@ def test_flatten_closes_positions_itself_if_the_run_fails(
     running.failure = KamouError("the governor is not up")
     code, out, err = cli("flatten", "--json")
     assert (code, json.loads(out)["by"]) == (0, "flatten")
-    assert "without the run: the governor is not up" in err
+    assert "flattening without the run, because the governor is not up" in err
 
 
 def test_flatten_closes_the_positions_that_the_run_left_open(

@@ -241,8 +241,9 @@ class Scored:
 
     def _locate(self, at: int) -> tuple[StrategyColumnsLike, int]:
         """Return the shard's columns with merged position ``at``, and its index there."""
+        begin = 0
         for part in self.parts:
-            if at < len(part.abstain):
-                return part, at
-            at -= len(part.abstain)
-        raise AssertionError(f"position {at} is beyond the merged symbols")
+            if at < begin + len(part.abstain):
+                return part, at - begin
+            begin += len(part.abstain)
+        raise AssertionError(f"position {at} is beyond the {begin} merged symbols")

@@ -115,7 +115,7 @@ class Reconciliation:
 
     @property
     def drift(self) -> bool:
-        """True if a quantity differs from the venue's and no fill explains it."""
+        """True if a position differs from the venue's beyond its waiting time."""
         return bool(self.mismatches)
 
     @property
