@@ -22,8 +22,8 @@ def test_the_figures_of_the_backtest_table_are_rounded_and_named(
     backtest._print_report(result)
     shown = capsys.readouterr().out
     for words in (
-        "worst fill beyond a stop",
-        "0.086 R",
+        "worst overshoot",
+        "0.086 of the stop distance",
         "10,123.46",
         "-1.23%",
         "17.12",

@@ -103,7 +103,7 @@ def test_files_of_two_backups_are_not_restored_together(
     shutil.copy(backup.exchange_copy_path(tmp_path / "later"), backup.exchange_copy_path(copy))
     code, _, err = cli("db", "restore", copy, "--data-dir", tmp_path / "elsewhere")
     assert code == 1
-    assert "not made together" in err
+    assert "not of the same backup" in err
 
 
 def test_a_damaged_backup_is_not_restored(cli: Cli, copy: Path, tmp_path: Path) -> None:

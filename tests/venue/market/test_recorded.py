@@ -244,7 +244,7 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
     [
         (("AAUSDT",), None, "no symbol 'AAUSDT'; nearest: AAAUSDT"),
         (("XQ",), None, "no symbol 'XQ'$"),
-        ((), None, "no bars"),
+        ((), None, "no symbol of dataset"),
         (None, close_of(BARS), "no bars"),
     ],
 )
