@@ -60,14 +60,9 @@ def messages() -> list[str]:
             if isinstance(node, ast.JoinedStr)
             for part in node.values
         }
-        docs = {
-            id(node.body[0].value)
-            for node in ast.walk(tree)
-            if isinstance(node, DOCUMENTED) and node.body and isinstance(node.body[0], ast.Expr)
-        }
         bare = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
         for node in ast.walk(tree):
-            if id(node) in parts | docs | bare:
+            if id(node) in parts | bare:
                 continue
             if isinstance(node, ast.JoinedStr):
                 text = ast.unparse(node)

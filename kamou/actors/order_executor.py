@@ -54,12 +54,8 @@ CLOCKS_APART_MS = 60_000  # fills are read from this long before the intent: clo
 class OrderExecutorSettings:
     """Waiting times of the order executor."""
 
-    review_timeout_s: float = (
-        2.0  # after that an entry is denied, because its limits are not checked
-    )
-    venue_timeout_s: float = (
-        5.0  # a slower read is unreachable, a slower order has an unknown outcome
-    )
+    review_timeout_s: float = 2.0  # then an entry is denied: nobody has checked its limits
+    venue_timeout_s: float = 5.0  # a slower read is unreachable; a slower order is unknown
     not_found_after_ms: int = 20_000  # from an order's last change until it counts as expired, if
     # the venue does not know it: receive window + client timeout + margin
 

@@ -72,9 +72,8 @@ class OrderManager(Actor):
         self._cycle_period_ms = cycle_period_ms
         self._due_ms = 0
         self._due_s = math.inf  # the same by Trio's clock
-        self._postponed: tuple[str, str] | None = (
-            None  # first due action without time in the last tick
-        )
+        # The first due action for which the last tick had no time.
+        self._postponed: tuple[str, str] | None = None
         self._orphans_left = False  # orphan orders remain to be canceled
 
     async def recover(self) -> None:

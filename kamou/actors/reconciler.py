@@ -113,9 +113,8 @@ class Reconciler(Actor):
             instruments=instruments,
             tolerance=limits.equity_tolerance,
         )
-        self._open_at_snapshot: bool | None = (
-            None  # positions at the last snapshot; None: no snapshot
-        )
+        # True if positions were open at the last equity snapshot; None: no snapshot yet.
+        self._open_at_snapshot: bool | None = None
         self._pending_mismatches: Mapping[PendingMismatch, int] = {}  # of the last reconciliation
 
     async def recover(self) -> None:

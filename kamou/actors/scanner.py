@@ -97,9 +97,7 @@ class Scanner(Actor):
         for strategy in self._strategies:
             try:
                 columns.append(_as_columns(strategy.evaluate(panel, now)))
-            except (
-                Exception
-            ) as error:  # reported and raised below; the supervisor restarts the scanner
+            except Exception as error:  # raised below; the supervisor restarts the scanner
                 failed[strategy.name] = error
                 scores = make_failed_scores(strategy.name, len(self._symbols))
                 columns.append(attrs.evolve(_as_columns(scores), error=repr(error)))
@@ -108,7 +106,7 @@ class Scanner(Actor):
         if failed:
             shown = ", ".join(f"{name}: {error!r}" for name, error in failed.items())
             raise StrategyFailedError(
-                f"in shard {self._index} failed {shown}; the supervisor restarts the shard"
+                f"strategies failed in shard {self._index} ({shown}); the supervisor restarts it"
             ) from next(iter(failed.values()))
 
     def _send(

@@ -328,8 +328,8 @@ class VenueAccount:
         )
         state.audit_log.append(record)
         state.wallet_balance += record.realized - record.fee
-        kept = position is not None and before * after > ZERO
-        self._set_position(record, position.leverage if position and kept else leverage)
+        kept = position if before * after > ZERO else None
+        self._set_position(record, kept.leverage if kept else leverage)
         self._report_fill(record, execution, order.venue_order_id if order else "")
 
     def _set_position(self, record: FillAudit, leverage: int) -> None:

@@ -100,9 +100,7 @@ class _Work:
         self.resting: dict[str, list[OrderReport]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
-        self._orders_by_symbol: dict[str, list[OrderState]] | None = (
-            None  # by symbol, until a repair
-        )
+        self._orders_by_symbol: dict[str, list[OrderState]] | None = None  # None: after a repair
 
     def repair(self, event: Event) -> None:
         """Add the event to the repairs and apply it to the fork."""

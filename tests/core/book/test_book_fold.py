@@ -37,8 +37,6 @@ from kamou.core.model import OrderRole, OrderStatus
 
 PLAN = plan()
 
-PLAN = plan()
-
 
 # --- the fold ----------------------------------------------------------------------
 

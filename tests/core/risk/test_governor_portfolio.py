@@ -35,8 +35,6 @@ from kamou.core.risk.verdict import Approved
 
 LIMITS = RiskLimits()
 
-LIMITS = RiskLimits()
-
 
 # --- exposure ------------------------------------------------------------------------
 
