@@ -93,6 +93,17 @@ def stop_confirmed(client_order_id: str, quantity: str, symbol: str = "ETHUSDT")
     )
 
 
+def cancel_stop(filled: str) -> e.OrderClosed:
+    """Return the event that the stop was canceled after ``filled`` contracts."""
+    return e.OrderClosed(
+        at_ms=AT_MS,
+        client_order_id=story.STOP,
+        status=OrderStatus.CANCELED,
+        filled=D(filled),
+        reason="venue",
+    )
+
+
 ADOPTED = e.PositionAdopted(
     at_ms=AT_MS,
     trade_id="a",
@@ -177,17 +188,10 @@ def test_a_position_whose_stop_was_canceled_is_not_counted_as_protected(
     with_position: DataDirectory,
 ) -> None:
     assert describe_remaining_positions(with_position) == "1 position with its stop"
-    gone = e.OrderClosed(
-        at_ms=AT_MS,
-        client_order_id=story.STOP,
-        status=OrderStatus.CANCELED,
-        filled=D(0),
-        reason="venue",
-    )
     target = e.IntentRecorded(
         at_ms=AT_MS, intent=story.make_intent("km" + "c" * 26, OrderRole.TAKE_PROFIT)
     )
-    append_events(with_position, gone, target)  # a take-profit is open, and no stop
+    append_events(with_position, cancel_stop("0"), target)  # a take-profit is open, and no stop
     assert (
         describe_remaining_positions(with_position) == "1 position, not covered by a confirmed stop"
     )
@@ -252,21 +256,19 @@ def test_the_last_line_has_the_cause_and_the_positions_left(with_position: DataD
     assert find_level(said[-1]) is Level.ERROR
 
 
-def test_the_last_line_counts_the_orders_that_rest_without_a_position(
+def test_only_orders_that_rest_are_counted_as_left_without_a_position(
     with_position: DataDirectory,
 ) -> None:
-    append_events(with_position, *story.closing_events())  # its stop is not canceled yet
-    last_line = LastLine((said := []).append, with_position)
-    last_line.start()
-    last_line.announce_end(None)
-    assert "; left at the exchange: no positions, 1 order without a position; " in said[-1]
+    append_events(with_position, *story.closing_events())  # the stop is not canceled yet
+    assert describe_remaining_positions(with_position) == "no positions, 1 order without a position"
+    append_events(with_position, cancel_stop("0.10"))  # it ended, and its fill is not recorded
+    assert describe_remaining_positions(with_position) == "no positions"
 
 
 def test_the_last_line_over_a_damaged_database_has_the_error_that_ended_the_run(
     with_position: DataDirectory,
 ) -> None:
-    said: list[str] = []
-    last_line = LastLine(said.append, with_position)
+    last_line = LastLine((said := []).append, with_position)
     last_line.start()
     with_position.database.write_bytes(b"no database at all" * 100)
     last_line.announce_end(StoreError("the disk is gone"))
@@ -282,13 +284,11 @@ def test_the_last_line_over_a_journal_that_cannot_be_folded_has_the_error_that_e
         raise AssertionError
 
     monkeypatch.setattr(RecordedBook, "follow", follow)
-    said: list[str] = []
-    last_line = LastLine(said.append, with_position)
+    last_line = LastLine((said := []).append, with_position)
     last_line.start()
     last_line.announce_end(StoreError("the disk is gone"))
-    assert said == [
-        "ended by an error: the disk is gone; left at the exchange: not known (AssertionError)"
-    ]
+    ended = "ended by an error: the disk is gone"
+    assert said == [f"{ended}; left at the exchange: not known (AssertionError)"]
 
 
 def state_changed(after: TradingState, reason: str, **figures: str) -> e.StateChanged:
