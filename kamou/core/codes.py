@@ -289,9 +289,9 @@ ACTIONS = {
     "RATE_MESSAGES_EXCEEDED": "Wait some seconds. The limit is `risk.messages_per_s`.",
     "DATA_INVALID": "Check the venue's quotes, account and instruments: `what` names the input.",
     "ACCOUNT_STALE": "Check that the venue answers. The limit is `risk.account_age_max_s`.",
-    "MARK_STALE": "Check the quotes of the position that `symbol` names: `risk.quote_age_max_s`.",
+    "MARK_STALE": "Check the quotes of `symbol`, a position. The limit is `risk.quote_age_max_s`.",
     "NOT_RECONCILED": "Wait a cycle. If it lasts, read the differences in `kamou status`.",
-    "CLOCK_SKEWED": "Set the machine's clock by NTP; 1,000 ms are allowed.",
+    "CLOCK_SKEWED": "Set the machine's clock by NTP. `limit_ms` is the allowed difference.",
     "EXIT_INCREASES_EXPOSURE": _RECONCILED,
     "GOVERNOR_TIMEOUT": "If it repeats, look for crashes and loop lag in `kamou status`.",
     # the exchange port

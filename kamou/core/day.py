@@ -50,7 +50,7 @@ def day_pnl(equity: Decimal, day_equity: Decimal, net_deposits: Decimal) -> Deci
     Args:
         equity: E, money; includes unrealized PnL.
         day_equity: E0, money; equity when the day opened.
-        net_deposits: F, money; transfers since then. A deposit is no profit, a withdrawal no loss.
+        net_deposits: F, money; net deposits since then, because they are no profit or loss.
     """
     assert day_equity > 0
     return (equity - day_equity - net_deposits) / day_equity

@@ -312,7 +312,7 @@ def _time_words(value: str, number: Decimal | None, unit: int) -> str:
 
 
 def _rounded(number: Decimal) -> str:
-    """Return the number with thousands separators and at most 8 significant digits."""
+    """Return the number with thousands separators and a rounded fraction."""
     places = PRICE_DIGITS - 1 - number.adjusted() if number else 0
     if abs(places) < 2 * PRICE_DIGITS:  # else so small or large that it stays as it is
         number = number.quantize(Decimal(1).scaleb(-max(0, places)), rounding=ROUND_HALF_EVEN)

@@ -1,7 +1,7 @@
 """Attribution of funding to trades, and corrections of published results.
 
-A payment belongs to the trade that was open when it settled, give or take 5 s, because the clocks
-of the venue and of this machine differ.
+A payment belongs to the trade that was open when it settled, give or take ``STAMP_TOLERANCE_MS``,
+because the clocks of the venue and of this machine differ.
 
 A venue may list a payment minutes after it settled. Meanwhile the trade may have closed, its result
 may be published, and another trade may be open in the symbol. ``PublishedTrade`` keeps a trade
@@ -21,7 +21,7 @@ from kamou.core.book.trades import OpenTrade, r_multiple
 from kamou.core.model import Income
 
 STAMP_TOLERANCE_MS = 5_000
-"""Adoptions and corrections have the time of this machine, payments that of the venue."""
+"""Clock tolerance: adoptions have the time of this machine, payments that of the venue."""
 
 
 @attrs.frozen(kw_only=True)

@@ -140,7 +140,7 @@ class BookState:
     day_from_ms: int = 0  # fills and payments from this time on belong to the day
     day_last_ms: int = 0  # the day's newest equity snapshot, and its equity
     day_last_equity: Decimal = ZERO
-    day_net_deposits: Decimal = ZERO  # transfers of this UTC day, by their own time
+    day_net_deposits: Decimal = ZERO  # of this UTC day, by the venue's time
     day_marks: dict[str, Decimal] = attrs.field(factory=dict)  # marks of ``DayOpened``, by symbol
     midnights: dict[str, OpenedMidnight] = attrs.field(factory=dict)  # of the newest read, by day
     # Fills, funding and transfers since shortly before the last day began, or since the oldest

@@ -86,7 +86,7 @@ class CandidateVetoed(Event):
 
 @attrs.frozen(kw_only=True)
 class CandidateRefined(Event):
-    """A candidate passed the vetoes (T2) and got the refiner's verdict."""
+    """Refiner's verdict on a candidate that passed the vetoes (T2)."""
 
     signal_id: str
     candidate: Candidate
@@ -101,7 +101,7 @@ class CandidateRefined(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleClosed(Event):
-    """Reconciliation ended the cycle."""
+    """End of a cycle after its reconciliation."""
 
     cycle_at_ms: int
     positions: int
@@ -119,7 +119,7 @@ class CycleClosed(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitGranted(Event):
-    """The governor approved a plan and reserved its risk and notional."""
+    """Approval of a plan by the governor, which reserves its risk and notional."""
 
     permit_id: str
     plan: Plan
@@ -133,7 +133,7 @@ class PermitGranted(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitDenied(Event):
-    """The governor denied a plan. Each rule's denial has its figures."""
+    """Denial of a plan or an order, with the figures of each reason."""
 
     permit_id: str
     signal_id: str
@@ -145,7 +145,7 @@ class PermitDenied(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitConsumed(Event):
-    """The exchange port used the permit for this order; no other order can use it."""
+    """Use of a permit for one order by the exchange port; no other order can use it."""
 
     permit_id: str
     client_order_id: str
@@ -157,7 +157,7 @@ class PermitConsumed(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitReleased(Event):
-    """The reservation of a permit ended."""
+    """End of a permit's reservation."""
 
     permit_id: str
     reason: str  # expired | no_fill | trade_closed, or the code of the entry's rejection
@@ -172,7 +172,7 @@ class PermitReleased(Event):
 
 @attrs.frozen(kw_only=True)
 class IntentRecorded(Event):
-    """An order is about to be sent. The event is committed before the order is sent."""
+    """Intent of an order. The event is committed before the order is sent."""
 
     intent: Intent
 
@@ -189,7 +189,7 @@ class OrderAccepted(Event):
 
 @attrs.frozen(kw_only=True)
 class OrderUnknown(Event):
-    """The order was sent and no answer came; a query by client order id resolves it."""
+    """Order sent without an answer; a query by client order id resolves it."""
 
     client_order_id: str
     reason: str
@@ -210,7 +210,7 @@ class CancelRequested(Event):
 
 @attrs.frozen(kw_only=True)
 class OrderClosed(Event):
-    """The venue reports that the order has ended."""
+    """End of an order, as the venue reports it."""
 
     client_order_id: str
     status: OrderStatus
@@ -234,7 +234,7 @@ class FillRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class StopConfirmed(Event):
-    """A stop was read back from the venue and covers ``quantity`` contracts."""
+    """Stop that was read back from the venue and covers ``quantity`` contracts."""
 
     symbol: str
     client_order_id: str
@@ -250,7 +250,7 @@ class ProtectionLost(Event):
 
 @attrs.frozen(kw_only=True)
 class ReductionProved(Event):
-    """The governor did not answer, so the exchange port proved that an order reduces."""
+    """Proof by the exchange port that an order reduces; the governor did not answer."""
 
     client_order_id: str
     symbol: str
@@ -263,7 +263,7 @@ class ReductionProved(Event):
 
 @attrs.frozen(kw_only=True)
 class IncomeRecorded(Event):
-    """The venue listed a payment (``Income``). A transfer is no profit or loss."""
+    """Payment that the venue listed (``Income``). A transfer is no profit or loss."""
 
     income: Income
 
@@ -274,7 +274,7 @@ class IncomeRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeClosed(Event):
-    """A trade ended with this result."""
+    """End of a trade, with its result."""
 
     trade_id: str
     symbol: str
@@ -318,7 +318,7 @@ class EquityRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class DayOpened(Event):
-    """A UTC day opened: the day's result counts from its equity at 00:00."""
+    """Opening of a UTC day, with the equity from which the day's result counts."""
 
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read at ``at_ms``
@@ -335,7 +335,7 @@ class DayOpened(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionAdopted(Event):
-    """Kamou took over a position that the venue reports and the book did not have."""
+    """Adoption of a position that the venue reports and the book did not have."""
 
     unless_held: bool = False  # adopt nothing if fills recorded since explain the position
     trade_id: str
@@ -353,7 +353,7 @@ class PositionAdopted(Event):
 
 @attrs.frozen(kw_only=True)
 class PositionCorrected(Event):
-    """The book's trade takes the venue's quantity, which no fill explains."""
+    """Correction of a trade to the venue's quantity, which no fill explains."""
 
     symbol: str
     quantity: Decimal  # contracts, signed; 0: the venue has none on the trade's side
@@ -375,7 +375,7 @@ class DriftExplained(Event):
 
 @attrs.frozen(kw_only=True)
 class InstrumentChanged(Event):
-    """The venue changed a contract specification. Each figure is ``old -> new``."""
+    """Change of a contract specification. Each figure is ``old -> new``."""
 
     symbol: str
     figures: tuple[Figure, ...]
@@ -383,7 +383,7 @@ class InstrumentChanged(Event):
 
 @attrs.frozen(kw_only=True)
 class TradeRestated(Event):
-    """The contract size, tick or stop price of an open trade changed."""
+    """Change of the contract size, tick or stop price of an open trade."""
 
     trade_id: str
     symbol: str

@@ -1,7 +1,8 @@
 """Intents of entries and exits, with client order ids made from their content.
 
 The client order id is a hash of the intent's content and a salt. So the venue's records contain a
-commitment to the content, and a retry gives the same id. ``as_contracts`` rounds to the lot.
+commitment to the content, and the same content gives the same id. ``as_contracts`` rounds a
+quantity to the lot.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def exit_intent(
     salt_of: SaltOf,
     price: Decimal | None = None,
 ) -> Intent:
-    """Return a reduce-only order that closes a position of ``side``.
+    """Return the intent of a reduce-only order that closes a position of ``side``.
 
     Args:
         role: STOP_LOSS triggers at ``price``, TAKE_PROFIT is a limit order there, EXIT is a market

@@ -12,7 +12,7 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class DayCorrected(Event):
-    """A fill or payment listed late changed the equity at 00:00 of a published day.
+    """Correction of a published day's equity at 00:00, by a late fill or payment.
 
     The newest correction of a day holds. ``cause_id`` is the id of the fill or payment.
     """
@@ -29,10 +29,10 @@ class DayCorrected(Event):
 
 @attrs.frozen(kw_only=True)
 class TransferValued(Event):
-    """The equity just before a transfer became known.
+    """Valuation of a transfer: the equity just before it.
 
-    A period of the time-weighted return ends there. The equity leaves out every fill and
-    payment that the venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond
+    A period of the time-weighted return ends at the transfer. The equity leaves out every fill
+    and payment that the venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond
     count as one. The newest valuation holds; ``cause_id`` is the id of a transfer or of the late
     fill or payment.
     """
@@ -52,7 +52,7 @@ class TransferValued(Event):
 
 @attrs.frozen(kw_only=True)
 class ResultCorrected(Event):
-    """The venue listed funding of a trade after the trade's result was published.
+    """Correction of a published result by funding that the venue listed later.
 
     The newest correction of a result holds; money is in the account currency.
     """

@@ -9,9 +9,10 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class CommandRecorded(Event):
-    """A command of the operator that left the trading state unchanged.
+    """Command of the operator that left the trading state and its reason unchanged.
 
-    A command that changes the state or its reason is stored as ``StateChanged`` instead.
+    It is stored if it has a note or a refusal. A command that changes the state or its reason is
+    stored as ``StateChanged`` instead.
     """
 
     reason: str  # a StateReason: the command

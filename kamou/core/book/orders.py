@@ -91,10 +91,10 @@ class OrderState:
 
 
 def is_awaited(order: OrderState, now_ms: int) -> bool:
-    """Return True unless the order may never have reached the venue.
+    """Return True unless the order's outcome is unknown or its answer is overdue.
 
-    It may not have if its outcome is unknown, or if no answer came within ``ANSWER_MAX_MS`` of its
-    intent, because the sender crashed (seed 990097).
+    Such an order may never have reached the venue. An answer is overdue ``ANSWER_MAX_MS`` after
+    the intent, because the sender may have crashed (seed 990097).
     """
     if order.status is OrderStatus.UNKNOWN:
         return False

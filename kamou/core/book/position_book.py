@@ -1,8 +1,8 @@
 """Position book: trades, orders, reservations and money, folded from events.
 
 Every actor that decides keeps its own ``PositionBook``. It applies the journal's newest events
-before it decides, so all actors decide on the same facts. ``apply`` accepts every behavior of a
-venue and asserts against errors of Kamou. Values inside are frozen; treat the containers as
+before it decides, so all actors decide on the same facts. ``apply`` accepts late and repeated
+events, and asserts against errors of Kamou. Values inside are frozen; treat the containers as
 read-only.
 """
 

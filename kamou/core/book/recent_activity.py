@@ -1,8 +1,8 @@
 """Recent entries, stop-outs and overshoots, and the gap buffer of the overshoots.
 
 The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
-``risk.gap_memory_days``, of which the newest 500 are kept. ``nearest_rank`` computes the
-percentile.
+``risk.gap_memory_days``, of which the newest ``OVERSHOOTS_KEPT`` are kept. ``nearest_rank``
+computes the percentile.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class RecentActivity:
     overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
-        """Add an entry; drop those a day older, and all but the newest 2,000."""
+        """Add an entry; drop those a day older, and all but ``ENTRIES_KEPT``."""
         self.entries.append(entry)
         horizon_ms = entry.at_ms - DAY_MS
         keep = [e for e in self.entries if e.at_ms > horizon_ms]

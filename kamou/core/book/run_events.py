@@ -9,7 +9,7 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class HistoryCaughtUp(Event):
-    """Simulated time has reached real time.
+    """Moment at which simulated time reached real time.
 
     The simulation ran from ``since_ms`` until this event, both real time. That period is not
     downtime, because nothing had to be traded in it.
@@ -20,7 +20,7 @@ class HistoryCaughtUp(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryStopped(Event):
-    """The operator stopped a run while it simulated history.
+    """Stop of a run by the operator while it simulated history.
 
     The next run continues there. The simulation ran from ``since_ms`` to ``until_ms`` of real time.
     """
@@ -31,7 +31,7 @@ class HistoryStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class HistoryCutShort(Event):
-    """The halt latch ended the simulated history, and the run continues in real time.
+    """End of simulated history by the halt latch; the run continues in real time.
 
     The rest of the simulated time up to ``until_ms`` is skipped: prices move and Kamou does not
     trade. ``since_ms`` is real time, as in ``HistoryCaughtUp``.
@@ -43,7 +43,7 @@ class HistoryCutShort(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplayStarted(Event):
-    """The run began to replay a dataset from ``first_ms`` to ``last_ms``."""
+    """Start of the replay of a dataset from ``first_ms`` to ``last_ms``."""
 
     first_ms: int
     last_ms: int
@@ -51,4 +51,4 @@ class ReplayStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplayEnded(Event):
-    """The replay reached the end of its dataset."""
+    """End of a replay at the end of its dataset."""

@@ -9,7 +9,7 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class SiteFailed(Event):
-    """The public site failed. The supervisor restarts it; trading continues.
+    """Failure of the public site. The supervisor restarts the site; trading continues.
 
     Further failures before ``SiteRecovered`` are not stored.
     """
@@ -19,7 +19,7 @@ class SiteFailed(Event):
 
 @attrs.frozen(kw_only=True)
 class SiteRecovered(Event):
-    """The public site has served for 60 s after ``SiteFailed``."""
+    """Recovery of the public site after ``SiteFailed``."""
 
     failed_at_ms: int  # time of the stored ``SiteFailed``
-    troubles: int  # failures since it last served for 60 s, unstored ones too
+    troubles: int  # failures since the last recovery, unstored ones too

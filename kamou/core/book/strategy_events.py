@@ -10,9 +10,9 @@ from kamou.core.model import Figure
 
 @attrs.frozen(kw_only=True)
 class StrategyDisabled(Event):
-    """The governor disabled a strategy that entered more often than a limit allows.
+    """Disabling of a strategy that entered more often than a limit allows.
 
-    It denies the strategy's entries until ``StrategyResumed``.
+    The governor denies the strategy's entries until ``StrategyResumed``.
     """
 
     strategy: str
@@ -22,7 +22,7 @@ class StrategyDisabled(Event):
 
 @attrs.frozen(kw_only=True)
 class StrategyResumed(Event):
-    """The operator resumed a strategy.
+    """Resumption of a strategy by the operator.
 
     Earlier entries do not disable the strategy again. The rate rules still count them.
     """

@@ -1,6 +1,6 @@
 """Trades from the first fill to flat, their confirmed stops, results and R.
 
-A trade keeps totals, so its fills may arrive in any order.
+A trade keeps totals, so the PnL of its result does not depend on the order of its fills.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ConfirmedStop:
 
 @attrs.frozen(kw_only=True)
 class OpenTrade:
-    """Trade in progress. Quantities are contracts, >= 0; ``side`` gives the sign."""
+    """Trade in progress. Quantities are contracts; ``side`` gives the sign."""
 
     trade_id: str
     permit_id: str  # empty when adopted

@@ -66,7 +66,7 @@ def adopted_stop(
     The distance from the mark is the smallest of three, and at least one tick before the price is
     rounded towards the mark:
     - the distance at which the position loses the risk of one trade, with costs and gap buffer;
-    - 2 ATR, if the ATR is known;
+    - ``ATR_MULTIPLE`` x ATR, if the ATR is known and above 0;
     - the distance to liquidation / (``liquidation_multiple`` x (1 + gap buffer)); without a
       liquidation price the mark price is that distance.
 

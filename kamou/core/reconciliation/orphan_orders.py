@@ -22,8 +22,9 @@ def find_orphan_orders(
 ) -> tuple[CancelOrder, ...]:
     """Return the orders to cancel, orphan orders first.
 
-    Resting entries of expired plans, and orders whose cancel was requested ``in_flight_ms`` ago or
-    earlier, are among them.
+    The others are resting entries of expired plans, orders whose cancel was requested
+    ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that the book does not have.
+    They stay for ``in_flight_ms`` after they were placed.
 
     A reduce-only order that the book does not have, for example after a restored backup, may
     protect a position. It is canceled once the trade has a confirmed stop. If there is neither

@@ -26,7 +26,7 @@ CLOSE_LEAD_MS = 4_000
 
 @attrs.frozen(kw_only=True)
 class ConfirmStop:
-    """Record ``StopConfirmed``: a stop that covers the position was read back."""
+    """Action that records ``StopConfirmed``: a covering stop was read back."""
 
     symbol: str
     client_order_id: str
@@ -36,7 +36,7 @@ class ConfirmStop:
 
 @attrs.frozen(kw_only=True)
 class PlaceStop:
-    """Place a reduce-only stop at the venue."""
+    """Action that places a reduce-only stop at the venue."""
 
     symbol: str
     side: OrderSide
@@ -46,7 +46,7 @@ class PlaceStop:
 
 @attrs.frozen(kw_only=True)
 class CancelOrder:
-    """Cancel an order of Kamou; ``reason`` says why it must not rest."""
+    """Action that cancels an order of Kamou; ``reason`` says why it must not rest."""
 
     symbol: str
     client_order_id: str
@@ -55,7 +55,7 @@ class CancelOrder:
 
 @attrs.frozen(kw_only=True)
 class ClosePosition:
-    """Close a position that was not protected in time, by a reduce-only market order."""
+    """Action that closes an unprotected position by a reduce-only market order."""
 
     symbol: str
     side: OrderSide
@@ -65,7 +65,7 @@ class ClosePosition:
 
 @attrs.frozen(kw_only=True)
 class Await:
-    """Wait for a sent stop or exit, or after a rejected stop; decide at ``until_ms``."""
+    """Action that waits for a stop or exit, or after a rejected stop."""
 
     symbol: str
     until_ms: int

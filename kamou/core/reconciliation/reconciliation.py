@@ -1,7 +1,7 @@
 """Reconciliation: the events that make the book agree with one view of the venue.
 
-``reconcile`` is a pure function. After its events are applied, the same view gives no repair at the
-same time, but for quantities of restated trades, which the next reconciliation judges.
+``reconcile`` is a pure function. After its events are applied, a second call with the same view and
+time repairs nothing but the quantities of restated trades.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView"
 def reconcile(
     book: PositionBook, view: VenueView, inputs: ReconcileInputs, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
-    """Compare all symbols of book and view; return repairs and a new cycle's end."""
+    """Compare all symbols of book and view; return events and further actions."""
     work = _Work(book, view, inputs, now_ms)
     work.fills_and_income()
     work.money()
@@ -339,7 +339,7 @@ class _Work:
         """Return the explained drift, equity snapshot and cycle's end that are due.
 
         An unexplained balance waits for ``pending_mismatch_ms``, so that the next reconciliation
-        compares with the last explained one. After a flatten ``mark_due`` asks for a snapshot.
+        compares with the last explained one. ``mark_due`` asks for a snapshot within a cycle.
         """
         closing = cycle_at_ms > self.before.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.inputs.mark_due):

@@ -44,8 +44,9 @@ def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) 
     """Return the unexplained change of the wallet balance since the snapshot, money.
 
     It is 0 if fills and income explain the change up to ``tolerance``, a fraction of the balance.
-    It is also 0 before the first equity snapshot, if ``account`` is not newer than the snapshot or
-    a balance is not finite, and after a fill or a correction with an unknown effect on the balance.
+    Those in the millisecond of the snapshot or of ``account`` may explain a part. It is also 0
+    before the first equity snapshot, if ``account`` is not newer than the snapshot or a balance is
+    not finite, and after a fill or a correction with an unknown effect on the balance.
     """
     since_ms, until_ms = book.marked_ms, account.at_ms
     if not since_ms or not since_ms < until_ms or book.unexplained_ms >= since_ms:

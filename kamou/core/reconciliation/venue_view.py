@@ -2,7 +2,7 @@
 
 The inputs are a view of the venue (``VenueView``), and limits, instruments and settings
 (``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` the
-contract specifications.
+contract specifications. ``marks_of`` lists marks.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Reconciliation:
 
     @property
     def drift(self) -> bool:
-        """True if a position differs from the venue's beyond its waiting time."""
+        """True if a position differs from the venue's, and the difference is not deferred."""
         return bool(self.mismatches)
 
     @property

@@ -32,9 +32,8 @@ from kamou.core.risk.sizing import TradeCosts, trade_costs
 class ReviewContext:
     """Inputs of the governor's review of one plan, and the figures that rules compare.
 
-    The figures are computed without the planner's code. Numeric properties need ``valid``, except
-    ``now``. Rules that use them run only then; otherwise another rule denies the plan with
-    ``DATA_INVALID`` or a more exact code.
+    The figures are computed without the planner's code. Most of them need ``valid``, and rules
+    that use those run only then. Otherwise the rule ``data_valid`` denies the plan.
     """
 
     plan: Plan
@@ -95,7 +94,7 @@ class ReviewContext:
 
     @property
     def valid(self) -> bool:
-        """True if no input is missing, not finite, not positive or crossed."""
+        """True if ``bad_inputs`` is empty."""
         return not self.bad_inputs
 
     # --- figures; they need ``valid`` ---

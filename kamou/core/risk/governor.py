@@ -121,7 +121,7 @@ def review_reduction(
             )
         if closing + intent.quantity <= abs(position):
             return None
-        why = f"exits in flight {closing}"
+        why = f"larger than the position less exits in flight of {closing}"
     return make_denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,

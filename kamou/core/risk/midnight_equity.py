@@ -34,7 +34,7 @@ class MidnightMarks:
 
     at_ms: int
     marks: tuple[Figure, ...] = ()  # named by symbol: open then, or traded since
-    source: str = ""  # MARK_READ, LAST_PRICE_BARS or MARK_HISTORY; empty: marks unknown
+    source: str = ""  # MARK_READ, LAST_PRICE_BARS, MARK_HISTORY, NOT_REBUILT; empty: unknown
     reachable: bool = True  # False: the venue no longer lists the fills since; no source
 
 

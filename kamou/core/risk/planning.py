@@ -86,8 +86,8 @@ def deny_without_headroom(
     """Return the denial of a candidate that has no headroom at any quote, or None.
 
     A full portfolio gets up to ``cycle.candidates_max`` candidates at every bar. Their quotes need
-    not be read.
-    ``size_trade`` would deny every candidate that this function denies.
+    not be read. ``size_trade`` would deny each candidate that this function denies. It also denies
+    the candidates of an account that is too small for any entry, for which this returns None.
     """
     instrument = instruments[candidate.symbol]
     headroom = _headroom_of(candidate, exposure, now, instruments, book, limits)

@@ -17,7 +17,9 @@ def data_valid(c: ReviewContext) -> Denial | None:
 
 
 def data_fresh(c: ReviewContext) -> Denial | None:
-    """Deny if the quote is older than its age limit, or more than 1 s in the future.
+    """Deny if the quote is older than its age limit, or too far in the future.
+
+    A quote may be up to ``CLOCK_SKEW_MS`` in the future.
 
     The rule ``data_valid`` denies a missing quote.
     """
@@ -31,7 +33,7 @@ def data_fresh(c: ReviewContext) -> Denial | None:
 
 
 def clocks_agree(c: ReviewContext) -> Denial | None:
-    """Deny if the venue's clock and this machine's differ by more than 1 s."""
+    """Deny if the clocks of venue and machine differ by more than ``CLOCK_SKEW_MS``."""
     if abs(c.clock_offset_ms) <= CLOCK_SKEW_MS:
         return None
     return make_denial(Deny.CLOCK_SKEWED, offset_ms=c.clock_offset_ms, limit_ms=CLOCK_SKEW_MS)
@@ -66,7 +68,10 @@ def marks_fresh(c: ReviewContext) -> Denial | None:
 def reconciled(c: ReviewContext) -> Denial | None:
     """Deny if book and venue did not agree lately, or the UTC day is not open."""
     if not c.reconciled:
-        return make_denial(Deny.NOT_RECONCILED, reason="not since start, or the last one disagreed")
+        return make_denial(
+            Deny.NOT_RECONCILED,
+            reason="no reconciliation since the start, or the last one disagreed",
+        )
     if c.book.drifting:
         return make_denial(Deny.NOT_RECONCILED, drift=",".join(sorted(c.book.drift)))
     age_ms = c.now_ms - c.book.reconciled_ms

@@ -68,9 +68,9 @@ class Pending:
 class Decision:
     """Trading state before and after one decision.
 
-    ``reason`` is None if neither the state nor its reason changes. ``read_again_ms`` is the time at
-    which a second read would confirm a pending breach; None without one. ``refusal`` says in words
-    why the operator's resume changes nothing; empty otherwise.
+    ``reason`` is the reason of the change to commit; None if none is due. ``read_again_ms`` is the
+    earliest time of the read that may confirm a breach; None if the decision waits for no such
+    read. ``refusal`` says in words why the operator's resume changes nothing; empty otherwise.
     """
 
     before: TradingState
@@ -125,8 +125,8 @@ def next_state(
         book: up to date with the journal.
         read: newest finite equity; None if there was none since ``started_at_ms``.
         pending: pending breach of the last decision.
-        fresh_since_ms: time of the first fresh read since the state changed; None if a read since
-            then was not fresh.
+        fresh_since_ms: time of the first read since the state changed after which all reads were
+            fresh; None if the newest was not fresh or there is none.
         protection_failed: a position could not be protected, and repeated exit orders failed.
         disk_full: the disk has no space for the journal.
     """
@@ -171,7 +171,7 @@ def decide_command(book: PositionBook, after: TradingState, reason: StateReason)
 
     The operator or the supervisor sends the command. A command for a better state changes nothing.
     A command for the current state changes only its reason, if the new reason is one of
-    ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator repeats.
+    ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator commands too.
     """
     now = book.state
     stricter = reason in OPERATOR_RESUMES and reason.value != book.state_reason

@@ -1,4 +1,4 @@
-"""Verdicts of the governor: ``Approved``, which is used once, and ``Denied``."""
+"""Verdicts ``Approved`` and ``Denied``, and the check that an Approved is genuine."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class Approved:
         _GENUINE.add(self)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{name} of an Approved cannot be set; ask the governor for a review")
+        raise AttributeError(
+            f"{name} of the Approved of permit {self.permit_id} cannot be set; ask for a review"
+        )
 
     def __copy__(self) -> NoReturn:
         raise TypeError(f"the Approved of permit {self.permit_id} cannot be copied; pass it on")
