@@ -58,7 +58,7 @@ def test_a_correction_opens_additional_contracts_at_its_price(side: Side, sign: 
 @pytest.mark.parametrize(
     ("covered", "since_ms"), [("100", LATER), ("149", LATER), ("150", 0), ("200", 0)]
 )
-def test_the_protection_deadline_begins_at_a_correction_only_if_it_exceeds_the_stop(
+def test_the_protection_deadline_begins_at_a_correction_only_if_the_stop_covers_too_little(
     covered: str, since_ms: int
 ) -> None:
     trade = confirm_stop(opened(Side.LONG), stop(covered))
@@ -71,7 +71,7 @@ def test_a_correction_does_not_restart_a_running_protection_deadline() -> None:
     assert correct_trade(opened(Side.LONG), D(150), D(100), LATER).unprotected_since_ms == NOON
 
 
-def test_a_correction_to_the_same_quantity_keeps_the_exit_reason_and_sets_the_time() -> None:
+def test_a_correction_to_the_same_quantity_keeps_an_exit_reason_and_sets_the_time() -> None:
     same = correct_trade(opened(Side.LONG), D(100), D(50), LATER)
     assert (same.quantity, same.realized, same.changed_at_ms) == (100, 0, LATER)
     assert same.exit_reason == "external"

@@ -37,7 +37,7 @@ def test_fees_and_funding_belong_to_the_new_day_from_its_midnight_on(
     assert story.book.day_equity == (10000 if of_the_new_day else D("9997.5"))
 
 
-def test_a_sizing_equity_of_zero_denies_entries_as_invalid_data(story: Story) -> None:
+def test_entries_are_denied_as_invalid_data_at_a_sizing_equity_of_zero(story: Story) -> None:
     paid = income("funding", "-10000", NOON + 100)
     story.say(e.IncomeRecorded(at_ms=NOON + 100, income=paid))
     assert equity_now(story.book).sizing_equity == 0

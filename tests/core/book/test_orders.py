@@ -64,7 +64,7 @@ def test_a_timed_out_order_is_unknown_until_the_venue_answers() -> None:
     assert after(unknown(), acknowledged()).status is S.ACCEPTED
 
 
-def test_an_order_in_flight_is_awaited_for_three_seconds_and_a_resting_one_always() -> None:
+def test_orders_in_flight_are_awaited_until_the_answer_is_overdue_and_resting_ones_longer() -> None:
     """Seed 990097: an intent was committed, and its sender crashed before it was sent."""
     early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
     assert [is_awaited(after(), now_ms) for now_ms in (early, late)] == [True, False]
@@ -165,7 +165,7 @@ EVENTS = st.sampled_from(
 
 @settings(max_examples=100)
 @given(st.lists(EVENTS, max_size=12))
-def test_no_order_ends_without_a_report_of_the_venue(shown: list[e.Event]) -> None:
+def test_an_order_ends_only_by_a_fill_a_closure_or_a_rejection(shown: list[e.Event]) -> None:
     order = open_order(ENTRY, NOON)
     for event in shown:
         before, order = order, apply_order_event(order, event)

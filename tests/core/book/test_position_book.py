@@ -361,7 +361,7 @@ def test_the_trading_state_is_that_of_the_last_state_change(story: Story) -> Non
     assert (story.book.state_reason, story.book.state_since_ms) == ("OPERATOR_HALT", NOON)
 
 
-def test_the_containers_of_the_book_are_bounded(
+def test_the_book_keeps_the_newest_settled_orders_released_permits_and_seen_keys(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(book_module, "PERMITS_KEPT", 3)

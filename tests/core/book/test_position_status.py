@@ -25,7 +25,9 @@ def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:
     return describe_positions(story.book, read)
 
 
-def test_a_long_position_is_worth_its_base_units_times_the_move(story: Story) -> None:
+def test_the_unrealized_pnl_of_a_long_position_is_its_base_units_times_the_move(
+    story: Story,
+) -> None:
     """100 contracts of 0.1, 10 units, entered at 100.5 with a fee of 0.5, stop at 97.
 
     At 103 they made 10 x 2.5 = 25, net 24.5. 1 R is 3 x 10 = 30 from planned entry to stop.
@@ -115,7 +117,7 @@ def test_a_stop_that_covers_a_part_is_not_confirmed_and_shows_its_quantity(story
     assert (row.stop_confirmed, row.stop_quantity, row.quantity) == (False, 30, 100)
 
 
-def test_without_a_mark_the_figures_of_a_position_are_none(story: Story) -> None:
+def test_the_pnl_and_the_stop_distance_of_a_position_without_a_mark_are_none(story: Story) -> None:
     story.open(plan())
     (row,) = shown(story)
     assert (row.mark_price, row.unrealized_pnl, row.net_pnl, row.r) == (None, None, None, None)

@@ -67,7 +67,7 @@ def test_the_stop_of_an_adopted_position_keeps_its_distance_from_liquidation() -
 
 
 @pytest.mark.parametrize(("own", "set_bps"), [("0.0010", "6"), ("0.0002", "6"), ("0.0006", "9")])
-def test_sizing_and_adoption_assume_the_worse_of_the_accounts_rate_and_the_setting(
+def test_sizing_and_adoption_assume_the_higher_of_the_instruments_fee_and_the_setting(
     own: str, set_bps: str
 ) -> None:
     worse = max(D(own), D(set_bps) / 10_000)

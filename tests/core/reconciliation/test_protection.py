@@ -233,7 +233,7 @@ def test_a_stop_larger_than_the_position_is_replaced_before_it_is_canceled() -> 
     assert isinstance(confirm_only, ConfirmStop)
 
 
-def test_a_stop_smaller_than_the_position_stays_until_a_larger_one_is_read_back() -> None:
+def test_a_larger_stop_is_placed_while_one_smaller_than_the_position_stays() -> None:
     story = confirmed("60", "100")
     old = venue_order(STOP, "60")
     assert actions(story, old) == (PLACE,)
@@ -245,7 +245,7 @@ def test_a_vanished_stop_is_replaced_at_once() -> None:
     assert actions(story, now_ms=NOON + 5_000) == (PLACE,)
 
 
-def test_a_short_is_protected_by_a_buy_above() -> None:
+def test_a_short_is_protected_by_a_buy_stop_above_its_entry_price() -> None:
     short = plan(side=Side.SHORT)
     story = Story()
     story.ready()

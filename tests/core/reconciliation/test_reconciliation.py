@@ -229,7 +229,7 @@ def test_a_difference_that_a_recent_fill_may_explain_is_deferred(holding: Story)
     assert holding.book.reconciled_ms == NOON
 
 
-def test_a_view_older_than_the_book_repairs_nothing(holding: Story) -> None:
+def test_a_difference_in_a_view_older_than_the_book_is_deferred(holding: Story) -> None:
     """The stop filled and the trade was published during the read of the venue."""
     late_ms = NEXT_MS + 200
     done = fill(STOP, "100", "97", at_ms=late_ms)

@@ -163,7 +163,9 @@ def test_a_quantity_above_the_fills_or_on_the_other_side_is_never_pending(
 
 
 @pytest.mark.parametrize("role", [OrderRole.ENTRY, OrderRole.STOP_LOSS])
-def test_external_orders_are_never_canceled_however_old(holding: Story, role: OrderRole) -> None:
+def test_an_external_order_older_than_the_time_in_flight_is_not_canceled(
+    holding: Story, role: OrderRole
+) -> None:
     external = attrs.evolve(venue_order(intent(role, plan("ADAUSDT"))), client_order_id="web-7f3a")
     assert (
         preview(holding, look(positions=HELD, open_orders=(*RESTING, external))).orphan_orders == ()

@@ -50,7 +50,7 @@ def test_a_view_without_an_expected_position_does_not_agree_and_a_later_one_adop
     assert story.book.unassigned == {}
 
 
-def test_a_position_that_no_list_shows_is_expected_for_one_minute(story: Story) -> None:
+def test_a_position_that_no_list_shows_is_no_longer_expected_after_one_minute(story: Story) -> None:
     theirs = story.fill(None, "3", "100", symbol="ETHUSDT", at_ms=NEXT_MS - 60_000)
     found = run(story, look(fills=(theirs,)))
     assert found.agreed

@@ -186,7 +186,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_walle
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_the_governor_computes_the_same_worst_case_for_a_short_as_for_a_long(
+def test_the_governor_computes_the_worst_case_of_longs_and_shorts_by_the_same_formula(
     story: Story, side: Side, sign: int
 ) -> None:
     parts = dict(review(story.book, plan("SOLUSDT", side)).risk_parts)
@@ -233,7 +233,7 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
 
 
 @pytest.mark.parametrize("side", list(Side))
-def test_the_shock_headroom_is_the_unused_daily_loss_less_the_costs_of_reserved_entries(
+def test_reserved_costs_lower_the_shock_headroom_of_both_sides_and_notional_that_of_its_own(
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs

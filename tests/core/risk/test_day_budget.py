@@ -115,7 +115,7 @@ def test_current_equity_values_open_positions_at_the_marks_of_the_review(story: 
         ({"SOLUSDT": quote(at_ms=NOON, mark=D("NaN"))}, "none"),
     ],
 )
-def test_an_entry_is_denied_without_a_fresh_mark_of_every_open_position(
+def test_an_entry_is_denied_without_a_fresh_mark_of_an_open_position(
     story: Story, marks: dict[str, Quote], figure: str
 ) -> None:
     story.open(plan(), at_ms=NOON + 100)
@@ -128,7 +128,9 @@ def test_an_entry_is_denied_without_a_fresh_mark_of_every_open_position(
     assert isinstance(review_entry(review(story.book, wish, marks=fresh))[0], Approved)
 
 
-def test_a_fill_without_a_trade_denies_entries_until_the_next_account_read(story: Story) -> None:
+def test_entries_are_denied_after_a_fill_without_a_trade_until_the_next_account_read(
+    story: Story,
+) -> None:
     story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)  # of no trade
     assert codes(story) == {"ACCOUNT_STALE"}
     assert codes(story, account=account(at_ms=NOON + 400)) == set()

@@ -40,7 +40,7 @@ def test_only_transfers_count_as_deposits_since_the_last_known_equity(story: Sto
     assert opened.opening == 10_300
 
 
-def test_a_transfer_just_before_a_rebuilt_midnight_is_not_added_to_its_equity(
+def test_a_transfer_just_before_a_rebuilt_midnight_is_not_added_again_to_its_equity(
     story: Story,
 ) -> None:
     """The equity at 00:00 includes 500 deposited 1 ms before, not 70 deposited later."""

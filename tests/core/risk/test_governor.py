@@ -74,7 +74,7 @@ def test_a_permit_expires_with_its_plan_or_30_s_after_its_approval_if_that_is_ea
 
 
 @pytest.mark.parametrize(("code", "of", "changes"), ROWS)
-def test_each_rule_denies_with_its_own_code(
+def test_a_rule_denies_with_its_own_code(
     story: Story, code: str, of: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     assert code in denied(story, plan(**of), **changes)

@@ -51,7 +51,7 @@ def test_open_risk_counts_from_the_mark_to_the_stop(story: Story) -> None:
     assert at_entry.net_notional == {Side.LONG: 1000, Side.SHORT: 1000}
 
 
-def test_reservations_and_trades_are_never_counted_twice(story: Story) -> None:
+def test_the_filled_part_of_an_entry_is_not_counted_as_reserved_too(story: Story) -> None:
     story.grant(plan())
     before = exposure_at(story)
     assert (before.open_risk, before.notional_total, before.margin_reserved) == (41, 1000, 200)
@@ -129,7 +129,9 @@ def test_a_reduction_that_adds_or_reverses_exposure_is_denied(
     assert denial.code == "EXIT_INCREASES_EXPOSURE"
 
 
-def test_exits_in_flight_that_together_reverse_the_position_are_denied(story: Story) -> None:
+def test_an_exit_that_reverses_the_position_together_with_one_in_flight_is_denied(
+    story: Story,
+) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(60)))
     orders = story.book.orders_of("SOLUSDT")
     half = intent(OrderRole.EXIT, plan(), "second", quantity=D(40))
@@ -138,7 +140,7 @@ def test_exits_in_flight_that_together_reverse_the_position_are_denied(story: St
     assert review_reduction(first, D(60), orders) is None  # it does not count against itself
 
 
-def test_an_exit_whose_sender_crashed_counts_against_another_only_for_three_seconds(
+def test_an_exit_whose_sender_crashed_counts_against_another_until_its_answer_is_overdue(
     story: Story,
 ) -> None:
     """Seed 990097: the intent was committed, and its order was never sent."""
@@ -187,7 +189,9 @@ SYMBOLS = sorted(INSTRUMENTS)
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_approvals_never_exceed_the_limits_in_any_order_of_events(data: st.DataObject) -> None:
+def test_approvals_keep_open_risk_and_notional_within_their_limits_in_any_order_of_events(
+    data: st.DataObject,
+) -> None:
     story = Story()
     story.ready()
     entries: list[Any] = []

@@ -47,7 +47,7 @@ def twice(story: Story, equity: str) -> Decision:
     return judge(story, read(equity, NOON + 5_000), first.pending)
 
 
-# Reference vector "breaker": E0 10,000, limit 4.82 %, equity 9,518: the state trips at the limit.
+# Reference vector "breaker": E0 10,000, limit 4.82 %, equity 9,518: at the limit.
 def test_the_daily_loss_limit_acts_at_exactly_the_limit(story: Story) -> None:
     limits = RiskLimits(daily_loss_max=D("0.0482"))
     assert day_pnl(D(9518), D(10000), D(0)) == D("-0.0482")

@@ -116,7 +116,7 @@ def test_an_adopted_position_has_no_r_and_records_no_overshoot(story: Story) -> 
     assert isinstance(verdict, Approved)
 
 
-def test_a_position_too_large_for_any_stop_is_adopted_at_one_tick_and_has_no_r(
+def test_a_position_too_large_for_any_stop_is_adopted_with_a_stop_one_tick_away_and_no_r(
     story: Story,
 ) -> None:
     run(story, look(positions=(venue_position("SOLUSDT", "1000000"),)))

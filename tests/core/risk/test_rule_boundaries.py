@@ -302,7 +302,7 @@ def test_a_denial_for_invalid_inputs_names_them(story: Story) -> None:
         ({}, {"account": account(equity="0")}, "equity,wallet_balance"),
     ):
         assert denials(story, of, changes)["DATA_INVALID"] == f"what={named}"
-    level = quote(ask=D("99.99"))  # a book of one price is not crossed
+    level = quote(ask=D("99.99"))  # a bid equal to the ask is not crossed
     assert "DATA_INVALID" not in denials(story, {}, {"quote": level})
     assert "DATA_INVALID" not in denials(story, {"leverage": 1}, {})
 

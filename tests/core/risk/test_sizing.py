@@ -267,7 +267,7 @@ def test_no_size_ever_exceeds_a_cap(
     assert abs(entry - made.liquidation_price) >= 2 * (1 + gap) * entry * distance
 
 
-def test_headroom_below_a_quarter_of_the_full_size_is_denied() -> None:
+def test_a_trade_with_headroom_below_a_quarter_of_the_full_size_is_denied() -> None:
     def made(risk: str) -> object:
         return sized(headroom=headroom(D(risk), D(10_000)))
 
@@ -303,7 +303,7 @@ def test_a_symbol_whose_exposure_is_used_up_has_exhausted_its_headroom() -> None
     )
 
 
-def test_an_unused_exposure_cap_below_the_smallest_order_denies_the_quantity() -> None:
+def test_a_quantity_is_too_small_if_an_unused_exposure_cap_is_below_the_smallest_order() -> None:
     """The whole limit is 7.50 at an equity of 50; the smallest order is worth 10."""
     small = sized(sizing_equity=D(50))
     assert isinstance(small, Denial)
@@ -323,7 +323,7 @@ def test_a_headroom_denial_needs_the_larger_of_the_venues_two_minimums(
     assert {f.name: f.value for f in full.figures}["needed"] == needed
 
 
-def test_headroom_for_exactly_a_quarter_of_the_full_size_is_sized() -> None:
+def test_a_trade_with_headroom_for_exactly_a_quarter_of_the_full_size_is_sized() -> None:
     # Exposure binds at 15 units; a quarter of them are 3.75, worth 375.
     enough = sized(headroom=headroom(D(10_000), D(375)))
     assert isinstance(enough, Sized)

@@ -1,4 +1,4 @@
-"""``Approved``, which only the governor makes and nothing changes or copies."""
+"""``Approved``: only the governor makes it, and it cannot be changed or copied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def approved() -> Approved:
     return verdict
 
 
-def test_only_the_governor_makes_an_approval() -> None:
+def test_an_approval_made_outside_the_governor_raises() -> None:
     with pytest.raises(TypeError, match="only the risk governor makes an Approved"):
         Approved(mint=object(), plan=plan(), snapshot_seq=1, expires_at_ms=NOON)
 
