@@ -174,7 +174,7 @@ CAUSES = {
     StateReason.OPERATOR_FLATTEN: "flattened by the operator",
     StateReason.OPERATOR_RESUME: "resumed by the operator",
     StateReason.DAY_ROLLED: "a new day began",
-    StateReason.DATA_RECOVERED: "account, prices and disk were usable again",
+    StateReason.DATA_RECOVERED: "account, prices, disk and book were in order again",
     StateReason.RESTART_STORM: "too many restarts",
 }
 """Meaning of each reason of a trading state, for people."""
@@ -256,8 +256,8 @@ ACTIONS = {
     # denials of a plan
     "STOP_MISSING": "Correct the strategy: it gave no usable stop distance.",
     "STOP_WRONG_SIDE": "Nothing: the price moved past the stop before the review.",
-    "STOP_BEYOND_LIQUIDATION": "Wait until the gap buffer falls, or lower `risk.leverage_max`.",
-    "PRICE_COLLAR_EXCEEDED": "Nothing: the price moved. The collar is `risk.collar_min`.",
+    "STOP_BEYOND_LIQUIDATION": "Wait until the gap buffer falls; lower leverage does not help.",
+    "PRICE_COLLAR_EXCEEDED": "Nothing: the price moved. The collar is at least `risk.collar_min`.",
     "PRICE_MARK_MISSING": "Check the venue's quotes of this symbol.",
     "LEVERAGE_EXCEEDED": "Lower `risk.leverage_max` if the venue allows less.",
     "PLAN_EXPIRED": "If it repeats, look for a busy actor in `kamou status`.",
@@ -323,7 +323,8 @@ ACTIONS = {
     # reasons of a trading state
     "DAY_LOSS_HALF": "Nothing: the next UTC day ends it after a clean reconciliation.",
     "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends it after a clean reconciliation.",
-    "DAY_LOSS_SEVERE": "Look at the account, then run `kamou resume` twice.",
+    "DAY_LOSS_SEVERE": "Look at the account, then run `kamou resume` twice. The second has effect "
+    "once the day's loss is below its limit.",
     "EQUITY_UNKNOWN": "Check that the venue answers; two fresh reads and a clean reconciliation "
     "end it.",
     "RECONCILE_MISMATCH": "Read the differences in `kamou status`; two fresh reads and a clean "

@@ -100,7 +100,7 @@ def test_a_halt_on_a_stale_account_is_in_journal_status_readyz_metrics_and_termi
         " risk until two fresh reads; trading state reduce_only, no new trades; before active"
     )
     assert resumed.startswith(
-        "resumed by the risk governor: account, prices and disk were usable again (the day's"
+        "resumed by the risk governor: account, prices, disk and book were in order again (the"
     )
     assert resumed.endswith("; trading state active; before reduce_only")
 

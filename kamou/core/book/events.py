@@ -1,6 +1,6 @@
 """Events that the journal stores: frozen values, named in the past tense.
 
-Only events change the position book. The journal rejects a second (kind, unique_key).
+Only events change the position book. The journal has one event of each (kind, unique_key).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class RoundTripCost:
 
 
 def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
-    """Return the taker fee, a fraction of notional, that all decisions use.
+    """Return the taker fee that decisions assume, a fraction of notional.
 
     It is the higher of the instrument's rate and the setting. For an unknown instrument (None) it
     is the setting.

@@ -169,7 +169,8 @@ def next_state(
 def decide_command(book: PositionBook, after: TradingState, reason: StateReason) -> Decision:
     """Return the decision on a command for a worse state.
 
-    The operator or the supervisor sends the command. A command for a better state changes nothing.
+    The operator, a restart storm or a full disk causes the command. A command for a better state
+    changes nothing.
     A command for the current state changes only its reason, if the new reason is one of
     ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator commands too.
     """
