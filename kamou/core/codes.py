@@ -192,7 +192,7 @@ def state_cause(state: str, reason: str) -> str:
     """
     if reason == StateReason.OPERATOR_RESUME:
         if state == "reduce_only":
-            return "resumed once by the operator; one more `kamou resume` lets it trade"
+            return "resumed once by the operator; entries need one more `kamou resume`"
         if state == "reduced_size":
             return "resumed by the operator, with half of the day's loss limit gone"
     return describe_cause(reason)

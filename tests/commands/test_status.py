@@ -386,7 +386,7 @@ def test_status_shows_a_halt_latch_that_no_run_has_read(
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("reduce_only", "resumed once by the operator; one more `kamou resume` lets it trade"),
+        ("reduce_only", "resumed once by the operator; entries need one more `kamou resume`"),
         ("reduced_size", "resumed by the operator, with half of the day's loss limit gone"),
     ],
 )

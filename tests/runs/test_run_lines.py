@@ -322,7 +322,7 @@ LINES = [
     ),
     (
         state_changed(TradingState.REDUCE_ONLY, "OPERATOR_RESUME", note="over"),
-        "resumed once by the operator: over; one more `kamou resume` lets it trade; trading state"
+        "resumed once by the operator: over; entries need one more `kamou resume`; trading state"
         " reduce_only, no new trades; before active",
         Level.WARNING,
     ),

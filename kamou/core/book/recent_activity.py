@@ -94,7 +94,7 @@ class RecentActivity:
     overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
-        """Add an entry; drop those a day older, and all but ``ENTRIES_KEPT``."""
+        """Add an entry; drop those a day older, and all but the newest ``ENTRIES_KEPT``."""
         self.entries.append(entry)
         horizon_ms = entry.at_ms - DAY_MS
         keep = [e for e in self.entries if e.at_ms > horizon_ms]

@@ -1,8 +1,8 @@
 """Encoding of state as canonical bytes, and decoding of them.
 
-The same value always gives the same bytes. Supported are attrs classes, Decimal, enums, int, str,
-bool, None, tuples, lists and dicts (as pairs in insertion order, which a fold keeps). Other types
-raise TypeError.
+Equal values give the same bytes if their dicts have the same order. Supported are attrs classes,
+Decimal, enums, int, str, bool, None, tuples, lists and dicts (as pairs in insertion order, which a
+fold keeps). Other types raise TypeError.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The inputs are a view of the venue (``VenueView``), and limits, instruments and settings
 (``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` the
-contract specifications. ``marks_of`` lists marks.
+contract specifications. ``marks_of`` lists mark prices.
 """
 
 from __future__ import annotations
