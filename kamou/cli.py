@@ -88,7 +88,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run_verb(arguments: list[str] | None) -> int:
-    """Run one verb and return its exit code; with --json print a failure as JSON, too."""
+    """Run one verb and return its exit code; print the lines of a failure.
+
+    With --json, print the failure as JSON, too, unless the verb has printed a document.
+    """
     output = Output()
     as_json = wants_json(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -60,11 +60,11 @@ class NothingTradesError(NotRunningError):
 
 
 class AlreadyRunningError(KamouError):
-    """Another run holds the lock of this data directory."""
+    """Another process holds the lock of this data directory."""
 
 
 class ListenError(KamouError):
-    """A listener could not bind: the port is taken, or this user may not take it."""
+    """A listener could not bind to its address."""
 
 
 class SocketsUnsupportedError(ListenError):

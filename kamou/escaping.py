@@ -23,7 +23,7 @@ def escape_text(text: str, *, chars_max: int = CHARS_MAX) -> str:
 
 
 def show_text(text: str) -> str:
-    """Quote a text from a file: at most 60 escaped characters between quotes."""
+    """Quote a text from a file, escaped and cut to ``SHOWN_CHARS_MAX`` characters."""
     return f"'{escape_text(text, chars_max=SHOWN_CHARS_MAX)}'"
 
 

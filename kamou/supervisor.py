@@ -75,7 +75,7 @@ class _Recovery:
 
 
 class Supervisor:
-    """Runs the children of ``spec``.
+    """A supervisor of the children of ``spec``.
 
     ``on_exit`` is called at every exit, before any restart, and when a child is stuck. It is called
     inside the event loop and must not raise.
@@ -114,13 +114,14 @@ class Supervisor:
     # --- the whole ---------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start the children and keep them running until ``stop``.
+        """Start the children and keep them running until the supervisor must stop.
 
         It may be run again after that. Reports started when every child has started or has ended
         for good. If cancelled, cancels all children at the same time.
 
         Raises:
-            RestartStormError: after an orderly stop of the other children.
+            RestartStormError: more than ``intensity`` restarts in the period; raised after the
+                other children have stopped in order.
         """
         assert self._nursery is None, f"{self.spec.id} is already running"
         self._finish, self._stopped = trio.Event(), trio.Event()

@@ -62,7 +62,7 @@ class PermitStore(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Capabilities:
-    """Functions that a venue supports."""
+    """The functions that a venue supports, and the age limit of its history."""
 
     attached_stop: bool  # the entry may carry its stop loss and take profit
     open_interest: bool
@@ -131,6 +131,8 @@ class ExchangePort(Protocol):
         Raises:
             InvalidPermitError: the permit is not genuine, committed, unused, valid and matching; a
                 halt stops entries; or the attached orders are wrong. Nothing was sent.
+            DiskFullError, CallTimeoutError, CallUnavailableError: the use of the permit was not
+                committed in time. Nothing was sent.
             RejectedError, RateLimitedError: the venue rejects the order.
             UnknownOutcomeError: no answer; query by client order id.
         """
@@ -144,9 +146,11 @@ class ExchangePort(Protocol):
 
         Raises:
             InvalidPermitError: the order is an entry or not reduce-only; or ``proved`` is False and
-                it would add or reverse exposure.
+                it would not reduce the position.
             UnreachableError: the position for the proof could not be read; nothing was sent.
-            RejectedError, RateLimitedError: the venue rejects the order.
+            DiskFullError, CallTimeoutError, CallUnavailableError: the proof was not committed in
+                time. Nothing was sent.
+            RejectedError, RateLimitedError: the venue rejects the order, or the read before it.
             UnknownOutcomeError: no answer; query by client order id.
         """
         ...
@@ -168,8 +172,8 @@ class ExchangePort(Protocol):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
 
-        Updates may be lost while the exchange actor restarts; reconciliation reads the orders and
-        fills.
+        Updates may be lost, as while the exchange actor restarts; reconciliation reads the orders
+        and fills.
         """
         ...
 
@@ -185,7 +189,7 @@ HALTED = "the halt latch is set or the trading state stops entries; `kamou statu
 
 
 class GuardedPort(ABC):
-    """The checks before every order, inherited by all adapters.
+    """The base class of all adapters, with the checks before every order.
 
     An adapter implements ``_place`` and ``_cancel``. A subclass that overrides ``submit`` or
     ``reduce`` raises ``TypeError`` when it is defined.
@@ -304,7 +308,8 @@ class GuardedPort(ABC):
         if position == ZERO or abs(left) > abs(position) or left * position < ZERO:
             raise InvalidPermitError(
                 Deny.EXIT_INCREASES_EXPOSURE.value,
-                f"position={position} order={intent.side.value} {intent.quantity}",
+                f"position={position} order={intent.side.value} {intent.quantity} "
+                f"id={intent.client_order_id} symbol={intent.symbol}",
             )
         await self._journal_proof(
             ReductionProved(
@@ -319,7 +324,7 @@ class GuardedPort(ABC):
 
 
 def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Intent, ...]) -> None:
-    """Raise unless the attached orders are reduce-only and one is the approved stop."""
+    """Raise unless every attached order can only close, and one is the approved stop."""
     closing = closing_side(approved.side)
     for order in attached:
         reducing = order.role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT) and order.reduce_only

@@ -100,14 +100,14 @@ class SimulatedExchange(GuardedPort):
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
     async def step(self, to_ms: int) -> None:
-        """Advance market time to ``to_ms``; called by the exchange actor."""
+        """Advance market time to ``to_ms``, and drop a twin that is read no longer."""
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
         if self._twin is not None and to_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
             self._twin = None
 
     async def catch_up(self, to_ms: int) -> None:
-        """Advance market time over missed days, one day at a time.
+        """Advance market time to ``to_ms`` over missed days, one day at a time.
 
         The day before the first one is made as well, because the first bar needs the volume before
         midnight.
@@ -119,7 +119,7 @@ class SimulatedExchange(GuardedPort):
             await self.step(min(to_ms, next_ms(day_ms, DAY_MS)))
 
     async def prepare(self, at_ms: int) -> None:
-        """Make the market's UTC day of ``at_ms`` on the runner, before that day is read."""
+        """Make the UTC day of ``at_ms`` on the runner, if the market is ``MadeInDays``."""
         await trio.lowlevel.checkpoint()
         source = self.engine.source
         if isinstance(source, MadeInDays):
@@ -182,7 +182,10 @@ class SimulatedExchange(GuardedPort):
         return self.engine.quotes(symbols)
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the marks of the engine at ``at_ms``, rounded to the present tick size."""
+        """Return the marks of the engine at ``at_ms``, on the present tick size.
+
+        A symbol without a market then, and any symbol at a future time, is absent.
+        """
         if at_ms > await self._now():
             return {}
         mid_prices = await self._read_market(at_ms, at_ms + 1, lambda market: market.prices(at_ms))

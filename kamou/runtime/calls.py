@@ -28,7 +28,7 @@ class CallReply:
         return self._settled
 
     def send(self, value: object) -> bool:
-        """Answer with ``value``; return False if the caller waits no longer."""
+        """Answer with ``value``; return False if the call is already settled."""
         if self._settled:
             return False
         self._settled = True
@@ -39,7 +39,7 @@ class CallReply:
     def fail(self, error: Exception) -> bool:
         """Raise ``error`` at the caller, which may still be waiting to put the call.
 
-        Return False if the caller waits no longer.
+        Return False if the call is already settled.
         """
         if self._settled:
             return False
@@ -61,7 +61,7 @@ def answer_call(call_: Call, result: object) -> bool:
     """Answer a call with a value, or raise a ``KamouError`` at the caller.
 
     Returns:
-        False if the caller has given up.
+        True if the caller gets it; False if the call is already settled.
     """
     if isinstance(result, KamouError):
         return call_.reply.fail(result)

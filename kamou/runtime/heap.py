@@ -1,4 +1,4 @@
-"""Freezes the heap, so that garbage collections do not block the event loop."""
+"""``freeze_heap``: freezes the heap, so that garbage collections do not block the event loop."""
 
 from __future__ import annotations
 

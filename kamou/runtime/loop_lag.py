@@ -1,6 +1,6 @@
-"""Measures loop lag: the delay with which the event loop wakes a sleeping task.
+"""``LoopLag``: a measurement of the delay with which the loop wakes tasks.
 
-Kamou reports loop lag; it decides nothing by it.
+Kamou reports this delay, the loop lag; it decides nothing by it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LagFigures:
 
 
 class LoopLag:
-    """Samples loop lag in its own task, in real time only.
+    """A sampler of loop lag, in a task of its own and in real time only.
 
     A stall that begins and ends between two samples is missed; ``benchmarks/stretches.py`` measures
     every stall. A longer stall counts from the moment at which the task was to wake.

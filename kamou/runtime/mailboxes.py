@@ -198,8 +198,8 @@ class Mailbox(Generic[T]):
     ) -> T | None:
         """Take the next message; return None at a given time or when the actor must stop.
 
-        The time is ``at_ms`` by ``clock``, even if ordinary messages wait, or the Trio time
-        ``latest_s``, in case ``clock`` is set back.
+        The time is ``at_ms`` by ``clock`` (None: no time), even if ordinary messages wait, or the
+        Trio time ``latest_s``, in case ``clock`` is set back.
         """
         waited = False  # a wait is a checkpoint already
         while not self._stopping:

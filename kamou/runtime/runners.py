@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Runner(Protocol):
-    """Runs blocking work, one piece at a time: in place, or on one thread."""
+    """A function that runs blocking work: in place, or on one thread at a time."""
 
     def __call__(self, fn: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Return ``fn(*args)``. A cancellation does not interrupt it."""

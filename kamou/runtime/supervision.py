@@ -27,7 +27,7 @@ class Restart(Enum):
 
 
 class RestartStrategy(Enum):
-    """The children that are restarted together with one child."""
+    """The restart strategy: which children restart together with one child."""
 
     ONE_FOR_ONE = "one_for_one"  # that child
     ONE_FOR_ALL = "one_for_all"  # every child
@@ -71,8 +71,8 @@ class ChildSpec:
     """The specification of a child.
 
     ``start`` runs it, and calls ``task_status.started()`` once it listens. ``stop`` asks it to end;
-    it is cancelled if it has not ended after ``shutdown_s``. Without ``stop`` it is cancelled at
-    once. Shielded clean-up after that has ``shutdown_s`` as well.
+    it is cancelled if it has not ended after ``shutdown_s``. Without ``stop``, or while it starts,
+    it is cancelled at once. Shielded clean-up after that has ``shutdown_s`` as well.
     """
 
     id: str

@@ -26,7 +26,7 @@ def end_process() -> None:
 
 
 class Watchdog:
-    """The watchdog: calls ``terminate`` if synchronous code blocks the event loop.
+    """A watchdog that calls ``terminate`` if code blocks the event loop.
 
     Before that it writes all stacks to ``stream``, a real file. Blocked means no heartbeat for
     longer than ``heartbeat_s``, at ``CHECKS`` + 1 checks in a row. ``armed`` is False under
@@ -76,7 +76,7 @@ class Watchdog:
         self._beats += 1
 
     def watch(self) -> None:
-        """Check ``CHECKS`` times per heartbeat for beats, in a thread, until the end."""
+        """Watch for beats, in a thread, until ``run`` ends or the loop is blocked."""
         seen, missed = self._beats, 0
         while not self._wait(self.heartbeat_s / CHECKS):
             if self._beats != seen:
@@ -92,7 +92,7 @@ class Watchdog:
 
 
 class StopDeadline:
-    """Ends the process if an orderly stop takes longer than ``grace_s``.
+    """A deadline that ends the process if an orderly stop exceeds ``grace_s``.
 
     A context manager around the run. A disk or a library's thread may not return. A killed run
     loses no committed event, so it is better to end than to wait. ``wait`` waits the seconds that
@@ -134,7 +134,7 @@ class StopDeadline:
 
 
 def _dump_stacks(stream: IO[str], line: str) -> None:
-    """Write the line and all stacks; SIGALRM ends the process after ``DUMP_S``.
+    """Write the line and all stacks; SIGALRM ends a write longer than ``DUMP_S``.
 
     A paused terminal blocks the write, and faulthandler holds the interpreter's lock meanwhile, so
     no thread could end the process.

@@ -392,7 +392,7 @@ class VenueAccount:
         )
 
     def store_mark(self, position: HeldPosition, at_ms: int) -> None:
-        """Store the mark, at which the position is valued after its market ends."""
+        """Store the mark, if there is one; it values the position without a market."""
         mark = self._mark_of(position.symbol)
         if mark is not None and mark != position.mark:
             position.mark = mark

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import attrs
 
+from kamou.core.day import show_utc
 from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, PositionReport
 from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit, OrderAudit
 
@@ -156,7 +157,7 @@ class Checker:
     # --- the audit log ----------------------------------------------------------------
 
     def take(self, record: AuditRecord) -> None:
-        """Take the next audit record, and check the instant that it ends."""
+        """Take the next audit record; first check the instant before, if it is over."""
         instant = self._instant
         if instant is not None and record.at_ms != instant:
             self.check_instant(instant)
@@ -174,7 +175,7 @@ class Checker:
             self.book_money(record)
 
     def check_until(self, now_ms: int) -> None:
-        """Check the deadlines at ``now_ms``. All records until ``now_ms`` have been taken."""
+        """Check the newest instant, and then the deadlines at ``now_ms``."""
         if self._instant is not None:
             self.check_instant(self._instant)
         self.check_deadlines(now_ms)
@@ -320,7 +321,7 @@ class Checker:
             limit_ms = self.limits.protection_deadline_ms
             if now_ms - since_ms > limit_ms + self._excused_ms(name, since_ms, now_ms):
                 symbol.reported = True
-                self.report_violation("UNPROTECTED", since_ms, name, f"until at least {now_ms}")
+                self.report_violation("UNPROTECTED", since_ms, name, f"still at {show_utc(now_ms)}")
 
     def _risk(self, name: str, symbol: SymbolSeen) -> None:
         """Check the loss at the farthest stop, with fees, slippage and gap buffer."""

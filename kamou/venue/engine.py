@@ -1,9 +1,9 @@
 """The embedded venue's engine: it moves market time and places and cancels orders.
 
-Each operation is one transaction of the store. Market time moves only in ``advance`` and
-``catch_up``. Per symbol the engine knows the nearest price below and above the market at which an
-order or a liquidation would act. So time in which no such price is reached costs one vector
-comparison. Ended orders are read from the store on demand.
+Each operation is at most one transaction of the store, ``catch_up`` one per day. Market time moves
+only in ``advance`` and ``catch_up``. Per symbol the engine knows the nearest price below and above
+the market at which an order or a liquidation would act. So time in which no such price is reached
+costs one vector comparison. Ended orders are read from the store on demand.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Engine:
 
         Raises:
             RejectedError: the venue rejects the order. Only the audit log has a record of it.
-            DiskFullError: the order is in memory and not stored, so its outcome is unknown.
+            DiskFullError, StoreError: the order is in memory and not stored: unknown outcome.
         """
 
         def arrive() -> WorkingOrder | RejectedError:
@@ -176,7 +176,7 @@ class Engine:
 
         Raises:
             RejectedError: ``ORDER_UNKNOWN``, the venue has no order of this client order id.
-            DiskFullError: the cancel is in memory and not stored, so its outcome is unknown.
+            DiskFullError, StoreError: the cancel is in memory and not stored: unknown outcome.
         """
 
         def end() -> None:

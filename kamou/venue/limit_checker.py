@@ -160,7 +160,7 @@ class LimitChecker:
     # --- the portfolio's load ----------------------------------------------------
 
     def sample(self, seen: Checker, at_ms: int) -> None:
-        """Store the portfolio's load at this instant."""
+        """Store the portfolio's load at this instant, once per instant."""
         if self._past and self._past[-1].at_ms == at_ms:
             return
         self._past.append(self._load(seen, at_ms))
@@ -206,7 +206,7 @@ class LimitChecker:
     # --- an entry ----------------------------------------------------------------
 
     def count_entry(self, seen: Checker, record: FillAudit) -> None:
-        """Count an entry at its first fill."""
+        """Count an entry at its first fill, and check the two limits on entries."""
         if self._counted.get(record.symbol) == record.client_order_id:
             return  # another fill of the same order
         self._counted[record.symbol] = record.client_order_id
@@ -222,7 +222,10 @@ class LimitChecker:
         self._use("entries_day", record, D(self._days[key]), most)
 
     def check_entry(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
-        """Check the portfolio's limits once an entry and its stop are at the venue."""
+        """Check the portfolio's limits once an entry and its stop are at the venue.
+
+        Nothing is checked if Kamou need not know the newest external change at ``at_ms``.
+        """
         symbol = seen.symbols[name]
         # The stop may come seconds after the fill, when the mark has moved (seed 980468).
         mark = self._mark(name, symbol, record.at_ms)
@@ -277,9 +280,9 @@ class LimitChecker:
         figures: Callable[[Load], tuple[Decimal, Decimal]],
         base: Decimal | None = None,
     ) -> None:
-        """Report a violation if the use exceeds the limit at every instant of ``tries``.
+        """Report a violation unless the use was within the limit once in ``tries``.
 
-        ``figures`` returns use and limit of an instant.
+        ``figures`` returns use and limit of an instant. See ``_use`` for the tolerance.
         """
         best = min((figures(load) for load in tries), key=lambda pair: pair[0] - pair[1])
         self._use(rule, record, *best, base=base)
@@ -296,7 +299,7 @@ class LimitChecker:
         """Report a violation if ``used`` exceeds the limit and its tolerance.
 
         The tolerance is a fraction of ``base``, or of the limit if ``base`` is None. Counts of
-        entries have none.
+        entries have none. While Kamou need not know an external change, nothing is reported.
         """
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)

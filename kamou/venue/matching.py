@@ -92,7 +92,7 @@ class Matcher:
         return order
 
     def _check_admission(self, request: OrderRequest, spot: Spot) -> None:
-        """Raise ``RejectedError`` unless the order is valid and the free margin suffices."""
+        """Raise ``RejectedError`` for an order that the venue does not accept now."""
         tick = spot.instrument.tick
         check_request(request, spot.instrument, nearest_tick(spot.mid, tick))
         if request.post_only and request.type is OrderType.LIMIT and self._crosses(request, spot):
@@ -139,7 +139,10 @@ class Matcher:
         return is_stop_hit(_opposite_side(side), float(trigger), spot.mid, spot.mid)
 
     def _fill_market(self, order: WorkingOrder, spot: Spot) -> None:
-        """Fill at the taker's price: a reduce-only order whole, others up to the depth."""
+        """Fill at the taker's price, and end the order.
+
+        A reduce-only order fills up to the position, any other order up to the depth.
+        """
         account, side = self._account, order.request.side
         quantity = account.clip(order, spot.at_ms)
         depth = self._models.fill.depth(spot.instrument, spot.volume)
@@ -167,7 +170,8 @@ class Matcher:
     def _fill_crossing_limit(self, order: WorkingOrder, spot: Spot) -> None:
         """Fill a limit that crosses, up to the depth.
 
-        A GTC order rests with the remaining contracts; any other order is canceled.
+        A GTC order rests with the remaining contracts; those of any other order are canceled. A FOK
+        order fills whole or not at all.
         """
         account, request = self._account, order.request
         quantity = ZERO

@@ -26,14 +26,14 @@ def nearest_tick(price: float, tick: Decimal) -> Decimal:
 
 
 def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
-    """Return ``price`` on the tick, rounded against ``side``: up for a buy."""
+    """Return ``price`` on the tick, rounded up for a buy; at least one tick."""
     rounding = ROUND_CEILING if side is OrderSide.BUY else ROUND_FLOOR
     return max(tick, round_to_tick(Decimal(repr(price)), tick, rounding))
 
 
 @attrs.frozen(kw_only=True)
 class FeeModel:
-    """Each fill pays the account's taker or maker rate on its notional.
+    """The model of fees: the account's taker or maker rate on each fill's notional.
 
     The two rates are fractions of notional and the same in every symbol. Assumes that the fee tier
     never changes. Costs: an account on a better tier is charged too much, one on a worse tier too
@@ -54,7 +54,7 @@ class FeeModel:
 
 @attrs.frozen(kw_only=True)
 class LatencyModel:
-    """Every order and cancel reaches the venue a constant time after it is sent.
+    """The model of latency: a constant time from sending a request to its effect.
 
     The response arrives at the same instant. Assumes no jitter, no queueing in bursts, and data
     without delay. Costs: at real venues latency grows with volatility, so results in fast markets
@@ -70,9 +70,9 @@ class LatencyModel:
 
 @attrs.frozen(kw_only=True)
 class SlippageModel:
-    """A taker pays half the spread and ``bps``, which grows with quantity / depth.
+    """The model of slippage: a taker pays half the spread and ``bps``.
 
-    It grows in proportion once the quantity exceeds the depth, up to ``cap_bps``. Assumes that
+    ``bps`` grows with quantity / depth where that exceeds 1, up to ``cap_bps``. Assumes that
     impact is immediate, linear and gone in the next bar. Costs: several orders in a row move the
     market less than they would at a real venue.
     """
@@ -90,12 +90,13 @@ class SlippageModel:
 
 @attrs.frozen(kw_only=True)
 class FillModel:
-    """Entries and limits take at most a share of a bar's volume, the depth.
+    """The model of fills: entries and limits take at most a share of a bar's volume.
 
-    A resting limit fills only if the market trades beyond its price. Triggered orders and
-    reduce-only market orders fill whole and pay ``SlippageModel`` for the excess. Assumes the last
-    place in the queue at every price. Costs: fills at the extreme of a bar are missed, which is too
-    strict for small orders; the whole fill of a very large exit in one bar is too good.
+    That share is the depth. A resting limit fills only if the market trades beyond its price.
+    Triggered orders and reduce-only market orders fill whole and pay ``SlippageModel`` for the
+    excess. Assumes the last place in the queue at every price. Costs: fills at the extreme of a bar
+    are missed, which is too strict for small orders; the whole fill of a very large exit in one bar
+    is too good.
     """
 
     volume_participation: Decimal = Decimal("0.1")
@@ -114,7 +115,7 @@ class FillModel:
 
 @attrs.frozen(kw_only=True)
 class StopFillModel:
-    """A stop fills at its trigger or the first tradable price, whichever is worse.
+    """The model of stops: a fill at the trigger or the first price, if that is worse.
 
     Slippage comes on top. Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of
     the way from the trigger to the extreme. If a bar reaches stop and take profit, the stop fills
@@ -144,7 +145,7 @@ class StopFillModel:
 
 @attrs.frozen(kw_only=True)
 class FundingModel:
-    """Longs pay shorts the settled rate on the notional at the mark.
+    """The model of funding: longs pay shorts the settled rate at the mark.
 
     The wallet balance pays or receives it. If the rate of a settlement is unknown, longs and shorts
     pay the assumed rate. Assumes that funding never changes a position's own margin. Costs:
@@ -167,7 +168,7 @@ class FundingModel:
 
 @attrs.frozen(kw_only=True)
 class LiquidationModel:
-    """A liquidation loses the whole isolated margin, the closing fee included.
+    """The model of liquidation: the isolated margin is lost, closing fee included.
 
     The liquidation price of a long is ``P(1 - 1/L)/(1 - mmr - fee)``, of a short
     ``P(1 + 1/L)/(1 + mmr + fee)``; the mark is the last price. Assumes one maintenance tier, no

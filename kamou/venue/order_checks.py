@@ -74,12 +74,17 @@ def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
 
 
 def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
-    """Raise ``RejectedError`` unless attached orders can only close the position.
+    """Raise ``RejectedError`` unless all attached orders rest and can only close.
 
-    It also raises if the order itself is reduce-only, or an attached one is a market order.
+    A reduce-only order may have no attached orders. A market order does not rest.
     """
     for child in attached:
         closing = child.side is not request.side and child.symbol == request.symbol
         resting = child.type in (*CONDITIONAL, OrderType.LIMIT)
         if request.reduce_only or not (closing and resting and child.reduce_only):
-            raise RejectedError("ATTACHED_INVALID", child.client_order_id)
+            raise RejectedError(
+                "ATTACHED_INVALID",
+                f"{child.client_order_id} is {child.side.value} {child.type.value} {child.symbol}, "
+                f"reduce_only={child.reduce_only}; {request.client_order_id} is "
+                f"{request.side.value} {request.symbol}, reduce_only={request.reduce_only}",
+            )

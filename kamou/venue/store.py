@@ -117,10 +117,10 @@ class VenueStore:
             on_changed(describe_changes(self.path, changes))
 
     def check_whole(self) -> None:
-        """Check every page of the file, and that no row is missing.
+        """Check every page of the file, and that its append-only tables lack no row.
 
         Raises:
-            StoreError: the file is damaged.
+            StoreError: the file is damaged, or cannot be read.
         """
         with self._storage_errors():
             check_damage(self._db, self.path)

@@ -91,7 +91,7 @@ def half_spreads_bps(data: Dataset, instruments: tuple[Instrument, ...]) -> Floa
 
 
 def _sample(values: Floats) -> Floats:
-    """Return about ``SAMPLE_BARS`` evenly spaced rows, and each column's first value."""
+    """Return evenly spaced rows, and each column's first known value."""
     stride = max(1, len(values) // SAMPLE_BARS)
     sampled = values[::stride]
     known = ~np.isnan(values)

@@ -21,7 +21,7 @@ MOVES, BARS, PATHS, TAPE = range(10, 14)  # random streams; ``make_universe`` us
 
 
 class Regime(IntEnum):
-    """The behaviour of a symbol's own price for some hours, a stretch."""
+    """The behavior of a symbol's own price for some hours, a stretch."""
 
     WALK = 0
     RANGE = 1  # the price is pulled back to that of the stretch's start

@@ -3,9 +3,9 @@
 Prices have two common factors with a beta per symbol, Student t shocks, volatility that clusters
 and follows the hour of the day, and jumps of one symbol and of the market. Each symbol has regimes
 of walking, ranging and trending that end at random, often with a release of a few hours: the price
-leaves a range, or returns part of a trend. The expected size of a release is half of the regime's
-predictable part (``PathSettings.compensation``). No part of the market is made for a strategy to
-gain from.
+leaves a range, or returns part of a trend. The expected size of a release is the share
+``PathSettings.compensation`` of the regime's predictable part. No part of the market is made for a
+strategy to gain from.
 
 Any time from the origin on can be read. The states of some midnights are stored
 (``market_states``); the days after them are generated again in 10 to 90 ms of CPU each. At most
@@ -120,7 +120,7 @@ class GeneratedMarket:
         return self.universe.half_spread_bps
 
     def segment(self, from_ms: int, to_ms: int) -> Segment:
-        """Return the path of ``(from_ms, to_ms]``, with the widest bar's ``range_atr``."""
+        """Return the path of ``(from_ms, to_ms]``; NaN if it ends before the origin."""
         if to_ms < self.first_ms or to_ms < from_ms:
             none = self._no_market
             return Segment(open=none, high=none, low=none, close=none, volume=none, range_atr=none)
@@ -173,7 +173,7 @@ class GeneratedMarket:
         return self._observed(since_ms, until_ms, HOUR_MS, lambda moves: moves.ratio)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        """Return funding rates every 8 h from 00:00 UTC, available at settlement."""
+        """Return the rates of each ``FUNDING_PERIOD_MS``, available at settlement."""
         return self._observed(since_ms, until_ms, FUNDING_PERIOD_MS, lambda moves: moves.funding)
 
     def materialise(self, name: str, from_ms: int, to_ms: int) -> Dataset:
@@ -200,7 +200,7 @@ class GeneratedMarket:
         return other
 
     def make_day(self, at_ms: int) -> None:
-        """Make the data of the UTC day of ``at_ms``; of the first day before the origin."""
+        """Make the data of the UTC day of ``at_ms``, at the earliest the first day."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
         self._moves_of(day)  # any of the four may be in memory without the others
         self.day(day)
@@ -222,7 +222,7 @@ class GeneratedMarket:
             _get_cached(getattr(self, name), day, partial(days.__getitem__, day))
 
     def use_keeper(self, keeper: StateKeeper) -> None:
-        """Store the state of every tenth midnight in ``keeper``, and start from these."""
+        """Store states in ``keeper`` from now on, and read them from it."""
         self._states.use_keeper(keeper)
 
     def run_to(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:

@@ -1,8 +1,9 @@
 """The generated market's states at midnight, and the keepers that store them.
 
-``MarketStates`` has some states in memory, and a ``StateKeeper`` stores that of every tenth
-midnight. The recursion runs forward to a day from a state at or before that day. If a stored state
-is lost, damaged or made by other code, the recursion starts earlier and gives the same market.
+``MarketStates`` has some states in memory, and a ``StateKeeper`` stores that of every
+``CHECKPOINT_DAYS``-th midnight. The recursion runs forward to a day from a state at or before that
+day. If a stored state is lost, damaged or made by other code, the recursion starts earlier and
+gives the same market.
 """
 
 from __future__ import annotations

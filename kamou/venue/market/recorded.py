@@ -151,7 +151,10 @@ class RecordedMarket:
         )
 
     def prices(self, at_ms: int) -> Floats:
-        """Return the open of the bar at ``at_ms``; after the last bar the last closes."""
+        """Return the opens of the bar at ``at_ms``, after the last bar the last closes.
+
+        NaN before the first bar.
+        """
         row = (at_ms - self.first_ms) // self.step_ms
         if row < 0:
             return self._no_market
