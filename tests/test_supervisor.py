@@ -256,7 +256,7 @@ async def test_a_start_timeout_does_not_end_a_child_that_has_started(
 # --- back-off --------------------------------------------------------------------------
 
 
-async def test_back_off_doubles_to_its_cap_and_restarts_after_a_time_without_crashes(
+async def test_back_off_doubles_to_its_cap_and_begins_again_after_a_time_without_crashes(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     root = spec(

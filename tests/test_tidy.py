@@ -295,7 +295,7 @@ def test_every_line_of_the_constraints_is_a_package_with_an_exact_version() -> N
     assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][\w.+-]*", line)]
 
 
-def test_every_declared_dependency_has_its_exact_version_and_its_record() -> None:
+def test_every_declared_dependency_has_its_version_and_each_runtime_one_its_record() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -130,7 +130,7 @@ class VenueStore:
                     count, after = self._db.execute(query).fetchone()
                     if count != after:
                         raise damage_error(
-                            self.path, f"{count} of {after} {table}: the -wal is of another copy"
+                            self.path, f"{count} of {after} {table}: maybe the -wal of another copy"
                         )
 
     def _prepare(self, durable: bool) -> None:

@@ -162,7 +162,9 @@ class PortContract:
             ({"role": OrderRole.ENTRY}, "ATTACHED_NOT_REDUCING"),
         ],
     )
-    async def test_an_entry_without_its_approved_stop_is_denied(self, venue, stop_changes, code):
+    async def test_an_entry_whose_attached_stop_is_not_the_approved_one_is_denied(
+        self, venue, stop_changes, code
+    ):
         plan = plan_of()
         entry, (stop, target) = intents_of(plan, venue.clock.now_ms())
         attached = (attrs.evolve(stop, **stop_changes), target)
@@ -173,7 +175,9 @@ class PortContract:
         entry, _ = intents_of(plan, venue.clock.now_ms())
         await venue.refused(venue.permit(plan), entry, (), "STOP_NOT_ATTACHED")
 
-    async def test_a_reducing_order_is_proved_against_the_venue_and_journalled(self, venue):
+    async def test_a_reducing_order_is_proved_against_the_venue_and_its_proof_journaled(
+        self, venue
+    ):
         await venue.enter()
         close = close_of(60)
         await venue.port.reduce(close)

@@ -58,7 +58,7 @@ def venue():
 
 
 @pytest.mark.parametrize("name", ["submit", "reduce"])
-def test_an_adapter_that_overrides_a_guard_does_not_load(name):
+def test_an_adapter_that_overrides_submit_or_reduce_cannot_be_defined(name):
     with pytest.raises(TypeError, match=f"overrides {name}"):
         type("Loose", (GuardedPort,), {name: lambda self: None})
 
@@ -168,5 +168,5 @@ async def test_fills_of_another_process_set_needs_reconcile(tmp_path):
     port.engine.close()
 
 
-async def test_long_short_ratios_of_the_future_are_not_served(venue):
+async def test_a_market_without_long_short_ratios_serves_an_empty_series(venue):
     assert not len((await venue.port.long_short_ratios(0, at(99))).available_ms)

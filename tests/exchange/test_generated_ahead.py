@@ -245,7 +245,7 @@ async def test_the_next_day_is_generated_before_midnight(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_twin_is_dropped_after_a_minute_without_a_read_of_the_past(
+async def test_a_twin_is_dropped_after_three_minutes_without_a_read_of_the_past(
     autojump_clock: MockClock,
 ) -> None:
     port = port_at(market(), ORIGIN_MS + 9 * DAY_MS)

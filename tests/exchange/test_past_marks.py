@@ -110,7 +110,7 @@ def test_a_past_mark_of_a_generated_market_is_the_mark_that_was_quoted_then(
     assert all(len(quoted) == 6 for quoted, _ in found)
 
 
-def test_a_past_mark_of_a_recorded_market_is_the_open_of_its_bar_and_absent_without_one() -> None:
+def test_a_past_mark_of_a_recorded_market_is_the_quoted_one_and_absent_without_a_bar() -> None:
     times = tuple(ORIGIN_MS + bar * STEP_MS + 1 for bar in (0, 5, 19, 20, 29, 30, 39, 40, 59))
     end_ms = ORIGIN_MS + (BARS - 1) * STEP_MS + 2
     found = trio.run(partial(read_twice, port_on(recorded()), times, end_ms))

@@ -105,7 +105,7 @@ def test_conflation_with_too_many_keys_drops_the_oldest() -> None:
     assert mailbox.statistics().dropped == 1
 
 
-async def test_conflation_reaches_a_message_that_is_on_its_way_to_a_waiting_actor() -> None:
+async def test_conflation_replaces_a_message_that_is_on_its_way_to_a_waiting_actor() -> None:
     mailbox = box(capacity=1, when_full=WhenFull.CONFLATE, key=lambda item: item[0])
     got: list[Any] = []
 
@@ -121,7 +121,7 @@ async def test_conflation_reaches_a_message_that_is_on_its_way_to_a_waiting_acto
     assert got == [("a", 2), ("b", 1)]
 
 
-def test_an_overflow_never_blocks_the_producer_and_sets_needs_reconcile() -> None:
+def test_a_message_to_a_full_overflow_mailbox_is_dropped_and_sets_needs_reconcile() -> None:
     mailbox = box(capacity=1, when_full=WhenFull.OVERFLOW)
     assert mailbox.put_nowait(1)
     assert not mailbox.needs_reconcile

@@ -81,7 +81,7 @@ def test_end_process_exits_with_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert codes == [1]
 
 
-async def test_the_loop_beats_every_2_s_and_the_watching_thread_ends_with_it(
+async def test_the_loop_beats_and_the_watchdog_waits_for_a_quarter_of_the_heartbeat(
     stream: IO[str], autojump_clock: MockClock
 ) -> None:
     checks: list[float] = []

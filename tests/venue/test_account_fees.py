@@ -29,7 +29,7 @@ def models(costs: CostModel) -> VenueModels:
     quantities=st.lists(st.integers(10, 500), min_size=1, max_size=4),
 )
 @settings(max_examples=40, deadline=None)
-def test_every_fill_pays_the_rate_that_is_set_on_its_notional(
+def test_a_fill_pays_the_taker_or_maker_rate_of_the_settings_on_its_notional(
     taker: int, maker: int, quantities: list[int]
 ) -> None:
     """Rates are in tenths of a basis point; the instrument's own fee has no effect."""

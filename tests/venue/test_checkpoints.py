@@ -178,7 +178,7 @@ def test_a_long_run_holds_a_bounded_number_of_states(tmp_path: Path) -> None:
     assert engine._store.unstored_states() == ()
 
 
-def test_a_market_without_a_venue_file_keeps_every_tenth_state_in_memory(
+def test_a_market_without_a_venue_file_starts_from_a_checkpoint_in_memory(
     days_run: list[int],
 ) -> None:
     of = market(symbols=1)
@@ -253,7 +253,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("how", SPOILT)
-def test_with_an_invalid_stored_state_the_days_run_again_with_the_same_prices(
+def test_with_invalid_stored_states_the_days_run_again_with_the_same_prices(
     tmp_path: Path, how: str, days_run: list[int]
 ) -> None:
     path = tmp_path / "venue.db"

@@ -111,7 +111,9 @@ def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
 
 
 @pytest.mark.parametrize("later", ["97", "100", "103"])
-def test_an_entry_is_valued_at_the_mark_of_its_fill_if_its_stop_comes_later(later: str) -> None:
+def test_an_entry_whose_stop_comes_later_is_valued_at_most_at_the_mark_of_its_fill(
+    later: str,
+) -> None:
     """Check seed 980468, where the mark moved in the 3 s between fill and stop."""
     market = MemoryMarket({"AAA": with_bars(after=20)})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))

@@ -314,7 +314,7 @@ def test_opening_a_venue_file_of_an_older_version_fails_in_one_line_and_changes_
     assert path.read_bytes() == before
 
 
-def test_the_kill_switch_uses_a_venue_file_whose_schema_was_changed(tmp_path):
+def test_a_venue_file_with_a_changed_schema_opens_only_with_on_changed_schema(tmp_path):
     path, messages = tmp_path / "venue.db", []
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         schema.migrate_venue(db)

@@ -43,7 +43,7 @@ def flat(**more: object) -> MemoryMarket:
         (order("", BUY, 100), "DUPLICATE_CLIENT_ID"),
     ],
 )
-def test_an_invalid_order_is_rejected_with_its_code_and_changes_nothing(bad, code):
+def test_an_invalid_order_is_rejected_with_its_code_and_leaves_no_order_or_position(bad, code):
     engine = engine_at(MemoryMarket({"AAA": with_bars()}, instruments=[instrument(qty_min=D(3))]))
     with pytest.raises(RejectedError) as rejection:
         engine.place(bad)
@@ -112,7 +112,7 @@ def test_an_ioc_limit_fills_within_depth_and_cancels_the_rest():
     assert engine.positions()[0].quantity == 50
 
 
-def test_an_ioc_limit_that_does_not_cross_cancels_with_its_attached_orders():
+def test_an_ioc_limit_that_does_not_cross_is_canceled_with_its_attached_orders():
     engine = engine_at(flat(half_spread_bps=5))
     _, exits = entry_with_exits()
     done = engine.place(limit("e", BUY, 100, 100.0, time_in_force=IOC), exits)
@@ -230,7 +230,7 @@ def test_attached_orders_become_live_with_the_filled_quantity_of_the_entry():
         order("s", SELL, 100, type=OrderType.STOP_MARKET, trigger_price=98),
     ],
 )
-def test_attached_orders_that_could_add_exposure_reject_the_whole_entry(child):
+def test_an_entry_with_an_invalid_attached_order_is_rejected(child):
     engine = engine_at(flat())
     with pytest.raises(RejectedError, match="ATTACHED_INVALID"):
         engine.place(order("e", BUY, 100), (child,))
@@ -252,7 +252,7 @@ def test_canceling_a_resting_order_cancels_its_dormant_attached_orders():
         engine.cancel("never")
 
 
-def test_a_dormant_attached_order_can_be_canceled():
+def test_canceling_a_dormant_attached_order_and_then_its_entry_leaves_no_open_order():
     engine = engine_at(flat())
     _, exits = entry_with_exits("a")
     engine.place(limit("a", BUY, 100, 99), exits)

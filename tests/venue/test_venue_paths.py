@@ -155,7 +155,7 @@ def test_the_nearer_of_two_stops_fills_first_whichever_came_first(names):
     assert engine.order("far").status is OrderStatus.REJECTED
 
 
-def test_a_stop_triggers_at_the_very_touch():
+def test_a_stop_fills_at_its_trigger_if_the_extreme_of_a_bar_touches_it():
     engine = long_through((100, 100, 98, 99, 1000))
     assert engine.order("e-stop").average_price == 98
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 102, 100, 101, 1000))}))
@@ -192,7 +192,7 @@ def test_a_liquidation_loses_the_isolated_margin_and_no_more():
     assert D(0) <= before.margin_used - lost < D("0.2")  # to the tick
 
 
-def test_a_short_is_liquidated_upwards():
+def test_a_short_is_liquidated_if_the_price_rises_beyond_its_liquidation_price():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 125, 100, 120, 1000))}))
     engine.place(order("e", SELL, 100, leverage=5))
     assert engine.positions()[0].liquidation_price == pytest.approx(D("119.33"), abs=D("0.01"))
@@ -291,7 +291,7 @@ def test_a_resting_limit_does_not_fill_without_volume():
     assert engine.order("a").filled == 0
 
 
-def test_a_take_profit_market_order_waits_for_its_trigger_while_the_stop_is_near():
+def test_a_take_profit_market_order_waits_for_its_trigger_while_another_one_fills():
     bars = with_bars((100, 103.9, 99, 103, 1000), (103, 105, 103, 104, 1000))
     engine = engine_at(MemoryMarket({"AAA": bars}))
     reached = order(

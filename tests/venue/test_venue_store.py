@@ -170,7 +170,7 @@ def _always_stale(state: object) -> None:
     raise StaleVenueError("again")
 
 
-def test_on_a_full_disk_market_time_goes_on_and_no_order_is_acknowledged(tmp_path):
+def test_on_a_full_disk_market_time_goes_on_and_placing_orders_fails(tmp_path):
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(2))
     engine.place(*entry_with_exits())

@@ -214,8 +214,9 @@ class RecordedMarket:
         for symbol in chosen:
             if symbol not in self.symbols:
                 near = difflib.get_close_matches(symbol, self.symbols, n=3)
-                hint = f"; nearest: {', '.join(near)}" if near else ""
-                raise InvalidDataError(f"dataset {self.name} has no symbol {symbol!r}{hint}")
+                known = ", ".join(near or self.symbols[:3])
+                hint = f"nearest: {known}" if near else f"some that it has: {known}"
+                raise InvalidDataError(f"dataset {self.name} has no symbol {symbol!r}; {hint}")
         since = self.first_ms if from_ms is None else from_ms
         until = self.last_ms if to_ms is None else to_ms
         native = self._native(since, until)

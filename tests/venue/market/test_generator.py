@@ -68,7 +68,7 @@ def test_a_long_run_of_the_market_has_a_bounded_number_of_days_in_memory() -> No
     assert all(each.base is None for each in arrays), "a view would keep its whole day"
 
 
-def test_another_process_makes_the_same_market() -> None:
+def test_two_other_processes_make_the_same_market() -> None:
     code = (
         "from kamou.venue.market.generator import GeneratedMarket as G;"
         f"m = G(seed=5, origin_ms={ORIGIN_MS}, symbols=12);"
@@ -153,7 +153,7 @@ def test_any_parts_of_a_bar_agree_with_the_bar(bar: int, cuts: set[int]) -> None
         assert (part.high >= np.maximum(part.open, part.close)).all()
 
 
-def test_both_orders_of_high_and_low_occur() -> None:
+def test_in_some_bars_the_high_comes_first_and_in_others_the_low() -> None:
     highs_first = 0
     for bar in range(50):
         path = MARKET._path_of(bar)
@@ -162,7 +162,7 @@ def test_both_orders_of_high_and_low_occur() -> None:
     assert 0.3 < highs_first / (50 * 12) < 0.7
 
 
-def test_the_range_is_in_units_of_the_atr_before_the_bar() -> None:
+def test_the_range_of_a_segment_is_in_units_of_the_atr_before_its_bar() -> None:
     bars = MARKET.bars(STEP_MS, ORIGIN_MS, ORIGIN_MS + 2 * DAY_MS)
     atr = trailing_atr(bars.high, bars.low, bars.close)
     for bar in (20, 287, 288, 289, 400):

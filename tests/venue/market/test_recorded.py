@@ -141,7 +141,7 @@ def test_the_range_of_many_bars_is_that_of_the_widest() -> None:
     assert np.array_equal(part.range_atr, np.max(each, axis=0))
 
 
-def test_there_is_no_market_before_the_first_bar_nor_after_the_last() -> None:
+def test_before_the_first_bar_and_after_the_last_segments_are_nan() -> None:
     for from_ms, to_ms in (
         (START_MS - 500, START_MS - 1),
         (START_MS - 500, START_MS),
@@ -243,12 +243,12 @@ def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
     ("symbols", "from_ms", "reason"),
     [
         (("AAUSDT",), None, "no symbol 'AAUSDT'; nearest: AAAUSDT"),
-        (("XQ",), None, "no symbol 'XQ'$"),
+        (("XQ",), None, "no symbol 'XQ'; some that it has: AAAUSDT, BBBUSDC, CCC$"),
         ((), None, "no symbol of dataset"),
         (None, close_of(BARS), "no bars"),
     ],
 )
-def test_a_restriction_without_symbols_or_bars_is_invalid(
+def test_a_restriction_to_an_unknown_symbol_or_to_no_symbol_or_bar_is_invalid(
     symbols: tuple[str, ...] | None, from_ms: int | None, reason: str
 ) -> None:
     with pytest.raises(InvalidDataError, match=reason):
