@@ -59,7 +59,7 @@ def run_market_to(source: MarketSource, to_ms: int, stop_requested: Callable[[],
 class StoredStates:
     """A ``StateKeeper`` over one venue's file.
 
-    It reads with its own connection, and the store writes its rows with the next transaction. So
+    It reads with its own connection, and the store writes its rows later, with others. So
     ``newest`` and ``keep`` may be called from any thread.
     """
 
@@ -69,9 +69,10 @@ class StoredStates:
         self._like = market.first_state
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return the newest valid state at or before ``day``, with its day.
+        """Return a valid state at or before ``day``, with its day; None if none.
 
-        None if there is none. If the file cannot be read, only queued states count.
+        The newest queued state goes before the stored ones, of which the newest valid one counts.
+        If the file cannot be read, only the queued one counts.
         """
         waiting = [row for row in self._store.unstored_states() if row[0] <= day]
         newest = max(waiting, key=lambda row: row[0], default=None)
@@ -83,7 +84,7 @@ class StoredStates:
             return self._first_valid(() if newest is None else (newest,))
 
     def keep(self, day: int, state: MarketState) -> None:
-        """Store the state with the venue's next transaction."""
+        """Store the state with the venue's next ``save`` or ``touch``."""
         body = encode(state)
         state_hash = _state_hash(day, self._made_by, body)
         self._store.queue_state((day, GENERATOR_VERSION, self._made_by, body, state_hash))

@@ -154,7 +154,7 @@ class VenueStore:
             if error.errno == errno.ENOSPC:
                 raise DiskFullError(f"{self.path}: the disk is full; free space") from error
             raise StoreError(
-                f"{self.path}: cannot be created: {error.strerror}; make its directory writable,"
+                f"{self.path}: cannot be created: {error.strerror}; correct this there,"
                 " or choose another with --data-dir"
             ) from error
 

@@ -93,7 +93,7 @@ class Moves:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Day:
-    """A day's bars, ``[bars, symbols]``, rounded to each symbol's tick."""
+    """A day's bars, ``[bars, symbols]``, with prices on each symbol's tick."""
 
     open: Floats
     high: Floats

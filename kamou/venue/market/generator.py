@@ -88,11 +88,11 @@ class GeneratedMarket:
         """
         if step_ms < 1 or HOUR_MS % step_ms:
             raise ConfigurationError(
-                f"generated bars of {step_ms / 1000:g} s do not divide an hour: "
+                f"demo.bar_s = {step_ms / 1000:g} does not divide an hour (3600 s): "
                 "choose one of 60, 300, 900, 1800 or 3600 s"
             )
         if symbols < 1:
-            raise ConfigurationError(f"{symbols} generated symbols: choose at least one symbol")
+            raise ConfigurationError(f"demo.symbols = {symbols}: choose at least one symbol")
         self.seed = seed
         self.step_ms = step_ms
         self.first_ms = floor_ms(origin_ms, DAY_MS)

@@ -101,7 +101,7 @@ def test_the_origin_is_floored_to_midnight_and_the_market_lasts_over_50_years() 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"step_ms": 7 * 60_000}, "divide an hour"), ({"symbols": 0}, "at least one symbol")],
+    [({"step_ms": 7 * 60_000}, "does not divide an hour"), ({"symbols": 0}, "at least one symbol")],
 )
 def test_an_invalid_step_or_symbol_count_is_a_configuration_error(
     options: dict[str, int], reason: str
