@@ -50,7 +50,7 @@ class ConfigurationError(KamouError):
 
 
 class NotRunningError(KamouError):
-    """The verb needs a run, and none holds this data directory."""
+    """The verb needs a run or stored data, and the data directory has none."""
 
     exit_code = 3
 
@@ -84,7 +84,7 @@ class CheckFailedError(KamouError):
 
 
 class TimedOutError(KamouError):
-    """An operation did not end before its deadline."""
+    """An operation did not end, or could not begin, in the time that it has."""
 
     exit_code = 5
 
@@ -97,7 +97,7 @@ class InvalidDataError(KamouError):
 
 
 class StoreError(KamouError):
-    """The database could not be opened, read or written."""
+    """A database, or a file of the data directory, could not be used."""
 
 
 class DatabaseNewerError(StoreError):

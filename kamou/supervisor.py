@@ -5,9 +5,9 @@ left. A child that ends unexpectedly is restarted after its own back-off, alone 
 as the restart strategy says. Too many restarts in a period end the supervisor with
 ``RestartStormError``, which is a crash for the supervisor above it.
 
-All tasks run in one Trio nursery: one task per incarnation of a child, and one per recovery (which
-stops, waits and starts after a crash). The supervisor decides synchronously when a child ends, so
-the back-off of one child delays no other.
+The tasks of a supervisor run in one Trio nursery: one task per incarnation of a child, and one per
+recovery (which stops, waits and starts after a crash). The supervisor decides synchronously when a
+child ends, so the back-off of one child delays no other.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def test_a_simulation_has_the_same_trace_under_both_clocks(
     jumped, steps = lived(scenario, JumpClock, monkeypatch)
     assert jumped.steps > 1_000
     if scenario.faults == KILLS:
-        assert jumped.coverage["kills"] > 0, "so nothing is shown about kills"
+        assert jumped.coverage["kills"] > 0, "no process was killed"
     theirs, their_steps = lived(scenario, mock_clock, monkeypatch)
     assert jumped.digest == theirs.digest
     assert jumped == theirs

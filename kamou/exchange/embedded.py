@@ -62,8 +62,8 @@ class SimulatedExchange(GuardedPort):
 
     ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
     on one thread in real time. Only the loop's thread uses the engine and its market. The
-    runner's thread works on a twin of the market, one call at a time; the loop waits for the call,
-    which cannot be cancelled, and does not use the twin meanwhile.
+    runner's thread works on a twin of the market, one call at a time. A cancellation does not
+    interrupt the call, and the loop's thread does not use the twin meanwhile.
     ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
 
     ``needs_reconcile`` is set when the event channel overflows or another process has traded; the

@@ -132,8 +132,8 @@ class LimitChecker:
         """Count the day's loss from the equity at ``at_ms`` less the day's net deposits.
 
         A journal that begins within the day counts all transfers of the day as net deposits, also
-        those before its opening (seed 1000448). If the net deposits are the whole equity, the day
-        begins with this equity.
+        those before its opening (seed 1000448). If the net deposits are the whole equity or
+        more, the day begins with this equity.
         """
         net_deposits = self._net_deposits
         self.open_day(seen, at_ms)

@@ -145,7 +145,7 @@ class StopFillModel:
 
 @attrs.frozen(kw_only=True)
 class FundingModel:
-    """The model of funding: longs pay shorts the settled rate at the mark.
+    """The model of funding: longs pay shorts a rate of the notional at the mark.
 
     The wallet balance pays or receives it. If the rate of a settlement is unknown, longs and shorts
     pay the assumed rate. Assumes that funding never changes a position's own margin. Costs:

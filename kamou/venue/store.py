@@ -155,7 +155,7 @@ class VenueStore:
                 raise DiskFullError(f"{self.path}: the disk is full; free space") from error
             raise StoreError(
                 f"{self.path}: cannot be created: {error.strerror}; correct this there,"
-                " or choose another with --data-dir"
+                " or choose another directory with --data-dir"
             ) from error
 
     @contextmanager
