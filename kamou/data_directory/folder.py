@@ -50,7 +50,7 @@ class DataDirectory:
 
     @property
     def lock(self) -> Path:
-        """The lock file; `run` and the `db` verbs that write databases hold the lock."""
+        """The lock file; `run`, `db migrate` and `db restore` hold the lock."""
         return self.path / "lock"
 
     @property
@@ -204,16 +204,16 @@ def _check_owner(path: Path) -> None:
     if owner != os.geteuid():
         raise StoreError(
             f"{path} belongs to user {owner}, and this process is of user {os.geteuid()}; run "
-            "this as the user who owns the data directory, or choose another, perhaps a directory "
-            "inside it, with --data-dir"
+            f"this as user {owner}, give the path to user {os.geteuid()} with chown, or choose "
+            "another data directory, perhaps one inside it, with --data-dir"
         )
 
 
 def write_error(path: Path, error: OSError) -> StoreError:
     """Return the error for a data directory that cannot be written."""
     return StoreError(
-        f"cannot write to the data directory {path}: {error.strerror or error}; make it writable, "
-        "or choose another with --data-dir or the setting data_dir"
+        f"cannot write to the data directory {path}: {error.strerror or error}; make it writable "
+        "and have space on its disk, or choose another with --data-dir or the setting data_dir"
     )
 
 
@@ -250,10 +250,10 @@ def sync_directory(directory: Path) -> None:
 
 @attrs.frozen(kw_only=True)
 class RunRecord:
-    """The process and the addresses of a run, which it writes once it listens.
+    """The process and the addresses of a run; the run writes them once it listens.
 
-    Other verbs read the record. It may outlive the process, so a reader checks that the process
-    runs.
+    Other verbs read the record. The record may outlive the process, so a reader checks that the
+    process runs.
     """
 
     pid: int

@@ -168,7 +168,7 @@ def load_settings(
 
     Raises:
         ConfigurationError: the file cannot be read or is not TOML; or settings are unknown, invalid
-            or contradictory: one line for each, with origin, key, value and what is expected.
+            or contradictory: one line for each problem, with key and origin.
     """
     kinds, table = collect_leaf_types(Settings), settings_table()
     raws = read_file(path, kinds) if path else {}

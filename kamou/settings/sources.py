@@ -31,7 +31,8 @@ def read_file(path: Path, keys: Collection[str]) -> Given:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: cannot be read ({error.strerror}); `kamou init` writes a configuration file"
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions, or "
+            "write a configuration file with `kamou init`"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(

@@ -91,7 +91,8 @@ _GENERAL = (
     _S("cycle.shard_deadline_ms", "ms",
        "time that a cycle waits for the other shards after the first shard's scores; it leaves out "
        "later ones", 1, 60_000),
-    _S("cycle.candidate_ttl_s", "s", "time after which an unused candidate expires", 1, 3_600),
+    _S("cycle.candidate_ttl_s", "s",
+       "lifetime of an unused candidate, from the veto (T2)", 1, 3_600),
     _S("cycle.candidates_max", "candidates",
        "maximum number of candidates that a cycle passes to the vetoes (T2)", 1, 1_000),
 )
@@ -158,7 +159,7 @@ _RISK = (
     _S("risk.stale_halt_s", "s",
        "time by which the account or a mark price may exceed its maximum age before the trading "
        "state becomes reduce_only", 1, 3_600),
-    _S("risk.permit_ttl_s", "s", "time after which an unused permit expires", 1, 300),
+    _S("risk.permit_ttl_s", "s", "lifetime of an unused permit, from its plan", 1, 300),
     _S("risk.protection_deadline_s", "s",
        "maximum time for which a position may be without a confirmed stop before Kamou closes it; "
        "time in which the venue is unreachable does not count",
@@ -301,7 +302,7 @@ _MACHINE = (
        "maximum number of columns of one data file; a file with one column per symbol may have "
        "data.symbols_max and one more", 1, 100_000, decides=False),
     _S("data.files_max", "entries",
-       "maximum number of files and subdirectories in one dataset's directory, at any depth",
+       "maximum number of names (files and subdirectories) in a directory of data files",
        1, 1_000_000, decides=False),
     _S("data.cells_max", "cells",
        "maximum number of bars times symbols of one dataset; each cell takes 36 B of memory",

@@ -53,7 +53,7 @@ def convert_value(kind: Any, raw: object) -> object | None:
 def expand_home(path: str | Path) -> Path | None:
     """Return the path with ``~`` or ``~user`` expanded; None if the user is unknown.
 
-    A shell replaces it only at the start of a word, and so not in ``--json=~/report.json``.
+    A shell expands ``~`` only at the start of a word, and so not in ``--json=~/report.json``.
     """
     try:
         return Path(path).expanduser()

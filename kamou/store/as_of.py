@@ -291,10 +291,10 @@ def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, .
 
 
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
-    """Return the newest runs with a changed configuration by ``as_of``.
+    """Return the newest runs that started by ``as_of`` with a changed configuration.
 
-    The runs are sorted by start, oldest first. The first run of the journal counts as changed, and
-    is returned if no ``limit`` newer ones exist.
+    There are at most ``limit``, sorted by start, oldest first. The first run of the journal counts
+    as changed.
     """
     tail = (
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"

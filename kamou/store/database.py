@@ -1,7 +1,7 @@
 """The journal's database file: opening, checking, copying, migrating, its errors.
 
-SQLite runs in WAL mode with ``synchronous=FULL``, so a committed event survives a power cut, unless
-the writer was opened with ``durable=False``.
+SQLite runs in WAL mode. With ``synchronous=FULL``, the default, a committed event survives a power
+cut; with ``durable=False`` it may be lost.
 Connections are in autocommit mode; a transaction starts with an explicit ``BEGIN IMMEDIATE``.
 """
 
@@ -40,8 +40,8 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
     """Open a database for writing; create and migrate it as needed.
 
     ``:memory:`` opens a temporary database. ``durable=False`` omits the fsyncs: a crash of the
-    process loses nothing, but a power cut may lose the newest events. Use it only for events that
-    can be made again.
+    process loses no committed event, but a power cut may lose events or damage the database. Use it
+    only for events that can be made again.
 
     Raises:
         DatabaseNewerError: a newer Kamou wrote the database; nothing was changed.

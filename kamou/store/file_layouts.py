@@ -238,7 +238,7 @@ def _check_types(found: FoundFile, budget: Budget) -> None:
 
 
 def _list_venues(found: FoundFile, budget: Budget) -> str:
-    """Return the first ten venues of a file, for an error."""
+    """Return some venues of a file, at most ``VENUES_SHOWN``, for an error."""
     seen: dict[str, None] = {}
     spare = Budget(limits=budget.limits)  # the file is read again for its rows
     first_row = 1

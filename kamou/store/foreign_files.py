@@ -37,7 +37,7 @@ def why_unfit(path: Path) -> str | None:
         kind = path.stat().st_mode
         inside = path.resolve(strict=True).is_relative_to(path.parent.resolve(strict=True))
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        return f"cannot be read: {_reason(error)}"
+        return f"cannot be read: {_reason(error)}; check the file and its permissions"
     if not inside:
         return "a link to a place outside of the directory; copy the file into it"
     return None if stat.S_ISREG(kind) else "not a regular file; remove it"
@@ -56,7 +56,9 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise InvalidDataError(f"{show_name(path)}: cannot be read: {_reason(error)}") from error
+        raise InvalidDataError(
+            f"{show_name(path)}: cannot be read: {_reason(error)}; check its permissions"
+        ) from error
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced meanwhile
             raise InvalidDataError(f"{show_name(path)}: not a regular file; remove it")
@@ -74,7 +76,7 @@ def read_bounded(path: Path, bytes_max: int) -> bytes:
             content = _read_up_to(file, bytes_max + 1)
         except OSError as error:
             raise InvalidDataError(
-                f"{show_name(path)}: cannot be read: {_reason(error)}"
+                f"{show_name(path)}: cannot be read: {_reason(error)}; copy the file again"
             ) from error
     if len(content) > bytes_max:
         raise InvalidDataError(f"{show_name(path)}: larger than {bytes_max:,} bytes; remove it")
@@ -97,7 +99,7 @@ def file_sha256(path: Path, bytes_max: int) -> str:
             return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()
         except OSError as error:
             raise InvalidDataError(
-                f"{show_name(path)}: cannot be read: {_reason(error)}"
+                f"{show_name(path)}: cannot be read: {_reason(error)}; copy the file again"
             ) from error
 
 
@@ -119,7 +121,7 @@ def list_entries(directory: Path, files_max: int) -> list[Path]:
                     )
     except OSError as error:
         raise InvalidDataError(
-            f"{show_name(directory)}: cannot be read: {_reason(error)}"
+            f"{show_name(directory)}: cannot be read: {_reason(error)}; check its permissions"
         ) from error
     return sorted(found)
 

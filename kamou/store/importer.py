@@ -118,7 +118,7 @@ def import_directory(
         data_dir: the data directory.
         now_ms: a later bar or observation is invalid.
         name: of the dataset; None: the name of ``source``.
-        venue: which rows to read of files that have several venues.
+        venue: the venue whose rows are read from files with a column ``venue``.
         allow_gaps: keep missing bars as gaps. A stored dataset keeps its gaps in any case.
         replace: replace a different dataset of this name.
         limits: the ``data.*`` settings.
@@ -168,10 +168,10 @@ def open_market(
     limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _hide_progress,
 ) -> RecordedMarket:
-    """Open a dataset by its name, or read and check any directory of files in memory.
+    """Open a dataset by its name, or any directory of files by its path.
 
     Raises:
-        InvalidDataError: neither exists; or the data is invalid, gaps too unless ``allow_gaps``.
+        InvalidDataError: neither exists; or as ``open_directory``.
     """
     directory = Path(name_or_path)
     if NAME_PATTERN.fullmatch(name_or_path):
@@ -209,7 +209,7 @@ def open_directory(
     A dataset that the store of ``data_dir`` wrote is loaded; all other files are read and checked.
 
     Raises:
-        InvalidDataError: the data is invalid, gaps too unless ``allow_gaps``.
+        InvalidDataError: the stored dataset cannot be loaded; or as ``read_directory``.
     """
     if data_dir is not None and _is_registered(directory, data_dir, limits):
         return load_dataset(directory)
@@ -249,15 +249,15 @@ def read_directory(
     limits: DataSettings = DEFAULT_LIMITS,
     progress: Progress = _hide_progress,
 ) -> CheckedFiles:
-    """Read and check all files of the directory ``source``.
+    """Read and check the files of market data in the directory ``source``.
 
     A directory with ``meta.json`` and ``bars.parquet`` is read as a dataset, without ``venue`` and
-    ``allow_gaps``, and is invalid if the rows differ from that description.
+    ``allow_gaps``, and is invalid if the rows differ from ``meta.json``.
 
     Raises:
-        InvalidDataError: a file is corrupt, rows are invalid (the first ten are listed) or missing
-            without ``allow_gaps``, there are no bars, a limit of the ``data.*`` settings is
-            exceeded, or memory runs out.
+        InvalidDataError: a file is corrupt or unfit, rows are invalid (the first ``PROBLEMS_SHOWN``
+            are listed) or missing without ``allow_gaps``, there are no bars, a limit of the
+            ``data.*`` settings is exceeded, or memory runs out.
     """
     budget = Budget(limits=limits)
     try:
@@ -266,8 +266,8 @@ def read_directory(
         return _read_files(source, budget, now_ms, name, venue, allow_gaps, progress)
     except MemoryError as error:
         raise InvalidDataError(
-            f"{show_name(source)}: not enough memory for its {budget.rows:,} rows; import less, "
-            "or lower data.rows_max and data.cells_max"
+            f"{show_name(source)}: not enough memory for its {budget.rows:,} rows; import "
+            "fewer symbols or less time, or free some memory"
         ) from error
 
 

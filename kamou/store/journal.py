@@ -72,6 +72,7 @@ def read_events(
 
     Raises:
         StoreError: this version cannot read the kind or the schema of an event.
+        ValueError: the body of an event cannot be decoded.
     """
     rows = connection.execute(
         "SELECT seq, run_number, kind, schema, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",

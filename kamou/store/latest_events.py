@@ -25,7 +25,7 @@ class DisabledSpan:
 
 
 def net_transfers_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
-    """Return the net deposits after a time, in money."""
+    """Return the net deposits after a time, in the account's currency."""
     rows = reader.execute(
         f"SELECT amount FROM income WHERE kind = '{TRANSFER_INCOME}' AND at_ms > ?", (at_ms,)
     )
@@ -65,9 +65,9 @@ def disabled_spans(
 ) -> tuple[DisabledSpan, ...]:
     """Return the newest periods of disabled strategies, oldest first.
 
-    The periods began by ``until_ms``. The number of rows read is proportional to ``limit``: since
-    the oldest of the periods there is at most one resumption for each of them, and one for each
-    strategy disabled before.
+    The periods began by ``until_ms``; a later resumption is ignored. The number of rows read is
+    proportional to ``limit``: since the oldest of the periods there is at most one resumption for
+    each of them, and one for each strategy disabled before.
     """
     disabled = [
         (seq, decode(StrategyDisabled, body))
@@ -116,9 +116,9 @@ def rejected_entries(
 ) -> tuple[tuple[int, str, str], ...]:
     """Return time, signal id and reason of each rejected entry of a symbol.
 
-    Their intents are of ``since_ms`` or later; they are sorted by that time, oldest first. The
-    venue rejected the order, or the exchange port denied it before it was sent. The reason begins
-    with the code.
+    The time is that of the rejection. The intents are of ``since_ms`` or later; the rows are sorted
+    by the time of the intent, oldest first. The venue rejected the order, or the exchange port
+    denied it before it was sent. The reason begins with the code.
     """
     return tuple(
         reader.execute(

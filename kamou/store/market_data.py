@@ -94,7 +94,7 @@ def check_dataset_name(name: str) -> None:
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidDataError(
             f"{show_text(name)} cannot name a dataset: use at most 64 letters, digits, '.', '_' "
-            "and '-', first a letter or digit; --name gives it another name"
+            "and '-', first a letter or digit; choose another name (an import takes it from --name)"
         )
 
 
@@ -166,7 +166,7 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
             found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
         except InvalidDataError as error:
             raise InvalidDataError(
-                f"{escape_text(str(path))}: {error}; import the dataset again"
+                f"{escape_text(str(path))}: {error}, or import the dataset again"
             ) from error
         if found != meta.files[name]:
             raise InvalidDataError(
@@ -275,7 +275,10 @@ def _write_files(
 
 
 def _check_same(target: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``InvalidDataError`` unless ``meta`` describes the dataset at a path."""
+    """Raise ``InvalidDataError`` if a dataset is damaged or differs from ``meta``.
+
+    ``source`` and ``gaps`` may differ.
+    """
     name = target.name
     try:
         stored = read_meta(target)
@@ -327,7 +330,8 @@ def _write_errors(target: Path) -> Iterator[None]:
                 f"{target}: no space left on the disk; nothing was stored; free some space"
             ) from error
         raise StoreError(
-            f"{target}: cannot be written: {error.strerror or error}; check its permissions"
+            f"{target}: cannot be written: {error.strerror or error}; check the permissions of its "
+            "directory and the disk"
         ) from error
 
 

@@ -2,7 +2,8 @@
 
 The table ``event`` is the journal. Projections write the other tables in the transaction of each
 event, except ``snapshot``, ``meta`` and ``detail``. Prices, quantities and money are exact TEXT,
-but ``day_strategy`` has REAL sums. Money is in the account's currency, and ``*_ms`` are INTEGER.
+but ``signal`` has REAL prices and distances, and ``day_strategy`` REAL sums. Money is in the
+account's currency, and ``*_ms`` are INTEGER.
 
 A released migration never changes; later ones follow it. There is no release yet, so the first
 migration has the whole schema, and its number identifies it.

@@ -75,7 +75,10 @@ def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[Fi
 
 
 def _commonest_step_ms(code: Ints, ts: Ints) -> int:
-    """Return the commonest time between a symbol's observations; or a day."""
+    """Return the commonest time in ms between a symbol's observations.
+
+    It is a day if no symbol has observations at two times.
+    """
     order = np.lexsort((ts, code))
     times = np.clip(ts, -TIME_CLIP_MS, TIME_CLIP_MS)
     steps = np.diff(times[order])[np.diff(code[order]) == 0]
@@ -151,7 +154,8 @@ def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
         (back, "is earlier than the symbol's row before it; sort by time"),
     ]
     if kind is Kind.FUNDING:
-        checks.append((np.abs(value) > FUNDING_RATE_MAX, "is beyond 5 %; rates are fractions"))
+        beyond = f"the rate is beyond {100 * FUNDING_RATE_MAX:g} %; rates are fractions"
+        checks.append((np.abs(value) > FUNDING_RATE_MAX, beyond))
     else:
         checks.append((value < 0, "open interest is negative"))
         checks.append((value > VOLUME_MAX, f"open interest is above {VOLUME_MAX:g}"))

@@ -110,8 +110,8 @@ def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
 
     Raises:
         MalformedError: a page is malformed or too large for its values; a page of texts has an
-            encoding that can decompress to any size; or the pages and the footer differ in the
-            number of values or bytes.
+            encoding that can decompress to any size; or the pages, the column and the row group
+            differ in the number of values or bytes.
     """
     if chunk.values != rows:
         raise MalformedError(f"a column has {chunk.values:,} values in a group of {rows:,} rows")

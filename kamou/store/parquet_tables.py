@@ -2,7 +2,7 @@
 
 Checks run in this order: the length of the footer, the footer, the types of the wanted columns,
 the headers of their pages (``parquet_pages.py``). Only then are rows read, in batches of
-``ROWS_PER_BATCH``.
+at most ``ROWS_PER_BATCH``.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def unreadable_file_error(file: str, error: BaseException) -> InvalidDataError:
     """Return the error for a file that cannot be parsed: one line, escaped."""
     if isinstance(error, MemoryError):
         return InvalidDataError(
-            f"{file}: not enough memory to read it; import fewer files, or lower the data.* limits"
+            f"{file}: not enough memory to read it; import fewer files, or free some memory"
         )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return InvalidDataError(
         f"{file}: cannot be read: {escape_text(reason, chars_max=FAULT_CHARS_MAX)}; "
-        "the file is corrupt or truncated; download it again"
+        "the file may be corrupt or truncated; download it or write it again"
     )
 
 
@@ -54,7 +54,8 @@ def read_schema(path: Path, budget: Budget) -> pa.Schema:
     """Return the schema of a Parquet file.
 
     Raises:
-        InvalidDataError: the file is corrupt, has too many columns, or has two of one name.
+        InvalidDataError: the file cannot be read, is corrupt, has too many columns, or has two of
+            one name.
     """
     with open_regular(path) as file:
         return _read_metadata(path, file, budget)[1]
@@ -67,7 +68,8 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
     holds a long text once.
 
     Raises:
-        InvalidDataError: the file is corrupt, differs from its footer, or exceeds the budget.
+        InvalidDataError: as ``read_schema``; a column is nested, encrypted or in another file; the
+            rows differ from the footer; or the budget is exceeded.
     """
     name = show_name(path)
     with open_regular(path) as file:
@@ -162,7 +164,8 @@ def _check_pages(
     footer, because Arrow's accessors of a damaged footer can end the process.
 
     Raises:
-        InvalidDataError: the pages differ from the footer, or exceed the budget.
+        InvalidDataError: the footer or a page is malformed; a column is nested, encrypted or in
+            another file; the pages differ from the footer; or the budget is exceeded.
     """
     if metadata.num_rows < 0:
         raise unreadable_file_error(name, ValueError("its footer has a negative number of rows"))

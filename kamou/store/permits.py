@@ -44,8 +44,8 @@ class JournalPermits:
             InvalidPermitError: ``PERMIT_UNKNOWN``: no committed row; ``PERMIT_MISMATCH``: the row
                 differs; ``PERMIT_RELEASED``: its reservation has ended; ``PERMIT_USED``: it was
                 used before; ``PERMIT_EXPIRED``: it has expired.
-            DiskFullError, CallTimeoutError, CallUnavailableError: the use was not committed in
-                time, so the order must not be sent.
+            DiskFullError, CallTimeoutError, CallUnavailableError: the use may not be committed, so
+                the order must not be sent.
         """
         permit_id = approved.permit_id
         row = queries.query_permit(self._reader, permit_id)

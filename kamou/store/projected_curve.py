@@ -44,7 +44,7 @@ def mark_moment(
 ) -> None:
     """Mark the interval of a ``transfer``, with its amount, or of a ``config``.
 
-    Does nothing before the first equity snapshot.
+    Does nothing without a curve, or at a time before the curve.
     """
     if at_ms < _first_ms(cursor):
         return

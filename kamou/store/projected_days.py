@@ -43,7 +43,7 @@ def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
 def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
     """End the row before this day's midnight if the midnight's equity is known.
 
-    If there is no record, it begins with this equity.
+    If there is no record, it begins with the equity that the event's read gave.
     """
     newest = newest_boundary(cursor)
     if newest is None:
@@ -71,7 +71,10 @@ def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
 
 
 def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None:
-    """Replace the equity of a midnight and write the rows before and after it again."""
+    """Replace the equity of a midnight and write the rows before and after it again.
+
+    Does nothing if the record has no exact equity of this midnight.
+    """
     at_ms = midnight_ms_of(event.day)
     cursor.execute(
         "UPDATE boundary SET equity = ?, corrections = ? WHERE at_ms = ? AND exact = 1",
@@ -90,7 +93,10 @@ def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected)
 
 
 def project_transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
-    """Write the row of a valued transfer again; ``day_rows`` reads the valuation."""
+    """Write the ended rows of a valued transfer again.
+
+    ``day_rows`` reads the valuation.
+    """
     project_entry(cursor, event.transfer_at_ms)
 
 

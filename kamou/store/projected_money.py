@@ -111,7 +111,7 @@ def project_equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRec
 
 
 def mark_transfers(cursor: sqlite3.Cursor) -> None:
-    """Mark on the curve the transfers that were journalled before the record began."""
+    """Mark on the curve the record's transfers that were recorded before it began."""
     for at_ms, amount in cursor.execute(
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
         (TRANSFER_INCOME, first_transfer_at_ms(cursor)),

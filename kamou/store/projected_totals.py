@@ -1,6 +1,6 @@
 """Projections of the totals since inception, and the names of the totals.
 
-Pages read the totals, so that no page counts all rows of these tables.
+Pages read the totals, so that no page counts all rows of a table.
 """
 
 from __future__ import annotations

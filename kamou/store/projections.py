@@ -1,7 +1,7 @@
 """Registry of the projections, which write events into the tables.
 
-The site and the commands read these tables. The projections of runs, cycles, states and decisions
-are here, the others in ``projected_*.py``.
+The site and the commands read these tables. The projections of runs, cycles, states, commands
+and decisions are here, the others in ``projected_*.py``.
 
 A projection runs in the transaction of its event, in the order of the journal. It uses only the
 event and the rows that earlier events wrote, so a replay of the journal gives the same tables.

@@ -50,8 +50,8 @@ def query_equity(
     """Return the equity snapshots from ``since_ms`` to ``until_ms``, oldest first.
 
     ``since_ms`` and ``until_ms`` are included. If ``points_max`` is given, the span is divided into
-    that many buckets of equal width, and the last snapshot of each bucket is returned: at most
-    ``points_max``, including the newest one.
+    at most that many buckets of equal width, and the last snapshot of each bucket is returned, thus
+    also the newest one.
     """
     until = _newest_snapshot_ms(reader) if until_ms is None else until_ms
     where = "WHERE at_ms BETWEEN ? AND ?"
@@ -74,7 +74,7 @@ def query_equity(
 def query_open_day(reader: sqlite3.Connection) -> OpenDay | None:
     """Return the day that the governor opened last; None before the first.
 
-    ``net_deposits`` are the transfers since the time of its equity.
+    ``net_deposits`` is the sum of the transfers since the time of the day's equity.
     """
     row = reader.execute(
         "SELECT key, at_ms, CAST(body AS TEXT) FROM event"

@@ -62,12 +62,14 @@ class Budget:
     def check_columns(self, file: str, count: int) -> None:
         """Raise ``InvalidDataError`` if one file has too many columns.
 
-        The limit is ``data.columns_max``.
+        The limit is ``data.columns_max``; ``wide_tables.py`` sets one more than
+        ``data.symbols_max``.
         """
         if count > self.limits.columns_max:
             raise InvalidDataError(
                 f"{file}: more than {self.limits.columns_max:,} columns (setting "
-                f"data.columns_max): {count:,}; remove some, or raise the setting if you trust it"
+                f"data.columns_max): {count:,}; remove some, or raise the setting if you trust the "
+                "file (for a series of a dataset, the setting data.symbols_max)"
             )
 
     def check_cells(self, what: str, rows: int, columns: int) -> None:

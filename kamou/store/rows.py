@@ -99,7 +99,7 @@ class MonthRow:
 class OpenDay:
     """The day that the governor opened last.
 
-    ``net_deposits`` are the transfers since the time of ``equity_start``.
+    ``net_deposits`` is the sum of the transfers since the time of ``equity_start``.
     """
 
     day: str

@@ -26,8 +26,8 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColum
     A NaN gives no row.
 
     Raises:
-        InvalidDataError: the file is corrupt or exceeds the budget, its columns are not
-            ``available_ms`` and these symbols, or a cell is invalid.
+        InvalidDataError: the file cannot be read, is corrupt or exceeds the budget, its columns are
+            not ``available_ms`` and these symbols, or a column or a cell is not a number.
     """
     file = show_name(path)
     wide = attrs.evolve(budget.limits, columns_max=budget.limits.symbols_max + 1)
