@@ -126,7 +126,7 @@ def test_the_latch_is_set_on_a_disk_without_space_for_its_text(
     assert HaltLatch(tmp_path / "latch").is_set()
 
 
-def test_a_log_line_cut_short_by_a_crash_is_left_out(tmp_path: Path) -> None:
+def test_a_log_line_cut_short_by_a_crash_is_left_out_while_the_latch_is_set(tmp_path: Path) -> None:
     latch = HaltLatch(tmp_path / "latch")
     latch.set("storm", "operator", NOW_MS)
     with latch.log_path.open("a") as log:
@@ -159,7 +159,9 @@ def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_files_of_a_data_directory_are_inside_it_and_have_different_names(tmp_path: Path) -> None:
+def test_database_exchange_market_token_and_latch_have_different_names_in_a_data_directory(
+    tmp_path: Path,
+) -> None:
     data_dir = DataDirectory(tmp_path)
     files = (data_dir.database, data_dir.exchange, data_dir.market, data_dir.token, data_dir.latch)
     assert {file.parent for file in files} == {tmp_path}

@@ -42,7 +42,9 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def test_every_file_has_mode_0600_with_any_umask(tmp_path: Path, umask: int) -> None:
+def test_new_files_of_a_data_directory_have_mode_0600_with_umask_000_022_or_077(
+    tmp_path: Path, umask: int
+) -> None:
     data_dir = DataDirectory(tmp_path / "made" / "data")
     with DataDirectoryLock(data_dir.path):
         database.migrate_journal(data_dir.database)

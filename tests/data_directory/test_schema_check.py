@@ -147,7 +147,9 @@ def test_a_backup_of_a_changed_database_fails_and_leaves_no_file(tmp_path: Path)
     assert {p.name for p in tmp_path.iterdir()} == {"file.sqlite3"}
 
 
-def test_flatten_opens_a_changed_venue_file_with_a_warning(tmp_path: Path) -> None:
+def test_a_venue_file_with_a_changed_schema_opens_if_the_caller_takes_the_warning(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "file.sqlite3"
     open_venue(path)
     run_statements(path, PLANTED)

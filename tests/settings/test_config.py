@@ -84,7 +84,7 @@ def test_a_decimal_setting_is_exact_as_text_and_as_a_number(tmp_path: Path) -> N
     assert other.digest == written.digest
 
 
-def test_the_environment_sets_values_of_every_type() -> None:
+def test_the_environment_sets_booleans_lists_numbers_paths_and_texts() -> None:
     resolved = load_settings(
         None,
         {
@@ -210,7 +210,7 @@ def test_the_error_for_an_unknown_choice_lists_the_choices(tmp_path: Path) -> No
     )
 
 
-def test_every_item_of_a_list_is_checked(tmp_path: Path) -> None:
+def test_the_error_for_an_invalid_item_of_a_list_has_the_item(tmp_path: Path) -> None:
     message = fail_to_load(tmp_path, "strategies.oi_momentum.horizons_days = [1, 0]")
     assert "must be between 1 and 365 days, got 0" in message
 

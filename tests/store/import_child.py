@@ -3,7 +3,7 @@
     python import_child.py CASES DATA_DIR RESULTS
 
 ``RESULTS`` gets a JSON object with the error of each case (or "accepted", or the traceback) and
-the peak resident memory of the process in megabytes.
+the peak resident memory of the process in MiB.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def import_and_open(case: Path, data_dir: Path) -> str:
 
 
 def peak_resident_mb() -> int:
-    """Return the peak of this process; ``ru_maxrss`` has the parent's before exec."""
+    """Return the peak resident memory of this process in MiB.
+
+    ``ru_maxrss`` would include the parent's memory before exec.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024

@@ -93,7 +93,7 @@ def symbol_named(name: str | bytes | None) -> Any:
 
 
 def one_long_text_in_every_row(directory: Path) -> None:
-    """Write a dictionary of one text of 2 MB; its rows without it have 200 GB."""
+    """Write 100,000 rows with one symbol of 2 MB, which the dictionary stores once."""
     rows = 100_000
     table = constant_rows(rows)
     symbol = pa.DictionaryArray.from_arrays(

@@ -75,7 +75,7 @@ def _make_valuation(transfer_at_ms: int, entry: int, number: int, equity: D) -> 
     return TransferValued(
         at_ms=transfer_at_ms + 5_000,
         transfer_at_ms=transfer_at_ms,
-        number=10 * entry + number,  # several entries may have one stamp
+        number=10 * entry + number,  # several transfers may have one time
         equity=equity,
         marks=(),
         marks_at_ms=0,
@@ -86,7 +86,7 @@ def _make_valuation(transfer_at_ms: int, entry: int, number: int, equity: D) -> 
 
 @st.composite
 def _days_opened(draw: st.DrawFn, begin: int, as_read: bool) -> list[Journaled]:
-    """Draw how each day is opened: in time, late, never, or with missed days."""
+    """Draw the opening of each day: in time, late, never, or with missed days."""
     made: list[Journaled] = []
     missed: list[int] = []
     for day in range(LENGTH):

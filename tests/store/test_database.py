@@ -92,12 +92,12 @@ def test_a_migration_is_applied_and_named_once(path: Path) -> None:
     assert database.migrate_journal(path) == ()
 
 
-@pytest.mark.parametrize("make", ["folder missing", "a folder", "not a database"])
+@pytest.mark.parametrize("make", ["directory missing", "a directory", "not a database"])
 def test_the_error_for_a_database_that_cannot_be_opened_has_its_path(
     tmp_path: Path, make: str
 ) -> None:
     path = tmp_path / "x" / "kamou.sqlite3"
-    if make == "a folder":
+    if make == "a directory":
         path.mkdir(parents=True)
     elif make == "not a database":
         path.parent.mkdir()
@@ -156,7 +156,7 @@ def test_a_backup_replaces_no_file(path: Path, tmp_path: Path) -> None:
         "REPLACE INTO event VALUES (9, 1, 0, 'cycle_closed', 'k', '', 1, x'00')",
     ],
 )
-def test_a_journalled_event_cannot_be_changed_or_deleted(path: Path, statement: str) -> None:
+def test_a_recorded_event_cannot_be_changed_or_deleted(path: Path, statement: str) -> None:
     database.open_writer(path).close()
     writer = database.open_writer(path)  # an existing database, as for every run but the first
     writer.execute("INSERT INTO event VALUES (1, 1, 0, 'cycle_closed', 'k', '', 1, x'7b7d')")

@@ -66,7 +66,7 @@ def minute(number: float) -> int:
     return T0 + int(number * MINUTE_MS)
 
 
-def test_downtime_begins_after_two_periods_without_a_closed_cycle(
+def test_more_than_two_periods_without_a_closed_cycle_are_downtime_and_two_are_not(
     connection: sqlite3.Connection,
 ) -> None:
     last = minute(10) + 1

@@ -201,7 +201,7 @@ def test_the_error_for_a_short_csv_row_names_the_file(tmp_path: Path) -> None:
         ("ts", str(10**17), "closes in the future"),
     ],
 )
-def test_the_error_for_an_invalid_bar_has_row_and_reason(
+def test_the_error_for_an_invalid_bar_has_the_reason(
     tmp_path: Path, column: str, cell: str | None, reason: str
 ) -> None:
     rows = bar_rows()
@@ -306,7 +306,7 @@ def test_an_import_changes_a_stored_dataset_only_with_replace(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])
-def test_an_invalid_dataset_name_is_not_imported(tmp_path: Path, name: str) -> None:
+def test_an_import_under_an_invalid_dataset_name_fails(tmp_path: Path, name: str) -> None:
     source = write_valid_files(tmp_path / "s")
     assert "cannot name a dataset" in import_error(source, tmp_path, name=name)
 

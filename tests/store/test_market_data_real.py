@@ -55,7 +55,7 @@ def test_the_recorded_hourly_bars_of_152_symbols_import_completely(tmp_path: Pat
         ("um_1m_2025-06", 5, 215_997),
     ],
 )
-def test_every_recorded_directory_of_bars_opens_without_gaps(
+def test_a_recorded_directory_of_bars_opens_without_gaps(
     name: str, symbols: int, bars: int
 ) -> None:
     market = open_directory(recorded_directory(name), now_ms=NOW_MS)

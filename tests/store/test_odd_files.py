@@ -152,7 +152,7 @@ def test_a_chosen_venue_selects_the_rows_of_a_market_file_with_symbols(
         open_files(tmp_path / "s")
 
 
-def test_an_error_lists_at_most_ten_venues_escaped(tmp_path: Path) -> None:
+def test_an_error_lists_some_of_many_venues_escaped(tmp_path: Path) -> None:
     venues = ["\x1b[31m", *(f"venue{at}" for at in range(40))]
     rows = [{"venue": venue, **row} for venue in venues for row in bar_rows()[:2]]
     write_csv(tmp_path / "s" / "c.csv", rows)

@@ -354,7 +354,7 @@ def test_a_thinned_curve_keeps_the_newest_snapshot_and_at_most_points_max(
     assert len(queries.query_equity(connection, since_ms=1_000, until_ms=1_016)) == 5
 
 
-def test_only_equal_histories_have_equal_digests(tmp_path: Path) -> None:
+def test_equal_histories_have_equal_digests_and_changed_ones_have_others(tmp_path: Path) -> None:
     def digest(name: str, run_number: int, history: list[e.Event]) -> str:
         made = database.open_writer(tmp_path / name)
         JournalWriter(made, run_number=run_number).append(history)

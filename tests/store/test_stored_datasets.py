@@ -74,7 +74,7 @@ def test_a_dataset_of_another_store_is_checked_and_has_the_same_data(
     assert not other.exists(), "opening writes nothing"
 
 
-@pytest.mark.parametrize("damage", ["missing", "rubbish", "pipe", "folder"])
+@pytest.mark.parametrize("damage", ["missing", "rubbish", "pipe", "directory"])
 def test_with_a_missing_or_unreadable_registry_a_dataset_is_checked_and_opens(
     store: Path, checked: list[str], damage: str
 ) -> None:
@@ -84,7 +84,7 @@ def test_with_a_missing_or_unreadable_registry_a_dataset_is_checked_and_opens(
         registry.write_bytes(b"\xff\0" * 500)
     elif damage == "pipe":
         os.mkfifo(registry)
-    elif damage == "folder":
+    elif damage == "directory":
         registry.mkdir()
     assert open_market(store, "s", now_ms=NOW_MS).recorded_bars
     assert checked == ["s"]
