@@ -48,7 +48,7 @@ class _Valued:
 
 
 class Entries:
-    """Plans entries and sends those that the governor permits.
+    """The part of the order manager that plans entries and sends the permitted ones.
 
     ``settle`` does what may follow an order, such as closing flat trades and releasing permits.
     It is called after each entry that the governor permitted.

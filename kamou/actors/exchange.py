@@ -30,7 +30,7 @@ class SteppedPort(Protocol):
 
 
 class ExchangeActor:
-    """Steps the venue with the clock; forwards its updates to the order manager.
+    """The actor that steps the venue and forwards its updates to the order manager.
 
     A step is due at each boundary of ``step_ms``. The order manager's mailbox never blocks. If it
     is full, the update is dropped and the reconciler is asked to reconcile.

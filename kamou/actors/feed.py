@@ -1,4 +1,4 @@
-"""The feed, which sends each scanner shard its closed bars and new open interest."""
+"""The feed, which sends each ``FeedShard`` its closed bars and new open interest."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class FeedShard:
 
 
 class Feed(Actor):
-    """Reads new market data once per cycle and sends each shard its columns.
+    """The reader of new market data, which sends each shard its columns in each cycle.
 
-    The feed never waits for a scanner. If the venue does not answer or no bar closed, the shards
-    get a message without bars, and the next cycle reads from the end of the last bars.
+    The feed never waits for a scanner. If a read fails or no bar closed, the shards get a message
+    without bars, and the next cycle reads from the end of the last bars.
     """
 
     def __init__(

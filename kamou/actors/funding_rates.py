@@ -19,8 +19,8 @@ KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
 class FundingRates:
     """The funding rates that settled last.
 
-    ``rates`` has by symbol the last rate, a fraction per funding interval, > 0 if longs pay. If the
-    venue does not answer, the rates that were read before stay for a day.
+    ``rates`` has by symbol the last rate of the day before the read, a fraction per funding
+    interval, > 0 if longs pay. If a read fails, the rates that were read before stay for a day.
     """
 
     def __init__(self, read: Read, *, clock: Clock) -> None:

@@ -1,9 +1,9 @@
 """The journal's actor, and the client with which all other actors use the journal.
 
-Group commit: a ``commit`` is written at once, in one transaction with the casts that wait. Casts
-alone are grouped for ``group_commit_ms`` (0 under simulated time: written as soon as the actors
-that cast them yield). Casts wait in the ``Journal``, which outlives the actor, until they are
-committed, so a crash of the actor loses none.
+Group commit: a ``commit`` is written at once, after the casts that wait. Casts alone are grouped
+for at most ``group_commit_ms`` (0 under simulated time: written as soon as the actors that cast
+them yield). Casts wait in the ``Journal``, which outlives the actor, until they are committed, so a
+crash of the actor loses none.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Journal:
         """Commit the events durably, after all casts before them.
 
         Raises:
-            DuplicateEventError: an event's (kind, key) is committed; none of these was written.
+            DuplicateEventError: an event's (kind, key) is not new; none of these was written.
             DiskFullError: none of these was written.
             CallUnavailableError, CallTimeoutError: they may have been committed; ``tail`` shows
                 whether they were. A call that the actor has not read yet expires.
@@ -121,12 +121,13 @@ class Journal:
         casts = self.backlog.casts
         if len(casts) + len(events) > BACKLOG_MAX:
             raise DiskFullError(
-                f"{len(casts)} events wait for a journal that cannot be written; free disk space"
+                f"{len(casts)} events wait for the journal, at most {BACKLOG_MAX} may; free disk "
+                "space if its disk is full"
             )
         idle = not casts
         casts.extend([encode_event(event) for event in events])
         if idle or len(casts) >= self.settings.batch_max:
-            self.inbox.put_nowait(CastsWaiting())  # rejected if full: then the actor is awake
+            self.inbox.put_nowait(CastsWaiting())  # dropped if full: then the actor is awake
 
     def cast_detail(self, cycle_at_ms: int, body: bytes) -> None:
         """Keep a cycle's reasons by symbol for ``kamou why``. Never blocks.
@@ -199,7 +200,7 @@ class Journal:
         return snapshots.load_snapshot(self.reader, code=self.code_hash, seq_max=self._head_seq)
 
     def snapshot_due(self, seq: int) -> bool:
-        """Return True if ``seq`` is at least ``snapshot_every`` past the last snapshot."""
+        """Return True if a snapshot at ``seq`` is due; never without a ``code_hash``."""
         due = seq - self._snapshot_seq >= self.settings.snapshot_every
         return due and bool(self.code_hash)
 
@@ -248,7 +249,7 @@ class _Written:
 
 
 class JournalActor(Actor):
-    """The writer of the journal. A commit shares its transaction with waiting casts.
+    """The writer of the journal.
 
     ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once when
     the whole backlog could be written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
@@ -313,14 +314,14 @@ class JournalActor(Actor):
         await self._write_backlog()
 
     async def _write_backlog(self) -> None:
-        """Write the whole backlog, at most ``batch_max`` casts per transaction."""
+        """Write the backlog, at most ``batch_max`` casts per transaction."""
         while True:
             written = await self._write(())
             if written.full or not self._journal.backlog.casts:
                 return
 
     async def _write(self, batch: tuple[Encoded, ...]) -> _Written:
-        """Write ``batch`` after all casts, or ``batch_max`` casts alone; publish them."""
+        """Write ``batch`` after all casts, or up to ``batch_max`` casts; publish them."""
         backlog = self._journal.backlog
         waiting = backlog.casts
         # A commit takes all casts along, so that none is committed after a later commit.

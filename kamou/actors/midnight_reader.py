@@ -1,7 +1,8 @@
-"""Reads the marks of missed midnights, with which the governor opens a UTC day.
+"""``MidnightReader``, which reads marks at midnights, and a read of bar closes.
 
-The reconciler uses ``MidnightReader``. ``actors/transfers.py`` also uses ``read_closes``,
-``READS_MAX`` (for reads of its own) and ``NO_ANSWER``.
+The governor opens a UTC day with these marks. The reconciler uses the reader.
+``actors/transfers.py`` also uses ``read_closes``, ``READS_MAX`` (for reads of its own) and
+``NO_ANSWER``.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ Marks = dict[str, Decimal]
 
 @attrs.define(kw_only=True)
 class MidnightReader:
-    """Reads the marks of midnights whose equity is not known yet.
+    """The reader of the marks at midnights whose equity is not known yet.
 
     A bar with all needed closes is read once; otherwise the next pass reads it again.
-    If closes are missing within ``IN_TIME_MS`` after midnight, quotes are read instead.
+    If closes of today's midnight are missing within ``IN_TIME_MS`` after it, quotes are read.
     """
 
     port: ExchangePort
@@ -50,7 +51,8 @@ class MidnightReader:
     async def read(self, book: PositionBook, view: VenueView) -> tuple[MidnightMarks, ...]:
         """Return the marks of every missed midnight, oldest first; none if today is open.
 
-        ``source`` is empty while a mark is missing.
+        ``source`` is empty while a needed mark is missing. ``reachable`` is False for a midnight
+        before the venue's history.
 
         Args:
             book: has all fills and positions that the venue lists.
@@ -89,7 +91,7 @@ class MidnightReader:
             return {}
 
     async def _read_quotes(self, symbols: set[str]) -> Marks:
-        """Return the present marks; none if the venue does not answer."""
+        """Return the present marks; none if the read fails."""
         try:
             quotes = await self.port.quotes(tuple(sorted(symbols)))
         except NO_ANSWER:
@@ -102,7 +104,7 @@ async def read_closes(
 ) -> Marks:
     """Return the closes of the bars that end at ``at_ms``, rounded to the tick size.
 
-    A symbol without such a bar, or with a close that is no price, is absent.
+    A symbol without such a bar or an instrument, or with a close that is no price, is absent.
 
     Raises:
         UnreachableError, RateLimitedError: as the port.

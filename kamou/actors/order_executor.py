@@ -61,7 +61,7 @@ class OrderExecutorSettings:
 
 
 class OrderExecutor:
-    """Sends, cancels and resolves orders for the order manager.
+    """The part of the order manager that sends, cancels and resolves orders.
 
     It owns the order manager's position book.
     """
@@ -147,7 +147,8 @@ class OrderExecutor:
     async def enter(self, plan: Plan, approved: Approved) -> None:
         """Commit the intents of an entry and its attached orders; send them.
 
-        Then journal the venue's answer.
+        Then journal the venue's answer. An entry has no attached orders if the venue cannot attach
+        them.
         """
         now = self.clock.now_ms()
         entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)

@@ -165,7 +165,7 @@ class OrderManager(Actor):
     # --- fills -------------------------------------------------------------------
 
     async def _on_update(self, message: OrderUpdate) -> None:
-        """Journal an order's update; if the order ended, protect its position at once."""
+        """Journal an order's update; after its end, protect an unprotected position."""
         await self._executor.record_report(message.order)
         if (
             message.order.client_order_id in self._executor.book.orders
@@ -278,7 +278,7 @@ class OrderManager(Actor):
             await executor.cancel(name, order.intent.symbol, book.state.value)
 
     async def _resolve(self, order: OrderState) -> None:
-        """Query an order, and at once protect a position that its fills leave unprotected.
+        """Query an order, and at once protect a position that its fills made unprotected.
 
         A second later may be too late if the venue answers slowly (seed 94007).
         """

@@ -1,8 +1,7 @@
-"""Loads the panels of all scanners from the exchange port, at a start in one read.
+"""The loader of the scanners' panels, and the split of the symbols among scanners.
 
-``split_symbols`` divides the symbols among the scanners. The work is cut up, because a loop that is
-busy with history protects no position: one day is read at a time, and at most ``ROWS_AT_ONCE`` bars
-go into a panel between two checkpoints.
+The work is cut up, because a loop that is busy with history protects no position: one day is read
+at a time, and at most ``ROWS_AT_ONCE`` bars go into a panel between two checkpoints.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class _Reading:
 
 
 class PanelLoader:
-    """Loads panels for the scanners, which share it. Returns each loaded panel once.
+    """The loader of panels, which all scanners share. It returns each loaded panel once.
 
     It outlives the scanners. At a start the first scanner loads the panels of all others with its
     own, because the others call it one after the other. Later a scanner loads its own panel, and
@@ -157,7 +156,7 @@ class PanelLoader:
                 )
             if limit.cancelled_caught:
                 raise UnreachableError(
-                    f"the venue did not send the bars from {show_utc(since_ms)} to "
+                    f"the venue did not send bars and open interest from {show_utc(since_ms)} to "
                     f"{show_utc(until_ms)} within {DAY_READ_TIMEOUT_S:g} s; the scanner "
                     "reads again at its next bar"
                 )

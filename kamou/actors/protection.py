@@ -39,7 +39,7 @@ class _Unprotected:
 
 
 class Protector:
-    """Places and confirms stops, and closes positions, for the order manager.
+    """The part of the order manager that keeps stops in place and closes positions.
 
     Its state is not journalled: periods without an answer of the venue, first checks of unprotected
     positions, and failed exits.
@@ -67,8 +67,8 @@ class Protector:
     async def protect(self, symbol: str) -> None:
         """Read open orders back and do the due actions for the position of ``symbol``.
 
-        ``core.reconciliation.protection`` decides which actions are due. If the venue does not
-        answer, nothing is done now.
+        ``core.reconciliation.protection`` decides which actions are due. If the read fails, nothing
+        is done now.
         """
         executor = self._executor
         resting = await self._read_back()
@@ -183,9 +183,10 @@ class Protector:
         return status
 
     async def place_target(self, trade: OpenTrade) -> None:
-        """Place a trade's take profit, once, when every position has its stop.
+        """Place a trade's take profit, if it has one that was not placed before.
 
-        For a venue that cannot attach it to the entry.
+        It waits until the entry has ended and every position has its stop. For a venue that cannot
+        attach it to the entry.
         """
         executor = self._executor
         book = executor.book
@@ -244,7 +245,7 @@ class Protector:
         return status
 
     async def _may_be_open(self, symbol: str) -> bool:
-        """Return True if the venue lists the position, or does not answer."""
+        """Return True if the venue lists the position, or the read fails."""
         try:
             positions = await self._executor.port.positions()
         except (UnreachableError, RateLimitedError):

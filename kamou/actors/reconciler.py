@@ -1,6 +1,6 @@
 """The reconciler: compares the position book with the venue, once per cycle.
 
-It also reconciles at a start, on request, and again 5 s after a failed pass or a mismatch.
+It also reconciles at a start, on request, and again soon after a failed pass or a mismatch.
 ``Health`` is its result for the readiness check.
 """
 
@@ -62,7 +62,7 @@ class Health:
 
 
 class Reconciler(Actor):
-    """Reads the venue, journals repairs, and reports to governor and order manager.
+    """The actor that compares book and venue, journals repairs and reports the result.
 
     If a read fails, the pass ends without a conclusion and is repeated. Quotes, past marks and the
     values of transfers may be missing: the next pass reads them again.
@@ -118,7 +118,7 @@ class Reconciler(Actor):
         self._pending_mismatches: Mapping[PendingMismatch, int] = {}  # of the last reconciliation
 
     async def recover(self) -> None:
-        """Fold the journal and reconcile. If the venue does not answer, ``tick`` retries."""
+        """Fold the journal and reconcile. If the pass fails, ``tick`` repeats it."""
         await self._follower.recover()
         await self.tick()
 
@@ -250,7 +250,7 @@ class Reconciler(Actor):
             self._instruments.update({each.symbol: each for each in listed})
 
     async def _read_atrs(self, symbols: set[str]) -> dict[str, Decimal]:
-        """Return ATR(14) of the trade timeframe, by symbol with enough bars."""
+        """Return the ATR of the trade timeframe, by symbol with enough bars."""
         now = self.clock.now_ms()
         bars = await self._port.bars(self._period_ms, now - ATR_HISTORY_BARS * self._period_ms, now)
         found: dict[str, Decimal] = {}

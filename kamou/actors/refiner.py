@@ -19,7 +19,7 @@ FULL_SIZE = Decimal(1)
 
 
 class Refiner(Actor):
-    """Journals the candidates without a veto, and sends them to the order manager.
+    """The actor that journals cleared candidates and sends them to the order manager.
 
     The ``signal_id`` of its ``CandidateRefined`` event is the cause of an entry's review.
     """

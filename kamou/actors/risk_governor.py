@@ -38,7 +38,7 @@ MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
 
 
 class RiskGovernor(Actor):
-    """Reviews orders for the order manager; opens UTC days; keeps the trading state.
+    """The actor that reviews orders, opens UTC days and keeps the trading state.
 
     It decides on its own fold of the journal. It commits a permit before it answers, and a trading
     state before it acts on that state. While the journal cannot commit, it grants no permit.
@@ -94,8 +94,8 @@ class RiskGovernor(Actor):
     def _request_ms(self) -> int | None:
         """Return the time to request a second read, or a read that replaces an old one.
 
-        Cycles may be longer than the age limit. A request is not repeated at once: while the venue
-        does not answer, the governor would do nothing else (seed 960263).
+        None: neither is needed. Cycles may be longer than the age limit. A request is not repeated
+        at once: while the venue does not answer, the governor would do nothing else (seed 960263).
         """
         known_ms = self._read.at_ms if self._read is not None else self._started_at_ms
         old_ms = None if self._disk_full else known_ms + self._limits.account_age_max_s * 1000 + 1
@@ -193,7 +193,7 @@ class RiskGovernor(Actor):
         return governor.review_reduction(intent, position, orders, now_ms=now_ms)
 
     async def _release(self, now_ms: int) -> PositionBook:
-        """Release permits of entries that ended, and return the book after that."""
+        """Release permits that are used up or expired; return the book after that."""
         book = self._follower.catch_up()
         for permit_id, reason in book.releasable_permits(now_ms):
             try:

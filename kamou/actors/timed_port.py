@@ -63,7 +63,8 @@ class TimedPort:
         with trio.move_on_after(self._timeout_s):
             return await read
         raise UnreachableError(
-            f"the venue did not answer a read within {self._timeout_s:g} s; it is repeated"
+            f"the venue did not answer a read of the order executor within {self._timeout_s:g} s; "
+            "a later pass reads again"
         )
 
     async def _send(self, request: Awaitable[T]) -> T:

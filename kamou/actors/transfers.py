@@ -1,4 +1,4 @@
-"""Values transfers for the reconciler, with the marks at the time of each one."""
+"""``TransferValuer``, which values each transfer with the marks of its time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _DatedMarks:
 
 @attrs.define(kw_only=True)
 class TransferValuer:
-    """Values the transfers that have no value yet.
+    """The valuer of the transfers that have no value yet, for the reconciler.
 
     After a failed read or an omitted bar the next pass reads again. So the choice between marks and
     closes depends on the venue's lists, and not on a read that failed.

@@ -27,7 +27,7 @@ from kamou.settings.config import CycleSettings
 
 
 class VetoActor(Actor):
-    """Ranks each cycle's candidates, and sends those without a veto to the refiner.
+    """The actor that ranks each cycle's candidates and sends on those without a veto.
 
     It waits for all shards of the cycle, for the deadline, or for a shard of another cycle. Its
     state is the shards of the current cycle. A crash loses the ranking of that cycle.

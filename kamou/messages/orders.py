@@ -17,7 +17,7 @@ class ReviewEntry(Message):
 
     plan: Plan
     quote: Quote
-    marks: tuple[Quote, ...] = ()  # of all open positions, read for this review
+    marks: tuple[Quote, ...] = ()  # of the open positions that the venue quoted for this review
     funding_rate: Decimal | None = None  # settled last, per interval; None: not known
 
 
@@ -25,8 +25,8 @@ class ReviewEntry(Message):
 class ReviewReduction(Message):
     """A call to review this reducing order.
 
-    The answer is a Denial if the order is not a reducing one, or would add or reverse exposure;
-    else None.
+    The answer is a ``Denial`` if the order, with exits in flight, would do more than reduce the
+    position; else None.
     """
 
     intent: Intent

@@ -153,7 +153,7 @@ class _Endpoints:
             return _json({"error": "the Unix socket needs no proof; check its peer instead"}, 404)
         proof = make_proof(self.token, request.query_params.get("nonce", ""))
         if proof is None:
-            return _json({"error": "nonce must be 32 hexadecimal digits"}, 400)
+            return _json({"error": "nonce must be 32 lower-case hexadecimal digits"}, 400)
         return _json({"proof": proof})
 
     async def healthz(self, request: Request) -> Any:
@@ -226,7 +226,7 @@ class _Endpoints:
 def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
     """Return readiness and trading state in one sentence.
 
-    A run in a halt is ready.
+    A halt alone does not make a run unready.
     """
     state, why = status.get("state"), status.get("state_reason")
     words = f"trading state {state}" if state else ""

@@ -26,8 +26,7 @@ from kamou.settings.config import WebSettings
 
 SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
 LISTENER_SHUTDOWN_S = 2.0
-"""Deadline of one listener at a stop. Most requests take milliseconds; a flatten, which takes up to
-10 s, is cut."""
+"""Deadline of one listener at a stop. Most requests take milliseconds; a longer flatten is cut."""
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -45,10 +45,10 @@ CHILD_FIELDS = {
 SITE_FIELDS = {
     "requests": ("kamou_site_requests_total", "counter", "Requests to the public site."),
     "accepted": ("kamou_site_connections_total", "counter", "Connections that were accepted."),
-    "refused": ("kamou_site_refused_total", "counter", "Connections and requests refused."),
+    "refused": ("kamou_site_refused_total", "counter", "Connections and requests rejected."),
     "cut": ("kamou_site_cut_total", "counter", "Connections cut: slow, not reading, or at a stop."),
     "failed": ("kamou_site_failed_total", "counter", "Connections that an exception ended."),
-    "renders": ("kamou_site_renders_total", "counter", "Pages made, not taken from memory."),
+    "renders": ("kamou_site_renders_total", "counter", "Pages rendered or failed."),
     "restarts": ("kamou_site_restarts_total", "counter", "Processes started after the first."),
     "troubles": ("kamou_site_troubles_total", "counter", "Crashes, timeouts and broken limits."),
     "connections": ("kamou_site_connections", "gauge", "Connections that are open."),
@@ -69,7 +69,7 @@ LISTENER_FIELDS = {
 }
 # prefix of its fields that count by reason -> the same
 LISTENER_REASONS = {
-    "refused_": ("kamou_operator_refused_total", "counter", "Connections and requests refused."),
+    "refused_": ("kamou_operator_refused_total", "counter", "Connections and requests rejected."),
     "cut_": ("kamou_operator_cut_total", "counter", "Connections cut before their answer ended."),
 }
 

@@ -67,6 +67,6 @@ def make_proof(token: str, nonce: str) -> str | None:
 
 
 def verify_proof(token: str, nonce: str, proof: str) -> bool:
-    """Return True if ``proof`` was made with the token."""
+    """Return True if ``proof`` was made with this token and nonce."""
     made = make_proof(token, nonce)
     return made is not None and hmac.compare_digest(made.encode(), proof.encode())

@@ -41,9 +41,9 @@ class ListeningProcess:
 def reachable_name(path: Path) -> Iterator[str]:
     """Yield a name of ``path`` that is short enough for a socket.
 
-    The name is valid within the block. A path of more than 107 bytes is named through a descriptor
-    of its directory. Without /proc the working directory is changed within the block, so call it
-    before any thread is started.
+    The name is valid within the block. A path of more than ``NAME_BYTES_MAX`` bytes is named
+    through a descriptor of its directory. Without /proc the working directory is changed within the
+    block, so call it before any thread is started.
 
     Raises:
         OSError: the directory cannot be opened.
@@ -75,6 +75,7 @@ def bind_socket(path: Path) -> socket.socket:
         SocketsUnsupportedError: the file system or the system has no Unix sockets.
         ListenError: the socket cannot be bound for another reason.
         StoreError: a file that is no socket has this path.
+        OSError: the old socket cannot be removed.
     """
     _remove_old_socket(path)
     bound: socket.socket | None = None
@@ -91,7 +92,7 @@ def bind_socket(path: Path) -> socket.socket:
         kind = SocketsUnsupportedError if error.errno in UNSUPPORTED else ListenError
         raise kind(
             f"cannot listen on the operator's socket {path}: {error.strerror or error}; choose a "
-            "data directory on a local file system with --data-dir"
+            "writable data directory on a local file system with --data-dir"
         ) from error
     return bound
 
@@ -132,6 +133,7 @@ def _remove_old_socket(path: Path) -> None:
 
     Raises:
         StoreError: a file that is no socket has this path.
+        OSError: the socket cannot be removed.
     """
     try:
         found = path.lstat()

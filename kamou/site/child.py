@@ -1,4 +1,4 @@
-"""``public_site``: socket, process and supervisor of the public site of a run."""
+"""``public_site``, which binds and supervises a run's ``PublicSiteChild``."""
 
 from __future__ import annotations
 
@@ -102,12 +102,13 @@ def public_listener(settings: Settings) -> Listener:
 
 
 async def bind_patiently(listener: Listener) -> socket.socket:
-    """Return the listening socket; wait up to 1 s while the port is taken.
+    """Return the listening socket; wait a short time while the port is taken.
 
     The process of an earlier run may hold the port until it has ended.
 
     Raises:
-        ListenError: the address cannot be bound, or is still taken after 1 s.
+        ListenError: the address cannot be bound, or is still taken after
+            ``PORT_PATIENCE_S``.
     """
     deadline_s = trio.current_time() + PORT_PATIENCE_S
     while True:

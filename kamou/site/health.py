@@ -1,8 +1,8 @@
 """Health of the public site's process, and the reports of its failures.
 
-An episode begins with the first trouble and ends after a minute of service. Its beginning and its
-end are reported on the terminal and, while the journal takes events, in the journal. Troubles in
-between are counted.
+An episode begins with the first trouble and ends after ``STANDING_TICKS`` s of service. Its
+beginning and its end are reported on the terminal and, while the journal takes events, in the
+journal. Troubles in between are counted.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SiteHealth:
         self._record_trouble(error, SiteState.DOWN)
 
     def tick(self) -> None:
-        """Count one second of service; after a minute of it the episode is over."""
+        """Count one second of service in an episode, and end the episode after enough."""
         if self.state is not SiteState.SERVING or self._down_since_ms is None:
             return
         self._standing_ticks += 1
@@ -118,7 +118,7 @@ class SiteHealth:
     # --- reads -------------------------------------------------------------------
 
     def degraded(self) -> list[str]:
-        """Return why the site does not serve; empty if it serves."""
+        """Return the reason why the site does not serve; empty if it serves."""
         if self.state is SiteState.SERVING:
             return []
         because = f": {self.last_trouble}" if self.last_trouble else ""

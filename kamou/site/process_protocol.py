@@ -1,8 +1,8 @@
-"""Protocol between the trading process and the public site's process.
+"""Handover, pricing text and heartbeats of the public site's process.
 
-It uses three pipes. Standard input carries one line of JSON (``SiteHandover``) and stays open until
-the parent ends. Standard output carries heartbeats of fixed size. Standard error carries text,
-which the parent limits and escapes.
+The trading process and its child use three pipes. Standard input carries one line of JSON
+(``SiteHandover``) and stays open until the parent closes it or ends. Standard output carries
+heartbeats of fixed size. Standard error carries text, which the parent limits and escapes.
 
 Both processes import this module, so it imports little.
 """
@@ -113,7 +113,7 @@ def read_pricing(file: str) -> str:
     except (OSError, UnicodeDecodeError, RuntimeError) as error:  # RuntimeError: unknown ~user
         raise ConfigurationError(
             f"web.pricing_file: cannot read {file} as UTF-8 text ({error});"
-            " correct the path or leave the setting empty"
+            " set it to a readable UTF-8 file or leave it empty"
         ) from error
     if len(text.encode()) > PRICING_BYTES_MAX:
         raise ConfigurationError(

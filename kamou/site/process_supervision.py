@@ -27,7 +27,7 @@ from kamou.site.text import SiteText
 
 TICK_S = 1.0  # missing heartbeats count in ticks, because a blocked loop receives none
 SILENT_TICKS = 4  # without a heartbeat before a report, which comes within 5 s
-BEATS_PER_TICK_MAX = 1_000  # two are sent per tick; after a blocked loop a full pipe has 910
+BEATS_PER_TICK_MAX = 1_000  # two are sent per tick; after a blocked loop a full pipe has about 800
 TEXT_END_S = 0.5  # for reading the last text of an ended process
 SITE_SHUTDOWN_S = 5.0  # beyond both graces of the process
 
@@ -102,7 +102,9 @@ class SiteKeeper:
         start_max_s = self.limits.start_max_s
         with trio.move_on_after(start_max_s):
             return await stack.enter_async_context(self.launch())
-        raise SiteStartError(f"it did not read its handover within {start_max_s} s")
+        raise SiteStartError(
+            f"it did not read its handover within {start_max_s} s (web.site_start_max_s)"
+        )
 
     async def _watch(self, process: SiteProcess, task_status: trio.TaskStatus[None]) -> SiteError:
         """Watch heartbeats, text, timeouts and exit; return the first error."""
@@ -160,10 +162,12 @@ class SiteKeeper:
             silent_s = self._quiet_ticks * TICK_S
             if not self._serves:
                 if silent_s >= limits.start_max_s:
-                    return SiteStartError(f"it did not serve within {limits.start_max_s} s")
+                    return SiteStartError(
+                        f"it did not serve within {limits.start_max_s} s (web.site_start_max_s)"
+                    )
                 continue
             if silent_s >= limits.silence_max_s:
-                return SiteSilentError(f"no heartbeat for {silent_s:g} s")
+                return SiteSilentError(f"no heartbeat for {silent_s:g} s (web.site_silence_max_s)")
             if self._quiet_ticks == SILENT_TICKS:
                 self.health.record_silence(silent_s)
             self.health.tick()

@@ -43,8 +43,8 @@ SETTINGS = Settings(
     mode="backtest",
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     strategies=StrategySettings(enabled=("scripted",)),
-    # A short's and a long's shock do not net: with the default only one trade would be open.
     store=StoreSettings(snapshot_every=40),  # so that a recovery begins at a snapshot
+    # A short's and a long's shock do not net: with the default only one trade would be open.
     risk=RiskLimits(shock_move=scripted_market.D("0.01"), entries_per_strategy_hour=60),
 )
 FILES = Path(__file__).parent / "strategy_files"

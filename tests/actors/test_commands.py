@@ -79,7 +79,7 @@ def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
     ]
 
 
-def test_a_command_that_changes_no_state_is_journalled_with_its_reason() -> None:
+def test_a_command_that_changes_no_state_is_journalled_if_it_has_a_note() -> None:
     asked = (
         (1.5, Halt(reason="OPERATOR_HALT", note="lunch")),
         (2.0, Halt(reason="OPERATOR_HALT", note="a long one")),

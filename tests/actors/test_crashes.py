@@ -102,7 +102,7 @@ def test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_
 
 
 class Storm(CrashPointCounter):
-    """Crashes a few actors at random, recoveries included, ``backoff_reset_s`` apart."""
+    """Crashes a few actors at random, recoveries included, ``backoff_reset_s`` apart or more."""
 
     def __init__(self, seed: int, crashes: int, rate: float, backoff_reset_s: float) -> None:
         super().__init__(ACTORS, armed)
