@@ -26,7 +26,7 @@ from kamou.runtime.mailboxes import Mailbox
 
 MIDNIGHT = NOON - NOON % DAY + DAY
 START_MS = MIDNIGHT + 21_900_000  # 06:05
-LOST = "9580"  # of 10,000, in a payment at 03:00: beyond the daily limit of 4 %
+LOST = "9580"  # of 10,000, in a payment at 03:00: beyond the daily loss limit
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_a_day_opens_without_midnight_marks_after_a_minute(
         assert (opened.opening, opened.rests_on) == (10_000, NOT_REBUILT)
 
 
-async def test_reads_with_different_equity_open_no_day(
+async def test_reads_whose_equity_differs_by_more_than_the_tolerance_open_no_day(
     make: Callable[..., Bench], autojump_clock: MockClock
 ) -> None:
     async with governed(make) as late:
@@ -138,7 +138,7 @@ async def test_reads_with_different_equity_open_no_day(
 
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 4])
-async def test_the_next_request_for_a_read_is_always_in_the_future(
+async def test_after_a_tick_the_governors_next_due_time_is_in_the_future(
     make: Callable[..., Bench], autojump_clock: MockClock, looks: int
 ) -> None:
     """Seed 960263: no time passed between requests for a day's second read."""

@@ -77,7 +77,7 @@ BARS = attrs.evolve(SETTINGS, cycle=CycleSettings(period_s=300, timeframe_s=300,
 
 
 @pytest.mark.parametrize("step_ms", [300_000, HOUR_MS, DAY_MS])
-def test_a_signal_of_the_bar_that_closes_at_midnight_trades_when_the_day_has_opened(
+def test_a_signal_of_the_bar_that_closes_at_midnight_gets_a_permit_when_the_day_has_opened(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step_ms: int
 ) -> None:
     stored = events(monkeypatch, tmp_path, step_ms, BARS)

@@ -1,4 +1,4 @@
-"""A failing venue: unknown outcomes are queried; no answer never means flat."""
+"""A failing venue: unknown outcomes, failed reads, lost stops and external orders."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_stop_and_take_profit_of_a_rejected_or_rate_limited_entry_are_reject
 
 
 @pytest.mark.parametrize("fate", [LOST, UNANSWERED, REJECTED, LIMITED])
-def test_an_exit_that_did_not_act_is_followed_by_another_until_the_position_is_flat(
+def test_only_an_exit_that_did_not_act_is_followed_by_another_exit_of_the_trade(
     fate: str,
 ) -> None:
     trouble = Trouble(fate=every(OrderRole.EXIT, fate, "DDD"))

@@ -98,7 +98,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
 
     def run_case(data_dir: Path, before: str, after: str) -> list[str]:
         def old_dump(self: PositionBook) -> bytes:
-            """Return the snapshot of a former version, with a name of trades that is dropped."""
+            """Return the snapshot of a former version, in which this version finds no trade."""
             former = self.fork()
             former.trades.clear()
             return dump(former)
@@ -176,7 +176,7 @@ def test_a_data_directory_is_locked_while_a_run_holds_it_and_free_after_the_run_
         assert not is_free(tmp_path / "held")
     assert is_free(tmp_path / "held")  # the lock file exists, its holder has ended
 
-    # Naive: a lock file that exists blocks a start.
+    # Naive: a run opens the lock's file and takes no lock of the kernel on it.
     def by_the_file(descriptor: int, operation: int) -> None:
         return None
 

@@ -76,7 +76,7 @@ def unexplained(found: list[str]) -> list[str]:
 
 
 class Delisted(Line):
-    """A venue that ends one market: no quotes, and no order is accepted or canceled."""
+    """A venue that ends one market: it sends no quotes and accepts no order."""
 
     ended = False
 

@@ -46,7 +46,9 @@ async def get(opened: OperatorListeners, path: str, *, unix: bool) -> httpx.Resp
         return await http.get(path)
 
 
-async def test_the_unix_socket_needs_no_token_and_tcp_does(bound: OperatorListeners) -> None:
+async def test_the_status_needs_no_token_on_the_unix_socket_and_needs_one_over_tcp(
+    bound: OperatorListeners,
+) -> None:
     supervisor = Supervisor(bound.spec)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
@@ -126,7 +128,9 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_sockets")
-def test_without_unix_sockets_tcp_serves_and_one_line_reports_it(data_dir: DataDirectory) -> None:
+def test_without_unix_sockets_only_tcp_is_bound_and_one_line_reports_it(
+    data_dir: DataDirectory,
+) -> None:
     said: list[str] = []
     with bind_listeners(data_dir, WEB, operations(), said.append) as opened:
         assert opened.socket_path is None

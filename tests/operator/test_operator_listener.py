@@ -341,7 +341,7 @@ def test_a_run_makes_a_new_token_with_mode_0600(tmp_path: Path) -> None:
     assert new_token(path) != token
 
 
-def test_a_token_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -> None:
+def test_a_token_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="absent"):
         new_token(tmp_path / "absent" / "operator-token")
 

@@ -105,7 +105,7 @@ class SiteProcessContract:
                     await drain_heartbeats(process)
             await process.wait()
 
-    async def test_a_process_that_cannot_be_started_is_an_error_with_its_reason(
+    async def test_a_process_that_cannot_be_started_is_a_start_error(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with pytest.raises(SiteStartError, match="cannot be started"):

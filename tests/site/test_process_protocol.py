@@ -77,7 +77,7 @@ def test_another_line_is_not_decoded_as_a_handover(line: bytes) -> None:
         decode_handover(line)
 
 
-def test_the_longest_pricing_page_fits_into_a_handover_and_a_longer_one_is_an_error(
+def test_a_pricing_page_of_the_longest_size_is_read_and_a_longer_one_is_an_error(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "pricing.md"
@@ -115,5 +115,5 @@ def test_the_childs_environment_has_only_allowed_variables_and_no_secret() -> No
     }
 
 
-def test_the_child_imports_nothing_from_the_working_directory() -> None:
+def test_the_childs_command_has_the_option_against_imports_from_the_working_directory() -> None:
     assert child_command()[1:3] == ["-P", "-m"]
