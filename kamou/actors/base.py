@@ -31,7 +31,7 @@ class HandlerHungError(TimedOutError):
 
 
 class Actor(ABC):
-    """Base of all actors.
+    """Base of the actors that handle the messages of an inbox.
 
     A handler, tick or last step that takes longer than ``handler_deadline_s`` crashes the actor.
     """

@@ -140,7 +140,7 @@ class OrderManager(Actor):
                     await self._resolve(order)
                 await self._settle()
             case _:
-                raise AssertionError(message)
+                raise AssertionError(f"the order manager takes no message {message!r}")
 
     async def finish(self) -> None:
         """Journal the updates that wait; other messages stay for the next incarnation.

@@ -193,7 +193,7 @@ class RiskGovernor(Actor):
         return governor.review_reduction(intent, position, orders, now_ms=now_ms)
 
     async def _release(self, now_ms: int) -> PositionBook:
-        """Release permits that are used up or expired; return the book after that."""
+        """Release the permits of ``releasable_permits``; return the book after that."""
         book = self._follower.catch_up()
         for permit_id, reason in book.releasable_permits(now_ms):
             try:
@@ -236,7 +236,7 @@ class RiskGovernor(Actor):
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
-                raise AssertionError(message)
+                raise AssertionError(f"the risk governor takes no message {message!r}")
 
     async def _carry_out_held_back(self) -> None:
         """Carry out the command that could not be committed while the disk was full."""

@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """Base of all messages. ``cause_id`` is the id of its cause; empty: none."""
+    """Base of messages between actors. ``cause_id`` is the id of its cause; empty: none."""
 
     cause_id: str = ""
 

@@ -54,7 +54,7 @@ class Operations:
 
     snapshot: Callable[[], Mapping[str, Any]]  # the supervision tree as plain data
     status: Callable[[], Mapping[str, Any]]  # plain data; see ``metrics.exposition`` and ``readyz``
-    not_ready: Callable[[], Sequence[str]]  # reasons; empty once recovered and reconciled
+    not_ready: Callable[[], Sequence[str]]  # reasons; empty if the run is ready
     halt: OperatorCommand
     resume: OperatorCommand
     flatten: OperatorCommand
@@ -132,7 +132,7 @@ class _Guard:
             return None
         if len(authorizations) != 1 or not token_matches(authorizations[0], self._token):
             return _json(
-                {"error": "send the token of the data directory: Authorization: Bearer TOKEN"},
+                {"error": "send one header with the run's token: Authorization: Bearer TOKEN"},
                 401,
                 {"www-authenticate": 'Bearer realm="kamou"'},
             )
@@ -161,7 +161,7 @@ class _Endpoints:
         return _json({"alive": True})
 
     async def readyz(self, request: Request) -> Any:
-        """Answer whether the run is ready, the reasons if not, and the trading state."""
+        """Report readiness with its reasons, phase, trading state and site failures."""
         reasons = list(self.operations.not_ready())
         status = self.operations.status()
         found = {

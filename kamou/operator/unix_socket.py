@@ -110,8 +110,9 @@ def listening_peer(path: Path, *, deadline_s: float) -> ListeningProcess | None:
     """Connect to the socket; return the process that listens, or None if none does.
 
     Raises:
-        TimeoutError: the listener's backlog is full.
-        OSError: this user may not connect, or the system does not report the peer.
+        TimeoutError: no connection within ``deadline_s``.
+        OSError: this user may not connect, the listener's backlog is full, or the system does not
+            report the peer.
     """
     if not hasattr(socket, "SO_PEERCRED"):
         raise OSError(errno.ENOTSUP, "this system does not report which process has a socket")

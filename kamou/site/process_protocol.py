@@ -18,7 +18,7 @@ import msgspec
 from kamou.errors import ConfigurationError
 from kamou.http.limits import Limits
 
-HANDOVER_BYTES_MAX = 1024 * 1024  # only the pricing page has a variable size
+HANDOVER_BYTES_MAX = 1024 * 1024  # of its texts only the pricing page can be long
 PRICING_BYTES_MAX = 256 * 1024  # of web.pricing_file; far more than any page has
 HEARTBEAT_MAGIC = b"kamou-1\n"  # distinguishes heartbeats from stray prints
 
