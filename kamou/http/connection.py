@@ -65,7 +65,7 @@ class Connection:
         )
 
     async def run(self) -> None:
-        """Serve until either side ends the connection; raise the application's errors."""
+        """Serve until the connection ends; raise the errors of the application."""
         try:
             with self._scope:
                 self._await_request()

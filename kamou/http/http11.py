@@ -2,7 +2,8 @@
 
 hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
 application writes, and queues bodies for applications that never read them. This subclass replaces
-the loop that handles h11 events, and keeps its streams, recycling and ASGI side.
+the loop that handles h11 events and the sending of responses, and keeps the streams and their
+recycling.
 
 ``H11Protocol`` is not documented, so hypercorn is pinned to one exact version.
 ``tests/http/test_hypercorn_canary.py`` lists the parts that are used, and what to do when they
@@ -183,7 +184,10 @@ class Http11(H11Protocol):
         return None
 
     async def _receive_body(self, part: h11.Data) -> None:
-        """Collect the body, or reject a too large one; hypercorn has no limit for it."""
+        """Collect the body, or reject one with too many bytes or parts.
+
+        hypercorn has no limit for a body.
+        """
         self._body += part.data
         self._body_parts += 1
         if len(self._body) > self._limits.body_bytes_max or self._body_parts > BODY_PARTS_MAX:

@@ -30,9 +30,9 @@ class Limits:
     header_bytes_max: int = 16 * 1024
     """Request line and headers together; more gets 431. Browsers send about 1 KB."""
     headers_max: int = 100
-    """Header lines; more get 431. 16 KB of empty headers cost 5 ms to parse, 100 cost 0.2."""
+    """Header lines; more get 431. 16 KB of empty headers cost 5 ms to parse, 100 cost 0.2 ms."""
     body_bytes_max: int = 8 * 1024
-    """A request's body; more, or more than 64 parts, gets 413. A command is at most 4 KB."""
+    """A request's body; a larger one, or one in too many parts, gets 413."""
     request_s: float = 30.0
     """Time from a request's first byte to the last byte of its response."""
     stall_s: float = 15.0
@@ -42,7 +42,7 @@ class Limits:
     requests_max: int = 1_000
     """Requests of one connection; its last response has ``Connection: close``."""
     pipelined_max: int = 16
-    """Requests that may wait during a response; with more it is the connection's last one."""
+    """Requests that may follow one in the same bytes and be answered; more end the connection."""
     grace_s: float = 1.0
     """Time for requests in flight at an orderly stop; pages take milliseconds."""
     backlog: int = 1_024

@@ -24,7 +24,10 @@ def prefers_json(accept: str) -> bool:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Return True if ``gzip``, or ``*`` if that is not listed, has a quality above 0."""
+    """Return True if ``gzip``, or else ``*``, has a quality above 0.
+
+    ``*`` counts only if ``gzip`` is not listed.
+    """
     by_name: float | None = None
     by_star = 0.0
     for token, quality in _parse_items(accept_encoding):
@@ -43,7 +46,7 @@ def matches_etag(if_none_match: str, etag: str) -> bool:
 
 
 def _rank(accept: str, kind: str, subtype: str) -> tuple[float, int]:
-    """Return q and specificity of the most specific range; zeros if none has q > 0."""
+    """Return q and specificity of the most specific range; zeros without a q above 0."""
     ranges = {f"{kind}/{subtype}": 3, f"{kind}/*": 2, "*/*": 1}
     best = (0.0, 0)
     for token, quality in _parse_items(accept):

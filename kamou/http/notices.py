@@ -1,4 +1,4 @@
-"""Notices of a listener, limited to one line per subject and minute."""
+"""``Notices`` of a listener, limited to one line per subject and period."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ignore_line(line: str) -> None:
 
 
 class Notices:
-    """Filter that passes on the first line per subject and period; it counts others.
+    """Filter that passes on the first line per subject and period and counts others.
 
     The subjects are few and fixed, so memory does not grow with the traffic.
     """

@@ -1,4 +1,4 @@
-"""``PeerSocket``: an accepted socket with a limit for each wait in a write."""
+"""``PeerSocket``, an accepted socket with limited waits in writes; ``SendResult``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class SendResult(Enum):
-    """How a write ended."""
+    """The result of a write."""
 
     ALL = auto()
     STALLED = auto()  # the peer read nothing for ``stall_s``
@@ -79,7 +79,8 @@ class PeerSocket:
     async def finish(self) -> None:
         """Shut down writing; read until the peer ends, ``LINGER_S`` at most.
 
-        Reading also ends after about ``LINGER_BYTES_MAX`` bytes.
+        Reading also ends after about ``LINGER_BYTES_MAX`` bytes. A connection that is already lost
+        is not read.
 
         Closing a socket with unread bytes sends a reset, which can reach the peer before it has
         read the last response (RFC 9112, 9.6).

@@ -1,4 +1,4 @@
-"""Limits of a request's head and body, and parsing of its target."""
+"""Checks of a request's head, ``HttpRefusal`` and ``Target``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Target:
 
 
 def head_too_large(buffered: bytes, limits: Limits) -> bool:
-    """Return True if a request's head, complete or not, is longer than the limits.
+    """Return True if a request's head, complete or not, has too many bytes or lines.
 
     h11 parses a complete head of any length: 16 KB of empty headers take 5 ms. Counting line ends
     takes microseconds.
@@ -51,7 +51,7 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
 def check_request_head(
     *, method: bytes, version: bytes, headers: Headers, limits: Limits
 ) -> HttpRefusal | None:
-    """Return why a request with a well-formed head is rejected; None if it is valid."""
+    """Return the rejection of a well-formed head; None if the head passes."""
     if version not in VERSIONS:
         return HttpRefusal(505, TrafficRefusal.VERSION)  # HTTP/2's preface too
     if method == b"CONNECT":
@@ -69,8 +69,8 @@ def check_request_head(
 def parse_target(method: bytes, target: bytes) -> Target | None:
     """Return path and authority of a request target; None if its form is not served.
 
-    Origin form, absolute form (RFC 9112, 3.2.2: a server must accept it, and its authority
-    replaces the Host header) and ``OPTIONS *``.
+    The served forms are the origin form, the absolute form (RFC 9112, 3.2.2: a server must accept
+    it, and its authority replaces the Host header) and ``OPTIONS *``.
     """
     if target.startswith(b"/"):
         return Target(target)

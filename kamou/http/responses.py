@@ -1,4 +1,4 @@
-"""Prebuilt responses (``make_response``) and their cache (``ResponseCache``)."""
+"""``FixedResponse``, which ``make_response`` builds, and ``ResponseCache``."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ SECURITY: Mapping[str, str] = {
 
 @attrs.frozen(kw_only=True)
 class FixedResponse:
-    """ASGI application that sends these bytes.
+    """ASGI application that sends one prebuilt response.
 
-    A HEAD request gets only their headers. If the response has a tag, a request whose If-None-Match
+    A HEAD request gets only its headers. If the response has a tag, a request whose If-None-Match
     has the tag or ``*`` gets 304.
     """
 
@@ -102,7 +102,7 @@ def make_response(
 class ResponseCache:
     """Cache of responses by key, each for one database version.
 
-    The least recently used responses are dropped.
+    The least recently used responses are dropped if all exceed ``bytes_max``.
     """
 
     def __init__(self, bytes_max: int) -> None:

@@ -54,7 +54,7 @@ class Server:
     Its ``ChildSpec`` has ``start=server.run`` and ``stop=server.ask_to_stop``. ``port`` is the
     bound port while the server listens (0 on a Unix socket), else None. ``bound`` may be a socket
     that already listens (TCP or AF_UNIX); its owner closes it. ``traffic`` goes on counting after a
-    restart. ``warn`` takes one printable line, at most one per minute for each kind of problem.
+    restart. ``warn`` takes a printable line, at most one of a kind per ``NOTICE_PERIOD_S``.
     """
 
     def __init__(
@@ -153,14 +153,15 @@ class Server:
                 self._reject(PeerSocket(raw), refusal, connections)
 
     async def _handle_accept_error(self, error: OSError) -> None:
-        """Wait if descriptors or memory ran out; ignore a connection that was lost."""
+        """Wait if resources ran out; ignore a lost connection; raise any other error."""
         if error.errno in LOST_IN_QUEUE:
             return
         if error.errno not in EXHAUSTED:
             raise error
         self.traffic.refused[TrafficRefusal.DESCRIPTORS] += 1
         self._warn(
-            "descriptors", f"cannot accept connections: {error.strerror}; open connections go on"
+            "descriptors",
+            f"cannot accept connections: {error.strerror}; open ones go on, new ones wait",
         )
         await trio.sleep(ACCEPT_PAUSE_S)
 
@@ -277,7 +278,7 @@ def bind(listener: Listener) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if only this machine can connect to this address."""
+    """Return True if the host is a loopback address or ``localhost``."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Counters of a listener since the start of its process."""
+"""``Traffic``: counters of a listener, some by ``TrafficRefusal`` and ``Cut``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 
 class TrafficRefusal(Enum):
-    """Why a listener rejected a connection or a request; the value names its counter."""
+    """Reason for rejecting a connection or request; its value names a counter."""
 
     CONNECTIONS = "connections"  # too many in total: 503
     ADDRESS = "address"  # too many from one address: 503
@@ -21,7 +21,7 @@ class TrafficRefusal(Enum):
 
 
 class Cut(Enum):
-    """Why a listener cut a connection; the value names its counter."""
+    """Reason for cutting a connection; its value names a counter."""
 
     SLOW = "slow"  # its request took longer than `request_s`
     STALLED = "stalled"  # it read nothing of its response for `stall_s`
@@ -30,7 +30,7 @@ class Cut(Enum):
 
 @attrs.define(kw_only=True)
 class Traffic:
-    """Counters of one listener; their number is fixed."""
+    """Counters of one listener since the start of its process; their number is fixed."""
 
     requests: int = 0
     """Requests that reached the application."""

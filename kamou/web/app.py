@@ -2,7 +2,7 @@
 
 ``PublicSite`` renders a page on a worker thread, because it may take 100 ms (thousands of
 resamples) and all other connections would wait. Its bytes are cached while the journal's head stays
-the same, so each further request costs one ``max(seq)`` on the event loop.
+the same, so a request for a cached page costs one ``max(seq)`` on the event loop.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class PublicSite:
     # --- cached replies --------------------------------------------------------------------------
 
     def _cached_reply(self, scope: Scope) -> FixedResponse | None:
-        """Return the cached response of an address without parameters, if it is current."""
+        """Return the current cached response of an address without a query, or None."""
         if scope["query_string"]:
             return None
         path = scope["path"]
@@ -280,7 +280,7 @@ def cross_origin(media_type: str) -> dict[str, str]:
 
 
 def _serve_fixed(fixed: FixedResponse) -> Callable[[Request], Awaitable[Any]]:
-    """Return an endpoint that always responds with ``fixed``."""
+    """Return an endpoint that responds with ``fixed``."""
 
     async def endpoint(request: Request) -> FixedResponse:
         return fixed

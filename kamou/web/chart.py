@@ -79,7 +79,7 @@ class CurveChart:
     ticks_y: tuple[Tick, ...]
     bands: tuple[Band, ...]
     markers: tuple[Marker, ...]
-    moments: str  # SVG path data of stretches with a transfer or configuration without a marker
+    moments: str  # SVG path data: intervals with a transfer or configuration, but no marker of it
 
 
 @attrs.frozen(kw_only=True)
@@ -149,8 +149,8 @@ def curve_charts(
 ) -> tuple[CurveChart, ...]:
     """Return the equity curve in each frame; empty with fewer than two points.
 
-    ``opening`` is the time of the record's start and its equity. The first point of the curve is
-    the end of its first stretch, which may be days later.
+    ``opening`` is the time of the record's start and its equity. It becomes the first point if it
+    is earlier than the curve's, which is at the end of the curve's first interval.
     """
     points = curve.points
     if opening is not None and points and opening[0] < points[0].at_ms:
@@ -293,7 +293,7 @@ def _join_stretches(
 
 
 def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[ChartEvent]) -> str:
-    """Return marks at the middle of every stretch with an event that has no marker."""
+    """Return marks at the middle of intervals with an event but no marker of its kind."""
     own = {(event.kind, event.at_ms - event.at_ms % curve.width_ms) for event in events}
     middles = {
         x(mark.start_ms + curve.width_ms // 2)

@@ -1,4 +1,4 @@
-"""The drawing areas of the charts, wide and narrow."""
+"""``Frame``, the drawing area of a chart, and the wide and narrow frames."""
 
 from __future__ import annotations
 

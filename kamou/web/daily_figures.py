@@ -1,4 +1,4 @@
-"""Figures of the ended days: days, months, statistics, intervals.
+"""``Daily``, the figures of the ended days, and ``Memo``, their cache.
 
 The first request after a day's end, a correction or a start computes them on the site's thread, in
 time proportional to the record. ``Memo`` keeps them for further requests. The key of the figures is
@@ -51,7 +51,7 @@ class Daily:
     worst: DayRow | None  # of the complete days
     equity_start: Decimal | None
     net_deposits: Decimal
-    as_of_ms: int | None  # the close of the last complete day
+    as_of_ms: int | None  # the end of the last complete day
     end_ms: int  # end of the newest row, where the open day begins
     drawdown: DrawdownFold  # of all snapshots until ``end_ms``
     statistics: DayStatistics
@@ -140,9 +140,9 @@ def no_bounds(daily: Daily) -> TradeBounds:
 
 
 def _trade_days(reader: sqlite3.Connection, complete: list[DayRow]) -> dict[str, TradeDays]:
-    """Return the daily sums of each strategy with trades, and of all strategies.
+    """Return the daily sums of trades, by strategy and for ``ALL``.
 
-    The days are ``complete``.
+    The days are ``complete``. A strategy without a trade on a complete day is left out.
     """
     place = {row.day: i for i, row in enumerate(complete)}
     days = public_queries.complete_strategy_days(reader)

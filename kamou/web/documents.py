@@ -91,7 +91,9 @@ def _drawdown(found: Drawdown) -> dict[str, object]:
 
 
 def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
-    """Return one daily row. A row of days that are not separable has no return.
+    """Return the document of one daily row.
+
+    A row of days that are not separable has no return.
 
     Args:
         day: the row.

@@ -54,9 +54,9 @@ def exact(value: Decimal | None) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """Return a price, which may be an average of fills, in eight significant digits.
+    """Return a price, which may be an average of fills, without trailing zeros.
 
-    All digits before the decimal point are kept.
+    It is rounded to ``PRICE_DIGITS`` significant digits, but not before the decimal point.
     """
     if value is None or value == 0:
         return exact(value)
@@ -114,7 +114,7 @@ def day_ms(day: str) -> int:
 
 
 def duration(span_ms: int | None) -> str:
-    """Return a duration in its two largest units: ``3 d 4 h``, ``12 min``, ``2.5 s``.
+    """Return a duration such as ``3 d 4 h``, ``12 min`` or ``2.5 s``.
 
     A duration of None has not ended: ``still``.
     """

@@ -1,4 +1,4 @@
-"""``Guard``, which ends the site's process, and its lines on standard error.
+"""``Guard``, a thread that may end the site's process, and ``write_line``.
 
 ``Guard`` is a thread that ends the process after its parent, or if a page takes too long. A task
 could do neither while the event loop is blocked. ``os._exit`` frees the port at once; an orphaned
@@ -28,7 +28,7 @@ ExitProcess = Callable[[int], Any]
 
 
 def write_line(line: str) -> None:
-    """Write one line to standard error, and drop it if no process reads it.
+    """Write one line to standard error; drop it if the write would wait or fails.
 
     A line is shorter than PIPE_BUF (4,096 bytes), so a writable pipe takes it whole.
     """
@@ -47,9 +47,9 @@ def end_without_memory(end: ExitProcess = os._exit) -> None:
 class Guard:
     """A thread that watches its process.
 
-    ``lifeline`` is a pipe from the parent that ends when the parent ends; None: no parent. A page
-    that takes longer than ``render_max_s`` ends the process, because its open snapshot prevents
-    checkpoints of the write-ahead log. ``end`` and ``seconds`` are for tests.
+    ``lifeline`` is a pipe from the parent that ends when the parent ends; None: no parent. If a
+    page takes longer than ``render_max_s``, the guard ends the process, because the page's open
+    snapshot prevents checkpoints of the write-ahead log. ``end`` and ``seconds`` are for tests.
     """
 
     def __init__(
@@ -80,12 +80,18 @@ class Guard:
                 return
             since_s = self._render_since_s
             if since_s is not None and self._seconds() - since_s > self._render_max_s:
-                write_line(f"a page took longer than {self._render_max_s:g} s; the process ends")
+                write_line(
+                    f"a page took longer than {self._render_max_s:g} s (web.site_render_max_s);"
+                    " the public site's process ends"
+                )
                 self._end(EXIT_RENDER_TOO_LONG)
                 return
 
     async def render(self, function: Callable[..., Any], *args: object) -> Any:
-        """Run ``function`` in a thread and watch its time. One call at a time."""
+        """Run ``function`` in a thread and watch its time. One call at a time.
+
+        A MemoryError in the function ends the process.
+        """
 
         def watched() -> Any:
             self._render_since_s = self._seconds()

@@ -32,7 +32,7 @@ def interruptions(results: Results) -> tuple[Interruption, ...]:
     """Return the listed periods without trading at full size, newest first.
 
     Operator commands that changed no trading state are in the list, too, if they are outside of all
-    listed periods and not before the oldest.
+    listed halts, periods of reduced size and downtimes, and not before the oldest of these.
     """
     found = [
         _from_period(period, holding=results.holding)
@@ -87,7 +87,7 @@ def _from_disabled(span: DisabledSpan) -> Interruption:
 
 
 def _cause_lines(period: HaltPeriod) -> Iterator[str]:
-    """Yield one line for each cause of a period, and one for its end."""
+    """Yield lines for the causes of a period, and one for its end if it has ended."""
     first, *later = period.steps
     # A resume, or a new day, may lead from a halt to a reduced size, but is not the cause of it.
     if period.state == first.state and period.reason != first.reason:

@@ -1,4 +1,4 @@
-"""The templates and the static files of the site, loaded once from the package."""
+"""``Templates`` and static files (``StaticFile``) of the site, from the package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``Results``: all figures of the page ``/results`` and of ``/results.json``.
 
 ``gather_results`` reads the figures that change in every cycle from totals, the newest rows and the
-open day. Figures of ended days come from ``web/daily_figures.py``, which computes them once. So the
+open day. Figures of ended days come from ``web/daily_figures.py``, which caches them. So the
 cost grows with the record only at the first request after a start, a day's end or a correction.
 """
 
@@ -48,7 +48,7 @@ class StrategyResult:
 
 @attrs.frozen(kw_only=True)
 class ConfigChange:
-    """The start of a run whose configuration is not that of the run before."""
+    """The start of a run with a changed configuration, or of the first run."""
 
     at_ms: int
     digest: str
@@ -87,7 +87,7 @@ class Results(RecordEvents):
     """All figures of ``/results``.
 
     ``since_ms`` is None before the first equity snapshot. ``days`` and ``months`` are newest first
-    and begin with the open ones.
+    and begin with the open one, if there is one.
     """
 
     head_seq: int
@@ -118,7 +118,7 @@ class Results(RecordEvents):
 
     @property
     def moved_one_way(self) -> bool:
-        """True if all transfers are listed and are deposits only or withdrawals only."""
+        """True if transfers exist, all are listed, and they have one direction."""
         signs = {transfer.amount > 0 for transfer in self.transfers}
         return len(signs) == 1 and self.transfers_total == len(self.transfers)
 
@@ -250,7 +250,7 @@ def _strategy(sums: StrategySums, daily: Daily) -> StrategyResult:
 
 
 def _months(daily: Daily, now: DayRow | None) -> tuple[MonthRow, ...]:
-    """Return the months, with the open day added to its month."""
+    """Return the months, with the open day, if there is one, added to its month."""
     if now is None:
         return daily.months
     opened = add_up_month(now.last_day[:7], (now,))

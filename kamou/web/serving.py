@@ -1,6 +1,6 @@
-"""Serving of the public pages on one listener until a signal.
+"""``make_serving`` and ``serve_until_signal``: the public pages on one listener.
 
-The site's process of `kamou run` and `kamou site` both use it.
+The site's process of `kamou run`, and `kamou site`, use them.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def make_serving(
 
 
 def report_page_failure(notices: Notices, path: str, error: Exception) -> None:
-    """Write a page's error, at most once a minute; end the process at a MemoryError."""
+    """Pass the error of a page to ``notices``; end the process at a MemoryError."""
     if isinstance(error, MemoryError):
         end_without_memory()
     notices.say("page", f"page {path} failed: {error!r}")
 
 
 async def serve_until_signal(served: Serving, background: Background) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; run ``background`` beside the server.
+    """Serve until SIGINT, SIGTERM or SIGHUP, and run ``background`` meanwhile.
 
     SIGHUP does not stop a process that ignores it.
     """

@@ -56,7 +56,7 @@ class Site:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """The notices that belong to every figure, the most important first."""
+        """The notices that belong to every figure: banner, assumed gate and risk."""
         gate = GATE_NOTICE if self.assumed_live else ""
         return tuple(notice for notice in (self.banner, gate, RISK_NOTICE) if notice)
 

@@ -1,4 +1,4 @@
-"""``kamou site``: the public pages of a database, without a run."""
+"""`kamou site` (``serve_alone``): the public pages of a database, without a run."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def serve_alone(
         StoreError: the database does not exist, cannot be read, is damaged, or is of another
             version.
         ListenError: the address cannot be bound.
+        OSError: no descriptor is free for the listening socket.
     """
     open_checked_reader(database).close()  # so that it fails at the start and not at the first page
     listener = Listener(

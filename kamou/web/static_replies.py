@@ -1,7 +1,4 @@
-"""Responses that never change while the site runs.
-
-They are the static files, robots.txt and the sitemap.
-"""
+"""``fixed_replies``: static files, robots.txt and sitemap, which do not change."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ def fixed_replies(
 ) -> Iterator[tuple[str, FixedResponse]]:
     """Yield each fixed path with its response.
 
-    The sitemap needs ``public_url``, the site's address.
+    Without ``public_url``, the site's address, there is no sitemap.
     """
     for file in static:
         yield f"/static/{file.name}", make_response(file.body, file.media_type, cache=IMMUTABLE)
@@ -38,8 +35,8 @@ def fixed_replies(
 def robots_txt(public_url: str) -> bytes:
     """Return robots.txt, which allows all pages except ``/trades`` with a query.
 
-    These are filtered lists of trades, and all lists but the newest. The page of each trade is
-    allowed.
+    Addresses with a query are filtered lists of trades, and all lists but the newest. The page of
+    each trade is allowed.
     """
     lines = ["User-agent: *", "Disallow: /trades?", "Allow: /"]
     if public_url:

@@ -22,7 +22,7 @@ def nice_step(span: float, count: int) -> float:
 
 
 def value_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Return round values inside ``[low, high]``."""
+    """Return the multiples of ``nice_step`` in ``[low, high]``."""
     step = nice_step(high - low, count)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)

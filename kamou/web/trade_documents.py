@@ -51,7 +51,9 @@ def trade_document(
     worst: float | None,
     flattened: str | None,
 ) -> dict[str, object]:
-    """Return one trade with its chain of causes; long lists are cut at ``FILLS_MAX``.
+    """Return a trade with its chain of causes.
+
+    ``FILLS_MAX`` limits the fills and the orders.
 
     ``worst`` is its ``worst_case_r``, ``flattened`` the cause of the flatten that closed it; None
     if it has none.

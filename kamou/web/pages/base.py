@@ -1,6 +1,6 @@
-"""The types of a page, which is a function from a request to bytes.
+"""``PageRequest``, ``RenderedPage`` and ``Render``: the types of a page.
 
-A page only reads the database.
+A page is a function from a request to a body with its media type. It only reads the database.
 """
 
 from __future__ import annotations

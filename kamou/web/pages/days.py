@@ -18,15 +18,15 @@ PAGE_SIZE = 30  # rows: a month
 LIMIT_MAX = 200  # rows of a document: 100 KB at most
 PARAMETERS = ("before",)
 JSON_PARAMETERS = ("before", "limit")
-NO_DAY = "before must be a day: 2025-10-10."
+NO_DAY = "before must be a day such as 2025-10-10."
 NO_LIMIT = f"limit must be a whole number from 1 to {LIMIT_MAX}."
 
 
 def render(request: PageRequest) -> RenderedPage:
-    """Return one page of days. The newest page begins with the open day.
+    """Return one page of days. The newest begins with the open day, if there is one.
 
     Raises:
-        HTTPException: 400 for a ``before`` that is not a day.
+        HTTPException: 400 for a ``before`` that is not a day in the form YYYY-MM-DD.
     """
     before = _before(request)
     with public_queries.open_snapshot(request.reader) as reader:
@@ -51,10 +51,13 @@ def render(request: PageRequest) -> RenderedPage:
 
 
 def render_json(request: PageRequest) -> RenderedPage:
-    """Return a page of days as JSON. ``next_before`` leads to the next older page.
+    """Return a page of days as JSON.
+
+    ``next_before`` is the ``before`` of the next older page; null without one.
 
     Raises:
-        HTTPException: 400 for a ``before`` that is not a day or a ``limit`` out of bounds.
+        HTTPException: 400 for a ``before`` that is not a day in the form YYYY-MM-DD, or a ``limit``
+            that is not a whole number from 1 to ``LIMIT_MAX``.
     """
     before, limit = _before(request), _limit(request)
     with public_queries.open_snapshot(request.reader) as reader:

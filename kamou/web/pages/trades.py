@@ -42,13 +42,14 @@ def render_json(request: PageRequest) -> RenderedPage:
     """Return one page of trades as JSON, with the addresses of its neighbors.
 
     Raises:
-        HTTPException: 400 for an invalid place or outcome, 404 for a place without trades.
+        HTTPException: 400 for an invalid ``before``, ``after`` or ``outcome``; 404 if ``before`` or
+            ``after`` is given and no trade is there.
     """
     return _page(request, API_PATH, as_json=True)
 
 
 def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
-    """Return one page, read from its place in the index of its filters."""
+    """Return one page of trades, as HTML or as JSON."""
     filters = _filters(request)
     before, after = _place(request, "before"), _place(request, "after")
     with public_queries.open_snapshot(request.reader) as reader:
@@ -113,7 +114,7 @@ def _place(request: PageRequest, name: str) -> TradeCursor | None:
     named = PLACE.fullmatch(given)
     if named is None:
         raise HTTPException(
-            400, f"{name} must be a closing time in ms and a row: 1753488000000-12."
+            400, f"{name} must be a closing time in ms and a row, such as 1753488000000-12."
         )
     return TradeCursor(closed_at_ms=int(named[1]), rowid=int(named[2]))
 
