@@ -82,7 +82,10 @@ MONTH_MS = 30 * DAY_MS  # exact enough for the choice of a step
 
 
 def time_ticks(from_ms: int, to_ms: int, count: int) -> tuple[tuple[int, str], ...]:
-    """Return about ``count`` round UTC times in ``[from_ms, to_ms]``, with labels."""
+    """Return about ``count`` round UTC times in ``[from_ms, to_ms]``, with labels.
+
+    The largest step is a year, so a span of more years has more times.
+    """
     wanted = (to_ms - from_ms) / count
     step = next((s for s in TIME_STEPS_MS if s >= wanted), None)
     if step is not None:

@@ -42,7 +42,7 @@ class Application:
 
 @attrs.frozen(kw_only=True)
 class Received:
-    """Bytes that a connection sent, and whether it is still open."""
+    """Bytes that the client received, and the end of the connection, if it has ended."""
 
     data: bytes
     closed: bool
@@ -79,7 +79,7 @@ class Bench:
     async def send(
         self, *pieces: bytes, half_close: bool = False, passes: Sequence[int] = ()
     ) -> Received:
-        """Send the pieces, each after a number of scheduler passes; receive the rest."""
+        """Send the pieces, each after a number of scheduler passes, and then receive."""
         async with await self.connect() as stream:
             return await self.converse(stream, pieces, half_close=half_close, passes=passes)
 

@@ -172,7 +172,7 @@ async def test_a_listener_without_descriptors_or_memory_warns_once_and_serves_ag
     assert len(warnings) == 1
 
 
-async def test_connections_that_peers_aborted_before_accept_are_not_counted_and_cause_no_warning(
+async def test_connections_aborted_before_accept_are_no_lack_of_descriptors_and_cause_no_warning(
     jumping_clock: MockClock,
 ) -> None:
     server, warnings = await serve_after_errors(errno.ECONNABORTED)
@@ -198,7 +198,7 @@ async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:
     exhausted.close()
 
 
-async def test_a_reset_at_any_moment_is_no_error(
+async def test_resets_at_60_different_moments_fail_no_connection(
     application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application) as bench:

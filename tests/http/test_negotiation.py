@@ -38,7 +38,7 @@ HEADERS = st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=60).map("".
         ("," * 20_000 + "application/json", False),
     ],
 )
-def test_json_is_sent_only_if_the_accept_header_prefers_it_to_html(
+def test_json_is_preferred_only_if_the_accept_header_ranks_it_above_html(
     accept: str, expected: bool
 ) -> None:
     assert prefers_json(accept) is expected
@@ -59,11 +59,13 @@ def test_json_is_sent_only_if_the_accept_header_prefers_it_to_html(
         ("," * 20_000 + "gzip", False),
     ],
 )
-def test_gzip_is_sent_only_if_the_header_accepts_it(header: str, expected: bool) -> None:
+def test_gzip_is_accepted_only_if_it_or_else_a_star_has_a_quality_above_0(
+    header: str, expected: bool
+) -> None:
     assert accepts_gzip(header) is expected
 
 
-def test_an_etag_matches_weakly_any_of_the_listed_tags() -> None:
+def test_an_etag_matches_weakly_a_listed_tag_or_a_star_and_no_other_header() -> None:
     assert matches_etag('"a", W/"b"', 'W/"b"')
     assert matches_etag('"b"', 'W/"b"')
     assert matches_etag("*", 'W/"b"')

@@ -107,7 +107,7 @@ async def test_bytes_after_a_last_request_do_not_collide_with_its_response(
         assert bench.server.traffic.requests == 400
 
 
-async def test_a_half_closed_connection_gets_its_response(
+async def test_a_half_closed_connection_gets_responses_only_to_complete_requests(
     application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application) as bench:
@@ -131,7 +131,7 @@ async def send_slowly(stream: trio.SocketStream, data: bytes) -> None:
         await trio.sleep(1)
 
 
-async def test_headers_in_single_bytes_are_cut_after_request_s(
+async def test_a_connection_that_sends_one_header_byte_a_second_is_cut_after_request_s(
     application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application) as bench, await bench.connect() as stream:
@@ -184,7 +184,7 @@ async def test_a_connection_stays_open_while_requests_arrive(
         assert bench.server.traffic.connections_total == 1
 
 
-async def test_pipelined_requests_get_responses_up_to_the_limit(
+async def test_pipelined_requests_after_the_first_get_responses_up_to_the_limit(
     application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application) as bench:

@@ -15,7 +15,7 @@ from kamou.web.site import Site
 
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write 40 complete days and half a day, 80 trades, a deposit, a halt, an outage."""
+    """Write 40 daily rows and half a day, 80 trades, a deposit, a halt, an outage."""
     path = tmp_path_factory.mktemp("record") / "kamou.sqlite3"
     write_record(path, flow_day=20, down_days=2)
     return path

@@ -74,7 +74,7 @@ class Ledger:
         self._open: dict[str, list[Decimal]] = {}
         (opening,) = [row for row in self.money if row["kind"] == "opening"]
         self.began_ms = opening["at_ms"]
-        at_midnight = self.began_ms % DAY_MS == 0  # entries of 00:00 belong to the day that begins
+        at_midnight = self.began_ms % DAY_MS == 0  # what is of 00:00 belongs to the day that begins
         self.first_ms = self.began_ms + (not at_midnight)
         self.start = total(D(row["amount"]) for row in self.money if row["at_ms"] < self.first_ms)
         if at_midnight:
@@ -97,7 +97,7 @@ class Ledger:
         return total(D(f["fee"]) for f in self.fills if from_ms <= f["at_ms"] < to_ms)
 
     def transfers(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
-        """Return the transfers after those that the first equity of the record includes."""
+        """Return the transfers of an interval that the record's first equity excludes."""
         return [
             row
             for row in self.money
@@ -105,7 +105,10 @@ class Ledger:
         ]
 
     def equity(self, to_ms: int, *, marks_at_ms: int | None = None) -> Decimal:
-        """Return wallet balance before ``to_ms`` plus positions at the marks then."""
+        """Return wallet balance before ``to_ms`` plus positions at the marks then.
+
+        The marks are those of ``marks_at_ms`` if it is given.
+        """
         wallet, open_ = self._until(to_ms)
         marks = (
             (held[0] * self._mark_at(symbol, marks_at_ms or to_ms) - held[1]) * held[2]

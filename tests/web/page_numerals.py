@@ -226,7 +226,7 @@ def _lasted(span: dict[str, Any]) -> str:
 
 
 def lasted(ms: int) -> str:
-    """Return a duration in its two largest units."""
+    """Return the numbers of a duration in its one or two largest units."""
     for large, small in ((86_400_000, 3_600_000), (3_600_000, 60_000)):
         if ms >= large:
             rest = ms % large // small

@@ -1,4 +1,4 @@
-"""A record as of a run: events by the journal's writer, trades with their chains."""
+"""``write_record``: a record as runs write it, with trades and their chains."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def write_record(
     outage_day: int | None = 15,
     down_days: int = 0,
 ) -> None:
-    """Write a record of ``days`` complete days and half a day; it depends on the seed."""
+    """Write a record of ``days`` daily rows and half a day; it depends on the seed.
+
+    The row of ``outage_day`` has ``down_days`` more days, and is complete only without them.
+    """
     connection = open_writer(path, durable=False)
     record = _Record(Random(seed))
     writer = JournalWriter(connection, run_number=1)

@@ -160,7 +160,7 @@ async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any],
     return found, [counted[1], listed[1]], front
 
 
-async def test_results_and_two_pages_count_a_trade_closed_before_the_snapshot_and_learned_later(
+async def test_results_and_two_pages_count_a_trade_closed_before_the_snapshot_and_recorded_later(
     record: Path, demo: Site, client: Client
 ) -> None:
     """The stop of the trade filled while nothing ran; the next run learns of it."""

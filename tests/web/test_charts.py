@@ -83,7 +83,9 @@ def test_the_envelope_shows_a_dip_that_thinning_left_out() -> None:
 
 @given(st.lists(st.floats(1, 1e6), min_size=2, max_size=30))
 @settings(max_examples=50)
-def test_halving_the_points_keeps_both_ends_and_every_low_and_high(equity: list[float]) -> None:
+def test_halving_the_points_keeps_both_ends_the_lowest_low_and_the_highest_high(
+    equity: list[float],
+) -> None:
     whole = marks(*equity).points
     half = chart.halve_points(whole)
     assert len(half) <= len(whole) // 2 + 1
@@ -114,7 +116,7 @@ def test_halts_and_downtime_are_bands_at_least_2_units_wide_inside_the_chart() -
     assert float(found["down"][0][0]) == wide.frame.left
 
 
-def test_events_outside_the_curve_are_not_marked() -> None:
+def test_an_event_after_the_end_of_the_curve_is_not_marked() -> None:
     curve = marks(100, 101, 102)
     events = [
         chart.ChartEvent(kind="transfer", at_ms=START_MS + HOUR_MS, title="in"),

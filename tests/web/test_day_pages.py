@@ -112,7 +112,7 @@ async def test_no_day_is_before_1999_and_every_ended_day_is_before_2999(
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write 100 days, each with long figures and reasons, transfers, restarts, a halt."""
+    """Write about 700 days, 597 of them with long figures and a halt with long reasons."""
     path = tmp_path_factory.mktemp("crowded") / "kamou.sqlite3"
     write_record(path, days=100, trades_per_day=8, flow_day=3, down_days=2)
     chance = Random(1)

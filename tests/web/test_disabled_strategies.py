@@ -28,7 +28,7 @@ SINCE_MS = START_MS + 40 * HOUR_MS
 
 @pytest.fixture
 def write_events(tmp_path: Path) -> Callable[..., Path]:
-    """Write a record of some days without a halt, and then these events."""
+    """Return a function that writes events after a record of three days without a halt."""
 
     def write(*events: Event) -> Path:
         path = tmp_path / "journal.sqlite3"
@@ -92,7 +92,7 @@ async def test_a_disabled_strategy_is_listed_with_its_reason_and_the_times_of_st
     assert "seen" not in section  # the operator's words are not for the public
 
 
-async def test_a_resume_of_a_disabled_strategy_alone_is_listed_without_a_length(
+async def test_a_resume_that_only_enables_a_strategy_is_listed_with_its_effect_without_a_length(
     write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     at_ms = SINCE_MS + 3 * HOUR_MS

@@ -49,7 +49,7 @@ M = fmt.MINUS
         (fmt.state("some_later_one"), "some later one"),
     ],
 )
-def test_each_kind_of_figure_has_one_format(shown: str, expected: str) -> None:
+def test_figures_times_and_codes_are_shown_in_their_formats(shown: str, expected: str) -> None:
     assert shown == expected
 
 

@@ -34,7 +34,7 @@ def write(path: Path, *runs: RunStarted) -> None:
         JournalWriter(connection, run_number=1).append(runs)
 
 
-async def test_the_pages_of_an_empty_journal_have_the_mode_that_the_site_was_given(
+async def test_pages_of_an_empty_journal_are_served_and_results_has_the_mode_given_to_the_site(
     empty_record: Path, client: Client
 ) -> None:
     given = Site(mode="paper", currency="USDT", assumed_live=True)
@@ -46,7 +46,7 @@ async def test_the_pages_of_an_empty_journal_have_the_mode_that_the_site_was_giv
 
 
 @pytest.mark.parametrize("gate", [ASSUMED_GATE, "arithmetic"])
-async def test_the_first_run_changes_the_pages_without_a_restart_of_the_site(
+async def test_the_first_run_changes_mode_gate_and_currency_of_results_without_a_site_restart(
     empty_record: Path, client: Client, gate: str
 ) -> None:
     public = PublicSite(empty_record, Site(mode="demo", assumed_live=True), runner=inline)
@@ -60,7 +60,9 @@ async def test_the_first_run_changes_the_pages_without_a_restart_of_the_site(
     assert (found["mode"], found["currency"]) == ("paper", "EUR")
 
 
-def test_the_pages_have_the_values_of_the_newest_run_of_the_journal(empty_record: Path) -> None:
+def test_the_latest_run_is_none_in_an_empty_journal_and_else_the_newest_one(
+    empty_record: Path,
+) -> None:
     with closing(database.open_reader(empty_record)) as reader:
         assert latest_run(reader) is None
         write(empty_record, started("demo", "assumed"), started("demo", "arithmetic", 2))

@@ -58,7 +58,7 @@ async def test_chart_legend_and_list_have_the_same_count_of_downtime_after_a_sta
     assert await shown(path, client) == (1 + before,) * 3
 
 
-async def test_a_stretch_that_two_times_of_downtime_share_stays_grey_for_the_earlier_one(
+async def test_an_interval_of_the_curve_that_two_downtimes_share_stays_grey_for_the_earlier_one(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

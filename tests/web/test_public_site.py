@@ -25,7 +25,7 @@ PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 
 
 class Markup(HTMLParser):
-    """What a page would load, run or style by itself."""
+    """The tags and attributes of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -120,7 +120,9 @@ async def test_an_unchanged_page_is_not_sent_again(public: PublicSite, client: C
             assert changed.status_code == 200
 
 
-async def test_a_new_commit_makes_a_new_page(tmp_path: Path, demo: Site, client: Client) -> None:
+async def test_a_new_commit_makes_a_new_results_json(
+    tmp_path: Path, demo: Site, client: Client
+) -> None:
     path = tmp_path / "kamou.sqlite3"
     write_record(path, days=1)
     app = PublicSite(path, demo, runner=inline)
@@ -289,7 +291,7 @@ async def test_the_operators_markdown_is_shown_and_its_html_stays_text(
     assert "Free, self-hosted" not in page
 
 
-def test_a_pricing_file_is_shown_and_an_unreadable_one_is_an_error_with_its_setting(
+def test_a_pricing_file_is_read_and_a_missing_one_is_an_error_with_its_setting(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "pricing.md"

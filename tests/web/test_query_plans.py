@@ -1,4 +1,4 @@
-"""Query plans of pages: only two statements, once per daily row, scan a table."""
+"""Query plans: two statements, once per daily row, scan a table that grows."""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize(("text", "ground"), TEXTS)
-def test_text_stands_out_from_its_ground(text: str, ground: str, dark: bool) -> None:
+def test_text_has_the_contrast_to_its_background_that_wcag_requires(
+    text: str, ground: str, dark: bool
+) -> None:
     found = colours(dark)
     assert contrast(found[text], found[ground]) >= LEAST_CONTRAST
 
@@ -81,7 +83,9 @@ def blended(colour: str, ground: str, opacity: float) -> str:
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("rule", GRAPHICS, ids=lambda rule: rule[0])
-def test_a_drawn_mark_stands_out_from_its_ground(rule: tuple[str, str], dark: bool) -> None:
+def test_a_drawn_mark_has_the_contrast_to_the_paper_that_wcag_requires(
+    rule: tuple[str, str], dark: bool
+) -> None:
     selector, property_ = rule
     body = re.search(rf"^{re.escape(selector)} \{{(.*?)\}}", CSS, re.MULTILINE)
     assert body is not None

@@ -1,4 +1,4 @@
-"""Words at a figure: net or not, one or many, part or whole, closing or closed."""
+"""Words on pages: net deposits, singular and plural, parts of months, flattening."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ async def page(path: Path, client: Client, address: str = "/results") -> str:
     return found
 
 
-async def test_deposits_less_withdrawals_are_called_net(record: Path, client: Client) -> None:
+async def test_the_sentence_about_net_deposits_says_if_withdrawals_were_netted(
+    record: Path, client: Client
+) -> None:
     assert "Since then" not in await page(record, client)
     add(record, [moved(NOW_MS - 2, "2000"), moved(NOW_MS - 1, "693.5"), mark(NOW_MS)])
     both = 'Since then <span class="num">2,693.50</span> was deposited. It'
@@ -103,7 +105,7 @@ async def test_the_state_after_a_flatten_closed_all_positions_is_shown_as_flatte
     assert "closing everything" not in after
 
 
-async def test_half_of_the_days_limit_is_called_half() -> None:
+async def test_the_text_of_day_loss_half_names_the_limit_for_half_size() -> None:
     assert fmt.cause("DAY_LOSS_HALF") == "the day's loss reached the limit for half size"
 
 

@@ -1,4 +1,4 @@
-"""What browsers, search engines and programs expect of a public site."""
+"""Habits of the web: JSON for programs, addresses for search engines, a favicon."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ async def test_errors_are_json_for_programs(
     assert answer.json()["error"]
 
 
-async def test_errors_are_pages_for_browsers(public: PublicSite, client: Client) -> None:
+async def test_an_unknown_address_is_an_error_page_for_browsers(
+    public: PublicSite, client: Client
+) -> None:
     async with client(public) as http:
         answer = await http.get("/nowhere", headers={"accept": "text/html,*/*;q=0.8"})
     assert answer.headers["content-type"].startswith("text/html")

@@ -1,4 +1,4 @@
-"""Pages have no phrase that is listed as untrue, and they explain the return."""
+"""Pages have no listed phrase, and the results page explains the return."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALLOWED = "It publishes every trade, every cost and every losing day."
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_no_page_has_a_phrase_that_is_listed_as_untrue(
+async def test_no_page_has_a_phrase_that_is_listed_as_untrue_or_retired(
     public: PublicSite, client: Client, path: str
 ) -> None:
     async with client(public) as http:

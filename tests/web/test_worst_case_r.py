@@ -104,7 +104,7 @@ async def test_worst_case_r_of_a_traded_history_follows_from_its_events(
 
 @pytest.fixture
 def half_filled(tmp_path: Path) -> Path:
-    """Return a closed trade whose entry filled 10 of 40 contracts.
+    """Return the journal of a closed trade whose entry filled 10 of 40 contracts.
 
     The contract size has halved since: the result says 20 contracts of 0.5.
     """
@@ -130,7 +130,7 @@ def half_filled(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_half_filled_entry_counts_its_share_of_the_worst_case_in_any_contract_size(
+async def test_a_partly_filled_entry_counts_its_share_of_the_worst_case_after_a_new_contract_size(
     half_filled: Path, client: Client
 ) -> None:
     (found,) = await published(half_filled, client)
