@@ -42,7 +42,7 @@ class Limits:
     requests_max: int = 1_000
     """Requests of one connection; its last response has ``Connection: close``."""
     pipelined_max: int = 16
-    """Requests that may follow one in the same bytes and be answered; more end the connection."""
+    """Further requests of one read that get responses; if more follow, the connection ends."""
     grace_s: float = 1.0
     """Time for requests in flight at an orderly stop; pages take milliseconds."""
     backlog: int = 1_024

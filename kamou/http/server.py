@@ -207,7 +207,10 @@ class Server:
 
     def _reject(self, wire: PeerSocket, refusal: TrafficRefusal, connections: trio.Nursery) -> None:
         self.traffic.refused[refusal] += 1
-        self._warn(refusal.value, f"connections are rejected: too many {TOO_MANY[refusal]}")
+        self._warn(
+            refusal.value,
+            f"connections are rejected: {len(self._open)} are open, too many {TOO_MANY[refusal]}",
+        )
         wire.send_now(REJECTION)
         if len(self._rejected) < REJECTED_MAX:
             scope = trio.CancelScope()

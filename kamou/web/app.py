@@ -1,4 +1,4 @@
-"""The public site: a routes table over a read-only database, without cookies.
+"""``PublicSite``, the pages of a read-only database, and ``ROUTES``, their table.
 
 ``PublicSite`` renders a page on a worker thread, because it may take 100 ms (thousands of
 resamples) and all other connections would wait. Its bytes are cached while the journal's head stays

@@ -118,7 +118,7 @@ class Results(RecordEvents):
 
     @property
     def moved_one_way(self) -> bool:
-        """True if transfers exist, all are listed, and they have one direction."""
+        """True if there are transfers, all listed, and only deposits or only withdrawals."""
         signs = {transfer.amount > 0 for transfer in self.transfers}
         return len(signs) == 1 and self.transfers_total == len(self.transfers)
 

@@ -29,8 +29,8 @@ def serve_alone(
 ) -> None:
     """Serve the pages of ``database`` until a stop signal.
 
-    Stop signals are SIGINT, SIGTERM, and SIGHUP unless this process ignores it. The function takes
-    no lock and writes no file. A run may write the database meanwhile.
+    Stop signals are SIGINT, SIGTERM, and SIGHUP unless this process ignores it. A run may write the
+    database meanwhile, because the function neither writes it nor takes the lock of a run.
 
     Raises:
         StoreError: the database does not exist, cannot be read, is damaged, or is of another

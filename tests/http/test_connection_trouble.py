@@ -198,7 +198,7 @@ async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:
     exhausted.close()
 
 
-async def test_resets_at_60_different_moments_fail_no_connection(
+async def test_resets_at_60_different_moments_make_no_connection_fail(
     application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application) as bench:

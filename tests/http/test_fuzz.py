@@ -155,7 +155,7 @@ async def converse_many(bench: Bench, chance: Random, count: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=["issue", "hypercorn", "requests", "fresh"])
-async def test_random_requests_fail_no_connection_and_leak_no_descriptor_or_memory(
+async def test_random_requests_make_no_connection_fail_and_leak_no_descriptor_or_memory(
     application: Application, seed: int, jumping_clock: MockClock
 ) -> None:
     chance = Random(seed)

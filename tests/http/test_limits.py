@@ -90,7 +90,7 @@ async def test_a_trusted_proxy_has_no_limit_by_address_but_the_total_limit(
         assert bench.server.traffic.refused[TrafficRefusal.ADDRESS] == 0
 
 
-async def test_the_server_serves_pages_beside_500_idle_connections_without_a_leak(
+async def test_the_server_serves_a_page_with_500_idle_connections_and_leaks_no_descriptor(
     application: Application, jumping_clock: MockClock
 ) -> None:
     limits = {"connections_max": 600, "connections_per_address_max": 600}
