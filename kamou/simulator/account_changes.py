@@ -1,7 +1,7 @@
 """Changes of the account by venue, transfers and external orders, at drawn times.
 
 The changes happen at the venue, with or without a running process. A change that the venue rejects,
-or that finds no position or market to act on, is tried again after 20 s.
+or that finds no position or market to act on, is tried again after ``CHANGE_RETRY_MS``.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from kamou.venue.engine import Engine
 def find_differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
     """Yield the differences between journal and venue (invariants 6 and 7).
 
-    These are fills, orders or income that are lost, duplicated or in flight, positions with no
-    stop or with two, orders, trades or reservations without a position, unexplained drift, and
-    money without an explanation.
+    These are fills, orders or income that are lost, duplicated or in flight, positions without
+    one confirmed stop that covers them, orders, trades or reservations without a position,
+    unexplained drift, and money without an explanation.
     """
     with contextlib.closing(database.open_reader(path)) as reader:
         events = [committed.event for committed in read_events(reader, 0)]
@@ -60,7 +60,7 @@ def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
         if sum((o.quantity - o.filled for o in stops), Decimal(0)) < abs(position.quantity):
             yield f"{position.symbol}: {len(stops)} stops do not cover {position.quantity}"
         elif len(stops) > 1:
-            yield f"{position.symbol}: {len(stops)} stops"
+            yield f"{position.symbol}: {len(stops)} stops, expected 1"
         if trade is not None and (not trade.protected or trade.unprotected_since_ms):
             yield f"{position.symbol}: the book has no confirmed stop"
 
@@ -110,7 +110,8 @@ def _money(
 ) -> Iterator[str]:
     """Check that the journal explains the venue's wallet balance to the cent.
 
-    With fills that belong to no trade it cannot, and nothing is checked.
+    Nothing is checked if a position was corrected or adopted, or if a fill has no intent, because
+    such fills belong to no trade.
     """
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
     intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}

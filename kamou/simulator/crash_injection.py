@@ -24,7 +24,7 @@ NOT_THE_ACTORS = ("supervisor.py",)  # its frames run the actors' tasks and are 
 
 
 class InjectedCrash(Exception):
-    """Raised in an actor by the simulation, at a place where the actor waits."""
+    """An error that the simulation raises in an actor where the actor waits."""
 
 
 Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost first
@@ -69,14 +69,14 @@ def find_actor(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
 
 
 class Stuck(BaseException):
-    """Raised when tasks keep working while simulated time does not advance."""
+    """An error for tasks that keep working while simulated time does not advance."""
 
 
 class StepCounter(trio.abc.Instrument):
-    """Counts the scheduler's steps and injects a crash where ``strike`` returns True.
+    """Counter of the scheduler's steps, which crashes actors where ``strike`` is True.
 
-    ``order`` is a checksum of the tasks in the order of their steps. A task that takes a step after
-    ``at_once_max`` steps within one instant gets ``Stuck`` (seed 960263).
+    ``order`` is a checksum of the tasks in the order of their steps. After ``at_once_max`` steps
+    within one instant, one task gets ``Stuck`` (seed 960263).
     """
 
     def __init__(

@@ -105,7 +105,7 @@ class DueActions:
             self._quotes[symbol] = (now_ms, quote)
 
     def expect_state(self, state: TradingState, now_ms: int) -> None:
-        """Expect the trading state that the operator's command leads to."""
+        """Expect the trading state of a command, if it is more severe than the present."""
         if state.severity > self._state.severity:
             self._ordered = (state, now_ms)
 

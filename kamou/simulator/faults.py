@@ -241,7 +241,10 @@ class Chaos:
         return True
 
     def inside(self, name: str, now_ms: int) -> tuple[int, int] | None:
-        """Return the fault's window that contains ``now_ms``; count each window once."""
+        """Return the fault's window that contains ``now_ms``; count each window once.
+
+        None in the convergence phase.
+        """
         if now_ms >= self.convergence_ms:
             return None
         for window in self._windows.get(name, ()):
@@ -257,7 +260,7 @@ class Chaos:
         return self._windows.get(name, ())
 
     def moments(self, name: str) -> tuple[int, ...]:
-        """Return the moments at which a fault without duration strikes."""
+        """Return the moments before the convergence phase at which a fault strikes."""
         return tuple(
             window[0] for window in self._windows.get(name, ()) if window[0] < self.convergence_ms
         )

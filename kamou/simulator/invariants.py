@@ -3,8 +3,8 @@
 It reads the audit log, the requests and the journal. The invariants have the numbers of
 ``docs/reliability.md``: 1 permits, 2 client order ids (and the venue accepts no order that the
 journal has closed), 3 protection, 4 limits, 5 size, 6 book and venue agree (see ``convergence``), 7
-equity, 8 no committed event is lost, 10 halt, 11 crashes. The ledger checks 9 and the swarm checks
-12.
+equity, 8 no committed event is lost, 10 halt, 11 crashes. ``swarm`` checks 12 and ``site_faults``
+checks 13; nothing checks 9, which belongs to a public log that does not exist yet.
 """
 
 from __future__ import annotations
@@ -320,7 +320,10 @@ class Monitor:
     # --- the supervisor --------------------------------------------------------------
 
     def check_exit(self, exit_: ChildExit, now_ms: int) -> None:
-        """Check that a crash was injected or follows from a crash or slow commit (11)."""
+        """Check that a child is not stuck and crashed only for an allowed reason (11).
+
+        Allowed are an injected crash, and what follows from one or from a slow commit.
+        """
         if exit_.kind is ExitKind.STUCK:
             self.add_violation("STUCK", now_ms, "", exit_.child)
         if exit_.kind is not ExitKind.CRASHED:

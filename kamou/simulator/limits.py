@@ -59,10 +59,11 @@ def leverage_of(engine: Engine, client_order_id: str) -> int:
 
 
 def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_ms: int) -> None:
-    """Open the day of a restored journal without an open day, as ``event`` counts it.
+    """Open the day of ``portfolio`` after a restored journal opened its first day.
 
-    The day begins with the current equity (seed 910212). If the journal has the equity of midnight,
-    ``portfolio`` has already opened the day.
+    The day begins with the current equity (seed 910212), less the day's net deposits if ``event``
+    has no opening. If the opening is the equity of midnight, ``portfolio`` has already opened the
+    day.
     """
     if event.opening is None:
         portfolio.reopen_day(seen, now_ms)

@@ -92,7 +92,7 @@ BINDS = {
     "narrow_margin": ("margin_total",),
     "narrow_counts": ("entries_hour", "entries_day"),
 }
-"""The limit that each fault makes bind, by the names of ``bound_by``."""
+"""The limits that each fault makes bind, by the names of ``bound_by``."""
 
 
 def narrow_limits(settings: Settings, faults: frozenset[str]) -> Settings:

@@ -23,7 +23,7 @@ KILL_RATE = 0.1  # probability of a due kill at each point that the process reac
 
 
 class Killed(BaseException):
-    """Raised in a killed process, so that nothing more reaches disk or venue."""
+    """The end of a killed process, after which nothing more reaches disk or venue."""
 
 
 @attrs.define(eq=False)
@@ -49,7 +49,10 @@ class CrashSchedule:
         return self.kills[0] if self.kills else None
 
     def kill_if_due(self, where: str) -> None:
-        """Kill the process here with probability ``KILL_RATE`` if a kill is due."""
+        """Kill the process here with probability ``KILL_RATE`` if a kill is due.
+
+        Raise ``Killed`` too if the process was killed before.
+        """
         self.check()
         kill = self.due()
         if kill is None or self.clock.now_ms() < kill[0]:

@@ -79,7 +79,7 @@ ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
 
 
 class Simulation:
-    """The simulation of one scenario, whose ``monitor`` has violations and coverage."""
+    """The simulation of one scenario; its ``monitor`` has violations and coverage."""
 
     def __init__(self, scenario: Scenario, settings: Settings = SETTINGS) -> None:
         seed = scenario.seed
@@ -391,7 +391,7 @@ class SimulatedRun:
     # --- kills -----------------------------------------------------------------------
 
     async def _kill_when_due(self) -> None:
-        """Kill at the due time, or 40 s later if no commit or call took the kill before."""
+        """Kill at the due time or some seconds later, unless a commit or call did before."""
         while (kill := self.crashes.due()) is not None:
             draw = self.simulation.chaos.draw(kill[1])
             patience_s = 0.0 if draw.random() < 0.4 else 40.0

@@ -27,7 +27,7 @@ from kamou.supervisor import Supervisor
 FAULT = "site_trouble"
 FATES = (Fate.CRASHES, Fate.HANGS, Fate.GROWS, Fate.FLOODS, Fate.GARBLES, Fate.RACES)
 BAD_STARTS = (Fate.IS_REFUSED, Fate.NEVER_SERVES)
-BAD_START_RATE = 0.3  # of the starts after a failure that fail too
+BAD_START_RATE = 0.3  # share of failing starts after the first failure of a run
 SIMULATED_SITE_LIMITS = SiteLimits(
     memory_max_bytes=512 * 1024 * 1024, silence_max_s=10, start_max_s=60
 )
@@ -42,12 +42,12 @@ class SiteFaults:
     monitor: Monitor
     clock: Clock  # true time
     _moments: list[int] = attrs.Factory(list)  # due failures in ms, the next first
-    _troubled: bool = False  # the process before this one failed
+    _troubled: bool = False  # a process of this run has failed
 
     async def run(
         self, record: Callable[[Event], None], now_ms: Callable[[], int], last_ms: int
     ) -> None:
-        """Supervise the site until cancelled, if the seed has the fault.
+        """Supervise the site until canceled, if the seed has the fault.
 
         ``record`` journals an event. The site must serve again before ``last_ms``.
         """

@@ -67,7 +67,7 @@ class Result:
 class Swarm:
     """The results of many seeds.
 
-    ``missing`` has the required events and enabled faults that never happened.
+    ``missing`` has what ``find_missing`` returns for them.
     """
 
     results: tuple[Result, ...]
@@ -151,7 +151,7 @@ def simulate_seed(scenario: Scenario) -> Result:
 def run_swarm(
     scenarios: Iterable[Scenario], *, jobs: int = 1, report: ReportResult = lambda result: None
 ) -> Swarm:
-    """Run the scenarios over ``jobs`` processes and report each result.
+    """Run the scenarios over at most ``jobs`` processes and report each result.
 
     Results are in the order of the scenarios.
     """

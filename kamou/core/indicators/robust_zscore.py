@@ -26,7 +26,7 @@ def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
 def robust_z(value: Floats, past: Floats, *, known_min: int, deviation_min: float) -> Floats:
     """Return the robust z-score of a value against past values, ``[symbols]``.
 
-    It is ``(value - median(past)) / (1.4826 MAD(past))``.
+    It is ``(value - median(past)) / max(MAD_TO_DEVIATION * MAD(past), deviation_min)``.
 
     Args:
         value: ``[symbols]``.

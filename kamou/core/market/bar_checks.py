@@ -202,9 +202,9 @@ def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, 
 
 
 def _predecessors(rows: BarRows) -> tuple[Bools, Ints]:
-    """Return where a row has a predecessor, and its index.
+    """Return the mask of rows with a predecessor, and the index of each predecessor.
 
-    The predecessor is the symbol's latest row with an earlier or equal time.
+    It is the symbol's latest row with an earlier or equal time.
     """
     order = np.lexsort((rows.row, rows.source, rows.open_ms, rows.code))
     follows = np.zeros(len(order), dtype=bool)

@@ -1,4 +1,4 @@
-"""Bars, series, segments and datasets as columns, and what is computed from bars.
+"""Bars, series, segments and datasets as columns, and computations from bars.
 
 Bars are resampled, concatenated, and averaged to the trailing ATR. A bar is identified by its
 **open** time and is usable from ``open_ms + period_ms``. Arrays are ``[bars, symbols]`` floats,

@@ -159,7 +159,7 @@ def _columns_of(shard: ShardColumns, strategy: str) -> StrategyColumnsLike:
 class Scored:
     """One strategy's columns over all fresh shards, with scores and abstentions.
 
-    Positions count the merged symbols of these shards.
+    An index counts the merged symbols of these shards.
     """
 
     def __init__(self, strategy: Strategy, parts: Sequence[StrategyColumnsLike]) -> None:
@@ -205,7 +205,7 @@ class Scored:
         return names, np.concatenate(blocks, axis=1) if blocks else np.zeros((len(names), 0))
 
     def signals(self) -> Iterator[tuple[int, float]]:
-        """Yield position and |weighted score| of every symbol without an abstention."""
+        """Yield index and |weighted score| of every symbol without an abstention."""
         where = np.flatnonzero(self.abstain == 0)
         strengths = np.abs(self.score[where] * self.weight[where])
         return zip(where.tolist(), strengths.tolist(), strict=True)
@@ -213,7 +213,7 @@ class Scored:
     def candidate(
         self, at: int, symbol: str, close: float, bar_closed_at_ms: int, period_ms: int
     ) -> Candidate:
-        """Return the candidate at merged position ``at``."""
+        """Return the candidate at the merged index ``at``."""
         part, i = self._locate(at)
         strategy = self.strategy
         figures: list[float] = part.features[:, i].tolist()
@@ -240,10 +240,10 @@ class Scored:
         )
 
     def _locate(self, at: int) -> tuple[StrategyColumnsLike, int]:
-        """Return the shard's columns with merged position ``at``, and its index there."""
+        """Return the shard's columns with the merged index ``at``, and the index in them."""
         begin = 0
         for part in self.parts:
             if at < begin + len(part.abstain):
                 return part, at - begin
             begin += len(part.abstain)
-        raise AssertionError(f"position {at} is beyond the {begin} merged symbols")
+        raise AssertionError(f"index {at} is beyond the {begin} merged symbols")

@@ -1,9 +1,9 @@
 """The maximum drawdown of the equity record, with its dates.
 
 It is the largest fall of a time-weighted index over all equity snapshots. The index is the product
-of each snapshot's equity over the previous one's. A transfer divides the period between two
-snapshots, so it is neither a gain nor a loss. If the equity just before the transfer is unknown,
-its amount is subtracted from the later snapshot.
+of each snapshot's equity over the previous one's. A transfer (a deposit or a withdrawal) divides
+the period between two snapshots, so it is neither a gain nor a loss. If the equity just before the
+transfer is unknown, the transfer's amount is subtracted from the later snapshot.
 """
 
 from __future__ import annotations

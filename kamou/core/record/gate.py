@@ -1,4 +1,4 @@
-"""The interface of the gate, which grants strategies the right to trade.
+"""The interface of the gate, and ``LiveGrant``, its permission to trade.
 
 The core has no gate of its own. The composition root supplies one.
 """
@@ -15,8 +15,8 @@ import attrs
 class LiveGrant:
     """Permission of a strategy to trade at a share of the full size.
 
-    ``size_fraction`` scales the hard caps, risk per trade and exposure per symbol. It is 1 for a
-    live strategy and 0.25 for a canary.
+    ``size_fraction`` scales the two hard caps, which are risk per trade and exposure per symbol.
+    It is 1 for a live strategy and 0.25 for a canary.
     """
 
     strategy: str
@@ -25,7 +25,7 @@ class LiveGrant:
 
 
 class Gate(Protocol):
-    """Decides which strategies may trade."""
+    """A gate, which decides which strategies may trade."""
 
     @property
     def label(self) -> str:

@@ -22,7 +22,7 @@ STRATEGY_BASE_MODULE = "base"  # types of this package, not a strategy
 
 
 class StrategyFactory(Protocol):
-    """A function that makes a strategy from frozen parameters, or from defaults."""
+    """A callable that makes a strategy from frozen parameters, or from defaults."""
 
     def __call__(self, parameters: object = ..., /) -> Strategy: ...
 
@@ -39,8 +39,8 @@ def discover_strategies() -> dict[str, StrategyFactory]:
 def parameter_classes() -> dict[str, type[Parameters]]:
     """Return the class of each strategy's parameters, by file name.
 
-    A strategy without parameters has no entry. A file without a strategy, or whose import fails, is
-    left out too, so that settings can still be read; ``discover_strategies`` raises for it.
+    A strategy without parameters is left out. So is a file without a strategy, or whose import
+    fails, so that settings can still be read; ``discover_strategies`` raises for it.
     """
     found: dict[str, type[Parameters]] = {}
     for name in _files():
@@ -82,7 +82,10 @@ def make_strategies(
     made: dict[str, Strategy] = {}
     for name in enabled:
         if name not in known:
-            raise ConfigurationError(f"unknown strategy {name!r}; there are {', '.join(known)}")
+            raise ConfigurationError(
+                f"strategies.enabled has the unknown strategy {name!r}; known strategies:"
+                f" {', '.join(known)}"
+            )
         made[name] = known[name](parameters[name]) if name in parameters else known[name]()
     return made
 

@@ -126,7 +126,8 @@ class Strategy(Protocol):
     def requirements(self) -> Mapping[Abstain, Requirement]:
         """Conditions of a score, by the code of the abstention if one is not met.
 
-        Codes of ``check_data`` and of the ranking are left out.
+        The codes of ``check_data`` and of a small score are left out: those conditions are the
+        same for all strategies.
         """
         ...
 

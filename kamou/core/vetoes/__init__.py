@@ -41,7 +41,7 @@ def discover_vetoes() -> dict[str, VetoRule]:
 def apply_vetoes(
     candidate: Candidate, context: VetoContext, vetoes: Mapping[str, VetoRule]
 ) -> tuple[Denial, ...]:
-    """Return what each veto that stops the candidate gives; empty if it passes."""
+    """Return the result of each veto that stops the candidate; empty if it passes."""
     answers = (veto(candidate, context) for veto in vetoes.values())
     return tuple(answer for answer in answers if answer is not None)
 
