@@ -1,10 +1,10 @@
 """Production backtests on drawn markets with late and failing account reads.
 
-``make budget`` runs 200 of them: 20 symbols, 10 days of bars of 5 minutes, prices that jump
-together, so that stops fill in one bar and a day's loss comes to its limit. A run takes about 30 s
-of CPU time, in proportion to its entries. A judge reads only the venue's records, and checks that
-every entry kept the limits at its time, and that a day's loss beyond its limit was at most what its
-stops lost beyond their prices. One short backtest runs in the tests.
+``make budget`` runs ``RUNS`` of them. Prices jump together, so that stops fill in one bar and a
+day's loss comes to its limit. A run takes about 30 s of CPU time, in proportion to its entries. A
+judge reads only the venue's records, and checks that every entry kept the limits at its time, and
+that a day's loss beyond its limit was at most what its stops lost beyond their prices. A short
+backtest runs in the tests.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _instrument(index: int) -> Instrument:
 
 
 class Unsteady(SimulatedExchange):
-    """An exchange of which 5 % of the account reads fail and 20 % come 1 to 20 s late."""
+    """An exchange of which some account reads fail and others come late."""
 
     def __init__(self, engine: Engine, *, chance: Random, **more: Any) -> None:
         super().__init__(engine, **more)
@@ -153,7 +153,7 @@ class Day:
 
     @property
     def unexplained(self) -> Decimal:
-        """Return the loss less the limit and the slippage of stops; negative if below."""
+        """Loss less the limit and the slippage of stops; negative if below."""
         return self.worst - self.limit - self.slipped
 
 

@@ -53,13 +53,13 @@ class Change:
 
     @property
     def name(self) -> str:
-        """Return the change's place, operator and both texts as one line."""
+        """Place, operator and both texts of the change as one line."""
         old, new = " ".join(self.old.split()), " ".join(self.new.split())
         return f"{self.file}:{self.line} {self.function}: {self.operator}: {old} -> {new}"
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """Return file, function and both texts with single blanks, without the line."""
+        """File, function and both texts with single blanks, without the line."""
         return self.file, self.function, " ".join(self.old.split()), " ".join(self.new.split())
 
     def applied(self, text: str) -> str:

@@ -1,6 +1,6 @@
 """Draw small changes of the risk modules, and find those that no test notices.
 
-``make mutants`` runs it. It exits with 1 when less than 95 % of the drawn changes are caught;
+``make mutants`` runs it. It exits with 1 when less than CAUGHT_MIN of the drawn changes are caught;
 those that are proven to change nothing (``machine_equivalents``) are left out of the count.
 """
 
@@ -139,7 +139,8 @@ def run(
     """Try the changes in this process's forks.
 
     Raises:
-        RuntimeError: the tests do not pass on the unchanged product.
+        RuntimeError: the tests cannot be collected or the unchanged product fails them or a
+            simulation, or a change cannot be put in.
     """
     outcomes: list[Outcome] = []
 

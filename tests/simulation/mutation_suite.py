@@ -66,7 +66,7 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
         if (found := text.count(old)) != 1:
             raise MutantError(f"{mutant.name}: its old text is in {file} {found} times, not once")
         if old == new:
-            raise MutantError(f"{mutant.name}: it changes nothing")
+            raise MutantError(f"{mutant.name}: its old and new text of {file} are the same")
         texts[file] = text.replace(old, new)
     return texts
 
@@ -177,7 +177,11 @@ def page(verdicts: Sequence[Verdict], controlled: int) -> str:
 
 
 def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str = END) -> None:
-    """Replace the text between the markers, and the markers, by ``text``."""
+    """Replace the text between the markers, and the markers, by ``text``.
+
+    Raises:
+        MutantError: the document lacks one of the markers.
+    """
     before, _, rest = document.read_text(encoding="utf-8").partition(begin)
     _, found, after = rest.partition(end)
     if not found:

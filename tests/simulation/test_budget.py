@@ -24,7 +24,7 @@ def test_a_drawn_backtest_with_late_and_failing_account_reads_keeps_every_limit(
 
 
 @pytest.mark.no_cover
-def test_without_the_daily_budget_the_judge_finds_entries_beyond_its_headroom(
+def test_without_the_daily_budget_the_judge_finds_entries_or_a_loss_beyond_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from kamou.core.risk import exposure, governor

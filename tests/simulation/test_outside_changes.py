@@ -41,7 +41,7 @@ def test_failing_reads_excuse_no_entry_on_an_account_read_that_is_too_old(blind_
 
 
 def losing(*silent: tuple[int, int]) -> OutsideChanges:
-    """Return a loss of 200 that a fill realized at ``GONE_MS``."""
+    """Return the changes of an account in which a fill lost 200 USDT at ``GONE_MS``."""
     made = OutsideChanges(lambda _, a, b: covered_ms(silent, a, b), age_max_ms=AGE_MAX_MS)
     made.record_loss("ETHUSDT", GONE_MS, Decimal(3), Decimal(200))
     return made

@@ -25,7 +25,7 @@ def traced(path: Path, hash_seed: str) -> str:
         ],
         env={"PYTHONHASHSEED": hash_seed},
         capture_output=True,
-        check=False,  # that a class did not strike in so short a time is not the matter here
+        check=False,  # a fault that does not strike in so short a time does not matter here
     )
     return path.read_text()
 

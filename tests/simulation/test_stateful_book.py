@@ -34,7 +34,7 @@ class Account:
 
 
 class BookMachine(RuleBasedStateMachine):
-    """At most one trade per symbol at a time, as the governor's rules have it."""
+    """Events of at most one trade per symbol at a time, as the governor allows."""
 
     @initialize()
     def begin(self) -> None:

@@ -62,14 +62,14 @@ class Claim:
 
     @property
     def risk(self) -> Decimal:
-        """Return the loss from entry price to stop with the gap buffer, without costs."""
+        """Loss from entry price to stop with the gap buffer, without costs."""
         distance = abs(100 - self.plan.stop_price)
         each = distance * (1 + LIMITS.gap_buffer_min)
         return (self.left + self.held) * D("0.1") * each
 
 
 class GovernorMachine(RuleBasedStateMachine):
-    """Requests and fills in a market that stands at 100: only approvals move the sums."""
+    """Requests for entries, their fills and exits in a market whose price is 100."""
 
     @initialize()
     def begin(self) -> None:

@@ -84,7 +84,7 @@ def test_beta_agrees_with_talib_whose_second_series_is_the_asset() -> None:
     ("values", "first"),
     [("sma", 13), ("ema", 13), ("rsi", 14), ("atr", 14), ("di", 14), ("adx", 27), ("beta", 14)],
 )
-def test_the_first_valid_index_of_each_indicator_of_14_bars_is_that_of_talib(
+def test_an_indicator_of_14_bars_is_nan_before_its_first_valid_index_and_known_after(
     values: str, first: int
 ) -> None:
     _, high, low, close, _ = market(60, 2, 7)
@@ -102,7 +102,7 @@ def test_the_first_valid_index_of_each_indicator_of_14_bars_is_that_of_talib(
 
 
 @pytest.mark.parametrize("bars", [1, 2, 9])
-def test_series_shorter_than_the_period_are_all_nan(bars: int) -> None:
+def test_indicators_of_series_shorter_than_their_period_are_all_nan(bars: int) -> None:
     _, high, low, close, volume = market(bars, 2, 1)
     for made in (
         sma(close, 10),
@@ -242,7 +242,7 @@ def test_a_process_that_does_not_revert_has_no_half_life() -> None:
     assert np.isnan(half_life(np.full(10, 4.0)))
 
 
-def test_an_indicator_of_several_columns_equals_that_of_each_column() -> None:
+def test_the_variance_ratio_and_half_life_of_several_columns_equal_those_of_each() -> None:
     *_, close, _ = market(101, 3, 21)
     logs = np.log(close)
     for function in (lambda x: variance_ratio(x, 5), half_life):

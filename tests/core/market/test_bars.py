@@ -134,7 +134,7 @@ def test_a_series_between_two_times_excludes_the_first_and_includes_the_last() -
     assert cut.values[:, 0].tolist() == [2.0, 3.0]
 
 
-# --- what makes rows unfit ---------------------------------------------------------------------
+# --- invalid rows ---------------------------------------------------------------------
 
 NOW_MS = START_MS + 1_000 * MINUTE_MS
 
@@ -262,7 +262,7 @@ def test_fewer_than_two_bars_or_a_period_that_does_not_divide_a_day_is_invalid()
         infer_period_ms(odd)
 
 
-def test_times_at_the_ends_of_64_bits_are_invalid_and_do_not_wrap_around() -> None:
+def test_extreme_64_bit_times_are_invalid_and_do_not_wrap_around() -> None:
     for wild in (2**63 - 1, 9_223_372_036_854_000_000, -(2**63), -(2**62)):
         rows = rows_of(made_bars(30, 2, 4))
         rows.open_ms[47] = wild
@@ -283,7 +283,7 @@ def test_gaps_are_listed_by_symbol_and_time_and_all_are_counted() -> None:
     assert gaps[0].after_ms == START_MS + 4 * MINUTE_MS
 
 
-def test_the_bars_of_a_grid_are_counted_before_it_is_made() -> None:
+def test_the_grid_of_two_distant_rows_counts_every_bar_between_them() -> None:
     rows = rows_of(made_bars(2, 1, 1))
     rows.open_ms[1] = START_MS + MINUTE_MS * 10**9
     assert count_grid_bars(rows, MINUTE_MS) == 10**9 + 1

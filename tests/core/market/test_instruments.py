@@ -1,4 +1,4 @@
-"""Invalid instruments are reported, each fault with its figure."""
+"""Faults of invalid instruments are reported by field and by symbol."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_valid_instrument_has_no_faults() -> None:
         ({"qty_max": D("Infinity")}, "qty_max is Infinity"),
     ],
 )
-def test_an_invalid_field_of_an_instrument_is_reported_with_its_figure(
+def test_an_invalid_field_of_an_instrument_is_reported_by_its_name(
     change: dict[str, Any], said: str
 ) -> None:
     found = find_instrument_faults(attrs.evolve(SOUND, **change))

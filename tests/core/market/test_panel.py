@@ -47,7 +47,9 @@ def test_panel_rows_before_the_first_bar_are_nan() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(window=st.integers(2, 40), bars=st.integers(1, 2 * SLACK_ROWS_MIN))
-def test_moving_the_buffer_never_changes_a_window(window: int, bars: int) -> None:
+def test_a_window_has_the_newest_closes_and_returns_after_any_number_of_bars(
+    window: int, bars: int
+) -> None:
     market = panel(1, window)
     closes = np.arange(1.0, bars + 1)
     for t, close in enumerate(closes):

@@ -294,7 +294,7 @@ def test_too_few_trades_give_no_value_but_are_counted(n: int) -> None:
         }
 
 
-def test_trades_that_closed_on_no_complete_day_are_counted_and_in_no_interval() -> None:
+def test_trades_that_closed_on_no_complete_day_count_but_not_towards_the_minimum() -> None:
     days = p.TradeDays(
         trades=np.array([15.0, 1.0]),
         wins=np.array([8.0, 0.0]),

@@ -136,7 +136,7 @@ def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() ->
 
 
 def open_interest_told(last_change: float, rows: int = 24) -> StrategyScores:
-    """Return momentum scores; the newest daily change of interest is ``last_change``."""
+    """Return momentum scores; the newest daily change of open interest is ``last_change``."""
     columns = market(300, 2, 3)
     strategy = OiMomentum(MOMENTUM)
     panel = momentum_panel(columns, strategy)
@@ -174,7 +174,7 @@ def test_stale_open_interest_under_fresh_bars_gives_a_weight_of_0_3() -> None:
     assert strategy.evaluate(panel, panel.close_ms).weight[0] == 0.3
 
 
-def test_momentum_warms_up_for_thirty_days_of_bars_of_any_period() -> None:
+def test_momentum_warms_up_for_thirty_days_of_15_minute_or_hourly_bars() -> None:
     strategy = OiMomentum()
     assert strategy.warmup_bars(900_000) == 2880
     assert strategy.warmup_bars(HOUR_MS) == 720
@@ -212,7 +212,7 @@ def test_an_unknown_strategy_fails_with_the_names_of_the_known_ones() -> None:
         make_strategies(["astrology"], {})
 
 
-def test_each_strategy_is_made_with_the_parameters_of_its_name() -> None:
+def test_a_strategy_is_made_with_the_parameters_of_its_name_or_with_defaults() -> None:
     made = make_strategies(["oi_momentum", "mean_reversion"], {"oi_momentum": MOMENTUM})
     assert list(made) == ["oi_momentum", "mean_reversion"]
     assert made["oi_momentum"].warmup_bars(HOUR_MS) == 96

@@ -116,11 +116,8 @@ def test_discovery_names_each_strategy_after_its_file() -> None:
         assert made.warmup_bars(PERIOD) >= made.lookback_bars(PERIOD) >= 2
 
 
-def test_a_score_does_not_depend_on_later_bars(strategy: Strategy) -> None:
-    """A longer panel gave the same scores when its newest bar was the same.
-
-    Open interest that becomes available later changes no score.
-    """
+def test_a_score_ignores_later_open_interest_and_earlier_evaluations(strategy: Strategy) -> None:
+    """The first panel is evaluated at several bars, the second only at its newest."""
     for t, shown in scores_at(strategy, MARKET, LOOKS).items():
         panel = fresh(strategy, MARKET, t + 1)
         for k in range(1, 4):
@@ -208,7 +205,9 @@ def test_a_shard_scores_its_symbols_as_one_panel_of_all_symbols_would(strategy: 
             )
 
 
-def test_one_bad_price_affects_no_score_after_its_window(strategy: Strategy) -> None:
+def test_a_bad_high_changes_no_later_raw_value_and_no_take_profit_of_another_symbol(
+    strategy: Strategy,
+) -> None:
     market = MARKET.copy()
     market.high[100, 0] = 1e9
     warm = strategy.warmup_bars(PERIOD)

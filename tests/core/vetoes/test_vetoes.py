@@ -146,7 +146,7 @@ def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> Non
 def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     own: str, set_bps: str, cost: str
 ) -> None:
-    """c without fees is 0.07 at 100; the fee is the higher of the two rates."""
+    """The cost without fees is 0.07 at 100; the fee is the higher of the two rates."""
     one = candidate(target_distance=1.6)
     about = context(
         costs=CostModel(taker_bps=Decimal(set_bps)),

@@ -64,7 +64,7 @@ def death_note(path: Path) -> Note:
 
 
 class Points:
-    """Counts the points of one process, and kills it at one of them."""
+    """Counter of the points of one process, which kills it at a chosen one."""
 
     def __init__(self, begin_ms: int, note: Path, kill_at: int = 0) -> None:
         self.begin_ms = begin_ms

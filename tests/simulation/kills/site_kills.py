@@ -2,9 +2,9 @@
 
     python tests/simulation/kills/site_kills.py --kills 50 --seed 7
 
-Half of the kills fall into the fast-forward, half into real time. Exit code 1 when an actor was
-restarted, a cycle is missing, the independent checker finds a broken rule, the book and the venue
-differ, or the journal has other events of the site than failures and recoveries.
+At most half of the kills fall into the fast-forward, the others into real time. The exit code is 1
+if a check fails, for example if an actor was restarted, a cycle is missing, the independent checker
+finds a broken rule, or book and venue differ.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def judged(events: Sequence[Event]) -> Iterator[str]:
     """Yield each rule that the journal breaks."""
     starts = [i for i, event in enumerate(events) if isinstance(event, RunStarted)]
     if len(starts) != 2:
-        yield f"{len(starts)} runs were started; history and real time are two"
+        yield f"{len(starts)} runs were started, expected 2: the history and real time"
     for first, last in zip(starts, [*starts[1:], len(events)], strict=True):
         ranked = cycles(events[first:last])
         for one, other in pairwise(ranked):

@@ -149,7 +149,9 @@ def tried(case: Case, folder: Path) -> Outcome:
         if code == 0:
             break
         if code != -signal.SIGKILL:
-            return Outcome(case=case, kills=len(lefts), failures=(f"ended with {code}",))
+            return Outcome(
+                case=case, kills=len(lefts), failures=(f"the process ended with exit code {code}",)
+            )
         died = death_note(note)
         if not lives and Point(died.what, died.phase) != case.point:
             failures.append(f"the run went another way: {died.what}, {died.phase}")
@@ -180,7 +182,7 @@ def _judged(folder: Path, begin_ms: int, lives: list[Life], lefts: list[Path]) -
         verdict.write_text(json.dumps(found))
 
     if code := in_process_of_its_own(judge):
-        return [f"the judge ended with {code}"]
+        return [f"the judge ended with exit code {code}"]
     return list(json.loads(verdict.read_text()))
 
 

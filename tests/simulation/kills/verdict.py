@@ -180,7 +180,7 @@ def spells(audit_log: Sequence[AuditRecord]) -> Iterator[tuple[str, int, int]]:
 
 
 def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
-    """Yield each position without a confirmed stop or an end within 10 s of life."""
+    """Yield each position without a confirmed stop or an end within the deadline."""
     confirmed = play.of(StopConfirmed)
     for symbol, since_ms, to_ms in spells(play.audit_log):
         to_ms = to_ms or lives[-1].ended_ms
@@ -213,5 +213,8 @@ def after_recovery(
             yield f"{kind.__name__}: {before[kind]} before, {kinds[kind]} after"
     held = any(to_ms == 0 for _, _, to_ms in spells(lefts[-1].audit_log))
     if held and not 0 <= report["read_back_ms"] - last.begin_ms <= PROTECTED_WITHIN_MS:
-        yield "what was held was not read back after the start"
+        yield (
+            f"a process that started with a position at {last.begin_ms} first read the open orders"
+            f" at {report['read_back_ms']} (0: never)"
+        )
     yield from (f"crashed: {error}" for error in report["crashes"])
