@@ -98,11 +98,17 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
     journalled = Counter(ev.fill.key for ev in events if isinstance(ev, e.FillRecorded))
     venue = Counter(fill.key for fill in engine.fills(0))
     if journalled != venue:
-        yield f"fills lost {dict(venue - journalled)}, too many {dict(journalled - venue)}"
+        yield (
+            f"fills only at the venue {dict(venue - journalled)},"
+            f" only in the journal {dict(journalled - venue)}"
+        )
     listed = Counter(income.income_id for income in engine.income(0))
     booked = Counter(ev.income.income_id for ev in events if isinstance(ev, e.IncomeRecorded))
     if listed != booked:
-        yield f"income lost {dict(listed - booked)}, too many {dict(booked - listed)}"
+        yield (
+            f"income only at the venue {dict(listed - booked)},"
+            f" only in the journal {dict(booked - listed)}"
+        )
 
 
 def _money(

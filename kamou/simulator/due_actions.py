@@ -191,7 +191,7 @@ class DueActions:
             self._wrong(rule, now_ms, plan.symbol, f"{event.permit_id}: {detail}")
 
         if event.expires_at_ms - event.at_ms > self.limits.permit_ttl_s * 1000:
-            wrong("PERMIT_LONG", f"lasts {event.expires_at_ms - event.at_ms} ms")
+            wrong("PERMIT_LONG", f"the permit lasts {event.expires_at_ms - event.at_ms} ms")
         if self._drifting:
             wrong("DRIFTING", "granted while book and venue differ")
         held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
@@ -203,7 +203,7 @@ class DueActions:
         if self._state is _T.REDUCED_SIZE:
             allowed *= self.limits.reduced_size
         if plan.risk > allowed + self._lately_gone() * self.limits.risk_per_trade:
-            wrong("RISK_PROMISED", f"{plan.risk} of {allowed} in {self._state.value}")
+            wrong("RISK_PROMISED", f"risk {plan.risk} above {allowed} in {self._state.value}")
         self._permits[event.permit_id] = _Permit(plan, now_ms)
         self._sum(plan, wrong, sizing_equity + self._lately_gone())
 
@@ -232,9 +232,9 @@ class DueActions:
             if not _major(permit.plan.symbol) and permit.plan.side is plan.side:
                 cluster += permit.open_risk
         if total > self.limits.open_risk_max * sizing_equity:
-            wrong("OPEN_RISK", f"{total} of {self.limits.open_risk_max * sizing_equity}")
+            wrong("OPEN_RISK", f"{total} exceeds {self.limits.open_risk_max * sizing_equity}")
         if not _major(plan.symbol) and cluster > self.limits.cluster_risk_max * sizing_equity:
-            wrong("CLUSTER", f"{cluster} of {self.limits.cluster_risk_max * sizing_equity}")
+            wrong("CLUSTER", f"{cluster} exceeds {self.limits.cluster_risk_max * sizing_equity}")
 
     def _changed(self, event: e.StateChanged) -> None:
         now_ms = self.engine.market_ms
@@ -243,7 +243,7 @@ class DueActions:
             self._ordered = None
         self._flatten_ms = now_ms if event.after is _T.FLATTENING else 0
         if event.before is _T.FLATTENING and event.after.entries_allowed:
-            self._wrong("RESUMED", now_ms, "", f"{event.before.value} to {event.after.value}")
+            self._wrong("RESUMED", now_ms, "", f"from {event.before.value} to {event.after.value}")
         share = {
             "DAY_LOSS_HALF": self.limits.reduced_at,
             "DAY_LOSS_LIMIT": Decimal(1),
@@ -272,7 +272,7 @@ class DueActions:
         error_ms, since_ms = self.skew
         skewed_ms = now_ms - since_ms - self._excused_ms("", since_ms, now_ms)
         if abs(error_ms) > SKEW_SEEN_MS and skewed_ms > KNOWN_AFTER_MS:
-            wrong("SKEWED", f"entered with a clock error of {error_ms} ms since {since_ms}")
+            wrong("SKEWED", f"entered with a clock error of {error_ms} ms for {skewed_ms} ms")
         reported_ms, quote = self._quotes.get(intent.symbol, (0, None))
         if quote is None or not all(
             price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)
@@ -291,10 +291,10 @@ class DueActions:
         if seen_ms < KNOWN_AFTER_MS:
             return  # the system may not have read the account since
         if lost > self.limits.daily_loss_max:
-            wrong("DAY_LOSS", f"entered with {lost:.5f} of the day's equity lost for {seen_ms} ms")
+            wrong("DAY_LOSS", f"entered, {lost + LOSS_SLACK:.5f} of equity lost for {seen_ms} ms")
         half = self.limits.daily_loss_max * self.limits.reduced_at
         if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
-            wrong("DAY_LOSS", f"full size with {lost:.5f} of its equity lost for {seen_ms} ms")
+            wrong("DAY_LOSS", f"full size, {lost + LOSS_SLACK:.5f} of equity lost for {seen_ms} ms")
 
     def record_audit(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
         """Update the state with a record of the venue's audit log."""
@@ -381,17 +381,19 @@ class DueActions:
             state, at_ms = self._ordered
             if now_ms - at_ms > OBEYED_AFTER_MS + self._excused_ms("", at_ms, now_ms):
                 self._ordered = None
-                self._wrong("DISOBEYED", now_ms, "", f"{state.value} was ordered at {at_ms}")
+                self._wrong("DISOBEYED", now_ms, "", f"{state.value} due for {now_ms - at_ms} ms")
         if self._flatten_ms and self._held_since:
             # An external order may open a position later, so each position has its own minute.
             since_ms = max(self._flatten_ms, min(self._held_since.values()))
             if now_ms - since_ms > FLAT_AFTER_MS + self._excused_ms("", since_ms, now_ms):
-                self._wrong("NOT_FLAT", now_ms, "", f"held {sorted(self._held_since)}")
+                self._wrong("NOT_FLAT", now_ms, "", f"still open: {sorted(self._held_since)}")
                 self._flatten_ms = 0
         for symbol, (due_ms, since_ms) in tuple(self._due.items()):
             if now_ms - due_ms > OVERDUE_MS + self._excused_ms(symbol, due_ms, now_ms):
                 del self._due[symbol]
-                self._wrong("OVERDUE", now_ms, symbol, f"since {since_ms}, due {due_ms}")
+                self._wrong(
+                    "OVERDUE", now_ms, symbol, f"since {since_ms}, {now_ms - due_ms} ms late"
+                )
 
 
 def _major(symbol: str) -> bool:

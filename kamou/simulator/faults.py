@@ -131,7 +131,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         34,
         "site_trouble",
-        "the public site crashes, hangs, grows, floods its output or does not start",
+        "the public site crashes, hangs, uses too much memory, floods its output or does not start",
         10,
         share=0.25,
     ),
@@ -151,7 +151,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(37, "narrow_open_risk", "the open risk limit is so low that it binds", share=0.08),
     Fault(38, "narrow_cluster", "the cluster risk limit is so low that it binds", share=0.08),
-    Fault(39, "narrow_shock", "the assumed shock is so large that it binds", share=0.08),
+    Fault(39, "narrow_shock", "the assumed shock is so large that its limit binds", share=0.08),
     Fault(40, "narrow_notional", "the total notional limit is so low that it binds", share=0.08),
     Fault(41, "narrow_margin", "the total margin limit is so low that it binds", share=0.08),
     Fault(
@@ -189,7 +189,7 @@ def parse_faults(text: str) -> frozenset[str] | None:
     for name in names:
         if name not in BY_NAME:
             near = difflib.get_close_matches(name, FAULT_NAMES, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FAULT_NAMES)}"
+            hint = f"did you mean {near[0]}?" if near else f"known faults: {', '.join(FAULT_NAMES)}"
             raise ConfigurationError(f"--faults has the unknown fault {name!r}; {hint}")
     if not names:
         raise ConfigurationError(

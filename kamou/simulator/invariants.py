@@ -138,7 +138,7 @@ class Monitor:
                 "LOST",
                 now_ms,
                 "",
-                f"{row[0]} events up to {row[1]} are left of {self.head_seq}",
+                f"{row[0]} events up to {row[1]} are stored, of {self.head_seq} committed",
             )
             self.head_seq = row[1]
             return
@@ -148,7 +148,7 @@ class Monitor:
             ).fetchone()
             body = body.encode() if isinstance(body, str) else bytes(body)
             if body != self._head_body:
-                self.add_violation("LOST", now_ms, "", f"event {self.head_seq} has another body")
+                self.add_violation("LOST", now_ms, "", f"event {self.head_seq} is not as committed")
 
     def restore_journal(self, connection: sqlite3.Connection) -> None:
         """Continue with a restored journal.
@@ -238,9 +238,9 @@ class Monitor:
         elif permit.released:
             wrong("UNPERMITTED", "the permit was released")
         elif now_ms > permit.expires_at_ms + SKEW_MAX_MS:
-            wrong("UNPERMITTED", f"the permit expired at {permit.expires_at_ms}")
+            wrong("UNPERMITTED", f"the permit expired {now_ms - permit.expires_at_ms} ms ago")
         elif intent.quantity > permit.plan.quantity:
-            wrong("OVERSIZED", f"{intent.quantity} of {permit.plan.quantity} permitted")
+            wrong("OVERSIZED", f"quantity {intent.quantity}, {permit.plan.quantity} permitted")
 
     # --- the venue -------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class Monitor:
         elif isinstance(record, OrderAudit):
             self.coverage[f"order {record.event}"] += 1
             if record.event == "accepted" and record.client_order_id in self._written_off:
-                since = f"written off at {self._written_off[record.client_order_id]}"
+                since = f"closed in the journal at {self._written_off[record.client_order_id]}"
                 self.add_violation(
                     "RESURRECTED", record.at_ms, record.symbol, f"{record.client_order_id} {since}"
                 )

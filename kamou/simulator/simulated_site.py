@@ -20,7 +20,7 @@ from kamou.site.process_protocol import Heartbeat
 
 START_S = 0.6  # from exec to the first heartbeat, on a quiet machine
 BEAT_S = 0.5  # between two heartbeats
-PIPE_S = 450.0  # heartbeats that the unread pipe holds; later ones are dropped
+PIPE_S = 450.0  # time of the heartbeats that the unread pipe holds; later ones are dropped
 MEMORY_BYTES = 57 * 1024 * 1024  # of a site that serves 2,000 readers
 GROWN_BYTES = 4 * 1024 * 1024 * 1024
 EXIT_KILLED, EXIT_CRASHED = -9, 1
@@ -28,7 +28,7 @@ LAST_WORDS = b"Traceback (most recent call last):\nMemoryError\n"
 
 
 class Fate(Enum):
-    """The end or failure of a simulated process."""
+    """A way in which a simulated process ends or fails, or ``LIVES``."""
 
     LIVES = "lives"
     CRASHES = "crashes"  # it ends by itself after a last text
@@ -66,7 +66,7 @@ class SimulatedSite:
 
     @property
     def _fate_s(self) -> float:
-        """The time in Trio's seconds at which the process fails."""
+        """The time in Trio's seconds at which the process fails; infinite if it does not."""
         if self.script.fate is Fate.LIVES:
             return math.inf
         return self._born_s + START_S + self.script.after_s

@@ -83,4 +83,6 @@ def compare_traces(before: list[str], now: list[str]) -> None:
                 f"the traces differ from line {number} on:", f"- {old}", f"+ {new}"
             )
     if len(before) != len(now):
-        raise CheckFailedError(f"one trace ends early: {len(before)} lines before, {len(now)} now")
+        raise CheckFailedError(
+            f"one trace ends early: {len(before)} lines in the earlier trace, {len(now)} now"
+        )

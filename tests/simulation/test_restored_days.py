@@ -1,8 +1,8 @@
-"""The simulator's checkers count the day of a restored record as the record does.
+"""The simulator's checkers count the day of a restored journal as the book does.
 
 Seed 1000448: the backup knew of no day, and 9,361 USDT were withdrawn before the day was opened.
-The record took the daily loss limit of the equity before that withdrawal, as it does for a later
-withdrawal. The checkers took the limit of the 492 USDT that were left.
+The position book took the daily loss limit of the equity before that withdrawal, as it does for a
+later withdrawal. The checkers took the limit of the 492 USDT that were left.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WITHOUT_MIDNIGHT = e.DayOpened(
 OF_THE_READ = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(0), at_midnight=False)
 REBUILT = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(10_000), rests_on="last_price_bars")
 
-# Paid in before the opening, lost before it; the day's equity by the record; its net_deposits.
+# Paid in before the opening, lost before it; the day's equity by the journal; its net deposits.
 CASES = [
     pytest.param(WITHOUT_MIDNIGHT, -9_000, 0, 10_000, -9_000, id="withdrawn"),
     pytest.param(WITHOUT_MIDNIGHT, 9_000, 0, 10_000, 9_000, id="deposited"),
@@ -78,7 +78,7 @@ def opened(event: e.DayOpened, paid_in: int, lost: int) -> e.DayOpened:
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
-def test_the_limit_checker_counts_a_restored_day_from_the_equity_of_the_record(
+def test_the_limit_checker_counts_a_restored_day_from_the_equity_of_the_journal(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     checker = Checker(CheckLimits())
@@ -120,7 +120,7 @@ def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
-def test_due_actions_count_a_restored_day_from_the_equity_of_the_record(
+def test_due_actions_count_a_restored_day_from_the_equity_of_the_journal(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     due_actions = restored(paid_in, lost, PositionBook())
@@ -142,7 +142,7 @@ def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
 def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits(
     paid_in: int,
 ) -> None:
-    """The record takes the transfer out of the opening once the venue lists it."""
+    """The position book takes the transfer out of the opening once the venue lists it."""
     book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
     assert (book.day_equity, book.day_net_deposits) == (10_000 + paid_in, 0)
@@ -153,7 +153,7 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES[:5])
-def test_the_position_book_counts_a_restored_day_from_the_equity_of_the_record(
+def test_the_position_book_counts_a_restored_day_from_the_equity_of_the_journal(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
     """The cases have the figures that the position book computes from the events."""

@@ -59,7 +59,7 @@ def test_simulate_with_missing_conflicting_or_invalid_options_is_a_usage_error(
 def test_an_unknown_fault_fails_with_the_nearest_name_or_all_names() -> None:
     with pytest.raises(ConfigurationError, match="did you mean power_cut"):
         parse_faults("powercut")
-    with pytest.raises(ConfigurationError, match="there are latency_reorder"):
+    with pytest.raises(ConfigurationError, match="known faults: latency_reorder"):
         parse_faults("zzz")
     with pytest.raises(ConfigurationError, match="--faults is empty"):
         parse_faults(" , ")

@@ -105,7 +105,7 @@ class DayStatistics:
 
 UNITS = {
     "return_twr": "fraction, time-weighted, net of all costs, over complete days",
-    "max_drawdown": "fraction of the index's highest before it, at closes of complete days",
+    "max_drawdown": "fraction of the index's earlier peak, at closes of complete days",
     "sharpe": "daily returns, annualised by sqrt(365), ddof 1, idle days included, risk-free 0",
     "sortino": "daily returns, annualised by sqrt(365), target 0, idle days included",
     "win_rate": "fraction of closed trades with a net profit",

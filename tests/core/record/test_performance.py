@@ -80,7 +80,7 @@ def test_sharpe_sortino_and_maximum_drawdown_agree_with_empyrical() -> None:
     assert p.max_drawdown(DAILY) == pytest.approx(-0.15446900959834847, rel=1e-12)
 
 
-def test_the_wilson_interval_agrees_with_its_vector() -> None:
+def test_the_wilson_interval_agrees_with_the_reference_vector() -> None:
     assert p.wilson_interval(29, 60) == pytest.approx((0.36175049539732784, 0.6069218996740751))
 
 
@@ -127,7 +127,7 @@ def test_each_resample_consists_of_blocks_that_wrap_around() -> None:
     assert np.bincount(indices.ravel(), minlength=n).min() > 0
 
 
-def test_chunks_add_up_to_the_resamples_whatever_their_length(
+def test_the_chunks_of_a_bootstrap_add_up_to_the_number_of_resamples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(b, "CHUNK_ELEMENTS", 300)
@@ -244,7 +244,7 @@ def test_too_few_days_give_no_value_and_no_interval(days: int) -> None:
         assert figure["n"] == days
 
 
-def test_the_minimum_number_of_days_gives_a_value() -> None:
+def test_the_minimum_number_of_days_gives_a_sharpe_ratio() -> None:
     assert ended(DAILY[: p.DAYS_MIN]).sharpe.value is not None
 
 
@@ -264,7 +264,7 @@ def test_ratios_of_too_short_flat_or_lossless_series_are_none() -> None:
     assert p.sortino([0.1, 0.2]) is None
 
 
-def test_trade_statistics_agree_with_the_vector() -> None:
+def test_trade_statistics_agree_with_the_reference_vector() -> None:
     found = one_a_day([r * 10 for r in SAMPLE], SAMPLE)
     assert found.expectancy_r.value == pytest.approx(0.515)
     assert found.win_rate.value == pytest.approx(29 / 60)
