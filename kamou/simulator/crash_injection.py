@@ -1,4 +1,4 @@
-"""Counter of scheduler steps that injects crashes where an actor waits.
+"""Counter of scheduler steps that injects crashes, and the errors that it injects.
 
 A *crash point* is the place where a task of an actor is suspended, as the chain of Kamou's own
 frames from the actor's ``run`` inwards. Two ways into the same ``await`` are two crash points.

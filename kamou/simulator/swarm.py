@@ -127,7 +127,7 @@ def sum_coverage(results: Iterable[Result]) -> dict[str, int]:
 
 
 def simulate_seed(scenario: Scenario) -> Result:
-    """Run one seed."""
+    """Run one seed and return its result."""
     began_s = read_cpu_time_s()
     simulation = Simulation(scenario)
     simulation.run()

@@ -26,7 +26,7 @@ class Trace:
         self._hash = hashlib.sha256()
 
     def line(self, text: str) -> None:
-        """Add a line to the hash, and to the stored lines."""
+        """Add a line to the hash, and to the stored lines if these are kept."""
         self._hash.update(text.encode() + b"\n")
         if self._keep:
             self.lines.append(text)

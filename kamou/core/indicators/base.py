@@ -51,7 +51,7 @@ class IndicatorState(Protocol):
 
 
 class Indicator(Hashable, Protocol):
-    """A frozen specification; equal specifications share one state in a panel."""
+    """A specification of an indicator; equal ones share one state in a panel."""
 
     def start(self, symbols: int) -> IndicatorState:
         """Return a new state for this number of symbols."""

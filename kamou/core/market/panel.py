@@ -187,7 +187,7 @@ class Panel:
         return self._states[spec].value
 
     def state(self, spec: Indicator) -> IndicatorState:
-        """Return the state of an indicator with more than one value."""
+        """Return the state of an indicator, which may have more than one value."""
         return self._states[spec]
 
     def append_interest(self, available_ms: int, values: Floats) -> None:

@@ -119,8 +119,7 @@ UNITS = {
 class DayReturns:
     """Returns of the complete days of the record, oldest first; idle days are 0.
 
-    Left out are the first day if it is partial, the current day, and days whose equity at 00:00
-    is unknown.
+    Left out are days that are not complete, such as the current one, and days without a return.
     """
 
     returns: Floats  # [days]

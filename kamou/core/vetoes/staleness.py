@@ -1,4 +1,4 @@
-"""Veto of candidates whose bar or quote is too old."""
+"""Veto of candidates whose bar or quote is too old, or that have no quote."""
 
 from __future__ import annotations
 
