@@ -78,7 +78,7 @@ class DatasetPath(UserPath):
     "bounds",
     callback=parse_timerange,
     metavar="FROM-TO",
-    help="Trade only in these days, like 20251001-20251101; earlier bars are for warm-up.",
+    help="Trade from FROM until before TO, like 20251001-20251101; earlier bars are for warm-up.",
 )
 @click.option("--strategies", callback=parse_names, metavar="A,B", help="Only these strategies.")
 @click.option("--symbols", callback=parse_names, metavar="A,B", help="Only these symbols.")

@@ -30,7 +30,7 @@ from kamou.operator.reason import REASON_CHARS_MAX, describe_excess, shorten_rea
 from kamou.settings.config import Resolved
 
 ACTOR = "operator"
-RESUME_LATER = "the next run starts halted; `kamou resume` lets it trade once it is ready"
+RESUME_LATER = "trading starts halted; `kamou resume` lets the run trade once it is ready"
 
 
 def reason_option(verb: Any) -> Any:
@@ -68,7 +68,7 @@ def halt(config_path: Path | None, data_dir: Path | None, as_json: bool, reason:
         raise CheckFailedError(
             f"the halt is not journalled yet; the trading state is still {answer['state']}: this "
             "run blocks entries, but the next run would not; free space on the disk and check "
-            "`kamou status`, or set the halt latch with `kamou flatten`"
+            "`kamou status`, or close all positions and set the halt latch with `kamou flatten`"
         )
 
 
@@ -210,7 +210,8 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[st
     """Close all positions; return the result and the number of positions left.
 
     Raises:
-        NotRunningError: the data directory has no exchange, so no position is open.
+        NotRunningError: the data directory has no exchange, or no run has traded on it, so no
+            position is open.
         CheckFailedError: the positions at the venue cannot be counted, so they are unknown.
     """
     from kamou.runs import flatten as kill_switch
@@ -265,7 +266,11 @@ def _set_latch(directory: DataDirectory, reason: str) -> str:
         )
     try:
         if not HaltLatch(directory.latch).set(reason, ACTOR, _now_ms()):
-            print_line("warning: the halt latch is set; its log could not be written", err=True)
+            print_line(
+                f"warning: the halt latch is set, but its log {directory.latch}.log could not be "
+                "written; check the space on the disk and the permissions of the file",
+                err=True,
+            )
     except StoreError as error:
         print_line(f"error: {error}", err=True)
         return "not set"

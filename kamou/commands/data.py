@@ -96,7 +96,7 @@ def import_(
 @data_dir_option
 @json_option
 def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """List the datasets with their periods and gaps; damaged ones on standard error."""
+    """List the datasets with their periods and gaps, and the damaged datasets."""
     from kamou.store.market_data import DamagedDataset, DatasetSummary, list_datasets
 
     stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir

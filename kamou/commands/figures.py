@@ -1,4 +1,7 @@
-"""Text of figures, instants and durations for a terminal, rounded and in ASCII."""
+"""Text of figures, instants and durations for a terminal, rounded and in ASCII.
+
+A figure that does not exist or is unknown is a dash.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def resolve_valid_settings(
         return resolve(config_path, data_dir=data_dir)
     except ConfigurationError as error:
         for line in error.args:
-            warn(f"{line}; closing positions without this setting")
+            warn(f"{line}; closing positions with the valid settings")
     path = config_path or CONFIG_FILE
     given = _from_file(path)
     if data_dir is not None:

@@ -25,7 +25,7 @@ from kamou.operator.unix_socket import ListeningProcess, listening_peer, reachab
 if TYPE_CHECKING:
     import httpx
 
-DEADLINE_S = 15.0  # of one request; the listener allows 10 s for a flatten
+DEADLINE_S = 15.0  # of one request; longer than a run may take to answer a flatten
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +41,7 @@ class OperatorClient:
         """Return the client of the run that holds this data directory.
 
         Raises:
-            NothingTradesError: no run holds the data directory, or the run is still starting.
+            NothingTradesError: no run holds the data directory, or its holder does not listen yet.
             NotRunningError: the process that answers is not proved to be the run, or the run has
                 ended or does not listen.
             TimedOutError: the run does not accept the connection, or does not answer in time.
@@ -56,7 +56,7 @@ class OperatorClient:
         if record is None or record.pid != holder:
             raise NothingTradesError(
                 f"process {holder} holds the data directory {directory.path} and does not listen "
-                "yet, because it is starting; try again in a few seconds"
+                "yet; if it is a run that starts, try again in a few seconds"
             )
         peer = _find_peer(directory, holder) if record.operator_socket else None
         if peer is None:

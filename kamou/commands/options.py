@@ -1,4 +1,4 @@
-"""Options that many verbs share, and the loading of the settings."""
+"""Options and types of paths that verbs share, and the loading of the settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class UserPath(click.Path):
 
 
 class OutputPath(UserPath):
-    """A file that the verb writes at its end; the option fails if that is impossible."""
+    """The path of a file that the verb writes; an unwritable one fails before that."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash)

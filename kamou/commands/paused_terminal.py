@@ -1,4 +1,4 @@
-"""Writing of a run's lines in a thread, because a terminal may be paused.
+"""``BackgroundLines``, which writes a run's lines in a thread.
 
 A write to a paused terminal or a full pipe waits until a process reads. In the event loop that
 wait would delay all stops and commands.

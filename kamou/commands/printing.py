@@ -139,7 +139,7 @@ def _read_columns_variable() -> int:
 
 
 def _fit_line(line: str, stream: TextIO) -> list[str]:
-    """Return the escaped line in lines that fit the width.
+    """Return the escaped line in lines of the width; a longer word stays whole.
 
     Every line of a quoted text starts with ``QUOTED``.
     """

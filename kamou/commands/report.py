@@ -24,7 +24,7 @@ from kamou.settings.config import Resolved
     type=click.IntRange(0, 10_000),
     default=14,
     metavar="N",
-    help="Number of days to show.",
+    help="Number of days in the table of days.",
 )
 def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
     """Print the performance: figures with their counts and, where known, intervals."""

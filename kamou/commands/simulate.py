@@ -117,8 +117,8 @@ def simulate(
     """Run the production system in simulated time at a faulty venue; check invariants.
 
     A commit, a seed and the options are a complete bug report, because they give the same trace.
-    Exit code 6: an invariant was violated, a required event such as a fill never happened, an
-    enabled fault never happened in more than one seed, or the trace differs from that of --against.
+    Exit code 6: an invariant was violated, a required event such as a fill never happened, the
+    trace differs from that of --against, or an enabled fault happened in none of several seeds.
     """
     from kamou.simulator.faults import parse_faults
     from kamou.simulator.scenario import Scenario

@@ -67,7 +67,7 @@ def describe_failure(error: BaseException) -> VerbFailure | None:
 
 
 def describe_defect(error: BaseException) -> VerbFailure:
-    """Return the failure for a defect, for the JSON document beside the traceback."""
+    """Return the failure for a defect, for the JSON document with its traceback."""
     return VerbFailure((f"a defect of Kamou: {error!r}",), 1)
 
 

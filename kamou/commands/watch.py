@@ -30,7 +30,7 @@ class StatusWatch:
         self._ended_ms: int | None = None  # time of the first status without that run
 
     def read(self) -> dict[str, Any]:
-        """Return the status; ``notice`` has what was not read, or that the run has ended."""
+        """Return the status; ``notice`` says why no run was read, or that it has ended."""
         try:
             status = self._read_status()
         except KamouError as error:  # for example a database during its restore

@@ -116,9 +116,9 @@ def _suggest_symbol(reader: Any, scanned: frozenset[str], symbol: str) -> str | 
     """Return a known symbol that the user may have meant; None without one.
 
     ``symbol`` may be the id of a trade or signal, which ends in its symbol, the beginning of a
-    symbol, or a misspelled symbol. A symbol that was scanned needs no suggestion. Without a
-    scan the symbols are those of the newest refusals.
-    That list is incomplete, so misspelled symbols get no suggestion then.
+    symbol, or a misspelled symbol. A symbol that was scanned needs no suggestion. Without a scan
+    the symbols are those of the newest refusals. That list is incomplete, so misspelled symbols get
+    no suggestion then.
     """
     from kamou.store import queries
 

@@ -100,7 +100,7 @@ def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
 
 
 def describe_protection(book: PositionBook) -> str:
-    """Return ``3 positions with their stops``, or how many are unprotected, if any.
+    """Describe the open positions, and say if some have no confirmed stop.
 
     The positions are those of ``kamou status``, which has the adopted ones too. A stop counts once
     Kamou has read it back from the venue and it covers the whole position.
@@ -141,10 +141,9 @@ def _describe_state(reader: sqlite3.Connection) -> str:
 
 
 def _describe_loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
-    """Return the day's loss and its limit as shares of the day's opening equity.
+    """Return the day's loss and its limit as shares of the day's first equity.
 
-    The text is ``not known`` without an equity snapshot of a day that has an opening equity.
-    The loss is that of the newest equity snapshot, which the rules compare with the limit.
+    The text is ``not known`` unless the newest equity snapshot has both loss and first equity.
     """
     mark = latest_equity(reader)
     if mark is None or not mark.day_equity or mark.day_lost is None:

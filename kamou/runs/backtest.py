@@ -56,11 +56,12 @@ def run(
         strategies: the enabled strategies; None: those of the settings.
         symbols: the traded symbols; None: all.
         journal: the new file that keeps the journal; None: a temporary file.
-        progress: takes ``days``, the number of simulated days done, and their total.
+        progress: takes the label ``days``, the number of simulated days done, and their total.
 
     Raises:
         StoreError: the file ``journal`` exists or cannot be written.
-        InvalidDataError: the data does not exist, fails its checks or lacks one of ``symbols``.
+        InvalidDataError: the data does not exist, fails its checks or lacks one of ``symbols``, or
+            an instrument has impossible limits.
         ConfigurationError: the time range has no cycle, or the timeframe does not fit the data.
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()

@@ -79,7 +79,7 @@ def _sum(reader: sqlite3.Connection, query: str) -> Decimal:
 def _max_drawdown(equities: list[float]) -> float:
     """Return the maximum drawdown of the equity, a negative fraction or 0.
 
-    A drawdown is the equity over its highest earlier value, minus 1.
+    A drawdown is the equity over its highest value until then, minus 1.
     """
     peak, worst = float("-inf"), 0.0
     for equity in equities:

@@ -55,8 +55,8 @@ def back_up(data_dir: DataDirectory, to: Path) -> Backup:
 
     Raises:
         StoreError: a file has the name of a copy; journal, exchange file or a copy is damaged;
-            one of them cannot be read or written; or a writer holds a lock too long
-            (``LOCK_WAIT_MS``).
+            the journal has a changed schema; one of them cannot be read or written; or a writer
+            holds a lock too long (``LOCK_WAIT_MS``).
     """
     beside = exchange_copy_path(to)
     for taken in (to, beside):
@@ -92,7 +92,8 @@ def restore_backup(copy: Path, data_dir: DataDirectory) -> None:
 
     Raises:
         StoreError: the data directory has a journal, exchange, -wal or -shm file; a copy is
-            missing, damaged or of another backup; or a file cannot be written.
+            missing, damaged, of another backup or of a newer Kamou, or has a changed schema; or a
+            file cannot be written.
     """
     beside = exchange_copy_path(copy)
     _check_unoccupied(data_dir)
@@ -138,8 +139,9 @@ def check_usable(data_dir: DataDirectory) -> None:
     """Check both files of a data directory before a run writes to them.
 
     Raises:
-        StoreError: one is damaged or has another copy's write-ahead log, or the journal has a run
-            and its exchange file is missing or new.
+        StoreError: one cannot be read, is damaged or has another copy's write-ahead log; the
+            exchange file is of a newer Kamou or has a changed schema; or the journal has a run and
+            its exchange file is missing or new.
     """
     if data_dir.exchange.exists():
         with closing(VenueStore(data_dir.exchange)) as venue:
@@ -155,8 +157,9 @@ def check_usable(data_dir: DataDirectory) -> None:
         if not begun and _has_history(journal):
             raise StoreError(
                 f"{data_dir.database} belongs to another exchange file: {data_dir.exchange} is "
-                "missing or new, and one journal cannot have two histories; restore both with "
-                "`kamou db restore`, or choose another data directory with --data-dir"
+                "missing or new, and one journal cannot have two histories; restore a backup of "
+                "both into a new data directory with `kamou db restore`, or choose another one "
+                "with --data-dir"
             )
 
 

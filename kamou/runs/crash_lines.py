@@ -1,7 +1,7 @@
 """``CrashLines`` about children of a run that crash, or do not stop when asked.
 
 The line of a child's first crash by one type of error at one place has error and place. The line of
-a later such crash has only the number of the child's crashes.
+a later such crash has the number of the child's crashes instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CrashLines:
         """Announce a crash, or a child that does not stop; do nothing for other exits."""
         name = f"{exit_.supervisor}/{exit_.child}"
         if exit_.kind is ExitKind.STUCK:
-            self.announce(error_line(f"{name} was asked to stop and does not end: left behind"))
+            self.announce(error_line(f"{name} was asked to stop and still runs"))
         if exit_.kind is not ExitKind.CRASHED:
             return
         times = self._times[name] = self._times.get(name, 0) + 1

@@ -116,8 +116,8 @@ def resolve_binding(
         if known.market != market:
             raise ConfigurationError(
                 f"the data directory {data_dir.path} was begun on the market {known.market}, not "
-                f"{market}; choose another with --data-dir, or the settings (and the "
-                "version of Kamou) with which it was begun"
+                f"{market}; choose another with --data-dir, or use the settings, --replay and "
+                "version of Kamou with which it was begun"
             )
         return known
     finally:
@@ -154,8 +154,8 @@ def read_reached_ms(data_dir: DataDirectory) -> int | None:
     """Return the time up to which the market was traded, ms since 1970 in UTC.
 
     A new data directory gives None. The time is the later one of the venue and of the journal.
-    A venue without orders records its market's time once an hour, so after a kill the journal may
-    be ahead, and the journal must not get the same hour twice.
+    A venue without changes seldom records its market's time, so after a kill the journal may be
+    ahead, and the journal must not get the same time twice.
     """
     venue = VenueStore(data_dir.exchange)
     try:
@@ -194,7 +194,7 @@ def open_source(
 class FastForward:
     """A run of the production tree on a simulated clock, up to ``until_ms``.
 
-    The caller starts ``run`` in its own thread, because ``run`` blocks. The journal is written
+    The caller starts ``run`` in a thread, because ``run`` blocks. The journal is written
     without fsync meanwhile. A kill loses nothing, and days that a power cut loses can be simulated
     again.
     """
@@ -219,7 +219,7 @@ class FastForward:
         Raises:
             RestartStormError: an actor crashed too often; it comes in a group, and new entries are
                 halted (``takeover.halt_on_storm``).
-            StoreError, InvalidDataError: as ``session.open_session``.
+            StoreError, InvalidDataError: as ``session.open_session`` and ``session.salt_key``.
         """
         reached = trio.run(self._main, clock=JumpClock())
         if reached:

@@ -33,7 +33,8 @@ def facts_digest(
     """Return the SHA-256, hex, of a run's facts.
 
     Args:
-        audit_log: the venue's own records; its fills, funding and transfers count, in this order.
+        audit_log: the venue's own records; its fills and payments count, in this order; the opening
+            balance is one of the payments.
         reader: of the journal; its trades count, sorted by their values, of which the time of
             closing is the first, and so do the numbers of denials and vetoes.
         violations: of the hard rules; their times count, in this order.

@@ -62,7 +62,7 @@ class FlattenLog:
         self._append({"note": what, **figures})
 
     def read_intents(self) -> tuple[Intent, ...]:
-        """Return the logged intents, oldest first, without lines that cannot be decoded."""
+        """Return the logged intents, oldest first, without a line that was cut short."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -257,7 +257,7 @@ def _open_port(
 
 
 async def _cancel_orders(port: ExchangePort, log: FlattenLog, *, entries_only: bool) -> int:
-    """Cancel Kamou's resting orders; return the number that the venue canceled.
+    """Cancel Kamou's resting orders; return the number of cancels without an error.
 
     Args:
         port: of the venue.

@@ -70,7 +70,7 @@ class History:
 
         Raises:
             trio.Cancelled: the run stops. The next run continues from the last commit.
-            RestartStormError: as ``demo.FastForward.run``.
+            RestartStormError, StoreError, InvalidDataError: as ``demo.FastForward.run``.
         """
         until_ms = self.source.last_ms if self.replay else self.binding.until_ms
         reached_ms = demo.read_reached_ms(self.data_dir)
@@ -154,7 +154,7 @@ class History:
         self.announce(line)
 
     def _describe_missing(self, from_ms: int, until_ms: int) -> str:
-        """Return the days that the halt latch leaves out, and what happens to them."""
+        """Describe the time that the halt latch leaves untraded, and what happens to it."""
         span = f"the time from {format_minute(from_ms)} to {format_minute(until_ms)}"
         if self.replay:
             return f"{span} waits: stop this, `kamou resume`, and the next run goes on with it"

@@ -129,7 +129,7 @@ class CurrentRun:
             self.tree.governor.put_priority(flatten if closes else halt)
 
     async def follow(self) -> None:
-        """Fold new events every minute, so that a request folds few."""
+        """Fold new events every ``FOLLOW_S``, so that a request folds few."""
         while True:
             await trio.sleep(FOLLOW_S)
             if self.follower is not None:
@@ -228,7 +228,7 @@ class CurrentRun:
         }
 
     def _is_halt_pending(self, book: PositionBook) -> bool:
-        """Return ``entries_held``, after clearing it if the journal has the halt."""
+        """Return ``entries_held``; first clear it if disk and trading state allow that."""
         if self.entries_held and not self.disk_full and not book.state.entries_allowed:
             self.entries_held = False
         return self.entries_held
@@ -296,7 +296,7 @@ class CurrentRun:
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
-        """Stop entries by the governor or, before and after trading, by the halt latch.
+        """Stop entries by the governor, or by the halt latch if the run starts or stops.
 
         Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
         """
@@ -375,7 +375,7 @@ class CurrentRun:
             TimedOutError: the lane was full, or the governor did not answer in ``ANSWER_S``.
         """
         if self.tree is None or self.phase != "trading":
-            raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows when it trades")
+            raise KamouError(f"{NOT_TRADING[self.phase]}; `kamou status` shows its phase")
         governor = self.tree.governor
         if not governor.put_priority(message):
             raise TimedOutError(

@@ -77,7 +77,8 @@ class Service:
     async def main(self) -> None:
         """Serve until SIGINT, SIGTERM or SIGHUP; then stop in order.
 
-        A SIGHUP that the process ignores, as under ``nohup``, does not stop the run.
+        A SIGHUP that the process ignores, as under ``nohup``, does not stop the run. Errors come in
+        exception groups.
 
         Raises:
             ListenError, StoreError, ConfigurationError, InvalidDataError: the run cannot start.

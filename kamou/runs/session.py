@@ -75,7 +75,7 @@ class Session:
 
 
 def never_stop() -> bool:
-    """Return False, so that the session opens to the end."""
+    """Return False, so that the opening of a session is not cut short."""
     return False
 
 
@@ -226,7 +226,10 @@ def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> 
         exposed = is_open_to_others(path) and keeps_modes(path.parent)
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} holds no key ({error}); restore it from its backup") from error
+        raise StoreError(
+            f"{path} cannot be read or created as the salt key ({error}); check its permissions, "
+            "or restore it from its backup"
+        ) from error
     if len(key) != SALT_BYTES:
         raise StoreError(
             f"{path} holds a key of {len(key)} bytes, not {SALT_BYTES}; restore it from its backup"

@@ -14,7 +14,7 @@ from kamou.core.model import TradingState, find_note
 from kamou.core.words import DRIFTS, describe_state, figures_words, strategy_name
 from kamou.runtime.leveled_lines import warning_line
 
-FRESH = "no new risk until two fresh reads"
+FRESH = "no entries until two fresh reads and a clean reconciliation"
 STALE = f"account or marks are too old: {FRESH}"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
 BY_OPERATOR = (StateReason.OPERATOR_HALT, StateReason.OPERATOR_FLATTEN, StateReason.OPERATOR_RESUME)
@@ -28,7 +28,7 @@ CHANGES = {
 
 
 def describe_event(event: Event) -> str | None:
-    """Return one line about an event of these kinds; None for all other events."""
+    """Return one line about an event of the kinds above; None for all other events."""
     match event:
         case StateChanged():
             line = describe_state_change(event)

@@ -101,7 +101,7 @@ def _latch_events(
 ) -> Iterator[Event]:
     """Yield the change of the trading state by each line of the latch's log.
 
-    A line with a note that changes no state yields ``CommandRecorded``. A line that a run has
+    A new line with a note that changes no state yields ``CommandRecorded``. A line that a run has
     journalled yields a change only if that run has since changed the trading state back.
 
     Args:

@@ -35,7 +35,7 @@ def test_help_lists_the_verbs_with_run_first(cli: Cli) -> None:
     assert set(verbs) >= {"status", "why", "backtest", "report", "halt", "resume", "flatten", "db"}
 
 
-def test_an_error_is_one_line_on_standard_error_with_its_exit_code(cli: Cli) -> None:
+def test_an_error_is_printed_on_standard_error_with_its_exit_code(cli: Cli) -> None:
     code, out, err = cli("show-config", "--config", "none.toml")
     assert (code, out) == (4, "")
     assert err.startswith("error: none.toml: cannot be read")
@@ -90,7 +90,7 @@ def test_check_config_fails_for_a_strategy_without_a_file(cli: Cli) -> None:
     assert "mean_reversion" in err
 
 
-def test_show_config_prints_each_value_with_its_origin(cli: Cli) -> None:
+def test_show_config_prints_a_value_with_its_origin(cli: Cli) -> None:
     Path("other.toml").write_text("\n[veto]\nexcluded = ['AUSDT', 'BUSDT']\n")
     code, out, _ = cli("show-config", "--config", "other.toml")
     assert code == 0

@@ -140,7 +140,7 @@ def test_resume_after_a_flatten_removes_the_latch_and_names_the_second_resume(
     result = json.loads(out)
     assert result["latch"] == "removed"
     assert result["next"] == (
-        "the next run starts halted; `kamou resume` lets it trade once it is ready"
+        "trading starts halted; `kamou resume` lets the run trade once it is ready"
     )
     assert not latch.is_set()
     assert cli("resume")[0] == 3

@@ -117,7 +117,7 @@ def test_a_list_of_only_damaged_datasets_is_not_called_empty(cli: Cli, tmp_path:
     assert err.startswith("damaged: bare: ")
 
 
-def test_a_backtest_runs_with_the_smallest_and_largest_allowed_prices(
+def test_a_backtest_runs_with_prices_near_the_smallest_and_largest_allowed(
     cli: Cli, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(1)

@@ -63,7 +63,7 @@ def test_flatten_closes_positions_with_an_invalid_line_in_the_configuration(
     (tmp_path / "kamou.toml").write_text(f"data_dir = '{traded.path}'\n{wrong}\n")
     result = cli("flatten", "--json")
     assert_flat(traded, result)
-    assert "closing positions without this setting" in result[2]
+    assert "closing positions with the valid settings" in result[2]
 
 
 def test_flatten_uses_the_market_with_which_the_data_directory_was_begun(

@@ -22,7 +22,7 @@ from kamou.web.site import Site
 Cli = Callable[..., tuple[int, str, str]]
 
 
-def test_every_figure_of_the_report_has_the_name_of_the_results_page(
+def test_every_figure_of_the_results_page_has_the_same_name_in_the_report(
     journalled: DataDirectory, cli: Cli
 ) -> None:
     document = json.loads(cli("report", "--json")[1])

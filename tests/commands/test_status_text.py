@@ -87,7 +87,7 @@ def test_a_frame_leaves_out_the_last_positions_of_the_list() -> None:
 
 
 @pytest.mark.parametrize("width", [59, 60, 79, 80, 160, 200])
-def test_a_position_has_all_figures_at_every_width(width: int) -> None:
+def test_a_position_has_all_figures_in_narrow_and_wide_texts(width: int) -> None:
     text = "\n".join(full_lines(make_status(), width))
     for figure in (
         "SOLUSDT",

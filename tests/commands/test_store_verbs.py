@@ -22,7 +22,7 @@ def test_backup_and_migrate_need_a_database(cli: Cli) -> None:
     assert cli("db", "backup", "copy")[0] == 3
 
 
-def test_a_backup_has_all_events_of_the_journal(
+def test_a_backup_has_as_many_events_as_the_journal(
     cli: Cli, journalled: DataDirectory, tmp_path: Path
 ) -> None:
     code, out, _ = cli("db", "backup", "copy.sqlite3")

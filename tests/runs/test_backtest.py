@@ -106,7 +106,7 @@ def test_a_strategy_without_a_grant_of_the_gate_sends_no_order() -> None:
     assert (found["orders"], found["refused"] > 0) == (0, True)
 
 
-def test_the_assumed_live_gate_grants_every_strategy_with_the_basis_assumed() -> None:
+def test_the_assumed_live_gate_grants_a_strategy_with_the_basis_assumed() -> None:
     grant = AssumedLiveGate().is_live("any")
     assert grant == LiveGrant(strategy="any", basis="assumed")
 
@@ -149,7 +149,7 @@ def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() 
     assert (found["adopted"]["mean_r"], found["adopted"]["without_r"]) == (None, 1)
 
 
-def test_equal_inputs_give_equal_digests_and_different_inputs_give_different_ones() -> None:
+def test_equal_inputs_give_equal_reports_and_another_first_equity_gives_other_digests() -> None:
     first, second = run_scripted(), run_scripted()
     assert first == second
     other = run_scripted(attrs.evolve(SETTINGS, equity=scripted_market.D(20_000)))

@@ -73,7 +73,9 @@ def error_text(kind: type[Exception], of: Settings, **options: Any) -> str:
 # --- starts that fail --------------------------------------------------------------------
 
 
-def test_a_data_directory_of_another_market_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
+def test_a_data_directory_of_another_market_is_an_error_and_keeps_its_market(
+    tmp_path: Path,
+) -> None:
     of = settings(tmp_path)
     data_dir = create_data_directory(tmp_path)
     begun = demo.resolve_binding(of, data_dir, now_ms=NOW_MS, fast_forward=True, replay=None)

@@ -1,4 +1,4 @@
-"""Tests of the counts of a flatten at venues without an account or a position."""
+"""Tests of the number of positions that a flatten counts in the venue's file."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ async def test_an_exit_order_of_a_flatten_belongs_to_the_trade_that_it_closed(
     assert all(trades[trade_id] == symbol for symbol, trade_id in rows)
 
 
-async def test_every_order_of_a_flattened_trade_ended_at_the_venues_time(
+async def test_orders_that_ended_with_a_flatten_are_recorded_with_the_venues_time(
     traded: DataDirectory,
 ) -> None:
     held = set(venue(traded).positions)

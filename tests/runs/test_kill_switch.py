@@ -326,7 +326,7 @@ async def test_a_flatten_whose_log_cannot_be_written_closes_all_positions(
     assert "could not be written" in done["log"]
 
 
-async def test_a_flatten_of_a_venue_without_file_or_account_is_an_error(tmp_path: Path) -> None:
+async def test_a_flatten_of_a_venue_without_file_or_market_is_an_error(tmp_path: Path) -> None:
     of = settings(tmp_path)
     with pytest.raises(NotRunningError, match="no position is open"):
         await flatten_all(of)

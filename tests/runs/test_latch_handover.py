@@ -76,7 +76,7 @@ def flatten_event(reason: StateReason, at_ms: int) -> StateChanged:
     )
 
 
-def test_a_journalled_latch_line_is_not_journalled_again_after_an_older_event(
+def test_a_latch_line_that_the_last_run_saw_is_not_journalled_after_an_older_event(
     journal: EndedRun,
 ) -> None:
     journal.writer.append([flatten_event(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])

@@ -86,7 +86,7 @@ async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() 
 
 
 @pytest.mark.parametrize("phase", ["starting", "fast-forward", "stopping"])
-async def test_a_halt_before_the_run_trades_sets_the_latch(tmp_path: Path, phase: str) -> None:
+async def test_a_halt_before_or_after_trading_sets_the_latch(tmp_path: Path, phase: str) -> None:
     latch = HaltLatch(tmp_path / "halt-latch")
     starting = CurrentRun(phase=phase, latch=latch)
     assert (await starting.halt("news"))["entries"] == "held"
@@ -212,7 +212,7 @@ async def test_damaged_lines_of_the_latchs_log_are_announced_in_one_warning(
     assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
 
 
-async def test_a_run_is_not_ready_while_it_starts_drifts_or_is_not_reconciled(
+async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
     running: CurrentRun, follower: Follower
 ) -> None:
     running.supervisor.state = "stopping"  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Tests of the operator's verbs as processes, over the Unix socket of a run alone.
+"""Tests of the operator's verbs as processes, over the Unix socket of a run.
 
 The data directory's path is longer than a socket's name may be, the umask is 000, TCP is off.
 """
