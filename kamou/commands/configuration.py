@@ -40,7 +40,7 @@ def init(path: Path, force: bool) -> None:
 @config_option
 @json_option
 def check_config(config_path: Path | None, as_json: bool) -> None:
-    """Validate the settings; exit code 4 with a line for each invalid one."""
+    """Validate the settings; exit code 4 with error lines if one is invalid."""
     resolved = resolve(config_path)
     _check_strategies(resolved)
     changed = [key for key, origin in resolved.origins.items() if origin != "default"]

@@ -47,7 +47,7 @@ class UserPath(click.Path):
 
 
 class OutputPath(UserPath):
-    """The path of a file that the verb writes; an unwritable one fails before that."""
+    """The path of a file to write; the option fails if the file cannot be written."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash)

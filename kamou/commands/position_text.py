@@ -204,7 +204,7 @@ def _brief_table(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
 
 
 def _cards(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """Return a few lines for each position, in which each figure has its name."""
+    """Return a few lines for each position, for a width without room for a table."""
     lines = []
     for each in shown:
         left = f"  {each['symbol']} {each['side']} {each['size']}"

@@ -1,7 +1,8 @@
-"""Output: JSON or tables on standard output, progress on standard error.
+"""Printing of lines, tables, frames, JSON and progress, and ``format_time``.
 
-All output of the verbs passes through this module. It escapes text from outside (symbols, file
-names, reasons, responses), so that such text can neither move the cursor nor start a new line.
+Results go to standard output, progress and errors to standard error. All output of the verbs passes
+through this module. It escapes text from outside (symbols, file names, reasons, responses), so that
+such text can neither move the cursor nor start a new line.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print names and values, one line each."""
+    """Print names and values as a table without a header."""
     print_table("", ("", ""), facts.items())
 
 

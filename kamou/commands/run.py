@@ -29,7 +29,7 @@ from kamou.settings.config import Resolved
 )
 @click.option("--port", type=int, metavar="PORT", help="Public listener (default: 8080).")
 @click.option("--operator-port", type=int, metavar="PORT", help="Operator listener (8081).")
-@click.option("--live", is_flag=True, help='Needed, with mode = "live", to trade with real money.')
+@click.option("--live", is_flag=True, help="For real money; an error in this release.")
 def run(
     config_path: Path | None,
     data_dir: Path | None,

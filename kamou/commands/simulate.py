@@ -216,7 +216,7 @@ def _print_results(swarm: Swarm, found: dict[str, Any]) -> None:
         )
         hours = f"hours: {result.scenario.hours:g}"
         print_line(f"  faults: {','.join(result.on) or 'none'}; {hours}")
-        print_line("  what led to it:")
+        print_line("  the last events before it:")
         for line in result.last_events[-SHOWN_EVENTS:]:
             print_line(f"    {line}")
     plain = {k: v for k, v in found.items() if k not in ("coverage", "failures", *DIGESTS)}
@@ -243,6 +243,6 @@ def _check_swarm(swarm: Swarm) -> None:
         )
     if swarm.missing:
         raise CheckFailedError(
-            f"never happened, so the result proves nothing about it: {', '.join(swarm.missing)}; "
-            "simulate more seeds or hours"
+            f"{', '.join(swarm.missing)}: never happened, so the result says nothing about such "
+            "events; simulate more seeds or hours"
         )

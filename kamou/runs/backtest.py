@@ -62,7 +62,8 @@ def run(
         StoreError: the file ``journal`` exists or cannot be written.
         InvalidDataError: the data does not exist, fails its checks or lacks one of ``symbols``, or
             an instrument has impossible limits.
-        ConfigurationError: the time range has no cycle, or the timeframe does not fit the data.
+        ConfigurationError: the time range has no cycle, the timeframe does not fit the data, or a
+            strategy is unknown.
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     settings = resolved.settings

@@ -27,10 +27,10 @@ def report_backtest(
 ) -> dict[str, Any]:
     """Return the report: counts and ratios as numbers, money as decimal text.
 
-    ``violations`` is the number of broken hard rules that the independent checker found in the
-    venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance of a
-    stop's fill beyond its trigger, divided by the distance between entry and trigger; it is decimal
-    text too.
+    ``violations`` is the number of violations of hard rules that the independent checker found in
+    the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
+    of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
+    decimal text too.
 
     Args:
         reader: of the journal.

@@ -208,7 +208,7 @@ def _unwritten(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _temporary(beside: Path) -> Iterator[Path]:
-    """Create a file in the same directory; remove it later unless it was renamed."""
+    """Create a file in the directory of ``beside``; remove it unless it was renamed."""
     with database.storage_errors(beside, "write"):
         descriptor, path = create_temporary(beside)
     os.close(descriptor)

@@ -98,7 +98,7 @@ def resolve_binding(
                 f"cycle.period_s = {settings.cycle.period_s} is shorter than demo.bar_s ="
                 f" {demo.bar_s}, and between two bars there is nothing new to scan; set"
                 f" cycle.period_s to {demo.bar_s} or more, or for a new data directory demo.bar_s"
-                " to less (`kamou show-config` tells where each is set)"
+                " to less (`kamou show-config` shows where each is set)"
             )
         market = (
             f"{GENERATED}:v{GENERATOR_VERSION},seed={demo.seed},symbols={demo.symbols},"

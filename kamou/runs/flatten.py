@@ -1,9 +1,9 @@
 """The kill switch, its log, and the number of positions in the venue's file.
 
 The kill switch closes all positions without the run, its event loop or its database. It needs only
-the venue, the data directory and, for a replay, its dataset. It also works without the salt key and
-with a full disk, and uses the market on which the data directory was begun. Its result is read from
-the venue's file, because on a full disk the engine in memory is ahead of the file.
+the venue, the data directory and, for a replay, its dataset. It works without the salt key too, and
+uses the market on which the data directory was begun. On a full disk the venue stores no exit, and
+the engine in memory is ahead of its file, so the result is read from the file.
 
 ``kamou flatten`` sets the halt latch first, so the port denies entries meanwhile. Each intent is
 logged before its order if the log can be written, and the next ``run`` imports the log.
@@ -220,7 +220,7 @@ def _open_symbols(state: VenueState | None) -> frozenset[str]:
 def _load_key(data_dir: DataDirectory, warn: Announce) -> bytes:
     """Return the salt key, or a random key if it is missing or unusable.
 
-    Closing orders need new client order ids, and their commitments are never revealed.
+    Exit orders need new client order ids, and their commitments are never revealed.
     """
     if data_dir.salt_key.exists():
         try:

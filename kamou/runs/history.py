@@ -129,7 +129,8 @@ class History:
                 reached = await trio.to_thread.run_sync(forward.run, abandon_on_cancel=True)
             if grace.cancelled_caught:
                 self.announce(
-                    "fast-forward did not stop in time; the next run goes on from the last commit"
+                    f"fast-forward did not stop within {self._grace_s:g} s; the next run goes on"
+                    " from the last commit"
                 )
             with trio.CancelScope(shield=True):  # reads for half a second, also during a stop
                 await trio.to_thread.run_sync(self._announce_end, until_ms, reached, stop.is_set())
@@ -157,7 +158,7 @@ class History:
         """Describe the time that the halt latch leaves untraded, and what happens to it."""
         span = f"the time from {format_minute(from_ms)} to {format_minute(until_ms)}"
         if self.replay:
-            return f"{span} waits: stop this, `kamou resume`, and the next run goes on with it"
+            return f"{span} waits: stop this run, `kamou resume`, and the next run goes on with it"
         return (
             f"{span} is skipped, only stops and take-profit orders act in it;"
             " real time follows, without new trades until `kamou resume` allows them"

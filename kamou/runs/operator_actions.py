@@ -44,7 +44,7 @@ from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # the governor's deadline to act on a command
 FOLLOW_S = 60.0  # between two folds; the events of a busy minute take under 10 ms of CPU
-DISK_FULL = "the disk is full: the journal cannot be written and entries are held; free some space"
+DISK_FULL = "the disk is full: the journal cannot be written and entries are held; free space on it"
 DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
 RESUME = "`kamou resume` removes the latch"
 LATCHED = f"the halt latch is set and holds entries, though the trading state allows them; {RESUME}"
@@ -67,7 +67,7 @@ class CurrentRun:
     """The run as the operator sees it: its phase, its supervision tree, its commands.
 
     A command raises ``KamouError`` if the run does not trade or its journal cannot be read, and
-    ``TimedOutError`` if the governor does not take or answer it. See ``halt`` for its exception.
+    ``TimedOutError`` if the governor does not take or answer it. A halt may set the latch instead.
     """
 
     phase: str = "starting"  # a key of NOT_TRADING
@@ -251,14 +251,14 @@ class CurrentRun:
             return [*full, NOT_TRADING[self.phase]]
         reasons = full
         if self._is_halt_pending(book):
-            reasons.append("entries are held: a halt is not journalled yet")
+            reasons.append("entries are held: a halt or flatten is not journalled yet")
         if self._latch_blocks_entries(book):
             reasons.append(LATCHED)
         if self.supervisor.snapshot()["state"] != "running":
             reasons.append("the supervisor is starting or stopping")
         if book.drifting:
             reasons.append(
-                "the position book and the venue do not agree; reconciliation repairs it"
+                "the position book and the venue do not agree; reconciliation repairs the book"
             )
         if self.tree is None or not self.tree.health.agreed:
             reasons.append("the position book is not reconciled with the venue yet")

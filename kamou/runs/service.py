@@ -155,7 +155,7 @@ class Service:
         else:
             current_run.phase = "replayed"
             ended = "has ended" if past is None or not past.cut_short else "was cut short"
-            self.announce(f"the replay {ended}; the results stay up until you stop this")
+            self.announce(f"the replay {ended}; the results stay up until you stop the run")
             await trio.sleep_forever()
 
     # --- the site ----------------------------------------------------------------
@@ -296,7 +296,7 @@ class Service:
                             await supervisor.stop()
 
     def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
-        """Journal the fast-forward's end, and the operator's acts before this start."""
+        """Journal the fast-forward's end, and the operator's actions before this start."""
         now_ms = self.clock.now_ms()
         if past is not None:
             session.writer.append([past.make_event(now_ms)])

@@ -208,7 +208,7 @@ def random_key() -> bytes:
 def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
     """Return the key of all commitments; the first call creates its file.
 
-    The file has mode 0600.
+    A new file has mode 0600.
 
     Args:
         path: the key's file.
@@ -236,8 +236,8 @@ def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> 
         )
     if exposed:
         words = (
-            f"other users may read {path}: with that key they see through every commitment before "
-            f"it is revealed; if nobody has read it, close it with chmod 600 {path}"
+            f"other users may read {path}: with that key they can decode every commitment before "
+            f"it is revealed; if nobody has read the key, run chmod 600 {path}"
         )
         if on_exposed is None:
             raise StoreError(words)

@@ -28,7 +28,7 @@ CHANGES = {
 
 
 def describe_event(event: Event) -> str | None:
-    """Return one line about an event of the kinds above; None for all other events."""
+    """Return one line about an event; None for an event without a line."""
     match event:
         case StateChanged():
             line = describe_state_change(event)

@@ -281,7 +281,7 @@ def test_status_says_that_a_starting_run_does_not_listen_yet(cli: Cli, tmp_path:
     assert "does not listen yet" in err
 
 
-def test_why_prints_the_answer_of_every_tier_with_its_figures(
+def test_why_prints_the_answers_of_the_tiers_and_figures(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     code, out, _ = cli("why", "btcusdt")
