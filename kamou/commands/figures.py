@@ -16,14 +16,20 @@ HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these bounds a figure is
 
 
 def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
-    """Return an amount as ``12,345.60``, or as ``+3.20`` if ``signed``."""
+    """Return an amount as ``12,345.60``, or ``+3.20`` if ``signed``; a dash for None.
+
+    From ``HUGE`` on, the amount is in scientific notation.
+    """
     if value is None or abs(Decimal(value)) >= HUGE:
         return _scientific(value)
     return _ascii(web.money(Decimal(value), signed=signed))
 
 
 def price_text(value: str | Decimal | None) -> str:
-    """Return a price or quantity in eight significant digits; integer digits are kept."""
+    """Return a price or quantity in significant digits; integer digits are kept.
+
+    Beyond ``TINY`` and ``HUGE`` it is in scientific notation. None gives a dash.
+    """
     exact = None if value is None else Decimal(value)
     if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
         return _scientific(value)
@@ -33,7 +39,7 @@ def price_text(value: str | Decimal | None) -> str:
 def percent_text(
     value: str | Decimal | float | None, *, signed: bool = False, places: int = 2
 ) -> str:
-    """Return a fraction as ``1.25%``."""
+    """Return a fraction as ``1.25%``; a dash for None."""
     if value is None:
         return NONE
     return _ascii(web.percent(float(value), signed=signed, places=places))
@@ -50,7 +56,7 @@ def r_multiple_text(value: str | Decimal | None) -> str:
 
 
 def span_text(from_ms: int | None, until_ms: int | None) -> str:
-    """Return the time between two instants in its two largest units: ``2 h 14 min``."""
+    """Return the time between two instants as ``2 h 14 min``; a dash if one is None."""
     if from_ms is None or until_ms is None:
         return NONE
     lasting_ms = max(0, until_ms - from_ms)
@@ -58,7 +64,7 @@ def span_text(from_ms: int | None, until_ms: int | None) -> str:
 
 
 def moment_text(at_ms: int | None) -> str:
-    """Return an instant as ``2025-10-10 21:00:02 UTC``."""
+    """Return an instant as ``2025-10-10 21:00:02 UTC``; a dash for None."""
     return NONE if at_ms is None else f"{format_time(at_ms)} UTC"
 
 

@@ -206,7 +206,7 @@ def system_blocks(system: Mapping[str, Any], width: int) -> list[list[str]]:
 
 
 def summary_lines(system: Mapping[str, Any], width: int, *, most: int | None = None) -> list[str]:
-    """Return a few lines about running children, mailboxes, restarts and last errors."""
+    """Return a few lines about children, mailboxes, site, loop lag and last errors."""
     workers = [node for _, node in walk_tree(system) if not node.get("children")]
     running = sum(node.get("state") == "running" for node in workers)
     restarted = [node for _, node in walk_tree(system) if node.get("restarts")]
