@@ -121,8 +121,8 @@ class Journal:
         casts = self.backlog.casts
         if len(casts) + len(events) > BACKLOG_MAX:
             raise DiskFullError(
-                f"{len(casts)} events wait for the journal, at most {BACKLOG_MAX} may; free disk "
-                "space if its disk is full"
+                f"{len(casts)} events wait for the journal and {len(events)} more came, "
+                f"which is above the maximum of {BACKLOG_MAX}; free disk space if its disk is full"
             )
         idle = not casts
         casts.extend([encode_event(event) for event in events])
@@ -145,7 +145,9 @@ class Journal:
 
         ``dump`` returns the fold's bytes, the same at each call; it may be called on any thread.
         """
-        assert seq <= self._head_seq, f"snapshot of seq {seq}, committed is {self._head_seq}"
+        assert seq <= self._head_seq, (
+            f"snapshot of seq {seq} is beyond the committed seq {self._head_seq}"
+        )
         self._snapshot_seq = seq
         self.backlog.snapshot = (seq, at_ms, dump)
         self.inbox.put_nowait(CastsWaiting())
@@ -210,7 +212,9 @@ class Journal:
         """Append committed events to the tail and call the listeners."""
         if not done:
             return
-        assert done[0].seq == self._head_seq + 1, f"seq {done[0].seq} after {self._head_seq}"
+        assert done[0].seq == self._head_seq + 1, (
+            f"seq {done[0].seq} does not follow {self._head_seq}"
+        )
         self._head_seq = done[-1].seq
         self._recent.extend(done)
         if len(self._recent) > 2 * RECENT_EVENTS:

@@ -208,7 +208,7 @@ class VetoActor(Actor):
 def _describe_exposure(book: PositionBook) -> dict[str, str]:
     """Return by symbol a text about its working entry or its position."""
     working = {
-        o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining}"
+        o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining} contracts"
         for o in book.orders.values()
         if o.role is OrderRole.ENTRY
     }

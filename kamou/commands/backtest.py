@@ -12,7 +12,7 @@ import click
 
 from kamou.commands.options import OutputPath, UserPath, config_option, data_dir_option, resolve
 from kamou.commands.printing import format_time, print_json, print_table, show_progress
-from kamou.core.words import strategy_name
+from kamou.core.words import count_words, strategy_name
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
 from kamou.runtime.leveled_lines import Progress
@@ -47,7 +47,7 @@ def parse_timerange(ctx: click.Context, parameter: click.Parameter, value: str |
         raise click.BadParameter(f"expects YYYYMMDD-YYYYMMDD: {error}", ctx, parameter) from error
     if start is not None and end is not None and start >= end:
         raise click.BadParameter(
-            f"{value} ends before it begins; expected FROM before TO", ctx, parameter
+            f"{value} contains no day; expected FROM before TO", ctx, parameter
         )
     return (start, end)
 
@@ -127,7 +127,7 @@ def backtest(
     if violations:
         count = violations if isinstance(violations, int) else len(violations)
         raise CheckFailedError(
-            f"the backtest has {count} violations of the hard rules; the report lists them"
+            f"the backtest has {count_words(count, 'violation')} of the hard rules; read the report"
         )
 
 

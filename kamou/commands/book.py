@@ -134,9 +134,9 @@ def _find_loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decim
     mark = latest_equity(reader)
     marked = "" if mark is None else utc_day(mark.at_ms)
     if marked > day.day:
-        return f"{marked} has not opened yet; that needs two account reads that agree"
+        return f"{marked} has not opened yet: two account reads must agree first"
     if mark is None or marked < day.day or mark.exit_costs is None:
-        return "the exit costs of the open positions were not read since 00:00"
+        return "no exit costs of the open positions are on record since 00:00 UTC"
     if mark.day_equity and mark.day_lost is not None:
         return mark.day_lost / mark.day_equity, mark.exit_costs / mark.day_equity
     # This equity was read before the day opened. The day's first equity is that of 00:00, so this

@@ -33,7 +33,7 @@ def init(path: Path, force: bool) -> None:
             f"{path}: cannot be written: {error.strerror}; name a file in a writable "
             "directory that exists"
         ) from error
-    print_line(f"wrote {path}; `kamou check-config` validates it")
+    print_line(f"wrote {path}; `kamou check-config --config {path}` validates it")
 
 
 @click.command("check-config")
@@ -47,7 +47,9 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "digest": resolved.digest, "changed": changed})
     else:
-        differ = f"{len(changed)} of {len(resolved.origins)} are set, the rest have defaults"
+        differ = (
+            f"{len(changed)} of {len(resolved.origins)} settings are set, the rest have defaults"
+        )
         print_line(f"the configuration is valid; {differ}; digest {resolved.digest}")
 
 

@@ -30,7 +30,7 @@ from kamou.operator.reason import REASON_CHARS_MAX, describe_excess, shorten_rea
 from kamou.settings.config import Resolved
 
 ACTOR = "operator"
-RESUME_LATER = "trading starts halted; `kamou resume` lets the run trade once it is ready"
+RESUME_LATER = "repeat `kamou resume` once a run answers; a run that starts before that is halted"
 
 
 def reason_option(verb: Any) -> Any:
@@ -128,7 +128,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     try:
         done |= OperatorClient.find(directory).command("resume", reason)
         if done.get("state") in HALT_STATES:
-            done["next"] = "repeat `kamou resume` to let it trade"
+            done["next"] = "repeat `kamou resume` to let the run trade"
     except KamouError as error:
         done |= {"system": str(error), "next": RESUME_LATER}
     _print_resume(done, as_json=as_json)
@@ -202,7 +202,8 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
         raise CheckFailedError(f"{positions} still open; repeat `kamou flatten`")
     if entries := done.get("entries_left"):
         raise CheckFailedError(
-            f"{count_words(entries, 'entry rests', 'entries rest')} still; repeat `kamou flatten`"
+            f"{count_words(entries, 'entry still rests', 'entries still rest')}; "
+            "repeat `kamou flatten`"
         )
 
 
@@ -237,7 +238,8 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[st
         return done, kill_switch.count_venue_positions(resolved, warn=warn)
     except KamouError as error:
         raise CheckFailedError(
-            f"the open positions are unknown: {error}; check the exchange, repeat `kamou flatten`"
+            f"the open positions are unknown: {error}; "
+            "check the exchange and repeat `kamou flatten`"
         ) from error
 
 

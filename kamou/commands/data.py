@@ -18,6 +18,7 @@ from kamou.commands.printing import (
     print_table,
     show_progress,
 )
+from kamou.core.words import count_words, format_duration
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 
@@ -141,7 +142,7 @@ def _print_datasets(sets: Sequence[DatasetSummary]) -> None:
             each.name,
             each.symbols,
             each.bars,
-            f"{each.period_ms // 60_000} min",
+            format_duration(each.period_ms),
             format_time(each.first_ms),
             format_time(each.last_ms),
             each.gaps_total,
@@ -153,5 +154,7 @@ def _print_datasets(sets: Sequence[DatasetSummary]) -> None:
     print_table("", columns, rows)
     for each in sets:
         for gap in each.gaps:
-            lacks = f"{gap.bars} bars from {format_time(gap.after_ms + each.period_ms)}"
+            lacks = (
+                f"{count_words(gap.bars, 'bar')} from {format_time(gap.after_ms + each.period_ms)}"
+            )
             print_line(f"gap in {each.name}: {gap.symbol} lacks {lacks}")

@@ -187,7 +187,7 @@ def _request(
         ) from error
     except httpx.TransportError as error:
         raise NotRunningError(
-            f"process {record.pid} does not listen on {socket or f'port {record.operator_port}'}: "
+            f"process {record.pid} did not answer on {socket or f'port {record.operator_port}'}: "
             f"{error}; "
             "check that it runs"
         ) from error

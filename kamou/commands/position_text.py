@@ -88,7 +88,8 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
             else _escape(row["type"])
         )
         parts = (
-            f"{_escape(row['symbol'])} {_escape(row['side'])} {price_text(row['quantity'])}",
+            f"{_escape(row['symbol'])} {_escape(row['side'])} "
+            f"{price_text(row['quantity'])} contracts",
             limit,
             filled,
             f"{_escape(row['status'])}, {span_text(row['intended_at_ms'], book['as_of_ms'])}",

@@ -17,6 +17,7 @@ from kamou.commands.printing import (
     print_line,
     print_table,
 )
+from kamou.core.words import count_words
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError, ConfigurationError
 
@@ -239,7 +240,8 @@ def _check_swarm(swarm: Swarm) -> None:
     if swarm.failures:
         seeds = ", ".join(str(result.scenario.seed) for result in swarm.failures[:20])
         raise CheckFailedError(
-            f"{len(swarm.failures)} seeds failed: {seeds}; repeat one with --seed N --trace FILE"
+            f"{count_words(len(swarm.failures), 'seed')} failed: {seeds}; repeat one with --seed N "
+            "--trace FILE"
         )
     if swarm.missing:
         raise CheckFailedError(

@@ -122,11 +122,13 @@ def find_troubles(status: Status) -> list[str]:
             found.append(f"trading state {_full_state_words(book)}")
         if not status["running"]:
             found += [
-                f"strategy {strategy_name(_escape(name))} is disabled"
+                f"strategy {strategy_name(_escape(name))} is disabled until `kamou resume` "
+                "during a run"
                 for name in book["disabled_strategies"]
             ]
     found += [
-        f"{_escape(node.get('id'))} waits for its next start, {_escape(node.get('last_error'))}"
+        f"{_escape(node.get('id'))} waits for its next start; its last error: "
+        f"{_escape(node.get('last_error') or 'not known')}"
         for _, node in walk_tree(system)
         if node.get("state") == WAITING
     ]

@@ -13,7 +13,7 @@ from kamou.errors import KamouError, find_error_to_show
 
 EXIT_INTERRUPTED = 130  # as in shells: 128 + SIGINT
 
-AS_OWNER = "run this as the user of the run"
+AS_OWNER = "run this as a user with access, such as the user of the run"
 REMEDIES = {
     errno.ENOENT: "create the directory first, or name another path",
     errno.ENOTDIR: "name a path in a directory",

@@ -32,7 +32,7 @@ GRANTED = "GRANTED"
 REJECTED = "the exchange rejected the entry"
 ANSWERS = {
     GRANTED: "the entry may be sent",
-    "SCORED": "the strategy has scores",
+    "SCORED": "the strategy gave a score",
     "approve": "the signal passes",
     "off": "the refiner is off, and the signal passes unchanged",
     "refuse": "the refiner refuses the signal",
@@ -51,7 +51,7 @@ ANSWERS = {
     type=click.IntRange(1, 60),
     default=12,
     metavar="N",
-    help="Number of the newest cycles.",
+    help="Show the newest N cycles.",
 )
 def why(
     symbol: str, config_path: Path | None, data_dir: Path | None, as_json: bool, cycles: int

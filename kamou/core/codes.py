@@ -110,7 +110,7 @@ MEANINGS = {
     # T1 abstains
     "WARMING_UP": "the strategy needs more bars before its first score",
     "DATA_MISSING": "no bar of this symbol is known",
-    "DATA_STALE": "the data is too old",
+    "DATA_STALE": "the newest bar or quote is too old, missing or dated in the future",
     "DATA_DEGENERATE": "flat prices or figures that are not finite allow no score",
     "REGIME_WRONG": "the market is not in the regime that the strategy wants",
     "NO_TRIGGER": "the setup that the strategy wants is not there",
@@ -127,11 +127,12 @@ MEANINGS = {
     "STOP_MISSING": "a stop is missing",
     "STOP_WRONG_SIDE": "the stop is not on the losing side of entry and mark",
     "STOP_BEYOND_LIQUIDATION": "liquidation is too close to the stop",
-    "PRICE_COLLAR_EXCEEDED": "the price is too far from the mark, or worse than it was sized at",
+    "PRICE_COLLAR_EXCEEDED": "a price of the plan is too far from the mark, or the limit price is "
+    "worse than the price of its sizing",
     "PRICE_MARK_MISSING": "no mark price is known",
     "LEVERAGE_EXCEEDED": "the leverage is above its limit",
     "PLAN_EXPIRED": "the plan expired before its review",
-    "RISK_HEADROOM_EXHAUSTED": "a limit of the portfolio leaves too little for this trade",
+    "RISK_HEADROOM_EXHAUSTED": "too little of a limit is left for this trade",
     "QUANTITY_BELOW_MINIMUM": "the size that one trade may have is below the smallest order",
     "QUANTITY_OFF_STEP": "the quantity is off the lot, or the contract size is not the venue's",
     "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the largest order",
@@ -145,7 +146,7 @@ MEANINGS = {
     "CAPITAL_NOTIONAL_EXCEEDED": "the value of all positions would be above its limit",
     "CAPITAL_MARGIN_EXCEEDED": "the margin used would be above its limit",
     "TRADING_HALTED": "the trading state allows no entry",
-    "DUPLICATE_INTENT": "an entry for this signal exists already",
+    "DUPLICATE_INTENT": "the signal has had a permit or an entry already",
     "SYMBOL_RESTRICTED": "the symbol may not be entered",
     "STRATEGY_NOT_LIVE": "the gate has not let this strategy trade",
     "STRATEGY_DISABLED": "the strategy is disabled until the operator resumes it",
@@ -166,7 +167,7 @@ CAUSES = {
     StateReason.DAY_LOSS_HALF: "the day's loss reached the limit for half size",
     StateReason.DAY_LOSS_LIMIT: "the day's loss reached its limit",
     StateReason.DAY_LOSS_SEVERE: "the day's loss reached the flatten limit",
-    StateReason.EQUITY_UNKNOWN: "account or prices were too old",
+    StateReason.EQUITY_UNKNOWN: "account or prices were unknown or too old",
     StateReason.RECONCILE_MISMATCH: "the book and the exchange differed",
     StateReason.PROTECTION_FAILED: "a position could not be protected",
     StateReason.DISK_FULL: "the disk was full",
@@ -194,7 +195,7 @@ def state_cause(state: str, reason: str) -> str:
         if state == "reduce_only":
             return "resumed once by the operator; entries need one more `kamou resume`"
         if state == "reduced_size":
-            return "resumed by the operator, with half of the day's loss limit gone"
+            return "resumed by the operator, with the day's loss still at the limit for half size"
     return describe_cause(reason)
 
 
@@ -204,16 +205,16 @@ REJECTIONS = {
     "PERMIT_NOT_GENUINE": "the permit was not made by the governor of this process",
     "PERMIT_UNKNOWN": "the journal has no such permit",
     "PERMIT_EXPIRED": "the permit expired before the order was sent",
-    "PERMIT_MISMATCH": "order and permit differ",
+    "PERMIT_MISMATCH": "the permit differs from the order, or from its record in the journal",
     "PERMIT_USED": "another order used the permit before",
     "PERMIT_RELEASED": "the reservation of the permit has ended",
     "ATTACHED_UNSUPPORTED": "the venue takes no orders attached to an entry",
     "ATTACHED_NOT_REDUCING": "an order attached to the entry could add exposure",
     "STOP_NOT_ATTACHED": "no attached stop covers the entry",
-    "NOT_REDUCING": "an entry was sent as a reducing order",
+    "NOT_REDUCING": "an entry or an order without reduce-only was sent as a reducing order",
     # the venue rejects
     "RATE_LIMITED": "the venue asks for fewer requests; nothing was sent",
-    "QUANTITY_OFF_STEP": "the quantity is off the lot",
+    "QUANTITY_OFF_STEP": "the quantity is not positive, or off the lot",
     "QUANTITY_BELOW_MINIMUM": "the quantity is below the smallest order",
     "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the largest order",
     "NOTIONAL_BELOW_MINIMUM": "the order's value is below the smallest order",
@@ -222,10 +223,10 @@ REJECTIONS = {
     "PRICE_MISSING": "a limit order has no price",
     "PRICE_OFF_TICK": "the price is not positive, or off the tick",
     "TRIGGER_MISSING": "a conditional order has no trigger price",
-    "ATTACHED_INVALID": "an attached order does not close what the entry opens",
+    "ATTACHED_INVALID": "an attached order is not a resting reduce-only order of the closing side",
     "POST_ONLY_WOULD_TAKE": "a post-only order would fill at once",
     "REDUCE_ONLY_REJECTED": "no position is there to reduce",
-    "DUPLICATE_CLIENT_ID": "the venue knows an order with this client order id",
+    "DUPLICATE_CLIENT_ID": "the client order id is empty, or another order has it",
     "ORDER_UNKNOWN": "the venue knows no order with this client order id",
     "INSTRUMENT_UNKNOWN": "the venue does not list this symbol",
     "MARKET_UNAVAILABLE": "the symbol has no price now",
@@ -254,17 +255,21 @@ ACTIONS = {
     "COOLDOWN_AFTER_STOP": "Wait: the cooldown lasts `risk.cooldown_after_stop_s` seconds.",
     "CONFLICTING_SIGNALS": "Nothing: neither side is entered while strategies disagree.",
     # denials of a plan
-    "STOP_MISSING": "Correct the strategy: it gave no usable stop distance.",
+    "STOP_MISSING": "Wait if `unprotected` names open positions: their stops come first. Else "
+    "correct the strategy: it gave no usable stop distance.",
     "STOP_WRONG_SIDE": "Nothing: the price moved past the stop before the review.",
     "STOP_BEYOND_LIQUIDATION": "Wait until the gap buffer falls; lower leverage does not help.",
     "PRICE_COLLAR_EXCEEDED": "Nothing: the price moved. The collar is at least `risk.collar_min`.",
     "PRICE_MARK_MISSING": "Check the venue's quotes of this symbol.",
     "LEVERAGE_EXCEEDED": "Lower `risk.leverage_max` if the venue allows less.",
     "PLAN_EXPIRED": "If it repeats, look for a busy actor in `kamou status`.",
-    "RISK_HEADROOM_EXHAUSTED": "Wait for trades to close: `bound_by` names the limit.",
-    "QUANTITY_BELOW_MINIMUM": "Pay in, or wait: the size that one trade may have is too small.",
+    "RISK_HEADROOM_EXHAUSTED": "Wait for trades to close or for 00:00 UTC. `bound_by` names the "
+    "limit.",
+    "QUANTITY_BELOW_MINIMUM": "Pay in, or wait until trades have full size. If `bound_by` is the "
+    "largest order or its value, raise `risk.order_contracts_max` or `risk.order_value_max`.",
     "QUANTITY_OFF_STEP": "Nothing: the venue changed the contract; the next cycle uses it.",
-    "QUANTITY_EXCEEDS_MAXIMUM": "Raise `risk.order_contracts_max`, if the venue allows it.",
+    "QUANTITY_EXCEEDS_MAXIMUM": "Nothing for an entry: the next cycle uses the new maximum. If "
+    "it is an exit, close the position at the venue.",
     "NOTIONAL_EXCEEDS_MAXIMUM": "Raise `risk.order_value_max`.",
     "RISK_PER_TRADE_EXCEEDED": "Nothing: hard rule 1. `bound_by` names the part that is too much.",
     "EXPOSURE_SYMBOL_EXCEEDED": "Nothing: hard rule 2. The limit is `risk.exposure_per_symbol`.",
@@ -274,18 +279,21 @@ ACTIONS = {
     "`risk.daily_loss_max`.",
     "RISK_CLUSTER_EXCEEDED": "Wait for altcoin trades of this side to close. The limit is "
     "`risk.cluster_risk_max`.",
-    "RISK_SHOCK_EXCEEDED": "Wait for trades of this side to close. The move is `risk.shock_move`.",
+    "RISK_SHOCK_EXCEEDED": "Wait for trades of this side to close or for 00:00 UTC. The move is "
+    "`risk.shock_move`.",
     "CAPITAL_NOTIONAL_EXCEEDED": "Wait for trades to close. The limit is "
     "`risk.notional_total_max`.",
     "CAPITAL_MARGIN_EXCEEDED": "Wait for trades to close. The limit is `risk.margin_total_max`.",
     "TRADING_HALTED": "Read why in `kamou status`; [operating](operating.md) says what ends it.",
-    "DUPLICATE_INTENT": "Nothing: the signal has an entry already.",
+    "DUPLICATE_INTENT": "Nothing: a signal gets one entry.",
     "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
     "list cannot be entered.",
     "STRATEGY_NOT_LIVE": "Nothing: only the strategy's own shadow record lets it trade.",
     "STRATEGY_DISABLED": "Find out why it entered so often, then run `kamou resume`.",
-    "RATE_ENTRIES_EXCEEDED": "Wait an hour. The limit is `risk.entries_per_strategy_hour`.",
-    "RATE_REENTRIES_EXCEEDED": "Wait for 00:00 UTC. The limit is `risk.reentries_per_symbol_day`.",
+    "RATE_ENTRIES_EXCEEDED": "Wait an hour; if the strategy is disabled, run `kamou resume`. The "
+    "limit is `risk.entries_per_strategy_hour`.",
+    "RATE_REENTRIES_EXCEEDED": "Wait for 00:00 UTC; if the strategy is disabled, run "
+    "`kamou resume`. The limit is `risk.reentries_per_symbol_day`.",
     "RATE_MESSAGES_EXCEEDED": "Wait some seconds. The limit is `risk.messages_per_s`.",
     "DATA_INVALID": "Check the venue's quotes, account and instruments: `what` names the input.",
     "ACCOUNT_STALE": "Check that the venue answers. The limit is `risk.account_age_max_s`.",
@@ -333,7 +341,7 @@ ACTIONS = {
     "DISK_FULL": "Free space on the disk of the data directory; the halt ends by itself.",
     "OPERATOR_HALT": "Run `kamou resume`.",
     "OPERATOR_FLATTEN": "Run `kamou resume` twice.",
-    "OPERATOR_RESUME": "After a flatten, run `kamou resume` once more.",
+    "OPERATOR_RESUME": "After a flatten, run `kamou resume` once more; else nothing.",
     "DAY_ROLLED": "Nothing: trading goes on.",
     "DATA_RECOVERED": "Nothing: trading goes on.",
     "RESTART_STORM": "Read the crashes in the log, start again, then run `kamou resume`.",

@@ -96,9 +96,9 @@ def test_a_halt_on_a_stale_account_is_in_journal_status_readyz_metrics_and_termi
     assert 'kamou_trading_state{state="reduce_only"} 1.0' in seen["metrics"]
     halted, resumed = lines
     assert halted.startswith(
-        "halted by the risk governor: account or prices were too old (too old by 1 min): no"
-        " entries until two fresh reads and a clean reconciliation; trading state reduce_only, no"
-        " new trades; before active"
+        "halted by the risk governor: account or prices were unknown or too old (too old by 1"
+        " min): no entries until two fresh reads and a clean reconciliation; trading state"
+        " reduce_only, no new trades; before active"
     )
     assert resumed.startswith(
         "resumed by the risk governor: account, prices, disk and book were in order again (the"

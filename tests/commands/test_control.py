@@ -140,7 +140,7 @@ def test_resume_after_a_flatten_removes_the_latch_and_names_the_second_resume(
     result = json.loads(out)
     assert result["latch"] == "removed"
     assert result["next"] == (
-        "trading starts halted; `kamou resume` lets the run trade once it is ready"
+        "repeat `kamou resume` once a run answers; a run that starts before that is halted"
     )
     assert not latch.is_set()
     assert cli("resume")[0] == 3

@@ -242,7 +242,7 @@ def test_a_halt_of_a_run_that_does_not_listen_sets_the_latch_and_fails_as_not_ru
         write_record(directory, port)
         code, _, err = cli("halt")
     assert code == 3
-    assert f"does not listen on port {port}" in err
+    assert f"did not answer on port {port}" in err
     assert HaltLatch(directory.latch).is_set(), "the latch blocks entries"
 
 

@@ -214,7 +214,7 @@ def test_before_the_day_has_opened_status_says_why_its_loss_is_unknown(
     day, row = day_after(cli, journalled, BEFORE_OPENING)
     assert (day["day"], day["loss"], day["exit_costs"]) == ("2023-11-15", None, None)
     assert day["loss_unknown"] == (
-        "2023-11-16 has not opened yet; that needs two account reads that agree"
+        "2023-11-16 has not opened yet: two account reads must agree first"
     )
     assert "unknown: 2023-11-16 has not opened yet" in row
     assert "the day's loss: unknown: 2023-11-16" in cli("why", "ETHUSDT")[1]
@@ -232,7 +232,7 @@ def test_the_loss_is_unknown_if_no_read_of_the_day_has_exit_costs(
     day, row = day_after(cli, journalled, yesterday, OPENING)
     assert (day["day"], day["loss"]) == ("2023-11-16", None)  # not the 17 of yesterday
     assert day["result"] == 0
-    assert "unknown: the exit costs of the open positions were not read since 00:00" in row
+    assert "unknown: no exit costs of the open positions are on record since 00:00 UTC" in row
 
 
 def test_status_before_the_first_day_says_that_the_loss_is_unknown(
@@ -387,7 +387,10 @@ def test_status_shows_a_halt_latch_that_no_run_has_read(
     ("state", "words"),
     [
         ("reduce_only", "resumed once by the operator; entries need one more `kamou resume`"),
-        ("reduced_size", "resumed by the operator, with half of the day's loss limit gone"),
+        (
+            "reduced_size",
+            "resumed by the operator, with the day's loss still at the limit for half size",
+        ),
     ],
 )
 def test_the_cause_of_a_state_after_a_resume_names_the_resume(state: str, words: str) -> None:

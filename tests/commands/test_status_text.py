@@ -207,8 +207,8 @@ def test_pending_entries_are_listed_and_counted() -> None:
     ]
     text = "\n".join(full_lines(make_status(book=make_book(pending_entries=resting)), 160))
     assert "pending entries: 2" in text
-    assert "ETHUSDT buy 5  limit 2,000.5  accepted, 12 s  OI momentum" in text
-    assert "ETHUSDT buy 5  market  filled 2  accepted, 12 s  OI momentum" in text
+    assert "ETHUSDT buy 5 contracts  limit 2,000.5  accepted, 12 s  OI momentum" in text
+    assert "ETHUSDT buy 5 contracts  market  filled 2  accepted, 12 s  OI momentum" in text
     many = frame_lines(
         make_status(book=make_book(pending_entries=[make_pending_entry()] * 9)), 59, 24
     )
@@ -261,7 +261,9 @@ def test_a_restarted_child_is_shown_with_its_last_error() -> None:
 def test_a_child_that_waits_for_its_next_start_is_a_trouble() -> None:
     waiting = make_child("veto", state="backing-off", restarts=3, last_error="ValueError: boom")
     status = make_status(system=make_system(make_child("journal"), waiting))
-    assert find_troubles(status) == ["veto waits for its next start, ValueError: boom"]
+    assert find_troubles(status) == [
+        "veto waits for its next start; its last error: ValueError: boom"
+    ]
     assert "1 of 2 children running" in "\n".join(frame_lines(status, 59, 24))
 
 

@@ -244,7 +244,7 @@ def test_a_bar_that_has_not_closed_is_invalid(tmp_path: Path) -> None:
 
 def test_a_market_file_of_fewer_than_two_bars_is_invalid(tmp_path: Path) -> None:
     write_csv(tmp_path / "s" / "c.csv", bar_rows()[:1])
-    assert "fewer than two bars" in import_error(tmp_path / "s", tmp_path)
+    assert "no symbol has two bars" in import_error(tmp_path / "s", tmp_path)
     (tmp_path / "s" / "c.csv").write_text("symbol,ts,open,high,low,close,volume\n")
     assert "c.csv: no rows" in import_error(tmp_path / "s", tmp_path)
 

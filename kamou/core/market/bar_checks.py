@@ -92,8 +92,8 @@ def infer_period_ms(rows: BarRows) -> int:
     steps = steps[steps > 0]
     if not len(steps):
         raise InvalidDataError(
-            "fewer than two bars of any symbol at different times, so the bar period is unknown;"
-            " import at least two"
+            "no symbol has two bars at different times, so the bar period is unknown; import"
+            " at least two bars of one symbol"
         )
     distances, counts = np.unique(steps, return_counts=True)
     period = int(distances[counts.argmax()])

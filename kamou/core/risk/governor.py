@@ -121,7 +121,7 @@ def review_reduction(
             )
         if closing + intent.quantity <= abs(position):
             return None
-        why = f"larger than the position less exits in flight of {closing}"
+        why = f"larger than the position less {closing} contracts of exits in flight"
     return make_denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,

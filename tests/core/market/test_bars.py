@@ -254,7 +254,7 @@ def test_rows_that_interleave_the_symbols_are_valid() -> None:
 
 
 def test_fewer_than_two_bars_or_a_period_that_does_not_divide_a_day_is_invalid() -> None:
-    with pytest.raises(InvalidDataError, match="fewer than two bars"):
+    with pytest.raises(InvalidDataError, match="no symbol has two bars"):
         infer_period_ms(rows_of(made_bars(1, 3, 1)))
     odd = rows_of(made_bars(9, 1, 1))
     odd.open_ms[:] = START_MS + 7 * MINUTE_MS * np.arange(9)
