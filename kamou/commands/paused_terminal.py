@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+from kamou.core.words import count_words
+
 LINES_WAITING_MAX = 1_000  # about a day of lines that outside requests can cause
 END_S = 1.0  # time for the last lines at the end of the run
 
@@ -74,10 +76,12 @@ class BackgroundLines:
                 continue
             failed, self._failed = self._failed, 0
             if failed:
-                self._try_write(f"{failed} lines could not be written and are lost")
+                self._try_write(f"{count_words(failed, 'line')} lost, because writing failed")
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._try_write(f"{dropped} lines were dropped, because this output was not read")
+                self._try_write(
+                    f"{count_words(dropped, 'line')} dropped, because this output was not read"
+                )
 
     def _try_write(self, line: str) -> bool:
         """Write the line; return False if the write failed."""

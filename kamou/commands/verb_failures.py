@@ -15,7 +15,7 @@ EXIT_INTERRUPTED = 130  # as in shells: 128 + SIGINT
 
 AS_OWNER = "run this as a user with access, such as the user of the run"
 REMEDIES = {
-    errno.ENOENT: "create the directory first, or name another path",
+    errno.ENOENT: "name a path that exists, or create it first",
     errno.ENOTDIR: "name a path in a directory",
     errno.EISDIR: "name a file instead of a directory",
     errno.EACCES: AS_OWNER,

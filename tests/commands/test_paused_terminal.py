@@ -83,7 +83,7 @@ def test_lines_that_exceed_the_queue_are_dropped_and_counted(
             pass
     assert written == [
         "in hand",
-        "2 lines were dropped, because this output was not read",
+        "2 lines dropped, because this output was not read",
         "0",
         "1",
         "2",
@@ -102,7 +102,7 @@ def test_a_write_that_fails_loses_only_its_own_line() -> None:
     with BackgroundLines(write) as announce:
         for number in range(5):
             announce(str(number))
-    assert written == ["0", "3", "2 lines could not be written and are lost", "4"]
+    assert written == ["0", "3", "2 lines lost, because writing failed", "4"]
 
 
 def test_a_process_ends_although_its_last_line_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,7 @@ def test_ctrl_c_in_an_actor_of_a_backtest_prints_no_traceback(
         (InvalidDataError("no bars"), "error: no bars\n"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "a"),
-            "error: a: No such file or directory; "
-            "create the directory first, or name another path\n",
+            "error: a: No such file or directory; name a path that exists, or create it first\n",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "b"),
