@@ -37,7 +37,7 @@ FIGURE_NAMES = FEATURE_NAMES | {
     "another_wants": "another strategy wants",
     "bar_age_max_ms": "at most",
     "bar_age_ms": "age of the newest bar",
-    "cooldown_ms": "rest",
+    "cooldown_ms": "cooldown",
     "cost": "costs",
     "funding": "funding",
     "held": "held",
@@ -112,7 +112,7 @@ FIGURE_NAMES = FEATURE_NAMES | {
     "today": "today",
     "tokens": "messages left",
     "trade": "trade",
-    "unknown": "not known because of",
+    "unknown": "the equity is not known:",
     "value": "value",
     "venue_contract_size": "contract size at the venue",
     "what": "bad inputs:",
@@ -154,10 +154,10 @@ BOUNDS = {
     "open_risk": "the open risk",
     "plan": "the plan's own figure",
     "price": "the distance to the stop",
-    "quantity_max": "the largest order",
+    "quantity_max": "the largest quantity of an order",
     "risk": "the risk of one trade",
     "shock": "the loss in a market shock",
-    "value_max": "the largest order value",
+    "value_max": "the largest value of an order",
 }
 """Name for people of each ``bound_by``: a limit of a size, or a part of the risk."""
 

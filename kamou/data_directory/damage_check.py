@@ -27,7 +27,7 @@ def damage_error(path: Path | str, found: object) -> StoreError:
     words = str(found).splitlines()
     return StoreError(
         f"{path} is damaged ({words[-1] if words else 'no more is known'}); check that it is "
-        "a Kamou database, or restore it from a backup with `kamou db restore`"
+        "a Kamou database, or restore an intact backup with `kamou db restore`"
     )
 
 

@@ -79,7 +79,7 @@ class DataDirectoryLock:
             os.close(descriptor)
             raise StoreError(
                 f"the lock {self._data_dir.lock} belongs to user {found.st_uid}, not to user "
-                f"{os.geteuid()}; remove the file if no `kamou run` of that user is at work"
+                f"{os.geteuid()}; stop any Kamou process of that user, then remove the file"
             )
         if found.st_mode & OTHERS:
             set_mode(descriptor, FILE_MODE)
@@ -94,7 +94,7 @@ class DataDirectoryLock:
                 "but is not a run of this user; remove that file and repeat the command"
             )
         return (
-            f"process {_holder_text(descriptor) or 'unknown'} is already running on the data "
+            f"process {_holder_text(descriptor) or '(id unknown)'} is already running on the data "
             f"directory {self._data_dir.path}; stop it first, or choose another with --data-dir"
         )
 

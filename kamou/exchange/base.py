@@ -245,7 +245,8 @@ class GuardedPort(ABC):
             raise InvalidPermitError(
                 "ATTACHED_UNSUPPORTED",
                 f"{intent.client_order_id} for {intent.symbol} has {len(attached)} attached "
-                "orders, the venue takes none; send the stop after the first fill",
+                "orders, the venue takes none; the entry is not sent, send it without them and the "
+                "stop after the first fill",
             )
         await self._permits.consume(approved, intent.client_order_id)
         if self._halted():  # it may have been set while the permit was being committed
@@ -259,7 +260,8 @@ class GuardedPort(ABC):
             raise InvalidPermitError(
                 "NOT_REDUCING",
                 f"{intent.client_order_id} for {intent.symbol} has the role {intent.role.value} "
-                f"and reduce_only={intent.reduce_only}; send an entry with submit",
+                f"and reduce_only={intent.reduce_only}; reduce takes reduce-only orders of other "
+                "roles than entry, submit takes entries; the order is not sent",
             )
         if not proved:
             await self._prove(intent)
@@ -308,8 +310,9 @@ class GuardedPort(ABC):
         if position == ZERO or abs(left) > abs(position) or left * position < ZERO:
             raise InvalidPermitError(
                 Deny.EXIT_INCREASES_EXPOSURE.value,
-                f"position={position} order={intent.side.value} {intent.quantity} "
-                f"id={intent.client_order_id} symbol={intent.symbol}",
+                f"{intent.client_order_id} for {intent.symbol} ({intent.side.value} "
+                f"{intent.quantity} contracts) does not reduce the venue's position of {position} "
+                "contracts; the order is not sent",
             )
         await self._journal_proof(
             ReductionProved(

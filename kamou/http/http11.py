@@ -195,7 +195,7 @@ class Http11(H11Protocol):
 
     async def _start_request(self) -> None:
         """Start the application with the complete request, so that it waits for no peer."""
-        assert self._request is not None, "a message that ends has begun"
+        assert self._request is not None, "the end of a request came before its headers"
         request, self._request = self._request, None
         self._since_read += 1
         self.keep_alive_requests += 1

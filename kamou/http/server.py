@@ -209,7 +209,8 @@ class Server:
         self.traffic.refused[refusal] += 1
         self._warn(
             refusal.value,
-            f"connections are rejected: {len(self._open)} are open, too many {TOO_MANY[refusal]}",
+            f"connections are rejected, because too many are open {TOO_MANY[refusal]}; "
+            f"{len(self._open)} are open in total",
         )
         wire.send_now(REJECTION)
         if len(self._rejected) < REJECTED_MAX:

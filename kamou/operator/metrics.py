@@ -70,7 +70,7 @@ LISTENER_FIELDS = {
 # prefix of its fields that count by reason -> the same
 LISTENER_REASONS = {
     "refused_": ("kamou_operator_refused_total", "counter", "Connections and requests rejected."),
-    "cut_": ("kamou_operator_cut_total", "counter", "Connections cut before their answer ended."),
+    "cut_": ("kamou_operator_cut_total", "counter", "Connections cut before their response ended."),
 }
 
 

@@ -65,7 +65,7 @@ def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
         f"{ACTION_WORDS[each.action]} at {format_minute(each.at_ms)}"
         for each in later[-ACTIONS_SHOWN:]
     )
-    return f"; since then, while nothing ran: {words}; what is open is read from the exchange now"
+    return f"; after the journal's last event: {words}; what is open is read from the exchange now"
 
 
 def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None) -> str:

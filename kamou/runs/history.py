@@ -158,7 +158,10 @@ class History:
         """Describe the time that the halt latch leaves untraded, and what happens to it."""
         span = f"the time from {format_minute(from_ms)} to {format_minute(until_ms)}"
         if self.replay:
-            return f"{span} waits: stop this run, `kamou resume`, and the next run goes on with it"
+            return (
+                f"{span} is not traded yet; stop this run and remove the latch with `kamou resume`,"
+                " then the next run goes on with it"
+            )
         return (
             f"{span} is skipped, only stops and take-profit orders act in it;"
             " real time follows, without new trades until `kamou resume` allows them"

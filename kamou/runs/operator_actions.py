@@ -51,7 +51,7 @@ LATCHED = f"the halt latch is set and holds entries, though the trading state al
 LATCH_KEPT = {"latch": "set", "entries": "held", "next": RESUME}
 NOT_TRADING = {
     "starting": "not trading yet: the run is starting",
-    "fast-forward": "not trading yet: the run simulates the days before now",
+    "fast-forward": "not trading yet: the run fast-forwards through simulated or recorded days",
     "trading": "the run cannot read the journal",
     "replayed": "not trading: the replay has ended",
     "stopping": "no longer trading: the run is stopping",
@@ -255,10 +255,10 @@ class CurrentRun:
         if self._latch_blocks_entries(book):
             reasons.append(LATCHED)
         if self.supervisor.snapshot()["state"] != "running":
-            reasons.append("the supervisor is starting or stopping")
+            reasons.append("the supervisor of trading is starting, stopping or stopped")
         if book.drifting:
             reasons.append(
-                "the position book and the venue do not agree; reconciliation repairs the book"
+                "the position book and the venue differ; no entry until a reconciliation agrees"
             )
         if self.tree is None or not self.tree.health.agreed:
             reasons.append("the position book is not reconciled with the venue yet")

@@ -237,7 +237,8 @@ def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> 
     if exposed:
         words = (
             f"other users may read {path}: with that key they can decode every commitment before "
-            f"it is revealed; if nobody has read the key, run chmod 600 {path}"
+            f"it is revealed; if nobody has read the key, run chmod 600 {path}; otherwise move it "
+            "away, and the next run makes another key"
         )
         if on_exposed is None:
             raise StoreError(words)

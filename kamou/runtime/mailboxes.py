@@ -87,9 +87,9 @@ class Mailbox(Generic[T]):
         redeliveries_max: int = REDELIVERIES_MAX,
         on_dead_letter: Callable[[T], None] | None = None,
     ) -> None:
-        assert capacity >= 1, f"capacity of {name}: {capacity}"
+        assert capacity >= 1, f"{name} needs a capacity of 1 or more, got {capacity}"
         assert (when_full is WhenFull.CONFLATE) == (key is not None), (
-            f"{name}: {when_full} with {key}"
+            f"{name}: CONFLATE needs a key and others take none, got {when_full} with the key {key}"
         )
         self.name = name
         self.capacity = capacity

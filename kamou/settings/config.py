@@ -329,7 +329,7 @@ def render_commented_toml() -> str:
     """Return the text of a `kamou.toml` with every default, commented out."""
     text = [
         "# Kamou's settings. Each name below has its default; remove the # in front of a name to",
-        "# change it. The environment comes before this file: KAMOU__RISK__LEVERAGE_MAX=3.",
+        "# change it. The environment overrides this file: KAMOU__RISK__LEVERAGE_MAX=3.",
         "# Secrets do not belong in this file; this release needs none.",
     ]
     group_before, table = "", settings_table()

@@ -85,4 +85,6 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
         close = [
             last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1)
         ]
-    return f"; did you mean {close[0]}?" if close else "; `kamou show-config` lists them all"
+    if close:
+        return f"; did you mean {close[0]}?"
+    return "; remove it, and `kamou show-config` lists all settings"

@@ -218,7 +218,7 @@ async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
     running.supervisor.state = "stopping"  # type: ignore[union-attr]
     follower.book.drift["BTCUSDT"] = 1
     reasons = " and ".join(running.not_ready())
-    for said in ("starting or stopping", "do not agree", "is not reconciled"):
+    for said in ("starting, stopping", "and the venue differ", "is not reconciled"):
         assert said in reasons
     running.supervisor.state = "running"  # type: ignore[union-attr]
     follower.book.drift.clear()

@@ -162,7 +162,7 @@ def test_the_carry_over_has_the_days_loss_the_trading_state_and_the_decisions(
     assert carried.startswith("carried over from run 1, which ended without an orderly stop: ")
 
 
-def test_the_carry_over_has_the_operators_actions_while_nothing_ran(
+def test_the_carry_over_has_the_operators_actions_after_the_last_event(
     with_position: DataDirectory,
 ) -> None:
     """The journal still shows positions that the flatten has closed."""
@@ -173,7 +173,7 @@ def test_the_carry_over_has_the_operators_actions_while_nothing_ran(
     carried = describe_carry_over(with_position, LIMITS)
     assert carried is not None
     assert carried.endswith(
-        "; since then, while nothing ran: flattened at 2027-01-15 08:00 UTC, resumed at"
+        "; after the journal's last event: flattened at 2027-01-15 08:00 UTC, resumed at"
         " 2027-01-15 08:01 UTC; what is open is read from the exchange now"
     )
 

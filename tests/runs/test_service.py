@@ -62,7 +62,7 @@ async def test_the_site_answers_during_the_fast_forward(tmp_path: Path) -> None:
             assert "fast-forward" in waiting.text
             refused = await demo.command("resume")
             assert refused.status_code == 503
-            assert "not trading yet: the run simulates the days before now" in refused.text
+            assert "not trading yet: the run fast-forwards through" in refused.text
             gate.open.set()
             await demo.ready()
             results = (await demo.get("/results.json")).json()
@@ -381,6 +381,4 @@ async def test_a_replay_that_the_halt_latch_cuts_short_is_announced_as_cut_short
         while not any("the replay was cut short" in line for line in demo.said):  # noqa: ASYNC110 - announced once
             await trio.sleep(0.01)
         assert "ended" not in str((await demo.get("/results.json")).json()["ended"])
-    assert any(
-        "waits: stop this run, `kamou resume`, and the next run goes" in s for s in demo.said
-    )
+    assert any("is not traded yet; stop this run and remove the latch with" in s for s in demo.said)

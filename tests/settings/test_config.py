@@ -118,7 +118,9 @@ def test_the_error_for_a_key_in_the_wrong_table_suggests_the_right_table(tmp_pat
 
 
 def test_the_error_for_a_key_without_a_similar_one_points_to_show_config(tmp_path: Path) -> None:
-    assert "`kamou show-config` lists them all" in fail_to_load(tmp_path, "[zzz]\nqqq = 1\n")
+    assert "remove it, and `kamou show-config` lists all settings" in fail_to_load(
+        tmp_path, "[zzz]\nqqq = 1\n"
+    )
 
 
 def test_the_error_for_an_unknown_variable_does_not_repeat_its_value(tmp_path: Path) -> None:

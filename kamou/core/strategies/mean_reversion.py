@@ -98,7 +98,8 @@ class MeanReversionParameters(Parameters):
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
         if self.warmup >= self.window:
             return ()
-        return ((("warmup", "window"), "the warm-up must be at least the window"),)
+        what = f"the warm-up must be at least the window, got {self.warmup} and {self.window} bars"
+        return ((("warmup", "window"), what),)
 
 
 class MeanReversion:
