@@ -191,7 +191,7 @@ class Supervisor:
             if child.scope.cancelled_caught and not child.stopping and error is None:
                 error = StartTimeoutError(
                     f"{child.spec.id} was not listening after {child.spec.start_timeout_s:g} s; it "
-                    "was cancelled and counts as crashed"
+                    "was canceled and counts as crashed"
                 )
             self._on_ended(child, error, returned)
 
@@ -285,8 +285,8 @@ class Supervisor:
         if self._storm is None:
             last = child.last_error if error is not None else "it returned"
             self._storm = RestartStormError(
-                f"{spec.id}: more than {spec.intensity} restarts within {spec.period_s:g} s, "
-                f"last {child.spec.id}: {last}"
+                f"{spec.id}: more than {spec.intensity} restarts within {spec.period_s:g} s "
+                f"(without the waits before them), last {child.spec.id}: {last}"
             )
             self._storm.__cause__ = error
         self.ask_to_stop()

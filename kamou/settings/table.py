@@ -301,7 +301,7 @@ _MACHINE = (
     _S("data.columns_max", "columns",
        "maximum number of columns of one data file; a file with one column per symbol may have "
        "data.symbols_max and one more", 1, 100_000, decides=False),
-    _S("data.files_max", "entries",
+    _S("data.files_max", "names",
        "maximum number of names (files and subdirectories) in a directory of data files",
        1, 1_000_000, decides=False),
     _S("data.cells_max", "cells",
@@ -323,7 +323,8 @@ _MACHINE = (
     _S("supervision.handler_deadline_s", "s",
        "maximum time of one message handler; a longer one counts as a crash of its actor",
        1, 3_600),
-    _S("supervision.grace_s", "s", "maximum time of an orderly stop", 1, 600),
+    _S("supervision.grace_s", "s",
+       "maximum time of an orderly stop, after which the process ends at once", 1, 600),
     _S("supervision.heartbeat_s", "s",
        "maximum time for which the event loop may be blocked before the process ends", 1, 3_600),
 )

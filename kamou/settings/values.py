@@ -19,7 +19,10 @@ EXPECTED: dict[Any, str] = {
     tuple[int, ...]: "a list of whole numbers",
 }
 
-PUBLIC_URL = "expects http(s):// and a host, such as https://kamou.example, without a path"
+PUBLIC_URL = (
+    "expects http:// or https:// and a host in lower case, such as https://kamou.example, "
+    "without a path"
+)
 _PUBLIC_URL = re.compile(r"https?://[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?(:[0-9]{1,5})?")
 
 

@@ -203,7 +203,7 @@ class DueActions:
         if self._state is _T.REDUCED_SIZE:
             allowed *= self.limits.reduced_size
         if plan.risk > allowed + self._lately_gone() * self.limits.risk_per_trade:
-            wrong("RISK_PROMISED", f"risk {plan.risk} above {allowed} in {self._state.value}")
+            wrong("RISK_PROMISED", f"risk {plan.risk} exceeds {allowed} in {self._state.value}")
         self._permits[event.permit_id] = _Permit(plan, now_ms)
         self._sum(plan, wrong, sizing_equity + self._lately_gone())
 
@@ -277,7 +277,7 @@ class DueActions:
         if quote is None or not all(
             price.is_finite() and price > 0 for price in (quote.bid, quote.ask, quote.mark)
         ):
-            wrong("BAD_QUOTE", f"entered on {quote}")
+            wrong("BAD_QUOTE", f"entered on {quote or 'no quote'}")
         elif quote.bid > quote.ask:
             wrong("BAD_QUOTE", f"entered on a crossed quote, bid {quote.bid} ask {quote.ask}")
         else:
@@ -291,10 +291,10 @@ class DueActions:
         if seen_ms < KNOWN_AFTER_MS:
             return  # the system may not have read the account since
         if lost > self.limits.daily_loss_max:
-            wrong("DAY_LOSS", f"entered, {lost + LOSS_SLACK:.5f} of equity lost for {seen_ms} ms")
+            wrong("DAY_LOSS", f"entered at a loss of {lost + LOSS_SLACK:.3%} for {seen_ms} ms")
         half = self.limits.daily_loss_max * self.limits.reduced_at
         if lost > half and self._state.severity < _T.REDUCED_SIZE.severity:
-            wrong("DAY_LOSS", f"full size, {lost + LOSS_SLACK:.5f} of equity lost for {seen_ms} ms")
+            wrong("DAY_LOSS", f"full size at a loss of {lost + LOSS_SLACK:.3%} for {seen_ms} ms")
 
     def record_audit(self, record: FillAudit | OrderAudit | MoneyAudit) -> None:
         """Update the state with a record of the venue's audit log."""
@@ -381,19 +381,18 @@ class DueActions:
             state, at_ms = self._ordered
             if now_ms - at_ms > OBEYED_AFTER_MS + self._excused_ms("", at_ms, now_ms):
                 self._ordered = None
-                self._wrong("DISOBEYED", now_ms, "", f"{state.value} due for {now_ms - at_ms} ms")
+                self._wrong("DISOBEYED", now_ms, "", f"no {state.value} for {now_ms - at_ms} ms")
         if self._flatten_ms and self._held_since:
             # An external order may open a position later, so each position has its own minute.
             since_ms = max(self._flatten_ms, min(self._held_since.values()))
             if now_ms - since_ms > FLAT_AFTER_MS + self._excused_ms("", since_ms, now_ms):
-                self._wrong("NOT_FLAT", now_ms, "", f"still open: {sorted(self._held_since)}")
+                self._wrong("NOT_FLAT", now_ms, "", f"open positions: {sorted(self._held_since)}")
                 self._flatten_ms = 0
         for symbol, (due_ms, since_ms) in tuple(self._due.items()):
             if now_ms - due_ms > OVERDUE_MS + self._excused_ms(symbol, due_ms, now_ms):
                 del self._due[symbol]
-                self._wrong(
-                    "OVERDUE", now_ms, symbol, f"since {since_ms}, {now_ms - due_ms} ms late"
-                )
+                late = f"{now_ms - due_ms} ms after its time limit"
+                self._wrong("OVERDUE", now_ms, symbol, f"filled at {since_ms}, still open {late}")
 
 
 def _major(symbol: str) -> bool:

@@ -47,7 +47,9 @@ FAULTS: tuple[Fault, ...] = (
         rate=0.5,
         share=0.6,
     ),
-    Fault(2, "timeout_before_accept", "an order times out and does not arrive", rate=0.1),
+    Fault(
+        2, "timeout_before_accept", "an order or a cancel times out and does not arrive", rate=0.1
+    ),
     Fault(
         3, "timeout_after_accept", "an order times out and is accepted, up to 8 s late", rate=0.1
     ),
@@ -66,7 +68,7 @@ FAULTS: tuple[Fault, ...] = (
         share=0.5,
     ),
     Fault(8, "half_open", "the private stream stops without an error", 3, (20, 300)),
-    Fault(9, "disconnect", "the venue is unreachable and the private stream is lost", 3, (5, 180)),
+    Fault(9, "disconnect", "every call times out and the private stream is lost", 3, (5, 180)),
     Fault(
         10,
         "rate_limit_and_ban",

@@ -148,7 +148,8 @@ class Monitor:
             ).fetchone()
             body = body.encode() if isinstance(body, str) else bytes(body)
             if body != self._head_body:
-                self.add_violation("LOST", now_ms, "", f"event {self.head_seq} is not as committed")
+                detail = f"event {self.head_seq} differs from the committed one"
+                self.add_violation("LOST", now_ms, "", detail)
 
     def restore_journal(self, connection: sqlite3.Connection) -> None:
         """Continue with a restored journal.

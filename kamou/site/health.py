@@ -92,7 +92,7 @@ class SiteHealth:
         now_ms = self.now_ms()
         if self._down_since_ms is None:
             self._down_since_ms = now_ms
-            self.announce(f"the public site is down: {self.last_trouble}; trading goes on")
+            self.announce(f"the public site is {state.value}: {self.last_trouble}; trading goes on")
         if self._recorded_ms is None:  # an episode can begin while nothing is journalled
             event = SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
             self._recorded_ms = now_ms if self.record(event) else None
@@ -101,7 +101,7 @@ class SiteHealth:
         now_ms, troubles = self.now_ms(), self._episode_troubles
         down_s = max(0, now_ms - since_ms) / 1000
         self.announce(
-            f"the public site has served for a minute again; troubles since it went down"
+            f"the public site has served for a minute again; troubles since the first one"
             f" {down_s:.0f} s ago: {troubles}"
         )
         if self._recorded_ms is not None:

@@ -69,7 +69,9 @@ COUNTER_MAX = 2**63 - 1
 def encode_handover(handover: SiteHandover) -> bytes:
     """Return the one line that the child reads first."""
     line = msgspec.json.encode(handover) + b"\n"
-    assert len(line) <= HANDOVER_BYTES_MAX, f"a handover of {len(line)} bytes"
+    assert len(line) <= HANDOVER_BYTES_MAX, (
+        f"the handover has {len(line)} bytes, the limit is {HANDOVER_BYTES_MAX}"
+    )
     return line
 
 

@@ -130,7 +130,9 @@ class SiteKeeper:
             while (beat := await process.next_heartbeat()) is not None:
                 self._quiet_ticks, self._beats = 0, self._beats + 1
                 if self._beats > BEATS_PER_TICK_MAX:
-                    return SiteFloodError(f"more than {BEATS_PER_TICK_MAX} heartbeats in a second")
+                    return SiteFloodError(
+                        f"it sent more than {BEATS_PER_TICK_MAX} heartbeats in a second"
+                    )
                 if beat.memory_bytes > self.limits.memory_max_bytes:
                     used, limit = beat.memory_bytes >> 20, self.limits.memory_max_bytes >> 20
                     return SiteMemoryError(

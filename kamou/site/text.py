@@ -43,7 +43,9 @@ class SiteText:
         self._bytes += len(chunk)
         if self._bytes > BYTES_MAX:
             self._rest = b""
-            raise SiteFloodError(f"more than {BYTES_MAX // 1024} KB of text in {SITE_WINDOW_S:g} s")
+            raise SiteFloodError(
+                f"it wrote more than {BYTES_MAX // 1024} KB of text in {SITE_WINDOW_S:g} s"
+            )
         *lines, rest = (self._rest + chunk).split(b"\n")
         if len(rest) > SITE_LINE_BYTES_MAX:
             lines, rest = [*lines, rest], b""

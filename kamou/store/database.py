@@ -82,7 +82,10 @@ def open_reader(path: Path | str) -> sqlite3.Connection:
         DatabaseNewerError: a newer Kamou wrote the database.
     """
     if not Path(path).exists():
-        raise StoreError(f"{path}: the database does not exist; `kamou run` creates it")
+        raise StoreError(
+            f"{path}: the database does not exist; `kamou run` creates it, --data-dir chooses"
+            " another directory"
+        )
     with storage_errors(path, "read"):
         connection = sqlite3.connect(
             reader_uri(Path(path)), uri=True, isolation_level=None, check_same_thread=False
@@ -271,7 +274,8 @@ def check_event_numbers(connection: sqlite3.Connection, path: Path | str) -> Non
         count, newest = connection.execute("SELECT count(*), max(seq) FROM event").fetchone()
         if count != (newest or 0):
             raise damage_error(
-                path, f"it has {count} events of {newest}: its -wal file is that of another copy"
+                path,
+                f"it has {count} events of {newest}: maybe its -wal file is that of another copy",
             )
 
 
@@ -307,8 +311,8 @@ def storage_errors(path: Path | str, action: str) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise DiskFullError(_full(path)) from error
         raise StoreError(
-            f"{path}: cannot {action} the database: {error.strerror}; check the directory and its"
-            " permissions"
+            f"{path}: cannot {action} the database: {error.strerror}; check that its directory"
+            " exists, and the permissions of both"
         ) from error
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from kamou.core.day import DAY_MS
 from kamou.core.market.bar_checks import EPOCH_MIN_MS, Gap
 from kamou.core.market.bars import Dataset
-from kamou.core.market.symbols import is_symbol
+from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.foreign_files import read_bounded
@@ -109,8 +109,8 @@ def read_meta(directory: Path) -> StoredMeta:
         stored = msgspec.json.decode(content, type=_Format).format
         if stored != FORMAT:
             raise InvalidDataError(
-                f"{shown}: stored in format {stored}, this Kamou reads {FORMAT}; "
-                "delete the directory and import the dataset again"
+                f"{shown}: stored in format {stored}, this Kamou reads {FORMAT}; use the Kamou "
+                "that wrote it, or import its source files again with --replace"
             )
         meta = msgspec.json.decode(content, type=StoredMeta)
         _check(meta)
@@ -127,14 +127,14 @@ def _check(meta: StoredMeta) -> None:
     """Raise ``ValueError`` if the files, the symbols or the source are invalid."""
     if set(meta.files) != set(FILES):
         found = ", ".join(sorted(meta.files))[:100]
-        raise ValueError(f"files must be {', '.join(FILES)}, not {found}")
+        raise ValueError(f"files must be {', '.join(FILES)}, not {found or 'none'}")
     names = [
         *meta.symbols,
         *(each.symbol for each in meta.ranges),
         *(each.symbol for each in meta.gaps),
     ]
     if unfit := [name for name in names if not is_symbol(name)]:
-        raise ValueError(f"{unfit[0][:60]!r} cannot be a symbol")
+        raise ValueError(f"{unfit[0][:60]!r} cannot be a symbol; expected {SYMBOL_EXPECTED}")
     if not meta.symbols:
         raise ValueError("symbols is empty; a dataset has at least one")
     for before, symbol in pairwise(meta.symbols):

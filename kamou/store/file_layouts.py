@@ -162,8 +162,8 @@ def _describe_file(
             raise InvalidDataError(f"{show_name(path)}: two columns are named {name}; remove one")
     if by_venue and venue is None:
         raise InvalidDataError(
-            f"{show_name(path)}: its rows are by venue; choose one with --venue "
-            f"({_list_venues(found, budget)})"
+            f"{show_name(path)}: its rows are by venue; import those of one venue with "
+            f"`kamou data import` and --venue ({_list_venues(found, budget)})"
         )
     return found
 
@@ -186,7 +186,10 @@ def _find_kind(header: list[str]) -> Kind | str:
     if "sum_open_interest" in names:
         return Kind.OPEN_INTEREST
     if {"open", "high", "low", "close"} <= names:
-        return "mark prices; the embedded venue marks at the last price"
+        return (
+            "mark prices, or bars without a column volume; the embedded venue marks at the last "
+            "price; add the column to bars"
+        )
     if "oi_usd" in names:
         return "open interest in dollars; base units are needed"
     shown = escape_text(", ".join(sorted(names)), chars_max=200)

@@ -116,8 +116,8 @@ def list_entries(directory: Path, files_max: int) -> list[Path]:
                 found.append(directory / entry.name)
                 if len(found) > files_max:
                     raise InvalidDataError(
-                        f"{show_name(directory)}: more than {files_max:,} files "
-                        "(setting data.files_max); import fewer, or raise the setting"
+                        f"{show_name(directory)}: more than {files_max:,} files and directories "
+                        "(setting data.files_max); move some elsewhere, or raise the setting"
                     )
     except OSError as error:
         raise InvalidDataError(

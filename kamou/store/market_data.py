@@ -171,7 +171,8 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
         if found != meta.files[name]:
             raise InvalidDataError(
                 f"{escape_text(str(path / name))}: not the file that was imported (its SHA-256 "
-                "differs); delete the directory and import the dataset again"
+                "differs); import a dataset of this store again with --replace; of files from "
+                f"elsewhere, remove {META} to read and check them without it"
             )
 
 

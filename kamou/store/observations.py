@@ -21,6 +21,7 @@ from kamou.store.read_budget import Budget
 
 PROBLEMS_SHOWN = 10
 UNKNOWN_SHOWN = 10  # symbols without bars, in one note
+FILES_SHOWN = 3  # in an error that may have its cause in several files
 FUNDING_RATE_MAX = 0.05  # per funding interval; venues cap it at 2 to 4 %, so more is in percent
 
 
@@ -55,8 +56,8 @@ def raise_row_errors(
     raise InvalidDataError(
         f"{source}: {rows} invalid (rows count from 1, without the header):",
         *lines,
-        "Nothing was imported; correct or remove these rows; --allow-gaps keeps missing bars as "
-        "gaps",
+        "Nothing was imported; correct or remove these rows; `kamou data import --allow-gaps` "
+        "keeps missing bars as gaps",
     )
 
 
@@ -121,14 +122,16 @@ def make_series(
     kept = code >= 0
     code, at_ms, value = code[kept], at_ms[kept], value[kept]
     times, row = np.unique(at_ms, return_inverse=True)
-    budget.check_cells(parts[0].file, len(times), len(symbols))
+    files = ", ".join(part.file for part in parts[:FILES_SHOWN])
+    files += ", ..." if len(parts) > FILES_SHOWN else ""
+    budget.check_cells(files, len(times), len(symbols))
     values = np.full((len(times), len(symbols)), np.nan)
     values[row, code] = value
     differs = np.flatnonzero(values[row, code] != value)
     if len(differs):
         at = int(differs[0])
         raise InvalidDataError(
-            f"{parts[0].file}: two different {kind.value} values of {symbols[code[at]]} at "
+            f"{files}: two different {kind.value} values of {symbols[code[at]]} at "
             f"{show_utc(int(at_ms[at]))}: {value[at]:g} and {values[row[at], code[at]]:g}; "
             "nothing was imported; remove the wrong one"
         )

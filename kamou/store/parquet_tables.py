@@ -88,7 +88,7 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
             raise unreadable_file_error(name, error) from error
         if rows != promised:
             raise unreadable_file_error(
-                name, ValueError(f"{rows:,} rows or more, its footer says {promised:,}")
+                name, ValueError(f"{rows:,} rows were read, its footer says {promised:,}")
             )
 
 

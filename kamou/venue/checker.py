@@ -228,7 +228,7 @@ class Checker:
                 "REDUCE_INCREASED",
                 record.at_ms,
                 record.symbol,
-                f"{record.client_order_id} {before}->{after}",
+                f"{record.client_order_id} changed the position from {before} to {after}",
             )
         self._overshoot(record, symbol)
         self._book(record, symbol, after)

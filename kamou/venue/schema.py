@@ -65,13 +65,13 @@ def known_version(db: sqlite3.Connection, path: Path | str) -> int:
     version = version_of(db)
     if version > SCHEMA_VERSION:
         raise DatabaseNewerError(
-            f"{path}: written by a newer Kamou (venue v{version}, this one reads"
-            f" v{SCHEMA_VERSION}); upgrade Kamou, or use another --data-dir"
+            f"{path}: written by a newer Kamou (venue schema v{version}, this one"
+            f" reads v{SCHEMA_VERSION}); upgrade Kamou, or use another --data-dir"
         )
     if 0 < version < FIRST_VERSION:
         raise StoreError(
-            f"{path}: written by an older Kamou (venue v{version}); this version knows"
-            f" v{FIRST_VERSION} and later; use the Kamou that wrote it, or another --data-dir"
+            f"{path}: written by an older Kamou (venue schema v{version}); this version"
+            f" reads v{FIRST_VERSION} and later; use the Kamou that wrote it, or another --data-dir"
         )
     return version
 

@@ -152,10 +152,10 @@ class VenueStore:
             raise StoreError(f"{self.path}: {error}") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise DiskFullError(f"{self.path}: the disk is full; free space") from error
+                raise DiskFullError(f"{self.path}: the disk is full; free some space") from error
             raise StoreError(
-                f"{self.path}: cannot be created: {error.strerror}; correct this there,"
-                " or choose another directory with --data-dir"
+                f"{self.path}: cannot be created or opened: {error.strerror}; check it and its"
+                " directory, or choose another directory with --data-dir"
             ) from error
 
     @contextmanager

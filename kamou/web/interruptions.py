@@ -96,7 +96,7 @@ def _cause_lines(period: HaltPeriod) -> Iterator[str]:
         yield _cause_line(first, first.reason)
     left = period.steps_total - len(period.steps)
     if left:
-        yield f"{left} more"
+        yield f"{left} more {fmt.nouns(left, 'cause')}"
     for step in later:
         yield f"{fmt.moment(step.at_ms)}: {_cause_line(step, step.reason)}"
     if period.end is not None:

@@ -159,7 +159,7 @@ CASES: dict[str, tuple[Make, str]] = {
     "link_absolute": (files.link("/etc/passwd"), "more.csv: a link to a place outside"),
     "link_nowhere": (files.link("nowhere.csv"), "more.csv: cannot be read"),
     "link_loop": (files.link("more.csv"), "more.csv: cannot be read"),
-    "files": (files.write_too_many_files, "more than 10,000 files (setting data.files_max)"),
+    "files": (files.write_too_many_files, "10,000 files and directories (setting data.files_max)"),
     # datasets
     "period_0": (files.meta(period_ms=0), "Expected `int` >= 1 - at `$.period_ms`"),
     "period_negative": (files.meta(period_ms=-1), "at `$.period_ms`"),

@@ -33,7 +33,7 @@ def venue_folder(folder: Path) -> Path:
 
 def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
-    assert "choose one with --venue (gaps, good)" in import_error(source, tmp_path)
+    assert "and --venue (gaps, good)" in import_error(source, tmp_path)
     assert "no rows of venue 'other'; --venue can be gaps, good" in import_error(
         source, tmp_path, venue="other"
     )

@@ -307,7 +307,7 @@ def test_opening_a_venue_file_of_an_older_version_fails_in_one_line_and_changes_
         db.execute("PRAGMA user_version = 2")
     before = path.read_bytes()
     with pytest.raises(
-        StoreError, match=r"older Kamou \(venue v2\).*another --data-dir"
+        StoreError, match=r"older Kamou \(venue schema v2\).*another --data-dir"
     ) as rejection:
         VenueStore(path)
     assert "\n" not in str(rejection.value)

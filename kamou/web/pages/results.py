@@ -121,8 +121,8 @@ def _rows(results: Results) -> Iterator[FigureRow]:
     )
     yield _row(
         "Win rate",
-        "Share of closed trades with a net profit. Says nothing alone: many small wins can pay"
-        " for one large loss, or not.",
+        "Share of closed trades with a net profit. A high rate can still lose money: one large loss"
+        " can exceed many small wins.",
         trade.win_rate,
         lambda v: fmt.percent(v, places=1),
         "closed trade",
@@ -138,7 +138,7 @@ def _rows(results: Results) -> Iterator[FigureRow]:
     )
     yield _row(
         "Profit factor",
-        "Net profits over net losses. Below 1 it loses money.",
+        "Sum of net profits over sum of net losses. Below 1, the trades lost money.",
         trade.profit_factor,
         fmt.number,
         "closed trade",
