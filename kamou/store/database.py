@@ -305,7 +305,8 @@ def storage_errors(path: Path | str, action: str) -> Iterator[None]:
             raise damage_error(path, error) from error
         raise StoreError(
             f"{path}: cannot {action} the database: {error}; check that the directory exists, that"
-            " this user may write it and the file, and that the file is a Kamou database"
+            " this user may write it and the file, that no other program locks the file, and that"
+            " it is a Kamou database"
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -149,7 +149,7 @@ class VenueStore:
                 raise DiskFullError(f"{self.path}: the disk is full; free space") from error
             if is_damage(error):
                 raise damage_error(self.path, error) from error
-            raise StoreError(f"{self.path}: {error}") from error
+            raise StoreError(f"{self.path}: {error}; check its permissions and locks") from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DiskFullError(f"{self.path}: the disk is full; free some space") from error
