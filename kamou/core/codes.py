@@ -124,7 +124,7 @@ MEANINGS = {
     "COOLDOWN_AFTER_STOP": "the symbol is in its cooldown after a stop-loss",
     "CONFLICTING_SIGNALS": "strategies want both sides of this symbol",
     # the order manager and the governor deny
-    "STOP_MISSING": "a stop is missing",
+    "STOP_MISSING": "the plan has no usable stop, or an open position has no confirmed stop",
     "STOP_WRONG_SIDE": "the stop is not on the losing side of entry and mark",
     "STOP_BEYOND_LIQUIDATION": "liquidation is too close to the stop",
     "PRICE_COLLAR_EXCEEDED": "a price of the plan is too far from the mark, or the limit price is "
@@ -205,27 +205,27 @@ REJECTIONS = {
     "PERMIT_NOT_GENUINE": "the permit was not made by the governor of this process",
     "PERMIT_UNKNOWN": "the journal has no such permit",
     "PERMIT_EXPIRED": "the permit expired before the order was sent",
-    "PERMIT_MISMATCH": "the permit differs from the order, or from its record in the journal",
-    "PERMIT_USED": "another order used the permit before",
+    "PERMIT_MISMATCH": "the permit differs from the order, or from its row in the journal",
+    "PERMIT_USED": "the permit was used before",
     "PERMIT_RELEASED": "the reservation of the permit has ended",
     "ATTACHED_UNSUPPORTED": "the venue takes no orders attached to an entry",
     "ATTACHED_NOT_REDUCING": "an order attached to the entry could add exposure",
-    "STOP_NOT_ATTACHED": "no attached stop covers the entry",
-    "NOT_REDUCING": "an entry or an order without reduce-only was sent as a reducing order",
+    "STOP_NOT_ATTACHED": "no attached stop at the permit's price covers the entry",
+    "NOT_REDUCING": "a reducing order is an entry, or is not reduce-only",
     # the venue rejects
-    "RATE_LIMITED": "the venue asks for fewer requests; nothing was sent",
+    "RATE_LIMITED": "the venue's rate limit is reached; the venue changed nothing",
     "QUANTITY_OFF_STEP": "the quantity is not positive, or off the lot",
     "QUANTITY_BELOW_MINIMUM": "the quantity is below the smallest order",
     "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the largest order",
     "NOTIONAL_BELOW_MINIMUM": "the order's value is below the smallest order",
-    "LEVERAGE_EXCEEDED": "the leverage is above what the venue allows",
+    "LEVERAGE_EXCEEDED": "the leverage is not between 1 and the venue's maximum",
     "MARGIN_INSUFFICIENT": "the account has too little free margin for the order",
     "PRICE_MISSING": "a limit order has no price",
     "PRICE_OFF_TICK": "the price is not positive, or off the tick",
     "TRIGGER_MISSING": "a conditional order has no trigger price",
-    "ATTACHED_INVALID": "an attached order is not a resting reduce-only order of the closing side",
+    "ATTACHED_INVALID": "an attached order does not rest, or does not close what the entry opens",
     "POST_ONLY_WOULD_TAKE": "a post-only order would fill at once",
-    "REDUCE_ONLY_REJECTED": "no position is there to reduce",
+    "REDUCE_ONLY_REJECTED": "the account has no position that the order would reduce",
     "DUPLICATE_CLIENT_ID": "the client order id is empty, or another order has it",
     "ORDER_UNKNOWN": "the venue knows no order with this client order id",
     "INSTRUMENT_UNKNOWN": "the venue does not list this symbol",
@@ -233,6 +233,7 @@ REJECTIONS = {
 }
 """Meaning of each code of the exchange port or the venue, for people."""
 
+_HALT = "Read why in `kamou status`; [operating](operating.md) says what ends it."
 _WAIT = "Nothing: the next cycle tries again."
 _REPORT = "Report it with the output of `kamou why SYMBOL`: no order of Kamou should cause it."
 _RECONCILED = "Nothing: the next reconciliation reads the account again."
@@ -241,7 +242,8 @@ ACTIONS = {
     # abstentions
     "WARMING_UP": "Wait: `bars` and `wanted` of `kamou why SYMBOL` say how many bars are missing.",
     "DATA_MISSING": "Check that the venue or the dataset has bars of this symbol.",
-    "DATA_STALE": "If it lasts, check the venue's prices and the feed in `kamou status`.",
+    "DATA_STALE": "If it lasts, check the machine's clock, the venue's prices, and the feed in "
+    "`kamou status`.",
     "DATA_DEGENERATE": "Nothing. If it lasts, put the symbol into `veto.excluded`.",
     "REGIME_WRONG": "Nothing: the strategy waits for its regime.",
     "NO_TRIGGER": "Nothing: this is the most frequent abstention.",
@@ -255,9 +257,10 @@ ACTIONS = {
     "COOLDOWN_AFTER_STOP": "Wait: the cooldown lasts `risk.cooldown_after_stop_s` seconds.",
     "CONFLICTING_SIGNALS": "Nothing: neither side is entered while strategies disagree.",
     # denials of a plan
-    "STOP_MISSING": "Wait if `unprotected` names open positions: their stops come first. Else "
-    "correct the strategy: it gave no usable stop distance.",
-    "STOP_WRONG_SIDE": "Nothing: the price moved past the stop before the review.",
+    "STOP_MISSING": "If `unprotected` names symbols, wait for their stops. Else correct the "
+    "strategy: it gave no usable stop distance.",
+    "STOP_WRONG_SIDE": "Nothing if the price moved past the stop. If it repeats, check the "
+    "strategy's stop distance.",
     "STOP_BEYOND_LIQUIDATION": "Wait until the gap buffer falls; lower leverage does not help.",
     "PRICE_COLLAR_EXCEEDED": "Nothing: the price moved. The collar is at least `risk.collar_min`.",
     "PRICE_MARK_MISSING": "Check the venue's quotes of this symbol.",
@@ -284,8 +287,8 @@ ACTIONS = {
     "CAPITAL_NOTIONAL_EXCEEDED": "Wait for trades to close. The limit is "
     "`risk.notional_total_max`.",
     "CAPITAL_MARGIN_EXCEEDED": "Wait for trades to close. The limit is `risk.margin_total_max`.",
-    "TRADING_HALTED": "Read why in `kamou status`; [operating](operating.md) says what ends it.",
-    "DUPLICATE_INTENT": "Nothing: a signal gets one entry.",
+    "TRADING_HALTED": _HALT,
+    "DUPLICATE_INTENT": "Nothing: Kamou enters a signal once.",
     "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
     "list cannot be entered.",
     "STRATEGY_NOT_LIVE": "Nothing: only the strategy's own shadow record lets it trade.",
@@ -303,7 +306,7 @@ ACTIONS = {
     "EXIT_INCREASES_EXPOSURE": _RECONCILED,
     "GOVERNOR_TIMEOUT": "If it repeats, look for crashes and loop lag in `kamou status`.",
     # the exchange port
-    "HALT_LATCHED": "Run `kamou resume` when the reason of the halt is gone.",
+    "HALT_LATCHED": _HALT,
     "PERMIT_NOT_GENUINE": _REPORT,
     "PERMIT_UNKNOWN": _REPORT,
     "PERMIT_EXPIRED": "If it repeats, look for loop lag in `kamou status`.",
@@ -346,7 +349,8 @@ ACTIONS = {
     "DATA_RECOVERED": "Nothing: trading goes on.",
     "RESTART_STORM": "Read the crashes in the log, start again, then run `kamou resume`.",
     # differences between book and venue
-    "POSITION_UNKNOWN": "Nothing if you traded by hand: Kamou adopts and protects the position.",
+    "POSITION_UNKNOWN": "Nothing if you traded by hand; else read the fills at the venue. Kamou "
+    "adopts and protects the position.",
     "QUANTITY_DIFFERS": "Nothing if you traded by hand; else read the fills at the venue.",
 }
 """Action of the operator for each code."""
