@@ -29,7 +29,11 @@ from kamou.settings.config import Resolved
 )
 @click.option("--port", type=int, metavar="PORT", help="Public listener (default: 8080).")
 @click.option("--operator-port", type=int, metavar="PORT", help="Operator listener (8081).")
-@click.option("--live", is_flag=True, help="For real money; an error in this release.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Trade with real money (not available in this release: the command ends with an error).",
+)
 def run(
     config_path: Path | None,
     data_dir: Path | None,

@@ -182,7 +182,7 @@ MONEY_FIGURES = frozenset(
 )
 MONEY_FIGURES |= {"notional_min", "value"}
 EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # shown unchanged
-ACRONYMS = frozenset({"adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
+ACRONYMS = frozenset({"adl", "adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
 UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "unknown"}
 INSTANTS_FROM_MS = 10**11  # a larger value is an instant: as a duration it would be 3 years
 PRICE_DIGITS = 8  # significant digits; no venue quotes more

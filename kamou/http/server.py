@@ -294,11 +294,9 @@ def is_loopback(host: str) -> bool:
 def _explain_bind_error(listener: Listener, error: OSError) -> str:
     where = f"{listener.host}:{listener.port}"
     other = f"choose another port with {listener.option} or {listener.setting}"
+    host = f"{listener.setting.removesuffix('port')}host"  # web.host or web.operator_host
     if error.errno == errno.EADDRINUSE:
         return f"{where} is taken: another program, or another run, listens there; {other}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{where} needs more rights ({error.strerror}); {other} (above 1023)"
-    return (
-        f"cannot listen on {where} ({error.strerror or error}); correct"
-        f" {listener.setting.rpartition('.')[0]}'s host and port, or {other}"
-    )
+    return f"cannot listen on {where} ({error.strerror or error}); correct {host}, or {other}"

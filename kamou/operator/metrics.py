@@ -45,7 +45,7 @@ CHILD_FIELDS = {
 SITE_FIELDS = {
     "requests": ("kamou_site_requests_total", "counter", "Requests to the public site."),
     "accepted": ("kamou_site_connections_total", "counter", "Connections that were accepted."),
-    "refused": ("kamou_site_refused_total", "counter", "Connections and requests rejected."),
+    "refused": ("kamou_site_rejected_total", "counter", "Connections and requests rejected."),
     "cut": ("kamou_site_cut_total", "counter", "Connections cut: slow, not reading, or at a stop."),
     "failed": ("kamou_site_failed_total", "counter", "Connections that an exception ended."),
     "renders": ("kamou_site_renders_total", "counter", "Pages rendered or failed."),
@@ -69,7 +69,7 @@ LISTENER_FIELDS = {
 }
 # prefix of its fields that count by reason -> the same
 LISTENER_REASONS = {
-    "refused_": ("kamou_operator_refused_total", "counter", "Connections and requests rejected."),
+    "refused_": ("kamou_operator_rejected_total", "counter", "Connections and requests rejected."),
     "cut_": ("kamou_operator_cut_total", "counter", "Connections cut before their response ended."),
 }
 

@@ -348,7 +348,7 @@ def run(
         days: length of the fast-forward of a new data directory or of a replay, in days.
         fast_forward: simulate the days before now in a new data directory.
         replay: the path of a dataset to replay; None: the generated market.
-        live: always False, because this release has no live mode.
+        live: always False, because trading with real money is not available in this release.
         progress: takes a label, the number of simulated days done, and their total.
         announce: takes each line for the terminal.
         clock: the time now; None: the system's.
@@ -357,7 +357,7 @@ def run(
         ListenError, StoreError, ConfigurationError, InvalidDataError: the run cannot start.
         RestartStormError: an actor crashed too often.
     """
-    assert not live, "the command line ends --live with an error in this release"
+    assert not live, "--live ends the command with an error in this release"
     settings = attrs.evolve(resolved.settings, demo=attrs.evolve(resolved.settings.demo, days=days))
     service = Service(
         settings=settings,

@@ -153,13 +153,14 @@ _RISK = (
        "maximum rate of messages to the venue, above which entries are denied; choose at most "
        "half of the venue's limit", 1, 1_000),
     _S("risk.quote_age_max_s", "s",
-       "maximum age of the quote and of open positions' mark prices for an entry", 1, 60),
+       "maximum age of the quote and of open positions' mark prices for an entry, and the age "
+       "of a mark price from which risk.stale_halt_s counts", 1, 60),
     _S("risk.account_age_max_s", "s",
        "maximum age of the account read and of the last reconciliation for an entry", 1, 3_600),
     _S("risk.stale_halt_s", "s",
        "time by which the account or a mark price may exceed its maximum age before the trading "
        "state becomes reduce_only", 1, 3_600),
-    _S("risk.permit_ttl_s", "s", "lifetime of an unused permit, from its plan", 1, 300),
+    _S("risk.permit_ttl_s", "s", "lifetime of an unused permit, from the time of planning", 1, 300),
     _S("risk.protection_deadline_s", "s",
        "maximum time for which a position may be without a confirmed stop before Kamou closes it; "
        "time in which the venue is unreachable does not count",
@@ -314,7 +315,8 @@ _MACHINE = (
        "supervisor fail (those of the site and of the operator listeners have no maximum)",
        1, 1_000),
     _S("supervision.period_s", "s",
-       "period for which a supervisor counts its restarts", 1, 86_400),
+       "period for which a supervisor counts its restarts; waits before restarts lengthen it",
+       1, 86_400),
     _S("supervision.backoff_base_ms", "ms", "wait before the first restart", 1, 60_000),
     _S("supervision.backoff_cap_ms", "ms", "maximum wait before a restart", 1, 3_600_000),
     _S("supervision.backoff_reset_s", "s",

@@ -96,6 +96,20 @@ async def test_the_error_for_an_address_of_another_machine_names_the_address() -
         bind(listener(host="192.0.2.1"))
 
 
+@pytest.mark.parametrize(
+    ("operator", "settings"),
+    [(False, ("web.host", "web.port")), (True, ("web.operator_host", "web.operator_port"))],
+)
+def test_the_error_for_an_address_of_another_machine_names_the_settings_of_its_listener(
+    operator: bool, settings: tuple[str, str]
+) -> None:
+    host, port = settings
+    option = "--operator-port" if operator else "--port"
+    wanted = f"correct {host}, or choose another port with {option} or {port}$"
+    with pytest.raises(ListenError, match=wanted):
+        bind(listener(host="192.0.2.1", operator=operator))
+
+
 def test_the_error_for_a_privileged_port_says_that_it_needs_more_rights() -> None:
     error = OSError(errno.EACCES, "Permission denied")
     assert "needs more rights" in _explain_bind_error(listener(port=80), error)

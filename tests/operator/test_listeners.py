@@ -74,7 +74,7 @@ async def test_the_metrics_have_the_traffic_of_each_listener(bound: OperatorList
     lines = exposition({}, current_run.status()).splitlines()
     assert 'kamou_operator_requests_total{listener="operator-socket"} 1.0' in lines
     assert 'kamou_operator_requests_total{listener="operator"} 1.0' in lines
-    assert 'kamou_operator_refused_total{listener="operator",reason="version"} 1.0' in lines
+    assert 'kamou_operator_rejected_total{listener="operator",reason="version"} 1.0' in lines
     assert 'kamou_operator_cut_total{listener="operator",reason="slow"} 0.0' in lines
     families = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(families) == len(set(families)), "each family occurs once"

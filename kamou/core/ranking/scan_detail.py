@@ -93,7 +93,7 @@ def _detail(
     strategy = scored.strategy
     names, features = scored.features()
     warm = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS_FIGURE,))
-    young = f"a newest bar of at most {STALE_PERIODS * period_ms // 1000} s"
+    young = f"a newest bar that closed at most {STALE_PERIODS * period_ms // 1000} s ago"
     least = f"a score of at least {strategy.score_min:g} either way, and not 0"
     return StrategyDetail(
         score=scored.score,

@@ -89,7 +89,7 @@ class GeneratedMarket:
         if step_ms < 1 or HOUR_MS % step_ms:
             raise ConfigurationError(
                 f"demo.bar_s = {step_ms / 1000:g} does not divide an hour (3600 s): "
-                "choose one of 60, 300, 900, 1800 or 3600 s"
+                "choose a divisor such as 60, 300, 900, 1800 or 3600"
             )
         if symbols < 1:
             raise ConfigurationError(f"demo.symbols = {symbols}: choose at least one symbol")
