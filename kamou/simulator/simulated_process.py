@@ -160,6 +160,11 @@ def cut_power(path: Path, draw: float, *, synced: bool) -> int:
 
     If every commit was synced, nothing is lost. Otherwise the end of the log is lost, and SQLite
     recovers the last whole transaction that is left.
+
+    Args:
+        path: of the database.
+        draw: fraction of the log's bytes that is left, between 0 and 1.
+        synced: whether every commit was synced.
     """
     log = path.with_name(path.name + "-wal")
     if synced or not log.exists():

@@ -124,8 +124,8 @@ def query_trades(
         strategy: only this strategy's trades.
         symbol: only this symbol's trades.
         outcome: only ``win`` (net PnL > 0) or only ``loss`` (all others).
-        before: the trades that follow this place, thus older ones.
-        after: the trades that precede this place, thus newer ones.
+        before: only trades before this place in time, thus older ones.
+        after: only trades after this place in time, thus newer ones.
         since_ms: earliest time of closing, included.
         until_ms: latest time of closing, included.
     """

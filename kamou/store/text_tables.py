@@ -56,8 +56,9 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
     Empty cells are null.
 
     Raises:
-        InvalidDataError: the file is corrupt, a row has another number of cells, or the file
-            exceeds the budget or grew while it was read.
+        InvalidDataError: the file is no readable regular file or is corrupt, a line is too long,
+            a row has another number of cells than the header, or the file exceeds the budget or
+            grew while it was read.
     """
     name = show_name(path)
     with open_regular(path) as file:

@@ -378,21 +378,20 @@ class VenueAccount:
         if amount == ZERO:
             return
         self.state.wallet_balance += amount
+        symbol = position.symbol
+        income_id = f"funding.{symbol}.{at_ms}"
         self.state.income.append(
-            Income(
-                income_id=f"funding.{position.symbol}.{at_ms}",
-                kind="funding",
-                symbol=position.symbol,
-                amount=amount,
-                at_ms=at_ms,
-            )
+            Income(income_id=income_id, kind="funding", symbol=symbol, amount=amount, at_ms=at_ms)
         )
         self.state.audit_log.append(
-            MoneyAudit(at_ms=at_ms, kind="funding", symbol=position.symbol, amount=amount)
+            MoneyAudit(at_ms=at_ms, kind="funding", symbol=symbol, amount=amount)
         )
 
     def store_mark(self, position: HeldPosition, at_ms: int) -> None:
-        """Store the mark, if there is one; it values the position without a market."""
+        """Store the mark price now, if the symbol has a market.
+
+        ``mark`` uses the stored one while the symbol has no market.
+        """
         mark = self._mark_of(position.symbol)
         if mark is not None and mark != position.mark:
             position.mark = mark

@@ -224,7 +224,8 @@ class LimitChecker:
     def check_entry(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
         """Check the portfolio's limits once an entry and its stop are at the venue.
 
-        Nothing is checked if Kamou need not know the newest external change at ``at_ms``.
+        The limits are checked only if the newest external change is known to Kamou at ``at_ms``,
+        or should be.
         """
         symbol = seen.symbols[name]
         # The stop may come seconds after the fill, when the mark has moved (seed 980468).
@@ -262,7 +263,7 @@ class LimitChecker:
         self._fits("MARGIN", record, tries, lambda x: (x.margin, limits.margin * x.sizing_equity))
 
     def _excused(self, at_ms: int) -> bool:
-        """Return True if Kamou need not know the newest external change at ``at_ms``."""
+        """Return True while Kamou may still lack the newest external change."""
         return self._moved_ms >= 0 and not self.known(self._moved_ms, at_ms)
 
     def _with_entries(self, past: Load) -> Load:
@@ -299,7 +300,7 @@ class LimitChecker:
         """Report a violation if ``used`` exceeds the limit and its tolerance.
 
         The tolerance is a fraction of ``base``, or of the limit if ``base`` is None. Counts of
-        entries have none. While Kamou need not know an external change, nothing is reported.
+        entries have none. A violation is reported only once Kamou should know all external changes.
         """
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)

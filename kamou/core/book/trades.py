@@ -56,7 +56,7 @@ class OpenTrade:
     fees: Decimal = ZERO  # money, positive is paid
     funding: Decimal = ZERO  # money, positive is received
     slippage: Decimal = ZERO  # money, part of the fill prices
-    open_cost: Decimal = ZERO  # quantity x average price, averaged as the venue does
+    open_cost: Decimal = ZERO  # open quantity x average price, without contract size; as the venue
     exit_reason: str = ""
     tick: Decimal = ZERO  # new tick size after ``TradeRestated``; 0: as planned
     changed_at_ms: int
@@ -137,7 +137,7 @@ class OpenTrade:
 
     @property
     def margin(self) -> Decimal:
-        """Isolated margin, money: open quantity x average price / leverage."""
+        """Isolated margin, money: base units open x average price / leverage."""
         return abs(self.open_cost) * self.contract_size / self.leverage
 
     def notional(self, mark: Decimal) -> Decimal:

@@ -206,7 +206,7 @@ class _Work:
         return tuple(mismatches), tuple(deferred)
 
     def _in_motion(self, symbol: str) -> bool:
-        """Return True if a fill or order listed late may still explain a difference."""
+        """Return True if a restatement, or a late fill or order, may explain a difference."""
         if symbol in self.restated:
             return True
         settings = self.inputs.settings

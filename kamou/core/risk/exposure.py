@@ -55,8 +55,8 @@ def trade_risk(trade: OpenTrade, mark: Decimal, exit_cost: Decimal, gap: Decimal
 def _gap_distance(trade: OpenTrade, distance: Decimal) -> Decimal:
     """Return the price distance that the gap buffer multiplies.
 
-    It is the planned distance. Without a plan it is the larger distance of entry and mark from
-    the stop.
+    It is the planned distance. Without a plan it is the distance from entry to stop or the one
+    from mark to stop, whichever is larger.
     """
     if trade.planned_distance is not None:
         return trade.planned_distance
