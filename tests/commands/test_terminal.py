@@ -244,7 +244,7 @@ def test_announcements_and_progress_of_run_are_escaped(
     assert_harmless(out, err)
 
 
-def test_an_error_with_several_problems_has_one_line_for_each(
+def test_an_error_with_two_problems_has_a_heading_and_a_line_for_each(
     cli: Cli, compose: Callable[..., None]
 ) -> None:
     def run(*_: object, **__: object) -> int:

@@ -204,7 +204,7 @@ def test_a_database_that_cannot_be_opened_is_not_recognized(tmp_path: Path) -> N
     assert not _is_database(tmp_path / "kamou.sqlite3")
 
 
-def test_a_sticky_directory_is_an_error_and_stays_open(exposed: DataDirectory) -> None:
+def test_a_sticky_directory_is_an_error_and_is_not_changed(exposed: DataDirectory) -> None:
     exposed.path.chmod(0o1777)
     with pytest.raises(StoreError, match="mode 1777"):
         exposed.create()

@@ -92,7 +92,7 @@ async def test_a_disabled_strategy_is_listed_with_its_reason_and_the_times_of_st
     assert "seen" not in section  # the operator's words are not for the public
 
 
-async def test_a_resume_that_only_enables_a_strategy_is_listed_with_its_effect_without_a_length(
+async def test_a_resume_that_only_enables_a_strategy_is_listed_with_its_effect_and_no_duration(
     write_events: Callable[..., Path], demo: Site, client: Client
 ) -> None:
     at_ms = SINCE_MS + 3 * HOUR_MS

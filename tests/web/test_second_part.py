@@ -130,7 +130,7 @@ def orders_in(document: dict[str, Any]) -> set[str]:
     return {order["client_order_id"] for order in document["orders"]}
 
 
-async def test_the_second_part_of_a_trade_shows_its_own_orders_and_their_causes(
+async def test_a_trade_reopened_by_a_late_fill_shows_its_own_orders_and_their_causes(
     reopened: Parts, client: Client
 ) -> None:
     document, page = await page_of(reopened.path, reopened.second, client)

@@ -163,7 +163,7 @@ async def test_a_late_payment_is_part_of_worst_case_r(half_filled: Path, client:
     assert after["worst_case_r"] == -0.4
 
 
-async def test_worst_case_r_of_the_second_part_of_a_trade_uses_its_share_of_the_permit(
+async def test_worst_case_r_of_a_trade_reopened_by_a_late_fill_uses_its_share_of_the_permit(
     half_filled: Path, client: Client
 ) -> None:
     with closing(sqlite3.connect(half_filled)) as connection:

@@ -197,9 +197,12 @@ def test_window_statistics_are_exact_again_after_one_bad_price() -> None:
     chance = np.random.default_rng(3)
     values = chance.normal(100, 1, size=(300, 1))
     values[50] = 1e9
-    mean, deviation = mean_and_deviation(values[-100:])
-    assert mean == pytest.approx(values[-100:].mean(axis=0), rel=1e-14)
-    assert deviation == pytest.approx(values[-100:].std(axis=0, ddof=1), rel=1e-14)
+    for end in range(100, 301):  # the bad price is in the windows that end at 100 to 150
+        window = values[end - 100 : end]
+        mean, deviation = mean_and_deviation(window)
+        assert (mean > 1e6) == (end <= 150)
+        assert mean == pytest.approx(window.mean(axis=0), rel=1e-14)
+        assert deviation == pytest.approx(window.std(axis=0, ddof=1), rel=1e-14)
 
 
 def test_the_efficiency_ratio_is_one_on_a_straight_line_and_nan_for_flat_prices() -> None:
