@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,7 @@ def simulate(
     """
     from kamou.simulator.faults import parse_faults
     from kamou.simulator.scenario import Scenario
-    from kamou.simulator.swarm import count_cores, run_swarm, shrink_failure
+    from kamou.simulator.swarm import run_swarm, shrink_failure
 
     if (seed is None) == (seeds is None):
         raise click.UsageError("expects either --seed N or --seeds A..B")
@@ -152,6 +153,13 @@ def simulate(
     if before is not None:
         _compare_traces(before, swarm.results[0])
     _check_swarm(swarm)
+
+
+def count_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system; it respects an affinity mask
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _report_failure(result: Result) -> None:

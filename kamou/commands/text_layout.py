@@ -1,4 +1,4 @@
-"""Layout of plain text within a width: cut, wrapped, flowed, or in columns.
+"""Measuring, cutting, wrapping and alignment of plain text; limit of its lines.
 
 Widths are in cells of a terminal: a wide character takes two. Callers must escape text from outside
 first.

@@ -1,4 +1,4 @@
-"""The halt latch, a file that makes the exchange port deny entries; and its log.
+"""``HaltLatch``, a file by which the port denies entries, and its log's records.
 
 The latch needs neither `run` nor its database, so it works while `run` hangs, and the next run
 respects it. Its log, in the same directory, is append-only, and the next start imports it.

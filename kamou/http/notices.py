@@ -1,4 +1,4 @@
-"""``Notices`` of a listener, limited to one line per subject and period."""
+"""``Notices``, which limits the lines to a ``Warn``, and ``ignore_line``."""
 
 from __future__ import annotations
 

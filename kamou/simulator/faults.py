@@ -1,9 +1,9 @@
-"""The faults of a simulation, and their times and strikes for one seed.
+"""``FAULTS``, parsing and draws of them, and ``Chaos``, one seed's faults over time.
 
 Each fault is a row of ``FAULTS``. A seed switches whole faults on or off, because seeds with few
 faults reach other states than seeds with all. Each fault draws its times from a random stream of
-its own, so leaving one out changes nothing for the others. ``Chaos`` has one seed's faults over
-time and counts each strike.
+its own, so leaving one out changes nothing for the others. ``Chaos`` counts each strike.
+``covered_ms`` measures how much of a period some windows cover.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run of one seed or of a swarm, the results, and the shrinking of a failed seed.
+"""``Result`` of one seed, ``Swarm`` of several, and the shrinking of a failed seed.
 
 A swarm runs its seeds over several processes.
 """
@@ -6,7 +6,6 @@ A swarm runs its seeds over several processes.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -161,13 +160,6 @@ def run_swarm(
         results.append(result)
         report(result)
     return Swarm(results=tuple(results), missing=find_missing(results))
-
-
-def count_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on every system; it respects an affinity mask
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:

@@ -1,8 +1,8 @@
-"""The simulated venue: delayed requests, transfers, forced closes and resizes.
+"""``Venue``, to which requests take time, and ``SimulatedEngine``, its engine.
 
-``Venue`` has the requests on their way to its ``SimulatedEngine``. They outlive the processes, so a
-request arrives at its time even if its sender was killed. The engine makes transfers and the
-changes of a venue: auto-deleveraging, settlement and contract specifications.
+``Venue`` has the requests on their way to the engine. They outlive the processes, so a request
+arrives at its time even if its sender was killed. The engine makes transfers and the changes of a
+venue: auto-deleveraging, settlement and contract specifications.
 """
 
 from __future__ import annotations

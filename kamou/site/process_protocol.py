@@ -1,4 +1,4 @@
-"""Handover, pricing text and heartbeats of the public site's process.
+"""Site process: handover, heartbeats, and reading the Markdown of ``/pricing``.
 
 The trading process and its child use three pipes. Standard input carries one line of JSON
 (``SiteHandover``) and stays open until the parent closes it or ends. Standard output carries

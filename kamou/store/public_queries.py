@@ -1,4 +1,4 @@
-"""Queries of the public site: record, curve, transfers, totals, corrections.
+"""Queries of the public site: days, curve, transfers, totals, ``open_snapshot``.
 
 ``store/queries.py`` has the other queries. In ``open_snapshot`` all queries see one state. Every
 function takes a connection of ``store.database.open_reader``.

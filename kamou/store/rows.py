@@ -1,4 +1,4 @@
-"""Frozen rows and totals that the queries return.
+"""Frozen rows and totals that the queries return, and ``TradeCursor`` for pages.
 
 Money is ``Decimal``, and times are in ms UTC.
 """

@@ -1,8 +1,9 @@
-"""The venue's models of fees, latency, slippage, fills, funding and liquidation.
+"""The venue's models, from fees to liquidation, and rounding to ticks and lots.
 
-Each model states its assumption and what the assumption costs. Prices of market paths are floats,
-as the sources give them. They become ``Decimal`` on the instrument's tick where a fill is booked.
-Rates are fractions, spreads are in basis points.
+The models are of fees, latency, slippage, fills, funding and liquidation. Each states its
+assumption and what the assumption costs. Prices of market paths are floats, as the sources give
+them. They become ``Decimal`` on the instrument's tick where a fill is booked. Rates are fractions,
+spreads are in basis points.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import attrs
 
-from kamou.core.book.intents import as_contracts
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import BPS, BPS_PER_UNIT, ZERO, Instrument, OrderSide
 from kamou.core.risk.limits import CostModel
@@ -23,6 +23,11 @@ from kamou.venue.state import as_money
 def nearest_tick(price: float, tick: Decimal) -> Decimal:
     """Return ``price`` rounded to the nearest tick, at least one tick."""
     return max(1, round(price / float(tick))) * tick
+
+
+def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
+    """Return ``quantity`` rounded down to a multiple of ``lot``."""
+    return (quantity // lot) * lot
 
 
 def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kamou.cli import main
+from kamou.commands import simulate as simulate_command
 from kamou.errors import CheckFailedError, ConfigurationError
 from kamou.runtime.determinism import make_random_stream
 from kamou.simulator import swarm
@@ -117,7 +118,7 @@ def test_a_swarm_uses_the_jobs_of_its_option_and_every_core_without_it(
         used.append(jobs)
         return swarm.Swarm(results=(), missing=())
 
-    monkeypatch.setattr(swarm, "count_cores", lambda: 3)
+    monkeypatch.setattr(simulate_command, "count_cores", lambda: 3)
     monkeypatch.setattr(swarm, "run_swarm", noted)
     assert invoke("--seeds", "1..9", *said).exit_code == 0
     assert used == [jobs]
@@ -127,10 +128,12 @@ def test_a_swarm_counts_only_the_cores_that_its_process_may_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6}, raising=False)
-    assert swarm.count_cores() == 3
+    assert simulate_command.count_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert swarm.count_cores() == 1, "a system that does not report its cores counts as one core"
+    assert simulate_command.count_cores() == 1, (
+        "a system that does not report its cores counts as one core"
+    )
 
 
 def test_a_swarm_starts_at_most_one_process_per_seed(

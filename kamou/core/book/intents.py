@@ -1,8 +1,7 @@
-"""Intents of entries and exits, with client order ids made from their content.
+"""Intents of entries and exits, with ids made from their content and ``SaltOf``.
 
 The client order id is a hash of the intent's content and a salt. So the venue's records contain a
-commitment to the content, and the same content gives the same id. ``as_contracts`` rounds a
-quantity to the lot.
+commitment to the content, and the same content gives the same id.
 """
 
 from __future__ import annotations
@@ -157,8 +156,3 @@ def exit_intent(
         cause_id=cause_id,
     )
     return _seal(draft, salt_of)
-
-
-def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
-    """Return ``quantity`` rounded down to a multiple of ``lot``."""
-    return (quantity // lot) * lot

@@ -1,6 +1,6 @@
-"""Status of open positions at the newest marks, and of pending entries.
+"""Status of positions at a ``MarkRead`` and of pending entries, and rows for JSON.
 
-``kamou status`` and the site show it; ``plain_row`` prepares one for JSON.
+``kamou status`` and the site show the status. ``net_pnl_at`` is the net PnL at a mark alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ranking of one cycle, merged from the columns of the shards that answered."""
+"""``Ranking`` of a cycle, its merging from shards, and each strategy's ``Scored``."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Quantities of intents, which are multiples of the lot."""
+"""Rounding of quantities to the lot."""
 
 from __future__ import annotations
 
 from decimal import Decimal as D
 
-from kamou.core.book.intents import as_contracts
+from kamou.venue.models import as_contracts
 
 
 def test_contracts_are_floored_to_the_lot() -> None:
