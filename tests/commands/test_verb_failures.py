@@ -174,7 +174,9 @@ def test_a_failed_verb_with_a_result_prints_only_it_on_standard_output(
     assert (code, json.loads(out)) == (6, {"violations": 2})
 
 
-def test_two_invalid_settings_of_kamou_toml_are_one_json_document_with_a_line_each(cli: Cli) -> None:
+def test_two_invalid_settings_of_kamou_toml_are_one_json_error_with_a_line_each(
+    cli: Cli,
+) -> None:
     Path("kamou.toml").write_text("equity = 0\nmode = 'none'\n")
     code, out, err = cli("check-config", "--json")
     message, _ = read_error(out)
