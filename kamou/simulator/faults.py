@@ -115,7 +115,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(27, "insufficient_margin", "a withdrawal leaves too little margin", 1.5, share=0.25),
     Fault(28, "external_order", "an external order fills on the same account", 2.5, share=0.3),
     Fault(29, "external_cancel", "a stop is canceled externally", 2.5, share=0.3),
-    Fault(30, "stops_refused", "the venue rejects separate stops", 4, (30, 300), share=0.25),
+    Fault(30, "stops_rejected", "the venue rejects separate stops", 4, (30, 300), share=0.25),
     Fault(
         31,
         "tight_limits",
@@ -165,7 +165,7 @@ FAULTS: tuple[Fault, ...] = (
 )
 """All faults. None is of a language model, because no simulated part calls one."""
 
-REPORTED_AT_ONCE = frozenset({"external_cancel", "stops_refused", "tight_limits"})
+REPORTED_AT_ONCE = frozenset({"external_cancel", "stops_rejected", "tight_limits"})
 """If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
 
 SWARM_STREAM = 100  # which faults a seed switches on

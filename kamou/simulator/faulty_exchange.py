@@ -287,9 +287,9 @@ class FaultyExchange(SimulatedExchange):
         self._show_skew(now_ms)
         self._monitor.check_order(intent, attached, now_ms)
         await self._may_send(intent.client_order_id)
-        if intent.role is OrderRole.STOP_LOSS and self._chaos.inside("stops_refused", now_ms):
+        if intent.role is OrderRole.STOP_LOSS and self._chaos.inside("stops_rejected", now_ms):
             await self._request()
-            raise RejectedError("STOPS_REFUSED", "the venue takes no stops now")
+            raise RejectedError("STOPS_REJECTED", "the venue takes no stops now")
         if self._chaos.chance("timeout_before_accept", now_ms):
             await self._time_out(intent.client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)

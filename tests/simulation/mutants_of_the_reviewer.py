@@ -102,7 +102,7 @@ REVIEWER = (
         new="    deadline_ms = now_ms + allowed_ms",
         notices=("UNPROTECTED",),
         seeds=20,
-        faults="stops_refused,external_cancel",
+        faults="stops_rejected,external_cancel",
     ),
     defect(
         name="an exit has the size of everything that was entered",

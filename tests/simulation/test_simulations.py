@@ -67,7 +67,7 @@ def test_every_invariant_holds_in_a_seed_that_failed_before(
 def test_every_fault_occurs_and_violates_no_invariant(name: str) -> None:
     faults = frozenset({name})
     scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
-    if name == "stops_refused":  # a stop has to be lost before another can be rejected
+    if name == "stops_rejected":  # a stop has to be lost before another can be rejected
         scenarios = [Scenario(seed=3, faults=faults | {"external_cancel"})]
     for scenario in scenarios:
         result = simulate_seed(scenario)
