@@ -22,10 +22,14 @@ from kamou.store.journal import Committed
 
 @attrs.define(eq=False)
 class Announcer:
-    """Announcer of the commits of a run that trades."""
+    """Announcer of the commits of a run that trades.
+
+    ``currency`` is the account's.
+    """
 
     announce: Callable[[str], None]
     book: Callable[[], PositionBook | None]  # the book as of the newest commit; None: unreadable
+    currency: str
     refusal: str = ""  # why the governor denied the newest denied resume
     _flattening: bool = False
     _closed: list[TradeClosed] = attrs.Factory(list)  # since the trading state last changed
@@ -76,5 +80,6 @@ class Announcer:
             for name in ("pnl_net", "fees", "slippage")
         )
         count = count_words(len(self._closed), "position")
-        costs = f"fees {fees:,.2f} and slippage {slippage:,.2f} in it"
-        return f"{count} closed, net PnL {net:+,.2f}, {costs}"
+        unit = self.currency
+        costs = f"fees of {fees:,.2f} {unit} and slippage of {slippage:,.2f} {unit}"
+        return f"{count} closed, net PnL {net:+,.2f} {unit} after {costs}"

@@ -297,7 +297,7 @@ async def _send_close(port: ExchangePort, log: FlattenLog, intent: Intent) -> No
     try:
         await port.reduce(intent)
     except ExchangeError as error:
-        log.add_note("refused", client_order_id=intent.client_order_id, reason=str(error))
+        log.add_note("failed", client_order_id=intent.client_order_id, reason=str(error))
 
 
 def read_logged_intents(data_dir: DataDirectory) -> tuple[IntentRecorded, ...]:

@@ -49,14 +49,13 @@ DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
 RESUME = "`kamou resume` removes the latch"
 LATCHED = f"the halt latch is set and holds entries, though the trading state allows them; {RESUME}"
 LATCH_KEPT = {"latch": "set", "entries": "held", "next": RESUME}
-NOT_TRADING = {
+NOT_TRADING = {  # phase of the run -> reason why it does not trade
     "starting": "not trading yet: the run is starting",
     "fast-forward": "not trading yet: the run fast-forwards through simulated or recorded days",
     "trading": "the run cannot read the journal",
     "replayed": "not trading: the replay has ended",
     "stopping": "no longer trading: the run is stopping",
 }
-"""Reasons why the run does not trade, by its phase."""
 MARKS_FRESH_MS = 1_000  # minimum age of mark prices that are read again
 MARKS_S = 1.0  # the venue's deadline to answer; after it the older mark prices stay
 POLL_S = 0.05  # between two looks; commands are rare, and a signal through the core costs more
@@ -71,6 +70,7 @@ class CurrentRun:
     """
 
     phase: str = "starting"  # a key of NOT_TRADING
+    currency: str = "USDT"  # of the account
     operators: Supervisor | None = None
     traffic: Mapping[str, Traffic] = attrs.Factory(dict)  # of the operator's listeners
     site: PublicSiteChild | None = None
@@ -92,7 +92,7 @@ class CurrentRun:
     ) -> None:
         """Show this tree to the operator from now on, through the API and in the terminal."""
         self.tree, self.supervisor = tree, supervisor
-        self.announcer = Announcer(announce, self._book)
+        self.announcer = Announcer(announce, self._book, self.currency)
         tree.journal.on_publish(self.announcer.announce_commit)
         follower = BookFollower(tree.journal)
         book = await follower.recover()

@@ -108,7 +108,11 @@ class Service:
                 fast_forward=self.fast_forward,
                 replay=self.replay,
             )
-            current_run = CurrentRun(latch=HaltLatch(self.data_dir.latch), clock=self.clock)
+            current_run = CurrentRun(
+                currency=self.settings.currency,
+                latch=HaltLatch(self.data_dir.latch),
+                clock=self.clock,
+            )
             try:
                 async with self._operator(current_run) as operator, self._site(current_run) as port:
                     current_run.listens = self._announce_addresses(port, operator)

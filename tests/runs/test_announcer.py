@@ -32,7 +32,7 @@ class Recorder:
     announcer: Announcer = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.announcer = Announcer(self.lines.append, lambda: self.book)
+        self.announcer = Announcer(self.lines.append, lambda: self.book, "USDT")
 
     def commit(self, *events: e.Event) -> list[str]:
         """Commit events one by one, and return the lines that were announced."""
@@ -51,8 +51,8 @@ def test_a_flatten_announces_the_closed_positions_with_pnl_fees_and_slippage() -
     (closed,) = [event for event in closing if isinstance(event, e.TradeClosed)]
     lines = recorder.commit(*closing)
     assert [line for line in lines if "flatten: " in line] == [
-        f"flatten: 1 position closed, net PnL {closed.pnl_net:+,.2f}, fees {closed.fees:,.2f} and"
-        f" slippage {closed.slippage:,.2f} in it; no position is left"
+        f"flatten: 1 position closed, net PnL {closed.pnl_net:+,.2f} USDT after fees of"
+        f" {closed.fees:,.2f} USDT and slippage of {closed.slippage:,.2f} USDT; no position is left"
     ]
 
 

@@ -202,7 +202,7 @@ async def test_a_position_that_cannot_be_closed_keeps_its_stop_and_is_reported(
     assert (done["positions_closed"], done["positions_left"]) == (0, held)
     assert_same_book(data_dir)
     notes = [json.loads(line).get("note") for line in data_dir.flatten_log.read_text().splitlines()]
-    assert notes.count("refused") == flatten.ATTEMPTS_MAX * held
+    assert notes.count("failed") == flatten.ATTEMPTS_MAX * held
     assert notes[-1] == "done"
 
 

@@ -106,8 +106,8 @@ async def test_the_operator_halts_resumes_and_flattens_over_http(tmp_path: Path)
         while not (closed := [line for line in demo.said if line.startswith("flatten: ")]):  # noqa: ASYNC110 - announced by the run
             await trio.sleep(0.02)
         assert re.fullmatch(
-            rf"flatten: {held} positions? closed, net PnL [+-][\d,.]+, fees [\d,.]+ and slippage"
-            r" -?[\d,.]+ in it; no position is left",
+            rf"flatten: {held} positions? closed, net PnL [+-][\d,.]+ USDT after fees of [\d,.]+"
+            r" USDT and slippage of -?[\d,.]+ USDT; no position is left",
             closed[0],
         ), closed
         while venue(demo.data_dir).live:  # noqa: ASYNC110 - another connection's rows
