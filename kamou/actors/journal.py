@@ -145,9 +145,7 @@ class Journal:
 
         ``dump`` returns the fold's bytes, the same at each call; it may be called on any thread.
         """
-        assert seq <= self._head_seq, (
-            f"snapshot of seq {seq} is beyond the committed seq {self._head_seq}"
-        )
+        assert seq <= self._head_seq, f"snapshot of seq {seq} is beyond seq {self._head_seq}"
         self._snapshot_seq = seq
         self.backlog.snapshot = (seq, at_ms, dump)
         self.inbox.put_nowait(CastsWaiting())
@@ -212,9 +210,7 @@ class Journal:
         """Append committed events to the tail and call the listeners."""
         if not done:
             return
-        assert done[0].seq == self._head_seq + 1, (
-            f"seq {done[0].seq} does not follow {self._head_seq}"
-        )
+        assert done[0].seq == self._head_seq + 1, f"seq {done[0].seq} follows {self._head_seq}"
         self._head_seq = done[-1].seq
         self._recent.extend(done)
         if len(self._recent) > 2 * RECENT_EVENTS:
