@@ -7,9 +7,9 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """Base of messages between actors. ``cause_id`` is the id of its cause; empty: none."""
+    """Base of messages between actors."""
 
-    cause_id: str = ""
+    cause_id: str = ""  # of the message's cause; empty: none
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""``freeze_heap``: freezes the heap, so that garbage collections do not block the event loop."""
+"""``freeze_heap``, which keeps garbage collections from blocking the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``FAULTS``, parsing and draws of them, and ``Chaos``, one seed's faults over time.
+"""``FAULTS``, their parsing and draws, and ``Chaos``: one seed's faults over time.
 
 Each fault is a row of ``FAULTS``. A seed switches whole faults on or off, because seeds with few
 faults reach other states than seeds with all. Each fault draws its times from a random stream of

@@ -1,4 +1,4 @@
-"""``Result`` of one seed, ``Swarm`` of several, and the shrinking of a failed seed.
+"""``Result`` of a seed, ``Swarm`` of several, and the shrinking of a failed seed.
 
 A swarm runs its seeds over several processes.
 """
