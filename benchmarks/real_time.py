@@ -137,6 +137,7 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
     )
     settings = fit_cycle(settings, source.step_ms)
     begun_ms = clock.now_ms()
+    agreed = trio.Event()
 
     def utc() -> int:
         """Trio's clock is asked by the loop's thread alone; to open takes no time that matters."""
@@ -165,13 +166,13 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
                 halted=lambda: False,
                 step_ms=1_000,
                 keep_detail=True,
+                on_reconciled=lambda agrees: agreed.set() if agrees else None,
             )
         )
         supervisor = Supervisor(tree.spec, on_exit=exits.append)
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
-            while not tree.health.agreed:  # noqa: ASYNC110 - nothing tells of it
-                await trio.sleep(0.02)
+            await agreed.wait()
             yield tree
             await supervisor.stop()
             nursery.cancel_scope.cancel()

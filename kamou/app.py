@@ -18,7 +18,7 @@ from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.panel_loader import HISTORY_TIMEOUT_S, PanelLoader, split_symbols
 from kamou.actors.protection import Protector
-from kamou.actors.reconciler import Health, Reconciler
+from kamou.actors.reconciler import Reconciler
 from kamou.actors.refiner import Refiner
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.actors.scanner import Scanner
@@ -33,6 +33,7 @@ from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
 from kamou.exchange.base import IsHalted
 from kamou.messages.governor import DiskFull, ProtectionFailed
+from kamou.messages.orders import ReconcileNow
 from kamou.runtime.mailboxes import Mailbox, WhenFull
 from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
@@ -63,6 +64,7 @@ class SystemInputs:
     step_ms: int  # time between two steps of the venue's market
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     on_disk_full: Callable[[bool], None] = lambda full: None  # True: full; False: over
+    on_reconciled: Callable[[bool], None] = lambda agreed: None  # after each complete pass
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -74,7 +76,6 @@ class Tree:
     port: VenuePort
     strategies: dict[str, Strategy]
     mailboxes: dict[str, Mailbox[Any]]
-    health: Health
     period_ms: int
 
     @property
@@ -125,7 +126,6 @@ def compose(
         port=composer.port,
         strategies=composer.strategies,
         mailboxes=composer.mailboxes,
-        health=composer.health,
         period_ms=composer.period_ms,
     )
 
@@ -138,11 +138,9 @@ class _Composer:
         source = inputs.market
         self.inputs = inputs
         self.settings = settings
-        self.instruments = {i.symbol: i for i in source.instruments}  # the reconciler updates it
         self.period_ms = trade_period_ms(settings, source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
-        self.health = Health()
         self.mailboxes: dict[str, Mailbox[Any]] = {}
         chosen = settings.strategies
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters)
@@ -157,7 +155,10 @@ class _Composer:
             ("veto", 4 * len(self.universe), WhenFull.REJECT),
             ("feed", 1, WhenFull.REJECT),
         ):
-            self.mailboxes[name] = Mailbox(name, capacity, when_full, now_ms=inputs.clock.now_ms)
+            on_overflow = self._reconcile_now if when_full is WhenFull.OVERFLOW else None
+            self.mailboxes[name] = Mailbox(
+                name, capacity, when_full, now_ms=inputs.clock.now_ms, on_overflow=on_overflow
+            )
         for index in range(len(self.universe)):
             name = f"scanner-{index}"
             self.mailboxes[name] = Mailbox(
@@ -187,6 +188,9 @@ class _Composer:
     def _on_disk_full(self, full: bool) -> None:
         self.mailboxes["risk_governor"].put_priority(DiskFull(full=full))
         self.inputs.on_disk_full(full)
+
+    def _reconcile_now(self) -> None:
+        self.mailboxes["reconciler"].put_nowait(ReconcileNow())
 
     def _on_protection_failed(self, symbol: str) -> None:
         self.mailboxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))
@@ -268,7 +272,6 @@ class _Composer:
             orders=self.mailboxes["order_manager"],
             reconciler=self.mailboxes["reconciler"],
             gate=self.inputs.gate,
-            instruments=self.instruments,
             limits=settings.risk,
             costs=settings.costs,
             excluded=frozenset(settings.veto.excluded),
@@ -306,7 +309,6 @@ class _Composer:
             protector=protector,
             reconciler=self.mailboxes["reconciler"],
             gate=inputs.gate,
-            instruments=self.instruments,
             limits=settings.risk,
             costs=settings.costs,
             cycle_period_ms=settings.cycle.period_s * 1000,
@@ -321,13 +323,12 @@ class _Composer:
             port=self.port,
             governor=self.mailboxes["risk_governor"],
             orders=self.mailboxes["order_manager"],
-            health=self.health,
-            instruments=self.instruments,
             limits=self.settings.risk,
             costs=self.settings.costs,
             cycle_period_ms=self.settings.cycle.period_s * 1000,
             period_ms=self.period_ms,
             handler_deadline_s=self.deadline_s,
+            on_reconciled=self.inputs.on_reconciled,
         )
 
     # --- the pipeline ------------------------------------------------------------
@@ -352,7 +353,6 @@ class _Composer:
             universe=self.universe,
             strategies=self.strategies,
             vetoes=t2.discover_vetoes(),
-            instruments=self.instruments,
             cycle=settings.cycle,
             period_ms=self.period_ms,
             limits=settings.veto,

@@ -17,9 +17,9 @@ from kamou.actors.protection import Protector
 from kamou.clock import Clock
 from kamou.core.codes import Deny
 from kamou.core.day import utc_day
-from kamou.core.model import Candidate, Denial, Figure, Instrument, OrderRole, Quote
+from kamou.core.model import Candidate, Denial, Figure, OrderRole, Quote
 from kamou.core.record.gate import Gate
-from kamou.core.risk.denials import deny_unusable_quote
+from kamou.core.risk.denials import deny_unusable_quote, make_denial
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -60,7 +60,6 @@ class Entries:
         executor: OrderExecutor,
         protector: Protector,
         gate: Gate,
-        instruments: Mapping[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
         clock: Clock,
@@ -69,7 +68,6 @@ class Entries:
         self._executor = executor
         self._protector = protector
         self._gate = gate
-        self._instruments = instruments
         self._limits = limits
         self._costs = costs
         self._clock = clock
@@ -127,6 +125,9 @@ class Entries:
             figures = (Figure(name="unprotected", value=symbols),)
             self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
             return
+        if candidate.symbol not in executor.book.instruments:
+            self._deny(candidate, make_denial(Deny.DATA_INVALID, what="instrument"))
+            return
         fraction = size_fraction(
             executor.book,
             self._gate.is_live(candidate.strategy),
@@ -138,7 +139,7 @@ class Entries:
             fraction=fraction,
             exposure=valued.exposure,
             now=valued.now,
-            instruments=self._instruments,
+            instruments=executor.book.instruments,
             book=executor.book,
             limits=self._limits,
         )
@@ -170,7 +171,7 @@ class Entries:
             quote=quote,
             exposure=valued.exposure,
             now=valued.now,
-            instruments=self._instruments,
+            instruments=executor.book.instruments,
             book=executor.book,
             costs=self._costs,
             limits=self._limits,
@@ -210,7 +211,7 @@ class Entries:
             exposure=compute_exposure(
                 book,
                 marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
-                instruments=self._instruments,
+                instruments=book.instruments,
                 costs=self._costs,
                 limits=self._limits,
                 now_ms=now_ms,
@@ -219,7 +220,7 @@ class Entries:
                 book,
                 None,
                 quotes,
-                instruments=self._instruments,
+                instruments=book.instruments,
                 costs=self._costs,
                 now_ms=now_ms,
             ),

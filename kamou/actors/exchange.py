@@ -18,9 +18,9 @@ MADE_AHEAD_MS = HOUR_MS  # before midnight; to generate a day takes seconds on a
 class SteppedPort(Protocol):
     """A venue in this process, whose market moves when it is stepped or used."""
 
-    needs_reconcile: bool  # updates were lost, or another process traded
-
-    async def step(self, to_ms: int) -> None: ...
+    async def step(self, to_ms: int) -> bool:
+        """Advance to ``to_ms``; return True if updates may have been lost."""
+        ...
 
     async def catch_up(self, to_ms: int) -> None: ...
 
@@ -32,8 +32,8 @@ class SteppedPort(Protocol):
 class ExchangeActor:
     """The actor that steps the venue and forwards its updates to the order manager.
 
-    A step is due at each boundary of ``step_ms``. The order manager's mailbox never blocks. If it
-    is full, the update is dropped and the reconciler is asked to reconcile.
+    A step is due at each boundary of ``step_ms``. The order manager's mailbox never blocks: a full
+    one drops the update and asks the reconciler to reconcile.
     """
 
     def __init__(
@@ -63,16 +63,13 @@ class ExchangeActor:
     async def _forward(self) -> None:
         with self._port.events() as pushed:
             async for event in pushed:
-                if not self._orders.put_nowait(event):
-                    self._reconciler.put_nowait(ReconcileNow())
+                self._orders.put_nowait(event)
 
     async def _keep_time(self) -> None:
         while True:
             due_ms = next_ms(self._clock.now_ms(), self._step_ms)
             await self._clock.sleep_until(due_ms)
-            await self._port.step(max(due_ms, self._clock.now_ms()))
-            if self._port.needs_reconcile:
-                self._port.needs_reconcile = False
+            if await self._port.step(max(due_ms, self._clock.now_ms())):
                 self._reconciler.put_nowait(ReconcileNow())
 
     async def _make_ahead(self) -> None:

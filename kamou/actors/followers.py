@@ -17,6 +17,7 @@ from kamou.core.book import (
     attribution,
     book_state,
     events,
+    instrument_events,
     late_events,
     orders,
     position_book,
@@ -37,6 +38,7 @@ EVENTS_AT_ONCE = 400  # about 10 ms of CPU time, most of it decoding
 
 FOLDED_BY = (
     events,
+    instrument_events,
     late_events,
     strategy_events,
     model,

@@ -45,7 +45,6 @@ class MidnightReader:
 
     port: ExchangePort
     period_ms: int  # of the bars
-    instruments: Mapping[str, Instrument]
     _closes: dict[int, Marks] = attrs.field(factory=dict, init=False)
 
     async def read(self, book: PositionBook, view: VenueView) -> tuple[MidnightMarks, ...]:
@@ -67,11 +66,11 @@ class MidnightReader:
             if history_ms is not None and at_ms < now_ms - history_ms:
                 found.append(MidnightMarks(at_ms=at_ms, reachable=False))
                 continue
-            needed = units_at(book, positions, at_ms, self.instruments).keys()
+            needed = units_at(book, positions, at_ms, book.instruments).keys()
             symbols = symbols_to_mark(book, positions, at_ms)
             if not needed <= self._closes.get(at_ms, {}).keys() and reads:
                 reads -= 1
-                self._closes[at_ms] = await self._read_bar(at_ms)
+                self._closes[at_ms] = await self._read_bar(at_ms, book.instruments)
             marks, source = self._closes.get(at_ms, {}), LAST_PRICE_BARS
             if not needed <= marks.keys() and at_ms == day_start_ms(now_ms):
                 in_time = now_ms - at_ms <= IN_TIME_MS
@@ -84,9 +83,9 @@ class MidnightReader:
             found.append(MidnightMarks(at_ms=at_ms, marks=figures, source=source if known else ""))
         return tuple(reversed(found))
 
-    async def _read_bar(self, at_ms: int) -> Marks:
+    async def _read_bar(self, at_ms: int, instruments: Mapping[str, Instrument]) -> Marks:
         try:
-            return await read_closes(self.port, self.period_ms, at_ms, self.instruments)
+            return await read_closes(self.port, self.period_ms, at_ms, instruments)
         except NO_ANSWER:
             return {}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
 
 import trio
 
@@ -17,7 +16,7 @@ from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.updates import FillUpdate, OrderUpdate
-from kamou.core.model import FillReport, Instrument, OrderRole, TradingState
+from kamou.core.model import FillReport, OrderRole, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
@@ -47,7 +46,6 @@ class OrderManager(Actor):
         protector: Protector,
         reconciler: Mailbox[object],
         gate: Gate,
-        instruments: Mapping[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
         cycle_period_ms: int,
@@ -63,7 +61,6 @@ class OrderManager(Actor):
             executor=executor,
             protector=protector,
             gate=gate,
-            instruments=instruments,
             limits=limits,
             costs=costs,
             clock=clock,

@@ -72,9 +72,9 @@ class _Reading:
 class PanelLoader:
     """The loader of panels, which all scanners share.
 
-    It returns each loaded panel once, and outlives the scanners. At a start the first scanner loads the panels of all others with its
-    own, because the others call it one after the other. Later a scanner loads its own panel, and
-    those of the scanners that wait with it.
+    It returns each loaded panel once, and outlives the scanners. At a start the first scanner loads
+    the panels of all others with its own, because the others call it one after the other. Later a
+    scanner loads its own panel, and those of the scanners that wait with it.
     """
 
     def __init__(

@@ -1,12 +1,11 @@
 """The reconciler: compares the position book with the venue, once per cycle.
 
 It also reconciles at a start, on request, and again soon after a failed pass or a mismatch.
-``Health`` is its result for the readiness check.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -52,20 +51,16 @@ ATR_HISTORY_BARS = 5 * ATR_PERIOD  # enough for Wilder's mean to forget its firs
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed, so that reviews see fresh figures
 RECONCILE_RETRY_MS = 5_000  # after a pass that failed or left a mismatch
 SPACING_MS = 1_000  # between passes on request: an overflow may be followed by more
-
-
-@attrs.define
-class Health:
-    """The result of the newest complete pass, for the readiness check only."""
-
-    agreed: bool = False  # book and venue agreed, and the venue listed valid instruments
+INSTRUMENTS_AT_ONCE = 200  # in one transaction: about 10 ms of encoding
 
 
 class Reconciler(Actor):
     """The actor that compares book and venue, journals repairs and reports the result.
 
     If a read fails, the pass ends without a conclusion and is repeated. Quotes, past marks and the
-    values of transfers may be missing: the next pass reads them again.
+    values of transfers may be missing: the next pass reads them again. After each complete pass
+    ``on_reconciled`` is called with True if book and venue agreed and the listed instruments are
+    valid.
     """
 
     def __init__(
@@ -77,13 +72,12 @@ class Reconciler(Actor):
         port: ExchangePort,
         governor: Mailbox[object],
         orders: Mailbox[object],
-        health: Health,
-        instruments: dict[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
         cycle_period_ms: int,
         period_ms: int,
         handler_deadline_s: float,
+        on_reconciled: Callable[[bool], None] = lambda agreed: None,
     ) -> None:
         super().__init__(
             name="reconciler", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
@@ -92,9 +86,8 @@ class Reconciler(Actor):
         self._port = port
         self._governor = governor
         self._orders = orders
-        self._health = health
-        self._instruments = instruments  # shared with all actors; only the reconciler writes to it
-        self._inputs = ReconcileInputs(instruments=instruments, limits=limits, costs=costs)
+        self._on_reconciled = on_reconciled
+        self._inputs = ReconcileInputs(limits=limits, costs=costs)
         self._period_ms = period_ms
         self._cycle_period_ms = cycle_period_ms
         self._follower = BookFollower(journal)
@@ -106,11 +99,10 @@ class Reconciler(Actor):
         self._unsettled = False  # the last pass left a mismatch pending or deferred
         self._marked_ms: dict[str, int] = {}  # of each open position: time of its last mark
         self._marks_at_ms: int | None = None
-        self._midnights = MidnightReader(port=port, period_ms=period_ms, instruments=instruments)
+        self._midnights = MidnightReader(port=port, period_ms=period_ms)
         self._transfers = TransferValuer(
             port=port,
             period_ms=period_ms,
-            instruments=instruments,
             tolerance=limits.equity_tolerance,
         )
         # True if positions were open at the last equity snapshot; None: no snapshot yet.
@@ -123,7 +115,7 @@ class Reconciler(Actor):
         await self.tick()
 
     def next_due_ms(self) -> int | None:
-        if self._requested or self._orders.needs_reconcile:
+        if self._requested:
             return min(self._again_ms, self._passed_ms + SPACING_MS)
         return self._again_ms
 
@@ -133,7 +125,7 @@ class Reconciler(Actor):
 
     async def tick(self) -> None:
         now = self._passed_ms = self.clock.now_ms()
-        self._requested = self._orders.needs_reconcile = False
+        self._requested = False
         self._again_ms = next_ms(now - CYCLE_OFFSET_MS, self._cycle_period_ms) + CYCLE_OFFSET_MS
         try:
             await self._reconcile(floor_ms(now, self._cycle_period_ms))
@@ -195,7 +187,7 @@ class Reconciler(Actor):
         positions = await port.positions()
         open_orders = await port.open_orders()
         # After the positions, which then never have a newer contract specification.
-        self._use_instruments(await port.instruments())
+        await self._record_instruments(await port.instruments())
         since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions, which they explain
         income = await port.income(since_ms)
@@ -236,18 +228,21 @@ class Reconciler(Actor):
         }
         self._marks_at_ms = min(self._marked_ms.values(), default=None)
 
-    def _use_instruments(self, listed: tuple[Instrument, ...]) -> None:
-        """Use the venue's contract specifications from now on, and journal their changes.
+    async def _record_instruments(self, listed: tuple[Instrument, ...]) -> None:
+        """Commit the contract specifications that differ from the book's.
 
         If the list has faults, the old specifications stay in use, the run is not ready and the
         governor denies entries.
         """
         if listed is self._listed:
             return
-        self._listed, self._sound = listed, not find_faults((), listed)
+        self._sound = not find_faults((), listed)
         if self._sound:
-            self._journal.cast(*instrument_changes(self._instruments, listed, self.clock.now_ms()))
-            self._instruments.update({each.symbol: each for each in listed})
+            known = self._follower.catch_up().instruments
+            changes = instrument_changes(known, listed, self.clock.now_ms())
+            for first in range(0, len(changes), INSTRUMENTS_AT_ONCE):
+                await self._journal.commit(*changes[first : first + INSTRUMENTS_AT_ONCE])
+        self._listed = listed
 
     async def _read_atrs(self, symbols: set[str]) -> dict[str, Decimal]:
         """Return the ATR of the trade timeframe, by symbol with enough bars."""
@@ -266,7 +261,8 @@ class Reconciler(Actor):
     def _report(
         self, found: Reconciliation, view: VenueView, midnights: tuple[MidnightMarks, ...]
     ) -> None:
-        agreed = self._health.agreed = found.agreed and self._sound
+        agreed = found.agreed and self._sound
+        self._on_reconciled(agreed)
         self._governor.put_nowait(
             VenueObserved(
                 account=view.account,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
@@ -19,7 +18,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyResumed
 from kamou.core.codes import Deny, StateReason
 from kamou.core.day import utc_day
-from kamou.core.model import NOTE, Denial, Figure, Instrument, Intent, TradingState
+from kamou.core.model import NOTE, Denial, Figure, Intent, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
 from kamou.core.risk.equity import exit_costs
@@ -53,7 +52,6 @@ class RiskGovernor(Actor):
         orders: Mailbox[object],
         reconciler: Mailbox[object],
         gate: Gate,
-        instruments: Mapping[str, Instrument],
         limits: RiskLimits,
         costs: CostModel,
         excluded: frozenset[str],
@@ -66,7 +64,6 @@ class RiskGovernor(Actor):
         self._orders = orders
         self._reconciler = reconciler
         self._gate = gate
-        self._instruments = instruments
         self._limits = limits
         self._costs = costs
         self._excluded = excluded
@@ -167,7 +164,7 @@ class RiskGovernor(Actor):
                 positions=observed.positions if observed else (),
                 reconciled=observed is not None and observed.reconciled,
                 clock_offset_ms=observed.clock_offset_ms if observed else 0,
-                instruments=self._instruments,
+                instruments=book.instruments,
                 limits=self._limits,
                 costs=self._costs,
                 now_ms=now,
@@ -250,7 +247,7 @@ class RiskGovernor(Actor):
             equity=message.account.equity,
             at_ms=message.account.at_ms,
             marks_at_ms=message.marks_at_ms,
-            exit_costs=exit_costs(message.positions, self._instruments, self._costs),
+            exit_costs=exit_costs(message.positions, self._follower.book.instruments, self._costs),
             explained=message.explained,
             wallet_balance=message.account.wallet_balance,
             positions=message.positions,
@@ -360,7 +357,8 @@ class RiskGovernor(Actor):
             midnights=read.midnights,
             tolerance=self._limits.equity_tolerance,
         )
-        return open_days(self._follower.book, opening_read, self._instruments, waited=waited)
+        book = self._follower.book
+        return open_days(book, opening_read, book.instruments, waited=waited)
 
     def _agree(self, first: DayOpened, second: DayOpened) -> bool:
         """Return True if two openings agree within the tolerance; transfers do not count."""

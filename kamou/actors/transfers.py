@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from decimal import Decimal
 
 import attrs
@@ -11,7 +11,7 @@ from kamou.actors.midnight_reader import NO_ANSWER, READS_MAX, Marks, read_close
 from kamou.clock import floor_ms
 from kamou.core.book.late_events import TransferValued
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Figure, Instrument
+from kamou.core.model import Figure
 from kamou.core.reconciliation.venue_view import VenueView
 from kamou.core.risk.midnight_equity import (
     LAST_PRICE_BARS,
@@ -44,7 +44,6 @@ class TransferValuer:
 
     port: ExchangePort
     period_ms: int  # of the bars
-    instruments: Mapping[str, Instrument]
     tolerance: Decimal  # as in ``OpeningRead``
 
     async def value(self, book: PositionBook, view: VenueView) -> tuple[TransferValued, ...]:
@@ -72,10 +71,10 @@ class TransferValuer:
             if reads == READS_MAX:
                 break
             reads += 1
-            needed = units_at(book, view.positions, at_ms, self.instruments).keys()
+            needed = units_at(book, view.positions, at_ms, book.instruments).keys()
             symbols = symbols_to_mark(book, view.positions, at_ms)
             try:
-                dated = await self._marks(at_ms, needed, symbols, bars)
+                dated = await self._marks(book, at_ms, needed, symbols, bars)
             except NO_ANSWER:
                 break  # the next pass asks again
             figures = tuple(
@@ -83,13 +82,18 @@ class TransferValuer:
                 for symbol in sorted(symbols & dated.marks.keys())
             )
             marks = MidnightMarks(at_ms=at_ms, marks=figures, source=dated.source)
-            valued = value_transfer(book, read, marks, self.instruments, marks_at_ms=dated.at_ms)
+            valued = value_transfer(book, read, marks, book.instruments, marks_at_ms=dated.at_ms)
             if valued is not None:
                 found.append(valued)
         return tuple(found)
 
     async def _marks(
-        self, at_ms: int, needed: Set[str], symbols: Set[str], bars: dict[int, Marks]
+        self,
+        book: PositionBook,
+        at_ms: int,
+        needed: Set[str],
+        symbols: Set[str],
+        bars: dict[int, Marks],
     ) -> _DatedMarks:
         """Return the venue's marks of ``at_ms``, or the closes of the bars that had ended.
 
@@ -109,7 +113,7 @@ class TransferValuer:
         ended_ms = floor_ms(at_ms, self.period_ms)
         if ended_ms not in bars:
             bars[ended_ms] = await read_closes(
-                self.port, self.period_ms, ended_ms, self.instruments
+                self.port, self.period_ms, ended_ms, book.instruments
             )
         return _DatedMarks(marks=bars[ended_ms], at_ms=ended_ms, source=LAST_PRICE_BARS)
 

@@ -12,7 +12,7 @@ from kamou.actors.journal import Journal
 from kamou.clock import Clock
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Candidate, Instrument, OrderRole, Quote
+from kamou.core.model import Candidate, OrderRole, Quote
 from kamou.core.ranking.ranking import Ranking, merge_shards, to_ranked
 from kamou.core.ranking.scan_detail import make_details, pack_details
 from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
@@ -44,7 +44,6 @@ class VetoActor(Actor):
         universe: Sequence[Sequence[str]],
         strategies: Mapping[str, Strategy],
         vetoes: Mapping[str, VetoRule],
-        instruments: Mapping[str, Instrument],
         cycle: CycleSettings,
         period_ms: int,
         limits: VetoLimits,
@@ -62,7 +61,6 @@ class VetoActor(Actor):
         self._universe = universe
         self._strategies = strategies
         self._vetoes = vetoes
-        self._instruments = instruments  # the reconciler keeps it current
         self._cycle = cycle
         self._period_ms = period_ms
         self._limits = limits
@@ -197,7 +195,7 @@ class VetoActor(Actor):
             risk=self._risk,
             costs=self._costs,
             quotes=quotes,
-            instruments=self._instruments,
+            instruments=book.instruments,
             funding_rates=self._funding.rates,
             held=_describe_exposure(book),
             last_stop_ms=book.recent_activity.stop_outs_ms,

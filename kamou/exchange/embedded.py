@@ -66,9 +66,7 @@ class SimulatedExchange(GuardedPort):
     interrupt the call, and the loop's thread does not use the twin meanwhile.
     ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
 
-    ``needs_reconcile`` is set when the event channel overflows or another process has traded; the
-    reader clears it when it reconciles. A ``submit``, ``reduce`` or ``cancel`` that is cancelled
-    before it acts never acts.
+    A ``submit``, ``reduce`` or ``cancel`` that is cancelled before it acts never acts.
     """
 
     def __init__(
@@ -84,7 +82,7 @@ class SimulatedExchange(GuardedPort):
     ) -> None:
         super().__init__(clock=clock, permits=permits, halted=halted, journal_proof=journal_proof)
         self.engine = engine
-        self.needs_reconcile = False
+        self._lost = False  # updates, since the last step
         self.capabilities = Capabilities(
             attached_stop=attached_stop,
             open_interest=True,
@@ -99,8 +97,17 @@ class SimulatedExchange(GuardedPort):
         self._reloads = engine.reloads
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
-    async def step(self, to_ms: int) -> None:
-        """Advance market time to ``to_ms``, and drop a twin that is read no longer."""
+    async def step(self, to_ms: int) -> bool:
+        """Advance market time to ``to_ms``, and drop a twin that is read no longer.
+
+        Return True if updates may have been lost since the last step: the event channel was full,
+        or another process has traded. Then a reconciliation is needed.
+        """
+        await self._step(to_ms)
+        lost, self._lost = self._lost, False
+        return lost
+
+    async def _step(self, to_ms: int) -> None:
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
         if self._twin is not None and to_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
@@ -116,7 +123,7 @@ class SimulatedExchange(GuardedPort):
         await self.prepare(first_ms - DAY_MS)
         for day_ms in range(first_ms, to_ms + 1, DAY_MS):
             await self.prepare(day_ms)
-            await self.step(min(to_ms, next_ms(day_ms, DAY_MS)))
+            await self._step(min(to_ms, next_ms(day_ms, DAY_MS)))
 
     async def prepare(self, at_ms: int) -> None:
         """Make the UTC day of ``at_ms`` on the runner, if the market is ``MadeInDays``."""
@@ -267,11 +274,11 @@ class SimulatedExchange(GuardedPort):
         self._forward(self.engine.advance(to_ms))
         if self.engine.reloads != self._reloads:
             self._reloads = self.engine.reloads
-            self.needs_reconcile = True
+            self._lost = True
 
     def _forward(self, events: list[VenueEvent]) -> None:
         for event in events:
             try:
                 self._send.send_nowait(event)
             except trio.WouldBlock:
-                self.needs_reconcile = True
+                self._lost = True

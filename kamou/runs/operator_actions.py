@@ -13,14 +13,9 @@ import trio
 from kamou.actors.followers import BookFollower
 from kamou.app import Tree
 from kamou.clock import Clock, SystemClock
+from kamou.core.book import position_status as positions
 from kamou.core.book.events import Event
 from kamou.core.book.position_book import PositionBook
-from kamou.core.book.position_status import (
-    MarkRead,
-    describe_positions,
-    pending_entries,
-    plain_row,
-)
 from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
 from kamou.core.words import describe_state, strategy_name
@@ -36,7 +31,7 @@ from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs.announcer import Announcer
-from kamou.runs.state_lines import DISABLED, STALE
+from kamou.runs.state_lines import DISABLED, NOT_TRADING, STALE
 from kamou.runtime.leveled_lines import error_line, warning_line
 from kamou.runtime.loop_lag import LoopLag
 from kamou.site.child import PublicSiteChild
@@ -49,16 +44,9 @@ DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
 RESUME = "`kamou resume` removes the latch"
 LATCHED = f"the halt latch is set and holds entries, though the trading state allows them; {RESUME}"
 LATCH_KEPT = {"latch": "set", "entries": "held", "next": RESUME}
-NOT_TRADING = {  # phase of the run -> reason why it does not trade
-    "starting": "not trading yet: the run is starting",
-    "fast-forward": "not trading yet: the run fast-forwards through simulated or recorded days",
-    "trading": "the run cannot read the journal",
-    "replayed": "not trading: the replay has ended",
-    "stopping": "no longer trading: the run is stopping",
-}
 MARKS_FRESH_MS = 1_000  # minimum age of mark prices that are read again
 MARKS_S = 1.0  # the venue's deadline to answer; after it the older mark prices stay
-POLL_S = 0.05  # between two looks; commands are rare, and a signal through the core costs more
+POLL_S = 0.05  # between two looks; commands are rare
 
 
 @attrs.define(eq=False)
@@ -80,10 +68,11 @@ class CurrentRun:
     listens: RunRecord | None = None  # addresses of the site and of the operator's listeners
     lag: LoopLag | None = None  # of the trading loop; None before it trades
     disk_full: bool = False  # the journal cannot grow
+    reconciled: bool = False  # book and venue agreed in the newest complete pass
     entries_held: bool = False  # by a halt or flatten; the exchange port then denies entries
     latch: HaltLatch | None = None  # of the data directory
     clock: Clock = attrs.Factory(SystemClock)
-    marks: dict[str, MarkRead] = attrs.Factory(dict)  # of the positions, by symbol
+    marks: dict[str, positions.MarkRead] = attrs.Factory(dict)  # of the positions, by symbol
     marks_read_at_ms: int = 0
     announcer: Announcer | None = None  # of the tree that trades
 
@@ -141,9 +130,13 @@ class CurrentRun:
         self.disk_full = full
         announce(error_line(DISK_FULL) if full else DISK_HAS_SPACE)
 
+    def set_reconciled(self, agreed: bool) -> None:
+        """Store whether book and venue agreed in the newest complete pass."""
+        self.reconciled = agreed
+
     async def wait_for_agreement(self) -> None:
         """Wait until a reconciliation of the current tree has agreed with the venue."""
-        while self.tree is None or not self.tree.health.agreed:  # noqa: ASYNC110 - see POLL_S
+        while not self.reconciled:  # noqa: ASYNC110 - see POLL_S
             await trio.sleep(POLL_S)
 
     async def refresh_marks(self) -> None:
@@ -166,7 +159,7 @@ class CurrentRun:
         with trio.move_on_after(MARKS_S), contextlib.suppress(KamouError):
             quotes = await self.tree.port.quotes(tuple(sorted(book.trades)))
             self.marks |= {
-                symbol: MarkRead(price=quote.mark, at_ms=quote.at_ms)
+                symbol: positions.MarkRead(price=quote.mark, at_ms=quote.at_ms)
                 for symbol, quote in quotes.items()
                 if quote.sound
             }
@@ -205,8 +198,12 @@ class CurrentRun:
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
             "at_ms": self.clock.now_ms(),
-            "positions": [plain_row(row) for row in describe_positions(book, self.marks)],
-            "pending_entries": [plain_row(row) for row in pending_entries(book)],
+            "positions": [
+                positions.plain_row(row) for row in positions.describe_positions(book, self.marks)
+            ],
+            "pending_entries": [
+                positions.plain_row(row) for row in positions.pending_entries(book)
+            ],
             **beside,
             "disk_full": self.disk_full,
             "held": self._is_halt_pending(book) or self._latch_blocks_entries(book),
@@ -260,7 +257,7 @@ class CurrentRun:
             reasons.append(
                 "the position book and the venue differ; no entry until a reconciliation agrees"
             )
-        if self.tree is None or not self.tree.health.agreed:
+        if not self.reconciled:
             reasons.append("the position book is not reconciled with the venue yet")
         if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
             reasons.append(STALE)

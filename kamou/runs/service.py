@@ -273,6 +273,7 @@ class Service:
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=lambda: current_run.entries_held or latch.is_set(),
                     on_disk_full=partial(current_run.set_disk_full, self.announce),
+                    on_reconciled=current_run.set_reconciled,
                     step_ms=MARKET_TICK_MS,
                     keep_detail=True,
                 )

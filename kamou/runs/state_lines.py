@@ -17,6 +17,14 @@ from kamou.runtime.leveled_lines import warning_line
 FRESH = "no entries until two fresh reads and a clean reconciliation"
 STALE = f"account or marks are too old: {FRESH}"
 DISABLED = "strategy {} is disabled until the operator resumes it with `kamou resume`"
+NOT_TRADING = {
+    "starting": "not trading yet: the run is starting",
+    "fast-forward": "not trading yet: the run fast-forwards through simulated or recorded days",
+    "trading": "the run cannot read the journal",
+    "replayed": "not trading: the replay has ended",
+    "stopping": "no longer trading: the run is stopping",
+}
+"""Why a run does not trade, by its phase."""
 BY_OPERATOR = (StateReason.OPERATOR_HALT, StateReason.OPERATOR_FLATTEN, StateReason.OPERATOR_RESUME)
 AGREE = "book and venue agree again"  # the reason in `DriftExplained` that the line already says
 CHANGES = {

@@ -33,7 +33,7 @@ class WhenFull(Enum):
     BLOCK = "block"  # ``put`` waits for space until its deadline
     REJECT = "reject"  # the put returns False
     CONFLATE = "conflate"  # the newest message per key replaces the older, counted as dropped
-    OVERFLOW = "overflow"  # drops, counts and sets ``needs_reconcile``; never blocks the producer
+    OVERFLOW = "overflow"  # drops, counts and calls ``on_overflow``; never blocks the producer
 
 
 @attrs.frozen(kw_only=True)
@@ -71,9 +71,9 @@ _WAKE = object()  # sent to a waiting actor so that it checks its state; never b
 class Mailbox(Generic[T]):
     """A bounded queue with a policy, a small priority lane and statistics.
 
-    ``key`` returns the key under which messages are conflated. ``now_ms`` is the clock for
-    ``expires_at_ms`` of messages. ``on_dead_letter`` is called with a priority message that failed
-    after ``redeliveries_max`` redeliveries. ``up`` is True while an actor listens.
+    ``key`` returns the key under which messages are conflated. ``now_ms`` is the clock for their
+    ``expires_at_ms``. ``on_dead_letter`` is called with a priority message that failed after
+    ``redeliveries_max`` redeliveries, ``on_overflow`` at each drop under OVERFLOW.
     """
 
     def __init__(
@@ -86,19 +86,19 @@ class Mailbox(Generic[T]):
         now_ms: Callable[[], int],
         redeliveries_max: int = REDELIVERIES_MAX,
         on_dead_letter: Callable[[T], None] | None = None,
+        on_overflow: Callable[[], None] | None = None,
     ) -> None:
         assert capacity >= 1, f"{name} needs a capacity of 1 or more, got {capacity}"
-        assert (when_full is WhenFull.CONFLATE) == (key is not None), (
-            f"{name}: CONFLATE needs a key and others take none, got {when_full} with the key {key}"
-        )
+        for policy, needed in ((WhenFull.CONFLATE, key), (WhenFull.OVERFLOW, on_overflow)):
+            assert (when_full is policy) == (needed is not None), f"{name}: {when_full}, {needed}"
         self.name = name
         self.capacity = capacity
         self.when_full = when_full
-        self.needs_reconcile = False
         self._key = key
         self._now_ms = now_ms
         self._redeliveries_max = redeliveries_max
         self._on_dead_letter = on_dead_letter
+        self._on_overflow = on_overflow
         # The channel carries messages, or under CONFLATE the keys into ``_newest``.
         self._sender, self._receiver = trio.open_memory_channel[Any](capacity)
         self._newest: dict[Hashable, T] = {}
@@ -122,9 +122,9 @@ class Mailbox(Generic[T]):
         try:
             self._sender.send_nowait(message)
         except trio.WouldBlock:
-            if self.when_full is WhenFull.OVERFLOW:
+            if self._on_overflow is not None:
                 self._dropped += 1
-                self.needs_reconcile = True
+                self._on_overflow()
             else:
                 self._rejected += 1
             return False

@@ -80,7 +80,7 @@ class FaultyExchange(SimulatedExchange):
 
     # --- time and the stream -------------------------------------------------------
 
-    async def step(self, to_ms: int) -> None:
+    async def _step(self, to_ms: int) -> None:
         await trio.lowlevel.checkpoint()
         self._sync()
 
@@ -98,7 +98,7 @@ class FaultyExchange(SimulatedExchange):
             self._forward([heapq.heappop(self._late)[2]])
         cut = self._chaos.inside("disconnect", now_ms) is not None
         if self._cut and not cut:
-            self.needs_reconcile = True  # connected again; events may have been missed
+            self._lost = True  # connected again; events may have been missed
         self._cut = cut
         return now_ms
 

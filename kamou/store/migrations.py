@@ -217,7 +217,7 @@ _FIRST_ROWS = tuple(f"INSERT INTO total (name, value) VALUES ('{name}', 0)" for 
 
 JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "0011_names": (
+        "0012_instruments": (
             *_JOURNAL,
             *_SYSTEM,
             *_DECISIONS,

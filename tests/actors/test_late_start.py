@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, income, mark
+from core.trading_cases import DAY, NOON, Story, account, income, mark
 from journal_bench import Bench, benches
 from trio.testing import MockClock
 
@@ -72,7 +72,6 @@ async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
         orders=box("orders"),
         reconciler=box("reconciler"),
         gate=AssumedLiveGate(),
-        instruments=INSTRUMENTS,
         limits=RiskLimits(),
         costs=CostModel(),
         excluded=frozenset(),

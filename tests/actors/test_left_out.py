@@ -283,7 +283,7 @@ class SteadyVenue(NoNewStops):
         await trio.sleep(0.15)
         self._advance(self._theirs_ms())
 
-    async def step(self, to_ms: int) -> None:
+    async def _step(self, to_ms: int) -> None:
         await self._now()
 
 

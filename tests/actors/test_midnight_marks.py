@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from bars_port import HOUR, Port
-from core.trading_cases import DAY, INSTRUMENTS, NOON, Story, account, quote, venue_position
+from core.trading_cases import DAY, NOON, Story, account, quote, venue_position
 
 from kamou.actors.midnight_reader import READS_MAX, MidnightReader
 from kamou.core.reconciliation.venue_view import VenueView
@@ -18,9 +18,7 @@ MIDNIGHT = NOON - NOON % DAY + DAY
 
 
 def reader(port: Port) -> MidnightReader:
-    return MidnightReader(
-        port=cast(ExchangePort, port), period_ms=HOUR, instruments=dict(INSTRUMENTS)
-    )
+    return MidnightReader(port=cast(ExchangePort, port), period_ms=HOUR)
 
 
 def looked(at_ms: int, *, holds: bool = True) -> VenueView:

@@ -54,7 +54,6 @@ def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, SystemIn
                 orders=tree.mailboxes["order_manager"],
                 reconciler=tree.mailboxes["reconciler"],
                 gate=inputs.gate,
-                instruments={i.symbol: i for i in inputs.market.instruments},
                 limits=settings.risk,
                 costs=settings.costs,
                 excluded=frozenset(),

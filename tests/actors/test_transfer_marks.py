@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 from bars_port import HOUR, Port
-from core.trading_cases import INSTRUMENTS, NOON, Story, account, income, venue_position
+from core.trading_cases import NOON, Story, account, income, venue_position
 
 from kamou.actors.transfers import TransferValuer
 from kamou.core.book import events as e
@@ -23,7 +23,6 @@ def valuer(port: Port) -> TransferValuer:
     return TransferValuer(
         port=cast(ExchangePort, port),
         period_ms=HOUR,
-        instruments=dict(INSTRUMENTS),
         tolerance=D("0.02"),
     )
 

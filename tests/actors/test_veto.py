@@ -66,7 +66,6 @@ def veto(journal: FakeJournal, shards: int = 1) -> VetoActor:
         universe=tuple((f"S{n}USDT",) for n in range(shards)),
         strategies={},
         vetoes={},
-        instruments={},
         cycle=CycleSettings(),
         period_ms=PERIOD_MS,
         limits=VetoLimits(),

@@ -29,6 +29,7 @@ from kamou.core.model import (
     closing_side,
     opening_side,
 )
+from kamou.core.reconciliation.venue_view import instrument_changes
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
@@ -233,6 +234,9 @@ class Story:
 
     book: PositionBook = attrs.field(factory=PositionBook)
     events: list[e.Event] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.say(*instrument_changes({}, INSTRUMENTS.values(), NOON))
 
     def say(self, *events: e.Event) -> PositionBook:
         for event in events:

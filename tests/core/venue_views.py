@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 from trading_cases import (
-    INSTRUMENTS,
     NOON,
     Story,
     account,
@@ -29,7 +28,7 @@ from kamou.core.risk.limits import CostModel, RiskLimits
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
-INPUTS = ReconcileInputs(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
+INPUTS = ReconcileInputs(limits=RiskLimits(), costs=CostModel())
 
 
 def look(**changes: Any) -> VenueView:

@@ -106,13 +106,14 @@ async def test_a_halt_latch_set_while_the_permit_commits_still_stops_the_entry(v
     assert await venue.port.fills(0) == ()
 
 
-async def test_an_unread_stream_that_overflows_sets_needs_reconcile_and_blocks_no_order(
+async def test_a_step_reports_an_unread_stream_that_overflowed_once_and_no_order_is_blocked(
     monkeypatch,
 ):
     monkeypatch.setattr(embedded, "EVENTS_MAX", 2)
     venue = venue_on(MemoryMarket({"AAA": with_bars()}))
     await venue.enter()
-    assert venue.port.needs_reconcile
+    now_ms = venue.clock.now_ms()
+    assert [await venue.port.step(now_ms) for _ in range(2)] == [True, False]
 
 
 async def test_a_port_without_attached_stops_denies_them_and_submits_an_entry_alone():
@@ -141,7 +142,7 @@ async def test_an_order_or_cancel_that_the_venue_could_not_store_has_an_unknown_
         await venue.port.cancel(stop.client_order_id, "AAA")
 
 
-async def test_fills_of_another_process_set_needs_reconcile(tmp_path):
+async def test_a_step_reports_fills_of_another_process(tmp_path):
     market = MemoryMarket({"AAA": with_bars()})
     store = VenueStore(tmp_path / "venue.db", durable=False)
     clock = LeapClock(at(4))
@@ -163,7 +164,7 @@ async def test_fills_of_another_process_set_needs_reconcile(tmp_path):
     other.place(embedded.make_order_request(close_of(100)))
     await clock.sleep_until(at(4, 1_000))
     assert await port.positions() == ()
-    assert port.needs_reconcile
+    assert await port.step(clock.now_ms())
     other.close()
     port.engine.close()
 

@@ -34,7 +34,7 @@ class ApartLine(Line):
         await trio.sleep(0.15)
         self._advance(self._theirs())
 
-    async def step(self, to_ms: int) -> None:
+    async def _step(self, to_ms: int) -> None:
         await self._now()
 
 

@@ -11,16 +11,17 @@ from harness import HELD, D, Line, find_errors, play, position_at, select_errors
 from system_harness import Ended, Harness, at
 from trouble import Trouble
 
+from kamou.actors import reconciler
 from kamou.actors.reconciler import Reconciler
 from kamou.core.book.events import (
     CandidateVetoed,
-    InstrumentChanged,
     IntentRecorded,
     OrderRejected,
     StopConfirmed,
     TradeClosed,
     TradeRestated,
 )
+from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Instrument, OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation import reconciliation, restatement
@@ -51,7 +52,13 @@ def change(engine: SimulatedEngine, symbol: str, **terms: Any) -> None:
 
 def reads_instruments_at_its_start_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Naive: an instrument never changes."""
-    monkeypatch.setattr(Reconciler, "_use_instruments", lambda self, listed: None)
+    record = Reconciler._record_instruments
+
+    async def record_first(self: Reconciler, listed: tuple[Instrument, ...]) -> None:
+        if not self._follower.book.instruments:
+            await record(self, listed)
+
+    monkeypatch.setattr(Reconciler, "_record_instruments", record_first)
 
 
 def closed(ended: Ended, symbol: str) -> TradeClosed:
@@ -88,7 +95,7 @@ def test_a_changed_contract_size_keeps_the_size_of_the_trade_and_its_stop(
     assert stops == [[plain.quantity / D(factor)]]
     (restated,) = ended.of(TradeRestated)
     assert (restated.symbol, restated.contract_size) == (HELD, D(factor))
-    (news,) = ended.of(InstrumentChanged)
+    (news,) = [e for e in ended.of(InstrumentChanged) if e.figures]
     assert news.figures[1].value == f"1 -> {D(factor)}"
     trade = closed(ended, HELD)
     assert trade.quantity * trade.contract_size == plain.quantity
@@ -266,10 +273,7 @@ def test_invalid_instruments_are_not_used_and_entries_stop(
     assert not ended.of(InstrumentChanged)
     assert not [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]
 
-    def takes(self: Reconciler, listed: tuple[Instrument, ...]) -> None:
-        self._instruments.update({each.symbol: each for each in listed})
-
-    monkeypatch.setattr(Reconciler, "_use_instruments", takes)
+    monkeypatch.setattr(reconciler, "find_faults", lambda symbols, listed: ())
     assert find_errors(play(venue=Garbled))
 
 

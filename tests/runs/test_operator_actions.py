@@ -13,7 +13,6 @@ import trio
 from core.trading_cases import NOON, D, Story, plan, quote
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from kamou.actors.reconciler import Health
 from kamou.clock import SystemClock
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Quote, TradingState
@@ -43,7 +42,6 @@ class Tree:
     """The parts of a tree that the operator's commands need."""
 
     governor: Mailbox[Any]
-    health: Health = attrs.Factory(Health)
     port: Any = None
 
 
@@ -117,7 +115,7 @@ async def test_a_latch_set_after_the_start_read_its_log_is_sent_to_the_governor(
 def latched(running: CurrentRun, tmp_path: Path) -> HaltLatch:
     """Return the latch, not set, of a run whose book agrees with the venue."""
     running.latch = HaltLatch(tmp_path / "halt-latch")
-    running.tree.health.agreed = True  # type: ignore[union-attr]
+    running.set_reconciled(True)
     return running.latch
 
 
@@ -222,7 +220,7 @@ async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
         assert said in reasons
     running.supervisor.state = "running"  # type: ignore[union-attr]
     follower.book.drift.clear()
-    running.tree.health.agreed = True  # type: ignore[union-attr]
+    running.set_reconciled(True)
     assert running.not_ready() == []
     assert running.snapshot()["children"] == [{"id": "kamou", "state": "running"}]
 

@@ -121,18 +121,22 @@ async def test_conflation_replaces_a_message_that_is_on_its_way_to_a_waiting_act
     assert got == [("a", 2), ("b", 1)]
 
 
-def test_a_message_to_a_full_overflow_mailbox_is_dropped_and_sets_needs_reconcile() -> None:
-    mailbox = box(capacity=1, when_full=WhenFull.OVERFLOW)
+def test_a_message_to_a_full_overflow_mailbox_is_dropped_and_the_drop_is_announced() -> None:
+    drops: list[str] = []
+    mailbox = box(
+        capacity=1, when_full=WhenFull.OVERFLOW, on_overflow=lambda: drops.append("dropped")
+    )
     assert mailbox.put_nowait(1)
-    assert not mailbox.needs_reconcile
+    assert drops == []
     assert not mailbox.put_nowait(2)
-    assert mailbox.needs_reconcile
+    assert drops == ["dropped"]
     assert mailbox.statistics().dropped == 1
 
 
-def test_conflation_without_a_key_fails() -> None:
-    with pytest.raises(AssertionError):
-        box(when_full=WhenFull.CONFLATE)
+def test_conflation_without_a_key_and_overflow_without_a_callback_fail() -> None:
+    for policy in (WhenFull.CONFLATE, WhenFull.OVERFLOW):
+        with pytest.raises(AssertionError):
+            box(when_full=policy)
 
 
 @given(st.lists(st.one_of(st.integers(0, 5), st.none()), max_size=60))

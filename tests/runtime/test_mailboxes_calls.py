@@ -13,8 +13,8 @@ from kamou.runtime.calls import Call, answer_call
 from kamou.runtime.mailboxes import Mailbox, WhenFull, call
 
 
-def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT) -> Mailbox[Any]:
-    return Mailbox("box", capacity, when_full, now_ms=lambda: 0)
+def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT, **more: Any) -> Mailbox[Any]:
+    return Mailbox("box", capacity, when_full, now_ms=lambda: 0, **more)
 
 
 def is_empty(mailbox: Mailbox[Any]) -> bool:
@@ -66,8 +66,9 @@ async def test_a_call_to_a_full_mailbox_fails_at_once() -> None:
 
 
 async def test_a_call_to_a_mailbox_that_drops_messages_fails() -> None:
+    inbox = box(when_full=WhenFull.OVERFLOW, on_overflow=lambda: None)
     with pytest.raises(AssertionError):
-        await call(box(when_full=WhenFull.OVERFLOW), "question", timeout_s=1)
+        await call(inbox, "question", timeout_s=1)
 
 
 async def test_an_unanswered_call_times_out_and_expires_unread(autojump_clock: MockClock) -> None:

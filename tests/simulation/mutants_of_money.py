@@ -56,8 +56,8 @@ MONEY = (
     Mutant(
         name="instruments are read at the start only",
         file="kamou/actors/reconciler.py",
-        old="            self._instruments.update({each.symbol: each for each in listed})\n",
-        new="            pass\n",
+        old="        if listed is self._listed:\n",
+        new="        if self._listed:\n",
         notices=("EXPOSURE", "UNSETTLED"),
         faults="instrument_change",
         seeds=20,

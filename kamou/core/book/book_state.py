@@ -1,7 +1,7 @@
 """Contents of the position book, and the queries on them.
 
-Among the contents are trades, orders, reservations, balance changes, midnights, transfers, the
-trading state, the day, drift and recent activity.
+Among the contents are instruments, trades, orders, reservations, balance changes, midnights,
+transfers, the trading state, the day, drift and recent activity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import RecentActivity
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import HOUR_MS, day_start_ms
-from kamou.core.model import ZERO, Figure, Income, OrderRole, Plan, TradingState
+from kamou.core.model import ZERO, Figure, Income, Instrument, OrderRole, Plan, TradingState
 
 OVERLAP_MS = 300_000  # fills and income are read again this far back, because venues list them late
 
@@ -116,6 +116,8 @@ class BookState:
     run_number: int = 0
     mode: str = ""
     started_at_ms: int = 0  # start of the first run of this data directory
+
+    instruments: dict[str, Instrument] = attrs.field(factory=dict)  # newest listed, by symbol
 
     trades: dict[str, OpenTrade] = attrs.field(factory=dict)  # open, by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id

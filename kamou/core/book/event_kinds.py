@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kamou.core.book import events as e
+from kamou.core.book import instrument_events as instruments
 from kamou.core.book import late_events as late
 from kamou.core.book import operator_events as operator
 from kamou.core.book import run_events as runs
@@ -48,7 +49,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.PositionCorrected,
     e.DriftFound,
     e.DriftExplained,
-    e.InstrumentChanged,
+    instruments.InstrumentChanged,
     e.TradeRestated,
     e.StateChanged,
     operator.CommandRecorded,

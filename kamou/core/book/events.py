@@ -374,14 +374,6 @@ class DriftExplained(Event):
 
 
 @attrs.frozen(kw_only=True)
-class InstrumentChanged(Event):
-    """Change of a contract specification. Each figure is ``old -> new``."""
-
-    symbol: str
-    figures: tuple[Figure, ...]
-
-
-@attrs.frozen(kw_only=True)
 class TradeRestated(Event):
     """Change of the contract size, tick or stop price of an open trade."""
 

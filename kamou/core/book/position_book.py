@@ -19,6 +19,7 @@ from kamou.core.book import snapshot, strategy_events
 from kamou.core.book import trades as portfolio
 from kamou.core.book.account_state import CLOSED_KEPT, SEEN_KEPT, AccountState, forget_oldest
 from kamou.core.book.book_state import OVERLAP_MS, Reservation, Unassigned
+from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import Entry, Overshoot
@@ -297,6 +298,9 @@ class PositionBook(AccountState):
             for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
                 del self.unattributed[key]
 
+    def _apply_instrument_changed(self, event: InstrumentChanged) -> None:
+        self.instruments[event.instrument.symbol] = event.instrument
+
     def _apply_trade_restated(self, event: e.TradeRestated) -> None:
         trade = self.trades.get(event.symbol)
         if trade is not None and trade.trade_id == event.trade_id:
@@ -347,6 +351,7 @@ _HANDLERS: dict[type[e.Event], Callable[[PositionBook, Any], None]] = {
     TransferValued: PositionBook._apply_transfer_valued,
     e.PositionAdopted: PositionBook._apply_position_adopted,
     e.PositionCorrected: PositionBook._apply_position_corrected,
+    InstrumentChanged: PositionBook._apply_instrument_changed,
     e.TradeRestated: PositionBook._apply_trade_restated,
     e.DriftFound: PositionBook._apply_drift_found,
     e.DriftExplained: PositionBook._apply_drift_explained,

@@ -242,7 +242,7 @@ class _Work:
 
     def _mismatch(self, symbol: str, held: Decimal, position: PositionReport | None) -> DriftFound:
         trade, own = self.book.trades.get(symbol), self.book.position(symbol)
-        instrument = self.inputs.instruments.get(symbol)
+        instrument = self.book.instruments.get(symbol)
         same_way = trade is not None and held * trade.side.sign > 0
         adopting = position is not None and not same_way
         kind = "POSITION_UNKNOWN" if trade is None else "QUANTITY_DIFFERS"
@@ -376,12 +376,12 @@ class _Work:
         exposure = compute_exposure(
             book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
-            instruments=inputs.instruments,
+            instruments=book.instruments,
             costs=inputs.costs,
             limits=inputs.limits,
             now_ms=self.now_ms,
         )
-        closing_costs = exit_costs(self.view.positions, inputs.instruments, inputs.costs)
+        closing_costs = exit_costs(self.view.positions, book.instruments, inputs.costs)
         opened = book.day == utc_day(account.at_ms)
         return EquityRecorded(
             at_ms=account.at_ms,

@@ -27,7 +27,7 @@ def restate_trades(
     """
     held = {p.symbol: p for p in view.positions}
     for symbol, trade in book.trades.items():
-        instrument = inputs.instruments.get(symbol)
+        instrument = book.instruments.get(symbol)
         if instrument is None:
             continue
         position = held.get(symbol)

@@ -1,6 +1,6 @@
 """Inputs and result of one reconciliation; clock offset and contract changes.
 
-The inputs are a view of the venue (``VenueView``), and limits, instruments and settings
+The inputs are a view of the venue (``VenueView``), and limits, costs and settings
 (``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` the
 contract specifications. ``marks_of`` lists mark prices.
 """
@@ -12,7 +12,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.events import DriftFound, Event, InstrumentChanged
+from kamou.core.book.events import DriftFound, Event
+from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.model import (
     Account,
     Figure,
@@ -126,9 +127,8 @@ class Reconciliation:
 
 @attrs.frozen(kw_only=True)
 class ReconcileInputs:
-    """Limits, instruments and settings of one reconciliation."""
+    """Limits, costs and settings of one reconciliation."""
 
-    instruments: Mapping[str, Instrument]
     limits: RiskLimits
     costs: CostModel
     settings: ReconcileSettings = ReconcileSettings()
@@ -142,17 +142,22 @@ class ReconcileInputs:
 def instrument_changes(
     known: Mapping[str, Instrument], listed: Iterable[Instrument], at_ms: int
 ) -> tuple[InstrumentChanged, ...]:
-    """Return an event for each listed instrument that differs from the known one."""
+    """Return an event for each listed instrument that is new or has changed."""
     return tuple(
         InstrumentChanged(
-            at_ms=at_ms, cause_id=each.symbol, symbol=each.symbol, figures=_compare(before, each)
+            at_ms=at_ms,
+            cause_id=each.symbol,
+            instrument=each,
+            figures=_compare(known.get(each.symbol), each),
         )
         for each in listed
-        if (before := known.get(each.symbol)) is not None and before != each
+        if known.get(each.symbol) != each
     )
 
 
-def _compare(before: Instrument, after: Instrument) -> tuple[Figure, ...]:
+def _compare(before: Instrument | None, after: Instrument) -> tuple[Figure, ...]:
+    if before is None:
+        return ()
     old, new = attrs.asdict(before), attrs.asdict(after)
     return tuple(
         Figure(name=name, value=f"{old[name]} -> {new[name]}")

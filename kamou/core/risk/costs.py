@@ -44,7 +44,7 @@ def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
 def round_trip_cost(
     costs: CostModel,
     *,
-    instrument: Instrument,
+    instrument: Instrument | None,
     side: Side,
     price: float,
     spread: float,
@@ -57,10 +57,10 @@ def round_trip_cost(
         price: of the entry.
         spread: bid to ask, in price; entry and exit cost half each.
         funding_rate: fraction of notional that longs pay shorts per funding interval; None: the
-            cost model's assumption. Funding that would be received counts as 0, because the rate
-            may turn before it settles.
+            cost model's assumption, as without an instrument. Funding that would be received counts
+            as 0, because the rate may turn before it settles.
     """
-    if funding_rate is None:
+    if funding_rate is None or instrument is None:
         rate, interval_ms = float(costs.funding_bps_per_8h) * BPS, FUNDING_UNIT_MS
     else:
         rate = max(0.0, side.sign * float(funding_rate))

@@ -26,7 +26,7 @@ class VetoContext:
     risk: RiskLimits = RiskLimits()
     costs: CostModel
     quotes: Mapping[str, Quote]
-    instruments: Mapping[str, Instrument]  # newest specification of every symbol
+    instruments: Mapping[str, Instrument]  # newest specification of every listed symbol
     held: Mapping[str, str] = attrs.field(factory=dict)  # symbol -> its position or open entry
     last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.

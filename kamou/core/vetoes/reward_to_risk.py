@@ -14,12 +14,13 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     """Veto a candidate with a low reward-to-risk.
 
-    Without a quote the spread counts as 0; the veto ``staleness`` then stops the candidate.
+    Without a quote the spread counts as 0; the veto ``staleness`` then stops the candidate. Without
+    an instrument the settings' fees count; the order manager then denies the candidate.
     """
     quote = context.quotes.get(candidate.symbol)
     cost = round_trip_cost(
         context.costs,
-        instrument=context.instruments[candidate.symbol],
+        instrument=context.instruments.get(candidate.symbol),
         side=candidate.side,
         price=candidate.close,
         spread=0.0 if quote is None else float(quote.spread),

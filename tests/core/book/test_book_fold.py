@@ -49,7 +49,6 @@ def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
         e.CandidateRefined,
         e.PermitDenied,
         e.ReductionProved,
-        e.InstrumentChanged,
         SiteFailed,
         SiteRecovered,
         CommandRecorded,

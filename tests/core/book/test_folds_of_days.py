@@ -107,7 +107,8 @@ def test_a_day_begins_with_its_read_only_if_all_its_equity_was_paid_in_since_mid
 
 def test_the_start_of_the_first_run_is_kept_through_later_runs(story: Story) -> None:
     first_ms = story.book.started_at_ms
-    later = attrs.evolve(story.events[0], at_ms=NOON + DAY, run_number=2)
+    first = next(x for x in story.events if isinstance(x, e.RunStarted))
+    later = attrs.evolve(first, at_ms=NOON + DAY, run_number=2)
     story.say(later)
     assert (story.book.started_at_ms, story.book.run_number) == (first_ms, 2)
 

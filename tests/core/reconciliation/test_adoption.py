@@ -27,7 +27,7 @@ from kamou.core.risk.sizing import trade_costs
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
-INPUTS = ReconcileInputs(instruments=INSTRUMENTS, limits=RiskLimits(), costs=CostModel())
+INPUTS = ReconcileInputs(limits=RiskLimits(), costs=CostModel())
 
 
 # --- adoption ------------------------------------------------------------------------------

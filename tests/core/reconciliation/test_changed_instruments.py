@@ -21,7 +21,6 @@ from kamou.core.book import events as e
 from kamou.core.model import OrderReport, OrderRole, OrderSide, Side
 from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
 from kamou.core.reconciliation.reconciliation import (
-    ReconcileInputs,
     Reconciliation,
     VenueView,
     reconcile,
@@ -74,9 +73,9 @@ def test_an_unrecorded_stop_stays_until_its_position_is_adopted_and_protected() 
     forgotten = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "forgotten"))
     recent = fill(None, "1", "97", at_ms=NEXT_MS - 1_000)
     view = look(positions=HELD, open_orders=(forgotten,), fills=(recent,))
-    young = once(story, view, INPUTS)
+    young = once(story, view)
     assert (young.deferred, young.orphan_orders) == (("SOLUSDT",), ())  # deferred: not adopted yet
-    adopted = once(story, attrs.evolve(view, fills=()), INPUTS)
+    adopted = once(story, attrs.evolve(view, fills=()))
     assert "PositionAdopted" in kinds(adopted.repairs)
     assert adopted.orphan_orders == ()  # its own stop is not there yet
     trade = story.book.trades["SOLUSDT"]
@@ -85,7 +84,7 @@ def test_an_unrecorded_stop_stays_until_its_position_is_adopted_and_protected() 
     )
     story.send(own)
     protected = look(positions=HELD, open_orders=(forgotten, venue_order(own)))
-    (canceled,) = once(story, protected, INPUTS).orphan_orders
+    (canceled,) = once(story, protected).orphan_orders
     assert canceled.client_order_id == forgotten.client_order_id
 
 
@@ -113,17 +112,18 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
 # --- changed contract specifications------------------------------------------
 
 
-def inputs(**changes: object) -> ReconcileInputs:
+def change(story: Story, **changes: object) -> None:
+    """Let the venue list another specification of SOLUSDT."""
     changed = attrs.evolve(INSTRUMENTS["SOLUSDT"], **changes)  # type: ignore[arg-type]
-    return attrs.evolve(INPUTS, instruments={**INSTRUMENTS, "SOLUSDT": changed})
+    story.say(*instrument_changes(story.book.instruments, [changed], NEXT_MS))
 
 
 def test_a_restated_trade_has_the_same_money_in_contracts_of_another_size(holding: Story) -> None:
     holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
     before = holding.book.trades["SOLUSDT"]
-    small = inputs(contract_size=D("0.02"))
+    change(holding, contract_size=D("0.02"))
     view = look(positions=(venue_position("SOLUSDT", "300"),), open_orders=(resting("300"),))
-    found = run(holding, view, small)
+    found = run(holding, view)
     assert kinds(found.repairs) == ["TradeRestated", "StopConfirmed"]
     assert found.agreed
     trade = holding.book.trades["SOLUSDT"]
@@ -133,9 +133,9 @@ def test_a_restated_trade_has_the_same_money_in_contracts_of_another_size(holdin
     assert trade.protected
 
 
-def once(story: Story, view: VenueView, inputs: ReconcileInputs) -> Reconciliation:
+def once(story: Story, view: VenueView) -> Reconciliation:
     """Reconcile and commit the events."""
-    found = reconcile(story.book, view, inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
+    found = reconcile(story.book, view, INPUTS, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)
     story.say(*found.events)
     return found
 
@@ -147,7 +147,8 @@ def resting(quantity: str) -> OrderReport:
 def test_positions_read_in_the_old_contract_size_are_deferred(
     holding: Story,
 ) -> None:
-    found = once(holding, look(positions=HELD, open_orders=RESTING), inputs(contract_size=D("0.2")))
+    change(holding, contract_size=D("0.2"))
+    found = once(holding, look(positions=HELD, open_orders=RESTING))
     assert kinds(found.repairs)[0] == "TradeRestated"
     assert found.deferred == ("SOLUSDT",)
     assert holding.book.position("SOLUSDT") == 50
@@ -155,10 +156,10 @@ def test_positions_read_in_the_old_contract_size_are_deferred(
 
 def test_a_quantity_that_the_new_size_does_not_explain_is_drift(holding: Story) -> None:
     """The venue's quantity is compared in the new contracts."""
-    half = inputs(contract_size=D("0.2"))
+    change(holding, contract_size=D("0.2"))
     view = look(positions=(venue_position("SOLUSDT", "60"),), open_orders=(resting("60"),))
-    assert once(holding, view, half).deferred == ("SOLUSDT",)
-    found = run(holding, view, half, cycle_at_ms=NEXT_MS + 1)
+    assert once(holding, view).deferred == ("SOLUSDT",)
+    found = run(holding, view, cycle_at_ms=NEXT_MS + 1)
     assert kinds(found.repairs)[:2] == ["DriftFound", "PositionCorrected"]
 
 
@@ -171,9 +172,9 @@ def test_a_stop_that_is_placed_after_the_tick_grew_is_on_the_new_tick_and_no_far
     of = plan(side=side)
     story.open(of)
     held = look(positions=(venue_position("SOLUSDT", str(100 * side.sign)),))
-    grown = inputs(tick=D("0.7"))
+    change(story, tick=D("0.7"))
     old = venue_order(intent(OrderRole.STOP_LOSS, of))
-    assert run(story, attrs.evolve(held, open_orders=(old,)), grown).protect == ()
+    assert run(story, attrs.evolve(held, open_orders=(old,))).protect == ()
     trade = story.book.trades["SOLUSDT"]
     assert trade.stop_price % D("0.7") != 0  # the resting stop stays off the new tick
     assert trade.target_price is not None
@@ -204,16 +205,17 @@ def test_a_stop_beyond_liquidation_is_replaced_by_a_nearer_one(holding: Story) -
 
 
 def test_a_symbol_without_an_instrument_keeps_its_contract_specification(holding: Story) -> None:
-    unlisted = attrs.evolve(INPUTS, instruments={})
-    assert run(holding, look(positions=HELD, open_orders=RESTING), unlisted).repairs == ()
+    holding.book.instruments.clear()
+    assert run(holding, look(positions=HELD, open_orders=RESTING)).repairs == ()
 
 
-def test_a_changed_instrument_is_reported_field_by_field() -> None:
+def test_a_changed_instrument_is_reported_field_by_field_and_a_new_one_whole() -> None:
     known = {"SOLUSDT": INSTRUMENTS["SOLUSDT"]}
     listed = attrs.evolve(known["SOLUSDT"], tick=D("0.7"), leverage_max=5)
-    (event,) = instrument_changes(known, [listed, INSTRUMENTS["ADAUSDT"]], NOON)
-    assert [(f.name, f.value) for f in event.figures] == [
+    changed, new = instrument_changes(known, [listed, INSTRUMENTS["ADAUSDT"]], NOON)
+    assert [(f.name, f.value) for f in changed.figures] == [
         ("tick", "0.01 -> 0.7"),
         ("leverage_max", "20 -> 5"),
     ]
+    assert (new.instrument, new.figures) == (INSTRUMENTS["ADAUSDT"], ())
     assert instrument_changes(known, [known["SOLUSDT"]], NOON) == ()

@@ -220,9 +220,8 @@ def test_only_an_adoption_needs_the_instrument_of_its_symbol(
     others = () if symbol == "SOLUSDT" else HELD
     pending_mismatches = {("SOLUSDT", D(70)): NEXT_MS - SURE_MS}
     view = look(positions=(*others, held(symbol, quantity)), open_orders=RESTING)
-    (found,) = preview(
-        holding, view, instruments={}, pending_mismatches=pending_mismatches
-    ).mismatches
+    holding.book.instruments.clear()
+    (found,) = preview(holding, view, pending_mismatches=pending_mismatches).mismatches
     assert (found.symbol, found.kind) == (symbol, kind)
 
 
