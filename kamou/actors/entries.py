@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.actors.decision_recorder import DecisionRecorder
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
@@ -28,7 +29,7 @@ from kamou.core.risk.planning import (
     plan_entry,
     size_fraction,
 )
-from kamou.core.risk.verdict import Approved
+from kamou.core.risk.verdict import Approved, Denied
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.ids import make_permit_id
 from kamou.messages.orders import ReviewEntry
@@ -104,6 +105,13 @@ class Entries:
         await self.take(message)
 
     async def _enter_all(self, message: SignalsRefined) -> None:
+        recorder = DecisionRecorder(message.cause_id)
+        try:
+            await self._enter_in_turn(message, recorder)
+        finally:
+            self._executor.journal.cast(*recorder.take(self._clock.now_ms()))
+
+    async def _enter_in_turn(self, message: SignalsRefined, recorder: DecisionRecorder) -> None:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
         await self._funding.refresh()
         quotes = await self._quotes(())
@@ -114,10 +122,12 @@ class Entries:
                 return
             if valued is None or seq != self._executor.book.seq:
                 seq = self._executor.book.seq
-                valued = self._value(quotes)
-            await self._enter(signal, valued)
+                valued = self._value(quotes, self._clock.now_ms())
+            await self._enter(signal, valued, recorder)
 
-    async def _enter(self, signal: RefinedSignal, valued: _Valued) -> None:
+    async def _enter(
+        self, signal: RefinedSignal, valued: _Valued, recorder: DecisionRecorder
+    ) -> None:
         candidate = signal.candidate
         executor = self._executor
         if not executor.port.capabilities.attached_stop and (symbols := self._unprotected()):
@@ -128,15 +138,9 @@ class Entries:
         if candidate.symbol not in executor.book.instruments:
             self._deny(candidate, make_denial(Deny.DATA_INVALID, what="instrument"))
             return
-        fraction = size_fraction(
-            executor.book,
-            self._gate.is_live(candidate.strategy),
-            signal.size_multiplier,
-            self._limits,
-        )
         full = deny_without_headroom(
             candidate,
-            fraction=fraction,
+            fraction=self._fraction(signal),
             exposure=valued.exposure,
             now=valued.now,
             instruments=executor.book.instruments,
@@ -146,36 +150,58 @@ class Entries:
         if full is not None:
             self._deny(candidate, full)
             return
-        review = await self._plan(candidate, fraction)
+        review = await self._plan(signal, recorder)
         if review is None:
             return
-        verdict = await executor.review(review)
-        if isinstance(verdict, Approved):
-            await executor.enter(review.plan, verdict)
+        answer = await executor.review(review)
+        if isinstance(answer, Denied):
+            return  # without an answer
+        recorder.add_review(answer.read)
+        if isinstance(answer.verdict, Approved):
+            inputs = recorder.take(self._clock.now_ms())
+            await executor.enter(review.plan, answer.verdict, inputs)
             await self._secure(candidate.symbol)
             await self._settle()
 
-    async def _plan(self, candidate: Candidate, fraction: Decimal) -> ReviewEntry | None:
+    def _fraction(self, signal: RefinedSignal) -> Decimal:
+        return size_fraction(
+            self._executor.book,
+            self._gate.is_live(signal.candidate.strategy),
+            signal.size_multiplier,
+            self._limits,
+        )
+
+    async def _plan(self, signal: RefinedSignal, recorder: DecisionRecorder) -> ReviewEntry | None:
         """Return the plan on new quotes, with the inputs of its review; None: denied."""
-        executor = self._executor
+        candidate, executor = signal.candidate, self._executor
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
         if quote is None or not quote.sound:
             self._deny(candidate, deny_unusable_quote(quote))
             return None
-        valued, rate = self._value(quotes), self._funding.rates.get(candidate.symbol)
+        book, now_ms = executor.book, self._clock.now_ms()
+        valued, rate = self._value(quotes, now_ms), self._funding.rates.get(candidate.symbol)
+        recorder.add(
+            candidate.signal_id,
+            quote=quote,
+            quotes=quotes,
+            book=book,
+            at_ms=now_ms,
+            funding_rate=rate,
+            grant=self._gate.is_live(candidate.strategy),
+        )
         plan = plan_entry(
             candidate,
-            fraction=fraction,
+            fraction=self._fraction(signal),
             attempt=FIRST_ATTEMPT,
             quote=quote,
             exposure=valued.exposure,
             now=valued.now,
-            instruments=executor.book.instruments,
-            book=executor.book,
+            instruments=book.instruments,
+            book=book,
             costs=self._costs,
             limits=self._limits,
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
             funding_rate=rate,
         )
         if isinstance(plan, Denial):
@@ -185,7 +211,7 @@ class Entries:
             cause_id=candidate.signal_id,
             plan=plan,
             quote=quote,
-            marks=tuple(quotes[s] for s in sorted(executor.book.trades) if s in quotes),
+            marks=tuple(quotes[s] for s in sorted(book.trades) if s in quotes),
             funding_rate=rate,
         )
 
@@ -204,8 +230,8 @@ class Entries:
         except (UnreachableError, RateLimitedError):
             return {}  # then sizing uses entry prices, and the governor denies without marks
 
-    def _value(self, quotes: Mapping[str, Quote]) -> _Valued:
-        book, now_ms = self._executor.book, self._clock.now_ms()
+    def _value(self, quotes: Mapping[str, Quote], now_ms: int) -> _Valued:
+        book = self._executor.book
         return _Valued(
             quotes=quotes,
             exposure=compute_exposure(

@@ -32,7 +32,7 @@ from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import ZERO, Denial, FillReport, Intent, OrderReport, OrderStatus, Plan
 from kamou.core.risk.denials import deny_unreviewed
-from kamou.core.risk.verdict import Approved, Denied, Verdict
+from kamou.core.risk.verdict import Approved, Denied
 from kamou.errors import (
     CallTimeoutError,
     CallUnavailableError,
@@ -44,7 +44,7 @@ from kamou.errors import (
     UnreachableError,
 )
 from kamou.exchange.base import ExchangePort
-from kamou.messages.orders import ReviewEntry, ReviewReduction
+from kamou.messages.orders import Reviewed, ReviewEntry, ReviewReduction
 from kamou.runtime.mailboxes import Mailbox, call
 
 CLOCKS_APART_MS = 60_000  # fills are read from this long before the intent: clocks may differ
@@ -108,18 +108,18 @@ class OrderExecutor:
 
     # --- entries -----------------------------------------------------------------
 
-    async def review(self, message: ReviewEntry) -> Verdict:
-        """Return the governor's verdict; without an answer, journal and return a denial."""
+    async def review(self, message: ReviewEntry) -> Reviewed | Denied:
+        """Return the governor's review; without an answer, journal and return a denial."""
         plan = message.plan
         try:
-            verdict: Verdict = await call(
+            reviewed: Reviewed = await call(
                 self._governor, message, timeout_s=self.settings.review_timeout_s
             )
         except (CallTimeoutError, CallUnavailableError) as error:
             denial = deny_unreviewed(self.settings.review_timeout_s, str(error))
             self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
             return Denied(permit_id=plan.permit_id, denials=(denial,))
-        return verdict
+        return reviewed
 
     def deny(
         self,
@@ -144,8 +144,10 @@ class OrderExecutor:
             )
         )
 
-    async def enter(self, plan: Plan, approved: Approved) -> None:
+    async def enter(self, plan: Plan, approved: Approved, inputs: Sequence[Event]) -> None:
         """Commit the intents of an entry and its attached orders; send them.
+
+        ``inputs`` are the events of the decision, committed with the intents.
 
         Then journal the venue's answer. An entry has no attached orders if the venue cannot attach
         them.
@@ -155,10 +157,11 @@ class OrderExecutor:
         if not self.port.capabilities.attached_stop:
             attached = []  # a separate stop loss and take profit follow the first fill
         await self.commit(
+            *inputs,
             *(
                 IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
                 for intent in (entry, *attached)
-            )
+            ),
         )
         try:
             report = await self.port.submit(approved, entry, tuple(attached))

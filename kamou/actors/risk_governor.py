@@ -8,29 +8,35 @@ import attrs
 import trio
 
 from kamou.actors.base import Actor
+from kamou.actors.day_opener import DayOpener
+from kamou.actors.decision_recorder import note_review
 from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
 from kamou.clock import Clock
-from kamou.core.book.book_state import group_by_symbol
-from kamou.core.book.events import DayOpened, PermitReleased
+from kamou.core.book.events import PermitReleased
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.strategy_events import StrategyResumed
 from kamou.core.codes import Deny, StateReason
-from kamou.core.day import utc_day
-from kamou.core.model import NOTE, Denial, Figure, Intent, TradingState
+from kamou.core.model import NOTE, Denial, Figure, Intent, Plan, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
+from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.midnight_equity import WAIT_MS, OpeningRead, open_days
 from kamou.core.risk.pacing import TokenBucket, full_bucket
 from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
-from kamou.messages.orders import ReconcileNow, ReviewEntry, ReviewReduction, VenueObserved
+from kamou.messages.orders import (
+    ReconcileNow,
+    Reviewed,
+    ReviewEntry,
+    ReviewReduction,
+    VenueObserved,
+)
 from kamou.runtime.mailboxes import Mailbox
 
 MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
@@ -77,8 +83,7 @@ class RiskGovernor(Actor):
         self._fresh_since_ms: int | None = None  # start of fresh reads in this state
         self._disk_full = False
         self._held_back: Halt | Flatten | None = None
-        self._opening: EquityRead | None = None  # the day's first read, to be confirmed
-        self._opening_since_ms: int | None = None  # the first read of a day that is not open yet
+        self._day_opener = DayOpener(limits)
         self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
 
     async def recover(self) -> None:
@@ -136,51 +141,58 @@ class RiskGovernor(Actor):
 
     # --- reviews -----------------------------------------------------------------
 
-    async def answer(self, message: object) -> Verdict | Denial | None:
-        """Return a Verdict for an entry; a Denial or None (allowed) for a reduction."""
+    async def answer(self, message: object) -> Reviewed | Denial | None:
+        """Return the review of an entry; a Denial or None (allowed) for a reduction."""
         if isinstance(message, ReviewReduction):
             return self._review_reduction(message.intent)
         assert isinstance(message, ReviewEntry), message
-        try:
-            return await self._review_entry(message)
-        except DiskFullError:
-            figures = (Figure(name="state", value=StateReason.DISK_FULL.value),)
-            denial = Denial(code=Deny.TRADING_HALTED.value, figures=figures)
-            return Denied(permit_id=message.plan.permit_id, denials=(denial,))
+        return await self._review_entry(message)
 
-    async def _review_entry(self, message: ReviewEntry) -> Verdict:
-        now = self.clock.now_ms()
-        book = await self._release(now)
-        observed = self._observed
-        plan = message.plan
-        self._bucket = self._bucket.at(now)
-        verdict, event = governor.review_entry(
-            governor.ReviewContext(
-                plan=plan,
-                book=book,
-                quote=message.quote,
-                marks={quote.symbol: quote for quote in message.marks},
-                account=observed.account if observed else None,
-                positions=observed.positions if observed else (),
-                reconciled=observed is not None and observed.reconciled,
-                clock_offset_ms=observed.clock_offset_ms if observed else 0,
-                instruments=book.instruments,
-                limits=self._limits,
-                costs=self._costs,
-                now_ms=now,
-                grant=self._gate.is_live(plan.strategy),
-                excluded=self._excluded,
-                tokens=self._bucket.tokens,
-                funding_rate=message.funding_rate,
-            )
-        )
+    async def _review_entry(self, message: ReviewEntry) -> Reviewed:
+        full = False
+        try:
+            book = await self._release(self.clock.now_ms())
+        except DiskFullError:
+            book, full = self._follower.catch_up(), True
+        context = self._context(message, book)
+        read = note_review(context)  # now: an await may move the book on
+        try:
+            verdict = _deny_on_full_disk(context.plan) if full else await self._decide(context)
+        except DiskFullError:
+            verdict = _deny_on_full_disk(context.plan)
+        return Reviewed(verdict=verdict, read=read)
+
+    async def _decide(self, context: ReviewContext) -> Verdict:
+        verdict, event = governor.review_entry(context)
         if isinstance(verdict, Denied):
             self._journal.cast(event)
-            await self._disable(book)
+            await self._disable(context.book)
             return verdict
         await self._journal.commit(event)
         self._bucket = self._bucket.take(MESSAGES_PER_ENTRY)
         return verdict
+
+    def _context(self, message: ReviewEntry, book: PositionBook) -> ReviewContext:
+        now, observed, plan = self.clock.now_ms(), self._observed, message.plan
+        self._bucket = self._bucket.at(now)
+        return ReviewContext(
+            plan=plan,
+            book=book,
+            quote=message.quote,
+            marks={quote.symbol: quote for quote in message.marks},
+            account=observed.account if observed else None,
+            positions=observed.positions if observed else (),
+            reconciled=observed is not None and observed.reconciled,
+            clock_offset_ms=observed.clock_offset_ms if observed else 0,
+            instruments=book.instruments,
+            limits=self._limits,
+            costs=self._costs,
+            now_ms=now,
+            grant=self._gate.is_live(plan.strategy),
+            excluded=self._excluded,
+            tokens=self._bucket.tokens,
+            funding_rate=message.funding_rate,
+        )
 
     def _review_reduction(self, intent: Intent) -> Denial | None:
         book = self._follower.catch_up()
@@ -316,66 +328,18 @@ class RiskGovernor(Actor):
         )
 
     async def _open_day(self, read: EquityRead | None) -> PositionBook:
-        """Open the UTC day, and missed days before it, on two reads that agree.
-
-        Two reads, because all limits of the day depend on the opening equity.
-        """
+        """Open the UTC day, and missed days before it; return the book after that."""
         book = self._follower.catch_up()
-        now_ms = self.clock.now_ms()
-        if read is None or read.equity <= Decimal(0) or not read.explained:
-            return book
-        if overdue_ms(read, self._limits, now_ms) > 0:
-            return book
-        day = utc_day(read.at_ms)
-        if day <= book.day:
-            self._opening_since_ms = None
-            return book
-        if self._opening_since_ms is None or utc_day(self._opening_since_ms) != day:
-            self._opening_since_ms = read.at_ms
-        first, self._opening = self._opening, read
-        if first is None or utc_day(first.at_ms) != day:
-            return book
-        waited = read.at_ms - self._opening_since_ms >= WAIT_MS
-        if not read.agreed and not waited:
-            return book  # a position that the venue omits would be missing at midnight too
-        second = self._openings(read, waited=waited)
-        earlier = self._openings(attrs.evolve(first, midnights=read.midnights), waited=waited)
-        apart = read.at_ms - first.at_ms >= self._limits.equity_confirm_s * 1000
-        if not apart or not second or not earlier or not self._agree(earlier[-1], second[-1]):
-            return book
-        self._opening = None
-        await self._journal.commit(*second)
+        opened = self._day_opener.judge(book, read, self.clock.now_ms())
+        if opened:
+            await self._journal.commit(*opened)
         return self._follower.catch_up()
-
-    def _openings(self, read: EquityRead, *, waited: bool) -> tuple[DayOpened, ...]:
-        """Return the days that this read opens; none while a midnight may still get marks."""
-        opening_read = OpeningRead(
-            at_ms=read.at_ms,
-            equity=read.equity,
-            wallet_balance=read.wallet_balance,
-            positions=read.positions,
-            midnights=read.midnights,
-            tolerance=self._limits.equity_tolerance,
-        )
-        book = self._follower.book
-        return open_days(book, opening_read, book.instruments, waited=waited)
-
-    def _agree(self, first: DayOpened, second: DayOpened) -> bool:
-        """Return True if two openings agree within the tolerance; transfers do not count."""
-        book, equities = self._follower.book, []
-        for event in (first, second):
-            equity = event.opening
-            if equity is None:
-                marks = group_by_symbol(event.marks)
-                equity = book.equity_at_midnight(event.equity, event.at_ms, marks)
-            equities.append(equity)
-        return abs(equities[1] - equities[0]) <= self._limits.equity_tolerance * first.equity
 
     async def _act(self, decision: Decision) -> None:
         self._pending = decision.pending
         self._read_again_ms = decision.read_again_ms
-        if self._opening is not None and self._read_again_ms is None:
-            self._read_again_ms = self._opening.at_ms + self._limits.equity_confirm_s * 1000
+        if self._read_again_ms is None:
+            self._read_again_ms = self._day_opener.read_again_ms
         now_ms = self.clock.now_ms()
         if self._read is not None and self._read_again_ms is None and self._overdue_ms(now_ms) > 0:
             self._read_again_ms = now_ms + self._limits.equity_confirm_s * 1000
@@ -386,6 +350,12 @@ class RiskGovernor(Actor):
         await self._journal.commit(event)
         self._follower.catch_up()
         self._orders.put_priority(StateNotice(state=decision.after, reason=event.reason))
+
+
+def _deny_on_full_disk(plan: Plan) -> Denied:
+    figures = (Figure(name="state", value=StateReason.DISK_FULL.value),)
+    denial = Denial(code=Deny.TRADING_HALTED.value, figures=figures)
+    return Denied(permit_id=plan.permit_id, denials=(denial,))
 
 
 def _with_note(decision: Decision, note: str) -> Decision:

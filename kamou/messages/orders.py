@@ -6,19 +6,29 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.book.decision_events import GovernorRead
 from kamou.core.model import Account, Intent, Plan, PositionReport, Quote
 from kamou.core.risk.midnight_equity import MidnightMarks
+from kamou.core.risk.verdict import Verdict
 from kamou.messages.envelope import Message
 
 
 @attrs.frozen(kw_only=True)
 class ReviewEntry(Message):
-    """A call to review an entry's plan; the answer is ``Approved`` or ``Denied``."""
+    """A call to review an entry's plan; the answer is ``Reviewed``."""
 
     plan: Plan
     quote: Quote
     marks: tuple[Quote, ...] = ()  # of the open positions that the venue quoted for this review
     funding_rate: Decimal | None = None  # settled last, per interval; None: not known
+
+
+@attrs.frozen(kw_only=True)
+class Reviewed:
+    """The answer to ``ReviewEntry``: the verdict, and what the governor read for it."""
+
+    verdict: Verdict
+    read: GovernorRead
 
 
 @attrs.frozen(kw_only=True)

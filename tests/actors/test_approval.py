@@ -65,7 +65,7 @@ async def approve(harness: Harness) -> tuple[Approved, Plan]:
     quote = (await harness.tree.port.quotes((SYMBOL,)))[SYMBOL]
     plan = plan_for(quote, harness.clock.now_ms())
     message = ReviewEntry(cause_id="test", plan=plan, quote=quote)
-    verdict = await call(harness.tree.governor, message, timeout_s=2.0)
+    verdict = (await call(harness.tree.governor, message, timeout_s=2.0)).verdict
     assert isinstance(verdict, Approved), verdict
     return verdict, plan
 

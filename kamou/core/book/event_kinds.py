@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kamou.core.book import decision_events as decisions
 from kamou.core.book import events as e
 from kamou.core.book import instrument_events as instruments
 from kamou.core.book import late_events as late
@@ -24,6 +25,7 @@ EVENTS: tuple[type[e.Event], ...] = (
     e.CandidateVetoed,
     e.CandidateRefined,
     e.CycleClosed,
+    decisions.EntriesDecided,
     e.PermitGranted,
     e.PermitDenied,
     e.PermitConsumed,

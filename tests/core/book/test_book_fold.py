@@ -22,6 +22,7 @@ from trading_cases import (
 from kamou.core.book import events as e
 from kamou.core.book import position_book as book_module
 from kamou.core.book import snapshot
+from kamou.core.book.decision_events import EntriesDecided
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
@@ -47,6 +48,7 @@ def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
         e.CycleRanked,
         e.CandidateVetoed,
         e.CandidateRefined,
+        EntriesDecided,
         e.PermitDenied,
         e.ReductionProved,
         SiteFailed,

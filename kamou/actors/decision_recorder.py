@@ -1,0 +1,105 @@
+"""Recording of entry decisions: the recorder of a cycle, the inputs of a review."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from kamou.core.book.decision_events import (
+    AccountRead,
+    EntriesDecided,
+    EntryDecision,
+    GovernorRead,
+    QuoteRead,
+)
+from kamou.core.book.position_book import PositionBook
+from kamou.core.model import Account, Quote
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.context import ReviewContext
+
+Marks = dict[str, tuple[Decimal, int] | None]
+"""Marks of the open positions by symbol, each with its time; None without a sound quote."""
+
+
+class DecisionRecorder:
+    """The decisions of one cycle that no event has yet."""
+
+    def __init__(self, cause_id: str) -> None:
+        self._cause_id = cause_id
+        self._marks: Marks | None = None  # of the newest decision that waits
+        self._waiting: list[EntryDecision] = []
+
+    def add(
+        self,
+        signal_id: str,
+        *,
+        quote: Quote,
+        quotes: Mapping[str, Quote],
+        book: PositionBook,
+        at_ms: int,
+        funding_rate: Decimal | None,
+        grant: LiveGrant | None,
+    ) -> None:
+        """Add a decision on ``quote``, a sound quote, and on those of the book's trades."""
+        marks: Marks = {
+            symbol: (each.mark, each.at_ms) if (each := quotes.get(symbol)) and each.sound else None
+            for symbol in sorted(book.trades)
+        }
+        before, self._marks = self._marks, marks
+        shown = () if marks == before else tuple(marks.values())
+        ages = tuple(0 if each is None else at_ms - each[1] for each in shown)
+        self._waiting.append(
+            EntryDecision(
+                signal_id=signal_id,
+                seq=book.seq,
+                at_ms=at_ms,
+                quote=QuoteRead(quote.bid, quote.ask, quote.mark, at_ms - quote.at_ms),
+                marks=tuple(None if each is None else each[0] for each in shown),
+                ages_ms=ages[:1] if len(set(ages)) == 1 else ages,
+                funding_rate=funding_rate,
+                grant=None if grant is None else grant.size_fraction,
+                review=None,
+            )
+        )
+
+    def add_review(self, read: GovernorRead) -> None:
+        """Add the governor's inputs to the newest decision."""
+        self._waiting[-1] = self._waiting[-1]._replace(review=read)
+
+    def take(self, at_ms: int) -> tuple[EntriesDecided, ...]:
+        """Return the event of the decisions that wait, if any; they wait no longer."""
+        waiting, self._waiting, self._marks = self._waiting, [], None
+        if not waiting:
+            return ()
+        return (
+            EntriesDecided(
+                at_ms=at_ms,
+                cause_id=self._cause_id,
+                decisions=tuple(waiting),
+            ),
+        )
+
+
+def note_review(context: ReviewContext) -> GovernorRead:
+    """Return the inputs of a review that neither the governor's book nor the plan has."""
+    book, account = context.book, context.account
+    held = {position.symbol for position in context.positions if position.quantity}
+    return GovernorRead(
+        seq=book.seq,
+        at_ms=context.now_ms,
+        tokens=context.tokens,
+        reconciled=context.reconciled,
+        clock_offset_ms=context.clock_offset_ms,
+        account_age_ms=None if account is None else context.now_ms - account.at_ms,
+        account=None if account is None else _note_account(account, book),
+        held=None if held == book.trades.keys() else tuple(sorted(held)),
+    )
+
+
+def _note_account(account: Account, book: PositionBook) -> AccountRead | None:
+    """Return the figures of an account read, or None if the book's snapshot has them."""
+    read = account.equity, account.wallet_balance, account.unrealized_pnl, account.margin_used
+    snapshot = book.equity, book.wallet_balance, book.unrealized_pnl, book.margin_used
+    if account.at_ms == book.marked_ms and read == snapshot:
+        return None
+    return AccountRead(*map(str, read))
