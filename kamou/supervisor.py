@@ -277,7 +277,7 @@ class Supervisor:
         waited_s = sum(
             wait for _, wait in self._restarts
         )  # otherwise a growing back-off hides a storm
-        while self._restarts[0][0] <= now_s - spec.period_s - waited_s:
+        while self._restarts[0][0] < now_s - spec.period_s - waited_s:
             self._restarts.popleft()
         if spec.intensity is None or len(self._restarts) <= spec.intensity:
             self._recover(self._affected(child))
