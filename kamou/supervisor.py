@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 import trio
@@ -25,6 +24,7 @@ from kamou.runtime.supervision import (
     ChildSpec,
     ChildState,
     ExitKind,
+    Incarnation,
     Restart,
     RestartStormError,
     RestartStrategy,
@@ -33,6 +33,7 @@ from kamou.runtime.supervision import (
     SupervisorSpec,
     unwrap_error,
 )
+from kamou.runtime.supervision_snapshots import ChildSnapshot, SupervisorSnapshot
 
 BACKOFF_DOUBLINGS_MAX = 30  # uncapped, 2**n overflows a float after about 1,000 crashes
 RESTARTS_KEPT = 2_000  # more than any intensity; bounds the list if ``intensity`` is None
@@ -40,30 +41,49 @@ RESTARTS_KEPT = 2_000  # more than any intensity; bounds the list if ``intensity
 
 @attrs.define(eq=False)
 class _Child:
-    """A child's place in the tree; it outlives its incarnations."""
+    """A child's place in the tree: what outlives its incarnations."""
 
     spec: ChildSpec
     nested: Supervisor | None
-    state: ChildState = ChildState.STOPPED
-    incarnation: int = 0
-    alive: bool = False  # a task of this child exists
-    stopping: bool = False  # asked to stop, or cancelled, by the supervisor
-    wanted: bool = True  # may be started even if temporary: not started yet, or asked for
+    newest: Incarnation | None = None  # it may have ended
+    wanted: bool = True  # may be started even if temporary: not started yet in this run
     recovery: _Recovery | None = None  # the recovery that will start it
-    covered: bool = False  # a decided restart ends this incarnation
     crashes: int = 0  # in a row
     due_s: float = 0.0  # Trio time before which its back-off forbids a start
-    started_s: float | None = None  # Trio time at which this incarnation was listening
     last_error: str = ""
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    settled: trio.Event = attrs.field(factory=trio.Event)  # listening, or ended before that
-    ended: trio.Event = attrs.field(factory=trio.Event)
 
-    def can_be_asked(self) -> bool:
-        """Return True if the child can be asked to stop; while it starts, it is cancelled."""
+    @property
+    def current(self) -> Incarnation | None:
+        """Return the incarnation whose task exists, or None."""
+        return None if self.newest is None or self.newest.ended.is_set() else self.newest
+
+    @property
+    def state(self) -> ChildState:
+        """Return the state of the incarnation, or whether a recovery will start the next."""
+        if (incarnation := self.current) is not None:
+            return incarnation.state
+        return ChildState.STOPPED if self.recovery is None else ChildState.BACKING_OFF
+
+    def can_be_asked(self, incarnation: Incarnation) -> bool:
+        """Return True if it can be asked to stop; while it starts, it is cancelled."""
         if self.nested is not None:
             return self.nested._nursery is not None
-        return self.state is not ChildState.STARTING
+        return incarnation.started_s is not None
+
+    def describe(self) -> ChildSnapshot:
+        """Return the child's part of a snapshot."""
+        newest = self.newest
+        started_s = None if newest is None else newest.started_s
+        return ChildSnapshot(
+            id=self.spec.id,
+            state=self.state,
+            restart=self.spec.restart,
+            incarnation=0 if newest is None else newest.number,
+            last_error=self.last_error,
+            started_at_ms=None if started_s is None else round(started_s * 1000),
+            mailboxes=tuple(mailbox.statistics() for mailbox in self.spec.mailboxes),
+            nested=None if self.nested is None else self.nested.snapshot(),
+        )
 
 
 @attrs.frozen(eq=False)
@@ -160,69 +180,73 @@ class Supervisor:
         for child in self._children:
             if child.recovery is not None:
                 child.recovery.scope.cancel()
+                child.recovery = None
         for child in reversed(self._children):
             await self._stop_child(child)
         self._stopped.set()
 
     # --- one child ---------------------------------------------------------------
 
-    def _start_child(self, child: _Child) -> None:
+    def _start_child(self, child: _Child) -> Incarnation:
         assert self._nursery is not None
-        assert not child.alive, f"{child.spec.id} would run twice"
-        child.incarnation += 1
-        child.alive, child.stopping, child.wanted, child.covered = True, False, False, False
-        child.state, child.started_s = ChildState.STARTING, None
-        child.settled, child.ended = trio.Event(), trio.Event()
-        child.scope = trio.CancelScope(deadline=trio.current_time() + child.spec.start_timeout_s)
-        self._nursery.start_soon(self._run_child, child, name=child.spec.id)
+        assert child.current is None, f"{child.spec.id} would run twice"
+        incarnation = Incarnation(
+            number=1 if child.newest is None else child.newest.number + 1,
+            scope=trio.CancelScope(deadline=trio.current_time() + child.spec.start_timeout_s),
+        )
+        child.newest, child.wanted = incarnation, False
+        self._nursery.start_soon(self._run_child, child, incarnation, name=child.spec.id)
         self._note_change()
+        return incarnation
 
-    async def _run_child(self, child: _Child) -> None:
+    async def _run_child(self, child: _Child, incarnation: Incarnation) -> None:
         error: Exception | None = None
         returned = False
+        status = StartStatus(lambda: self._on_started(child, incarnation))
         try:
-            with child.scope:
+            with incarnation.scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                await child.spec.start(StartStatus(lambda: self._on_started(child)))
+                await child.spec.start(status)
                 returned = True
         except* Exception as group:  # a crash, even when it comes mixed with a cancellation
             error = unwrap_error(group)
         finally:
-            if child.scope.cancelled_caught and not child.stopping and error is None:
+            if incarnation.scope.cancelled_caught and not incarnation.stopping and error is None:
                 error = StartTimeoutError(
                     f"{child.spec.id} was not listening after {child.spec.start_timeout_s:g} s; it "
                     "was canceled and counts as crashed"
                 )
-            self._on_ended(child, error, returned)
+            self._on_ended(child, incarnation, error, returned)
 
-    def _on_started(self, child: _Child) -> None:
-        assert child.started_s is None, f"{child.spec.id} reported started twice"
-        child.started_s = trio.current_time()
-        child.scope.deadline = math.inf
-        if not child.stopping:
-            child.recovery, child.state = None, ChildState.RUNNING
-        child.settled.set()
+    def _on_started(self, child: _Child, incarnation: Incarnation) -> None:
+        assert incarnation.started_s is None, f"{child.spec.id} reported started twice"
+        incarnation.started_s = trio.current_time()
+        incarnation.scope.deadline = math.inf
+        if not incarnation.stopping:
+            child.recovery = None
+        incarnation.settled.set()
         self._note_change()
 
-    def _on_ended(self, child: _Child, error: Exception | None, returned: bool) -> None:
+    def _on_ended(
+        self, child: _Child, incarnation: Incarnation, error: Exception | None, returned: bool
+    ) -> None:
         for mailbox in child.spec.mailboxes:
             mailbox.mark_down()
-        child.alive, child.state = False, ChildState.STOPPED
-        child.ended.set()
-        child.settled.set()
+        incarnation.ended.set()
+        incarnation.settled.set()
         if error is not None:
             kind = ExitKind.CRASHED
             child.last_error = f"{type(error).__name__}: {error}"
         else:
-            kind = ExitKind.NORMAL if returned and not child.stopping else ExitKind.SHUTDOWN
-        self._report(child, kind, error)
+            kind = ExitKind.NORMAL if returned and not incarnation.stopping else ExitKind.SHUTDOWN
+        self._report(child, incarnation, kind, error)
         # As in OTP, an end between the decision to restart a child and its start counts once.
-        expected = child.covered or child.stopping or self._closing or kind is ExitKind.SHUTDOWN
+        expected = incarnation.covered or self._closing or kind is ExitKind.SHUTDOWN
         if not expected:
             if child.spec.restart is Restart.PERMANENT or (
                 child.spec.restart is Restart.TRANSIENT and kind is ExitKind.CRASHED
             ):
-                self._on_failed(child, error)
+                self._on_failed(child, incarnation, error)
             else:
                 child.recovery = None  # it has ended for good
         self._note_change()
@@ -232,33 +256,34 @@ class Supervisor:
 
         Return when it has ended. While the supervisor closes, a stuck child is left running.
         """
-        if not child.alive:
+        incarnation = child.current
+        if incarnation is None:
             return
-        ask = child.spec.stop if child.can_be_asked() else None
-        # Kept here: during the waits another recovery may start the next incarnation.
-        ended, scope = child.ended, child.scope
-        child.stopping, child.state = True, ChildState.STOPPING
+        ask = child.spec.stop if child.can_be_asked(incarnation) else None
+        incarnation.stopping = True
         self._note_change()
         if ask is not None:
             ask()
             with trio.move_on_after(child.spec.shutdown_s):
-                await ended.wait()
-        if not ended.is_set():
-            scope.cancel()
+                await incarnation.ended.wait()
+        if not incarnation.ended.is_set():
+            incarnation.scope.cancel()
             with trio.move_on_after(child.spec.shutdown_s):
-                await ended.wait()
-        if not ended.is_set():
-            self._report(child, ExitKind.STUCK, None)
+                await incarnation.ended.wait()
+        if not incarnation.ended.is_set():
+            self._report(child, incarnation, ExitKind.STUCK, None)
             if not self._closing:  # two incarnations may not overlap, however long the wait
-                await ended.wait()
+                await incarnation.ended.wait()
 
-    def _report(self, child: _Child, kind: ExitKind, error: Exception | None) -> None:
+    def _report(
+        self, child: _Child, incarnation: Incarnation, kind: ExitKind, error: Exception | None
+    ) -> None:
         if self._on_exit is not None:
             self._on_exit(
                 ChildExit(
                     supervisor=self.spec.id,
                     child=child.spec.id,
-                    incarnation=child.incarnation,
+                    incarnation=incarnation.number,
                     kind=kind,
                     error=error,
                 )
@@ -266,9 +291,9 @@ class Supervisor:
 
     # --- restarting --------------------------------------------------------------
 
-    def _on_failed(self, child: _Child, error: Exception | None) -> None:
-        spec, now_s = self.spec, trio.current_time()
-        if child.started_s is not None and now_s - child.started_s >= spec.backoff_reset_s:
+    def _on_failed(self, child: _Child, incarnation: Incarnation, error: Exception | None) -> None:
+        spec, now_s, started_s = self.spec, trio.current_time(), incarnation.started_s
+        if started_s is not None and now_s - started_s >= spec.backoff_reset_s:
             child.crashes = 0
         doublings = min(child.crashes, BACKOFF_DOUBLINGS_MAX)
         wait_s = min(spec.backoff_cap_s, spec.backoff_base_s * 2.0**doublings)
@@ -309,10 +334,12 @@ class Supervisor:
             recovery.scope.cancel()
         recovery = _Recovery(tuple(members))
         for child in members:
-            child.recovery, child.covered = recovery, child.alive
-            if child.alive and not child.can_be_asked():
-                child.stopping = True  # now: it must not begin before the siblings that it needs
-                child.scope.cancel()
+            child.recovery = recovery
+            if (incarnation := child.current) is not None:
+                incarnation.covered = True
+                if not child.can_be_asked(incarnation):
+                    incarnation.stopping = True  # it must not begin before siblings that it needs
+                    incarnation.scope.cancel()
         self._nursery.start_soon(self._carry_out, recovery, name=f"{self.spec.id} recovery")
 
     async def _carry_out(self, recovery: _Recovery) -> None:
@@ -320,17 +347,15 @@ class Supervisor:
             for child in reversed(recovery.members):
                 await self._stop_child(child)
                 await trio.lowlevel.checkpoint_if_cancelled()  # replaced while it waited?
-                child.state = ChildState.BACKING_OFF
             for child in recovery.members:
                 if child.spec.restart is Restart.TEMPORARY and not child.wanted:
-                    child.state, child.recovery = ChildState.STOPPED, None
+                    child.recovery = None
                     self._note_change()  # the tree may have waited for this child to report started
                     continue
                 if child.due_s > trio.current_time():
                     await trio.sleep_until(child.due_s)
                 await trio.lowlevel.checkpoint_if_cancelled()
-                self._start_child(child)
-                await child.settled.wait()
+                await self._start_child(child).settled.wait()
 
     def _note_change(self) -> None:
         if (
@@ -343,42 +368,19 @@ class Supervisor:
 
     # --- health ------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the tree as plain data.
-
-        Keys: id, kind, strategy, state, restarts_recent, children. A child has id, kind, state,
-        restart, incarnation, restarts, last_error, started_at_ms, busy_s and mailboxes; a nested
-        supervisor has its own keys as well. Times are Trio's, in ms; ``busy_s`` is of all
-        incarnations, in s.
-        """
+    def snapshot(self) -> SupervisorSnapshot:
+        """Return the tree as it is now."""
         state = ChildState.STOPPED if self._nursery is None else ChildState.RUNNING
         if self._nursery is not None and (self._closing or self._announce is not None):
             state = ChildState.STOPPING if self._closing else ChildState.STARTING
-        return {
-            "id": self.spec.id,
-            "kind": "supervisor",
-            "strategy": self.spec.strategy.value,
-            "state": state.value,
-            "restarts_recent": len(self._restarts),
-            "children": [_describe(child) for child in self._children],
-        }
+        return SupervisorSnapshot(
+            id=self.spec.id,
+            strategy=self.spec.strategy,
+            state=state,
+            restarts_recent=len(self._restarts),
+            children=tuple(child.describe() for child in self._children),
+        )
 
 
 def _is_settled(child: _Child) -> bool:
-    return child.state is ChildState.RUNNING or (not child.alive and child.recovery is None)
-
-
-def _describe(child: _Child) -> dict[str, Any]:
-    described = {"kind": "worker"} if child.nested is None else child.nested.snapshot()
-    mailboxes = [mailbox.statistics() for mailbox in child.spec.mailboxes]
-    return described | {
-        "id": child.spec.id,
-        "state": child.state.value,
-        "restart": child.spec.restart.value,
-        "incarnation": child.incarnation,
-        "restarts": max(0, child.incarnation - 1),
-        "last_error": child.last_error,
-        "started_at_ms": None if child.started_s is None else round(child.started_s * 1000),
-        "busy_s": sum(mailbox.busy_s for mailbox in mailboxes),
-        "mailboxes": [attrs.asdict(mailbox) for mailbox in mailboxes],
-    }
+    return child.state in (ChildState.RUNNING, ChildState.STOPPED)

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from kamou.runtime.supervision import (
     ChildSpec,
+    ChildState,
     ExitKind,
     Restart,
     RestartStormError,
@@ -51,9 +52,9 @@ async def test_a_supervisor_without_children_starts_and_stops(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async with supervised(scripted, spec()) as supervisor:
-        assert supervisor.snapshot()["state"] == "running"
+        assert supervisor.snapshot().is_running
     await supervisor.stop()
-    assert supervisor.snapshot()["state"] == "stopped"
+    assert supervisor.snapshot().state is ChildState.STOPPED
 
 
 async def test_a_supervisor_may_run_again_after_it_stopped(
@@ -107,8 +108,8 @@ async def test_the_restart_type_decides_whether_an_ended_child_starts_again(
         (seen,) = scripted.exits
         assert seen.kind is (ExitKind.CRASHED if error else ExitKind.NORMAL)
         assert seen.error is error
-        (child,) = supervisor.snapshot()["children"]
-        assert child["state"] == ("running" if again else "stopped")
+        (child,) = supervisor.snapshot().children
+        assert child.state is (ChildState.RUNNING if again else ChildState.STOPPED)
 
 
 async def test_a_temporary_child_that_a_restart_of_its_siblings_stops_is_not_started_again(
@@ -200,7 +201,7 @@ async def test_a_crash_of_a_running_child_does_not_disturb_the_first_start_of_ot
         nursery.start_soon(supervisor.run)
         await trio.sleep(1)
         await scripted.end_child("a", Crash())
-        assert supervisor.snapshot()["state"] == "starting"
+        assert supervisor.snapshot().state is ChildState.STARTING
         await trio.sleep(10)
         assert scripted.took() == "+a -a +a +b +c"
         await supervisor.stop()
@@ -220,10 +221,10 @@ async def test_a_start_that_takes_too_long_is_a_crash(
         (seen,) = scripted.exits
         assert isinstance(seen.error, StartTimeoutError)
         assert seen.incarnation == 1
-        first, second = supervisor.snapshot()["children"]
-        assert (first["state"], first["incarnation"]) == ("starting", 2)
-        assert "not listening after 10 s" in first["last_error"]
-        assert second["incarnation"] == 0, "b waits for a"
+        first, second = supervisor.snapshot().children
+        assert (first.state, first.incarnation) == (ChildState.STARTING, 2)
+        assert "not listening after 10 s" in first.last_error
+        assert second.incarnation == 0, "b waits for a"
         await supervisor.stop()
     assert scripted.exits[-1].kind is ExitKind.SHUTDOWN
 
@@ -271,8 +272,9 @@ async def test_back_off_doubles_to_its_cap_and_begins_again_after_a_time_without
         async def wait_after_crash() -> float:
             crashed_s = trio.current_time()
             await scripted.end_child("a", Crash(), settle_s=5)
-            (child,) = supervisor.snapshot()["children"]
-            return float(child["started_at_ms"]) / 1000 - crashed_s
+            (child,) = supervisor.snapshot().children
+            assert child.started_at_ms is not None
+            return child.started_at_ms / 1000 - crashed_s
 
         assert [await wait_after_crash() for _ in range(4)] == [1, 2, 4, 4]
         await trio.sleep(60)
@@ -301,9 +303,9 @@ async def test_the_back_off_of_a_child_does_not_delay_another(
     async with supervised(scripted, root) as supervisor:
         for _ in range(8):
             await scripted.end_child("a", Crash(), settle_s=13)
-        assert supervisor.snapshot()["children"][0]["state"] == "running"
+        assert supervisor.snapshot().children[0].state is ChildState.RUNNING
         await scripted.end_child("a", Crash(), settle_s=1)
-        assert supervisor.snapshot()["children"][0]["state"] == "backing-off"
+        assert supervisor.snapshot().children[0].state is ChildState.BACKING_OFF
         scripted.took()
         await scripted.end_child("c", Crash(), settle_s=1)
         assert scripted.took() == "-c +c"
@@ -335,7 +337,7 @@ async def test_restarts_spread_over_more_than_the_period_raise_no_restart_storm(
     async with supervised(scripted, root) as supervisor:
         for _ in range(10):
             await scripted.end_child("a", Crash(), settle_s=8)
-        assert supervisor.snapshot()["children"][0]["incarnation"] == 11
+        assert supervisor.snapshot().children[0].incarnation == 11
 
 
 @pytest.mark.parametrize("listening", [False, True])

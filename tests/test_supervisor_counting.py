@@ -15,6 +15,7 @@ from otp_model import ModelLeaf, ModelSupervisor, settle
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.supervision import ChildExit, ChildSpec, Restart, RestartStrategy, SupervisorSpec
+from kamou.runtime.supervision_snapshots import SupervisorSnapshot
 from kamou.supervisor import Supervisor
 
 EXAMPLES = 100 * (40 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1)
@@ -169,7 +170,7 @@ class Comparison:
         """Compare who is up, the restarts counted, and after single ends the order of starts."""
         up = [part.name for part in self.parts.values() if part.listening]
         assert up == [leaf.name for _, leaf in self.model.leaves() if leaf.up]
-        given_up = self.supervisor.snapshot()["state"] != "running"
+        given_up = not self.supervisor.snapshot().is_running
         assert given_up is not self.model.up
         if given_up:
             return
@@ -196,14 +197,12 @@ class Comparison:
             await self.supervisor.run()
 
 
-def counted(node: dict[str, object]) -> Iterator[tuple[str, int]]:
-    """Yield the restarts that each supervisor of a snapshot has counted."""
-    if node["kind"] == "supervisor":
-        yield str(node["id"]), int(str(node["restarts_recent"]))
-        children = node["children"]
-        assert isinstance(children, list)
-        for child in children:
-            yield from counted(child)
+def counted(tree: SupervisorSnapshot) -> Iterator[tuple[str, int]]:
+    """Yield the restarts that each supervisor of a tree has counted."""
+    yield tree.id, tree.restarts_recent
+    for child in tree.children:
+        if child.nested is not None:
+            yield from counted(child.nested)
 
 
 def check(plan: BranchPlan, steps: list[Step], seed: int) -> None:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.supervision import ChildExit, ChildSpec, Restart, RestartStrategy, SupervisorSpec
+from kamou.runtime.supervision import (
+    ChildExit,
+    ChildSpec,
+    ChildState,
+    Restart,
+    RestartStrategy,
+    SupervisorSpec,
+)
 from kamou.supervisor import Supervisor
 
 QUIET_S = 50.0  # longer than any back-off and any start in these trees
@@ -289,8 +296,8 @@ def test_a_nested_supervisor_that_is_just_starting_can_be_stopped_and_restarted(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.run)
             await trio.sleep(1)
-            states = [child["state"] for child in supervisor.snapshot()["children"]]
-            assert states == ["running"] * 2, "no child had to be waited for"
+            states = [child.state for child in supervisor.snapshot().children]
+            assert states == [ChildState.RUNNING] * 2, "no child had to be waited for"
             await supervisor.stop()
 
     for seed in range(16):

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.supervision import (
     ChildSpec,
+    ChildState,
     ExitKind,
     RestartStrategy,
 )
@@ -144,19 +145,19 @@ async def test_a_stuck_child_is_not_started_again_before_it_has_ended(
         assert scripted.took() == "+a -a"
         await trio.sleep(60)
         assert scripted.took() == "+a"
-        assert [c["incarnation"] for c in supervisor.snapshot()["children"]] == [2, 2]
+        assert [c.incarnation for c in supervisor.snapshot().children] == [2, 2]
 
 
 async def test_a_child_that_starts_while_it_is_being_stopped_does_not_count_as_running(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
-    states: list[str] = []
+    states: list[ChildState] = []
 
     async def start(task_status: trio.TaskStatus[None]) -> None:
         with trio.CancelScope(shield=True):
             await trio.sleep(3)
         task_status.started()
-        states.append(supervisor.snapshot()["children"][0]["state"])
+        states.append(supervisor.snapshot().children[0].state)
         await trio.sleep_forever()
 
     supervisor = Supervisor(spec(ChildSpec(id="a", start=start)), on_exit=scripted.exits.append)
@@ -164,7 +165,7 @@ async def test_a_child_that_starts_while_it_is_being_stopped_does_not_count_as_r
         nursery.start_soon(supervisor.run)
         await trio.sleep(1)
         await supervisor.stop()
-    assert states == ["stopping"]
+    assert states == [ChildState.STOPPING]
     assert [e.kind for e in scripted.exits] == [ExitKind.SHUTDOWN]
 
 
@@ -183,7 +184,7 @@ async def test_stopping_while_a_child_backs_off_or_starts_does_not_start_it(
 # --- snapshot and mailboxes --------------------------------------------------------------------
 
 
-async def test_the_snapshot_is_plain_data_about_the_whole_tree(
+async def test_the_snapshot_as_a_dict_is_plain_data_about_the_whole_tree(
     scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     inbox: Mailbox[str] = Mailbox("inbox", 4, now_ms=lambda: 0)
@@ -195,7 +196,7 @@ async def test_the_snapshot_is_plain_data_about_the_whole_tree(
     ) as supervisor:
         await trio.sleep(2)
         await scripted.end_child("a", Crash("burnt"))
-        snapshot = supervisor.snapshot()
+        snapshot = supervisor.snapshot().as_dict()
         assert json.loads(json.dumps(snapshot)) == snapshot
         assert (snapshot["id"], snapshot["strategy"], snapshot["state"]) == (
             "root",

@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.supervision import (
     ChildSpec,
+    ChildState,
     ExitKind,
     Restart,
     RestartStormError,
@@ -65,8 +66,8 @@ async def survives(strategy: RestartStrategy, names: str, steps: Iterable[str]) 
                 with trio.CancelScope(shield=True):
                     asked = asked and await scripted.crash(step) == step
                 await trio.lowlevel.checkpoint()
-            states = [child["state"] for child in supervisor.snapshot()["children"]]
-            running = states == ["running"] * len(names)
+            states = [child.state for child in supervisor.snapshot().children]
+            running = states == [ChildState.RUNNING] * len(names)
             await supervisor.stop()
     return running if asked else None
 
@@ -108,7 +109,7 @@ async def test_a_crash_that_is_part_of_a_restart_is_reported_and_not_counted(
     children = [scripted.child(name) for name in "abc"]
     async with supervised(scripted, spec(*children, strategy=ALL, intensity=1)) as supervisor:
         assert sorted(await scripted.crash("abc")) == ["a", "b", "c"]
-        assert supervisor.snapshot()["restarts_recent"] == 1
+        assert supervisor.snapshot().restarts_recent == 1
 
 
 async def test_a_crash_of_a_restarted_child_counts_while_its_siblings_still_start(
@@ -122,7 +123,7 @@ async def test_a_crash_of_a_restarted_child_counts_while_its_siblings_still_star
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
             await scripted.end_child("a", Crash("first"), settle_s=2)  # a runs again, b starts
-            assert supervisor.snapshot()["restarts_recent"] == 1
+            assert supervisor.snapshot().restarts_recent == 1
             await scripted.end_child("a", Crash("second"), settle_s=2)
 
 
@@ -182,7 +183,7 @@ async def test_a_child_that_crashes_while_a_restart_stops_it_is_reported_and_not
             ("a", ExitKind.CRASHED),
             ("b", ExitKind.CRASHED),
         ]
-        assert supervisor.snapshot()["restarts_recent"] == 1
+        assert supervisor.snapshot().restarts_recent == 1
         await supervisor.stop()
 
 
@@ -194,7 +195,7 @@ async def test_a_restart_exactly_one_period_ago_still_counts(autojump_clock: Moc
         found = []
         for settle_s in (60.0, 60.5, 1.0):
             await scripted.end_child("a", Crash(), settle_s=settle_s)
-            found.append(supervisor.snapshot()["restarts_recent"])
+            found.append(supervisor.snapshot().restarts_recent)
         assert found == [1, 2, 1]
 
 
@@ -208,6 +209,7 @@ async def test_a_child_that_crashes_with_its_sibling_starts_again_if_its_restart
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await scripted.crash("ab")
-        states = [child["state"] for child in supervisor.snapshot()["children"]]
-        assert states == ["running", "running" if restart is Restart.TRANSIENT else "stopped"]
+        states = [child.state for child in supervisor.snapshot().children]
+        again = ChildState.RUNNING if restart is Restart.TRANSIENT else ChildState.STOPPED
+        assert states == [ChildState.RUNNING, again]
         await supervisor.stop()

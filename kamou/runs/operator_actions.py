@@ -168,7 +168,7 @@ class CurrentRun:
         """Return the supervision trees of the run as plain data, below one node."""
         public = self.site.supervisor if self.site else None
         supervisors = (public, self.operators, self.supervisor)
-        children = [each.snapshot() for each in supervisors if each is not None]
+        children = [each.snapshot().as_dict() for each in supervisors if each is not None]
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
     def status(self) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class CurrentRun:
             reasons.append("entries are held: a halt or flatten is not journalled yet")
         if self._latch_blocks_entries(book):
             reasons.append(LATCHED)
-        if self.supervisor.snapshot()["state"] != "running":
+        if not self.supervisor.snapshot().is_running:
             reasons.append("the supervisor of trading is starting, stopping or stopped")
         if book.drifting:
             reasons.append(

@@ -1,4 +1,4 @@
-"""Types of supervision in OTP's words: specs, restarts, states and exits.
+"""Types of supervision in OTP's words: specs, restarts, incarnations, exits.
 
 ``unwrap_error`` finds the error inside nested groups.
 """
@@ -109,6 +109,26 @@ class SupervisorSpec:
     def shutdown_s(self) -> float:
         """Return the sum of the children's times for stop and clean-up, in seconds."""
         return sum(2 * child.shutdown_s for child in self.children)
+
+
+@attrs.define(eq=False)
+class Incarnation:
+    """One life of a child, from its start to its end."""
+
+    number: int  # from 1
+    scope: trio.CancelScope  # of its task; its deadline is the start timeout
+    settled: trio.Event = attrs.field(factory=trio.Event)  # listening, or ended before that
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    started_s: float | None = None  # Trio time at which it was listening
+    stopping: bool = False  # asked to stop, or cancelled, by the supervisor
+    covered: bool = False  # a decided restart ends it, so its end is not counted
+
+    @property
+    def state(self) -> ChildState:
+        """Return what it does; only for an incarnation that has not ended."""
+        if self.stopping:
+            return ChildState.STOPPING
+        return ChildState.STARTING if self.started_s is None else ChildState.RUNNING
 
 
 @attrs.frozen(kw_only=True)

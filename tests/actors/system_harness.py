@@ -31,6 +31,7 @@ from kamou.runs.session import Session, open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
+from kamou.runtime.supervision_snapshots import SupervisorSnapshot
 from kamou.settings.config import CycleSettings, Settings, StoreSettings
 from kamou.settings.strategies import StrategySettings
 from kamou.store import queries
@@ -238,7 +239,8 @@ async def _run(
     )
 
 
-def _states(snapshot: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for child in snapshot.get("children", ()):
-        yield child["id"], child["state"]
-        yield from _states(child)
+def _states(tree: SupervisorSnapshot) -> Iterator[tuple[str, str]]:
+    for child in tree.children:
+        yield child.id, child.state.value
+        if child.nested is not None:
+            yield from _states(child.nested)

@@ -20,6 +20,7 @@ from kamou.operator import listeners
 from kamou.operator.listeners import OperatorListeners, bind_listeners
 from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
+from kamou.runtime.supervision import ChildState
 from kamou.settings.config import WebSettings
 from kamou.supervisor import Supervisor
 
@@ -102,7 +103,7 @@ async def test_a_listener_that_crashes_leaves_the_other_listener_up(
         nursery.start_soon(supervisor.run)
         while len(crashes) < 50:
             await trio.lowlevel.checkpoint()
-        while supervisor.snapshot()["children"][0]["state"] != "running":
+        while supervisor.snapshot().children[0].state is not ChildState.RUNNING:
             await trio.lowlevel.checkpoint()
         with trio.fail_after(10):
             assert (await get(bound, "/healthz", unix=True)).status_code == 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -49,8 +50,8 @@ class Tree:
 class Supervised:
     state: str = "running"
 
-    def snapshot(self) -> dict[str, Any]:
-        return {"id": "kamou", "state": self.state}
+    def snapshot(self) -> Any:
+        return SimpleNamespace(is_running=self.state == "running", as_dict=lambda: {"id": "kamou"})
 
 
 @pytest.fixture
@@ -59,11 +60,10 @@ def follower() -> Follower:
 
 
 @pytest.fixture
-def running(follower: Follower) -> CurrentRun:
+def running(follower: Any) -> CurrentRun:
     tree: Any = Tree(Mailbox("risk_governor", 4, now_ms=SystemClock().now_ms))
     supervisor: Any = Supervised()
-    following: Any = follower
-    return CurrentRun(phase="trading", tree=tree, supervisor=supervisor, follower=following)
+    return CurrentRun(phase="trading", tree=tree, supervisor=supervisor, follower=follower)
 
 
 async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() -> None:
@@ -222,7 +222,7 @@ async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
     follower.book.drift.clear()
     running.set_reconciled(True)
     assert running.not_ready() == []
-    assert running.snapshot()["children"] == [{"id": "kamou", "state": "running"}]
+    assert running.snapshot()["children"] == [{"id": "kamou"}]
 
 
 async def test_with_an_unreadable_journal_the_status_has_no_state_and_a_command_fails(

@@ -66,7 +66,7 @@ async def test_a_site_that_always_crashes_does_not_end_its_supervisor_and_is_rep
     async with supervise_site(crashing) as site:
         await trio.sleep(500 * 32)
         assert site.health.starts > 500, "the back-off is capped"
-        assert site.supervisor.snapshot()["state"] == "running"
+        assert site.supervisor.snapshot().is_running
         assert site.health.degraded()
     assert len(site.recorder.events) == 1
     assert sum(1 for line in site.recorder.lines if line.startswith("the public site")) == 1

@@ -1,0 +1,97 @@
+"""Typed snapshots of a supervision tree, and the same as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from kamou.runtime.mailboxes import MailboxStatistics
+from kamou.runtime.supervision import ChildState, Restart, RestartStrategy
+
+
+@attrs.frozen(kw_only=True)
+class ChildSnapshot:
+    """One child of a supervisor at one instant.
+
+    * ``id`` is unique among the children of one supervisor.
+    * ``state`` is what the child does, or waits for.
+    * ``restart`` is its restart type.
+    * ``incarnation`` is the number of its newest incarnation; 0 before its first start.
+    * ``last_error`` is the newest crash as text; empty if there was none.
+    * ``started_at_ms`` is the Trio time in ms at which the newest incarnation listened, or None.
+    * ``mailboxes`` are the counts of its mailboxes, over all incarnations.
+    * ``nested`` is the tree below a child that is a supervisor; None for a worker.
+    """
+
+    id: str
+    state: ChildState
+    restart: Restart
+    incarnation: int
+    last_error: str
+    started_at_ms: int | None
+    mailboxes: tuple[MailboxStatistics, ...]
+    nested: SupervisorSnapshot | None
+
+    @property
+    def restarts(self) -> int:
+        """Return the number of incarnations after the first."""
+        return max(0, self.incarnation - 1)
+
+    @property
+    def busy_s(self) -> float:
+        """Return the time that handlers took in all incarnations, in seconds."""
+        return sum(mailbox.busy_s for mailbox in self.mailboxes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the snapshot as plain data for JSON."""
+        described = {"kind": "worker"} if self.nested is None else self.nested.as_dict()
+        return described | {
+            "id": self.id,
+            "state": self.state.value,
+            "restart": self.restart.value,
+            "incarnation": self.incarnation,
+            "restarts": self.restarts,
+            "last_error": self.last_error,
+            "started_at_ms": self.started_at_ms,
+            "busy_s": self.busy_s,
+            "mailboxes": [attrs.asdict(mailbox) for mailbox in self.mailboxes],
+        }
+
+
+@attrs.frozen(kw_only=True)
+class SupervisorSnapshot:
+    """A supervisor and the tree below it at one instant.
+
+    * ``id`` is that of its specification.
+    * ``strategy`` is its restart strategy.
+    * ``state`` is starting until every child has started or has ended for good.
+    * ``restarts_recent`` is the number of restarts in the period up to the newest restart.
+    * ``children`` are left to right, in the order of their start.
+    """
+
+    id: str
+    strategy: RestartStrategy
+    state: ChildState
+    restarts_recent: int
+    children: tuple[ChildSnapshot, ...]
+
+    @property
+    def is_running(self) -> bool:
+        """Return True if it neither starts nor stops, and has not stopped."""
+        return self.state is ChildState.RUNNING
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the snapshot as plain data for JSON.
+
+        A nested supervisor has the keys of a supervisor and those of a child; its ``state`` is the
+        one that the supervisor above it sees.
+        """
+        return {
+            "id": self.id,
+            "kind": "supervisor",
+            "strategy": self.strategy.value,
+            "state": self.state.value,
+            "restarts_recent": self.restarts_recent,
+            "children": [child.as_dict() for child in self.children],
+        }
