@@ -16,6 +16,8 @@ RESUME = "tests/core/risk/test_resume.py"
 EQUITY = "kamou/core/risk/equity.py"
 EXPOSURE = "kamou/core/risk/exposure.py"
 STATES = "kamou/core/risk/states.py"
+SUPERVISOR = "kamou/supervisor.py"
+COUNTING = "tests/test_supervisor_counting.py"
 survivor = partial(Mutant, faults="", seeds=1, notices=())
 
 FOR_TESTS = (
@@ -123,5 +125,26 @@ FOR_TESTS = (
         old="(mark - trade.stop_price) * trade.side.sign",
         new="mark - trade.stop_price",
         tests=(SIDES,),
+    ),
+    survivor(
+        name="a crash that is part of a restart counts",
+        file=SUPERVISOR,
+        old="expected = incarnation.covered or self._closing",
+        new="expected = self._closing",
+        tests=(COUNTING,),
+    ),
+    survivor(
+        name="a crash of a restarted child is part of the restart while siblings start",
+        file=SUPERVISOR,
+        old="expected = incarnation.covered or self._closing",
+        new="expected = any(c.recovery for c in self._children if c is not child) or self._closing",
+        tests=(COUNTING,),
+    ),
+    survivor(
+        name="a restart exactly one period ago is forgotten",
+        file=SUPERVISOR,
+        old="while self._restarts[0][0] < now_s",
+        new="while self._restarts[0][0] <= now_s",
+        tests=("tests/test_supervisor_together.py",),
     ),
 )
