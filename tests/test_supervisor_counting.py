@@ -14,7 +14,14 @@ from otp_model import ModelLeaf, ModelSupervisor, settle
 
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.supervision import ChildExit, ChildSpec, Restart, RestartStrategy, SupervisorSpec
+from kamou.runtime.supervision import (
+    ChildExit,
+    ChildSpec,
+    Restart,
+    RestartStormError,
+    RestartStrategy,
+    SupervisorSpec,
+)
 from kamou.runtime.supervision_snapshots import SupervisorSnapshot
 from kamou.supervisor import Supervisor
 
@@ -180,20 +187,19 @@ class Comparison:
             assert self.starts == self.expected_starts
 
     async def run(self, steps: list[Step]) -> None:
-        with contextlib.suppress(trio.Cancelled):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run_root)
-                await trio.sleep(SETTLE_S)
-                assert self.model.start(trio.current_time())
-                self.compare(traces=True)
-                for step in steps:
-                    await self.play(step)
-                    if not self.model.up:
-                        break
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run_root)
+            await trio.sleep(SETTLE_S)
+            assert self.model.start(trio.current_time())
+            self.compare(traces=True)
+            for step in steps:
+                await self.play(step)
+                if not self.model.up:
+                    break
+            nursery.cancel_scope.cancel()
 
     async def _run_root(self) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(RestartStormError):
             await self.supervisor.run()
 
 

@@ -181,6 +181,29 @@ async def test_stopping_while_a_child_backs_off_or_starts_does_not_start_it(
     assert scripted.took() == "-b -a -b"
 
 
+async def test_a_child_that_crashed_is_backing_off_while_its_siblings_stop_and_until_it_starts(
+    scripted: ScriptedChildren, autojump_clock: MockClock
+) -> None:
+    root = spec(scripted.child("a"), stubborn(3), strategy=RestartStrategy.ONE_FOR_ALL)
+    async with supervised(scripted, root) as supervisor:
+        await scripted.end_child("a", Crash(), settle_s=1.0)
+        states = [child.state for child in supervisor.snapshot().children]
+        assert states == [ChildState.BACKING_OFF, ChildState.STOPPING]
+        await trio.sleep(3.0)
+        states = [child.state for child in supervisor.snapshot().children]
+        assert states == [ChildState.RUNNING] * 2
+
+
+async def test_after_a_stop_every_child_is_stopped_even_one_that_was_backing_off(
+    scripted: ScriptedChildren, autojump_clock: MockClock
+) -> None:
+    root = spec(scripted.child("a"), scripted.child("b"), backoff_base_s=10.0)
+    async with supervised(scripted, root) as supervisor:
+        await scripted.end_child("b", Crash())
+        assert supervisor.snapshot().children[1].state is ChildState.BACKING_OFF
+    assert [child.state for child in supervisor.snapshot().children] == [ChildState.STOPPED] * 2
+
+
 # --- snapshot and mailboxes --------------------------------------------------------------------
 
 
