@@ -293,7 +293,7 @@ class CurrentRun:
     # --- commands ----------------------------------------------------------------
 
     async def halt(self, note: str) -> Mapping[str, Any]:
-        """Stop entries by the governor, or by the halt latch if the run starts or stops.
+        """Stop entries by the governor, or before and after trading by the halt latch.
 
         Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
         """

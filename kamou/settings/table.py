@@ -143,10 +143,10 @@ _RISK = (
        "with gap buffer", 2, 100, FLOOR),
     _S("risk.entries_per_strategy_hour", "entries",
        "maximum number of entries of one strategy in an hour; further entries are denied, and a "
-       "fill beyond the maximum disables the strategy", 0, 1_000),
+       "strategy that opened more trades is disabled", 0, 1_000),
     _S("risk.reentries_per_symbol_day", "entries",
        "maximum number of entries into one symbol in a UTC day after the first; further entries "
-       "are denied, and a strategy whose own fills exceed the maximum is disabled", 0, 1_000),
+       "are denied, and a strategy that alone opened more trades in it is disabled", 0, 1_000),
     _S("risk.cooldown_after_stop_s", "s",
        "time after a stop-loss for which entries into its symbol are vetoed or denied", 0, 604_800),
     _S("risk.messages_per_s", "per s",
@@ -156,7 +156,8 @@ _RISK = (
        "maximum age of the quote and of open positions' mark prices for an entry, and the age "
        "of a mark price from which risk.stale_halt_s counts", 1, 60),
     _S("risk.account_age_max_s", "s",
-       "maximum age of the account read and of the last reconciliation for an entry", 1, 3_600),
+       "maximum age of the account read and of the last reconciliation for an entry, and the age "
+       "of the account read from which risk.stale_halt_s counts", 1, 3_600),
     _S("risk.stale_halt_s", "s",
        "time by which the account or a mark price may exceed its maximum age before the trading "
        "state becomes reduce_only", 1, 3_600),

@@ -196,7 +196,7 @@ class DueActions:
             wrong("DRIFTING", "granted while book and venue differ")
         held_ms = now_ms - self._held_since.get(plan.symbol, now_ms)
         if held_ms - self._excused_ms(plan.symbol, now_ms - held_ms, now_ms) > KNOWN_AFTER_MS:
-            wrong("HELD", f"the symbol has had a position for {held_ms} ms")
+            wrong("HELD", f"granted although the symbol has had a position for {held_ms} ms")
         account = self.engine.account()
         sizing_equity = min(account.equity, account.wallet_balance) * (1 + TOLERANCE)
         allowed = self.limits.risk_per_trade * sizing_equity

@@ -361,9 +361,10 @@ def _check_versions(connection: sqlite3.Connection, path: Path | str) -> None:
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Raise ``StoreError`` if the schema differs from that of its migrations.
+    """Raise ``StoreError`` for a changed or missing table, or any trigger that differs.
 
-    Call this before Kamou's statements, because those would run an added trigger.
+    Added tables, indexes and views are allowed. Call this before Kamou's statements, because those
+    would run an added trigger.
     """
     changes = find_schema_changes(connection, _schema_of(tuple(_applied_migrations(connection))))
     if changes:

@@ -103,7 +103,7 @@ def query_commands(
 
 
 def begins_period(kind: str, before: str, after: str) -> bool:
-    """Return True if this change of the trading state begins a period of a kind."""
+    """Return True if the change begins a period of ``kind``: halt or reduced_size."""
     inside = HALT_STATES if kind == "halt" else ("reduced_size",)
     return after in inside and before not in inside
 

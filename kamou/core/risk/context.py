@@ -209,7 +209,7 @@ class ReviewContext:
 
     @cached_property
     def day_loss(self) -> Decimal:
-        """Money lost since the day opened, as of this review, >= 0."""
+        """Money lost since the day opened with exit costs, without transfers, >= 0."""
         return day_loss(self.book, self.now)
 
     @cached_property
