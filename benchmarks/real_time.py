@@ -180,7 +180,7 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
 
 async def crash(tree: Tree) -> None:
     """One scanner's crash, and its recovery."""
-    inbox = tree.mailboxes["scanner-0"]
+    inbox = tree.mailboxes.scanners[0]
     inbox.put_nowait("what no scanner understands")
     with trio.fail_after(600):
         while inbox.up:  # noqa: ASYNC110 - nothing tells of it

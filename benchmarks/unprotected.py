@@ -77,7 +77,7 @@ async def enter(
 ) -> None:
     chosen = tuple(symbols.pop() for _ in range(ENTRIES_PER_ROUND))
     now_ms, quotes = clock.now_ms(), await tree.port.quotes(chosen)
-    tree.mailboxes["order_manager"].put_nowait(
+    tree.mailboxes.order_manager.put_nowait(
         SignalsRefined(
             cause_id="benchmark",
             expires_at_ms=now_ms + 60_000,

@@ -14,6 +14,7 @@ from kamou.actors.exchange import ExchangeActor
 from kamou.actors.feed import Feed, FeedShard
 from kamou.actors.followers import StateFollower, fold_hash
 from kamou.actors.journal import Journal, JournalActor
+from kamou.actors.mailbox_set import Mailboxes, make_mailboxes
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.actors.order_manager import OrderManager
 from kamou.actors.panel_loader import HISTORY_TIMEOUT_S, PanelLoader, split_symbols
@@ -22,6 +23,7 @@ from kamou.actors.reconciler import Reconciler
 from kamou.actors.refiner import Refiner
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.actors.scanner import Scanner
+from kamou.actors.timed_port import TimedPort
 from kamou.actors.venue_port import Listing, PortFactory, VenuePort
 from kamou.actors.veto import VetoActor
 from kamou.clock import Clock
@@ -33,18 +35,14 @@ from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
 from kamou.exchange.base import IsHalted
 from kamou.messages.governor import DiskFull, ProtectionFailed
-from kamou.messages.orders import ReconcileNow
-from kamou.runtime.mailboxes import Mailbox, WhenFull
+from kamou.messages.orders import GovernorMessage
+from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
 from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
-
-ORDERS_CAPACITY = 4_096  # updates of a busy minute; an overflow starts a reconciliation
-CALLS_CAPACITY = 256
-SIGNALS_CAPACITY = 64
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -75,12 +73,12 @@ class Tree:
     journal: Journal
     port: VenuePort
     strategies: dict[str, Strategy]
-    mailboxes: dict[str, Mailbox[Any]]
+    mailboxes: Mailboxes
     period_ms: int
 
     @property
-    def governor(self) -> Mailbox[Any]:
-        return self.mailboxes["risk_governor"]
+    def governor(self) -> Mailbox[GovernorMessage]:
+        return self.mailboxes.risk_governor
 
 
 def trade_period_ms(settings: Settings, native_ms: int) -> int:
@@ -141,31 +139,13 @@ class _Composer:
         self.period_ms = trade_period_ms(settings, source.step_ms)
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
-        self.mailboxes: dict[str, Mailbox[Any]] = {}
         chosen = settings.strategies
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)
-        for name, capacity, when_full in (
-            ("journal", CALLS_CAPACITY, WhenFull.BLOCK),
-            ("risk_governor", CALLS_CAPACITY, WhenFull.BLOCK),
-            ("order_manager", ORDERS_CAPACITY, WhenFull.OVERFLOW),
-            ("reconciler", SIGNALS_CAPACITY, WhenFull.REJECT),
-            ("refiner", SIGNALS_CAPACITY, WhenFull.REJECT),
-            ("veto", 4 * len(self.universe), WhenFull.REJECT),
-            ("feed", 1, WhenFull.REJECT),
-        ):
-            on_overflow = self._reconcile_now if when_full is WhenFull.OVERFLOW else None
-            self.mailboxes[name] = Mailbox(
-                name, capacity, when_full, now_ms=inputs.clock.now_ms, on_overflow=on_overflow
-            )
-        for index in range(len(self.universe)):
-            name = f"scanner-{index}"
-            self.mailboxes[name] = Mailbox(
-                name, 2, WhenFull.CONFLATE, key=_same, now_ms=inputs.clock.now_ms
-            )
+        self.mailboxes = make_mailboxes(len(self.universe), inputs.clock.now_ms)
         self.journal = Journal(
-            inbox=self.mailboxes["journal"],
+            inbox=self.mailboxes.journal,
             reader=inputs.reader,
             settings=settings.store,
             code_hash=fold_hash(),
@@ -186,14 +166,11 @@ class _Composer:
         )
 
     def _on_disk_full(self, full: bool) -> None:
-        self.mailboxes["risk_governor"].put_priority(DiskFull(full=full))
+        self.mailboxes.risk_governor.put_priority(DiskFull(full=full))
         self.inputs.on_disk_full(full)
 
-    def _reconcile_now(self) -> None:
-        self.mailboxes["reconciler"].put_nowait(ReconcileNow())
-
     def _on_protection_failed(self, symbol: str) -> None:
-        self.mailboxes["risk_governor"].put_priority(ProtectionFailed(symbol=symbol))
+        self.mailboxes.risk_governor.put_priority(ProtectionFailed(symbol=symbol))
 
     async def _journal_proof(self, event: Any) -> None:
         await self.journal.commit(event)
@@ -201,23 +178,24 @@ class _Composer:
     # --- the core ----------------------------------------------------------------
 
     def core(self) -> SupervisorSpec:
+        boxes = self.mailboxes
         return self._supervised(
             "core",
             Restarts.REST_FOR_ONE,
-            self._child("journal", self._journal_actor),
-            self._child("risk_governor", self._governor),
+            self._child(boxes.journal, self._journal_actor),
+            self._child(boxes.risk_governor, self._governor),
             ChildSpec(id="exchange", start=self._exchange, start_timeout_s=HISTORY_TIMEOUT_S),
-            self._child("order_manager", self._order_manager),
-            self._child("reconciler", self._reconciler),
-            self._child("refiner", self._refiner),
-            self._child("veto", self._veto),
-            self._child("feed", self._feed),
+            self._child(boxes.order_manager, self._order_manager),
+            self._child(boxes.reconciler, self._reconciler),
+            self._child(boxes.refiner, self._refiner),
+            self._child(boxes.veto, self._veto),
+            self._child(boxes.feed, self._feed),
         )
 
     def shards(self) -> SupervisorSpec:
         scanners = (
             attrs.evolve(
-                self._child(f"scanner-{index}", partial(self._scanner, index)),
+                self._child(self.mailboxes.scanners[index], partial(self._scanner, index)),
                 start_timeout_s=HISTORY_TIMEOUT_S,
             )
             for index in range(len(self.universe))
@@ -237,15 +215,14 @@ class _Composer:
             backoff_reset_s=supervision.backoff_reset_s,
         )
 
-    def _child(self, name: str, make: Callable[[], Any]) -> ChildSpec:
+    def _child(self, inbox: Mailbox[Any], make: Callable[[], Any]) -> ChildSpec:
         """Return a permanent child: each incarnation is a new actor on the same mailbox."""
 
         async def start(task_status: trio.TaskStatus[None]) -> None:
             await make().run(task_status)
 
-        inbox = self.mailboxes[name]
         return ChildSpec(
-            id=name,
+            id=inbox.name,
             start=start,
             restart=Restart.PERMANENT,
             shutdown_s=float(self.settings.supervision.grace_s),
@@ -255,6 +232,7 @@ class _Composer:
 
     def _journal_actor(self) -> JournalActor:
         return JournalActor(
+            inbox=self.mailboxes.journal,
             journal=self.journal,
             writer=self.inputs.writer,
             clock=self.inputs.clock,
@@ -266,11 +244,11 @@ class _Composer:
     def _governor(self) -> RiskGovernor:
         settings = self.settings
         return RiskGovernor(
-            inbox=self.mailboxes["risk_governor"],
+            inbox=self.mailboxes.risk_governor,
             clock=self.inputs.clock,
             journal=self.journal,
-            orders=self.mailboxes["order_manager"],
-            reconciler=self.mailboxes["reconciler"],
+            orders=self.mailboxes.order_manager,
+            reconciler=self.mailboxes.reconciler,
             gate=self.inputs.gate,
             limits=settings.risk,
             costs=settings.costs,
@@ -283,19 +261,19 @@ class _Composer:
             port=self.port,
             clock=self.inputs.clock,
             step_ms=self.inputs.step_ms,
-            orders=self.mailboxes["order_manager"],
-            reconciler=self.mailboxes["reconciler"],
+            orders=self.mailboxes.order_manager,
+            reconciler=self.mailboxes.reconciler,
         ).run(task_status)
 
     def _order_manager(self) -> OrderManager:
-        settings, inputs = self.settings, self.inputs
+        settings, inputs, order_settings = self.settings, self.inputs, OrderExecutorSettings()
         executor = OrderExecutor(
             journal=self.journal,
-            port=self.port,
-            governor=self.mailboxes["risk_governor"],
+            port=TimedPort(self.port, order_settings.venue_timeout_s),
+            governor=self.mailboxes.risk_governor,
             clock=inputs.clock,
             salt_of=inputs.salt_of,
-            settings=OrderExecutorSettings(),
+            settings=order_settings,
         )
         protector = Protector(
             executor=executor,
@@ -303,11 +281,11 @@ class _Composer:
             on_failed=self._on_protection_failed,
         )
         return OrderManager(
-            inbox=self.mailboxes["order_manager"],
+            inbox=self.mailboxes.order_manager,
             clock=inputs.clock,
             executor=executor,
             protector=protector,
-            reconciler=self.mailboxes["reconciler"],
+            reconciler=self.mailboxes.reconciler,
             gate=inputs.gate,
             limits=settings.risk,
             costs=settings.costs,
@@ -317,12 +295,12 @@ class _Composer:
 
     def _reconciler(self) -> Reconciler:
         return Reconciler(
-            inbox=self.mailboxes["reconciler"],
+            inbox=self.mailboxes.reconciler,
             clock=self.inputs.clock,
             journal=self.journal,
             port=self.port,
-            governor=self.mailboxes["risk_governor"],
-            orders=self.mailboxes["order_manager"],
+            governor=self.mailboxes.risk_governor,
+            orders=self.mailboxes.order_manager,
             limits=self.settings.risk,
             costs=self.settings.costs,
             cycle_period_ms=self.settings.cycle.period_s * 1000,
@@ -335,21 +313,21 @@ class _Composer:
 
     def _refiner(self) -> Refiner:
         return Refiner(
-            inbox=self.mailboxes["refiner"],
+            inbox=self.mailboxes.refiner,
             clock=self.inputs.clock,
             journal=self.journal,
-            orders=self.mailboxes["order_manager"],
+            orders=self.mailboxes.order_manager,
             handler_deadline_s=self.deadline_s,
         )
 
     def _veto(self) -> VetoActor:
         settings = self.settings
         return VetoActor(
-            inbox=self.mailboxes["veto"],
+            inbox=self.mailboxes.veto,
             clock=self.inputs.clock,
             port=self.port,
             journal=self.journal,
-            refiner=self.mailboxes["refiner"],
+            refiner=self.mailboxes.refiner,
             universe=self.universe,
             strategies=self.strategies,
             vetoes=t2.discover_vetoes(),
@@ -364,7 +342,7 @@ class _Composer:
 
     def _feed(self) -> Feed:
         return Feed(
-            inbox=self.mailboxes["feed"],
+            inbox=self.mailboxes.feed,
             clock=self.inputs.clock,
             port=self.port,
             shards=tuple(
@@ -372,7 +350,7 @@ class _Composer:
                     index=index,
                     symbols=part.symbols,
                     columns=part.columns,
-                    inbox=self.mailboxes[f"scanner-{index}"],
+                    inbox=self.mailboxes.scanners[index],
                 )
                 for index, part in enumerate(self.parts)
             ),
@@ -385,16 +363,11 @@ class _Composer:
     def _scanner(self, index: int) -> Scanner:
         return Scanner(
             index=index,
-            inbox=self.mailboxes[f"scanner-{index}"],
+            inbox=self.mailboxes.scanners[index],
             clock=self.inputs.clock,
             panels=self.panels,
             symbols=self.universe[index],
             strategies=tuple(self.strategies.values()),
-            veto=self.mailboxes["veto"],
+            veto=self.mailboxes.veto,
             handler_deadline_s=HISTORY_TIMEOUT_S,
         )
-
-
-def _same(message: object) -> str:
-    """Return the same key for all messages: a scanner needs only the newest one."""
-    return "bars"

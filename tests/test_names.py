@@ -40,6 +40,8 @@ USED_LATER = {
     "rsi": "an indicator for the strategies to come",
     "vwap": "an indicator for the strategies to come",
     "zscore": "an indicator for the strategies to come",
+    "account_age_ms": "`kamou verify` computes decisions again, as the replay in the tests does",
+    "ages_ms": "`kamou verify` computes decisions again, as the replay in the tests does",
     "best_quotes": "the venue's WebSocket publishes them",
     "market_trades": "the venue's WebSocket publishes them",
     "ask_qty": "the best quotes have it",

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import attrs
 import trio
 
 from kamou.clock import Clock, read_stopwatch_ns
 from kamou.errors import TimedOutError
 from kamou.runtime.calls import Call, answer_call
 from kamou.runtime.mailboxes import Mailbox
+
+M = TypeVar("M")
 
 
 class HandlerHungError(TimedOutError):
@@ -31,31 +34,24 @@ class HandlerHungError(TimedOutError):
         )
 
 
-class Actor(ABC):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Actor(ABC, Generic[M]):
     """Base of the actors that handle the messages of an inbox.
 
     A handler, tick or last step that takes longer than ``handler_deadline_s`` crashes the actor.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        inbox: Mailbox[Any],
-        clock: Clock,
-        handler_deadline_s: float,
-    ) -> None:
-        self.name = name
-        self.inbox = inbox
-        self.clock = clock
-        self.handler_deadline_s = handler_deadline_s
+    inbox: Mailbox[M]
+    clock: Clock
+    handler_deadline_s: float
+    name: str
 
     async def recover(self) -> None:
         """Rebuild the state from the store or the venue, before the first message."""
         await trio.lowlevel.checkpoint()
 
     @abstractmethod
-    async def handle(self, message: Any) -> None:
+    async def handle(self, message: M) -> None:
         """Act on one message. An exception crashes the actor."""
 
     async def answer(self, message: Any) -> Any:

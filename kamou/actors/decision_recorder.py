@@ -17,8 +17,8 @@ from kamou.core.model import Account, Quote
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import ReviewContext
 
-Marks = dict[str, tuple[Decimal, int] | None]
-"""Marks of the open positions by symbol, each with its time; None without a sound quote."""
+_Marks = dict[str, tuple[Decimal, int] | None]
+"""_Marks of the open positions by symbol, each with its time; None without a sound quote."""
 
 
 class DecisionRecorder:
@@ -26,7 +26,7 @@ class DecisionRecorder:
 
     def __init__(self, cause_id: str) -> None:
         self._cause_id = cause_id
-        self._marks: Marks | None = None  # of the newest decision that waits
+        self._marks: _Marks | None = None  # of the newest decision that waits
         self._waiting: list[EntryDecision] = []
 
     def add(
@@ -41,7 +41,7 @@ class DecisionRecorder:
         grant: LiveGrant | None,
     ) -> None:
         """Add a decision on ``quote``, a sound quote, and on those of the book's trades."""
-        marks: Marks = {
+        marks: _Marks = {
             symbol: (each.mark, each.at_ms) if (each := quotes.get(symbol)) and each.sound else None
             for symbol in sorted(book.trades)
         }

@@ -48,6 +48,7 @@ class _Valued:
     now: CurrentEquity
 
 
+@attrs.define(kw_only=True, eq=False)
 class Entries:
     """The part of the order manager that plans entries and sends the permitted ones.
 
@@ -55,26 +56,19 @@ class Entries:
     It is called after each entry that the governor permitted.
     """
 
-    def __init__(
-        self,
-        *,
-        executor: OrderExecutor,
-        protector: Protector,
-        gate: Gate,
-        limits: RiskLimits,
-        costs: CostModel,
-        clock: Clock,
-        settle: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._executor = executor
-        self._protector = protector
-        self._gate = gate
-        self._limits = limits
-        self._costs = costs
-        self._clock = clock
-        self._settle = settle
-        self._funding = FundingRates(executor.port.funding_rates, clock=clock)
-        self.waiting: SignalsRefined | None = None  # for the UTC day to open
+    _executor: OrderExecutor
+    _protector: Protector
+    _gate: Gate
+    _limits: RiskLimits
+    _costs: CostModel
+    _clock: Clock
+    _settle: Callable[[], Awaitable[None]]
+    _funding: FundingRates = attrs.field(init=False)
+    # For the UTC day to open.
+    waiting: SignalsRefined | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._funding = FundingRates(self._executor.port.funding_rates, clock=self._clock)
 
     async def take(self, message: SignalsRefined) -> None:
         """Plan and enter the signals, or keep them until the UTC day has opened.

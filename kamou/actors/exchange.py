@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import attrs
 import trio
 
 from kamou.clock import Clock, next_ms
 from kamou.core.book.updates import VenueEvent
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.messages.orders import ReconcileNow
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 
 MADE_AHEAD_MS = HOUR_MS  # before midnight; to generate a day takes seconds on a busy machine
 
@@ -29,6 +30,7 @@ class SteppedPort(Protocol):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]: ...
 
 
+@attrs.frozen(kw_only=True, eq=False)
 class ExchangeActor:
     """The actor that steps the venue and forwards its updates to the order manager.
 
@@ -36,20 +38,11 @@ class ExchangeActor:
     one drops the update and asks the reconciler to reconcile.
     """
 
-    def __init__(
-        self,
-        *,
-        port: SteppedPort,
-        clock: Clock,
-        step_ms: int,
-        orders: Mailbox[object],
-        reconciler: Mailbox[object],
-    ) -> None:
-        self._port = port
-        self._clock = clock
-        self._step_ms = step_ms
-        self._orders = orders
-        self._reconciler = reconciler
+    _port: SteppedPort
+    _clock: Clock
+    _step_ms: int
+    _orders: Outbox[VenueEvent]
+    _reconciler: Outbox[ReconcileNow]
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Move the market to the present, report started, then step it with the clock."""

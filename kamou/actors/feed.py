@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Never
 
 import attrs
 import numpy as np
 
 from kamou.actors.base import Actor
-from kamou.clock import Clock, floor_ms, next_ms
+from kamou.clock import floor_ms, next_ms
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 from kamou.messages.market import BarsClosed
@@ -26,34 +27,32 @@ class FeedShard:
     inbox: Mailbox[BarsClosed]
 
 
-class Feed(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Feed(Actor[Never]):
     """The reader of new market data, which sends each shard its columns in each cycle.
 
     The feed never waits for a scanner. If a read fails or no bar closed, the shards get a message
     without bars, and the next cycle reads from the end of the last bars.
     """
 
-    def __init__(
-        self,
-        *,
-        inbox: Mailbox[object],
-        clock: Clock,
-        port: ExchangePort,
-        shards: Sequence[FeedShard],
-        cycle: CycleSettings,
-        period_ms: int,
-        handler_deadline_s: float,
-        on_cycle: Callable[[int], None],
-    ) -> None:
-        super().__init__(
-            name="feed", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._port = port
-        self._shards = tuple(shards)
-        self._cycle_period_ms = cycle.period_s * 1000
-        self._delay_ms = cycle.bar_delay_ms
-        self._period_ms = period_ms
-        self._on_cycle = on_cycle
+    name: str = attrs.field(init=False, default="feed")
+    _port: ExchangePort
+    _shards: Sequence[FeedShard]
+    _settings: CycleSettings = attrs.field(alias="cycle")
+    _period_ms: int
+    _on_cycle: Callable[[int], None]
+    # The next cycle, and what was read before it.
+    _cycle: int = attrs.field(init=False)
+    _open_interest_ms: int = attrs.field(init=False)
+    _next_open_ms: int = attrs.field(init=False)
+
+    @property
+    def _cycle_period_ms(self) -> int:
+        return self._settings.period_s * 1000
+
+    @property
+    def _delay_ms(self) -> int:
+        return self._settings.bar_delay_ms
 
     async def recover(self) -> None:
         now = self.clock.now_ms()
@@ -65,7 +64,7 @@ class Feed(Actor):
     def next_due_ms(self) -> int | None:
         return self._cycle + self._delay_ms
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: Never) -> None:
         raise AssertionError(f"the feed takes no messages, but got {message!r}")
 
     async def tick(self) -> None:

@@ -17,11 +17,10 @@ import attrs
 import trio
 
 from kamou.actors.base import Actor
-from kamou.clock import Clock
 from kamou.core.book.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.messages.codec import make_decoders
-from kamou.runtime.mailboxes import Mailbox, call
+from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner, run_inline
 from kamou.settings.config import StoreSettings
 from kamou.store import queries, snapshots
@@ -103,8 +102,8 @@ class Journal:
         If cancelled, the events may have been committed.
         """
         batch = tuple([encode_event(event) for event in events])
-        done: tuple[Committed, ...] = await call(
-            self.inbox, Append(batch=batch), timeout_s=self._timeout_s
+        done: tuple[Committed, ...] = await self.inbox.call(
+            Append(batch=batch), timeout_s=self._timeout_s
         )
         return done
 
@@ -248,33 +247,22 @@ class _Written:
     full: bool = False
 
 
-class JournalActor(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class JournalActor(Actor[CastsWaiting]):
     """The writer of the journal.
 
     ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once when
     the whole backlog could be written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
     """
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        writer: JournalWriter,
-        clock: Clock,
-        runner: Runner = run_inline,
-        on_disk_full: Callable[[bool], None] | None = None,
-        name: str = "journal",
-        handler_deadline_s: float = HANDLER_DEADLINE_S,
-    ) -> None:
-        super().__init__(
-            name=name, inbox=journal.inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._journal = journal
-        self._writer = writer
-        self._runner = runner
-        self._on_disk_full = on_disk_full
-        self._full = False
-        self._due_ms: int | None = None
+    name: str = attrs.field(init=False, default="journal")
+    _journal: Journal
+    _writer: JournalWriter
+    _runner: Runner = run_inline
+    _on_disk_full: Callable[[bool], None] | None = None
+    handler_deadline_s: float = HANDLER_DEADLINE_S
+    _full: bool = attrs.field(init=False, default=False)
+    _due_ms: int | None = attrs.field(init=False, default=None)
 
     async def recover(self) -> None:
         """Roll back an unfinished transaction; publish events committed before a crash."""
@@ -298,7 +286,7 @@ class JournalActor(Actor):
         written = await self._write(message.batch)
         return written.reply
 
-    async def handle(self, message: Any) -> None:
+    async def handle(self, message: CastsWaiting) -> None:
         assert isinstance(message, CastsWaiting), message
         settings = self._journal.settings
         enough = len(self._journal.backlog.casts) >= settings.batch_max

@@ -43,9 +43,8 @@ from kamou.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from kamou.exchange.base import ExchangePort
 from kamou.messages.orders import Reviewed, ReviewEntry, ReviewReduction
-from kamou.runtime.mailboxes import Mailbox, call
+from kamou.runtime.mailbox_sides import Callee
 
 CLOCKS_APART_MS = 60_000  # fills are read from this long before the intent: clocks may differ
 
@@ -60,30 +59,25 @@ class OrderExecutorSettings:
     # the venue does not know it: receive window + client timeout + margin
 
 
+@attrs.define(kw_only=True, eq=False)
 class OrderExecutor:
     """The part of the order manager that sends, cancels and resolves orders.
 
     It owns the order manager's position book.
     """
 
-    def __init__(
-        self,
-        *,
-        journal: Journal,
-        port: ExchangePort,
-        governor: Mailbox[object],
-        clock: Clock,
-        salt_of: SaltOf,
-        settings: OrderExecutorSettings,
-    ) -> None:
-        self.journal = journal
-        self.port = TimedPort(port, settings.venue_timeout_s)
-        self.clock = clock
-        self.salt_of = salt_of
-        self.settings = settings
-        self.follower = BookFollower(journal)
-        self._governor = governor
-        self._began_ms = clock.now_ms()
+    journal: Journal
+    port: TimedPort
+    _governor: Callee
+    clock: Clock
+    salt_of: SaltOf
+    settings: OrderExecutorSettings
+    follower: BookFollower = attrs.field(init=False)
+    _began_ms: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.follower = BookFollower(self.journal)
+        self._began_ms = self.clock.now_ms()
 
     @property
     def book(self) -> PositionBook:
@@ -112,8 +106,8 @@ class OrderExecutor:
         """Return the governor's review; without an answer, journal and return a denial."""
         plan = message.plan
         try:
-            reviewed: Reviewed = await call(
-                self._governor, message, timeout_s=self.settings.review_timeout_s
+            reviewed: Reviewed = await self._governor.call(
+                message, timeout_s=self.settings.review_timeout_s
             )
         except (CallTimeoutError, CallUnavailableError) as error:
             denial = deny_unreviewed(self.settings.review_timeout_s, str(error))
@@ -219,8 +213,7 @@ class OrderExecutor:
         """
         proved = True
         try:
-            denial: Denial | None = await call(
-                self._governor,
+            denial: Denial | None = await self._governor.call(
                 ReviewReduction(cause_id=intent.cause_id, intent=intent),
                 timeout_s=self.settings.review_timeout_s,
             )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from typing import assert_never
 
+import attrs
 import trio
 
 from kamou.actors.base import Actor
 from kamou.actors.entries import LOOK_MAX_MS, Entries
 from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
-from kamou.clock import Clock, next_ms
+from kamou.clock import next_ms
 from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
@@ -21,15 +23,22 @@ from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
 from kamou.messages.governor import StateNotice
-from kamou.messages.orders import CancelOrphanOrder, ProtectPosition, ReconcileNow, ResolveOrder
+from kamou.messages.orders import (
+    CancelOrphanOrder,
+    OrderMessage,
+    ProtectPosition,
+    ReconcileNow,
+    ResolveOrder,
+)
 from kamou.messages.signals import SignalsRefined
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 
 IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for so long is queried
 ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
 
 
-class OrderManager(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class OrderManager(Actor[OrderMessage]):
     """The only actor that sends orders. Its journalled state is its position book.
 
     Between messages it carries out due actions: every second while one is urgent (for example
@@ -37,41 +46,31 @@ class OrderManager(Actor):
     cycle and at a trade's time limit.
     """
 
-    def __init__(
-        self,
-        *,
-        inbox: Mailbox[object],
-        clock: Clock,
-        executor: OrderExecutor,
-        protector: Protector,
-        reconciler: Mailbox[object],
-        gate: Gate,
-        limits: RiskLimits,
-        costs: CostModel,
-        cycle_period_ms: int,
-        handler_deadline_s: float,
-    ) -> None:
-        super().__init__(
-            name="order_manager", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._executor = executor
-        self._protector = protector
-        self._reconciler = reconciler
+    name: str = attrs.field(init=False, default="order_manager")
+    _executor: OrderExecutor
+    _protector: Protector
+    _reconciler: Outbox[ReconcileNow]
+    _gate: Gate
+    _limits: RiskLimits
+    _costs: CostModel
+    _cycle_period_ms: int
+    _entries: Entries = attrs.field(init=False)
+    _due_ms: int = attrs.field(init=False, default=0)
+    _due_s: float = attrs.field(init=False, default=math.inf)  # the same by Trio's clock
+    # The first due action for which the last tick had no time.
+    _postponed: tuple[str, str] | None = attrs.field(init=False, default=None)
+    _orphans_left: bool = attrs.field(init=False, default=False)  # orphan orders to be canceled
+
+    def __attrs_post_init__(self) -> None:
         self._entries = Entries(
-            executor=executor,
-            protector=protector,
-            gate=gate,
-            limits=limits,
-            costs=costs,
-            clock=clock,
+            executor=self._executor,
+            protector=self._protector,
+            gate=self._gate,
+            limits=self._limits,
+            costs=self._costs,
+            clock=self.clock,
             settle=self._settle,
         )
-        self._cycle_period_ms = cycle_period_ms
-        self._due_ms = 0
-        self._due_s = math.inf  # the same by Trio's clock
-        # The first due action for which the last tick had no time.
-        self._postponed: tuple[str, str] | None = None
-        self._orphans_left = False  # orphan orders remain to be canceled
 
     async def recover(self) -> None:
         """Fold the journal; make due a tick that queries orders and confirms stops."""
@@ -108,7 +107,7 @@ class OrderManager(Actor):
             # Stops rest at the venue; nothing new is sent while no intent can be committed.
             self._wake_at(self.clock.now_ms() + ORDER_RETRY_MS)
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: OrderMessage) -> None:
         try:
             await self._receive(message)
             self._wake_by(self._next_tick_ms(self._executor.book))
@@ -116,7 +115,7 @@ class OrderManager(Actor):
             # This message is lost; reconciliation reads its order or fill from the venue.
             self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)
 
-    async def _receive(self, message: object) -> None:
+    async def _receive(self, message: OrderMessage) -> None:
         match message:
             case FillUpdate():
                 await self._on_fill(message)
@@ -137,7 +136,7 @@ class OrderManager(Actor):
                     await self._resolve(order)
                 await self._settle()
             case _:
-                raise AssertionError(f"the order manager takes no message {message!r}")
+                assert_never(message)
 
     async def finish(self) -> None:
         """Journal the updates that wait; other messages stay for the next incarnation.
@@ -146,7 +145,7 @@ class OrderManager(Actor):
         the next start. If the journal fails, the next start reads the updates from the venue.
         """
         await trio.lowlevel.checkpoint()
-        others: list[object] = []
+        others: list[OrderMessage] = []
         with contextlib.suppress(KamouError, trio.WouldBlock):
             while True:
                 message = self.inbox.get_nowait()

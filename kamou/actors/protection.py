@@ -38,6 +38,7 @@ class _Unprotected:
     seen_s: float  # by Trio's clock
 
 
+@attrs.define(kw_only=True, eq=False)
 class Protector:
     """The part of the order manager that keeps stops in place and closes positions.
 
@@ -45,24 +46,24 @@ class Protector:
     positions, and failed exits.
     """
 
-    def __init__(
-        self, *, executor: OrderExecutor, limits: RiskLimits, on_failed: Callable[[str], None]
-    ) -> None:
-        self._executor = executor
-        self._limits = limits
-        self._on_failed = on_failed
-        self.forget()
+    _executor: OrderExecutor
+    _limits: RiskLimits
+    _on_failed: Callable[[str], None]
+    # Periods in which the venue answered no read: from, to.
+    _unanswered: list[tuple[int, int]] = attrs.field(init=False, factory=list)
+    _failed_ms: int = attrs.field(init=False, default=0)  # time of the last read, if it failed
+    _unprotected: dict[str, _Unprotected] = attrs.field(init=False, factory=dict)  # by symbol
+    _failed_closes: dict[str, int] = attrs.field(init=False, factory=dict)  # in a row, by trade
+    # Time of the next try after a rejected exit, by trade.
+    _again_ms: dict[str, int] = attrs.field(init=False, factory=dict)
 
     def forget(self) -> None:
         """Reset the state.
 
         Deadlines then end earlier, because they count the time without an answer of the venue.
         """
-        self._unanswered: list[tuple[int, int]] = []  # from, to: the venue answered no read
-        self._failed_ms = 0  # time of the last read, if it failed
-        self._unprotected: dict[str, _Unprotected] = {}  # by symbol
-        self._failed_closes: dict[str, int] = {}  # in a row, by trade
-        self._again_ms: dict[str, int] = {}  # time of the next try after a rejected exit, by trade
+        self._unanswered, self._failed_ms = [], 0
+        self._unprotected, self._failed_closes, self._again_ms = {}, {}, {}
 
     async def protect(self, symbol: str) -> None:
         """Read open orders back and do the due actions for the position of ``symbol``.

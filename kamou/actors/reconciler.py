@@ -16,7 +16,7 @@ from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
 from kamou.actors.midnight_reader import MidnightReader
 from kamou.actors.transfers import TransferValuer
-from kamou.clock import Clock, floor_ms, next_ms
+from kamou.clock import floor_ms, next_ms
 from kamou.core.book.events import EquityRecorded, Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.indicators.atr import atr
@@ -42,10 +42,11 @@ from kamou.messages.orders import (
     CancelOrphanOrder,
     ProtectPosition,
     ReconcileNow,
+    ReconcilerCommand,
     ResolveOrder,
     VenueObserved,
 )
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 
 ATR_HISTORY_BARS = 5 * ATR_PERIOD  # enough for Wilder's mean to forget its first value
 CYCLE_OFFSET_MS = 1_000  # after the boundary, before the feed, so that reviews see fresh figures
@@ -54,7 +55,8 @@ SPACING_MS = 1_000  # between passes on request: an overflow may be followed by 
 INSTRUMENTS_AT_ONCE = 200  # in one transaction: about 10 ms of encoding
 
 
-class Reconciler(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Reconciler(Actor[ReconcileNow]):
     """The actor that compares book and venue, journals repairs and reports the result.
 
     If a read fails, the pass ends without a conclusion and is repeated. Quotes, past marks and the
@@ -63,51 +65,42 @@ class Reconciler(Actor):
     valid.
     """
 
-    def __init__(
-        self,
-        *,
-        inbox: Mailbox[object],
-        clock: Clock,
-        journal: Journal,
-        port: ExchangePort,
-        governor: Mailbox[object],
-        orders: Mailbox[object],
-        limits: RiskLimits,
-        costs: CostModel,
-        cycle_period_ms: int,
-        period_ms: int,
-        handler_deadline_s: float,
-        on_reconciled: Callable[[bool], None] = lambda agreed: None,
-    ) -> None:
-        super().__init__(
-            name="reconciler", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._journal = journal
-        self._port = port
-        self._governor = governor
-        self._orders = orders
-        self._on_reconciled = on_reconciled
-        self._inputs = ReconcileInputs(limits=limits, costs=costs)
-        self._period_ms = period_ms
-        self._cycle_period_ms = cycle_period_ms
-        self._follower = BookFollower(journal)
-        self._listed: tuple[Instrument, ...] = ()  # as the venue last listed them
-        self._sound = True  # that list has no faults
-        self._again_ms = 0
-        self._passed_ms = 0  # start of the last pass
-        self._requested = False  # a pass before the next cycle
-        self._unsettled = False  # the last pass left a mismatch pending or deferred
-        self._marked_ms: dict[str, int] = {}  # of each open position: time of its last mark
-        self._marks_at_ms: int | None = None
-        self._midnights = MidnightReader(port=port, period_ms=period_ms)
+    name: str = attrs.field(init=False, default="reconciler")
+    _journal: Journal
+    _port: ExchangePort
+    _governor: Outbox[VenueObserved]
+    _orders: Outbox[ReconcilerCommand]
+    _limits: RiskLimits
+    _costs: CostModel
+    _cycle_period_ms: int
+    _period_ms: int
+    _on_reconciled: Callable[[bool], None] = lambda agreed: None
+    _follower: BookFollower = attrs.field(init=False)
+    _midnights: MidnightReader = attrs.field(init=False)
+    _transfers: TransferValuer = attrs.field(init=False)
+    _listed: tuple[Instrument, ...] = attrs.field(init=False, default=())  # as the venue last did
+    _sound: bool = attrs.field(init=False, default=True)  # that list has no faults
+    _again_ms: int = attrs.field(init=False, default=0)
+    _passed_ms: int = attrs.field(init=False, default=0)  # start of the last pass
+    _requested: bool = attrs.field(init=False, default=False)  # a pass before the next cycle
+    # The last pass left a mismatch pending or deferred.
+    _unsettled: bool = attrs.field(init=False, default=False)
+    # Of each open position: time of its last mark.
+    _marked_ms: dict[str, int] = attrs.field(init=False, factory=dict)
+    _marks_at_ms: int | None = attrs.field(init=False, default=None)
+    # True if positions were open at the last equity snapshot; None: no snapshot yet.
+    _open_at_snapshot: bool | None = attrs.field(init=False, default=None)
+    # Of the last reconciliation.
+    _pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._follower = BookFollower(self._journal)
+        self._midnights = MidnightReader(port=self._port, period_ms=self._period_ms)
         self._transfers = TransferValuer(
-            port=port,
-            period_ms=period_ms,
-            tolerance=limits.equity_tolerance,
+            port=self._port,
+            period_ms=self._period_ms,
+            tolerance=self._limits.equity_tolerance,
         )
-        # True if positions were open at the last equity snapshot; None: no snapshot yet.
-        self._open_at_snapshot: bool | None = None
-        self._pending_mismatches: Mapping[PendingMismatch, int] = {}  # of the last reconciliation
 
     async def recover(self) -> None:
         """Fold the journal and reconcile. If the pass fails, ``tick`` repeats it."""
@@ -119,7 +112,7 @@ class Reconciler(Actor):
             return min(self._again_ms, self._passed_ms + SPACING_MS)
         return self._again_ms
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: ReconcileNow) -> None:
         assert isinstance(message, ReconcileNow), message
         self._requested = True
 
@@ -141,8 +134,12 @@ class Reconciler(Actor):
         view, atrs = await self._read_venue(self._follower.catch_up())
         book = self._follower.catch_up()  # with events that were committed during the reads
         due = self._snapshot_due(book)
-        inputs = attrs.evolve(
-            self._inputs, atrs=atrs, pending_mismatches=self._pending_mismatches, mark_due=due
+        inputs = ReconcileInputs(
+            limits=self._limits,
+            costs=self._costs,
+            atrs=atrs,
+            pending_mismatches=self._pending_mismatches,
+            mark_due=due,
         )
         found = reconcile(book, view, inputs, cycle_at_ms=cycle_at_ms, now_ms=self.clock.now_ms())
         self._pending_mismatches = found.pending_mismatches

@@ -7,39 +7,30 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
+
 from kamou.actors.base import Actor
 from kamou.actors.journal import Journal
-from kamou.clock import Clock
 from kamou.core.book.events import CandidateRefined
 from kamou.messages.signals import CandidatesCleared, RefinedSignal, SignalsRefined
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 
 VERDICT_OFF = "off"
 FULL_SIZE = Decimal(1)
 
 
-class Refiner(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Refiner(Actor[CandidatesCleared]):
     """The actor that journals cleared candidates and sends them to the order manager.
 
     The ``signal_id`` of its ``CandidateRefined`` event is the cause of an entry's review.
     """
 
-    def __init__(
-        self,
-        *,
-        inbox: Mailbox[object],
-        clock: Clock,
-        journal: Journal,
-        orders: Mailbox[object],
-        handler_deadline_s: float,
-    ) -> None:
-        super().__init__(
-            name="refiner", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._journal = journal
-        self._orders = orders
+    name: str = attrs.field(init=False, default="refiner")
+    _journal: Journal
+    _orders: Outbox[SignalsRefined]
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: CandidatesCleared) -> None:
         assert isinstance(message, CandidatesCleared), message
         now = self.clock.now_ms()
         self._journal.cast(

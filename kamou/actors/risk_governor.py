@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import assert_never
 
 import attrs
 import trio
@@ -12,7 +13,6 @@ from kamou.actors.day_opener import DayOpener
 from kamou.actors.decision_recorder import note_review
 from kamou.actors.followers import BookFollower
 from kamou.actors.journal import Journal
-from kamou.clock import Clock
 from kamou.core.book.events import PermitReleased
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
@@ -31,60 +31,54 @@ from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
 from kamou.messages.orders import (
+    GovernorMessage,
     ReconcileNow,
     Reviewed,
     ReviewEntry,
     ReviewReduction,
     VenueObserved,
 )
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 
 MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
 
 
-class RiskGovernor(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class RiskGovernor(Actor[GovernorMessage]):
     """The actor that reviews orders, opens UTC days and keeps the trading state.
 
     It decides on its own fold of the journal. It commits a permit before it answers, and a trading
     state before it acts on that state. While the journal cannot commit, it grants no permit.
     """
 
-    def __init__(
-        self,
-        *,
-        inbox: Mailbox[object],
-        clock: Clock,
-        journal: Journal,
-        orders: Mailbox[object],
-        reconciler: Mailbox[object],
-        gate: Gate,
-        limits: RiskLimits,
-        costs: CostModel,
-        excluded: frozenset[str],
-        handler_deadline_s: float,
-    ) -> None:
-        super().__init__(
-            name="risk_governor", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._journal = journal
-        self._orders = orders
-        self._reconciler = reconciler
-        self._gate = gate
-        self._limits = limits
-        self._costs = costs
-        self._excluded = excluded
-        self._follower = BookFollower(journal)
-        self._observed: VenueObserved | None = None
-        self._pending: Pending | None = None
-        self._read_again_ms: int | None = None
-        self._read: EquityRead | None = None  # the newest with finite equity
-        self._started_at_ms = clock.now_ms()
-        self._requested_ms = 0  # last request for a read
-        self._fresh_since_ms: int | None = None  # start of fresh reads in this state
-        self._disk_full = False
-        self._held_back: Halt | Flatten | None = None
-        self._day_opener = DayOpener(limits)
-        self._bucket: TokenBucket = full_bucket(limits.messages_per_s, clock.now_ms())
+    name: str = attrs.field(init=False, default="risk_governor")
+    _journal: Journal
+    _orders: Outbox[StateNotice]
+    _reconciler: Outbox[ReconcileNow]
+    _gate: Gate
+    _limits: RiskLimits
+    _costs: CostModel
+    _excluded: frozenset[str]
+    _follower: BookFollower = attrs.field(init=False)
+    _day_opener: DayOpener = attrs.field(init=False)
+    _bucket: TokenBucket = attrs.field(init=False)
+    _started_at_ms: int = attrs.field(init=False)
+    _observed: VenueObserved | None = attrs.field(init=False, default=None)
+    _pending: Pending | None = attrs.field(init=False, default=None)
+    _read_again_ms: int | None = attrs.field(init=False, default=None)
+    # The newest read with finite equity.
+    _read: EquityRead | None = attrs.field(init=False, default=None)
+    _requested_ms: int = attrs.field(init=False, default=0)  # last request for a read
+    # Start of fresh reads in this state.
+    _fresh_since_ms: int | None = attrs.field(init=False, default=None)
+    _disk_full: bool = attrs.field(init=False, default=False)
+    _held_back: Halt | Flatten | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._follower = BookFollower(self._journal)
+        self._day_opener = DayOpener(self._limits)
+        self._started_at_ms = self.clock.now_ms()
+        self._bucket = full_bucket(self._limits.messages_per_s, self._started_at_ms)
 
     async def recover(self) -> None:
         await self._follower.recover()
@@ -217,7 +211,7 @@ class RiskGovernor(Actor):
 
     # --- the state ---------------------------------------------------------------
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: GovernorMessage) -> None:
         try:
             await self._receive(message)
         except DiskFullError:
@@ -225,7 +219,7 @@ class RiskGovernor(Actor):
             if isinstance(message, Halt | Flatten) and not isinstance(self._held_back, Flatten):
                 self._held_back = message  # until it can be committed
 
-    async def _receive(self, message: object) -> None:
+    async def _receive(self, message: GovernorMessage) -> None:
         match message:
             case VenueObserved():
                 self._observed = message
@@ -245,7 +239,7 @@ class RiskGovernor(Actor):
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
-                raise AssertionError(f"the risk governor takes no message {message!r}")
+                assert_never(message)
 
     async def _carry_out_held_back(self) -> None:
         """Carry out the command that could not be committed while the disk was full."""

@@ -8,14 +8,13 @@ import attrs
 import numpy as np
 
 from kamou.actors.base import Actor
-from kamou.actors.panel_loader import PanelLoader
-from kamou.clock import Clock
+from kamou.actors.panel_loader import LoadedPanel, PanelLoader
 from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked, StrategyColumns
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 
 NO_FLOATS = np.empty(0)
 
@@ -27,33 +26,24 @@ class StrategyFailedError(Exception):
     """
 
 
-class Scanner(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class Scanner(Actor[BarsClosed]):
     """The actor of one shard.
 
     Its state is the panel, which the port can reload, and the newest bar that was ranked.
     """
 
-    def __init__(
-        self,
-        *,
-        index: int,
-        inbox: Mailbox[BarsClosed],
-        clock: Clock,
-        panels: PanelLoader,
-        symbols: tuple[str, ...],
-        strategies: Sequence[Strategy],
-        veto: Mailbox[object],
-        handler_deadline_s: float,
-    ) -> None:
-        super().__init__(
-            name=f"scanner-{index}", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._index = index
-        self._panels = panels
-        self._symbols = symbols
-        self._strategies = tuple(strategies)
-        self._veto = veto
-        self._ranked_open_ms = -1  # of the newest bar that was ranked
+    name: str = attrs.field(init=False)
+    _index: int
+    _panels: PanelLoader
+    _symbols: tuple[str, ...]
+    _strategies: Sequence[Strategy]
+    _veto: Outbox[ShardRanked]
+    _loaded: LoadedPanel = attrs.field(init=False)
+    _ranked_open_ms: int = attrs.field(init=False, default=-1)  # of the newest bar that was ranked
+
+    def __attrs_post_init__(self) -> None:
+        self.name = f"scanner-{self._index}"
 
     async def recover(self) -> None:
         """Reload the panel from the port. It is empty if the read fails."""
@@ -63,7 +53,7 @@ class Scanner(Actor):
     def _panel(self) -> Panel:
         return self._loaded.panel
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: BarsClosed) -> None:
         assert isinstance(message, BarsClosed), message
         panel = self._panel
         if len(message.open_ms) and int(message.open_ms[0]) > panel.close_ms:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import attrs
+
 from kamou.actors.base import Actor
 from kamou.actors.followers import BookFollower
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
-from kamou.clock import Clock
 from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Candidate, OrderRole, Quote
@@ -22,57 +23,41 @@ from kamou.core.vetoes.base import VetoContext, VetoRule
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.messages.signals import CandidatesCleared, ShardRanked
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 from kamou.settings.config import CycleSettings
 
 
-class VetoActor(Actor):
+@attrs.define(kw_only=True, eq=False, slots=False)
+class VetoActor(Actor[ShardRanked]):
     """The actor that ranks each cycle's candidates and sends on those without a veto.
 
     It waits for all shards of the cycle, for the deadline, or for a shard of another cycle. Its
     state is the shards of the current cycle. A crash loses the ranking of that cycle.
     """
 
-    def __init__(
-        self,
-        *,
-        inbox: Mailbox[object],
-        clock: Clock,
-        port: ExchangePort,
-        journal: Journal,
-        refiner: Mailbox[object],
-        universe: Sequence[Sequence[str]],
-        strategies: Mapping[str, Strategy],
-        vetoes: Mapping[str, VetoRule],
-        cycle: CycleSettings,
-        period_ms: int,
-        limits: VetoLimits,
-        risk: RiskLimits,
-        costs: CostModel,
-        handler_deadline_s: float,
-        keep_detail: bool = True,
-    ) -> None:
-        super().__init__(
-            name="veto", inbox=inbox, clock=clock, handler_deadline_s=handler_deadline_s
-        )
-        self._port = port
-        self._journal = journal
-        self._refiner = refiner
-        self._universe = universe
-        self._strategies = strategies
-        self._vetoes = vetoes
-        self._cycle = cycle
-        self._period_ms = period_ms
-        self._limits = limits
-        self._risk = risk
-        self._costs = costs
-        self._keep_detail = keep_detail  # False in a fast-forward: `kamou why` has no use for it
-        self._follower = BookFollower(journal)
-        self._funding = FundingRates(port.funding_rates, clock=clock)
-        self._collecting = 0  # the cycle, or 0 while none is open
-        self._deadline_ms = 0
-        self._ranked_ms = 0  # the newest cycle that was ranked
-        self._shards: dict[int, ShardRanked] = {}
+    name: str = attrs.field(init=False, default="veto")
+    _port: ExchangePort
+    _journal: Journal
+    _refiner: Outbox[CandidatesCleared]
+    _universe: Sequence[Sequence[str]]
+    _strategies: Mapping[str, Strategy]
+    _vetoes: Mapping[str, VetoRule]
+    _cycle: CycleSettings
+    _period_ms: int
+    _limits: VetoLimits
+    _risk: RiskLimits
+    _costs: CostModel
+    _keep_detail: bool = True  # False in a fast-forward: `kamou why` has no use for it
+    _follower: BookFollower = attrs.field(init=False)
+    _funding: FundingRates = attrs.field(init=False)
+    _collecting: int = attrs.field(init=False, default=0)  # the cycle, or 0 while none is open
+    _deadline_ms: int = attrs.field(init=False, default=0)
+    _ranked_ms: int = attrs.field(init=False, default=0)  # the newest cycle that was ranked
+    _shards: dict[int, ShardRanked] = attrs.field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._follower = BookFollower(self._journal)
+        self._funding = FundingRates(self._port.funding_rates, clock=self.clock)
 
     async def recover(self) -> None:
         await self._follower.recover()
@@ -84,7 +69,7 @@ class VetoActor(Actor):
     async def tick(self) -> None:
         await self._finish()
 
-    async def handle(self, message: object) -> None:
+    async def handle(self, message: ShardRanked) -> None:
         assert isinstance(message, ShardRanked), message
         if message.cycle_at_ms <= self._ranked_ms:
             return  # too late: its cycle was ranked without this shard, and counted it as late

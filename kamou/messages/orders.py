@@ -7,10 +7,13 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.book.decision_events import GovernorRead
+from kamou.core.book.updates import VenueEvent
 from kamou.core.model import Account, Intent, Plan, PositionReport, Quote
 from kamou.core.risk.midnight_equity import MidnightMarks
 from kamou.core.risk.verdict import Verdict
 from kamou.messages.envelope import Message
+from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
+from kamou.messages.signals import SignalsRefined
 
 
 @attrs.frozen(kw_only=True)
@@ -85,3 +88,13 @@ class ReconcileNow(Message):
 
     Senders use it when the private stream may have lost updates, or a decision needs new figures.
     """
+
+
+ReconcilerCommand = ProtectPosition | CancelOrphanOrder | ResolveOrder
+"""What the reconciler sends to the order manager."""
+
+OrderMessage = VenueEvent | ReconcilerCommand | SignalsRefined | StateNotice
+"""Messages of the order manager."""
+
+GovernorMessage = VenueObserved | Halt | Flatten | Resume | DiskFull | ProtectionFailed
+"""Messages of the risk governor; it also answers ``ReviewEntry`` and ``ReviewReduction``."""

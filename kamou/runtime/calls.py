@@ -27,6 +27,26 @@ class CallReply:
         """Return True once the call was answered or failed, or the caller gave up."""
         return self._settled
 
+    @property
+    def ended(self) -> bool:
+        """Return True if there is a result: the call was answered or failed."""
+        return self._error is not None or self._done.is_set()
+
+    async def wait(self) -> None:
+        """Wait for the answer. A failure cancels the caller's scope instead."""
+        await self._done.wait()
+
+    def result(self) -> Any:
+        """Return the answer, or raise the error of a failed call."""
+        assert self.ended, "the call has no result yet"
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def give_up(self) -> None:
+        """Settle the call without an answer; a later one is not delivered."""
+        self._settled = True
+
     def send(self, value: object) -> bool:
         """Answer with ``value``; return False if the call is already settled."""
         if self._settled:

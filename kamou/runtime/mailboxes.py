@@ -354,47 +354,44 @@ class Mailbox(Generic[T]):
 
     # --- calls -------------------------------------------------------------------
 
-    async def _call(self, message: Any, timeout_s: float) -> Any:
+    async def call(self, message: object, *, timeout_s: float) -> Any:
+        """Call the actor and return its answer, within ``timeout_s``.
+
+        If cancelled, the call counts as given up; the actor may have acted on it.
+
+        Raises:
+            CallUnavailableError: the actor is not up, ends meanwhile, or its REJECT mailbox is
+                full.
+            CallTimeoutError: at the deadline; the call expires if the actor has not read it.
+            KamouError: the error that the actor answered with.
+        """
+        assert self.when_full in (WhenFull.BLOCK, WhenFull.REJECT), f"{self.name} may drop calls"
         if not self._up:
             raise CallUnavailableError(
                 f"{self.name} is starting or restarting; try again, `kamou status` shows its state"
             )
         with trio.move_on_after(timeout_s) as scope:
             reply = CallReply(scope)
-            call_ = Call(message, reply)
             self._calls[reply] = None
             try:
-                if self.when_full is WhenFull.BLOCK:
-                    await self._sender.send(call_)
-                    self._accepted += 1
-                elif not self.put_nowait(cast(T, call_)):
-                    raise CallUnavailableError(
-                        f"{self.name} has {self.capacity} waiting messages, its mailbox is full; "
-                        "try again, `kamou status` shows its state"
-                    )
-                await reply._done.wait()
+                await self._put_call(Call(message, reply))
+                await reply.wait()
             finally:
                 self._calls.pop(reply, None)
-                answered, reply._settled = reply._settled, True
-        if reply._error is not None:
-            raise reply._error
-        if not answered:
+                reply.give_up()
+        if not reply.ended:
             raise CallTimeoutError(
                 f"{self.name} did not answer within {timeout_s:g} s; it may have acted, "
                 "`kamou status` shows its state"
             )
-        return reply._value
+        return reply.result()
 
-
-async def call(mailbox: Mailbox[Any], message: object, *, timeout_s: float) -> Any:
-    """Call the actor of ``mailbox`` and return its answer, within ``timeout_s``.
-
-    If cancelled, the call counts as given up; the actor may have acted on it.
-
-    Raises:
-        CallUnavailableError: the actor is not up, ends meanwhile, or its REJECT mailbox is full.
-        CallTimeoutError: at the deadline; the call expires if the actor has not read it.
-        KamouError: the error that the actor answered with.
-    """
-    assert mailbox.when_full in (WhenFull.BLOCK, WhenFull.REJECT), f"{mailbox.name} may drop calls"
-    return await mailbox._call(message, timeout_s)
+    async def _put_call(self, call_: Call) -> None:
+        if self.when_full is WhenFull.BLOCK:
+            await self._sender.send(call_)
+            self._accepted += 1
+        elif not self.put_nowait(cast(T, call_)):
+            raise CallUnavailableError(
+                f"{self.name} has {self.capacity} waiting messages, its mailbox is full; "
+                "try again, `kamou status` shows its state"
+            )

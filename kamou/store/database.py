@@ -361,7 +361,7 @@ def _check_versions(connection: sqlite3.Connection, path: Path | str) -> None:
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Raise ``StoreError`` for a changed or missing table, or any trigger that differs.
+    """Raise ``StoreError`` for a changed or missing table, or a trigger that differs.
 
     Added tables, indexes and views are allowed. Call this before Kamou's statements, because those
     would run an added trigger.

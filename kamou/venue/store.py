@@ -107,7 +107,7 @@ class VenueStore:
         self._seen = self._data_version()
 
     def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
-        """Compare tables and triggers with those of its version; see ``on_changed_schema``."""
+        """Compare tables and triggers with its version's; see ``on_changed_schema``."""
         version = known_version(self._db, self.path)
         changes = find_schema_changes(self._db, _expected_schema(version))
         self._schema_changed = bool(changes)

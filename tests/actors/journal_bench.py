@@ -58,6 +58,7 @@ class Bench:
 
     def actor(self) -> JournalActor:
         return JournalActor(
+            inbox=self.journal.inbox,
             journal=self.journal,
             writer=self.writer,
             clock=self.clock,

@@ -18,7 +18,6 @@ from kamou.core.model import Intent, Plan, Quote, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import InvalidPermitError
 from kamou.messages.orders import ReviewEntry
-from kamou.runtime.mailboxes import call
 
 D = Decimal
 SYMBOL = "GGG"  # the scripted market has no early signal for it
@@ -65,7 +64,7 @@ async def approve(harness: Harness) -> tuple[Approved, Plan]:
     quote = (await harness.tree.port.quotes((SYMBOL,)))[SYMBOL]
     plan = plan_for(quote, harness.clock.now_ms())
     message = ReviewEntry(cause_id="test", plan=plan, quote=quote)
-    verdict = (await call(harness.tree.governor, message, timeout_s=2.0)).verdict
+    verdict = (await harness.tree.governor.call(message, timeout_s=2.0)).verdict
     assert isinstance(verdict, Approved), verdict
     return verdict, plan
 

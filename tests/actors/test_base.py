@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from kamou.actors.base import Actor, HandlerHungError
 from kamou.clock import SimulatedClock
 from kamou.errors import CallUnavailableError, DiskFullError
-from kamou.runtime.mailboxes import Mailbox, call
+from kamou.runtime.mailboxes import Mailbox
 
 DEADLINE_S = 30.0
 
@@ -163,10 +163,10 @@ async def test_a_call_returns_the_answer_of_the_actor_or_raises_an_error_that_is
     inbox: Mailbox[Any], nursery: trio.Nursery
 ) -> None:
     await nursery.start(Recorder(inbox).run)
-    assert await call(inbox, "question", timeout_s=1) == "answer to question"
+    assert await inbox.call("question", timeout_s=1) == "answer to question"
     with pytest.raises(DiskFullError, match="no room"):
-        await call(inbox, "grow", timeout_s=1)
-    assert await call(inbox, "again", timeout_s=1) == "answer to again"
+        await inbox.call("grow", timeout_s=1)
+    assert await inbox.call("again", timeout_s=1) == "answer to again"
 
 
 async def test_an_answer_that_raises_fails_the_call_and_crashes_the_actor(
@@ -176,9 +176,9 @@ async def test_an_answer_that_raises_fails_the_call_and_crashes_the_actor(
         async with trio.open_nursery() as nursery:
             await nursery.start(Recorder(inbox).run)
             with trio.CancelScope(shield=True), pytest.raises(CallUnavailableError):
-                await call(inbox, Burn(), timeout_s=1)
+                await inbox.call(Burn(), timeout_s=1)
     with pytest.raises(CallUnavailableError, match="is starting or restarting; try again"):
-        await call(inbox, "question", timeout_s=1)
+        await inbox.call("question", timeout_s=1)
 
 
 async def test_the_error_of_a_hanging_call_names_the_message(
@@ -194,7 +194,7 @@ async def test_the_error_of_a_hanging_call_names_the_message(
         async with trio.open_nursery() as nursery:
             await nursery.start(actor.run)
             with trio.CancelScope(shield=True), pytest.raises(CallUnavailableError):
-                await call(inbox, Work(1), timeout_s=60)
+                await inbox.call(Work(1), timeout_s=60)
 
 
 async def test_an_actor_that_must_stop_handles_the_message_in_hand_first(

@@ -11,9 +11,11 @@ import scripted_market
 from account_of import faults
 from system_harness import SETTINGS, Ended, Harness, at, run_system
 
-from kamou import app, ids
+from kamou import ids
+from kamou.actors import mailbox_set
 from kamou.actors.followers import BookFollower
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
+from kamou.actors.timed_port import TimedPort
 from kamou.core.book.events import (
     EquityRecorded,
     IntentRecorded,
@@ -139,7 +141,7 @@ def test_after_half_of_the_daily_loss_limit_entries_are_about_half_the_size() ->
 def test_reconciliation_makes_up_for_an_update_that_a_full_mailbox_or_stream_dropped(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app if name == "ORDERS_CAPACITY" else embedded, name, 1)
+    monkeypatch.setattr(mailbox_set if name == "ORDERS_CAPACITY" else embedded, name, 1)
     ended = run_system()
     assert ended.fills
     found = faults(ended, until_minute=scripted_market.MINUTES)
@@ -227,7 +229,7 @@ def test_an_event_that_was_committed_before_is_skipped_and_the_rest_is_committed
         order = next(iter(book.orders.values()))
         executor = OrderExecutor(
             journal=harness.tree.journal,
-            port=harness.tree.port,
+            port=TimedPort(harness.tree.port, 5.0),
             governor=harness.tree.governor,
             clock=harness.clock,
             salt_of=harness.inputs.salt_of,

@@ -73,12 +73,12 @@ def scanning(
     async def start(task_status: trio.TaskStatus[None]) -> None:
         await kind(
             index=index,
-            inbox=tree.mailboxes[f"scanner-{index}"],
+            inbox=tree.mailboxes.scanners[index],
             clock=inputs.clock,
             panels=panels,
             symbols=parts[index].symbols,
             strategies=chosen,
-            veto=tree.mailboxes["veto"],
+            veto=tree.mailboxes.veto,
             handler_deadline_s=300.0,
             **more,
         ).run(task_status)

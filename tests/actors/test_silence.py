@@ -51,8 +51,8 @@ def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, SystemIn
                 inbox=tree.governor,
                 clock=inputs.clock,
                 journal=tree.journal,
-                orders=tree.mailboxes["order_manager"],
-                reconciler=tree.mailboxes["reconciler"],
+                orders=tree.mailboxes.order_manager,
+                reconciler=tree.mailboxes.reconciler,
                 gate=inputs.gate,
                 limits=settings.risk,
                 costs=settings.costs,
@@ -175,12 +175,12 @@ def test_an_equity_snapshot_includes_a_transfer_made_between_two_reads() -> None
 def test_an_actor_that_gets_an_unknown_message_crashes_and_is_restarted() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(3.5)
-        harness.tree.mailboxes["order_manager"].put_nowait("gibberish")
+        harness.tree.mailboxes.order_manager.put_nowait("gibberish")
         await harness.until(4.5)
-        harness.tree.mailboxes["risk_governor"].put_nowait("gibberish")
-        harness.tree.mailboxes["feed"].put_nowait("gibberish")
+        harness.tree.mailboxes.risk_governor.put_nowait("gibberish")
+        harness.tree.mailboxes.feed.put_nowait("gibberish")
         await harness.until(5.5)
-        harness.tree.mailboxes["reconciler"].put_nowait("gibberish")
+        harness.tree.mailboxes.reconciler.put_nowait("gibberish")
 
     ended = run_system(direct=direct)
     assert {e.child for e in ended.crashes} == {

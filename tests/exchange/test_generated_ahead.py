@@ -203,13 +203,13 @@ async def test_a_catch_up_over_missed_days_steps_at_most_one_day_at_a_time(
     source = market()
     port = port_at(source, ORIGIN_MS + 3 * DAY_MS + HOUR_MS, make_thread_runner())
     steps: list[int] = []
-    step = port.step
+    step = port._step
 
     async def noted(to_ms: int) -> None:
         steps.append(to_ms - port.engine.market_ms)
         await step(to_ms)
 
-    monkeypatch.setattr(port, "step", noted)
+    monkeypatch.setattr(port, "_step", noted)
     makers = Makers(monkeypatch)
     await port.catch_up(ORIGIN_MS + 7 * DAY_MS + HOUR_MS)
     assert port.engine.market_ms == ORIGIN_MS + 7 * DAY_MS + HOUR_MS

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from kamou.errors import CallTimeoutError, CallUnavailableError, DiskFullError
 from kamou.runtime.calls import Call, answer_call
-from kamou.runtime.mailboxes import Mailbox, WhenFull, call
+from kamou.runtime.mailboxes import Mailbox, WhenFull
 
 
 def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT, **more: Any) -> Mailbox[Any]:
@@ -39,7 +39,7 @@ async def test_a_call_returns_the_answer(when_full: WhenFull, nursery: trio.Nurs
     mailbox = box(when_full=when_full)
     nursery.start_soon(serve, mailbox, 42)
     await trio.testing.wait_all_tasks_blocked()
-    assert await call(mailbox, "question", timeout_s=1) == 42
+    assert await mailbox.call("question", timeout_s=1) == 42
 
 
 async def test_a_call_raises_the_error_it_was_answered_with(nursery: trio.Nursery) -> None:
@@ -47,13 +47,13 @@ async def test_a_call_raises_the_error_it_was_answered_with(nursery: trio.Nurser
     nursery.start_soon(serve, mailbox, DiskFullError("no room"))
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(DiskFullError, match="no room"):
-        await call(mailbox, "question", timeout_s=1)
+        await mailbox.call("question", timeout_s=1)
 
 
 async def test_a_call_to_an_actor_that_is_not_up_fails_at_once() -> None:
     mailbox = box()
     with pytest.raises(CallUnavailableError, match="is starting or restarting; try again"):
-        await call(mailbox, "question", timeout_s=1)
+        await mailbox.call("question", timeout_s=1)
     assert is_empty(mailbox)
 
 
@@ -62,20 +62,20 @@ async def test_a_call_to_a_full_mailbox_fails_at_once() -> None:
     mailbox.mark_up()
     mailbox.put_nowait(1)
     with pytest.raises(CallUnavailableError, match="mailbox is full; try again"):
-        await call(mailbox, "question", timeout_s=1)
+        await mailbox.call("question", timeout_s=1)
 
 
 async def test_a_call_to_a_mailbox_that_drops_messages_fails() -> None:
     inbox = box(when_full=WhenFull.OVERFLOW, on_overflow=lambda: None)
     with pytest.raises(AssertionError):
-        await call(inbox, "question", timeout_s=1)
+        await inbox.call("question", timeout_s=1)
 
 
 async def test_an_unanswered_call_times_out_and_expires_unread(autojump_clock: MockClock) -> None:
     mailbox = box()
     mailbox.mark_up()
     with pytest.raises(CallTimeoutError, match="within 3 s"):
-        await call(mailbox, "question", timeout_s=3)
+        await mailbox.call("question", timeout_s=3)
     assert trio.current_time() == 3
     assert is_empty(mailbox)
     assert mailbox.statistics().expired == 1
@@ -95,7 +95,7 @@ async def test_an_answer_that_comes_too_late_is_not_delivered(autojump_clock: Mo
     async with trio.open_nursery() as nursery:
         nursery.start_soon(slow)
         with pytest.raises(CallTimeoutError):
-            await call(mailbox, "question", timeout_s=3)
+            await mailbox.call("question", timeout_s=3)
     assert late == [False, False]
 
 
@@ -109,7 +109,7 @@ async def test_an_actor_that_ends_fails_its_outstanding_calls_at_once(
 
     async def caller() -> None:
         with pytest.raises(CallUnavailableError, match="ended before it answered") as caught:
-            await call(mailbox, "question", timeout_s=60)
+            await mailbox.call("question", timeout_s=60)
         failed.append(str(caught.value))
 
     async with trio.open_nursery() as nursery:
@@ -131,7 +131,7 @@ async def test_the_call_of_a_canceled_caller_expires_unread() -> None:
     async with trio.open_nursery() as nursery:
 
         async def caller() -> None:
-            await call(mailbox, "question", timeout_s=60)
+            await mailbox.call("question", timeout_s=60)
 
         nursery.start_soon(caller)
         await trio.testing.wait_all_tasks_blocked()

@@ -13,10 +13,11 @@ ORDERS = (
         name="the intent is journalled after the order was sent",
         file="kamou/actors/order_executor.py",
         old="""        await self.commit(
+            *inputs,
             *(
                 IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
                 for intent in (entry, *attached)
-            )
+            ),
         )
         try:
             report = await self.port.submit(approved, entry, tuple(attached))
@@ -24,10 +25,11 @@ ORDERS = (
         new="""        try:
             report = await self.port.submit(approved, entry, tuple(attached))
             await self.commit(
+                *inputs,
                 *(
                     IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent)
                     for intent in (entry, *attached)
-                )
+                ),
             )
 """,
         notices=("UNJOURNALLED",),

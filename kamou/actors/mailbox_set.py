@@ -1,0 +1,63 @@
+"""The mailboxes of a tree (``Mailboxes``), made by ``make_mailboxes``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Never
+
+import attrs
+
+from kamou.actors.journal import CastsWaiting
+from kamou.messages.market import BarsClosed
+from kamou.messages.orders import GovernorMessage, OrderMessage, ReconcileNow
+from kamou.messages.signals import CandidatesCleared, ShardRanked
+from kamou.runtime.mailboxes import Mailbox, WhenFull
+
+ORDERS_CAPACITY = 4_096  # updates of a busy minute; an overflow starts a reconciliation
+CALLS_CAPACITY = 256
+SIGNALS_CAPACITY = 64
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Mailboxes:
+    """The mailboxes of the actors. They outlive the incarnations that take from them."""
+
+    journal: Mailbox[CastsWaiting]
+    risk_governor: Mailbox[GovernorMessage]
+    order_manager: Mailbox[OrderMessage]
+    reconciler: Mailbox[ReconcileNow]
+    refiner: Mailbox[CandidatesCleared]
+    veto: Mailbox[ShardRanked]
+    feed: Mailbox[Never]
+    scanners: tuple[Mailbox[BarsClosed], ...]
+
+
+def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
+    """Return empty mailboxes for this number of scanners."""
+
+    def make(name: str, capacity: int, when_full: WhenFull, **more: Any) -> Mailbox[Any]:
+        return Mailbox(name, capacity, when_full, now_ms=now_ms, **more)
+
+    reconciler = make("reconciler", SIGNALS_CAPACITY, WhenFull.REJECT)
+    return Mailboxes(
+        journal=make("journal", CALLS_CAPACITY, WhenFull.BLOCK),
+        risk_governor=make("risk_governor", CALLS_CAPACITY, WhenFull.BLOCK),
+        order_manager=make(
+            "order_manager",
+            ORDERS_CAPACITY,
+            WhenFull.OVERFLOW,
+            on_overflow=lambda: reconciler.put_nowait(ReconcileNow()),
+        ),
+        reconciler=reconciler,
+        refiner=make("refiner", SIGNALS_CAPACITY, WhenFull.REJECT),
+        veto=make("veto", 4 * shards, WhenFull.REJECT),
+        feed=make("feed", 1, WhenFull.REJECT),
+        scanners=tuple(
+            make(f"scanner-{index}", 2, WhenFull.CONFLATE, key=_same) for index in range(shards)
+        ),
+    )
+
+
+def _same(message: object) -> str:
+    """Return the same key for all messages: a scanner needs only the newest one."""
+    return "bars"
