@@ -12,13 +12,14 @@ from random import Random
 
 import attrs
 
-from kamou.core.model import OrderSide, OrderType
+from kamou.core.model import OrderReport, OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.ids import is_kamou_id
 from kamou.simulator.faults import Chaos
 from kamou.simulator.market import SimulatedMarket
-from kamou.simulator.venue import SimulatedEngine, Venue
-from kamou.venue.state import OrderRequest, WorkingOrder
+from kamou.simulator.venue import Venue
+from kamou.venue.engine import Engine
+from kamou.venue.state import OrderRequest
 
 CHANGE_RETRY_MS = 20_000
 SETTLED_AFTER_MS = 10_000  # from the end of a market to its settlement
@@ -36,7 +37,7 @@ class AccountChanges:
     """
 
     venue: Venue
-    engine: SimulatedEngine
+    engine: Engine
     market: SimulatedMarket
     chaos: Chaos
     touched: dict[str, int] = attrs.Factory(dict)
@@ -86,8 +87,8 @@ class AccountChanges:
 
         def settle() -> None:
             self.engine.close_by_force(symbol, D(1), "settlement")
-            for order in self._live(lambda order: order.request.symbol == symbol):
-                self.engine.cancel(order.request.client_order_id)
+            for order in self._live(lambda order: order.symbol == symbol):
+                self.engine.cancel(order.client_order_id)
 
         self.venue.at(at_ms + SETTLED_AFTER_MS, settle)
         self.touched[symbol] = at_ms
@@ -112,7 +113,7 @@ class AccountChanges:
                 self.engine.resize(symbol, factors[draw.randrange(4)])
                 self.touched[symbol] = at_ms
                 return True
-        self.engine.change(after)
+        self.engine.change_instrument(after)
         return True
 
     def _deleverage(self, at_ms: int, draw: Random) -> bool:
@@ -175,18 +176,17 @@ class AccountChanges:
         held = {p.symbol for p in self.engine.positions()}
         stops = self._live(
             lambda order: (
-                order.request.type is OrderType.STOP_MARKET
-                and is_kamou_id(order.request.client_order_id)
-                and order.request.symbol in held
+                order.type is OrderType.STOP_MARKET
+                and is_kamou_id(order.client_order_id)
+                and order.symbol in held
             )
         )
         if not stops:
             return False
         stop = stops[draw.randrange(len(stops))]
-        self.engine.cancel(stop.request.client_order_id)
-        self.touched[stop.request.symbol] = at_ms
+        self.engine.cancel(stop.client_order_id)
+        self.touched[stop.symbol] = at_ms
         return True
 
-    def _live(self, which: Callable[[WorkingOrder], bool]) -> list[WorkingOrder]:
-        state = self.engine._state
-        return [o for c in state.live if (o := state.orders[c]).live and which(o)]
+    def _live(self, which: Callable[[OrderReport], bool]) -> list[OrderReport]:
+        return [order for order in self.engine.open_orders() if which(order)]

@@ -178,10 +178,10 @@ class DueActions:
 
     def _written_off(self, client_order_id: str) -> None:
         """Check that an order that the journal closed is not live at the venue."""
-        order = self.engine._state.orders.get(client_order_id)
-        if order is not None and order.live:
-            symbol = order.request.symbol
-            self._wrong("WRITTEN_OFF", self.engine.market_ms, symbol, f"{client_order_id} is live")
+        for order in self.engine.open_orders():
+            if order.client_order_id == client_order_id:
+                detail = f"{client_order_id} is live"
+                self._wrong("WRITTEN_OFF", self.engine.market_ms, order.symbol, detail)
 
     def _granted(self, event: e.PermitGranted) -> None:
         plan, now_ms = event.plan, self.engine.market_ms

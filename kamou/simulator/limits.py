@@ -54,8 +54,8 @@ def binding_limits(event: e.Event) -> Iterator[str]:
 
 def leverage_of(engine: Engine, client_order_id: str) -> int:
     """Return the leverage of an order by the venue's record; 1 if it is unknown."""
-    order = engine._state.orders.get(client_order_id) or engine._store.order(client_order_id)
-    return order.request.leverage if order is not None else 1
+    sent = engine.order_request(client_order_id)
+    return sent.leverage if sent is not None else 1
 
 
 def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_ms: int) -> None:
@@ -81,8 +81,8 @@ def make_limit_checker(
         price = float(engine.source.prices(at_ms)[columns[symbol]])
         if price == price:
             return Decimal(repr(price))
-        held = engine._state.positions.get(symbol)
-        return held.mark if held is not None else None
+        held = (position for position in engine.positions() if position.symbol == symbol)
+        return next((position.mark_price for position in held), None)
 
     return LimitChecker(
         limits=PortfolioLimits(

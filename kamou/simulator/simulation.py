@@ -62,10 +62,11 @@ from kamou.simulator.simulated_process import (
 )
 from kamou.simulator.site_faults import SiteFaults, find_site_event_errors
 from kamou.simulator.trace import Trace
-from kamou.simulator.venue import SimulatedEngine, Venue
+from kamou.simulator.venue import Venue
 from kamou.store import database
 from kamou.store.journal import next_run_number
 from kamou.supervisor import Supervisor
+from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
 
@@ -112,7 +113,7 @@ class Simulation:
             settings=MarketSettings(thin_share=0.3 if "partial_fills" in self.chaos.on else 0.0),
             freeze_ms=self.end_ms,
         )
-        self.engine = SimulatedEngine(
+        self.engine = Engine(
             self.market,
             VenueModels.from_settings(settings.exchange, settings.costs),
             VenueStore(MEMORY),
@@ -125,8 +126,7 @@ class Simulation:
         self.monitor = Monitor(
             engine=self.engine, limits=settings.risk, excused_ms=self._excused_ms, trace=self.trace
         )
-        self.steps = 0
-        self.processes = 0
+        self.steps = self.processes = 0
         self.kills = self._drawn_kills()
         self.dead: list[tuple[int, int]] = []  # periods without a running process
         self.synced = True

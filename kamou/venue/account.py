@@ -7,7 +7,7 @@ also have an event of the private stream. A dormant order has neither until it b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from decimal import Decimal
 
 import attrs
@@ -21,10 +21,13 @@ from kamou.core.model import (
     OrderSide,
     OrderStatus,
     OrderType,
-    PositionReport,
 )
+from kamou.venue.account_view import AccountView
 from kamou.venue.models import VenueModels
+from kamou.venue.prices import MarketPrices, PriceReader
 from kamou.venue.state import (
+    ContractAudit,
+    Execution,
     FillAudit,
     HeldPosition,
     MoneyAudit,
@@ -36,154 +39,75 @@ from kamou.venue.state import (
     position_after,
 )
 
-MarkOf = Callable[[str], Decimal | None]
-"""symbol -> its mark price now; None if it has no market."""
-
-
-@attrs.frozen(kw_only=True)
-class Execution:
-    """One fill before it is booked."""
-
-    quantity: Decimal  # contracts, > 0
-    price: Decimal
-    reference: Decimal  # slippage is the distance of ``price`` from this price
-    maker: bool
-    at_ms: int
-    reason: str = "order"
-
 
 class VenueAccount:
-    """The orders, positions and money of one account."""
+    """The one writer of a ``VenueState``.
+
+    Each method books one change at the market time. A change of what a client may read raises the
+    state's revision. ``view`` has the reads.
+    """
 
     def __init__(
         self,
         state: VenueState,
-        instruments: dict[str, Instrument],
+        instruments: Mapping[str, Instrument],
         models: VenueModels,
-        mark_of: MarkOf,
+        prices: PriceReader,
     ) -> None:
         self.state = state
+        self.instruments = instruments  # replaced when one changes, never written
         self.models = models
         self.events: list[VenueEvent] = []
-        self.touched: dict[str, None] = {}  # symbols whose watch levels may have changed
-        self._instruments = instruments
-        self._mark_of = mark_of
-        # symbol -> position, its margin and liquidation price; price moves change neither
-        self._fixed: dict[str, tuple[HeldPosition, Decimal, Decimal | None]] = {}
+        self.view = AccountView(state, models, self.prices_now)
+        self._prices = prices
 
-    # --- money -----------------------------------------------------------------
+    def prices_now(self) -> MarketPrices:
+        """Return the prices of the market time, for the present contract specifications."""
+        return self._prices.at(self.state.market_ms, self.instruments)
 
-    def mark(self, position: HeldPosition) -> Decimal:
-        """Return the mark now; ``position.mark`` if there is no market now."""
-        mark = self._mark_of(position.symbol)
-        return position.mark if mark is None else mark
-
-    def unrealized_pnl(self, position: HeldPosition) -> Decimal:
-        """Return the position's unrealized PnL at the mark, in USDT."""
-        size = self._instruments[position.symbol].contract_size
-        return as_money((self.mark(position) - position.entry_price) * position.quantity * size)
-
-    def margin(self, position: HeldPosition) -> Decimal:
-        """Return the isolated margin: entry notional / leverage, in USDT."""
-        return self._margin_and_liquidation(position)[0]
-
-    def _margin_and_liquidation(self, position: HeldPosition) -> tuple[Decimal, Decimal | None]:
-        """Return a position's margin (USDT) and liquidation price, computed once per fill."""
-        cached = self._fixed.get(position.symbol)
-        if cached is None or cached[0] is not position:  # every fill makes another object
-            size = self._instruments[position.symbol].contract_size
-            notional = abs(position.quantity) * position.entry_price * size
-            margin = as_money(notional / position.leverage)
-            cached = (position, margin, self.liquidation_price(position.symbol))
-            self._fixed[position.symbol] = cached
-        return cached[1:]
-
-    def report_position(self, position: HeldPosition) -> PositionReport:
-        """Return the position as a client reads it now."""
-        margin, liquidation = self._margin_and_liquidation(position)
-        return PositionReport(
-            symbol=position.symbol,
-            quantity=position.quantity,
-            entry_price=position.entry_price,
-            mark_price=self.mark(position),
-            liquidation_price=liquidation,
-            margin=margin,
-            leverage=position.leverage,
-            unrealized_pnl=self.unrealized_pnl(position),
-            updated_at_ms=position.updated_at_ms,
-        )
-
-    def equity(self) -> Decimal:
-        """Return wallet balance + unrealized PnL at the marks, in USDT."""
-        positions = self.state.positions.values()
-        return self.state.wallet_balance + sum((self.unrealized_pnl(p) for p in positions), ZERO)
-
-    def margin_used(self) -> Decimal:
-        """Return the margin of positions and of orders that may add exposure, in USDT."""
-        total = sum((self.margin(p) for p in self.state.positions.values()), ZERO)
-        for client_order_id in self.state.live:
-            order = self.state.orders[client_order_id]
-            if not order.request.reduce_only:
-                price = order.request.limit_price or order.request.trigger_price or ZERO
-                size = self._instruments[order.request.symbol].contract_size
-                total += as_money(order.remaining * price * size / order.request.leverage)
-        return total
-
-    def available(self) -> Decimal:
-        """Return the USDT free for new margin.
-
-        An unrealized loss reduces it; an unrealized profit does not raise it.
-        """
-        return min(self.state.wallet_balance, self.equity()) - self.margin_used()
+    def move_to(self, at_ms: int) -> None:
+        """Set the market time."""
+        self.state.market_ms = at_ms
 
     # --- orders ----------------------------------------------------------------
 
-    def accept(self, request: OrderRequest, at_ms: int, *, parent: str = "") -> WorkingOrder:
+    def accept(self, request: OrderRequest, *, parent: str = "") -> WorkingOrder:
         """Accept an order; with a parent, it is dormant until the parent's first fill."""
         order = WorkingOrder(
             request=request,
             venue_order_id=self.state.new_id(),
             quantity=request.quantity,
             status=OrderStatus.ACCEPTED,
-            created_at_ms=at_ms,
-            updated_at_ms=at_ms,
+            created_at_ms=self.state.market_ms,
+            updated_at_ms=self.state.market_ms,
             parent=parent,
             dormant=bool(parent),
         )
         self.state.orders[request.client_order_id] = order
         self.state.live[request.client_order_id] = None
         if parent:
-            self.state.changes.orders[request.client_order_id] = None
+            self._keep_order(order)
         else:
-            self._record_change(order, "accepted", at_ms)
+            self._record_change(order, "accepted")
         return order
 
-    def record_rejection(self, request: OrderRequest, code: str, at_ms: int) -> None:
+    def record_rejection(self, request: OrderRequest, code: str) -> None:
         """Record a rejected request in the audit log. No order is made of it."""
-        self.state.audit_log.append(
-            OrderAudit(
-                at_ms=at_ms,
-                event="rejected",
-                client_order_id=request.client_order_id,
-                symbol=request.symbol,
-                side=request.side,
-                type=request.type,
-                reduce_only=request.reduce_only,
-                remaining=request.quantity,
-                trigger_price=request.trigger_price,
-                detail=code,
-            )
-        )
+        self._audit_order(request, "rejected", request.quantity, code)
 
-    def finish(self, order: WorkingOrder, status: OrderStatus, at_ms: int) -> None:
+    def cancel(self, order: WorkingOrder) -> None:
+        """Cancel a live order, dormant or not."""
+        order.dormant = False
+        self.finish(order, OrderStatus.CANCELED)
+
+    def finish(self, order: WorkingOrder, status: OrderStatus) -> None:
         """End an order, and cancel its attached orders that are still dormant."""
         order.status = status
         del self.state.live[order.request.client_order_id]
-        self._record_change(order, "closed", at_ms)
+        self._record_change(order, "closed")
         for child in self._children(order):
             if child.dormant:
-                child.dormant = False
-                self.finish(child, OrderStatus.CANCELED, at_ms)
+                self.cancel(child)
 
     def _children(self, order: WorkingOrder) -> list[WorkingOrder]:
         """Return the live orders that are attached to ``order``."""
@@ -191,25 +115,34 @@ class VenueAccount:
         live = (self.state.orders[each] for each in self.state.live)
         return [child for child in live if child.parent == parent]
 
-    def _record_change(self, order: WorkingOrder, event: str, at_ms: int) -> None:
+    def _record_change(self, order: WorkingOrder, event: str) -> None:
         """Add a changed order to the unsaved changes, the event stream and the audit log."""
-        request = order.request
-        order.updated_at_ms = at_ms
-        self.touched[request.symbol] = None
-        self.state.changes.orders[request.client_order_id] = None
+        order.updated_at_ms = self.state.market_ms
+        self._keep_order(order)
         self.events.append(OrderUpdate(order=order.make_report()))
+        status = order.status.value if event == "closed" else ""
+        self._audit_order(order.request, event, order.remaining, status)
+
+    def _keep_order(self, order: WorkingOrder) -> None:
+        """Add a changed order to the unsaved changes, in a new revision."""
+        self.state.changes.orders[order.request.client_order_id] = None
+        self.state.revision += 1
+
+    def _audit_order(
+        self, request: OrderRequest, event: str, remaining: Decimal, detail: str
+    ) -> None:
         self.state.audit_log.append(
             OrderAudit(
-                at_ms=at_ms,
+                at_ms=self.state.market_ms,
                 event=event,
                 client_order_id=request.client_order_id,
                 symbol=request.symbol,
                 side=request.side,
                 type=request.type,
                 reduce_only=request.reduce_only,
-                remaining=order.remaining,
+                remaining=remaining,
                 trigger_price=request.trigger_price,
-                detail=order.status.value if event == "closed" else "",
+                detail=detail,
             )
         )
 
@@ -222,68 +155,78 @@ class VenueAccount:
             return ZERO
         return abs(position.quantity)
 
-    def clip(self, order: WorkingOrder, at_ms: int) -> Decimal:
+    def clip(self, order: WorkingOrder) -> Decimal:
         """Shrink a reduce-only order to the position; return the contracts that may fill."""
         if not order.request.reduce_only:
             return order.remaining
         most = self.reducible(order.request.symbol, order.request.side)
         if ZERO < most < order.remaining:
             order.quantity = order.filled + most
-            self._record_change(order, "resized", at_ms)
+            self._record_change(order, "resized")
         return min(order.remaining, most)
 
     def fill(self, order: WorkingOrder, execution: Execution) -> None:
         """Book a fill of ``order``, and make its attached orders live or resize them."""
         order.filled += execution.quantity
         order.cost += execution.quantity * execution.price
-        order.updated_at_ms = execution.at_ms
+        order.updated_at_ms = self.state.market_ms
         order.status = OrderStatus.PARTIALLY_FILLED
         request = order.request
-        self.state.changes.orders[request.client_order_id] = None
+        self._keep_order(order)
         self._book(execution, request.symbol, request.side, request.leverage, order)
         for child in self._children(order):
-            was_dormant = child.dormant
+            event = "accepted" if child.dormant else "resized"
             child.dormant = False
             child.quantity = max(order.filled, child.filled)
-            event = "accepted" if was_dormant else "resized"
-            self._record_change(child, event, execution.at_ms)
+            self._record_change(child, event)
         if order.remaining == ZERO:
-            self.finish(order, OrderStatus.FILLED, execution.at_ms)
+            self.finish(order, OrderStatus.FILLED)
         else:
             self.events.append(OrderUpdate(order=order.make_report()))
 
-    def liquidation_price(self, symbol: str) -> Decimal | None:
-        """Return the liquidation price; None without a position or if the price is <= 0."""
-        position = self.state.positions.get(symbol)
-        if position is None:
-            return None
-        price = self.models.liquidation.price(
-            self._instruments[symbol], position.entry_price, position.leverage, position.quantity
-        )
-        return price if price > ZERO else None
-
-    def liquidate(self, position: HeldPosition, at_ms: int) -> None:
+    def liquidate(self, position: HeldPosition) -> None:
         """Close the position at its bankruptcy price, where its isolated margin is lost."""
         price = self.models.liquidation.bankruptcy(
-            self._instruments[position.symbol],
+            self.instruments[position.symbol],
             position.entry_price,
             position.leverage,
             position.quantity,
         )
-        self.close_at(position, price, "liquidation", at_ms)
+        self.close_at(position, price, "liquidation")
 
-    def close_at(self, position: HeldPosition, price: Decimal, reason: str, at_ms: int) -> None:
-        """Close the position at ``price`` without an order, for ``reason``."""
+    def close_at(
+        self,
+        position: HeldPosition,
+        price: Decimal,
+        reason: str,
+        quantity: Decimal | None = None,
+        order_type: OrderType | None = None,
+    ) -> None:
+        """Close ``quantity`` of the position, or all of it, at ``price`` without an order."""
         side = OrderSide.SELL if position.quantity > ZERO else OrderSide.BUY
         execution = Execution(
-            quantity=abs(position.quantity),
+            quantity=abs(position.quantity) if quantity is None else quantity,
             price=price,
             reference=price,
             maker=False,
-            at_ms=at_ms,
             reason=reason,
         )
-        self._book(execution, position.symbol, side, position.leverage, None)
+        self._book(execution, position.symbol, side, position.leverage, None, order_type)
+
+    def close_by_force(self, symbol: str, share: Decimal, reason: str) -> bool:
+        """Close a share of a position at the mark, as a market order of the venue would.
+
+        Return False if the symbol has no position, or the share is below one lot.
+        """
+        held = self.state.positions.get(symbol)
+        if held is None:
+            return False
+        lot, quantity = self.instruments[symbol].lot, abs(held.quantity)
+        if share < 1:
+            quantity = (quantity * share // lot) * lot
+        if quantity > ZERO:
+            self.close_at(held, self.view.mark(held), reason, quantity, OrderType.MARKET)
+        return quantity > ZERO
 
     def _book(
         self,
@@ -295,7 +238,7 @@ class VenueAccount:
         order_type: OrderType | None = None,
     ) -> None:
         """Book one execution: position, balance, audit record, fill and event."""
-        state, instrument = self.state, self._instruments[symbol]
+        state, instrument = self.state, self.instruments[symbol]
         size = instrument.contract_size
         position = state.positions.get(symbol)
         before = position.quantity if position else ZERO
@@ -305,7 +248,7 @@ class VenueAccount:
         )
         notional = execution.quantity * execution.price * size
         record = FillAudit(
-            at_ms=execution.at_ms,
+            at_ms=state.market_ms,
             client_order_id=order.request.client_order_id if order else "",
             symbol=symbol,
             side=side,
@@ -322,7 +265,7 @@ class VenueAccount:
             trigger_price=order.request.trigger_price if order else None,
             contract_size=size,
             taker_fee=instrument.taker_fee,
-            equity_before=self.equity(),
+            equity_before=self.view.equity(),
             balance_before=state.wallet_balance,
             reason=execution.reason,
         )
@@ -334,19 +277,30 @@ class VenueAccount:
 
     def _set_position(self, record: FillAudit, leverage: int) -> None:
         """Set the position that a fill leaves."""
-        self.state.changes.positions[record.symbol] = None
-        self.touched[record.symbol] = None
         if record.position_after == ZERO:
             del self.state.positions[record.symbol]
+            self._keep_position(record.symbol)
             return
-        self.state.positions[record.symbol] = HeldPosition(
-            symbol=record.symbol,
-            quantity=record.position_after,
-            entry_price=record.entry_after,
-            leverage=leverage,
-            mark=record.price,
-            updated_at_ms=record.at_ms,
+        self._hold(
+            HeldPosition(
+                symbol=record.symbol,
+                quantity=record.position_after,
+                entry_price=record.entry_after,
+                leverage=leverage,
+                mark=record.price,
+                updated_at_ms=record.at_ms,
+            )
         )
+
+    def _hold(self, position: HeldPosition) -> None:
+        """Set a position in place of the symbol's last one."""
+        self.state.positions[position.symbol] = position
+        self._keep_position(position.symbol)
+
+    def _keep_position(self, symbol: str) -> None:
+        """Add a changed position to the unsaved changes, in a new revision."""
+        self.state.changes.positions[symbol] = None
+        self.state.revision += 1
 
     def _report_fill(self, record: FillAudit, execution: Execution, venue_order_id: str) -> None:
         """Add the fill to the account's history and to the private stream."""
@@ -363,37 +317,76 @@ class VenueAccount:
             slippage=as_money(worse * record.quantity * record.contract_size),
             maker=execution.maker,
             reason=execution.reason,
-            at_ms=execution.at_ms,
+            at_ms=record.at_ms,
         )
         self.state.fills.append(fill)
         self.events.append(FillUpdate(fill=fill))
 
-    # --- funding ---------------------------------------------------------------
+    # --- payments and marks ----------------------------------------------------
 
-    def pay_funding(self, position: HeldPosition, rate: float, hours: int, at_ms: int) -> None:
-        """Settle one funding interval of ``hours`` on the notional at the mark."""
-        size = self._instruments[position.symbol].contract_size
-        notional = abs(position.quantity) * self.mark(position) * size
+    def pay_funding(self, symbol: str, rate: float, hours: int) -> None:
+        """Settle one funding interval of ``hours`` on a position's notional at the mark."""
+        position, size = self.state.positions[symbol], self.instruments[symbol].contract_size
+        notional = abs(position.quantity) * self.view.mark(position) * size
         amount = self.models.funding.amount(position.quantity, notional, rate, hours)
-        if amount == ZERO:
-            return
-        self.state.wallet_balance += amount
-        symbol = position.symbol
-        income_id = f"funding.{symbol}.{at_ms}"
-        self.state.income.append(
-            Income(income_id=income_id, kind="funding", symbol=symbol, amount=amount, at_ms=at_ms)
+        if amount != ZERO:
+            self._pay(f"funding.{symbol}.{self.state.market_ms}", "funding", symbol, amount)
+
+    def transfer(self, amount: Decimal) -> None:
+        """Deposit (> 0) or withdraw (< 0) ``amount`` USDT."""
+        state = self.state
+        number = state.income_before + len(state.income)
+        self._pay(f"transfer.{number}.{state.market_ms}", "transfer", "", as_money(amount))
+
+    def _pay(self, income_id: str, kind: str, symbol: str, amount: Decimal) -> None:
+        state = self.state
+        state.wallet_balance += amount
+        state.revision += 1
+        state.income.append(
+            Income(
+                income_id=income_id,
+                kind=kind,
+                symbol=symbol,
+                amount=amount,
+                at_ms=state.market_ms,
+            )
         )
-        self.state.audit_log.append(
-            MoneyAudit(at_ms=at_ms, kind="funding", symbol=symbol, amount=amount)
+        state.audit_log.append(
+            MoneyAudit(at_ms=state.market_ms, kind=kind, symbol=symbol, amount=amount)
         )
 
-    def store_mark(self, position: HeldPosition, at_ms: int) -> None:
-        """Store the mark price now, if the symbol has a market.
-
-        ``mark`` uses the stored one while the symbol has no market.
-        """
-        mark = self._mark_of(position.symbol)
+    def store_mark(self, symbol: str) -> None:
+        """Store the position's mark, which values it while it has no market."""
+        position, mark = self.state.positions[symbol], self.prices_now().mark(symbol)
         if mark is not None and mark != position.mark:
-            position.mark = mark
-            position.updated_at_ms = at_ms
-            self.state.changes.positions[position.symbol] = None
+            self._hold(attrs.evolve(position, mark=mark, updated_at_ms=self.state.market_ms))
+
+    # --- contract specifications -----------------------------------------------
+
+    def change_instrument(self, instrument: Instrument) -> None:
+        """Replace an instrument, for example by one with another tick size or margin rate."""
+        self.instruments = {**self.instruments, instrument.symbol: instrument}
+        self.state.revision += 1
+
+    def resize(self, instrument: Instrument, factor: Decimal) -> None:
+        """Replace an instrument by one of ``factor`` times its contract size.
+
+        The position and the reduce-only orders keep their amount of base currency. Resting entries
+        are canceled.
+        """
+        state, symbol = self.state, instrument.symbol
+        for order in state.live_orders(symbol):
+            if not order.request.reduce_only and order.live:
+                self.finish(order, OrderStatus.CANCELED)
+        held = state.positions.get(symbol)
+        if held is not None:
+            self._hold(attrs.evolve(held, quantity=held.quantity / factor))
+        state.audit_log.append(
+            ContractAudit(
+                at_ms=state.market_ms, symbol=symbol, contract_size=instrument.contract_size
+            )
+        )
+        for order in state.live_orders(symbol):
+            order.quantity = order.filled + order.remaining / factor
+            self._record_change(order, "resized")
+        self.change_instrument(instrument)

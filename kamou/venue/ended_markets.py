@@ -45,16 +45,15 @@ def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms:
     return stop_ms
 
 
-def settle_ended(source: MarketSource, account: VenueAccount, at_ms: int) -> None:
+def settle_ended(source: MarketSource, account: VenueAccount) -> None:
     """Close the positions whose market has ended, and cancel their symbols' orders."""
     if not isinstance(source, EndingSource):
         return
-    instruments = {each.symbol: each for each in source.instruments}
     for symbol, held in sorted(account.state.positions.items()):
         end = source.market_end(symbol)
-        if end is None or end[0] > at_ms:
+        if end is None or end[0] > account.state.market_ms:
             continue
-        price = nearest_tick(end[1], instruments[symbol].tick)
-        account.close_at(held, price, "settlement", at_ms)
+        price = nearest_tick(end[1], account.instruments[symbol].tick)
+        account.close_at(held, price, "settlement")
         for order in account.state.live_orders(symbol):
-            account.finish(order, OrderStatus.CANCELED, at_ms)
+            account.finish(order, OrderStatus.CANCELED)

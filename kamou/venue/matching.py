@@ -7,52 +7,20 @@ They trade against the source's mid, spread and volume, by the venue's models.
 
 from __future__ import annotations
 
-import attrs
-
 from kamou.core.model import (
     BPS,
     ZERO,
-    Instrument,
     OrderSide,
     OrderStatus,
     OrderType,
     TimeInForce,
 )
 from kamou.errors import RejectedError
-from kamou.venue.account import Execution, VenueAccount
+from kamou.venue.account import VenueAccount
 from kamou.venue.models import VenueModels, nearest_tick, next_tick_against
 from kamou.venue.order_checks import check_request
-from kamou.venue.state import OrderRequest, WorkingOrder
-
-
-@attrs.frozen(kw_only=True)
-class Spot:
-    """One symbol's market at an instant."""
-
-    instrument: Instrument
-    mid: float
-    half_spread_bps: float
-    volume: float  # of the last closed bar, in base units
-    at_ms: int
-
-
-@attrs.frozen(kw_only=True)
-class SymbolPath:
-    """One symbol's price path over an interval that ends at ``at_ms``."""
-
-    instrument: Instrument
-    open: float
-    high: float
-    low: float
-    volume: float  # on the path, in base units; 0 inside an unfinished recorded bar
-    bar_volume: float  # of the last whole bar, in base units; it sets the slippage of stops
-    range_atr: float  # of the widest bar
-    half_spread_bps: float
-    at_ms: int
-
-    def reached(self, side: OrderSide) -> float:
-        """Return the extreme that triggers a stop of ``side``: the low for a sell."""
-        return self.low if side is OrderSide.SELL else self.high
+from kamou.venue.prices import Spot, SymbolPath
+from kamou.venue.state import Execution, OrderRequest, WorkingOrder
 
 
 def is_stop_hit(side: OrderSide, trigger: float, low: float, high: float) -> bool:
@@ -80,9 +48,9 @@ class Matcher:
         self._check_admission(request, spot)
         for child in attached:
             check_request(child, spot.instrument, nearest_tick(spot.mid, spot.instrument.tick))
-        order = self._account.accept(request, spot.at_ms)
+        order = self._account.accept(request)
         for child in attached:
-            self._account.accept(child, spot.at_ms, parent=request.client_order_id)
+            self._account.accept(child, parent=request.client_order_id)
         if request.type is OrderType.MARKET:
             self._fill_market(order, spot)
         elif request.type is OrderType.LIMIT:
@@ -114,9 +82,9 @@ class Matcher:
         notional = opened * price * spot.instrument.contract_size
         fee = self._models.fee.fee(spot.instrument, notional, maker=False)
         needed = notional / request.leverage + fee
-        if needed > self._account.available():
+        if needed > self._account.view.available():
             raise RejectedError(
-                "MARGIN_INSUFFICIENT", f"needed={needed} available={self._account.available()}"
+                "MARGIN_INSUFFICIENT", f"needed={needed} available={self._account.view.available()}"
             )
 
     def _taker_price(self, side: OrderSide, spot: Spot, excess: float = 1.0) -> float:
@@ -144,7 +112,7 @@ class Matcher:
         A reduce-only order fills up to the position, any other order up to the depth.
         """
         account, side = self._account, order.request.side
-        quantity = account.clip(order, spot.at_ms)
+        quantity = account.clip(order)
         depth = self._models.fill.depth(spot.instrument, spot.volume)
         excess = 1.0
         if order.request.reduce_only:
@@ -158,14 +126,12 @@ class Matcher:
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
-                Execution(
-                    quantity=quantity, price=price, reference=mid, maker=False, at_ms=spot.at_ms
-                ),
+                Execution(quantity=quantity, price=price, reference=mid, maker=False),
             )
         if not order.status.terminal:
             no_position = order.request.reduce_only and order.filled == ZERO
             status = OrderStatus.REJECTED if no_position else OrderStatus.CANCELED
-            account.finish(order, status, spot.at_ms)
+            account.finish(order, status)
 
     def _fill_crossing_limit(self, order: WorkingOrder, spot: Spot) -> None:
         """Fill a limit that crosses, up to the depth.
@@ -177,7 +143,7 @@ class Matcher:
         quantity = ZERO
         if self._crosses(request, spot):
             depth = self._models.fill.depth(spot.instrument, spot.volume)
-            quantity = min(account.clip(order, spot.at_ms), depth)
+            quantity = min(account.clip(order), depth)
         if request.time_in_force is TimeInForce.FOK and quantity < order.remaining:
             quantity = ZERO
         if quantity > ZERO:
@@ -190,16 +156,10 @@ class Matcher:
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
-                Execution(
-                    quantity=quantity,
-                    price=worst(price, limit),
-                    reference=mid,
-                    maker=False,
-                    at_ms=spot.at_ms,
-                ),
+                Execution(quantity=quantity, price=worst(price, limit), reference=mid, maker=False),
             )
         if request.time_in_force is not TimeInForce.GTC and not order.status.terminal:
-            account.finish(order, OrderStatus.CANCELED, spot.at_ms)
+            account.finish(order, OrderStatus.CANCELED)
 
     # --- along a path ----------------------------------------------------------
 
@@ -255,7 +215,7 @@ class Matcher:
         """Fill a triggered order at ``price`` and slippage; reject it without a position."""
         side = order.request.side
         tick = path.instrument.tick
-        quantity = self._account.clip(order, path.at_ms)
+        quantity = self._account.clip(order)
         if quantity > ZERO:
             depth = self._models.fill.depth(path.instrument, path.bar_volume)
             excess = float(quantity / depth) if depth else float("inf")
@@ -269,11 +229,10 @@ class Matcher:
                     price=next_tick_against(paid, tick, side),
                     reference=trigger,
                     maker=False,
-                    at_ms=path.at_ms,
                 ),
             )
         else:
-            self._account.finish(order, OrderStatus.REJECTED, path.at_ms)
+            self._account.finish(order, OrderStatus.REJECTED)
 
     def _fill_limit_or_target(self, order: WorkingOrder, path: SymbolPath) -> None:
         """Fill a limit or take-profit order that the path has reached."""
@@ -288,22 +247,20 @@ class Matcher:
         assert limit is not None
         if not self._models.fill.trades_through(request.side, float(limit), path.low, path.high):
             return
-        quantity = self._account.clip(order, path.at_ms)
+        quantity = self._account.clip(order)
         if quantity == ZERO:
-            self._account.finish(order, OrderStatus.REJECTED, path.at_ms)
+            self._account.finish(order, OrderStatus.REJECTED)
             return
         quantity = min(quantity, self._models.fill.depth(path.instrument, path.volume))
         if quantity > ZERO:
             self._account.fill(
                 order,
-                Execution(
-                    quantity=quantity, price=limit, reference=limit, maker=True, at_ms=path.at_ms
-                ),
+                Execution(quantity=quantity, price=limit, reference=limit, maker=True),
             )
 
     def _liquidated_at(self, symbol: str, price: float) -> bool:
         """Return True if a market at ``price`` has reached the liquidation price."""
-        level = self._account.liquidation_price(symbol)
+        level = self._account.view.liquidation_price(symbol)
         held = self._account.state.positions.get(symbol)
         if level is None or held is None:
             return False
@@ -315,7 +272,7 @@ class Matcher:
         if held is None:
             return
         if self._liquidated_at(symbol, path.reached(_closing_side(held.quantity > ZERO))):
-            self._account.liquidate(held, path.at_ms)
+            self._account.liquidate(held)
 
 
 def _closing_side(long: bool) -> OrderSide:

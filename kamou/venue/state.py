@@ -97,9 +97,9 @@ class WorkingOrder:
         )
 
 
-@attrs.define(kw_only=True)
+@attrs.frozen(kw_only=True)
 class HeldPosition:
-    """A one-way position with isolated margin."""
+    """A one-way position with isolated margin. A change replaces it."""
 
     symbol: str
     quantity: Decimal  # signed contracts
@@ -107,6 +107,17 @@ class HeldPosition:
     leverage: int
     mark: Decimal  # the last stored mark, or the price of a later fill
     updated_at_ms: int
+
+
+@attrs.frozen(kw_only=True)
+class Execution:
+    """One fill before it is booked."""
+
+    quantity: Decimal  # contracts, > 0
+    price: Decimal
+    reference: Decimal  # slippage is the distance of ``price`` from this price
+    maker: bool
+    reason: str = "order"
 
 
 @attrs.frozen(kw_only=True)
@@ -188,6 +199,8 @@ class Changes:
 class VenueState:
     """The venue's state in memory; after a save it has live orders and positions.
 
+    ``VenueAccount`` is its only writer.
+
     ``orders`` has the live orders and those that changed since the last save, in order of arrival.
     ``fills``, ``income`` and ``audit_log`` have the records since the last save. ``*_before`` is
     the count of the stored ones, and so the number of the first record in the list.
@@ -207,6 +220,7 @@ class VenueState:
     audit_log: list[AuditRecord] = attrs.Factory(list)
     audit_log_before: int = 0
     changes: Changes = attrs.Factory(Changes)
+    revision: int = 0  # raised with each change, except of the market time; not stored
 
     @classmethod
     def opening(cls, *, start_ms: int, wallet_balance: Decimal) -> VenueState:

@@ -36,8 +36,6 @@ from kamou.core.model import (
     TradingState,
 )
 from kamou.errors import RejectedError
-from kamou.runs import session
-from kamou.simulator.venue import SimulatedEngine
 from kamou.venue.state import OrderRequest
 
 D = Decimal
@@ -182,21 +180,12 @@ def test_a_position_that_an_external_fill_opened_is_adopted_once_a_list_has_it(t
 # --- money ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the venue move money as an external transfer does."""
-    monkeypatch.setattr(session, "Engine", SimulatedEngine)
-
-
 async def withdraw(harness: Harness) -> None:
     await harness.until(2.3)
     await harness.tree.port.server_time_ms()
-    engine = harness.session.engine
-    assert isinstance(engine, SimulatedEngine)
-    engine.transfer(D(-2_000))
+    harness.session.engine.transfer(D(-2_000))
 
 
-@pytest.mark.usefixtures("_living")
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_withdrawal_that_a_list_omits_does_not_count_as_a_loss(times: int) -> None:
     """Seed 510349: two lists omitted it, and all was closed for a loss of 85 %."""
@@ -210,7 +199,6 @@ def test_a_withdrawal_that_a_list_omits_does_not_count_as_a_loss(times: int) -> 
     assert ended.book.day_net_deposits == D(-2_000)
 
 
-@pytest.mark.usefixtures("_living")
 def test_entries_are_denied_while_a_change_of_the_wallet_balance_is_unexplained() -> None:
     out = LeftOut(transfers=1_000)
 
@@ -225,7 +213,6 @@ def test_entries_are_denied_while_a_change_of_the_wallet_balance_is_unexplained(
     assert not [at_ms for at_ms in granted if at(3) <= at_ms < at(3.5)]
 
 
-@pytest.mark.usefixtures("_living")
 def test_an_unexplained_change_of_the_wallet_balance_counts_as_a_loss_after_20_s() -> None:
     """The waiting time is that of positions, because the change may be a loss."""
     out = LeftOut(transfers=1_000_000)

@@ -29,7 +29,6 @@ from kamou.core.model import Denial, Figure, OrderRole, PositionReport, TradingS
 from kamou.core.risk.verdict import Denied
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
-from kamou.simulator.venue import SimulatedEngine
 
 Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
 
@@ -159,7 +158,7 @@ class Moving(SimulatedExchange):
     async def positions(self) -> tuple[PositionReport, ...]:
         if not Moving.paid and self.engine.market_ms > at(2):
             Moving.paid = True
-            SimulatedEngine.transfer(self.engine, scripted_market.D(5_000))  # type: ignore[arg-type]
+            self.engine.transfer(scripted_market.D(5_000))
         return await super().positions()
 
 

@@ -87,7 +87,7 @@ class Makers:
 
 def frozen(source: GeneratedMarket) -> None:
     """Make all arrays that a twin shares read-only, so that a write raises ValueError."""
-    shared: list[Any] = [source.universe, *source._states._held.values()]
+    shared: list[Any] = [source.universe, *source.states._held.values()]
     for name in generator._CACHES:
         shared += getattr(source, name).values()
     for each in shared:

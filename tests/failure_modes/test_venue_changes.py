@@ -25,29 +25,20 @@ from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Instrument, OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation import reconciliation, restatement
-from kamou.runs import session
-from kamou.simulator.venue import SimulatedEngine
+from kamou.venue.engine import Engine
 
 LATE = ("GGG", "HHH")  # entered at minute eleven, held to the end
 
 
-@pytest.fixture(autouse=True)
-def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the venue change the account by itself."""
-    monkeypatch.setattr(session, "Engine", SimulatedEngine)
-
-
-async def living(harness: Harness, minute: float) -> SimulatedEngine:
+async def living(harness: Harness, minute: float) -> Engine:
     """Return the venue's engine at that minute."""
     await harness.until(minute)
     await harness.tree.port.server_time_ms()
-    engine = harness.session.engine
-    assert isinstance(engine, SimulatedEngine)
-    return engine
+    return harness.session.engine
 
 
-def change(engine: SimulatedEngine, symbol: str, **terms: Any) -> None:
-    engine.change(attrs.evolve(engine.instruments[symbol], **terms))
+def change(engine: Engine, symbol: str, **terms: Any) -> None:
+    engine.change_instrument(attrs.evolve(engine.instruments[symbol], **terms))
 
 
 def reads_instruments_at_its_start_only(monkeypatch: pytest.MonkeyPatch) -> None:

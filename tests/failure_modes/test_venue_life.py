@@ -37,20 +37,11 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import FillReport, Intent, OrderReport, OrderRole, Quote, TradingState
 from kamou.core.risk import states
 from kamou.errors import RejectedError
-from kamou.runs import session
-from kamou.simulator.venue import SimulatedEngine
+from kamou.venue.engine import Engine
 
 
-@pytest.fixture(autouse=True)
-def _living(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the venue change the account by itself."""
-    monkeypatch.setattr(session, "Engine", SimulatedEngine)
-
-
-def engine_of(harness: Harness) -> SimulatedEngine:
-    engine = harness.session.engine
-    assert isinstance(engine, SimulatedEngine)
-    return engine
+def engine_of(harness: Harness) -> Engine:
+    return harness.session.engine
 
 
 async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> None:
@@ -205,7 +196,7 @@ def test_an_entry_without_margin_is_rejected_and_frees_its_reservation() -> None
             await harness.until(3.5)
             engine_of(harness).transfer(gone[0])
 
-        engine: list[SimulatedEngine] = []
+        engine: list[Engine] = []
         trouble = Trouble(fate=fate)
         return play(trouble, venue, direct=direct), trouble
 

@@ -66,7 +66,7 @@ FOR_TESTS = (
     survivor(
         name="funding is settled on the entry price",
         file="kamou/venue/account.py",
-        old="abs(position.quantity) * self.mark(position) * size",
+        old="abs(position.quantity) * self.view.mark(position) * size",
         new="abs(position.quantity) * position.entry_price * size",
         tests=("tests/venue/test_venue_paths.py",),
     ),

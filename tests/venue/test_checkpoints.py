@@ -173,7 +173,7 @@ def test_a_long_run_holds_a_bounded_number_of_states(tmp_path: Path) -> None:
     of = market(symbols=1)
     engine = opened(tmp_path / "venue.db", of)
     run_market_to(of, at(2 * STATES_HELD), never)
-    assert len(of._states._held) == STATES_HELD
+    assert len(of.states._held) == STATES_HELD
     engine.close()
     assert engine._store.unstored_states() == ()
 
@@ -380,12 +380,12 @@ def test_the_states_adopt_those_that_a_copy_has_computed(
     of, other = market(), market()
     engine = opened(tmp_path / "venue.db", of)
     run_market_to(of, at(18), never)
-    other._states = of._states.copy()
+    other.states = of.states.copy()
     other.run_to(at(23), never)
     assert days_run == list(range(23))
-    of._states.adopt(other._states)
+    of.states.adopt(other.states)
     of.day(23)
     assert days_run == list(range(24)), "the days of the copy are not run again"
-    assert len(of._states._held) == 24
+    assert len(of.states._held) == 24
     engine.close()
     assert stored_days(tmp_path / "venue.db") == [10, 20], "the copy stores its states, too"

@@ -25,7 +25,6 @@ from kamou.runtime.runners import run_inline
 from kamou.settings.config import CycleSettings, Settings
 from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
-from kamou.simulator.venue import SimulatedEngine
 from kamou.supervisor import Supervisor
 from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
@@ -125,7 +124,7 @@ def _transfer(engine: Engine, history: History, moves: Moves) -> None:
     """Transfer money as the operator, at a time that only the test knows."""
     hour, amount = moves.pop(0)
     engine.catch_up(history.at_ms(hour), lambda: False)
-    SimulatedEngine.transfer(engine, D(amount))  # type: ignore[arg-type]
+    engine.transfer(D(amount))
 
 
 def _transfer_while_stopped(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from histories import STEP_MS, History, trade
 from site_client import Client, inline
 
-from kamou.simulator.venue import SimulatedEngine
 from kamou.venue.engine import Engine
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
@@ -38,16 +36,15 @@ def stated(
     """Trade a history, and return the equity just before each of its transfers."""
     found: dict[int, Decimal] = {}
     held: list[int] = []
-    move = SimulatedEngine.transfer
+    move = Engine.transfer
 
-    def noted(engine: Any, amount: Decimal) -> None:
-        assert isinstance(engine, Engine)
+    def noted(engine: Engine, amount: Decimal) -> None:
         assert engine.market_ms % STEP_MS, "within a bar"
         found[engine.market_ms] = engine.account().equity
         held.append(len(engine.positions()))
         move(engine, amount)
 
-    monkeypatch.setattr(SimulatedEngine, "transfer", noted)
+    monkeypatch.setattr(Engine, "transfer", noted)
     trade(request.param, tmp_path)
     assert all(held), "positions are open at each transfer"
     return found

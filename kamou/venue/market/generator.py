@@ -104,7 +104,7 @@ class GeneratedMarket:
         self.paths = paths or PathSettings()
         self.bars_per_day = DAY_MS // step_ms
         self.first_state = first_state(self.universe)
-        self._states = MarketStates(self.first_state)
+        self.states = MarketStates(self.first_state)
         self._moves: OrderedDict[int, Moves] = OrderedDict()
         self._days: OrderedDict[int, Day] = OrderedDict()
         self._draws: OrderedDict[int, Floats] = OrderedDict()
@@ -194,7 +194,7 @@ class GeneratedMarket:
         never written again: see tests/exchange/test_generated_ahead.py.
         """
         other = copy.copy(self)
-        other._states = self._states.copy()
+        other.states = self.states.copy()
         for name in _CACHES:
             setattr(other, name, OrderedDict(getattr(self, name)))
         return other
@@ -216,14 +216,14 @@ class GeneratedMarket:
     def adopt_day(self, at_ms: int, maker: GeneratedMarket) -> None:
         """Take over, without a copy, the day of ``at_ms`` that ``maker``, a twin, made."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._states.adopt(maker._states)
+        self.states.adopt(maker.states)
         for name in _CACHES:
             days: OrderedDict[int, Any] = getattr(maker, name)
             _get_cached(getattr(self, name), day, partial(days.__getitem__, day))
 
     def use_keeper(self, keeper: StateKeeper) -> None:
         """Store states in ``keeper`` from now on, and read them from it."""
-        self._states.use_keeper(keeper)
+        self.states.use_keeper(keeper)
 
     def run_to(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
         """Run the recursion to the last midnight at or before ``to_ms``.
@@ -232,7 +232,7 @@ class GeneratedMarket:
         symbols and 90 ms at 2,000.
         """
         day = (to_ms - self.first_ms) // DAY_MS
-        at, state = self._states.nearest(max(0, day))
+        at, state = self.states.nearest(max(0, day))
         while at < day and not stop_requested():
             state, _ = self._run_day(at, state)
             at += 1
@@ -240,14 +240,14 @@ class GeneratedMarket:
     def _run_day(self, day: int, state: MarketState) -> tuple[MarketState, Moves]:
         """Return the state at the next midnight and the day's moves."""
         after, moves = run_day(self.universe, self.paths, self.seed, day, self.bars_per_day, state)
-        self._states.put(day + 1, after)
+        self.states.put(day + 1, after)
         return after, moves
 
     def _moves_of(self, day: int) -> Moves:
         """Return the day's moves. Runs the days since the nearest known state if needed."""
 
         def run() -> Moves:
-            at, state = self._states.nearest(day)
+            at, state = self.states.nearest(day)
             while True:
                 state, moves = self._run_day(at, state)
                 if at == day:

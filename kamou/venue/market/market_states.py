@@ -9,6 +9,7 @@ gives the same market.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Protocol
 
 from kamou.venue.market.generated_day import MarketState
@@ -46,10 +47,16 @@ class MemoryStateKeeper:
 class MarketStates:
     """States by day, counted from the origin's midnight. Day 0 is always known."""
 
-    def __init__(self, first: MarketState) -> None:
+    def __init__(
+        self,
+        first: MarketState,
+        keeper: StateKeeper | None = None,
+        held: Mapping[int, MarketState] | None = None,
+    ) -> None:
+        """Begin with the states ``held``, the least recently used one first."""
         self._first = first
-        self._held: OrderedDict[int, MarketState] = OrderedDict()  # least recently used first
-        self._keeper: StateKeeper = MemoryStateKeeper()
+        self._held = OrderedDict(held or {})
+        self._keeper = keeper or MemoryStateKeeper()
 
     def use_keeper(self, keeper: StateKeeper) -> None:
         """Store states in ``keeper`` from now on, and read them from it."""
@@ -57,16 +64,17 @@ class MarketStates:
 
     def copy(self) -> MarketStates:
         """Return the same states for use in one other thread. They share a keeper."""
-        other = MarketStates(self._first)
-        other._keeper = self._keeper
-        other._held = self._held.copy()
-        return other
+        return MarketStates(self._first, self._keeper, self._held)
 
     def adopt(self, other: MarketStates) -> None:
         """Add the states that ``other``, a copy, has computed since it was made."""
-        for day, state in other._held.items():
+        for day, state in other.in_memory():
             if day not in self._held:
                 self._add(day, state)
+
+    def in_memory(self) -> tuple[tuple[int, MarketState], ...]:
+        """Return the states in memory with their days, the least recently used one first."""
+        return tuple(self._held.items())
 
     def nearest(self, day: int) -> tuple[int, MarketState]:
         """Return a known state at or before ``day``, with its day.

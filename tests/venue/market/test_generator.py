@@ -62,7 +62,7 @@ def test_a_long_run_of_the_market_has_a_bounded_number_of_days_in_memory() -> No
         walked.segment(ORIGIN_MS + day * DAY_MS + 1, ORIGIN_MS + day * DAY_MS + 2)
     for cache in (walked._days, walked._moves, walked._draws, walked._atrs):
         assert len(cache) <= DAYS_HELD
-    _, state = walked._states.nearest(3)
+    _, state = walked.states.nearest(3)
     held = [getattr(state, field.name) for field in attrs.fields(type(state))]
     arrays = [each for each in held if isinstance(each, np.ndarray)]
     assert all(each.base is None for each in arrays), "a view would keep its whole day"
@@ -281,7 +281,7 @@ def test_prices_stay_within_their_bound_and_move_less_than_10_percent_without_ju
 def test_every_regime_of_the_market_occurs() -> None:
     seen = market(symbols=60)
     seen.day(8)
-    kinds = np.concatenate([seen._states.nearest(day)[1].kind for day in range(1, 9)])
+    kinds = np.concatenate([seen.states.nearest(day)[1].kind for day in range(1, 9)])
     assert set(kinds.tolist()) == set(Regime)
 
 

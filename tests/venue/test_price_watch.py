@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kamou.venue.market.market import Segment
-from kamou.venue.next_event import PriceWatch
+from kamou.venue.price_watch import PriceWatch
 
 BAR_MS = 300_000
 
@@ -26,11 +26,13 @@ class Path:
         )
 
 
+def watch_below(level: float) -> PriceWatch:
+    return PriceWatch(np.array([level]), np.array([np.inf]), BAR_MS)
+
+
 @pytest.fixture
 def watch() -> PriceWatch:
-    made = PriceWatch(1, BAR_MS)
-    made.set(0, 98.0, np.inf)
-    return made
+    return watch_below(98.0)
 
 
 def test_the_path_of_a_quiet_bar_is_read_once(watch: PriceWatch) -> None:
@@ -47,11 +49,10 @@ def test_a_level_that_is_reached_late_in_a_bar_leaves_its_start_quiet(watch: Pri
     assert not watch.is_quiet(1_000, 250_000, path)
 
 
-def test_after_a_new_level_the_rest_of_the_bar_is_read_again(watch: PriceWatch) -> None:
+def test_a_watch_of_a_new_level_reads_the_rest_of_the_bar_again(watch: PriceWatch) -> None:
     path = Path(99.0, 200_000)
     assert watch.is_quiet(0, 1_000, path)
-    watch.set(0, 99.5, np.inf)
-    assert not watch.is_quiet(1_000, 250_000, path)
+    assert not watch_below(99.5).is_quiet(1_000, 250_000, path)
 
 
 def test_the_path_of_many_bars_is_read_once(watch: PriceWatch) -> None:

@@ -1,0 +1,93 @@
+"""``Passage``: market time passes, and orders and payments act on the way.
+
+For each symbol the watch knows the nearest price below and above the market at which an order or a
+liquidation would act. So time in which no such price is reached costs one vector comparison.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kamou.clock import next_ms
+from kamou.core.arrays import Floats
+from kamou.core.day import HOUR_MS
+from kamou.core.market.instruments import FUNDING_JITTER_MS
+from kamou.venue.account import VenueAccount
+from kamou.venue.computed import Computed
+from kamou.venue.ended_markets import next_stop_ms, settle_ended
+from kamou.venue.market.market import MarketSource
+from kamou.venue.matching import Matcher
+from kamou.venue.price_watch import PriceWatch, watch_account
+
+
+class Passage:
+    """The passage of market time for one account."""
+
+    def __init__(
+        self,
+        source: MarketSource,
+        account: VenueAccount,
+        matcher: Matcher,
+        column: dict[str, int],
+    ) -> None:
+        self._source = source
+        self._account = account
+        self._matcher = matcher
+        self._column = column
+        self._watch: Computed[PriceWatch] = Computed()
+
+    def move_to(self, to_ms: int) -> None:
+        """Move market time to ``to_ms`` by hours, and by bars where an order may act."""
+        account, state = self._account, self._account.state
+        while state.market_ms < to_ms:
+            if not state.live and not state.positions:
+                account.move_to(to_ms)
+                break
+            end_ms = next_stop_ms(self._source, state.positions, state.market_ms, to_ms)
+            if not self._watch_now().is_quiet(state.market_ms, end_ms, self._source.segment):
+                self._move_through_bars(end_ms)
+            account.move_to(end_ms)
+            settle_ended(self._source, account)
+            if end_ms % HOUR_MS == 0 and state.positions:
+                self._close_hour()
+
+    def _watch_now(self) -> PriceWatch:
+        account = self._account
+        return self._watch.get(
+            account.state.revision,
+            lambda: watch_account(account, self._column, self._source.step_ms),
+        )
+
+    def _move_through_bars(self, end_ms: int) -> None:
+        """Move market time to ``end_ms`` bar by bar, and match the orders that it reaches."""
+        source, state = self._source, self._account.state
+        while state.market_ms < end_ms:
+            until_ms = min(end_ms, next_ms(state.market_ms, source.step_ms))
+            path = source.segment(state.market_ms, until_ms)
+            self._account.move_to(until_ms)
+            for column in self._watch_now().find_reached(path):
+                prices = self._account.prices_now()
+                self._matcher.pass_through(
+                    source.symbols[column], prices.path_of(path, int(column))
+                )
+
+    def _close_hour(self) -> None:
+        """Store the marks and settle the funding due at this hour."""
+        account, hour_ms = self._account, self._account.state.market_ms
+        rates = self._settled_rates(hour_ms)
+        for symbol in sorted(account.state.positions):
+            account.store_mark(symbol)
+            interval_h = account.instruments[symbol].funding_interval_h
+            rate = float(rates[self._column[symbol]])
+            if rate == rate or hour_ms % (interval_h * HOUR_MS) == 0:
+                account.pay_funding(symbol, rate, interval_h)
+
+    def _settled_rates(self, hour_ms: int) -> Floats:
+        """Return the funding rates settled at this hour, ``[symbols]``; NaN where unknown."""
+        rows = self._source.funding_rates(
+            hour_ms - FUNDING_JITTER_MS, hour_ms + FUNDING_JITTER_MS
+        ).values
+        rates = np.full(len(self._source.symbols), np.nan)
+        for row in rows:
+            rates = np.where(np.isnan(row), rates, row)
+        return rates
