@@ -1,6 +1,6 @@
 """The port of the embedded venue, for the demo, backtests and tests.
 
-Orders and cancels act ``latency_ms`` after they are sent and are answered then; reads are answered
+Orders and cancels act and are answered when the engine's latency model says so. Reads are answered
 at once. Every read or request first advances the engine to the clock's time.
 """
 
@@ -233,27 +233,33 @@ class SimulatedExchange(GuardedPort):
     # --- orders ----------------------------------------------------------------
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
-        await self._wait_for_latency()
         requests = tuple(make_order_request(child) for child in attached)
-        try:
-            return self.engine.place(make_order_request(intent), requests)
-        except DiskFullError as full:
-            raise UnknownOutcomeError(
-                f"the embedded venue may not have stored {intent.client_order_id}: {full}"
-            ) from full
-        finally:
-            self._forward(self.engine.take_events())
+        return await self._send_request(
+            lambda: self.engine.place(make_order_request(intent), requests), intent.client_order_id
+        )
 
     async def _cancel(self, client_order_id: str, symbol: str) -> None:
-        await self._wait_for_latency()
+        await self._send_request(
+            lambda: self.engine.cancel(client_order_id), f"the cancel of {client_order_id}"
+        )
+
+    async def _send_request(self, act: Callable[[], T], what: str) -> T:
+        """Wait until a request acts, let it act, and wait until its response arrives."""
+        latency = self.engine.models.latency
+        acts_ms = latency.acts_ms(self._clock.now_ms())
+        await self._clock.sleep_until(acts_ms)
+        self._advance(max(acts_ms, self._clock.now_ms()))
         try:
-            self.engine.cancel(client_order_id)
+            return act()
         except DiskFullError as full:
             raise UnknownOutcomeError(
-                f"the embedded venue may not have stored the cancel of {client_order_id}: {full}"
+                f"the embedded venue may not have stored {what}: {full}"
             ) from full
         finally:
             self._forward(self.engine.take_events())
+            answered_ms = latency.answered_ms(acts_ms)
+            if answered_ms > self._clock.now_ms():
+                await self._clock.sleep_until(answered_ms)
 
     # --- time ------------------------------------------------------------------
 
@@ -263,12 +269,6 @@ class SimulatedExchange(GuardedPort):
         now_ms = self._clock.now_ms()
         self._advance(now_ms)
         return now_ms
-
-    async def _wait_for_latency(self) -> None:
-        """Wait until a request that is sent now acts, and advance the engine to that time."""
-        acts_ms = self.engine.models.latency.acts_ms(self._clock.now_ms())
-        await self._clock.sleep_until(acts_ms)
-        self._advance(max(acts_ms, self._clock.now_ms()))
 
     def _advance(self, to_ms: int) -> None:
         self._forward(self.engine.advance(to_ms))

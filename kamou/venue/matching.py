@@ -1,8 +1,44 @@
-"""Matching of orders at the embedded venue, on arrival and along a path of prices.
+"""How the embedded venue fills orders: the contract, and ``Matcher``, which keeps it.
 
-``Matcher`` fills an order that arrives against a ``Spot``. It fills resting orders and stops, and
-liquidates positions, along a ``SymbolPath``. The account's orders never trade with each other.
-They trade against the source's mid, spread and volume, by the venue's models.
+Orders trade against the market's mid, spread and volume, never with each other. The *depth* is what
+one order may take: ``exchange.volume_participation`` of the last whole bar's volume, on the lot. A
+*taker price* is mid, half the spread and slippage, rounded against the order to the tick.
+
+**Filled in full**
+  - A stop whose trigger the market touches, and a take-profit whose trigger it touches: at once. A
+    reduce-only order shrinks to the position first.
+  - A reduce-only market order: at once, at the taker price.
+  - Where such an order exceeds the depth, slippage grows with quantity / depth, up to its cap.
+
+**Filled in part**
+  - A market order that may add exposure fills up to the depth; the rest is canceled.
+  - A limit that crosses on arrival fills up to the depth, at the taker price or at its limit if
+    that is better for it. The rest of a GTC order rests, that of an IOC order is canceled. A FOK
+    order fills whole or not at all.
+  - A resting limit fills at its own price, as maker, when the market trades *beyond* it. A touch
+    fills nothing. Each interval of time fills up to the depth of that interval's volume, and the
+    rest goes on resting.
+
+**Prices of what is triggered**
+  - A stop fills at its trigger, or at the first price of the interval if that is worse. In a bar
+    that is wider than ``exchange.gap_range_atr`` it fills deeper. Half the spread and slippage come
+    on top.
+  - A take-profit fills at its trigger, with half the spread and slippage.
+  - A conditional order whose trigger the mid has already passed on arrival is a market order.
+  - If an interval reaches a stop and a limit or take-profit, the stop fills first. If it reaches
+    the liquidation price before a stop's fill price, the position is liquidated.
+
+**Rejected**
+  - A reduce-only order that finds no position when it would fill.
+
+**Unrealistic**
+  - Fills do not move the market, and each order has the whole depth to itself: ten orders in one
+    bar take ten times as much as one.
+  - An exit of any size fills whole in one bar, where a real book would be empty.
+  - There is no queue: a limit is last at its price, so it misses the fills of a touch, and first at
+    every price that the market passes.
+  - Inside a bar the order of prices is unknown. A stop is assumed to come before its target, and a
+    take-profit that goes live inside an interval cannot fill before the next.
 """
 
 from __future__ import annotations

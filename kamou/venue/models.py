@@ -1,9 +1,9 @@
-"""The venue's models, from fees to liquidation, and rounding to ticks and lots.
+"""The embedded venue's models of fees, latency, slippage, fills, funding and liquidation.
 
-The models are of fees, latency, slippage, fills, funding and liquidation. Each states its
-assumption and what the assumption costs. Prices of market paths are floats, as the sources give
-them. They become ``Decimal`` on the instrument's tick where a fill is booked. Rates are fractions,
-spreads are in basis points.
+Fees, latency, fills and funding are those of ``model_protocols.py``, so that another venue's stand
+beside them. Each model states its assumption and what the assumption costs. Prices of market paths
+are floats, as the sources give them. They become ``Decimal`` on the instrument's tick where a fill
+is booked. Rates are fractions, spreads are in basis points.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import BPS, BPS_PER_UNIT, ZERO, Instrument, OrderSide
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
+from kamou.venue.model_protocols import FeeModel, FillModel, FundingModel, LatencyModel
 from kamou.venue.state import as_money
 
 
@@ -37,8 +38,8 @@ def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
 
 
 @attrs.frozen(kw_only=True)
-class FeeModel:
-    """The model of fees: the account's taker or maker rate on each fill's notional.
+class AccountFees:
+    """Fees at one tier: the account's taker or maker rate on each fill's notional.
 
     The two rates are fractions of notional and the same in every symbol. Assumes that the fee tier
     never changes. Costs: an account on a better tier is charged too much, one on a worse tier too
@@ -58,19 +59,23 @@ class FeeModel:
 
 
 @attrs.frozen(kw_only=True)
-class LatencyModel:
-    """The model of latency: a constant time from sending a request to its effect.
+class ConstantLatency:
+    """Latency without jitter: one time to the effect of a request, one to its response.
 
-    The response arrives at the same instant. Assumes no jitter, no queueing in bursts, and data
-    without delay. Costs: at real venues latency grows with volatility, so results in fast markets
-    are too good.
+    Assumes no queueing in bursts, and data without delay. Costs: at real venues latency grows with
+    volatility, so results in fast markets are too good.
     """
 
-    latency_ms: int = 150
+    latency_ms: int = 150  # from sending a request to its effect
+    response_ms: int = 0  # from the effect to the arrival of the response
 
     def acts_ms(self, sent_ms: int) -> int:
         """Return the time (ms UTC) at which a request sent at ``sent_ms`` takes effect."""
         return sent_ms + self.latency_ms
+
+    def answered_ms(self, acts_ms: int) -> int:
+        """Return the time (ms UTC) at which the response arrives."""
+        return acts_ms + self.response_ms
 
 
 @attrs.frozen(kw_only=True)
@@ -94,8 +99,8 @@ class SlippageModel:
 
 
 @attrs.frozen(kw_only=True)
-class FillModel:
-    """The model of fills: entries and limits take at most a share of a bar's volume.
+class VolumeShareFills:
+    """Fills in which entries and limits take at most a share of a bar's volume.
 
     That share is the depth. A resting limit fills only if the market trades beyond its price.
     Triggered orders and reduce-only market orders fill whole and pay ``SlippageModel`` for the
@@ -149,8 +154,8 @@ class StopFillModel:
 
 
 @attrs.frozen(kw_only=True)
-class FundingModel:
-    """The model of funding: longs pay shorts a rate of the notional at the mark.
+class SettledFunding:
+    """Funding as settled: longs pay shorts a rate of the notional at the mark.
 
     The wallet balance pays or receives it. If the rate of a settlement is unknown, longs and shorts
     pay the assumed rate. Assumes that funding never changes a position's own margin. Costs:
@@ -202,29 +207,29 @@ class LiquidationModel:
 
 @attrs.frozen(kw_only=True)
 class VenueModels:
-    """The models that an engine uses."""
+    """The models of which an engine is composed."""
 
-    fee: FeeModel = FeeModel()
-    latency: LatencyModel = LatencyModel()
+    fee: FeeModel = AccountFees()
+    latency: LatencyModel = ConstantLatency()
     slippage: SlippageModel = SlippageModel()
-    fill: FillModel = FillModel()
+    fill: FillModel = VolumeShareFills()
     stop: StopFillModel = StopFillModel()
-    funding: FundingModel = FundingModel()
+    funding: FundingModel = SettledFunding()
     liquidation: LiquidationModel = LiquidationModel()
 
     @classmethod
     def from_settings(cls, exchange: ExchangeSettings, costs: CostModel) -> VenueModels:
         """Return the models that the settings choose."""
         return cls(
-            fee=FeeModel(
+            fee=AccountFees(
                 taker=costs.taker_bps / BPS_PER_UNIT, maker=costs.maker_bps / BPS_PER_UNIT
             ),
-            latency=LatencyModel(latency_ms=exchange.latency_ms),
+            latency=ConstantLatency(latency_ms=exchange.latency_ms),
             slippage=SlippageModel(bps=float(costs.slippage_bps)),
-            fill=FillModel(volume_participation=exchange.volume_participation),
+            fill=VolumeShareFills(volume_participation=exchange.volume_participation),
             stop=StopFillModel(
                 gap_range_atr=float(exchange.gap_range_atr),
                 gap_depth=float(exchange.gap_depth),
             ),
-            funding=FundingModel(assumed_per_8h=costs.funding_bps_per_8h / BPS_PER_UNIT),
+            funding=SettledFunding(assumed_per_8h=costs.funding_bps_per_8h / BPS_PER_UNIT),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
 import pytest
 import trio
 from contract import PortContract, VenueUnderTest
@@ -14,23 +15,25 @@ from venue_orders import EXACT, at, engine_at
 from kamou.core.book.updates import FillUpdate
 from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus
-from kamou.errors import DiskFullError, InvalidPermitError, UnknownOutcomeError
+from kamou.errors import DiskFullError, InvalidPermitError, RejectedError, UnknownOutcomeError
 from kamou.exchange import embedded
 from kamou.exchange.base import ExchangePort, GuardedPort
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.venue.engine import Engine
-from kamou.venue.models import VenueModels
+from kamou.venue.models import ConstantLatency, VenueModels
 from kamou.venue.store import VenueStore
 
 D = Decimal
-LATENCY_MS = VenueModels().latency.latency_ms
+LATENCY_MS = ConstantLatency().latency_ms
 
 
-def venue_on(market: MemoryMarket, *, attached_stop: bool = True) -> VenueUnderTest:
+def venue_on(
+    market: MemoryMarket, *, attached_stop: bool = True, models: VenueModels = EXACT
+) -> VenueUnderTest:
     permits, proofs, latch = Permits(), Proofs(), Latch()
     clock = LeapClock(at(4))
     port: ExchangePort = SimulatedExchange(
-        engine_at(market, models=EXACT),
+        engine_at(market, models=models),
         clock=clock,
         permits=permits,
         halted=latch,
@@ -68,6 +71,19 @@ async def test_an_order_acts_after_its_latency_and_is_answered_then(venue):
     order = await venue.enter()
     assert venue.clock.now_ms() == sent_ms + LATENCY_MS
     assert order.created_at_ms == sent_ms + LATENCY_MS
+
+
+async def test_a_response_arrives_its_own_latency_after_the_effect_rejections_too():
+    latency = ConstantLatency(latency_ms=40, response_ms=70)
+    market = MemoryMarket({"AAA": with_bars()})
+    venue = venue_on(market, models=attrs.evolve(EXACT, latency=latency))
+    sent_ms = venue.clock.now_ms()
+    order = await venue.enter()
+    assert order.created_at_ms == sent_ms + 40
+    assert venue.clock.now_ms() == sent_ms + 110
+    with pytest.raises(RejectedError):
+        await venue.port.cancel("never", "AAA")
+    assert venue.clock.now_ms() == sent_ms + 220
 
 
 async def test_a_canceled_submit_uses_up_its_permit_and_sends_no_order(venue):

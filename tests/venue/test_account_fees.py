@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_market import FLAT, MemoryMarket, instrument, with_bars
-from venue_orders import BUY, SELL, at, engine_at, limit, order
+from venue_orders import BUY, EXACT, SELL, at, engine_at, limit, order
 
+from kamou.core.model import Instrument
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.models import VenueModels
@@ -65,3 +67,22 @@ def test_the_venue_states_the_fee_rates_of_the_settings(taker: str, maker: str) 
         (D(taker) / 10_000, D(maker) / 10_000)
     }
     assert tuple(engine.instruments.values()) == stated
+
+
+class RebateForAll:
+    """Another venue's fees: every fill receives one USDT."""
+
+    def with_rates(self, instrument: Instrument) -> Instrument:
+        return attrs.evolve(instrument, taker_fee=D(0), maker_fee=D(0))
+
+    def fee(self, instrument: Instrument, notional: Decimal, *, maker: bool) -> Decimal:
+        return D(-1)
+
+
+def test_the_fees_of_another_venue_are_one_class_in_the_composition() -> None:
+    market = MemoryMarket({"AAA": with_bars()})
+    engine = engine_at(market, models=attrs.evolve(EXACT, fee=RebateForAll()))
+    engine.place(order("in", BUY, 100))
+    engine.place(order("out", SELL, 100, reduce_only=True))
+    assert engine.account().wallet_balance == D(10_000) + 2
+    assert engine.instruments["AAA"].taker_fee == 0

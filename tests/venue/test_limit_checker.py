@@ -13,7 +13,7 @@ from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
-from kamou.venue.models import FeeModel
+from kamou.venue.models import AccountFees
 
 import attrs  # isort: skip
 
@@ -37,7 +37,7 @@ def two_entries(taker: str) -> Engine:
     Each has 10 units at 100 and a stop at 98. The markets have no spread.
     """
     market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
-    models = attrs.evolve(EXACT, fee=FeeModel(taker=D(taker)))
+    models = attrs.evolve(EXACT, fee=AccountFees(taker=D(taker)))
     engine = engine_at(market, models=models)
     engine.place(*entry_with_exits())
     engine.advance(at(3))
@@ -99,7 +99,7 @@ def test_while_a_reduction_is_unreported_the_daily_budget_is_not_checked() -> No
 def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
     """Check seed 970979, where an external position counted its notional as margin."""
     market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
-    engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))
+    engine = engine_at(market, models=attrs.evolve(EXACT, fee=AccountFees(taker=ZERO)))
     engine.place(order("other", BUY, 100, symbol="BBB", leverage=2))
     engine.advance(at(3))
     engine.place(*entry_with_exits())
@@ -116,7 +116,7 @@ def test_an_entry_whose_stop_comes_later_is_valued_at_most_at_the_mark_of_its_fi
 ) -> None:
     """Check seed 980468, where the mark moved in the 3 s between fill and stop."""
     market = MemoryMarket({"AAA": with_bars(after=20)})
-    engine = engine_at(market, models=attrs.evolve(EXACT, fee=FeeModel(taker=ZERO)))
+    engine = engine_at(market, models=attrs.evolve(EXACT, fee=AccountFees(taker=ZERO)))
     engine.place(order("e", BUY, 100))
     filled_ms = engine.market_ms
     engine.advance(at(3))

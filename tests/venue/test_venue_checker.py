@@ -14,7 +14,7 @@ from kamou.core.model import OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.venue.checker import CheckLimits, CheckReport, check
 from kamou.venue.engine import Engine
-from kamou.venue.models import FundingModel, VenueModels
+from kamou.venue.models import SettledFunding, VenueModels
 from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
 
 D = Decimal
@@ -40,7 +40,7 @@ def calm(**more: object) -> Engine:
 
 
 def test_a_run_within_its_limits_has_no_violations_and_its_equity_is_recomputed():
-    models = VenueModels(funding=FundingModel(assumed_per_8h=D("0.0001")))
+    models = VenueModels(funding=SettledFunding(assumed_per_8h=D("0.0001")))
     bars = with_bars((100, 103, 99, 101, 900), (101, 101, 95, 96, 900), after=150)
     engine = engine_at(MemoryMarket({"AAA": bars, "BBB": with_bars(after=152)}), models=models)
     engine.place(*entry_with_exits())

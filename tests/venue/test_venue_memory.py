@@ -24,7 +24,7 @@ from kamou.core.model import FillReport, Income, OrderStatus
 from kamou.errors import RejectedError, StoreError
 from kamou.venue import schema
 from kamou.venue.engine import Engine
-from kamou.venue.models import FundingModel, VenueModels
+from kamou.venue.models import SettledFunding, VenueModels
 from kamou.venue.state import AuditRecord, WorkingOrder
 from kamou.venue.store import (
     _FILLS_SINCE,
@@ -35,7 +35,7 @@ from kamou.venue.store import (
 )
 
 D = Decimal
-MODELS = VenueModels(funding=FundingModel())
+MODELS = VenueModels(funding=SettledFunding())
 UP, DOWN = (100.0, 105.0, 99.0, 103.0, 800.0), (103.0, 103.5, 90.0, 96.0, 800.0)
 CALM = (98.0, 99.0, 97.5, 98.5, 5_000.0)
 BARS = {"AAA": [UP, CALM, DOWN, CALM] * 400, "BBB": [DOWN, CALM, CALM, UP] * 400}

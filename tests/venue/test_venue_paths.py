@@ -24,12 +24,12 @@ from kamou.core.model import OrderStatus, OrderType
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.models import (
-    FillModel,
-    FundingModel,
     LiquidationModel,
+    SettledFunding,
     SlippageModel,
     StopFillModel,
     VenueModels,
+    VolumeShareFills,
 )
 
 D = Decimal
@@ -234,7 +234,9 @@ def test_longs_pay_the_settled_rate_and_shorts_receive_it():
 
 
 def test_both_sides_pay_the_assumed_rate_when_none_is_known():
-    models = VenueModels(slippage=EXACT.slippage, funding=FundingModel(assumed_per_8h=D("0.0001")))
+    models = VenueModels(
+        slippage=EXACT.slippage, funding=SettledFunding(assumed_per_8h=D("0.0001"))
+    )
     for side in (BUY, SELL):
         market = MemoryMarket({"AAA": with_bars(after=120)})
         engine = engine_at(market, models=models)
@@ -244,7 +246,9 @@ def test_both_sides_pay_the_assumed_rate_when_none_is_known():
 
 
 def test_a_funding_interval_of_four_hours_settles_every_four_hours():
-    models = VenueModels(slippage=EXACT.slippage, funding=FundingModel(assumed_per_8h=D("0.0001")))
+    models = VenueModels(
+        slippage=EXACT.slippage, funding=SettledFunding(assumed_per_8h=D("0.0001"))
+    )
     market = MemoryMarket(
         {"AAA": with_bars(after=120)}, instruments=[instrument(funding_interval_h=4)]
     )
@@ -271,7 +275,7 @@ def test_an_advance_of_many_bars_gives_the_results_of_many_advances_of_one_bar()
 
 @pytest.mark.parametrize(("volume", "depth"), [(100.0, 100), (0.0, 0), (float("nan"), 0), (0.9, 0)])
 def test_depth_is_a_share_of_volume_floored_to_the_lot(volume, depth):
-    assert FillModel().depth(instrument(), volume) == depth
+    assert VolumeShareFills().depth(instrument(), volume) == depth
 
 
 def test_an_orphan_limit_traded_through_on_a_flat_position_is_rejected():

@@ -16,11 +16,11 @@ from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, limi
 from kamou.core.model import OrderStatus
 from kamou.errors import DatabaseNewerError, DiskFullError, RejectedError, StoreError
 from kamou.venue.engine import REDO_MAX, Engine
-from kamou.venue.models import FundingModel, VenueModels
+from kamou.venue.models import SettledFunding, VenueModels
 from kamou.venue.store import StaleVenueError, VenueStore
 
 D = Decimal
-MODELS = VenueModels(funding=FundingModel())
+MODELS = VenueModels(funding=SettledFunding())
 
 UP, DOWN = (100.0, 105.0, 99.0, 103.0, 800.0), (103.0, 103.5, 90.0, 96.0, 800.0)
 BARS = {

@@ -9,7 +9,7 @@ from memory_market import START_MS, STEP_MS, MemoryMarket
 
 from kamou.core.model import OrderSide, OrderType, TimeInForce
 from kamou.venue.engine import Engine
-from kamou.venue.models import FundingModel, SlippageModel, VenueModels
+from kamou.venue.models import SettledFunding, SlippageModel, VenueModels
 from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
 
@@ -18,7 +18,7 @@ BUY, SELL = OrderSide.BUY, OrderSide.SELL
 
 # No slippage and no assumed funding: what a test computes by hand is exact.
 EXACT = VenueModels(
-    slippage=SlippageModel(bps=0.0, cap_bps=0.0), funding=FundingModel(assumed_per_8h=D(0))
+    slippage=SlippageModel(bps=0.0, cap_bps=0.0), funding=SettledFunding(assumed_per_8h=D(0))
 )
 
 
