@@ -69,6 +69,7 @@ USED_FROM_OUTSIDE = {
     "planned_at_ms": "a field of stored events, which are written whole",
     "average_price": "the contract of the port has it; tests hold both adapters to it",
     "entry_before": "the venue's audit log has it; tests compute the account from it",
+    "arguments": "a replay finds the recorded answer by the name and arguments of its query",
     "before_ms": "a gap in a stored dataset, written whole into its description",
 }
 

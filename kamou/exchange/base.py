@@ -1,10 +1,11 @@
 """The exchange port: all requests of Kamou to a venue, and the checks before them.
 
-Actors use ``ExchangePort``. ``GuardedPort`` is the base class of every adapter. Its ``submit`` and
-``reduce`` are final, because they make the checks that no adapter may skip: a genuine, committed,
-unused and matching permit; no halt; an attached stop with every entry, if the venue takes one;
-proof that a reduce-only order reduces, unless the governor has checked it. Adapters implement
-``_place``, ``_cancel`` and the reads.
+Actors use ``ExchangePort``: the reads of ``reads.py``, orders, and a private stream.
+``GuardedPort`` is the base class of every adapter. Its ``submit`` and ``reduce`` are final, because
+they make the checks that no adapter may skip: a genuine, committed, unused and matching permit; no
+halt; an attached stop with every entry, if the venue takes one; proof that a reduce-only order
+reduces, unless the governor has checked it. Adapters implement ``_place``, ``_cancel`` and the
+reads.
 Errors are those of ``kamou.errors`` (``RejectedError``, ``UnknownOutcomeError``, ...).
 """
 
@@ -12,8 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import attrs
 import trio
@@ -27,22 +27,17 @@ from kamou.core.market.bars import Bars as Bars
 from kamou.core.market.bars import Series as Series
 from kamou.core.model import (
     ZERO,
-    Account,
-    FillReport,
-    Income,
-    Instrument,
     Intent,
     OrderReport,
     OrderRole,
     OrderType,
-    Permissions,
     PositionReport,
-    Quote,
     closing_side,
     opening_side,
 )
 from kamou.core.risk.verdict import Approved, is_genuine
 from kamou.errors import InvalidPermitError
+from kamou.exchange.reads import VenueReads
 
 
 class PermitStore(Protocol):
@@ -73,55 +68,11 @@ class Capabilities:
     history_ms: int | None = None  # age limit of listed fills and income; None: no limit
 
 
-class ExchangePort(Protocol):
-    """One account at one venue.
+class VenueOrders(Protocol):
+    """What one account may send to one venue, after the port's checks.
 
-    Reads raise ``UnreachableError`` or ``RateLimitedError``. All async methods are cancellation
-    points. A cancelled ``submit``, ``reduce`` or ``cancel`` has an unknown outcome.
+    All methods are cancellation points. A cancelled one has an unknown outcome.
     """
-
-    capabilities: Capabilities
-
-    async def instruments(self) -> tuple[Instrument, ...]: ...
-
-    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Return the bars that lie within ``since_ms`` to ``until_ms``, oldest first."""
-        ...
-
-    async def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
-
-    async def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
-
-    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Return the present best quotes; a symbol without a quote is absent."""
-        ...
-
-    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the mark prices at a past instant; a symbol without one is absent.
-
-        Called only if ``capabilities.mark_history`` is True. A future instant has no marks.
-        """
-        ...
-
-    async def account(self) -> Account: ...
-
-    async def positions(self) -> tuple[PositionReport, ...]:
-        """Return the open positions."""
-        ...
-
-    async def open_orders(self) -> tuple[OrderReport, ...]:
-        """Return resting orders and conditional orders that have not triggered."""
-        ...
-
-    async def order(self, client_order_id: str) -> OrderReport | None:
-        """Return the order, terminal or not; None if the venue has no order of this id."""
-        ...
-
-    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
-        """Return the account's fills with ``at_ms >= since_ms``, oldest first."""
-        ...
-
-    async def income(self, since_ms: int) -> tuple[Income, ...]: ...
 
     async def submit(
         self, approved: Approved, intent: Intent, attached: tuple[Intent, ...] = ()
@@ -165,9 +116,11 @@ class ExchangePort(Protocol):
         """
         ...
 
-    async def permissions(self) -> Permissions: ...
 
-    async def server_time_ms(self) -> int: ...
+class ExchangePort(VenueReads, VenueOrders, Protocol):
+    """One account at one venue: its reads, its orders and its private stream."""
+
+    capabilities: Capabilities
 
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
@@ -210,8 +163,8 @@ class GuardedPort(ABC):
         self._halted = halted
         self._journal_proof = journal_proof
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         for name in ("submit", "reduce"):
             if name in cls.__dict__:
                 raise TypeError(

@@ -7,7 +7,6 @@ at once. Every read or request first advances the engine to the clock's time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TypeVar
 
 import trio
@@ -15,29 +14,21 @@ import trio
 from kamou.clock import Clock, floor_ms, next_ms
 from kamou.core.book.updates import VenueEvent
 from kamou.core.day import DAY_MS
-from kamou.core.market.bars import Bars, Series
 from kamou.core.model import (
-    Account,
-    FillReport,
-    Income,
-    Instrument,
     Intent,
     OrderReport,
-    Permissions,
-    PositionReport,
-    Quote,
 )
 from kamou.errors import DiskFullError, UnknownOutcomeError
 from kamou.exchange.base import Capabilities, GuardedPort, IsHalted, JournalProof, PermitStore
+from kamou.exchange.engine_reads import EngineReads
+from kamou.exchange.reads import QueriedReads, VenueQuery
 from kamou.runtime.runners import Runner, run_inline
 from kamou.venue.engine import Engine
-from kamou.venue.market.market import MadeInDays, MarketSource
+from kamou.venue.market.market import MadeInDays
 from kamou.venue.state import OrderRequest
 
 T = TypeVar("T")
 
-# After its last read; a twin has up to 4 days of bars, 30 MB each at 2,000 symbols.
-TWIN_KEPT_MS = 60_000
 EVENTS_MAX = 4_096  # unread events; if there are more, the reader must reconcile
 
 
@@ -57,7 +48,7 @@ def make_order_request(intent: Intent) -> OrderRequest:
     )
 
 
-class SimulatedExchange(GuardedPort):
+class SimulatedExchange(QueriedReads, GuardedPort):
     """The exchange port of one ``Engine``, the embedded venue.
 
     ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
@@ -79,7 +70,10 @@ class SimulatedExchange(GuardedPort):
         journal_proof: JournalProof,
         attached_stop: bool = True,
         runner: Runner = run_inline,
+        venue_clock: Clock | None = None,
+        answers: EngineReads | None = None,
     ) -> None:
+        """Make the port, of Kamou's ``clock`` and of the venue's, if that is another one."""
         super().__init__(clock=clock, permits=permits, halted=halted, journal_proof=journal_proof)
         self.engine = engine
         self._lost = False  # updates, since the last step
@@ -92,8 +86,8 @@ class SimulatedExchange(GuardedPort):
             mark_history=True,
         )
         self._runner = runner
-        self._twin: MadeInDays | None = None  # for reads of the past
-        self._twin_read_at_ms = 0
+        self._venue_clock = clock if venue_clock is None else venue_clock
+        self._answers = answers or EngineReads(engine, self._venue_clock, runner)
         self._reloads = engine.reloads
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
@@ -110,8 +104,7 @@ class SimulatedExchange(GuardedPort):
     async def _step(self, to_ms: int) -> None:
         await trio.lowlevel.checkpoint()
         self._advance(to_ms)
-        if self._twin is not None and to_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
-            self._twin = None
+        self._answers.drop_idle_twin(to_ms)
 
     async def catch_up(self, to_ms: int) -> None:
         """Advance market time to ``to_ms`` over missed days, one day at a time.
@@ -144,91 +137,11 @@ class SimulatedExchange(GuardedPort):
 
     # --- reads -----------------------------------------------------------------
 
-    async def instruments(self) -> tuple[Instrument, ...]:
-        await self._now()
-        return self.engine.source.instruments
-
-    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        until_ms = min(until_ms, await self._now())
-        return await self._read_market(
-            since_ms, until_ms, lambda market: market.bars(period_ms, since_ms, until_ms)
-        )
-
-    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        until_ms = min(until_ms, await self._now())
-        return await self._read_market(
-            since_ms, until_ms, lambda market: market.open_interest(since_ms, until_ms)
-        )
-
-    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        until_ms = min(until_ms, await self._now())
-        return await self._read_market(
-            since_ms, until_ms, lambda market: market.funding_rates(since_ms, until_ms)
-        )
-
-    async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
-        until_ms = min(until_ms, await self._now())
-        return await self._read_market(
-            since_ms, until_ms, lambda market: market.long_short_ratios(since_ms, until_ms)
-        )
-
-    async def _read_market(
-        self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
-    ) -> T:
-        """Read the market; make missing days on the runner."""
-        source = self.engine.source
-        if not isinstance(source, MadeInDays) or source.holds(since_ms, until_ms):
-            return read(source)
-        if self._twin is None:
-            self._twin = source.twin()
-        self._twin_read_at_ms = until_ms
-        return await self._runner(read, self._twin)
-
-    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        await self._now()
-        return self.engine.quotes(symbols)
-
-    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the marks of the engine at ``at_ms``, on the present tick size.
-
-        A symbol without a market then, and any symbol at a future time, is absent.
-        """
-        if at_ms > await self._now():
-            return {}
-        mid_prices = await self._read_market(at_ms, at_ms + 1, lambda market: market.prices(at_ms))
-        return self.engine.marks_of(mid_prices, symbols)
-
-    async def account(self) -> Account:
-        await self._now()
-        return self.engine.account()
-
-    async def positions(self) -> tuple[PositionReport, ...]:
-        await self._now()
-        return self.engine.positions()
-
-    async def open_orders(self) -> tuple[OrderReport, ...]:
-        await self._now()
-        return self.engine.open_orders()
-
-    async def order(self, client_order_id: str) -> OrderReport | None:
-        await self._now()
-        return self.engine.order(client_order_id)
-
-    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
-        await self._now()
-        return self.engine.fills(since_ms)
-
-    async def income(self, since_ms: int) -> tuple[Income, ...]:
-        await self._now()
-        return self.engine.income(since_ms)
-
-    async def permissions(self) -> Permissions:
-        """Return permissions that allow trading, and no withdrawals or transfers."""
-        await self._now()
-        return Permissions(trade=True, withdraw=False, transfer=False)
-
-    async def server_time_ms(self) -> int:
-        return await self._now()
+    async def read(self, query: VenueQuery[T]) -> T:
+        """Advance the engine to the venue's present, and answer at once."""
+        await trio.lowlevel.checkpoint()
+        self._advance(self._venue_clock.now_ms())
+        return await query.ask(self._answers)
 
     # --- orders ----------------------------------------------------------------
 
@@ -246,9 +159,10 @@ class SimulatedExchange(GuardedPort):
     async def _send_request(self, act: Callable[[], T], what: str) -> T:
         """Wait until a request acts, let it act, and wait until its response arrives."""
         latency = self.engine.models.latency
-        acts_ms = latency.acts_ms(self._clock.now_ms())
-        await self._clock.sleep_until(acts_ms)
-        self._advance(max(acts_ms, self._clock.now_ms()))
+        clock = self._venue_clock
+        acts_ms = latency.acts_ms(clock.now_ms())
+        await clock.sleep_until(acts_ms)
+        self._advance(max(acts_ms, clock.now_ms()))
         try:
             return act()
         except DiskFullError as full:
@@ -258,17 +172,10 @@ class SimulatedExchange(GuardedPort):
         finally:
             self._forward(self.engine.take_events())
             answered_ms = latency.answered_ms(acts_ms)
-            if answered_ms > self._clock.now_ms():
-                await self._clock.sleep_until(answered_ms)
+            if answered_ms > clock.now_ms():
+                await clock.sleep_until(answered_ms)
 
     # --- time ------------------------------------------------------------------
-
-    async def _now(self) -> int:
-        """Pass a checkpoint, advance the engine to the clock's time and return it."""
-        await trio.lowlevel.checkpoint()
-        now_ms = self._clock.now_ms()
-        self._advance(now_ms)
-        return now_ms
 
     def _advance(self, to_ms: int) -> None:
         self._forward(self.engine.advance(to_ms))

@@ -1,54 +1,40 @@
 """The exchange port with faults between its checks and the engine.
 
-``submit`` and ``reduce`` are the production code. Behind them a request may be lost, be late or
-get a wrong response. The monitor sees every order before it is sent.
+``submit`` and ``reduce`` are the production code. Behind them a request may be lost or be late.
+Wrong responses are those of ``faulty_answers.py``. The monitor sees every order before it is sent.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from decimal import ROUND_FLOOR, Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import attrs
-import numpy as np
 import trio
 
 from kamou.clock import Clock
 from kamou.core.book.updates import VenueEvent
-from kamou.core.market.bars import Bars, Series
-from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import (
-    Account,
-    FillReport,
-    Income,
-    Instrument,
-    Intent,
-    OrderReport,
-    OrderRole,
-    Permissions,
-    PositionReport,
-    Quote,
-)
+from kamou.core.model import Intent, OrderReport, OrderRole, Quote
 from kamou.errors import (
     RateLimitedError,
     RejectedError,
     UnknownOutcomeError,
     UnreachableError,
 )
+from kamou.exchange.base import IsHalted, JournalProof, PermitStore
 from kamou.exchange.embedded import SimulatedExchange, make_order_request
+from kamou.exchange.reads import VenueQuery
 from kamou.simulator.faults import Chaos
+from kamou.simulator.faulty_answers import FaultyAnswers
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.simulated_process import CrashSchedule
 from kamou.simulator.venue import OnTheWire, Venue
+from kamou.venue.engine import Engine
 
 T = TypeVar("T")
 
 TIMEOUT_S = 3.0  # of the client, for orders
 LATE_MAX_S = 8.0  # longest delay of an accepted order, within the venue's receive window
 PORT_TIMEOUT_S = 2.0  # of the client, for reads
-NAN = Decimal("nan")
 
 
 class FaultyExchange(SimulatedExchange):
@@ -59,15 +45,29 @@ class FaultyExchange(SimulatedExchange):
 
     def __init__(
         self,
-        *args: Any,
+        engine: Engine,
+        *,
+        clock: Clock,
+        permits: PermitStore,
+        halted: IsHalted,
+        journal_proof: JournalProof,
+        attached_stop: bool,
         venue: Venue,
         chaos: Chaos,
         monitor: Monitor,
         crashes: CrashSchedule,
         true_clock: Clock,
-        **more: Any,
     ) -> None:
-        super().__init__(*args, **more)
+        super().__init__(
+            engine,
+            clock=clock,
+            permits=permits,
+            halted=halted,
+            journal_proof=journal_proof,
+            attached_stop=attached_stop,
+            venue_clock=true_clock,
+            answers=FaultyAnswers(engine, chaos, true_clock),
+        )
         self._venue = venue
         self._chaos = chaos
         self._monitor = monitor
@@ -126,158 +126,35 @@ class FaultyExchange(SimulatedExchange):
 
     # --- reads -----------------------------------------------------------------------
 
-    async def _read(self, name: str, read: Callable[[], T]) -> T:
-        self._crashes.check()
+    async def read(self, query: VenueQuery[T]) -> T:
+        """Let the query and its response travel, and ask the venue in between."""
         chaos, now_ms = self._chaos, self._true.now_ms()
+        if query.name == "account" and chaos.inside("blind_account", now_ms):
+            await self._request()
+            raise UnreachableError("account: the simulated venue did not answer")
+        self._crashes.check()
         if chaos.inside("rate_limit_and_ban", now_ms):
             await trio.lowlevel.checkpoint()
-            raise RateLimitedError(f"{name}: the simulated venue answers 429 and bans the client")
+            raise RateLimitedError(
+                f"{query.name}: the simulated venue answers 429 and bans the client"
+            )
         if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
             await trio.sleep(PORT_TIMEOUT_S)
             raise UnreachableError(
-                f"{name}: the simulated venue did not answer in {PORT_TIMEOUT_S:g} s"
+                f"{query.name}: the simulated venue did not answer in {PORT_TIMEOUT_S:g} s"
             )
         await self._request()
         self._crashes.kill_if_due("call")
         self._sync()
-        found = read()
+        found = await query.ask(self._answers)
         await self._request()
         self._crashes.check()
         return found
 
-    async def instruments(self) -> tuple[Instrument, ...]:
-        return await self._read("instruments", lambda: self.engine.source.instruments)
-
-    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        return await self._read(
-            "bars", lambda: self._bars(period_ms, since_ms, min(until_ms, self._data_ms()))
-        )
-
-    def _data_ms(self) -> int:
-        """Return the time up to which the venue serves market data."""
-        now_ms = self._true.now_ms()
-        frozen = self._chaos.inside("frozen_feed", now_ms)
-        if frozen:
-            return frozen[0]
-        stale = self._chaos.inside("stale_feed", now_ms)
-        return now_ms - min(90_000, now_ms - stale[0]) if stale else now_ms
-
-    def _bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        bars = self.engine.source.bars(period_ms, since_ms, until_ms)
-        if not len(bars.open_ms) or not self._chaos.inside("bad_data", self._true.now_ms()):
-            return bars
-        draw = self._chaos.draw("bad_data")
-        row, column = draw.randrange(len(bars.open_ms)), draw.randrange(len(bars.symbols))
-        kind = draw.randrange(3)
-        if kind == 0:  # a bar is missing
-            keep = np.arange(len(bars.open_ms)) != row
-            return attrs.evolve(
-                bars,
-                open_ms=bars.open_ms[keep],
-                **{name: getattr(bars, name)[keep] for name in _COLUMNS},
-            )
-        bad = {name: getattr(bars, name).copy() for name in _COLUMNS}
-        for name in _COLUMNS if kind == 1 else ("close",):
-            bad[name][row, column] = np.nan
-        return attrs.evolve(bars, **bad)
-
-    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        return await self._read(
-            "open_interest",
-            lambda: self.engine.source.open_interest(since_ms, min(until_ms, self._data_ms())),
-        )
-
-    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        return await self._read(
-            "funding_rates",
-            lambda: self.engine.source.funding_rates(since_ms, min(until_ms, self._data_ms())),
-        )
-
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        quotes = await self._read("quotes", lambda: self._quoted(symbols))
+        quotes = await super().quotes(symbols)
         self._monitor.due_actions.record_quotes(self._true.now_ms(), quotes)
         return quotes
-
-    def _quoted(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        quotes = self.engine.quotes(symbols)
-        now_ms, data_ms = self._true.now_ms(), self._data_ms()
-        if data_ms < now_ms:
-            prices = self.engine.source.prices(data_ms)
-            for symbol, quote in quotes.items():
-                price = prices[self.engine.source.symbols.index(symbol)]
-                tick = self.engine.instruments[symbol].tick
-                then = round_to_tick(Decimal(repr(float(price))), tick, ROUND_FLOOR)
-                quotes[symbol] = attrs.evolve(
-                    quote, bid=then, ask=then + tick, mark=then, at_ms=data_ms
-                )
-        if quotes and self._chaos.inside("bad_data", now_ms):
-            draw = self._chaos.draw("bad_data")
-            symbol = sorted(quotes)[draw.randrange(len(quotes))]
-            quote = quotes[symbol]
-            match draw.randrange(4):
-                case 0:
-                    quotes[symbol] = attrs.evolve(quote, bid=quote.ask, ask=quote.bid)
-                case 1:
-                    quotes[symbol] = attrs.evolve(quote, mark=NAN)
-                case 2:
-                    quotes[symbol] = attrs.evolve(quote, ask=NAN)
-                case 3:
-                    del quotes[symbol]
-        return quotes
-
-    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        return await self._read("marks_at", lambda: self._marks_at(symbols, at_ms))
-
-    def _marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        if at_ms > self._data_ms():
-            return {}
-        marks = self.engine.marks_of(self.engine.source.prices(at_ms), symbols)
-        if marks and self._chaos.inside("bad_data", self._true.now_ms()):
-            draw = self._chaos.draw("bad_data")
-            symbol = sorted(marks)[draw.randrange(len(marks))]
-            if draw.randrange(2):
-                marks[symbol] = NAN
-            else:
-                del marks[symbol]
-        return marks
-
-    async def account(self) -> Account:
-        if self._chaos.inside("blind_account", self._true.now_ms()):
-            await self._request()
-            raise UnreachableError("account: the simulated venue did not answer")
-        return await self._read("account", self.engine.account)
-
-    async def positions(self) -> tuple[PositionReport, ...]:
-        return await self._read(
-            "positions", lambda: self._lie("positions", self.engine.positions())
-        )
-
-    async def open_orders(self) -> tuple[OrderReport, ...]:
-        return await self._read(
-            "open_orders", lambda: self._lie("open_orders", self.engine.open_orders())
-        )
-
-    async def order(self, client_order_id: str) -> OrderReport | None:
-        return await self._read("order", lambda: self.engine.order(client_order_id))
-
-    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
-        return await self._read("fills", lambda: self._lie("fills", self.engine.fills(since_ms)))
-
-    async def income(self, since_ms: int) -> tuple[Income, ...]:
-        return await self._read("income", lambda: self._lie("income", self.engine.income(since_ms)))
-
-    async def permissions(self) -> Permissions:
-        return await self._read("permissions", lambda: _TRADER)
-
-    async def server_time_ms(self) -> int:
-        return await self._read("server_time", self._true.now_ms)
-
-    def _lie(self, name: str, listed: tuple[T, ...]) -> tuple[T, ...]:
-        """Return the list, without one of its rows if ``lying_venue`` strikes."""
-        if not listed or not self._chaos.chance("lying_venue", self._true.now_ms()):
-            return listed
-        out = self._chaos.draw("lying_venue").randrange(len(listed))
-        return listed[:out] + listed[out + 1 :]
 
     # --- orders ------------------------------------------------------------------------
 
@@ -362,7 +239,3 @@ class FaultyExchange(SimulatedExchange):
         if isinstance(sent.answer, RejectedError):
             raise sent.answer
         return sent.answer  # type: ignore[return-value]  # nothing reads a cancel's response
-
-
-_COLUMNS = ("open", "high", "low", "close", "volume")
-_TRADER = Permissions(trade=True, withdraw=False, transfer=False)

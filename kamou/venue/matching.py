@@ -1,4 +1,4 @@
-"""How the embedded venue fills orders: the contract, and ``Matcher``, which keeps it.
+"""The contract of how the embedded venue fills orders, and ``Matcher``.
 
 Orders trade against the market's mid, spread and volume, never with each other. The *depth* is what
 one order may take: ``exchange.volume_participation`` of the last whole bar's volume, on the lot. A

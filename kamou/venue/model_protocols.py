@@ -1,4 +1,4 @@
-"""The parts of a venue that differ between venues: fees, latency, fills and funding.
+"""The models that differ between venues: fees, latency, fills and funding.
 
 ``VenueModels`` composes one of each. A model is pure: it is told prices, volumes and times. Its
 docstring says what it assumes, and what the assumption costs.
@@ -20,7 +20,7 @@ class FeeModel(Protocol):
         ...
 
     def fee(self, instrument: Instrument, notional: Decimal, *, maker: bool) -> Decimal:
-        """Return the fee of a fill in USDT, on the venue's step of money; < 0 for a rebate."""
+        """Return the fee of a fill in USDT, as ``as_money`` rounds; < 0: a rebate."""
         ...
 
 
@@ -28,11 +28,11 @@ class LatencyModel(Protocol):
     """How long a request is on its way, and its response."""
 
     def acts_ms(self, sent_ms: int) -> int:
-        """Return the time (ms UTC, not before ``sent_ms``) at which a request takes effect."""
+        """Return when (ms UTC) a request acts, not before ``sent_ms``."""
         ...
 
     def answered_ms(self, acts_ms: int) -> int:
-        """Return the time (ms UTC, not before ``acts_ms``) at which the response arrives."""
+        """Return when (ms UTC) the response arrives, not before ``acts_ms``."""
         ...
 
 

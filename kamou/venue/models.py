@@ -1,4 +1,4 @@
-"""The embedded venue's models of fees, latency, slippage, fills, funding and liquidation.
+"""The embedded venue's models, from fees and latency to liquidation.
 
 Fees, latency, fills and funding are those of ``model_protocols.py``, so that another venue's stand
 beside them. Each model states its assumption and what the assumption costs. Prices of market paths
@@ -60,7 +60,7 @@ class AccountFees:
 
 @attrs.frozen(kw_only=True)
 class ConstantLatency:
-    """Latency without jitter: one time to the effect of a request, one to its response.
+    """Latency without jitter: constant times to the effect and to the response.
 
     Assumes no queueing in bursts, and data without delay. Costs: at real venues latency grows with
     volatility, so results in fast markets are too good.

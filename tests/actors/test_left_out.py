@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import pytest
 import system_harness
-import trio
 from system_harness import SETTINGS, Ended, Harness, at, run_system
 from trouble import Trouble, TroubledExchange
 
@@ -256,22 +255,12 @@ class SetBack(SimulatedClock):
 class SteadyVenue(NoNewStops):
     """A venue whose own clock is not set back."""
 
-    def _theirs_ms(self) -> int:
-        clock = self._clock
-        assert isinstance(clock, SimulatedClock)
-        return SimulatedClock(start_ms=clock.start_ms, origin_s=clock.origin_s).now_ms()
+    def __init__(self, *args: Any, clock: SimulatedClock, **more: Any) -> None:
+        true = SimulatedClock(start_ms=clock.start_ms, origin_s=clock.origin_s)
+        super().__init__(*args, clock=clock, venue_clock=true, **more)
 
-    async def _now(self) -> int:
-        await trio.lowlevel.checkpoint()
-        self._advance(self._theirs_ms())
-        return self._theirs_ms()
-
-    async def _wait_for_latency(self) -> None:
-        await trio.sleep(0.15)
-        self._advance(self._theirs_ms())
-
-    async def _step(self, to_ms: int) -> None:
-        await self._now()
+    async def step(self, to_ms: int) -> None:
+        await self.server_time_ms()
 
 
 async def lose_the_stop(harness: Harness) -> None:

@@ -250,7 +250,7 @@ async def test_a_twin_is_dropped_after_three_minutes_without_a_read_of_the_past(
 ) -> None:
     port = port_at(market(), ORIGIN_MS + 9 * DAY_MS)
     await port.bars(STEP_MS, ORIGIN_MS, ORIGIN_MS + DAY_MS)
-    assert port._twin is not None
+    assert port._answers.twin is not None
     for minute in range(1, 4):
         await port.step(ORIGIN_MS + 9 * DAY_MS + minute * 60_000)
-    assert port._twin is None
+    assert port._answers.twin is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import pytest
 import trio
 from harness import HELD, Line, denied, entries, find_errors, play, select_errors
@@ -9,6 +12,7 @@ from system_harness import Harness, at
 from trouble import UNANSWERED, Trouble, every
 
 from kamou.actors import order_executor, reconciler
+from kamou.clock import Clock
 from kamou.core.book.book_state import BookState
 from kamou.core.codes import Deny
 from kamou.core.day import MINUTE_MS
@@ -16,26 +20,32 @@ from kamou.core.model import OrderRole
 from kamou.core.risk import rules_inputs
 
 
+@attrs.frozen
+class ApartClock:
+    """A clock that is ``ahead_ms`` ahead of ``true`` from a minute on."""
+
+    true: Clock
+    ahead_ms: int
+
+    def now_ms(self) -> int:
+        now_ms = self.true.now_ms()
+        return now_ms + (self.ahead_ms if now_ms >= at(1.5) else 0)
+
+    async def sleep_until(self, at_ms: int) -> None:
+        await trio.sleep((at_ms - self.now_ms()) / 1000)
+
+
 class ApartLine(Line):
     """A venue whose clock is ``ahead_ms`` ahead of Kamou's from a minute on."""
 
     ahead_ms = 0
 
-    def _theirs(self) -> int:
-        now_ms = self._clock.now_ms()
-        return now_ms + (self.ahead_ms if now_ms >= at(1.5) else 0)
+    def __init__(self, *args: Any, clock: Clock, **more: Any) -> None:
+        apart = ApartClock(clock, self.ahead_ms)
+        super().__init__(*args, clock=clock, venue_clock=apart, **more)
 
-    async def _now(self) -> int:
-        await trio.lowlevel.checkpoint()
-        self._advance(self._theirs())
-        return self._theirs()
-
-    async def _wait_for_latency(self) -> None:
-        await trio.sleep(0.15)
-        self._advance(self._theirs())
-
-    async def _step(self, to_ms: int) -> None:
-        await self._now()
+    async def step(self, to_ms: int) -> None:
+        await self.server_time_ms()
 
 
 class Behind(ApartLine):

@@ -1,0 +1,181 @@
+"""The read side of an exchange port, and the one method of its wrappers.
+
+A ``VenueQuery`` is one read as a value. A wrapper is a ``QueriedReads``: it has every read of
+``VenueReads`` and passes each to its one method ``read``. So a deadline, a fault or a replay is a
+class of one method.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+
+from kamou.core.market.bars import Bars, Series
+from kamou.core.model import (
+    Account,
+    FillReport,
+    Income,
+    Instrument,
+    OrderReport,
+    Permissions,
+    PositionReport,
+    Quote,
+)
+
+T = TypeVar("T")
+
+
+class VenueReads(Protocol):
+    """What one account may read at one venue.
+
+    Every read is a cancellation point and raises ``UnreachableError`` or ``RateLimitedError``.
+    """
+
+    async def instruments(self) -> tuple[Instrument, ...]: ...
+
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        """Return the bars that lie within ``since_ms`` to ``until_ms``, oldest first."""
+        ...
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series: ...
+
+    async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series: ...
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        """Return the present best quotes; a symbol without a quote is absent."""
+        ...
+
+    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        """Return the mark prices at a past instant; a symbol without one is absent.
+
+        Called only if ``capabilities.mark_history`` is True. A future instant has no marks.
+        """
+        ...
+
+    async def account(self) -> Account: ...
+
+    async def positions(self) -> tuple[PositionReport, ...]:
+        """Return the open positions."""
+        ...
+
+    async def open_orders(self) -> tuple[OrderReport, ...]:
+        """Return resting orders and conditional orders that have not triggered."""
+        ...
+
+    async def order(self, client_order_id: str) -> OrderReport | None:
+        """Return the order, terminal or not; None if the venue has no order of this id."""
+        ...
+
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
+        """Return the account's fills with ``at_ms >= since_ms``, oldest first."""
+        ...
+
+    async def income(self, since_ms: int) -> tuple[Income, ...]: ...
+
+    async def permissions(self) -> Permissions: ...
+
+    async def server_time_ms(self) -> int: ...
+
+
+@attrs.frozen
+class VenueQuery(Generic[T]):
+    """One read as a value. Two queries are equal if their names and arguments are."""
+
+    name: str  # of the method of ``VenueReads``
+    arguments: tuple[object, ...]
+    ask: Callable[[VenueReads], Awaitable[T]] = attrs.field(eq=False, repr=False)
+
+
+class QueriedReads(ABC):
+    """All reads of ``VenueReads``, each through the one method ``read``."""
+
+    @abstractmethod
+    async def read(self, query: VenueQuery[T]) -> T:
+        """Answer one query, for example with ``await query.ask(another port)``."""
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        return await self.read(VenueQuery("instruments", (), lambda venue: venue.instruments()))
+
+    async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
+        return await self.read(
+            VenueQuery(
+                "bars",
+                (period_ms, since_ms, until_ms),
+                lambda venue: venue.bars(period_ms, since_ms, until_ms),
+            )
+        )
+
+    async def open_interest(self, since_ms: int, until_ms: int) -> Series:
+        return await self.read(
+            VenueQuery(
+                "open_interest",
+                (since_ms, until_ms),
+                lambda venue: venue.open_interest(since_ms, until_ms),
+            )
+        )
+
+    async def funding_rates(self, since_ms: int, until_ms: int) -> Series:
+        return await self.read(
+            VenueQuery(
+                "funding_rates",
+                (since_ms, until_ms),
+                lambda venue: venue.funding_rates(since_ms, until_ms),
+            )
+        )
+
+    async def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+        return await self.read(
+            VenueQuery(
+                "long_short_ratios",
+                (since_ms, until_ms),
+                lambda venue: venue.long_short_ratios(since_ms, until_ms),
+            )
+        )
+
+    async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
+        return await self.read(
+            VenueQuery("quotes", (symbols,), lambda venue: venue.quotes(symbols))
+        )
+
+    async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
+        return await self.read(
+            VenueQuery("marks_at", (symbols, at_ms), lambda venue: venue.marks_at(symbols, at_ms))
+        )
+
+    async def account(self) -> Account:
+        return await self.read(VenueQuery("account", (), lambda venue: venue.account()))
+
+    async def positions(self) -> tuple[PositionReport, ...]:
+        return await self.read(VenueQuery("positions", (), lambda venue: venue.positions()))
+
+    async def open_orders(self) -> tuple[OrderReport, ...]:
+        return await self.read(VenueQuery("open_orders", (), lambda venue: venue.open_orders()))
+
+    async def order(self, client_order_id: str) -> OrderReport | None:
+        return await self.read(
+            VenueQuery("order", (client_order_id,), lambda venue: venue.order(client_order_id))
+        )
+
+    async def fills(self, since_ms: int) -> tuple[FillReport, ...]:
+        return await self.read(
+            VenueQuery("fills", (since_ms,), lambda venue: venue.fills(since_ms))
+        )
+
+    async def income(self, since_ms: int) -> tuple[Income, ...]:
+        return await self.read(
+            VenueQuery("income", (since_ms,), lambda venue: venue.income(since_ms))
+        )
+
+    async def permissions(self) -> Permissions:
+        return await self.read(VenueQuery("permissions", (), lambda venue: venue.permissions()))
+
+    async def server_time_ms(self) -> int:
+        return await self.read(
+            VenueQuery("server_time_ms", (), lambda venue: venue.server_time_ms())
+        )
