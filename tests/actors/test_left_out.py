@@ -259,7 +259,7 @@ class SteadyVenue(NoNewStops):
         true = SimulatedClock(start_ms=clock.start_ms, origin_s=clock.origin_s)
         super().__init__(*args, clock=clock, venue_clock=true, **more)
 
-    async def step(self, to_ms: int) -> None:
+    async def _step(self, to_ms: int) -> None:
         await self.server_time_ms()
 
 

@@ -44,7 +44,7 @@ class ApartLine(Line):
         apart = ApartClock(clock, self.ahead_ms)
         super().__init__(*args, clock=clock, venue_clock=apart, **more)
 
-    async def step(self, to_ms: int) -> None:
+    async def _step(self, to_ms: int) -> None:
         await self.server_time_ms()
 
 
