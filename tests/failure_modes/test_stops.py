@@ -144,7 +144,7 @@ class AcceptsAndForgets(Line):
         if intent.role is not OrderRole.STOP_LOSS or intent.symbol != HELD or self.forgotten:
             return await super()._place(intent, attached)
         self.forgotten.add(intent.client_order_id)
-        now_ms = await self._now()
+        now_ms = await self.server_time_ms()
         return OrderReport(
             client_order_id=intent.client_order_id,
             venue_order_id="none",
@@ -228,7 +228,7 @@ class OneReduction(Line):
 
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
         if intent.role is OrderRole.EXIT:
-            await self._now()
+            await self.server_time_ms()
             resting = sum(
                 order.quantity - order.filled
                 for order in self.engine.open_orders()
