@@ -7,16 +7,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kamou.core.day import utc_day
 from kamou.core.model import find_note
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
-
-if TYPE_CHECKING:
-    from kamou.store.rows import OpenDay
 
 
 def open_database(directory: DataDirectory) -> sqlite3.Connection:
@@ -64,11 +60,12 @@ def describe_account(
 
     latest, run = queries.query_latest(reader), latest_run(reader)
     resting = queries.query_open_orders(reader)
+    recorded = recorded or RecordedBook()
     equity, span = latest.equity, latest.state
     if system is not None and "positions" in system:
         held, pending, at_ms = (system[k] for k in ("positions", "pending_entries", "at_ms"))
     else:
-        held, pending = (recorded or RecordedBook()).rows(reader, latest_equity(reader))
+        held, pending = recorded.rows(reader, latest_equity(reader))
         at_ms = latest.at_ms
     return {
         "as_of_ms": at_ms,
@@ -84,15 +81,15 @@ def describe_account(
         "unrealized_pnl": _format_decimal(equity.unrealized_pnl if equity else None),
         "equity_at_ms": equity.at_ms if equity else None,
         "cycle_at_ms": latest.cycle.cycle_at_ms if latest.cycle else None,
-        "day": query_day_budget(reader),
+        "day": query_day_budget(reader, recorded),
         "positions": held,
         "pending_entries": pending,
         "resting_orders": len(resting),
     }
 
 
-def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
-    """Return result, loss and loss limit of the day, as of the newest equity read.
+def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> dict[str, Any] | None:
+    """Return result, loss and loss limit of the day, as of the newest equity snapshot.
 
     All are fractions of the day's first equity, which is that of 00:00 UTC if it is known.
     ``loss`` is the loss as the governor counts it, with the exit costs of all open positions. If
@@ -101,55 +98,24 @@ def query_day_budget(reader: sqlite3.Connection) -> dict[str, Any] | None:
     ``day``, ``result`` and ``loss_limit``. None: no day opened, no equity was read, or the day
     began without equity.
     """
-    from kamou.store import queries
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
 
-    latest = queries.query_latest(reader)
-    if latest.day is None or latest.equity is None or latest.day.equity_start <= 0:
+    found = recorded.measure_day(reader)
+    if found is None:
         return None
-    day, start, read = latest.day, latest.day.equity_start, latest.equity
-    result = Decimal(0)
-    if utc_day(read.at_ms) >= day.day:  # else no equity was read since the day opened
-        result = (read.equity - _equity_without_pnl(reader, day, read.at_ms)) / start
-    run = latest_run(reader)
+    run, day = latest_run(reader), found.money
     limit = DAILY_LOSS_MAX if run is None else run.daily_loss_max
-    found = _find_loss(reader, day)
-    loss, costs = (None, None) if isinstance(found, str) else found
-    lost = max(Decimal(0), -result) if loss is None else loss
+    known = not found.loss_unknown
+    lost = max(Decimal(0), day.loss if known else -day.result)
     return {
-        "day": day.day,
-        "result": round(float(result), 6),
-        "loss": None if loss is None else round(float(loss), 6),
-        "exit_costs": None if costs is None else round(float(costs), 6),
-        "loss_unknown": found if isinstance(found, str) else None,
+        "day": found.utc_day,
+        "result": round(float(day.result), 6),
+        "loss": round(float(lost), 6) if known else None,
+        "exit_costs": round(float(day.exit_costs / day.equity_start), 6) if known else None,
+        "loss_unknown": found.loss_unknown or None,
         "loss_limit": float(limit),
         "loss_budget_left": round(float(max(Decimal(0), limit - lost)), 6),
     }
-
-
-def _find_loss(reader: sqlite3.Connection, day: OpenDay) -> tuple[Decimal, Decimal] | str:
-    """Return the day's loss and the exit costs as fractions, or why they are unknown."""
-    from kamou.store.latest_events import latest_equity
-
-    mark = latest_equity(reader)
-    marked = "" if mark is None else utc_day(mark.at_ms)
-    if marked > day.day:
-        return f"{marked} has not opened yet: two account reads must agree first"
-    if mark is None or marked < day.day or mark.exit_costs is None:
-        return "no exit costs of the open positions are on record since 00:00 UTC"
-    if mark.day_equity and mark.day_lost is not None:
-        return mark.day_lost / mark.day_equity, mark.exit_costs / mark.day_equity
-    # This equity was read before the day opened. The day's first equity is that of 00:00, so this
-    # read shows the loss since then, which after a late start can be most of the daily budget.
-    lost = _equity_without_pnl(reader, day, mark.at_ms) - mark.equity + mark.exit_costs
-    return max(Decimal(0), lost) / day.equity_start, mark.exit_costs / day.equity_start
-
-
-def _equity_without_pnl(reader: sqlite3.Connection, day: OpenDay, at_ms: int) -> Decimal:
-    """Return the equity at ``at_ms`` of a day without profit or loss."""
-    from kamou.store.latest_events import net_transfers_after
-
-    return day.equity_start + day.net_deposits - net_transfers_after(reader, at_ms)
 
 
 def describe_loss(day: dict[str, Any] | None) -> str:

@@ -17,6 +17,7 @@ from kamou.core.codes import MEANINGS
 from kamou.core.model import Figure
 from kamou.core.words import figure_words, figures_words, strategy_name
 from kamou.data_directory.folder import DataDirectory
+from kamou.runs.recorded_book import RecordedBook
 
 VENUE = "venue"  # the tier of an entry that the venue rejected
 WANTED = "wanted"  # name of the figure with a strategy's requirement
@@ -63,7 +64,7 @@ def why(
         scanned = frozenset() if rows else _newest_symbols(reader)
         recorded = bool(rows) or _is_recorded(reader, symbol.upper())
         nearest = None if recorded else _suggest_symbol(reader, scanned, symbol.upper())
-        day = query_day_budget(reader)
+        day = query_day_budget(reader, RecordedBook())
     if as_json:
         found = {"symbol": symbol.upper(), "nearest": nearest, "day": day, "reasons": rows}
         print_json(found)

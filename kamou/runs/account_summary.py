@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import state_cause
-from kamou.core.model import TradingState, find_note
+from kamou.core.model import ZERO, TradingState, find_note
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.words import count_words
 from kamou.data_directory.folder import DataDirectory, RunRecord
@@ -16,7 +16,6 @@ from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, HaltLatch
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, queries
-from kamou.store.latest_events import latest_equity
 
 ACTIONS_SHOWN = 6  # newest actions of the operator in one line
 DECISIONS = ("vetoed", "refused", "permits")
@@ -85,14 +84,15 @@ def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None
 def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return one line about positions, orders, loss, trading state and decisions.
 
-    The loss is that of the day of the newest equity snapshot. The decisions are all vetoes,
-    refusals of the refiner, denials of the governor and permits.
+    The loss is that of the open day, as of the newest equity snapshot. The decisions are all
+    vetoes, refusals of the refiner, denials of the governor and permits.
     """
     total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
+    recorded = RecordedBook()
     parts = (
-        describe_protection(RecordedBook().follow(reader)),
+        describe_protection(recorded.follow(reader)),
         count_words(len(queries.query_open_orders(reader)), "open order"),
-        f"day's loss {_describe_loss(reader, limits)}",
+        f"day's loss {_describe_loss(recorded, reader, limits)}",
         f"trading state {_describe_state(reader)}",
         f"{count_words(total, 'decision')} on record",
     )
@@ -140,12 +140,12 @@ def _describe_state(reader: sqlite3.Connection) -> str:
     return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"
 
 
-def _describe_loss(reader: sqlite3.Connection, limits: RiskLimits) -> str:
+def _describe_loss(recorded: RecordedBook, reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return the day's loss and its limit as shares of the day's first equity.
 
-    The text is ``not known`` unless the newest equity snapshot has both loss and first equity.
+    The text is ``not known`` if ``RecordedBook.measure_day`` does not know the loss.
     """
-    mark = latest_equity(reader)
-    if mark is None or not mark.day_equity or mark.day_lost is None:
+    day = recorded.measure_day(reader)
+    if day is None or day.loss_unknown:
         return "not known"
-    return f"{mark.day_lost / mark.day_equity:.2%} of {limits.daily_loss_max:.2%}"
+    return f"{max(ZERO, day.money.loss):.2%} of {limits.daily_loss_max:.2%}"

@@ -6,6 +6,11 @@ import sqlite3
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from kamou.core.day import Day, utc_day
+from kamou.core.model import ZERO
+
 if TYPE_CHECKING:
     from kamou.core.book.events import EquityRecorded
     from kamou.core.book.position_book import PositionBook
@@ -13,6 +18,15 @@ if TYPE_CHECKING:
 EVENTS_PER_BATCH = 5_000  # events decoded at once; about 8 MB
 
 Rows = list[dict[str, Any]]
+
+
+@attrs.frozen(kw_only=True)
+class RecordedDay:
+    """The day that the governor opened last, as of the newest equity snapshot."""
+
+    utc_day: str  # YYYY-MM-DD
+    money: Day  # without exit costs if these are unknown, without change before a snapshot
+    loss_unknown: str = ""  # why the loss is unknown; empty: it is known
 
 
 class RecordedBook:
@@ -42,6 +56,27 @@ class RecordedBook:
             book.apply_all((committed.seq, committed.event) for committed in events)
         self._book = book
         return book
+
+    def measure_day(self, reader: sqlite3.Connection) -> RecordedDay | None:
+        """Return the day as of the newest equity snapshot.
+
+        None: no day opened, no equity was read, or the day began without equity.
+        """
+        from kamou.store.latest_events import latest_equity
+
+        book, mark = self.follow(reader), latest_equity(reader)
+        if mark is None or not book.day or book.day_equity <= 0:
+            return None
+        marked, unknown = utc_day(mark.at_ms), ""
+        if marked > book.day:
+            unknown = f"{marked} has not opened yet; that needs two account reads that agree"
+        elif marked < book.day or mark.exit_costs is None:
+            unknown = "the exit costs of the open positions were not read since 00:00"
+        money = Day(equity_start=book.day_equity, equity=book.day_equity)
+        if marked >= book.day:
+            costs = ZERO if unknown or mark.exit_costs is None else mark.exit_costs
+            money = book.measure_day(mark.equity, costs, at_ms=mark.at_ms)
+        return RecordedDay(utc_day=book.day, money=money, loss_unknown=unknown)
 
     def rows(self, reader: sqlite3.Connection, mark: EquityRecorded | None) -> tuple[Rows, Rows]:
         """Return open positions, at the marks of an equity snapshot, and pending entries."""

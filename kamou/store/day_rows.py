@@ -20,7 +20,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.day import DAY_MS, day_start_ms, utc_day
+from kamou.core.day import DAY_MS, Day, Stretch, day_start_ms, utc_day
 from kamou.core.model import ZERO
 from kamou.store.rows import DayRow, MonthRow
 
@@ -257,19 +257,25 @@ def _row(
         "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", span
     ).fetchall()
     equity_start = equity_at_boundary(reader, start)
-    # No time lies before a transfer of the start itself: the first period begins after it.
+    # No time lies before a transfer of the start itself: the first stretch begins after it.
     base = equity_start + sum((amount for at, amount in transfers if at == start.at_ms), ZERO)
     later = [(at, amount) for at, amount in transfers if at > start.at_ms]
+    day = Day(
+        equity_start=equity_start,
+        equity=equity_end,
+        net_deposits=sum((amount for _, amount in transfers), ZERO),
+        stretches=_divide(reader, later, base, equity_end, until_ms),
+    )
     return DayRow(
         day=utc_day(start.at_ms),
         last_day=utc_day(max(start.at_ms, last_ms)),
         start_ms=start.at_ms,
         end_ms=end_ms,
         complete=complete,
-        equity_start=equity_start,
-        equity_end=equity_end,
-        return_=_time_weighted(reader, later, base, equity_end, until_ms),
-        net_deposits=sum((amount for _, amount in transfers), ZERO),
+        equity_start=day.equity_start,
+        equity_end=day.equity,
+        return_=day.return_twr,
+        net_deposits=day.net_deposits,
         trades=len(trades),
         fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", span),
         funding=sum(
@@ -281,24 +287,21 @@ def _row(
     )
 
 
-def _time_weighted(
+def _divide(
     reader: Reader,
     transfers: Iterable[tuple[int, Decimal]],
     start: Decimal,
     end: Decimal,
     until_ms: int,
-) -> float | None:
-    """Return the compounded return of the periods between transfers.
+) -> tuple[Stretch, ...]:
+    """Return the stretches between transfers, from equity ``start`` to equity ``end``.
 
-    ``transfers`` are given oldest first. A period ends with the equity just before a transfer; the
+    ``transfers`` are given oldest first. A stretch ends with the equity just before a transfer; the
     next one begins with that equity and the amount. In older journals a transfer has no valuation.
     Then the first equity snapshot at or after the transfer is the equity just after it; less the
-    transfers up to the snapshot, it is the equity just before. Returns None if a period has no
-    return.
+    transfers up to the snapshot, it is the equity just before.
     """
-    if start <= 0:
-        return None
-    growth, base = 1.0, start
+    stretches: list[Stretch] = []
     moved: dict[int, Decimal] = {}
     for at_ms, amount in transfers:
         moved[at_ms] = moved.get(at_ms, ZERO) + amount
@@ -311,12 +314,9 @@ def _time_weighted(
             before = after - sum((moved.pop(at) for at in counted), ZERO)
         else:
             after = before + moved.pop(at_ms)
-        if base <= 0 and before != base:
-            return None
-        growth, base = growth * (float(before / base) if base > 0 else 1.0), after
-    if base <= 0:  # all equity was withdrawn, so nothing was at risk since
-        return growth - 1.0 if end == base == 0 else None
-    return growth * float(end / base) - 1.0
+        stretches.append(Stretch(start=start, end=before))
+        start = after
+    return (*stretches, Stretch(start=start, end=end))
 
 
 def equity_before_transfers(reader: Reader, transfer_at_ms: int) -> Decimal | None:

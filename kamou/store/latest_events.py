@@ -1,17 +1,14 @@
-"""Queries: newest equity, transfers, disabled strategies and rejected entries."""
+"""Queries: newest equity, disabled strategies and rejected entries."""
 
 from __future__ import annotations
 
 import sqlite3
-from decimal import Decimal
 
 import attrs
 
 from kamou.core.book.events import EquityRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.model import ZERO
 from kamou.messages.codec import decode, decode_event
-from kamou.store.day_rows import TRANSFER_INCOME
 
 
 @attrs.frozen(kw_only=True)
@@ -22,14 +19,6 @@ class DisabledSpan:
     from_ms: int
     until_ms: int | None
     reason: str  # code of the exceeded limit
-
-
-def net_transfers_after(reader: sqlite3.Connection, at_ms: int) -> Decimal:
-    """Return the net deposits after a time, in the account's currency."""
-    rows = reader.execute(
-        f"SELECT amount FROM income WHERE kind = '{TRANSFER_INCOME}' AND at_ms > ?", (at_ms,)
-    )
-    return sum((Decimal(amount) for (amount,) in rows), ZERO)
 
 
 def latest_equity(reader: sqlite3.Connection) -> EquityRecorded | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -18,7 +17,6 @@ import attrs
 from kamou.core.book.events import PermitGranted
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, kind_of
-from kamou.store.day_rows import TRANSFER_INCOME
 from kamou.store.row_selection import parse_figures, select, select_one
 from kamou.store.rows import (
     Counts,
@@ -26,7 +24,6 @@ from kamou.store.rows import (
     EquityPoint,
     FillRow,
     Latest,
-    OpenDay,
     OpenTradeRow,
     OrderRow,
     PermitRow,
@@ -68,39 +65,6 @@ def query_equity(
     )
     return select(
         reader, EquityPoint, "equity", tail, since_ms, until, since_ms, until, last, width
-    )
-
-
-def query_open_day(reader: sqlite3.Connection) -> OpenDay | None:
-    """Return the day that the governor opened last; None before the first.
-
-    ``net_deposits`` is the sum of the transfers since the time of the day's equity.
-    """
-    row = reader.execute(
-        "SELECT key, at_ms, CAST(body AS TEXT) FROM event"
-        " WHERE kind = 'day_opened' ORDER BY key DESC LIMIT 1"
-    ).fetchone()
-    if row is None:
-        return None
-    body = json.loads(row[2])
-    opening = body.get("opening")
-    corrected = reader.execute(
-        "SELECT json_extract(CAST(body AS TEXT), '$.equity') FROM event"
-        " WHERE kind = 'day_corrected' AND key BETWEEN ? AND ? ORDER BY seq DESC LIMIT 1",
-        (f"{row[0]}#", f"{row[0]}$"),
-    ).fetchone()
-    if corrected is not None:
-        opening = corrected[0]
-    at_midnight = opening is not None and body["at_midnight"]
-    transfers = reader.execute(
-        "SELECT amount FROM income WHERE at_ms >= ? AND kind = ?",
-        (body["midnight_at_ms"] if at_midnight else row[1] + 1, TRANSFER_INCOME),
-    )
-    return OpenDay(
-        day=row[0],
-        opened_at_ms=row[1],
-        equity_start=Decimal(body["equity"] if opening is None else opening),
-        net_deposits=sum((Decimal(amount) for (amount,) in transfers), ZERO),
     )
 
 
@@ -265,7 +229,7 @@ def query_scan_details(
 
 
 def query_latest(reader: sqlite3.Connection) -> Latest:
-    """Return the newest run, state, equity, cycle and day of the journal."""
+    """Return the newest run, state, equity and cycle of the journal."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     run = select_one(reader, RunRow, "run", "ORDER BY run_number DESC LIMIT 1")
     spans = query_state_spans(reader, limit=1)
@@ -277,7 +241,6 @@ def query_latest(reader: sqlite3.Connection) -> Latest:
         state=spans[-1] if spans else None,
         equity=select_one(reader, EquityPoint, "equity", "ORDER BY at_ms DESC LIMIT 1"),
         cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT 1"),
-        day=query_open_day(reader),
     )
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import attrs
 
+from kamou.core.day import Day
 from kamou.core.model import Denial, Figure
 
 
@@ -68,7 +69,9 @@ class DayRow:
 
         The change is the equity at the end less that at the start less net deposits.
         """
-        return self.equity_end - self.equity_start - self.net_deposits
+        return Day(
+            equity_start=self.equity_start, equity=self.equity_end, net_deposits=self.net_deposits
+        ).change
 
 
 @attrs.frozen(kw_only=True)
@@ -93,19 +96,6 @@ class MonthRow:
     gaining: int
     losing: int
     unseparated: int
-
-
-@attrs.frozen(kw_only=True)
-class OpenDay:
-    """The day that the governor opened last.
-
-    ``net_deposits`` is the sum of the transfers since the time of ``equity_start``.
-    """
-
-    day: str
-    opened_at_ms: int
-    equity_start: Decimal
-    net_deposits: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -388,4 +378,3 @@ class Latest:
     state: StateSpan | None  # None: it was always active
     equity: EquityPoint | None
     cycle: CycleRow | None
-    day: OpenDay | None

@@ -21,10 +21,9 @@ from trouble import LIMITED, UNANSWERED, Trouble
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.codes import Deny
-from kamou.core.day import MINUTE_MS
+from kamou.core.day import MINUTE_MS, Day
 from kamou.core.market.bars import Bars
 from kamou.core.model import Account, Denial, Intent, OrderRole, Quote, TradingState
-from kamou.core.risk import states
 from kamou.core.risk.governor import Decision, EquityRead, next_state
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.pacing import TokenBucket
@@ -249,27 +248,23 @@ DOWN_079 = DAY_EQUITY + WITHDRAWN + REALISED + OPEN_PROFIT  # 0.79 % of the day'
 DOWN_200 = DAY_EQUITY + WITHDRAWN - D(200)
 
 
-def reads_the_balance(equity: Decimal, day_equity: Decimal, net_deposits: Decimal) -> Decimal:
-    return (equity - OPEN_PROFIT - day_equity - net_deposits) / day_equity
+def reads_the_balance(day: Day) -> Decimal:
+    return (OPEN_PROFIT - day.change) / day.equity_start
 
 
-def takes_money_out_for_a_loss(
-    equity: Decimal, day_equity: Decimal, net_deposits: Decimal
-) -> Decimal:
-    return (equity - day_equity) / day_equity
+def takes_money_out_for_a_loss(day: Day) -> Decimal:
+    return (day.equity_start - day.equity) / day.equity_start
 
 
-def relates_it_to_the_margin(
-    equity: Decimal, day_equity: Decimal, net_deposits: Decimal
-) -> Decimal:
-    return (equity - day_equity - net_deposits) / (day_equity / 5)
+def relates_it_to_the_margin(day: Day) -> Decimal:
+    return -day.change / (day.equity_start / 5)
 
 
 @pytest.mark.parametrize(
     "naive", [reads_the_balance, takes_money_out_for_a_loss, relates_it_to_the_margin]
 )
 def test_the_daily_loss_limit_reads_the_accounts_equity_and_shows_its_arithmetic(
-    naive: Callable[[Decimal, Decimal, Decimal], Decimal], monkeypatch: pytest.MonkeyPatch
+    naive: Callable[[Day], Decimal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Drawdown guard misread: freqtrade#11726 (fired at 0.79 %, 2 % expected)."""
 
@@ -297,5 +292,5 @@ def test_the_daily_loss_limit_reads_the_accounts_equity_and_shows_its_arithmetic
         "net_deposits": "-300",
     }
 
-    monkeypatch.setattr(states, "day_pnl", naive)
+    monkeypatch.setattr(Day, "loss", property(naive))
     assert judged(DOWN_079).after is not TradingState.ACTIVE

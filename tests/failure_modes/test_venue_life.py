@@ -34,8 +34,8 @@ from kamou.core.book.events import (
 )
 from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
+from kamou.core.day import Day
 from kamou.core.model import FillReport, Intent, OrderReport, OrderRole, Quote, TradingState
-from kamou.core.risk import states
 from kamou.errors import RejectedError
 from kamou.venue.engine import Engine
 
@@ -138,7 +138,7 @@ def test_after_auto_deleveraging_book_and_stop_have_the_remaining_quantity(
 
 def count_stops_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the day's loss naive: it is 0, so no liquidation counts."""
-    monkeypatch.setattr(states, "day_pnl", lambda equity, day_equity, net_deposits: D(0))
+    monkeypatch.setattr(Day, "loss", property(lambda day: D(0)))
 
 
 @pytest.mark.parametrize("naive", [count_own_fills_only, count_stops_only])

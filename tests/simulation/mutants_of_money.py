@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 RULES = "kamou/core/risk/rules_inputs.py"
+DAY = "kamou/core/day.py"
 STATES = "kamou/core/risk/states.py"
 PORTFOLIO = "kamou/core/book/trades.py"
 GOVERNOR = "kamou/actors/risk_governor.py"
@@ -75,24 +76,24 @@ MONEY = (
     Mutant(
         name="the daily loss limit reads the wallet balance instead of the equity",
         file=STATES,
-        old="    pnl = day_pnl(read.equity, ",
-        new="    pnl = day_pnl(book.wallet_balance, ",
+        old="    day = book.measure_day(read.equity, ",
+        new="    day = book.measure_day(book.wallet_balance, ",
         notices=("FALSE_ALARM", "DAY_LOSS"),
         seeds=40,
     ),
     Mutant(
         name="a withdrawal counts as a loss of the day",
-        file=STATES,
-        old="    pnl = day_pnl(read.equity, book.day_equity, book.day_net_deposits)",
-        new="    pnl = day_pnl(read.equity, book.day_equity, 0 * book.day_net_deposits)",
+        file=DAY,
+        old="return self.equity - self.equity_start - self.net_deposits",
+        new="return self.equity - self.equity_start",
         notices=("FALSE_ALARM",),
         faults="insufficient_margin",
     ),
     Mutant(
         name="the daily loss limit never acts",
         file=STATES,
-        old="        if -pnl >= limit * share:\n",
-        new="        if pnl >= limit * share * 100:\n",
+        old="        if day.loss >= limit * share:\n",
+        new="        if day.loss >= limit * share * 100:\n",
         notices=("DAY_LOSS",),
         faults="liquidation",
         seeds=20,

@@ -206,18 +206,6 @@ def test_a_deposit_is_no_profit_of_its_day(
         D("-0.05"),
         D("21.85"),
     )
-    opened = queries.query_open_day(reader)
-    assert opened is not None
-    assert (opened.day, opened.equity_start, opened.net_deposits) == (
-        "2023-11-16",
-        D("10521.85"),
-        D(0),
-    )
-    at_ms = story.DAY0_MS + 86_400_000 + 5
-    writer.append([story.make_transfer(at_ms, "-100")])
-    opened = queries.query_open_day(reader)
-    assert opened is not None
-    assert opened.net_deposits == D("-100")
 
 
 def test_a_trade_before_the_record_is_in_no_day_and_a_day_without_equity_has_no_return(
@@ -225,7 +213,6 @@ def test_a_trade_before_the_record_is_in_no_day_and_a_day_without_equity_has_no_
 ) -> None:
     writer.append([story.make_trade_close()])
     assert public_queries.all_days(connection) == ()
-    assert queries.query_open_day(connection) is None
     for i, day in enumerate(("2023-11-16", "2023-11-17")):
         at_ms = story.DAY0_MS + (i + 1) * 86_400_000
         writer.append([e.DayOpened(at_ms=at_ms, day=day, equity=D(0))])
@@ -313,8 +300,6 @@ def test_query_latest_returns_the_newest_of_each_kind(reader: sqlite3.Connection
     assert now.equity is not None
     assert now.equity.net_deposits == D("500")
     assert now.cycle is not None
-    assert now.day is not None
-    assert now.day.day == "2023-11-16"
 
 
 def test_queries_of_an_empty_journal_return_no_rows(connection: sqlite3.Connection) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from kamou.core.day import Day
 from kamou.store import day_rows
 
 HOUR_MS = 3_600_000
@@ -40,5 +41,6 @@ def test_a_complete_withdrawal_is_no_loss_and_a_profit_without_equity_is_no_retu
     )
     transfers = [(hour * HOUR_MS, D(amount)) for hour, amount in moved.items()]
     with closing(sqlite3.connect(":memory:")) as reader:
-        found = day_rows._time_weighted(reader, transfers, D(10_000), D(end), 24 * HOUR_MS)
+        stretches = day_rows._divide(reader, transfers, D(10_000), D(end), 24 * HOUR_MS)
+    found = Day(equity_start=D(10_000), equity=D(end), stretches=stretches).return_twr
     assert found is None if expected is None else found == pytest.approx(expected)

@@ -19,7 +19,7 @@ from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferV
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import RecentActivity
 from kamou.core.book.trades import OpenTrade
-from kamou.core.day import HOUR_MS, day_start_ms
+from kamou.core.day import HOUR_MS, Day, day_start_ms
 from kamou.core.model import ZERO, Figure, Income, Instrument, OrderRole, Plan, TradingState
 
 OVERLAP_MS = 300_000  # fills and income are read again this far back, because venues list them late
@@ -188,6 +188,28 @@ class BookState:
         from_ms = day_start_ms(read_at_ms)
         since = (p for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
         return equity - sum((p.worth(marks) for p in since), ZERO)
+
+    def measure_day(
+        self, equity: Decimal, exit_costs: Decimal = ZERO, *, at_ms: int | None = None
+    ) -> Day:
+        """Return the open UTC day's money up to an instant, without stretches.
+
+        Args:
+            equity: at the instant, money.
+            exit_costs: of closing all positions then, money.
+            at_ms: the instant; None: ``equity`` includes every recorded transfer. A transfer
+                stamped later is not in ``equity``, so it does not count.
+        """
+        net_deposits = self.day_net_deposits
+        if at_ms is not None:
+            later = (p.amount for p in self.payments.values() if p.transfer and p.at_ms > at_ms)
+            net_deposits -= sum(later, ZERO)
+        return Day(
+            equity_start=self.day_equity,
+            equity=equity,
+            net_deposits=net_deposits,
+            exit_costs=exit_costs,
+        )
 
     @property
     def sizing_equity(self) -> Decimal:

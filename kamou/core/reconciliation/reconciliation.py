@@ -50,7 +50,7 @@ from kamou.core.reconciliation.venue_view import (
     VenueView,
     marks_of,
 )
-from kamou.core.risk.equity import day_loss_at, exit_costs
+from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.exposure import compute_exposure
 
 __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView", "reconcile"]
@@ -383,6 +383,7 @@ class _Work:
         )
         closing_costs = exit_costs(self.view.positions, book.instruments, inputs.costs)
         opened = book.day == utc_day(account.at_ms)
+        day = book.measure_day(account.equity, closing_costs, at_ms=account.at_ms)
         return EquityRecorded(
             at_ms=account.at_ms,
             equity=account.equity,
@@ -392,7 +393,7 @@ class _Work:
             open_risk=exposure.open_risk,
             net_deposits=book.net_deposits,
             exit_costs=closing_costs,
-            day_equity=book.day_equity if opened else None,
-            day_lost=day_loss_at(book, account.equity, closing_costs) if opened else None,
+            day_equity=day.equity_start if opened else None,
+            day_lost=day.money_lost if opened else None,
             marks=marks_of(self.view.positions),
         )

@@ -13,6 +13,7 @@ import attrs
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import GapBuffer
+from kamou.core.day import Day
 from kamou.core.model import (
     Account,
     Instrument,
@@ -22,7 +23,7 @@ from kamou.core.model import (
     TradingState,
 )
 from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.equity import CurrentEquity, current_equity, day_loss
+from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import TradeCosts, trade_costs
@@ -208,14 +209,19 @@ class ReviewContext:
         )
 
     @cached_property
+    def day(self) -> Day:
+        """Money of the UTC day, as of this review."""
+        return self.book.measure_day(self.now.equity, self.now.exit_costs)
+
+    @property
     def day_loss(self) -> Decimal:
         """Money lost since the day opened with exit costs, without transfers, >= 0."""
-        return day_loss(self.book, self.now)
+        return self.day.money_lost
 
-    @cached_property
+    @property
     def day_left(self) -> Decimal:
         """Money that the day may still lose, after the costs of reserved entries."""
-        return self.day_limit - self.day_loss - self.exposure.reserved_costs
+        return self.day.left(self.limits.daily_loss_max) - self.exposure.reserved_costs
 
     @cached_property
     def margin_used(self) -> Decimal:
@@ -225,10 +231,10 @@ class ReviewContext:
             (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms), Decimal(0)
         )
 
-    @cached_property
+    @property
     def day_limit(self) -> Decimal:
         """Money that one day may lose."""
-        return self.limits.daily_loss_max * self.book.day_equity
+        return self.day.limit(self.limits.daily_loss_max)
 
 
 def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:

@@ -1,4 +1,4 @@
-"""Current equity of the account, its exit costs, and the loss of the day.
+"""Current equity of the account, and its exit costs.
 
 Planner, governor and rules use the same figures. The equity starts from the newest account read.
 Changes of the balance that the book recorded since, by the venue's time, are added, so that a loss
@@ -116,21 +116,3 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
         if held:
             return f"funding settled at the hour on {','.join(held)}"
     return ""
-
-
-def day_loss(book: PositionBook, now: CurrentEquity) -> Decimal:
-    """Return the money lost since the day opened, >= 0.
-
-    Exit costs of open positions are included. Deposits and withdrawals are left out.
-    """
-    return day_loss_at(book, now.equity, now.exit_costs)
-
-
-def day_loss_at(book: PositionBook, equity: Decimal, exit_costs: Decimal) -> Decimal:
-    """Return the money lost since the day opened, at these figures, >= 0.
-
-    Args:
-        equity: money.
-        exit_costs: cost of closing all open positions, money.
-    """
-    return max(ZERO, book.day_equity + book.day_net_deposits - equity + exit_costs)

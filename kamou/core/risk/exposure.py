@@ -14,7 +14,7 @@ import attrs
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
-from kamou.core.risk.equity import CurrentEquity, day_loss, exit_rate
+from kamou.core.risk.equity import CurrentEquity, exit_rate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import Headroom
 
@@ -132,11 +132,8 @@ def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
 
 
 def day_budget(book: PositionBook, now: CurrentEquity, limits: RiskLimits) -> Decimal:
-    """Return the money that the day may still lose; negative beyond the limit.
-
-    It is the daily loss limit less the day's loss so far.
-    """
-    return limits.daily_loss_max * book.day_equity - day_loss(book, now)
+    """Return the money that the day may still lose; negative beyond the limit."""
+    return book.measure_day(now.equity, now.exit_costs).left(limits.daily_loss_max)
 
 
 def compute_headroom(

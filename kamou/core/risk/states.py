@@ -16,7 +16,7 @@ import attrs
 from kamou.core.book.events import StateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import StateReason
-from kamou.core.day import day_pnl, day_start_ms, utc_day
+from kamou.core.day import day_start_ms, utc_day
 from kamou.core.model import Figure, PositionReport, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.midnight_equity import MidnightMarks
@@ -240,15 +240,14 @@ def _level(
 
     A loss equal to a limit reaches it.
     """
-    pnl = day_pnl(read.equity, book.day_equity, book.day_net_deposits)
-    pnl -= read.exit_costs / book.day_equity
+    day = book.measure_day(read.equity, read.exit_costs, at_ms=read.at_ms)
     limit = limits.daily_loss_max
     figures = (
-        Figure(name="day_pnl", value=f"{pnl * 100:.2f}%"),
+        Figure(name="day_pnl", value=f"{-day.loss * 100:.2f}%"),
         Figure(name="limit", value=f"{limit * 100:.2f}%"),
         Figure(name="equity", value=str(read.equity)),
-        Figure(name="day_equity", value=str(book.day_equity)),
-        Figure(name="net_deposits", value=str(book.day_net_deposits)),
+        Figure(name="day_equity", value=str(day.equity_start)),
+        Figure(name="net_deposits", value=str(day.net_deposits)),
         Figure(name="exit_costs", value=f"{read.exit_costs:.2f}"),
     )
     for level, share in (
@@ -256,7 +255,7 @@ def _level(
         (_T.REDUCE_ONLY, Decimal(1)),
         (_T.REDUCED_SIZE, limits.reduced_at),
     ):
-        if -pnl >= limit * share:
+        if day.loss >= limit * share:
             return level, figures
     return _T.ACTIVE, figures
 

@@ -1,9 +1,9 @@
 """One UTC day of the generated market: the recursion over days, and the bars.
 
 ``run_day`` is one step of the recursion, from the ``MarketState`` at 00:00 to the one at 24:00 and
-the day's ``Moves``. It takes 10 ms of CPU at 220 symbols. ``make_day_bars`` makes the ``Day``, its
-bars, from these moves alone. Random numbers come from ``day_rng`` by ``(seed, day, stream)``, so a
-day is the same in every process, whatever days were read before. ``PathSettings`` are the settings.
+the day's ``Moves``. It takes 10 ms of CPU at 220 symbols. ``make_day_bars`` makes ``DayBars`` from
+these moves alone. Random numbers come from ``day_rng`` by ``(seed, day, stream)``, so a day is the
+same in every process, whatever days were read before. ``PathSettings`` are the settings.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Moves:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Day:
+class DayBars:
     """A day's bars, ``[bars, symbols]``, with prices on each symbol's tick."""
 
     open: Floats
@@ -344,7 +344,7 @@ def _hourly(
     }
 
 
-def make_day_bars(universe: Universe, seed: int, day: int, moves: Moves) -> Day:
+def make_day_bars(universe: Universe, seed: int, day: int, moves: Moves) -> DayBars:
     """Return the bars of a day from its moves.
 
     High and low are extremes of a Brownian bridge from open to close. For open o and close c of log
@@ -370,7 +370,7 @@ def make_day_bars(universe: Universe, seed: int, day: int, moves: Moves) -> Day:
     activity = 0.4 + 0.4 * (up + down) / np.sqrt(variance)
     noise = np.exp(0.5 * rng.standard_normal(shape, dtype=np.float32))
     volume = universe.turnover / bars / close * activity * noise
-    return Day(open=opened, high=high, low=low, close=close, volume=volume)
+    return DayBars(open=opened, high=high, low=low, close=close, volume=volume)
 
 
 def _on_tick(log_price: Floats, scale: Floats) -> Floats:

@@ -43,7 +43,7 @@ from kamou.errors import ConfigurationError
 from kamou.venue.market.bar_path import BarPath, join_segments
 from kamou.venue.market.generated_day import (
     PATHS,
-    Day,
+    DayBars,
     MarketState,
     Moves,
     PathSettings,
@@ -106,7 +106,7 @@ class GeneratedMarket:
         self.first_state = first_state(self.universe)
         self.states = MarketStates(self.first_state)
         self._moves: OrderedDict[int, Moves] = OrderedDict()
-        self._days: OrderedDict[int, Day] = OrderedDict()
+        self._days: OrderedDict[int, DayBars] = OrderedDict()
         self._draws: OrderedDict[int, Floats] = OrderedDict()
         self._atrs: OrderedDict[int, Floats] = OrderedDict()
         self._no_market = np.full(symbols, np.nan)
@@ -256,7 +256,7 @@ class GeneratedMarket:
 
         return _get_cached(self._moves, day, run)
 
-    def day(self, day: int) -> Day:
+    def day(self, day: int) -> DayBars:
         """Return the bars of the ``day``-th UTC day since the origin."""
         return _get_cached(
             self._days,

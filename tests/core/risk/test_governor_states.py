@@ -10,7 +10,7 @@ from trading_cases import DAY, NOON, D, Story, closed_cycle, income, mark
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
-from kamou.core.day import day_pnl
+from kamou.core.day import Day
 from kamou.core.model import TradingState
 from kamou.core.risk.governor import (
     Decision,
@@ -50,7 +50,7 @@ def twice(story: Story, equity: str) -> Decision:
 # Reference vector "breaker": E0 10,000, limit 4.82 %, equity 9,518: at the limit.
 def test_the_daily_loss_limit_acts_at_exactly_the_limit(story: Story) -> None:
     limits = RiskLimits(daily_loss_max=D("0.0482"))
-    assert day_pnl(D(9518), D(10000), D(0)) == D("-0.0482")
+    assert Day(equity_start=D(10000), equity=D(9518)).loss == D("0.0482")
     first = next_state(story.book, read("9518"), None, limits=limits, now_ms=NOON)
     second = next_state(
         story.book, read("9518", NOON + 5_000), first.pending, limits=limits, now_ms=NOON + 5_000
@@ -79,7 +79,7 @@ def test_the_operator_cannot_resume_on_an_unexplained_balance(story: Story) -> N
 
 def test_a_deposit_does_not_hide_a_loss(story: Story) -> None:
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
-    assert day_pnl(D(10018), story.book.day_equity, story.book.day_net_deposits) == D("-0.0482")
+    assert story.book.measure_day(D(10018)).loss == D("0.0482")
     assert twice(story, "10018").after is T.REDUCE_ONLY
 
 
