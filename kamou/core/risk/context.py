@@ -23,10 +23,10 @@ from kamou.core.model import (
     TradingState,
 )
 from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.costs import TradeCosts, trade_costs
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import TradeCosts, trade_costs
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -138,7 +138,8 @@ class ReviewContext:
         return trade_costs(
             instrument=instrument,
             costs=self.costs,
-            quote=quote,
+            spread=quote.spread,
+            price=quote.mid,
             side=self.plan.side,
             hold_ms=self.plan.hold_ms,
             funding_rate=self.funding_rate,
@@ -175,7 +176,7 @@ class ReviewContext:
 
     @cached_property
     def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
-        """Worst case by cause, money, computed without ``sizing`` as a second check."""
+        """Worst case by cause, money, computed without ``unit_loss`` as a check of sizing."""
         c, entry, stop = self.trade_costs, self.price, self.plan.stop_price
         distance = abs(entry - stop)
         fees = c.fee_in * entry + c.fee_out * stop + c.slip * (entry + stop)

@@ -1,6 +1,8 @@
-"""Taker rate, costs of a round trip per base unit, and net reward-to-risk.
+"""Costs of a round trip as a taker, the taker rate, and net reward-to-risk.
 
-``c = 2 taker fees + spread + slippage + expected funding over the hold``.
+Per base unit, entry at P and exit at S cost ``fee_in P + fee_out S + slip (P + S) + funding P``.
+Sizing and the veto of the reward-to-risk use this one formula. The governor adds up the same causes
+by itself (``ReviewContext.risk_parts``), as a check of sizing.
 """
 
 from __future__ import annotations
@@ -10,25 +12,25 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.day import HOUR_MS
-from kamou.core.model import BPS, BPS_PER_UNIT, Instrument, Side
+from kamou.core.model import BPS_PER_UNIT, ZERO, Instrument, Side
 from kamou.core.risk.limits import CostModel
 
 FUNDING_UNIT_MS = 8 * HOUR_MS
 
 
 @attrs.frozen(kw_only=True)
-class RoundTripCost:
-    """Costs of entry and exit of one base unit, each part in price, >= 0."""
+class TradeCosts:
+    """Costs of a round trip, as fractions of price."""
 
-    fees: float
-    spread: float
-    slippage: float
-    funding: float
+    fee_in: Decimal
+    fee_out: Decimal
+    slip: Decimal  # each way: half the spread, and slippage
+    funding: Decimal = ZERO  # over the expected hold, of the entry price; >= 0
 
-    @property
-    def total(self) -> float:
-        """Sum of all parts, in price per base unit."""
-        return self.fees + self.spread + self.slippage + self.funding
+    def round_trip(self, entry: Decimal, exit_: Decimal) -> Decimal:
+        """Return the cost of one base unit from entry to exit, in price."""
+        fees = self.fee_in * entry + self.fee_out * exit_
+        return fees + self.slip * (entry + exit_) + self.funding * entry
 
 
 def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
@@ -41,36 +43,34 @@ def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     return floor if instrument is None else max(instrument.taker_fee, floor)
 
 
-def round_trip_cost(
-    costs: CostModel,
+def trade_costs(
     *,
     instrument: Instrument | None,
+    costs: CostModel,
+    spread: Decimal,
+    price: Decimal,
     side: Side,
-    price: float,
-    spread: float,
     hold_ms: int,
-    funding_rate: Decimal | None,
-) -> RoundTripCost:
-    """Return the costs of entry and exit as a taker, with funding over the whole hold.
+    funding_rate: Decimal | None = None,
+) -> TradeCosts:
+    """Return the costs of a round trip as a taker.
 
     Args:
-        price: of the entry.
         spread: bid to ask, in price; entry and exit cost half each.
-        funding_rate: fraction of notional that longs pay shorts per funding interval; None: the
-            cost model's assumption, as without an instrument. Funding that would be received counts
-            as 0, because the rate may turn before it settles.
+        price: of which the spread is a fraction.
+        hold_ms: expected hold, for which funding is paid.
+        funding_rate: fraction of notional that longs pay shorts per funding interval; None: either
+            side pays the cost model's assumption, as without an instrument. Funding that would be
+            received counts as 0, because the rate may turn before it settles.
     """
+    fee = taker_rate(instrument, costs)
     if funding_rate is None or instrument is None:
-        rate, interval_ms = float(costs.funding_bps_per_8h) * BPS, FUNDING_UNIT_MS
+        funding = costs.funding_bps_per_8h / BPS_PER_UNIT * hold_ms / FUNDING_UNIT_MS
     else:
-        rate = max(0.0, side.sign * float(funding_rate))
-        interval_ms = instrument.funding_interval_h * HOUR_MS
-    return RoundTripCost(
-        fees=2.0 * float(taker_rate(instrument, costs)) * price,
-        spread=spread,
-        slippage=2.0 * float(costs.slippage_bps) * BPS * price,
-        funding=rate * price * hold_ms / interval_ms,
-    )
+        intervals = Decimal(hold_ms) / (instrument.funding_interval_h * HOUR_MS)
+        funding = max(ZERO, funding_rate * side.sign * intervals)
+    slip = spread / 2 / price + costs.slippage_bps / BPS_PER_UNIT
+    return TradeCosts(fee_in=fee, fee_out=fee, slip=slip, funding=funding)
 
 
 def reward_to_risk(*, target_distance: float, stop_distance: float, cost: float) -> float:

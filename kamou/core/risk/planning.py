@@ -28,11 +28,12 @@ from kamou.core.model import (
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
+from kamou.core.risk.costs import trade_costs
 from kamou.core.risk.denials import make_denial
 from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, compute_headroom
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import Headroom, Sized, size_trade, trade_costs
+from kamou.core.risk.sizing import Headroom, Sized, size_trade
 
 HEADROOM_USED = Decimal("0.99")
 """Share of the headroom that a plan may use.
@@ -161,7 +162,8 @@ def plan_entry(
         costs=trade_costs(
             instrument=instrument,
             costs=costs,
-            quote=quote,
+            spread=quote.spread,
+            price=quote.mid,
             side=candidate.side,
             hold_ms=candidate.hold_ms,
             funding_rate=funding_rate,

@@ -1,9 +1,9 @@
-"""Costs, leverage, liquidation price, headroom and largest size of a trade.
+"""Leverage, liquidation price, headroom and largest size of a trade.
 
-Per base unit a stopped trade loses ``d + fee_in P + fee_out S + slip (P + S) + g d + funding``
-with entry P, stop S, d = |P - S| and gap buffer g. The largest quantity that risks the fraction f
-of the sizing equity Q is ``f Q`` divided by that loss. The limits of exposure, instrument and
-portfolio reduce it further. It is rounded down to the lot.
+Per base unit a stopped trade loses ``(1 + g) d`` and the cost of its round trip
+(``core/risk/costs.py``), with d the distance from entry to stop and gap buffer g. The largest
+quantity that risks the fraction f of the sizing equity Q is ``f Q`` divided by that loss. The
+limits of exposure, instrument and portfolio reduce it further. It is rounded down to the lot.
 """
 
 from __future__ import annotations
@@ -14,24 +14,12 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.codes import Deny
-from kamou.core.day import HOUR_MS
-from kamou.core.model import BPS_PER_UNIT, ZERO, Denial, Instrument, Quote, Side
-from kamou.core.risk.costs import taker_rate
+from kamou.core.model import ZERO, Denial, Instrument, Side
+from kamou.core.risk.costs import TradeCosts
 from kamou.core.risk.denials import make_denial
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import RiskLimits
 
 ONE = Decimal(1)
-EIGHT_HOURS_MS = 8 * HOUR_MS
-
-
-@attrs.frozen(kw_only=True)
-class TradeCosts:
-    """Costs of a round trip, as fractions of price."""
-
-    fee_in: Decimal
-    fee_out: Decimal
-    slip: Decimal  # each way
-    funding: Decimal = ZERO  # over the expected hold, of the entry price; >= 0
 
 
 @attrs.frozen(kw_only=True)
@@ -73,46 +61,12 @@ class Sized:
     bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
 
 
-def trade_costs(
-    *,
-    instrument: Instrument,
-    costs: CostModel,
-    quote: Quote,
-    side: Side,
-    hold_ms: int,
-    funding_rate: Decimal | None = None,
-) -> TradeCosts:
-    """Return the costs of a round trip as a taker.
-
-    Args:
-        hold_ms: expected hold, for which funding is paid.
-        funding_rate: fraction of notional per funding interval, positive when longs pay; None:
-            either side pays the cost model's assumption.
-    """
-    fee = taker_rate(instrument, costs)
-    slip = quote.spread / 2 / quote.mid + costs.slippage_bps / BPS_PER_UNIT
-    if funding_rate is None:
-        funding = costs.funding_bps_per_8h / BPS_PER_UNIT * hold_ms / EIGHT_HOURS_MS
-    else:
-        intervals = Decimal(hold_ms) / (instrument.funding_interval_h * HOUR_MS)
-        funding = max(ZERO, funding_rate * side.sign * intervals)
-    return TradeCosts(fee_in=fee, fee_out=fee, slip=slip, funding=funding)
-
-
 def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) -> Decimal:
     """Return the money that one base unit loses if its stop order fills, with costs.
 
     The fill is assumed to be ``gap`` stop distances beyond the stop price.
     """
-    distance = abs(entry - stop)
-    return (
-        distance
-        + costs.fee_in * entry
-        + costs.fee_out * stop
-        + costs.slip * (entry + stop)
-        + gap * distance
-        + costs.funding * entry
-    )
+    return (1 + gap) * abs(entry - stop) + costs.round_trip(entry, stop)
 
 
 def liquidation_price(

@@ -5,9 +5,11 @@ The limit is ``veto.reward_to_risk_min``.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from kamou.core.codes import Veto
-from kamou.core.model import Candidate, Denial
-from kamou.core.risk.costs import reward_to_risk, round_trip_cost
+from kamou.core.model import ZERO, Candidate, Denial
+from kamou.core.risk.costs import reward_to_risk, trade_costs
 from kamou.core.vetoes.base import VetoContext, make_veto
 
 
@@ -18,19 +20,21 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     an instrument the settings' fees count; the order manager then denies the candidate.
     """
     quote = context.quotes.get(candidate.symbol)
-    cost = round_trip_cost(
-        context.costs,
+    price = Decimal(repr(candidate.close))
+    costs = trade_costs(
         instrument=context.instruments.get(candidate.symbol),
+        costs=context.costs,
+        spread=ZERO if quote is None else quote.spread,
+        price=price,
         side=candidate.side,
-        price=candidate.close,
-        spread=0.0 if quote is None else float(quote.spread),
         hold_ms=candidate.hold_ms,
         funding_rate=context.funding_rates.get(candidate.symbol),
     )
+    cost = float(costs.round_trip(price, price))
     net = reward_to_risk(
         target_distance=candidate.target_distance,
         stop_distance=candidate.stop_distance,
-        cost=cost.total,
+        cost=cost,
     )
     if net >= context.limits.reward_to_risk_min:
         return None
@@ -40,6 +44,6 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
         minimum=context.limits.reward_to_risk_min,
         target=candidate.target_distance,
         stop=candidate.stop_distance,
-        cost=cost.total,
-        funding=cost.funding,
+        cost=cost,
+        funding=float(costs.funding * price),
     )

@@ -14,7 +14,6 @@ from trading_cases import (
     Story,
     intent,
     plan,
-    quote,
     venue_position,
 )
 from venue_views import HELD, kinds, look
@@ -22,8 +21,8 @@ from venue_views import HELD, kinds, look
 from kamou.core.model import OrderRole, Side
 from kamou.core.reconciliation.adoption import adopted_stop
 from kamou.core.reconciliation.reconciliation import ReconcileInputs, reconcile
+from kamou.core.risk.costs import trade_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.sizing import trade_costs
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
@@ -73,7 +72,9 @@ def test_sizing_and_adoption_assume_the_higher_of_the_instruments_fee_and_the_se
     worse = max(D(own), D(set_bps) / 10_000)
     of = attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D(own))
     costs = CostModel(taker_bps=D(set_bps), slippage_bps=D(0))
-    found = trade_costs(instrument=of, costs=costs, quote=quote(), side=Side.LONG, hold_ms=0)
+    found = trade_costs(
+        instrument=of, costs=costs, spread=D(0), price=D(100), side=Side.LONG, hold_ms=0
+    )
     assert (found.fee_in, found.fee_out) == (worse, worse)
     stop = adopted_stop(
         venue_position("SOLUSDT", "100"),

@@ -12,15 +12,14 @@ from trading_cases import D, instrument, quote
 
 from kamou.core.codes import Deny
 from kamou.core.model import Denial, Side
+from kamou.core.risk.costs import TradeCosts, trade_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import (
     Headroom,
     Sized,
-    TradeCosts,
     highest_leverage,
     liquidation_price,
     size_trade,
-    trade_costs,
     unit_loss,
 )
 
@@ -204,7 +203,8 @@ def test_costs_are_taker_fee_half_spread_slippage_and_payable_funding() -> None:
         return trade_costs(
             instrument=instrument(),
             costs=CostModel(),
-            quote=quote(),
+            spread=quote().spread,
+            price=quote().mid,
             side=side,
             hold_ms=86_400_000,
             funding_rate=rate,
@@ -218,7 +218,7 @@ def test_costs_are_taker_fee_half_spread_slippage_and_payable_funding() -> None:
     assert made(Side.SHORT, D("0.0002")).funding == 0  # funding that would be received counts as 0
     dear = attrs.evolve(instrument(), taker_fee=D("0.001"))
     fee = trade_costs(
-        instrument=dear, costs=CostModel(), quote=quote(), side=Side.LONG, hold_ms=0
+        instrument=dear, costs=CostModel(), spread=D(0), price=D(100), side=Side.LONG, hold_ms=0
     ).fee_out
     assert fee == D("0.001")
 

@@ -15,9 +15,8 @@ from kamou.core import vetoes as package
 from kamou.core.codes import Veto
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Candidate, Denial, Quote, Side
-from kamou.core.risk.costs import reward_to_risk, round_trip_cost
+from kamou.core.risk.costs import reward_to_risk, trade_costs
 from kamou.core.risk.limits import CostModel, VetoLimits
-from kamou.core.risk.sizing import trade_costs
 from kamou.core.vetoes import apply_vetoes, discover_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
@@ -158,7 +157,8 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     sized = trade_costs(
         instrument=about.instruments["ABC"],
         costs=about.costs,
-        quote=about.quotes["ABC"],
+        spread=about.quotes["ABC"].spread,
+        price=about.quotes["ABC"].mid,
         side=one.side,
         hold_ms=one.hold_ms,
     )
@@ -184,17 +184,18 @@ def test_funding_adds_to_the_cost_of_the_hold_and_never_reduces_it(
 ) -> None:
     """``rate`` is per 8 h here; the venue reports that of one interval."""
     per_interval = None if rate is None else Decimal(repr(rate)) * interval_h / 8
-    cost = round_trip_cost(
-        CostModel(),
+    cost = trade_costs(
         instrument=instrument("ABC", funding_interval_h=interval_h),
+        costs=CostModel(),
         side=side,
-        price=100.0,
-        spread=0.0,
+        price=Decimal(100),
+        spread=Decimal(0),
         hold_ms=24 * HOUR_MS,
         funding_rate=per_interval,
     )
-    assert cost.funding == pytest.approx(paid)
-    assert cost.total == pytest.approx(cost.fees + cost.slippage + paid)
+    assert float(cost.funding) * 100 == pytest.approx(paid)
+    free = attrs.evolve(cost, funding=Decimal(0)).round_trip(Decimal(100), Decimal(100))
+    assert float(cost.round_trip(Decimal(100), Decimal(100)) - free) == pytest.approx(paid)
 
 
 def test_a_known_funding_rate_counts_in_the_reward_to_risk_veto() -> None:
