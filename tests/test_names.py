@@ -55,6 +55,7 @@ USED_FROM_OUTSIDE = {
     # name: who calls or reads it
     "ACTIONS": "docs/codes.md is made from it",
     "REJECTIONS": "docs/codes.md is made from it",
+    "nullable": "tests/store/test_table_rows.py compares the columns with the schema",
     "before_task_step": "Trio calls it on its instruments",
     "deadline_to_sleep_time": "Trio calls it on its clock",
     "start_clock": "Trio calls it on its clock",

@@ -21,17 +21,13 @@ from kamou.core.model import ZERO
 from kamou.messages.codec import kind_of
 from kamou.store import queries
 from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
-from kamou.store.public_queries import (
-    Curve,
-    CurveMark,
-    StrategySums,
-    count_transfers,
-    strategy_sums,
-)
+from kamou.store.projected_totals import add_trade
+from kamou.store.public_queries import Curve, count_transfers, strategy_sums
 from kamou.store.public_queries import query_curve as whole_curve
-from kamou.store.row_selection import select, select_one
+from kamou.store.record_rows import CurveMark, StrategySums
 from kamou.store.rows import Counts, Downtime, RunRow, TradeRow
 from kamou.store.state_history import HaltPeriod, begins_period
+from kamou.store.table_rows import select, select_one
 
 _REFUSED = "refuse"  # the refiner's verdict
 _EVENTS_MEANWHILE_MAX = 500
@@ -130,25 +126,9 @@ def sums_as_of(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, .
     The totals are sorted by strategy name. A strategy without such a trade is left out.
     """
     found = {each.strategy: each for each in strategy_sums(reader)}
-    for trade in select(reader, TradeRow, "trade", "WHERE closed_at_ms > ?", as_of.at_ms):
-        found[trade.strategy] = _subtract_trade(found[trade.strategy], trade)
+    for trade in select(reader, TradeRow, "WHERE closed_at_ms > ?", as_of.at_ms):
+        found[trade.strategy] = add_trade(found[trade.strategy], trade, times=-1)
     return tuple(each for each in found.values() if each.trades)
-
-
-def _subtract_trade(sums: StrategySums, trade: TradeRow) -> StrategySums:
-    return attrs.evolve(
-        sums,
-        trades=sums.trades - 1,
-        wins=sums.wins - (trade.pnl_net > 0),
-        r=sums.r - float(trade.r_multiple or 0),
-        with_r=sums.with_r - (trade.r_multiple is not None),
-        profit=sums.profit - max(trade.pnl_net, ZERO),
-        loss=sums.loss - max(-trade.pnl_net, ZERO),
-        pnl_net=sums.pnl_net - trade.pnl_net,
-        fees=sums.fees - trade.fees,
-        funding=sums.funding - trade.funding,
-        slippage=sums.slippage - trade.slippage,
-    )
 
 
 def count_later_trades(
@@ -281,13 +261,13 @@ def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]
 def downtime_as_of(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
     """Return the newest downtimes that had ended by ``as_of``, oldest first."""
     tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
-    return select(reader, Downtime, "downtime", tail, as_of.at_ms, limit)[::-1]
+    return select(reader, Downtime, tail, as_of.at_ms, limit)[::-1]
 
 
 def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, ...]:
     """Return the downtimes that ended after ``as_of``, oldest first."""
     tail = "WHERE seq > ? AND until_ms > ? ORDER BY seq, number"
-    return select(reader, Downtime, "downtime", tail, as_of.look_from_seq, as_of.at_ms)
+    return select(reader, Downtime, tail, as_of.look_from_seq, as_of.at_ms)
 
 
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
@@ -300,10 +280,10 @@ def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tu
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"
         " ORDER BY started_at_ms DESC, run_number DESC LIMIT ?"
     )
-    return select(reader, RunRow, "run", tail, as_of.at_ms, limit)[::-1]
+    return select(reader, RunRow, tail, as_of.at_ms, limit)[::-1]
 
 
 def run_as_of(reader: sqlite3.Connection, as_of: AsOf) -> RunRow | None:
     """Return the newest run that had started by ``as_of``; None if there is none."""
     tail = "WHERE started_at_ms <= ? ORDER BY run_number DESC LIMIT 1"
-    return select_one(reader, RunRow, "run", tail, as_of.at_ms)
+    return select_one(reader, RunRow, tail, as_of.at_ms)

@@ -13,7 +13,6 @@ of exactly midnight belong to the day that begins.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -22,7 +21,8 @@ import attrs
 
 from kamou.core.day import DAY_MS, Day, Stretch, day_start_ms, utc_day
 from kamou.core.model import ZERO
-from kamou.store.rows import DayRow, MonthRow
+from kamou.store.record_rows import Boundary, DayRow, MonthRow, StrategyDay
+from kamou.store.table_rows import Reader, select_one
 
 READ_WITHIN_MS = 600_000
 """Latest read of equity, in ms after midnight, that counts as the equity of that midnight.
@@ -32,60 +32,16 @@ It is two default periods of 300 s: the time after which a gap between cycles is
 
 FUNDING_INCOME, TRANSFER_INCOME = "funding", "transfer"  # kinds of ``core.model.Income``
 
-Reader = sqlite3.Connection | sqlite3.Cursor
-
-
-@attrs.frozen(kw_only=True)
-class Boundary:
-    """A boundary between two rows of the record, with its equity.
-
-    ``midnight`` is False only for a record that begins during a day. If ``exact`` is True,
-    ``equity`` excludes all fills and payments of midnight and later. ``rebuilt`` is the source of
-    the mark prices, as in ``DayRow``.
-    """
-
-    at_ms: int
-    read_at_ms: int
-    equity: Decimal
-    midnight: bool
-    exact: bool
-    rebuilt: str
-    corrections: int
-
-    @property
-    def first_ms(self) -> int:
-        """First time, in ms UTC, of fills and payments of the row that begins here.
-
-        The first equity of the record includes the fills and payments of its own millisecond.
-        """
-        return self.at_ms if self.midnight else self.at_ms + 1
-
-
-@attrs.frozen(kw_only=True)
-class StrategyDay:
-    """Sums over one strategy's trades that closed in one row of the record.
-
-    ``loss`` is not negative. ``r`` is the sum over the ``with_r`` trades that have an R.
-    """
-
-    strategy: str
-    trades: int
-    wins: int
-    r: float
-    with_r: int
-    profit: float
-    loss: float
-
 
 def newest_boundary(reader: Reader, *, at_or_before_ms: int | None = None) -> Boundary | None:
     """Return the newest boundary, or the newest at or before a time."""
     until = 2**62 if at_or_before_ms is None else at_or_before_ms
-    return _boundary(reader, "WHERE at_ms <= ? ORDER BY at_ms DESC LIMIT 1", until)
+    return select_one(reader, Boundary, "WHERE at_ms <= ? ORDER BY at_ms DESC LIMIT 1", until)
 
 
 def next_boundary(reader: Reader, after_ms: int) -> Boundary | None:
     """Return the first boundary after a time."""
-    return _boundary(reader, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
+    return select_one(reader, Boundary, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
 
 
 def first_transfer_at_ms(reader: Reader) -> int:
@@ -184,7 +140,14 @@ def add_up_strategies(reader: Reader, start: Boundary, end: Boundary) -> tuple[S
     ).fetchall()
     return tuple(
         StrategyDay(
-            strategy=name, trades=n, wins=wins, r=r, with_r=with_r, profit=profit, loss=loss
+            day=utc_day(start.at_ms),
+            strategy=name,
+            trades=n,
+            wins=wins,
+            r=r,
+            with_r=with_r,
+            profit=profit,
+            loss=loss,
         )
         for name, n, wins, r, with_r, profit, loss in rows
     )
@@ -206,29 +169,6 @@ def equity_at_boundary(reader: Reader, boundary: Boundary) -> Decimal:
 
 def _calendar_days(row: DayRow) -> int:
     return (date.fromisoformat(row.last_day) - date.fromisoformat(row.day)).days + 1
-
-
-def _boundary(reader: Reader, tail: str, at_ms: int) -> Boundary | None:
-    """Return the boundary that the SQL ``tail`` selects; None if there is none.
-
-    ``at_ms`` is the parameter of ``tail``.
-    """
-    row = reader.execute(
-        "SELECT at_ms, read_at_ms, equity, midnight, exact, rebuilt, corrections"
-        f" FROM boundary {tail}",
-        (at_ms,),
-    ).fetchone()
-    if row is None:
-        return None
-    return Boundary(
-        at_ms=row[0],
-        read_at_ms=row[1],
-        equity=Decimal(row[2]),
-        midnight=bool(row[3]),
-        exact=bool(row[4]),
-        rebuilt=row[5],
-        corrections=row[6],
-    )
 
 
 def _row(

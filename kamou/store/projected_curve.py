@@ -15,14 +15,16 @@ import sqlite3
 from collections.abc import Iterable
 from decimal import Decimal
 
+import attrs
+
+from kamou.store.record_rows import CurveInterval, CurveMark, CurveWidth
+from kamou.store.table_rows import insert, select, select_one, upsert
+
 POINTS_MAX = 360  # about one for each pixel of a phone's width
 WIDTH_MIN_MS = 300_000  # the default period of cycles, each of which records one snapshot
 
-_UPSERT = "INSERT OR REPLACE INTO curve (start_ms, at_ms, equity, low, high) VALUES (?, ?, ?, ?, ?)"
-Point = tuple[int, int, str, str, str]  # start_ms, at_ms, equity, low, high
 
-
-def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced: bool) -> None:
+def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal, *, replaced: bool) -> None:
     """Add an equity snapshot to the curve.
 
     ``replaced``: it replaces a snapshot of the same time.
@@ -32,11 +34,9 @@ def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: str, *, replaced
     if replaced:
         _rebuild_interval(cursor, start_ms, width_ms)
         return
-    present = cursor.execute(
-        "SELECT start_ms, at_ms, equity, low, high FROM curve WHERE start_ms = ?", (start_ms,)
-    ).fetchone()
-    new = (start_ms, at_ms, equity, equity, equity)
-    cursor.execute(_UPSERT, new if present is None else _merge_two(start_ms, present, new))
+    present = select_one(cursor, CurveInterval, "WHERE start_ms = ?", start_ms)
+    new = _single(start_ms, at_ms, equity)
+    upsert(cursor, new if present is None else _merge_two(start_ms, present, new))
 
 
 def mark_moment(
@@ -72,46 +72,43 @@ def _first_ms(cursor: sqlite3.Cursor) -> int:
 
 
 def _add_mark(cursor: sqlite3.Cursor, kind: str, start_ms: int, amount: Decimal) -> None:
-    present = cursor.execute(
-        "SELECT amount FROM curve_mark WHERE kind = ? AND start_ms = ?", (kind, start_ms)
-    ).fetchone()
-    cursor.execute(
-        "INSERT OR REPLACE INTO curve_mark (kind, start_ms, amount) VALUES (?, ?, ?)",
-        (kind, start_ms, str(amount if present is None else Decimal(present[0]) + amount)),
-    )
+    where = "WHERE kind = ? AND start_ms = ?"
+    present = select_one(cursor, CurveMark, where, kind, start_ms)
+    total = amount if present is None else present.amount + amount
+    upsert(cursor, CurveMark(kind=kind, start_ms=start_ms, amount=total))
 
 
 def _extend_curve(cursor: sqlite3.Cursor, from_ms: int, until_ms: int) -> int:
     """Extend the curve to this span, and return the width of its intervals in ms."""
-    row = cursor.execute("SELECT width_ms, first_ms, last_ms FROM curve_width").fetchone()
+    row = select_one(cursor, CurveWidth, "")
     if row is None:
-        row = (WIDTH_MIN_MS, from_ms, from_ms)
-        cursor.execute("INSERT INTO curve_width VALUES (?, ?, ?)", row)
-    width_ms, first_ms, last_ms = int(row[0]), min(row[1], from_ms), max(row[2], until_ms)
+        row = CurveWidth(width_ms=WIDTH_MIN_MS, first_ms=from_ms, last_ms=from_ms)
+        insert(cursor, row)
+    width_ms = row.width_ms
+    first_ms, last_ms = min(row.first_ms, from_ms), max(row.last_ms, until_ms)
     while last_ms // width_ms - first_ms // width_ms >= POINTS_MAX:
         width_ms *= 2
     last_ms -= last_ms % width_ms  # so that a snapshot in the same interval writes nothing
-    if (width_ms, first_ms, last_ms) != row:
+    if (width_ms, first_ms, last_ms) != (row.width_ms, row.first_ms, row.last_ms):
         cursor.execute(
             "UPDATE curve_width SET width_ms = ?, first_ms = ?, last_ms = ?",
             (width_ms, first_ms, last_ms),
         )
-    if width_ms != row[0]:
+    if width_ms != row.width_ms:
         _widen(cursor, width_ms)
     return width_ms
 
 
 def _widen(cursor: sqlite3.Cursor, width_ms: int) -> None:
     """Merge all intervals and marks into intervals of a larger width."""
-    points = cursor.execute(
-        "SELECT start_ms, at_ms, equity, low, high FROM curve ORDER BY start_ms"
-    ).fetchall()
+    points = select(cursor, CurveInterval, "ORDER BY start_ms")
     cursor.execute("DELETE FROM curve")
-    cursor.executemany(_UPSERT, merge_points(points, width_ms))
-    marks = cursor.execute("SELECT kind, start_ms, amount FROM curve_mark").fetchall()
+    for interval in merge_points(points, width_ms):
+        insert(cursor, interval)
+    marks = select(cursor, CurveMark, "")
     cursor.execute("DELETE FROM curve_mark")
-    for kind, start_ms, amount in marks:
-        _add_mark(cursor, kind, start_ms - start_ms % width_ms, Decimal(amount))
+    for mark in marks:
+        _add_mark(cursor, mark.kind, mark.start_ms - mark.start_ms % width_ms, mark.amount)
 
 
 def _rebuild_interval(cursor: sqlite3.Cursor, start_ms: int, width_ms: int) -> None:
@@ -120,24 +117,34 @@ def _rebuild_interval(cursor: sqlite3.Cursor, start_ms: int, width_ms: int) -> N
         "SELECT at_ms, equity FROM equity WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms",
         (start_ms, start_ms + width_ms),
     )
-    points = ((at_ms, at_ms, equity, equity, equity) for at_ms, equity in snapshots)
-    cursor.executemany(_UPSERT, merge_points(points, width_ms))
+    points = [_single(at_ms, at_ms, Decimal(equity)) for at_ms, equity in snapshots]
+    for interval in merge_points(points, width_ms):
+        upsert(cursor, interval)
 
 
-def merge_points(points: Iterable[Point], width_ms: int) -> list[Point]:
+def merge_points(points: Iterable[CurveInterval], width_ms: int) -> list[CurveInterval]:
     """Merge points, given oldest first, into intervals of this width."""
-    intervals: list[Point] = []
+    intervals: list[CurveInterval] = []
     for point in points:
-        start_ms = point[0] - point[0] % width_ms
-        if intervals and intervals[-1][0] == start_ms:
+        start_ms = point.start_ms - point.start_ms % width_ms
+        if intervals and intervals[-1].start_ms == start_ms:
             intervals[-1] = _merge_two(start_ms, intervals[-1], point)
         else:
-            intervals.append((start_ms, *point[1:]))
+            intervals.append(attrs.evolve(point, start_ms=start_ms))
     return intervals
 
 
-def _merge_two(start_ms: int, one: Point, other: Point) -> Point:
-    last = max(one, other, key=lambda point: point[1])
-    low = min(one[3], other[3], key=Decimal)
-    high = max(one[4], other[4], key=Decimal)
-    return (start_ms, last[1], last[2], low, high)
+def _single(start_ms: int, at_ms: int, equity: Decimal) -> CurveInterval:
+    """Return an interval with one snapshot."""
+    return CurveInterval(start_ms=start_ms, at_ms=at_ms, equity=equity, low=equity, high=equity)
+
+
+def _merge_two(start_ms: int, one: CurveInterval, other: CurveInterval) -> CurveInterval:
+    last = max(one, other, key=lambda point: point.at_ms)
+    return CurveInterval(
+        start_ms=start_ms,
+        at_ms=last.at_ms,
+        equity=last.equity,
+        low=min(one.low, other.low),
+        high=max(one.high, other.high),
+    )

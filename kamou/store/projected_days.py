@@ -8,13 +8,13 @@ the rows that it writes, and does not grow with the record. ``store/day_rows.py`
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 
 from kamou.core.book.events import DayOpened
 from kamou.core.book.late_events import DayCorrected, TransferValued
 from kamou.core.day import midnight_ms_of
 from kamou.core.risk.midnight_equity import IN_TIME_MS
 from kamou.store.day_rows import (
-    Boundary,
     add_up_month,
     add_up_row,
     add_up_strategies,
@@ -23,13 +23,13 @@ from kamou.store.day_rows import (
     next_boundary,
 )
 from kamou.store.projected_totals import add_totals
-from kamou.store.row_selection import select
-from kamou.store.rows import DayRow
+from kamou.store.record_rows import Boundary, DayRow
+from kamou.store.table_rows import insert, select, upsert
 
 MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 
 
-def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> bool:
+def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal) -> bool:
     """Begin the record, or write the ended rows that a late equity changes.
 
     Returns True if the record begins here.
@@ -47,7 +47,7 @@ def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
     """
     newest = newest_boundary(cursor)
     if newest is None:
-        _begin_record(cursor, event.at_ms, str(event.equity))
+        _begin_record(cursor, event.at_ms, event.equity)
         return
     if event.opening is None:
         midnight_at_ms = midnight_of_read(event.at_ms)
@@ -57,15 +57,16 @@ def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
         equity = event.opening
     if midnight_at_ms is None or midnight_at_ms < newest.at_ms:
         return
-    _insert_boundary(cursor, midnight_at_ms, event.at_ms, str(equity), midnight=True)
-    if event.opening is not None:
-        late = event.at_ms - midnight_at_ms > IN_TIME_MS
-        cursor.execute(
-            "UPDATE boundary SET exact = 1, rebuilt = ? WHERE at_ms = ?",
-            (event.rests_on if late else "", midnight_at_ms),
-        )
-    boundary = newest_boundary(cursor)
-    assert boundary is not None
+    late = event.at_ms - midnight_at_ms > IN_TIME_MS
+    boundary = Boundary(
+        at_ms=midnight_at_ms,
+        read_at_ms=event.at_ms,
+        equity=equity,
+        midnight=True,
+        exact=event.opening is not None,
+        rebuilt=event.rests_on if event.opening is not None and late else "",
+    )
+    upsert(cursor, boundary)
     if newest.at_ms < midnight_at_ms:
         _write_row(cursor, newest, boundary)
 
@@ -132,56 +133,19 @@ def _write_rows_again(cursor: sqlite3.Cursor, at_ms: int) -> None:
             _write_row(cursor, before, boundary)
 
 
-def _begin_record(cursor: sqlite3.Cursor, at_ms: int, equity: str) -> None:
-    _insert_boundary(cursor, at_ms, at_ms, equity, midnight=midnight_of_read(at_ms) == at_ms)
-
-
-def _insert_boundary(
-    cursor: sqlite3.Cursor, at_ms: int, read_at_ms: int, equity: str, *, midnight: bool
-) -> None:
-    cursor.execute(
-        "INSERT OR REPLACE INTO boundary (at_ms, read_at_ms, equity, midnight) VALUES (?, ?, ?, ?)",
-        (at_ms, read_at_ms, equity, int(midnight)),
-    )
+def _begin_record(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal) -> None:
+    midnight = midnight_of_read(at_ms) == at_ms
+    insert(cursor, Boundary(at_ms=at_ms, read_at_ms=at_ms, equity=equity, midnight=midnight))
 
 
 def _write_row(cursor: sqlite3.Cursor, start: Boundary, end: Boundary) -> None:
     """Write the row between two boundaries, its strategies and its month."""
     row = add_up_row(cursor, start, end)
     present = cursor.execute("SELECT 1 FROM day WHERE day = ?", (row.day,)).fetchone()
-    cursor.execute(
-        "INSERT OR REPLACE INTO day (day, last_day, start_ms, end_ms, complete, equity_start,"
-        ' equity_end, "return", net_deposits, trades, fees, funding, pnl,'
-        " start_rebuilt, end_rebuilt, corrections)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            row.day,
-            row.last_day,
-            row.start_ms,
-            row.end_ms,
-            int(row.complete),
-            str(row.equity_start),
-            str(row.equity_end),
-            row.return_,
-            str(row.net_deposits),
-            row.trades,
-            str(row.fees),
-            str(row.funding),
-            str(row.pnl),
-            row.start_rebuilt,
-            row.end_rebuilt,
-            row.corrections,
-        ),
-    )
+    upsert(cursor, row)
     cursor.execute("DELETE FROM day_strategy WHERE day = ?", (row.day,))
-    cursor.executemany(
-        "INSERT INTO day_strategy (day, strategy, trades, wins, r, with_r, profit, loss)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (row.day, s.strategy, s.trades, s.wins, s.r, s.with_r, s.profit, s.loss)
-            for s in add_up_strategies(cursor, start, end)
-        ],
-    )
+    for sums in add_up_strategies(cursor, start, end):
+        insert(cursor, sums)
     _write_month(cursor, row.last_day[:7])
     add_totals(cursor, day_revision=1, days=int(present is None))
 
@@ -190,28 +154,8 @@ def _write_month(cursor: sqlite3.Cursor, month: str) -> None:
     rows = select(
         cursor,
         DayRow,
-        "day",
         "WHERE last_day BETWEEN ? AND ? ORDER BY last_day",
         f"{month}-01",
         month + MONTH_DAYS_MAX,
     )
-    total = add_up_month(month, rows)
-    cursor.execute(
-        'INSERT OR REPLACE INTO month (month, equity_end, "return", change, net_deposits, trades,'
-        " fees, funding, complete, gaining, losing, unseparated)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            total.month,
-            str(total.equity_end),
-            total.return_,
-            str(total.change),
-            str(total.net_deposits),
-            total.trades,
-            str(total.fees),
-            str(total.funding),
-            total.complete,
-            total.gaining,
-            total.losing,
-            total.unseparated,
-        ),
-    )
+    upsert(cursor, add_up_month(month, rows))

@@ -20,6 +20,8 @@ import attrs
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.messages.codec import decode, kind_of
 from kamou.store.projected_curve import mark_span
+from kamou.store.rows import Downtime
+from kamou.store.table_rows import insert
 
 PERIODS = 2  # so many periods without a closed cycle are no downtime yet
 PERIOD_MS = 300_000  # if a journal's configuration has no period
@@ -89,10 +91,9 @@ def record_downtime(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[
     ]
     for number, span in enumerate(found):
         begin, end = span.begin_ms, span.end_ms
-        cursor.execute(
-            "INSERT INTO downtime (seq, number, from_ms, until_ms, cause) VALUES (?, ?, ?, ?, ?)",
-            (seq, number, begin, end, _find_cause(span, limit_ms)),
-        )
+        cause = _find_cause(span, limit_ms)
+        row = Downtime(seq=seq, number=number, from_ms=begin, until_ms=end, cause=cause)
+        insert(cursor, row)
         mark_span(cursor, "down", begin, end)
     return len(found)
 

@@ -15,16 +15,14 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
 from kamou.store.projected_totals import add_totals, count_trade
-from kamou.store.row_selection import select_one
+from kamou.store.record_rows import EquityPoint, IncomeRow
 from kamou.store.rows import TradeRow
+from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
 
 
 def project_income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
     income = event.income
-    cursor.execute(
-        "INSERT INTO income VALUES (?, ?, ?, ?, ?)",
-        (income.income_id, income.kind, income.symbol, str(income.amount), income.at_ms),
-    )
+    insert(cursor, make_row(IncomeRow, income))
     if income.kind == TRANSFER_INCOME:
         add_totals(cursor, transfers=1)
         if income.at_ms >= first_transfer_at_ms(cursor):
@@ -33,30 +31,8 @@ def project_income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRec
 
 
 def project_trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None:
-    cursor.execute(
-        "INSERT INTO trade VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            event.trade_id,
-            event.symbol,
-            event.strategy,
-            event.side.value,
-            str(event.quantity),
-            str(event.contract_size),
-            str(event.entry_price),
-            str(event.exit_price),
-            str(event.stop_price),
-            event.opened_at_ms,
-            event.closed_at_ms,
-            str(event.pnl_gross),
-            str(event.fees),
-            str(event.funding),
-            str(event.slippage),
-            str(event.pnl_net),
-            None if event.r_multiple is None else float(event.r_multiple),
-            event.exit_reason,
-            None if event.planned_stop is None else str(event.planned_stop),
-        ),
-    )
+    trade = make_row(TradeRow, event)
+    insert(cursor, trade)
     # Fills of liquidations and external orders have no order of Kamou's: this trade is theirs.
     cursor.execute(
         "UPDATE fill SET trade_id = ? WHERE trade_id IS NULL AND symbol = ?"
@@ -67,12 +43,12 @@ def project_trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed)
     cursor.execute(
         "DELETE FROM open_trade WHERE trade_id IN (?, ?)", (event.trade_id, event.cause_id)
     )
-    count_trade(cursor, event)
+    count_trade(cursor, trade)
     projected_days.project_entry(cursor, event.closed_at_ms)
 
 
 def project_result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -> None:
-    before = select_one(cursor, TradeRow, "trade", "WHERE trade_id = ?", event.trade_id)
+    before = select_one(cursor, TradeRow, "WHERE trade_id = ?", event.trade_id)
     if before is None:
         return
     count_trade(cursor, before, times=-1)
@@ -91,22 +67,12 @@ def project_result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorr
 
 
 def project_equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -> None:
-    equity = str(event.equity)
-    row = (
-        event.at_ms,
-        equity,
-        str(event.wallet_balance),
-        str(event.unrealized_pnl),
-        str(event.margin_used),
-        str(event.open_risk),
-        str(event.net_deposits),
-    )
-    cursor.execute("INSERT OR IGNORE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    replaced = not cursor.rowcount
+    row = make_row(EquityPoint, event)
+    replaced = not insert_new(cursor, row)
     if replaced:
-        cursor.execute("REPLACE INTO equity VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-    projected_curve.add_equity_mark(cursor, event.at_ms, equity, replaced=replaced)
-    if projected_days.project_equity(cursor, event.at_ms, equity):
+        upsert(cursor, row)
+    projected_curve.add_equity_mark(cursor, row.at_ms, row.equity, replaced=replaced)
+    if projected_days.project_equity(cursor, row.at_ms, row.equity):
         mark_transfers(cursor)
 
 

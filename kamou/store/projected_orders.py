@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import sqlite3
-from decimal import Decimal
 
 from kamou.core.book import events as e
-from kamou.core.model import OrderStatus
+from kamou.core.model import OrderRole, OrderStatus
 from kamou.store import projected_days
 from kamou.store.projected_totals import add_totals
+from kamou.store.rows import FillRow, OpenTradeId, OrderRow
+from kamou.store.table_rows import insert, insert_new, make_row, select_one
 
 KILL_SWITCH = "flatten."  # prefix of the trade id of its intents; see kamou/runs/flatten.py
 
@@ -20,27 +21,7 @@ _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.PENDING_
 
 
 def project_intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -> None:
-    intent = event.intent
-    cursor.execute(
-        "INSERT INTO order_ (client_order_id, trade_id, permit_id, role, attempt, symbol, side,"
-        " type, quantity, limit_price, trigger_price, status, intended_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            intent.client_order_id,
-            intent.trade_id,
-            intent.permit_id,
-            intent.role.value,
-            intent.attempt,
-            intent.symbol,
-            intent.side.value,
-            intent.type.value,
-            str(intent.quantity),
-            _text(intent.limit_price),
-            _text(intent.trigger_price),
-            OrderStatus.SUBMITTED.value,
-            intent.intended_at_ms,
-        ),
-    )
+    insert(cursor, make_row(OrderRow, event.intent, status=OrderStatus.SUBMITTED.value))
     add_totals(cursor, orders=1)
 
 
@@ -100,45 +81,25 @@ def project_order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed)
 
 def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
     fill = event.fill
-    order = cursor.execute(
-        "SELECT trade_id, quantity, filled, role FROM order_ WHERE client_order_id = ?",
-        (fill.client_order_id,),
-    ).fetchone()
-    trade_id = _find_trade(cursor, fill.symbol, order[0] if order else None)
-    cursor.execute(
-        "INSERT INTO fill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            fill.key,
-            fill.symbol,
-            fill.client_order_id,
-            trade_id,
-            fill.side.value,
-            str(fill.quantity),
-            str(fill.price),
-            str(fill.fee),
-            str(fill.slippage),
-            int(fill.maker),
-            fill.reason,
-            fill.at_ms,
-            event.source,
-        ),
-    )
-    cursor.execute(
-        "INSERT OR IGNORE INTO open_trade SELECT ?1 WHERE ?1 IS NOT NULL"
-        " AND (?2 OR NOT EXISTS (SELECT 1 FROM trade WHERE trade_id = ?1))",
-        (trade_id, order is not None and order[3] == "entry"),
-    )
+    order = select_one(cursor, OrderRow, "WHERE client_order_id = ?", fill.client_order_id)
+    trade_id = _find_trade(cursor, fill.symbol, order.trade_id if order else None)
+    insert(cursor, make_row(FillRow, fill, trade_id=trade_id, source=event.source))
+    is_entry = order is not None and order.role == OrderRole.ENTRY.value
+    if trade_id is not None and (is_entry or not _has_result(cursor, trade_id)):
+        insert_new(cursor, OpenTradeId(trade_id=trade_id))
     add_totals(cursor, fills=1)
     projected_days.project_entry(cursor, fill.at_ms)
     if order is None:
         return
-    if trade_id != order[0]:  # an order of the kill switch: it belongs to the trade that it closed
+    if (
+        trade_id != order.trade_id
+    ):  # an order of the kill switch: it belongs to the trade that it closed
         cursor.execute(
             "UPDATE order_ SET trade_id = ? WHERE client_order_id = ?",
             (trade_id, fill.client_order_id),
         )
-    filled = Decimal(order[2]) + fill.quantity
-    is_whole = filled >= Decimal(order[1])
+    filled = order.filled + fill.quantity
+    is_whole = filled >= order.quantity
     status = OrderStatus.FILLED if is_whole else OrderStatus.PARTIALLY_FILLED
     # An order that is closed keeps the filled quantity and the state of the closing report.
     cursor.execute(
@@ -148,6 +109,11 @@ def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorde
         " WHERE client_order_id = ?5 AND closed_at_ms IS NULL",
         (str(filled), status.value, is_whole, fill.at_ms, fill.client_order_id),
     )
+
+
+def _has_result(cursor: sqlite3.Cursor, trade_id: str) -> bool:
+    query = "SELECT 1 FROM trade WHERE trade_id = ?"
+    return cursor.execute(query, (trade_id,)).fetchone() is not None
 
 
 def _find_trade(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> str | None:
@@ -165,7 +131,3 @@ def _find_trade(cursor: sqlite3.Cursor, symbol: str, trade_id: str | None) -> st
         (symbol,),
     ).fetchone()
     return trade_id if row is None else str(row[0])
-
-
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else str(value)

@@ -6,11 +6,13 @@ Pages read the totals, so that no page counts all rows of a table.
 from __future__ import annotations
 
 import sqlite3
-from decimal import Decimal
 
-from kamou.core.book import events as e
+import attrs
+
 from kamou.core.model import ZERO
+from kamou.store.record_rows import StrategySums, TradeCount
 from kamou.store.rows import TradeRow
+from kamou.store.table_rows import select_one, upsert
 
 TOTAL_NAMES = (
     "cycles",
@@ -39,50 +41,43 @@ def add_totals(cursor: sqlite3.Cursor, **added: int) -> None:
             cursor.execute("UPDATE total SET value = value + ? WHERE name = ?", (value, name))
 
 
-def count_trade(cursor: sqlite3.Cursor, event: e.TradeClosed | TradeRow, *, times: int = 1) -> None:
+def count_trade(cursor: sqlite3.Cursor, trade: TradeRow, *, times: int = 1) -> None:
     """Add a closed trade to the totals of trades.
 
     These are the number of all trades, the sums by strategy, and the numbers by strategy, symbol
     and outcome. ``times`` is -1 to subtract a result before its correction is added.
     """
-    won = event.pnl_net > 0
     add_totals(cursor, trades=times)
-    key = (event.strategy, event.symbol, int(won))
-    cursor.execute(
-        "INSERT INTO trade_count (strategy, symbol, won, trades) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET trades = trades + excluded.trades",
-        (*key, times),
+    _count_outcome(cursor, trade, times)
+    found = select_one(cursor, StrategySums, "WHERE strategy = ?", trade.strategy)
+    upsert(cursor, add_trade(found or StrategySums(strategy=trade.strategy), trade, times=times))
+
+
+def add_trade(sums: StrategySums, trade: TradeRow, *, times: int = 1) -> StrategySums:
+    """Return the totals of a strategy with a trade added; with ``times`` -1, subtracted."""
+    return attrs.evolve(
+        sums,
+        trades=sums.trades + times,
+        wins=sums.wins + times * (trade.pnl_net > 0),
+        r=sums.r + times * (trade.r_multiple or 0.0),
+        with_r=sums.with_r + times * (trade.r_multiple is not None),
+        profit=sums.profit + times * max(trade.pnl_net, ZERO),
+        loss=sums.loss + times * max(-trade.pnl_net, ZERO),
+        pnl_net=sums.pnl_net + times * trade.pnl_net,
+        fees=sums.fees + times * trade.fees,
+        funding=sums.funding + times * trade.funding,
+        slippage=sums.slippage + times * trade.slippage,
     )
-    cursor.execute(
-        "DELETE FROM trade_count WHERE strategy = ? AND symbol = ? AND won = ? AND trades = 0",
-        key,
-    )
-    row = cursor.execute(
-        "SELECT profit, loss, pnl_net, fees, funding, slippage FROM strategy_total"
-        " WHERE strategy = ?",
-        (event.strategy,),
-    ).fetchone()
-    if row is None:
-        cursor.execute("INSERT INTO strategy_total (strategy) VALUES (?)", (event.strategy,))
-        row = ("0",) * 6
-    added = (
-        max(event.pnl_net, ZERO),
-        max(-event.pnl_net, ZERO),
-        event.pnl_net,
-        event.fees,
-        event.funding,
-        event.slippage,
-    )
-    cursor.execute(
-        "UPDATE strategy_total SET trades = trades + ?, wins = wins + ?, r = r + ?,"
-        " with_r = with_r + ?, profit = ?, loss = ?, pnl_net = ?, fees = ?, funding = ?,"
-        " slippage = ? WHERE strategy = ?",
-        (
-            times,
-            times * won,
-            0.0 if event.r_multiple is None else times * float(event.r_multiple),
-            times * (event.r_multiple is not None),
-            *(str(Decimal(old) + times * new) for old, new in zip(row, added, strict=True)),
-            event.strategy,
-        ),
-    )
+
+
+def _count_outcome(cursor: sqlite3.Cursor, trade: TradeRow, times: int) -> None:
+    key = (trade.strategy, trade.symbol, trade.pnl_net > 0)
+    where = "WHERE strategy = ? AND symbol = ? AND won = ?"
+    found = select_one(cursor, TradeCount, where, *key)
+    trades = times if found is None else found.trades + times
+    if trades:
+        strategy, symbol, won = key
+        count = TradeCount(strategy=strategy, symbol=symbol, won=won, trades=trades)
+        upsert(cursor, count)
+    else:
+        cursor.execute(f"DELETE FROM trade_count {where}", key)

@@ -14,17 +14,28 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import attrs
+
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.day import DAY_MS
 from kamou.core.model import HALT_STATES, Denial
-from kamou.messages.codec import encode
 from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 from kamou.store.projected_totals import add_totals
-from kamou.store.state_history import begins_period
+from kamou.store.rows import (
+    ConfigRow,
+    CycleRow,
+    PermitRow,
+    RunRow,
+    SignalRow,
+    StateChangeRow,
+    TierRefusal,
+)
+from kamou.store.state_history import LoneCommand, begins_period
+from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
 
 Projection = Callable[[sqlite3.Cursor, int, Any], None]
 
@@ -47,24 +58,21 @@ def _project_run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) 
         (event.run_number,),
     ).fetchone()
     changed = before is None or before[0] != event.config_digest
-    cursor.execute(
-        "INSERT OR REPLACE INTO run"
-        " (run_number, mode, version, config_digest, started_at_ms, period_ms, change_reason)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            event.run_number,
-            event.mode,
-            event.version,
-            event.config_digest,
-            event.at_ms,
-            projected_downtime.read_period_ms(event.config_json),
-            event.change_reason if changed else None,
-        ),
+    run = make_row(
+        RunRow,
+        event,
+        started_at_ms=event.at_ms,
+        period_ms=projected_downtime.read_period_ms(event.config_json),
+        change_reason=event.change_reason if changed else None,
     )
-    cursor.execute(
-        "INSERT OR IGNORE INTO config (digest, first_ms, body, reason) VALUES (?, ?, ?, ?)",
-        (event.config_digest, event.at_ms, event.config_json, event.change_reason),
+    upsert(cursor, run)
+    config = ConfigRow(
+        digest=event.config_digest,
+        first_ms=event.at_ms,
+        body=event.config_json,
+        reason=event.change_reason,
     )
+    insert_new(cursor, config)
     if changed:
         add_totals(cursor, configs=1)
         if before is not None:  # the first configuration is no change
@@ -79,31 +87,22 @@ def _project_run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) 
 
 
 def _project_cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
-    present = cursor.execute(
-        "SELECT candidates, abstained FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
-    ).fetchone()
-    before = present or (0, 0)
-    abstained = sum(int(figure.value) for figure in event.abstained)
-    cursor.execute(
-        "INSERT INTO cycle (cycle_at_ms, bar_closed_at_ms, symbols, candidates, abstained,"
-        " late_shards) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (cycle_at_ms) DO UPDATE SET"
-        " bar_closed_at_ms = excluded.bar_closed_at_ms, symbols = excluded.symbols,"
-        " candidates = excluded.candidates, abstained = excluded.abstained,"
-        " late_shards = excluded.late_shards",
-        (
-            event.cycle_at_ms,
-            event.bar_closed_at_ms,
-            event.symbols,
-            event.candidates,
-            abstained,
-            event.late_shards,
-        ),
+    present = _find_cycle(cursor, event.cycle_at_ms)
+    before = present or CycleRow(cycle_at_ms=event.cycle_at_ms)
+    after = attrs.evolve(
+        before,
+        bar_closed_at_ms=event.bar_closed_at_ms,
+        symbols=event.symbols,
+        candidates=event.candidates,
+        abstained=sum(int(figure.value) for figure in event.abstained),
+        late_shards=event.late_shards,
     )
+    upsert(cursor, after)
     add_totals(
         cursor,
         cycles=int(present is None),
-        candidates=event.candidates - before[0],
-        abstained=abstained - before[1],
+        candidates=after.candidates - before.candidates,
+        abstained=after.abstained - before.abstained,
     )
 
 
@@ -112,49 +111,39 @@ def _project_cycle_closed(cursor: sqlite3.Cursor, seq: int, event: e.CycleClosed
     if before is not None:
         found = projected_downtime.record_downtime(cursor, seq, event.at_ms, before)
         add_totals(cursor, downtimes=found)
-    present = cursor.execute(
-        "SELECT 1 FROM cycle WHERE cycle_at_ms = ?", (event.cycle_at_ms,)
-    ).fetchone()
-    cursor.execute(
-        "INSERT INTO cycle (cycle_at_ms, bar_closed_at_ms, symbols, candidates, abstained,"
-        " late_shards, positions, open_orders, drift, closed_at_ms)"
-        " VALUES (?, 0, 0, 0, 0, 0, ?, ?, ?, ?)"
-        " ON CONFLICT (cycle_at_ms) DO UPDATE SET positions = excluded.positions,"
-        " open_orders = excluded.open_orders, drift = excluded.drift,"
-        " closed_at_ms = excluded.closed_at_ms",
-        (event.cycle_at_ms, event.positions, event.open_orders, event.drift, event.at_ms),
+    present = _find_cycle(cursor, event.cycle_at_ms)
+    after = attrs.evolve(
+        present or CycleRow(cycle_at_ms=event.cycle_at_ms),
+        positions=event.positions,
+        open_orders=event.open_orders,
+        drift=event.drift,
+        closed_at_ms=event.at_ms,
     )
+    upsert(cursor, after)
     add_totals(cursor, cycles=int(present is None))
 
 
+def _find_cycle(cursor: sqlite3.Cursor, cycle_at_ms: int) -> CycleRow | None:
+    return select_one(cursor, CycleRow, "WHERE cycle_at_ms = ?", cycle_at_ms)
+
+
 def _project_state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
-    before = cursor.execute('SELECT at_ms, "after" FROM state ORDER BY seq DESC LIMIT 1').fetchone()
-    if before is not None and before[1] in HALT_STATES:
-        projected_curve.mark_span(cursor, "halt", before[0], event.at_ms)
-    moved = (event.before.value, event.after.value)
+    last = select_one(cursor, StateChangeRow, "ORDER BY seq DESC LIMIT 1")
+    if last is not None and last.after in HALT_STATES:
+        projected_curve.mark_span(cursor, "halt", last.at_ms, event.at_ms)
+    row = make_row(StateChangeRow, event, seq=seq)
     add_totals(
         cursor,
-        halts=int(begins_period("halt", *moved)),
-        reductions=int(begins_period("reduced_size", *moved)),
+        halts=int(begins_period("halt", row.before, row.after)),
+        reductions=int(begins_period("reduced_size", row.before, row.after)),
     )
-    cursor.execute(
-        "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            seq,
-            event.at_ms,
-            event.before.value,
-            event.after.value,
-            event.reason,
-            _json(event.figures),
-        ),
-    )
+    insert(cursor, row)
 
 
 def _project_command(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -> None:
     if not event.note:  # a denied resume without a note: there is nothing to show
         return
-    row = (seq, event.at_ms, event.reason, event.note)
-    cursor.execute("INSERT INTO command VALUES (?, ?, ?, ?)", row)
+    insert(cursor, make_row(LoneCommand, event, seq=seq))
 
 
 # --- decisions -----------------------------------------------------------------
@@ -168,10 +157,17 @@ def _insert_refusal(
     where: tuple[str, str],
     denials: tuple[Denial, ...],
 ) -> None:
-    cursor.execute(
-        "INSERT INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (seq, event.at_ms, tier, event.signal_id, *where, _json(denials)),
+    strategy, symbol = where
+    refusal = TierRefusal(
+        seq=seq,
+        at_ms=event.at_ms,
+        tier=tier,
+        signal_id=event.signal_id,
+        strategy=strategy,
+        symbol=symbol,
+        denials=denials,
     )
+    insert(cursor, refusal)
     # A refusal belongs to the cycle in which it happens: the newest one.
     name = "vetoed" if tier == "T2" else "refused"
     cursor.execute(
@@ -191,28 +187,20 @@ def _project_denial(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> 
 
 def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
     candidate = event.candidate
-    cursor.execute(
-        "INSERT INTO signal VALUES (?, coalesce((SELECT max(cycle_at_ms) FROM cycle"
-        " WHERE bar_closed_at_ms = ? AND bar_closed_at_ms > 0), 0),"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            event.signal_id,
-            candidate.bar_closed_at_ms,
-            candidate.strategy,
-            candidate.symbol,
-            candidate.side.value,
-            candidate.score,
-            candidate.bar_opened_at_ms,
-            candidate.bar_closed_at_ms,
-            candidate.stop_distance,
-            candidate.target_distance,
-            candidate.close,
-            _json(candidate.features),
-            candidate.proxy,
-            event.verdict,
-            str(event.size_multiplier),
-        ),
+    (cycle_at_ms,) = cursor.execute(
+        "SELECT coalesce(max(cycle_at_ms), 0) FROM cycle"
+        " WHERE bar_closed_at_ms = ? AND bar_closed_at_ms > 0",
+        (candidate.bar_closed_at_ms,),
+    ).fetchone()
+    signal = make_row(
+        SignalRow,
+        candidate,
+        signal_id=event.signal_id,
+        cycle_at_ms=cycle_at_ms,
+        verdict=event.verdict,
+        size_multiplier=event.size_multiplier,
     )
+    insert(cursor, signal)
     if event.verdict == REFUSED:
         refused = (Denial(code=event.reason_code),)
         _insert_refusal(cursor, seq, "T3", event, (candidate.strategy, candidate.symbol), refused)
@@ -230,25 +218,14 @@ def _project_day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) ->
 
 
 def _project_permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) -> None:
-    plan = event.plan
-    cursor.execute(
-        "INSERT INTO permit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
-        (
-            event.permit_id,
-            plan.signal_id,
-            plan.symbol,
-            plan.side.value,
-            str(plan.quantity),
-            str(plan.entry_price),
-            str(plan.stop_price),
-            str(plan.target_price),
-            str(plan.risk),
-            str(plan.notional),
-            plan.bound_by,
-            event.at_ms,
-            event.expires_at_ms,
-        ),
+    permit = make_row(
+        PermitRow,
+        event.plan,
+        permit_id=event.permit_id,
+        granted_at_ms=event.at_ms,
+        expires_at_ms=event.expires_at_ms,
     )
+    insert(cursor, permit)
     add_totals(cursor, permits=1)
 
 
@@ -264,14 +241,6 @@ def _project_permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitRe
         "UPDATE permit SET released_at_ms = ?, release_reason = ? WHERE permit_id = ?",
         (event.at_ms, event.reason, event.permit_id),
     )
-
-
-def _json(value: object) -> str:
-    """Encode figures, denials or features as JSON, as in the event.
-
-    Figures are ``[{name, value}]``, denials ``[{code, figures}]``.
-    """
-    return encode(value).decode()
 
 
 PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(

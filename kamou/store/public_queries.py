@@ -17,8 +17,8 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.core.day import midnight_ms_of, next_day, next_month
 from kamou.messages.codec import decode, kind_of
 from kamou.store.day_rows import equity_before_transfers, find_valuation, first_transfer_at_ms
-from kamou.store.row_selection import select
-from kamou.store.rows import DayRow, MonthRow
+from kamou.store.record_rows import CurveMark, DayRow, EquityMark, MonthRow, StrategySums
+from kamou.store.table_rows import select
 
 
 @contextmanager
@@ -32,29 +32,6 @@ def open_snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         yield reader
     finally:
         reader.execute("ROLLBACK")
-
-
-@attrs.frozen(kw_only=True)
-class EquityMark:
-    """The last, lowest and highest equity of one interval of the curve."""
-
-    at_ms: int
-    equity: Decimal
-    low: Decimal
-    high: Decimal
-
-
-@attrs.frozen(kw_only=True)
-class CurveMark:
-    """A mark on one interval of the equity curve.
-
-    ``kind`` is ``halt``, ``down``, ``transfer`` or ``config``. ``amount`` is the net amount of the
-    transfers, 0 for the other kinds.
-    """
-
-    kind: str
-    start_ms: int
-    amount: Decimal
 
 
 @attrs.frozen(kw_only=True)
@@ -76,27 +53,6 @@ class Curve:
     marks: tuple[CurveMark, ...]
 
 
-@attrs.frozen(kw_only=True)
-class StrategySums:
-    """Exact totals of one strategy's closed trades.
-
-    ``profit`` and ``loss`` are not negative. ``r`` is the sum over the ``with_r`` trades that have
-    an R.
-    """
-
-    strategy: str
-    trades: int
-    wins: int
-    r: float
-    with_r: int
-    profit: Decimal
-    loss: Decimal
-    pnl_net: Decimal
-    fees: Decimal
-    funding: Decimal
-    slippage: Decimal
-
-
 def query_curve(reader: sqlite3.Connection) -> Curve:
     """Return the equity curve since inception; each interval keeps its low and high."""
     width = reader.execute("SELECT width_ms FROM curve_width").fetchone()
@@ -104,8 +60,8 @@ def query_curve(reader: sqlite3.Connection) -> Curve:
         return Curve(width_ms=0, points=(), marks=())
     return Curve(
         width_ms=width[0],
-        points=select(reader, EquityMark, "curve", "ORDER BY start_ms"),
-        marks=select(reader, CurveMark, "curve_mark", "ORDER BY kind, start_ms"),
+        points=select(reader, EquityMark, "ORDER BY start_ms"),
+        marks=select(reader, CurveMark, "ORDER BY kind, start_ms"),
     )
 
 
@@ -124,7 +80,7 @@ def newest_days(
     """
     where = "WHERE day < ?" if before else "WHERE day > ?"
     tail = f"{where} ORDER BY day DESC LIMIT ?"
-    return select(reader, DayRow, "day", tail, before or "", limit)
+    return select(reader, DayRow, tail, before or "", limit)
 
 
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
@@ -160,7 +116,7 @@ def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | 
 
 def query_months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
     """Return the months in which a row has ended, newest first."""
-    return select(reader, MonthRow, "month", "ORDER BY month DESC LIMIT ?", limit)
+    return select(reader, MonthRow, "ORDER BY month DESC LIMIT ?", limit)
 
 
 def complete_months(reader: sqlite3.Connection, months: Iterable[str]) -> frozenset[str]:
@@ -182,7 +138,7 @@ def all_days(reader: sqlite3.Connection) -> tuple[DayRow, ...]:
 
     Use this for statistics that are made once a day, not for a page.
     """
-    return select(reader, DayRow, "day", "ORDER BY day")
+    return select(reader, DayRow, "ORDER BY day")
 
 
 def complete_strategy_days(
@@ -273,7 +229,7 @@ def newest_transfers(
 
 def strategy_sums(reader: sqlite3.Connection) -> tuple[StrategySums, ...]:
     """Return the totals of each strategy that has closed a trade, sorted by name."""
-    return select(reader, StrategySums, "strategy_total", "ORDER BY strategy")
+    return select(reader, StrategySums, "ORDER BY strategy")
 
 
 def result_corrections(

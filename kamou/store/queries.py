@@ -8,7 +8,6 @@ checkpointing the write-ahead log.
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from typing import Any
 
@@ -17,11 +16,10 @@ import attrs
 from kamou.core.book.events import PermitGranted
 from kamou.core.model import ZERO
 from kamou.messages.codec import decode, kind_of
-from kamou.store.row_selection import parse_figures, select, select_one
+from kamou.store.record_rows import EquityPoint
 from kamou.store.rows import (
     Counts,
     CycleRow,
-    EquityPoint,
     FillRow,
     Latest,
     OpenTradeRow,
@@ -29,11 +27,13 @@ from kamou.store.rows import (
     PermitRow,
     RunRow,
     SignalRow,
+    StateChangeRow,
     StateSpan,
     TierRefusal,
     TradeCursor,
     TradeRow,
 )
+from kamou.store.table_rows import select, select_one
 from kamou.store.trade_chains import trade_chain
 
 
@@ -53,7 +53,7 @@ def query_equity(
     until = _newest_snapshot_ms(reader) if until_ms is None else until_ms
     where = "WHERE at_ms BETWEEN ? AND ?"
     if points_max is None:
-        return select(reader, EquityPoint, "equity", f"{where} ORDER BY at_ms", since_ms, until)
+        return select(reader, EquityPoint, f"{where} ORDER BY at_ms", since_ms, until)
     row = reader.execute(f"SELECT min(at_ms), max(at_ms) FROM equity {where}", (since_ms, until))
     first, last = row.fetchone()
     if first is None:
@@ -63,9 +63,7 @@ def query_equity(
         f"{where} AND at_ms IN (SELECT max(at_ms) FROM equity {where}"
         " GROUP BY (? - at_ms) / ?) ORDER BY at_ms"
     )
-    return select(
-        reader, EquityPoint, "equity", tail, since_ms, until, since_ms, until, last, width
-    )
+    return select(reader, EquityPoint, tail, since_ms, until, since_ms, until, last, width)
 
 
 def query_trades(
@@ -106,7 +104,7 @@ def query_trades(
         parameters += [after.closed_at_ms, after.rowid]
     order = "ASC" if after is not None else "DESC"
     tail = f"{where} ORDER BY closed_at_ms {order}, rowid {order} LIMIT ?"
-    found = select(reader, TradeRow, "trade", tail, *parameters, _sql_limit(limit))
+    found = select(reader, TradeRow, tail, *parameters, _sql_limit(limit))
     return found[::-1] if after is not None else found
 
 
@@ -131,7 +129,7 @@ def query_open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
     """
     fills_of: dict[str, list[FillRow]] = {}
     tail = "WHERE trade_id IN (SELECT trade_id FROM open_trade) ORDER BY at_ms, rowid"
-    for fill in select(reader, FillRow, "fill", tail):
+    for fill in select(reader, FillRow, tail):
         fills_of.setdefault(fill.trade_id or "", []).append(fill)
     rows = (_open_trade(reader, trade_id, fills) for trade_id, fills in fills_of.items())
     return tuple(row for row in rows if row is not None)
@@ -139,9 +137,7 @@ def query_open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
 
 def query_open_orders(reader: sqlite3.Connection) -> tuple[OrderRow, ...]:
     """Return the orders that are not terminal, oldest first."""
-    return select(
-        reader, OrderRow, "order_", "WHERE closed_at_ms IS NULL ORDER BY intended_at_ms, rowid"
-    )
+    return select(reader, OrderRow, "WHERE closed_at_ms IS NULL ORDER BY intended_at_ms, rowid")
 
 
 def query_grants(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGranted, ...]:
@@ -159,21 +155,27 @@ def query_grants(reader: sqlite3.Connection, signal_id: str) -> tuple[PermitGran
 
 def query_permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None:
     """Return the committed row of a permit; None if there is none."""
-    return select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
-
-
-_SPANS = (
-    "SELECT seq, at_ms, (SELECT n.at_ms FROM state n WHERE n.seq > state.seq ORDER BY n.seq"
-    ' LIMIT 1), "before", "after", reason, figures FROM state'
-)
+    return select_one(reader, PermitRow, "WHERE permit_id = ?", permit_id)
 
 
 def query_state_spans(
     reader: sqlite3.Connection, *, limit: int | None = None
 ) -> tuple[StateSpan, ...]:
     """Return the newest trading states with their start and end, oldest first."""
-    rows = reader.execute(f"{_SPANS} ORDER BY seq DESC LIMIT ?", (_sql_limit(limit),)).fetchall()
-    return tuple(_state_span(row) for row in rows[::-1])
+    changes = select(reader, StateChangeRow, "ORDER BY seq DESC LIMIT ?", _sql_limit(limit))[::-1]
+    ends = [*(later.at_ms for later in changes[1:]), None]
+    return tuple(
+        StateSpan(
+            seq=change.seq,
+            from_ms=change.at_ms,
+            until_ms=end,
+            before=change.before,
+            state=change.after,
+            reason=change.reason,
+            figures=change.figures,
+        )
+        for change, end in zip(changes, ends[: len(changes)], strict=True)
+    )
 
 
 def query_refusals(
@@ -193,7 +195,7 @@ def query_refusals(
         "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
         " ORDER BY seq DESC LIMIT ?4"
     )
-    return select(reader, TierRefusal, "refusal", tail, since_ms, symbol, tier, limit)
+    return select(reader, TierRefusal, tail, since_ms, symbol, tier, limit)
 
 
 def query_signals(
@@ -206,12 +208,12 @@ def query_signals(
     """
     where, parameters = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
     tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"
-    return select(reader, SignalRow, "signal", tail, *parameters, limit)
+    return select(reader, SignalRow, tail, *parameters, limit)
 
 
 def query_cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
     """Return the last cycles, newest first."""
-    return select(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT ?", limit)
+    return select(reader, CycleRow, "ORDER BY cycle_at_ms DESC LIMIT ?", limit)
 
 
 def query_scan_details(
@@ -231,7 +233,7 @@ def query_scan_details(
 def query_latest(reader: sqlite3.Connection) -> Latest:
     """Return the newest run, state, equity and cycle of the journal."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
-    run = select_one(reader, RunRow, "run", "ORDER BY run_number DESC LIMIT 1")
+    run = select_one(reader, RunRow, "ORDER BY run_number DESC LIMIT 1")
     spans = query_state_spans(reader, limit=1)
     return Latest(
         head_seq=head[0] if head else 0,
@@ -239,8 +241,8 @@ def query_latest(reader: sqlite3.Connection) -> Latest:
         mode=run.mode if run else None,
         run=run,
         state=spans[-1] if spans else None,
-        equity=select_one(reader, EquityPoint, "equity", "ORDER BY at_ms DESC LIMIT 1"),
-        cycle=select_one(reader, CycleRow, "cycle", "ORDER BY cycle_at_ms DESC LIMIT 1"),
+        equity=select_one(reader, EquityPoint, "ORDER BY at_ms DESC LIMIT 1"),
+        cycle=select_one(reader, CycleRow, "ORDER BY cycle_at_ms DESC LIMIT 1"),
     )
 
 
@@ -306,19 +308,6 @@ def _open_trade(
 def _sql_limit(limit: int | None) -> int:
     """Return ``limit`` for SQLite, in which -1 means no limit."""
     return -1 if limit is None else limit
-
-
-def _state_span(row: tuple[Any, ...]) -> StateSpan:
-    seq, from_ms, until_ms, before, after, reason, figures = row
-    return StateSpan(
-        seq=seq,
-        from_ms=from_ms,
-        until_ms=until_ms,
-        before=before,
-        state=after,
-        reason=reason,
-        figures=parse_figures(json.loads(figures)),
-    )
 
 
 def _newest_snapshot_ms(reader: sqlite3.Connection) -> int:

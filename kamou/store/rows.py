@@ -1,101 +1,19 @@
-"""Frozen rows and totals that the queries return, and ``TradeCursor`` for pages.
+"""Row classes of runs, cycles, decisions, orders and trades, and results of queries.
 
-Money is ``Decimal``, and times are in ms UTC.
+``store/table_rows.py`` selects and inserts rows; ``store/record_rows.py`` has the other classes.
+A class with a ``table`` is a row of that table. Money is ``Decimal``, and times are in ms UTC.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import ClassVar
 
 import attrs
 
-from kamou.core.day import Day
-from kamou.core.model import Denial, Figure
-
-
-@attrs.frozen(kw_only=True)
-class EquityPoint:
-    """An equity snapshot.
-
-    ``net_deposits`` are the net deposits since inception.
-    """
-
-    at_ms: int
-    equity: Decimal
-    wallet_balance: Decimal
-    unrealized_pnl: Decimal
-    margin_used: Decimal
-    open_risk: Decimal
-    net_deposits: Decimal
-
-
-@attrs.frozen(kw_only=True)
-class DayRow:
-    """A row of the record: a UTC day, a part of one, or several days.
-
-    A row has several days if a midnight's equity is unknown. The first row and the open one may be
-    a part of a day.
-
-    ``return_`` is the time-weighted return from start to end, as a fraction; None if there was no
-    equity to earn it on. ``trades`` and ``pnl`` count the trades that closed in the row. ``fees``,
-    ``funding`` and ``net_deposits`` add up the venue's payments whose time is in the row.
-    """
-
-    day: str  # YYYY-MM-DD, the first calendar day
-    last_day: str  # the last calendar day; later than ``day`` if a midnight's equity is unknown
-    start_ms: int
-    end_ms: int
-    complete: bool  # one whole day whose both midnights are known
-    equity_start: Decimal
-    equity_end: Decimal
-    return_: float | None
-    net_deposits: Decimal
-    trades: int
-    fees: Decimal
-    funding: Decimal
-    pnl: Decimal
-    start_rebuilt: str = ""  # source of a rebuilt midnight's mark prices; empty: it was read
-    end_rebuilt: str = ""  # likewise, at the end
-    corrections: int = 0  # late fills and payments that changed the equity of a midnight of the row
-
-    @property
-    def separable(self) -> bool:
-        """True if the row is one calendar day or a part of one."""
-        return self.day == self.last_day
-
-    @property
-    def change(self) -> Decimal:
-        """Profit or loss in money, without deposits and withdrawals.
-
-        The change is the equity at the end less that at the start less net deposits.
-        """
-        return Day(
-            equity_start=self.equity_start, equity=self.equity_end, net_deposits=self.net_deposits
-        ).change
-
-
-@attrs.frozen(kw_only=True)
-class MonthRow:
-    """The sums over the rows that ended in one calendar month.
-
-    ``return_`` compounds the returns of its rows; it is None if one of them has none.
-    ``complete`` counts the complete days; ``gaining`` and ``losing`` count those of them with a
-    positive and a negative return. ``unseparated`` counts the calendar days of the rows that are
-    longer than a day.
-    """
-
-    month: str  # YYYY-MM
-    equity_end: Decimal
-    return_: float | None
-    change: Decimal
-    net_deposits: Decimal
-    trades: int
-    fees: Decimal
-    funding: Decimal
-    complete: int
-    gaining: int
-    losing: int
-    unseparated: int
+from kamou.core.model import ZERO, Denial, Figure
+from kamou.store.record_rows import EquityPoint
+from kamou.store.table_rows import COLUMN
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +23,7 @@ class TradeRow:
     ``side`` is ``long`` or ``short``.
     """
 
+    table: ClassVar[str] = "trade"
     trade_id: str
     symbol: str
     strategy: str
@@ -124,7 +43,7 @@ class TradeRow:
     pnl_net: Decimal
     r_multiple: float | None
     exit_reason: str
-    rowid: int
+    rowid: int = 0  # 0: not inserted yet; SQLite gives it
 
     @property
     def cursor(self) -> TradeCursor:
@@ -162,12 +81,21 @@ class OpenTradeRow:
 
 
 @attrs.frozen(kw_only=True)
+class OpenTradeId:
+    """The id of a trade that may be open."""
+
+    table: ClassVar[str] = "open_trade"
+    trade_id: str
+
+
+@attrs.frozen(kw_only=True)
 class FillRow:
     """A recorded fill.
 
     ``key`` is ``SYMBOL:EXECUTION_ID``; ``trade_id`` is None if no trade is known.
     """
 
+    table: ClassVar[str] = "fill"
     key: str
     symbol: str
     client_order_id: str
@@ -187,6 +115,7 @@ class FillRow:
 class OrderRow:
     """An order, from its intent to its end at the venue."""
 
+    table: ClassVar[str] = "order_"
     client_order_id: str
     trade_id: str
     permit_id: str
@@ -199,18 +128,19 @@ class OrderRow:
     limit_price: Decimal | None
     trigger_price: Decimal | None
     status: str
-    filled: Decimal
-    venue_order_id: str
+    filled: Decimal = ZERO
+    venue_order_id: str = ""
     intended_at_ms: int
-    accepted_at_ms: int | None
-    closed_at_ms: int | None
-    reason: str
+    accepted_at_ms: int | None = None
+    closed_at_ms: int | None = None
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class PermitRow:
     """A permit; ``consumed_at_ms`` and ``released_at_ms`` are None until that happens."""
 
+    table: ClassVar[str] = "permit"
     permit_id: str
     signal_id: str
     symbol: str
@@ -224,16 +154,17 @@ class PermitRow:
     bound_by: str
     granted_at_ms: int
     expires_at_ms: int
-    consumed_at_ms: int | None
-    client_order_id: str | None
-    released_at_ms: int | None
-    release_reason: str | None
+    consumed_at_ms: int | None = None
+    client_order_id: str | None = None
+    released_at_ms: int | None = None
+    release_reason: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class SignalRow:
     """A signal that passed the veto (T2), with the verdict of the refiner (T3)."""
 
+    table: ClassVar[str] = "signal"
     signal_id: str
     cycle_at_ms: int
     strategy: str
@@ -255,21 +186,24 @@ class SignalRow:
 class CycleRow:
     """One cycle with its counts.
 
-    The last four fields are None until the reconciler has closed the cycle.
+    The last four fields are None until the reconciler has closed the cycle. The fields before them
+    are 0 until the cycle is ranked.
     """
 
+    table: ClassVar[str] = "cycle"
+    primary_key: ClassVar[tuple[str, ...]] = ("cycle_at_ms",)
     cycle_at_ms: int
-    bar_closed_at_ms: int
-    symbols: int
-    candidates: int
-    abstained: int
-    late_shards: int
-    vetoed: int
-    refused: int
-    positions: int | None
-    open_orders: int | None
-    drift: int | None
-    closed_at_ms: int | None
+    bar_closed_at_ms: int = 0
+    symbols: int = 0
+    candidates: int = 0
+    abstained: int = 0
+    late_shards: int = 0
+    vetoed: int = 0
+    refused: int = 0
+    positions: int | None = None
+    open_orders: int | None = None
+    drift: int | None = None
+    closed_at_ms: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -295,13 +229,27 @@ class TierRefusal:
     ``tier`` is ``T2`` (veto), ``T3`` (refiner) or ``governor``.
     """
 
+    table: ClassVar[str] = "refusal"
     seq: int
     at_ms: int
     tier: str
     signal_id: str
     strategy: str
     symbol: str
-    denials: tuple[Denial, ...]
+    denials: tuple[Denial, ...] = attrs.field(metadata={COLUMN: "codes"})
+
+
+@attrs.frozen(kw_only=True)
+class StateChangeRow:
+    """A change of the trading state."""
+
+    table: ClassVar[str] = "state"
+    seq: int
+    at_ms: int
+    before: str
+    after: str
+    reason: str
+    figures: tuple[Figure, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -326,14 +274,28 @@ class RunRow:
     the run has the configuration of the run before.
     """
 
+    table: ClassVar[str] = "run"
+    primary_key: ClassVar[tuple[str, ...]] = ("run_number",)
     run_number: int
     mode: str
     version: str
     config_digest: str
     started_at_ms: int
-    stopped_at_ms: int | None
-    stop_reason: str | None
+    stopped_at_ms: int | None = None
+    stop_reason: str | None = None
+    period_ms: int | None  # of its cycles
     change_reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class ConfigRow:
+    """A configuration: its settings that change trades, and its first reason."""
+
+    table: ClassVar[str] = "config"
+    digest: str
+    first_ms: int
+    body: str  # ``RunStarted.config_json``
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
@@ -343,6 +305,9 @@ class Downtime:
     A downtime lasts from the closing of one cycle to that of the next, less fast-forwards.
     """
 
+    table: ClassVar[str] = "downtime"
+    seq: int  # of the closing event that ended it
+    number: int  # 0 for the first downtime of that event
     from_ms: int
     until_ms: int
     cause: str  # stop | crash | sleep | skipped | unknown; see store/projected_downtime.py

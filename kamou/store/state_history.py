@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from typing import ClassVar
 
 import attrs
 
 from kamou.core.codes import StateReason
 from kamou.core.model import HALT_STATES, NOTE, TradingState
-from kamou.store.row_selection import select
+from kamou.store.table_rows import select
 
 STEPS_MAX = 6  # shown of one period: the first, and the newest
 
@@ -51,6 +52,8 @@ class Step:
 class LoneCommand:
     """A command that did not change the trading state, with the operator's note."""
 
+    table: ClassVar[str] = "command"
+    seq: int
     at_ms: int
     reason: str  # the StateReason of the command
     note: str
@@ -99,7 +102,7 @@ def query_commands(
     """Return the newest commands with a note and no effect on the state, oldest first."""
     tail = "WHERE at_ms <= ? ORDER BY seq DESC LIMIT ?"
     last_ms = 2**62 if until_ms is None else until_ms
-    return select(reader, LoneCommand, "command", tail, last_ms, limit)[::-1]
+    return select(reader, LoneCommand, tail, last_ms, limit)[::-1]
 
 
 def begins_period(kind: str, before: str, after: str) -> bool:

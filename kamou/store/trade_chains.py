@@ -15,8 +15,8 @@ import attrs
 
 from kamou.core.book.events import FillRecorded, IntentRecorded, TradeClosed
 from kamou.messages.codec import kind_of
-from kamou.store.row_selection import select, select_one
 from kamou.store.rows import CycleRow, FillRow, OrderRow, PermitRow, SignalRow, TradeChain, TradeRow
+from kamou.store.table_rows import select, select_one
 
 # A fill without an order of Kamou's, such as a liquidation, has the id of the result.
 _FILLS = """WHERE trade_id IN (?, ?) AND EXISTS (SELECT 1 FROM event
@@ -62,20 +62,20 @@ def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None
 
     The chain is its fills, orders, permit, signal and cycle.
     """
-    trade = select_one(reader, TradeRow, "trade", "WHERE trade_id = ?", result_id)
+    trade = select_one(reader, TradeRow, "WHERE trade_id = ?", result_id)
     part = find_trade_events(reader, result_id)
     between = (kind_of(FillRecorded), part.after_seq, part.until_seq)
-    fills = select(reader, FillRow, "fill", _FILLS, part.trade_id, result_id, *between)
+    fills = select(reader, FillRow, _FILLS, part.trade_id, result_id, *between)
     orders = _select_orders(reader, part, {fill.client_order_id for fill in fills})
     if trade is None and not orders and not fills:
         return None
     permit_id = next((order.permit_id for order in orders if order.permit_id), "")
-    permit = select_one(reader, PermitRow, "permit", "WHERE permit_id = ?", permit_id)
+    permit = select_one(reader, PermitRow, "WHERE permit_id = ?", permit_id)
     # The id of a trade is that of the signal that opened it (kamou.ids.make_trade_id).
     signal_id = permit.signal_id if permit else part.trade_id
-    signal = select_one(reader, SignalRow, "signal", "WHERE signal_id = ?", signal_id)
+    signal = select_one(reader, SignalRow, "WHERE signal_id = ?", signal_id)
     cycle_at_ms = signal.cycle_at_ms if signal else -1
-    cycle = select_one(reader, CycleRow, "cycle", "WHERE cycle_at_ms = ?", cycle_at_ms)
+    cycle = select_one(reader, CycleRow, "WHERE cycle_at_ms = ?", cycle_at_ms)
     return TradeChain(
         trade_id=result_id,
         trade=trade,
@@ -99,6 +99,6 @@ def _select_orders(
     tail = "WHERE trade_id = ? ORDER BY intended_at_ms, rowid"
     return tuple(
         order
-        for order in select(reader, OrderRow, "order_", tail, part.trade_id)
+        for order in select(reader, OrderRow, tail, part.trade_id)
         if order.client_order_id in intended or order.client_order_id in filled
     )

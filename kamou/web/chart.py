@@ -14,7 +14,8 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.day import DAY_MS
-from kamou.store.public_queries import Curve, EquityMark
+from kamou.store.public_queries import Curve
+from kamou.store.record_rows import EquityMark
 from kamou.web import format as fmt
 from kamou.web.chart_frames import BAR_FRAMES, CURVE_FRAMES, Frame
 from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_ticks

@@ -29,7 +29,7 @@ from kamou.core.record.performance import (
     trade_bounds,
 )
 from kamou.store import public_queries, queries
-from kamou.store.rows import DayRow, MonthRow
+from kamou.store.record_rows import DayRow, MonthRow
 
 DAYS_SHOWN = 90  # on a page and in /results.json, with the open day; /days has the rest
 MONTHS_SHOWN = 12  # with the open month

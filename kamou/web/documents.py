@@ -11,8 +11,8 @@ from decimal import Decimal
 from kamou.core.day import next_day
 from kamou.core.record.drawdown import Drawdown
 from kamou.store.latest_events import DisabledSpan
-from kamou.store.public_queries import EquityMark
-from kamou.store.rows import DayRow, Downtime, MonthRow
+from kamou.store.record_rows import DayRow, EquityMark, MonthRow
+from kamou.store.rows import Downtime
 from kamou.store.state_history import HaltPeriod, Step
 from kamou.web.results import Results, StrategyResult
 

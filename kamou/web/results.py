@@ -24,8 +24,9 @@ from kamou.core.record.performance import (
 from kamou.store import as_of, latest_events, public_queries, queries
 from kamou.store.day_rows import add_up_month, add_up_open_row
 from kamou.store.latest_events import DisabledSpan
-from kamou.store.public_queries import Curve, DatedTransfer, StrategySums
-from kamou.store.rows import DayRow, Downtime, MonthRow
+from kamou.store.public_queries import Curve, DatedTransfer
+from kamou.store.record_rows import DayRow, MonthRow, StrategySums
+from kamou.store.rows import Downtime
 from kamou.store.state_history import HaltPeriod, LoneCommand, query_commands, query_periods
 from kamou.web import format as fmt
 from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds

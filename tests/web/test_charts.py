@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from site_client import Client
 
 from kamou.core.day import DAY_MS, HOUR_MS
-from kamou.store.public_queries import Curve, CurveMark, EquityMark
+from kamou.store.public_queries import Curve
+from kamou.store.record_rows import CurveMark, EquityMark
 from kamou.web import chart, ticks
 from kamou.web.app import PublicSite
 

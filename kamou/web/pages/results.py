@@ -12,7 +12,7 @@ from markupsafe import Markup
 from kamou.core.day import DAY_MS
 from kamou.core.record.performance import Estimate
 from kamou.http.responses import HTML, JSON
-from kamou.store.rows import DayRow
+from kamou.store.record_rows import DayRow
 from kamou.web import format as fmt
 from kamou.web.chart import BarDay, ChartEvent, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.documents import results_document
