@@ -24,8 +24,9 @@ from kamou.core.indicators.half_life import half_life
 from kamou.core.indicators.rsi import Rsi, rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.ranking.ranking import StrategyColumnsLike, merge_shards
+from kamou.core.ranking.ranking import merge_shards
 from kamou.core.strategies import make_panel, make_strategies
+from kamou.core.strategies.base import StrategyScores
 from kamou.core.strategies.oi_momentum import MomentumParameters
 
 PERIOD_MS = 900_000
@@ -57,7 +58,7 @@ class Answer:
     shard: int
     bar_closed_at_ms: int
     close: Floats
-    columns: tuple[StrategyColumnsLike, ...]
+    columns: tuple[StrategyScores, ...]
 
 
 class Market:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
 import numpy as np
 
 from kamou.actors.base import Actor
@@ -13,7 +12,7 @@ from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
 from kamou.messages.market import BarsClosed
-from kamou.messages.signals import ShardRanked, StrategyColumns
+from kamou.messages.signals import ShardRanked
 from kamou.runtime.mailbox_sides import Outbox
 
 NO_FLOATS = np.empty(0)
@@ -82,15 +81,15 @@ class Scanner(Actor[BarsClosed]):
             return
         panel = self._panel
         now = self.clock.now_ms()
-        columns: list[StrategyColumns] = []
+        columns: list[StrategyScores] = []
         failed: dict[str, Exception] = {}  # by strategy
         for strategy in self._strategies:
             try:
-                columns.append(_as_columns(strategy.evaluate(panel, now)))
+                columns.append(strategy.evaluate(panel, now))
             except Exception as error:  # raised below; the supervisor restarts the scanner
                 failed[strategy.name] = error
-                scores = make_failed_scores(strategy.name, len(self._symbols))
-                columns.append(attrs.evolve(_as_columns(scores), error=repr(error)))
+                failure = make_failed_scores(strategy.name, len(self._symbols), repr(error))
+                columns.append(failure)
         close = panel.row("close").copy()
         self._send(message, panel.close_ms, close, tuple(columns))
         if failed:
@@ -104,7 +103,7 @@ class Scanner(Actor[BarsClosed]):
         message: BarsClosed,
         bar_closed_at_ms: int,
         close: Floats,
-        columns: tuple[StrategyColumns, ...],
+        columns: tuple[StrategyScores, ...],
     ) -> None:
         self._veto.put_nowait(
             ShardRanked(
@@ -118,18 +117,3 @@ class Scanner(Actor[BarsClosed]):
                 last_close_ms=self._panel.last_close_ms.astype(float),
             )
         )
-
-
-def _as_columns(scores: StrategyScores) -> StrategyColumns:
-    return StrategyColumns(
-        strategy=scores.strategy,
-        score=scores.score,
-        raw=scores.raw,
-        weight=scores.weight,
-        stop_distance=scores.stop_distance,
-        target_distance=scores.target_distance,
-        abstain=scores.abstain,
-        proxy=scores.proxy,
-        feature_names=scores.feature_names,
-        features=scores.features,
-    )

@@ -7,26 +7,10 @@ from decimal import Decimal
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Codes, Floats
+from kamou.core.arrays import Floats
 from kamou.core.model import Candidate
+from kamou.core.strategies.base import StrategyScores
 from kamou.messages.envelope import Expiring, Message
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class StrategyColumns:
-    """One strategy's scores of a shard's symbols: ``StrategyScores`` as a message."""
-
-    strategy: str
-    score: Floats
-    raw: Floats
-    weight: Floats
-    stop_distance: Floats
-    target_distance: Floats
-    abstain: Codes
-    proxy: Codes
-    feature_names: tuple[str, ...]
-    features: Floats  # [features, symbols]
-    error: str = ""  # the error that the strategy raised
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -37,7 +21,7 @@ class ShardRanked(Message):
     shard: int
     bar_closed_at_ms: int  # 0 when no bar closed
     close: Floats
-    columns: tuple[StrategyColumns, ...]
+    columns: tuple[StrategyScores, ...]
     bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # number of bars, per symbol
     last_close_ms: Floats = attrs.field(factory=lambda: np.zeros(0))  # per symbol; < 0: none
 

@@ -9,36 +9,11 @@ from typing import Protocol
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Codes, Floats, Mask
+from kamou.core.arrays import Floats, Mask
 from kamou.core.codes import Abstain
 from kamou.core.model import Candidate, Figure, Ranked, Side
-from kamou.core.strategies.base import Strategy
+from kamou.core.strategies.base import Strategy, StrategyScores
 from kamou.ids import make_signal_id
-
-
-class StrategyColumnsLike(Protocol):
-    """The columns of one strategy and shard, as ``StrategyScores`` has them."""
-
-    @property
-    def strategy(self) -> str: ...
-    @property
-    def score(self) -> Floats: ...
-    @property
-    def raw(self) -> Floats: ...
-    @property
-    def weight(self) -> Floats: ...
-    @property
-    def stop_distance(self) -> Floats: ...
-    @property
-    def target_distance(self) -> Floats: ...
-    @property
-    def abstain(self) -> Codes: ...
-    @property
-    def proxy(self) -> Codes: ...
-    @property
-    def feature_names(self) -> tuple[str, ...]: ...
-    @property
-    def features(self) -> Floats: ...
 
 
 class ShardColumns(Protocol):
@@ -54,7 +29,7 @@ class ShardColumns(Protocol):
     @property
     def close(self) -> Floats: ...
     @property
-    def columns(self) -> Sequence[StrategyColumnsLike]: ...
+    def columns(self) -> Sequence[StrategyScores]: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -149,7 +124,7 @@ def to_ranked(candidate: Candidate) -> Ranked:
     )
 
 
-def _columns_of(shard: ShardColumns, strategy: str) -> StrategyColumnsLike:
+def _columns_of(shard: ShardColumns, strategy: str) -> StrategyScores:
     for columns in shard.columns:
         if columns.strategy == strategy:
             return columns
@@ -162,7 +137,7 @@ class Scored:
     An index counts the merged symbols of these shards.
     """
 
-    def __init__(self, strategy: Strategy, parts: Sequence[StrategyColumnsLike]) -> None:
+    def __init__(self, strategy: Strategy, parts: Sequence[StrategyScores]) -> None:
         self.strategy = strategy
         self.parts = parts
         self.abstain = np.concatenate([p.abstain for p in parts])
@@ -239,7 +214,7 @@ class Scored:
             proxy=strategy.proxies[int(part.proxy[i])],
         )
 
-    def _locate(self, at: int) -> tuple[StrategyColumnsLike, int]:
+    def _locate(self, at: int) -> tuple[StrategyScores, int]:
         """Return the shard's columns with the merged index ``at``, and the index in them."""
         begin = 0
         for part in self.parts:

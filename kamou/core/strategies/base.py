@@ -96,6 +96,7 @@ class StrategyScores:
     proxy: Codes  # index into the strategy's ``proxies``; 0 is none
     feature_names: tuple[str, ...]
     features: Floats  # [features, symbols]
+    error: str = ""  # the error that the strategy raised
 
 
 class Strategy(Protocol):
@@ -183,7 +184,7 @@ def check_data(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
     return verdicts
 
 
-def make_failed_scores(strategy: str, symbols: int) -> StrategyScores:
+def make_failed_scores(strategy: str, symbols: int, error: str = "") -> StrategyScores:
     """Return the columns of a strategy that raised, with abstentions for all symbols."""
     unknown = np.full(symbols, np.nan)
     return StrategyScores(
@@ -197,4 +198,5 @@ def make_failed_scores(strategy: str, symbols: int) -> StrategyScores:
         proxy=np.zeros(symbols, np.uint8),
         feature_names=(),
         features=np.zeros((0, symbols)),
+        error=error,
     )
