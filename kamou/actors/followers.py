@@ -11,7 +11,7 @@ from functools import cache
 import trio
 
 from kamou.actors.journal import Journal
-from kamou.core import model
+from kamou.core import model, plain
 from kamou.core.book import (
     account_state,
     attribution,
@@ -37,6 +37,7 @@ from kamou.store.snapshots import code_hash
 EVENTS_AT_ONCE = 400  # about 10 ms of CPU time, most of it decoding
 
 FOLDED_BY = (
+    plain,
     events,
     instrument_events,
     late_events,

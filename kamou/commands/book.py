@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kamou.core.model import find_note
+from kamou.core.plain import to_plain
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
@@ -76,9 +77,9 @@ def describe_account(
         "state_note": (find_note(span.figures) or None) if span else None,
         "state_since_ms": span.from_ms if span else None,
         "disabled_strategies": list(disabled_strategies(reader)),
-        "equity": _format_decimal(equity.equity if equity else None),
-        "wallet_balance": _format_decimal(equity.wallet_balance if equity else None),
-        "unrealized_pnl": _format_decimal(equity.unrealized_pnl if equity else None),
+        "equity": to_plain(equity.equity if equity else None),
+        "wallet_balance": to_plain(equity.wallet_balance if equity else None),
+        "unrealized_pnl": to_plain(equity.unrealized_pnl if equity else None),
         "equity_at_ms": equity.at_ms if equity else None,
         "cycle_at_ms": latest.cycle.cycle_at_ms if latest.cycle else None,
         "day": query_day_budget(reader, recorded),
@@ -128,7 +129,3 @@ def describe_loss(day: dict[str, Any] | None) -> str:
         f"{day['loss']:.2%} of {day['loss_limit']:.2%},"
         f" exit costs of {day['exit_costs']:.2%} included"
     )
-
-
-def _format_decimal(value: Decimal | None) -> str | None:
-    return None if value is None else f"{value:f}"

@@ -18,6 +18,7 @@ from kamou.core.book.events import Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import StateReason, state_cause
 from kamou.core.model import TradingState
+from kamou.core.plain import to_plain
 from kamou.core.words import describe_state, strategy_name
 from kamou.data_directory.folder import RunRecord
 from kamou.data_directory.latch import (
@@ -198,12 +199,8 @@ class CurrentRun:
             "equity": str(book.equity),
             "open_risk": str(book.open_risk),
             "at_ms": self.clock.now_ms(),
-            "positions": [
-                positions.plain_row(row) for row in positions.describe_positions(book, self.marks)
-            ],
-            "pending_entries": [
-                positions.plain_row(row) for row in positions.pending_entries(book)
-            ],
+            "positions": [to_plain(row) for row in positions.describe_positions(book, self.marks)],
+            "pending_entries": [to_plain(row) for row in positions.pending_entries(book)],
             **beside,
             "disk_full": self.disk_full,
             "held": self._is_halt_pending(book) or self._latch_blocks_entries(book),

@@ -84,15 +84,15 @@ class RecordedBook:
             MarkRead,
             describe_positions,
             pending_entries,
-            plain_row,
         )
+        from kamou.core.plain import to_plain
 
         marks = {}
         if mark is not None:
             marks = {m.name: MarkRead(price=Decimal(m.value), at_ms=mark.at_ms) for m in mark.marks}
         book = self.follow(reader)
-        positions = [plain_row(row) for row in describe_positions(book, marks)]
-        return positions, [plain_row(row) for row in pending_entries(book)]
+        positions = [to_plain(row) for row in describe_positions(book, marks)]
+        return positions, [to_plain(row) for row in pending_entries(book)]
 
 
 def _load_newest(reader: sqlite3.Connection, head: int) -> PositionBook:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import attrs
 
+from kamou.core.plain import Form, fixed_text, to_plain
 from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
 from kamou.errors import ConfigurationError
 from kamou.settings import strategies
@@ -223,13 +224,12 @@ def canonical_json(settings: Settings) -> str:
     return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+_SETTING = Form(decimal=lambda value: fixed_text(value.normalize()))  # 0.010 and 0.01 are equal
+
+
 def to_json_value(value: object) -> object:
     """Return a setting's value as a JSON type."""
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    if isinstance(value, Path):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return str(value) if isinstance(value, Path) else to_plain(value, _SETTING)
 
 
 def flatten_settings(group: attrs.AttrsInstance) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Row classes of runs, cycles, decisions, orders and trades, and results of queries.
+"""Row classes of runs, decisions, orders and trades, and results of queries.
 
 ``store/table_rows.py`` selects and inserts rows; ``store/record_rows.py`` has the other classes.
 A class with a ``table`` is a row of that table. Money is ``Decimal``, and times are in ms UTC.

@@ -6,9 +6,9 @@ Money is a decimal string, a ratio a number, a time ms UTC.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from decimal import Decimal
 
 from kamou.core.day import next_day
+from kamou.core.plain import to_plain
 from kamou.core.record.drawdown import Drawdown
 from kamou.store.latest_events import DisabledSpan
 from kamou.store.record_rows import DayRow, EquityMark, MonthRow
@@ -29,10 +29,10 @@ def results_document(results: Results) -> dict[str, object]:
         "since_ms": results.since_ms,
         "as_of_ms": results.as_of_ms,
         "currency": results.currency,
-        "equity": _text(results.equity),
-        "equity_start": _text(results.equity_start),
-        "unrealized_pnl": _text(results.unrealized_pnl),
-        "net_deposits": _text(results.net_deposits),
+        "equity": to_plain(results.equity),
+        "equity_start": to_plain(results.equity_start),
+        "unrealized_pnl": to_plain(results.unrealized_pnl),
+        "net_deposits": to_plain(results.net_deposits),
         "state": results.state,
         "performance": {
             **results.by_day.as_dict(),
@@ -59,8 +59,8 @@ def results_document(results: Results) -> dict[str, object]:
         "transfers": [
             {
                 "at_ms": t.at_ms,
-                "amount": _text(t.amount),
-                "equity_before": _text(t.equity_before),
+                "amount": to_plain(t.amount),
+                "equity_before": to_plain(t.equity_before),
                 "marks_from": t.marks_from,
             }
             for t in results.transfers
@@ -103,13 +103,13 @@ def day_document(day: DayRow, marks: Mapping[str, str]) -> dict[str, object]:
         "day": day.day,
         "last_day": day.last_day,
         "return": day.return_ if day.separable else None,
-        "pnl": _text(day.change),
-        "equity_start": _text(day.equity_start),
-        "equity_end": _text(day.equity_end),
-        "net_deposits": _text(day.net_deposits),
+        "pnl": to_plain(day.change),
+        "equity_start": to_plain(day.equity_start),
+        "equity_end": to_plain(day.equity_end),
+        "net_deposits": to_plain(day.net_deposits),
         "trades": day.trades,
-        "fees": _text(day.fees),
-        "funding": _text(day.funding),
+        "fees": to_plain(day.fees),
+        "funding": to_plain(day.funding),
         "complete": day.complete,
         "separable": day.separable,
         "down": not day.separable,
@@ -125,12 +125,12 @@ def _month(month: MonthRow, complete: Collection[str]) -> dict[str, object]:
     return {
         "month": month.month,
         "return": month.return_,
-        "pnl": _text(month.change),
-        "equity_end": _text(month.equity_end),
-        "net_deposits": _text(month.net_deposits),
+        "pnl": to_plain(month.change),
+        "equity_end": to_plain(month.equity_end),
+        "net_deposits": to_plain(month.net_deposits),
         "trades": month.trades,
-        "fees": _text(month.fees),
-        "funding": _text(month.funding),
+        "fees": to_plain(month.fees),
+        "funding": to_plain(month.funding),
         "complete": month.month in complete,
         "complete_days": month.complete,
         "gaining_days": month.gaining,
@@ -142,9 +142,9 @@ def _month(month: MonthRow, complete: Collection[str]) -> dict[str, object]:
 def _point(mark: EquityMark) -> dict[str, object]:
     return {
         "at_ms": mark.at_ms,
-        "equity": _text(mark.equity),
-        "low": _text(mark.low),
-        "high": _text(mark.high),
+        "equity": to_plain(mark.equity),
+        "low": to_plain(mark.low),
+        "high": to_plain(mark.high),
     }
 
 
@@ -153,10 +153,10 @@ def _strategy(strategy: StrategyResult) -> dict[str, object]:
         "name": strategy.name,
         "performance": strategy.statistics.as_dict(),
         "trades": strategy.statistics.trades.n,
-        "pnl_net": _text(strategy.pnl_net),
-        "fees": _text(strategy.fees),
-        "funding": _text(strategy.funding),
-        "slippage": _text(strategy.slippage),
+        "pnl_net": to_plain(strategy.pnl_net),
+        "fees": to_plain(strategy.fees),
+        "funding": to_plain(strategy.funding),
+        "slippage": to_plain(strategy.slippage),
     }
 
 
@@ -187,7 +187,3 @@ def _step(step: Step) -> dict[str, object]:
 
 def _downtime(gap: Downtime) -> dict[str, object]:
     return {"from_ms": gap.from_ms, "until_ms": gap.until_ms, "cause": gap.cause}
-
-
-def _text(money: Decimal | None) -> str | None:
-    return None if money is None else format(money, "f")

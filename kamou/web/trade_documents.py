@@ -6,12 +6,12 @@ Money is a decimal string, a time ms UTC.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 
 import attrs
 
 from kamou.core.book.late_events import ResultCorrected
-from kamou.store.rows import TradeChain, TradeRow
+from kamou.core.plain import to_plain
+from kamou.store.rows import SignalRow, TradeChain, TradeRow
 from kamou.web.site import Site
 
 FILLS_MAX = 100  # fills in a document, and orders; the document has the totals, too
@@ -68,10 +68,14 @@ def trade_document(
         "orders": [_plain(order) for order in chain.orders[:FILLS_MAX]],
         "orders_total": len(chain.orders),
         "permit": _plain(chain.permit),
-        "signal": _plain(chain.signal),
+        "signal": _signal(chain.signal),
         "cycle": _plain(chain.cycle),
         "corrections": [
-            {"at_ms": each.at_ms, "added": _text(each.added), "pnl_net": _text(each.pnl_net)}
+            {
+                "at_ms": each.at_ms,
+                "added": to_plain(each.added),
+                "pnl_net": to_plain(each.pnl_net),
+            }
             for each in late
         ],
     }
@@ -94,17 +98,10 @@ def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[
 def _plain(row: attrs.AttrsInstance | None) -> dict[str, object] | None:
     if row is None:
         return None
-    found = attrs.asdict(row, recurse=False)
-    return {name: _value(value) for name, value in found.items() if name not in PRIVATE}
+    return {name: value for name, value in to_plain(row).items() if name not in PRIVATE}
 
 
-def _value(value: object) -> object:
-    if isinstance(value, Decimal):
-        return _text(value)
-    if isinstance(value, tuple):
-        return dict(value)
-    return value
-
-
-def _text(money: Decimal) -> str:
-    return format(money, "f")
+def _signal(signal: SignalRow | None) -> dict[str, object] | None:
+    """Return a signal with its features as one object."""
+    plain = _plain(signal)
+    return plain if plain is None or signal is None else plain | {"features": dict(signal.features)}

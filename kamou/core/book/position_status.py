@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 import attrs
 
@@ -144,14 +143,6 @@ def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
         )
         for order in sorted(entries, key=lambda o: o.intent.intended_at_ms)
     )
-
-
-def plain_row(row: PositionStatus | PendingEntry) -> dict[str, Any]:
-    """Return a row for JSON, with every decimal as its exact text."""
-    return {
-        name: f"{value:f}" if isinstance(value, Decimal) else value
-        for name, value in attrs.asdict(row).items()
-    }
 
 
 def _stop_order(book: BookState, trade: OpenTrade) -> OrderState | None:

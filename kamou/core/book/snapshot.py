@@ -16,6 +16,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from kamou.core.plain import Form, to_plain
+
+STATE = Form(decimal=str, dicts=list, others=())
+"""State has Decimals with their exponents, dicts as pairs, and no floats."""
+
 
 def dump_value(value: object) -> bytes:
     """Return the canonical bytes of a value.
@@ -23,7 +28,7 @@ def dump_value(value: object) -> bytes:
     Raises:
         TypeError: the value contains an unsupported type.
     """
-    return json.dumps(_plain(value), separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(to_plain(value, STATE), separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def load_value(cls: type, data: bytes) -> Any:
@@ -33,28 +38,6 @@ def load_value(cls: type, data: bytes) -> Any:
         ValueError, KeyError, TypeError, ArithmeticError: the bytes do not have such a value.
     """
     return _build(cls, json.loads(data))
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return [[_plain(key), _plain(item)] for key, item in value.items()]
-    if attrs.has(type(value)):
-        kind: Any = type(value)
-        return {name: _plain(getattr(value, name)) for name, _ in _fields(kind)}
-    raise TypeError(
-        f"cannot dump {value!r}: state may not contain a {type(value).__name__}; use attrs,"
-        " Decimal, enum, int, str, bool, None, tuple, list or dict"
-    )
 
 
 def _build(kind: Any, data: Any) -> Any:

@@ -15,9 +15,9 @@ from kamou.core.book.position_status import (
     PositionStatus,
     describe_positions,
     pending_entries,
-    plain_row,
 )
 from kamou.core.model import OrderRole, OrderSide, Side
+from kamou.core.plain import to_plain
 
 
 def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:
@@ -149,7 +149,7 @@ def test_a_pending_entry_is_listed_until_it_is_filled(story: Story) -> None:
 def test_the_json_row_of_a_position_has_prices_and_pnl_as_texts(story: Story) -> None:
     story.open(plan(), price="100.5")
     (row,) = shown(story, SOLUSDT="103")
-    reported = plain_row(row)
+    reported = to_plain(row)
     assert (reported["entry_price"], reported["unrealized_pnl"], reported["net_pnl"]) == (
         "100.5",
         "25.00",

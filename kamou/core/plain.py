@@ -1,0 +1,71 @@
+"""Conversion of values into plain data for JSON: dicts, lists, texts, numbers, None.
+
+``Form`` states the choices of a document. The encoding of events and messages is the other one, in
+``messages/codec.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import attrs
+
+
+def fixed_text(value: Decimal) -> str:
+    """Return a Decimal with all of its digits and without an exponent."""
+    return format(value, "f")
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """The choices of one kind of document."""
+
+    decimal: Callable[[Decimal], str] = fixed_text
+    dicts: Callable[[Iterable[tuple[Any, Any]]], object] = dict  # of plain keys and values
+    others: tuple[type, ...] = (float,)  # further types that stay as they are
+
+
+DOCUMENT = Form()
+"""Documents that people and their programs read."""
+
+
+def to_plain(value: Any, form: Form = DOCUMENT) -> Any:
+    """Return a value of attrs classes and Python's own types as plain data.
+
+    An attrs class becomes a dict in the order of its fields, an enum its value, and a
+    tuple a list.
+
+    Raises:
+        TypeError: the value contains an unsupported type.
+    """
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        return form.decimal(value)
+    if isinstance(value, (tuple, list)):
+        return [to_plain(item, form) for item in value]
+    if isinstance(value, dict):
+        return form.dicts((to_plain(k, form), to_plain(item, form)) for k, item in value.items())
+    kind: Any = type(value)
+    if (names := _field_names(kind)) is not None:
+        return {name: to_plain(getattr(value, name), form) for name in names}
+    if isinstance(value, form.others):
+        return value
+    raise TypeError(
+        f"cannot convert {value!r:.80}: plain data may not contain a {kind.__name__}; use attrs,"
+        " Decimal, enum, int, str, bool, None, tuple, list or dict"
+    )
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...] | None:
+    """Return the field names of an attrs class; None for another class."""
+    return tuple(field.name for field in attrs.fields(kind)) if attrs.has(kind) else None
