@@ -36,7 +36,7 @@ FIRST_MIDNIGHT = 1_704_067_200_000  # 2024-01-01
 SYMBOL = "SOLUSDT"
 ENTRY = 100
 COSTS, LIMITS = CostModel(), RiskLimits()
-INPUTS = ReconcileInputs(instruments=INSTRUMENTS, limits=LIMITS, costs=COSTS)
+INPUTS = ReconcileInputs(limits=LIMITS, costs=COSTS)
 SIZE = INSTRUMENTS[SYMBOL].contract_size
 EXIT_RATE = Fraction(max(INSTRUMENTS[SYMBOL].taker_fee, COSTS.taker_bps / 10_000)) + Fraction(
     COSTS.slippage_bps / 10_000
