@@ -30,10 +30,10 @@ from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import derive_salt
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.running import running
 from kamou.runs.session import open_session
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import load_settings
-from kamou.supervisor import Supervisor
 from kamou.venue.market.generator import GeneratedMarket
 
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01
@@ -94,12 +94,8 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
                     step_ms=market.step_ms,
                 )
             )
-            supervisor = Supervisor(tree.spec)
-            async with trio.open_nursery() as nursery:
-                await nursery.start(supervisor.run)
+            async with running(tree):
                 await clock.sleep_until(start_ms + days * DAY_MS)
-                await supervisor.stop()
-                nursery.cancel_scope.cancel()
 
     with tempfile.TemporaryDirectory(prefix="kamou-bench-") as folder:
         trio.run(main, Path(folder), clock=JumpClock())

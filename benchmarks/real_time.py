@@ -23,13 +23,13 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.ids import derive_salt
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.running import running
 from kamou.runs.session import open_session_in_thread
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import Settings, load_settings
 from kamou.store import database
-from kamou.supervisor import Supervisor
 
 MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it
 BEFORE_MS = 29 * MINUTE_MS  # a run begins so long before it, and has 14 minutes to start
@@ -128,7 +128,7 @@ def run_on(settings: Settings, measure: Callable[[Bench], Awaitable[T]]) -> T:
 
 
 @asynccontextmanager
-async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> AsyncIterator[Tree]:
+async def trading(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> AsyncIterator[Tree]:
     """The production tree in real time on a cold market; yields once it is up and agreed."""
     settings, data_dir, binding = bench.settings, bench.data_dir, bench.binding
     await trio.to_thread.run_sync(freeze_heap)
@@ -169,13 +169,9 @@ async def running(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
                 on_reconciled=lambda agrees: agreed.set() if agrees else None,
             )
         )
-        supervisor = Supervisor(tree.spec, on_exit=exits.append)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(supervisor.run)
+        async with running(tree, on_exit=exits.append):
             await agreed.wait()
             yield tree
-            await supervisor.stop()
-            nursery.cancel_scope.cancel()
 
 
 async def crash(tree: Tree) -> None:

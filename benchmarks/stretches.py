@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 import trio
-from real_time import MIDNIGHT_MS, Bench, crash, run_on, running, settings_for
+from real_time import MIDNIGHT_MS, Bench, crash, run_on, settings_for, trading
 
 from kamou.core.day import MINUTE_MS
 
@@ -84,7 +84,7 @@ async def stretches(bench: Bench) -> dict[str, Any]:
     trio.lowlevel.add_instrument(seen)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(seen.probe)
-        async with running(bench, clock, exits) as tree:
+        async with trading(bench, clock, exits) as tree:
             await trio.sleep(1.0)
             for phase, at_ms in (
                 ("steady", MIDNIGHT_MS - 15 * MINUTE_MS),
@@ -121,7 +121,7 @@ def is_over(row: dict[str, Any]) -> bool:
 async def start_cpu_s(bench: Bench) -> float:
     """CPU seconds of the whole process until all scanners are up."""
     began_s = time.process_time()
-    async with running(bench, bench.clock(), []):
+    async with trading(bench, bench.clock(), []):
         return round(time.process_time() - began_s, 2)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 import trio
-from real_time import Bench, crash, run_on, running, settings_for
+from real_time import Bench, crash, run_on, settings_for, trading
 
 from kamou.app import Tree
 from kamou.clock import SimulatedClock
@@ -94,7 +94,7 @@ async def unprotected(bench: Bench, *, rounds: int) -> dict[str, Any]:
     """The longest unprotected period of idle rounds, and of rounds with a scanner's crash."""
     clock, exits = bench.clock(), []
     done: list[tuple[str, int, int]] = []  # kind, from, until
-    async with running(bench, clock, exits) as tree:
+    async with trading(bench, clock, exits) as tree:
         held = {p.symbol for p in await tree.port.positions()}
         listed = [each.symbol for each in await tree.port.instruments()]
         symbols = [symbol for symbol in listed if symbol not in held]

@@ -69,6 +69,7 @@ class SystemInputs:
 class Tree:
     """A composed system that is not running yet."""
 
+    inputs: SystemInputs
     spec: SupervisorSpec
     journal: Journal
     port: VenuePort
@@ -119,6 +120,7 @@ def compose(
         period_s=supervision.period_s,
     )
     return Tree(
+        inputs=inputs,
         spec=root,
         journal=composer.journal,
         port=composer.port,

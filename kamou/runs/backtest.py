@@ -23,13 +23,13 @@ from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_report import report_backtest
+from kamou.runs.running import running
 from kamou.runs.session import Adapter, Inspect, Session, open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import Resolved, Settings
 from kamou.store.importer import open_market
-from kamou.supervisor import Supervisor
 from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
 
@@ -197,9 +197,5 @@ async def _trade(
         ),
         on_cycle=on_cycle,
     )
-    supervisor = Supervisor(arrange(tree).spec)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(supervisor.run)
+    async with running(arrange(tree)):
         await clock.sleep_until(end_ms + LAST_ORDERS_MS)
-        await supervisor.stop()
-        nursery.cancel_scope.cancel()

@@ -24,14 +24,13 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.running import running
 from kamou.runs.session import open_session, salt_key
-from kamou.runs.takeover import halt_on_storm
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import DemoSettings, Settings
 from kamou.store import database, queries
-from kamou.supervisor import Supervisor
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
 from kamou.venue.store import VenueStore
@@ -218,7 +217,7 @@ class FastForward:
 
         Raises:
             RestartStormError: an actor crashed too often; it comes in a group, and new entries are
-                halted (``takeover.halt_on_storm``).
+                halted (``running.running``).
             StoreError, InvalidDataError: as ``session.open_session`` and ``session.salt_key``.
         """
         reached = trio.run(self._main, clock=JumpClock())
@@ -276,14 +275,9 @@ class FastForward:
                 ),
                 on_cycle=on_cycle,
             )
-            supervisor = Supervisor(tree.spec, on_exit=self.announce)
-            with halt_on_storm(session.writer, session.reader, clock.now_ms):
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(supervisor.run)
-                    with trio.move_on_after((self.until_ms - clock.now_ms()) / 1000):
-                        await stop_asked.wait()
-                    await supervisor.stop()
-                    nursery.cancel_scope.cancel()
+            async with running(tree, on_exit=self.announce):
+                with trio.move_on_after((self.until_ms - clock.now_ms()) / 1000):
+                    await stop_asked.wait()
             reached = not stop_asked.is_set()
             session.writer.recover()
             if self.recorded and reached:

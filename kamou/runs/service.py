@@ -34,8 +34,9 @@ from kamou.runs.crash_lines import CrashLines
 from kamou.runs.history import CatchUpResult, History
 from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
+from kamou.runs.running import running
 from kamou.runs.session import Session, open_session_in_thread, salt_key
-from kamou.runs.takeover import halt_on_storm, take_over
+from kamou.runs.takeover import take_over
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.leveled_lines import Progress, make_warning_sink
 from kamou.runtime.loop_lag import LoopLag
@@ -278,18 +279,16 @@ class Service:
                     keep_detail=True,
                 )
             )
-            supervisor = Supervisor(tree.spec, on_exit=self.crashes.announce_exit)
             current_run.lag = LoopLag()
             watchdog = Watchdog(
                 heartbeat_s=settings.supervision.heartbeat_s,
                 stream=_stderr(),
                 describe_lag=current_run.lag.describe,
             )
-            with halt_on_storm(session.writer, session.reader, clock.now_ms):
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(watchdog.run)
-                    nursery.start_soon(current_run.lag.run)
-                    await nursery.start(supervisor.run)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(watchdog.run)
+                nursery.start_soon(current_run.lag.run)
+                async with running(tree, on_exit=self.crashes.announce_exit) as supervisor:
                     await current_run.show_tree(tree, supervisor, self.announce)
                     nursery.start_soon(current_run.follow)
                     nursery.start_soon(self._announce_ready, current_run)
@@ -297,8 +296,6 @@ class Service:
                         await trio.sleep_forever()
                     finally:
                         current_run.phase = "stopping"
-                        with trio.CancelScope(shield=True):
-                            await supervisor.stop()
 
     def _take_over(self, session: Session, latch: HaltLatch, past: CatchUpResult | None) -> None:
         """Journal the fast-forward's end, and the operator's actions before this start."""

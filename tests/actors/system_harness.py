@@ -27,6 +27,7 @@ from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.running import running
 from kamou.runs.session import Session, open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import run_inline
@@ -74,10 +75,13 @@ class Harness:
     """Parts of the running system that a test's ``direct`` function may use."""
 
     tree: Tree
-    inputs: SystemInputs
     session: Session
     clock: SimulatedClock
     supervisor: Supervisor
+
+    @property
+    def inputs(self) -> SystemInputs:
+        return self.tree.inputs
 
     async def until(self, minute: float) -> None:
         await self.clock.sleep_until(at(minute))
@@ -197,27 +201,21 @@ def run_system(
                     step_ms=market.step_ms,
                     keep_detail=keep_detail,
                 )
-                return await _run(
-                    arrange(compose(inputs), inputs), inputs, session, direct, minutes
-                )
+                return await _run(arrange(compose(inputs), inputs), session, direct, minutes)
 
         return trio.run(main, clock=JumpClock(), instruments=list(instruments))
 
 
-async def _run(
-    tree: Tree, inputs: SystemInputs, session: Session, direct: Director, minutes: float
-) -> Ended:
-    clock = inputs.clock
+async def _run(tree: Tree, session: Session, direct: Director, minutes: float) -> Ended:
+    clock = tree.inputs.clock
     assert isinstance(clock, SimulatedClock)
     exits: list[ChildExit] = []
-    supervisor = Supervisor(tree.spec, on_exit=exits.append)
-    harness = Harness(tree=tree, inputs=inputs, session=session, clock=clock, supervisor=supervisor)
     async with trio.open_nursery() as nursery:
-        await nursery.start(supervisor.run)
-        nursery.start_soon(direct, harness)
-        await clock.sleep_until(at(minutes) + 20_000)
-        states = dict(_states(supervisor.snapshot()))
-        await supervisor.stop()
+        async with running(tree, on_exit=exits.append) as supervisor:
+            harness = Harness(tree=tree, session=session, clock=clock, supervisor=supervisor)
+            nursery.start_soon(direct, harness)
+            await clock.sleep_until(at(minutes) + 20_000)
+            states = dict(_states(supervisor.snapshot()))
         nursery.cancel_scope.cancel()
     engine = session.engine
     events = tuple(c.event for c in session.writer.read(0))

@@ -19,13 +19,13 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.running import running
 from kamou.runs.session import open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import CycleSettings, Settings
 from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
-from kamou.supervisor import Supervisor
 from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.models import VenueModels
@@ -205,19 +205,17 @@ async def _run(
                 step_ms=drawn.step_ms,
             )
         )
-        supervisor = Supervisor(tree.spec)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_transfer_in_time, session.engine, history, until_h, moves, clock)
-            await nursery.start(supervisor.run)
-            for hour, command in history.commands:
-                if clock.now_ms() < history.at_ms(hour) < end_ms:
-                    await clock.sleep_until(history.at_ms(hour))
-                    assert tree.governor.put_priority(command)
-            await clock.sleep_until(end_ms)
-            if keep:
-                for path in (journal, venue):
-                    _copy(path, path.with_name(path.name + ".kept"))
-            await supervisor.stop()
+            async with running(tree):
+                for hour, command in history.commands:
+                    if clock.now_ms() < history.at_ms(hour) < end_ms:
+                        await clock.sleep_until(history.at_ms(hour))
+                        assert tree.governor.put_priority(command)
+                await clock.sleep_until(end_ms)
+                if keep:
+                    for path in (journal, venue):
+                        _copy(path, path.with_name(path.name + ".kept"))
             nursery.cancel_scope.cancel()
 
 
