@@ -27,10 +27,10 @@ from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.facts import facts_digest
+from kamou.runs.running import running
 from kamou.runs.session import make_run_started, make_run_stopped
-from kamou.runs.takeover import halt_on_storm
 from kamou.runtime.determinism import make_random_stream, seed_scheduler
-from kamou.runtime.supervision import RestartStormError
+from kamou.runtime.supervision import ChildExit, RestartStormError
 from kamou.settings.config import Settings
 from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
@@ -65,7 +65,6 @@ from kamou.simulator.trace import Trace
 from kamou.simulator.venue import Venue
 from kamou.store import database
 from kamou.store.journal import next_run_number
-from kamou.supervisor import Supervisor
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
@@ -305,8 +304,7 @@ class SimulatedRun:
             except DiskFullError:  # the process does not start; the service manager tries again
                 monitor.coverage["did not start"] += 1
                 return
-            with halt_on_storm(writer, reader, self.skewed.now_ms):
-                await self._live(writer, reader)
+            await self._live(writer, reader)
             writer.recover()
             stopped = make_run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
             with contextlib.suppress(DiskFullError):  # a session does the same
@@ -345,14 +343,6 @@ class SimulatedRun:
                 step_ms=simulation.market.step_ms,
             )
         )
-        supervisor = Supervisor(
-            tree.spec,
-            on_exit=lambda exit_: (
-                None
-                if self.crashes.dead
-                else simulation.monitor.check_exit(exit_, self.clock.now_ms())
-            ),
-        )
         operator = SimulatedOperator(
             chaos=simulation.chaos,
             monitor=simulation.monitor,
@@ -361,17 +351,22 @@ class SimulatedRun:
         )
         site = SiteFaults(chaos=simulation.chaos, monitor=simulation.monitor, clock=self.clock)
         ended = trio.Event()
+        end_s = trio.current_time() + (simulation.last_ms - self.clock.now_ms()) / 1000
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._kill_when_due)
             nursery.start_soon(operator.operate, tree, ended)
             nursery.start_soon(operator.attend, tree, simulation.end_ms)
             nursery.start_soon(simulation.backups.stop_for_restore, self.clock, ended)
             nursery.start_soon(site.run, tree.journal.cast, self.skewed.now_ms, simulation.last_ms)
-            with trio.move_on_after((simulation.last_ms - self.clock.now_ms()) / 1000):
-                await nursery.start(supervisor.run)  # never done if a child cannot start
-                await ended.wait()
-            await supervisor.stop()
+            # A start never ends if a child cannot start.
+            async with running(tree, on_exit=self._on_exit, start_by_s=end_s):
+                with trio.move_on_at(end_s):
+                    await ended.wait()
             nursery.cancel_scope.cancel()
+
+    def _on_exit(self, exit_: ChildExit) -> None:
+        if not self.crashes.dead:
+            self.simulation.monitor.check_exit(exit_, self.clock.now_ms())
 
     async def _runner(self, work: Callable[..., Any], /, *args: Any) -> Any:
         """Run ``work`` on the journal's disk, sometimes slowly.
