@@ -226,11 +226,12 @@ class ReviewContext:
 
     @cached_property
     def margin_used(self) -> Decimal:
-        """Margin of the last account read and of the trades opened since, money."""
-        since_ms = self.now.account_at_ms
-        return self.sound[2].margin_used + sum(
-            (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms), Decimal(0)
-        )
+        """Margin of the newest account read and of the trades opened since, money."""
+        account, since_ms = self.sound[2], self.now.account_at_ms
+        # ``now`` begins at the book's equity snapshot if that is newer than the account read.
+        used = account.margin_used if account.at_ms >= since_ms else self.book.margin_used
+        opened = (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms)
+        return used + sum(opened, Decimal(0))
 
     @property
     def day_limit(self) -> Decimal:

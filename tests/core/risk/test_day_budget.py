@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from trading_cases import (
     closed_cycle,
     fill,
     income,
+    mark,
     plan,
     quote,
     review,
@@ -162,6 +164,16 @@ def test_the_margin_of_trades_opened_since_the_account_read_counts_as_used(story
     assert c.margin_used == 200  # 1,000 at leverage 5
     later = review(story.book, plan("BTCUSDT"), account=account(at_ms=NOON + 200))
     assert later.margin_used == 0
+
+
+def test_the_margin_of_a_trade_counts_if_the_snapshot_is_newer_than_the_account_read(
+    story: Story,
+) -> None:
+    """The trade opened between the governor's account read and the newest equity snapshot."""
+    story.open(plan(), at_ms=NOON + 100)
+    story.say(attrs.evolve(mark("10000", NOON + 200), margin_used=D(200)))
+    c = review(story.book, plan("BTCUSDT"), marks={"SOLUSDT": quote()}, account=account())
+    assert c.margin_used == 200
 
 
 def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
