@@ -73,7 +73,7 @@ class DayOpener:
             midnights=read.midnights,
             tolerance=self._limits.equity_tolerance,
         )
-        return open_days(book, opening_read, book.instruments, waited=waited)
+        return open_days(book, opening_read, waited=waited)
 
     def _agree(self, book: PositionBook, first: DayOpened, second: DayOpened) -> bool:
         """Return True if two openings agree within the tolerance; transfers do not count."""

@@ -137,7 +137,6 @@ class Entries:
             fraction=self._fraction(signal),
             exposure=valued.exposure,
             now=valued.now,
-            instruments=executor.book.instruments,
             book=executor.book,
             limits=self._limits,
         )
@@ -191,7 +190,6 @@ class Entries:
             quote=quote,
             exposure=valued.exposure,
             now=valued.now,
-            instruments=book.instruments,
             book=book,
             costs=self._costs,
             limits=self._limits,
@@ -231,7 +229,6 @@ class Entries:
             exposure=compute_exposure(
                 book,
                 marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
-                instruments=book.instruments,
                 costs=self._costs,
                 limits=self._limits,
                 now_ms=now_ms,
@@ -240,7 +237,6 @@ class Entries:
                 book,
                 None,
                 quotes,
-                instruments=book.instruments,
                 costs=self._costs,
                 now_ms=now_ms,
             ),

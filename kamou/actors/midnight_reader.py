@@ -66,7 +66,7 @@ class MidnightReader:
             if history_ms is not None and at_ms < now_ms - history_ms:
                 found.append(MidnightMarks(at_ms=at_ms, reachable=False))
                 continue
-            needed = units_at(book, positions, at_ms, book.instruments).keys()
+            needed = units_at(book, positions, at_ms).keys()
             symbols = symbols_to_mark(book, positions, at_ms)
             if not needed <= self._closes.get(at_ms, {}).keys() and reads:
                 reads -= 1

@@ -178,7 +178,6 @@ class RiskGovernor(Actor[GovernorMessage]):
             positions=observed.positions if observed else (),
             reconciled=observed is not None and observed.reconciled,
             clock_offset_ms=observed.clock_offset_ms if observed else 0,
-            instruments=book.instruments,
             limits=self._limits,
             costs=self._costs,
             now_ms=now,

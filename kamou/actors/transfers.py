@@ -71,7 +71,7 @@ class TransferValuer:
             if reads == READS_MAX:
                 break
             reads += 1
-            needed = units_at(book, view.positions, at_ms, book.instruments).keys()
+            needed = units_at(book, view.positions, at_ms).keys()
             symbols = symbols_to_mark(book, view.positions, at_ms)
             try:
                 dated = await self._marks(book, at_ms, needed, symbols, bars)
@@ -82,7 +82,7 @@ class TransferValuer:
                 for symbol in sorted(symbols & dated.marks.keys())
             )
             marks = MidnightMarks(at_ms=at_ms, marks=figures, source=dated.source)
-            valued = value_transfer(book, read, marks, book.instruments, marks_at_ms=dated.at_ms)
+            valued = value_transfer(book, read, marks, marks_at_ms=dated.at_ms)
             if valued is not None:
                 found.append(valued)
         return tuple(found)

@@ -100,7 +100,6 @@ class Look:
             self.story.book,
             self.account,
             quotes if self.ledger.quantity else {},
-            instruments=INSTRUMENTS,
             costs=COSTS,
             now_ms=self.now_ms,
         )
@@ -271,7 +270,7 @@ class _History:
             positions=held,
             midnights=midnights,
         )
-        opened = open_days(book, opening, INSTRUMENTS, waited=True)
+        opened = open_days(book, opening, waited=True)
         self._say(*opened)
         if not opened:
             return

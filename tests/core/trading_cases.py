@@ -342,13 +342,17 @@ def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderC
 def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
     """Return the equity of ``book`` at NOON, with marks by symbol."""
     quotes = {symbol: quote(symbol, mid) for symbol, mid in marks.items()}
-    return current_equity(
-        book, None, quotes, instruments=INSTRUMENTS, costs=CostModel(), now_ms=NOON
-    )
+    return current_equity(book, None, quotes, costs=CostModel(), now_ms=NOON)
 
 
 def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
-    """Return a review that every rule passes, except for ``changes``."""
+    """Return a review that every rule passes, except for ``changes``.
+
+    ``instruments`` among the changes replace those of the book.
+    """
+    if "instruments" in changes:
+        book = book.fork()
+        book.instruments = changes.pop("instruments")
     inputs: dict[str, Any] = {
         "plan": of,
         "book": book,
@@ -357,7 +361,6 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
         "positions": (),
         "marks": {symbol: quote(symbol) for symbol in book.trades},
         "reconciled": True,
-        "instruments": INSTRUMENTS,
         "limits": RiskLimits(),
         "costs": CostModel(),
         "now_ms": NOON + 1_000,
@@ -373,7 +376,6 @@ def exposure_at(story: Story, marks: dict[str, Decimal] | None = None) -> Exposu
     return compute_exposure(
         story.book,
         marks=marks or {},
-        instruments=INSTRUMENTS,
         costs=CostModel(),
         limits=RiskLimits(),
         now_ms=NOON,

@@ -107,7 +107,7 @@ class Replay:
             candidate.symbol, *decision.quote[:3], decision.at_ms - decision.quote.age_ms
         )
         quotes = {**marks, candidate.symbol: quote}
-        known = {"instruments": book.instruments, "costs": costs, "now_ms": decision.at_ms}
+        known = {"costs": costs, "now_ms": decision.at_ms}
         plan = plan_entry(
             candidate,
             fraction=size_fraction(book, grant, refined.size_multiplier, risk),
@@ -137,7 +137,6 @@ class Replay:
             ),
             reconciled=read.reconciled,
             clock_offset_ms=read.clock_offset_ms,
-            instruments=book.instruments,
             limits=risk,
             costs=costs,
             now_ms=read.at_ms,

@@ -376,7 +376,6 @@ class _Work:
         exposure = compute_exposure(
             book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
-            instruments=book.instruments,
             costs=inputs.costs,
             limits=inputs.limits,
             now_ms=self.now_ms,

@@ -45,7 +45,6 @@ class ReviewContext:
     positions: tuple[PositionReport, ...]
     reconciled: bool  # the last reconciliation of this process agreed with the venue
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
-    instruments: Mapping[str, Instrument]
     limits: RiskLimits
     costs: CostModel
     now_ms: int
@@ -57,7 +56,7 @@ class ReviewContext:
     @cached_property
     def instrument(self) -> Instrument | None:
         """Instrument of the plan's symbol; None if the venue does not list it."""
-        return self.instruments.get(self.plan.symbol)
+        return self.book.instruments.get(self.plan.symbol)
 
     @cached_property
     def bad_inputs(self) -> tuple[str, ...]:
@@ -115,7 +114,6 @@ class ReviewContext:
             self.book,
             self.account,
             self.quotes,
-            instruments=self.instruments,
             costs=self.costs,
             now_ms=self.now_ms,
         )
@@ -203,7 +201,6 @@ class ReviewContext:
         return compute_exposure(
             self.book,
             marks={s: quote.mark for s, quote in self.quotes.items() if quote.sound},
-            instruments=self.instruments,
             costs=self.costs,
             limits=self.limits,
             now_ms=self.now_ms,

@@ -64,7 +64,6 @@ def current_equity(
     account: Account | None,
     quotes: Mapping[str, Quote],
     *,
-    instruments: Mapping[str, Instrument],
     costs: CostModel,
     now_ms: int,
 ) -> CurrentEquity:
@@ -92,7 +91,7 @@ def current_equity(
             mark = quote.mark
             marks_at_ms = quote.at_ms if marks_at_ms is None else min(marks_at_ms, quote.at_ms)
         unrealized_pnl += trade.unrealized_pnl(mark)
-        exit_costs += trade.notional(mark) * exit_rate(instruments.get(symbol), costs)
+        exit_costs += trade.notional(mark) * exit_rate(book.instruments.get(symbol), costs)
     return CurrentEquity(
         equity=balance + unrealized_pnl,
         wallet_balance=balance,

@@ -67,7 +67,6 @@ def compute_exposure(
     book: PositionBook,
     *,
     marks: Mapping[str, Decimal],
-    instruments: Mapping[str, Instrument],
     costs: CostModel,
     limits: RiskLimits,
     now_ms: int,
@@ -85,7 +84,7 @@ def compute_exposure(
     reserved = {Side.LONG: ZERO, Side.SHORT: ZERO}  # signed notional
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
-        risk = trade_risk(trade, mark, exit_rate(instruments.get(symbol), costs), gap)
+        risk = trade_risk(trade, mark, exit_rate(book.instruments.get(symbol), costs), gap)
         shares.append((symbol, trade.side, trade.notional(mark), risk))
         held += trade.notional(mark) * trade.side.sign
     margin = reserved_costs = ZERO
@@ -105,7 +104,7 @@ def compute_exposure(
         open_risk += risk
         total += money
         notional[symbol] = notional.get(symbol, ZERO) + money
-        if not is_major(instruments.get(symbol)):
+        if not is_major(book.instruments.get(symbol)):
             cluster[side] += risk
     return Exposure(
         open_risk=open_risk,
@@ -143,7 +142,6 @@ def compute_headroom(
     *,
     symbol: str,
     side: Side,
-    instruments: Mapping[str, Instrument],
     limits: RiskLimits,
 ) -> Headroom:
     """Return the headroom of the portfolio's limits for one more trade, money, >= 0.
@@ -159,7 +157,7 @@ def compute_headroom(
         "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * sizing_equity
         - exposure.open_risk,
     }
-    if not is_major(instruments.get(symbol)):
+    if not is_major(book.instruments.get(symbol)):
         risks["cluster"] = limits.cluster_risk_max * sizing_equity - exposure.cluster[side]
     left = budget - exposure.reserved_costs
     notionals = {

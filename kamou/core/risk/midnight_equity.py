@@ -86,7 +86,6 @@ def units_at(
     book: BookState,
     positions: Iterable[PositionReport],
     at_ms: int,
-    instruments: Mapping[str, Instrument],
 ) -> dict[str, Decimal]:
     """Return the positions just before ``at_ms`` by symbol, in signed base units.
 
@@ -96,10 +95,10 @@ def units_at(
         book: has every fill and payment that the venue lists since ``at_ms``.
         positions: the positions now.
     """
-    units = {p.symbol: p.quantity * _size(p.symbol, instruments) for p in positions}
+    units = {p.symbol: p.quantity * _size(p.symbol, book.instruments) for p in positions}
     for paid in book.payments.values():
         if paid.symbol and paid.at_ms >= at_ms:
-            units[paid.symbol] = units.get(paid.symbol, ZERO) - _units(paid, instruments)
+            units[paid.symbol] = units.get(paid.symbol, ZERO) - _units(paid, book.instruments)
     return {symbol: held for symbol, held in units.items() if held}
 
 
@@ -107,7 +106,6 @@ def equity_at(
     book: BookState,
     read: OpeningRead,
     midnight: MidnightMarks,
-    instruments: Mapping[str, Instrument],
 ) -> Decimal | None:
     """Return the equity at ``midnight.at_ms``, money; None if a part is unknown.
 
@@ -120,29 +118,27 @@ def equity_at(
         return None
     marks = group_by_symbol(midnight.marks)
     worth = ZERO
-    for symbol, held in units_at(book, read.positions, midnight.at_ms, instruments).items():
+    for symbol, held in units_at(book, read.positions, midnight.at_ms).items():
         if symbol not in marks:
             return None
         worth += held * marks[symbol]
     # The account as if every position had been paid in cash: balance less cost.
     cash = read.wallet_balance
     for position in read.positions:
-        if position.symbol not in instruments:
+        if position.symbol not in book.instruments:
             return None
-        size = instruments[position.symbol].contract_size
+        size = book.instruments[position.symbol].contract_size
         cash -= position.quantity * size * position.entry_price
     for paid in book.payments.values():
         if midnight.at_ms <= paid.at_ms <= read.at_ms:
-            if paid.contracts and paid.symbol not in instruments:
+            if paid.contracts and paid.symbol not in book.instruments:
                 return None
-            cash -= paid.amount - _units(paid, instruments) * paid.price
+            cash -= paid.amount - _units(paid, book.instruments) * paid.price
     found = cash + worth
     return found if found.is_finite() else None
 
 
-def open_days(
-    book: BookState, read: OpeningRead, instruments: Mapping[str, Instrument], *, waited: bool
-) -> tuple[DayOpened, ...]:
+def open_days(book: BookState, read: OpeningRead, *, waited: bool) -> tuple[DayOpened, ...]:
     """Return the events that open today and missed days, or none while marks may come.
 
     If today's midnight cannot be rebuilt, today opens with the higher of two figures: the last
@@ -163,7 +159,7 @@ def open_days(
     for midnight in read.midnights:
         opening = None
         if midnight.source:
-            opening = equity_at(book, read, midnight, instruments)
+            opening = equity_at(book, read, midnight)
         if opening is not None:
             made.append(_make_opening(book, read, midnight, opening))
             last_ms, last = midnight.at_ms - 1, opening

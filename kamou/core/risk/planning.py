@@ -6,7 +6,6 @@ become Decimal prices here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import attrs
@@ -80,7 +79,6 @@ def deny_without_headroom(
     fraction: Decimal,
     exposure: Exposure,
     now: CurrentEquity,
-    instruments: Mapping[str, Instrument],
     book: PositionBook,
     limits: RiskLimits,
 ) -> Denial | None:
@@ -90,8 +88,8 @@ def deny_without_headroom(
     not be read. ``size_trade`` would deny each candidate that this function denies. It also denies
     the candidates of an account that is too small for any entry, for which this returns None.
     """
-    instrument = instruments[candidate.symbol]
-    headroom = _headroom_of(candidate, exposure, now, instruments, book, limits)
+    instrument = book.instruments[candidate.symbol]
+    headroom = _headroom_of(candidate, exposure, now, book, limits)
     held = exposure.notional.get(candidate.symbol, ZERO)
     left = {
         "exposure": limits.exposure_per_symbol * fraction * now.sizing_equity - held,
@@ -134,7 +132,6 @@ def plan_entry(
     quote: Quote,
     exposure: Exposure,
     now: CurrentEquity,
-    instruments: Mapping[str, Instrument],
     book: PositionBook,
     costs: CostModel,
     limits: RiskLimits,
@@ -150,7 +147,7 @@ def plan_entry(
         now: equity of the account at the marks now.
         funding_rate: fraction of notional per funding interval; None: the cost model's assumption.
     """
-    instrument = instruments[candidate.symbol]
+    instrument = book.instruments[candidate.symbol]
     gap = book.recent_activity.gap_buffer(limits, now_ms)
     prices = entry_prices(candidate, quote, instrument, costs)
     sized = size_trade(
@@ -173,7 +170,7 @@ def plan_entry(
         fraction=fraction,
         existing_notional=exposure.notional.get(candidate.symbol, ZERO),
         worth=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
-        headroom=_headroom_of(candidate, exposure, now, instruments, book, limits),
+        headroom=_headroom_of(candidate, exposure, now, book, limits),
     )
     if isinstance(sized, Denial):
         arithmetic = Figure(name="gap_buffer", value=str(gap))
@@ -185,7 +182,6 @@ def _headroom_of(
     candidate: Candidate,
     exposure: Exposure,
     now: CurrentEquity,
-    instruments: Mapping[str, Instrument],
     book: PositionBook,
     limits: RiskLimits,
 ) -> Headroom:
@@ -195,7 +191,6 @@ def _headroom_of(
         now,
         symbol=candidate.symbol,
         side=candidate.side,
-        instruments=instruments,
         limits=limits,
     ).scaled(HEADROOM_USED)
 

@@ -11,11 +11,8 @@ ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kamou.core.book.book_state import BookState
 from kamou.core.book.late_events import TransferValued
-from kamou.core.model import Instrument
 from kamou.core.risk.midnight_equity import MidnightMarks, OpeningRead, equity_at
 
 
@@ -23,7 +20,6 @@ def value_transfer(
     book: BookState,
     read: OpeningRead,
     marks: MidnightMarks,
-    instruments: Mapping[str, Instrument],
     *,
     marks_at_ms: int,
 ) -> TransferValued | None:
@@ -37,7 +33,7 @@ def value_transfer(
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
         return None  # account and positions are read in turn, so only one may include the fill
-    equity = equity_at(book, read, marks, instruments)
+    equity = equity_at(book, read, marks)
     if equity is None:
         return None
     return TransferValued(

@@ -120,7 +120,6 @@ def test_a_hedge_adds_shock_headroom_and_a_trade_on_the_same_side_uses_it(
             equity_now(story.book),
             symbol="ETHUSDT",
             side=side,
-            instruments=INSTRUMENTS,
             limits=limits,
         ).notionals["shock"]
         for side in (held, other)
@@ -166,7 +165,6 @@ def test_the_notional_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_ba
         now,
         symbol="SOLUSDT",
         side=Side.LONG,
-        instruments=INSTRUMENTS,
         limits=limits,
     )
     assert headroom.notionals["notional_total"] == now.sizing_equity - 10 * D(mid)
@@ -225,7 +223,6 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
         equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
-        instruments=INSTRUMENTS,
         limits=LIMITS,
     )
     q = equity_now(story.book).sizing_equity
@@ -243,7 +240,6 @@ def test_reserved_costs_lower_the_shock_headroom_of_both_sides_and_notional_that
         equity_now(story.book),
         symbol="ETHUSDT",
         side=side,
-        instruments=INSTRUMENTS,
         limits=LIMITS,
     )
     # On the other side the permit is no hedge, because its entry may not fill.
@@ -265,7 +261,6 @@ def test_the_risk_headroom_is_each_limit_less_the_open_risk(
         equity_now(story.book),
         symbol="ADAUSDT",
         side=side,
-        instruments=INSTRUMENTS,
         limits=limits,
     ).risks
     assert risks == {

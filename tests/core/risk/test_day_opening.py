@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from midnight_cases import MIDNIGHT, MIDNIGHTS, READ_MS, flat, looked
-from trading_cases import INSTRUMENTS, NOON, Story, income, mark, venue_position
+from trading_cases import NOON, Story, income, mark, venue_position
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
@@ -26,7 +26,7 @@ def test_no_day_opens_while_the_midnights_of_a_read_lack_todays(story: Story, wa
     """An earlier day that a read of today opened alone would be taken for today."""
     assert missed_midnights(story.book, READ_MS) == MIDNIGHTS
     read = looked("9999", *map(flat, MIDNIGHTS[:-1]))
-    assert open_days(story.book, read, INSTRUMENTS, waited=waited) == ()
+    assert open_days(story.book, read, waited=waited) == ()
 
 
 def test_only_transfers_count_as_deposits_since_the_last_known_equity(story: Story) -> None:
@@ -36,7 +36,7 @@ def test_only_transfers_count_as_deposits_since_the_last_known_equity(story: Sto
     pay(story, "funding", "-100", MIDNIGHTS[1])
     trade(story, "ETHUSDT", MIDNIGHTS[1])
     beyond = [flat(at_ms, source="", reachable=False) for at_ms in MIDNIGHTS]
-    (opened,) = open_days(story.book, looked("10199.5", *beyond), INSTRUMENTS, waited=False)
+    (opened,) = open_days(story.book, looked("10199.5", *beyond), waited=False)
     assert opened.opening == 10_300
 
 
@@ -48,7 +48,7 @@ def test_a_transfer_just_before_a_rebuilt_midnight_is_not_added_again_to_its_equ
     pay(story, "transfer", "70", MIDNIGHTS[1] + 1)
     unknown = flat(MIDNIGHTS[2], source="")
     read = looked("10570", flat(MIDNIGHTS[0]), flat(MIDNIGHTS[1]), unknown, equity="10450")
-    *known, today = open_days(story.book, read, INSTRUMENTS, waited=True)
+    *known, today = open_days(story.book, read, waited=True)
     assert [each.opening for each in known] == [10_000, 10_500]
     assert today.opening == 10_570
 
@@ -59,7 +59,7 @@ def test_without_a_known_equity_today_opens_with_the_equity_now() -> None:
     story.book.started_at_ms = NOON
     pay(story, "transfer", "20000", MIDNIGHTS[2] + 1)
     beyond = flat(MIDNIGHTS[2], source="", reachable=False)
-    (opened,) = open_days(story.book, looked("9800", beyond), INSTRUMENTS, waited=False)
+    (opened,) = open_days(story.book, looked("9800", beyond), waited=False)
     assert (opened.opening, opened.at_midnight) == (9_800, False)
 
 
@@ -69,7 +69,7 @@ def test_a_transfer_stamped_after_the_account_read_does_not_delay_the_opening(
     """Only a fill may be in one of account and positions and not in the other."""
     pay(story, "transfer", "500", READ_MS + 1)
     read = looked("9999", *map(flat, MIDNIGHTS))
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert [each.opening for each in opened] == [9_999] * 3
 
 
@@ -79,7 +79,7 @@ def test_a_fill_stamped_with_the_account_read_does_not_delay_the_opening(story: 
     marks = (Figure(name="ETHUSDT", value="100"),)
     midnights = (flat(at_ms, marks=marks) for at_ms in MIDNIGHTS)
     read = looked("9999.5", *midnights, positions=held)
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert [each.opening for each in opened] == [10_000] * 3
 
 

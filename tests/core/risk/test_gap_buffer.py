@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import DAY, INSTRUMENTS, NOON, D, Story, equity_now, intent, plan, quote, review
+from trading_cases import DAY, NOON, D, Story, equity_now, intent, plan, quote, review
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
@@ -143,7 +143,6 @@ def test_open_risk_uses_the_gap_buffer_of_the_present_time(story: Story) -> None
         now_ms: compute_exposure(
             story.book,
             marks={"XRPUSDT": D(100)},
-            instruments=INSTRUMENTS,
             costs=CostModel(),
             limits=LIMITS,
             now_ms=now_ms,
@@ -203,7 +202,6 @@ def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Stor
     exposure = compute_exposure(
         story.book,
         marks={},
-        instruments=INSTRUMENTS,
         costs=CostModel(),
         limits=LIMITS,
         now_ms=NOON,
@@ -215,7 +213,6 @@ def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Stor
         quote=quote("XRPUSDT"),
         exposure=exposure,
         now=equity_now(story.book),
-        instruments=INSTRUMENTS,
         book=story.book,
         costs=CostModel(),
         limits=LIMITS,

@@ -71,7 +71,6 @@ def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: St
         equity_now(story.book),
         symbol="SOLUSDT",
         side=Side.LONG,
-        instruments=INSTRUMENTS,
         limits=LIMITS,
     )
     assert (headroom.risk, headroom.notional) == (200, 4000)
@@ -82,7 +81,6 @@ def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: St
         equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
-        instruments=INSTRUMENTS,
         limits=LIMITS,
     )
     assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 of fees, 0.8 of exit costs
@@ -93,7 +91,6 @@ def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: St
         equity_now(story.book),
         symbol="ETHUSDT",
         side=Side.LONG,
-        instruments=INSTRUMENTS,
         limits=LIMITS,
     )
     assert (none.risk, none.notional) == (0, 0)

@@ -24,7 +24,6 @@ from midnight_cases import (
 )
 from trading_cases import (
     DAY,
-    INSTRUMENTS,
     NOON,
     Story,
     income,
@@ -62,7 +61,7 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
             record_entry(story, entry)
     read = read_of(story, entries, marks)
     assert tuple(m.at_ms for m in read.midnights) == MIDNIGHTS
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert [each.day for each in opened] == ["2024-01-02", "2024-01-03", "2024-01-04"]
     story.say(*opened)
     assert (story.book.day, story.book.day_opened_at_ms) == ("2024-01-04", READ_MS)
@@ -110,7 +109,7 @@ def test_a_loss_between_midnight_and_a_late_start_counts_against_today(story: St
     story.fill(stop, "100", "95", at_ms=MIDNIGHTS[2] + 10_800_000)
     marks = (Figure(name="SOLUSDT", value="98"),)
     read = looked("9949.0", *(flat(at_ms, marks=marks) for at_ms in MIDNIGHTS))
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert [each.opening for each in opened] == [D("9979.5")] * 3
     story.say(*opened)
     assert story.book.day_equity - D("9949.0") == D("30.5")  # 30 from the mark, 0.5 in fees
@@ -120,7 +119,7 @@ def test_a_payment_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(st
     for at_ms, amount in ((MIDNIGHT - 1, "-1"), (MIDNIGHT, "-10"), (MIDNIGHT + 1, "-100")):
         story.say(e.IncomeRecorded(at_ms=READ_MS, income=income("funding", amount, at_ms)))
     read = looked("9889", *map(flat, MIDNIGHTS))
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert [each.opening for each in opened] == [D(9999), D(9889), D(9889)]
 
 
@@ -132,16 +131,16 @@ def test_the_gain_of_external_fills_after_midnight_is_subtracted_from_the_midnig
         at_ms = MIDNIGHTS[2] + 5_000
         story.fill(None, "300", price, symbol="ETHUSDT", side=side, at_ms=at_ms)
     read = looked("10059", *map(flat, MIDNIGHTS))
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert opened[-1].opening == 10_000
-    size = {"ETHUSDT": instrument("ETHUSDT", contract_size=D("0.2"))}
-    assert equity_at(story.book, read, flat(MIDNIGHTS[2]), size) == 9_940
+    story.book.instruments["ETHUSDT"] = instrument("ETHUSDT", contract_size=D("0.2"))
+    assert equity_at(story.book, read, flat(MIDNIGHTS[2])) == 9_940
 
 
 def test_no_day_opens_with_an_account_read_older_than_a_fill(story: Story) -> None:
     story.open(plan(), at_ms=READ_MS + 1)
     read = looked("10000", *map(flat, MIDNIGHTS))
-    assert open_days(story.book, read, INSTRUMENTS, waited=True) == ()
+    assert open_days(story.book, read, waited=True) == ()
 
 
 def test_fills_listed_late_correct_the_equity_of_their_midnights_by_events(story: Story) -> None:
@@ -151,7 +150,7 @@ def test_fills_listed_late_correct_the_equity_of_their_midnights_by_events(story
     held = (venue_position("SOLUSDT", "100", entry_price=D("98.5")),)
     midnights = (flat(at_ms, marks=marks) for at_ms in MIDNIGHTS)
     read = looked("9993.5", *midnights, positions=held)
-    story.say(*open_days(story.book, read, INSTRUMENTS, waited=False))
+    story.say(*open_days(story.book, read, waited=False))
     at_ms = MIDNIGHTS[1] + 1_000
     for side, price in ((OrderSide.SELL, "99"), (OrderSide.BUY, "97")):
         done = story.fill(None, "50", price, symbol="SOLUSDT", side=side, at_ms=at_ms)
@@ -177,10 +176,12 @@ def test_a_day_waits_for_the_mark_of_its_midnight_and_then_opens_as_not_rebuilt(
     nothing = [flat(at_ms, source="") for at_ms in MIDNIGHTS]
     held = (venue_position("SOLUSDT", "100"),)
     read = looked("9999.5", *nothing, equity="9900", positions=held)
-    assert open_days(story.book, read, INSTRUMENTS, waited=False) == ()
+    assert open_days(story.book, read, waited=False) == ()
     marks = (Figure(name="SOLUSDT", value="98"),)
-    assert equity_at(story.book, read, flat(MIDNIGHT, marks=marks), {}) is None
-    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=True)
+    unlisted = story.book.fork()
+    unlisted.instruments = {}
+    assert equity_at(unlisted, read, flat(MIDNIGHT, marks=marks)) is None
+    (opened,) = open_days(story.book, read, waited=True)
     assert (opened.day, opened.rests_on, opened.at_midnight) == ("2024-01-04", NOT_REBUILT, False)
 
 
@@ -191,9 +192,9 @@ def test_a_position_list_that_omits_a_position_rebuilds_no_midnight(
     marks = (Figure(name="SOLUSDT", value="98"),)
     midnights = [flat(at_ms, marks=marks) for at_ms in MIDNIGHTS]
     read = looked("10000", *midnights, equity="10300")
-    assert equity_at(story.book, read, midnights[-1], INSTRUMENTS) is None
-    assert open_days(story.book, read, INSTRUMENTS, waited=False) == ()
-    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=True)
+    assert equity_at(story.book, read, midnights[-1]) is None
+    assert open_days(story.book, read, waited=False) == ()
+    (opened,) = open_days(story.book, read, waited=True)
     assert (opened.at_midnight, opened.opening, opened.equity) == (False, 10300, 10300)
 
 
@@ -204,7 +205,7 @@ def test_the_equity_at_a_midnight_is_unknown_if_a_mark_is_not_finite(
     marks = (Figure(name="SOLUSDT", value=price),)
     held = (venue_position("SOLUSDT", "100", unrealized_pnl=D(0)),)
     read = looked("10000", *(flat(at_ms, marks=marks) for at_ms in MIDNIGHTS), positions=held)
-    assert equity_at(story.book, read, read.midnights[-1], INSTRUMENTS) is None
+    assert equity_at(story.book, read, read.midnights[-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_the_equity_at_a_midnight_is_unknown_if_a_fill_has_no_instrument(story: 
         None, "10", "100", symbol="GONEUSDT", side=OrderSide.SELL, at_ms=MIDNIGHTS[2] + 1_000
     )
     read = looked("10000", *map(flat, MIDNIGHTS))
-    assert equity_at(story.book, read, read.midnights[-1], INSTRUMENTS) is None
+    assert equity_at(story.book, read, read.midnights[-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     story.say(e.IncomeRecorded(at_ms=READ_MS, income=moved), mark(now, READ_MS))
     beyond = [flat(at_ms, source="", reachable=False) for at_ms in MIDNIGHTS]
     read = looked(now, *beyond)
-    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=False)
+    (opened,) = open_days(story.book, read, waited=False)
     assert (opened.opening, opened.rests_on, opened.at_midnight) == (opening, NOT_REBUILT, False)
     story.say(opened)
     assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
@@ -257,7 +258,7 @@ def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story:
     story.say(mark("9800", NOON + 1_000), e.IncomeRecorded(at_ms=READ_MS, income=moved))
     unknown = flat(MIDNIGHTS[2], source="")
     read = looked("10200", flat(MIDNIGHTS[0]), flat(MIDNIGHTS[1]), unknown, equity="10000")
-    *known, today = open_days(story.book, read, INSTRUMENTS, waited=True)
+    *known, today = open_days(story.book, read, waited=True)
     assert [each.opening for each in known] == [9700, 9700]
     assert (today.opening, today.at_midnight) == (10_200, False)
 
@@ -265,25 +266,25 @@ def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story:
 def test_only_midnights_within_the_venues_history_are_rebuilt(story: Story) -> None:
     beyond = flat(MIDNIGHTS[0], source="", reachable=False)
     read = looked("9999", beyond, flat(MIDNIGHTS[1]), flat(MIDNIGHTS[2]))
-    opened = open_days(story.book, read, INSTRUMENTS, waited=False)
+    opened = open_days(story.book, read, waited=False)
     assert [each.day for each in opened] == ["2024-01-03", "2024-01-04"]
     assert all(each.at_midnight for each in opened)
 
 
 def test_a_read_from_before_midnight_opens_no_day(story: Story) -> None:
-    assert open_days(story.book, looked("9999"), INSTRUMENTS, waited=True) == ()
+    assert open_days(story.book, looked("9999"), waited=True) == ()
 
 
 def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
     story = Story(book=PositionBook(started_at_ms=MIDNIGHT + 3_600_000))
     read = attrs.evolve(looked("5"), at_ms=MIDNIGHT + 3_606_000)
-    (opened,) = open_days(story.book, read, INSTRUMENTS, waited=False)
+    (opened,) = open_days(story.book, read, waited=False)
     assert (opened.opening, opened.day, opened.equity) == (None, "2024-01-02", 5)
     assert missed_midnights(story.book, MIDNIGHT + DAY + 1) == (MIDNIGHT + DAY,)  # read too late
 
 
 def test_a_loaded_snapshot_has_the_same_pending_day_corrections(story: Story) -> None:
-    story.say(*open_days(story.book, looked("9999", *map(flat, MIDNIGHTS)), {}, waited=False))
+    story.say(*open_days(story.book, looked("9999", *map(flat, MIDNIGHTS)), waited=False))
     record_entry(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
     loaded = PositionBook.load(story.book.dump())
     assert loaded.pending_day_corrections(1) == story.book.pending_day_corrections(1)

@@ -94,7 +94,6 @@ def test_funding_that_is_paid_over_the_hold_is_part_of_a_plans_risk(
         quote=quote(),
         exposure=exposure_at_noon(story.book, LIMITS),
         now=equity_now(story.book),
-        instruments=INSTRUMENTS,
         book=story.book,
         costs=COSTS,
         limits=LIMITS,
@@ -171,12 +170,12 @@ def test_a_smallest_order_equal_to_the_headroom_passes_and_a_larger_one_is_denie
     story.open(plan())
     limits = RiskLimits(exposure_per_symbol=D("0.2"))
     listed = attrs.evolve(INSTRUMENTS["SOLUSDT"], notional_min=D(minimum))
+    story.book.instruments["SOLUSDT"] = listed
     found = deny_without_headroom(
         candidate(),
         fraction=D(1),
         exposure=exposure_at_noon(story.book, limits),
         now=equity_now(story.book),
-        instruments={**INSTRUMENTS, "SOLUSDT": listed},
         book=story.book,
         limits=limits,
     )
@@ -214,7 +213,6 @@ def test_a_size_fraction_of_one_half_halves_the_exposure_cap_of_a_candidate(
         fraction=D(fraction),
         exposure=exposure_at_noon(story.book, LIMITS),
         now=equity_now(story.book),
-        instruments=INSTRUMENTS,
         book=story.book,
         limits=LIMITS,
     )
@@ -231,7 +229,6 @@ def test_a_candidate_is_not_denied_early_if_its_exposure_cap_is_unused() -> None
         fraction=D(1),
         exposure=exposure_at_noon(story.book, limits),
         now=equity_now(story.book),
-        instruments=INSTRUMENTS,
         book=story.book,
         limits=limits,
     )

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote
+from trading_cases import NOON, Story, equity_now, plan, quote
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
@@ -36,9 +36,7 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
 
 
 def exposure_at_noon(book: PositionBook, limits: RiskLimits) -> Exposure:
-    return compute_exposure(
-        book, marks={}, instruments=INSTRUMENTS, costs=COSTS, limits=limits, now_ms=NOON
-    )
+    return compute_exposure(book, marks={}, costs=COSTS, limits=limits, now_ms=NOON)
 
 
 def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Denial | None:
@@ -47,7 +45,6 @@ def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> D
         fraction=D(1),
         exposure=exposure_at_noon(book, limits),
         now=equity_now(book),
-        instruments=INSTRUMENTS,
         book=book,
         limits=limits,
     )
@@ -61,7 +58,6 @@ def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan |
         quote=quote(wanted.symbol),
         exposure=exposure_at_noon(book, limits),
         now=equity_now(book),
-        instruments=INSTRUMENTS,
         book=book,
         costs=COSTS,
         limits=limits,

@@ -19,7 +19,7 @@ from midnight_cases import (
     read_of,
     record_entry,
 )
-from trading_cases import INSTRUMENTS, NOON, Story, income
+from trading_cases import NOON, Story, income
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import TransferValued
@@ -51,7 +51,7 @@ def test_every_transfer_is_valued_with_the_ledgers_equity_just_before_it(
     moved = {x.at_ms for x in entries if x.transfer and x not in late}
     assert set(story.book.unvalued) == moved
     if data.draw(st.booleans(), label="the days open first"):
-        story.say(*open_days(story.book, read, INSTRUMENTS, waited=False))
+        story.say(*open_days(story.book, read, waited=False))
     assert set(story.book.unvalued) <= moved
     drawn = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
     found: dict[int, TransferValued] = {}
@@ -79,7 +79,6 @@ def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) ->
         story.book,
         read,
         MidnightMarks(at_ms=at_ms, marks=marks, source=MARK_HISTORY),
-        INSTRUMENTS,
         marks_at_ms=at_ms - at_ms % BAR_MS,
     )
     assert event is not None
@@ -104,4 +103,4 @@ def test_a_transfer_without_a_known_mark_gets_no_valuation() -> None:
         record_entry(story, entry)
     read = read_of(story, entries, {at: dict.fromkeys(SYMBOLS, D(100)) for at in MIDNIGHTS})
     nothing = MidnightMarks(at_ms=NOON + 2)
-    assert value_transfer(story.book, read, nothing, INSTRUMENTS, marks_at_ms=NOON) is None
+    assert value_transfer(story.book, read, nothing, marks_at_ms=NOON) is None
