@@ -20,7 +20,7 @@ from kamou.core.codes import Deny
 from kamou.core.day import utc_day
 from kamou.core.model import Candidate, Denial, Figure, OrderRole, Quote
 from kamou.core.record.gate import Gate
-from kamou.core.risk.denials import deny_unusable_quote, make_denial
+from kamou.core.risk.denials import deny_candidate, deny_unusable_quote, make_denial
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
@@ -31,7 +31,6 @@ from kamou.core.risk.planning import (
 )
 from kamou.core.risk.verdict import Approved, Denied
 from kamou.errors import RateLimitedError, UnreachableError
-from kamou.ids import make_permit_id
 from kamou.messages.orders import ReviewEntry
 from kamou.messages.signals import RefinedSignal, SignalsRefined
 
@@ -267,12 +266,6 @@ class Entries:
         if trade is not None and trade.unprotected_since_ms:
             await self._protector.protect(symbol)
 
-    def _deny(self, candidate: Candidate, denied: Denial) -> None:
-        self._executor.deny(
-            make_permit_id(candidate.signal_id, FIRST_ATTEMPT),
-            candidate.signal_id,
-            candidate.strategy,
-            candidate.symbol,
-            "entry",
-            denied,
-        )
+    def _deny(self, candidate: Candidate, denial: Denial) -> None:
+        at_ms = self._clock.now_ms()
+        self._executor.deny(deny_candidate(candidate, FIRST_ATTEMPT, denial, at_ms))

@@ -31,7 +31,7 @@ from kamou.core.book.intents import SaltOf, entry_intents
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import ZERO, Denial, FillReport, Intent, OrderReport, OrderStatus, Plan
-from kamou.core.risk.denials import deny_unreviewed
+from kamou.core.risk.denials import deny_intent, deny_plan, deny_unreviewed
 from kamou.core.risk.verdict import Approved, Denied
 from kamou.errors import (
     CallTimeoutError,
@@ -111,32 +111,13 @@ class OrderExecutor:
             )
         except (CallTimeoutError, CallUnavailableError) as error:
             denial = deny_unreviewed(self.settings.review_timeout_s, str(error))
-            self.deny(plan.permit_id, plan.signal_id, plan.strategy, plan.symbol, "entry", denial)
+            self.deny(deny_plan(plan, denial, self.clock.now_ms()))
             return Denied(permit_id=plan.permit_id, denials=(denial,))
         return reviewed
 
-    def deny(
-        self,
-        permit_id: str,
-        signal_id: str,
-        strategy: str,
-        symbol: str,
-        role: str,
-        *denials: Denial,
-    ) -> None:
+    def deny(self, denied: PermitDenied) -> None:
         """Journal a denial that the governor has not journalled itself."""
-        self.journal.cast(
-            PermitDenied(
-                at_ms=self.clock.now_ms(),
-                cause_id=signal_id,
-                permit_id=permit_id,
-                signal_id=signal_id,
-                strategy=strategy,
-                symbol=symbol,
-                role=role,
-                denials=denials,
-            )
-        )
+        self.journal.cast(denied)
 
     async def enter(self, plan: Plan, approved: Approved, inputs: Sequence[Event]) -> None:
         """Commit the intents of an entry and its attached orders; send them.
@@ -220,7 +201,7 @@ class OrderExecutor:
         except (CallTimeoutError, CallUnavailableError):
             denial, proved = None, False
         if denial is not None:
-            self.deny("", intent.trade_id, "", intent.symbol, intent.role.value, denial)
+            self.deny(deny_intent(intent, denial, self.clock.now_ms()))
             return None
         now = self.clock.now_ms()
         await self.commit(IntentRecorded(at_ms=now, cause_id=intent.cause_id, intent=intent))

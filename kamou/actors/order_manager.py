@@ -13,12 +13,25 @@ from kamou.actors.base import Actor
 from kamou.actors.entries import LOOK_MAX_MS, Entries
 from kamou.actors.order_executor import OrderExecutor
 from kamou.actors.protection import Protector
-from kamou.clock import next_ms
+from kamou.core.book.due_actions import (
+    ORDER_RETRY_MS,
+    CancelEntry,
+    CheckTrade,
+    CloseTrade,
+    DueAction,
+    PlaceTarget,
+    ProtectTrade,
+    QueryOrder,
+    decide_trade,
+    find_due_actions,
+    is_urgent,
+    next_look_ms,
+)
 from kamou.core.book.events import Event, FillRecorded, PermitReleased
-from kamou.core.book.orders import IN_FLIGHT, OrderState
+from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.updates import FillUpdate, OrderUpdate
-from kamou.core.model import FillReport, OrderRole, TradingState
+from kamou.core.model import FillReport, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.errors import DiskFullError, KamouError
@@ -32,9 +45,6 @@ from kamou.messages.orders import (
 )
 from kamou.messages.signals import SignalsRefined
 from kamou.runtime.mailbox_sides import Outbox
-
-IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for so long is queried
-ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)
@@ -58,7 +68,7 @@ class OrderManager(Actor[OrderMessage]):
     _due_ms: int = attrs.field(init=False, default=0)
     _due_s: float = attrs.field(init=False, default=math.inf)  # the same by Trio's clock
     # The first due action for which the last tick had no time.
-    _postponed: tuple[str, str] | None = attrs.field(init=False, default=None)
+    _postponed: DueAction | None = attrs.field(init=False, default=None)
     _orphans_left: bool = attrs.field(init=False, default=False)  # orphan orders to be canceled
 
     def __attrs_post_init__(self) -> None:
@@ -223,55 +233,34 @@ class OrderManager(Actor[OrderMessage]):
         The next call begins with the first action that was left.
         """
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
-        actions = self._due_actions(self._executor.book)
+        actions = find_due_actions(self._executor.book, self.clock.now_ms())
         first = actions.index(self._postponed) if self._postponed in actions else 0
         self._postponed = None
         for action in (*actions[first:], *actions[:first]):
             if self.clock.now_ms() >= until_ms:
                 self._postponed = action
                 break
-            await self._do(*action)
+            await self._do(action)
         await self._settle()
         self._wake_at(self._next_tick_ms(self._executor.book))
 
-    def _due_actions(self, book: PositionBook) -> list[tuple[str, str]]:
-        """Return orders to query, entries to cancel, then trades, unprotected ones first."""
-        now = self.clock.now_ms()
-        actions = []
-        for order in book.orders.values():
-            age_ms = now - order.changed_at_ms
-            late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
-            # An ended order in the book lacks reports of fills, which may have opened an
-            # unprotected position. So may an entry that rests: it should fill at once or expire.
-            over = order.status.terminal or order.role is OrderRole.ENTRY
-            unreported = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
-            if unreported or (order.status in IN_FLIGHT and late):
-                actions.append(("resolve", order.client_order_id))
-        if not book.state.entries_allowed:
-            entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY)
-            actions += [("cancel", o.client_order_id) for o in entries if not o.status.terminal]
-        unprotected_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
-        actions += [("trade", trade.symbol) for trade in unprotected_first]
-        return actions
-
-    async def _do(self, kind: str, name: str) -> None:
-        """Do one due action, unless it is no longer due.
-
-        Args:
-            kind: resolve, cancel or trade.
-            name: a client order id, or the symbol of a trade.
-        """
-        executor, book = self._executor, self._executor.book
-        if kind == "trade":
-            await self._check_trade(name)
-            return
-        order = book.orders.get(name)
-        if order is None:
-            return
-        if kind == "resolve":
-            await self._resolve(order)
-        elif not order.status.terminal:
-            await executor.cancel(name, order.intent.symbol, book.state.value)
+    async def _do(self, action: DueAction) -> None:
+        """Do one due action, unless it is no longer due."""
+        book = self._executor.book
+        match action:
+            case CheckTrade():
+                await self._check_trade(action.symbol)
+            case QueryOrder():
+                if (order := book.orders.get(action.client_order_id)) is not None:
+                    await self._resolve(order)
+            case CancelEntry():
+                order = book.orders.get(action.client_order_id)
+                if order is not None and not order.status.terminal:
+                    await self._executor.cancel(
+                        order.client_order_id, order.intent.symbol, book.state.value
+                    )
+            case _:
+                assert_never(action)
 
     async def _resolve(self, order: OrderState) -> None:
         """Query an order, and at once protect a position that its fills made unprotected.
@@ -289,36 +278,20 @@ class OrderManager(Actor[OrderMessage]):
 
     async def _check_trade(self, symbol: str) -> None:
         """Close the trade of ``symbol``, protect it or place its take profit, if needed."""
-        trade = self._executor.book.trades.get(symbol)
-        if trade is None:
-            return
-        if self._executor.book.state is TradingState.FLATTENING:
-            # ``again``: an exit that timed out delays no second exit (seed 995256).
-            await self._protector.close(symbol, "flatten", again=True)
-        elif 0 < trade.hold_until_ms <= self.clock.now_ms():
-            await self._protector.close(symbol, "time limit")
-        elif trade.unprotected_since_ms:
-            await self._protector.protect(symbol)
-        elif not self._executor.port.capabilities.attached_stop:
-            await self._protector.place_target(trade)
+        executor, protector = self._executor, self._protector
+        attached = executor.port.capabilities.attached_stop
+        action = decide_trade(executor.book, symbol, self.clock.now_ms(), attached_stop=attached)
+        match action:
+            case CloseTrade():
+                await protector.close(symbol, action.reason, again=action.again)
+            case ProtectTrade():
+                await protector.protect(symbol)
+            case PlaceTarget():
+                await protector.place_target(executor.book.trades[symbol])
 
     def _next_tick_ms(self, book: PositionBook) -> int:
         """Return the time of the next tick: in 1 s if urgent, else cycle or time limit."""
         now = self.clock.now_ms()
-        urgent = (
-            any(
-                o.status in IN_FLIGHT or o.status.terminal or o.role is OrderRole.ENTRY
-                for o in book.orders.values()
-            )
-            or any(t.unprotected_since_ms for t in book.trades.values())
-            or (book.trades and book.state is TradingState.FLATTENING)
-            or book.finished  # flat trades that wait for their funding
-            or self._postponed
-            or self._orphans_left
-            or self._entries.waiting
-        )
-        if urgent:
+        if is_urgent(book) or self._postponed or self._orphans_left or self._entries.waiting:
             return now + ORDER_RETRY_MS
-        cycle = next_ms(now, self._cycle_period_ms)
-        holds = [t.hold_until_ms for t in book.trades.values() if t.hold_until_ms > now]
-        return min([cycle, *holds])
+        return next_look_ms(book, now, self._cycle_period_ms)

@@ -1,4 +1,4 @@
-"""Conversion of values into plain data for JSON: dicts, lists, texts, numbers, None.
+"""Conversion of values into plain data for JSON: dicts, lists, texts and numbers.
 
 ``Form`` states the choices of a document. The encoding of events and messages is the other one, in
 ``messages/codec.py``.

@@ -1,4 +1,4 @@
-"""Run a composed tree: supervise it, stop it in order, and halt on a restart storm."""
+"""``running``: supervises a composed tree, stops it, and halts on a storm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def running(
     on_exit: Callable[[ChildExit], None] | None = None,
     start_by_s: float = math.inf,
 ) -> AsyncIterator[Supervisor]:
-    """Run the tree during the block, and yield its supervisor once the tree has started.
+    """Run the tree during the block, and yield its supervisor once it has started.
 
     The tree is stopped when the block ends, also by an error. A cancellation from outside of the
     block cancels the actors too.

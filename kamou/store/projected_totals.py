@@ -54,7 +54,7 @@ def count_trade(cursor: sqlite3.Cursor, trade: TradeRow, *, times: int = 1) -> N
 
 
 def add_trade(sums: StrategySums, trade: TradeRow, *, times: int = 1) -> StrategySums:
-    """Return the totals of a strategy with a trade added; with ``times`` -1, subtracted."""
+    """Return a strategy's totals with a trade added; with ``times`` -1, subtracted."""
     return attrs.evolve(
         sums,
         trades=sums.trades + times,

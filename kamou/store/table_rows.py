@@ -67,7 +67,7 @@ def _plain_text(value: Any) -> Any:
 
 @attrs.frozen(kw_only=True)
 class _Kind:
-    """What columns of one annotation have in common; a function of None leaves values as is."""
+    """The conversions of one annotation's columns; None leaves values as they are."""
 
     sql_type: str
     to_sql: Change | None = None  # of a value of the field
@@ -238,7 +238,7 @@ def insert(cursor: sqlite3.Cursor, row: TableRow) -> None:
 
 
 def insert_new(cursor: sqlite3.Cursor, row: TableRow) -> bool:
-    """Insert a row unless the table has one with its key; return True if it was inserted."""
+    """Insert a row unless the table has its key; return True if it was inserted."""
     made = _statements(type(row))
     cursor.execute(made.insert_new, _to_sql(made, row))
     return bool(cursor.rowcount)
@@ -265,7 +265,7 @@ def _to_sql(made: _Statements, row: TableRow) -> list[SqlValue]:
 
 
 def make_row(cls: type[R], source: object, /, **given: object) -> R:
-    """Return a row with the fields that ``source`` has under the same name, and ``given``.
+    """Return a row with the like-named fields of ``source``, and ``given``.
 
     A value in ``given`` replaces that of ``source``. An enum becomes its value in a field of type
     str, and a Decimal a float in a field of type float. All other values are taken as they are.

@@ -204,9 +204,9 @@ ORDERS = (
     ),
     Mutant(
         name="the time limit never closes a trade",
-        file="kamou/actors/order_manager.py",
-        old="        elif 0 < trade.hold_until_ms <= self.clock.now_ms():\n",
-        new="        elif 0 < trade.hold_until_ms <= 0:\n",
+        file="kamou/core/book/due_actions.py",
+        old="    if 0 < trade.hold_until_ms <= now_ms:\n",
+        new="    if 0 < trade.hold_until_ms <= 0:\n",
         notices=("OVERDUE",),
         faults="none",
     ),

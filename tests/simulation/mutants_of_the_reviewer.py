@@ -43,9 +43,9 @@ REVIEWER = (
     ),
     defect(
         name="FLATTENING closes nothing",
-        file="kamou/actors/order_manager.py",
-        old="if self._executor.book.state is TradingState.FLATTENING:",
-        new="if False:",
+        file="kamou/core/book/due_actions.py",
+        old="    if book.state is TradingState.FLATTENING:",
+        new="    if False:",
         notices=("NOT_FLAT",),
         faults="operator",
     ),

@@ -1,9 +1,11 @@
-"""Functions that make denials: of any code, a bad quote or a missing review."""
+"""Functions that make denials, and the events of denials without a review."""
 
 from __future__ import annotations
 
+from kamou.core.book.events import PermitDenied
 from kamou.core.codes import Deny
-from kamou.core.model import Denial, Figure, Quote
+from kamou.core.model import Candidate, Denial, Figure, Intent, OrderRole, Plan, Quote
+from kamou.ids import make_permit_id
 
 
 def make_denial(code: Deny, **figures: object) -> Denial:
@@ -28,3 +30,45 @@ def deny_unreviewed(timeout_s: float, why: str) -> Denial:
     within ``timeout_s`` seconds. ``why`` says which.
     """
     return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
+
+
+def deny_candidate(candidate: Candidate, attempt: int, denial: Denial, at_ms: int) -> PermitDenied:
+    """Return the event of a candidate that is denied before it has a plan."""
+    return PermitDenied(
+        at_ms=at_ms,
+        cause_id=candidate.signal_id,
+        permit_id=make_permit_id(candidate.signal_id, attempt),
+        signal_id=candidate.signal_id,
+        strategy=candidate.strategy,
+        symbol=candidate.symbol,
+        role=OrderRole.ENTRY.value,
+        denials=(denial,),
+    )
+
+
+def deny_plan(plan: Plan, denial: Denial, at_ms: int) -> PermitDenied:
+    """Return the event of a plan that is denied without a review."""
+    return PermitDenied(
+        at_ms=at_ms,
+        cause_id=plan.signal_id,
+        permit_id=plan.permit_id,
+        signal_id=plan.signal_id,
+        strategy=plan.strategy,
+        symbol=plan.symbol,
+        role=OrderRole.ENTRY.value,
+        denials=(denial,),
+    )
+
+
+def deny_intent(intent: Intent, denial: Denial, at_ms: int) -> PermitDenied:
+    """Return the event of a reducing order that is denied; it has no permit."""
+    return PermitDenied(
+        at_ms=at_ms,
+        cause_id=intent.trade_id,
+        permit_id="",
+        signal_id=intent.trade_id,
+        strategy="",
+        symbol=intent.symbol,
+        role=intent.role.value,
+        denials=(denial,),
+    )

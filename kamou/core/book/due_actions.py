@@ -1,0 +1,125 @@
+"""Due actions of the order manager: what is due now, and when to look again.
+
+All are functions of the book and the time. The order manager carries out the actions.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from kamou.clock import next_ms
+from kamou.core.book.orders import IN_FLIGHT
+from kamou.core.book.position_book import PositionBook
+from kamou.core.model import OrderRole, TradingState
+
+IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for so long is queried
+ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
+
+
+@attrs.frozen
+class QueryOrder:
+    """A query of an order that has no answer, or lacks reports of fills."""
+
+    client_order_id: str
+
+
+@attrs.frozen
+class CancelEntry:
+    """The cancel of an entry that may still fill, while a halt stops entries."""
+
+    client_order_id: str
+
+
+@attrs.frozen
+class CheckTrade:
+    """A look at a trade; ``decide_trade`` says what it needs."""
+
+    symbol: str
+
+
+DueAction = QueryOrder | CancelEntry | CheckTrade
+
+
+@attrs.frozen
+class CloseTrade:
+    """The close of a trade by an exit order."""
+
+    symbol: str
+    reason: str
+    again: bool = False  # an exit that timed out delays no second exit (seed 995256)
+
+
+@attrs.frozen
+class ProtectTrade:
+    """The protection of a trade that no confirmed stop covers."""
+
+    symbol: str
+
+
+@attrs.frozen
+class PlaceTarget:
+    """The take-profit of a trade whose venue attaches none to the entry."""
+
+    symbol: str
+
+
+TradeAction = CloseTrade | ProtectTrade | PlaceTarget
+
+
+def find_due_actions(book: PositionBook, now_ms: int) -> tuple[DueAction, ...]:
+    """Return orders to query, entries to cancel, then trades, unprotected ones first."""
+    actions: list[DueAction] = []
+    for order in book.orders.values():
+        age_ms = now_ms - order.changed_at_ms
+        late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
+        # An ended order in the book lacks reports of fills, which may have opened an unprotected
+        # position. So may an entry that rests: it should fill at once or expire.
+        over = order.status.terminal or order.role is OrderRole.ENTRY
+        unreported = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
+        if unreported or (order.status in IN_FLIGHT and late):
+            actions.append(QueryOrder(order.client_order_id))
+    if not book.state.entries_allowed:
+        entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY)
+        actions += [CancelEntry(o.client_order_id) for o in entries if not o.status.terminal]
+    unprotected_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
+    actions += [CheckTrade(trade.symbol) for trade in unprotected_first]
+    return tuple(actions)
+
+
+def decide_trade(
+    book: PositionBook, symbol: str, now_ms: int, *, attached_stop: bool
+) -> TradeAction | None:
+    """Return what the trade of ``symbol`` needs now; None: nothing, or it is over.
+
+    ``attached_stop`` is the venue's capability: without it the take-profit is an order of its own.
+    """
+    trade = book.trades.get(symbol)
+    if trade is None:
+        return None
+    if book.state is TradingState.FLATTENING:
+        return CloseTrade(symbol, "flatten", again=True)
+    if 0 < trade.hold_until_ms <= now_ms:
+        return CloseTrade(symbol, "time limit")
+    if trade.unprotected_since_ms:
+        return ProtectTrade(symbol)
+    return None if attached_stop else PlaceTarget(symbol)
+
+
+def is_urgent(book: PositionBook) -> bool:
+    """Return True if the book has an action that cannot wait for the next cycle."""
+    return bool(
+        any(
+            o.status in IN_FLIGHT or o.status.terminal or o.role is OrderRole.ENTRY
+            for o in book.orders.values()
+        )
+        or any(t.unprotected_since_ms for t in book.trades.values())
+        or (book.trades and book.state is TradingState.FLATTENING)
+        or book.finished  # flat trades that wait for their funding
+    )
+
+
+def next_look_ms(book: PositionBook, now_ms: int, cycle_period_ms: int) -> int:
+    """Return the time of the next look without urgency: the next cycle or time limit."""
+    cycle = next_ms(now_ms, cycle_period_ms)
+    holds = [t.hold_until_ms for t in book.trades.values() if t.hold_until_ms > now_ms]
+    return min([cycle, *holds])

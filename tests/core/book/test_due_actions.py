@@ -1,0 +1,116 @@
+"""Due actions of the order manager, from books alone."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from core.trading_cases import NOON, Story, intent, plan
+
+from kamou.core.book import events as e
+from kamou.core.book.due_actions import (
+    IN_FLIGHT_MAX_MS,
+    ORDER_RETRY_MS,
+    CancelEntry,
+    CheckTrade,
+    CloseTrade,
+    PlaceTarget,
+    ProtectTrade,
+    QueryOrder,
+    decide_trade,
+    find_due_actions,
+    is_urgent,
+    next_look_ms,
+)
+from kamou.core.model import OrderRole, TradingState
+
+CYCLE_MS = 300_000
+PLAN = plan()
+STOP = intent(OrderRole.STOP_LOSS, PLAN)
+
+
+def halt(story: Story, after: TradingState) -> None:
+    before = story.book.state
+    story.say(e.StateChanged(at_ms=NOON, before=before, after=after, reason="OPERATOR_HALT"))
+
+
+def test_a_book_without_orders_and_trades_has_no_due_action_and_waits_for_the_cycle(
+    story: Story,
+) -> None:
+    assert find_due_actions(story.book, NOON) == ()
+    assert not is_urgent(story.book)
+    assert next_look_ms(story.book, NOON + 1, CYCLE_MS) == NOON + CYCLE_MS
+
+
+def test_an_order_in_flight_is_queried_after_five_seconds_or_at_once_if_unknown(
+    story: Story,
+) -> None:
+    story.open(PLAN)
+    exit_ = intent(OrderRole.EXIT, PLAN)
+    story.say(e.IntentRecorded(at_ms=NOON, intent=exit_))
+    query = QueryOrder(exit_.client_order_id)
+    assert query not in find_due_actions(story.book, NOON + IN_FLIGHT_MAX_MS - 1)
+    assert query in find_due_actions(story.book, NOON + IN_FLIGHT_MAX_MS)
+    assert is_urgent(story.book)
+    story.say(e.OrderUnknown(at_ms=NOON, client_order_id=exit_.client_order_id, reason="no answer"))
+    assert query in find_due_actions(story.book, NOON)
+
+
+def test_a_resting_entry_is_queried_after_a_second_and_canceled_in_a_halt(story: Story) -> None:
+    story.grant(PLAN)
+    entry = intent(OrderRole.ENTRY, PLAN)
+    name = entry.client_order_id
+    story.say(
+        e.IntentRecorded(at_ms=NOON, intent=entry),
+        e.OrderAccepted(at_ms=NOON, client_order_id=name, venue_order_id="v1"),
+    )
+    assert find_due_actions(story.book, NOON + ORDER_RETRY_MS - 1) == ()
+    assert find_due_actions(story.book, NOON + ORDER_RETRY_MS) == (QueryOrder(name),)
+    halt(story, TradingState.REDUCE_ONLY)
+    assert find_due_actions(story.book, NOON) == (CancelEntry(name),)
+
+
+def test_trades_are_checked_after_orders_and_unprotected_ones_first(story: Story) -> None:
+    story.open(PLAN)
+    other = plan("ETHUSDT", permit_id="p2", signal_id="s2")
+    story.open(other)
+    story.say(e.ProtectionLost(at_ms=NOON, symbol="ETHUSDT", reason="gone"))
+    checks = [a for a in find_due_actions(story.book, NOON) if isinstance(a, CheckTrade)]
+    assert checks == [CheckTrade("ETHUSDT"), CheckTrade("SOLUSDT")]
+    assert is_urgent(story.book)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_protected_trade_needs_its_target_only_if_the_venue_attaches_none(
+    story: Story, attached: bool
+) -> None:
+    story.open(PLAN)
+    assert story.book.trades["SOLUSDT"].protected
+    wanted = None if attached else PlaceTarget("SOLUSDT")
+    assert decide_trade(story.book, "SOLUSDT", NOON, attached_stop=attached) == wanted
+    assert decide_trade(story.book, "ETHUSDT", NOON, attached_stop=attached) is None
+
+
+def test_flattening_comes_before_the_time_limit_and_that_before_protection(story: Story) -> None:
+    story.open(PLAN)
+    trade = story.book.trades["SOLUSDT"]
+    hold_until_ms = trade.hold_until_ms
+    assert hold_until_ms > NOON
+    story.say(e.ProtectionLost(at_ms=NOON, symbol="SOLUSDT", reason="gone"))
+
+    def decide(at_ms: int) -> object:
+        return decide_trade(story.book, "SOLUSDT", at_ms, attached_stop=True)
+
+    assert decide(hold_until_ms - 1) == ProtectTrade("SOLUSDT")
+    assert decide(hold_until_ms) == CloseTrade("SOLUSDT", "time limit")
+    halt(story, TradingState.FLATTENING)
+    assert decide(hold_until_ms) == CloseTrade("SOLUSDT", "flatten", again=True)
+
+
+def test_the_next_look_is_at_the_time_limit_of_a_trade_if_it_comes_before_the_cycle(
+    story: Story,
+) -> None:
+    story.open(PLAN)
+    trade = attrs.evolve(story.book.trades["SOLUSDT"], hold_until_ms=NOON + 90_000)
+    story.book.trades["SOLUSDT"] = trade
+    assert next_look_ms(story.book, NOON + 1, CYCLE_MS) == NOON + 90_000
+    assert next_look_ms(story.book, NOON + 90_000, CYCLE_MS) == NOON + CYCLE_MS
