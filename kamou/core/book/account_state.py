@@ -155,7 +155,7 @@ class AccountState(BookState):
             self.day_equity = self.equity_at_midnight(event.equity, event.at_ms, self.day_marks)
         else:
             self.day_equity = event.opening
-            self._keep_midnight(event)
+            self._keep_midnight(event, event.opening)
             if not event.at_midnight:  # ``opening`` includes all payments before the read
                 counted_ms = event.at_ms + 1
         self.day_from_ms = from_ms if event.at_midnight else counted_ms
@@ -168,15 +168,15 @@ class AccountState(BookState):
         later = (p for p in self.payments.values() if p.at_ms >= counted_ms)
         self.day_net_deposits = sum((p.amount for p in later if p.transfer), ZERO)
 
-    def _keep_midnight(self, event: e.DayOpened) -> None:
+    def _keep_midnight(self, event: e.DayOpened, opening: Decimal) -> None:
         """Keep one account read's midnights, which late fills or payments may correct."""
         kept = {d: m for d, m in self.midnights.items() if m.read_at_ms == event.at_ms}
-        if event.opening is not None and event.at_midnight:
+        if event.at_midnight:
             kept[event.day] = OpenedMidnight(
                 at_ms=event.midnight_at_ms,
                 read_at_ms=event.at_ms,
-                equity=event.opening,
-                published=event.opening,
+                equity=opening,
+                published=opening,
                 marks=group_by_symbol(event.marks),
             )
         self.midnights = kept

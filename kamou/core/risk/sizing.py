@@ -141,11 +141,11 @@ def size_trade(
     left = _headroom(headroom, loss, worth)
     caps |= {name: units if units >= least else ZERO for name, units in left.items()}
     bound_by = min(caps, key=lambda name: caps[name])
-    lots = max(ZERO, caps[bound_by]) // (instrument.contract_size * instrument.lot)
+    lots = caps[bound_by] // (instrument.contract_size * instrument.lot)
     contracts = lots * instrument.lot
     quantity = contracts * instrument.contract_size
     notional = quantity * worth
-    if contracts < instrument.qty_min or notional < instrument.notional_min or contracts == 0:
+    if contracts < instrument.qty_min or notional < instrument.notional_min or contracts <= 0:
         smallest = _smallest(instrument, worth)
         if headroom is not None and bound_by in left:
             unit = loss if bound_by in headroom.risks else worth  # money of one base unit

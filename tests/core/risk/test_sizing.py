@@ -288,9 +288,10 @@ def test_a_trade_with_headroom_below_a_quarter_of_the_full_size_is_denied() -> N
     )
 
 
-def test_a_size_of_zero_is_denied_if_the_venue_has_no_minimum() -> None:
+@pytest.mark.parametrize("existing", [1_499, 1_500, 5_000])  # of 1,500; a contract is worth 10
+def test_a_size_of_zero_is_denied_if_the_venue_has_no_minimum(existing: int) -> None:
     free = instrument(contract_size=D("0.1"), qty_min=D(0), notional_min=D(0))
-    assert isinstance(sized(instrument=free, existing_notional=D(5_000)), Denial)
+    assert isinstance(sized(instrument=free, existing_notional=D(existing)), Denial)
     assert isinstance(sized(instrument=free), Sized)
 
 
@@ -396,5 +397,4 @@ def test_leverage_is_the_smaller_of_the_venues_and_the_settings_maximum(
 ) -> None:
     made = sized(instrument=instrument(leverage_max=listed), limits=RiskLimits(leverage_max=limit))
     assert isinstance(made, Sized)
-    assert made.leverage == 3
-    assert made.margin == made.notional / 3
+    assert (made.leverage, made.margin) == (3, made.notional / 3)
