@@ -46,6 +46,7 @@ TESTS = (
     "tests/runs/test_kill_switch.py",
     "tests/runs/test_full_disk.py",
     "tests/runs/test_flatten_before_the_first_trade.py",
+    "tests/data_directory/test_private_files.py",
 )
 """The quick tests that may catch a change; simulations judge the other changes.
 
@@ -57,10 +58,11 @@ ONLY_OF = dict.fromkeys(
         "tests/runs/test_kill_switch.py",
         "tests/runs/test_full_disk.py",
         "tests/runs/test_flatten_before_the_first_trade.py",
+        "tests/data_directory/test_private_files.py",
     ),
     "kamou/runs/flatten.py",
 )
-"""Slow tests of the kill switch, each with the only file whose changes it judges."""
+"""Slow tests that call the kill switch, each with the only file whose changes it judges."""
 
 BESIDE = ("performance", "strategies", "indicators", "ranking", "panel", "bars")
 """Tests of the core that call none of these modules."""

@@ -69,6 +69,15 @@ def funding_of(story: Story) -> dict[str, Decimal]:
 # --- single cases----------------------------------------------------------------------
 
 
+def test_funding_belongs_to_an_open_trade_at_once_however_long_ago_its_last_fill_was(
+    story: Story,
+) -> None:
+    story.open(numbered(1), at_ms=NOON)
+    pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER)
+    assert story.book.trades["SOLUSDT"].funding == D("-0.7")
+    assert not story.book.unattributed
+
+
 def test_funding_listed_late_belongs_to_the_trade_that_was_open_and_not_to_the_next(
     story: Story,
 ) -> None:

@@ -131,6 +131,16 @@ def test_a_trade_held_at_a_full_hour_is_published_with_that_hours_funding(story:
     assert closure.funding == D("0.5")
 
 
+@pytest.mark.parametrize("opened_after_ms", [0, 1])
+def test_a_trade_opened_since_the_last_full_hour_does_not_wait_for_that_hours_funding(
+    story: Story, opened_after_ms: int
+) -> None:
+    hour_ms = NOON + HOUR_MS
+    _, stop = story.open(PLAN, at_ms=hour_ms + opened_after_ms)
+    story.fill(stop, "100", "97", at_ms=hour_ms + 500)
+    assert len(story.book.pending_closures(hour_ms + 500)) == 1
+
+
 def test_a_trade_is_not_over_while_its_entry_may_still_fill(story: Story) -> None:
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))

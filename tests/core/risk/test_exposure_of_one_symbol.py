@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trading_cases import D, Story, intent, plan, quote, review
+from trading_cases import D, Story, exposure_at, instrument, intent, plan, quote, review
 
-from kamou.core.model import OrderRole
+from kamou.core.model import Denial, OrderRole, Side
 from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.costs import TradeCosts
 from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.sizing import size_trade
 from kamou.core.risk.verdict import Denied
 
 SECOND = {"permit_id": "second", "signal_id": "second"}
@@ -35,7 +38,12 @@ def rest(story: Story) -> None:
     story.send(intent(OrderRole.ENTRY, plan()))
 
 
-@pytest.mark.parametrize("first", [hold, promise, rest])
+def fill_in_part(story: Story) -> None:
+    story.grant(plan())
+    story.fill(story.send(intent(OrderRole.ENTRY, plan())), "40", "100")
+
+
+@pytest.mark.parametrize("first", [hold, promise, rest, fill_in_part])
 def test_the_cap_of_a_symbol_counts_its_position_its_permits_and_its_resting_entries(
     story: Story, first: Any
 ) -> None:
@@ -45,6 +53,37 @@ def test_the_cap_of_a_symbol_counts_its_position_its_permits_and_its_resting_ent
     assert code not in denials(story, "49")
     over = denials(story, "51")
     assert over[code] == "exposure=15.10% limit=15.00%"
+
+
+def test_the_exposure_of_a_symbol_is_the_sum_of_its_position_and_its_permits(
+    story: Story,
+) -> None:
+    story.open(plan())
+    story.grant(plan(notional=D(300), **SECOND))
+    story.grant(plan(notional=D(20), permit_id="third", signal_id="third"))
+    story.grant(plan("ADAUSDT", permit_id="elsewhere", signal_id="elsewhere"))
+    exposure = exposure_at(story, {"SOLUSDT": D(110)})
+    assert exposure.notional == {"SOLUSDT": 1_100 + 300 + 20, "ADAUSDT": 1_000}
+    assert exposure.notional_total == 2_420
+
+
+@pytest.mark.parametrize("existing", [0, 1])
+def test_a_size_that_the_risk_limit_makes_too_small_has_no_headroom_denial(existing: int) -> None:
+    """An equity of 100 may lose 1, a contract loses 1.27, and 14 or 15 of exposure are left."""
+    small = size_trade(
+        sizing_equity=D(100),
+        entry=D(100),
+        stop=D(90),
+        side=Side.LONG,
+        instrument=instrument(),
+        costs=TradeCosts(fee_in=D("0.0006"), fee_out=D("0.0006"), slip=D("0.0005"), funding=D(0)),
+        gap=D("0.25"),
+        limits=RiskLimits(),
+        existing_notional=D(existing),
+    )
+    assert isinstance(small, Denial)
+    assert str(small).startswith("QUANTITY_BELOW_MINIMUM: contracts=0 ")
+    assert str(small).endswith(" bound_by=risk")
 
 
 @pytest.mark.parametrize(("fraction", "cap"), [("1", "15.00%"), ("0.25", "3.75%")])
