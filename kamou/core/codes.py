@@ -230,6 +230,7 @@ REJECTIONS = {
     "ORDER_UNKNOWN": "the venue knows no order with this client order id",
     "INSTRUMENT_UNKNOWN": "the venue does not list this symbol",
     "MARKET_UNAVAILABLE": "the symbol has no price now",
+    "MARKET_PAUSED": "the venue takes no orders while a symbol's contract changes",
 }
 """Meaning of each code of the exchange port or the venue, for people."""
 
@@ -331,6 +332,7 @@ ACTIONS = {
     "ORDER_UNKNOWN": _RECONCILED,
     "INSTRUMENT_UNKNOWN": "If it lasts, look at the symbol at the venue: it may be delisted.",
     "MARKET_UNAVAILABLE": _WAIT,
+    "MARKET_PAUSED": _WAIT,
     # reasons of a trading state
     "DAY_LOSS_HALF": "Nothing: the next UTC day ends it after a clean reconciliation.",
     "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends it after a clean reconciliation.",

@@ -22,7 +22,9 @@ from hypothesis.extra import numpy as hnp
 
 from kamou import messages
 from kamou.core.book import (
+    decision_events,
     events,
+    instrument_events,
     late_events,
     operator_events,
     run_events,
@@ -82,6 +84,9 @@ def built(hint: Any) -> st.SearchStrategy[Any]:
         return hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=3))
     if issubclass(hint, Enum):
         return st.sampled_from(hint)
+    if issubclass(hint, tuple):  # a named one
+        hints = typing.get_type_hints(hint)
+        return st.builds(hint, **{name: built(hints[name]) for name in hint._fields})
     assert attrs.has(hint), hint
     hints = typing.get_type_hints(hint)
     fields = {f.name: built(hints[f.name]) for f in attrs.fields(hint)}
@@ -124,7 +129,16 @@ def test_every_event_and_message_decodes_to_an_equal_value(cls: type) -> None:
 
 
 def test_every_event_has_a_kind() -> None:
-    kept = (events, late_events, operator_events, run_events, site_events, strategy_events)
+    kept = (
+        decision_events,
+        events,
+        instrument_events,
+        late_events,
+        operator_events,
+        run_events,
+        site_events,
+        strategy_events,
+    )
     written = set.union(*(classes(module, Event) for module in kept))
     assert written == set(EVENTS) == set(codec.KINDS)
 
