@@ -18,7 +18,7 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import ReviewContext
 
 _Marks = dict[str, tuple[Decimal, int] | None]
-"""_Marks of the open positions by symbol, each with its time; None without a sound quote."""
+"""Marks of the open positions by symbol, each with its time; None without a sound quote."""
 
 
 class DecisionRecorder:

@@ -13,7 +13,7 @@ from kamou.clock import floor_ms, next_ms
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.exchange.base import Bars, ExchangePort, Series
 from kamou.messages.market import BarsClosed
-from kamou.runtime.mailboxes import Mailbox
+from kamou.runtime.mailbox_sides import Outbox
 from kamou.settings.config import CycleSettings
 
 
@@ -24,7 +24,7 @@ class FeedShard:
     index: int
     symbols: tuple[str, ...]
     columns: slice
-    inbox: Mailbox[BarsClosed]
+    inbox: Outbox[BarsClosed]
 
 
 @attrs.define(kw_only=True, eq=False, slots=False)

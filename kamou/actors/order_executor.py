@@ -111,7 +111,7 @@ class OrderExecutor:
             )
         except (CallTimeoutError, CallUnavailableError) as error:
             denial = deny_unreviewed(self.settings.review_timeout_s, str(error))
-            self.deny(deny_plan(plan, denial, self.clock.now_ms()))
+            self.deny(deny_plan(plan, (denial,), self.clock.now_ms()))
             return Denied(permit_id=plan.permit_id, denials=(denial,))
         return reviewed
 

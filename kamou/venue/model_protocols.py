@@ -1,6 +1,6 @@
 """The models that differ between venues: fees, latency, fills and funding.
 
-``VenueModels`` composes one of each. A model is pure: it is told prices, volumes and times. Its
+``VenueModels`` composes one of each. A model is pure: it receives prices, volumes and times. Its
 docstring says what it assumes, and what the assumption costs.
 """
 

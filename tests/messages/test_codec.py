@@ -21,16 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kamou import messages
-from kamou.core.book import (
-    decision_events,
-    events,
-    instrument_events,
-    late_events,
-    operator_events,
-    run_events,
-    site_events,
-    strategy_events,
-)
+from kamou.core import book
+from kamou.core.book import events
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.events import Event
 from kamou.core.model import Candidate, PositionReport, Side
@@ -47,14 +39,16 @@ def classes(module: types.ModuleType, base: type) -> set[type]:
     }
 
 
-MESSAGES = sorted(
-    {
+def classes_in(package: types.ModuleType, base: type) -> set[type]:
+    """Return the classes of all modules of a package that derive from ``base``."""
+    return {
         cls
-        for found in pkgutil.iter_modules(messages.__path__)
-        for cls in classes(importlib.import_module(f"kamou.messages.{found.name}"), Message)
-    },
-    key=lambda cls: cls.__name__,
-)
+        for found in pkgutil.iter_modules(package.__path__)
+        for cls in classes(importlib.import_module(f"{package.__name__}.{found.name}"), base)
+    }
+
+
+MESSAGES = sorted(classes_in(messages, Message), key=lambda cls: cls.__name__)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 INTS = st.integers(-(2**63), 2**63 - 1)
 SCALARS: dict[Any, st.SearchStrategy[Any]] = {
@@ -129,17 +123,7 @@ def test_every_event_and_message_decodes_to_an_equal_value(cls: type) -> None:
 
 
 def test_every_event_has_a_kind() -> None:
-    kept = (
-        decision_events,
-        events,
-        instrument_events,
-        late_events,
-        operator_events,
-        run_events,
-        site_events,
-        strategy_events,
-    )
-    written = set.union(*(classes(module, Event) for module in kept))
+    written = classes_in(book, Event)
     assert written == set(EVENTS) == set(codec.KINDS)
 
 

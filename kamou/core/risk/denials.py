@@ -1,4 +1,4 @@
-"""Functions that make denials, and the events of denials without a review."""
+"""Functions that make denials, and the events that record them."""
 
 from __future__ import annotations
 
@@ -34,29 +34,27 @@ def deny_unreviewed(timeout_s: float, why: str) -> Denial:
 
 def deny_candidate(candidate: Candidate, attempt: int, denial: Denial, at_ms: int) -> PermitDenied:
     """Return the event of a candidate that is denied before it has a plan."""
-    return PermitDenied(
-        at_ms=at_ms,
-        cause_id=candidate.signal_id,
-        permit_id=make_permit_id(candidate.signal_id, attempt),
-        signal_id=candidate.signal_id,
-        strategy=candidate.strategy,
-        symbol=candidate.symbol,
-        role=OrderRole.ENTRY.value,
-        denials=(denial,),
-    )
+    permit_id = make_permit_id(candidate.signal_id, attempt)
+    return _deny_entry(candidate, permit_id, (denial,), at_ms)
 
 
-def deny_plan(plan: Plan, denial: Denial, at_ms: int) -> PermitDenied:
-    """Return the event of a plan that is denied without a review."""
+def deny_plan(plan: Plan, denials: tuple[Denial, ...], at_ms: int) -> PermitDenied:
+    """Return the event of a plan that is denied, by rules or without a review."""
+    return _deny_entry(plan, plan.permit_id, denials, at_ms)
+
+
+def _deny_entry(
+    of: Candidate | Plan, permit_id: str, denials: tuple[Denial, ...], at_ms: int
+) -> PermitDenied:
     return PermitDenied(
         at_ms=at_ms,
-        cause_id=plan.signal_id,
-        permit_id=plan.permit_id,
-        signal_id=plan.signal_id,
-        strategy=plan.strategy,
-        symbol=plan.symbol,
+        cause_id=of.signal_id,
+        permit_id=permit_id,
+        signal_id=of.signal_id,
+        strategy=of.strategy,
+        symbol=of.symbol,
         role=OrderRole.ENTRY.value,
-        denials=(denial,),
+        denials=denials,
     )
 
 

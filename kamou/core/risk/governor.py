@@ -24,7 +24,7 @@ from kamou.core.model import (
     closing_side,
 )
 from kamou.core.risk.context import ReviewContext, size_factor
-from kamou.core.risk.denials import make_denial
+from kamou.core.risk.denials import deny_plan, make_denial
 from kamou.core.risk.rule import format_percent
 from kamou.core.risk.rules import RULES
 from kamou.core.risk.states import (
@@ -60,16 +60,8 @@ def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | Permi
     plan, now_ms = context.plan, context.now_ms
     denials = tuple(d for rule in RULES if (d := rule(context)) is not None)
     if denials:
-        return Denied(permit_id=plan.permit_id, denials=denials), PermitDenied(
-            at_ms=now_ms,
-            cause_id=plan.signal_id,
-            permit_id=plan.permit_id,
-            signal_id=plan.signal_id,
-            strategy=plan.strategy,
-            symbol=plan.symbol,
-            role=OrderRole.ENTRY.value,
-            denials=denials,
-        )
+        verdict = Denied(permit_id=plan.permit_id, denials=denials)
+        return verdict, deny_plan(plan, denials, now_ms)
     expires_at_ms = min(plan.expires_at_ms, now_ms + context.limits.permit_ttl_s * 1000)
     approved = Approved(
         mint=_MINT, plan=plan, snapshot_seq=context.book.seq, expires_at_ms=expires_at_ms
