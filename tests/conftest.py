@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from site_client import Client, connect
 
 from kamou.data_directory.folder import DataDirectory
 from kamou.runtime.determinism import seed_scheduler
+from tests.site_client import Client, connect
 
 FRESH_SEED = "KAMOU_FRESH_SEED"  # of the new simulation of each run; set it to repeat one
 
@@ -46,8 +46,9 @@ def client() -> Client:
 
 @pytest.fixture(scope="session")
 def _traded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import small_demo  # imports the whole system, so only for tests that use it
     import trio
+
+    from tests import small_demo  # imports the whole system, so only for tests that use it
 
     folder = tmp_path_factory.mktemp("traded") / "data"
     trio.run(small_demo.trade_and_stop, small_demo.settings(folder))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import attrs
 import pytest
 import trio
-from clock_programs import Program, noted, programs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -23,6 +22,7 @@ from kamou.simulator.crash_injection import StepCounter
 from kamou.simulator.faults import FAULT_NAMES, parse_faults
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.swarm import Result, simulate_seed
+from tests.clock_programs import Program, noted, programs
 
 MakesClock = Callable[[], trio.abc.Clock]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 import pytest
-from codes_page import PAGE as CODES
-from codes_page import codes_page
-from reliability_pages import FAULTS_PAGE, SEEDS_PAGE, faults_page, seeds_page
-from settings_page import PAGE, settings_page
 
 from kamou.cli import kamou_command
+from tests.codes_page import PAGE as CODES
+from tests.codes_page import codes_page
+from tests.reliability_pages import FAULTS_PAGE, SEEDS_PAGE, faults_page, seeds_page
+from tests.settings_page import PAGE, settings_page
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

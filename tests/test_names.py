@@ -11,9 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
-from test_tidy import ROOT, trees
-
 from kamou.settings.table import settings_table
+from tests.test_tidy import ROOT, trees
 
 SAME_BY_CONVENTION = {
     # name: the modules that may each define it, and why

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 
 import attrs
-from test_tidy import trees
 
 from kamou.venue.state import VenueState, WorkingOrder
+from tests.test_tidy import trees
 
 ROOMS = ("kamou/exchange/", "kamou/simulator/", "kamou/venue/")
 WRITERS = {

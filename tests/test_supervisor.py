@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import trio
-from scripted_children import Crash, ScriptedChildren, abc, spec, supervised
 from trio.testing import MockClock
 
 from kamou.runtime.supervision import (
@@ -17,6 +16,7 @@ from kamou.runtime.supervision import (
     StartTimeoutError,
 )
 from kamou.supervisor import Supervisor
+from tests.scripted_children import Crash, ScriptedChildren, abc, spec, supervised
 
 
 @pytest.fixture

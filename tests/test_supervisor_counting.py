@@ -10,7 +10,6 @@ import attrs
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from otp_model import ModelLeaf, ModelSupervisor, settle
 
 from kamou.clock import JumpClock
 from kamou.runtime.determinism import seed_scheduler
@@ -24,6 +23,7 @@ from kamou.runtime.supervision import (
 )
 from kamou.runtime.supervision_snapshots import SupervisorSnapshot
 from kamou.supervisor import Supervisor
+from tests.otp_model import ModelLeaf, ModelSupervisor, settle
 
 EXAMPLES = 100 * (40 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1)
 SETTLE_S = 100.0  # longer than all starts and relapses of one step

@@ -7,7 +7,6 @@ import math
 
 import pytest
 import trio
-from scripted_children import Crash, ScriptedChildren, abc, spec, supervised
 from trio.testing import MockClock
 
 from kamou.runtime.mailboxes import Mailbox
@@ -18,6 +17,7 @@ from kamou.runtime.supervision import (
     RestartStrategy,
 )
 from kamou.supervisor import Supervisor
+from tests.scripted_children import Crash, ScriptedChildren, abc, spec, supervised
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import pytest
 import trio
-from scripted_children import Crash, ScriptedChildren, spec, supervised
 from trio.testing import MockClock
 
 from kamou.runtime.determinism import seed_scheduler
@@ -24,6 +23,7 @@ from kamou.runtime.supervision import (
     RestartStrategy,
 )
 from kamou.supervisor import Supervisor
+from tests.scripted_children import Crash, ScriptedChildren, spec, supervised
 
 ALL, REST, ONE = (
     RestartStrategy.ONE_FOR_ALL,

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from scripted_market import START_MS
-from system_harness import SETTINGS, Ended
-
 from kamou.core.book.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
 from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderType, TradingState
+from tests.actors.scripted_market import START_MS
+from tests.actors.system_harness import SETTINGS, Ended
 
 CENT = Decimal("0.01")
 

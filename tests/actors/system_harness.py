@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import scripted_market
 import trio
 
 from kamou import ids
@@ -40,6 +39,7 @@ from kamou.supervisor import Supervisor
 from kamou.venue import checker
 from kamou.venue.checker import CheckReport
 from kamou.venue.state import AuditRecord
+from tests.actors import scripted_market
 
 SETTINGS = Settings(
     mode="backtest",
@@ -58,12 +58,10 @@ def strategy_files() -> Iterator[None]:
     package = strategies.__name__
     before = set(sys.modules)
     strategies.__path__.append(str(FILES))
-    sys.path.append(str(FILES))  # one of them builds on another
     try:
         yield
     finally:
         strategies.__path__.remove(str(FILES))
-        sys.path.remove(str(FILES))
         for name in set(sys.modules) - before:
             if name.rpartition(".")[2] in ("scripted", "raising"):
                 del sys.modules[name]

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from system_harness import Ended, Harness, at, run_system
 
 from kamou import ids
 from kamou.core.book.events import PermitConsumed
@@ -18,6 +17,7 @@ from kamou.core.model import Intent, Plan, Quote, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import InvalidPermitError
 from kamou.messages.orders import ReviewEntry
+from tests.actors.system_harness import Ended, Harness, at, run_system
 
 D = Decimal
 SYMBOL = "GGG"  # the scripted market has no early signal for it

@@ -7,9 +7,6 @@ from decimal import Decimal
 
 import attrs
 import pytest
-import scripted_market
-from account_of import faults
-from system_harness import SETTINGS, Ended, Harness, at, run_system
 
 from kamou import ids
 from kamou.actors import mailbox_set
@@ -31,6 +28,9 @@ from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.settings.strategies import StrategySettings
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
 
 D = Decimal
 

@@ -12,17 +12,17 @@ from collections import Counter
 from functools import cache
 
 import pytest
-import scripted_market
 import trio
-from account_of import faults
-from crash_points import CrashInjector, CrashPointCounter
-from system_harness import Ended, run_system
 
 from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, TradeClosed
 from kamou.errors import CallUnavailableError
 from kamou.runtime.determinism import throw_into
 from kamou.runtime.supervision import RestartStormError
 from kamou.simulator.crash_injection import CrashPoint, InjectedCrash
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.crash_points import CrashInjector, CrashPointCounter
+from tests.actors.system_harness import Ended, run_system
 
 PIPELINE = ("feed", "scanner-0", "scanner-1", "veto", "refiner")
 ACTORS = frozenset(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from core.trading_cases import NOON, D, Story, plan, quote
 
 from kamou.actors.decision_recorder import DecisionRecorder
 from kamou.core.book.decision_events import EntryDecision
 from kamou.core.model import Quote
+from tests.core.trading_cases import NOON, D, Story, plan, quote
 
 
 @pytest.fixture

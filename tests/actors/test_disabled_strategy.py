@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from system_harness import SETTINGS, Harness, at, run_system
 
 from kamou.core.book.events import PermitDenied
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
+from tests.actors.system_harness import SETTINGS, Harness, at, run_system
 
 # Lower than what the first run entered: the only way to have too many while the rules work.
 STRICT = attrs.evolve(SETTINGS, risk=attrs.evolve(SETTINGS.risk, entries_per_strategy_hour=3))

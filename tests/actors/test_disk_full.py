@@ -11,11 +11,11 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from system_harness import Ended, Harness, at, run_system
 
 from kamou.core.book.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
 from kamou.core.model import ZERO, OrderRole, OrderType, TradingState
 from kamou.exchange.base import ExchangePort
+from tests.actors.system_harness import Ended, Harness, at, run_system
 
 ROOM = 1_000_000_000  # pages: SQLite's own bound
 

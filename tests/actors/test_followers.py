@@ -10,7 +10,6 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
 from kamou.actors import followers as module
@@ -19,6 +18,7 @@ from kamou.actors.followers import BookFollower, StateFollower
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
+from tests.actors.journal_bench import Bench, benches, day, lost
 
 EVENTS = 28
 

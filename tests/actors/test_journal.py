@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
 from kamou.actors import journal as module
@@ -18,6 +17,7 @@ from kamou.errors import DuplicateEventError
 from kamou.runtime.runners import make_thread_runner
 from kamou.store import queries
 from kamou.store.snapshots import BookSnapshot
+from tests.actors.journal_bench import Bench, benches, day, lost
 
 
 @pytest.fixture

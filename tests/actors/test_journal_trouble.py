@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import trio
-from journal_bench import Bench, benches, day, lost
 from trio.testing import MockClock
 
 from kamou.actors import journal as module
 from kamou.errors import CallUnavailableError, DiskFullError, StoreError
 from kamou.store.snapshots import BookSnapshot
+from tests.actors.journal_bench import Bench, benches, day, lost
 
 
 @pytest.fixture

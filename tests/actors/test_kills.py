@@ -11,15 +11,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import scripted_market
 import trio
-from account_of import faults
-from crash_points import CrashPointCounter
-from system_harness import SETTINGS, at, run_system
-from test_crashes import ACTORS, armed, sites, visits
 
 from kamou.core.book.events import RunStarted, RunStopped
 from kamou.simulator.crash_injection import CrashPoint
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.crash_points import CrashPointCounter
+from tests.actors.system_harness import SETTINGS, at, run_system
+from tests.actors.test_crashes import ACTORS, armed, sites, visits
 
 PARTS = 6  # so that several processes may share the work
 DOWN_MS = (200, 30_000, 150_000)  # at once, past the not-found window, past a time limit

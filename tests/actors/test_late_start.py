@@ -9,8 +9,6 @@ from typing import Any
 
 import attrs
 import pytest
-from core.trading_cases import DAY, NOON, Story, account, income, mark
-from journal_bench import Bench, benches
 from trio.testing import MockClock
 
 from kamou.actors.risk_governor import RiskGovernor
@@ -23,6 +21,8 @@ from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, NOT_REBUILT, Midnig
 from kamou.messages.orders import VenueObserved
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runtime.mailboxes import Mailbox
+from tests.actors.journal_bench import Bench, benches
+from tests.core.trading_cases import DAY, NOON, Story, account, income, mark
 
 MIDNIGHT = NOON - NOON % DAY + DAY
 START_MS = MIDNIGHT + 21_900_000  # 06:05

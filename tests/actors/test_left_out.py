@@ -8,9 +8,6 @@ from typing import Any
 
 import attrs
 import pytest
-import system_harness
-from system_harness import SETTINGS, Ended, Harness, at, run_system
-from trouble import Trouble, TroubledExchange
 
 from kamou.clock import SimulatedClock
 from kamou.core.book.events import (
@@ -36,6 +33,9 @@ from kamou.core.model import (
 )
 from kamou.errors import RejectedError
 from kamou.venue.state import OrderRequest
+from tests.actors import system_harness
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
+from tests.actors.trouble import Trouble, TroubledExchange
 
 D = Decimal
 HELD = "DDD"  # the symbol whose position the scripted market holds from minute two on

@@ -9,15 +9,15 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-import scripted_market
-from system_harness import strategy_files
-from test_midnight import BARS, MIDNIGHT_MS, market
 
 from kamou.core.book.events import FillRecorded, StateChanged, TradeClosed
 from kamou.core.day import MINUTE_MS
 from kamou.runs.backtest import replay
 from kamou.store.journal import read_events
 from kamou.venue.market.recorded import RecordedMarket
+from tests.actors import scripted_market
+from tests.actors.system_harness import strategy_files
+from tests.actors.test_midnight import BARS, MIDNIGHT_MS, market
 
 STEP_MS = 300_000
 

@@ -10,8 +10,6 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-import scripted_market
-from system_harness import SETTINGS, strategy_files
 
 from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
 from kamou.core.book.position_book import PositionBook
@@ -24,6 +22,8 @@ from kamou.store.journal import read_events
 from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
+from tests.actors import scripted_market
+from tests.actors.system_harness import SETTINGS, strategy_files
 
 MIDNIGHT_MS = 1_735_689_600_000 + 20 * DAY_MS
 SYMBOLS = ("AAA", "BBB")

@@ -6,13 +6,13 @@ from decimal import Decimal as D
 from typing import Any, cast
 
 import pytest
-from bars_port import HOUR, Port
-from core.trading_cases import DAY, NOON, Story, account, quote, venue_position
 
 from kamou.actors.midnight_reader import READS_MAX, MidnightReader
 from kamou.core.reconciliation.venue_view import VenueView
 from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, MARK_READ, MidnightMarks
 from kamou.exchange.base import ExchangePort
+from tests.actors.bars_port import HOUR, Port
+from tests.core.trading_cases import DAY, NOON, Story, account, quote, venue_position
 
 MIDNIGHT = NOON - NOON % DAY + DAY
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-import scripted_market
-from system_harness import Ended, run_system
 
 from kamou.actors.order_executor import OrderExecutor
 from kamou.core.book.events import Event, FillRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import MINUTE_MS
 from kamou.errors import DiskFullError
+from tests.actors import scripted_market
+from tests.actors.system_harness import Ended, run_system
 
 SENT_MS = 62_000  # time of the first entries; they fill 150 ms later, one after the other
 FIRST_FILL_MS = 62_150

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import scripted_market
-from system_harness import run_system
-
 from kamou.core.book.events import IncomeRecorded
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import FillReport, Income
 from kamou.exchange.embedded import SimulatedExchange
+from tests.actors import scripted_market
+from tests.actors.system_harness import run_system
 
 LATE_MS = 4 * MINUTE_MS
 

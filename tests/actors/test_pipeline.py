@@ -8,11 +8,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-import scripted_market
 import trio
-from account_of import faults
-from system_harness import SETTINGS, Ended, Harness, at, replaced, run_system
-from trouble import ALL, Trouble, TroubledExchange
 
 from kamou.actors.panel_loader import PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner, StrategyFailedError
@@ -23,6 +19,10 @@ from kamou.core.model import OrderRole
 from kamou.messages.market import BarsClosed
 from kamou.runtime.supervision import START_TIMEOUT_S
 from kamou.settings.strategies import StrategySettings
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at, replaced, run_system
+from tests.actors.trouble import ALL, Trouble, TroubledExchange
 
 
 def ranked(ended: Ended, minute: int) -> CycleRanked:

@@ -7,10 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-import scripted_market
 import trio
-from account_of import faults
-from system_harness import Ended, Harness, at, replaced, run_system
 
 from kamou.actors.base import HandlerHungError
 from kamou.actors.risk_governor import RiskGovernor
@@ -29,6 +26,9 @@ from kamou.core.model import Denial, Figure, OrderRole, PositionReport, TradingS
 from kamou.core.risk.verdict import Denied
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.orders import ReviewEntry
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.system_harness import Ended, Harness, at, replaced, run_system
 
 Answer = Callable[[RiskGovernor, object], Awaitable[Any]]
 
@@ -128,8 +128,8 @@ def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_
     """The governor itself requests the read that confirms a breach of the day's limit."""
     from functools import partial
 
-    from system_harness import SETTINGS
-    from trouble import Trouble, TroubledExchange
+    from tests.actors.system_harness import SETTINGS
+    from tests.actors.trouble import Trouble, TroubledExchange
 
     trouble = Trouble()
     strict = attrs.evolve(SETTINGS.risk, daily_loss_max=scripted_market.D("0.005"))

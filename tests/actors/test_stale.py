@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 import attrs
-from system_harness import SETTINGS, Ended, Harness, at, run_system
-from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import PermitDenied, PermitGranted, StateChanged
 from kamou.core.model import Quote, TradingState
 from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
+from tests.actors.trouble import Trouble, TroubledExchange
 
 RISK = attrs.evolve(SETTINGS.risk, account_age_max_s=60, stale_halt_s=60, equity_confirm_s=5)
 STRICT = attrs.evolve(SETTINGS, risk=RISK)

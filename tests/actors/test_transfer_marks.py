@@ -6,8 +6,6 @@ from decimal import Decimal as D
 from typing import cast
 
 import pytest
-from bars_port import HOUR, Port
-from core.trading_cases import NOON, Story, account, income, venue_position
 
 from kamou.actors.transfers import TransferValuer
 from kamou.core.book import events as e
@@ -15,6 +13,8 @@ from kamou.core.model import Figure
 from kamou.core.reconciliation.venue_view import VenueView
 from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, MARK_HISTORY
 from kamou.exchange.base import ExchangePort
+from tests.actors.bars_port import HOUR, Port
+from tests.core.trading_cases import NOON, Story, account, income, venue_position
 
 READ = NOON + 3 * HOUR
 

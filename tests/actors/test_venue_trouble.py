@@ -7,21 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import scripted_market
-from account_of import faults
-from system_harness import SETTINGS, Ended, Harness, at, run_system
-from trouble import (
-    ALL,
-    LIMITED,
-    LOST,
-    REJECTED,
-    UNANSWERED,
-    UNREACHABLE,
-    Trouble,
-    TroubledExchange,
-    every,
-    stops_of,
-)
 
 from kamou.core.book.events import (
     CancelRequested,
@@ -39,6 +24,21 @@ from kamou.core.book.events import (
 from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
 from kamou.messages.governor import Flatten, Halt
 from kamou.venue.state import OrderRequest
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
+from tests.actors.trouble import (
+    ALL,
+    LIMITED,
+    LOST,
+    REJECTED,
+    UNANSWERED,
+    UNREACHABLE,
+    Trouble,
+    TroubledExchange,
+    every,
+    stops_of,
+)
 
 D = Decimal
 

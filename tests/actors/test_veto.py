@@ -8,10 +8,8 @@ from typing import Any, cast
 import attrs
 import numpy as np
 import pytest
-import scripted_market
 import trio
 import trio.testing
-from system_harness import at, run_system
 
 from kamou.actors.funding_rates import FundingRates
 from kamou.actors.journal import Journal
@@ -28,6 +26,8 @@ from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.signals import ShardRanked
 from kamou.runtime.mailboxes import Mailbox
 from kamou.settings.config import CycleSettings
+from tests.actors import scripted_market
+from tests.actors.system_harness import at, run_system
 
 PERIOD_MS = 900_000
 BAR_MS = 1_700_000_100_000 // PERIOD_MS * PERIOD_MS

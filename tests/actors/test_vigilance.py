@@ -5,8 +5,6 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
-from scripted_market import D
-from system_harness import SETTINGS, Harness, at, run_system
 
 from kamou.actors.order_executor import OrderExecutorSettings
 from kamou.actors.timed_port import TimedPort
@@ -34,6 +32,8 @@ from kamou.errors import DiskFullError, RejectedError, UnknownOutcomeError, Unre
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.messages.governor import Flatten, Halt
 from kamou.venue.state import OrderRequest
+from tests.actors.scripted_market import D
+from tests.actors.system_harness import SETTINGS, Harness, at, run_system
 
 HELD = "DDD"  # the symbol whose position the scripted market holds from minute two on
 SLOW_CYCLES = attrs.evolve(SETTINGS, cycle=attrs.evolve(SETTINGS.cycle, period_s=120))

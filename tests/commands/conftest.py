@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from store import story
 
 from kamou import runs
 from kamou.cli import main
@@ -19,6 +18,7 @@ from kamou.core.ranking import scan_detail
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]

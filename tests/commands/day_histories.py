@@ -13,7 +13,6 @@ from fractions import Fraction
 
 import attrs
 import numpy as np
-from core.trading_cases import INSTRUMENTS, Story, account, quote, venue_position
 
 from kamou.core.book import events as e
 from kamou.core.day import utc_day
@@ -30,6 +29,7 @@ from kamou.core.risk.midnight_equity import (
 )
 from kamou.core.risk.states import EquityRead
 from kamou.store.journal import JournalWriter
+from tests.core.trading_cases import INSTRUMENTS, Story, account, quote, venue_position
 
 DAY = 86_400_000
 FIRST_MIDNIGHT = 1_704_067_200_000  # 2024-01-01

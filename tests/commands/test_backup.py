@@ -10,13 +10,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from small_demo import NOW_MS, assert_same_book, fills_of, journal, run_table, serving, settings
 
 from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
 from kamou.runs import backup
 from kamou.store import database
+from tests.small_demo import (
+    NOW_MS,
+    assert_same_book,
+    fills_of,
+    journal,
+    run_table,
+    serving,
+    settings,
+)
 
 Cli = Callable[..., tuple[int, str, str]]
 

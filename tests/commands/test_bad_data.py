@@ -6,7 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store.market_files import END_MS, HOUR_MS, Rows, bar_rows, write_parquet, write_valid_files
+
+from tests.store.market_files import (
+    END_MS,
+    HOUR_MS,
+    Rows,
+    bar_rows,
+    write_parquet,
+    write_valid_files,
+)
 
 Cli = Callable[..., tuple[int, str, str]]
 Spoil = Callable[[Rows], None]

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from day_histories import LIMITS, Look, draw_history
 
 from kamou.commands.book import query_day_budget
 from kamou.core.model import TradingState
@@ -20,6 +19,7 @@ from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from kamou.store.latest_events import latest_equity
+from tests.commands.day_histories import LIMITS, Look, draw_history
 
 HISTORIES = 500
 RECORDED = 40

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store.market_files import END_MS, HOUR_MS, bar_rows, write_csv, write_valid_files
 
 from kamou.store.importer import import_directory
+from tests.store.market_files import END_MS, HOUR_MS, bar_rows, write_csv, write_valid_files
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -10,8 +10,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from full_disk import fill, free, small_disk
-from small_demo import NOW_MS, SetClock, settings, venue
 
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderSide, OrderType
@@ -22,6 +20,8 @@ from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
+from tests.full_disk import fill, free, small_disk
+from tests.small_demo import NOW_MS, SetClock, settings, venue
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 import pytest
-from store.market_files import write_valid_files
 
 from kamou.cli import kamou_command
 from kamou.commands.options import UserPath
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ConfigurationError
 from kamou.site.process_protocol import read_pricing
+from tests.store.market_files import write_valid_files
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]

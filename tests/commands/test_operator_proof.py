@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from test_operator import write_record
 
 from kamou.commands import operator
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataDirectoryLock
 from kamou.operator.token import new_token
 from kamou.operator.unix_socket import ListeningProcess, bind_socket
+from tests.commands.test_operator import write_record
 
 Cli = Callable[..., tuple[int, str, str]]
 

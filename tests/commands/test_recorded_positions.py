@@ -9,7 +9,6 @@ from decimal import Decimal as D
 from pathlib import Path
 
 import attrs
-from store import story
 
 from kamou.actors.followers import fold_hash
 from kamou.core.book.events import Event, PositionAdopted, StopConfirmed
@@ -19,6 +18,7 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, snapshots
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from small_demo import settings
 
 from kamou.cli import main
 from kamou.commands.report_text import REPORT_FIGURES, STRATEGY_COLUMNS, figure_cells
@@ -18,6 +17,7 @@ from kamou.web.daily_figures import Memo
 from kamou.web.pages.results import _rows
 from kamou.web.results import gather_results
 from kamou.web.site import Site
+from tests.small_demo import settings
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-from store import story
 
 from kamou.core.book.events import Event
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
@@ -20,6 +19,7 @@ from kamou.data_directory.latch import HALT, SET_WORD, HaltLatch
 from kamou.data_directory.lock import DataDirectoryLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]

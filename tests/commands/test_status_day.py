@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from store import story
 
 from kamou.core.book.events import DayOpened, Event, IncomeRecorded, RunStarted
 from kamou.core.book.position_book import PositionBook
@@ -17,6 +16,7 @@ from kamou.core.model import Income
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -6,7 +6,13 @@ import re
 from typing import Any
 
 import pytest
-from commands.status_cases import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from kamou.commands.status_text import find_troubles, frame_lines, full_lines, repeated_lines
+from kamou.commands.text_layout import align_columns, count_cells, cut, flow, limit_lines, wrap
+from tests.commands.status_cases import (
     NOW_MS,
     RandomStatus,
     make_book,
@@ -17,12 +23,6 @@ from commands.status_cases import (
     make_system,
     status_seeds,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.cells import cell_len
-
-from kamou.commands.status_text import find_troubles, frame_lines, full_lines, repeated_lines
-from kamou.commands.text_layout import align_columns, count_cells, cut, flow, limit_lines, wrap
 
 SIZES = [(59, 24), (79, 24), (159, 50)]
 

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from store import story
-
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataDirectoryLock
 from kamou.store import database
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from rich import live
-from store import story
 
 from kamou import cli as command_line
 from kamou.commands import printing
@@ -23,6 +22,7 @@ from kamou.data_directory.lock import DataDirectoryLock
 from kamou.errors import InvalidDataError, KamouError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
-from store.market_files import write_valid_files
 
 from kamou.cli import kamou_command, main
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import InvalidDataError
+from tests.store.market_files import write_valid_files
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., None]

@@ -20,8 +20,6 @@ from typing import Any
 
 import attrs
 import pytest
-from commands.status_cases import NOW_MS, make_status
-from store import story
 
 from kamou.commands import watch
 from kamou.commands.watch import StatusWatch
@@ -30,6 +28,8 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.commands.status_cases import NOW_MS, make_status
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 WITHIN_S = 60.0  # much longer than any wait in these tests

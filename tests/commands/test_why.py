@@ -9,13 +9,13 @@ from pathlib import Path
 
 import attrs
 import pytest
-from store import story
 
 from kamou.core.book.events import CycleRanked
 from kamou.core.day import HOUR_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
 

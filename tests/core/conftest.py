@@ -1,9 +1,10 @@
-"""Fixture of a story. Its directory is on the path for the tests below."""
+"""Fixture of a story."""
 
 from __future__ import annotations
 
 import pytest
-from trading_cases import Story
+
+from tests.core.trading_cases import Story
 
 
 @pytest.fixture

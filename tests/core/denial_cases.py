@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trading_cases import NOON, D, account, instrument, quote, venue_position
-
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.limits import RiskLimits
+from tests.core.trading_cases import NOON, D, account, instrument, quote, venue_position
 
 ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     # code, changes to the plan, changes to the review

@@ -11,12 +11,6 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from denial_cases import ROWS
-from risk.test_planning import candidate as wanted
-from risk.test_planning import early_denial
-from strategies.test_strategies_conformance import MARKET, PERIOD, SYMBOLS, fresh
-from trading_cases import NOON, D, Story, intent, plan, quote, review
-from vetoes.test_vetoes import NOW, VETOES, candidate, context
 
 from kamou.cli import main
 from kamou.core.book import events as e
@@ -39,6 +33,12 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.runs.state_lines import describe_state_change
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.core.denial_cases import ROWS
+from tests.core.risk.test_planning import candidate as wanted
+from tests.core.risk.test_planning import early_denial
+from tests.core.strategies.test_strategies_conformance import MARKET, PERIOD, SYMBOLS, fresh
+from tests.core.trading_cases import NOON, D, Story, intent, plan, quote, review
+from tests.core.vetoes.test_vetoes import NOW, VETOES, candidate, context
 
 Row = dict[str, str]
 

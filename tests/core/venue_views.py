@@ -6,15 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from trading_cases import (
-    NOON,
-    Story,
-    account,
-    intent,
-    plan,
-    venue_order,
-    venue_position,
-)
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole
@@ -25,6 +16,15 @@ from kamou.core.reconciliation.reconciliation import (
     reconcile,
 )
 from kamou.core.risk.limits import CostModel, RiskLimits
+from tests.core.trading_cases import (
+    NOON,
+    Story,
+    account,
+    intent,
+    plan,
+    venue_order,
+    venue_position,
+)
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000

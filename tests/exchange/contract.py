@@ -12,7 +12,13 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from port_fakes import (
+
+from kamou.clock import Clock
+from kamou.core.model import Intent, OrderReport, OrderRole, OrderStatus, OrderType, Plan, Side
+from kamou.core.risk.verdict import Approved
+from kamou.errors import InvalidPermitError, RejectedError
+from kamou.exchange.base import ExchangePort
+from tests.exchange.port_fakes import (
     SYMBOL,
     Latch,
     Permits,
@@ -23,12 +29,6 @@ from port_fakes import (
     plan_of,
     stop_of,
 )
-
-from kamou.clock import Clock
-from kamou.core.model import Intent, OrderReport, OrderRole, OrderStatus, OrderType, Plan, Side
-from kamou.core.risk.verdict import Approved
-from kamou.errors import InvalidPermitError, RejectedError
-from kamou.exchange.base import ExchangePort
 
 D = Decimal
 TTL_MS = 30_000

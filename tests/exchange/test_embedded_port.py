@@ -7,10 +7,6 @@ from decimal import Decimal
 import attrs
 import pytest
 import trio
-from contract import PortContract, VenueUnderTest
-from memory_market import MemoryMarket, with_bars
-from port_fakes import Latch, LeapClock, Permits, Proofs, approve, close_of, intents_of, plan_of
-from venue_orders import EXACT, at, engine_at
 
 from kamou.core.book.updates import FillUpdate
 from kamou.core.day import HOUR_MS
@@ -22,6 +18,19 @@ from kamou.exchange.embedded import SimulatedExchange
 from kamou.venue.engine import Engine
 from kamou.venue.models import ConstantLatency, VenueModels
 from kamou.venue.store import VenueStore
+from tests.exchange.contract import PortContract, VenueUnderTest
+from tests.exchange.port_fakes import (
+    Latch,
+    LeapClock,
+    Permits,
+    Proofs,
+    approve,
+    close_of,
+    intents_of,
+    plan_of,
+)
+from tests.venue.memory_market import MemoryMarket, with_bars
+from tests.venue.venue_orders import EXACT, at, engine_at
 
 D = Decimal
 LATENCY_MS = ConstantLatency().latency_ms

@@ -13,7 +13,6 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from port_fakes import Latch, LeapClock, Permits, Proofs
 from trio.testing import MockClock
 
 from kamou.actors.exchange import MADE_AHEAD_MS, ExchangeActor
@@ -30,6 +29,7 @@ from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
 from kamou.venue.market.market import MadeInDays
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
+from tests.exchange.port_fakes import Latch, LeapClock, Permits, Proofs
 
 ORIGIN_MS = 1_735_689_600_000
 STEP_MS = 300_000

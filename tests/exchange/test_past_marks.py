@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import pytest
 import trio
-from port_fakes import Latch, LeapClock, Permits, Proofs
 
 from kamou.actors.midnight_reader import read_closes
 from kamou.core.day import DAY_MS, HOUR_MS
@@ -22,6 +21,7 @@ from kamou.venue.market.market import MarketSource
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
+from tests.exchange.port_fakes import Latch, LeapClock, Permits, Proofs
 
 D = Decimal
 ORIGIN_MS = 1_735_689_600_000  # 2025-01-01T00:00Z

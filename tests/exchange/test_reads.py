@@ -9,12 +9,12 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_market import MemoryMarket, with_bars
-from port_fakes import SYMBOL
-from test_embedded_port import venue_on
 
 from kamou.errors import UnreachableError
 from kamou.exchange.reads import QueriedReads, VenueQuery, VenueReads
+from tests.exchange.port_fakes import SYMBOL
+from tests.exchange.test_embedded_port import venue_on
+from tests.venue.memory_market import MemoryMarket, with_bars
 
 T = TypeVar("T")
 

@@ -11,10 +11,6 @@ from typing import Any
 
 import attrs
 import pytest
-import scripted_market
-from account_of import faults
-from system_harness import SETTINGS, Ended, Harness, at, run_system
-from trouble import Trouble, TroubledExchange
 
 from kamou.core.book.events import IntentRecorded
 from kamou.core.book.updates import VenueEvent
@@ -24,6 +20,10 @@ from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
+from tests.actors.trouble import Trouble, TroubledExchange
 
 D = Decimal
 HELD = "DDD"  # its position is open from minute 2 to its time limit at minute 7

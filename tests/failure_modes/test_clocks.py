@@ -7,9 +7,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from harness import HELD, Line, denied, entries, find_errors, play, select_errors
-from system_harness import Harness, at
-from trouble import UNANSWERED, Trouble, every
 
 from kamou.actors import order_executor, reconciler
 from kamou.clock import Clock
@@ -18,6 +15,17 @@ from kamou.core.codes import Deny
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderRole
 from kamou.core.risk import rules_inputs
+from tests.actors.system_harness import Harness, at
+from tests.actors.trouble import UNANSWERED, Trouble, every
+from tests.failure_modes.harness import (
+    HELD,
+    Line,
+    denied,
+    entries,
+    find_errors,
+    play,
+    select_errors,
+)
 
 
 @attrs.frozen

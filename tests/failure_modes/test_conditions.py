@@ -13,10 +13,6 @@ import attrs
 import numpy as np
 import pytest
 import trio
-from harness import HELD, D, Line, denied, entries, find_errors, play, select_errors
-from system_harness import SETTINGS, Ended, Harness, at
-from trading_cases import NOON, Story, income
-from trouble import LIMITED, UNANSWERED, Trouble
 
 from kamou.actors.risk_governor import RiskGovernor
 from kamou.core.book.events import IncomeRecorded
@@ -30,6 +26,19 @@ from kamou.core.risk.pacing import TokenBucket
 from kamou.errors import RateLimitedError, StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at
+from tests.actors.trouble import LIMITED, UNANSWERED, Trouble
+from tests.core.trading_cases import NOON, Story, income
+from tests.failure_modes.harness import (
+    HELD,
+    D,
+    Line,
+    denied,
+    entries,
+    find_errors,
+    play,
+    select_errors,
+)
 
 APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 

@@ -9,7 +9,18 @@ from typing import Any
 
 import attrs
 import pytest
-from harness import (
+
+from kamou import app
+from kamou.actors.exchange import ExchangeActor
+from kamou.actors.followers import BookFollower
+from kamou.core.book.events import PermitGranted, StateChanged
+from kamou.core.book.position_book import PositionBook
+from kamou.core.model import OrderType, TradingState
+from kamou.core.reconciliation import orphan_orders
+from kamou.data_directory.lock import DataDirectoryLock
+from kamou.errors import AlreadyRunningError
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at
+from tests.failure_modes.harness import (
     HELD,
     D,
     between_runs,
@@ -21,17 +32,6 @@ from harness import (
     select_errors,
     stops_at,
 )
-from system_harness import SETTINGS, Ended, Harness, at
-
-from kamou import app
-from kamou.actors.exchange import ExchangeActor
-from kamou.actors.followers import BookFollower
-from kamou.core.book.events import PermitGranted, StateChanged
-from kamou.core.book.position_book import PositionBook
-from kamou.core.model import OrderType, TradingState
-from kamou.core.reconciliation import orphan_orders
-from kamou.data_directory.lock import DataDirectoryLock
-from kamou.errors import AlreadyRunningError
 
 # --- restarts --------------------------------------------------------------------------------
 

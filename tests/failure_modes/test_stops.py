@@ -8,7 +8,17 @@ from typing import Any
 
 import attrs
 import pytest
-from harness import (
+
+from kamou.actors.order_executor import OrderExecutor
+from kamou.actors.protection import Protector
+from kamou.core.book.events import IntentRecorded, StopConfirmed, TradeClosed
+from kamou.core.book.trades import OpenTrade
+from kamou.core.model import Intent, OrderReport, OrderRole, OrderStatus, OrderType
+from kamou.core.reconciliation import orphan_orders, protection, reconciliation
+from kamou.errors import RejectedError, UnknownOutcomeError
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at
+from tests.actors.trouble import stops_of
+from tests.failure_modes.harness import (
     HELD,
     D,
     Line,
@@ -21,16 +31,6 @@ from harness import (
     select_errors,
     stops_at,
 )
-from system_harness import SETTINGS, Ended, Harness, at
-from trouble import stops_of
-
-from kamou.actors.order_executor import OrderExecutor
-from kamou.actors.protection import Protector
-from kamou.core.book.events import IntentRecorded, StopConfirmed, TradeClosed
-from kamou.core.book.trades import OpenTrade
-from kamou.core.model import Intent, OrderReport, OrderRole, OrderStatus, OrderType
-from kamou.core.reconciliation import orphan_orders, protection, reconciliation
-from kamou.errors import RejectedError, UnknownOutcomeError
 
 APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 

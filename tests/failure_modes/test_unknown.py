@@ -7,23 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-import scripted_market
 import trio
-from harness import (
-    HELD,
-    D,
-    Line,
-    between_runs,
-    compare_own_symbols_only,
-    external_order,
-    find_errors,
-    first_order_id,
-    place_external_order,
-    play,
-    select_errors,
-)
-from system_harness import SETTINGS, Ended, Harness, at
-from trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
 
 from kamou.actors.order_executor import OrderExecutor, OrderExecutorSettings
 from kamou.actors.protection import Protector
@@ -48,6 +32,22 @@ from kamou.core.model import (
 from kamou.core.reconciliation import adoption as adopting
 from kamou.core.reconciliation import reconciliation
 from kamou.errors import UnknownOutcomeError, UnreachableError
+from tests.actors import scripted_market
+from tests.actors.system_harness import SETTINGS, Ended, Harness, at
+from tests.actors.trouble import ALL, REJECTED, UNANSWERED, UNREACHABLE, Trouble, every
+from tests.failure_modes.harness import (
+    HELD,
+    D,
+    Line,
+    between_runs,
+    compare_own_symbols_only,
+    external_order,
+    find_errors,
+    first_order_id,
+    place_external_order,
+    play,
+    select_errors,
+)
 
 # --- unknown outcomes ------------------------------------------------------------------------
 

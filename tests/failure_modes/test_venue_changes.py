@@ -7,9 +7,6 @@ from typing import Any
 
 import attrs
 import pytest
-from harness import HELD, D, Line, find_errors, play, position_at, select_errors, stops_at
-from system_harness import Ended, Harness, at
-from trouble import Trouble
 
 from kamou.actors import reconciler
 from kamou.actors.reconciler import Reconciler
@@ -26,6 +23,18 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.model import Instrument, OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation import reconciliation, restatement
 from kamou.venue.engine import Engine
+from tests.actors.system_harness import Ended, Harness, at
+from tests.actors.trouble import Trouble
+from tests.failure_modes.harness import (
+    HELD,
+    D,
+    Line,
+    find_errors,
+    play,
+    position_at,
+    select_errors,
+    stops_at,
+)
 
 LATE = ("GGG", "HHH")  # entered at minute eleven, held to the end
 

@@ -10,20 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-import scripted_market
-from harness import (
-    HELD,
-    D,
-    Line,
-    find_errors,
-    first_order_id,
-    play,
-    position_at,
-    select_errors,
-    stops_at,
-)
-from system_harness import Ended, Harness
-from trouble import Trouble
 
 from kamou.core.book.events import (
     IntentRecorded,
@@ -38,6 +24,20 @@ from kamou.core.day import Day
 from kamou.core.model import FillReport, Intent, OrderReport, OrderRole, Quote, TradingState
 from kamou.errors import RejectedError
 from kamou.venue.engine import Engine
+from tests.actors import scripted_market
+from tests.actors.system_harness import Ended, Harness
+from tests.actors.trouble import Trouble
+from tests.failure_modes.harness import (
+    HELD,
+    D,
+    Line,
+    find_errors,
+    first_order_id,
+    play,
+    position_at,
+    select_errors,
+    stops_at,
+)
 
 
 def engine_of(harness: Harness) -> Engine:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rough_client import Application, make_operator_application, make_public_application
 from trio.testing import MockClock
+
+from tests.http.rough_client import Application, make_operator_application, make_public_application
 
 
 @pytest.fixture(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import attrs
-from rough_client import request
 
 from kamou.http.traffic import TrafficRefusal
+from tests.http.rough_client import request
 
 GET = b"GET /zz HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /zz HTTP/1.1\r\nHost: localhost\r\n"

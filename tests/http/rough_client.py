@@ -16,7 +16,6 @@ from typing import Any
 
 import attrs
 import trio
-from site_client import inline
 
 from kamou.http.limits import OPERATOR, Limits
 from kamou.http.server import Listener, Server
@@ -24,6 +23,7 @@ from kamou.operator.app import Operations, default_hosts, operator_app
 from kamou.store import database
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import inline
 
 TOKEN = "a-token-of-this-test"
 PATIENCE_S = 120.0  # simulated; longer than any limit of the server

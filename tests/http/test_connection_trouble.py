@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 import trio
-from rough_client import (
+from trio.testing import MockClock
+
+from kamou.http.limits import Limits
+from kamou.http.notices import NOTICE_PERIOD_S
+from kamou.http.server import Listener, Server, bind
+from kamou.http.traffic import TrafficRefusal
+from tests.http.rough_client import (
     Application,
     Bench,
     make_custom_application,
@@ -19,12 +25,6 @@ from rough_client import (
     reset_connection,
     serving,
 )
-from trio.testing import MockClock
-
-from kamou.http.limits import Limits
-from kamou.http.notices import NOTICE_PERIOD_S
-from kamou.http.server import Listener, Server, bind
-from kamou.http.traffic import TrafficRefusal
 
 LENGTH_0 = [(b"content-length", b"0")]
 LENGTH_9 = [(b"content-length", b"9")]

@@ -9,8 +9,11 @@ from random import Random
 
 import pytest
 import trio
-from hostile_bytes import HOSTILE_REQUESTS
-from rough_client import (
+from trio.testing import MockClock
+
+from kamou.http.limits import Limits
+from tests.http.hostile_bytes import HOSTILE_REQUESTS
+from tests.http.rough_client import (
     Application,
     Bench,
     count_descriptors,
@@ -20,9 +23,6 @@ from rough_client import (
     reset_connection,
     serving,
 )
-from trio.testing import MockClock
-
-from kamou.http.limits import Limits
 
 CONVERSATIONS = 240  # of one run
 AT_ONCE = 20

@@ -10,7 +10,13 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from rough_client import (
+from trio.testing import MockClock
+
+from kamou.http.limits import DESCRIPTORS_KEPT, OPERATOR, Limits, address_key, public_limits
+from kamou.http.server import Listener, Server
+from kamou.http.traffic import Cut, TrafficRefusal
+from kamou.settings.config import WebSettings
+from tests.http.rough_client import (
     Application,
     Bench,
     Received,
@@ -21,12 +27,6 @@ from rough_client import (
     request,
     serving,
 )
-from trio.testing import MockClock
-
-from kamou.http.limits import DESCRIPTORS_KEPT, OPERATOR, Limits, address_key, public_limits
-from kamou.http.server import Listener, Server
-from kamou.http.traffic import Cut, TrafficRefusal
-from kamou.settings.config import WebSettings
 
 LARGE = bytes(8 * 1024 * 1024)  # more than the kernel's buffers of one connection
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
-from hostile_bytes import CHUNKED, GET, HOSTILE_REQUESTS, HostileRequest
-from rough_client import (
+from trio.testing import MockClock
+
+from kamou.http.traffic import Cut, TrafficRefusal
+from tests.http.hostile_bytes import CHUNKED, GET, HOSTILE_REQUESTS, HostileRequest
+from tests.http.rough_client import (
     TOKEN,
     Application,
     Received,
@@ -14,9 +17,6 @@ from rough_client import (
     reset_connection,
     serving,
 )
-from trio.testing import MockClock
-
-from kamou.http.traffic import Cut, TrafficRefusal
 
 
 def is_expected_response(received: Received, hostile: HostileRequest) -> bool:

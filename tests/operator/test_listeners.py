@@ -11,7 +11,6 @@ import httpx
 import pytest
 import trio
 import trio.lowlevel
-from test_operator_listener import operations
 
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ListenError, SocketsUnsupportedError
@@ -23,6 +22,7 @@ from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.supervision import ChildState
 from kamou.settings.config import WebSettings
 from kamou.supervisor import Supervisor
+from tests.operator.test_operator_listener import operations
 
 WEB = WebSettings(port=0, operator_port=0)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 import pytest
-from site_client import Client
 
 from kamou.errors import CallTimeoutError, CallUnavailableError, StoreError
 from kamou.operator.app import Operations, default_hosts, operator_app
 from kamou.operator.metrics import exposition
 from kamou.operator.token import make_proof, new_nonce, new_token, token_matches, verify_proof
+from tests.site_client import Client
 
 TOKEN = "a-token-of-this-test"
 HALTED = "halted by the operator"

@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 import pytest
-from site_client import Client
 
 from kamou.operator.app import Operations, default_hosts, operator_app
+from tests.site_client import Client
 
 
 async def fail_command(reason: str) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_operator_listener import BEARER, Client, Commands, app, operations
+
+from tests.operator.test_operator_listener import BEARER, Client, Commands, app, operations
 
 
 @pytest.mark.parametrize("name", ["halt", "flatten"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import attrs
-from store import story
 
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
@@ -12,6 +11,7 @@ from kamou.core.model import TradingState
 from kamou.runs.announcer import Announcer
 from kamou.runtime.leveled_lines import Level, find_level
 from kamou.store.journal import Committed
+from tests.store import story
 
 AT_MS = story.DAY0_MS + 40_000_000
 FLATTEN = e.StateChanged(

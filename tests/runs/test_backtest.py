@@ -14,10 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-import scripted_market
 import trio
-from store import market_files, story
-from system_harness import SETTINGS, at, replaced, strategy_files
 
 from kamou.actors.base import Actor
 from kamou.app import Tree, fit_cycle
@@ -35,6 +32,9 @@ from kamou.runs.backtest_report import _by_strategy, _max_drawdown
 from kamou.settings.config import CycleSettings, Resolved, Settings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.actors import scripted_market
+from tests.actors.system_harness import SETTINGS, at, replaced, strategy_files
+from tests.store import market_files, story
 
 SPAN = (scripted_market.START_MS, at(scripted_market.MINUTES))
 
@@ -159,11 +159,10 @@ def test_equal_inputs_give_equal_reports_and_another_first_equity_gives_other_di
 
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])
 def test_a_process_with_another_hash_seed_computes_the_same_digest(hash_seed: str) -> None:
-    here = Path(__file__).parent
-    program = "from test_backtest import run_scripted; print(run_scripted()['digest'])"
-    paths = [str(here), str(here.parent / "actors"), str(here.parent)]
+    program = f"from {__name__} import run_scripted; print(run_scripted()['digest'])"
+    root = str(Path(__file__).parents[2])
     found = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}; {program}"],
+        [sys.executable, "-c", f"import sys; sys.path.append({root!r}); {program}"],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,

@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import pytest
-from store import story
 
 from kamou.core.book import events as e
 from kamou.core.model import Denial, OrderSide, OrderType
@@ -18,6 +17,7 @@ from kamou.store import database
 from kamou.store.journal import JournalWriter
 from kamou.venue.checker import Violation
 from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit
+from tests.store import story
 
 FILL = FillAudit(
     at_ms=story.CYCLE_MS,

@@ -11,20 +11,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from small_demo import (
-    NOW_MS,
-    SetClock,
-    assert_same_book,
-    folded,
-    journal,
-    of_kind,
-    resolved,
-    run_table,
-    serving,
-    settings,
-    venue,
-)
-from store.market_files import bar_rows, write_parquet
 
 from kamou.actors.reconciler import Reconciler
 from kamou.clock import SimulatedClock
@@ -46,6 +32,20 @@ from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import DemoSettings, Settings, SupervisionSettings, WebSettings
 from kamou.store import database
 from kamou.venue.store import VenueStore
+from tests.small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    folded,
+    journal,
+    of_kind,
+    resolved,
+    run_table,
+    serving,
+    settings,
+    venue,
+)
+from tests.store.market_files import bar_rows, write_parquet
 
 FRAGILE = SupervisionSettings(intensity=1, backoff_base_ms=1, backoff_cap_ms=1)
 

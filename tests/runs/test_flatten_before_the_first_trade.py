@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from small_demo import NOW_MS, SetClock, resolved, settings, venue
 
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs import demo, flatten
 from kamou.venue.store import VenueStore
+from tests.small_demo import NOW_MS, SetClock, resolved, settings, venue
 
 
 @pytest.fixture

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import trio
-from small_demo import (
+
+from kamou.core.book.events import EquityRecorded, IntentRecorded, RunStarted, StateChanged
+from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.day import MINUTE_MS
+from kamou.data_directory.folder import DataDirectory
+from kamou.data_directory.latch import HALT, HaltLatch
+from kamou.runs import flatten
+from kamou.store import database
+from kamou.venue.store import VenueStore
+from tests.small_demo import (
     NOW_MS,
     SetClock,
     assert_same_book,
@@ -19,15 +28,6 @@ from small_demo import (
     settings,
     venue,
 )
-
-from kamou.core.book.events import EquityRecorded, IntentRecorded, RunStarted, StateChanged
-from kamou.core.book.operator_events import CommandRecorded
-from kamou.core.day import MINUTE_MS
-from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import HALT, HaltLatch
-from kamou.runs import flatten
-from kamou.store import database
-from kamou.venue.store import VenueStore
 
 SET_MS, CLEARED_MS, START_MS = (NOW_MS + minute * MINUTE_MS for minute in (1, 2, 3))
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import trio
-from full_disk import fill, free, small_disk
-from small_demo import NOW_MS, SetClock, folded, journal, serving, settings, venue
 
 from kamou.cli import main
 from kamou.commands.operator import OperatorClient
@@ -26,6 +24,8 @@ from kamou.runs import flatten
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.supervision import SupervisorSpec
 from kamou.supervisor import Supervisor
+from tests.full_disk import fill, free, small_disk
+from tests.small_demo import NOW_MS, SetClock, folded, journal, serving, settings, venue
 
 MARGIN_BYTES = 64 * 1024 * 1024  # what a run writes before the test fills the disk
 

@@ -11,20 +11,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from small_demo import (
-    NOW_MS,
-    SetClock,
-    assert_same_book,
-    fills_of,
-    folded,
-    journal,
-    of_kind,
-    resolved,
-    serving,
-    settings,
-    venue,
-)
-from store.market_files import HOUR_MS, bar_rows, write_parquet
 
 from kamou import ids
 from kamou.core.book.events import IntentRecorded, StateChanged
@@ -40,6 +26,20 @@ from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.state import OrderRequest, WorkingOrder
 from kamou.venue.store import VenueStore
+from tests.small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    fills_of,
+    folded,
+    journal,
+    of_kind,
+    resolved,
+    serving,
+    settings,
+    venue,
+)
+from tests.store.market_files import HOUR_MS, bar_rows, write_parquet
 
 
 async def flatten_all(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from core.trading_cases import NOON, Story, closed_cycle, intent, plan
 
 from kamou.core.book.events import Event, IntentRecorded, RunStarted, StateChanged
 from kamou.core.codes import StateReason
@@ -17,6 +16,7 @@ from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, UNREADABLE_LATCH, 
 from kamou.runs.takeover import take_over
 from kamou.store import database, queries
 from kamou.store.journal import JournalWriter, read_events
+from tests.core.trading_cases import NOON, Story, closed_cycle, intent, plan
 
 LATER = NOON + 9_000
 

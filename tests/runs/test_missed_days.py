@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import trio
-from small_demo import NOW_MS, journal, of_kind, serving, settings
-from venue_ledger import DAY, Ledger, day_name
 
 from kamou.core.book.events import DayOpened
 from kamou.core.day import HOUR_MS, MINUTE_MS
@@ -20,6 +18,8 @@ from kamou.exchange import embedded
 from kamou.exchange.base import Capabilities
 from kamou.settings.config import DemoSettings, Settings
 from kamou.venue.market.generator import GeneratedMarket
+from tests.runs.venue_ledger import DAY, Ledger, day_name
+from tests.small_demo import NOW_MS, journal, of_kind, serving, settings
 
 STOPPED_MS = NOW_MS + 6 * HOUR_MS + 5 * MINUTE_MS  # at 18:05
 LATER_MS = STOPPED_MS + 36 * HOUR_MS

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from core.trading_cases import NOON, D, Story, plan, quote
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kamou.clock import SystemClock
@@ -23,6 +22,7 @@ from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs import operator_actions
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
+from tests.core.trading_cases import NOON, D, Story, plan, quote
 
 
 class Follower:

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import trio
-from small_demo import NOW_MS, assert_same_book, folded, journal, venue
-from test_processes import GRACE_S, WITHIN_S, RunningProcess, command, start_run
 
 from kamou.clock import SystemClock
 from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.operator.unix_socket import NAME_BYTES_MAX
+from tests.runs.test_processes import GRACE_S, WITHIN_S, RunningProcess, command, start_run
+from tests.small_demo import NOW_MS, assert_same_book, folded, journal, venue
 
 ONLY_SOCKET = {**os.environ, "KAMOU__WEB__OPERATOR_TCP": "false"}
 

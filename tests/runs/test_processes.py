@@ -18,16 +18,6 @@ import attrs
 import httpx
 import pytest
 import trio
-from small_demo import (
-    NOW_MS,
-    SetClock,
-    assert_same_book,
-    folded,
-    journal,
-    of_kind,
-    run_table,
-    venue,
-)
 
 from kamou.cli import main
 from kamou.clock import SystemClock
@@ -37,6 +27,16 @@ from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.runs import flatten
 from kamou.store import database, queries
+from tests.small_demo import (
+    NOW_MS,
+    SetClock,
+    assert_same_book,
+    folded,
+    journal,
+    of_kind,
+    run_table,
+    venue,
+)
 
 WITHIN_S = 60.0  # far beyond what any wait here takes
 GRACE_S = 10.0  # the default of supervision.grace_s

@@ -9,8 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from small_demo import NOW_MS, WITHIN_S, serving, settings, venue
-from store import story
 
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
@@ -32,6 +30,8 @@ from kamou.runs.state_lines import describe_event
 from kamou.runtime.leveled_lines import Level, find_level
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.small_demo import NOW_MS, WITHIN_S, serving, settings, venue
+from tests.store import story
 
 LIMITS = RiskLimits()
 AT_MS = story.DAY0_MS + 40_000_000

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 import trio
-from small_demo import (
+
+from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
+from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.data_directory.folder import DataDirectory
+from kamou.data_directory.latch import HaltLatch
+from kamou.runs import demo, service
+from kamou.runtime.watchdog import StopDeadline
+from kamou.settings.config import DemoSettings, SupervisionSettings
+from tests.small_demo import (
     NOW_MS,
     SetClock,
     assert_same_book,
@@ -25,17 +34,8 @@ from small_demo import (
     settings,
     venue,
 )
-from store.market_files import NOW_MS as RECORDED_MS
-from store.market_files import write_valid_files
-
-from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
-from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
-from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import HaltLatch
-from kamou.runs import demo, service
-from kamou.runtime.watchdog import StopDeadline
-from kamou.settings.config import DemoSettings, SupervisionSettings
+from tests.store.market_files import NOW_MS as RECORDED_MS
+from tests.store.market_files import write_valid_files
 
 
 class PausedProgress:

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from small_demo import NOW_MS, run_table, settings
 from trio.testing import wait_all_tasks_blocked
 
 from kamou import ids
@@ -33,6 +32,7 @@ from kamou.venue.market import generator
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.order_checks import FAULTS_SHOWN
 from kamou.venue.store import VenueStore
+from tests.small_demo import NOW_MS, run_table, settings
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-import test_processes as runs
 import trio
-from small_demo import NOW_MS, assert_same_book, folded, journal, of_kind, run_table
 
 from kamou.core.book.events import DayOpened
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.core.day import DAY_MS, MINUTE_MS
 from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.store import database
+from tests.runs import test_processes as runs
+from tests.small_demo import NOW_MS, assert_same_book, folded, journal, of_kind, run_table
 
 FREE_WITHIN_S = 10.0  # the promise is 0.5 s; a busy machine may run no process for seconds
 

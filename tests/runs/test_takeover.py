@@ -16,8 +16,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from small_demo import NOW_MS, SetClock, venue
-from test_processes import CONFIGURATION
 
 from kamou.cli import main
 from kamou.core.day import MINUTE_MS
@@ -25,6 +23,8 @@ from kamou.data_directory.folder import DataDirectory, RunRecord
 from kamou.data_directory.lock import lock_holder
 from kamou.runs import flatten
 from kamou.venue.store import VenueStore
+from tests.runs.test_processes import CONFIGURATION
+from tests.small_demo import NOW_MS, SetClock, venue
 
 OTHER_USER = 12_345  # a user id without files here
 

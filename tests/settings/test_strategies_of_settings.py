@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from settings_page import settings_page
 
 from kamou.core import strategies
 from kamou.errors import ConfigurationError
@@ -16,6 +15,7 @@ from kamou.settings.config import (
     load_settings,
     render_commented_toml,
 )
+from tests.settings_page import settings_page
 
 FADER = """
 import attrs

@@ -13,12 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests are a package
+
 import attrs
 import pytest
-from machine_equivalents import PROOFS
-from machine_mutants import Change, draw
-from machine_trials import ROOT, SIMULATIONS, Outcome, Runs, Trials
-from mutation_suite import DOCS, write_page
+
+from tests.simulation.machine_equivalents import PROOFS
+from tests.simulation.machine_mutants import Change, draw
+from tests.simulation.machine_trials import ROOT, SIMULATIONS, Outcome, Runs, Trials
+from tests.simulation.mutation_suite import DOCS, write_page
 
 MODULES = (
     "kamou/core/risk/*.py",

@@ -25,11 +25,11 @@ from typing import Any, BinaryIO
 
 import attrs
 import pytest
-from machine_mutants import Change, codes_of
 
 from kamou.simulator.faults import parse_faults
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.swarm import simulate_seed
+from tests.simulation.machine_mutants import Change, codes_of
 
 ROOT = Path(__file__).parents[2]
 Live = dict[tuple[str, str], list[FunctionType]]

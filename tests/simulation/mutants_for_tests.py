@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mutants import Mutant
+from tests.simulation.mutants import Mutant
 
 BUDGET = "tests/core/risk/test_day_budget.py"
 SIDES = "tests/core/risk/test_both_sides.py"

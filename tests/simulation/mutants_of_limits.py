@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mutants import Mutant
+from tests.simulation.mutants import Mutant
 
 ROOM = "kamou/core/risk/exposure.py"
 ROWS = "kamou/core/risk/rules.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
+from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 RULES = "kamou/core/risk/rules_inputs.py"
 DAY = "kamou/core/day.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mutants import Mutant
+from tests.simulation.mutants import Mutant
 
 DESK = "kamou/actors/order_executor.py"
 BASE = "kamou/exchange/base.py"

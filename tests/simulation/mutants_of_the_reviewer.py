@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
+from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 BOOK = "kamou/core/book/position_book.py"
 HOLDINGS = "kamou/core/book/book_state.py"

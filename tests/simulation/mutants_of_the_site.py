@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mutants import Mutant
+from tests.simulation.mutants import Mutant
 
 HEALTH = "kamou/site/health.py"
 defect = partial(Mutant, notices=("SITE",), faults="site_trouble")

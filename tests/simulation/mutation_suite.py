@@ -18,8 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests are a package
+
 import attrs
-from mutants import Mutant, table
+
+from tests.simulation.mutants import Mutant, table
 
 ROOT = Path(__file__).parents[2]
 TRIAL = Path(__file__).with_name("mutant_trial.py")

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from budget_suite import SETTINGS, backtest
 
 from kamou.core.risk import equity
 from kamou.core.risk.limits import CostModel
 from kamou.core.risk.rules import RULES
 from kamou.core.risk.rules_portfolio import daily_budget
+from tests.simulation.budget_suite import SETTINGS, backtest
 
 
 @pytest.mark.no_cover

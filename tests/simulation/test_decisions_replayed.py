@@ -13,7 +13,6 @@ from random import Random
 from typing import Any, TypeVar, cast
 
 import attrs
-import budget_suite as suite
 import pytest
 
 from kamou.core.book.decision_events import EntriesDecided, EntryDecision
@@ -33,6 +32,7 @@ from kamou.settings.config import Settings, collect_leaf_types
 from kamou.settings.values import convert_value
 from kamou.store.database import open_reader
 from kamou.store.journal import Committed, read_events
+from tests.simulation import budget_suite as suite
 
 D = Decimal
 T = TypeVar("T")

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import attrs
-import machine_suite
 import pytest
-from machine_equivalents import PROOFS
-from machine_mutants import Change, changes_of, draw, fits
-from machine_suite import Tally
-from machine_trials import Outcome
+
+from tests.simulation import machine_suite
+from tests.simulation.machine_equivalents import PROOFS
+from tests.simulation.machine_mutants import Change, changes_of, draw, fits
+from tests.simulation.machine_suite import Tally
+from tests.simulation.machine_trials import Outcome
 
 SAMPLE = '''
 LIMIT = 1 + 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import attrs
-import mutation_suite
 import pytest
-from mutants import table
-from mutation_suite import BEGIN, DOCS, END, QUICK, ROOT, MutantError
 
 from kamou.simulator.faults import parse_faults
+from tests.simulation import mutation_suite
+from tests.simulation.mutants import table
+from tests.simulation.mutation_suite import BEGIN, DOCS, END, QUICK, ROOT, MutantError
 
 NAMES = [mutant.name for mutant in table()]
 FROM_THE_REVIEWER = 10

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from kamou.data_directory.folder import DataDirectory
-
-sys.path.append(str(Path(__file__).parent / "kills"))
-
-import site_kills
+from tests.simulation.kills import site_kills
 
 KILLS, SEED = 6, 1
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 from decimal import Decimal
 
 import attrs
-from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from trading_cases import DAY, NOON, D, closed_cycle, fill, income, intent, order_closed, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import FillReport, Intent, OrderRole, OrderStatus, Side
+from tests.core.trading_cases import (
+    DAY,
+    NOON,
+    D,
+    closed_cycle,
+    fill,
+    income,
+    intent,
+    order_closed,
+    plan,
+)
+from tests.simulation.example_counts import example_settings
 
 SYMBOLS = ("SOLUSDT", "XRPUSDT", "ADAUSDT")
 SIZE = 10

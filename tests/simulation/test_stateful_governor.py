@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import attrs
-from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.model import Intent, OrderRole, OrderStatus, Plan, Side
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.verdict import Approved
+from tests.core.trading_cases import (
     INSTRUMENTS,
     NOON,
     D,
@@ -27,12 +32,7 @@ from trading_cases import (
     review,
     venue_position,
 )
-
-from kamou.core.book import events as e
-from kamou.core.model import Intent, OrderRole, OrderStatus, Plan, Side
-from kamou.core.risk.governor import review_entry
-from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.verdict import Approved
+from tests.simulation.example_counts import example_settings
 
 # So that many trades are open together, and the limits on all of them are met.
 LIMITS = RiskLimits(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from trading_cases import NOON, D, fill, intent, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import NEXT, OrderState, apply_order_event, open_order
 from kamou.core.model import OrderRole, OrderStatus
+from tests.core.trading_cases import NOON, D, fill, intent, plan
+from tests.simulation.example_counts import example_settings
 
 QUANTITY = 10
 ENDS = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED)

@@ -6,11 +6,14 @@ The machine crashes children while others still restart, several at once, and le
 from __future__ import annotations
 
 import trio
-from example_counts import example_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from stepped_run import SteppedRun, schedules
-from test_supervisor_properties import (
+
+from kamou.runtime.supervision import Restart, RestartStrategy
+from kamou.supervisor import Supervisor
+from tests.simulation.example_counts import example_settings
+from tests.simulation.stepped_run import SteppedRun, schedules
+from tests.test_supervisor_properties import (
     Branch,
     Crash,
     Harness,
@@ -19,9 +22,6 @@ from test_supervisor_properties import (
     leaves,
     troubled_leaves,
 )
-
-from kamou.runtime.supervision import Restart, RestartStrategy
-from kamou.supervisor import Supervisor
 
 QUIET_S = 180.0
 """Longer than any back-off and every bad start of these trees: twelve bad starts of nested

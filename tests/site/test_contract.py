@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from site_contract import Bench, SiteProcessContract
 from trio.testing import MockClock
 
 from kamou.http.limits import Limits
@@ -17,6 +16,7 @@ from kamou.simulator.simulated_site import Fate, Script, SimulatedSites
 from kamou.site.port import Launch
 from kamou.site.process_protocol import SiteHandover
 from kamou.site.process_start import make_launcher
+from tests.site.site_contract import Bench, SiteProcessContract
 
 HANDOVER = SiteHandover(
     database="absent.sqlite3",

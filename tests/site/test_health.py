@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sites import Recorder
 
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.errors import SiteError
 from kamou.site.health import STANDING_TICKS, SiteHealth, SiteState
 from kamou.site.process_protocol import Heartbeat
+from tests.site.sites import Recorder
 
 BEAT = Heartbeat(
     requests=5,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import trio
-from sites import supervise_site
 from trio.testing import MockClock
 
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.simulator.simulated_site import BEAT_S, START_S, Fate, Script
 from kamou.site.health import STANDING_TICKS, SiteState
 from kamou.site.process_supervision import SILENT_TICKS
+from tests.site.sites import supervise_site
 
 QUIET_S = 1_000.0  # longer than any episode in these tests
 TROUBLE_OF_FATE = {

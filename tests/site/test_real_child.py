@@ -15,7 +15,6 @@ import attrs
 import httpx
 import pytest
 import trio
-from sites import Recorder, make_health
 
 from kamou.clock import SystemClock
 from kamou.data_directory.folder import DataDirectory
@@ -28,6 +27,7 @@ from kamou.site.process_start import make_launcher
 from kamou.site.process_supervision import SiteKeeper, SiteLimits
 from kamou.site.text import SiteText
 from kamou.store import database
+from tests.site.sites import Recorder, make_health
 
 WITHIN_S = 120.0  # much longer than any wait in these tests
 

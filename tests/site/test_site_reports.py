@@ -7,8 +7,6 @@ from typing import Any
 
 import attrs
 import pytest
-from sites import Recorder, make_health
-from test_health import BEAT
 from trio.testing import MockClock
 
 from kamou.commands.status_text import system_blocks
@@ -16,6 +14,8 @@ from kamou.core.book.site_events import SiteFailed
 from kamou.errors import DiskFullError, SiteError
 from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
+from tests.site.sites import Recorder, make_health
+from tests.site.test_health import BEAT
 
 
 @attrs.define

@@ -14,11 +14,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from market_files import NOW_MS
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests are a package
 
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 from kamou.store.importer import import_directory, open_market
+from tests.store.market_files import NOW_MS
 
 ADDRESS_SPACE_BYTES = 1_500_000_000
 LIMITS = DataSettings(unpacked_mb_max=200)  # a tenth of the default takes a tenth of the time

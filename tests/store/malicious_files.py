@@ -13,7 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from market_files import (
+
+from kamou.store.dataset_description import FILES
+from kamou.store.importer import import_directory
+from tests.store.market_files import (
     HOUR_MS,
     NOW_MS,
     START_MS,
@@ -23,9 +26,6 @@ from market_files import (
     write_csv,
     write_valid_files,
 )
-
-from kamou.store.dataset_description import FILES
-from kamou.store.importer import import_directory
 
 HEADER = "symbol,ts,open,high,low,close,volume\n"
 ROW = f"BTCUSDT,{START_MS},1,1,1,1,1\n"

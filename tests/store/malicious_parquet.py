@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from market_files import HOUR_MS, START_MS, SYMBOLS, bar_rows
+
+from tests.store.market_files import HOUR_MS, START_MS, SYMBOLS, bar_rows
 
 PRICES = ("open", "high", "low", "close", "volume")
 ROWS = len(bar_rows())

@@ -12,12 +12,12 @@ from fractions import Fraction
 from typing import Any
 
 import attrs
-import story
 from hypothesis import strategies as st
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, TransferValued
 from kamou.core.model import Income, OrderSide
+from tests.store import story
 
 DAY = 86_400_000
 BEGIN = 1_700_006_400_000  # 2023-11-15T00:00Z

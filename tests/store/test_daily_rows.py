@@ -13,14 +13,14 @@ from typing import Any
 
 import attrs
 import pytest
-import random_record as by_definition
-import story
 from hypothesis import HealthCheck, given, settings
 
 from kamou.core.book import events as e
 from kamou.store import database, day_rows, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX
+from tests.store import random_record as by_definition
+from tests.store import story
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 examples = settings(

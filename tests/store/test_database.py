@@ -10,13 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import story
 
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, StoreError
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from kamou.store.migrations import JOURNAL_MIGRATIONS, MIGRATION_SET
+from tests.store import story
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from contextlib import closing
 from itertools import pairwise
 
 import pytest
-import story
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from kamou.settings.table import settings_table
 from kamou.store import as_of, database, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_downtime import DOWNTIME_MIN_MS
+from tests.store import story
 
 T0 = story.DAY0_MS
 PERIOD_MS = 5 * MINUTE_MS

@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import story
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from kamou.store.journal import (
     next_run_number,
     read_events,
 )
+from tests.store import story
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import malicious_files as files
-import malicious_parquet as parquet
 import numpy as np
 import pyarrow as pa
 import pytest
-from malicious_files import HEADER, ROW
-from market_files import HOUR_MS, NOW_MS, START_MS
+
+from tests.store import malicious_files as files
+from tests.store import malicious_parquet as parquet
+from tests.store.malicious_files import HEADER, ROW
+from tests.store.market_files import HOUR_MS, NOW_MS, START_MS
 
 CHILD = Path(__file__).parent / "import_child.py"
 CHILD_S = 240  # deadline of the child for all cases: no case may block

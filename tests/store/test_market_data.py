@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from market_files import (
+
+from kamou.errors import DiskFullError, InvalidDataError, StoreError
+from kamou.store.importer import import_directory, open_directory, open_market
+from kamou.store.market_data import (
+    DamagedDataset,
+    dataset_path,
+    list_datasets,
+    load_dataset,
+    market_directory,
+)
+from tests.store.market_files import (
     BARS,
     END_MS,
     HOUR_MS,
@@ -23,16 +33,6 @@ from market_files import (
     write_csv,
     write_parquet,
     write_valid_files,
-)
-
-from kamou.errors import DiskFullError, InvalidDataError, StoreError
-from kamou.store.importer import import_directory, open_directory, open_market
-from kamou.store.market_data import (
-    DamagedDataset,
-    dataset_path,
-    list_datasets,
-    load_dataset,
-    market_directory,
 )
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from market_files import HOUR_MS, NOW_MS, START_MS, Rows, bar_rows, write_parquet
 
 from kamou.errors import InvalidDataError
 from kamou.store.importer import import_directory
 from kamou.store.market_data import list_datasets, load_dataset
+from tests.store.market_files import HOUR_MS, NOW_MS, START_MS, Rows, bar_rows, write_parquet
 
 
 def import_error(source: Path, tmp_path: Path, venue: str | None = None) -> str:

@@ -9,7 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from market_files import (
+
+from kamou.errors import InvalidDataError
+from kamou.settings.config import DataSettings
+from kamou.store.file_layouts import find_files, read_columns
+from kamou.store.importer import import_directory, open_directory
+from kamou.store.read_budget import Budget
+from kamou.venue.market.recorded import RecordedMarket
+from tests.store.market_files import (
     BARS,
     NOW_MS,
     START_MS,
@@ -20,13 +27,6 @@ from market_files import (
     write_parquet,
     write_valid_files,
 )
-
-from kamou.errors import InvalidDataError
-from kamou.settings.config import DataSettings
-from kamou.store.file_layouts import find_files, read_columns
-from kamou.store.importer import import_directory, open_directory
-from kamou.store.read_budget import Budget
-from kamou.venue.market.recorded import RecordedMarket
 
 DAY_MS = 86_400_000
 

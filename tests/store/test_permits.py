@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-import story
 
 from kamou.core.book import events as e
 from kamou.core.model import Plan, Side
@@ -19,6 +18,7 @@ from kamou.errors import DiskFullError, InvalidPermitError
 from kamou.store import database, queries
 from kamou.store.journal import Committed, JournalWriter
 from kamou.store.permits import JournalPermits
+from tests.store import story
 
 PLAN = story.make_plan()
 

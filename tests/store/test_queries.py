@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-import story
 
 from kamou.core.book import events as e
 from kamou.core.model import Denial, Figure, OrderRole, OrderSide, OrderStatus
@@ -18,6 +17,7 @@ from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
 from kamou.store.state_history import query_periods
 from kamou.store.trade_chains import trade_chain
+from tests.store import story
 
 AT = story.CYCLE_MS + 2_000
 

@@ -16,9 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from malicious_files import dataset_with_cell, meta, rehash, write_dataset
-from market_files import NOW_MS, bar_rows, funding_rows, write_csv, write_parquet, write_valid_files
-from test_odd_files import have_same_data
 
 from kamou.errors import InvalidDataError
 from kamou.store import importer
@@ -26,6 +23,16 @@ from kamou.store.dataset_description import FILES, META
 from kamou.store.importer import import_directory, open_directory, open_market
 from kamou.store.market_data import DamagedDataset, list_datasets, load_dataset, market_directory
 from kamou.venue.market.recorded import RecordedMarket
+from tests.store.malicious_files import dataset_with_cell, meta, rehash, write_dataset
+from tests.store.market_files import (
+    NOW_MS,
+    bar_rows,
+    funding_rows,
+    write_csv,
+    write_parquet,
+    write_valid_files,
+)
+from tests.store.test_odd_files import have_same_data
 
 CHANGED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

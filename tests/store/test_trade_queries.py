@@ -9,10 +9,10 @@ from pathlib import Path
 
 import attrs
 import pytest
-import story
 
 from kamou.store import database, queries
 from kamou.store.journal import JournalWriter
+from tests.store import story
 
 
 @pytest.fixture

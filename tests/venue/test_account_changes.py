@@ -10,14 +10,24 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_market import FLAT, START_MS, STEP_MS, MemoryMarket, with_bars
-from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, limit, order, stop
 
 from kamou.core.model import OrderStatus
 from kamou.errors import RejectedError
 from kamou.venue.engine import RESIZE_PAUSE_MS, Engine
 from kamou.venue.state import ContractAudit, MoneyAudit
 from kamou.venue.store import VenueStore
+from tests.venue.memory_market import FLAT, START_MS, STEP_MS, MemoryMarket, with_bars
+from tests.venue.venue_orders import (
+    BUY,
+    EXACT,
+    SELL,
+    at,
+    engine_at,
+    entry_with_exits,
+    limit,
+    order,
+    stop,
+)
 
 D = Decimal
 UP, DOWN = (100.0, 105.0, 99.0, 103.0, 800.0), (103.0, 103.5, 90.0, 96.0, 800.0)

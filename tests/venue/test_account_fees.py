@@ -8,13 +8,13 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_market import FLAT, MemoryMarket, instrument, with_bars
-from venue_orders import BUY, EXACT, SELL, at, engine_at, limit, order
 
 from kamou.core.model import Instrument
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.models import VenueModels
+from tests.venue.memory_market import FLAT, MemoryMarket, instrument, with_bars
+from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, limit, order
 
 D = Decimal
 DIP = (100.0, 100.2, 98.5, 100.0, 10_000.0)  # a resting bid at 99 is filled

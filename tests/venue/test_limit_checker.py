@@ -6,14 +6,14 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from memory_market import MemoryMarket, with_bars
-from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
 from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.models import AccountFees
+from tests.venue.memory_market import MemoryMarket, with_bars
+from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
 import attrs  # isort: skip
 

@@ -6,8 +6,6 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from memory_market import MemoryMarket, with_bars
-from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
 from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderSide, OrderType
@@ -16,6 +14,8 @@ from kamou.venue.checker import CheckLimits, CheckReport, check
 from kamou.venue.engine import Engine
 from kamou.venue.models import SettledFunding, VenueModels
 from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
+from tests.venue.memory_market import MemoryMarket, with_bars
+from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
 D = Decimal
 

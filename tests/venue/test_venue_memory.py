@@ -16,8 +16,6 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_market import START_MS, STEP_MS, MemoryMarket
-from venue_orders import BUY, SELL, entry_with_exits, limit, order
 
 from kamou.core.day import HOUR_MS
 from kamou.core.model import FillReport, Income, OrderStatus
@@ -33,6 +31,8 @@ from kamou.venue.store import (
     MEMORY,
     VenueStore,
 )
+from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket
+from tests.venue.venue_orders import BUY, SELL, entry_with_exits, limit, order
 
 D = Decimal
 MODELS = VenueModels(funding=SettledFunding())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from memory_market import STEP_MS, MemoryMarket, instrument, with_bars
-from venue_orders import BUY, SELL, at, engine_at, entry_with_exits, limit, order, stop
 
 from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import OrderStatus, OrderType, TimeInForce
 from kamou.errors import RejectedError
 from kamou.venue.models import SlippageModel, VenueModels
+from tests.venue.memory_market import STEP_MS, MemoryMarket, instrument, with_bars
+from tests.venue.venue_orders import BUY, SELL, at, engine_at, entry_with_exits, limit, order, stop
 
 D = Decimal
 IOC, FOK, GTC = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC

@@ -5,19 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from memory_market import MemoryMarket, instrument, with_bars
-from venue_orders import (
-    BUY,
-    EXACT,
-    SELL,
-    at,
-    engine_at,
-    entry_with_exits,
-    limit,
-    order,
-    stop,
-    target,
-)
 
 from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus, OrderType
@@ -30,6 +17,19 @@ from kamou.venue.models import (
     StopFillModel,
     VenueModels,
     VolumeShareFills,
+)
+from tests.venue.memory_market import MemoryMarket, instrument, with_bars
+from tests.venue.venue_orders import (
+    BUY,
+    EXACT,
+    SELL,
+    at,
+    engine_at,
+    entry_with_exits,
+    limit,
+    order,
+    stop,
+    target,
 )
 
 D = Decimal

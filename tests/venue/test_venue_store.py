@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_market import START_MS, STEP_MS, MemoryMarket, with_bars
-from venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, limit, order, stop
 
 from kamou.core.model import OrderStatus
 from kamou.errors import DatabaseNewerError, DiskFullError, RejectedError, StoreError
 from kamou.venue.engine import REDO_MAX, Engine
 from kamou.venue.models import SettledFunding, VenueModels
 from kamou.venue.store import StaleVenueError, VenueStore
+from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket, with_bars
+from tests.venue.venue_orders import (
+    BUY,
+    EXACT,
+    SELL,
+    at,
+    engine_at,
+    entry_with_exits,
+    limit,
+    order,
+    stop,
+)
 
 D = Decimal
 MODELS = VenueModels(funding=SettledFunding())

@@ -5,13 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from memory_market import START_MS, STEP_MS, MemoryMarket
-
 from kamou.core.model import OrderSide, OrderType, TimeInForce
 from kamou.venue.engine import Engine
 from kamou.venue.models import SettledFunding, SlippageModel, VenueModels
 from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
+from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket
 
 D = Decimal
 BUY, SELL = OrderSide.BUY, OrderSide.SELL

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from published_record import write_record
-from site_client import inline
 
 from kamou.store import database
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import inline
+from tests.web.published_record import write_record
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from raw_events import Plans
+from tests.web.raw_events import Plans
 
 D = Decimal
 MINUS = "\N{MINUS SIGN}"

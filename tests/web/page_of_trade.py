@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger_by_definition import Ledger, Stretch
-from page_numerals import MINUS, NUMBER, exact, lasted, moment, money, number, price
-from raw_events import Plans
+from tests.web.ledger_by_definition import Ledger, Stretch
+from tests.web.page_numerals import MINUS, NUMBER, exact, lasted, moment, money, number, price
+from tests.web.raw_events import Plans
 
 D = Decimal
 Line = tuple[int, str]  # of the timeline: when, and its numbers

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ledger_by_definition import Stretch
+from tests.web.ledger_by_definition import Stretch
 
 D = Decimal
 COUNTED = ("cycle_ranked", "cycle_closed", "candidate_vetoed", "permit_denied", "candidate_refined")

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ledger_by_definition import DAY_MS, LAST_DIGIT, Ledger, Stretch, total
-from raw_events import Plans
-from recomputed_statistics import bounds_of_days, snapshots_drawdown
+from tests.web.ledger_by_definition import DAY_MS, LAST_DIGIT, Ledger, Stretch, total
+from tests.web.raw_events import Plans
+from tests.web.recomputed_statistics import bounds_of_days, snapshots_drawdown
 
 D = Decimal
 DAYS_MIN = 14

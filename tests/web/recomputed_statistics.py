@@ -16,7 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from ledger_by_definition import Ledger
+
+from tests.web.ledger_by_definition import Ledger
 
 RESAMPLES = 2_000
 Z = 1.959963984540054  # of the standard normal, at 97.5 %

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger_by_definition import Ledger
-from raw_events import Plans
-from recomputed_statistics import bounds_of_trades
+from tests.web.ledger_by_definition import Ledger
+from tests.web.raw_events import Plans
+from tests.web.recomputed_statistics import bounds_of_trades
 
 D = Decimal
 INTERVALS = ("win_rate", "expectancy_r", "profit_factor")

@@ -9,13 +9,13 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from site_client import Client
 
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.store.public_queries import Curve
 from kamou.store.record_rows import CurveMark, EquityMark
 from kamou.web import chart, ticks
 from kamou.web.app import PublicSite
+from tests.site_client import Client
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
 
@@ -263,7 +263,7 @@ def test_labels_at_both_edges_are_drawn_inside_the_drawing() -> None:
 
 
 def test_the_font_of_the_frames_is_the_largest_of_the_style_sheet() -> None:
-    from test_style import CSS
+    from tests.web.test_style import CSS
 
     for frame in chart.CURVE_FRAMES:
         sizes = re.findall(rf"svg\.{frame.name} text \{{ font-size: ([\d.]+)px", CSS)

@@ -13,8 +13,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from published_record import START_MS, equity_mark, write_record
-from site_client import Client, inline
 
 from kamou.core.book.events import DayOpened, EquityRecorded, StateChanged
 from kamou.core.day import DAY_MS
@@ -27,6 +25,8 @@ from kamou.web import daily_figures
 from kamou.web.app import PublicSite
 from kamou.web.daily_figures import Memo
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, equity_mark, write_record
 
 API = "/api/v1/public/days"
 BYTES_MAX = 100_000

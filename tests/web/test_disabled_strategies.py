@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from published_record import START_MS, write_record
 
 from kamou.core.book.events import Event
 from kamou.core.book.operator_events import CommandRecorded
@@ -21,6 +20,7 @@ from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH
 from kamou.web.site import Site
+from tests.web.published_record import START_MS, write_record
 
 Client = Callable[[PublicSite], httpx.AsyncClient]
 SINCE_MS = START_MS + 40 * HOUR_MS

@@ -7,11 +7,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from published_record import write_record
-from site_client import Client, inline
 
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import write_record
 
 OF_DAYS = {"return_twr", "max_drawdown", "sharpe", "sortino"}
 OF_DAYS_AND_TRADES = {"expectancy_r", "profit_factor"}

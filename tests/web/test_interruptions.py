@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published_record import START_MS, equity_mark
-from site_client import Client, inline
 
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
@@ -23,6 +21,8 @@ from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, equity_mark
 
 NORMAL, REDUCED = TradingState.ACTIVE, TradingState.REDUCED_SIZE
 HALTED, FLATTEN = TradingState.REDUCE_ONLY, TradingState.FLATTENING

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from site_client import Client, inline
 
 from kamou.core.book.events import RunStarted
 from kamou.store import database
@@ -14,6 +13,7 @@ from kamou.store.journal import JournalWriter
 from kamou.store.latest_run import latest_run
 from kamou.web.app import PublicSite
 from kamou.web.site import ASSUMED_GATE, Site
+from tests.site_client import Client, inline
 
 
 def started(mode: str, gate: str, run_number: int = 1) -> RunStarted:

@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from published_record import START_MS, equity_mark, write_record
-from site_client import Client, inline
 
 from kamou.core.book import events as e
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
@@ -16,6 +14,8 @@ from kamou.store.database import open_writer
 from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, equity_mark, write_record
 
 DAYS = 3
 STOPPED_MS = START_MS + DAYS * DAY_MS + 11 * HOUR_MS  # the last cycle of the record

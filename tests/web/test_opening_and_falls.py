@@ -10,8 +10,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from published_record import START_MS, equity_mark, started_with
-from site_client import Client, inline
 
 from kamou.core.book import events as e
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
@@ -23,6 +21,8 @@ from kamou.store.public_queries import query_curve as whole_curve
 from kamou.web.app import PublicSite
 from kamou.web.chart_frames import CURVE_FRAMES
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, equity_mark, started_with
 
 STEP_MS = 30 * MINUTE_MS
 DAYS = 18

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import unescape
 
 import pytest
-from site_client import Client
 
 from kamou.web.app import ROUTES, PublicSite
+from tests.site_client import Client
 
 PLACE = "must be a closing time in ms and a row"
 DAY = "before must be a day"

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import trio
-from published_record import START_MS, write_record
-from site_client import Client, inline
 
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
@@ -20,6 +18,8 @@ from kamou.store.journal import JournalWriter
 from kamou.store.queries import query_trades
 from kamou.web.app import ROUTES, PublicSite
 from kamou.web.site import RISK_NOTICE, Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, write_record
 
 PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 

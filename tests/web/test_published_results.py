@@ -7,8 +7,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from published_record import START_MS, equity_mark, write_record
-from site_client import Client, inline
 
 from kamou.core.book.events import DayOpened
 from kamou.core.day import DAY_MS
@@ -18,6 +16,8 @@ from kamou.store.projected_curve import POINTS_MAX
 from kamou.web.app import PublicSite
 from kamou.web.format import day_ms
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, equity_mark, write_record
 
 PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 FIGURES = {

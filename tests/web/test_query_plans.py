@@ -10,7 +10,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from published_record import START_MS, write_record
 
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
@@ -22,6 +21,7 @@ from kamou.web.daily_figures import Memo
 from kamou.web.pages.base import PageRequest
 from kamou.web.render import load_templates
 from kamou.web.site import Site
+from tests.web.published_record import START_MS, write_record
 
 BOUNDED = {
     # table: why a scan of it is no scan of the history

@@ -10,20 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from histories import STEP_MS, History, trade
-from ledger_by_definition import Ledger, MarkAt
-from page_numerals import (
-    days_numbers,
-    expected_numbers,
-    front_numbers,
-    numbers_of,
-    trades_numbers,
-)
-from page_of_trade import TradePage
-from raw_events import Plans
-from recomputation import differences
-from recomputed_trades import fill_differences, interval_differences, trade_differences
-from site_client import Client, inline
 
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.store import as_of
@@ -31,6 +17,20 @@ from kamou.store.database import open_reader
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.histories import STEP_MS, History, trade
+from tests.web.ledger_by_definition import Ledger, MarkAt
+from tests.web.page_numerals import (
+    days_numbers,
+    expected_numbers,
+    front_numbers,
+    numbers_of,
+    trades_numbers,
+)
+from tests.web.page_of_trade import TradePage
+from tests.web.raw_events import Plans
+from tests.web.recomputation import differences
+from tests.web.recomputed_trades import fill_differences, interval_differences, trade_differences
 
 DRAWN = range(100, 103)
 AS_JSON = {"accept": "application/json"}

@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 import attrs
 import pytest
-from published_record import START_MS, write_record
-from site_client import Client, inline
 
 from kamou.core import strategies
 from kamou.core.book import events as e
@@ -27,6 +25,8 @@ from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, write_record
 
 RAW = re.compile(r"\d\.\d{9,}")  # no venue quotes so many places
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-from published_record import equity_mark, write_record
-from site_client import Client, inline
 
 from kamou.core.book import events as e
 from kamou.core.model import FillReport, Intent, OrderRole, OrderType
@@ -19,6 +17,8 @@ from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import equity_mark, write_record
 
 ADOPTED = "the venue held this position and it was adopted"
 

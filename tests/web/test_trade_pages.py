@@ -8,8 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from published_record import write_record
-from site_client import Client, inline
 
 from kamou.core.book.events import TradeClosed
 from kamou.core.book.late_events import ResultCorrected
@@ -21,6 +19,8 @@ from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import write_record
 
 AS_JSON = {"accept": "application/json"}
 

@@ -6,12 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from histories import STEP_MS, History, trade
-from site_client import Client, inline
 
 from kamou.venue.engine import Engine
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.histories import STEP_MS, History, trade
 
 HISTORIES = (
     History(

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from published_record import START_MS, write_record
-from site_client import Client, inline
 
 from kamou.core.book import events as e
 from kamou.core.day import DAY_MS, HOUR_MS
@@ -22,6 +20,8 @@ from kamou.store.journal import JournalWriter, read_events
 from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, write_record
 
 DAYS = 3
 NOW_MS = START_MS + (DAYS + 1) * DAY_MS

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import attrs
 import pytest
-from published_record import write_record
-from site_client import Client, inline
 
 from kamou.settings.config import Settings, SiteSettings, find_settings_contradictions
 from kamou.store.database import open_reader
 from kamou.store.queries import query_trades
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import write_record
 
 PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 DOCUMENTS = ("/results.json", "/api/v1/public/days", "/api/v1/public/trades")

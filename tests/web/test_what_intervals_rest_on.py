@@ -9,8 +9,6 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from published_record import START_MS, write_record
-from site_client import Client, inline
 
 from kamou.core.book.events import TradeClosed
 from kamou.core.day import DAY_MS, HOUR_MS
@@ -20,6 +18,8 @@ from kamou.store.journal import JournalWriter
 from kamou.store.queries import query_trades
 from kamou.web.app import PublicSite
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.published_record import START_MS, write_record
 
 DAYS, A_DAY, LATER = 15, 3, 7
 RESTS_ON = f"of {DAYS * A_DAY} closed trades on complete days"

@@ -6,9 +6,9 @@ import re
 from html import unescape
 
 import pytest
-from site_client import Client
 
 from kamou.web.app import PublicSite
+from tests.site_client import Client
 
 PAGES = ("/", "/results", "/trades", "/days", "/how-it-works", "/pricing")
 NOT_SO = {

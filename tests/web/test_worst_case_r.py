@@ -15,9 +15,6 @@ from typing import Any
 
 import attrs
 import pytest
-from histories import History, trade
-from published_record import START_MS, equity_mark, write_record
-from site_client import Client, inline
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
@@ -27,6 +24,9 @@ from kamou.store.journal import JournalWriter
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH, MINUS
 from kamou.web.site import Site
+from tests.site_client import Client, inline
+from tests.web.histories import History, trade
+from tests.web.published_record import START_MS, equity_mark, write_record
 
 JSON = {"accept": "application/json"}
 STEP = D("0.000000000001")  # as R is rounded

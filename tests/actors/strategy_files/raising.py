@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from scripted import Scripted
-from scripted_market import RAISES_AT_MINUTE, START_MS
-
 from kamou.core.day import MINUTE_MS
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import StrategyScores
+from tests.actors.scripted_market import RAISES_AT_MINUTE, START_MS
+from tests.actors.strategy_files.scripted import Scripted
 
 
 class Raising(Scripted):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scripted_market import HOLD_MS, LINES, START_MS
 
 from kamou.core.codes import Abstain
 from kamou.core.day import MINUTE_MS
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Requirement, StrategyScores, check_data
+from tests.actors.scripted_market import HOLD_MS, LINES, START_MS
 
 
 class Scripted:

@@ -8,16 +8,6 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import (
-    NOON,
-    D,
-    Story,
-    income,
-    intent,
-    mark,
-    order_closed,
-    plan,
-)
 
 from kamou.core.book import events as e
 from kamou.core.book import position_book as book_module
@@ -35,6 +25,16 @@ from kamou.core.book.run_events import (
 )
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.core.model import OrderRole, OrderStatus
+from tests.core.trading_cases import (
+    NOON,
+    D,
+    Story,
+    income,
+    intent,
+    mark,
+    order_closed,
+    plan,
+)
 
 PLAN = plan()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import NOON, D, fill, intent, plan
 
 from kamou.core.book.trades import (
     ConfirmedStop,
@@ -16,6 +15,7 @@ from kamou.core.book.trades import (
     open_trade,
 )
 from kamou.core.model import OrderRole, Side
+from tests.core.trading_cases import NOON, D, fill, intent, plan
 
 LATER = NOON + 3
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from core.trading_cases import NOON, Story, intent, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.due_actions import (
@@ -22,6 +21,7 @@ from kamou.core.book.due_actions import (
     next_look_ms,
 )
 from kamou.core.model import OrderRole, TradingState
+from tests.core.trading_cases import NOON, Story, intent, plan
 
 CYCLE_MS = 300_000
 PLAN = plan()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import (
+
+from kamou.core.book import events as e
+from tests.core.trading_cases import (
     DAY,
     NOON,
     D,
@@ -16,8 +18,6 @@ from trading_cases import (
     mark,
     plan,
 )
-
-from kamou.core.book import events as e
 
 PLAN = plan()
 

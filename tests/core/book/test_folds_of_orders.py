@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.model import OrderRole, OrderStatus, Side
+from kamou.core.risk.governor import review_reduction
+from kamou.core.risk.limits import RiskLimits
+from tests.core.trading_cases import (
     NOON,
     D,
     Story,
@@ -17,11 +22,6 @@ from trading_cases import (
     plan,
     review,
 )
-
-from kamou.core.book import events as e
-from kamou.core.model import OrderRole, OrderStatus, Side
-from kamou.core.risk.governor import review_reduction
-from kamou.core.risk.limits import RiskLimits
 
 PLAN = plan()
 

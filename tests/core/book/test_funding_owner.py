@@ -10,7 +10,15 @@ from decimal import Decimal
 import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.book.late_events import ResultCorrected
+from kamou.core.book.position_book import OVERLAP_MS, PositionBook
+from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.core.model import Income, Intent, OrderRole, OrderStatus, Plan
+from kamou.store import database, public_queries, queries
+from kamou.store.journal import JournalWriter
+from tests.core.trading_cases import (
     NOON,
     D,
     Story,
@@ -21,14 +29,6 @@ from trading_cases import (
     order_closed,
     plan,
 )
-
-from kamou.core.book import events as e
-from kamou.core.book.late_events import ResultCorrected
-from kamou.core.book.position_book import OVERLAP_MS, PositionBook
-from kamou.core.day import HOUR_MS, MINUTE_MS
-from kamou.core.model import Income, Intent, OrderRole, OrderStatus, Plan
-from kamou.store import database, public_queries, queries
-from kamou.store.journal import JournalWriter
 
 HOUR_AFTER = NOON + HOUR_MS
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from decimal import Decimal as D
 
-from trading_cases import NOON, Story, intent, order_closed, plan
-
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole, OrderStatus
 from kamou.store import database
 from kamou.store.journal import JournalWriter
+from tests.core.trading_cases import NOON, Story, intent, order_closed, plan
 
 PLAN = plan()
 

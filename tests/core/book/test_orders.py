@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import NOON, D, fill, intent, order_closed, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import (
@@ -17,6 +16,7 @@ from kamou.core.book.orders import (
     open_order,
 )
 from kamou.core.model import OrderRole, OrderStatus
+from tests.core.trading_cases import NOON, D, fill, intent, order_closed, plan
 
 ENTRY = intent(OrderRole.ENTRY, plan())
 S = OrderStatus

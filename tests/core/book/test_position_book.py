@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import (
+
+from kamou.core.book import account_state
+from kamou.core.book import events as e
+from kamou.core.book import position_book as book_module
+from kamou.core.book.position_book import OVERLAP_MS
+from kamou.core.day import HOUR_MS
+from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
+from tests.core.trading_cases import (
     DAY,
     NOON,
     D,
@@ -17,13 +24,6 @@ from trading_cases import (
     order_closed,
     plan,
 )
-
-from kamou.core.book import account_state
-from kamou.core.book import events as e
-from kamou.core.book import position_book as book_module
-from kamou.core.book.position_book import OVERLAP_MS
-from kamou.core.day import HOUR_MS
-from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
 
 PLAN = plan()
 

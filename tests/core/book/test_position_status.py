@@ -7,7 +7,6 @@ from fractions import Fraction as F
 
 from hypothesis import given
 from hypothesis import strategies as st
-from trading_cases import NOON, D, Story, income, intent, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.position_status import (
@@ -18,6 +17,7 @@ from kamou.core.book.position_status import (
 )
 from kamou.core.model import OrderRole, OrderSide, Side
 from kamou.core.plain import to_plain
+from tests.core.trading_cases import NOON, D, Story, income, intent, plan
 
 
 def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:

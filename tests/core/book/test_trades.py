@@ -6,7 +6,6 @@ from itertools import permutations
 
 import attrs
 import pytest
-from trading_cases import NOON, D, fill, intent, plan
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import (
@@ -21,6 +20,7 @@ from kamou.core.book.trades import (
     open_trade,
 )
 from kamou.core.model import OrderRole, OrderSide, Side
+from tests.core.trading_cases import NOON, D, fill, intent, plan
 
 PLAN = plan()
 ENTRY, STOP, TARGET, CLOSE = (intent(role, PLAN) for role in OrderRole)

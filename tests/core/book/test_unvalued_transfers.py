@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from trading_cases import DAY, NOON, D, Story, income
 
 from kamou.core.book import events as e
 from kamou.core.book.book_state import OVERLAP_MS
 from kamou.core.book.late_events import TransferValued
 from kamou.core.risk.midnight_equity import MARK_HISTORY
+from tests.core.trading_cases import DAY, NOON, D, Story, income
 
 DAY_START_MS = NOON - NOON % DAY
 VALUED = TransferValued(

@@ -7,7 +7,13 @@ from typing import Any
 
 import attrs
 import pytest
-from trading_cases import (
+
+from kamou.core.model import OrderRole, Side
+from kamou.core.reconciliation.adoption import adopted_stop
+from kamou.core.reconciliation.reconciliation import ReconcileInputs, reconcile
+from kamou.core.risk.costs import trade_costs
+from kamou.core.risk.limits import CostModel, RiskLimits
+from tests.core.trading_cases import (
     INSTRUMENTS,
     NOON,
     D,
@@ -16,13 +22,7 @@ from trading_cases import (
     plan,
     venue_position,
 )
-from venue_views import HELD, kinds, look
-
-from kamou.core.model import OrderRole, Side
-from kamou.core.reconciliation.adoption import adopted_stop
-from kamou.core.reconciliation.reconciliation import ReconcileInputs, reconcile
-from kamou.core.risk.costs import trade_costs
-from kamou.core.risk.limits import CostModel, RiskLimits
+from tests.core.venue_views import HELD, kinds, look
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000

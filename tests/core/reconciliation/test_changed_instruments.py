@@ -4,18 +4,6 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import (
-    INSTRUMENTS,
-    NOON,
-    D,
-    Story,
-    fill,
-    intent,
-    plan,
-    venue_order,
-    venue_position,
-)
-from venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, STOP, SURE_MS, kinds, look, run
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderReport, OrderRole, OrderSide, Side
@@ -27,6 +15,29 @@ from kamou.core.reconciliation.reconciliation import (
 )
 from kamou.core.reconciliation.venue_view import instrument_changes
 from kamou.core.risk.limits import RiskLimits
+from tests.core.trading_cases import (
+    INSTRUMENTS,
+    NOON,
+    D,
+    Story,
+    fill,
+    intent,
+    plan,
+    venue_order,
+    venue_position,
+)
+from tests.core.venue_views import (
+    HELD,
+    INPUTS,
+    NEXT_MS,
+    PLAN,
+    RESTING,
+    STOP,
+    SURE_MS,
+    kinds,
+    look,
+    run,
+)
 
 
 @pytest.fixture

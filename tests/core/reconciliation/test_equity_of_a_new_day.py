@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from trading_cases import DAY, NOON, Story, account, income
-from venue_views import INPUTS, NEXT_MS, look
 
 from kamou.core.book.events import EquityRecorded
 from kamou.core.reconciliation.reconciliation import reconcile
+from tests.core.trading_cases import DAY, NOON, Story, account, income
+from tests.core.venue_views import INPUTS, NEXT_MS, look
 
 MIDNIGHT = NOON - NOON % DAY + DAY
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from trading_cases import NOON, Story, intent, order_closed, venue_order
-from venue_views import NEXT_MS, PLAN, STOP, look
-
 from kamou.core.model import OrderReport, OrderRole, OrderStatus
 from kamou.core.reconciliation.unresolved_orders import unresolved_orders
+from tests.core.trading_cases import NOON, Story, intent, order_closed, venue_order
+from tests.core.venue_views import NEXT_MS, PLAN, STOP, look
 
 EXIT = intent(OrderRole.EXIT, PLAN)
 

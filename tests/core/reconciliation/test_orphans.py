@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from test_protection import PLAN, STOP, confirmed
-from trading_cases import NOON, Story, intent, order_closed
-
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderStatus
 from kamou.core.reconciliation.protection import cancel_orphans
+from tests.core.reconciliation.test_protection import PLAN, STOP, confirmed
+from tests.core.trading_cases import NOON, Story, intent, order_closed
 
 
 def test_orders_of_a_trade_that_is_over_are_orphan_orders() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import attrs
 import pytest
-from trading_cases import NOON, D, Story, intent, order_closed, plan, venue_order
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import OrderState
@@ -25,6 +24,7 @@ from kamou.core.reconciliation.protection import (
     protect,
 )
 from kamou.core.risk.limits import RiskLimits
+from tests.core.trading_cases import NOON, D, Story, intent, order_closed, plan, venue_order
 
 PLAN = plan()
 STOP = intent(OrderRole.STOP_LOSS, PLAN)

@@ -6,7 +6,11 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.model import OrderRole, OrderSide, OrderStatus, Side
+from kamou.core.reconciliation.reconciliation import reconcile
+from tests.core.trading_cases import (
     NOON,
     D,
     Story,
@@ -20,7 +24,7 @@ from trading_cases import (
     venue_order,
     venue_position,
 )
-from venue_views import (
+from tests.core.venue_views import (
     HELD,
     INPUTS,
     NEXT_MS,
@@ -33,10 +37,6 @@ from venue_views import (
     run,
     run_after_wait,
 )
-
-from kamou.core.book import events as e
-from kamou.core.model import OrderRole, OrderSide, OrderStatus, Side
-from kamou.core.reconciliation.reconciliation import reconcile
 
 
 @pytest.fixture

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import NOON, D, Story, fill, income, intent, order_closed, plan, venue_order
-from trading_cases import venue_position as held
-from venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, kinds, look
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import open_trade, restate_trade
 from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.reconciliation.protection import Await, ConfirmStop, protect
 from kamou.core.reconciliation.reconciliation import Reconciliation, VenueView, reconcile
+from tests.core.trading_cases import (
+    NOON,
+    D,
+    Story,
+    fill,
+    income,
+    intent,
+    order_closed,
+    plan,
+    venue_order,
+)
+from tests.core.trading_cases import venue_position as held
+from tests.core.venue_views import HELD, INPUTS, NEXT_MS, PLAN, RESTING, kinds, look
 
 IN_FLIGHT_MS = 5_000
 SURE_MS = 20_000

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from trading_cases import NOON, D, Story, account, fill, income, intent, plan, venue_position
-from venue_views import HELD, INPUTS, NEXT_MS, RESTING, STOP, SURE_MS, kinds, look, run
 
 from kamou.core.book import events as e
 from kamou.core.model import OrderRole, OrderSide
 from kamou.core.reconciliation.reconciliation import reconcile
 from kamou.core.reconciliation.unexplained import unexplained_money, unlisted_positions
 from kamou.core.reconciliation.venue_view import NO_SYMBOL, ReconcileSettings
+from tests.core.trading_cases import (
+    NOON,
+    D,
+    Story,
+    account,
+    fill,
+    income,
+    intent,
+    plan,
+    venue_position,
+)
+from tests.core.venue_views import HELD, INPUTS, NEXT_MS, RESTING, STOP, SURE_MS, kinds, look, run
 
 SETTINGS = ReconcileSettings()
 TOLERANCE = SETTINGS.balance_tolerance

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from trading_cases import NOON, Story, intent, plan, venue_order, venue_position
-from venue_views import INPUTS, NEXT_MS, PLAN, STOP, SURE_MS, look
 
 from kamou.core.book.events import CancelRequested
 from kamou.core.model import OrderReport, OrderRole, PositionReport
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
+from tests.core.trading_cases import NOON, Story, intent, plan, venue_order, venue_position
+from tests.core.venue_views import INPUTS, NEXT_MS, PLAN, STOP, SURE_MS, look
 
 UNKNOWN = venue_order(STOP)
 PENDING = UNKNOWN.client_order_id, UNKNOWN.quantity

@@ -8,14 +8,6 @@ from itertools import count
 
 import attrs
 from hypothesis import strategies as st
-from trading_cases import (
-    DAY,
-    NOON,
-    Story,
-    income,
-    plan,
-    venue_position,
-)
 
 from kamou.core.book import events as e
 from kamou.core.model import Figure, OrderSide, PositionReport, Side
@@ -25,6 +17,14 @@ from kamou.core.risk.midnight_equity import (
     OpeningRead,
     missed_midnights,
     symbols_to_mark,
+)
+from tests.core.trading_cases import (
+    DAY,
+    NOON,
+    Story,
+    income,
+    plan,
+    venue_position,
 )
 
 SYMBOLS = ("SOLUSDT", "BTCUSDT", "XRPUSDT")

@@ -9,7 +9,14 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trading_cases import (
+
+from kamou.core.model import Side
+from kamou.core.risk.equity import exit_costs
+from kamou.core.risk.exposure import compute_headroom
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.verdict import Denied
+from tests.core.trading_cases import (
     INSTRUMENTS,
     NOON,
     D,
@@ -22,14 +29,7 @@ from trading_cases import (
     review,
     venue_position,
 )
-from venue_views import INPUTS, look, run
-
-from kamou.core.model import Side
-from kamou.core.risk.equity import exit_costs
-from kamou.core.risk.exposure import compute_headroom
-from kamou.core.risk.governor import review_entry
-from kamou.core.risk.limits import CostModel, RiskLimits
-from kamou.core.risk.verdict import Denied
+from tests.core.venue_views import INPUTS, look, run
 
 LIMITS = RiskLimits()
 MAJORS = {"BTCUSDT", "ETHUSDT"}

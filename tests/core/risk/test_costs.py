@@ -8,12 +8,12 @@ from fractions import Fraction as F
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import instrument
 
 from kamou.core.model import Side
 from kamou.core.risk.costs import trade_costs
 from kamou.core.risk.limits import CostModel
 from kamou.core.risk.sizing import unit_loss
+from tests.core.trading_cases import instrument
 
 HOUR_MS = 3_600_000
 PRICE = st.decimals("0.01", "100000", places=2)

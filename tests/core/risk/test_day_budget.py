@@ -8,7 +8,14 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.book.trades import apply_fill, open_trade, realized_gain
+from kamou.core.model import Figure, OrderSide, Quote, Side
+from kamou.core.risk.exposure import day_budget
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.verdict import Approved, Denied
+from tests.core.trading_cases import (
     DAY,
     INSTRUMENTS,
     NOON,
@@ -23,13 +30,6 @@ from trading_cases import (
     quote,
     review,
 )
-
-from kamou.core.book import events as e
-from kamou.core.book.trades import apply_fill, open_trade, realized_gain
-from kamou.core.model import Figure, OrderSide, Quote, Side
-from kamou.core.risk.exposure import day_budget
-from kamou.core.risk.governor import review_entry
-from kamou.core.risk.verdict import Approved, Denied
 
 SIX = sorted(INSTRUMENTS)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from midnight_cases import MIDNIGHT, MIDNIGHTS, READ_MS, flat, looked
-from trading_cases import NOON, Story, income, mark, venue_position
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Figure, OrderSide
 from kamou.core.risk.midnight_equity import missed_midnights, open_days, symbols_to_mark
+from tests.core.risk.midnight_cases import MIDNIGHT, MIDNIGHTS, READ_MS, flat, looked
+from tests.core.trading_cases import NOON, Story, income, mark, venue_position
 
 
 def pay(story: Story, kind: str, amount: str, at_ms: int) -> None:

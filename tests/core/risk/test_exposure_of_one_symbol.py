@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trading_cases import D, Story, exposure_at, instrument, intent, plan, quote, review
 
 from kamou.core.model import Denial, OrderRole, Side
 from kamou.core.record.gate import LiveGrant
@@ -14,6 +13,7 @@ from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.sizing import size_trade
 from kamou.core.risk.verdict import Denied
+from tests.core.trading_cases import D, Story, exposure_at, instrument, intent, plan, quote, review
 
 SECOND = {"permit_id": "second", "signal_id": "second"}
 

@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import DAY, NOON, D, Story, equity_now, intent, plan, quote, review
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
@@ -19,6 +18,7 @@ from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import plan_entry
 from kamou.core.risk.verdict import Approved, Denied
+from tests.core.trading_cases import DAY, NOON, D, Story, equity_now, intent, plan, quote, review
 
 PLAN = plan()
 LIMITS = RiskLimits()

@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from denial_cases import ROWS
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.book.recent_activity import Entry
+from kamou.core.model import OrderRole, OrderStatus, Plan, Side, TradingState
+from kamou.core.record.gate import LiveGrant
+from kamou.core.risk.exposure import shock_loss
+from kamou.core.risk.governor import review_entry
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.rules import RULES
+from kamou.core.risk.verdict import Approved, Denied, is_genuine
+from tests.core.denial_cases import ROWS
+from tests.core.trading_cases import (
     DAY,
     NOON,
     D,
@@ -19,16 +29,6 @@ from trading_cases import (
     quote,
     review,
 )
-
-from kamou.core.book import events as e
-from kamou.core.book.recent_activity import Entry
-from kamou.core.model import OrderRole, OrderStatus, Plan, Side, TradingState
-from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.exposure import shock_loss
-from kamou.core.risk.governor import review_entry
-from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.rules import RULES
-from kamou.core.risk.verdict import Approved, Denied, is_genuine
 
 LIMITS = RiskLimits()
 

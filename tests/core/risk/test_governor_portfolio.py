@@ -8,7 +8,18 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import (
+
+from kamou.core.book import events as e
+from kamou.core.book.orders import ANSWER_MAX_MS
+from kamou.core.model import OrderRole, OrderStatus, Side
+from kamou.core.risk import governor
+from kamou.core.risk.exposure import compute_headroom
+from kamou.core.risk.governor import review_entry, review_reduction
+from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.pacing import full_bucket
+from kamou.core.risk.sizing import Sized, size_trade
+from kamou.core.risk.verdict import Approved
+from tests.core.trading_cases import (
     INSTRUMENTS,
     NOON,
     D,
@@ -21,17 +32,6 @@ from trading_cases import (
     plan,
     review,
 )
-
-from kamou.core.book import events as e
-from kamou.core.book.orders import ANSWER_MAX_MS
-from kamou.core.model import OrderRole, OrderStatus, Side
-from kamou.core.risk import governor
-from kamou.core.risk.exposure import compute_headroom
-from kamou.core.risk.governor import review_entry, review_reduction
-from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.pacing import full_bucket
-from kamou.core.risk.sizing import Sized, size_trade
-from kamou.core.risk.verdict import Approved
 
 LIMITS = RiskLimits()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import attrs
 import pytest
-from trading_cases import DAY, NOON, D, Story, closed_cycle, income, mark
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
@@ -21,6 +20,7 @@ from kamou.core.risk.governor import (
     next_state,
 )
 from kamou.core.risk.limits import RiskLimits
+from tests.core.trading_cases import DAY, NOON, D, Story, closed_cycle, income, mark
 
 T = TradingState
 LIMITS = RiskLimits()

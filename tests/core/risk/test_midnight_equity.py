@@ -8,30 +8,6 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from midnight_cases import (
-    MIDNIGHT,
-    MIDNIGHTS,
-    READ_MS,
-    Entry,
-    close,
-    equity_by_definition,
-    flat,
-    ledgers,
-    looked,
-    marks_drawn,
-    read_of,
-    record_entry,
-)
-from trading_cases import (
-    DAY,
-    NOON,
-    Story,
-    income,
-    instrument,
-    mark,
-    plan,
-    venue_position,
-)
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected
@@ -45,6 +21,30 @@ from kamou.core.risk.midnight_equity import (
     missed_midnights,
     open_days,
     symbols_to_mark,
+)
+from tests.core.risk.midnight_cases import (
+    MIDNIGHT,
+    MIDNIGHTS,
+    READ_MS,
+    Entry,
+    close,
+    equity_by_definition,
+    flat,
+    ledgers,
+    looked,
+    marks_drawn,
+    read_of,
+    record_entry,
+)
+from tests.core.trading_cases import (
+    DAY,
+    NOON,
+    Story,
+    income,
+    instrument,
+    mark,
+    plan,
+    venue_position,
 )
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import attrs
 import pytest
-from test_planning import COSTS, LIMITS, candidate, early_denial, exposure_at_noon, planned
-from trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote, review
 
 from kamou.core.model import Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
@@ -21,6 +19,15 @@ from kamou.core.risk.planning import (
     plan_entry,
     size_fraction,
 )
+from tests.core.risk.test_planning import (
+    COSTS,
+    LIMITS,
+    candidate,
+    early_denial,
+    exposure_at_noon,
+    planned,
+)
+from tests.core.trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote, review
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trading_cases import NOON, D, Story, fill, intent, plan, review, venue_position
-from venue_views import NEXT_MS, look, run
 
 from kamou.core.book import events as e
 from kamou.core.book.trades import (
@@ -31,6 +29,8 @@ from kamou.core.risk.exposure import trade_risk
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Approved
 from kamou.messages.codec import decode_event, encode
+from tests.core.trading_cases import NOON, D, Story, fill, intent, plan, review, venue_position
+from tests.core.venue_views import NEXT_MS, look, run
 
 TWO_PERCENT = plan(stop_price=D(98), risk=D(30))  # 10 units at 100
 TICK = D("0.0001")

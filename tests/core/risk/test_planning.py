@@ -6,7 +6,6 @@ from decimal import Decimal as D
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import NOON, Story, equity_now, plan, quote
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
@@ -15,6 +14,7 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.planning import deny_without_headroom, plan_entry, size_fraction
+from tests.core.trading_cases import NOON, Story, equity_now, plan, quote
 
 COSTS, LIMITS = CostModel(), RiskLimits()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from trading_cases import NOON, Story, plan, review
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import Entry
@@ -12,6 +11,7 @@ from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.verdict import Approved, Denied
+from tests.core.trading_cases import NOON, Story, plan, review
 
 LIMITS = RiskLimits()  # 6 entries per hour, 2 re-entries into a symbol per day
 MINUTE_MS = 60_000

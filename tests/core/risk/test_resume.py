@@ -5,13 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from trading_cases import NOON, D, Story
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.core.risk.governor import EquityRead, decide_resume
 from kamou.core.risk.limits import RiskLimits
+from tests.core.trading_cases import NOON, D, Story
 
 LIMITS = RiskLimits()
 AGE_MS = LIMITS.account_age_max_s * 1000

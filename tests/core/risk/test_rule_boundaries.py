@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from trading_cases import NOON, D, Story, account, instrument, plan, quote, review
 
 from kamou.core.model import Side
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.verdict import Approved, Denied
+from tests.core.trading_cases import NOON, D, Story, account, instrument, plan, quote, review
 
 
 def limits(**changes: str | int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trading_cases import D, instrument, quote
 
 from kamou.core.codes import Deny
 from kamou.core.model import Denial, Side
@@ -22,6 +21,7 @@ from kamou.core.risk.sizing import (
     size_trade,
     unit_loss,
 )
+from tests.core.trading_cases import D, instrument, quote
 
 QUARTER = D("0.25")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from test_governor_states import LIMITS, T, judge, next_day, put, read
-from trading_cases import DAY, NOON, D, Story, closed_cycle, income
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.risk.governor import Pending, decide_command, decide_resume
 from kamou.core.risk.states import EquityRead, overdue_ms
+from tests.core.risk.test_governor_states import LIMITS, T, judge, next_day, put, read
+from tests.core.trading_cases import DAY, NOON, D, Story, closed_cycle, income
 
 
 def test_a_state_change_has_the_figures_of_the_day(story: Story) -> None:

@@ -6,20 +6,6 @@ from decimal import Decimal as D
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from midnight_cases import (
-    MIDNIGHTS,
-    READ_MS,
-    SYMBOLS,
-    Entry,
-    close,
-    equity_by_definition,
-    ledgers,
-    marks_drawn,
-    prices,
-    read_of,
-    record_entry,
-)
-from trading_cases import NOON, Story, income
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import TransferValued
@@ -32,6 +18,20 @@ from kamou.core.risk.midnight_equity import (
     symbols_to_mark,
 )
 from kamou.core.risk.transfer_values import value_transfer
+from tests.core.risk.midnight_cases import (
+    MIDNIGHTS,
+    READ_MS,
+    SYMBOLS,
+    Entry,
+    close,
+    equity_by_definition,
+    ledgers,
+    marks_drawn,
+    prices,
+    read_of,
+    record_entry,
+)
+from tests.core.trading_cases import NOON, Story, income
 
 BAR_MS = 900_000
 

@@ -6,10 +6,10 @@ import copy
 import pickle
 
 import pytest
-from trading_cases import NOON, Story, plan, review
 
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.verdict import Approved, Denied, is_genuine
+from tests.core.trading_cases import NOON, Story, plan, review
 
 
 @pytest.fixture

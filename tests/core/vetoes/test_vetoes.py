@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import pytest
-from trading_cases import instrument
 
 from kamou.core import vetoes as package
 from kamou.core.codes import Veto
@@ -20,6 +19,7 @@ from kamou.core.risk.limits import CostModel, VetoLimits
 from kamou.core.vetoes import apply_vetoes, discover_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
+from tests.core.trading_cases import instrument
 
 PERIOD = 15 * MINUTE_MS
 NOW = 1_700_000_000_000

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import scripted_market
-from points import Points, adapter, hooked
-from system_harness import SETTINGS, at, run_system
+
+from tests.actors import scripted_market
+from tests.actors.system_harness import SETTINGS, at, run_system
+from tests.simulation.kills.points import Points, adapter, hooked
 
 LAST_RESUME_MS = at(scripted_market.MINUTES) - 5_000  # later than this the play is a minute longer
 AT_ONCE_MS = 200  # a service manager is not faster

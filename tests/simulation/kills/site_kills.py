@@ -22,14 +22,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
-sys.path.append(str(Path(__file__).resolve().parents[2] / "runs"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # a script; the tests are a package
 
 import attrs
-import test_processes as runs
 import trio
-from small_demo import NOW_MS, assert_same_book, journal, settings
-from test_site_process import site_pid
 
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
@@ -40,6 +36,9 @@ from kamou.venue import checker
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
+from tests.runs import test_processes as runs
+from tests.runs.test_site_process import site_pid
+from tests.small_demo import NOW_MS, assert_same_book, journal, settings
 
 CYCLE_S = 60
 ALL_WITHIN_S = 1_800.0

@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing but this thread when it forks
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "actors"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # a script; the tests are a package
 
 import attrs
-import scripted_market
-from lives import (
+
+from kamou.clock import read_stopwatch_ns
+from tests.actors import scripted_market
+from tests.simulation.kills.lives import (
     AT_ONCE_MS,
     CRASHED,
     in_process_of_its_own,
@@ -35,10 +37,14 @@ from lives import (
     resumed_ms,
     what_a_kill_leaves,
 )
-from points import FILLS_FORGOTTEN, PHASES, STOPS_UNATTACHED, Point, death_note
-from verdict import Life, after_a_kill, after_recovery, files
-
-from kamou.clock import read_stopwatch_ns
+from tests.simulation.kills.points import (
+    FILLS_FORGOTTEN,
+    PHASES,
+    STOPS_UNATTACHED,
+    Point,
+    death_note,
+)
+from tests.simulation.kills.verdict import Life, after_a_kill, after_recovery, files
 
 DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time limit
 AGAIN = (

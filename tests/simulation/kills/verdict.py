@@ -11,11 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import scripted_market
-from account_of import faults
-from lives import until_minute
-from points import AMID, DONE, Note
-from system_harness import SETTINGS, Ended, folded
 
 from kamou.core.book.events import (
     Event,
@@ -33,6 +28,11 @@ from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
 from kamou.venue.store import VenueStore
+from tests.actors import scripted_market
+from tests.actors.account_of import faults
+from tests.actors.system_harness import SETTINGS, Ended, folded
+from tests.simulation.kills.lives import until_minute
+from tests.simulation.kills.points import AMID, DONE, Note
 
 PROTECTED_WITHIN_MS = SETTINGS.risk.protection_deadline_s * 1000
 

@@ -4,12 +4,3 @@ A test runs a case with the product and finds no error. Then it runs the same ca
 replaced by the behaviour of other bots, and finds the damage. The second half proves that the first
 can fail. ``docs/failure-modes.md`` is the table; the tests share ``harness.py``.
 """
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-for room in ("core", "actors"):
-    if (folder := str(Path(__file__).parents[1] / room)) not in sys.path:
-        sys.path.append(folder)
