@@ -14,7 +14,6 @@ from kamou.clock import next_ms
 from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus
 from kamou.venue.account import VenueAccount
-from kamou.venue.market.market import MarketSource
 from kamou.venue.models import nearest_tick
 
 
@@ -30,14 +29,14 @@ class EndingSource(Protocol):
         ...
 
 
-def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms: int) -> int:
+def next_stop_ms(source: EndingSource | None, held: Iterable[str], from_ms: int, to_ms: int) -> int:
     """Return the end of the engine's next step from ``from_ms``.
 
     That is ``to_ms``, the next full hour, or the end of the market of a symbol in ``held``,
-    whichever comes first.
+    whichever comes first. ``source`` is None where no market ends.
     """
     stop_ms = min(to_ms, next_ms(from_ms, HOUR_MS))
-    if isinstance(source, EndingSource):
+    if source is not None:
         for symbol in held:
             end = source.market_end(symbol)
             if end is not None and end[0] > from_ms:
@@ -45,9 +44,9 @@ def next_stop_ms(source: MarketSource, held: Iterable[str], from_ms: int, to_ms:
     return stop_ms
 
 
-def settle_ended(source: MarketSource, account: VenueAccount) -> None:
+def settle_ended(source: EndingSource | None, account: VenueAccount) -> None:
     """Close the positions whose market has ended, and cancel their symbols' orders."""
-    if not isinstance(source, EndingSource):
+    if source is None:
         return
     for symbol, held in sorted(account.state.positions.items()):
         end = source.market_end(symbol)

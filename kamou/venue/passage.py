@@ -14,7 +14,7 @@ from kamou.core.day import HOUR_MS
 from kamou.core.market.instruments import FUNDING_JITTER_MS
 from kamou.venue.account import VenueAccount
 from kamou.venue.computed import Computed
-from kamou.venue.ended_markets import next_stop_ms, settle_ended
+from kamou.venue.ended_markets import EndingSource, next_stop_ms, settle_ended
 from kamou.venue.market.market import MarketSource
 from kamou.venue.matching import Matcher
 from kamou.venue.price_watch import PriceWatch, watch_account
@@ -31,6 +31,7 @@ class Passage:
         column: dict[str, int],
     ) -> None:
         self._source = source
+        self._ends = source if isinstance(source, EndingSource) else None  # once: it is slow
         self._account = account
         self._matcher = matcher
         self._column = column
@@ -43,11 +44,11 @@ class Passage:
             if not state.live and not state.positions:
                 account.move_to(to_ms)
                 break
-            end_ms = next_stop_ms(self._source, state.positions, state.market_ms, to_ms)
+            end_ms = next_stop_ms(self._ends, state.positions, state.market_ms, to_ms)
             if not self._watch_now().is_quiet(state.market_ms, end_ms, self._source.segment):
                 self._move_through_bars(end_ms)
             account.move_to(end_ms)
-            settle_ended(self._source, account)
+            settle_ended(self._ends, account)
             if end_ms % HOUR_MS == 0 and state.positions:
                 self._close_hour()
 
