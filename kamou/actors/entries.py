@@ -23,7 +23,7 @@ from kamou.core.record.gate import Gate
 from kamou.core.risk.denials import deny_candidate, deny_unusable_quote, make_denial
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.planning import (
     deny_without_headroom,
     plan_entry,
@@ -58,8 +58,7 @@ class Entries:
     _executor: OrderExecutor
     _protector: Protector
     _gate: Gate
-    _limits: RiskLimits
-    _costs: CostModel
+    _parameters: TradingParameters
     _clock: Clock
     _settle: Callable[[], Awaitable[None]]
     _funding: FundingRates = attrs.field(init=False)
@@ -137,7 +136,7 @@ class Entries:
             exposure=valued.exposure,
             now=valued.now,
             book=executor.book,
-            limits=self._limits,
+            limits=self._parameters.limits,
         )
         if full is not None:
             self._deny(candidate, full)
@@ -160,7 +159,7 @@ class Entries:
             self._executor.book,
             self._gate.is_live(signal.candidate.strategy),
             signal.size_multiplier,
-            self._limits,
+            self._parameters.limits,
         )
 
     async def _plan(self, signal: RefinedSignal, recorder: DecisionRecorder) -> ReviewEntry | None:
@@ -190,8 +189,7 @@ class Entries:
             exposure=valued.exposure,
             now=valued.now,
             book=book,
-            costs=self._costs,
-            limits=self._limits,
+            parameters=self._parameters,
             now_ms=now_ms,
             funding_rate=rate,
         )
@@ -228,15 +226,14 @@ class Entries:
             exposure=compute_exposure(
                 book,
                 marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
-                costs=self._costs,
-                limits=self._limits,
+                parameters=self._parameters,
                 now_ms=now_ms,
             ),
             now=current_equity(
                 book,
                 None,
                 quotes,
-                costs=self._costs,
+                costs=self._parameters.costs,
                 now_ms=now_ms,
             ),
         )

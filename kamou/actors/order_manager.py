@@ -33,7 +33,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import FillReport, TradingState
 from kamou.core.record.gate import Gate
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 from kamou.errors import DiskFullError, KamouError
 from kamou.messages.governor import StateNotice
 from kamou.messages.orders import (
@@ -61,8 +61,7 @@ class OrderManager(Actor[OrderMessage]):
     _protector: Protector
     _reconciler: Outbox[ReconcileNow]
     _gate: Gate
-    _limits: RiskLimits
-    _costs: CostModel
+    _parameters: TradingParameters
     _cycle_period_ms: int
     _entries: Entries = attrs.field(init=False)
     _due_ms: int = attrs.field(init=False, default=0)
@@ -76,8 +75,7 @@ class OrderManager(Actor[OrderMessage]):
             executor=self._executor,
             protector=self._protector,
             gate=self._gate,
-            limits=self._limits,
-            costs=self._costs,
+            parameters=self._parameters,
             clock=self.clock,
             settle=self._settle,
         )

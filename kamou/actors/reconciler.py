@@ -34,7 +34,7 @@ from kamou.core.reconciliation.venue_view import (
     certain_offset_ms,
     instrument_changes,
 )
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.midnight_equity import MidnightMarks
 from kamou.errors import DiskFullError, DuplicateEventError, RateLimitedError, UnreachableError
 from kamou.exchange.base import ExchangePort
@@ -70,8 +70,7 @@ class Reconciler(Actor[ReconcileNow]):
     _port: ExchangePort
     _governor: Outbox[VenueObserved]
     _orders: Outbox[ReconcilerCommand]
-    _limits: RiskLimits
-    _costs: CostModel
+    _parameters: TradingParameters
     _cycle_period_ms: int
     _period_ms: int
     _on_reconciled: Callable[[bool], None] = lambda agreed: None
@@ -99,7 +98,7 @@ class Reconciler(Actor[ReconcileNow]):
         self._transfers = TransferValuer(
             port=self._port,
             period_ms=self._period_ms,
-            tolerance=self._limits.equity_tolerance,
+            tolerance=self._parameters.limits.equity_tolerance,
         )
 
     async def recover(self) -> None:
@@ -135,8 +134,7 @@ class Reconciler(Actor[ReconcileNow]):
         book = self._follower.catch_up()  # with events that were committed during the reads
         due = self._snapshot_due(book)
         inputs = ReconcileInputs(
-            limits=self._limits,
-            costs=self._costs,
+            parameters=self._parameters,
             atrs=atrs,
             pending_mismatches=self._pending_mismatches,
             mark_due=due,

@@ -23,7 +23,7 @@ from kamou.core.record.gate import Gate
 from kamou.core.risk import governor
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.equity import exit_costs
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.pacing import TokenBucket, full_bucket
 from kamou.core.risk.repetition import find_repetition
 from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
@@ -56,8 +56,7 @@ class RiskGovernor(Actor[GovernorMessage]):
     _orders: Outbox[StateNotice]
     _reconciler: Outbox[ReconcileNow]
     _gate: Gate
-    _limits: RiskLimits
-    _costs: CostModel
+    _parameters: TradingParameters
     _excluded: frozenset[str]
     _follower: BookFollower = attrs.field(init=False)
     _day_opener: DayOpener = attrs.field(init=False)
@@ -76,9 +75,9 @@ class RiskGovernor(Actor[GovernorMessage]):
 
     def __attrs_post_init__(self) -> None:
         self._follower = BookFollower(self._journal)
-        self._day_opener = DayOpener(self._limits)
+        self._day_opener = DayOpener(self._parameters.limits)
         self._started_at_ms = self.clock.now_ms()
-        self._bucket = full_bucket(self._limits.messages_per_s, self._started_at_ms)
+        self._bucket = full_bucket(self._parameters.limits.messages_per_s, self._started_at_ms)
 
     async def recover(self) -> None:
         await self._follower.recover()
@@ -94,10 +93,14 @@ class RiskGovernor(Actor[GovernorMessage]):
         at once: while the venue does not answer, the governor would do nothing else (seed 960263).
         """
         known_ms = self._read.at_ms if self._read is not None else self._started_at_ms
-        old_ms = None if self._disk_full else known_ms + self._limits.account_age_max_s * 1000 + 1
+        old_ms = (
+            None
+            if self._disk_full
+            else known_ms + self._parameters.limits.account_age_max_s * 1000 + 1
+        )
         due = [at_ms for at_ms in (self._read_again_ms, old_ms) if at_ms is not None]
         return (
-            max(min(due), self._requested_ms + self._limits.equity_confirm_s * 1000)
+            max(min(due), self._requested_ms + self._parameters.limits.equity_confirm_s * 1000)
             if due
             else None
         )
@@ -107,13 +110,13 @@ class RiskGovernor(Actor[GovernorMessage]):
         if self._disk_full or not self._follower.book.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()
-        left_ms = self._limits.stale_halt_s * 1000 - self._overdue_ms(now_ms)
+        left_ms = self._parameters.limits.stale_halt_s * 1000 - self._overdue_ms(now_ms)
         return now_ms + left_ms + 1
 
     def _overdue_ms(self, now_ms: int) -> int:
         """Return the ms by which account or marks exceed their age limit; <= 0: fresh."""
         read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_at_ms)
-        return overdue_ms(read, self._limits, now_ms)
+        return overdue_ms(read, self._parameters.limits, now_ms)
 
     async def tick(self) -> None:
         """Request a read that is due; stop entries if the last read is too old.
@@ -128,7 +131,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             self._requested_ms = now_ms
             self._reconciler.put_nowait(ReconcileNow())
         try:
-            if self._overdue_ms(now_ms) > self._limits.stale_halt_s * 1000:
+            if self._overdue_ms(now_ms) > self._parameters.limits.stale_halt_s * 1000:
                 await self._judge(self._read)
         except DiskFullError:
             self._disk_full = True
@@ -178,8 +181,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             positions=observed.positions if observed else (),
             reconciled=observed is not None and observed.reconciled,
             clock_offset_ms=observed.clock_offset_ms if observed else 0,
-            limits=self._limits,
-            costs=self._costs,
+            parameters=self._parameters,
             now_ms=now,
             grant=self._gate.is_live(plan.strategy),
             excluded=self._excluded,
@@ -252,7 +254,9 @@ class RiskGovernor(Actor[GovernorMessage]):
             equity=message.account.equity,
             at_ms=message.account.at_ms,
             marks_at_ms=message.marks_at_ms,
-            exit_costs=exit_costs(message.positions, self._follower.book.instruments, self._costs),
+            exit_costs=exit_costs(
+                message.positions, self._follower.book.instruments, self._parameters.costs
+            ),
             explained=message.explained,
             wallet_balance=message.account.wallet_balance,
             positions=message.positions,
@@ -261,7 +265,7 @@ class RiskGovernor(Actor[GovernorMessage]):
         )
         if read.finite:
             self._read = read
-        if not read.finite or overdue_ms(read, self._limits, self.clock.now_ms()) > 0:
+        if not read.finite or overdue_ms(read, self._parameters.limits, self.clock.now_ms()) > 0:
             self._fresh_since_ms = None
         elif self._fresh_since_ms is None:
             self._fresh_since_ms = read.at_ms
@@ -276,7 +280,7 @@ class RiskGovernor(Actor[GovernorMessage]):
         decision = governor.decide_resume(
             self._follower.catch_up(),
             self._read,
-            limits=self._limits,
+            limits=self._parameters.limits,
             now_ms=self.clock.now_ms(),
         )
         await self._act(_with_note(decision, note))
@@ -299,7 +303,7 @@ class RiskGovernor(Actor[GovernorMessage]):
 
     async def _disable(self, book: PositionBook) -> None:
         """Disable strategies that entered too often, until the operator resumes them."""
-        disabled = tuple(find_repetition(book, self._limits, self.clock.now_ms()))
+        disabled = tuple(find_repetition(book, self._parameters.limits, self.clock.now_ms()))
         if disabled:
             await self._journal.commit(*disabled)
             self._follower.catch_up()
@@ -311,7 +315,7 @@ class RiskGovernor(Actor[GovernorMessage]):
                 book,
                 read,
                 self._pending,
-                limits=self._limits,
+                limits=self._parameters.limits,
                 now_ms=self.clock.now_ms(),
                 started_at_ms=self._started_at_ms,
                 fresh_since_ms=self._fresh_since_ms,
@@ -335,7 +339,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             self._read_again_ms = self._day_opener.read_again_ms
         now_ms = self.clock.now_ms()
         if self._read is not None and self._read_again_ms is None and self._overdue_ms(now_ms) > 0:
-            self._read_again_ms = now_ms + self._limits.equity_confirm_s * 1000
+            self._read_again_ms = now_ms + self._parameters.limits.equity_confirm_s * 1000
         event = decision.event(now_ms)
         if event is None:
             return

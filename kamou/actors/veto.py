@@ -16,7 +16,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Candidate, OrderRole, Quote
 from kamou.core.ranking.ranking import Ranking, merge_shards, to_ranked
 from kamou.core.ranking.scan_detail import make_details, pack_details
-from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
+from kamou.core.risk.limits import TradingParameters, VetoLimits
 from kamou.core.strategies.base import Strategy
 from kamou.core.vetoes import apply_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext, VetoRule
@@ -45,8 +45,7 @@ class VetoActor(Actor[ShardRanked]):
     _cycle: CycleSettings
     _period_ms: int
     _limits: VetoLimits
-    _risk: RiskLimits
-    _costs: CostModel
+    _parameters: TradingParameters
     _keep_detail: bool = True  # False in a fast-forward: `kamou why` has no use for it
     _follower: BookFollower = attrs.field(init=False)
     _funding: FundingRates = attrs.field(init=False)
@@ -177,8 +176,7 @@ class VetoActor(Actor[ShardRanked]):
             now_ms=self.clock.now_ms(),
             period_ms=self._period_ms,
             limits=self._limits,
-            risk=self._risk,
-            costs=self._costs,
+            parameters=self._parameters,
             quotes=quotes,
             instruments=book.instruments,
             funding_rates=self._funding.rates,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 import attrs
 
 from kamou.core.plain import Form, fixed_text, to_plain
-from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters, VetoLimits
 from kamou.errors import ConfigurationError
 from kamou.settings import strategies
 from kamou.settings.sources import read_environment, read_file, suggest_key
@@ -148,6 +148,11 @@ class Settings:
     store: StoreSettings = StoreSettings()
     data: DataSettings = DataSettings()
     supervision: SupervisionSettings = SupervisionSettings()
+
+    @property
+    def trading_parameters(self) -> TradingParameters:
+        """Risk limits and cost model, as one value."""
+        return TradingParameters(limits=self.risk, costs=self.costs)
 
 
 @attrs.frozen(kw_only=True)

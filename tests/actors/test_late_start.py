@@ -16,7 +16,7 @@ from kamou.clock import SimulatedClock
 from kamou.core.book import events as e
 from kamou.core.day import HOUR_MS
 from kamou.core.model import TradingState
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, NOT_REBUILT, MidnightMarks
 from kamou.messages.orders import VenueObserved
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -72,8 +72,7 @@ async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
         orders=box("orders"),
         reconciler=box("reconciler"),
         gate=AssumedLiveGate(),
-        limits=RiskLimits(),
-        costs=CostModel(),
+        parameters=TradingParameters(),
         excluded=frozenset(),
         handler_deadline_s=10.0,
     )

@@ -53,8 +53,7 @@ def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, SystemIn
                 orders=tree.mailboxes.order_manager,
                 reconciler=tree.mailboxes.reconciler,
                 gate=inputs.gate,
-                limits=settings.risk,
-                costs=settings.costs,
+                parameters=settings.trading_parameters,
                 excluded=frozenset(),
                 handler_deadline_s=float(settings.supervision.handler_deadline_s),
             ).run(task_status)

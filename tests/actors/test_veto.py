@@ -19,7 +19,7 @@ from kamou.core.book.events import CandidateVetoed, CycleRanked, Event
 from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import Series
 from kamou.core.model import Instrument
-from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
+from kamou.core.risk.limits import TradingParameters, VetoLimits
 from kamou.errors import UnreachableError
 from kamou.exchange.base import ExchangePort
 from kamou.exchange.embedded import SimulatedExchange
@@ -69,8 +69,7 @@ def veto(journal: FakeJournal, shards: int = 1) -> VetoActor:
         cycle=CycleSettings(),
         period_ms=PERIOD_MS,
         limits=VetoLimits(),
-        risk=RiskLimits(),
-        costs=CostModel(),
+        parameters=TradingParameters(),
         handler_deadline_s=30.0,
         keep_detail=False,
     )

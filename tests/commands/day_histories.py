@@ -19,7 +19,7 @@ from kamou.core.day import utc_day
 from kamou.core.model import Account, Figure, Income, PositionReport
 from kamou.core.reconciliation.reconciliation import ReconcileInputs, VenueView, reconcile
 from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.midnight_equity import (
     MARK_READ,
     MidnightMarks,
@@ -36,7 +36,7 @@ FIRST_MIDNIGHT = 1_704_067_200_000  # 2024-01-01
 SYMBOL = "SOLUSDT"
 ENTRY = 100
 COSTS, LIMITS = CostModel(), RiskLimits()
-INPUTS = ReconcileInputs(limits=LIMITS, costs=COSTS)
+INPUTS = ReconcileInputs(parameters=TradingParameters(limits=LIMITS, costs=COSTS))
 SIZE = INSTRUMENTS[SYMBOL].contract_size
 EXIT_RATE = Fraction(max(INSTRUMENTS[SYMBOL].taker_fee, COSTS.taker_bps / 10_000)) + Fraction(
     COSTS.slippage_bps / 10_000

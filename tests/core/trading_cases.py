@@ -34,7 +34,7 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.governor import ReviewContext, review_entry
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.verdict import Denied
 
 D = Decimal
@@ -348,7 +348,7 @@ def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
 def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
     """Return a review that every rule passes, except for ``changes``.
 
-    ``instruments`` among the changes replace those of the book.
+    ``instruments`` among the changes replace those of the book, and ``limits`` the default ones.
     """
     if "instruments" in changes:
         book = book.fork()
@@ -361,8 +361,7 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
         "positions": (),
         "marks": {symbol: quote(symbol) for symbol in book.trades},
         "reconciled": True,
-        "limits": RiskLimits(),
-        "costs": CostModel(),
+        "parameters": TradingParameters(limits=changes.pop("limits", RiskLimits())),
         "now_ms": NOON + 1_000,
         "grant": LiveGrant(strategy=of.strategy, basis="live"),
         "tokens": 10.0,
@@ -376,8 +375,7 @@ def exposure_at(story: Story, marks: dict[str, Decimal] | None = None) -> Exposu
     return compute_exposure(
         story.book,
         marks=marks or {},
-        costs=CostModel(),
-        limits=RiskLimits(),
+        parameters=TradingParameters(),
         now_ms=NOON,
     )
 

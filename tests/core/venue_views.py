@@ -15,7 +15,7 @@ from kamou.core.reconciliation.reconciliation import (
     VenueView,
     reconcile,
 )
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 from tests.core.trading_cases import (
     NOON,
     Story,
@@ -28,7 +28,7 @@ from tests.core.trading_cases import (
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
-INPUTS = ReconcileInputs(limits=RiskLimits(), costs=CostModel())
+INPUTS = ReconcileInputs(parameters=TradingParameters())
 
 
 def look(**changes: Any) -> VenueView:

@@ -24,7 +24,7 @@ from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.equity import current_equity
 from kamou.core.risk.exposure import compute_exposure
 from kamou.core.risk.governor import review_entry
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.planning import plan_entry, size_fraction
 from kamou.messages.codec import encode
 from kamou.runs.backtest import replay
@@ -70,8 +70,10 @@ class Replay:
         self._events = events
         started = next(c.event for c in events if isinstance(c.event, RunStarted))
         given = json.loads(started.config_json)
-        self.risk = read_group(RiskLimits, "risk", given)
-        self.costs = read_group(CostModel, "costs", given)
+        self.parameters = TradingParameters(
+            limits=read_group(RiskLimits, "risk", given),
+            costs=read_group(CostModel, "costs", given),
+        )
         self.excluded = frozenset(given["veto.excluded"])
         refined = (c.event for c in events if isinstance(c.event, CandidateRefined))
         self._refined = {event.signal_id: event for event in refined}
@@ -98,7 +100,7 @@ class Replay:
     def _decide(
         self, decision: EntryDecision, marks: dict[str, Quote], books: dict[int, PositionBook]
     ) -> Replayed:
-        refined, risk, costs = self._refined[decision.signal_id], self.risk, self.costs
+        refined, parameters = self._refined[decision.signal_id], self.parameters
         candidate, book = refined.candidate, books[decision.seq]
         grant = decision.grant and LiveGrant(
             strategy=candidate.strategy, basis="", size_fraction=decision.grant
@@ -107,20 +109,22 @@ class Replay:
             candidate.symbol, *decision.quote[:3], decision.at_ms - decision.quote.age_ms
         )
         quotes = {**marks, candidate.symbol: quote}
-        known = {"costs": costs, "now_ms": decision.at_ms}
         plan = plan_entry(
             candidate,
-            fraction=size_fraction(book, grant, refined.size_multiplier, risk),
+            fraction=size_fraction(book, grant, refined.size_multiplier, parameters.limits),
             attempt=1,
             quote=quote,
             exposure=compute_exposure(
-                book, marks={s: q.mark for s, q in quotes.items()}, limits=risk, **known
+                book,
+                marks={s: q.mark for s, q in quotes.items()},
+                parameters=parameters,
+                now_ms=decision.at_ms,
             ),
-            now=current_equity(book, None, quotes, **known),
+            now=current_equity(book, None, quotes, costs=parameters.costs, now_ms=decision.at_ms),
             book=book,
-            limits=risk,
+            parameters=parameters,
+            now_ms=decision.at_ms,
             funding_rate=decision.funding_rate,
-            **known,
         )
         if isinstance(plan, Denial) or decision.review is None:
             return Replayed(decision.signal_id, plan, None)
@@ -137,8 +141,7 @@ class Replay:
             ),
             reconciled=read.reconciled,
             clock_offset_ms=read.clock_offset_ms,
-            limits=risk,
-            costs=costs,
+            parameters=parameters,
             now_ms=read.at_ms,
             grant=grant,
             excluded=self.excluded,

@@ -8,7 +8,7 @@ from kamou.core.book.events import PositionAdopted
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import Instrument, PositionReport, Side
 from kamou.core.risk.equity import exit_rate
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import TradingParameters
 
 ATR_MULTIPLE = Decimal(2)  # largest distance of an adopted stop from the mark, in ATR
 
@@ -17,16 +17,12 @@ def adopt_position(
     position: PositionReport,
     *,
     instrument: Instrument,
-    sizing_equity: Decimal,
-    limits: RiskLimits,
-    costs: CostModel,
-    gap: Decimal,
-    atr: Decimal | None,
+    stop_price: Decimal,
     at_ms: int,
 ) -> PositionAdopted:
-    """Return the event that adopts the position.
+    """Return the event that adopts the position with a stop at ``stop_price``.
 
-    Its trade id has the symbol and ``at_ms``. For ``gap`` and ``atr`` see ``adopted_stop``.
+    Its trade id has the symbol and ``at_ms``. ``adopted_stop`` computes the price.
     """
     side = Side.LONG if position.quantity > 0 else Side.SHORT
     return PositionAdopted(
@@ -39,15 +35,7 @@ def adopt_position(
         quantity=abs(position.quantity),
         contract_size=instrument.contract_size,
         entry_price=position.entry_price,
-        stop_price=adopted_stop(
-            position,
-            instrument=instrument,
-            sizing_equity=sizing_equity,
-            limits=limits,
-            costs=costs,
-            gap=gap,
-            atr=atr,
-        ),
+        stop_price=stop_price,
     )
 
 
@@ -56,8 +44,7 @@ def adopted_stop(
     *,
     instrument: Instrument,
     sizing_equity: Decimal,
-    limits: RiskLimits,
-    costs: CostModel,
+    parameters: TradingParameters,
     gap: Decimal,
     atr: Decimal | None,
 ) -> Decimal:
@@ -76,10 +63,10 @@ def adopted_stop(
         gap: gap buffer, a multiple of the stop distance.
         atr: average true range, in price; None: unknown.
     """
-    mark = position.mark_price
+    mark, limits = position.mark_price, parameters.limits
     sign = 1 if position.quantity > 0 else -1
     units = abs(position.quantity) * instrument.contract_size
-    exit_cost = exit_rate(instrument, costs) * mark
+    exit_cost = exit_rate(instrument, parameters.costs) * mark
     distance = (limits.risk_per_trade * sizing_equity / units - exit_cost) / (1 + gap)
     if atr is not None and atr > 0:
         distance = min(distance, ATR_MULTIPLE * atr)

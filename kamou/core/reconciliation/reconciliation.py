@@ -36,7 +36,7 @@ from kamou.core.model import (
     OrderRole,
     PositionReport,
 )
-from kamou.core.reconciliation.adoption import adopt_position
+from kamou.core.reconciliation.adoption import adopt_position, adopted_stop
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.reconciliation.restatement import restate_trades
@@ -275,17 +275,20 @@ class _Work:
         return drift
 
     def _adopt(self, position: PositionReport, instrument: Instrument) -> None:
-        inputs = self.inputs
-        account = self.view.account
+        inputs, account = self.inputs, self.view.account
+        gap = self.book.recent_activity.gap_buffer(inputs.limits, self.now_ms)
         self.repair(
             adopt_position(
                 position,
                 instrument=instrument,
-                sizing_equity=min(account.equity, account.wallet_balance),
-                limits=inputs.limits,
-                costs=inputs.costs,
-                gap=self.book.recent_activity.gap_buffer(inputs.limits, self.now_ms).value,
-                atr=inputs.atrs.get(position.symbol),
+                stop_price=adopted_stop(
+                    position,
+                    instrument=instrument,
+                    sizing_equity=min(account.equity, account.wallet_balance),
+                    parameters=inputs.parameters,
+                    gap=gap.value,
+                    atr=inputs.atrs.get(position.symbol),
+                ),
                 at_ms=self.view.at_ms,
             )
         )
@@ -376,11 +379,10 @@ class _Work:
         exposure = compute_exposure(
             book,
             marks={p.symbol: p.mark_price for p in self.view.positions},
-            costs=inputs.costs,
-            limits=inputs.limits,
+            parameters=inputs.parameters,
             now_ms=self.now_ms,
         )
-        closing_costs = exit_costs(self.view.positions, book.instruments, inputs.costs)
+        closing_costs = exit_costs(self.view.positions, book.instruments, inputs.parameters.costs)
         opened = book.day == utc_day(account.at_ms)
         day = book.measure_day(account.equity, closing_costs, at_ms=account.at_ms)
         return EquityRecorded(

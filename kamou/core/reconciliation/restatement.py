@@ -67,8 +67,7 @@ def _nearer_stop(
         position,
         instrument=instrument,
         sizing_equity=min(view.account.equity, view.account.wallet_balance),
-        limits=inputs.limits,
-        costs=inputs.costs,
+        parameters=inputs.parameters,
         gap=book.recent_activity.gap_buffer(inputs.limits, now_ms).value,
         atr=None,
     )

@@ -1,6 +1,6 @@
 """Inputs and result of one reconciliation; clock offset and contract changes.
 
-The inputs are a view of the venue (``VenueView``), and limits, costs and settings
+The inputs are a view of the venue (``VenueView``), and parameters and settings
 (``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` the
 contract specifications. ``marks_of`` lists mark prices.
 """
@@ -24,7 +24,7 @@ from kamou.core.model import (
     PositionReport,
 )
 from kamou.core.reconciliation.protection import CancelOrder
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import RiskLimits, TradingParameters
 
 
 @attrs.frozen(kw_only=True)
@@ -127,16 +127,20 @@ class Reconciliation:
 
 @attrs.frozen(kw_only=True)
 class ReconcileInputs:
-    """Limits, costs and settings of one reconciliation."""
+    """Parameters, settings and earlier findings of one reconciliation."""
 
-    limits: RiskLimits
-    costs: CostModel
+    parameters: TradingParameters
     settings: ReconcileSettings = ReconcileSettings()
     marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)  # average true range, by symbol
     # Of the previous reconciliation, with the time since which each is pending.
     pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
     mark_due: bool = False  # True: record an equity snapshot even if no cycle ends
+
+    @property
+    def limits(self) -> RiskLimits:
+        """Risk limits of ``parameters``."""
+        return self.parameters.limits
 
 
 def instrument_changes(

@@ -26,7 +26,7 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.costs import TradeCosts, trade_costs
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import RiskLimits, TradingParameters
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -45,13 +45,17 @@ class ReviewContext:
     positions: tuple[PositionReport, ...]
     reconciled: bool  # the last reconciliation of this process agreed with the venue
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
-    limits: RiskLimits
-    costs: CostModel
+    parameters: TradingParameters
     now_ms: int
     grant: LiveGrant | None
     excluded: frozenset[str] = frozenset()
     funding_rate: Decimal | None = None  # per interval; None: the cost model's assumption
     tokens: float = 0.0  # messages that may be sent now
+
+    @property
+    def limits(self) -> RiskLimits:
+        """Risk limits of ``parameters``."""
+        return self.parameters.limits
 
     @cached_property
     def instrument(self) -> Instrument | None:
@@ -114,7 +118,7 @@ class ReviewContext:
             self.book,
             self.account,
             self.quotes,
-            costs=self.costs,
+            costs=self.parameters.costs,
             now_ms=self.now_ms,
         )
 
@@ -135,7 +139,7 @@ class ReviewContext:
         instrument, quote, _ = self.sound
         return trade_costs(
             instrument=instrument,
-            costs=self.costs,
+            costs=self.parameters.costs,
             spread=quote.spread,
             price=quote.mid,
             side=self.plan.side,
@@ -201,8 +205,7 @@ class ReviewContext:
         return compute_exposure(
             self.book,
             marks={s: quote.mark for s, quote in self.quotes.items() if quote.sound},
-            costs=self.costs,
-            limits=self.limits,
+            parameters=self.parameters,
             now_ms=self.now_ms,
         )
 

@@ -15,7 +15,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
 from kamou.core.risk.equity import CurrentEquity, exit_rate
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import RiskLimits, TradingParameters
 from kamou.core.risk.sizing import Headroom
 
 MAJORS = frozenset({"BTC", "XBT", "ETH"})
@@ -67,8 +67,7 @@ def compute_exposure(
     book: PositionBook,
     *,
     marks: Mapping[str, Decimal],
-    costs: CostModel,
-    limits: RiskLimits,
+    parameters: TradingParameters,
     now_ms: int,
 ) -> Exposure:
     """Return the exposure of the book at ``marks``.
@@ -78,13 +77,14 @@ def compute_exposure(
     Args:
         marks: mark prices by symbol. The entry price replaces a missing mark.
     """
-    gap = book.recent_activity.gap_buffer(limits, now_ms).value
+    gap = book.recent_activity.gap_buffer(parameters.limits, now_ms).value
     shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     held = ZERO  # signed notional
     reserved = {Side.LONG: ZERO, Side.SHORT: ZERO}  # signed notional
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
-        risk = trade_risk(trade, mark, exit_rate(book.instruments.get(symbol), costs), gap)
+        exit_cost = exit_rate(book.instruments.get(symbol), parameters.costs)
+        risk = trade_risk(trade, mark, exit_cost, gap)
         shares.append((symbol, trade.side, trade.notional(mark), risk))
         held += trade.notional(mark) * trade.side.sign
     margin = reserved_costs = ZERO

@@ -1,6 +1,6 @@
-"""Cost assumptions, risk limits and the limits of vetoes, with their defaults.
+"""Trading parameters (risk limits and cost model) and the limits of vetoes.
 
-``kamou.settings.config`` loads them from ``kamou.toml`` and the environment.
+``kamou.settings.config`` loads them, over these defaults, from ``kamou.toml`` and the environment.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ class RiskLimits:
     flatten_at: Decimal = D("1.5")  # of the daily loss limit
     equity_tolerance: Decimal = D("0.02")  # between two reads, or account and positions
     equity_confirm_s: int = 5  # two breaching reads at least this far apart change the state
+
+
+@attrs.frozen(kw_only=True)
+class TradingParameters:
+    """Risk limits and assumed costs by which a process plans, judges and reconciles."""
+
+    limits: RiskLimits = RiskLimits()
+    costs: CostModel = CostModel()
 
 
 @attrs.frozen(kw_only=True)

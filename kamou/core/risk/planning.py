@@ -31,7 +31,7 @@ from kamou.core.risk.costs import trade_costs
 from kamou.core.risk.denials import make_denial
 from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, compute_headroom
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.sizing import Headroom, Sized, size_trade
 
 HEADROOM_USED = Decimal("0.99")
@@ -133,8 +133,7 @@ def plan_entry(
     exposure: Exposure,
     now: CurrentEquity,
     book: PositionBook,
-    costs: CostModel,
-    limits: RiskLimits,
+    parameters: TradingParameters,
     now_ms: int,
     funding_rate: Decimal | None = None,
 ) -> Plan | Denial:
@@ -147,9 +146,9 @@ def plan_entry(
         now: equity of the account at the marks now.
         funding_rate: fraction of notional per funding interval; None: the cost model's assumption.
     """
-    instrument = book.instruments[candidate.symbol]
+    instrument, limits = book.instruments[candidate.symbol], parameters.limits
     gap = book.recent_activity.gap_buffer(limits, now_ms)
-    prices = entry_prices(candidate, quote, instrument, costs)
+    prices = entry_prices(candidate, quote, instrument, parameters.costs)
     sized = size_trade(
         sizing_equity=now.sizing_equity,
         entry=prices.limit,
@@ -158,7 +157,7 @@ def plan_entry(
         instrument=instrument,
         costs=trade_costs(
             instrument=instrument,
-            costs=costs,
+            costs=parameters.costs,
             spread=quote.spread,
             price=quote.mid,
             side=candidate.side,

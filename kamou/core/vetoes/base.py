@@ -13,7 +13,7 @@ import attrs
 
 from kamou.core.codes import Veto
 from kamou.core.model import Candidate, Denial, Figure, Instrument, Quote
-from kamou.core.risk.limits import CostModel, RiskLimits, VetoLimits
+from kamou.core.risk.limits import TradingParameters, VetoLimits
 
 
 @attrs.frozen(kw_only=True)
@@ -23,8 +23,7 @@ class VetoContext:
     now_ms: int
     period_ms: int  # of the trade timeframe
     limits: VetoLimits
-    risk: RiskLimits = RiskLimits()
-    costs: CostModel
+    parameters: TradingParameters
     quotes: Mapping[str, Quote]
     instruments: Mapping[str, Instrument]  # newest specification of every listed symbol
     held: Mapping[str, str] = attrs.field(factory=dict)  # symbol -> its position or open entry

@@ -13,7 +13,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     if stopped_at_ms is None:
         return None
     since_ms = context.now_ms - stopped_at_ms
-    cooldown_ms = context.risk.cooldown_after_stop_s * 1000
+    cooldown_ms = context.parameters.limits.cooldown_after_stop_s * 1000
     if since_ms >= cooldown_ms:
         return None
     return make_veto(Veto.COOLDOWN_AFTER_STOP, since_ms=since_ms, cooldown_ms=cooldown_ms)

@@ -23,7 +23,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     price = Decimal(repr(candidate.close))
     costs = trade_costs(
         instrument=context.instruments.get(candidate.symbol),
-        costs=context.costs,
+        costs=context.parameters.costs,
         spread=ZERO if quote is None else quote.spread,
         price=price,
         side=candidate.side,

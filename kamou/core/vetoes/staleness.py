@@ -15,7 +15,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
     bar_age_max_ms = context.limits.bar_periods_max * context.period_ms
     quote = context.quotes.get(candidate.symbol)
     quote_age_ms = math.inf if quote is None else context.now_ms - quote.at_ms
-    quote_age_max_ms = 1000 * context.risk.quote_age_max_s
+    quote_age_max_ms = 1000 * context.parameters.limits.quote_age_max_s
     if bar_age_ms <= bar_age_max_ms and quote_age_ms <= quote_age_max_ms:
         return None
     return make_veto(

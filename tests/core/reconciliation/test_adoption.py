@@ -12,7 +12,7 @@ from kamou.core.model import OrderRole, Side
 from kamou.core.reconciliation.adoption import adopted_stop
 from kamou.core.reconciliation.reconciliation import ReconcileInputs, reconcile
 from kamou.core.risk.costs import trade_costs
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import CostModel, TradingParameters
 from tests.core.trading_cases import (
     INSTRUMENTS,
     NOON,
@@ -26,7 +26,7 @@ from tests.core.venue_views import HELD, kinds, look
 
 PLAN = plan()
 NEXT_MS = NOON + 300_000
-INPUTS = ReconcileInputs(limits=RiskLimits(), costs=CostModel())
+INPUTS = ReconcileInputs(parameters=TradingParameters())
 
 
 # --- adoption ------------------------------------------------------------------------------
@@ -37,8 +37,7 @@ def stop_for(quantity: str, atr: str | None = None, **changes: Any) -> Decimal:
         attrs.evolve(venue_position("SOLUSDT", quantity), **changes),
         instrument=INSTRUMENTS["SOLUSDT"],
         sizing_equity=D(10000),
-        limits=RiskLimits(),
-        costs=CostModel(),
+        parameters=TradingParameters(),
         gap=D("0.25"),
         atr=D(atr) if atr else None,
     )
@@ -80,8 +79,7 @@ def test_sizing_and_adoption_assume_the_higher_of_the_instruments_fee_and_the_se
         venue_position("SOLUSDT", "100"),
         instrument=of,
         sizing_equity=D(10_000),
-        limits=RiskLimits(),
-        costs=costs,
+        parameters=TradingParameters(costs=costs),
         gap=D("0.25"),
         atr=None,
     )

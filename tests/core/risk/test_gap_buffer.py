@@ -15,7 +15,7 @@ from kamou.core.book.recent_activity import Overshoot, RecentActivity, nearest_r
 from kamou.core.model import Candidate, Denial, OrderRole, Plan, Side
 from kamou.core.risk.exposure import compute_exposure
 from kamou.core.risk.governor import review_entry
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import RiskLimits, TradingParameters
 from kamou.core.risk.planning import plan_entry
 from kamou.core.risk.verdict import Approved, Denied
 from tests.core.trading_cases import DAY, NOON, D, Story, equity_now, intent, plan, quote, review
@@ -143,8 +143,7 @@ def test_open_risk_uses_the_gap_buffer_of_the_present_time(story: Story) -> None
         now_ms: compute_exposure(
             story.book,
             marks={"XRPUSDT": D(100)},
-            costs=CostModel(),
-            limits=LIMITS,
+            parameters=TradingParameters(),
             now_ms=now_ms,
         ).open_risk
         for now_ms in (NOON, NOON + MEMORY_MS)
@@ -202,8 +201,7 @@ def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Stor
     exposure = compute_exposure(
         story.book,
         marks={},
-        costs=CostModel(),
-        limits=LIMITS,
+        parameters=TradingParameters(),
         now_ms=NOON,
     )
     denied = plan_entry(
@@ -214,8 +212,7 @@ def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Stor
         exposure=exposure,
         now=equity_now(story.book),
         book=story.book,
-        costs=CostModel(),
-        limits=LIMITS,
+        parameters=TradingParameters(),
         now_ms=NOON,
     )
     assert isinstance(denied, Denial)

@@ -11,7 +11,7 @@ import pytest
 from kamou.core.model import Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
-from kamou.core.risk.limits import RiskLimits
+from kamou.core.risk.limits import RiskLimits, TradingParameters
 from kamou.core.risk.planning import (
     HEADROOM_USED,
     deny_without_headroom,
@@ -102,8 +102,7 @@ def test_funding_that_is_paid_over_the_hold_is_part_of_a_plans_risk(
         exposure=exposure_at_noon(story.book, LIMITS),
         now=equity_now(story.book),
         book=story.book,
-        costs=COSTS,
-        limits=LIMITS,
+        parameters=TradingParameters(),
         now_ms=NOON,
         funding_rate=rate,
     )

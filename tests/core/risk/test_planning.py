@@ -12,7 +12,7 @@ from kamou.core.codes import Deny
 from kamou.core.model import Candidate, Denial, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.exposure import Exposure, compute_exposure
-from kamou.core.risk.limits import CostModel, RiskLimits
+from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.planning import deny_without_headroom, plan_entry, size_fraction
 from tests.core.trading_cases import NOON, Story, equity_now, plan, quote
 
@@ -36,7 +36,8 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
 
 
 def exposure_at_noon(book: PositionBook, limits: RiskLimits) -> Exposure:
-    return compute_exposure(book, marks={}, costs=COSTS, limits=limits, now_ms=NOON)
+    parameters = TradingParameters(limits=limits)
+    return compute_exposure(book, marks={}, parameters=parameters, now_ms=NOON)
 
 
 def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Denial | None:
@@ -59,8 +60,7 @@ def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan |
         exposure=exposure_at_noon(book, limits),
         now=equity_now(book),
         book=book,
-        costs=COSTS,
-        limits=limits,
+        parameters=TradingParameters(limits=limits),
         now_ms=NOON,
     )
 

@@ -15,7 +15,7 @@ from kamou.core.codes import Veto
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Candidate, Denial, Quote, Side
 from kamou.core.risk.costs import reward_to_risk, trade_costs
-from kamou.core.risk.limits import CostModel, VetoLimits
+from kamou.core.risk.limits import CostModel, TradingParameters, VetoLimits
 from kamou.core.vetoes import apply_vetoes, discover_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext
 from kamou.errors import ConfigurationError
@@ -60,7 +60,7 @@ def context(**changes: Any) -> VetoContext:
         now_ms=NOW,
         period_ms=PERIOD,
         limits=VetoLimits(),
-        costs=CostModel(),
+        parameters=TradingParameters(),
         quotes={"ABC": quote()},
         instruments={symbol: instrument(symbol) for symbol in ("ABC", "XYZ")},
     )
@@ -148,7 +148,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     """The cost without fees is 0.07 at 100; the fee is the higher of the two rates."""
     one = candidate(target_distance=1.6)
     about = context(
-        costs=CostModel(taker_bps=Decimal(set_bps)),
+        parameters=TradingParameters(costs=CostModel(taker_bps=Decimal(set_bps))),
         instruments={"ABC": instrument("ABC", taker_fee=Decimal(own))},
         limits=VetoLimits(reward_to_risk_min=100),
     )
@@ -156,7 +156,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
     assert figures(denied)["cost"] == cost
     sized = trade_costs(
         instrument=about.instruments["ABC"],
-        costs=about.costs,
+        costs=about.parameters.costs,
         spread=about.quotes["ABC"].spread,
         price=about.quotes["ABC"].mid,
         side=one.side,
