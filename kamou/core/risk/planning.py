@@ -32,7 +32,7 @@ from kamou.core.risk.denials import make_denial
 from kamou.core.risk.equity import CurrentEquity
 from kamou.core.risk.exposure import Exposure, compute_headroom
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
-from kamou.core.risk.sizing import Headroom, Sized, size_trade
+from kamou.core.risk.sizing import Allowance, Headroom, Sized, UnsizedTrade, size_trade
 
 HEADROOM_USED = Decimal("0.99")
 """Share of the headroom that a plan may use.
@@ -149,12 +149,11 @@ def plan_entry(
     instrument, limits = book.instruments[candidate.symbol], parameters.limits
     gap = book.recent_activity.gap_buffer(limits, now_ms)
     prices = entry_prices(candidate, quote, instrument, parameters.costs)
-    sized = size_trade(
-        sizing_equity=now.sizing_equity,
+    trade = UnsizedTrade(
+        instrument=instrument,
+        side=candidate.side,
         entry=prices.limit,
         stop=prices.stop,
-        side=candidate.side,
-        instrument=instrument,
         costs=trade_costs(
             instrument=instrument,
             costs=parameters.costs,
@@ -165,12 +164,15 @@ def plan_entry(
             funding_rate=funding_rate,
         ),
         gap=gap.value,
-        limits=limits,
+        value_price=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
+    )
+    allowance = Allowance(
+        sizing_equity=now.sizing_equity,
         fraction=fraction,
         existing_notional=exposure.notional.get(candidate.symbol, ZERO),
-        worth=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
         headroom=_headroom_of(candidate, exposure, now, book, limits),
     )
+    sized = size_trade(trade, allowance, limits)
     if isinstance(sized, Denial):
         arithmetic = Figure(name="gap_buffer", value=str(gap))
         return attrs.evolve(sized, figures=(*sized.figures, arithmetic))

@@ -61,6 +61,34 @@ class Sized:
     bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
 
 
+@attrs.frozen(kw_only=True)
+class UnsizedTrade:
+    """A trade whose size is not decided yet: instrument, prices and costs per base unit."""
+
+    instrument: Instrument
+    side: Side
+    entry: Decimal  # worst price at which the entry may fill
+    stop: Decimal
+    costs: TradeCosts
+    gap: Decimal  # gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``)
+    value_price: Decimal = ZERO  # the higher of mark and touch; 0: not known
+
+    @property
+    def worth(self) -> Decimal:
+        """Highest price at which the trade may be valued; a short may fill above its limit."""
+        return max(self.entry, self.value_price)
+
+
+@attrs.frozen(kw_only=True)
+class Allowance:
+    """Money that account and portfolio leave to one more trade."""
+
+    sizing_equity: Decimal
+    fraction: Decimal = ONE  # of the hard caps, in (0, 1]; canary, half size and refiner lower it
+    existing_notional: Decimal = ZERO  # of this symbol, money, reservations included
+    headroom: Headroom | None = None  # of the portfolio's limits; None: no such limits
+
+
 def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) -> Decimal:
     """Return the money that one base unit loses if its stop order fills, with costs.
 
@@ -82,61 +110,37 @@ def liquidation_price(
     return entry * (ONE + inverse) / (ONE + maintenance + fee)
 
 
-def highest_leverage(
-    entry: Decimal,
-    stop: Decimal,
-    side: Side,
-    instrument: Instrument,
-    fee: Decimal,
-    gap: Decimal,
-    limits: RiskLimits,
-) -> int:
+def highest_leverage(trade: UnsizedTrade, limits: RiskLimits) -> int:
     """Return the highest leverage that liquidates far enough beyond the stop, or 0.
 
     The distance to liquidation is at least ``liquidation_multiple`` times the distance to the stop
     with gap buffer.
     """
-    needed = limits.liquidation_multiple * (1 + gap) * abs(entry - stop)
-    for leverage in range(min(limits.leverage_max, instrument.leverage_max), 0, -1):
-        price = liquidation_price(entry, side, leverage, instrument.maintenance_margin_rate, fee)
-        if abs(entry - price) >= needed:
+    needed = limits.liquidation_multiple * (1 + trade.gap) * abs(trade.entry - trade.stop)
+    for leverage in range(min(limits.leverage_max, trade.instrument.leverage_max), 0, -1):
+        if abs(trade.entry - _liquidation_price(trade, leverage)) >= needed:
             return leverage
     return 0
 
 
-def size_trade(
-    *,
-    sizing_equity: Decimal,
-    entry: Decimal,
-    stop: Decimal,
-    side: Side,
-    instrument: Instrument,
-    costs: TradeCosts,
-    gap: Decimal,
-    limits: RiskLimits,
-    fraction: Decimal = ONE,
-    existing_notional: Decimal = ZERO,
-    headroom: Headroom | None = None,
-    worth: Decimal = ZERO,
-) -> Sized | Denial:
-    """Return the largest size that every limit allows, or the denial.
+def _liquidation_price(trade: UnsizedTrade, leverage: int) -> Decimal:
+    mmr = trade.instrument.maintenance_margin_rate
+    return liquidation_price(trade.entry, trade.side, leverage, mmr, trade.costs.fee_out)
 
-    Args:
-        entry: worst price at which the entry may fill.
-        gap: gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``).
-        fraction: share of the hard caps, in (0, 1]. A canary, half size and the refiner lower it.
-        existing_notional: notional of this symbol now, money, reservations included.
-        headroom: of the portfolio's limits; None: no such limits.
-        worth: highest price at which the position may be valued; a short may fill above its limit.
-    """
-    if denied := _check(sizing_equity, entry, stop, side, costs, gap):
+
+def size_trade(trade: UnsizedTrade, allowance: Allowance, limits: RiskLimits) -> Sized | Denial:
+    """Return the largest size that every limit allows, or the denial."""
+    if denied := _check(trade, allowance.sizing_equity):
         return denied
+    fraction, headroom = allowance.fraction, allowance.headroom
     assert 0 < fraction <= 1, f"the fraction of the hard caps is not in (0, 1]: {fraction}"
-    leverage = highest_leverage(entry, stop, side, instrument, costs.fee_out, gap, limits)
+    leverage, instrument = highest_leverage(trade, limits), trade.instrument
     if leverage == 0:
-        return make_denial(Deny.STOP_BEYOND_LIQUIDATION, stop=stop, entry=entry, gap=gap)
-    loss, worth = unit_loss(entry, stop, costs, gap), max(entry, worth)
-    caps = _caps(sizing_equity, worth, loss, instrument, limits, fraction, existing_notional)
+        return make_denial(
+            Deny.STOP_BEYOND_LIQUIDATION, stop=trade.stop, entry=trade.entry, gap=trade.gap
+        )
+    worth, loss = trade.worth, unit_loss(trade.entry, trade.stop, trade.costs, trade.gap)
+    caps = _caps(trade, loss, allowance, limits)
     least = limits.budget_share_min * min(caps.values())  # headroom for less counts as 0
     left = _headroom(headroom, loss, worth)
     caps |= {name: units if units >= least else ZERO for name, units in left.items()}
@@ -150,10 +154,9 @@ def size_trade(
         if headroom is not None and bound_by in left:
             unit = loss if bound_by in headroom.risks else worth  # money of one base unit
             return _exhausted(bound_by, left[bound_by], max(least, smallest), unit)
-        if bound_by == "exposure" and existing_notional > 0:
+        if bound_by == "exposure" and allowance.existing_notional > 0:
             return _exhausted(bound_by, caps[bound_by], smallest, worth)
         return _too_small(contracts, notional, instrument, bound_by)
-    mmr = instrument.maintenance_margin_rate
     return Sized(
         contracts=contracts,
         quantity=quantity,
@@ -161,7 +164,7 @@ def size_trade(
         risk=quantity * loss,
         margin=notional / leverage,
         leverage=leverage,
-        liquidation_price=liquidation_price(entry, side, leverage, mmr, costs.fee_out),
+        liquidation_price=_liquidation_price(trade, leverage),
         bound_by=bound_by,
     )
 
@@ -202,22 +205,21 @@ def _too_small(
 
 
 def _caps(
-    sizing_equity: Decimal,
-    worth: Decimal,
-    loss: Decimal,
-    instrument: Instrument,
-    limits: RiskLimits,
-    fraction: Decimal,
-    existing_notional: Decimal,
+    trade: UnsizedTrade, loss: Decimal, allowance: Allowance, limits: RiskLimits
 ) -> dict[str, Decimal]:
     """Return the base units that each limit of one trade allows.
 
     On a tie, the first limit is the one that a plan or denial names.
+
+    Args:
+        loss: money that one base unit loses (``unit_loss``).
     """
+    instrument, worth = trade.instrument, trade.worth
+    fraction, sizing_equity = allowance.fraction, allowance.sizing_equity
+    exposure = limits.exposure_per_symbol * fraction * sizing_equity
     return {
         "risk": limits.risk_per_trade * fraction * sizing_equity / loss,
-        "exposure": (limits.exposure_per_symbol * fraction * sizing_equity - existing_notional)
-        / worth,
+        "exposure": (exposure - allowance.existing_notional) / worth,
         "quantity_max": min(instrument.qty_max, limits.order_contracts_max)
         * instrument.contract_size,
         "value_max": limits.order_value_max / worth,
@@ -232,20 +234,14 @@ def _headroom(headroom: Headroom | None, loss: Decimal, worth: Decimal) -> dict[
     return left | {name: money / worth for name, money in headroom.notionals.items()}
 
 
-def _check(
-    sizing_equity: Decimal,
-    entry: Decimal,
-    stop: Decimal,
-    side: Side,
-    costs: TradeCosts,
-    gap: Decimal,
-) -> Denial | None:
+def _check(trade: UnsizedTrade, sizing_equity: Decimal) -> Denial | None:
+    side, entry, stop = trade.side, trade.entry, trade.stop
     numbers = {
         "sizing_equity": sizing_equity,
         "entry": entry,
         "stop": stop,
-        "gap": gap,
-        **attrs.asdict(costs),
+        "gap": trade.gap,
+        **attrs.asdict(trade.costs),
     }
     bad = [name for name, value in numbers.items() if not value.is_finite()]
     if bad or sizing_equity <= 0 or entry <= 0:

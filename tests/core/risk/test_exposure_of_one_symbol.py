@@ -11,7 +11,7 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.costs import TradeCosts
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits
-from kamou.core.risk.sizing import size_trade
+from kamou.core.risk.sizing import Allowance, UnsizedTrade, size_trade
 from kamou.core.risk.verdict import Denied
 from tests.core.trading_cases import D, Story, exposure_at, instrument, intent, plan, quote, review
 
@@ -70,17 +70,16 @@ def test_the_exposure_of_a_symbol_is_the_sum_of_its_position_and_its_permits(
 @pytest.mark.parametrize("existing", [0, 1])
 def test_a_size_that_the_risk_limit_makes_too_small_has_no_headroom_denial(existing: int) -> None:
     """An equity of 100 may lose 1, a contract loses 1.27, and 14 or 15 of exposure are left."""
-    small = size_trade(
-        sizing_equity=D(100),
+    trade = UnsizedTrade(
         entry=D(100),
         stop=D(90),
         side=Side.LONG,
         instrument=instrument(),
         costs=TradeCosts(fee_in=D("0.0006"), fee_out=D("0.0006"), slip=D("0.0005"), funding=D(0)),
         gap=D("0.25"),
-        limits=RiskLimits(),
-        existing_notional=D(existing),
     )
+    allowance = Allowance(sizing_equity=D(100), existing_notional=D(existing))
+    small = size_trade(trade, allowance, RiskLimits())
     assert isinstance(small, Denial)
     assert str(small).startswith("QUANTITY_BELOW_MINIMUM: contracts=0 ")
     assert str(small).endswith(" bound_by=risk")

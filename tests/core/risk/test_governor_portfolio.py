@@ -17,7 +17,7 @@ from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.pacing import full_bucket
-from kamou.core.risk.sizing import Sized, size_trade
+from kamou.core.risk.sizing import Allowance, Sized, UnsizedTrade, size_trade
 from kamou.core.risk.verdict import Approved
 from tests.core.trading_cases import (
     INSTRUMENTS,
@@ -237,17 +237,17 @@ def test_the_governor_approves_plans_with_the_sizes_that_sizing_computes(story: 
     for side in Side:
         for distance in ("0.5", "1.5", "4", "8", "12"):
             c = review(story.book, plan(side=side))
-            made = size_trade(
-                sizing_equity=story.book.sizing_equity,
+            trade = UnsizedTrade(
                 entry=D(100),
                 stop=D(100) - side.sign * D(distance),
                 side=side,
                 instrument=INSTRUMENTS["SOLUSDT"],
                 costs=c.trade_costs,
                 gap=c.gap,
-                limits=LIMITS,
-                worth=D("100.01"),
+                value_price=D("100.01"),
             )
+            allowance = Allowance(sizing_equity=story.book.sizing_equity)
+            made = size_trade(trade, allowance, LIMITS)
             assert isinstance(made, Sized)
             sized = plan(
                 side=side,

@@ -14,8 +14,10 @@ from kamou.core.model import Denial, Side
 from kamou.core.risk.costs import TradeCosts, trade_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import (
+    Allowance,
     Headroom,
     Sized,
+    UnsizedTrade,
     highest_leverage,
     liquidation_price,
     size_trade,
@@ -24,6 +26,7 @@ from kamou.core.risk.sizing import (
 from tests.core.trading_cases import D, instrument, quote
 
 QUARTER = D("0.25")
+TRADE_FIELDS = ("instrument", "side", "entry", "stop", "costs", "gap")
 
 
 def costs(fee: str = "0.0006", slip: str = "0.0005", funding: str = "0") -> TradeCosts:
@@ -42,7 +45,9 @@ def sized(**changes: object) -> Sized | Denial:
         "limits": RiskLimits(),
     }
     inputs.update(changes)
-    return size_trade(**inputs)  # type: ignore[arg-type]
+    limits = inputs.pop("limits")
+    of_trade = {name: inputs.pop(name) for name in TRADE_FIELDS}
+    return size_trade(UnsizedTrade(**of_trade), Allowance(**inputs), limits)  # type: ignore[arg-type]
 
 
 # Reference vectors "sizing": equity, entry, stop, slip, contract size, leverage ->
@@ -167,15 +172,15 @@ def test_leverage_falls_until_liquidation_is_far_enough() -> None:
 
 
 def test_a_short_with_a_stop_30_percent_away_has_leverage_1() -> None:
-    chosen = highest_leverage(
+    trade = UnsizedTrade(
         entry=D(100),
         stop=D(130),
         side=Side.SHORT,
         instrument=instrument(),
-        fee=D("0.0006"),
+        costs=costs(),
         gap=QUARTER,
-        limits=RiskLimits(),
     )
+    chosen = highest_leverage(trade, RiskLimits())
     assert chosen == 1
 
 
@@ -245,15 +250,13 @@ def test_no_size_ever_exceeds_a_cap(
     existing: Decimal,
 ) -> None:
     listed = instrument(lot=lot, contract_size=contract, qty_min=lot)
-    made = size_trade(
+    made = sized(
         sizing_equity=sizing_equity,
         entry=entry,
         stop=entry * (1 - distance * side.sign),
         side=side,
         instrument=listed,
-        costs=costs(),
         gap=gap,
-        limits=RiskLimits(),
         existing_notional=existing,
     )
     if isinstance(made, Denial):
