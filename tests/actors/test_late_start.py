@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ async def test_a_loss_between_midnight_and_a_late_start_halts_today(
         for after_ms in (0, 6_000, 12_000, 18_000):
             await late.look(after_ms)
         (opened,) = late.opened()
-        assert (opened.opening, opened.equity) == (10_000, 9_580)
+        assert (opened.opening, opened.equity) == (Decimal(10_000), Decimal(9_580))
         (state,) = [x for x in late.bench.stored() if isinstance(x, e.StateChanged)]
         assert (state.after, state.reason) == (TradingState.REDUCE_ONLY, "DAY_LOSS_LIMIT")
 
@@ -121,7 +122,7 @@ async def test_a_day_opens_without_midnight_marks_after_a_minute(
         await late.look(60_000, midnights=unknown)
         (opened,) = late.opened()
         # The higher of yesterday's last equity and the equity now.
-        assert (opened.opening, opened.rests_on) == (10_000, NOT_REBUILT)
+        assert (opened.opening, opened.rests_on) == (Decimal(10_000), NOT_REBUILT)
 
 
 async def test_reads_whose_equity_differs_by_more_than_the_tolerance_open_no_day(

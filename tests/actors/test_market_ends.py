@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import attrs
@@ -50,7 +51,7 @@ def test_a_position_in_a_market_that_ended_is_settled_without_a_halt(
     with contextlib.closing(sqlite3.connect(path)) as connection:
         stored = [each.event for each in read_events(connection, 0)]
     settled = [e.fill for e in stored if type(e) is FillRecorded][-1]
-    assert (settled.reason, settled.price) == ("settlement", 100)
+    assert (settled.reason, settled.price) == ("settlement", Decimal(100))
     assert settled.at_ms == MIDNIGHT_MS + STEP_MS
     (closed,) = [e for e in stored if type(e) is TradeClosed]
     assert closed.exit_reason == "delisting"

@@ -101,7 +101,7 @@ def test_the_limit_checker_counts_a_restored_day_from_the_equity_of_the_journal(
     for noted in evidence(paid_in, lost):
         checker.take(noted)
     reopen_day(limits, checker, opened(event, paid_in, lost), OPENED_MS)
-    assert (limits.day_equity, limits._net_deposits) == (day_equity, net_deposits)
+    assert (limits.day_equity, limits._net_deposits) == (D(day_equity), D(net_deposits))
 
 
 def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
@@ -125,7 +125,10 @@ def test_due_actions_count_a_restored_day_from_the_equity_of_the_journal(
 ) -> None:
     due_actions = restored(paid_in, lost, PositionBook())
     due_actions.record_event(opened(event, paid_in, lost))
-    assert (due_actions._day_equity, due_actions._day_net_deposits) == (day_equity, net_deposits)
+    assert (due_actions._day_equity, due_actions._day_net_deposits) == (
+        D(day_equity),
+        D(net_deposits),
+    )
 
 
 @pytest.mark.parametrize("event", [WITHOUT_MIDNIGHT, OF_THE_READ])
@@ -135,7 +138,7 @@ def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
     due_actions = restored(0, 0, PositionBook())
     due_actions.record_audit(money("transfer", READ_MS + 1, 500))
     due_actions.record_event(opened(event, 0, 0))
-    assert (due_actions._day_equity, due_actions._day_net_deposits) == (10_000, 500)
+    assert (due_actions._day_equity, due_actions._day_net_deposits) == (D(10_000), D(500))
 
 
 @pytest.mark.parametrize("paid_in", [-9_000, 500])
@@ -145,11 +148,11 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
     """The position book takes the transfer out of the opening once the venue lists it."""
     book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
-    assert (book.day_equity, book.day_net_deposits) == (10_000 + paid_in, 0)
+    assert (book.day_equity, book.day_net_deposits) == (D(10_000 + paid_in), D(0))
     due_actions = restored(paid_in, 0, book)
-    assert (due_actions._day_equity, due_actions._day_net_deposits) == (10_000, paid_in)
+    assert (due_actions._day_equity, due_actions._day_net_deposits) == (D(10_000), D(paid_in))
     book.apply_all([(2, listed(paid_in))])
-    assert (book.day_equity, book.day_net_deposits) == (10_000, paid_in)
+    assert (book.day_equity, book.day_net_deposits) == (D(10_000), D(paid_in))
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES[:5])
@@ -159,4 +162,4 @@ def test_the_position_book_counts_a_restored_day_from_the_equity_of_the_journal(
     """The cases have the figures that the position book computes from the events."""
     book = PositionBook()
     book.apply_all(enumerate((listed(paid_in), opened(event, paid_in, lost)), 1))
-    assert (book.day_equity, book.day_net_deposits) == (day_equity, net_deposits)
+    assert (book.day_equity, book.day_net_deposits) == (D(day_equity), D(net_deposits))

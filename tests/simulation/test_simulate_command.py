@@ -66,7 +66,7 @@ def test_an_unknown_fault_fails_with_the_nearest_name_or_all_names() -> None:
         parse_faults(" , ")
     assert parse_faults("all") is None
     assert parse_faults("none") == frozenset()
-    assert parse_faults("adl, power_cut") == {"adl", "power_cut"}
+    assert parse_faults("adl, power_cut") == frozenset({"adl", "power_cut"})
 
 
 def test_simulate_with_an_unknown_fault_exits_with_the_code_of_a_configuration_error() -> None:

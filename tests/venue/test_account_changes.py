@@ -187,4 +187,4 @@ def test_a_forced_close_fills_whole_lots_of_its_share_at_the_mark(
     assert engine.close_by_force("AAA", share, "adl") is (closed > 0)
     assert sum(p.quantity for p in engine.positions()) == quantity - closed
     forced = [fill for fill in engine.fills(0) if fill.reason == "adl"]
-    assert [(f.quantity, f.price) for f in forced] == [(closed, held.mark_price)] * (closed > 0)
+    assert [(f.quantity, f.price) for f in forced] == [(D(closed), held.mark_price)] * (closed > 0)

@@ -89,7 +89,11 @@ def test_a_market_order_pays_half_the_spread_and_slippage():
         flat(half_spread_bps=10.0), models=VenueModels(slippage=SlippageModel(bps=2.0))
     )
     quote = engine.quotes(("AAA", "ZZZ"))
-    assert (quote["AAA"].bid, quote["AAA"].ask, quote["AAA"].mark) == (D("99.90"), D("100.10"), 100)
+    assert (quote["AAA"].bid, quote["AAA"].ask, quote["AAA"].mark) == (
+        D("99.90"),
+        D("100.10"),
+        D(100),
+    )
     assert quote["AAA"].bid_qty == 10_000  # a tenth of 10,000 units in contracts of 0.1
     assert list(quote) == ["AAA"]
     done = engine.place(order("a", BUY, 100))
@@ -108,7 +112,7 @@ def test_a_market_order_pays_half_the_spread_and_slippage():
 def test_an_ioc_limit_fills_within_depth_and_cancels_the_rest():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     done = engine.place(limit("a", BUY, 100, 101, time_in_force=IOC))
-    assert (done.status, done.filled) == (OrderStatus.CANCELED, 50)
+    assert (done.status, done.filled) == (OrderStatus.CANCELED, D(50))
     assert engine.positions()[0].quantity == 50
 
 
@@ -116,7 +120,7 @@ def test_an_ioc_limit_that_does_not_cross_is_canceled_with_its_attached_orders()
     engine = engine_at(flat(half_spread_bps=5))
     _, exits = entry_with_exits()
     done = engine.place(limit("e", BUY, 100, 100.0, time_in_force=IOC), exits)
-    assert (done.status, done.filled, done.average_price) == (OrderStatus.CANCELED, 0, None)
+    assert (done.status, done.filled, done.average_price) == (OrderStatus.CANCELED, D(0), None)
     assert {engine.order(e.client_order_id).status for e in exits} == {OrderStatus.CANCELED}
     assert engine.open_orders() == ()
 
@@ -124,7 +128,7 @@ def test_an_ioc_limit_that_does_not_cross_is_canceled_with_its_attached_orders()
 def test_a_fill_or_kill_order_fills_whole_or_not_at_all():
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     killed = engine.place(limit("a", BUY, 51, 101, time_in_force=FOK))
-    assert (killed.status, killed.filled) == (OrderStatus.CANCELED, 0)
+    assert (killed.status, killed.filled) == (OrderStatus.CANCELED, D(0))
     filled = engine.place(limit("b", BUY, 50, 101, time_in_force=FOK))
     assert filled.status is OrderStatus.FILLED
 
@@ -135,7 +139,7 @@ def test_a_market_entry_fills_up_to_the_depth_and_a_reducing_order_fills_whole()
     engine.place(order("a", BUY, 200))
     engine.advance(at(4))
     thin = engine.place(order("b", BUY, 100))
-    assert (thin.status, thin.filled) == (OrderStatus.CANCELED, 50)
+    assert (thin.status, thin.filled) == (OrderStatus.CANCELED, D(50))
     closed = engine.place(order("c", SELL, 250, reduce_only=True))
     assert closed.status is OrderStatus.FILLED
     assert closed.average_price == D("99.90")  # five times the depth: 5 x 2 bps
@@ -148,7 +152,7 @@ def test_without_volume_entries_do_not_fill_and_exits_pay_the_slippage_cap():
     engine.place(order("a", BUY, 100))
     engine.advance(at(4))
     none = engine.place(order("b", BUY, 100))
-    assert (none.status, none.filled) == (OrderStatus.CANCELED, 0)
+    assert (none.status, none.filled) == (OrderStatus.CANCELED, D(0))
     closed = engine.place(order("c", SELL, 100, reduce_only=True))
     assert closed.average_price == D("99.00")
 
@@ -162,7 +166,7 @@ def test_a_resting_limit_fills_only_when_traded_through_and_as_maker():
     engine.advance(at(5))
     assert engine.order("a").status is OrderStatus.FILLED
     (fill,) = engine.fills(0)
-    assert (fill.price, fill.maker, fill.slippage) == (99, True, 0)
+    assert (fill.price, fill.maker, fill.slippage) == (D(99), True, D(0))
     assert fill.fee == D("990") * D("0.0002")
 
 
@@ -192,7 +196,7 @@ def test_a_marketable_gtc_limit_takes_the_depth_and_rests_with_the_remainder():
     bars = with_bars((100, 100, 100, 100, 50), before=3)
     engine = engine_at(MemoryMarket({"AAA": bars}), 4)
     part = engine.place(limit("a", BUY, 80, 100.5))
-    assert (part.status, part.filled) == (OrderStatus.PARTIALLY_FILLED, 50)
+    assert (part.status, part.filled) == (OrderStatus.PARTIALLY_FILLED, D(50))
     assert engine.account().margin_used > engine.positions()[0].margin  # the rest reserves margin
     engine.advance(at(5))
     assert engine.order("a").status is OrderStatus.FILLED
@@ -266,7 +270,7 @@ def test_opposite_orders_net_and_reverse_the_one_position():
     engine.place(order("a", BUY, 100))
     engine.place(order("b", SELL, 150, leverage=2))
     (held,) = engine.positions()
-    assert (held.quantity, held.entry_price, held.leverage) == (-50, 100, 2)
+    assert (held.quantity, held.entry_price, held.leverage) == (D(-50), D(100), 2)
     engine.place(order("c", SELL, 50, leverage=2))
     assert engine.positions()[0].quantity == -100
     engine.place(order("d", BUY, 100, leverage=2))  # needs no margin: it only reduces
@@ -292,7 +296,7 @@ def test_a_stop_whose_trigger_is_already_passed_fills_at_once():
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     done = engine.place(stop("s", SELL, 100, 100.5))
-    assert (done.status, done.average_price) == (OrderStatus.FILLED, 100)
+    assert (done.status, done.average_price) == (OrderStatus.FILLED, D(100))
     again = engine.place(stop("t", SELL, 100, 100.5))
     assert again.status is OrderStatus.REJECTED  # triggered on a flat position
 

@@ -36,7 +36,7 @@ def stop(quantity: str) -> ConfirmedStop:
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
 def test_a_correction_closes_missing_contracts_at_its_price(side: Side, sign: int) -> None:
     less = correct_trade(opened(side), D(70), D(99), LATER)
-    assert (less.quantity, less.exited, less.exit_price) == (70, 30, 99)
+    assert (less.quantity, less.exited, less.exit_price) == (D(70), D(30), D(99))
     assert less.realized == -3 * sign  # 3 units, 1 below the entry
     assert less.unrealized_pnl(D(101)) == 7 * sign
     assert less.margin == 140  # 7 units at 100, over 5
@@ -48,7 +48,7 @@ def test_a_correction_closes_missing_contracts_at_its_price(side: Side, sign: in
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
 def test_a_correction_opens_additional_contracts_at_its_price(side: Side, sign: int) -> None:
     more = correct_trade(opened(side), D(150), D(106), LATER)
-    assert (more.quantity, more.entered, more.exited) == (150, 150, 0)
+    assert (more.quantity, more.entered, more.exited) == (D(150), D(150), D(0))
     assert more.entry_price == 102  # (100 x 100 + 50 x 106) / 150
     assert more.unrealized_pnl(D(102)) == 0
     assert more.unrealized_pnl(D(103)) == 15 * sign
@@ -73,7 +73,7 @@ def test_a_correction_does_not_restart_a_running_protection_deadline() -> None:
 
 def test_a_correction_to_the_same_quantity_keeps_an_exit_reason_and_sets_the_time() -> None:
     same = correct_trade(opened(Side.LONG), D(100), D(50), LATER)
-    assert (same.quantity, same.realized, same.changed_at_ms) == (100, 0, LATER)
+    assert (same.quantity, same.realized, same.changed_at_ms) == (D(100), D(0), LATER)
     assert same.exit_reason == "external"
     stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop_loss")
     assert correct_trade(stopped, D(100), D(50), LATER).exit_reason == "stop_loss"
@@ -87,9 +87,9 @@ def test_contracts_closed_beyond_a_trades_size_are_left_out_of_its_result(
     wanted = plan(side=side)
     closing = fill(intent(OrderRole.EXIT, wanted), "160", "101", at_ms=NOON + 1)
     turned = apply_fill(opened(side), closing, OrderRole.EXIT)
-    assert (turned.quantity, turned.signed) == (-60, -60 * sign)
+    assert (turned.quantity, turned.signed) == (D(-60), D(-60 * sign))
     result = closed_trade(correct_trade(turned, D(0), D(90), LATER), NOON)
-    assert (result.quantity, result.exit_price) == (100, 101)
+    assert (result.quantity, result.exit_price) == (D(100), D(101))
     assert result.pnl_gross == 10 * sign  # 10 units, 1 above the entry
 
 
@@ -105,7 +105,7 @@ def test_an_inverted_position_is_averaged_from_the_price_of_the_inverting_fill(
     assert turned.margin == 104  # 5 units at 104, over 5
     assert turned.notional(D(104)) == 520
     flat = apply_fill(turned, fill(entry, "50", "102"), OrderRole.ENTRY)
-    assert (flat.quantity, flat.open_cost) == (0, 0)
+    assert (flat.quantity, flat.open_cost) == (D(0), D(0))
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -119,5 +119,5 @@ def test_the_exit_price_of_a_trade_closed_in_parts_is_the_average_of_its_exits(
             trade, fill(intent(OrderRole.EXIT, wanted), quantity, price), OrderRole.EXIT
         )
     result = closed_trade(trade, NOON)
-    assert (result.exit_price, result.pnl_gross) == (103, 30 * sign)
+    assert (result.exit_price, result.pnl_gross) == (D(103), D(30 * sign))
     assert (result.fees, result.slippage) == (D("1.5"), D("0.3"))

@@ -75,7 +75,7 @@ def test_a_day_that_is_not_opened_at_its_midnight_counts_only_transfers_after_it
         midnight_at_ms=NOON + DAY // 2,
     )
     story.say(e.IncomeRecorded(at_ms=read_at_ms + 500, income=moved), opened)
-    assert (story.book.day_equity, story.book.day_net_deposits) == (10500, net_deposits)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (D(10500), D(net_deposits))
 
 
 @pytest.mark.parametrize(("fill_ms", "known"), [(-1, True), (0, False), (1_000, False)])
@@ -102,7 +102,7 @@ def test_a_day_begins_with_its_read_only_if_all_its_equity_was_paid_in_since_mid
         e.IncomeRecorded(at_ms=midnight + 1_500, income=paid_in),
         e.DayOpened(at_ms=midnight + 2_000, day="2024-01-02", equity=D(500)),
     )
-    assert (story.book.day_equity, story.book.day_net_deposits) == (begins_with, net_deposits)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (D(begins_with), D(net_deposits))
 
 
 def test_the_start_of_the_first_run_is_kept_through_later_runs(story: Story) -> None:
@@ -131,4 +131,4 @@ def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) 
         midnight_at_ms=midnight,
     )
     story.say(e.IncomeRecorded(at_ms=midnight + 2 * DAY, income=moved), opened)
-    assert (story.book.day_equity, story.book.day_net_deposits) == (10000, 500)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (D(10000), D(500))

@@ -33,7 +33,7 @@ def published_and_reopened() -> Story:
 def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_another_key() -> None:
     story = published_and_reopened()
     trade = story.book.trades[PLAN.symbol]
-    assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, 60)
+    assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, D(60))
     assert trade.unprotected_since_ms, "its stop is needed again"
     assert len(story.book.recent_activity.entries) == 1, "one entry, shown in two parts"
     closing_order = story.send(intent(OrderRole.EXIT, PLAN))

@@ -75,7 +75,7 @@ def test_orders_in_flight_are_awaited_until_the_answer_is_overdue_and_resting_on
 def test_partial_fills_add_up_to_filled() -> None:
     partly = after(acknowledged(), filled("40"))
     assert partly.status is S.PARTIALLY_FILLED
-    assert (partly.filled, partly.remaining) == (40, 60)
+    assert (partly.filled, partly.remaining) == (D(40), D(60))
     assert after(filled("40"), filled("60")).status is S.FILLED
 
 

@@ -35,11 +35,11 @@ def test_the_unrealized_pnl_of_a_long_position_is_its_base_units_times_the_move(
     story.open(plan(), price="100.5")
     (row,) = shown(story, SOLUSDT="103")
     assert (row.symbol, row.side, row.strategy) == ("SOLUSDT", "long", "mean_reversion")
-    assert (row.quantity, row.quantity_base, row.entry_price) == (100, 10, D("100.5"))
-    assert (row.mark_price, row.mark_at_ms, row.opened_at_ms) == (103, NOON + 5_000, NOON)
-    assert (row.stop_price, row.stop_confirmed, row.stop_quantity) == (97, True, 100)
+    assert (row.quantity, row.quantity_base, row.entry_price) == (D(100), D(10), D("100.5"))
+    assert (row.mark_price, row.mark_at_ms, row.opened_at_ms) == (D(103), NOON + 5_000, NOON)
+    assert (row.stop_price, row.stop_confirmed, row.stop_quantity) == (D(97), True, D(100))
     assert row.stop_distance == D(6) / D(103)
-    assert (row.unrealized_pnl, row.net_pnl) == (25, D("24.5"))
+    assert (row.unrealized_pnl, row.net_pnl) == (D(25), D("24.5"))
     assert row.r == D("0.816666666667")
     assert row.unprotected_since_ms is None
 
@@ -47,8 +47,8 @@ def test_the_unrealized_pnl_of_a_long_position_is_its_base_units_times_the_move(
 def test_a_short_position_gains_as_its_mark_falls(story: Story) -> None:
     story.open(plan(side=Side.SHORT))
     (row,) = shown(story, SOLUSDT="98")
-    assert (row.side, row.unrealized_pnl, row.net_pnl) == ("short", 20, D("19.5"))
-    assert (row.stop_price, row.stop_distance) == (103, D(5) / D(98))
+    assert (row.side, row.unrealized_pnl, row.net_pnl) == ("short", D(20), D("19.5"))
+    assert (row.stop_price, row.stop_distance) == (D(103), D(5) / D(98))
 
 
 def test_a_mark_beyond_the_stop_has_a_distance_below_zero(story: Story) -> None:
@@ -67,7 +67,7 @@ def test_net_pnl_and_r_include_closed_contracts_fees_and_funding(story: Story) -
     paid = income("funding", "-2", at_ms=NOON + 1)
     story.say(e.IncomeRecorded(at_ms=NOON + 1, income=paid))
     (row,) = shown(story, SOLUSDT="102")
-    assert (row.unrealized_pnl, row.net_pnl) == (12, 25)
+    assert (row.unrealized_pnl, row.net_pnl) == (D(12), D(25))
     assert row.r == (D(25) / D(30)).quantize(D("1e-12"))
 
 
@@ -85,7 +85,7 @@ def test_an_adopted_position_has_an_unrealized_pnl_and_no_r(story: Story) -> Non
         )
     )
     (row,) = shown(story, BTCUSDT="190")
-    assert (row.unrealized_pnl, row.r) == (3, None)
+    assert (row.unrealized_pnl, row.r) == (D(3), None)
     assert (row.stop_price, row.stop_status, row.stop_confirmed) == (None, None, False)
     assert row.unprotected_since_ms == NOON
 
@@ -97,7 +97,7 @@ def test_a_stop_that_was_not_read_back_is_not_confirmed(story: Story) -> None:
     story.send(intent(OrderRole.STOP_LOSS, of))
     story.fill(entry, "100", "100")
     (row,) = shown(story, SOLUSDT="100")
-    assert (row.stop_price, row.stop_status, row.stop_confirmed) == (97, "submitted", False)
+    assert (row.stop_price, row.stop_status, row.stop_confirmed) == (D(97), "submitted", False)
     assert (row.stop_quantity, row.unprotected_since_ms) == (None, NOON)
 
 
@@ -114,14 +114,14 @@ def test_a_stop_that_covers_a_part_is_not_confirmed_and_shows_its_quantity(story
         )
     )
     (row,) = shown(story, SOLUSDT="100")
-    assert (row.stop_confirmed, row.stop_quantity, row.quantity) == (False, 30, 100)
+    assert (row.stop_confirmed, row.stop_quantity, row.quantity) == (False, D(30), D(100))
 
 
 def test_the_pnl_and_the_stop_distance_of_a_position_without_a_mark_are_none(story: Story) -> None:
     story.open(plan())
     (row,) = shown(story)
     assert (row.mark_price, row.unrealized_pnl, row.net_pnl, row.r) == (None, None, None, None)
-    assert (row.stop_price, row.stop_distance) == (97, None)
+    assert (row.stop_price, row.stop_distance) == (D(97), None)
 
 
 def test_unprotected_positions_come_first_then_those_nearest_to_their_stop(story: Story) -> None:
@@ -139,7 +139,7 @@ def test_a_pending_entry_is_listed_until_it_is_filled(story: Story) -> None:
     story.send(intent(OrderRole.STOP_LOSS, of))
     (pending,) = pending_entries(story.book)
     assert (pending.symbol, pending.side, pending.strategy) == ("SOLUSDT", "buy", of.strategy)
-    assert (pending.quantity, pending.filled, pending.limit_price) == (100, 0, 100)
+    assert (pending.quantity, pending.filled, pending.limit_price) == (D(100), D(0), D(100))
     story.fill(entry, "40", "100")
     assert pending_entries(story.book)[0].filled == 40
     story.fill(entry, "60", "100")

@@ -40,7 +40,7 @@ def test_the_result_of_a_round_trip_is_net_of_fees_and_funding() -> None:
     assert (result.fees, result.funding, result.slippage) == (D("1.0"), D("-0.3"), D("0.2"))
     assert result.pnl_net == D("58.7")
     assert result.r_multiple == D("1.956666666667")  # 58.7 / (3 x 10)
-    assert (result.entry_price, result.exit_price) == (100, 106)
+    assert (result.entry_price, result.exit_price) == (D(100), D(106))
     assert (result.opened_at_ms, result.closed_at_ms, result.at_ms) == (NOON, NOON + 9, NOON + 10)
     assert result.exit_reason == "take_profit"
 
@@ -124,7 +124,7 @@ def test_losing_the_stop_starts_the_unprotected_time_once() -> None:
 
 def test_a_correction_books_the_difference_at_its_price() -> None:
     less = correct_trade(opened(), D(70), D(99), NOON + 3)
-    assert (less.quantity, less.exit_price, less.exit_reason) == (70, 99, "external")
+    assert (less.quantity, less.exit_price, less.exit_reason) == (D(70), D(99), "external")
     more = correct_trade(opened(), D(130), D(99), NOON + 3)
     assert more.quantity == 130
     assert more.unprotected_since_ms == NOON

@@ -54,4 +54,4 @@ def test_a_second_transfer_of_the_same_millisecond_corrects_the_valuation_of_the
             story.say(VALUED)
     assert story.book.unvalued == {}
     (corrected,) = story.book.pending_valuations(NOON + 10)
-    assert (corrected.number, corrected.equity) == (2, 9_930)
+    assert (corrected.number, corrected.equity) == (2, D(9_930))

@@ -117,7 +117,7 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
     view = look(positions=HELD, open_orders=RESTING)
     assert kinds(run(holding, view).repairs) == ["DriftFound", "PositionCorrected"]
     trade = holding.book.trades["SOLUSDT"]
-    assert (trade.quantity, trade.protected, trade.unprotected_since_ms) == (100, True, 0)
+    assert (trade.quantity, trade.protected, trade.unprotected_since_ms) == (D(100), True, 0)
 
 
 # --- changed contract specifications------------------------------------------
@@ -138,7 +138,7 @@ def test_a_restated_trade_has_the_same_money_in_contracts_of_another_size(holdin
     assert kinds(found.repairs) == ["TradeRestated", "StopConfirmed"]
     assert found.agreed
     trade = holding.book.trades["SOLUSDT"]
-    assert (trade.entered, trade.exited, trade.quantity) == (500, 200, 300)
+    assert (trade.entered, trade.exited, trade.quantity) == (D(500), D(200), D(300))
     assert (trade.entry_price, trade.exit_price) == (before.entry_price, before.exit_price)
     assert trade.realized == before.realized
     assert trade.protected

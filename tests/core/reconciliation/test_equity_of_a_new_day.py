@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from kamou.core.book.events import EquityRecorded
@@ -26,7 +28,11 @@ def test_an_equity_snapshot_has_the_figures_of_the_day_on_which_it_was_read(
     story: Story, at_ms: int
 ) -> None:
     event = recorded(story, at_ms)
-    assert (event.equity, event.day_equity, event.day_lost) == (9_900, 10_000, 100)
+    assert (event.equity, event.day_equity, event.day_lost) == (
+        Decimal(9_900),
+        Decimal(10_000),
+        Decimal(100),
+    )
 
 
 @pytest.mark.parametrize("at_ms", [MIDNIGHT, MIDNIGHT + NOON % DAY])
@@ -35,4 +41,4 @@ def test_an_equity_snapshot_has_no_figures_of_the_day_until_that_day_has_opened(
 ) -> None:
     """The opening and the loss of the day before do not apply to this day."""
     event = recorded(story, at_ms)
-    assert (event.equity, event.day_equity, event.day_lost) == (9_900, None, None)
+    assert (event.equity, event.day_equity, event.day_lost) == (Decimal(9_900), None, None)

@@ -350,7 +350,7 @@ def test_the_stop_nearest_in_size_stays_and_of_equal_stops_the_oldest() -> None:
     assert isinstance(kept, ConfirmStop)
     assert (kept.client_order_id, kept.quantity) == (
         names["d"],
-        105,
+        D(105),
     )  # b has 105 left too, and is younger
     canceled = {a.client_order_id for a in done if isinstance(a, CancelOrder)}
     assert canceled == {names[each] for each in "abce"}

@@ -59,7 +59,11 @@ def test_a_clean_reconciliation_records_only_equity_and_the_cycles_end(holding: 
     assert isinstance(marked, e.EquityRecorded)
     assert marked.open_risk == D("38.276")
     # Closing 10 units at 100 costs 8 bp; the equity equals the equity at the day's opening.
-    assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (10_000, D("0.8"), D("0.8"))
+    assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (
+        D(10_000),
+        D("0.8"),
+        D("0.8"),
+    )
     assert [(mark.name, mark.value) for mark in marked.marks] == [("SOLUSDT", "100")]
     assert isinstance(closed, e.CycleClosed)
     assert (closed.drift, closed.repaired, closed.positions, closed.open_orders) == (0, 0, 1, 1)
@@ -165,7 +169,7 @@ def test_a_position_that_the_venue_does_not_have_is_closed(holding: Story) -> No
     found = run_after_wait(holding, look(), inputs)
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     (closure,) = holding.book.pending_closures(NEXT_MS)
-    assert (closure.exit_price, closure.exit_reason) == (98, "external")
+    assert (closure.exit_price, closure.exit_reason) == (D(98), "external")
 
 
 def test_without_a_mark_a_vanished_position_is_booked_at_its_entry_price(holding: Story) -> None:

@@ -82,7 +82,7 @@ def test_a_loss_at_the_very_instant_of_the_read_counts_and_a_profit_does_not(sto
     paid(story, "-10", NOON)
     paid(story, "7", NOON)
     now = review(story.book, plan()).now
-    assert (now.equity, now.wallet_balance) == (9990, 9990)
+    assert (now.equity, now.wallet_balance) == (D(9990), D(9990))
 
 
 def test_the_loss_of_a_stop_moves_from_open_risk_to_the_day_at_its_fill(
@@ -211,17 +211,17 @@ def test_a_deposit_is_a_net_deposit_of_the_day_of_its_own_time(story: Story) -> 
     # Stamped 00:00 and listed late: the read that opened the day had counted it.
     first = income("transfer", "70", at_ms=opened_at_ms)
     story.say(e.IncomeRecorded(at_ms=NOON, income=first))
-    assert (story.book.net_deposits, story.book.day_net_deposits) == (570, 570)
+    assert (story.book.net_deposits, story.book.day_net_deposits) == (D(570), D(570))
     assert story.book.day_equity == 9930
     yesterdays = income("transfer", "30", at_ms=opened_at_ms - 1)
     story.say(e.IncomeRecorded(at_ms=NOON, income=yesterdays))
     assert (story.book.net_deposits, story.book.day_net_deposits, story.book.day_equity) == (
-        600,
-        570,
-        9930,
+        D(600),
+        D(570),
+        D(9930),
     )
     story.say(e.DayOpened(at_ms=opened_at_ms + DAY, day="2024-01-02", equity=D(10600)))
-    assert (story.book.net_deposits, story.book.day_net_deposits) == (600, 0)
+    assert (story.book.net_deposits, story.book.day_net_deposits) == (D(600), D(0))
     assert story.book.day_equity == 10600
 
 
@@ -239,7 +239,7 @@ def test_a_deposit_between_the_midnight_and_its_read_is_a_net_deposit(
     story.say(e.DayOpened(at_ms=read_at_ms, day="2024-01-02", equity=D(10150)))
     if not listed_first:
         story.say(paid)
-    assert (story.book.day_equity, story.book.day_net_deposits) == (10000, 150)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (D(10000), D(150))
 
 
 @pytest.mark.parametrize("listed_first", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from kamou.core.book import events as e
@@ -60,7 +62,7 @@ def test_without_a_known_equity_today_opens_with_the_equity_now() -> None:
     pay(story, "transfer", "20000", MIDNIGHTS[2] + 1)
     beyond = flat(MIDNIGHTS[2], source="", reachable=False)
     (opened,) = open_days(story.book, looked("9800", beyond), waited=False)
-    assert (opened.opening, opened.at_midnight) == (9_800, False)
+    assert (opened.opening, opened.at_midnight) == (Decimal(9_800), False)
 
 
 def test_a_transfer_stamped_after_the_account_read_does_not_delay_the_opening(

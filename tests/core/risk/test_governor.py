@@ -50,7 +50,7 @@ def test_a_valid_plan_gets_a_permit_for_its_symbol_side_and_quantity(story: Stor
     assert isinstance(verdict, Approved)
     assert is_genuine(verdict)
     assert isinstance(event, e.PermitGranted)
-    assert (verdict.symbol, verdict.side, verdict.quantity_max) == ("SOLUSDT", Side.LONG, 100)
+    assert (verdict.symbol, verdict.side, verdict.quantity_max) == ("SOLUSDT", Side.LONG, D(100))
     assert verdict.permit_id == event.permit_id == plan().permit_id
     assert verdict.snapshot_seq == story.book.seq
     # The plan's risk of 41 is above the governor's own figure; the notional is at the ask.

@@ -54,7 +54,11 @@ def test_open_risk_counts_from_the_mark_to_the_stop(story: Story) -> None:
 def test_the_filled_part_of_an_entry_is_not_counted_as_reserved_too(story: Story) -> None:
     story.grant(plan())
     before = exposure_at(story)
-    assert (before.open_risk, before.notional_total, before.margin_reserved) == (41, 1000, 200)
+    assert (before.open_risk, before.notional_total, before.margin_reserved) == (
+        D(41),
+        D(1000),
+        D(200),
+    )
     entry = story.send(intent(OrderRole.ENTRY, plan()))
     story.fill(entry, "40", "100")
     after = exposure_at(story, {"SOLUSDT": D(100)})
@@ -73,7 +77,7 @@ def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: St
         side=Side.LONG,
         limits=LIMITS,
     )
-    assert (headroom.risk, headroom.notional) == (200, 4000)
+    assert (headroom.risk, headroom.notional) == (D(200), D(4000))
     story.open(plan("BTCUSDT"))
     major = compute_headroom(
         story.book,
@@ -93,7 +97,7 @@ def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: St
         side=Side.LONG,
         limits=LIMITS,
     )
-    assert (none.risk, none.notional) == (0, 0)
+    assert (none.risk, none.notional) == (D(0), D(0))
 
 
 # --- reductions ------------------------------------------------------------------------

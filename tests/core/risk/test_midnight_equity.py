@@ -195,7 +195,7 @@ def test_a_position_list_that_omits_a_position_rebuilds_no_midnight(
     assert equity_at(story.book, read, midnights[-1]) is None
     assert open_days(story.book, read, waited=False) == ()
     (opened,) = open_days(story.book, read, waited=True)
-    assert (opened.at_midnight, opened.opening, opened.equity) == (False, 10300, 10300)
+    assert (opened.at_midnight, opened.opening, opened.equity) == (False, D(10300), D(10300))
 
 
 @pytest.mark.parametrize("price", ["NaN", "Infinity"])
@@ -243,12 +243,12 @@ def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     beyond = [flat(at_ms, source="", reachable=False) for at_ms in MIDNIGHTS]
     read = looked(now, *beyond)
     (opened,) = open_days(story.book, read, waited=False)
-    assert (opened.opening, opened.rests_on, opened.at_midnight) == (opening, NOT_REBUILT, False)
+    assert (opened.opening, opened.rests_on, opened.at_midnight) == (D(opening), NOT_REBUILT, False)
     story.say(opened)
-    assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (D(opening), D(0))
     late = income("transfer", "70", MIDNIGHTS[2])  # stamped before the read, listed after it
     story.say(e.IncomeRecorded(at_ms=READ_MS + 5, income=late))
-    assert (story.book.day_equity, story.book.day_net_deposits) == (opening, 0)
+    assert (story.book.day_equity, story.book.day_net_deposits) == (D(opening), D(0))
     story.say(e.IncomeRecorded(at_ms=0, income=income("transfer", "7", READ_MS + 1)))
     assert story.book.day_net_deposits == 7
 
@@ -260,7 +260,7 @@ def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story:
     read = looked("10200", flat(MIDNIGHTS[0]), flat(MIDNIGHTS[1]), unknown, equity="10000")
     *known, today = open_days(story.book, read, waited=True)
     assert [each.opening for each in known] == [9700, 9700]
-    assert (today.opening, today.at_midnight) == (10_200, False)
+    assert (today.opening, today.at_midnight) == (D(10_200), False)
 
 
 def test_only_midnights_within_the_venues_history_are_rebuilt(story: Story) -> None:
@@ -279,7 +279,7 @@ def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
     story = Story(book=PositionBook(started_at_ms=MIDNIGHT + 3_600_000))
     read = attrs.evolve(looked("5"), at_ms=MIDNIGHT + 3_606_000)
     (opened,) = open_days(story.book, read, waited=False)
-    assert (opened.opening, opened.day, opened.equity) == (None, "2024-01-02", 5)
+    assert (opened.opening, opened.day, opened.equity) == (None, "2024-01-02", D(5))
     assert missed_midnights(story.book, MIDNIGHT + DAY + 1) == (MIDNIGHT + DAY,)  # read too late
 
 

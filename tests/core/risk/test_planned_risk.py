@@ -80,8 +80,8 @@ def test_a_trade_whose_stop_moved_to_one_tick_has_r_0_02_and_not_397_5(story: St
     assert closed.r_multiple == D("0.019875")
     assert closed.pnl_net / (abs(closed.entry_price - closed.stop_price) * 10) == D("397.5")
     assert (closed.planned_entry, closed.planned_stop, closed.stop_price) == (
-        100,
-        98,
+        D(100),
+        D(98),
         D("99.9999"),
     )
 

@@ -144,19 +144,19 @@ def test_the_value_and_quantity_caps_bind_at_an_equity_of_100_million() -> None:
     rich = D(100_000_000)
     by_value = sized(sizing_equity=rich)
     assert isinstance(by_value, Sized)
-    assert (by_value.bound_by, by_value.notional) == ("value_max", 100_000)
+    assert (by_value.bound_by, by_value.notional) == ("value_max", D(100_000))
     by_quantity = sized(
         sizing_equity=rich, instrument=instrument(contract_size=D("0.1"), qty_max=D(50))
     )
     assert isinstance(by_quantity, Sized)
-    assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", 50)
+    assert (by_quantity.bound_by, by_quantity.contracts) == ("quantity_max", D(50))
 
 
 def test_a_size_fraction_shrinks_the_exposure_cap_and_the_size_is_floored_to_the_lot() -> None:
     whole, quarter = sized(stop=D("98.5")), sized(stop=D("98.5"), fraction=QUARTER)
     assert isinstance(whole, Sized)
     assert isinstance(quarter, Sized)
-    assert (whole.notional, quarter.notional) == (1500, 370)  # 375, floored to the lot
+    assert (whole.notional, quarter.notional) == (D(1500), D(370))  # 375, floored to the lot
 
 
 def test_leverage_falls_until_liquidation_is_far_enough() -> None:
@@ -285,10 +285,8 @@ def test_a_trade_with_headroom_below_a_quarter_of_the_full_size_is_denied() -> N
     assert refused.code == Deny.RISK_HEADROOM_EXHAUSTED.value
     shown = {f.name: f.value for f in refused.figures}
     assert shown["bound_by"] == "day_budget"
-    assert (D(shown["left"]), D(shown["needed"])) == (
-        pytest.approx(quarter * D("0.98"), abs=D("0.01")),
-        pytest.approx(quarter, rel=D("0.02")),
-    )
+    assert D(shown["left"]) == pytest.approx(quarter * D("0.98"), abs=D("0.01"))
+    assert D(shown["needed"]) == pytest.approx(quarter, rel=D("0.02"))
 
 
 @pytest.mark.parametrize("existing", [1_499, 1_500, 5_000])  # of 1,500; a contract is worth 10
@@ -391,7 +389,7 @@ def test_the_smaller_of_the_venues_and_the_settings_order_maximum_applies(
         limits=RiskLimits(order_contracts_max=D(limit)),
     )
     assert isinstance(made, Sized)
-    assert (made.contracts, made.bound_by) == (40, "quantity_max")
+    assert (made.contracts, made.bound_by) == (D(40), "quantity_max")
 
 
 @pytest.mark.parametrize(("listed", "limit"), [(3, 5), (5, 3)])
