@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import trio
@@ -67,7 +68,7 @@ class Latch:
         return self.closed
 
 
-def plan_of(signal: str = "1.test.AAA", **changes: object) -> Plan:
+def plan_of(signal: str = "1.test.AAA", **changes: Any) -> Plan:
     plain = Plan(
         permit_id=f"{signal}.1",
         signal_id=signal,

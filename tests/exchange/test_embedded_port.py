@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -13,7 +15,7 @@ from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus
 from kamou.errors import DiskFullError, InvalidPermitError, RejectedError, UnknownOutcomeError
 from kamou.exchange import embedded
-from kamou.exchange.base import ExchangePort, GuardedPort
+from kamou.exchange.base import GuardedPort
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.venue.engine import Engine
 from kamou.venue.models import ConstantLatency, VenueModels
@@ -36,12 +38,19 @@ D = Decimal
 LATENCY_MS = ConstantLatency().latency_ms
 
 
+@attrs.define(kw_only=True)
+class EmbeddedUnderTest(VenueUnderTest):
+    """The embedded venue's port under test, with what it has beyond a port."""
+
+    port: SimulatedExchange
+
+
 def venue_on(
     market: MemoryMarket, *, attached_stop: bool = True, models: VenueModels = EXACT
-) -> VenueUnderTest:
+) -> EmbeddedUnderTest:
     permits, proofs, latch = Permits(), Proofs(), Latch()
     clock = LeapClock(at(4))
-    port: ExchangePort = SimulatedExchange(
+    port = SimulatedExchange(
         engine_at(market, models=models),
         clock=clock,
         permits=permits,
@@ -49,12 +58,12 @@ def venue_on(
         journal_proof=proofs.commit,
         attached_stop=attached_stop,
     )
-    return VenueUnderTest(port=port, clock=clock, permits=permits, proofs=proofs, halted=latch)
+    return EmbeddedUnderTest(port=port, clock=clock, permits=permits, proofs=proofs, halted=latch)
 
 
 class TestSimulatedExchange(PortContract):
     @pytest.fixture
-    def venue(self):
+    def venue(self) -> EmbeddedUnderTest:
         return venue_on(
             MemoryMarket(
                 {"AAA": with_bars(after=200), "BBB": with_bars(after=200)},
@@ -65,24 +74,26 @@ class TestSimulatedExchange(PortContract):
 
 
 @pytest.fixture
-def venue():
+def venue() -> EmbeddedUnderTest:
     return venue_on(MemoryMarket({"AAA": with_bars((100, 100, 97, 97, 1000), before=4)}))
 
 
 @pytest.mark.parametrize("name", ["submit", "reduce"])
-def test_an_adapter_that_overrides_submit_or_reduce_cannot_be_defined(name):
+def test_an_adapter_that_overrides_submit_or_reduce_cannot_be_defined(name: str) -> None:
     with pytest.raises(TypeError, match=f"overrides {name}"):
         type("Loose", (GuardedPort,), {name: lambda self: None})
 
 
-async def test_an_order_acts_after_its_latency_and_is_answered_then(venue):
+async def test_an_order_acts_after_its_latency_and_is_answered_then(
+    venue: EmbeddedUnderTest,
+) -> None:
     sent_ms = venue.clock.now_ms()
     order = await venue.enter()
     assert venue.clock.now_ms() == sent_ms + LATENCY_MS
     assert order.created_at_ms == sent_ms + LATENCY_MS
 
 
-async def test_a_response_arrives_its_own_latency_after_the_effect_rejections_too():
+async def test_a_response_arrives_its_own_latency_after_the_effect_rejections_too() -> None:
     latency = ConstantLatency(latency_ms=40, response_ms=70)
     market = MemoryMarket({"AAA": with_bars()})
     venue = venue_on(market, models=attrs.evolve(EXACT, latency=latency))
@@ -95,7 +106,9 @@ async def test_a_response_arrives_its_own_latency_after_the_effect_rejections_to
     assert venue.clock.now_ms() == sent_ms + 220
 
 
-async def test_a_canceled_submit_uses_up_its_permit_and_sends_no_order(venue):
+async def test_a_canceled_submit_uses_up_its_permit_and_sends_no_order(
+    venue: EmbeddedUnderTest,
+) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
         await venue.enter()
@@ -104,7 +117,7 @@ async def test_a_canceled_submit_uses_up_its_permit_and_sends_no_order(venue):
     assert await venue.port.open_orders() == ()
 
 
-async def test_a_step_moves_the_market_and_pushes_updates(venue):
+async def test_a_step_moves_the_market_and_pushes_updates(venue: EmbeddedUnderTest) -> None:
     await venue.enter()
     events = venue.port.events()
     while events.statistics().current_buffer_used:
@@ -115,25 +128,27 @@ async def test_a_step_moves_the_market_and_pushes_updates(venue):
     assert await venue.port.positions() == ()
 
 
-async def test_a_halt_latch_set_while_the_permit_commits_still_stops_the_entry(venue):
+async def test_a_halt_latch_set_while_the_permit_commits_still_stops_the_entry(
+    venue: EmbeddedUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_of()
     approved = venue.permit(plan)
     entry, attached = intents_of(plan, venue.clock.now_ms())
     commit = venue.permits.consume
 
-    async def slow(*args):
+    async def slow(*args: Any) -> None:
         await commit(*args)
         venue.halted.closed = True
 
-    venue.port._permits.consume = slow
+    monkeypatch.setattr(venue.permits, "consume", slow)
     with pytest.raises(InvalidPermitError, match="HALT_LATCHED"):
         await venue.port.submit(approved, entry, attached)
     assert await venue.port.fills(0) == ()
 
 
 async def test_a_step_reports_an_unread_stream_that_overflowed_once_and_no_order_is_blocked(
-    monkeypatch,
-):
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(embedded, "EVENTS_MAX", 2)
     venue = venue_on(MemoryMarket({"AAA": with_bars()}))
     await venue.enter()
@@ -141,7 +156,7 @@ async def test_a_step_reports_an_unread_stream_that_overflowed_once_and_no_order
     assert [await venue.port.step(now_ms) for _ in range(2)] == [True, False]
 
 
-async def test_a_port_without_attached_stops_denies_them_and_submits_an_entry_alone():
+async def test_a_port_without_attached_stops_denies_them_and_submits_an_entry_alone() -> None:
     venue = venue_on(MemoryMarket({"AAA": with_bars()}), attached_stop=False)
     plan = plan_of()
     entry, attached = intents_of(plan, venue.clock.now_ms())
@@ -152,8 +167,8 @@ async def test_a_port_without_attached_stops_denies_them_and_submits_an_entry_al
 
 
 async def test_an_order_or_cancel_that_the_venue_could_not_store_has_an_unknown_outcome(
-    venue, monkeypatch
-):
+    venue: EmbeddedUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(state: object) -> None:
         raise DiskFullError("full")
 
@@ -167,7 +182,7 @@ async def test_an_order_or_cancel_that_the_venue_could_not_store_has_an_unknown_
         await venue.port.cancel(stop.client_order_id, "AAA")
 
 
-async def test_a_step_reports_fills_of_another_process(tmp_path):
+async def test_a_step_reports_fills_of_another_process(tmp_path: Path) -> None:
     market = MemoryMarket({"AAA": with_bars()})
     store = VenueStore(tmp_path / "venue.db", durable=False)
     clock = LeapClock(at(4))
@@ -194,5 +209,7 @@ async def test_a_step_reports_fills_of_another_process(tmp_path):
     port.engine.close()
 
 
-async def test_a_market_without_long_short_ratios_serves_an_empty_series(venue):
+async def test_a_market_without_long_short_ratios_serves_an_empty_series(
+    venue: EmbeddedUnderTest,
+) -> None:
     assert not len((await venue.port.long_short_ratios(0, at(99))).available_ms)

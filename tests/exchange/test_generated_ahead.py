@@ -25,6 +25,7 @@ from kamou.runtime.runners import Runner, make_thread_runner, run_inline
 from kamou.settings.config import load_settings
 from kamou.venue.engine import Engine
 from kamou.venue.market import generator
+from kamou.venue.market.generated_day import run_day
 from kamou.venue.market.generator import DAYS_HELD, GeneratedMarket
 from kamou.venue.market.market import MadeInDays
 from kamou.venue.models import VenueModels
@@ -65,7 +66,7 @@ def port_at(source: GeneratedMarket, now_ms: int, runner: Runner = run_inline) -
         clock=LeapClock(now_ms),
         permits=Permits(),
         halted=Latch(),
-        journal_proof=Proofs().commit,  # type: ignore[arg-type]
+        journal_proof=Proofs().commit,
         runner=runner,
     )
 
@@ -76,7 +77,7 @@ class Makers:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[int, bool]] = []  # day, whether by the loop's thread
         self._loop = threading.get_ident()
-        advance: Callable[..., Any] = generator.run_day
+        advance: Callable[..., Any] = run_day
 
         def noted(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:
             self.made.append((day, threading.get_ident() == self._loop))

@@ -76,7 +76,7 @@ def port_on(source: MarketSource, runner: Runner = run_inline) -> SimulatedExcha
         clock=LeapClock(ORIGIN_MS),
         permits=Permits(),
         halted=Latch(),
-        journal_proof=Proofs().commit,  # type: ignore[arg-type]
+        journal_proof=Proofs().commit,
         runner=runner,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import attrs
 
 from kamou.http.traffic import TrafficRefusal
@@ -50,11 +52,18 @@ class HostileRequest:
     ahead: bool = False  # more than one request: a listener may close after the response
 
 
-MALFORMED = {"status": 400, "reason": TrafficRefusal.MALFORMED}
-VERSION = {"status": 505, "reason": TrafficRefusal.VERSION}
-METHOD = {"status": 501, "reason": TrafficRefusal.METHOD}
-HEADERS = {"status": 431, "reason": TrafficRefusal.HEADERS}
-BODY = {"status": 413, "reason": TrafficRefusal.BODY}
+class Refusal(TypedDict):
+    """The fields of a request that one counter counts and one status answers."""
+
+    status: int
+    reason: TrafficRefusal
+
+
+MALFORMED: Refusal = {"status": 400, "reason": TrafficRefusal.MALFORMED}
+VERSION: Refusal = {"status": 505, "reason": TrafficRefusal.VERSION}
+METHOD: Refusal = {"status": 501, "reason": TrafficRefusal.METHOD}
+HEADERS: Refusal = {"status": 431, "reason": TrafficRefusal.HEADERS}
+BODY: Refusal = {"status": 413, "reason": TrafficRefusal.BODY}
 
 HOSTILE_REQUESTS = {
     # --- hypercorn#225, and upgrades that are not supported

@@ -34,9 +34,27 @@ TARGETS = (b"/", b"/zz", b"/results", b"/results.json", b"/trades?page=1", b"/he
 ODD_TARGETS = (b"*", b"//", b"http://localhost/", b"http://", b"/%", b"/%00", b"/?", b"", b"/a b")
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.", b"")
 ENDS = (b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\r\r\n", b"")
-NAMES = (b"Host", b"Connection", b"Content-Length", b"Transfer-Encoding", b"Upgrade", b"Expect")
-NAMES += (b"HTTP2-Settings", b"Accept", b"Accept-Encoding", b"If-None-Match", b"TE", b"Trailer")
-NAMES += (b"Authorization", b"Sec-WebSocket-Key", b"Keep-Alive", b"x" * 300, b"", b" ", b"\xff")
+NAMES = (
+    b"Host",
+    b"Connection",
+    b"Content-Length",
+    b"Transfer-Encoding",
+    b"Upgrade",
+    b"Expect",
+    b"HTTP2-Settings",
+    b"Accept",
+    b"Accept-Encoding",
+    b"If-None-Match",
+    b"TE",
+    b"Trailer",
+    b"Authorization",
+    b"Sec-WebSocket-Key",
+    b"Keep-Alive",
+    b"x" * 300,
+    b"",
+    b" ",
+    b"\xff",
+)
 VALUES = (
     b"localhost",
     b"close",
@@ -46,8 +64,6 @@ VALUES = (
     b"0",
     b"5",
     b"100-continue",
-)
-VALUES += (
     b"websocket",
     b"h2c",
     b"gzip",
@@ -57,8 +73,12 @@ VALUES += (
     b"",
     b"," * 2_000,
     b"\0",
+    b"a" * 9_000,
+    b"\xff\xfe",
+    b"18446744073709551616",
+    b'W/"x"',
+    b"text/html;q=0.1,*/*",
 )
-VALUES += (b"a" * 9_000, b"\xff\xfe", b"18446744073709551616", b'W/"x"', b"text/html;q=0.1,*/*")
 BODIES = (b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\n", b"ffffffff\r\n", b"\0" * 50)
 
 

@@ -29,6 +29,7 @@ from kamou.runs.session import (
 )
 from kamou.store import database
 from kamou.venue.market import generator
+from kamou.venue.market.generated_day import run_day
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.order_checks import FAULTS_SHOWN
 from kamou.venue.store import VenueStore
@@ -163,7 +164,7 @@ def test_an_invalid_salt_key_is_an_error_and_is_not_replaced(
 async def test_a_session_generates_the_missing_days_in_a_thread_before_it_opens(
     data_dir: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, threads = generator.run_day, []
+    plain, threads = run_day, []
 
     def advance(*given: Any) -> Any:
         threads.append(threading.get_ident())
@@ -184,7 +185,7 @@ async def test_a_session_generates_the_missing_days_in_a_thread_before_it_opens(
 async def test_a_session_canceled_while_it_opens_completes_the_current_day_and_closes(
     data_dir: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, days, asked = generator.run_day, [], []
+    plain, days, asked = run_day, [], []
     token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
 
     def advance(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:

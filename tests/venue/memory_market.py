@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import numpy as np
@@ -21,7 +22,7 @@ Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
 FLAT: Bar = (100.0, 100.2, 99.8, 100.0, 10_000.0)
 
 
-def instrument(symbol: str = "AAA", **changes: object) -> Instrument:
+def instrument(symbol: str = "AAA", **changes: Any) -> Instrument:
     plain = Instrument(
         symbol=symbol,
         base=symbol,
@@ -45,7 +46,7 @@ class MemoryMarket:
 
     def __init__(
         self,
-        bars: dict[str, Sequence[Bar]],
+        bars: Mapping[str, Sequence[Bar]],
         *,
         instruments: Sequence[Instrument] = (),
         funding: dict[int, float] | None = None,  # settlement time -> rate of every symbol

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kamou.core.model import OrderStatus
 from kamou.errors import RejectedError
 from kamou.venue.engine import RESIZE_PAUSE_MS, Engine
+from kamou.venue.market.market import MarketSource
 from kamou.venue.state import ContractAudit, MoneyAudit
 from kamou.venue.store import VenueStore
 from tests.venue.memory_market import FLAT, START_MS, STEP_MS, MemoryMarket, with_bars
@@ -26,6 +27,7 @@ from tests.venue.venue_orders import (
     entry_with_exits,
     limit,
     order,
+    report_of,
     stop,
 )
 
@@ -47,7 +49,7 @@ def reads(engine: Engine) -> list[object]:
     ]
 
 
-def opened(path: Path, market: MemoryMarket) -> Engine:
+def opened(path: Path, market: MarketSource) -> Engine:
     store = VenueStore(path, durable=False)
     return Engine(market, EXACT, store, start_ms=START_MS, wallet_balance=D(10_000))
 
@@ -133,8 +135,8 @@ def test_a_resize_keeps_base_quantity_equity_and_the_stop_of_the_whole_position(
     assert engine.instruments["AAA"].contract_size == size * D(factor)
     assert held.quantity * size * D(factor) == quantity * size
     assert engine.account().equity == before.equity
-    assert engine.order("s").quantity == held.quantity
-    assert engine.order("rests").status is OrderStatus.CANCELED
+    assert report_of(engine, "s").quantity == held.quantity
+    assert report_of(engine, "rests").status is OrderStatus.CANCELED
     assert [type(record) for record in engine.audit_log].count(ContractAudit) == 1
     engine.place(order("out", SELL, 1 if factor in ("10", "2") else 10, reduce_only=True))
     with pytest.raises(RejectedError, match="MARKET_PAUSED"):

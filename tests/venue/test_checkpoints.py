@@ -23,7 +23,7 @@ from kamou.venue import checkpoints
 from kamou.venue.checkpoints import StoredStates, keep_checkpoints, market_digest, run_market_to
 from kamou.venue.engine import Engine
 from kamou.venue.market import generator
-from kamou.venue.market.generated_day import PathSettings, first_state
+from kamou.venue.market.generated_day import PathSettings, first_state, run_day
 from kamou.venue.market.generator import GeneratedMarket
 from kamou.venue.market.market_states import CHECKPOINT_DAYS, STATES_HELD, MarketStates
 from kamou.venue.market.universe import UniverseSettings
@@ -89,7 +89,7 @@ def stored_days(path: Path) -> list[int]:
 def days_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record the days whose recursion is run, in order."""
     run: list[int] = []
-    plain = generator.run_day
+    plain = run_day
 
     def counted(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:
         run.append(day)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -13,7 +14,7 @@ from kamou.errors import RejectedError
 from kamou.venue.checker import CheckLimits, CheckReport, check
 from kamou.venue.engine import Engine
 from kamou.venue.models import SettledFunding, VenueModels
-from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
+from kamou.venue.state import AuditRecord, FillAudit, OrderAudit, OrderRequest
 from tests.venue.memory_market import MemoryMarket, with_bars
 from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
@@ -33,13 +34,13 @@ def rules(report: CheckReport) -> list[str]:
     return [v.rule for v in report.violations]
 
 
-def calm(**more: object) -> Engine:
+def calm(**more: Any) -> Engine:
     return engine_at(
         MemoryMarket({"AAA": with_bars(after=150), "BBB": with_bars(after=150)}), **more
     )
 
 
-def test_a_run_within_its_limits_has_no_violations_and_its_equity_is_recomputed():
+def test_a_run_within_its_limits_has_no_violations_and_its_equity_is_recomputed() -> None:
     models = VenueModels(funding=SettledFunding(assumed_per_8h=D("0.0001")))
     bars = with_bars((100, 103, 99, 101, 900), (101, 101, 95, 96, 900), after=150)
     engine = engine_at(MemoryMarket({"AAA": bars, "BBB": with_bars(after=152)}), models=models)
@@ -57,11 +58,11 @@ def test_a_run_within_its_limits_has_no_violations_and_its_equity_is_recomputed(
     assert report.worst_overshoot_r == pytest.approx(D("0.77") / D("2.02"))
 
 
-def stop_b(name: str, side: OrderSide, quantity: int, price: float):
+def stop_b(name: str, side: OrderSide, quantity: int, price: float) -> OrderRequest:
     return attrs.evolve(stop(name, side, quantity, price), symbol="BBB")
 
 
-def test_a_position_without_a_stop_for_more_than_ten_seconds_is_a_violation():
+def test_a_position_without_a_stop_for_more_than_ten_seconds_is_a_violation() -> None:
     engine = calm()
     engine.place(order("e", BUY, 100))
     engine.advance(at(2, 10_000))
@@ -70,7 +71,7 @@ def test_a_position_without_a_stop_for_more_than_ten_seconds_is_a_violation():
     assert rules(judge(engine)) == ["UNPROTECTED"]
 
 
-def test_a_stop_placed_within_the_protection_deadline_is_no_violation():
+def test_a_stop_placed_within_the_protection_deadline_is_no_violation() -> None:
     engine = calm()
     engine.place(order("e", BUY, 100))
     engine.advance(at(2, 10_000))
@@ -94,7 +95,9 @@ def test_a_stop_placed_within_the_protection_deadline_is_no_violation():
     ],
     ids=["too small", "wrong side", "no stop", "other symbol"],
 )
-def test_a_stop_that_does_not_close_the_whole_position_does_not_protect_it(wrong):
+def test_a_stop_that_does_not_close_the_whole_position_does_not_protect_it(
+    wrong: OrderRequest,
+) -> None:
     engine = calm()
     engine.place(order("e", BUY, 100))
     engine.place(wrong)
@@ -102,7 +105,7 @@ def test_a_stop_that_does_not_close_the_whole_position_does_not_protect_it(wrong
     assert rules(judge(engine)) == ["UNPROTECTED"]
 
 
-def test_an_unprotected_period_is_reported_once_and_the_next_one_again():
+def test_an_unprotected_period_is_reported_once_and_the_next_one_again() -> None:
     engine = calm()
     engine.place(order("e", BUY, 100))
     for bar in range(3, 6):
@@ -117,7 +120,7 @@ def test_an_unprotected_period_is_reported_once_and_the_next_one_again():
     assert rules(judge(engine)) == ["UNPROTECTED", "UNPROTECTED"]
 
 
-def test_a_removed_stop_is_a_violation_even_if_the_position_closes_later():
+def test_a_removed_stop_is_a_violation_even_if_the_position_closes_later() -> None:
     engine = calm()
     engine.place(*entry_with_exits())
     engine.cancel("e-stop")
@@ -126,7 +129,7 @@ def test_a_removed_stop_is_a_violation_even_if_the_position_closes_later():
     assert rules(judge(engine)) == ["UNPROTECTED"]
 
 
-def test_the_filled_part_of_a_stop_protects_nothing():
+def test_the_filled_part_of_a_stop_protects_nothing() -> None:
     engine = calm()
     engine.place(*entry_with_exits("a", 100, stop_at=99))
     seen = [e for e in engine.audit_log if "target" not in getattr(e, "client_order_id", "")]
@@ -139,7 +142,7 @@ def test_the_filled_part_of_a_stop_protects_nothing():
     assert "UNPROTECTED" in rules(judge(engine, [*seen, partly, more, late]))
 
 
-def test_notional_over_the_limit_is_a_violation():
+def test_notional_over_the_limit_is_a_violation() -> None:
     engine = calm()
     engine.place(*entry_with_exits("a", 150, stop_at=99))
     assert rules(judge(engine)) == []  # 1,500 of 10,000
@@ -147,7 +150,7 @@ def test_notional_over_the_limit_is_a_violation():
     assert rules(judge(engine)) == ["EXPOSURE"]
 
 
-def test_risk_with_costs_and_gap_over_the_limit_is_a_violation():
+def test_risk_with_costs_and_gap_over_the_limit_is_a_violation() -> None:
     # 100 contracts of 0.1 at 100: each unit of distance costs 10 x 1.25, fees and slippage 1.3.
     within = calm()
     within.place(*entry_with_exits(stop_at=92.0))  # 100 + 1.3 of at most 105
@@ -157,14 +160,14 @@ def test_risk_with_costs_and_gap_over_the_limit_is_a_violation():
     assert rules(judge(beyond)) == ["RISK"]
 
 
-def test_the_risk_of_a_short_is_measured_to_its_farthest_stop():
+def test_the_risk_of_a_short_is_measured_to_its_farthest_stop() -> None:
     engine = calm()
     engine.place(order("e", SELL, 100), (stop("n", BUY, 50, 101), stop("f", BUY, 50, 110)))
     # attached stops follow the filled size, so both cover everything; the farthest counts
     assert rules(judge(engine)) == ["RISK"]
 
 
-def test_a_client_order_id_used_twice_is_a_violation():
+def test_a_client_order_id_used_twice_is_a_violation() -> None:
     engine = calm()
     engine.place(*entry_with_exits())
     with pytest.raises(RejectedError):
@@ -176,7 +179,7 @@ def test_a_client_order_id_used_twice_is_a_violation():
     assert rules(judge(engine, again)) == ["DUPLICATE_ID", "DUPLICATE_ID"]
 
 
-def test_a_reduce_only_order_that_added_exposure_is_a_violation():
+def test_a_reduce_only_order_that_added_exposure_is_a_violation() -> None:
     engine = calm()
     engine.place(*entry_with_exits())
     lied = [
@@ -186,11 +189,11 @@ def test_a_reduce_only_order_that_added_exposure_is_a_violation():
     assert rules(judge(engine, lied)) == ["REDUCE_INCREASED"]
 
 
-def test_a_difference_of_a_cent_in_balance_or_equity_is_a_violation():
+def test_a_difference_of_a_cent_in_balance_or_equity_is_a_violation() -> None:
     engine = calm()
     engine.place(*entry_with_exits())
 
-    def violated_rules(**changes: object) -> list[str]:
+    def violated_rules(**changes: Any) -> list[str]:
         account = attrs.evolve(engine.account(), **changes)
         found = check(
             engine.audit_log, account, engine.positions(), engine.source.instruments
@@ -206,7 +209,7 @@ def test_a_difference_of_a_cent_in_balance_or_equity_is_a_violation():
     assert quiet.detail.startswith("positions")
 
 
-def test_the_recomputed_equity_agrees_after_a_scaled_and_reversed_position():
+def test_the_recomputed_equity_agrees_after_a_scaled_and_reversed_position() -> None:
     engine = engine_at(
         MemoryMarket({"AAA": with_bars((100, 101, 100, 101, 9e3), (102, 103, 101, 103, 9e3))}),
         models=EXACT,
@@ -224,14 +227,14 @@ def test_the_recomputed_equity_agrees_after_a_scaled_and_reversed_position():
     assert engine.positions()[0].quantity == -30
 
 
-def test_after_a_liquidation_the_recomputed_equity_agrees():
+def test_after_a_liquidation_the_recomputed_equity_agrees() -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 70, 75, 1000))}))
     engine.place(order("e", BUY, 100, leverage=5))
     engine.advance(at(4))
     assert rules(judge(engine)) == ["UNPROTECTED"]  # without a stop until its liquidation
 
 
-def test_an_empty_audit_log_and_entries_beyond_strict_limits_are_violations():
+def test_an_empty_audit_log_and_entries_beyond_strict_limits_are_violations() -> None:
     assert check([], calm().account(), (), ()).violations[0].rule == "EQUITY"
     engine = calm()
     assert judge(engine).violations == ()

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from kamou.core.day import HOUR_MS
 from kamou.core.model import FillReport, Income, OrderStatus
+from kamou.data_directory.folder import MEMORY
 from kamou.errors import RejectedError, StoreError
 from kamou.venue import schema
 from kamou.venue.engine import Engine
@@ -28,11 +29,10 @@ from kamou.venue.store import (
     _FILLS_SINCE,
     _INCOME_SINCE,
     _LIVE_ORDERS,
-    MEMORY,
     VenueStore,
 )
 from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket
-from tests.venue.venue_orders import BUY, SELL, entry_with_exits, limit, order
+from tests.venue.venue_orders import BUY, SELL, entry_with_exits, limit, order, report_of
 
 D = Decimal
 MODELS = VenueModels(funding=SettledFunding())
@@ -94,7 +94,8 @@ def act(engine: Engine, what: str, which: int, symbol: str, now_ms: int) -> obje
             return engine.place(limit(f"l{which}", BUY, 40, 97.5, symbol=symbol))
         if what == "sell":
             return engine.place(order(f"m{which}", SELL, 50, leverage=3, symbol=symbol))
-        return engine.cancel(NAMES[which * 9 % len(NAMES)])
+        engine.cancel(NAMES[which * 9 % len(NAMES)])
+        return None
     except RejectedError as rejection:
         return rejection.code
     finally:
@@ -203,7 +204,7 @@ def test_the_venue_agrees_with_the_reference_over_a_thousand_operations(
     )
 
 
-def test_a_client_order_id_of_an_earlier_run_is_found_and_rejected(tmp_path):
+def test_a_client_order_id_of_an_earlier_run_is_found_and_rejected(tmp_path: Path) -> None:
     engine = opened(tmp_path / "venue.db")
     engine.advance(START_MS + 3 * STEP_MS)
     entry, exits = entry_with_exits("e1", quantity=60)
@@ -213,8 +214,8 @@ def test_a_client_order_id_of_an_earlier_run_is_found_and_rejected(tmp_path):
     engine.close()
     again = opened(tmp_path / "venue.db")
     assert "e1" not in again._state.orders
-    assert again.order("e1").status is OrderStatus.FILLED
-    assert again.order("e1-stop").status is OrderStatus.CANCELED
+    assert report_of(again, "e1").status is OrderStatus.FILLED
+    assert report_of(again, "e1-stop").status is OrderStatus.CANCELED
     again.cancel("e1-stop")  # ended already: nothing happens
     for repeated in (order("e1", BUY, 10), order("e1-stop", BUY, 10)):
         with pytest.raises(RejectedError, match="DUPLICATE_CLIENT_ID"):
@@ -227,10 +228,13 @@ def test_a_client_order_id_of_an_earlier_run_is_found_and_rejected(tmp_path):
     again.close()
 
 
-def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reload(tmp_path):
+def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
     run.advance(START_MS + 1)
-    find, calls = run._find, []
+    find = run._find
+    calls: list[str] = []
 
     def meanwhile(client_order_id: str) -> WorkingOrder | None:
         if not calls:  # between the look for another's writes and the look for the order
@@ -238,16 +242,16 @@ def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reloa
             other.place(limit("l0", BUY, 40, 97.5))
         return find(client_order_id)
 
-    run._find = meanwhile
+    monkeypatch.setattr(run, "_find", meanwhile)
     run.cancel("l0")
-    assert run.order("l0").status is OrderStatus.CANCELED
+    assert report_of(run, "l0").status is OrderStatus.CANCELED
     assert run.open_orders() == ()
     assert run.reloads == 1
     run.close()
     other.close()
 
 
-def test_catching_up_by_days_gives_the_state_and_events_of_one_advance(tmp_path):
+def test_catching_up_by_days_gives_the_state_and_events_of_one_advance(tmp_path: Path) -> None:
     at_once, by_days = opened(MEMORY), opened(tmp_path / "venue.db")
     for engine in (at_once, by_days):
         engine.advance(START_MS + 3 * STEP_MS)
@@ -264,7 +268,7 @@ def test_catching_up_by_days_gives_the_state_and_events_of_one_advance(tmp_path)
     assert opened(tmp_path / "venue.db").market_ms == until_ms
 
 
-def test_catching_up_ends_early_before_a_day_on_request():
+def test_catching_up_ends_early_before_a_day_on_request() -> None:
     engine = opened(MEMORY)
     engine.advance(START_MS + HOUR_MS)
     engine.place(limit("l1", BUY, 40, 50.0))
@@ -276,7 +280,7 @@ def test_catching_up_ends_early_before_a_day_on_request():
 # --- the file ------------------------------------------------------------------------------------
 
 
-def test_the_index_of_live_orders_leaves_out_the_terminal_states():
+def test_the_index_of_live_orders_leaves_out_the_terminal_states() -> None:
     with closing(sqlite3.connect(MEMORY)) as db:
         for status in OrderStatus:
             query = f"SELECT {schema.ENDED} FROM (SELECT ? AS body)"
@@ -293,14 +297,18 @@ def test_the_index_of_live_orders_leaves_out_the_terminal_states():
         ("SELECT body FROM orders WHERE client_order_id = ?", ("e1",), "sqlite_autoindex_orders_2"),
     ],
 )
-def test_queries_of_fills_income_and_orders_use_an_index(query, given_, index, tmp_path):
+def test_queries_of_fills_income_and_orders_use_an_index(
+    query: str, given_: tuple[object, ...], index: str, tmp_path: Path
+) -> None:
     with closing(VenueStore(tmp_path / "venue.db")) as store:
         plan = [row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}", given_)]
     assert any(index in step for step in plan), plan
     assert not [step for step in plan if step.startswith("SCAN") and "INDEX" not in step], plan
 
 
-def test_opening_a_venue_file_of_an_older_version_fails_in_one_line_and_changes_nothing(tmp_path):
+def test_opening_a_venue_file_of_an_older_version_fails_in_one_line_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "venue.db"
     VenueStore(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -314,8 +322,11 @@ def test_opening_a_venue_file_of_an_older_version_fails_in_one_line_and_changes_
     assert path.read_bytes() == before
 
 
-def test_a_venue_file_with_a_changed_schema_opens_only_with_on_changed_schema(tmp_path):
-    path, messages = tmp_path / "venue.db", []
+def test_a_venue_file_with_a_changed_schema_opens_only_with_on_changed_schema(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "venue.db"
+    messages: list[str] = []
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         schema.migrate_venue(db)
         db.execute("CREATE TRIGGER t AFTER INSERT ON fills BEGIN SELECT 1; END")
@@ -326,7 +337,7 @@ def test_a_venue_file_with_a_changed_schema_opens_only_with_on_changed_schema(tm
     engine.advance(START_MS + 3 * STEP_MS)
     engine.place(*entry_with_exits("e1", quantity=60))
     assert len(engine.fills(0)) == 1
-    assert engine.order("e1").status is OrderStatus.FILLED
+    assert report_of(engine, "e1").status is OrderStatus.FILLED
     engine.close()
     assert len(messages) == 1
     with pytest.raises(StoreError, match="trigger"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,14 +11,25 @@ from kamou.core.book.updates import FillUpdate, OrderUpdate
 from kamou.core.model import OrderStatus, OrderType, TimeInForce
 from kamou.errors import RejectedError
 from kamou.venue.models import SlippageModel, VenueModels
+from kamou.venue.state import OrderRequest
 from tests.venue.memory_market import STEP_MS, MemoryMarket, instrument, with_bars
-from tests.venue.venue_orders import BUY, SELL, at, engine_at, entry_with_exits, limit, order, stop
+from tests.venue.venue_orders import (
+    BUY,
+    SELL,
+    at,
+    engine_at,
+    entry_with_exits,
+    limit,
+    order,
+    report_of,
+    stop,
+)
 
 D = Decimal
 IOC, FOK, GTC = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC
 
 
-def flat(**more: object) -> MemoryMarket:
+def flat(**more: Any) -> MemoryMarket:
     return MemoryMarket({"AAA": with_bars()}, **more)
 
 
@@ -43,7 +55,9 @@ def flat(**more: object) -> MemoryMarket:
         (order("", BUY, 100), "DUPLICATE_CLIENT_ID"),
     ],
 )
-def test_an_invalid_order_is_rejected_with_its_code_and_leaves_no_order_or_position(bad, code):
+def test_an_invalid_order_is_rejected_with_its_code_and_leaves_no_order_or_position(
+    bad: OrderRequest, code: str
+) -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars()}, instruments=[instrument(qty_min=D(3))]))
     with pytest.raises(RejectedError) as rejection:
         engine.place(bad)
@@ -53,7 +67,7 @@ def test_an_invalid_order_is_rejected_with_its_code_and_leaves_no_order_or_posit
     assert engine.account().wallet_balance == 10_000
 
 
-def test_margin_of_positions_and_resting_orders_is_not_available_again():
+def test_margin_of_positions_and_resting_orders_is_not_available_again() -> None:
     engine = engine_at(flat())
     engine.place(order("a", BUY, 2_000))  # 4,000 of margin
     engine.place(limit("b", BUY, 2_000, 99))  # 3,960 more, resting
@@ -63,7 +77,7 @@ def test_margin_of_positions_and_resting_orders_is_not_available_again():
     engine.place(order("d", BUY, 2_000))
 
 
-def test_an_unrealized_loss_reduces_the_available_margin():
+def test_an_unrealized_loss_reduces_the_available_margin() -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars((95, 95, 95, 95, 10_000), before=4)}))
     engine.place(order("a", BUY, 1_000))  # loses 500 when the price falls to 95
     engine.advance(at(4))
@@ -72,7 +86,7 @@ def test_an_unrealized_loss_reduces_the_available_margin():
         engine.place(order("b", BUY, 4_000))
 
 
-def test_a_client_order_id_is_accepted_once():
+def test_a_client_order_id_is_accepted_once() -> None:
     engine = engine_at(flat())
     engine.place(limit("a", BUY, 10, 99))
     for again in (limit("a", BUY, 10, 99), entry_with_exits("a")[0]):
@@ -84,7 +98,7 @@ def test_a_client_order_id_is_accepted_once():
     assert engine.order("b") is None
 
 
-def test_a_market_order_pays_half_the_spread_and_slippage():
+def test_a_market_order_pays_half_the_spread_and_slippage() -> None:
     engine = engine_at(
         flat(half_spread_bps=10.0), models=VenueModels(slippage=SlippageModel(bps=2.0))
     )
@@ -109,23 +123,23 @@ def test_a_market_order_pays_half_the_spread_and_slippage():
     assert account.available == account.equity - account.margin_used
 
 
-def test_an_ioc_limit_fills_within_depth_and_cancels_the_rest():
+def test_an_ioc_limit_fills_within_depth_and_cancels_the_rest() -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     done = engine.place(limit("a", BUY, 100, 101, time_in_force=IOC))
     assert (done.status, done.filled) == (OrderStatus.CANCELED, D(50))
     assert engine.positions()[0].quantity == 50
 
 
-def test_an_ioc_limit_that_does_not_cross_is_canceled_with_its_attached_orders():
+def test_an_ioc_limit_that_does_not_cross_is_canceled_with_its_attached_orders() -> None:
     engine = engine_at(flat(half_spread_bps=5))
     _, exits = entry_with_exits()
     done = engine.place(limit("e", BUY, 100, 100.0, time_in_force=IOC), exits)
     assert (done.status, done.filled, done.average_price) == (OrderStatus.CANCELED, D(0), None)
-    assert {engine.order(e.client_order_id).status for e in exits} == {OrderStatus.CANCELED}
+    assert {report_of(engine, e.client_order_id).status for e in exits} == {OrderStatus.CANCELED}
     assert engine.open_orders() == ()
 
 
-def test_a_fill_or_kill_order_fills_whole_or_not_at_all():
+def test_a_fill_or_kill_order_fills_whole_or_not_at_all() -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     killed = engine.place(limit("a", BUY, 51, 101, time_in_force=FOK))
     assert (killed.status, killed.filled) == (OrderStatus.CANCELED, D(0))
@@ -133,7 +147,7 @@ def test_a_fill_or_kill_order_fills_whole_or_not_at_all():
     assert filled.status is OrderStatus.FILLED
 
 
-def test_a_market_entry_fills_up_to_the_depth_and_a_reducing_order_fills_whole():
+def test_a_market_entry_fills_up_to_the_depth_and_a_reducing_order_fills_whole() -> None:
     market = MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)})
     engine = engine_at(market, 3, models=VenueModels(slippage=SlippageModel(bps=2, cap_bps=100)))
     engine.place(order("a", BUY, 200))
@@ -146,7 +160,7 @@ def test_a_market_entry_fills_up_to_the_depth_and_a_reducing_order_fills_whole()
     assert engine.positions() == ()
 
 
-def test_without_volume_entries_do_not_fill_and_exits_pay_the_slippage_cap():
+def test_without_volume_entries_do_not_fill_and_exits_pay_the_slippage_cap() -> None:
     market = MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 0), before=3)})
     engine = engine_at(market, 3, models=VenueModels(slippage=SlippageModel(bps=2, cap_bps=100)))
     engine.place(order("a", BUY, 100))
@@ -157,20 +171,20 @@ def test_without_volume_entries_do_not_fill_and_exits_pay_the_slippage_cap():
     assert closed.average_price == D("99.00")
 
 
-def test_a_resting_limit_fills_only_when_traded_through_and_as_maker():
+def test_a_resting_limit_fills_only_when_traded_through_and_as_maker() -> None:
     bars = with_bars((100, 100, 99, 100, 1000), (100, 100, 98.99, 100, 1000))
     engine = engine_at(MemoryMarket({"AAA": bars}))
     engine.place(limit("a", BUY, 100, 99))
     engine.advance(at(4))
-    assert engine.order("a").status is OrderStatus.ACCEPTED  # touched, not traded through
+    assert report_of(engine, "a").status is OrderStatus.ACCEPTED  # touched, not traded through
     engine.advance(at(5))
-    assert engine.order("a").status is OrderStatus.FILLED
+    assert report_of(engine, "a").status is OrderStatus.FILLED
     (fill,) = engine.fills(0)
     assert (fill.price, fill.maker, fill.slippage) == (D(99), True, D(0))
     assert fill.fee == D("990") * D("0.0002")
 
 
-def test_a_resting_limit_fills_in_parts_by_participation():
+def test_a_resting_limit_fills_in_parts_by_participation() -> None:
     through = (100.0, 100.0, 98.5, 100.0, 40.0)
     engine = engine_at(MemoryMarket({"AAA": with_bars(through, through, through)}))
     _, exits = entry_with_exits("a")
@@ -179,41 +193,41 @@ def test_a_resting_limit_fills_in_parts_by_participation():
         "a"
     ]  # the attached ones still sleep
     engine.advance(at(4))
-    assert (engine.order("a").status, engine.order("a").filled) == (
+    assert (report_of(engine, "a").status, report_of(engine, "a").filled) == (
         OrderStatus.PARTIALLY_FILLED,
-        40,
+        D(40),
     )
-    assert engine.order("a-stop").quantity == 40
+    assert report_of(engine, "a-stop").quantity == 40
     engine.advance(at(5))
-    assert engine.order("a-stop").quantity == 80
+    assert report_of(engine, "a-stop").quantity == 80
     engine.advance(at(6))
-    assert engine.order("a").status is OrderStatus.FILLED
-    assert engine.order("a-stop").quantity == 100
+    assert report_of(engine, "a").status is OrderStatus.FILLED
+    assert report_of(engine, "a-stop").quantity == 100
     assert engine.positions()[0].quantity == 100
 
 
-def test_a_marketable_gtc_limit_takes_the_depth_and_rests_with_the_remainder():
+def test_a_marketable_gtc_limit_takes_the_depth_and_rests_with_the_remainder() -> None:
     bars = with_bars((100, 100, 100, 100, 50), before=3)
     engine = engine_at(MemoryMarket({"AAA": bars}), 4)
     part = engine.place(limit("a", BUY, 80, 100.5))
     assert (part.status, part.filled) == (OrderStatus.PARTIALLY_FILLED, D(50))
     assert engine.account().margin_used > engine.positions()[0].margin  # the rest reserves margin
     engine.advance(at(5))
-    assert engine.order("a").status is OrderStatus.FILLED
+    assert report_of(engine, "a").status is OrderStatus.FILLED
 
 
-def test_the_fill_price_of_a_limit_order_does_not_pass_its_limit():
+def test_the_fill_price_of_a_limit_order_does_not_pass_its_limit() -> None:
     engine = engine_at(flat(half_spread_bps=10), models=VenueModels(slippage=SlippageModel(bps=50)))
     assert engine.place(limit("a", BUY, 10, 100.2, time_in_force=IOC)).average_price == D("100.2")
     assert engine.place(limit("b", SELL, 10, 99.8, time_in_force=IOC)).average_price == D("99.8")
 
 
-def test_a_post_only_order_rests_where_it_does_not_cross():
+def test_a_post_only_order_rests_where_it_does_not_cross() -> None:
     engine = engine_at(flat(half_spread_bps=10))
     assert engine.place(limit("a", BUY, 10, 100, post_only=True)).status is OrderStatus.ACCEPTED
 
 
-def test_attached_orders_become_live_with_the_filled_quantity_of_the_entry():
+def test_attached_orders_become_live_with_the_filled_quantity_of_the_entry() -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars((100, 100, 100, 100, 50), before=3)}), 4)
     entry, exits = entry_with_exits(quantity=100)
     engine.place(entry, exits)
@@ -234,7 +248,7 @@ def test_attached_orders_become_live_with_the_filled_quantity_of_the_entry():
         order("s", SELL, 100, type=OrderType.STOP_MARKET, trigger_price=98),
     ],
 )
-def test_an_entry_with_an_invalid_attached_order_is_rejected(child):
+def test_an_entry_with_an_invalid_attached_order_is_rejected(child: OrderRequest) -> None:
     engine = engine_at(flat())
     with pytest.raises(RejectedError, match="ATTACHED_INVALID"):
         engine.place(order("e", BUY, 100), (child,))
@@ -244,19 +258,21 @@ def test_an_entry_with_an_invalid_attached_order_is_rejected(child):
     assert engine.positions() == ()
 
 
-def test_canceling_a_resting_order_cancels_its_dormant_attached_orders():
+def test_canceling_a_resting_order_cancels_its_dormant_attached_orders() -> None:
     engine = engine_at(flat())
     _, exits = entry_with_exits("a")
     engine.place(limit("a", BUY, 100, 99), exits)
     engine.cancel("a")
     engine.cancel("a")  # already terminal: no error
-    assert {engine.order(n).status for n in ("a", "a-stop", "a-target")} == {OrderStatus.CANCELED}
+    assert {report_of(engine, n).status for n in ("a", "a-stop", "a-target")} == {
+        OrderStatus.CANCELED
+    }
     assert engine.account().margin_used == 0
     with pytest.raises(RejectedError, match="ORDER_UNKNOWN"):
         engine.cancel("never")
 
 
-def test_canceling_a_dormant_attached_order_and_then_its_entry_leaves_no_open_order():
+def test_canceling_a_dormant_attached_order_and_then_its_entry_leaves_no_open_order() -> None:
     engine = engine_at(flat())
     _, exits = entry_with_exits("a")
     engine.place(limit("a", BUY, 100, 99), exits)
@@ -265,7 +281,7 @@ def test_canceling_a_dormant_attached_order_and_then_its_entry_leaves_no_open_or
     assert engine.open_orders() == ()
 
 
-def test_opposite_orders_net_and_reverse_the_one_position():
+def test_opposite_orders_net_and_reverse_the_one_position() -> None:
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     engine.place(order("b", SELL, 150, leverage=2))
@@ -277,7 +293,7 @@ def test_opposite_orders_net_and_reverse_the_one_position():
     assert engine.positions() == ()
 
 
-def test_a_symbol_without_a_market_takes_no_orders_and_keeps_its_last_mark():
+def test_a_symbol_without_a_market_takes_no_orders_and_keeps_its_last_mark() -> None:
     nan = float("nan")
     gone = (nan, nan, nan, nan, nan)
     bars = [*with_bars((100, 103, 100, 103, 1000), after=12), *[gone] * 30]
@@ -292,7 +308,7 @@ def test_a_symbol_without_a_market_takes_no_orders_and_keeps_its_last_mark():
     assert engine.open_orders()[0].client_order_id == "s"
 
 
-def test_a_stop_whose_trigger_is_already_passed_fills_at_once():
+def test_a_stop_whose_trigger_is_already_passed_fills_at_once() -> None:
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     done = engine.place(stop("s", SELL, 100, 100.5))
@@ -301,7 +317,7 @@ def test_a_stop_whose_trigger_is_already_passed_fills_at_once():
     assert again.status is OrderStatus.REJECTED  # triggered on a flat position
 
 
-def test_a_take_profit_market_that_is_already_reached_fills_at_once():
+def test_a_take_profit_market_that_is_already_reached_fills_at_once() -> None:
     engine = engine_at(flat())
     engine.place(order("a", BUY, 100))
     reached = order(
@@ -310,7 +326,7 @@ def test_a_take_profit_market_that_is_already_reached_fills_at_once():
     assert engine.place(reached).status is OrderStatus.FILLED
 
 
-def test_conditional_orders_without_a_position_rest():
+def test_conditional_orders_without_a_position_rest() -> None:
     engine = engine_at(flat())
     engine.place(stop("s", SELL, 100, 98))
     engine.place(
@@ -322,13 +338,13 @@ def test_conditional_orders_without_a_position_rest():
     assert engine.account().margin_used == 0
 
 
-def test_advancing_to_a_past_time_does_nothing():
+def test_advancing_to_a_past_time_does_nothing() -> None:
     engine = engine_at(flat(), 5)
     assert engine.advance(at(3)) == []
     assert engine.market_ms == at(5)
 
 
-def test_an_idle_venue_reads_no_path_of_the_market():
+def test_an_idle_venue_reads_no_path_of_the_market() -> None:
     market = flat()
     engine = engine_at(market)
     before = market.segments

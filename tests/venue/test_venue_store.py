@@ -6,6 +6,7 @@ import sqlite3
 from collections import deque
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from tests.venue.venue_orders import (
     entry_with_exits,
     limit,
     order,
+    report_of,
     stop,
 )
 
@@ -77,7 +79,8 @@ def act(engine: Engine, what: str, which: object) -> object:
             return engine.place(limit(f"l{which}", BUY, 40, 99.5))
         if what == "sell":
             return engine.place(order(f"m{which}", SELL, 50, leverage=3))
-        return engine.cancel(str(which))
+        engine.cancel(str(which))
+        return None
     except RejectedError as rejection:
         return rejection.code
 
@@ -91,7 +94,7 @@ def opened(path: Path | str) -> Engine:
 @given(operations=st.lists(OPERATIONS, max_size=14))
 def test_a_venue_that_is_killed_after_any_operation_gives_the_same_results(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, object]]
-):
+) -> None:
     path = tmp_path_factory.mktemp("venue") / "venue.db"
     steady, mortal = opened(":memory:"), opened(path)
     for engine in (steady, mortal):
@@ -109,7 +112,7 @@ def test_a_venue_that_is_killed_after_any_operation_gives_the_same_results(
     steady.close()
 
 
-def test_a_closed_venue_opens_again_at_its_market_time(tmp_path):
+def test_a_closed_venue_opens_again_at_its_market_time(tmp_path: Path) -> None:
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(9, 77))
     engine.close()
@@ -119,7 +122,7 @@ def test_a_closed_venue_opens_again_at_its_market_time(tmp_path):
     again.close()
 
 
-def test_an_idle_venue_writes_its_time_once_an_hour(tmp_path):
+def test_an_idle_venue_writes_its_time_once_an_hour(tmp_path: Path) -> None:
     engine = opened(tmp_path / "venue.db")
     reader = sqlite3.connect(tmp_path / "venue.db")
 
@@ -134,7 +137,7 @@ def test_an_idle_venue_writes_its_time_once_an_hour(tmp_path):
     engine.close()
 
 
-def test_two_engines_trade_on_one_venue_file_and_read_each_others_orders(tmp_path):
+def test_two_engines_trade_on_one_venue_file_and_read_each_others_orders(tmp_path: Path) -> None:
     run, flatten = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
     run.advance(at(2))
     run.place(*entry_with_exits())
@@ -144,25 +147,27 @@ def test_two_engines_trade_on_one_venue_file_and_read_each_others_orders(tmp_pat
     with pytest.raises(RejectedError, match="REDUCE_ONLY_REJECTED"):
         run.place(order("late", SELL, 100, reduce_only=True))
     assert run.positions() == ()
-    assert run.order("close").status is OrderStatus.FILLED
+    assert report_of(run, "close").status is OrderStatus.FILLED
     assert run.reloads == 1
     run.close()
     flatten.close()
 
 
-def test_a_write_that_meets_another_processes_write_is_repeated(tmp_path, monkeypatch):
+def test_a_write_that_meets_another_processes_write_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
     run.advance(at(2))
     other.advance(at(2))
     seen = run._matcher.arrive
-    calls = []
+    calls: list[tuple[Any, ...]] = []
 
-    def meanwhile(*args):
+    def meanwhile(*args: Any) -> Any:
         calls.append(args)
         other.place(limit("l0", BUY, 40, 99.5))  # between our decision and our commit
         return seen(*args)
 
-    run._matcher.arrive = meanwhile
+    monkeypatch.setattr(run._matcher, "arrive", meanwhile)
     run.place(limit("l1", BUY, 40, 99.5))
     assert len(calls) == 1  # the second time it is the reloaded venue's own matcher
     assert {o.client_order_id for o in run.open_orders()} == {"l0", "l1"}
@@ -180,7 +185,7 @@ def _always_stale(state: object) -> None:
     raise StaleVenueError("again")
 
 
-def test_on_a_full_disk_market_time_goes_on_and_placing_orders_fails(tmp_path):
+def test_on_a_full_disk_market_time_goes_on_and_placing_orders_fails(tmp_path: Path) -> None:
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(2))
     engine.place(*entry_with_exits())
@@ -201,7 +206,7 @@ def test_on_a_full_disk_market_time_goes_on_and_placing_orders_fails(tmp_path):
     again.close()
 
 
-def test_opening_a_venue_file_of_a_newer_version_fails(tmp_path):
+def test_opening_a_venue_file_of_a_newer_version_fails(tmp_path: Path) -> None:
     path = tmp_path / "venue.db"
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
@@ -210,14 +215,14 @@ def test_opening_a_venue_file_of_a_newer_version_fails(tmp_path):
         VenueStore(path)
 
 
-def test_opening_a_venue_file_that_is_no_database_fails(tmp_path):
+def test_opening_a_venue_file_that_is_no_database_fails(tmp_path: Path) -> None:
     path = tmp_path / "venue.db"
     path.write_text("these are not the rows you are looking for" * 100)
     with pytest.raises(StoreError, match=r"venue\.db"):
         VenueStore(path)
 
 
-def test_the_store_returns_its_values_and_sets_its_durability(tmp_path):
+def test_the_store_returns_its_values_and_sets_its_durability(tmp_path: Path) -> None:
     store = VenueStore(tmp_path / "venue.db")
     assert store._db.execute("PRAGMA synchronous").fetchone()[0] == 2
     store.set_durable(False)
@@ -231,7 +236,7 @@ def test_the_store_returns_its_values_and_sets_its_durability(tmp_path):
     store.close()
 
 
-def test_a_stop_fills_after_the_venue_was_killed_and_reopened(tmp_path):
+def test_a_stop_fills_after_the_venue_was_killed_and_reopened(tmp_path: Path) -> None:
     engine = opened(tmp_path / "venue.db")
     engine.advance(at(2))
     engine.place(order("e", BUY, 100), (stop("s", SELL, 100, 98),))
@@ -239,6 +244,6 @@ def test_a_stop_fills_after_the_venue_was_killed_and_reopened(tmp_path):
     again = opened(tmp_path / "venue.db")
     again.advance(at(4))
     again.advance(at(6))
-    assert again.order("s").status is OrderStatus.FILLED
+    assert report_of(again, "s").status is OrderStatus.FILLED
     assert engine_at(MemoryMarket(BARS), models=EXACT).positions() == ()
     again.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from kamou.core.model import OrderSide, OrderType, TimeInForce
+from kamou.core.model import OrderReport, OrderSide, OrderType, TimeInForce
 from kamou.venue.engine import Engine
 from kamou.venue.models import SettledFunding, SlippageModel, VenueModels
 from kamou.venue.state import OrderRequest
@@ -43,6 +43,13 @@ def engine_at(
     )
     made.advance(at(bar))
     return made
+
+
+def report_of(engine: Engine, client_order_id: str) -> OrderReport:
+    """Return the venue's report of an order that it has."""
+    report = engine.order(client_order_id)
+    assert report is not None, client_order_id
+    return report
 
 
 def order(client_order_id: str, side: OrderSide, quantity: int | str, **more: Any) -> OrderRequest:
