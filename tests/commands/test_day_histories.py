@@ -46,7 +46,7 @@ def check_governor(look: Look) -> None:
 def check_planner(look: Look) -> None:
     """Compare the budget of the planner, which counts what is newer than the read as well."""
     lost = look.ledger.money_lost(look.now_ms, look.mark)
-    left = Fraction(LIMITS.daily_loss_max) * look.ledger.start - max(0, lost)
+    left = Fraction(LIMITS.daily_loss_max) * look.ledger.start - max(Fraction(0), lost)
     assert float(day_budget(look.story.book, look.now(), LIMITS)) == pytest.approx(
         float(left), abs=1e-9
     )

@@ -150,8 +150,9 @@ def test_files_and_symbols_of_an_import_are_escaped(cli: Cli) -> None:
 def test_gaps_and_names_of_stored_datasets_are_escaped(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from kamou.core.market.bar_checks import Gap
     from kamou.store import market_data
-    from kamou.store.market_data import DatasetSummary, Gap
+    from kamou.store.market_data import DatasetSummary
 
     gap = Gap(symbol=EVIL, after_ms=0, before_ms=120_000, bars=1)
     odd = DatasetSummary(**{**_summary(), "name": EVIL, "gaps": (gap,)})

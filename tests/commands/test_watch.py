@@ -23,6 +23,7 @@ import pytest
 
 from kamou.commands import watch
 from kamou.commands.watch import StatusWatch
+from kamou.core.book.events import StateChanged
 from kamou.core.model import Figure, TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
@@ -205,7 +206,7 @@ def terminal() -> Iterator[Terminal]:
 def halted(journalled: DataDirectory) -> DataDirectory:
     """Journal a halt whose reason is longer than a line; return the data directory."""
     note = Figure(name="note", value="a reason of many words " * 8)
-    change = story.e.StateChanged(
+    change = StateChanged(
         at_ms=story.CYCLE_MS + 60_000,
         before=TradingState.ACTIVE,
         after=TradingState.REDUCE_ONLY,

@@ -24,6 +24,7 @@ from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
 from kamou.core.model import Denial, FillReport
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.verdict import Denied
+from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -134,7 +135,7 @@ def test_the_maximum_drawdown_is_measured_from_the_highest_earlier_equity() -> N
 
 def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() -> None:
     made = [("a", "own", D(2)), ("b", "own", D(-1)), ("c", "own", None), ("d", "adopted", None)]
-    with closing(database.open_writer(database.MEMORY)) as connection:
+    with closing(database.open_writer(MEMORY)) as connection:
         JournalWriter(connection, run_number=1).append(
             [
                 attrs.evolve(

@@ -121,7 +121,7 @@ def make_fill_event(
     )
 
 
-def make_equity(at_ms: int, equity: str, net_deposits: str = "0") -> e.Event:
+def make_equity(at_ms: int, equity: str, net_deposits: str = "0") -> e.EquityRecorded:
     return e.EquityRecorded(
         at_ms=at_ms,
         equity=D(equity),
@@ -133,14 +133,14 @@ def make_equity(at_ms: int, equity: str, net_deposits: str = "0") -> e.Event:
     )
 
 
-def make_transfer(at_ms: int, amount: str) -> e.Event:
+def make_transfer(at_ms: int, amount: str) -> e.IncomeRecorded:
     income = Income(
         income_id=f"t{at_ms}", kind="transfer", symbol="", amount=D(amount), at_ms=at_ms
     )
     return e.IncomeRecorded(at_ms=at_ms, income=income)
 
 
-def make_run_start(run_number: int, at_ms: int) -> e.Event:
+def make_run_start(run_number: int, at_ms: int) -> e.RunStarted:
     return e.RunStarted(
         at_ms=at_ms,
         run_number=run_number,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal as D
 from functools import cache
@@ -16,9 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kamou.core.book import events as e
+from kamou.data_directory.folder import MEMORY
 from kamou.store import database, day_rows, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projected_curve import POINTS_MAX
+from kamou.store.record_rows import DayRow
 from tests.store import random_record as by_definition
 from tests.store import story
 
@@ -32,13 +35,13 @@ examples = settings(
 
 @cache
 def empty_database() -> sqlite3.Connection:
-    return database.open_writer(database.MEMORY)
+    return database.open_writer(MEMORY)
 
 
 @contextmanager
-def journal_of(*parts: list[e.Event]) -> Iterator[sqlite3.Connection]:
+def journal_of(*parts: Sequence[e.Event]) -> Iterator[sqlite3.Connection]:
     """Yield a database with these events, committed part by part."""
-    with closing(sqlite3.connect(database.MEMORY, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(MEMORY, isolation_level=None)) as connection:
         empty_database().backup(connection)
         writer = JournalWriter(connection, run_number=1)
         for part in parts:
@@ -46,7 +49,7 @@ def journal_of(*parts: list[e.Event]) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def comparable_fields(row: day_rows.DayRow) -> dict[str, Any]:
+def comparable_fields(row: DayRow) -> dict[str, Any]:
     values = attrs.asdict(row)
     values.pop("start_ms"), values.pop("end_ms")
     return values
@@ -113,7 +116,7 @@ def test_the_open_row_ends_at_the_newest_equity_and_all_rows_add_up_to_the_recor
 def test_a_month_is_the_sum_of_the_rows_that_ended_in_it(events: list[e.Event]) -> None:
     with journal_of(events) as connection:
         rows = by_definition.rows(events)
-        months = {row["last_day"][:7]: [] for row in rows}
+        months: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in rows:
             months[row["last_day"][:7]].append(row)
         found = {month.month: month for month in public_queries.query_months(connection, limit=99)}
@@ -228,7 +231,7 @@ def test_the_order_of_late_fills_payments_and_closed_trades_changes_no_daily_row
 # --- single days ----------------------------------------------------------------------
 
 
-def make_day_opened(day: int, equity: str, after_ms: int = 6_000) -> e.Event:
+def make_day_opened(day: int, equity: str, after_ms: int = 6_000) -> e.DayOpened:
     at_ms = story.DAY0_MS + day * by_definition.DAY + after_ms
     return e.DayOpened(at_ms=at_ms, day=by_definition.day_of(at_ms), equity=D(equity))
 

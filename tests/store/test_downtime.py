@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.data_directory.folder import MEMORY
 from kamou.settings.table import settings_table
 from kamou.store import as_of, database, queries
 from kamou.store.journal import JournalWriter
@@ -27,7 +28,7 @@ PERIOD_MS = 5 * MINUTE_MS
 
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
-    with closing(database.open_writer(database.MEMORY)) as made:
+    with closing(database.open_writer(MEMORY)) as made:
         yield made
 
 
@@ -189,7 +190,9 @@ def test_the_longer_period_limits_downtime_after_a_change_of_period(
 
 
 def test_the_shortest_cycle_period_is_at_least_the_shortest_downtime() -> None:
-    assert (settings_table()["cycle.period_s"].low or 0) * 1000 >= DOWNTIME_MIN_MS
+    shortest_s = settings_table()["cycle.period_s"].low
+    assert isinstance(shortest_s, int)
+    assert shortest_s * 1000 >= DOWNTIME_MIN_MS
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
@@ -198,7 +201,7 @@ def test_downtime_is_every_gap_between_closed_cycles_above_two_periods(gaps: lis
     for gap in gaps:
         ends.append(ends[-1] + gap * MINUTE_MS)
     expected = [(a, b) for a, b in pairwise(ends) if b - a > 10 * MINUTE_MS]
-    with closing(database.open_writer(database.MEMORY)) as connection:
+    with closing(database.open_writer(MEMORY)) as connection:
         JournalWriter(connection, run_number=1).append(
             [make_run_start(1, T0), *(story.make_cycle_close(at_ms) for at_ms in ends)]
         )

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal as D
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -112,7 +113,7 @@ async def test_an_uncommitted_permit_is_unknown(bench: Bench) -> None:
     ],
 )
 async def test_a_permit_that_differs_from_its_row_is_invalid(
-    bench: Bench, other: dict[str, object]
+    bench: Bench, other: dict[str, Any]
 ) -> None:
     bench.grant()
     forged = attrs.evolve(PLAN, **other)

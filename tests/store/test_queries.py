@@ -137,9 +137,8 @@ def test_an_order_row_has_the_state_of_its_order_and_late_events_do_not_reopen_i
 def test_a_cycle_counts_the_refusals_of_each_tier(
     reader: sqlite3.Connection, writer: JournalWriter
 ) -> None:
-    refused = attrs.evolve(
-        story.opening_events()[5], signal_id="s2", verdict="refuse", reason_code="NEWS_RISK"
-    )
+    (known,) = [x for x in story.opening_events() if isinstance(x, e.CandidateRefined)]
+    refused = attrs.evolve(known, signal_id="s2", verdict="refuse", reason_code="NEWS_RISK")
     denied = e.PermitDenied(
         at_ms=9,
         permit_id="p",

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import kamou.store
 from kamou.core.model import Denial, Figure, OrderSide, Side
+from kamou.data_directory.folder import MEMORY
 from kamou.store import database
 from kamou.store.record_rows import EquityMark, StrategySums
 from kamou.store.rows import FillRow, TradeRow
@@ -61,7 +62,7 @@ KEYED = tuple(cls for cls in WHOLE if hasattr(cls, "primary_key"))
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[sqlite3.Connection]:
-    connection = database.open_writer(database.MEMORY)
+    connection = database.open_writer(MEMORY)
     yield connection
     connection.close()
 
@@ -87,7 +88,7 @@ def columns_in(cursor: sqlite3.Cursor, table: str) -> dict[str, tuple[str, bool]
 
 @pytest.mark.parametrize("cls", ROW_CLASSES)
 def test_a_row_class_has_the_columns_of_its_table_with_their_types(
-    cls: type[Any], cursor: sqlite3.Cursor
+    cls: Any, cursor: sqlite3.Cursor
 ) -> None:
     expected = columns_in(cursor, cls.table)
     found = {c.name: (c.sql_type, c.nullable) for c in columns_of(cls) if c.name != ROWID}
@@ -228,7 +229,7 @@ def test_a_field_with_a_type_that_no_column_has_is_an_error(kind: Any) -> None:
 class SidedFill(FillRow):
     """A fill whose side is an enum."""
 
-    side: OrderSide  # type: ignore[assignment]
+    side: OrderSide
     table: ClassVar[str] = "fill"
 
 

@@ -16,8 +16,11 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.position_book import OVERLAP_MS, PositionBook
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Income, Intent, OrderRole, OrderStatus, Plan
+from kamou.data_directory.folder import MEMORY
 from kamou.store import database, public_queries, queries
 from kamou.store.journal import JournalWriter
+from kamou.store.record_rows import StrategySums
+from kamou.store.rows import TradeRow
 from tests.core.trading_cases import (
     NOON,
     D,
@@ -248,7 +251,7 @@ def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
 
 
 def stored(story: Story) -> object:
-    with closing(database.open_writer(database.MEMORY)) as connection:
+    with closing(database.open_writer(MEMORY)) as connection:
         JournalWriter(connection, run_number=1).append(story.events)
         return (
             [attrs.evolve(row, rowid=0) for row in by_id(connection)],
@@ -258,9 +261,9 @@ def stored(story: Story) -> object:
         )
 
 
-def by_id(connection: sqlite3.Connection) -> list[queries.TradeRow]:
+def by_id(connection: sqlite3.Connection) -> list[TradeRow]:
     return sorted(queries.query_trades(connection), key=lambda row: row.trade_id)
 
 
-def sums_of(connection: sqlite3.Connection) -> tuple[public_queries.StrategySums, ...]:
+def sums_of(connection: sqlite3.Connection) -> tuple[StrategySums, ...]:
     return public_queries.strategy_sums(connection)

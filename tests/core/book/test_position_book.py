@@ -43,7 +43,9 @@ def test_a_reservation_shrinks_as_its_fills_become_a_trade(story: Story) -> None
     assert story.book.position("SOLUSDT") == 40
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     assert story.book.reservations[PLAN.permit_id].remaining == 0
-    assert story.book.order(entry.client_order_id).settled
+    ended = story.book.order(entry.client_order_id)
+    assert ended is not None
+    assert ended.settled
 
 
 def test_fills_that_the_venue_counts_but_has_not_listed_stay_reserved(story: Story) -> None:

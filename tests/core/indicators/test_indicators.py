@@ -136,7 +136,7 @@ def incremental(spec: Indicator, *columns: Floats) -> Floats:
 def test_incremental_states_equal_the_batch_computation(seed: int, period: int) -> None:
     columns = market(90, 3, seed)
     _, high, low, close, _ = columns
-    batch = {
+    batch: dict[Indicator, Floats] = {
         Ema(period): ema(close, period),
         Atr(period): atr(high, low, close, period),
         Rsi(period): rsi(close, period),

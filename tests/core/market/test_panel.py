@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.core.arrays import Floats
+from kamou.core.arrays import Floats, Ints
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.market.panel import INTEREST_PERIOD_MS, PANEL_FIELDS, SLACK_ROWS_MIN, Panel
 from kamou.errors import InvalidDataError
@@ -155,9 +155,10 @@ def test_a_figure_of_open_interest_is_computed_once_per_observation() -> None:
     market.append_interest(INTEREST_PERIOD_MS, np.array([2.0]))
     seen: list[int] = []
 
-    def rows(times: np.ndarray, logs: Floats) -> Floats:  # type: ignore[type-arg]
+    def rows(times: Ints, logs: Floats) -> Floats:
         seen.append(len(times))
-        return logs[-1]
+        newest: Floats = logs[-1]
+        return newest
 
     for now_ms in (0, 1, 2, INTEREST_PERIOD_MS, INTEREST_PERIOD_MS + 1):
         market.compute_from_interest("rows", now_ms, rows)

@@ -50,7 +50,7 @@ def scores_of(strategy: str, width: int, **columns: Any) -> StrategyScores:
 
 def answer(shard: int, *columns: StrategyScores, bar_closed_at_ms: int = CLOSE_MS) -> Answer:
     width = len(columns[0].score) if columns else 2
-    close = 100.0 * (shard + 1) + np.arange(width)
+    close = 100.0 * (shard + 1) + np.arange(width, dtype=np.float64)
     return Answer(shard=shard, bar_closed_at_ms=bar_closed_at_ms, close=close, columns=columns)
 
 

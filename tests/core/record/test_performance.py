@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import PCG64, Generator
 
+from kamou.core.arrays import Floats
 from kamou.core.record import bootstrap as b
 from kamou.core.record import performance as p
 
@@ -70,8 +71,9 @@ def one_a_day(pnl: Sequence[float], r: Sequence[float]) -> p.TradeStatistics:
     return p.trade_statistics(sums, bounds)
 
 
-def mean(values: p.Floats) -> p.Floats:
-    return values.mean(axis=1)
+def mean(values: Floats) -> Floats:
+    means: Floats = values.mean(axis=1)
+    return means
 
 
 def test_sharpe_sortino_and_maximum_drawdown_agree_with_empyrical() -> None:

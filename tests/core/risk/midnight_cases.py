@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal as D
 from itertools import count
+from typing import Any
 
 import attrs
 from hypothesis import strategies as st
@@ -122,7 +123,7 @@ def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
 
 
 def read_of(
-    story: Story, entries: list[Entry], marks: dict[int, dict[str, D]], **changes: object
+    story: Story, entries: list[Entry], marks: dict[int, dict[str, D]], **changes: Any
 ) -> OpeningRead:
     """Return one read of the venue: the balance now and the marks of the midnights."""
     flat = {symbol: D(100) for symbol in SYMBOLS}
@@ -200,5 +201,5 @@ def looked(
     )
 
 
-def flat(at_ms: int, **changes: object) -> MidnightMarks:
+def flat(at_ms: int, **changes: Any) -> MidnightMarks:
     return attrs.evolve(MidnightMarks(at_ms=at_ms, source=LAST_PRICE_BARS), **changes)

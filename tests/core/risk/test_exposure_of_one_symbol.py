@@ -15,7 +15,7 @@ from kamou.core.risk.sizing import Allowance, UnsizedTrade, size_trade
 from kamou.core.risk.verdict import Denied
 from tests.core.trading_cases import D, Story, exposure_at, instrument, intent, plan, quote, review
 
-SECOND = {"permit_id": "second", "signal_id": "second"}
+SECOND: dict[str, Any] = {"permit_id": "second", "signal_id": "second"}
 
 
 def denials(story: Story, quantity: str, **changes: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal as D
+from typing import Any
 
 import attrs
 import pytest
@@ -216,8 +217,9 @@ def test_a_position_report_with_an_invalid_number_raises(field: str) -> None:
     sound = venue_position("SOLUSDT", "100")
     wrong = ["NaN", "Infinity", *(["0", "-1"] if field == "mark_price" else [])]
     for price in wrong:
+        changes: dict[str, Any] = {field: D(price)}
         with pytest.raises(AssertionError, match="SOLUSDT"):
-            attrs.evolve(sound, **{field: D(price)})
+            attrs.evolve(sound, **changes)
 
 
 def test_the_equity_at_a_midnight_is_unknown_if_a_fill_has_no_instrument(story: Story) -> None:
