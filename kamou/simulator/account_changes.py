@@ -15,7 +15,7 @@ import attrs
 from kamou.core.model import OrderReport, OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.ids import is_kamou_id
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.market import SimulatedMarket
 from kamou.simulator.venue import Venue
 from kamou.venue.engine import Engine
@@ -49,20 +49,20 @@ class AccountChanges:
 
     def schedule(self) -> None:
         """Schedule all changes of the simulation."""
-        acts: dict[str, Act] = {
-            "delisting": self._delist,
-            "instrument_change": self._change,
-            "adl": self._deleverage,
-            "liquidation": self._gap,
-            "insufficient_margin": self._withdraw,
-            "external_order": self._trade_externally,
-            "external_cancel": self._cancel_externally,
+        acts: dict[FaultName, Act] = {
+            FaultName.DELISTING: self._delist,
+            FaultName.INSTRUMENT_CHANGE: self._change,
+            FaultName.ADL: self._deleverage,
+            FaultName.LIQUIDATION: self._gap,
+            FaultName.INSUFFICIENT_MARGIN: self._withdraw,
+            FaultName.EXTERNAL_ORDER: self._trade_externally,
+            FaultName.EXTERNAL_CANCEL: self._cancel_externally,
         }
         for name, act in acts.items():
             for at_ms in self.chaos.moments(name):
                 self._at(at_ms, name, act)
 
-    def _at(self, at_ms: int, name: str, act: Act) -> None:
+    def _at(self, at_ms: int, name: FaultName, act: Act) -> None:
         def happen() -> None:
             if at_ms >= self.chaos.convergence_ms:
                 return

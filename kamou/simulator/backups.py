@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from kamou.clock import Clock
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.simulated_process import copy_database
 from kamou.store.journal import Committed
 
@@ -34,8 +34,8 @@ class Backups:
     _restored: bool = False  # the next process starts on a copy
 
     def __attrs_post_init__(self) -> None:
-        draw = self.chaos.draw("restored_backup")
-        for at_ms in self.chaos.moments("restored_backup"):
+        draw = self.chaos.draw(FaultName.RESTORED_BACKUP)
+        for at_ms in self.chaos.moments(FaultName.RESTORED_BACKUP):
             low, high = AGE_S
             age_ms = int(1000 * low * (high / low) ** draw.random())
             self._plan.append((at_ms - age_ms, at_ms))
@@ -78,7 +78,7 @@ class Backups:
             return 0
         copy_database(self._copy, to)
         self._restored = True
-        self.chaos.note("restored_backup")
+        self.chaos.note(FaultName.RESTORED_BACKUP)
         return DOWN_MS
 
     def take_restored(self) -> bool:

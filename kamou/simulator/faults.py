@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable
+from enum import StrEnum
 from random import Random
 
 import attrs
@@ -18,6 +19,53 @@ import attrs
 from kamou.core.day import HOUR_MS
 from kamou.errors import ConfigurationError
 from kamou.runtime.determinism import make_random_stream
+
+
+class FaultName(StrEnum):
+    """The names of all faults; each has a row in ``FAULTS``."""
+
+    LATENCY_REORDER = "latency_reorder"
+    TIMEOUT_BEFORE_ACCEPT = "timeout_before_accept"
+    TIMEOUT_AFTER_ACCEPT = "timeout_after_accept"
+    DUPLICATE_EVENTS = "duplicate_events"
+    LOST_EVENTS = "lost_events"
+    OUT_OF_ORDER_EVENTS = "out_of_order_events"
+    PARTIAL_FILLS = "partial_fills"
+    HALF_OPEN = "half_open"
+    DISCONNECT = "disconnect"
+    RATE_LIMIT_AND_BAN = "rate_limit_and_ban"
+    MAINTENANCE = "maintenance"
+    CLOCK_SKEW = "clock_skew"
+    STALE_FEED = "stale_feed"
+    FROZEN_FEED = "frozen_feed"
+    BAD_DATA = "bad_data"
+    LYING_VENUE = "lying_venue"
+    DISK_FULL = "disk_full"
+    SLOW_FSYNC = "slow_fsync"
+    ACTOR_CRASH = "actor_crash"
+    PROCESS_KILL = "process_kill"
+    POWER_CUT = "power_cut"
+    OPERATOR = "operator"
+    DELISTING = "delisting"
+    INSTRUMENT_CHANGE = "instrument_change"
+    ADL = "adl"
+    LIQUIDATION = "liquidation"
+    INSUFFICIENT_MARGIN = "insufficient_margin"
+    EXTERNAL_ORDER = "external_order"
+    EXTERNAL_CANCEL = "external_cancel"
+    STOPS_REJECTED = "stops_rejected"
+    TIGHT_LIMITS = "tight_limits"
+    RESTORED_BACKUP = "restored_backup"
+    DAY_END = "day_end"
+    SITE_TROUBLE = "site_trouble"
+    BLIND_ACCOUNT = "blind_account"
+    NARROW_DAY_BUDGET = "narrow_day_budget"
+    NARROW_OPEN_RISK = "narrow_open_risk"
+    NARROW_CLUSTER = "narrow_cluster"
+    NARROW_SHOCK = "narrow_shock"
+    NARROW_NOTIONAL = "narrow_notional"
+    NARROW_MARGIN = "narrow_margin"
+    NARROW_COUNTS = "narrow_counts"
 
 
 @attrs.frozen
@@ -31,7 +79,7 @@ class Fault:
     """
 
     stream: int
-    name: str
+    name: FaultName
     doc: str
     windows_per_hour: float = 0.0
     window_s: tuple[float, float] = (0.0, 0.0)
@@ -39,107 +87,109 @@ class Fault:
     share: float = 0.35  # of the seeds that have it
 
 
+_F = FaultName
+
 FAULTS: tuple[Fault, ...] = (
     Fault(
         1,
-        "latency_reorder",
+        _F.LATENCY_REORDER,
         "requests and responses take up to 2 s and arrive in another order",
         rate=0.5,
         share=0.6,
     ),
     Fault(
-        2, "timeout_before_accept", "an order or a cancel times out and does not arrive", rate=0.1
+        2, _F.TIMEOUT_BEFORE_ACCEPT, "an order or a cancel times out and does not arrive", rate=0.1
     ),
     Fault(
-        3, "timeout_after_accept", "an order times out and is accepted, up to 8 s late", rate=0.1
+        3, _F.TIMEOUT_AFTER_ACCEPT, "an order times out and is accepted, up to 8 s late", rate=0.1
     ),
-    Fault(4, "duplicate_events", "the private stream repeats an event", rate=0.2),
-    Fault(5, "lost_events", "the private stream drops an event", rate=0.15),
+    Fault(4, _F.DUPLICATE_EVENTS, "the private stream repeats an event", rate=0.2),
+    Fault(5, _F.LOST_EVENTS, "the private stream drops an event", rate=0.15),
     Fault(
         6,
-        "out_of_order_events",
+        _F.OUT_OF_ORDER_EVENTS,
         "the private stream delivers events late and in another order",
         rate=0.3,
     ),
     Fault(
         7,
-        "partial_fills",
+        _F.PARTIAL_FILLS,
         "the order book is thin, so entries and take-profits fill in parts",
         share=0.5,
     ),
-    Fault(8, "half_open", "the private stream stops without an error", 3, (20, 300)),
-    Fault(9, "disconnect", "every call times out and the private stream is lost", 3, (5, 180)),
+    Fault(8, _F.HALF_OPEN, "the private stream stops without an error", 3, (20, 300)),
+    Fault(9, _F.DISCONNECT, "every call times out and the private stream is lost", 3, (5, 180)),
     Fault(
         10,
-        "rate_limit_and_ban",
+        _F.RATE_LIMIT_AND_BAN,
         "the venue answers every call with a rate limit or ban",
         3,
         (5, 240),
     ),
-    Fault(11, "maintenance", "reads fail and orders have an unknown outcome", 1.5, (60, 600)),
+    Fault(11, _F.MAINTENANCE, "reads fail and orders have an unknown outcome", 1.5, (60, 600)),
     Fault(
-        12, "clock_skew", "the system clock is up to 4 s wrong and changes in steps", 4, (120, 600)
+        12, _F.CLOCK_SKEW, "the system clock is up to 4 s wrong and changes in steps", 4, (120, 600)
     ),
-    Fault(13, "stale_feed", "quotes and bars are up to 90 s old", 3, (30, 240)),
-    Fault(14, "frozen_feed", "quotes do not change and no bar closes", 3, (30, 300)),
-    Fault(15, "bad_data", "prices are NaN, quotes are crossed, bars are missing", 6, (20, 200)),
-    Fault(16, "lying_venue", "a list omits an order, a fill, a position or a payment", rate=0.05),
-    Fault(17, "disk_full", "the disk is full, so the journal cannot commit", 2, (2, 120)),
-    Fault(18, "slow_fsync", "a commit takes up to 7 s", rate=0.05),
-    Fault(19, "actor_crash", "an actor raises an error where it waits", rate=0.0004, share=0.5),
+    Fault(13, _F.STALE_FEED, "quotes and bars are up to 90 s old", 3, (30, 240)),
+    Fault(14, _F.FROZEN_FEED, "quotes do not change and no bar closes", 3, (30, 300)),
+    Fault(15, _F.BAD_DATA, "prices are NaN, quotes are crossed, bars are missing", 6, (20, 200)),
+    Fault(16, _F.LYING_VENUE, "a list omits an order, a fill, a position or a payment", rate=0.05),
+    Fault(17, _F.DISK_FULL, "the disk is full, so the journal cannot commit", 2, (2, 120)),
+    Fault(18, _F.SLOW_FSYNC, "a commit takes up to 7 s", rate=0.05),
+    Fault(19, _F.ACTOR_CRASH, "an actor raises an error where it waits", rate=0.0004, share=0.5),
     Fault(
         20,
-        "process_kill",
+        _F.PROCESS_KILL,
         "the process is killed at a commit, at a call or at any time",
         4,
         share=0.5,
     ),
-    Fault(21, "power_cut", "the process is killed and unsynced data is lost", 2, share=0.35),
+    Fault(21, _F.POWER_CUT, "the process is killed and unsynced data is lost", 2, share=0.35),
     Fault(
         22,
-        "operator",
+        _F.OPERATOR,
         "the operator halts, resumes, flattens or restarts with other settings",
         3,
         share=0.35,
     ),
-    Fault(23, "delisting", "a market ends and the venue settles its position", 0.6, share=0.25),
+    Fault(23, _F.DELISTING, "a market ends and the venue settles its position", 0.6, share=0.25),
     Fault(
         24,
-        "instrument_change",
+        _F.INSTRUMENT_CHANGE,
         "tick size, lot size, contract size or margin rate changes",
         3,
         share=0.25,
     ),
-    Fault(25, "adl", "auto-deleveraging closes all or half of a position", 3, share=0.25),
-    Fault(26, "liquidation", "the price gaps through stop and liquidation price", 1, share=0.25),
-    Fault(27, "insufficient_margin", "a withdrawal leaves too little margin", 1.5, share=0.25),
-    Fault(28, "external_order", "an external order fills on the same account", 2.5, share=0.3),
-    Fault(29, "external_cancel", "a stop is canceled externally", 2.5, share=0.3),
-    Fault(30, "stops_rejected", "the venue rejects separate stops", 4, (30, 300), share=0.25),
+    Fault(25, _F.ADL, "auto-deleveraging closes all or half of a position", 3, share=0.25),
+    Fault(26, _F.LIQUIDATION, "the price gaps through stop and liquidation price", 1, share=0.25),
+    Fault(27, _F.INSUFFICIENT_MARGIN, "a withdrawal leaves too little margin", 1.5, share=0.25),
+    Fault(28, _F.EXTERNAL_ORDER, "an external order fills on the same account", 2.5, share=0.3),
+    Fault(29, _F.EXTERNAL_CANCEL, "a stop is canceled externally", 2.5, share=0.3),
+    Fault(30, _F.STOPS_REJECTED, "the venue rejects separate stops", 4, (30, 300), share=0.25),
     Fault(
         31,
-        "tight_limits",
+        _F.TIGHT_LIMITS,
         "risk limits are so low that they, not exposure, decide sizes",
         share=0.3,
     ),
     Fault(
         32,
-        "restored_backup",
+        _F.RESTORED_BACKUP,
         "a backup of the journal, up to 15 min old, is restored",
         1.5,
         share=0.25,
     ),
-    Fault(33, "day_end", "a UTC day ends in the middle of the run", share=0.3),
+    Fault(33, _F.DAY_END, "a UTC day ends in the middle of the run", share=0.3),
     Fault(
         34,
-        "site_trouble",
+        _F.SITE_TROUBLE,
         "the public site crashes, hangs, uses too much memory, floods its output or does not start",
         10,
         share=0.25,
     ),
     Fault(
         35,
-        "blind_account",
+        _F.BLIND_ACCOUNT,
         "the account cannot be read for 1 to 7 min; other reads work",
         6,
         (60, 420),
@@ -147,35 +197,38 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         36,
-        "narrow_day_budget",
+        _F.NARROW_DAY_BUDGET,
         "the daily loss limit is so low that the daily budget binds",
         share=0.08,
     ),
-    Fault(37, "narrow_open_risk", "the open risk limit is so low that it binds", share=0.08),
-    Fault(38, "narrow_cluster", "the cluster risk limit is so low that it binds", share=0.08),
-    Fault(39, "narrow_shock", "the assumed shock is so large that its limit binds", share=0.08),
-    Fault(40, "narrow_notional", "the total notional limit is so low that it binds", share=0.08),
-    Fault(41, "narrow_margin", "the total margin limit is so low that it binds", share=0.08),
+    Fault(37, _F.NARROW_OPEN_RISK, "the open risk limit is so low that it binds", share=0.08),
+    Fault(38, _F.NARROW_CLUSTER, "the cluster risk limit is so low that it binds", share=0.08),
+    Fault(39, _F.NARROW_SHOCK, "the assumed shock is so large that its limit binds", share=0.08),
+    Fault(40, _F.NARROW_NOTIONAL, "the total notional limit is so low that it binds", share=0.08),
+    Fault(41, _F.NARROW_MARGIN, "the total margin limit is so low that it binds", share=0.08),
     Fault(
         42,
-        "narrow_counts",
+        _F.NARROW_COUNTS,
         "the limits on entries per hour and day are so low that they bind",
         share=0.08,
     ),
 )
 """All faults. None is of a language model, because no simulated part calls one."""
 
-REPORTED_AT_ONCE = frozenset({"external_cancel", "stops_rejected", "tight_limits"})
+REPORTED_AT_ONCE = frozenset({_F.EXTERNAL_CANCEL, _F.STOPS_REJECTED, _F.TIGHT_LIMITS})
 """If a seed has only these faults, the stream reports a lost stop, so no delay is excused."""
+
+BLIND = (_F.DISCONNECT, _F.MAINTENANCE, _F.RATE_LIMIT_AND_BAN, _F.DISK_FULL, _F.BLIND_ACCOUNT)
+"""While one of these lasts, no process can place a stop or learn of a change."""
 
 SWARM_STREAM = 100  # which faults a seed switches on
 SIMULATION_STREAM = 101  # attached orders or none, and the time between runs
 
-FAULT_NAMES = tuple(fault.name for fault in FAULTS)
+FAULT_NAMES = tuple(FaultName)
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
-def parse_faults(text: str) -> frozenset[str] | None:
+def parse_faults(text: str) -> frozenset[FaultName] | None:
     """Return the faults that ``text`` lists, or None for ``all``.
 
     With ``all`` each seed draws its faults. With ``none`` there are none.
@@ -197,10 +250,10 @@ def parse_faults(text: str) -> frozenset[str] | None:
         raise ConfigurationError(
             "--faults is empty; expected all, none, or a comma-separated list such as adl,bad_data"
         )
-    return frozenset(names)
+    return frozenset(map(FaultName, names))
 
 
-def draw_faults(seed: int) -> frozenset[str]:
+def draw_faults(seed: int) -> frozenset[FaultName]:
     """Draw the faults that a seed switches on; one seed in ten has none."""
     draw = make_random_stream(seed, SWARM_STREAM)
     if draw.random() < 0.1:
@@ -215,11 +268,11 @@ class Chaos:
     """
 
     def __init__(
-        self, seed: int, on: Iterable[str], *, start_ms: int, end_ms: int, convergence_ms: int
+        self, seed: int, on: Iterable[FaultName], *, start_ms: int, end_ms: int, convergence_ms: int
     ) -> None:
         self.seed = seed
-        self.on = frozenset(on)
-        self.struck: Counter[str] = Counter()
+        self.on = frozenset(map(FaultName, on))
+        self.struck: Counter[FaultName] = Counter()
         self.convergence_ms = convergence_ms  # start of the convergence phase, which has no faults
         self._draws = {fault.name: make_random_stream(seed, fault.stream) for fault in FAULTS}
         self._windows = {
@@ -227,13 +280,13 @@ class Chaos:
             for fault in FAULTS
             if fault.name in self.on and fault.windows_per_hour
         }
-        self._counted: set[tuple[str, int]] = set()
+        self._counted: set[tuple[FaultName, int]] = set()
 
-    def draw(self, name: str) -> Random:
+    def draw(self, name: FaultName) -> Random:
         """Return the random stream of the fault."""
         return self._draws[name]
 
-    def chance(self, name: str, now_ms: int, rate: float | None = None) -> bool:
+    def chance(self, name: FaultName, now_ms: int, rate: float | None = None) -> bool:
         """Return True, and count it, if the fault strikes this call."""
         if name not in self.on or now_ms >= self.convergence_ms:
             return False
@@ -242,7 +295,7 @@ class Chaos:
         self.struck[name] += 1
         return True
 
-    def inside(self, name: str, now_ms: int) -> tuple[int, int] | None:
+    def inside(self, name: FaultName, now_ms: int) -> tuple[int, int] | None:
         """Return the fault's window that contains ``now_ms``; count each window once.
 
         None in the convergence phase.
@@ -257,17 +310,17 @@ class Chaos:
                 return window
         return None
 
-    def windows(self, name: str) -> tuple[tuple[int, int], ...]:
+    def windows(self, name: FaultName) -> tuple[tuple[int, int], ...]:
         """Return the fault's windows as (from_ms, to_ms)."""
         return self._windows.get(name, ())
 
-    def moments(self, name: str) -> tuple[int, ...]:
+    def moments(self, name: FaultName) -> tuple[int, ...]:
         """Return the moments before the convergence phase at which a fault strikes."""
         return tuple(
             window[0] for window in self._windows.get(name, ()) if window[0] < self.convergence_ms
         )
 
-    def note(self, name: str) -> None:
+    def note(self, name: FaultName) -> None:
         """Count a strike."""
         self.struck[name] += 1
 

@@ -14,7 +14,7 @@ from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import FillReport, Income, OrderReport, PositionReport, Quote
 from kamou.exchange.engine_reads import EngineReads
 from kamou.runtime.runners import run_inline
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.venue.engine import Engine
 
 T = TypeVar("T")
@@ -34,17 +34,17 @@ class FaultyAnswers(EngineReads):
     def data_ms(self) -> int:
         """Return the time up to which the venue serves market data."""
         now_ms = self._true.now_ms()
-        frozen = self._chaos.inside("frozen_feed", now_ms)
+        frozen = self._chaos.inside(FaultName.FROZEN_FEED, now_ms)
         if frozen:
             return frozen[0]
-        stale = self._chaos.inside("stale_feed", now_ms)
+        stale = self._chaos.inside(FaultName.STALE_FEED, now_ms)
         return now_ms - min(90_000, now_ms - stale[0]) if stale else now_ms
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
         bars = await super().bars(period_ms, since_ms, until_ms)
-        if not len(bars.open_ms) or not self._chaos.inside("bad_data", self._true.now_ms()):
+        if not len(bars.open_ms) or not self._chaos.inside(FaultName.BAD_DATA, self._true.now_ms()):
             return bars
-        draw = self._chaos.draw("bad_data")
+        draw = self._chaos.draw(FaultName.BAD_DATA)
         row, column = draw.randrange(len(bars.open_ms)), draw.randrange(len(bars.symbols))
         kind = draw.randrange(3)
         if kind == 0:  # a bar is missing
@@ -61,8 +61,8 @@ class FaultyAnswers(EngineReads):
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         quotes = self._late_quotes(await super().quotes(symbols))
-        if quotes and self._chaos.inside("bad_data", self._true.now_ms()):
-            draw = self._chaos.draw("bad_data")
+        if quotes and self._chaos.inside(FaultName.BAD_DATA, self._true.now_ms()):
+            draw = self._chaos.draw(FaultName.BAD_DATA)
             symbol = sorted(quotes)[draw.randrange(len(quotes))]
             quote = quotes[symbol]
             match draw.randrange(4):
@@ -92,8 +92,8 @@ class FaultyAnswers(EngineReads):
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
         marks = await super().marks_at(symbols, at_ms)
-        if marks and self._chaos.inside("bad_data", self._true.now_ms()):
-            draw = self._chaos.draw("bad_data")
+        if marks and self._chaos.inside(FaultName.BAD_DATA, self._true.now_ms()):
+            draw = self._chaos.draw(FaultName.BAD_DATA)
             symbol = sorted(marks)[draw.randrange(len(marks))]
             if draw.randrange(2):
                 marks[symbol] = NAN
@@ -115,7 +115,7 @@ class FaultyAnswers(EngineReads):
 
     def _lie(self, listed: tuple[T, ...]) -> tuple[T, ...]:
         """Return the list, without one of its rows if ``lying_venue`` strikes."""
-        if not listed or not self._chaos.chance("lying_venue", self._true.now_ms()):
+        if not listed or not self._chaos.chance(FaultName.LYING_VENUE, self._true.now_ms()):
             return listed
-        out = self._chaos.draw("lying_venue").randrange(len(listed))
+        out = self._chaos.draw(FaultName.LYING_VENUE).randrange(len(listed))
         return listed[:out] + listed[out + 1 :]

@@ -23,7 +23,7 @@ from kamou.errors import (
 from kamou.exchange.base import IsHalted, JournalProof, PermitStore
 from kamou.exchange.embedded import SimulatedExchange, make_order_request
 from kamou.exchange.reads import VenueQuery
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.faulty_answers import FaultyAnswers
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.simulated_process import CrashSchedule
@@ -35,6 +35,8 @@ T = TypeVar("T")
 TIMEOUT_S = 3.0  # of the client, for orders
 LATE_MAX_S = 8.0  # longest delay of an accepted order, within the venue's receive window
 PORT_TIMEOUT_S = 2.0  # of the client, for reads
+
+_F = FaultName
 
 
 class FaultyExchange(SimulatedExchange):
@@ -96,7 +98,7 @@ class FaultyExchange(SimulatedExchange):
                 self._push(event, now_ms)
         while self._late and self._late[0][0] <= now_ms:
             self._forward([heapq.heappop(self._late)[2]])
-        cut = self._chaos.inside("disconnect", now_ms) is not None
+        cut = self._chaos.inside(_F.DISCONNECT, now_ms) is not None
         if self._cut and not cut:
             self._lost = True  # connected again; events may have been missed
         self._cut = cut
@@ -104,23 +106,23 @@ class FaultyExchange(SimulatedExchange):
 
     def _push(self, event: VenueEvent, now_ms: int) -> None:
         chaos = self._chaos
-        if chaos.inside("disconnect", now_ms) or chaos.inside("half_open", now_ms):
+        if chaos.inside(_F.DISCONNECT, now_ms) or chaos.inside(_F.HALF_OPEN, now_ms):
             return
-        if chaos.chance("lost_events", now_ms):
+        if chaos.chance(_F.LOST_EVENTS, now_ms):
             return
-        copies = 2 if chaos.chance("duplicate_events", now_ms) else 1
+        copies = 2 if chaos.chance(_F.DUPLICATE_EVENTS, now_ms) else 1
         for _ in range(copies):
             due_ms = now_ms
-            if chaos.chance("out_of_order_events", now_ms):
-                due_ms += int(1000 * 10 ** chaos.draw("out_of_order_events").uniform(-2, 1))
+            if chaos.chance(_F.OUT_OF_ORDER_EVENTS, now_ms):
+                due_ms += int(1000 * 10 ** chaos.draw(_F.OUT_OF_ORDER_EVENTS).uniform(-2, 1))
             self._pushed += 1
             heapq.heappush(self._late, (due_ms, self._pushed, event))
 
     async def _request(self) -> None:
         """Wait for the travel time of one message."""
         chaos = self._chaos
-        if chaos.chance("latency_reorder", self._true.now_ms()):
-            await trio.sleep(10 ** chaos.draw("latency_reorder").uniform(-2.5, 0.3))
+        if chaos.chance(_F.LATENCY_REORDER, self._true.now_ms()):
+            await trio.sleep(10 ** chaos.draw(_F.LATENCY_REORDER).uniform(-2.5, 0.3))
         else:
             await trio.lowlevel.checkpoint()
 
@@ -129,16 +131,16 @@ class FaultyExchange(SimulatedExchange):
     async def read(self, query: VenueQuery[T]) -> T:
         """Let the query and its response travel, and ask the venue in between."""
         chaos, now_ms = self._chaos, self._true.now_ms()
-        if query.name == "account" and chaos.inside("blind_account", now_ms):
+        if query.name == "account" and chaos.inside(_F.BLIND_ACCOUNT, now_ms):
             await self._request()
             raise UnreachableError("account: the simulated venue did not answer")
         self._crashes.check()
-        if chaos.inside("rate_limit_and_ban", now_ms):
+        if chaos.inside(_F.RATE_LIMIT_AND_BAN, now_ms):
             await trio.lowlevel.checkpoint()
             raise RateLimitedError(
                 f"{query.name}: the simulated venue answers 429 and bans the client"
             )
-        if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
+        if chaos.inside(_F.DISCONNECT, now_ms) or chaos.inside(_F.MAINTENANCE, now_ms):
             await trio.sleep(PORT_TIMEOUT_S)
             raise UnreachableError(
                 f"{query.name}: the simulated venue did not answer in {PORT_TIMEOUT_S:g} s"
@@ -164,19 +166,19 @@ class FaultyExchange(SimulatedExchange):
         self._show_skew(now_ms)
         self._monitor.check_order(intent, attached, now_ms)
         await self._may_send(intent.client_order_id)
-        if intent.role is OrderRole.STOP_LOSS and self._chaos.inside("stops_rejected", now_ms):
+        if intent.role is OrderRole.STOP_LOSS and self._chaos.inside(_F.STOPS_REJECTED, now_ms):
             await self._request()
             raise RejectedError("STOPS_REJECTED", "the venue takes no stops now")
-        if self._chaos.chance("timeout_before_accept", now_ms):
+        if self._chaos.chance(_F.TIMEOUT_BEFORE_ACCEPT, now_ms):
             await self._time_out(intent.client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)
         children = tuple(make_order_request(child) for child in attached)
-        late = self._chaos.chance("timeout_after_accept", now_ms)
+        late = self._chaos.chance(_F.TIMEOUT_AFTER_ACCEPT, now_ms)
         if late:
-            draw = self._chaos.draw("timeout_after_accept")
+            draw = self._chaos.draw(_F.TIMEOUT_AFTER_ACCEPT)
             acts_ms += int(1000 * LATE_MAX_S * draw.random() ** 3)
-        elif self._chaos.chance("latency_reorder", now_ms):
-            draw = self._chaos.draw("latency_reorder")
+        elif self._chaos.chance(_F.LATENCY_REORDER, now_ms):
+            draw = self._chaos.draw(_F.LATENCY_REORDER)
             acts_ms += int(1000 * 10 ** draw.uniform(-2, 0.3))
         self._crashes.kill_if_due("before a call")
         sent = self._venue.place(make_order_request(intent), children, acts_ms)
@@ -189,8 +191,8 @@ class FaultyExchange(SimulatedExchange):
 
         With late responses the system cannot measure the error, so no rule applies.
         """
-        window = self._chaos.inside("clock_skew", now_ms)
-        if window is None or "latency_reorder" in self._chaos.on:
+        window = self._chaos.inside(_F.CLOCK_SKEW, now_ms)
+        if window is None or _F.LATENCY_REORDER in self._chaos.on:
             self._monitor.due_actions.skew = (0, 0)
         else:
             self._monitor.due_actions.skew = (self._clock.now_ms() - now_ms, window[0])
@@ -199,7 +201,7 @@ class FaultyExchange(SimulatedExchange):
         self._crashes.check()
         now_ms = self._true.now_ms()
         await self._may_send(client_order_id)
-        if self._chaos.chance("timeout_before_accept", now_ms):
+        if self._chaos.chance(_F.TIMEOUT_BEFORE_ACCEPT, now_ms):
             await self._time_out(client_order_id)
         acts_ms = self.engine.models.latency.acts_ms(now_ms)
         self._crashes.kill_if_due("before a call")
@@ -207,12 +209,12 @@ class FaultyExchange(SimulatedExchange):
 
     async def _may_send(self, client_order_id: str) -> None:
         chaos, now_ms = self._chaos, self._true.now_ms()
-        if chaos.inside("rate_limit_and_ban", now_ms):
+        if chaos.inside(_F.RATE_LIMIT_AND_BAN, now_ms):
             await trio.lowlevel.checkpoint()
             raise RateLimitedError(
                 f"{client_order_id}: the simulated venue answers 429 and bans the client"
             )
-        if chaos.inside("disconnect", now_ms) or chaos.inside("maintenance", now_ms):
+        if chaos.inside(_F.DISCONNECT, now_ms) or chaos.inside(_F.MAINTENANCE, now_ms):
             await self._time_out(client_order_id)
 
     async def _time_out(self, client_order_id: str) -> None:

@@ -13,7 +13,7 @@ from kamou.core.codes import StateReason
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.messages.governor import Flatten, Halt, Resume
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.invariants import Monitor
 
 ATTENDANT_MS = 3 * MINUTE_MS  # time between two checks of the trading state
@@ -33,8 +33,8 @@ class SimulatedOperator:
 
     async def operate(self, tree: app.Tree, ended: trio.Event) -> None:
         """Give a command at each drawn moment; set ``ended`` for a restart."""
-        start_ms, draw = self.clock.now_ms(), self.chaos.draw("operator")
-        for at_ms in self.chaos.moments("operator"):
+        start_ms, draw = self.clock.now_ms(), self.chaos.draw(FaultName.OPERATOR)
+        for at_ms in self.chaos.moments(FaultName.OPERATOR):
             if at_ms <= start_ms:
                 continue
             await self.clock.sleep_until(at_ms)
@@ -43,7 +43,7 @@ class SimulatedOperator:
             now_ms = self.clock.now_ms()
             if now_ms >= self.chaos.convergence_ms:
                 return
-            self.chaos.note("operator")
+            self.chaos.note(FaultName.OPERATOR)
             what = draw.choice(("halt", "flatten", "resume", "restart", "restart"))
             self.monitor.coverage[f"operator {what}"] += 1
             self.monitor.note(f"{at_ms} operator {what}")

@@ -12,6 +12,7 @@ from kamou.core.strategies.mean_reversion import MeanReversionParameters
 from kamou.core.strategies.oi_momentum import MomentumParameters
 from kamou.settings.config import CycleSettings, Settings
 from kamou.settings.strategies import StrategySettings
+from kamou.simulator.faults import FaultName
 
 SETTINGS = Settings(
     mode="backtest",
@@ -72,30 +73,35 @@ def tighten_limits(settings: Settings) -> Settings:
     return attrs.evolve(settings, risk=risk)
 
 
-NARROW: dict[str, tuple[tuple[str, Any], ...]] = {
-    "narrow_day_budget": (("daily_loss_max", Decimal("0.004")), ("shock_move", Decimal("0.001"))),
-    "narrow_open_risk": (("open_risk_max", Decimal("0.003")),),
-    "narrow_cluster": (("cluster_risk_max", Decimal("0.0015")),),
-    "narrow_shock": (("shock_move", Decimal("0.25")),),
-    "narrow_notional": (("notional_total_max", Decimal("0.25")),),
-    "narrow_margin": (("margin_total_max", Decimal("0.05")),),
-    "narrow_counts": (("entries_per_strategy_hour", 4), ("reentries_per_symbol_day", 1)),
+_F = FaultName
+
+NARROW: dict[FaultName, tuple[tuple[str, Any], ...]] = {
+    _F.NARROW_DAY_BUDGET: (
+        ("daily_loss_max", Decimal("0.004")),
+        ("shock_move", Decimal("0.001")),
+    ),
+    _F.NARROW_OPEN_RISK: (("open_risk_max", Decimal("0.003")),),
+    _F.NARROW_CLUSTER: (("cluster_risk_max", Decimal("0.0015")),),
+    _F.NARROW_SHOCK: (("shock_move", Decimal("0.25")),),
+    _F.NARROW_NOTIONAL: (("notional_total_max", Decimal("0.25")),),
+    _F.NARROW_MARGIN: (("margin_total_max", Decimal("0.05")),),
+    _F.NARROW_COUNTS: (("entries_per_strategy_hour", 4), ("reentries_per_symbol_day", 1)),
 }
 """Limits that bind within a few trades; a position is 0.15 and its risk 0.002 of sizing equity."""
 
 BINDS = {
-    "narrow_day_budget": ("day_budget",),
-    "narrow_open_risk": ("open_risk",),
-    "narrow_cluster": ("cluster",),
-    "narrow_shock": ("shock",),
-    "narrow_notional": ("notional_total",),
-    "narrow_margin": ("margin_total",),
-    "narrow_counts": ("entries_hour", "entries_day"),
+    _F.NARROW_DAY_BUDGET: ("day_budget",),
+    _F.NARROW_OPEN_RISK: ("open_risk",),
+    _F.NARROW_CLUSTER: ("cluster",),
+    _F.NARROW_SHOCK: ("shock",),
+    _F.NARROW_NOTIONAL: ("notional_total",),
+    _F.NARROW_MARGIN: ("margin_total",),
+    _F.NARROW_COUNTS: ("entries_hour", "entries_day"),
 }
 """The limits that each fault makes bind, by the names of ``bound_by``."""
 
 
-def narrow_limits(settings: Settings, faults: frozenset[str]) -> Settings:
+def narrow_limits(settings: Settings, faults: frozenset[FaultName]) -> Settings:
     """Return the settings with the limits that ``faults`` narrow."""
     changes = {key: value for name in NARROW if name in faults for key, value in NARROW[name]}
     return attrs.evolve(settings, risk=attrs.evolve(settings.risk, **changes))

@@ -15,7 +15,7 @@ import attrs
 
 from kamou.clock import Clock
 from kamou.errors import DiskFullError
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.store.journal import Committed, Encoded, JournalWriter
 
 SYNCHRONOUS_FULL = 2  # SQLite's number
@@ -32,8 +32,8 @@ class CrashSchedule:
 
     chaos: Chaos
     clock: Clock  # true
-    kills: list[tuple[int, str]]  # (at_ms, process_kill or power_cut), sorted
-    dead: str = ""  # the kind of kill, once it has happened
+    kills: list[tuple[int, FaultName]]  # (at_ms, process_kill or power_cut), sorted
+    dead: FaultName | None = None  # the kind of kill, once it has happened
     where: str = ""
 
     def check(self) -> None:
@@ -44,7 +44,7 @@ class CrashSchedule:
         if self.dead:
             raise Killed(self.where)
 
-    def due(self) -> tuple[int, str] | None:
+    def due(self) -> tuple[int, FaultName] | None:
         """Return the next kill; None if there is none."""
         return self.kills[0] if self.kills else None
 
@@ -60,7 +60,7 @@ class CrashSchedule:
         if self.chaos.draw(kill[1]).random() < KILL_RATE:
             self.die(kill[1], where)
 
-    def die(self, kind: str, where: str) -> None:
+    def die(self, kind: FaultName, where: str) -> None:
         """Kill the process at the place ``where`` by a kill of this kind."""
         self.dead, self.where = kind, where
         del self.kills[0]
@@ -111,7 +111,7 @@ class DiskWriter(JournalWriter):
         super().recover()
 
     def _full(self) -> None:
-        if self._crashes.chaos.inside("disk_full", self._crashes.clock.now_ms()):
+        if self._crashes.chaos.inside(FaultName.DISK_FULL, self._crashes.clock.now_ms()):
             raise DiskFullError("the simulated disk is full")
 
 
@@ -125,11 +125,14 @@ class SkewedClock:
 
     def error_ms(self) -> int:
         """Return the clock's error, which each window of ``clock_skew`` draws."""
-        window = self.chaos.inside("clock_skew", self.true.now_ms())
+        window = self.chaos.inside(FaultName.CLOCK_SKEW, self.true.now_ms())
         if window is None:
             return 0
         if self._error[0] != window[0]:
-            self._error = (window[0], int(self.chaos.draw("clock_skew").uniform(-4000, 4000)))
+            self._error = (
+                window[0],
+                int(self.chaos.draw(FaultName.CLOCK_SKEW).uniform(-4000, 4000)),
+            )
         return self._error[1]
 
     def now_ms(self) -> int:

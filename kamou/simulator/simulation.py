@@ -36,7 +36,14 @@ from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
 from kamou.simulator.convergence import find_differences
 from kamou.simulator.crash_injection import StepCounter, Stuck
-from kamou.simulator.faults import REPORTED_AT_ONCE, SIMULATION_STREAM, Chaos, covered_ms
+from kamou.simulator.faults import (
+    BLIND,
+    REPORTED_AT_ONCE,
+    SIMULATION_STREAM,
+    Chaos,
+    FaultName,
+    covered_ms,
+)
 from kamou.simulator.faulty_exchange import FaultyExchange
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.market import MarketSettings, SimulatedMarket
@@ -73,7 +80,6 @@ NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CONVERGENCE_MS = 6 * MINUTE_MS  # convergence phase: six cycles without faults must be enough
 MEMORY_FOLDER = "/dev/shm"  # if it exists, the simulated disk is faster
-BLIND = ("disconnect", "maintenance", "rate_limit_and_ban", "disk_full", "blind_account")
 CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
 ACTORS = frozenset(CORE | {"refiner", "veto", "feed", "scanner-0", "scanner-1"})
 
@@ -88,12 +94,11 @@ class Simulation:
         if self.draw.random() < 0.25:  # a venue that takes no attached orders
             exchange = attrs.evolve(settings.exchange, attached_stop=False)
             settings = attrs.evolve(settings, exchange=exchange)
-        tight = "tight_limits" in scenario.on
-        self.settings = settings = narrow_limits(
-            tighten_limits(settings) if tight else settings, scenario.on
-        )
+        if FaultName.TIGHT_LIMITS in scenario.on:
+            settings = tighten_limits(settings)
+        self.settings = settings = narrow_limits(settings, scenario.on)
         self.start_ms = NOON_MS
-        if "day_end" in scenario.on:  # half-way
+        if FaultName.DAY_END in scenario.on:  # half-way
             half_ms = floor_ms(round(scenario.hours * HOUR_MS / 2), MINUTE_MS)
             self.start_ms = NOON_MS + 12 * HOUR_MS - half_ms
         whole_ms = self.start_ms + round(scenario.hours * HOUR_MS)
@@ -109,7 +114,7 @@ class Simulation:
             first_ms=self.start_ms - HISTORY_MS,
             last_ms=whole_ms + CONVERGENCE_MS + MINUTE_MS,
             symbols=scenario.symbols,
-            settings=MarketSettings(thin_share=0.3 if "partial_fills" in self.chaos.on else 0.0),
+            settings=MarketSettings(thin_share=0.3 * (FaultName.PARTIAL_FILLS in scenario.on)),
             freeze_ms=self.end_ms,
         )
         self.engine = Engine(
@@ -131,10 +136,10 @@ class Simulation:
         self.synced = True
         self.facts = ""  # their digest, if the simulation reached its end
 
-    def _drawn_kills(self) -> list[tuple[int, str]]:
+    def _drawn_kills(self) -> list[tuple[int, FaultName]]:
         return sorted(
             (at_ms, kind)
-            for kind in ("process_kill", "power_cut")
+            for kind in (FaultName.PROCESS_KILL, FaultName.POWER_CUT)
             for at_ms in self.chaos.moments(kind)
         )
 
@@ -184,12 +189,12 @@ class Simulation:
         with tempfile.TemporaryDirectory(prefix="kamou-simulate-", dir=where) as directory:
             yield Path(directory)
 
-    def _inherit(self, path: Path, to: Path, dead: str) -> None:
+    def _inherit(self, path: Path, to: Path, dead: FaultName | None) -> None:
         """Copy the database that the last process left to the disk of the next one."""
         image = image_path(path)
         copy_database(image if image.exists() else path, to)
-        if dead == "power_cut":
-            lost = cut_power(to, self.chaos.draw("power_cut").random(), synced=self.synced)
+        if dead == FaultName.POWER_CUT:
+            lost = cut_power(to, self.chaos.draw(FaultName.POWER_CUT).random(), synced=self.synced)
             self.monitor.coverage.update({"bytes lost": lost} if lost else {})
         for old in path.parent.glob(path.name + "*"):
             old.unlink()
@@ -204,16 +209,16 @@ class Simulation:
                 self.monitor.add_violation("SITE", self.last_ms, "", error)
             self.monitor.close()
             self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
-        if "partial_fills" in self.chaos.on:
-            self.chaos.struck["partial_fills"] += self.monitor.coverage["partial fills"]
-        if "tight_limits" in self.chaos.on:
-            self.chaos.struck["tight_limits"] += self.monitor.due_actions.bound_by_risk
+        if FaultName.PARTIAL_FILLS in self.chaos.on:
+            self.chaos.struck[FaultName.PARTIAL_FILLS] += self.monitor.coverage["partial fills"]
+        if FaultName.TIGHT_LIMITS in self.chaos.on:
+            self.chaos.struck[FaultName.TIGHT_LIMITS] += self.monitor.due_actions.bound_by_risk
         for name in (each for each in NARROW if each in self.chaos.on):
             self.chaos.struck[name] += sum(
                 self.monitor.coverage[f"bound {limit}"] for limit in BINDS[name]
             )
-        if "day_end" in self.chaos.on:
-            self.chaos.struck["day_end"] += self.monitor.coverage["DayOpened"] - 1
+        if FaultName.DAY_END in self.chaos.on:
+            self.chaos.struck[FaultName.DAY_END] += self.monitor.coverage["DayOpened"] - 1
 
     def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
         """Return the time without a stop that is excused, in ms."""
@@ -251,7 +256,7 @@ class SimulatedRun:
         simulation = self.simulation
         if simulation.scenario.seeded:
             seed_scheduler(simulation.scenario.seed * 1_000 + simulation.processes)
-        crash = partial(self._crash_now) if "actor_crash" in simulation.chaos.on else None
+        crash = partial(self._crash_now) if FaultName.ACTOR_CRASH in simulation.chaos.on else None
         steps = StepCounter(ACTORS, crash)
         try:
             trio.run(self._main, clock=JumpClock(), instruments=[steps])
@@ -273,7 +278,7 @@ class SimulatedRun:
         self.steps = steps.count
 
     def _crash_now(self) -> bool:
-        struck = self.simulation.chaos.chance("actor_crash", self.clock.now_ms())
+        struck = self.simulation.chaos.chance(FaultName.ACTOR_CRASH, self.clock.now_ms())
         return struck and not self.crashes.dead
 
     async def _main(self) -> None:
@@ -374,10 +379,10 @@ class SimulatedRun:
         A slow call cannot be canceled.
         """
         self.crashes.check()
-        if self.simulation.chaos.chance("slow_fsync", self.clock.now_ms()):
+        if self.simulation.chaos.chance(FaultName.SLOW_FSYNC, self.clock.now_ms()):
             self.simulation.monitor.disturbed_ms = self.clock.now_ms()
             with trio.CancelScope(shield=True):
-                stall_s = 10 ** self.simulation.chaos.draw("slow_fsync").uniform(-2, 0.85)
+                stall_s = 10 ** self.simulation.chaos.draw(FaultName.SLOW_FSYNC).uniform(-2, 0.85)
                 now_ms = self.clock.now_ms()
                 self.simulation.monitor.stalls.append((now_ms, now_ms + int(1000 * stall_s)))
                 await trio.sleep(stall_s)

@@ -15,7 +15,7 @@ from kamou.clock import Clock
 from kamou.core.book.events import Event, RunStarted
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
 from kamou.runtime.supervision import ChildExit, ExitKind
-from kamou.simulator.faults import Chaos
+from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.invariants import Monitor
 from kamou.simulator.simulated_site import START_S, Fate, Script, SimulatedSites
 from kamou.site.health import SiteHealth
@@ -24,7 +24,7 @@ from kamou.site.text import SiteText
 from kamou.store.journal import read_events
 from kamou.supervisor import Supervisor
 
-FAULT = "site_trouble"
+FAULT = FaultName.SITE_TROUBLE
 FATES = (Fate.CRASHES, Fate.HANGS, Fate.GROWS, Fate.FLOODS, Fate.GARBLES, Fate.RACES)
 BAD_STARTS = (Fate.IS_REFUSED, Fate.NEVER_SERVES)
 BAD_START_RATE = 0.3  # share of failing starts after the first failure of a run

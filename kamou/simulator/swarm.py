@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from kamou.clock import read_cpu_time_s
-from kamou.simulator.faults import FAULTS
+from kamou.simulator.faults import FAULTS, FaultName
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.simulation import Simulation
 from kamou.venue.checker import Violation
@@ -48,8 +48,8 @@ class Result:
     violations: tuple[Violation, ...]
     last_events: tuple[str, ...]  # before the first violation
     coverage: dict[str, int]
-    struck: dict[str, int]  # fault -> strikes
-    on: tuple[str, ...]
+    struck: dict[FaultName, int]  # fault -> strikes
+    on: tuple[FaultName, ...]
     steps: int
     processes: int
     cpu_s: float

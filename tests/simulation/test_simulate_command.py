@@ -20,6 +20,7 @@ from kamou.simulator.faults import (
     SIMULATION_STREAM,
     SWARM_STREAM,
     Chaos,
+    FaultName,
     covered_ms,
     draw_faults,
     parse_faults,
@@ -67,6 +68,18 @@ def test_an_unknown_fault_fails_with_the_nearest_name_or_all_names() -> None:
     assert parse_faults("all") is None
     assert parse_faults("none") == frozenset()
     assert parse_faults("adl, power_cut") == frozenset({"adl", "power_cut"})
+
+
+def test_a_scenario_with_an_unknown_fault_is_an_error_before_it_runs() -> None:
+    assert Scenario(seed=1, faults={"adl"}).faults == frozenset({FaultName.ADL})
+    with pytest.raises(ValueError, match="'powercut' is not a valid FaultName"):
+        Scenario(seed=1, faults={"powercut"})
+    with pytest.raises(ValueError, match="'powercut' is not a valid FaultName"):
+        Chaos(5, ("powercut",), start_ms=0, end_ms=1, convergence_ms=1)  # type: ignore[arg-type]
+
+
+def test_every_name_of_a_fault_has_one_row_in_the_table_of_faults() -> None:
+    assert tuple(fault.name for fault in FAULTS) == tuple(FaultName)
 
 
 def test_simulate_with_an_unknown_fault_exits_with_the_code_of_a_configuration_error() -> None:
