@@ -15,7 +15,7 @@ from kamou.errors import DuplicateEventError, StoreError
 from kamou.messages.codec import EVENT_OF_KIND, KINDS, decode, encode
 from kamou.store import snapshots
 from kamou.store.database import storage_errors
-from kamou.store.projections import PROJECTIONS
+from kamou.store.projections import project_event
 
 DETAILS_KEPT = 60  # cycles whose per-symbol reasons `kamou why` can read: 5 h of 300 s each
 
@@ -171,9 +171,7 @@ class JournalWriter:
                 raise DuplicateEventError(first.kind, first.key or "") from error
             raise
         for seq, row in enumerate(batch, self._head_seq + 1):
-            projection = PROJECTIONS.get(type(row.event))
-            if projection is not None:
-                projection(cursor, seq, row.event)
+            project_event(cursor, seq, row.event)
 
     def _insert_details(self, details: Sequence[tuple[int, bytes]]) -> None:
         self._cursor.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?)", details)

@@ -71,7 +71,7 @@ def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
         _write_row(cursor, newest, boundary)
 
 
-def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected) -> None:
+def project_day_corrected(cursor: sqlite3.Cursor, event: DayCorrected) -> None:
     """Replace the equity of a midnight and write the rows before and after it again.
 
     Does nothing if the record has no exact equity of this midnight.
@@ -93,7 +93,7 @@ def project_day_corrected(cursor: sqlite3.Cursor, seq: int, event: DayCorrected)
         _write_row(cursor, boundary, after)
 
 
-def project_transfer_valued(cursor: sqlite3.Cursor, seq: int, event: TransferValued) -> None:
+def project_transfer_valued(cursor: sqlite3.Cursor, event: TransferValued) -> None:
     """Write the ended rows of a valued transfer again.
 
     ``day_rows`` reads the valuation.

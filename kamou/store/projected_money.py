@@ -20,7 +20,7 @@ from kamou.store.rows import TradeRow
 from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
 
 
-def project_income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRecorded) -> None:
+def project_income_recorded(cursor: sqlite3.Cursor, event: e.IncomeRecorded) -> None:
     income = event.income
     insert(cursor, make_row(IncomeRow, income))
     if income.kind == TRANSFER_INCOME:
@@ -30,7 +30,7 @@ def project_income_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IncomeRec
     projected_days.project_entry(cursor, income.at_ms)
 
 
-def project_trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed) -> None:
+def project_trade_closed(cursor: sqlite3.Cursor, event: e.TradeClosed) -> None:
     trade = make_row(TradeRow, event)
     insert(cursor, trade)
     # Fills of liquidations and external orders have no order of Kamou's: this trade is theirs.
@@ -47,7 +47,7 @@ def project_trade_closed(cursor: sqlite3.Cursor, seq: int, event: e.TradeClosed)
     projected_days.project_entry(cursor, event.closed_at_ms)
 
 
-def project_result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorrected) -> None:
+def project_result_corrected(cursor: sqlite3.Cursor, event: ResultCorrected) -> None:
     before = select_one(cursor, TradeRow, "WHERE trade_id = ?", event.trade_id)
     if before is None:
         return
@@ -66,7 +66,7 @@ def project_result_corrected(cursor: sqlite3.Cursor, seq: int, event: ResultCorr
     projected_days.project_entry(cursor, after.closed_at_ms)
 
 
-def project_equity_recorded(cursor: sqlite3.Cursor, seq: int, event: e.EquityRecorded) -> None:
+def project_equity_recorded(cursor: sqlite3.Cursor, event: e.EquityRecorded) -> None:
     row = make_row(EquityPoint, event)
     replaced = not insert_new(cursor, row)
     if replaced:

@@ -20,12 +20,12 @@ KILL_SWITCH = "flatten."  # prefix of the trade id of its intents; see kamou/run
 _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.PENDING_CANCEL)
 
 
-def project_intent_recorded(cursor: sqlite3.Cursor, seq: int, event: e.IntentRecorded) -> None:
+def project_intent_recorded(cursor: sqlite3.Cursor, event: e.IntentRecorded) -> None:
     insert(cursor, make_row(OrderRow, event.intent, status=OrderStatus.SUBMITTED.value))
     add_totals(cursor, orders=1)
 
 
-def project_order_accepted(cursor: sqlite3.Cursor, seq: int, event: e.OrderAccepted) -> None:
+def project_order_accepted(cursor: sqlite3.Cursor, event: e.OrderAccepted) -> None:
     cursor.execute(
         "UPDATE order_ SET venue_order_id = ?, accepted_at_ms = coalesce(accepted_at_ms, ?),"
         " status = CASE WHEN closed_at_ms IS NULL AND status NOT IN (?, ?, ?) THEN ?"
@@ -50,15 +50,15 @@ def _set_open_status(
     )
 
 
-def project_order_unknown(cursor: sqlite3.Cursor, seq: int, event: e.OrderUnknown) -> None:
+def project_order_unknown(cursor: sqlite3.Cursor, event: e.OrderUnknown) -> None:
     _set_open_status(cursor, event.client_order_id, OrderStatus.UNKNOWN.value, event.reason)
 
 
-def project_cancel_requested(cursor: sqlite3.Cursor, seq: int, event: e.CancelRequested) -> None:
+def project_cancel_requested(cursor: sqlite3.Cursor, event: e.CancelRequested) -> None:
     _set_open_status(cursor, event.client_order_id, OrderStatus.PENDING_CANCEL.value, event.reason)
 
 
-def project_order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejected) -> None:
+def project_order_rejected(cursor: sqlite3.Cursor, event: e.OrderRejected) -> None:
     cursor.execute(
         "UPDATE order_ SET status = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ? AND closed_at_ms IS NULL",
@@ -71,7 +71,7 @@ def project_order_rejected(cursor: sqlite3.Cursor, seq: int, event: e.OrderRejec
     )
 
 
-def project_order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed) -> None:
+def project_order_closed(cursor: sqlite3.Cursor, event: e.OrderClosed) -> None:
     cursor.execute(
         "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ?",
@@ -79,7 +79,7 @@ def project_order_closed(cursor: sqlite3.Cursor, seq: int, event: e.OrderClosed)
     )
 
 
-def project_fill_recorded(cursor: sqlite3.Cursor, seq: int, event: e.FillRecorded) -> None:
+def project_fill_recorded(cursor: sqlite3.Cursor, event: e.FillRecorded) -> None:
     fill = event.fill
     order = select_one(cursor, OrderRow, "WHERE client_order_id = ?", fill.client_order_id)
     trade_id = _find_trade(cursor, fill.symbol, order.trade_id if order else None)

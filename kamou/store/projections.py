@@ -37,7 +37,9 @@ from kamou.store.rows import (
 from kamou.store.state_history import LoneCommand, begins_period
 from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
 
-Projection = Callable[[sqlite3.Cursor, int, Any], None]
+Projection = Callable[[sqlite3.Cursor, Any], None]
+NumberedProjection = Callable[[sqlite3.Cursor, int, Any], None]
+"""A projection that also takes the event's sequence number."""
 
 READ_KEPT_MS = 7 * DAY_MS
 """Age at which refusals, and signals without a permit, are deleted from the tables.
@@ -52,7 +54,7 @@ REFUSED = "refuse"  # the refiner's verdict that is recorded as a refusal of tie
 # --- the system ----------------------------------------------------------------
 
 
-def _project_run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) -> None:
+def _project_run_started(cursor: sqlite3.Cursor, event: e.RunStarted) -> None:
     before = cursor.execute(
         "SELECT config_digest FROM run WHERE run_number < ? ORDER BY run_number DESC LIMIT 1",
         (event.run_number,),
@@ -79,14 +81,14 @@ def _project_run_started(cursor: sqlite3.Cursor, seq: int, event: e.RunStarted) 
             projected_curve.mark_moment(cursor, "config", event.at_ms)
 
 
-def _project_run_stopped(cursor: sqlite3.Cursor, seq: int, event: e.RunStopped) -> None:
+def _project_run_stopped(cursor: sqlite3.Cursor, event: e.RunStopped) -> None:
     cursor.execute(
         "UPDATE run SET stopped_at_ms = ?, stop_reason = ? WHERE run_number = ?",
         (event.at_ms, event.reason, event.run_number),
     )
 
 
-def _project_cycle_ranked(cursor: sqlite3.Cursor, seq: int, event: e.CycleRanked) -> None:
+def _project_cycle_ranked(cursor: sqlite3.Cursor, event: e.CycleRanked) -> None:
     present = _find_cycle(cursor, event.cycle_at_ms)
     before = present or CycleRow(cycle_at_ms=event.cycle_at_ms)
     after = attrs.evolve(
@@ -206,7 +208,7 @@ def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.Candid
         _insert_refusal(cursor, seq, "T3", event, (candidate.strategy, candidate.symbol), refused)
 
 
-def _project_day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) -> None:
+def _project_day_opened(cursor: sqlite3.Cursor, event: e.DayOpened) -> None:
     projected_days.project_day_opened(cursor, event)
     old_ms = event.at_ms - READ_KEPT_MS
     cursor.execute("DELETE FROM refusal WHERE at_ms < ?", (old_ms,))
@@ -217,7 +219,7 @@ def _project_day_opened(cursor: sqlite3.Cursor, seq: int, event: e.DayOpened) ->
     )
 
 
-def _project_permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGranted) -> None:
+def _project_permit_granted(cursor: sqlite3.Cursor, event: e.PermitGranted) -> None:
     permit = make_row(
         PermitRow,
         event.plan,
@@ -229,14 +231,14 @@ def _project_permit_granted(cursor: sqlite3.Cursor, seq: int, event: e.PermitGra
     add_totals(cursor, permits=1)
 
 
-def _project_permit_consumed(cursor: sqlite3.Cursor, seq: int, event: e.PermitConsumed) -> None:
+def _project_permit_consumed(cursor: sqlite3.Cursor, event: e.PermitConsumed) -> None:
     cursor.execute(
         "UPDATE permit SET consumed_at_ms = ?, client_order_id = ? WHERE permit_id = ?",
         (event.at_ms, event.client_order_id, event.permit_id),
     )
 
 
-def _project_permit_released(cursor: sqlite3.Cursor, seq: int, event: e.PermitReleased) -> None:
+def _project_permit_released(cursor: sqlite3.Cursor, event: e.PermitReleased) -> None:
     cursor.execute(
         "UPDATE permit SET released_at_ms = ?, release_reason = ? WHERE permit_id = ?",
         (event.at_ms, event.reason, event.permit_id),
@@ -248,13 +250,7 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         e.RunStarted: _project_run_started,
         e.RunStopped: _project_run_stopped,
         e.CycleRanked: _project_cycle_ranked,
-        e.CycleClosed: _project_cycle_closed,
-        e.StateChanged: _project_state_changed,
-        CommandRecorded: _project_command,
-        e.CandidateVetoed: _project_veto,
-        e.CandidateRefined: _project_candidate_refined,
         e.PermitGranted: _project_permit_granted,
-        e.PermitDenied: _project_denial,
         e.PermitConsumed: _project_permit_consumed,
         e.PermitReleased: _project_permit_released,
         e.IntentRecorded: orders.project_intent_recorded,
@@ -273,3 +269,28 @@ PROJECTIONS: Mapping[type[e.Event], Projection] = MappingProxyType(
         TransferValued: projected_days.project_transfer_valued,
     }
 )
+
+NUMBERED_PROJECTIONS: Mapping[type[e.Event], NumberedProjection] = MappingProxyType(
+    {
+        e.CycleClosed: _project_cycle_closed,
+        e.StateChanged: _project_state_changed,
+        CommandRecorded: _project_command,
+        e.CandidateVetoed: _project_veto,
+        e.CandidateRefined: _project_candidate_refined,
+        e.PermitDenied: _project_denial,
+    }
+)
+
+assert not PROJECTIONS.keys() & NUMBERED_PROJECTIONS.keys(), "an event has one projection"
+
+
+def project_event(cursor: sqlite3.Cursor, seq: int, event: e.Event) -> None:
+    """Write an event into its tables, if it has a projection.
+
+    ``seq`` is the event's sequence number in the journal.
+    """
+    kind = type(event)
+    if (projection := PROJECTIONS.get(kind)) is not None:
+        projection(cursor, event)
+    elif (numbered := NUMBERED_PROJECTIONS.get(kind)) is not None:
+        numbered(cursor, seq, event)
