@@ -61,8 +61,8 @@ class SystemInputs:
     halted: IsHalted
     step_ms: int  # time between two steps of the venue's market
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
-    on_disk_full: Callable[[bool], None] = lambda full: None  # True: full; False: over
-    on_reconciled: Callable[[bool], None] = lambda agreed: None  # after each complete pass
+    on_disk_full: Callable[[DiskFull], None] = lambda _report: None
+    on_reconciled: Callable[[bool], None] = lambda _agreed: None  # after each complete pass
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -105,7 +105,7 @@ def compose(
     inputs: SystemInputs,
     *,
     spawn: Sequence[ChildSpec] = (),
-    on_cycle: Callable[[int], None] = lambda cycle_at_ms: None,
+    on_cycle: Callable[[int], None] = lambda _cycle_at_ms: None,
 ) -> Tree:
     """Make the tree: the core, further children (``spawn``) and the scanner shards."""
     composer = _Composer(inputs, on_cycle)
@@ -167,9 +167,9 @@ class _Composer:
             new_panel=partial(t1.make_panel, self.strategies.values(), period_ms=self.period_ms),
         )
 
-    def _on_disk_full(self, full: bool) -> None:
-        self.mailboxes.risk_governor.put_priority(DiskFull(full=full))
-        self.inputs.on_disk_full(full)
+    def _on_disk_full(self, report: DiskFull) -> None:
+        self.mailboxes.risk_governor.put_priority(report)
+        self.inputs.on_disk_full(report)
 
     def _on_protection_failed(self, symbol: str) -> None:
         self.mailboxes.risk_governor.put_priority(ProtectionFailed(symbol=symbol))

@@ -50,7 +50,7 @@ VERBS: tuple[click.Command, ...] = (
 class OrderedGroup(click.Group):
     """A group that lists its verbs in their order, each with its first sentence."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:

@@ -67,7 +67,7 @@ class _Child:
     def can_be_asked(self, incarnation: Incarnation) -> bool:
         """Return True if it can be asked to stop; while it starts, it is cancelled."""
         if self.nested is not None:
-            return self.nested._nursery is not None
+            return self.nested.is_open
         return incarnation.started_s is not None
 
     def describe(self) -> ChildSnapshot:
@@ -166,6 +166,11 @@ class Supervisor:
         """Begin an orderly stop, without waiting for it."""
         self._finish.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Return True from the start of ``run`` until its last child has ended."""
+        return self._nursery is not None
+
     async def stop(self) -> None:
         """Stop right to left; return when every child has ended or was reported stuck.
 
@@ -216,7 +221,7 @@ class Supervisor:
                     f"{child.spec.id} was not listening after {child.spec.start_timeout_s:g} s; it "
                     "was canceled and counts as crashed"
                 )
-            self._on_ended(child, incarnation, error, returned)
+            self._on_ended(child, incarnation, error, returned=returned)
 
     def _on_started(self, child: _Child, incarnation: Incarnation) -> None:
         assert incarnation.started_s is None, f"{child.spec.id} reported started twice"
@@ -228,7 +233,7 @@ class Supervisor:
         self._note_change()
 
     def _on_ended(
-        self, child: _Child, incarnation: Incarnation, error: Exception | None, returned: bool
+        self, child: _Child, incarnation: Incarnation, error: Exception | None, *, returned: bool
     ) -> None:
         for mailbox in child.spec.mailboxes:
             mailbox.mark_down()

@@ -20,6 +20,7 @@ from kamou.actors.base import Actor
 from kamou.core.book.events import Event
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
 from kamou.messages.codec import make_decoders
+from kamou.messages.governor import DiskFull
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner, run_inline
 from kamou.settings.config import StoreSettings
@@ -251,15 +252,15 @@ class _Written:
 class JournalActor(Actor[CastsWaiting]):
     """The writer of the journal.
 
-    ``on_disk_full(True)`` is called once when the disk fills up, ``on_disk_full(False)`` once when
-    the whole backlog could be written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
+    ``on_disk_full`` is called once when the disk fills up, and once when the whole backlog could be
+    written again. Meanwhile a write is tried every ``DISK_RETRY_MS``.
     """
 
     name: str = attrs.field(init=False, default="journal")
     _journal: Journal
     _writer: JournalWriter
     _runner: Runner = run_inline
-    _on_disk_full: Callable[[bool], None] | None = None
+    _on_disk_full: Callable[[DiskFull], None] | None = None
     handler_deadline_s: float = HANDLER_DEADLINE_S
     _full: bool = attrs.field(init=False, default=False)
     _due_ms: int | None = attrs.field(init=False, default=None)
@@ -327,16 +328,16 @@ class JournalActor(Actor[CastsWaiting]):
                 backlog.details.pop(cycle_at_ms, None)
             if backlog.snapshot is snapshot:
                 backlog.snapshot = None
-        self._note_disk(written.full)
+        self._note_disk(full=written.full)
         return written
 
-    def _note_disk(self, full: bool) -> None:
+    def _note_disk(self, *, full: bool) -> None:
         self._due_ms = self.clock.now_ms() + DISK_RETRY_MS if full else None
         # A small write may fit into the last page: the disk has space once all has been written.
         if full != self._full and (full or not self._journal.backlog.casts):
             self._full = full
             if self._on_disk_full is not None:
-                self._on_disk_full(full)
+                self._on_disk_full(DiskFull(full=full))
 
     # --- on the writer's thread ------------------------------------------------------
 

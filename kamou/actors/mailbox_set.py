@@ -58,6 +58,6 @@ def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
     )
 
 
-def _same(message: object) -> str:
+def _same(_message: object) -> str:
     """Return the same key for all messages: a scanner needs only the newest one."""
     return "bars"

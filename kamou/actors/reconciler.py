@@ -73,7 +73,7 @@ class Reconciler(Actor[ReconcileNow]):
     _parameters: TradingParameters
     _cycle_period_ms: int
     _period_ms: int
-    _on_reconciled: Callable[[bool], None] = lambda agreed: None
+    _on_reconciled: Callable[[bool], None] = lambda _agreed: None
     _follower: BookFollower = attrs.field(init=False)
     _midnights: MidnightReader = attrs.field(init=False)
     _transfers: TransferValuer = attrs.field(init=False)

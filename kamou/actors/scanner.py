@@ -74,9 +74,9 @@ class Scanner(Actor[BarsClosed]):
         # Not only after an append: bars that a reload brought have not been ranked either.
         fresh = len(message.open_ms) > 0 and panel.open_ms > self._ranked_open_ms
         self._ranked_open_ms = panel.open_ms
-        self._rank(message, fresh)
+        self._rank(message, fresh=fresh)
 
-    def _rank(self, message: BarsClosed, fresh: bool) -> None:
+    def _rank(self, message: BarsClosed, *, fresh: bool) -> None:
         if not fresh:
             self._send(message, 0, NO_FLOATS, ())
             return

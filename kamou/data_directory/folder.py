@@ -86,7 +86,7 @@ class DataDirectory:
         """The Unix socket over which the command line sends requests to `run`."""
         return self.path / "operator.sock"
 
-    def create(self, announce: Announce = lambda line: None) -> None:
+    def create(self, announce: Announce = lambda _line: None) -> None:
         """Create the directory with mode 0700, or close an existing one to other users.
 
         Kamou's files in an existing directory get the mode 0600, except the salt key.

@@ -27,7 +27,7 @@ class DataDirectoryLock:
     later run.
     """
 
-    def __init__(self, path: Path, *, announce: Announce = lambda line: None) -> None:
+    def __init__(self, path: Path, *, announce: Announce = lambda _line: None) -> None:
         self._data_dir = DataDirectory(path)
         self._announce = announce
         self._descriptor: int | None = None

@@ -151,7 +151,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
             lambda: self.engine.place(make_order_request(intent), requests), intent.client_order_id
         )
 
-    async def _cancel(self, client_order_id: str, symbol: str) -> None:
+    async def _cancel(self, client_order_id: str, _symbol: str) -> None:
         await self._send_request(
             lambda: self.engine.cancel(client_order_id), f"the cancel of {client_order_id}"
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any
 
 import attrs
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.worker_context import WorkerContext
+from starlette.types import ASGIApp, Message, Receive, Scope
 
-from kamou.http.http11 import Http11
+from kamou.http.http11 import Http11, SendToStream
 from kamou.http.limits import Limits
 from kamou.http.peer_socket import PeerSocket, SendResult
 from kamou.http.traffic import Cut, Traffic
@@ -26,7 +26,7 @@ PeerAddress = tuple[str, int] | None  # host and port; None on a Unix socket
 class Shared:
     """Objects that all connections of one listener share."""
 
-    app: Any  # an ASGI application
+    app: ASGIApp
     limits: Limits
     traffic: Traffic
     config: Config
@@ -93,8 +93,8 @@ class Connection:
         self._scope.cancel()
 
     async def spawn_app(
-        self, app: Any, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
-    ) -> Callable[[Any], Awaitable[None]]:
+        self, _app: object, config: Config, scope: Scope, send: SendToStream
+    ) -> Callable[[Message], Awaitable[None]]:
         """Start the application for one request; hypercorn's stream calls this.
 
         Returns:
@@ -102,11 +102,11 @@ class Connection:
             of the body, disconnect), so the queue is never full.
         """
         assert self._tasks is not None, "the connection has not started"
-        to_app, of_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
+        to_app, of_peer = trio.open_memory_channel[Message](config.max_app_queue_size)
         self._tasks.start_soon(self._respond, scope, of_peer.receive, send)
         return to_app.send
 
-    async def _respond(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: SendToStream) -> None:
         try:
             await self._shared.app(scope, receive, send)
         except Exception:

@@ -13,7 +13,7 @@ change.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Protocol, cast
 
 import h11
 from hypercorn.config import Config
@@ -28,7 +28,8 @@ from hypercorn.protocol.events import (
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import ConnectionState, TaskGroup, WorkerContext
+from starlette.types import Message, Scope
 
 from kamou.http.limits import Limits
 from kamou.http.request_checks import (
@@ -51,6 +52,18 @@ REASONS = {
 }
 
 Send = Callable[[Event], Awaitable[None]]
+SendToStream = Callable[[Message | None], Awaitable[None]]
+"""Takes the messages of an application; None: the application has ended."""
+
+
+class RequestTasks(Protocol):
+    """The starter of applications, one for each request."""
+
+    async def spawn_app(
+        self, _app: object, config: Config, scope: Scope, send: SendToStream, /
+    ) -> Callable[[Message], Awaitable[None]]:
+        """Start the application; return a function that sends a message to it."""
+        ...
 
 
 class Http11(H11Protocol):
@@ -62,8 +75,8 @@ class Http11(H11Protocol):
         self,
         *,
         config: Config,
-        context: Any,  # a hypercorn WorkerContext
-        tasks: Any,  # has ``spawn_app``
+        context: WorkerContext,
+        tasks: RequestTasks,
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
         send: Send,
@@ -72,7 +85,15 @@ class Http11(H11Protocol):
     ) -> None:
         app: Any = None  # ``tasks`` has the application; hypercorn only passes this on
         super().__init__(
-            app, config, context, tasks, ConnectionState({}), False, client, server, send
+            app,
+            config,
+            context,
+            cast(TaskGroup, tasks),  # its only method that is called is ``spawn_app``
+            ConnectionState({}),
+            ssl=False,
+            client=client,
+            server=server,
+            send=send,
         )
         self._limits = limits
         self._traffic = traffic

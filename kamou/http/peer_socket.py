@@ -33,7 +33,7 @@ class PeerSocket:
     """
 
     def __init__(self, raw: socket.socket) -> None:
-        raw.setblocking(False)
+        raw.setblocking(False)  # noqa: FBT003  # the method takes it by position only
         self._raw = raw
         if raw.family != socket.AF_UNIX:
             with contextlib.suppress(OSError):  # the connection is lost; the first read reports it

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import cast
 
 import attrs
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import HTTPExceptionHandler, Receive, Scope, Send
 
 from kamou.http.negotiation import accepts_gzip, matches_etag
 
@@ -53,7 +55,7 @@ class FixedResponse:
     etag: str | None
     headers: RawHeaders
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         request_headers = Headers(scope=scope)
         if self.etag is not None and matches_etag(
             request_headers.get("if-none-match", ""), self.etag
@@ -71,6 +73,16 @@ class FixedResponse:
     def size(self) -> int:
         """Approximate memory of a cached response, in bytes."""
         return len(self.body) + len(self.zipped or b"") + ENTRY_BYTES
+
+
+def make_error_handler(
+    handler: Callable[[Request, Exception], Awaitable[FixedResponse]],
+) -> HTTPExceptionHandler:
+    """Return a handler of errors with the type that Starlette declares.
+
+    Starlette calls what a handler returns, and needs no ``Response`` of its own.
+    """
+    return cast(HTTPExceptionHandler, handler)
 
 
 def make_response(

@@ -10,12 +10,12 @@ import errno
 import ipaddress
 import socket
 from collections import Counter
-from typing import Any
 
 import attrs
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
+from starlette.types import ASGIApp
 
 from kamou.errors import ListenError
 from kamou.http.connection import Connection, PeerAddress, Shared
@@ -40,7 +40,7 @@ REJECTION = (
 class Listener:
     """Address of one application; ``setting`` and ``option`` name its port in errors."""
 
-    app: Any  # an ASGI application
+    app: ASGIApp | None  # None: only to bind the address
     host: str
     port: int  # 0: any free port
     setting: str  # web.port
@@ -98,7 +98,7 @@ class Server:
         # A second descriptor of the owner's socket, so that the owner's stays open.
         bound = self._given_socket.dup() if self._given_socket else bind(self.listener)
         try:
-            bound.setblocking(False)
+            bound.setblocking(False)  # noqa: FBT003  # the method takes it by position only
             self.port = 0 if bound.family == socket.AF_UNIX else bound.getsockname()[1]
             await self._serve(bound, task_status)
         finally:
@@ -117,12 +117,14 @@ class Server:
             await self._end_connections(shared)
 
     def _make_shared(self, bound: socket.socket) -> Shared:
+        app = self.listener.app
+        assert app is not None, "this listener only has an address"
         config = Config()
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
         return Shared(
-            app=self.listener.app,
+            app=app,
             limits=self.listener.limits,
             traffic=self.traffic,
             config=config,
@@ -246,7 +248,7 @@ class Server:
         self._notices.say(subject, f"listener {self.listener.host}:{self.port}: {line}")
 
 
-def _peer(raw: socket.socket, address: Any) -> PeerAddress:
+def _peer(raw: socket.socket, address: tuple[str, int]) -> PeerAddress:
     """Return host and port of a socket's address; None on a Unix socket."""
     if raw.family in (socket.AF_INET, socket.AF_INET6):
         return address[0], address[1]

@@ -26,7 +26,7 @@ from kamou.core.codes import state_cause
 from kamou.core.model import HALT_STATES
 from kamou.errors import KamouError, TimedOutError
 from kamou.http.addresses import literal
-from kamou.http.responses import JSON, NEVER, FixedResponse, make_response
+from kamou.http.responses import JSON, NEVER, FixedResponse, make_error_handler, make_response
 from kamou.operator.metrics import CONTENT_TYPE, exposition
 from kamou.operator.reason import describe_excess, shorten_reason
 from kamou.operator.token import make_proof, token_matches
@@ -97,7 +97,10 @@ def operator_app(
             Route("/api/v1/resume", endpoints.resume(operations.resume), methods=["POST"]),
             Route("/api/v1/flatten", endpoints.stop(operations.flatten), methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _server_error},
+        exception_handlers={
+            HTTPException: make_error_handler(_http_error),
+            Exception: make_error_handler(_server_error),
+        },
     )
     app.router.redirect_slashes = False
     return _Guard(app, token=token, allowed_hosts=frozenset(h.lower() for h in allowed_hosts))
@@ -144,7 +147,7 @@ class _Endpoints:
     operations: Operations
     token: str | None
 
-    async def proof(self, request: Request) -> Any:
+    async def proof(self, request: Request) -> FixedResponse:
         """Prove that this listener knows the token.
 
         The client then sends its token.
@@ -156,11 +159,11 @@ class _Endpoints:
             return _json({"error": "nonce must be 32 lower-case hexadecimal digits"}, 400)
         return _json({"proof": proof})
 
-    async def healthz(self, request: Request) -> Any:
+    async def healthz(self, _request: Request) -> FixedResponse:
         """Answer that the process runs and its event loop is not blocked."""
         return _json({"alive": True})
 
-    async def readyz(self, request: Request) -> Any:
+    async def readyz(self, _request: Request) -> FixedResponse:
         """Report readiness with its reasons, phase, trading state and site failures."""
         reasons = list(self.operations.not_ready())
         status = self.operations.status()
@@ -175,24 +178,24 @@ class _Endpoints:
         }
         return _json(found, 503 if reasons else 200)
 
-    async def metrics(self, request: Request) -> Any:
+    async def metrics(self, _request: Request) -> FixedResponse:
         text = exposition(self.operations.snapshot(), self.operations.status())
         return make_response(text.encode(), CONTENT_TYPE, cache=NEVER)
 
-    async def status(self, request: Request) -> Any:
+    async def status(self, _request: Request) -> FixedResponse:
         await self.operations.refresh()
         operations = self.operations
         health = {"not_ready": operations.not_ready(), "degraded": operations.degraded()}
         return _json({**operations.status(), **health, "supervision": operations.snapshot()})
 
-    def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
+    def stop(self, act: OperatorCommand) -> Callable[[Request], Awaitable[FixedResponse]]:
         """Return the endpoint of a halt or a flatten, which shortens a long reason.
 
         The reason of a body of over ``BODY_BYTES_MAX`` bytes is left out. A body of another form
         than ``CommandBody`` fails with 400.
         """
 
-        async def endpoint(request: Request) -> Any:
+        async def endpoint(request: Request) -> FixedResponse:
             body = await _body(request)
             if body is None:
                 warning = f"the body has over {BODY_BYTES_MAX} bytes: its reason was left out"
@@ -202,14 +205,14 @@ class _Endpoints:
 
         return endpoint
 
-    def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[Any]]:
+    def resume(self, act: OperatorCommand) -> Callable[[Request], Awaitable[FixedResponse]]:
         """Return the endpoint of a resume, which does not shorten a reason.
 
         A body of over ``BODY_BYTES_MAX`` bytes fails with 413. A longer reason than
         ``REASON_CHARS_MAX``, or a body of another form than ``CommandBody``, fails with 400.
         """
 
-        async def endpoint(request: Request) -> Any:
+        async def endpoint(request: Request) -> FixedResponse:
             body = await _body(request)
             if body is None:
                 raise HTTPException(
@@ -281,12 +284,12 @@ def _decode_reason(body: bytes) -> str:
         raise HTTPException(400, f'the body is not {{"reason": "..."}}: {error}') from error
 
 
-async def _http_error(request: Request, error: Exception) -> Any:
+async def _http_error(_request: Request, error: Exception) -> FixedResponse:
     assert isinstance(error, HTTPException)
     return _json({"error": error.detail}, error.status_code, dict(error.headers or {}))
 
 
-async def _server_error(request: Request, error: Exception) -> Any:
+async def _server_error(_request: Request, error: Exception) -> FixedResponse:
     return _json({"error": f"{type(error).__name__}: {error}"}, 500)
 
 

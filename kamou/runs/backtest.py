@@ -45,7 +45,7 @@ def run(
     strategies: tuple[str, ...] | None = None,
     symbols: tuple[str, ...] | None = None,
     journal: Path | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda _what, _done, _total: None,
 ) -> dict[str, Any]:
     """Run the backtest and return its report; ``report_backtest`` has the keys.
 
@@ -92,10 +92,10 @@ def replay(
     timerange: tuple[int | None, int | None] = (None, None),
     gate: Gate | None = None,
     journal: Path | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda _what, _done, _total: None,
     arrange: Callable[[Tree], Tree] = lambda tree: tree,
     adapter: Adapter | None = None,
-    inspect: Inspect = lambda engine: None,
+    inspect: Inspect = lambda _engine: None,
 ) -> dict[str, Any]:
     """Trade the recorded market within ``timerange``, and return the report.
 

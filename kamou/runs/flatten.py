@@ -90,11 +90,11 @@ class FlattenLog:
 class NoPermits:
     """A permit store that denies every entry."""
 
-    async def consume(self, approved: Approved, client_order_id: str) -> None:
+    async def consume(self, _approved: Approved, _client_order_id: str) -> None:
         raise InvalidPermitError("HALT_LATCHED", "the kill switch opens no positions")
 
 
-def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda line: None) -> int:
+def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda _line: None) -> int:
     """Return the number of positions in the venue's own file; 0 without a file.
 
     ``kamou flatten`` reports this number, whatever the run answers.
@@ -109,7 +109,7 @@ def count_venue_positions(resolved: Resolved, *, warn: Announce = lambda line: N
     return len(_open_symbols(_load_state(DataDirectory(resolved.settings.data_dir), warn)))
 
 
-def _load_state(data_dir: DataDirectory, warn: Announce = lambda line: None) -> VenueState | None:
+def _load_state(data_dir: DataDirectory, warn: Announce = lambda _line: None) -> VenueState | None:
     """Return the state in the venue's file; None if there is no file."""
     if not data_dir.exchange.exists():
         return None
@@ -119,7 +119,7 @@ def _load_state(data_dir: DataDirectory, warn: Announce = lambda line: None) -> 
 
 
 def run(
-    resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda line: None
+    resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda _line: None
 ) -> dict[str, Any]:
     """Cancel Kamou's entries, close all positions, then cancel Kamou's other orders.
 

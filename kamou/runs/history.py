@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 
 import attrs
 import trio
@@ -133,12 +134,14 @@ class History:
                     " from the last commit"
                 )
             with trio.CancelScope(shield=True):  # reads for half a second, also during a stop
-                await trio.to_thread.run_sync(self._announce_end, until_ms, reached, stop.is_set())
+                await trio.to_thread.run_sync(
+                    partial(self._announce_end, until_ms, reached=reached, stopped=stop.is_set())
+                )
             nursery.cancel_scope.cancel()
         await trio.lowlevel.checkpoint_if_cancelled()
         return reached
 
-    def _announce_end(self, until_ms: int, reached: bool, stopped: bool) -> None:
+    def _announce_end(self, until_ms: int, *, reached: bool, stopped: bool) -> None:
         """Announce the end of the fast-forward: its time, its cause and the account."""
         with closing(database.open_reader(self.data_dir.database)) as reader:
             words = summarize_account(reader, self.settings.risk)

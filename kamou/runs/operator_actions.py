@@ -30,7 +30,7 @@ from kamou.data_directory.latch import (
 )
 from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
-from kamou.messages.governor import Flatten, Halt, Resume
+from kamou.messages.governor import DiskFull, Flatten, Halt, Resume
 from kamou.runs.announcer import Announcer
 from kamou.runs.state_lines import DISABLED, NOT_TRADING, STALE
 from kamou.runtime.leveled_lines import error_line, warning_line
@@ -126,12 +126,12 @@ class CurrentRun:
                 with contextlib.suppress(sqlite3.Error):
                     await self.follower.follow()
 
-    def set_disk_full(self, announce: Callable[[str], None], full: bool) -> None:
+    def set_disk_full(self, announce: Callable[[str], None], report: DiskFull) -> None:
         """Store whether the disk is full, and announce it."""
-        self.disk_full = full
-        announce(error_line(DISK_FULL) if full else DISK_HAS_SPACE)
+        self.disk_full = report.full
+        announce(error_line(DISK_FULL) if report.full else DISK_HAS_SPACE)
 
-    def set_reconciled(self, agreed: bool) -> None:
+    def set_reconciled(self, agreed: bool) -> None:  # noqa: FBT001  # the one value of a callback
         """Store whether book and venue agreed in the newest complete pass."""
         self.reconciled = agreed
 

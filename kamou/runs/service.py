@@ -340,7 +340,7 @@ def run(
     replay: Path | None,
     live: bool,
     progress: Progress,
-    announce: Announce = lambda line: None,
+    announce: Announce = lambda _line: None,
     clock: Clock | None = None,
 ) -> int:
     """Run until a signal asks for a stop, and return 0 after an orderly stop.

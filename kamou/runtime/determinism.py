@@ -17,8 +17,8 @@ from trio._core import _run
 
 def seed_scheduler(seed: int) -> None:
     """Make ``trio.run`` schedule ready tasks in an order that ``seed`` decides."""
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # declared Final
-    _run._r.seed(seed)
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # noqa: SLF001  # as below; declared Final
+    _run._r.seed(seed)  # noqa: SLF001  # Trio has no public name for it
 
 
 def make_random_stream(seed: int, number: int) -> random.Random:
@@ -34,4 +34,4 @@ def throw_into(task: trio.lowlevel.Task, error: BaseException) -> None:
 
     Call it in an instrument's ``before_task_step``: before that, Trio would overwrite the error.
     """
-    task._next_send = outcome.Error(error)
+    task._next_send = outcome.Error(error)  # noqa: SLF001  # Trio has no public name for it

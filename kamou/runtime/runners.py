@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 class Runner(Protocol):
     """A function that runs blocking work: in place, or on one thread at a time."""
 
-    def __call__(self, fn: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+    def __call__(self, fn: Callable[..., T], /, *args: object) -> Awaitable[T]:
         """Return ``fn(*args)``. A cancellation does not interrupt it."""
         ...
 
 
-async def run_inline(fn: Callable[..., T], /, *args: Any) -> T:
+async def run_inline(fn: Callable[..., T], /, *args: object) -> T:
     """Run ``fn`` in place, because a simulated clock would jump while a thread works."""
     return fn(*args)  # no checkpoint: its callers have several
 
@@ -30,7 +30,7 @@ def make_thread_runner() -> Runner:
     """
     limiter = trio.CapacityLimiter(1)
 
-    async def run(fn: Callable[..., T], /, *args: Any) -> T:
+    async def run(fn: Callable[..., T], /, *args: object) -> T:
         return await trio.to_thread.run_sync(fn, *args, limiter=limiter)
 
     return run

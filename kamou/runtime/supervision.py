@@ -148,7 +148,7 @@ class StartStatus:
 
     report: Callable[[], None]
 
-    def started(self, value: None = None) -> None:
+    def started(self, _value: None = None) -> None:
         """Report that the child is recovered and listens."""
         self.report()
 

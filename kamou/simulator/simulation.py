@@ -286,7 +286,9 @@ class SimulatedRun:
         connection = database.open_writer(self.path, durable=True)
         (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
         simulation.synced = synchronous >= SYNCHRONOUS_FULL
-        database.set_durable(connection, False)  # `cut_power` removes what a power cut loses
+        database.set_durable(
+            connection, durable=False
+        )  # `cut_power` removes what a power cut loses
         reader = database.open_reader(self.path)
         try:
             if simulation.backups.take_restored():

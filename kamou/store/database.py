@@ -62,7 +62,7 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
             connection.execute("PRAGMA foreign_keys = ON")
             # Without it, INSERT OR REPLACE would bypass the append-only triggers of the journal.
             connection.execute("PRAGMA recursive_triggers = ON")
-            set_durable(connection, durable)
+            set_durable(connection, durable=durable)
             _migrate(connection)
         except BaseException:
             connection.close()
@@ -174,7 +174,7 @@ def _is_writable(directory: Path) -> bool:
     return not os.statvfs(directory).f_flag & os.ST_RDONLY
 
 
-def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
+def set_durable(connection: sqlite3.Connection, *, durable: bool) -> None:
     """Set whether each commit waits for the disk.
 
     Call this between transactions.

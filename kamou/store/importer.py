@@ -263,7 +263,7 @@ def read_directory(
     try:
         if is_dataset_directory(source):
             return _read_dataset(source, budget, now_ms=now_ms, name=name)
-        return _read_files(source, budget, now_ms, name, venue, allow_gaps, progress)
+        return _read_files(source, budget, now_ms, name, venue, progress, allow_gaps=allow_gaps)
     except MemoryError as error:
         raise InvalidDataError(
             f"{show_name(source)}: not enough memory for its {budget.rows:,} rows; import "
@@ -277,8 +277,9 @@ def _read_files(
     now_ms: int,
     name: str,
     venue: str | None,
-    allow_gaps: bool,
     progress: Progress,
+    *,
+    allow_gaps: bool,
 ) -> CheckedFiles:
     files, skipped = find_files(source, venue, budget)
     parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
@@ -288,7 +289,7 @@ def _read_files(
     if not parts[Kind.BARS]:
         raise _no_bars(source, skipped)
     progress("checking", len(files), len(files))
-    bars, findings = _checked_bars(source, parts[Kind.BARS], budget, now_ms, allow_gaps)
+    bars, findings = _checked_bars(source, parts[Kind.BARS], budget, now_ms, allow_gaps=allow_gaps)
     notes: list[str] = []
     return CheckedFiles(
         data=_make_dataset(name, bars, parts, budget, now_ms, skipped, notes),
@@ -316,7 +317,7 @@ def _no_bars(source: Path, skipped: Sequence[SkippedFile]) -> InvalidDataError:
 
 
 def _checked_bars(
-    source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, allow_gaps: bool
+    source: Path, parts: list[FileColumns], budget: Budget, now_ms: int, *, allow_gaps: bool
 ) -> tuple[Bars, Findings]:
     """Check the rows of all bar files; return bars and findings, and empty ``parts``."""
     shown = show_name(source)

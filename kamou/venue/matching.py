@@ -43,6 +43,8 @@ one order may take: ``exchange.volume_participation`` of the last whole bar's vo
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from kamou.core.model import (
     BPS,
     ZERO,
@@ -300,20 +302,20 @@ class Matcher:
         held = self._account.state.positions.get(symbol)
         if level is None or held is None:
             return False
-        return is_stop_hit(_closing_side(held.quantity > ZERO), float(level), price, price)
+        return is_stop_hit(_closing_side(held.quantity), float(level), price, price)
 
     def _liquidate(self, symbol: str, path: SymbolPath) -> None:
         """Liquidate the symbol's position if the path reaches its liquidation price."""
         held = self._account.state.positions.get(symbol)
         if held is None:
             return
-        if self._liquidated_at(symbol, path.reached(_closing_side(held.quantity > ZERO))):
+        if self._liquidated_at(symbol, path.reached(_closing_side(held.quantity))):
             self._account.liquidate(held)
 
 
-def _closing_side(long: bool) -> OrderSide:
-    """Return the order side that closes a long (True) or a short (False)."""
-    return OrderSide.SELL if long else OrderSide.BUY
+def _closing_side(quantity: Decimal) -> OrderSide:
+    """Return the order side that closes a position of this signed quantity."""
+    return OrderSide.SELL if quantity > ZERO else OrderSide.BUY
 
 
 def _opposite_side(side: OrderSide) -> OrderSide:

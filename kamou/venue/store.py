@@ -100,7 +100,7 @@ class VenueStore:
             try:
                 self._check_schema(on_changed_schema)
                 if not read_only:
-                    self._prepare(durable)
+                    self._prepare(durable=durable)
             except BaseException:
                 self._db.close()
                 raise
@@ -133,9 +133,9 @@ class VenueStore:
                             self.path, f"{count} of {after} {table}: maybe the -wal of another copy"
                         )
 
-    def _prepare(self, durable: bool) -> None:
+    def _prepare(self, *, durable: bool) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
-        self.set_durable(durable)
+        self.set_durable(durable=durable)
         if not self._schema_changed:  # queries work without pending migrations
             migrate_venue(self._db)
 
@@ -179,7 +179,7 @@ class VenueStore:
         """Return True if another process wrote the file since the last ``load``."""
         return self._shared and self._data_version() != self._seen
 
-    def set_durable(self, durable: bool) -> None:
+    def set_durable(self, *, durable: bool) -> None:
         """Choose if commits wait for the disk; if not, a power cut may damage the file."""
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
 

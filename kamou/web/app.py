@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 import msgspec
@@ -19,11 +20,20 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from kamou.errors import StoreError
 from kamou.http.negotiation import prefers_json
-from kamou.http.responses import HTML, JSON, NEVER, FixedResponse, ResponseCache, make_response
+from kamou.http.responses import (
+    HTML,
+    JSON,
+    NEVER,
+    FixedResponse,
+    ResponseCache,
+    make_error_handler,
+    make_response,
+)
+from kamou.runtime.runners import Runner
 from kamou.store.database import open_reader
 from kamou.store.latest_run import latest_run
 from kamou.store.queries import head_seq
@@ -35,7 +45,6 @@ from kamou.web.site import Site
 from kamou.web.static_replies import fixed_replies
 
 T = TypeVar("T")
-RunQuery = Callable[..., Awaitable[Any]]  # runner(function, *args) -> the function's result
 OnError = Callable[[str, Exception], None]  # the path, and the error of its page
 
 CACHE_BYTES = 16 * 1024 * 1024  # of pages at the addresses of the routes table
@@ -75,7 +84,7 @@ ERRORS = {
 }
 
 
-async def run_in_thread(function: Callable[..., T], *args: object) -> T:
+async def run_in_thread(function: Callable[..., T], /, *args: object) -> T:
     """Run a function in a thread.
 
     A canceled request waits for its end, because the function still uses the reader.
@@ -91,7 +100,7 @@ class PublicSite:
         database: Path,
         site: Site,
         *,
-        runner: RunQuery = run_in_thread,
+        runner: Runner = run_in_thread,
         on_error: OnError | None = None,
     ) -> None:
         self._database = database
@@ -158,17 +167,17 @@ class PublicSite:
         app = Starlette(
             routes=routes,
             exception_handlers={
-                HTTPException: self._http_error,
-                Exception: self._report_failure,
+                HTTPException: make_error_handler(self._http_error),
+                Exception: make_error_handler(self._report_failure),
             },
         )
         app.router.redirect_slashes = False
         return app
 
-    def _endpoint(self, row: PageRoute) -> Callable[[Request], Awaitable[Any]]:
+    def _endpoint(self, row: PageRoute) -> Callable[[Request], Awaitable[FixedResponse]]:
         """Return the endpoint of one route, which renders its page or uses the cached one."""
 
-        async def endpoint(request: Request) -> ASGIApp:
+        async def endpoint(request: Request) -> FixedResponse:
             if len(request.scope["query_string"]) > QUERY_CHARS_MAX:
                 raise HTTPException(414)
             as_json = row.negotiates and _wants_json(request.scope)
@@ -181,7 +190,9 @@ class PublicSite:
                 found = replies.get(key, head)
                 if found is None:
                     path = dict(request.path_params)
-                    page = await self._runner(self._render, row.render, path, query, as_json)
+                    page = await self._runner(
+                        partial(self._render, row.render, path, query, as_json=as_json)
+                    )
                     found = make_response(
                         page.body, page.media_type, extra=cross_origin(page.media_type)
                     )
@@ -191,7 +202,7 @@ class PublicSite:
         return endpoint
 
     def _render(
-        self, render: Render, path: dict[str, str], query: dict[str, str], as_json: bool
+        self, render: Render, path: dict[str, str], query: dict[str, str], *, as_json: bool
     ) -> RenderedPage:
         if self._page_reader is None:
             self._page_reader = open_reader(self._database)
@@ -214,21 +225,21 @@ class PublicSite:
         if site != self._site:
             self._site, self._templates = site, load_templates(site)
 
-    async def _http_error(self, request: Request, error: Exception) -> Any:
+    async def _http_error(self, request: Request, error: Exception) -> FixedResponse:
         assert isinstance(error, HTTPException)
         headers = dict(error.headers or {})
         as_json = _is_for_machines(request.scope)
         if headers or error.status_code not in ERRORS:
             return error_reply(self._templates, error.status_code, headers, as_json=as_json)
         sentence = error.detail if error.status_code == 400 else ""
-        return self._error_page(error.status_code, as_json, sentence)
+        return self._error_page(error.status_code, sentence, as_json=as_json)
 
-    async def _report_failure(self, request: Request, error: Exception) -> Any:
+    async def _report_failure(self, request: Request, error: Exception) -> FixedResponse:
         if self._on_error is not None:
             self._on_error(request.scope["path"], error)
-        return self._error_page(500, _is_for_machines(request.scope))
+        return self._error_page(500, as_json=_is_for_machines(request.scope))
 
-    def _error_page(self, status: int, as_json: bool, sentence: str = "") -> FixedResponse:
+    def _error_page(self, status: int, sentence: str = "", *, as_json: bool) -> FixedResponse:
         """Return the error page of a status, rendered once and cached.
 
         ``sentence`` comes from the code of a page and never from the request, so the cache stays
@@ -279,10 +290,10 @@ def cross_origin(media_type: str) -> dict[str, str]:
     return {"access-control-allow-origin": "*"} if media_type == JSON else {}
 
 
-def _serve_fixed(fixed: FixedResponse) -> Callable[[Request], Awaitable[Any]]:
+def _serve_fixed(fixed: FixedResponse) -> Callable[[Request], Awaitable[FixedResponse]]:
     """Return an endpoint that responds with ``fixed``."""
 
-    async def endpoint(request: Request) -> FixedResponse:
+    async def endpoint(_request: Request) -> FixedResponse:
         return fixed
 
     return endpoint

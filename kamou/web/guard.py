@@ -13,18 +13,20 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import trio
 
 from kamou.escaping import escape_text
+
+T = TypeVar("T")
 
 STDERR = 2  # descriptor of standard error
 GUARD_LOOK_S = 0.25  # between two checks whether a page takes too long
 EXIT_OUT_OF_MEMORY = 1
 EXIT_RENDER_TOO_LONG = 5  # Kamou's exit code of a timeout
 
-ExitProcess = Callable[[int], Any]
+ExitProcess = Callable[[int], object]
 
 
 def write_line(line: str) -> None:
@@ -87,13 +89,13 @@ class Guard:
                 self._end(EXIT_RENDER_TOO_LONG)
                 return
 
-    async def render(self, function: Callable[..., Any], *args: object) -> Any:
+    async def render(self, function: Callable[..., T], /, *args: object) -> T:
         """Run ``function`` in a thread and watch its time. One call at a time.
 
         A MemoryError in the function ends the process.
         """
 
-        def watched() -> Any:
+        def watched() -> T:
             self._render_since_s = self._seconds()
             try:
                 return function(*args)

@@ -63,7 +63,7 @@ class Bench:
             writer=self.writer,
             clock=self.clock,
             runner=self.runner,
-            on_disk_full=self.full.append,
+            on_disk_full=lambda report: self.full.append(report.full),
         )
 
     @asynccontextmanager

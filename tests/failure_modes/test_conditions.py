@@ -211,7 +211,7 @@ def test_a_reader_of_the_database_does_not_block_the_writer(
     assert run_case(tmp_path / "kamou") == []
 
     # Naive: SQLite without its write-ahead log.
-    def plain(connection: sqlite3.Connection, durable: bool) -> None:
+    def plain(connection: sqlite3.Connection, *, durable: bool) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
 
     monkeypatch.setattr(database, "set_durable", plain)

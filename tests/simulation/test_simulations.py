@@ -131,7 +131,7 @@ def test_the_monitor_reports_entries_through_an_exchange_port_without_its_guard(
 def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def careless(connection: object, durable: bool) -> None:
+    def careless(connection: object, *, durable: bool) -> None:
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")  # type: ignore[attr-defined]
 
     monkeypatch.setattr(database, "set_durable", careless)

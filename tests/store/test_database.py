@@ -31,7 +31,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 def test_a_writer_is_durable_by_default(path: Path) -> None:
     writer = database.open_writer(path)
     assert (pragma(writer, "journal_mode"), pragma(writer, "synchronous")) == ("wal", 2)
-    database.set_durable(writer, False)
+    database.set_durable(writer, durable=False)
     assert pragma(writer, "synchronous") == 0
     writer.close()
 

@@ -225,7 +225,7 @@ def test_opening_a_venue_file_that_is_no_database_fails(tmp_path: Path) -> None:
 def test_the_store_returns_its_values_and_sets_its_durability(tmp_path: Path) -> None:
     store = VenueStore(tmp_path / "venue.db")
     assert store._db.execute("PRAGMA synchronous").fetchone()[0] == 2
-    store.set_durable(False)
+    store.set_durable(durable=False)
     assert store._db.execute("PRAGMA synchronous").fetchone()[0] == 0
     assert store.meta("seed") is None
     store.put_meta("seed", "7")

@@ -153,7 +153,7 @@ def open_days(book: BookState, read: OpeningRead, *, waited: bool) -> tuple[DayO
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
         return ()  # account and positions are read in turn, so only one may include the fill
     if not missed_midnights(book, read.at_ms):
-        return (_make_opening(book, read, MidnightMarks(at_ms=today_ms), None),)
+        return (_make_opening(read, MidnightMarks(at_ms=today_ms), None),)
     made: list[DayOpened] = []
     last_ms, last = book.day_last_ms, book.day_last_equity
     for midnight in read.midnights:
@@ -161,7 +161,7 @@ def open_days(book: BookState, read: OpeningRead, *, waited: bool) -> tuple[DayO
         if midnight.source:
             opening = equity_at(book, read, midnight)
         if opening is not None:
-            made.append(_make_opening(book, read, midnight, opening))
+            made.append(_make_opening(read, midnight, opening))
             last_ms, last = midnight.at_ms - 1, opening
         elif midnight.reachable and not waited:
             return ()
@@ -171,7 +171,7 @@ def open_days(book: BookState, read: OpeningRead, *, waited: bool) -> tuple[DayO
             )
             known = last + deposits if last_ms else read.equity
             midnight = MidnightMarks(at_ms=today_ms, source=NOT_REBUILT)
-            made.append(_make_opening(book, read, midnight, max(known, read.equity)))
+            made.append(_make_opening(read, midnight, max(known, read.equity)))
     if not made or made[-1].midnight_at_ms != today_ms:
         return ()  # the venue was read before this day began, or before the last one opened
     return tuple(made)
@@ -182,9 +182,7 @@ def mark_of_bar(price: float, tick: Decimal) -> Decimal:
     return round_to_tick(Decimal(repr(price)), tick, ROUND_HALF_EVEN)
 
 
-def _make_opening(
-    book: BookState, read: OpeningRead, midnight: MidnightMarks, opening: Decimal | None
-) -> DayOpened:
+def _make_opening(read: OpeningRead, midnight: MidnightMarks, opening: Decimal | None) -> DayOpened:
     day = utc_day(midnight.at_ms)
     return DayOpened(
         at_ms=read.at_ms,

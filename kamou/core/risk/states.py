@@ -140,7 +140,7 @@ def next_state(
     else:
         known = read
     overdue = overdue_ms(known, limits, now_ms)
-    reason = _reason_to_stop_entries(book, overdue, limits, disk_full)
+    reason = _reason_to_stop_entries(book, overdue, limits, disk_full=disk_full)
     if reason is None and (read is None or overdue > 0):
         return Decision(before=now, after=now, pending=pending)  # entries are denied meanwhile
     if reason is not None:
@@ -221,7 +221,7 @@ def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, 
 
 
 def _reason_to_stop_entries(
-    book: PositionBook, overdue: int, limits: RiskLimits, disk_full: bool
+    book: PositionBook, overdue: int, limits: RiskLimits, *, disk_full: bool
 ) -> StateReason | None:
     """Return the reason to stop entries that does not depend on the loss, or None."""
     if disk_full:

@@ -145,7 +145,7 @@ class MeanReversion:
     def hold_ms(self, period_ms: int) -> int:
         return self.parameters.hold_bars * period_ms
 
-    def lookback_bars(self, period_ms: int) -> int:
+    def lookback_bars(self, _period_ms: int) -> int:
         return max(self.parameters.window, self.parameters.efficiency_period) + 1
 
     def warmup_bars(self, period_ms: int) -> int:

@@ -149,7 +149,7 @@ class OiMomentum:
             ),
         }
 
-    def hold_ms(self, period_ms: int) -> int:
+    def hold_ms(self, _period_ms: int) -> int:
         return self.parameters.hold_hours * HOUR_MS
 
     def lookback_bars(self, period_ms: int) -> int:
@@ -220,7 +220,7 @@ class OiMomentum:
         return panel.compute_from_interest(self._change, now_ms, self._change.z)
 
 
-def _stale_ms(times: Ints, logs: Floats) -> Floats:
+def _stale_ms(times: Ints, _logs: Floats) -> Floats:
     """Return the instant, in ms, after which this open interest is stale.
 
     NaN with fewer than two rows.

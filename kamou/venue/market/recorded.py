@@ -188,7 +188,7 @@ class RecordedMarket:
         """Return the rates settled in ``(since_ms, until_ms]``, fractions per interval."""
         return self.data.funding.between(since_ms, until_ms)
 
-    def long_short_ratios(self, since_ms: int, until_ms: int) -> Series:
+    def long_short_ratios(self, _since_ms: int, _until_ms: int) -> Series:
         """Return an empty series, because datasets have no ratios.
 
         Strategies that need them abstain.
