@@ -149,18 +149,61 @@ def replaced(tree: Tree, child_id: str, start: Any, **changes: Any) -> Tree:
     return attrs.evolve(tree, spec=in_spec(tree.spec))
 
 
+@contextmanager
+def open_tree(
+    data_dir: Path,
+    *,
+    settings: Settings = SETTINGS,
+    venue_path: Path | str = MEMORY,
+    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
+    gate: Gate | None = None,
+    halted: Callable[[], bool] = lambda: False,
+    begin_ms: int = scripted_market.START_MS,
+    keep_detail: bool = False,
+    durable: bool = False,
+) -> Iterator[tuple[Tree, Session]]:
+    """Compose the system over the scripted market, its journal in ``data_dir``."""
+    market = scripted_market.market()
+    clock = SimulatedClock(start_ms=begin_ms)
+    with open_session(
+        settings=settings,
+        database_path=data_dir / "journal.sqlite3",
+        venue_path=venue_path,
+        source=market,
+        start_ms=begin_ms,
+        clock=clock.now_ms,
+        gate=(gate or AssumedLiveGate()).label,
+        durable=durable,
+    ) as session:
+        inputs = SystemInputs(
+            settings=settings,
+            clock=clock,
+            port=session.port(settings, adapter=adapter),
+            market=market,
+            writer=session.writer,
+            reader=session.reader,
+            runner=run_inline,
+            gate=gate or AssumedLiveGate(),
+            salt_of=partial(ids.derive_salt, b"s" * 32),
+            halted=halted,
+            step_ms=market.step_ms,
+            keep_detail=keep_detail,
+        )
+        yield compose(inputs), session
+
+
 def run_system(
     *,
     direct: Director = nothing,
-    settings: Settings = SETTINGS,
     minutes: float = scripted_market.MINUTES,
-    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
     arrange: Arrange = lambda tree, inputs: tree,
-    gate: Gate | None = None,
-    halted: Callable[[], bool] = lambda: False,
     instruments: Sequence[trio.abc.Instrument] = (),
     seed: int = 0,
     data_dir: Path | None = None,
+    settings: Settings = SETTINGS,
+    adapter: Callable[..., SimulatedExchange] = SimulatedExchange,
+    gate: Gate | None = None,
+    halted: Callable[[], bool] = lambda: False,
     begin_ms: int = scripted_market.START_MS,
     keep_detail: bool = False,
     durable: bool = False,
@@ -173,33 +216,18 @@ def run_system(
     with strategy_files(), tempfile.TemporaryDirectory() as scratch:
 
         async def main() -> Ended:
-            market = scripted_market.market()
-            clock = SimulatedClock(start_ms=begin_ms)
-            with open_session(
+            with open_tree(
+                data_dir or Path(scratch),
                 settings=settings,
-                database_path=(data_dir or Path(scratch)) / "journal.sqlite3",
                 venue_path=data_dir / "venue.sqlite3" if data_dir else MEMORY,
-                source=market,
-                start_ms=begin_ms,
-                clock=clock.now_ms,
-                gate=(gate or AssumedLiveGate()).label,
+                adapter=adapter,
+                gate=gate,
+                halted=halted,
+                begin_ms=begin_ms,
+                keep_detail=keep_detail,
                 durable=durable,
-            ) as session:
-                inputs = SystemInputs(
-                    settings=settings,
-                    clock=clock,
-                    port=session.port(settings, adapter=adapter),
-                    market=market,
-                    writer=session.writer,
-                    reader=session.reader,
-                    runner=run_inline,
-                    gate=gate or AssumedLiveGate(),
-                    salt_of=partial(ids.derive_salt, b"s" * 32),
-                    halted=halted,
-                    step_ms=market.step_ms,
-                    keep_detail=keep_detail,
-                )
-                return await _run(arrange(compose(inputs), inputs), session, direct, minutes)
+            ) as (tree, session):
+                return await _run(arrange(tree, tree.inputs), session, direct, minutes)
 
         return trio.run(main, clock=JumpClock(), instruments=list(instruments))
 
