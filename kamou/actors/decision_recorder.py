@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from kamou.core.book.decision_events import (
@@ -13,9 +12,10 @@ from kamou.core.book.decision_events import (
     QuoteRead,
 )
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Account, Quote
+from kamou.core.model import Account, Candidate
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import ReviewContext
+from kamou.core.risk.valuation import Valuation
 
 _Marks = dict[str, tuple[Decimal, int] | None]
 """Marks of the open positions by symbol, each with its time; None without a sound quote."""
@@ -31,16 +31,18 @@ class DecisionRecorder:
 
     def add(
         self,
-        signal_id: str,
+        candidate: Candidate,
+        valuation: Valuation,
         *,
-        quote: Quote,
-        quotes: Mapping[str, Quote],
-        book: PositionBook,
-        at_ms: int,
         funding_rate: Decimal | None,
         grant: LiveGrant | None,
     ) -> None:
-        """Add a decision on ``quote``, a sound quote, and on those of the book's trades."""
+        """Add a decision on the quotes of a valuation.
+
+        The candidate's quote is sound.
+        """
+        book, quotes, at_ms = valuation.book, valuation.quotes, valuation.at_ms
+        quote = quotes[candidate.symbol]
         marks: _Marks = {
             symbol: (each.mark, each.at_ms) if (each := quotes.get(symbol)) and each.sound else None
             for symbol in sorted(book.trades)
@@ -50,7 +52,7 @@ class DecisionRecorder:
         ages = tuple(0 if each is None else at_ms - each[1] for each in shown)
         self._waiting.append(
             EntryDecision(
-                signal_id=signal_id,
+                signal_id=candidate.signal_id,
                 seq=book.seq,
                 at_ms=at_ms,
                 quote=QuoteRead(quote.bid, quote.ask, quote.mark, at_ms - quote.at_ms),

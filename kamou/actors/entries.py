@@ -21,14 +21,13 @@ from kamou.core.day import utc_day
 from kamou.core.model import Candidate, Denial, Figure, OrderRole, Quote
 from kamou.core.record.gate import Gate
 from kamou.core.risk.denials import deny_candidate, deny_unusable_quote, make_denial
-from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.planning import (
     deny_without_headroom,
     plan_entry,
     size_fraction,
 )
+from kamou.core.risk.valuation import Valuation, value_book
 from kamou.core.risk.verdict import Approved, Denied
 from kamou.errors import RateLimitedError, UnreachableError
 from kamou.messages.orders import ReviewEntry
@@ -36,15 +35,6 @@ from kamou.messages.signals import RefinedSignal, SignalsRefined
 
 LOOK_MAX_MS = 8_000  # limit of one message's signals, and of one tick's due actions
 FIRST_ATTEMPT = 1
-
-
-@attrs.frozen(kw_only=True)
-class _Valued:
-    """Exposure and equity of the position book at the marks of ``quotes``."""
-
-    quotes: Mapping[str, Quote]
-    exposure: Exposure
-    now: CurrentEquity
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -107,18 +97,18 @@ class Entries:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
         await self._funding.refresh()
         quotes = await self._quotes(())
-        valued: _Valued | None = None
+        valued: Valuation | None = None
         seq = -1
         for signal in message.signals:
             if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
             if valued is None or seq != self._executor.book.seq:
                 seq = self._executor.book.seq
-                valued = self._value(quotes, self._clock.now_ms())
+                valued = self._value(quotes)
             await self._enter(signal, valued, recorder)
 
     async def _enter(
-        self, signal: RefinedSignal, valued: _Valued, recorder: DecisionRecorder
+        self, signal: RefinedSignal, valued: Valuation, recorder: DecisionRecorder
     ) -> None:
         candidate = signal.candidate
         executor = self._executor
@@ -132,10 +122,8 @@ class Entries:
             return
         full = deny_without_headroom(
             candidate,
+            valued,
             fraction=self._fraction(signal),
-            exposure=valued.exposure,
-            now=valued.now,
-            book=executor.book,
             limits=self._parameters.limits,
         )
         if full is not None:
@@ -170,27 +158,15 @@ class Entries:
         if quote is None or not quote.sound:
             self._deny(candidate, deny_unusable_quote(quote))
             return None
-        book, now_ms = executor.book, self._clock.now_ms()
-        valued, rate = self._value(quotes, now_ms), self._funding.rates.get(candidate.symbol)
-        recorder.add(
-            candidate.signal_id,
-            quote=quote,
-            quotes=quotes,
-            book=book,
-            at_ms=now_ms,
-            funding_rate=rate,
-            grant=self._gate.is_live(candidate.strategy),
-        )
+        valued, rate = self._value(quotes), self._funding.rates.get(candidate.symbol)
+        grant = self._gate.is_live(candidate.strategy)
+        recorder.add(candidate, valued, funding_rate=rate, grant=grant)
         plan = plan_entry(
             candidate,
+            valued,
             fraction=self._fraction(signal),
             attempt=FIRST_ATTEMPT,
-            quote=quote,
-            exposure=valued.exposure,
-            now=valued.now,
-            book=book,
             parameters=self._parameters,
-            now_ms=now_ms,
             funding_rate=rate,
         )
         if isinstance(plan, Denial):
@@ -200,7 +176,7 @@ class Entries:
             cause_id=candidate.signal_id,
             plan=plan,
             quote=quote,
-            marks=tuple(quotes[s] for s in sorted(book.trades) if s in quotes),
+            marks=tuple(quotes[s] for s in sorted(executor.book.trades) if s in quotes),
             funding_rate=rate,
         )
 
@@ -219,23 +195,12 @@ class Entries:
         except (UnreachableError, RateLimitedError):
             return {}  # then sizing uses entry prices, and the governor denies without marks
 
-    def _value(self, quotes: Mapping[str, Quote], now_ms: int) -> _Valued:
-        book = self._executor.book
-        return _Valued(
-            quotes=quotes,
-            exposure=compute_exposure(
-                book,
-                marks={s: quote.mark for s, quote in quotes.items() if quote.sound},
-                parameters=self._parameters,
-                now_ms=now_ms,
-            ),
-            now=current_equity(
-                book,
-                None,
-                quotes,
-                costs=self._parameters.costs,
-                now_ms=now_ms,
-            ),
+    def _value(self, quotes: Mapping[str, Quote]) -> Valuation:
+        return value_book(
+            self._executor.book,
+            quotes,
+            parameters=self._parameters,
+            now_ms=self._clock.now_ms(),
         )
 
     # --- protection of an entry --------------------------------------------------

@@ -8,6 +8,9 @@ import pytest
 from kamou.actors.decision_recorder import DecisionRecorder
 from kamou.core.book.decision_events import EntryDecision
 from kamou.core.model import Quote
+from kamou.core.risk.limits import TradingParameters
+from kamou.core.risk.valuation import value_book
+from tests.core.risk.test_planning import candidate
 from tests.core.trading_cases import NOON, D, Story, plan, quote
 
 
@@ -21,15 +24,13 @@ def story() -> Story:
 
 
 def add(recorder: DecisionRecorder, story: Story, quotes: dict[str, Quote]) -> None:
-    recorder.add(
-        "signal",
-        quote=quote("BTCUSDT"),
-        quotes=quotes,
-        book=story.book,
-        at_ms=NOON + 500,
-        funding_rate=None,
-        grant=None,
+    valuation = value_book(
+        story.book,
+        {"BTCUSDT": quote("BTCUSDT"), **quotes},
+        parameters=TradingParameters(),
+        now_ms=NOON + 500,
     )
+    recorder.add(candidate("BTCUSDT"), valuation, funding_rate=None, grant=None)
 
 
 def decisions(recorder: DecisionRecorder) -> tuple[EntryDecision, ...]:

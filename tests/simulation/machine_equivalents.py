@@ -89,11 +89,12 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     " remainder by its last change, and a trade that is flat by then was settled by it.",
     (
         "kamou/core/risk/planning.py",
-        "plan_entry",
+        "_size",
         "candidate.side is Side.LONG",
         "False",
-    ): "A long's limit is the ask and its reach, rounded up: never below ask or bid. `size_trade`"
-    " takes the larger of limit and `worth`, so which of the two `worth` had makes no difference.",
+    ): "A long's limit is the ask and its reach, rounded up: never below ask or bid. The"
+    " worth is the larger of limit and `value_price`, so which of the two the latter had makes no"
+    " difference.",
     (
         "kamou/core/reconciliation/protection.py",
         "cancel_orphans",

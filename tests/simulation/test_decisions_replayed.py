@@ -21,11 +21,10 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import Account, Denial, Plan, PositionReport, Quote
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import ReviewContext
-from kamou.core.risk.equity import current_equity
-from kamou.core.risk.exposure import compute_exposure
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.planning import plan_entry, size_fraction
+from kamou.core.risk.valuation import value_book
 from kamou.messages.codec import encode
 from kamou.runs.backtest import replay
 from kamou.settings.config import Settings, collect_leaf_types
@@ -111,19 +110,10 @@ class Replay:
         quotes = {**marks, candidate.symbol: quote}
         plan = plan_entry(
             candidate,
+            value_book(book, quotes, parameters=parameters, now_ms=decision.at_ms),
             fraction=size_fraction(book, grant, refined.size_multiplier, parameters.limits),
             attempt=1,
-            quote=quote,
-            exposure=compute_exposure(
-                book,
-                marks={s: q.mark for s, q in quotes.items()},
-                parameters=parameters,
-                now_ms=decision.at_ms,
-            ),
-            now=current_equity(book, None, quotes, costs=parameters.costs, now_ms=decision.at_ms),
-            book=book,
             parameters=parameters,
-            now_ms=decision.at_ms,
             funding_rate=decision.funding_rate,
         )
         if isinstance(plan, Denial) or decision.review is None:

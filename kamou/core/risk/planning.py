@@ -29,10 +29,10 @@ from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
 from kamou.core.risk.costs import trade_costs
 from kamou.core.risk.denials import make_denial
-from kamou.core.risk.equity import CurrentEquity
-from kamou.core.risk.exposure import Exposure, compute_headroom
+from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.sizing import Allowance, Headroom, Sized, UnsizedTrade, size_trade
+from kamou.core.risk.valuation import Valuation
 
 HEADROOM_USED = Decimal("0.99")
 """Share of the headroom that a plan may use.
@@ -74,13 +74,7 @@ def entry_prices(
 
 
 def deny_without_headroom(
-    candidate: Candidate,
-    *,
-    fraction: Decimal,
-    exposure: Exposure,
-    now: CurrentEquity,
-    book: PositionBook,
-    limits: RiskLimits,
+    candidate: Candidate, valuation: Valuation, *, fraction: Decimal, limits: RiskLimits
 ) -> Denial | None:
     """Return the denial of a candidate that has no headroom at any quote, or None.
 
@@ -88,11 +82,11 @@ def deny_without_headroom(
     not be read. ``size_trade`` would deny each candidate that this function denies. It also denies
     the candidates of an account that is too small for any entry, for which this returns None.
     """
-    instrument = book.instruments[candidate.symbol]
-    headroom = _headroom_of(candidate, exposure, now, book, limits)
-    held = exposure.notional.get(candidate.symbol, ZERO)
+    instrument = valuation.book.instruments[candidate.symbol]
+    headroom = _headroom_of(candidate, valuation, limits)
+    held = valuation.exposure.notional.get(candidate.symbol, ZERO)
     left = {
-        "exposure": limits.exposure_per_symbol * fraction * now.sizing_equity - held,
+        "exposure": limits.exposure_per_symbol * fraction * valuation.now.sizing_equity - held,
         **headroom.notionals,
     }
     if headroom.risk > 0 and min(left.values()) >= instrument.notional_min:
@@ -126,85 +120,35 @@ def size_fraction(
 
 def plan_entry(
     candidate: Candidate,
+    valuation: Valuation,
     *,
     fraction: Decimal,
     attempt: int,
-    quote: Quote,
-    exposure: Exposure,
-    now: CurrentEquity,
-    book: PositionBook,
     parameters: TradingParameters,
-    now_ms: int,
     funding_rate: Decimal | None = None,
 ) -> Plan | Denial:
     """Return the plan of an entry, sized at its limit price, or its denial.
 
     Args:
+        valuation: as of now, with a sound quote of the candidate's symbol.
         fraction: share of the full size (``size_fraction``), in (0, 1].
         attempt: number of the plan of this signal; the permit id has it.
-        exposure: of the book at the marks now.
-        now: equity of the account at the marks now.
         funding_rate: fraction of notional per funding interval; None: the cost model's assumption.
     """
-    instrument, limits = book.instruments[candidate.symbol], parameters.limits
-    gap = book.recent_activity.gap_buffer(limits, now_ms)
+    limits, now_ms = parameters.limits, valuation.at_ms
+    instrument = valuation.book.instruments[candidate.symbol]
+    quote = valuation.quotes[candidate.symbol]
     prices = entry_prices(candidate, quote, instrument, parameters.costs)
-    trade = UnsizedTrade(
-        instrument=instrument,
-        side=candidate.side,
-        entry=prices.limit,
-        stop=prices.stop,
-        costs=trade_costs(
-            instrument=instrument,
-            costs=parameters.costs,
-            spread=quote.spread,
-            price=quote.mid,
-            side=candidate.side,
-            hold_ms=candidate.hold_ms,
-            funding_rate=funding_rate,
-        ),
-        gap=gap.value,
-        value_price=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
-    )
-    allowance = Allowance(
-        sizing_equity=now.sizing_equity,
+    sized = _size(
+        candidate,
+        prices,
+        valuation,
         fraction=fraction,
-        existing_notional=exposure.notional.get(candidate.symbol, ZERO),
-        headroom=_headroom_of(candidate, exposure, now, book, limits),
+        parameters=parameters,
+        funding_rate=funding_rate,
     )
-    sized = size_trade(trade, allowance, limits)
     if isinstance(sized, Denial):
-        arithmetic = Figure(name="gap_buffer", value=str(gap))
-        return attrs.evolve(sized, figures=(*sized.figures, arithmetic))
-    return _plan(candidate, prices, sized, instrument, attempt, limits, now_ms)
-
-
-def _headroom_of(
-    candidate: Candidate,
-    exposure: Exposure,
-    now: CurrentEquity,
-    book: PositionBook,
-    limits: RiskLimits,
-) -> Headroom:
-    return compute_headroom(
-        book,
-        exposure,
-        now,
-        symbol=candidate.symbol,
-        side=candidate.side,
-        limits=limits,
-    ).scaled(HEADROOM_USED)
-
-
-def _plan(
-    candidate: Candidate,
-    prices: Prices,
-    sized: Sized,
-    instrument: Instrument,
-    attempt: int,
-    limits: RiskLimits,
-    now_ms: int,
-) -> Plan:
+        return sized
     return Plan(
         permit_id=ids.make_permit_id(candidate.signal_id, attempt),
         signal_id=candidate.signal_id,
@@ -226,3 +170,57 @@ def _plan(
         planned_at_ms=now_ms,
         expires_at_ms=now_ms + limits.permit_ttl_s * 1000,
     )
+
+
+def _size(
+    candidate: Candidate,
+    prices: Prices,
+    valuation: Valuation,
+    *,
+    fraction: Decimal,
+    parameters: TradingParameters,
+    funding_rate: Decimal | None,
+) -> Sized | Denial:
+    """Return the size of a trade at these prices; a denial has the gap buffer's arithmetic."""
+    quote, limits = valuation.quotes[candidate.symbol], parameters.limits
+    instrument = valuation.book.instruments[candidate.symbol]
+    gap = valuation.book.recent_activity.gap_buffer(limits, valuation.at_ms)
+    trade = UnsizedTrade(
+        instrument=instrument,
+        side=candidate.side,
+        entry=prices.limit,
+        stop=prices.stop,
+        costs=trade_costs(
+            instrument=instrument,
+            costs=parameters.costs,
+            spread=quote.spread,
+            price=quote.mid,
+            side=candidate.side,
+            hold_ms=candidate.hold_ms,
+            funding_rate=funding_rate,
+        ),
+        gap=gap.value,
+        value_price=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
+    )
+    allowance = Allowance(
+        sizing_equity=valuation.now.sizing_equity,
+        fraction=fraction,
+        existing_notional=valuation.exposure.notional.get(candidate.symbol, ZERO),
+        headroom=_headroom_of(candidate, valuation, limits),
+    )
+    sized = size_trade(trade, allowance, limits)
+    if isinstance(sized, Denial):
+        arithmetic = Figure(name="gap_buffer", value=str(gap))
+        return attrs.evolve(sized, figures=(*sized.figures, arithmetic))
+    return sized
+
+
+def _headroom_of(candidate: Candidate, valuation: Valuation, limits: RiskLimits) -> Headroom:
+    return compute_headroom(
+        valuation.book,
+        valuation.exposure,
+        valuation.now,
+        symbol=candidate.symbol,
+        side=candidate.side,
+        limits=limits,
+    ).scaled(HEADROOM_USED)

@@ -17,8 +17,9 @@ from kamou.core.risk.exposure import compute_exposure
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import RiskLimits, TradingParameters
 from kamou.core.risk.planning import plan_entry
+from kamou.core.risk.valuation import value_book
 from kamou.core.risk.verdict import Approved, Denied
-from tests.core.trading_cases import DAY, NOON, D, Story, equity_now, intent, plan, quote, review
+from tests.core.trading_cases import DAY, NOON, D, Story, intent, plan, quote, review
 
 PLAN = plan()
 LIMITS = RiskLimits()
@@ -198,22 +199,17 @@ def test_a_permit_and_a_denial_show_the_arithmetic_of_the_gap_buffer(story: Stor
         bar_opened_at_ms=NOON - 900_000,
         bar_closed_at_ms=NOON,
     )
-    exposure = compute_exposure(
-        story.book,
-        marks={},
-        parameters=TradingParameters(),
-        now_ms=NOON,
-    )
     denied = plan_entry(
         wanted,
+        value_book(
+            story.book,
+            {"XRPUSDT": quote("XRPUSDT")},
+            parameters=TradingParameters(),
+            now_ms=NOON,
+        ),
         fraction=D(1),
         attempt=1,
-        quote=quote("XRPUSDT"),
-        exposure=exposure,
-        now=equity_now(story.book),
-        book=story.book,
         parameters=TradingParameters(),
-        now_ms=NOON,
     )
     assert isinstance(denied, Denial)
     assert denied.figures[-1].name == "gap_buffer"

@@ -24,10 +24,10 @@ from tests.core.risk.test_planning import (
     LIMITS,
     candidate,
     early_denial,
-    exposure_at_noon,
     planned,
+    valued_at_noon,
 )
-from tests.core.trading_cases import INSTRUMENTS, NOON, Story, equity_now, plan, quote, review
+from tests.core.trading_cases import INSTRUMENTS, NOON, Story, plan, quote, review
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,10 @@ def test_funding_that_is_paid_over_the_hold_is_part_of_a_plans_risk(
     wanted = candidate("SOLUSDT", side)
     made = plan_entry(
         wanted,
+        valued_at_noon(story.book, LIMITS, quote()),
         fraction=D(1),
         attempt=0,
-        quote=quote(),
-        exposure=exposure_at_noon(story.book, LIMITS),
-        now=equity_now(story.book),
-        book=story.book,
         parameters=TradingParameters(),
-        now_ms=NOON,
         funding_rate=rate,
     )
     assert isinstance(made, Plan)
@@ -179,10 +175,8 @@ def test_a_smallest_order_equal_to_the_headroom_passes_and_a_larger_one_is_denie
     story.book.instruments["SOLUSDT"] = listed
     found = deny_without_headroom(
         candidate(),
+        valued_at_noon(story.book, limits),
         fraction=D(1),
-        exposure=exposure_at_noon(story.book, limits),
-        now=equity_now(story.book),
-        book=story.book,
         limits=limits,
     )
     assert (found is not None) is denied
@@ -216,10 +210,8 @@ def test_a_size_fraction_of_one_half_halves_the_exposure_cap_of_a_candidate(
     story.open(plan())
     found = deny_without_headroom(
         candidate(),
+        valued_at_noon(story.book, LIMITS),
         fraction=D(fraction),
-        exposure=exposure_at_noon(story.book, LIMITS),
-        now=equity_now(story.book),
-        book=story.book,
         limits=LIMITS,
     )
     assert (found is not None) is denied
@@ -232,10 +224,8 @@ def test_a_candidate_is_not_denied_early_if_its_exposure_cap_is_unused() -> None
     limits = attrs.evolve(LIMITS, exposure_per_symbol=D("0.0001"))
     found = deny_without_headroom(
         candidate(),
+        valued_at_noon(story.book, limits),
         fraction=D(1),
-        exposure=exposure_at_noon(story.book, limits),
-        now=equity_now(story.book),
-        book=story.book,
         limits=limits,
     )
     assert found is None

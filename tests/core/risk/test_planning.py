@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
-from kamou.core.model import Candidate, Denial, Plan, Side, TradingState
+from kamou.core.model import Candidate, Denial, Plan, Quote, Side, TradingState
 from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.planning import deny_without_headroom, plan_entry, size_fraction
-from tests.core.trading_cases import NOON, Story, equity_now, plan, quote
+from kamou.core.risk.valuation import Valuation, value_book
+from tests.core.trading_cases import NOON, Story, plan, quote
 
 COSTS, LIMITS = CostModel(), RiskLimits()
 
@@ -35,18 +35,17 @@ def candidate(symbol: str = "SOLUSDT", side: Side = Side.LONG) -> Candidate:
     )
 
 
-def exposure_at_noon(book: PositionBook, limits: RiskLimits) -> Exposure:
+def valued_at_noon(book: PositionBook, limits: RiskLimits, *quotes: Quote) -> Valuation:
+    """Return the valuation of the book at these quotes; others are missing."""
     parameters = TradingParameters(limits=limits)
-    return compute_exposure(book, marks={}, parameters=parameters, now_ms=NOON)
+    return value_book(book, {q.symbol: q for q in quotes}, parameters=parameters, now_ms=NOON)
 
 
 def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Denial | None:
     return deny_without_headroom(
         wanted,
+        valued_at_noon(book, limits),
         fraction=D(1),
-        exposure=exposure_at_noon(book, limits),
-        now=equity_now(book),
-        book=book,
         limits=limits,
     )
 
@@ -54,14 +53,10 @@ def early_denial(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> D
 def planned(book: PositionBook, limits: RiskLimits, wanted: Candidate) -> Plan | Denial:
     return plan_entry(
         wanted,
+        valued_at_noon(book, limits, quote(wanted.symbol)),
         fraction=D(1),
         attempt=1,
-        quote=quote(wanted.symbol),
-        exposure=exposure_at_noon(book, limits),
-        now=equity_now(book),
-        book=book,
         parameters=TradingParameters(limits=limits),
-        now_ms=NOON,
     )
 
 

@@ -26,7 +26,6 @@ from kamou.core.risk.sizing import (
 from tests.core.trading_cases import D, instrument, quote
 
 QUARTER = D("0.25")
-TRADE_FIELDS = ("instrument", "side", "entry", "stop", "costs", "gap")
 
 
 def costs(fee: str = "0.0006", slip: str = "0.0005", funding: str = "0") -> TradeCosts:
@@ -42,11 +41,10 @@ def sized(**changes: object) -> Sized | Denial:
         "instrument": instrument(contract_size=D("0.1")),
         "costs": costs(),
         "gap": QUARTER,
-        "limits": RiskLimits(),
     }
+    limits = changes.pop("limits", RiskLimits())
     inputs.update(changes)
-    limits = inputs.pop("limits")
-    of_trade = {name: inputs.pop(name) for name in TRADE_FIELDS}
+    of_trade = {n: inputs.pop(n) for n in attrs.fields_dict(UnsizedTrade) if n in inputs}
     return size_trade(UnsizedTrade(**of_trade), Allowance(**inputs), limits)  # type: ignore[arg-type]
 
 
@@ -180,8 +178,7 @@ def test_a_short_with_a_stop_30_percent_away_has_leverage_1() -> None:
         costs=costs(),
         gap=QUARTER,
     )
-    chosen = highest_leverage(trade, RiskLimits())
-    assert chosen == 1
+    assert highest_leverage(trade, RiskLimits()) == 1
 
 
 @pytest.mark.parametrize(
