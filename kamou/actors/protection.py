@@ -10,7 +10,7 @@ import trio
 
 from kamou.actors.order_executor import OrderExecutor
 from kamou.core.book.events import ProtectionLost, StopConfirmed
-from kamou.core.book.intents import exit_intent
+from kamou.core.book.intents import IntentOrigin, PositionToClose, exit_intent
 from kamou.core.book.orders import IN_FLIGHT, is_awaited
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
@@ -260,16 +260,20 @@ class Protector:
         executor = self._executor
         intent = exit_intent(
             role,
-            trade_id=trade.trade_id,
-            symbol=trade.symbol,
-            side=trade.side,
-            quantity=quantity,
-            price=price,
-            leverage=trade.leverage,
-            attempt=_attempt(executor.book, trade, role),
-            now_ms=executor.clock.now_ms(),
-            cause_id=trade.trade_id,
+            position=PositionToClose(
+                trade_id=trade.trade_id,
+                symbol=trade.symbol,
+                side=trade.side,
+                quantity=quantity,
+                leverage=trade.leverage,
+            ),
+            origin=IntentOrigin(
+                attempt=_attempt(executor.book, trade, role),
+                at_ms=executor.clock.now_ms(),
+                cause_id=trade.trade_id,
+            ),
             salt_of=executor.salt_of,
+            price=price,
         )
         return await executor.reduce(intent)
 

@@ -25,7 +25,7 @@ import trio
 from kamou import ids
 from kamou.clock import Clock, SystemClock
 from kamou.core.book.events import IntentRecorded, ReductionProved
-from kamou.core.book.intents import SaltOf, exit_intent
+from kamou.core.book.intents import IntentOrigin, PositionToClose, SaltOf, exit_intent
 from kamou.core.model import Intent, OrderRole, OrderStatus, PositionReport, Side
 from kamou.core.risk.verdict import Approved
 from kamou.data_directory.folder import Announce, DataDirectory
@@ -279,14 +279,14 @@ def _closing_intent(position: PositionReport, attempt: int, now_ms: int, salt_of
     """Return the intent of a reduce-only market order for the whole position."""
     return exit_intent(
         OrderRole.EXIT,
-        trade_id=f"flatten.{now_ms}.{position.symbol}",
-        symbol=position.symbol,
-        side=Side.LONG if position.quantity > 0 else Side.SHORT,
-        quantity=abs(position.quantity),
-        leverage=position.leverage,
-        attempt=attempt,
-        now_ms=now_ms,
-        cause_id="flatten",
+        position=PositionToClose(
+            trade_id=f"flatten.{now_ms}.{position.symbol}",
+            symbol=position.symbol,
+            side=Side.LONG if position.quantity > 0 else Side.SHORT,
+            quantity=abs(position.quantity),
+            leverage=position.leverage,
+        ),
+        origin=IntentOrigin(attempt=attempt, at_ms=now_ms, cause_id="flatten"),
         salt_of=salt_of,
     )
 

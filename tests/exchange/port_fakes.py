@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from kamou.core.book.events import ReductionProved
-from kamou.core.book.intents import entry_intents, exit_intent
+from kamou.core.book.intents import IntentOrigin, PositionToClose, entry_intents, exit_intent
 from kamou.core.model import Intent, OrderRole, Plan, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import InvalidPermitError
@@ -103,32 +103,24 @@ def intents_of(plan: Plan, now_ms: int) -> tuple[Intent, tuple[Intent, ...]]:
     return entry, (stop, target)
 
 
+def _to_close(quantity: int, side: Side) -> PositionToClose:
+    return PositionToClose(trade_id="t", symbol=SYMBOL, side=side, quantity=D(quantity), leverage=5)
+
+
 def stop_of(quantity: int, trigger: str, *, attempt: int = 7, side: Side = Side.LONG) -> Intent:
     return exit_intent(
         OrderRole.STOP_LOSS,
-        trade_id="t",
-        symbol=SYMBOL,
-        side=side,
-        quantity=D(quantity),
-        price=D(trigger),
-        leverage=5,
-        attempt=attempt,
-        now_ms=0,
-        cause_id="test",
+        position=_to_close(quantity, side),
+        origin=IntentOrigin(attempt=attempt, at_ms=0, cause_id="test"),
         salt_of=salt,
+        price=D(trigger),
     )
 
 
 def close_of(quantity: int, *, attempt: int = 9, side: Side = Side.LONG) -> Intent:
     return exit_intent(
         OrderRole.EXIT,
-        trade_id="t",
-        symbol=SYMBOL,
-        side=side,
-        quantity=D(quantity),
-        leverage=5,
-        attempt=attempt,
-        now_ms=0,
-        cause_id="test",
+        position=_to_close(quantity, side),
+        origin=IntentOrigin(attempt=attempt, at_ms=0, cause_id="test"),
         salt_of=salt,
     )

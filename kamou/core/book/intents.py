@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import attrs
 
@@ -26,6 +27,26 @@ from kamou.core.model import (
 
 SaltOf = Callable[[str], bytes]
 """Function that returns 32 bytes of salt for an intent's name. Outsiders cannot predict them."""
+
+
+@attrs.frozen(kw_only=True)
+class PositionToClose:
+    """The contracts of a trade that an order which only reduces may close."""
+
+    trade_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    leverage: int
+
+
+@attrs.frozen(kw_only=True)
+class IntentOrigin:
+    """When and why an intent was made, and which attempt of its trade and role it is."""
+
+    attempt: int
+    at_ms: int
+    cause_id: str
 
 
 def committed_content(intent: Intent) -> bytes:
@@ -86,25 +107,19 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
         salt_of,
     )
 
-    def attached(role: OrderRole, price: Decimal) -> Intent:
-        return exit_intent(
-            role,
-            trade_id=trade_id,
-            symbol=plan.symbol,
-            side=plan.side,
-            quantity=plan.quantity,
-            price=price,
-            leverage=plan.leverage,
-            attempt=plan.attempt,
-            now_ms=now_ms,
-            cause_id=entry.client_order_id,
-            salt_of=salt_of,
-        )
-
+    position = PositionToClose(
+        trade_id=trade_id,
+        symbol=plan.symbol,
+        side=plan.side,
+        quantity=plan.quantity,
+        leverage=plan.leverage,
+    )
+    origin = IntentOrigin(attempt=plan.attempt, at_ms=now_ms, cause_id=entry.client_order_id)
+    attached = partial(exit_intent, position=position, origin=origin, salt_of=salt_of)
     return (
         entry,
-        attached(OrderRole.STOP_LOSS, plan.stop_price),
-        attached(OrderRole.TAKE_PROFIT, plan.target_price),
+        attached(OrderRole.STOP_LOSS, price=plan.stop_price),
+        attached(OrderRole.TAKE_PROFIT, price=plan.target_price),
     )
 
 
@@ -118,18 +133,12 @@ _EXITS = {
 def exit_intent(
     role: OrderRole,
     *,
-    trade_id: str,
-    symbol: str,
-    side: Side,
-    quantity: Decimal,
-    leverage: int,
-    attempt: int,
-    now_ms: int,
-    cause_id: str,
+    position: PositionToClose,
+    origin: IntentOrigin,
     salt_of: SaltOf,
     price: Decimal | None = None,
 ) -> Intent:
-    """Return the intent of a reduce-only order that closes a position of ``side``.
+    """Return the intent of a reduce-only order that closes the position.
 
     Args:
         role: STOP_LOSS triggers at ``price``, TAKE_PROFIT is a limit order there, EXIT is a market
@@ -138,21 +147,21 @@ def exit_intent(
     type_, time_in_force = _EXITS[role]
     draft = Intent(
         client_order_id="",
-        trade_id=trade_id,
+        trade_id=position.trade_id,
         permit_id="",
         role=role,
-        attempt=attempt,
-        symbol=symbol,
-        side=closing_side(side),
-        quantity=quantity,
+        attempt=origin.attempt,
+        symbol=position.symbol,
+        side=closing_side(position.side),
+        quantity=position.quantity,
         type=type_,
         limit_price=price if role is OrderRole.TAKE_PROFIT else None,
         trigger_price=price if role is OrderRole.STOP_LOSS else None,
         time_in_force=time_in_force,
         reduce_only=True,
-        leverage=leverage,
-        intended_at_ms=now_ms,
+        leverage=position.leverage,
+        intended_at_ms=origin.at_ms,
         salt="",
-        cause_id=cause_id,
+        cause_id=origin.cause_id,
     )
     return _seal(draft, salt_of)
