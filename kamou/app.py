@@ -29,6 +29,7 @@ from kamou.actors.veto import VetoActor
 from kamou.clock import Clock
 from kamou.core import strategies as t1
 from kamou.core import vetoes as t2
+from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import SaltOf
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
@@ -174,7 +175,7 @@ class _Composer:
     def _on_protection_failed(self, symbol: str) -> None:
         self.mailboxes.risk_governor.put_priority(ProtectionFailed(symbol=symbol))
 
-    async def _journal_proof(self, event: Any) -> None:
+    async def _journal_proof(self, event: ReductionProved) -> None:
         await self.journal.commit(event)
 
     # --- the core ----------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 import trio
@@ -54,7 +54,7 @@ class Actor(ABC, Generic[M]):
     async def handle(self, message: M) -> None:
         """Act on one message. An exception crashes the actor."""
 
-    async def answer(self, message: Any) -> Any:
+    async def answer(self, message: object) -> object:
         """Return the reply to one call; a returned ``KamouError`` is raised at the caller.
 
         An exception fails the call (``CallUnavailableError``) and crashes the actor.
@@ -86,7 +86,7 @@ class Actor(ABC, Generic[M]):
         Priority messages come first, then due timers, then ordinary messages.
         """
         inbox = self.inbox
-        message: Any = None
+        message: M | None = None
         # One scope for all handlers, with a new deadline for each: a scope per message would cost
         # more than many handlers do.
         with trio.CancelScope() as scope:
@@ -110,10 +110,10 @@ class Actor(ABC, Generic[M]):
                 inbox.mark_down()
         raise HandlerHungError(self.name, message, self.handler_deadline_s)
 
-    async def _serve(self, message: Any) -> None:
+    async def _serve(self, message: M | None) -> None:
         if message is None:
             await self.tick()
-        elif type(message) is Call:
+        elif isinstance(message, Call):
             answer_call(message, await self.answer(message.message))
         else:
             await self.handle(message)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import trio
@@ -103,10 +103,8 @@ class Journal:
         If cancelled, the events may have been committed.
         """
         batch = tuple([encode_event(event) for event in events])
-        done: tuple[Committed, ...] = await self.inbox.call(
-            Append(batch=batch), timeout_s=self._timeout_s
-        )
-        return done
+        done = await self.inbox.call(Append(batch=batch), timeout_s=self._timeout_s)
+        return cast(tuple[Committed, ...], done)  # as ``JournalActor.answer`` returns
 
     def cast(self, *events: Event) -> None:
         """Queue events to be committed soon. Never blocks.
@@ -282,7 +280,7 @@ class JournalActor(Actor[CastsWaiting]):
             raise
         await self._write_backlog()
 
-    async def answer(self, message: Any) -> tuple[Committed, ...] | StoreError:
+    async def answer(self, message: object) -> tuple[Committed, ...] | StoreError:
         assert isinstance(message, Append), message
         written = await self._write(message.batch)
         return written.reply

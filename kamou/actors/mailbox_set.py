@@ -35,8 +35,14 @@ class Mailboxes:
 def make_mailboxes(shards: int, now_ms: Callable[[], int]) -> Mailboxes:
     """Return empty mailboxes for this number of scanners."""
 
-    def make(name: str, capacity: int, when_full: WhenFull, **more: Any) -> Mailbox[Any]:
-        return Mailbox(name, capacity, when_full, now_ms=now_ms, **more)
+    def make(
+        name: str,
+        capacity: int,
+        when_full: WhenFull,
+        key: Callable[[object], str] | None = None,
+        on_overflow: Callable[[], object] | None = None,
+    ) -> Mailbox[Any]:
+        return Mailbox(name, capacity, when_full, key, now_ms=now_ms, on_overflow=on_overflow)
 
     reconciler = make("reconciler", SIGNALS_CAPACITY, WhenFull.REJECT)
     return Mailboxes(

@@ -106,13 +106,12 @@ class OrderExecutor:
         """Return the governor's review; without an answer, journal and return a denial."""
         plan = message.plan
         try:
-            reviewed: Reviewed = await self._governor.call(
-                message, timeout_s=self.settings.review_timeout_s
-            )
+            reviewed = await self._governor.call(message, timeout_s=self.settings.review_timeout_s)
         except (CallTimeoutError, CallUnavailableError) as error:
             denial = deny_unreviewed(self.settings.review_timeout_s, str(error))
             self.deny(deny_plan(plan, (denial,), self.clock.now_ms()))
             return Denied(permit_id=plan.permit_id, denials=(denial,))
+        assert isinstance(reviewed, Reviewed | Denied), reviewed
         return reviewed
 
     def deny(self, denied: PermitDenied) -> None:
@@ -194,12 +193,13 @@ class OrderExecutor:
         """
         proved = True
         try:
-            denial: Denial | None = await self._governor.call(
+            denial = await self._governor.call(
                 ReviewReduction(cause_id=intent.cause_id, intent=intent),
                 timeout_s=self.settings.review_timeout_s,
             )
         except (CallTimeoutError, CallUnavailableError):
             denial, proved = None, False
+        assert denial is None or isinstance(denial, Denial), denial
         if denial is not None:
             self.deny(deny_intent(intent, denial, self.clock.now_ms()))
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 
 import click
 
-from kamou.commands.options import OutputPath, UserPath, config_option, data_dir_option, resolve
+from kamou.commands.options import (
+    GivenPath,
+    OutputPath,
+    config_option,
+    data_dir_option,
+    expand_path,
+    resolve,
+)
 from kamou.commands.printing import format_time, print_json, print_table, show_progress
 from kamou.core.words import count_words, strategy_name
 from kamou.data_directory.folder import write_atomically
@@ -21,7 +29,9 @@ from kamou.settings.config import Resolved
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 
 
-def parse_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+def parse_names(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
     """Return ``a,b`` as a tuple; None if the option is not given."""
     if value is None:
         return None
@@ -34,7 +44,7 @@ def parse_names(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return found
 
 
-def parse_timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+def parse_timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Timerange:
     """Return ``20251001-20251101`` as two instants in ms; an omitted side is None."""
     if value is None:
         return (None, None)
@@ -58,11 +68,17 @@ def _day_ms(text: str) -> int:
     return round(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
-class DatasetPath(UserPath):
+class DatasetPath(click.Path[str]):
     """A dataset's name, or the path of a directory, as text."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return str(self.expand(value, param, ctx)) if value.startswith("~") else value
+    def __init__(self) -> None:
+        super().__init__(path_type=str)
+
+    def convert(
+        self, value: GivenPath, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = os.fspath(value)
+        return str(expand_path(text, param, ctx)) if text.startswith("~") else text
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 
 from kamou.commands.lenient_settings import resolve_valid_settings
 from kamou.commands.operator import OperatorClient
-from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.options import Verb, config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import print_error_line, print_facts, print_json, print_line
 from kamou.core.codes import describe_cause
 from kamou.core.model import HALT_STATES
@@ -33,7 +33,7 @@ ACTOR = "operator"
 RESUME_LATER = "repeat `kamou resume` once a run answers; a run that starts before that is halted"
 
 
-def reason_option(verb: Any) -> Any:
+def reason_option(verb: Verb) -> Verb:
     return click.option(
         "--reason",
         default="",

@@ -89,7 +89,7 @@ class OperatorClient:
 
     def _send(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
         headers = {} if self.socket else {"Authorization": f"Bearer {self.token}"}
-        response = _request(self.record, self.socket, method, path, headers=headers, json=body)
+        response = _request(self.record, self.socket, method, path, headers=headers, body=body)
         try:
             document = dict(response.json())
         except (ValueError, TypeError) as error:
@@ -160,7 +160,13 @@ def _connect_over_tcp(directory: DataDirectory, record: RunRecord) -> OperatorCl
 
 
 def _request(
-    record: RunRecord, socket: Path | None, method: str, path: str, **given: Any
+    record: RunRecord,
+    socket: Path | None,
+    method: str,
+    path: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: dict[str, str] | None = None,
 ) -> httpx.Response:
     """Send one request, over TCP if ``socket`` is None; return the response.
 
@@ -172,7 +178,7 @@ def _request(
 
     def exchange() -> httpx.Response:
         with _client(record, socket) as client:
-            return client.request(method, path, **given)
+            return client.request(method, path, headers=headers, json=body)
 
     async def bounded() -> httpx.Response:
         with trio.fail_after(DEADLINE_S):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -15,7 +15,8 @@ from kamou.settings.config import Resolved, load_settings
 from kamou.settings.values import expand_home
 
 CONFIG_FILE = Path("kamou.toml")
-Verb = TypeVar("Verb", bound=Callable[..., Any])
+GivenPath = str | os.PathLike[str]
+Verb = TypeVar("Verb", bound=Callable[..., object])
 
 OPTION_OF = {
     "data_dir": "--data-dir",
@@ -27,23 +28,30 @@ OPTION_OF = {
 }
 
 
-class UserPath(click.Path):
+def expand_path(value: GivenPath, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    """Return the path with its ``~`` expanded.
+
+    Raises:
+        click.BadParameter: the user does not exist.
+    """
+    found = expand_home(os.fspath(value))
+    if found is None:
+        raise click.BadParameter(
+            f"{value}: this machine has no user of that name; write the whole path", ctx, param
+        )
+    return found
+
+
+class UserPath(click.Path[Path]):
     """A path of the command line; a ``~`` that the shell left is expanded."""
 
     def __init__(self, **checks: bool) -> None:
         super().__init__(path_type=Path, **checks)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(self.expand(value, param, ctx), param, ctx)
-
-    def expand(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path with its ``~`` expanded; fail if that user does not exist."""
-        found = expand_home(value)
-        if found is None:
-            self.fail(
-                f"{value}: this machine has no user of that name; write the whole path", param, ctx
-            )
-        return found
+    def convert(
+        self, value: GivenPath, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        return super().convert(expand_path(value, param, ctx), param, ctx)
 
 
 class OutputPath(UserPath):
@@ -52,8 +60,10 @@ class OutputPath(UserPath):
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path: Path = super().convert(value, param, ctx)
+    def convert(
+        self, value: GivenPath, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        path = super().convert(value, param, ctx)
         if not (self.allow_dash and str(path) == "-"):
             check_writable(path)
         return path

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import attrs
 import click
@@ -21,6 +21,10 @@ import click
 from kamou.commands.text_layout import count_cells, fit_columns, lay_out_row, wrap
 from kamou.escaping import escape_text
 from kamou.runtime import leveled_lines
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 PLAIN_WIDTH = 200  # columns without a terminal: wide enough that nothing is cut
 DEFAULT_COLUMNS = 80  # width of a terminal that does not state it
@@ -219,7 +223,7 @@ def _color_trouble(line: str) -> str:
     return click.style(line, fg="red", bold=True)
 
 
-def _make_text(value: str) -> Any:
+def _make_text(value: str) -> Text:
     """Return a rich text that ignores markup in ``value``."""
     from rich.text import Text
 
@@ -228,7 +232,7 @@ def _make_text(value: str) -> Any:
 
 def _make_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
-) -> Any:
+) -> Table:
     """Return a rich table that ignores markup in its cells."""
     from rich.table import Table
 

@@ -33,7 +33,9 @@ SHOWN_FAILURES = 5
 DIGESTS = ("digests", "facts_digests")  # by seed, only in the JSON
 
 
-def parse_seed_range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+def parse_seed_range(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
     """Return ``A..B`` as a pair of inclusive bounds."""
     if value is None:
         return None
@@ -233,7 +235,7 @@ def _print_results(swarm: Swarm, found: dict[str, Any]) -> None:
     print_table("coverage", ("what", "times"), found["coverage"].items())
 
 
-def _format_figure(name: str, value: Any) -> tuple[str, object]:
+def _format_figure(name: str, value: object) -> tuple[str, object]:
     """Return name and value of a figure in words; a list is joined by commas."""
     shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
     return COUNT_NAMES.get(name, name.replace("_", " ")), shown

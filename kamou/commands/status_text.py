@@ -249,7 +249,7 @@ def _error_lines(restarted: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _count_restarts(restarts: Any) -> str:
+def _count_restarts(restarts: object) -> str:
     return f"{_escape(restarts)} restart" + ("" if restarts == 1 else "s")
 
 

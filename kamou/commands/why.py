@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def _cycles_text(cycles: int) -> str:
     return "the last cycle" if cycles == 1 else f"the last {cycles} cycles"
 
 
-def _newest_symbols(reader: Any) -> frozenset[str]:
+def _newest_symbols(reader: sqlite3.Connection) -> frozenset[str]:
     """Return the symbols of the newest scan; empty if no scan detail is stored yet."""
     from kamou.core.ranking import scan_detail
     from kamou.store import queries
@@ -102,7 +103,7 @@ def _newest_symbols(reader: Any) -> frozenset[str]:
     return frozenset().union(*scans)
 
 
-def _is_recorded(reader: Any, symbol: str) -> bool:
+def _is_recorded(reader: sqlite3.Connection, symbol: str) -> bool:
     """Return True if the record has a trade of the symbol, or a signal after vetoes."""
     from kamou.store import queries
 
@@ -113,7 +114,7 @@ def _is_recorded(reader: Any, symbol: str) -> bool:
     )
 
 
-def _suggest_symbol(reader: Any, scanned: frozenset[str], symbol: str) -> str | None:
+def _suggest_symbol(reader: sqlite3.Connection, scanned: frozenset[str], symbol: str) -> str | None:
     """Return a known symbol that the user may have meant; None without one.
 
     ``symbol`` may be the id of a trade or signal, which ends in its symbol, the beginning of a
@@ -138,7 +139,7 @@ ReasonRow = dict[str, Any]
 NEWEST = 2_000  # number of the newest refusals in which symbols are searched
 
 
-def query_reasons(reader: Any, symbol: str, cycles: int) -> list[ReasonRow]:
+def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[ReasonRow]:
     """Return the answers of tiers and venue about a symbol in the newest cycles.
 
     They are sorted by time, newest first.

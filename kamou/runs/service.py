@@ -35,7 +35,7 @@ from kamou.runs.history import CatchUpResult, History
 from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.running import running
-from kamou.runs.session import Session, open_session_in_thread, salt_key
+from kamou.runs.session import Session, open_session, open_session_in_thread, salt_key
 from kamou.runs.takeover import take_over
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.leveled_lines import Progress, make_warning_sink
@@ -250,7 +250,8 @@ class Service:
         """Trade in real time until cancelled; without a fast-forward ``past`` is None."""
         settings, clock = fit_cycle(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
-        async with open_session_in_thread(
+        opening = partial(
+            open_session,
             settings=settings,
             database_path=self.data_dir.database,
             venue_path=self.data_dir.exchange,
@@ -258,7 +259,8 @@ class Service:
             start_ms=clock.now_ms(),
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
-        ) as session:
+        )
+        async with open_session_in_thread(opening) as session:
             latch = HaltLatch(self.data_dir.latch)
             self._take_over(session, latch, past)
             tree = compose(

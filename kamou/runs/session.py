@@ -10,10 +10,16 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
@@ -143,14 +149,16 @@ def open_session(
 
 
 @asynccontextmanager
-async def open_session_in_thread(**arguments: Any) -> AsyncIterator[Session]:
-    """Open a session in a thread, with the arguments of ``open_session``.
+async def open_session_in_thread(
+    opening: Callable[..., AbstractContextManager[Session]],
+) -> AsyncIterator[Session]:
+    """Open a session in a thread; ``opening`` is ``open_session`` with its arguments.
 
     The event loop goes on meanwhile. If the caller is cancelled, the current day is completed, the
     session is closed, and ``trio.Cancelled`` is raised.
     """
     with ExitStack() as stack:
-        manager = open_session(is_stopping=is_caller_canceled, **arguments)
+        manager = opening(is_stopping=is_caller_canceled)
         session = await trio.to_thread.run_sync(partial(stack.enter_context, manager))
         await trio.lowlevel.checkpoint_if_cancelled()
         yield session

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import trio
 
@@ -19,7 +17,7 @@ class CallReply:
         self._scope = scope
         self._done = trio.Event()
         self._settled = False
-        self._value: Any = None
+        self._value: object = None
         self._error: Exception | None = None
 
     @property
@@ -36,7 +34,7 @@ class CallReply:
         """Wait for the answer. A failure cancels the caller's scope instead."""
         await self._done.wait()
 
-    def result(self) -> Any:
+    def result(self) -> object:
         """Return the answer, or raise the error of a failed call."""
         assert self.ended, "the call has no result yet"
         if self._error is not None:
@@ -73,7 +71,7 @@ class CallReply:
 class Call:
     """A message whose sender waits for the answer."""
 
-    message: Any
+    message: object
     reply: CallReply
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -22,4 +22,4 @@ class Outbox(Protocol[T_contra]):
 class Callee(Protocol):
     """The side of a mailbox whose actor answers calls."""
 
-    async def call(self, message: object, *, timeout_s: float) -> Any: ...
+    async def call(self, message: object, *, timeout_s: float) -> object: ...

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import attrs
 import trio
@@ -61,7 +61,7 @@ class MailboxStatistics:
 class _Delivery:
     """A priority message, with the number of its deliveries."""
 
-    message: Any
+    message: object
     count: int = 0
 
 
@@ -86,7 +86,7 @@ class Mailbox(Generic[T]):
         now_ms: Callable[[], int],
         redeliveries_max: int = REDELIVERIES_MAX,
         on_dead_letter: Callable[[T], None] | None = None,
-        on_overflow: Callable[[], None] | None = None,
+        on_overflow: Callable[[], object] | None = None,
     ) -> None:
         assert capacity >= 1, f"{name} needs a capacity of 1 or more, got {capacity}"
         for policy, needed in ((WhenFull.CONFLATE, key), (WhenFull.OVERFLOW, on_overflow)):
@@ -100,7 +100,7 @@ class Mailbox(Generic[T]):
         self._on_dead_letter = on_dead_letter
         self._on_overflow = on_overflow
         # The channel carries messages, or under CONFLATE the keys into ``_newest``.
-        self._sender, self._receiver = trio.open_memory_channel[Any](capacity)
+        self._sender, self._receiver = trio.open_memory_channel[object](capacity)
         self._newest: dict[Hashable, T] = {}
         self._priority: deque[_Delivery] = deque()
         self._in_hand: _Delivery | None = None
@@ -220,7 +220,7 @@ class Mailbox(Generic[T]):
             waited = True
         return None
 
-    async def _next(self, within_ms: int | None) -> Any:
+    async def _next(self, within_ms: int | None) -> object:
         """Take one message; ``_WAKE`` if none came in time or the message was stale."""
         if self._priority:
             await trio.lowlevel.checkpoint()
@@ -235,7 +235,7 @@ class Mailbox(Generic[T]):
             message = self._take(item)
         return _WAKE if self._is_stale(message) else message
 
-    async def _receive_within(self, seconds: float) -> Any:
+    async def _receive_within(self, seconds: float) -> object:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:  # most often a message waits and no timer is needed
             item = self._receiver.receive_nowait()
@@ -262,11 +262,11 @@ class Mailbox(Generic[T]):
         self._in_hand = delivery
         return cast(T, delivery.message)
 
-    def _take(self, item: Any) -> T:
+    def _take(self, item: object) -> T:
         self._in_hand = None  # an actor that takes the next message has handled the last one
         return cast(T, item) if self._key is None else self._newest.pop(item)
 
-    def _is_stale(self, message: Any) -> bool:
+    def _is_stale(self, message: object) -> bool:
         stale: bool
         if type(message) is Call:
             stale = message.reply.settled
@@ -328,7 +328,7 @@ class Mailbox(Generic[T]):
                 )
             )
         if self._in_hand is not None:
-            self.redeliver(self._in_hand.message)
+            self.redeliver(cast(T, self._in_hand.message))
 
     def ask_to_stop(self) -> None:
         """Let the actor end after the message in hand; other messages stay."""
@@ -354,7 +354,7 @@ class Mailbox(Generic[T]):
 
     # --- calls -------------------------------------------------------------------
 
-    async def call(self, message: object, *, timeout_s: float) -> Any:
+    async def call(self, message: object, *, timeout_s: float) -> object:
         """Call the actor and return its answer, within ``timeout_s``.
 
         If cancelled, the call counts as given up; the actor may have acted on it.

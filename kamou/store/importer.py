@@ -92,10 +92,6 @@ class CheckedFiles:
     notes: tuple[str, ...]
 
 
-def _hide_progress(_step: str, _done: int, _total: int) -> None:
-    """Show nothing."""
-
-
 def import_directory(
     source: Path,
     data_dir: Path,
@@ -106,7 +102,7 @@ def import_directory(
     allow_gaps: bool = False,
     replace: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _hide_progress,
+    progress: Progress = lambda _step, _done, _total: None,
     before_storing: Callable[[], None] = lambda: None,
 ) -> ImportReport:
     """Read the files of ``source``, check every row and store a dataset.
@@ -166,7 +162,7 @@ def open_market(
     venue: str | None = None,
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _hide_progress,
+    progress: Progress = lambda _step, _done, _total: None,
 ) -> RecordedMarket:
     """Open a dataset by its name, or any directory of files by its path.
 
@@ -202,7 +198,7 @@ def open_directory(
     venue: str | None = None,
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _hide_progress,
+    progress: Progress = lambda _step, _done, _total: None,
 ) -> RecordedMarket:
     """Open a directory as a recorded market.
 
@@ -247,7 +243,7 @@ def read_directory(
     venue: str | None = None,
     allow_gaps: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = _hide_progress,
+    progress: Progress = lambda _step, _done, _total: None,
 ) -> CheckedFiles:
     """Read and check the files of market data in the directory ``source``.
 

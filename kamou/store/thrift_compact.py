@@ -9,8 +9,6 @@ readers cannot read one struct differently.
 
 from __future__ import annotations
 
-from typing import Any
-
 from kamou.errors import KamouError
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET_TYPE = range(1, 11)
@@ -32,7 +30,7 @@ class Fields:
     """
 
     def __init__(self) -> None:
-        self.values: dict[int, Any] = {}
+        self.values: dict[int, ThriftValue] = {}
 
     def has(self, number: int) -> bool:
         """Return True if the struct has this field."""
@@ -55,9 +53,13 @@ class Fields:
     def structs(self, number: int) -> list[Fields]:
         """Return a field's list of structs."""
         value = self.values.get(number)
-        if not isinstance(value, list) or not all(isinstance(each, Fields) for each in value):
+        found = [each for each in value if isinstance(each, Fields)] if type(value) is list else []
+        if type(value) is not list or len(found) < len(value):
             raise MalformedError(f"field {number} is missing or not a list of structs")
-        return value
+        return found
+
+
+ThriftValue = bool | int | bytes | Fields | list["ThriftValue"]
 
 
 class CompactReader:
@@ -94,7 +96,7 @@ class CompactReader:
             fields.values[number] = kind == TRUE if kind <= FALSE else self._value(kind, depth)
         return fields
 
-    def _value(self, kind: int, depth: int) -> Any:
+    def _value(self, kind: int, depth: int) -> ThriftValue:
         if kind in (I16, I32, I64):
             return self._signed()
         if kind == STRUCT:
@@ -109,7 +111,7 @@ class CompactReader:
             return self._bytes(self._varint())
         raise MalformedError(f"a field is of unknown type {kind}")
 
-    def _list(self, depth: int) -> list[Any]:
+    def _list(self, depth: int) -> list[ThriftValue]:
         if depth > DEPTH_MAX:
             raise MalformedError(f"structs are nested deeper than {DEPTH_MAX}")
         head = self._byte()

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from kamou.cli import kamou_command
+from kamou.commands.backtest import DatasetPath
 from kamou.commands.options import UserPath
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ConfigurationError
@@ -44,7 +45,8 @@ def test_every_path_option_of_every_verb_is_a_user_path() -> None:
         if isinstance(each.type, click.Path) or str(each.metavar).startswith(("FILE", "DIR"))
     }
     assert {"run replay", "backtest data", "backup to", "init path", "simulate trace"} <= set(paths)
-    assert not [name for name, kind in paths.items() if not isinstance(kind, UserPath)]
+    expands = UserPath | DatasetPath
+    assert not [name for name, kind in paths.items() if not isinstance(kind, expands)]
 
 
 def test_paths_of_options_and_arguments_expand_the_home(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,10 @@ def session_arguments(data_dir: DataDirectory, source: Any) -> dict[str, Any]:
         "gate": "assumed",
         "durable": False,
     }
+
+
+def opening(data_dir: DataDirectory, source: Any) -> Callable[..., AbstractContextManager[Session]]:
+    return partial(open_session, **session_arguments(data_dir, source))
 
 
 def open_session_on(data_dir: DataDirectory, source: Any) -> AbstractContextManager[Session]:
@@ -173,7 +179,7 @@ async def test_a_session_generates_the_missing_days_in_a_thread_before_it_opens(
 
     monkeypatch.setattr(generator, "run_day", advance)
     source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 30 * DAY_MS, symbols=2)
-    async with open_session_in_thread(**session_arguments(data_dir, source)) as session:
+    async with open_session_in_thread(opening(data_dir, source)) as session:
         assert len(threads) == 30
         assert session.engine.market_ms == NOW_MS
         with pytest.raises(RuntimeError):  # on the loop there is no thread to ask from
@@ -200,7 +206,7 @@ async def test_a_session_canceled_while_it_opens_completes_the_current_day_and_c
     monkeypatch.setattr(generator, "run_day", advance)
     source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 300 * DAY_MS, symbols=2)
     with scope:
-        async with open_session_in_thread(**session_arguments(data_dir, source)):
+        async with open_session_in_thread(opening(data_dir, source)):
             raise AssertionError("the session was canceled")
     assert scope.cancelled_caught
     assert days == list(range(13))
@@ -215,7 +221,7 @@ async def test_an_error_of_opening_in_a_thread_is_raised_on_the_event_loop(
 ) -> None:
     data_dir.exchange.write_text("no database" * 100)
     with pytest.raises(StoreError, match="exchange"):
-        async with open_session_in_thread(**session_arguments(data_dir, market)):
+        async with open_session_in_thread(opening(data_dir, market)):
             raise AssertionError("the file cannot be opened")
 
 
