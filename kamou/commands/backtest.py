@@ -179,16 +179,17 @@ MONEY_ROWS = {
 }
 
 
-def _format_figure(name: str, value: Any) -> tuple[str, object]:
+def _format_figure(name: str, value: object) -> tuple[str, object]:
     """Return name and rounded value of a figure in words; the JSON has all digits."""
     if name in MONEY_ROWS:
-        return MONEY_ROWS[name], f"{Decimal(value):,.2f}"
+        return MONEY_ROWS[name], f"{Decimal(str(value)):,.2f}"
     if name in ("first_ms", "last_ms"):
+        assert isinstance(value, int), value
         return f"{name.removesuffix('_ms')} bar (UTC)", format_time(value)
     if name == "max_drawdown":
         return "maximum drawdown", f"{value:.2%}"
     if name == "worst_overshoot_r":
-        return "worst overshoot", f"{Decimal(value):.3f} of the stop distance"
+        return "worst overshoot", f"{Decimal(str(value)):.3f} of the stop distance"
     return name.replace("_", " "), value
 
 

@@ -10,9 +10,19 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def cache_by_type(function: F) -> F:
+    """Cache the results of a function of classes, which keeps its signature.
+
+    mypy does not count a class as hashable, so ``functools.cache`` alone takes no class.
+    """
+    return cast(F, cache(function))
 
 
 def fixed_text(value: Decimal) -> str:
@@ -33,7 +43,7 @@ DOCUMENT = Form()
 """Documents that people and their programs read."""
 
 
-def to_plain(value: Any, form: Form = DOCUMENT) -> Any:
+def to_plain(value: object, form: Form = DOCUMENT) -> Any:  # noqa: ANN401  # like JSON
     """Return a value of attrs classes and Python's own types as plain data.
 
     An attrs class becomes a dict in the order of its fields, an enum its value, and a
@@ -54,18 +64,17 @@ def to_plain(value: Any, form: Form = DOCUMENT) -> Any:
         return [to_plain(item, form) for item in value]
     if isinstance(value, dict):
         return form.dicts((to_plain(k, form), to_plain(item, form)) for k, item in value.items())
-    kind: Any = type(value)
-    if (names := _field_names(kind)) is not None:
+    if (names := _field_names(type(value))) is not None:
         return {name: to_plain(getattr(value, name), form) for name in names}
     if isinstance(value, form.others):
         return value
     raise TypeError(
-        f"cannot convert {value!r:.80}: plain data may not contain a {kind.__name__}; use attrs,"
-        " Decimal, enum, int, str, bool, None, tuple, list or dict"
+        f"cannot convert {value!r:.80}: plain data may not contain a {type(value).__name__};"
+        " use attrs, Decimal, enum, int, str, bool, None, tuple, list or dict"
     )
 
 
-@cache
-def _field_names(kind: Any) -> tuple[str, ...] | None:
+@cache_by_type
+def _field_names(kind: type) -> tuple[str, ...] | None:
     """Return the field names of an attrs class; None for another class."""
     return tuple(field.name for field in attrs.fields(kind)) if attrs.has(kind) else None

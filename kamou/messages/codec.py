@@ -15,7 +15,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -25,6 +24,7 @@ import numpy as np
 
 from kamou.core.book.event_kinds import EVENTS
 from kamou.core.book.events import Event
+from kamou.core.plain import cache_by_type
 
 T = TypeVar("T")
 
@@ -65,8 +65,7 @@ def decode(cls: type[T], body: bytes) -> T:
         ValueError: it is not JSON, lacks a field, or has one of a wrong type; the message has the
             path.
     """
-    hashable: Any = cls  # mypy does not count a generic class as hashable
-    decoded: T = _decoder(hashable).decode(body)
+    decoded: T = _decoder(cls).decode(body)
     return decoded
 
 
@@ -76,8 +75,7 @@ def make_decoders() -> None:
     Together they take about 50 ms of CPU time, which would block the loop during a start.
     """
     for cls in EVENTS:
-        kind: Any = cls
-        _decoder(kind)
+        _decoder(cls)
 
 
 def decode_event(kind: str, body: bytes) -> Event:
@@ -108,7 +106,7 @@ def _encode_other(value: object) -> object:
     )
 
 
-def _decode_other(cls: Any, value: Any) -> object:
+def _decode_other(cls: object, value: object) -> object:
     """Decode numpy arrays, for msgspec.
 
     Args:
@@ -125,8 +123,8 @@ def _decode_other(cls: Any, value: Any) -> object:
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_other, order="sorted")
 
 
-@cache
-def _decoder(cls: Any) -> msgspec.json.Decoder[Any]:
+@cache_by_type
+def _decoder(cls: type) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(cls, dec_hook=_decode_other)
 
 
@@ -142,12 +140,11 @@ def _non_finite(value: object, path: str) -> Iterator[tuple[str, object]]:
         for i, item in enumerate(value):
             yield from _non_finite(item, f"{path}[{i}]")
     else:
-        cls: Any = type(value)  # mypy does not count ``type`` as hashable
-        for name in _fields(cls):
+        for name in _fields(type(value)):
             yield from _non_finite(getattr(value, name), f"{path}.{name}")
 
 
-@cache
-def _fields(cls: Any) -> tuple[str, ...]:
+@cache_by_type
+def _fields(cls: type) -> tuple[str, ...]:
     """Return the field names of an attrs class; none for another class."""
     return tuple(field.name for field in attrs.fields(cls)) if attrs.has(cls) else ()

@@ -6,9 +6,9 @@ import ipaddress
 import re
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
-EXPECTED: dict[Any, str] = {
+EXPECTED: dict[object, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -30,7 +30,7 @@ class Text(str):
     """A value from the environment, where values of every type are text."""
 
 
-def convert_value(kind: Any, raw: object) -> object | None:
+def convert_value(kind: object, raw: object) -> object | None:
     """Return ``raw`` as a value of type ``kind``; None if it is not one."""
     if isinstance(raw, Text):
         raw = _parse_text(kind, str(raw))
@@ -44,9 +44,10 @@ def convert_value(kind: Any, raw: object) -> object | None:
         return None
     if kind is int:
         return raw if isinstance(raw, int) else None
-    if kind in (float, Decimal):
-        return _convert_number(kind, raw)
-    item = kind.__args__[0]
+    if kind is float or kind is Decimal:
+        number = _parse_number(raw, from_text=kind is Decimal)
+        return float(number) if kind is float and number is not None else number
+    item = get_args(kind)[0]
     if not isinstance(raw, list | tuple):
         return None
     items = tuple(convert_value(item, each) for each in raw)
@@ -64,17 +65,20 @@ def expand_home(path: str | Path) -> Path | None:
         return None
 
 
-def _convert_number(kind: type[float] | type[Decimal], raw: object) -> float | Decimal | None:
-    if not isinstance(raw, int | float | Decimal | str) or (kind is float and isinstance(raw, str)):
+def _parse_number(raw: object, *, from_text: bool) -> Decimal | None:
+    """Return ``raw`` as a finite Decimal; None if it is not one."""
+    if isinstance(raw, str) and not from_text:
+        return None
+    if not isinstance(raw, int | float | Decimal | str):
         return None
     try:
         exact = Decimal(str(raw))
     except InvalidOperation:
         return None
-    return kind(exact) if exact.is_finite() else None
+    return exact if exact.is_finite() else None
 
 
-def _parse_text(kind: Any, text: str) -> object:
+def _parse_text(kind: object, text: str) -> object:
     """Return the text as a TOML value; unchanged if it is no ``kind``."""
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
@@ -85,7 +89,9 @@ def _parse_text(kind: Any, text: str) -> object:
             return text
     if kind in (str, Path):
         return text
-    return [_parse_text(kind.__args__[0], part.strip()) for part in text.split(",") if part.strip()]
+    return [
+        _parse_text(get_args(kind)[0], part.strip()) for part in text.split(",") if part.strip()
+    ]
 
 
 def is_network(text: str) -> bool:

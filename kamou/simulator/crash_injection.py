@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import attrs
@@ -41,7 +40,7 @@ class CrashPoint:
         return f"{self.actor}: " + " > ".join(f"{file}:{line}" for file, line in self.chain)
 
 
-def list_frames(coroutine: Any) -> Iterator[tuple[str, int]]:
+def list_frames(coroutine: object) -> Iterator[tuple[str, int]]:
     """Yield Kamou's frames of a suspended coroutine, outermost first."""
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)

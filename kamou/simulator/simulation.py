@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import attrs
 import trio
@@ -75,6 +75,8 @@ from kamou.store.journal import next_run_number
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
+
+T = TypeVar("T")
 
 NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
@@ -375,7 +377,7 @@ class SimulatedRun:
         if not self.crashes.dead:
             self.simulation.monitor.check_exit(exit_, self.clock.now_ms())
 
-    async def _runner(self, work: Callable[..., Any], /, *args: Any) -> Any:
+    async def _runner(self, work: Callable[..., T], /, *args: object) -> T:
         """Run ``work`` on the journal's disk, sometimes slowly.
 
         A slow call cannot be canceled.

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
-from functools import cache
 from operator import attrgetter
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin
 import attrs
 import msgspec
 
+from kamou.core.plain import cache_by_type
 from kamou.messages.codec import encode
 
 COLUMN = "column"
@@ -57,11 +57,12 @@ def _encode_json(value: object) -> str:
     return encode(value).decode()
 
 
-def _enum_value(value: Any) -> Any:
+def _enum_value(value: object) -> object:
+    assert isinstance(value, Enum), value
     return value.value
 
 
-def _plain_text(value: Any) -> Any:
+def _plain_text(value: object) -> object:
     return value.value if isinstance(value, Enum) else value
 
 
@@ -108,7 +109,7 @@ class _Statements:
 
     fields: tuple[str, ...]
     from_sql: tuple[tuple[str, Change], ...]  # by field
-    rows: Any  # ``tuple[cls, ...]``
+    rows: object  # ``tuple[cls, ...]``
     read: Callable[[TableRow], list[Any]]  # the values of the stored fields
     to_sql: tuple[tuple[int, Change], ...]  # by place among the stored fields
     select: str
@@ -117,8 +118,8 @@ class _Statements:
     upsert: str
 
 
-@cache
-def columns_of(cls: Any) -> tuple[Column, ...]:
+@cache_by_type
+def columns_of(cls: type) -> tuple[Column, ...]:
     """Return the columns of a row class, in the order of its fields.
 
     Raises:
@@ -128,7 +129,7 @@ def columns_of(cls: Any) -> tuple[Column, ...]:
     return tuple(_column(cls, field, hints[field.name]) for field in attrs.fields(cls))
 
 
-def _column(cls: type, field: attrs.Attribute[Any], hint: Any) -> Column:
+def _column(cls: type, field: attrs.Attribute[Any], hint: object) -> Column:
     nullable, inner = _split_none(hint)
     kind = _find_kind(inner)
     if kind is None:
@@ -147,7 +148,7 @@ def _column(cls: type, field: attrs.Attribute[Any], hint: Any) -> Column:
     )
 
 
-def _split_none(hint: Any) -> tuple[bool, Any]:
+def _split_none(hint: object) -> tuple[bool, object]:
     """Return whether a type admits None, and the type without None."""
     if get_origin(hint) not in (Union, UnionType):
         return False, hint
@@ -155,7 +156,7 @@ def _split_none(hint: Any) -> tuple[bool, Any]:
     return len(others) < len(get_args(hint)), others[0] if len(others) == 1 else hint
 
 
-def _find_kind(hint: Any) -> _Kind | None:
+def _find_kind(hint: object) -> _Kind | None:
     if get_origin(hint) is tuple:
         return _JSON
     if isinstance(hint, type) and issubclass(hint, str) and issubclass(hint, Enum):
@@ -163,8 +164,8 @@ def _find_kind(hint: Any) -> _Kind | None:
     return _KINDS.get(hint)
 
 
-@cache
-def _statements(cls: Any) -> _Statements:
+@cache_by_type
+def _statements(cls: type[TableRow]) -> _Statements:
     columns = columns_of(cls)
     stored = tuple(column for column in columns if column.name != ROWID)
     names = ", ".join(f'"{column.name}"' for column in stored)
@@ -176,7 +177,7 @@ def _statements(cls: Any) -> _Statements:
     return _Statements(
         fields=tuple(column.field for column in columns),
         from_sql=tuple((c.field, c.from_sql) for c in columns if c.from_sql is not None),
-        rows=tuple[cls, ...],
+        rows=tuple[cls, ...],  # type: ignore[valid-type]  # a value for msgspec
         read=_make_reader([column.field for column in stored]),
         to_sql=tuple((i, c.to_sql) for i, c in enumerate(stored) if c.to_sql is not None),
         select=f"SELECT {everything} FROM {cls.table} ",
@@ -273,9 +274,8 @@ def make_row(cls: type[R], source: object, /, **given: object) -> R:
     Raises:
         TypeError: neither has a field of ``cls`` without a default.
     """
-    kind: Any = type(source)  # mypy does not count ``type`` as hashable
     values = dict(given)
-    for column in _shared_columns(cls, kind):
+    for column in _shared_columns(cls, type(source)):
         if column.field not in given:
             value = getattr(source, column.field)
             if column.from_field is not None and value is not None:
@@ -284,7 +284,7 @@ def make_row(cls: type[R], source: object, /, **given: object) -> R:
     return cls(**values)
 
 
-@cache
-def _shared_columns(cls: Any, source: Any) -> tuple[Column, ...]:
+@cache_by_type
+def _shared_columns(cls: type, source: type) -> tuple[Column, ...]:
     names = {field.name for field in attrs.fields(source)} | set(dir(source))
     return tuple(column for column in columns_of(cls) if column.field in names)

@@ -9,7 +9,6 @@ limit of the venue, or a denial by the exchange port, and ends the orders attach
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import attrs
 
@@ -121,18 +120,19 @@ def apply_order_event(order: OrderState, event: Event) -> OrderState:
     )
     if isinstance(event, OrderAccepted):
         if order.status in IN_FLIGHT:
-            return _to(order, _S.ACCEPTED, event, venue_order_id=event.venue_order_id)
+            return _to(attrs.evolve(order, venue_order_id=event.venue_order_id), _S.ACCEPTED, event)
         if event.venue_order_id and not order.venue_order_id:
             return attrs.evolve(order, venue_order_id=event.venue_order_id)
         return order
     if isinstance(event, OrderUnknown):
         if order.status is not _S.SUBMITTED:
             return order  # the venue has answered in the meantime
-        return _to(order, _S.UNKNOWN, event, unknown_since_ms=event.at_ms, reason=event.reason)
+        unknown = attrs.evolve(order, unknown_since_ms=event.at_ms, reason=event.reason)
+        return _to(unknown, _S.UNKNOWN, event)
     if isinstance(event, CancelRequested):
         if order.status.terminal or order.status is _S.PENDING_CANCEL:
             return order
-        return _to(order, _S.PENDING_CANCEL, event, reason=event.reason)
+        return _to(attrs.evolve(order, reason=event.reason), _S.PENDING_CANCEL, event)
     if isinstance(event, OrderRejected):
         return _end(order, _S.REJECTED, order.filled, event, f"{event.code}: {event.reason}")
     assert isinstance(event, OrderClosed), (
@@ -144,11 +144,11 @@ def apply_order_event(order: OrderState, event: Event) -> OrderState:
     return _end(order, event.status, event.filled, event, event.reason)
 
 
-def _to(order: OrderState, status: OrderStatus, event: Event, **changes: Any) -> OrderState:
+def _to(order: OrderState, status: OrderStatus, event: Event) -> OrderState:
     assert status in NEXT[order.status], (
         f"order {order.client_order_id} cannot change from {order.status.value} to {status.value}"
     )
-    return attrs.evolve(order, status=status, changed_at_ms=event.at_ms, **changes)
+    return attrs.evolve(order, status=status, changed_at_ms=event.at_ms)
 
 
 def _end(
@@ -160,7 +160,7 @@ def _end(
         return order if reported == order.reported else attrs.evolve(order, reported=reported)
     if status is _S.REJECTED and order.filled > 0:
         status = _S.CANCELED  # some venues report the rest of a partly filled order as rejected
-    return _to(order, status, event, reported=reported, reason=reason)
+    return _to(attrs.evolve(order, reported=reported, reason=reason), status, event)
 
 
 def _apply_fill(order: OrderState, event: FillRecorded) -> OrderState:
@@ -174,10 +174,10 @@ def _apply_fill(order: OrderState, event: FillRecorded) -> OrderState:
     )
     filled = order.filled + fill.quantity
     value = order.filled_value + fill.quantity * fill.price
-    changes: dict[str, Any] = {"filled": filled, "filled_value": value}
+    changed = attrs.evolve(order, filled=filled, filled_value=value)
     if not order.status.terminal:
         if filled >= order.intent.quantity:
-            return _to(order, _S.FILLED, event, reported=filled, **changes)
+            return _to(attrs.evolve(changed, reported=filled), _S.FILLED, event)
         if order.status is not _S.PARTIALLY_FILLED and order.status is not _S.PENDING_CANCEL:
-            return _to(order, _S.PARTIALLY_FILLED, event, **changes)
-    return attrs.evolve(order, **changes)
+            return _to(changed, _S.PARTIALLY_FILLED, event)
+    return changed

@@ -11,12 +11,13 @@ import json
 import types
 from decimal import Decimal
 from enum import Enum
-from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
-from kamou.core.plain import Form, to_plain
+from kamou.core.plain import Form, cache_by_type, to_plain
+
+T = TypeVar("T")
 
 STATE = Form(decimal=str, dicts=list, others=())
 """State has Decimals with their exponents, dicts as pairs, and no floats."""
@@ -31,16 +32,16 @@ def dump_value(value: object) -> bytes:
     return json.dumps(to_plain(value, STATE), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def load_value(cls: type, data: bytes) -> Any:
+def load_value(cls: type[T], data: bytes) -> T:
     """Return the value of type ``cls`` that ``dump_value`` wrote.
 
     Raises:
         ValueError, KeyError, TypeError, ArithmeticError: the bytes do not have such a value.
     """
-    return _build(cls, json.loads(data))
+    return cast(T, _build(cls, json.loads(data)))
 
 
-def _build(kind: Any, data: Any) -> Any:
+def _build(kind: Any, data: Any) -> object:  # noqa: ANN401  # an annotation, and JSON
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if data is None:
@@ -65,7 +66,7 @@ def _build(kind: Any, data: Any) -> Any:
     return data
 
 
-@cache
-def _fields(cls: Any) -> tuple[tuple[str, Any], ...]:
+@cache_by_type
+def _fields(cls: type) -> tuple[tuple[str, object], ...]:
     hints = get_type_hints(cls)
     return tuple((field.name, hints[field.name]) for field in attrs.fields(cls))
