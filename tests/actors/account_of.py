@@ -6,10 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from kamou.core.book.events import CycleClosed, FillRecorded, IncomeRecorded, TradeClosed
+from kamou.core.book.events import (
+    CycleClosed,
+    FillRecorded,
+    IncomeRecorded,
+    IntentRecorded,
+    TradeClosed,
+)
 from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.day import MINUTE_MS
-from kamou.core.model import OrderType, TradingState
+from kamou.core.model import OrderRole, OrderType, TradingState
+from kamou.venue.state import OrderAudit
 from tests.actors.scripted_market import START_MS
 from tests.actors.system_harness import SETTINGS, Ended
 
@@ -67,31 +74,20 @@ def _orders(ended: Ended) -> Iterator[str]:
     accepted = [
         noted
         for noted in ended.audit_log
-        if getattr(noted, "event", "") in ("accepted", "rejected")
+        if isinstance(noted, OrderAudit) and noted.event in ("accepted", "rejected")
     ]
     names = Counter(noted.client_order_id for noted in accepted)
     if doubled := [name for name, n in names.items() if n > 1]:
         yield f"sent twice: {doubled}"
-    unknown = [name for name in names if not any(_knows(ended, name))]
+    intents = ended.of(IntentRecorded)
+    unknown = sorted(names.keys() - {e.intent.client_order_id for e in intents})
     if unknown:
         yield f"sent without an intent: {unknown}"
-    entries = Counter(e.intent.trade_id for e in ended.events if _is_entry(e))
+    entries = Counter(e.intent.trade_id for e in intents if e.intent.role is OrderRole.ENTRY)
     if again := [trade for trade, n in entries.items() if n > 1]:
         yield f"more than one entry per signal: {again}"
     if stuck := [o.client_order_id for o in ended.book.orders.values() if o.status in IN_FLIGHT]:
         yield f"in flight for ever: {stuck}"
-
-
-def _knows(ended: Ended, client_order_id: str) -> Iterator[bool]:
-    return (
-        event.intent.client_order_id == client_order_id
-        for event in ended.events
-        if type(event).__name__ == "IntentRecorded"
-    )
-
-
-def _is_entry(event: object) -> bool:
-    return type(event).__name__ == "IntentRecorded" and event.intent.role.value == "entry"
 
 
 def _protection(ended: Ended) -> Iterator[str]:

@@ -105,7 +105,7 @@ def market() -> RecordedMarket:
     for symbol, by_minute in VOLUMES.items():
         for minute, traded in by_minute.items():
             volume[HISTORY + minute - 1, SYMBOLS.index(symbol)] = traded
-    bars = Bars(
+    drawn = Bars(
         symbols=SYMBOLS,
         period_ms=MINUTE_MS,
         open_ms=first_ms + np.arange(bars, dtype=np.int64) * MINUTE_MS,
@@ -123,7 +123,7 @@ def market() -> RecordedMarket:
     )
     data = Dataset(
         name="scripted_market",
-        bars=bars,
+        bars=drawn,
         funding=funding,
         open_interest=empty_series(SYMBOLS, DAY_MS),
     )

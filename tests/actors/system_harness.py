@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -40,6 +40,8 @@ from kamou.venue import checker
 from kamou.venue.checker import CheckReport
 from kamou.venue.state import AuditRecord
 from tests.actors import scripted_market
+
+E = TypeVar("E", bound=Event)
 
 SETTINGS = Settings(
     mode="backtest",
@@ -84,6 +86,12 @@ class Harness:
     async def until(self, minute: float) -> None:
         await self.clock.sleep_until(at(minute))
 
+    def push_events(self) -> None:
+        """Let the venue's stream report what the venue did between two calls of the port."""
+        port = self.tree.port
+        assert isinstance(port, SimulatedExchange)
+        port._forward(self.session.engine.take_events())
+
     def book(self) -> PositionBook:
         """Return the position book as of the committed journal."""
         return folded([c.event for c in self.session.writer.read(0)])
@@ -106,8 +114,8 @@ class Ended:
     states: dict[str, str]  # of the children, before the orderly stop
     digest: str
 
-    def of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.events if type(event) is kind]
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     @property
     def crashes(self) -> list[ChildExit]:

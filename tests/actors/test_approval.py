@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -171,7 +172,7 @@ def test_an_approval_can_be_neither_copied_nor_pickled_nor_changed() -> None:
     ],
 )
 def test_the_port_denies_an_order_that_differs_from_the_approved_one(
-    change: dict[str, object], code: str
+    change: dict[str, Any], code: str
 ) -> None:
     async def direct(harness: Harness) -> None:
         approved, plan = await approve(harness)

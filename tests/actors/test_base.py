@@ -32,7 +32,7 @@ class Work:
     seconds: float
 
 
-class Recorder(Actor):
+class Recorder(Actor[Any]):
     """Records what it does. Ticks every ``period_ms`` if that is not 0."""
 
     def __init__(self, inbox: Mailbox[Any], period_ms: int = 0) -> None:
@@ -81,7 +81,7 @@ class Hardened(Recorder):
         self.did.append(message)
 
 
-class Plain(Actor):
+class Plain(Actor[Any]):
     """An actor with the one method that every actor must have."""
 
     async def handle(self, message: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 
 import attrs
@@ -27,10 +26,11 @@ from kamou.core.model import Figure, Intent, OrderRole, TradingState
 from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
 from kamou.messages.governor import Flatten, Halt, Resume
+from kamou.messages.orders import GovernorMessage
 from kamou.settings.strategies import StrategySettings
 from tests.actors import scripted_market
 from tests.actors.account_of import faults
-from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
+from tests.actors.system_harness import SETTINGS, Director, Ended, Harness, at, run_system
 
 D = Decimal
 
@@ -43,7 +43,7 @@ def entered(ended: Ended) -> set[str]:
     return {e.intent.symbol for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY}
 
 
-def send_at(*messages: tuple[float, object]) -> Callable[[Harness], object]:
+def send_at(*messages: tuple[float, GovernorMessage]) -> Director:
     async def direct(harness: Harness) -> None:
         for minute, message in messages:
             await harness.until(minute)

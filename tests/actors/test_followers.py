@@ -18,6 +18,7 @@ from kamou.actors.followers import BookFollower, StateFollower
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import TradingState
+from kamou.store.journal import read_events
 from tests.actors.journal_bench import Bench, benches, day, lost
 
 EVENTS = 28
@@ -41,7 +42,7 @@ class FoldCount(trio.abc.Instrument):
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.folded = self.most_folded = self.read = self.most_read = self.reads = 0
-        apply, read = PositionBook.apply, journal_module.read_events
+        apply, read = PositionBook.apply, read_events
 
         def counted(book: PositionBook, seq: int, event: Any) -> None:
             self.folded += 1

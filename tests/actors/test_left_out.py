@@ -156,7 +156,7 @@ async def sell_by_hand(harness: Harness) -> None:
             quantity=D(3),
         )
     )
-    harness.tree.port._forward(harness.session.engine.take_events())
+    harness.push_events()
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -268,7 +268,7 @@ async def lose_the_stop(harness: Harness) -> None:
     confirmed = harness.book().trades[HELD].confirmed
     assert confirmed is not None
     harness.session.engine.cancel(confirmed.client_order_id)
-    harness.tree.port._forward(harness.session.engine.take_events())
+    harness.push_events()
 
 
 def test_the_deadline_of_a_stop_does_not_wait_for_a_clock_that_was_set_back(

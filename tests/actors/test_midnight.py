@@ -33,7 +33,7 @@ def market(step_ms: int) -> RecordedMarket:
     """Return a market with ten equal bars before midnight and five after."""
     bars = 15
     flat = np.full((bars, len(SYMBOLS)), 100.0)
-    bars = Bars(
+    drawn = Bars(
         symbols=SYMBOLS,
         period_ms=step_ms,
         open_ms=MIDNIGHT_MS + np.arange(-10, 5, dtype=np.int64) * step_ms,
@@ -45,7 +45,7 @@ def market(step_ms: int) -> RecordedMarket:
     )
     data = Dataset(
         name="midnight",
-        bars=bars,
+        bars=drawn,
         funding=empty_series(SYMBOLS, 8 * HOUR_MS),
         open_interest=empty_series(SYMBOLS, DAY_MS),
     )

@@ -101,8 +101,14 @@ class Slow(Scanner):
         self.panels.append((message.cycle_at_ms, int(self._panel.count.min())))
 
 
+def slow_scanner(**attributes: Any) -> type[Slow]:
+    """Return a scanner class with its own list of panels."""
+    made: type[Slow] = type("SlowOfOneTest", (Slow,), {"panels": [], **attributes})
+    return made
+
+
 def test_a_late_shard_is_left_out_of_the_ranking_and_counted() -> None:
-    kind = type("Late", (Slow,), {"panels": []})
+    kind = slow_scanner()
     ended = run_system(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 1))
     late = {round((e.cycle_at_ms - at(0)) / 60_000): e.late_shards for e in ended.of(CycleRanked)}
     assert late[2] == 1
@@ -114,7 +120,7 @@ def test_a_late_shard_is_left_out_of_the_ranking_and_counted() -> None:
 
 
 def test_a_shard_that_missed_bars_reloads_them() -> None:
-    kind = type("Asleep", (Slow,), {"panels": [], "takes_s": 130.0})
+    kind = slow_scanner(takes_s=130.0)
     ended = run_system(arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0))
     panels = dict(kind.panels)
     assert at(3) not in panels  # conflated: only the newest waited
@@ -133,7 +139,7 @@ def test_bars_of_failed_reads_come_with_the_next_successful_read() -> None:
         await harness.until(4.5)
         trouble.away = frozenset()
 
-    kind = type("Watched", (Slow,), {"panels": counts, "minute": -1})
+    kind = slow_scanner(panels=counts, minute=-1)
     ended = run_system(
         adapter=partial(TroubledExchange, trouble=trouble),
         direct=direct,
@@ -153,7 +159,7 @@ def test_a_bar_history_that_could_not_be_read_at_the_start_is_read_later() -> No
         await harness.until(0.5)
         trouble.away = frozenset()
 
-    kind = type("Watched", (Slow,), {"panels": [], "minute": -1})
+    kind = slow_scanner(minute=-1)
     ended = run_system(
         adapter=partial(TroubledExchange, trouble=trouble),
         direct=direct,

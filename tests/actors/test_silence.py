@@ -171,14 +171,16 @@ def test_an_equity_snapshot_includes_a_transfer_made_between_two_reads() -> None
 
 
 def test_an_actor_that_gets_an_unknown_message_crashes_and_is_restarted() -> None:
+    unknown: Any = "gibberish"
+
     async def direct(harness: Harness) -> None:
         await harness.until(3.5)
-        harness.tree.mailboxes.order_manager.put_nowait("gibberish")
+        harness.tree.mailboxes.order_manager.put_nowait(unknown)
         await harness.until(4.5)
-        harness.tree.mailboxes.risk_governor.put_nowait("gibberish")
-        harness.tree.mailboxes.feed.put_nowait("gibberish")
+        harness.tree.mailboxes.risk_governor.put_nowait(unknown)
+        harness.tree.mailboxes.feed.put_nowait(unknown)
         await harness.until(5.5)
-        harness.tree.mailboxes.reconciler.put_nowait("gibberish")
+        harness.tree.mailboxes.reconciler.put_nowait(unknown)
 
     ended = run_system(direct=direct)
     assert {e.child for e in ended.crashes} == {

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 
 from kamou.core.book.events import (
@@ -56,7 +57,7 @@ def entry_of(ended: Ended, symbol: str) -> str:
     )
 
 
-def about(ended: Ended, kind: type, client_order_id: str) -> list[Any]:
+def about(ended: Ended, kind: type[Any], client_order_id: str) -> list[Any]:
     return [event for event in ended.of(kind) if event.client_order_id == client_order_id]
 
 
@@ -81,7 +82,9 @@ def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_agai
     assert [i.client_order_id for i in trouble.sent].count(name) == 1
     assert "BBB" not in {trade.symbol for trade in ended.of(TradeClosed)}
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
-    assert released[ended.book.order(name).intent.permit_id] == "no_fill"
+    order = ended.book.order(name)
+    assert order is not None
+    assert released[order.intent.permit_id] == "no_fill"
     assert find_errors(ended) == []
 
 
@@ -377,9 +380,7 @@ def test_an_external_exit_closes_the_trade_as_external_and_its_orders_are_cancel
 
 def test_a_venue_without_attached_orders_gets_stops_and_take_profits_as_separate_orders() -> None:
     plain = SETTINGS.exchange
-    settings = scripted_market.attrs.evolve(
-        SETTINGS, exchange=scripted_market.attrs.evolve(plain, attached_stop=False)
-    )
+    settings = attrs.evolve(SETTINGS, exchange=attrs.evolve(plain, attached_stop=False))
     ended = play(Trouble(), settings=settings)
     reasons = {t.exit_reason for t in ended.of(TradeClosed)}
     assert reasons == {"stop_loss", "take_profit", "time_limit"}

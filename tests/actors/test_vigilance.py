@@ -53,7 +53,7 @@ async def lose_the_stop(harness: Harness) -> None:
     confirmed = harness.book().trades[HELD].confirmed
     assert confirmed is not None
     harness.session.engine.cancel(confirmed.client_order_id)
-    harness.tree.port._forward(harness.session.engine.take_events())
+    harness.push_events()
 
 
 def test_a_position_without_a_stop_is_closed_within_11_s_although_cycles_take_120_s() -> None:
@@ -118,7 +118,7 @@ async def reverse_by_hand(harness: Harness) -> None:
             quantity=abs(held) * 2,
         )
     )
-    harness.tree.port._forward(harness.session.engine.take_events())
+    harness.push_events()
 
 
 def test_a_position_that_an_external_order_reverses_is_adopted_and_protected_within_5_s() -> None:

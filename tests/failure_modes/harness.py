@@ -108,7 +108,7 @@ async def place_external_order(
     """Place an external order now; the venue's stream reports it."""
     await harness.tree.port.server_time_ms()  # the market is at this minute
     harness.session.engine.place(external_order(symbol, quantity, limit_price))
-    harness.tree.port._forward(harness.session.engine.take_events())
+    harness.push_events()
 
 
 @contextmanager

@@ -178,8 +178,9 @@ def test_an_accepted_stop_protects_only_after_it_is_read_back(
     }
 
     # Naive: an accepted stop counts as protection.
-    async def believing(self: OrderExecutor, intent: Intent) -> OrderStatus:
+    async def believing(self: OrderExecutor, intent: Intent) -> OrderStatus | None:
         report = await original(self, intent)
+        assert report is not None
         if intent.role is OrderRole.STOP_LOSS and not report.terminal:
             assert intent.trigger_price is not None
             await self.commit(

@@ -147,7 +147,7 @@ def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
             engine = await living(harness, 4.4)
             assert stops_at(harness, HELD) == [stop]  # the resting stop is unchanged
             engine.cancel(stop.client_order_id)
-            harness.tree.port._forward(engine.take_events())
+            harness.push_events()
 
         return play(direct=direct)
 

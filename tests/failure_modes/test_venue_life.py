@@ -48,7 +48,7 @@ async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> No
     """Let the venue take a share of the position now; its stream reports it."""
     await harness.tree.port.server_time_ms()  # the market is at this minute
     assert engine_of(harness).close_by_force(symbol, D(share), reason)
-    harness.tree.port._forward(harness.session.engine.take_events())
+    harness.push_events()
 
 
 def count_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from tests.actors.strategy_files.scripted import Scripted
 
 
 class Raising(Scripted):
-    name = "raising"  # type: ignore[misc]  # another name for another file
+    name = "raising"  # another name for another file
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         minute = (panel.close_ms - START_MS) // MINUTE_MS
