@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import httpx
@@ -25,6 +25,8 @@ from kamou.store import database
 from kamou.store.journal import read_events
 from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
+
+E = TypeVar("E", bound=Event)
 
 NOW_MS = 1_767_312_000_000 + 12 * HOUR_MS  # a day in January 2026: the same market in every run
 # Settings that find a setup in nearly every bar, so that two days have many trades.
@@ -176,8 +178,8 @@ def fills_of(data_dir: DataDirectory) -> set[str]:
         return {fill.key for fill in store.fills(0)}
 
 
-def of_kind(events: list[Event], kind: type[Event]) -> list[Any]:
-    return [event for event in events if type(event) is kind]
+def of_kind(events: list[Event], kind: type[E]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
 
 
 def run_table(data_dir: DataDirectory) -> list[tuple[int, str | None]]:
@@ -196,6 +198,6 @@ def assert_same_book(data_dir: DataDirectory) -> None:
     assert {e.fill.key for e in of_kind(events, FillRecorded)} == fills_of(data_dir)
     names = [e.intent.client_order_id for e in of_kind(events, IntentRecorded)]
     assert len(names) == len(set(names))
-    for symbol, held in theirs.positions.items():
+    for symbol, position in theirs.positions.items():
         stops = [o for o in theirs.live_orders(symbol) if o.request.type is OrderType.STOP_MARKET]
-        assert sum(o.remaining for o in stops) >= abs(held.quantity), "not covered by its stop"
+        assert sum(o.remaining for o in stops) >= abs(position.quantity), "not covered by its stop"

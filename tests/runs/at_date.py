@@ -14,8 +14,8 @@ real_now_ms = SystemClock.now_ms
 ahead_ms = int(sys.argv[1])
 
 
-def now_ms(clock: SystemClock) -> int:
-    return real_now_ms(clock) + ahead_ms
+def now_ms(self: SystemClock) -> int:
+    return real_now_ms(self) + ahead_ms
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_a_backtest_charges_the_fee_of_the_settings(taker_bps: str) -> None:
     assert D(found["fees"]) == pytest.approx(sum(fill.fee for fill in fills))
 
 
-class DenyAll(Actor):
+class DenyAll(Actor[Any]):
     """A governor that denies every plan."""
 
     async def handle(self, message: object) -> None:

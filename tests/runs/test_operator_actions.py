@@ -60,10 +60,21 @@ def follower() -> Follower:
 
 
 @pytest.fixture
-def running(follower: Any) -> CurrentRun:
+def supervised() -> Supervised:
+    return Supervised()
+
+
+def tree_of(run: CurrentRun) -> Tree:
+    """Return the tree that the fixture ``running`` gave to a run."""
+    tree: Any = run.tree
+    assert isinstance(tree, Tree)
+    return tree
+
+
+@pytest.fixture
+def running(follower: Any, supervised: Any) -> CurrentRun:
     tree: Any = Tree(Mailbox("risk_governor", 4, now_ms=SystemClock().now_ms))
-    supervisor: Any = Supervised()
-    return CurrentRun(phase="trading", tree=tree, supervisor=supervisor, follower=follower)
+    return CurrentRun(phase="trading", tree=tree, supervisor=supervised, follower=follower)
 
 
 async def test_a_starting_run_is_not_ready_and_its_halt_fails_without_a_latch() -> None:
@@ -101,7 +112,7 @@ async def test_a_latch_set_after_the_start_read_its_log_is_sent_to_the_governor(
     asked: type[Halt | Flatten],
 ) -> None:
     running.latch = HaltLatch(tmp_path / "halt-latch")
-    governor = running.tree.governor  # type: ignore[union-attr]
+    governor = tree_of(running).governor
     running._enforce_latch(follower.book)
     assert governor.priority_pending == 0, "the latch is not set"
     running.latch.set("news", "operator", 1, action=action)
@@ -134,7 +145,7 @@ async def test_a_run_whose_latch_is_set_while_its_state_allows_entries_is_not_re
 
 async def resume(running: CurrentRun, meanwhile: Callable[[], object] = lambda: None) -> Any:
     """Resume with a governor that changes nothing; return the answer."""
-    governor = running.tree.governor  # type: ignore[union-attr]
+    governor = tree_of(running).governor
     answers: list[Any] = []
 
     async def ask() -> None:
@@ -211,14 +222,14 @@ async def test_damaged_lines_of_the_latchs_log_are_announced_in_one_warning(
 
 
 async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
-    running: CurrentRun, follower: Follower
+    running: CurrentRun, follower: Follower, supervised: Supervised
 ) -> None:
-    running.supervisor.state = "stopping"  # type: ignore[union-attr]
-    follower.book.drift["BTCUSDT"] = 1
+    supervised.state = "stopping"
+    follower.book.drift["BTCUSDT"] = "QUANTITY_DIFFERS"
     reasons = " and ".join(running.not_ready())
     for said in ("starting, stopping", "and the venue differ", "is not reconciled"):
         assert said in reasons
-    running.supervisor.state = "running"  # type: ignore[union-attr]
+    supervised.state = "running"
     follower.book.drift.clear()
     running.set_reconciled(True)
     assert running.not_ready() == []
@@ -231,7 +242,7 @@ async def test_with_an_unreadable_journal_the_status_has_no_state_and_a_command_
     follower.trouble = sqlite3.OperationalError("disk I/O error")
     assert running.status()["state"] is None
     assert running.not_ready() == ["the run cannot read the journal"]
-    governor = running.tree.governor  # type: ignore[union-attr]
+    governor = tree_of(running).governor
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_work_off, governor)
         with pytest.raises(KamouError, match="the governor has the command"):
@@ -246,7 +257,8 @@ async def _work_off(governor: Mailbox[Any]) -> None:
 async def test_a_command_is_answered_only_after_the_governor_has_handled_it(
     running: CurrentRun, autojump_clock: MockClock
 ) -> None:
-    governor = running.tree.governor  # type: ignore[union-attr]
+    governor = tree_of(running).governor
+    earlier = Resume(note="of before")
     seen: list[str] = []
 
     async def ask() -> None:
@@ -254,8 +266,8 @@ async def test_a_command_is_answered_only_after_the_governor_has_handled_it(
         seen.append("answered")
 
     async with trio.open_nursery() as nursery:
-        governor.put_nowait("of before")
-        assert await governor.get() == "of before"
+        governor.put_nowait(earlier)
+        assert await governor.get() == earlier
         nursery.start_soon(ask)
         await trio.sleep(1)
         governor.count_handled(0)
@@ -276,7 +288,7 @@ async def test_a_command_that_the_governor_does_not_handle_times_out(
 
 
 async def test_a_command_to_a_full_priority_lane_fails_at_once(running: CurrentRun) -> None:
-    governor = running.tree.governor  # type: ignore[union-attr]
+    governor = tree_of(running).governor
     for _ in range(PRIORITY_CAPACITY):
         assert governor.put_priority(Halt(reason="OPERATOR_HALT"))
     with pytest.raises(TimedOutError, match="lane is full"):
@@ -318,7 +330,7 @@ def holding(running: CurrentRun, follower: Follower) -> CurrentRun:
     story.open(plan())
     follower.book = story.book
     running.clock = Clock()
-    running.tree.port = Port()  # type: ignore[union-attr]
+    tree_of(running).port = Port()
     return running
 
 
@@ -337,7 +349,7 @@ async def test_a_status_has_the_current_marks(holding: CurrentRun) -> None:
 
 
 async def test_marks_are_read_once_a_second_for_all_requests(holding: CurrentRun) -> None:
-    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port: Any = tree_of(holding).port
     for _ in range(3):
         await holding.refresh_marks()
     assert port.asked == [("SOLUSDT",)]
@@ -348,7 +360,7 @@ async def test_marks_are_read_once_a_second_for_all_requests(holding: CurrentRun
 
 
 async def test_marks_are_read_at_once_after_the_clock_was_set_back(holding: CurrentRun) -> None:
-    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port: Any = tree_of(holding).port
     await holding.refresh_marks()
     clock: Any = holding.clock
     clock.at_ms -= 3_600_000
@@ -362,7 +374,7 @@ async def test_the_older_marks_stay_if_reading_new_marks_fails_or_gets_no_answer
     holding: CurrentRun, autojump_clock: MockClock, trouble: Exception | None
 ) -> None:
     await holding.refresh_marks()
-    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port: Any = tree_of(holding).port
     port.trouble, port.silent = trouble, trouble is None
     clock: Any = holding.clock
     clock.at_ms += 60_000
@@ -372,7 +384,7 @@ async def test_the_older_marks_stay_if_reading_new_marks_fails_or_gets_no_answer
 
 
 async def test_an_invalid_mark_is_not_used(holding: CurrentRun) -> None:
-    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port: Any = tree_of(holding).port
     port.price = "NaN"
     await holding.refresh_marks()
     assert told(holding)["mark_price"] is None
@@ -381,7 +393,7 @@ async def test_an_invalid_mark_is_not_used(holding: CurrentRun) -> None:
 async def test_without_positions_no_mark_is_read(holding: CurrentRun, follower: Follower) -> None:
     follower.book.trades.clear()
     await holding.refresh_marks()
-    port: Any = holding.tree.port  # type: ignore[union-attr]
+    port: Any = tree_of(holding).port
     assert port.asked == []
     assert holding.status()["positions"] == []
 
@@ -391,7 +403,7 @@ async def test_a_flatten_reports_the_positions_left_at_its_deadline(
 ) -> None:
     trade: Any = object()
     follower.book.trades["BTCUSDT"] = trade
-    governor = running.tree.governor  # type: ignore[union-attr]
+    governor = tree_of(running).governor
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_work_off, governor)
         told = await running.flatten("")

@@ -15,9 +15,10 @@ import trio
 from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.data_directory.folder import DataDirectory
+from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.runs import demo, service
+from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.watchdog import StopDeadline
 from kamou.settings.config import DemoSettings, SupervisionSettings
 from tests.small_demo import (
@@ -182,7 +183,7 @@ def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues
         if len(told) == 200:  # cycles, within the first of the two days
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def run(progress: service.Progress, announce: service.Announce) -> int:
+    def run(progress: Progress, announce: Announce) -> int:
         return service.run(
             resolved(settings(tmp_path)),
             days=2,

@@ -170,7 +170,8 @@ def test_an_invalid_salt_key_is_an_error_and_is_not_replaced(
 async def test_a_session_generates_the_missing_days_in_a_thread_before_it_opens(
     data_dir: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, threads = run_day, []
+    plain = run_day
+    threads: list[int] = []
 
     def advance(*given: Any) -> Any:
         threads.append(threading.get_ident())
@@ -191,7 +192,9 @@ async def test_a_session_generates_the_missing_days_in_a_thread_before_it_opens(
 async def test_a_session_canceled_while_it_opens_completes_the_current_day_and_closes(
     data_dir: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, days, asked = run_day, [], []
+    plain = run_day
+    days: list[int] = []
+    asked: list[int] = []
     token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
 
     def advance(universe: Any, paths: Any, seed: int, day: int, *rest: Any) -> Any:

@@ -93,7 +93,7 @@ def market(history: History) -> RecordedMarket:
     open_ *= np.exp(gaps)
     spread = np.abs(chance.normal(0, 0.002, (2, bars, SYMBOLS)))
     names = tuple(instrument(index).symbol for index in range(SYMBOLS))
-    bars = Bars(
+    drawn = Bars(
         symbols=names,
         period_ms=STEP_MS,
         open_ms=MIDNIGHT_MS + np.arange(-WARMUP, bars - WARMUP, dtype=np.int64) * STEP_MS,
@@ -111,7 +111,7 @@ def market(history: History) -> RecordedMarket:
         period_ms=8 * HOUR_MS,
     )
     data = Dataset(
-        name="drawn", bars=bars, funding=funding, open_interest=empty_series(names, DAY_MS)
+        name="drawn", bars=drawn, funding=funding, open_interest=empty_series(names, DAY_MS)
     )
     return RecordedMarket(
         data,

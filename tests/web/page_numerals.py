@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -249,7 +249,7 @@ def number(value: float, *, signed: bool = False, places: int = 2) -> str:
     return _signed(D(f"{round(value, places):.{places}f}"), "", signed)
 
 
-SHOWN = {
+SHOWN: dict[str, Callable[[float], str]] = {
     "return_twr": lambda v: percent(v, signed=True),
     "max_drawdown": percent,
     "sharpe": number,

@@ -99,7 +99,9 @@ class TradePage:
     def _cycle(self) -> dict[str, Any]:
         """Return the newest cycle that ranked the signal's bar."""
         ranked = [row for kind, row in self._plans.events if kind == "cycle_ranked"]
-        return [r for r in ranked if r["bar_closed_at_ms"] == self._signal["bar_closed_at_ms"]][-1]
+        of_bar = [r for r in ranked if r["bar_closed_at_ms"] == self._signal["bar_closed_at_ms"]]
+        newest: dict[str, Any] = of_bar[-1]
+        return newest
 
     def _refusals(self, cycle_at_ms: int) -> tuple[int, int]:
         """Return the counts of vetoed, and of denied or refused, candidates of a cycle."""

@@ -66,9 +66,9 @@ class Plans:
     def r(self, trade: Stretch) -> float | None:
         """Return net over planned risk; None if a part of the trade was not planned."""
         plans = [self.of_order.get(client_order_id) for client_order_id in trade.entry_ids]
-        if not plans or None in plans:
+        plan = plans[0] if plans and None not in plans else None
+        if plan is None:
             return None
-        plan = plans[0]
         distance = abs(D(plan["entry_price"]) - D(plan["stop_price"]))
         return float(trade.net / (distance * trade.added * trade.contract_size))
 
@@ -201,7 +201,8 @@ class Plans:
         return [{name: row[name] for name in names} for row in self.of_kind("command_recorded")]
 
     def strategy(self, trade: Stretch) -> str:
-        return self.of_order[trade.entry_ids[0]]["strategy"]
+        strategy: str = self.of_order[trade.entry_ids[0]]["strategy"]
+        return strategy
 
 
 def _note(row: dict[str, Any]) -> str:

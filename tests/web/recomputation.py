@@ -155,7 +155,7 @@ def _of_spans(
         )
         for row in ledger.transfers(0, document["as_of_ms"])
     ]
-    shown = [
+    listed = [
         (
             row["at_ms"],
             D(row["amount"]),
@@ -164,7 +164,7 @@ def _of_spans(
         )
         for row in document["transfers"]
     ]
-    same("transfers", shown, paid[-NEWEST:])
+    same("transfers", listed, paid[-NEWEST:])
     same("transfers_total", document["transfers_total"], len(paid))
 
 

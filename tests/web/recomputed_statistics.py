@@ -130,8 +130,8 @@ def bounds_of_trades(
     table = {name: [[0.0] * 6 for _ in days] for name in groups}
     for day, strategy, *sums in inside:
         for name in ("all", strategy):
-            place = table[name][days.index(day)]
-            place[:] = [old + new for old, new in zip(place, sums, strict=True)]
+            cell = table[name][days.index(day)]
+            cell[:] = [old + new for old, new in zip(cell, sums, strict=True)]
     # with R, sum of R, profit, loss of every group: one row for each day
     rows = [[value for g in groups for value in _ordered(table[g][i])] for i in range(len(days))]
     drawn = resamples(len(days), seed_of([[value for row in rows for value in row]]))

@@ -15,6 +15,7 @@ from kamou.store.public_queries import Curve
 from kamou.store.record_rows import CurveMark, EquityMark
 from kamou.web import chart, ticks
 from kamou.web.app import PublicSite
+from kamou.web.chart_frames import CURVE_FRAMES
 from tests.site_client import Client
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
@@ -265,7 +266,7 @@ def test_labels_at_both_edges_are_drawn_inside_the_drawing() -> None:
 def test_the_font_of_the_frames_is_the_largest_of_the_style_sheet() -> None:
     from tests.web.test_style import CSS
 
-    for frame in chart.CURVE_FRAMES:
+    for frame in CURVE_FRAMES:
         sizes = re.findall(rf"svg\.{frame.name} text \{{ font-size: ([\d.]+)px", CSS)
         assert frame.label_px == max(map(float, sizes)) == LABEL_FONTS[frame.name][-1]
 

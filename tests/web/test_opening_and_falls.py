@@ -8,6 +8,7 @@ from decimal import Decimal as D
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, object], str]:
+async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any], str]:
     async with client(PublicSite(path, demo, runner=inline)) as http:
         return (await http.get("/results.json")).json(), (await http.get("/results")).text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
 from collections.abc import Callable
@@ -114,7 +115,7 @@ def asked(
                 query=query,
                 json=False,
             )
-            made[f"{row.path} {number}"] = lambda row=row, request=request: row.render(request)
+            made[f"{row.path} {number}"] = functools.partial(row.render, request)
     return made
 
 
