@@ -277,6 +277,6 @@ def test_a_database_that_may_not_be_read_is_an_error(
 ) -> None:
     path = make_database(tmp_path / "data")
 
-    monkeypatch.setattr(database.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(StoreError, match="Permission denied; check that its directory exists"):
         database.open_reader(path)

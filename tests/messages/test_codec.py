@@ -94,14 +94,14 @@ def same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     if attrs.has(type(a)):
         names = [f.name for f in attrs.fields(type(a))]
         return all(same(getattr(a, n), getattr(b, n)) for n in names)
     if isinstance(a, Decimal):
-        return a.as_tuple() == b.as_tuple()
+        return bool(a.as_tuple() == b.as_tuple())
     if isinstance(a, float):
         return math.copysign(1, a) == math.copysign(1, b) and a == b
     return bool(a == b)
@@ -113,7 +113,7 @@ def test_every_event_and_message_decodes_to_an_equal_value(cls: type) -> None:
     @given(built(cls))
     def round_trip(value: Any) -> None:
         body = codec.encode(value)
-        back = codec.decode(cls, body)
+        back: Any = codec.decode(cls, body)
         assert same(value, back)
         assert codec.encode(back) == body
         keys = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":"))

@@ -144,7 +144,7 @@ async def test_without_the_token_status_metrics_and_commands_get_401_and_nothing
     client: Client, authorization: str | None
 ) -> None:
     commands = Commands()
-    headers = {} if authorization is None else {"authorization": authorization.encode()}
+    headers = {} if authorization is None else {b"authorization": authorization.encode()}
     async with client(app(operations(commands))) as http:
         for method, path in (
             ("GET", "/metrics"),
@@ -186,7 +186,13 @@ async def test_a_request_with_another_host_name_gets_421_even_with_the_token(
     client: Client, host: str
 ) -> None:
     async with client(app()) as http:
-        answer = await http.get("/healthz", headers={**BEARER, "host": host.encode("latin-1")})
+        answer = await http.get(
+            "/healthz",
+            headers={
+                b"authorization": BEARER["authorization"].encode(),
+                b"host": host.encode("latin-1"),
+            },
+        )
     assert answer.status_code == 421
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.operator.test_operator_listener import BEARER, Client, Commands, app, operations
+from tests.operator.test_operator_listener import BEARER, Commands, app, operations
+from tests.site_client import Client
 
 
 @pytest.mark.parametrize("name", ["halt", "flatten"])

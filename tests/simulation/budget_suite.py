@@ -92,7 +92,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     instruments = tuple(_instrument(index) for index in range(symbols))
     names = tuple(each.symbol for each in instruments)
     first_ms = START_MS - WARMUP * STEP_MS
-    bars = Bars(
+    drawn = Bars(
         symbols=names,
         period_ms=STEP_MS,
         open_ms=first_ms + np.arange(bars, dtype=np.int64) * STEP_MS,
@@ -110,7 +110,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
         period_ms=8 * HOUR_MS,
     )
     data = Dataset(
-        name="drawn", bars=bars, funding=funding, open_interest=empty_series(names, DAY_MS)
+        name="drawn", bars=drawn, funding=funding, open_interest=empty_series(names, DAY_MS)
     )
     return RecordedMarket(
         data,

@@ -140,7 +140,7 @@ class Trials:
         sys.settrace(trace)
         failed = first_failed_simulation(self.simulations)
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
         notes[IN_SIMULATIONS] = 0.0, sorted(called)
         return {"failed": failed} if failed else notes
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -119,7 +120,7 @@ def test_the_caught_share_leaves_out_proven_equivalents_and_counts_every_survivo
     assert "nobody.proved.this" in machine_suite.page(tally)
 
 
-_CHANGE = {"start": 0, "end": 0, "operator": "sign", "line": 1}
+_CHANGE: dict[str, Any] = {"start": 0, "end": 0, "operator": "sign", "line": 1}
 TRIAL = """
 import json
 import machine_suite

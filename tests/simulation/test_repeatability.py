@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kamou.errors import CheckFailedError, ConfigurationError
 from kamou.simulator import trace
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.swarm import run_swarm, simulate_seed
@@ -71,13 +72,13 @@ def test_a_file_that_is_no_trace_and_a_trace_of_another_version_are_invalid(
 ) -> None:
     path = tmp_path / "t"
     path.write_text(text)
-    with pytest.raises(trace.ConfigurationError, match=says):
+    with pytest.raises(ConfigurationError, match=says):
         trace.read_trace(path)
 
 
 def test_the_comparison_of_two_traces_fails_at_the_first_line_that_differs() -> None:
     trace.compare_traces(["a", "b"], ["a", "b"])
-    with pytest.raises(trace.CheckFailedError, match="line 2"):
+    with pytest.raises(CheckFailedError, match="line 2"):
         trace.compare_traces(["a", "b"], ["a", "c"])
-    with pytest.raises(trace.CheckFailedError, match="ends early"):
+    with pytest.raises(CheckFailedError, match="ends early"):
         trace.compare_traces(["a", "b"], ["a"])

@@ -170,7 +170,7 @@ class GovernorMachine(RuleBasedStateMachine):
         assert mine <= self.sizing_equity * D("0.15")
         assert sum(c.money for c in live) <= 3 * self.sizing_equity
         assert sum(c.money / c.plan.leverage for c in live) <= self.sizing_equity * D("0.8")
-        net = sum(c.money * c.plan.side.sign for c in live)
+        net = sum((c.money * c.plan.side.sign for c in live), D(0))
         before = net - asked.quantity * 10 * asked.side.sign
         if abs(net) >= abs(before):
             assert abs(net) * LIMITS.shock_move <= EQUITY * D("0.04") - lost
