@@ -80,9 +80,7 @@ class Entries:
             self.waiting = None
             for signal in message.signals:
                 figures = (Figure(name="day", value="not open before the signal expired"),)
-                self._deny(
-                    signal.candidate, Denial(code=Deny.NOT_RECONCILED.value, figures=figures)
-                )
+                self._deny(signal.candidate, Denial(code=Deny.NOT_RECONCILED, figures=figures))
             return
         await self.take(message)
 
@@ -115,7 +113,7 @@ class Entries:
         if not executor.port.capabilities.attached_stop and (symbols := self._unprotected()):
             # If a stop needs a call of its own, open positions get theirs before a new entry.
             figures = (Figure(name="unprotected", value=symbols),)
-            self._deny(candidate, Denial(code=Deny.STOP_MISSING.value, figures=figures))
+            self._deny(candidate, Denial(code=Deny.STOP_MISSING, figures=figures))
             return
         if candidate.symbol not in executor.book.instruments:
             self._deny(candidate, make_denial(Deny.DATA_INVALID, what="instrument"))

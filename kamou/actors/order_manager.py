@@ -255,7 +255,7 @@ class OrderManager(Actor[OrderMessage]):
                 order = book.orders.get(action.client_order_id)
                 if order is not None and not order.status.terminal:
                     await self._executor.cancel(
-                        order.client_order_id, order.intent.symbol, book.state.value
+                        order.client_order_id, order.intent.symbol, book.state
                     )
             case _:
                 assert_never(action)

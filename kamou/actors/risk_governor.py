@@ -236,7 +236,7 @@ class RiskGovernor(Actor[GovernorMessage]):
                 self._disk_full = message.full
                 if not message.full:
                     await self._carry_out_held_back()
-                    await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL.value)
+                    await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL)
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
@@ -284,7 +284,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             now_ms=self.clock.now_ms(),
         )
         await self._act(_with_note(decision, note))
-        await self._keep_note(decision, StateReason.OPERATOR_RESUME.value, note)
+        await self._keep_note(decision, StateReason.OPERATOR_RESUME, note)
         book = self._follower.catch_up()
         if book.disabled and book.state.entries_allowed:
             now_ms = self.clock.now_ms()
@@ -350,8 +350,8 @@ class RiskGovernor(Actor[GovernorMessage]):
 
 
 def _deny_on_full_disk(plan: Plan) -> Denied:
-    figures = (Figure(name="state", value=StateReason.DISK_FULL.value),)
-    denial = Denial(code=Deny.TRADING_HALTED.value, figures=figures)
+    figures = (Figure(name="state", value=StateReason.DISK_FULL),)
+    denial = Denial(code=Deny.TRADING_HALTED, figures=figures)
     return Denied(permit_id=plan.permit_id, denials=(denial,))
 
 

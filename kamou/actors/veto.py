@@ -189,12 +189,12 @@ class VetoActor(Actor[ShardRanked]):
 def _describe_exposure(book: PositionBook) -> dict[str, str]:
     """Return by symbol a text about its working entry or its position."""
     working = {
-        o.intent.symbol: f"a working entry, {o.intent.side.value} {o.remaining} contracts"
+        o.intent.symbol: f"a working entry, {o.intent.side} {o.remaining} contracts"
         for o in book.orders.values()
         if o.role is OrderRole.ENTRY
     }
     positions = {
-        symbol: f"a {trade.side.value} position of {trade.quantity} contracts, {trade.strategy}"
+        symbol: f"a {trade.side} position of {trade.quantity} contracts, {trade.strategy}"
         for symbol, trade in book.trades.items()
     }
     return working | positions

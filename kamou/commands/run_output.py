@@ -93,7 +93,7 @@ class RunOutput:
             return
         if not self._on_terminal:
             at = datetime.fromtimestamp(self._now_ms() // 1000, UTC)
-            write_line_and_bar(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {find_level(line).value} ")
+            write_line_and_bar(line, prefix=f"{at:%Y-%m-%dT%H:%M:%SZ} {find_level(line)} ")
             return
         before, self._bar = self._bar, self._current_bar()
         write_line_and_bar(line, erase=bool(before), bar=self._bar)

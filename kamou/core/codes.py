@@ -5,7 +5,7 @@ A code has the form ``CATEGORY_CONDITION``. Codes are published, so a release ne
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 
 class Abstain(IntEnum):
@@ -26,7 +26,7 @@ class Abstain(IntEnum):
     SCORE_TOO_SMALL = 9
 
 
-class Veto(str, Enum):
+class Veto(StrEnum):
     """Reasons why a veto (T2) stops a candidate."""
 
     DATA_STALE = "DATA_STALE"
@@ -37,7 +37,7 @@ class Veto(str, Enum):
     CONFLICTING_SIGNALS = "CONFLICTING_SIGNALS"
 
 
-class Deny(str, Enum):
+class Deny(StrEnum):
     """Reasons of the order manager, governor or exchange port to deny a plan or order."""
 
     # the plan itself
@@ -88,7 +88,7 @@ class Deny(str, Enum):
     GOVERNOR_TIMEOUT = "GOVERNOR_TIMEOUT"
 
 
-class StateReason(str, Enum):
+class StateReason(StrEnum):
     """Reasons of a change of the trading state."""
 
     DAY_LOSS_HALF = "DAY_LOSS_HALF"

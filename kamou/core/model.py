@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 
 import attrs
 
@@ -24,7 +24,7 @@ BPS = 1e-4  # one basis point as a fraction, for floats
 BPS_PER_UNIT = Decimal(10_000)  # divide a Decimal by it: a product would gain trailing zeros
 
 
-class Side(str, Enum):
+class Side(StrEnum):
     """The direction of a position."""
 
     LONG = "long"
@@ -39,7 +39,7 @@ class Side(str, Enum):
         return Side.SHORT if self is Side.LONG else Side.LONG
 
 
-class OrderSide(str, Enum):
+class OrderSide(StrEnum):
     """The direction of an order."""
 
     BUY = "buy"
@@ -60,7 +60,7 @@ def closing_side(side: Side) -> OrderSide:
     return OrderSide.SELL if side is Side.LONG else OrderSide.BUY
 
 
-class OrderRole(str, Enum):
+class OrderRole(StrEnum):
     """The purpose of an order. Only ENTRY may add exposure."""
 
     ENTRY = "entry"
@@ -69,7 +69,7 @@ class OrderRole(str, Enum):
     EXIT = "exit"
 
 
-class OrderType(str, Enum):
+class OrderType(StrEnum):
     """The type of an order at the venue."""
 
     MARKET = "market"
@@ -78,7 +78,7 @@ class OrderType(str, Enum):
     TAKE_PROFIT_MARKET = "take_profit_market"  # triggers when it moves in favor of the position
 
 
-class TimeInForce(str, Enum):
+class TimeInForce(StrEnum):
     """The time for which an order stays open."""
 
     GTC = "gtc"
@@ -86,7 +86,7 @@ class TimeInForce(str, Enum):
     FOK = "fok"
 
 
-class OrderStatus(str, Enum):
+class OrderStatus(StrEnum):
     """The state of an order. Before SUBMITTED there is no order."""
 
     SUBMITTED = "submitted"  # its intent is committed: the venue may have it
@@ -109,7 +109,7 @@ _TERMINAL = frozenset(
 )
 
 
-class TradingState(str, Enum):
+class TradingState(StrEnum):
     """The governor's trading state.
 
     A change is committed before the governor acts on it. REDUCE_ONLY and FLATTENING are a halt, in
@@ -130,7 +130,7 @@ class TradingState(str, Enum):
         return self in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
 
 
-HALT_STATES = frozenset(state.value for state in TradingState if not state.entries_allowed)
+HALT_STATES = frozenset(state for state in TradingState if not state.entries_allowed)
 """Stored values of the states in which entries are stopped."""
 
 

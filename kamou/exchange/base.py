@@ -212,7 +212,7 @@ class GuardedPort(ABC):
         if intent.role is OrderRole.ENTRY or not intent.reduce_only:
             raise InvalidPermitError(
                 "NOT_REDUCING",
-                f"{intent.client_order_id} for {intent.symbol} has the role {intent.role.value} "
+                f"{intent.client_order_id} for {intent.symbol} has the role {intent.role} "
                 f"and reduce_only={intent.reduce_only}; reduce takes reduce-only orders of other "
                 "roles than entry, submit takes entries; the order is not sent",
             )
@@ -262,8 +262,8 @@ class GuardedPort(ABC):
         left = position + intent.side.sign * intent.quantity
         if position == ZERO or abs(left) > abs(position) or left * position < ZERO:
             raise InvalidPermitError(
-                Deny.EXIT_INCREASES_EXPOSURE.value,
-                f"{intent.client_order_id} for {intent.symbol} ({intent.side.value} "
+                Deny.EXIT_INCREASES_EXPOSURE,
+                f"{intent.client_order_id} for {intent.symbol} ({intent.side} "
                 f"{intent.quantity} contracts) does not reduce the venue's position of {position} "
                 "contracts; the order is not sent",
             )
@@ -287,9 +287,9 @@ def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Int
         if not reducing or order.symbol != intent.symbol or order.side is not closing:
             raise InvalidPermitError(
                 "ATTACHED_NOT_REDUCING",
-                f"{order.client_order_id} ({order.role.value}, {order.side.value} {order.symbol}, "
+                f"{order.client_order_id} ({order.role}, {order.side} {order.symbol}, "
                 f"reduce_only={order.reduce_only}) does not close {intent.client_order_id} "
-                f"({approved.side.value} {intent.symbol}); the entry is not sent",
+                f"({approved.side} {intent.symbol}); the entry is not sent",
             )
     covered = any(
         order.role is OrderRole.STOP_LOSS

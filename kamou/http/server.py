@@ -210,7 +210,7 @@ class Server:
     def _reject(self, wire: PeerSocket, refusal: TrafficRefusal, connections: trio.Nursery) -> None:
         self.traffic.refused[refusal] += 1
         self._warn(
-            refusal.value,
+            refusal,
             f"connections are rejected, because too many are open {TOO_MANY[refusal]}; "
             f"{len(self._open)} are open in total",
         )

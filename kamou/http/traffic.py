@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import attrs
 
 
-class TrafficRefusal(Enum):
+class TrafficRefusal(StrEnum):
     """Reason for rejecting a connection or request; its value names a counter."""
 
     CONNECTIONS = "connections"  # too many in total: 503
@@ -20,7 +20,7 @@ class TrafficRefusal(Enum):
     VERSION = "version"  # neither HTTP/1.0 nor HTTP/1.1: 505
 
 
-class Cut(Enum):
+class Cut(StrEnum):
     """Reason for cutting a connection; its value names a counter."""
 
     SLOW = "slow"  # its request took longer than `request_s`
@@ -65,6 +65,6 @@ class Traffic:
             "connections_peak": self.connections_peak,
             "connections_total": self.connections_total,
             "failed": self.failed,
-            **{f"refused_{reason.value}": count for reason, count in self.refused.items()},
-            **{f"cut_{reason.value}": count for reason, count in self.cut.items()},
+            **{f"refused_{reason}": count for reason, count in self.refused.items()},
+            **{f"cut_{reason}": count for reason, count in self.cut.items()},
         }

@@ -89,8 +89,8 @@ class CurrentRun:
         self.follower = follower
         self.phase = "trading"
         if not book.state.entries_allowed:
-            cause = state_cause(book.state.value, book.state_reason)
-            state = describe_state(book.state.value, holding=bool(book.trades))
+            cause = state_cause(book.state, book.state_reason)
+            state = describe_state(book.state, holding=bool(book.trades))
             announce(warning_line(f"trading state {state}, set before this start: {cause}"))
         for strategy in sorted(book.disabled):
             announce(warning_line(DISABLED.format(strategy_name(strategy))))
@@ -114,8 +114,8 @@ class CurrentRun:
         if book.state.severity < asked.severity:
             stands = standing_records(log)
             note = stands[-1].reason if stands else ""
-            halt = Halt(reason=StateReason.OPERATOR_HALT.value, note=note)
-            flatten = Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note)
+            halt = Halt(reason=StateReason.OPERATOR_HALT, note=note)
+            flatten = Flatten(reason=StateReason.OPERATOR_FLATTEN, note=note)
             self.tree.governor.put_priority(flatten if closes else halt)
 
     async def follow(self) -> None:
@@ -192,7 +192,7 @@ class CurrentRun:
             }
         return {
             "phase": self.phase,
-            "state": book.state.value,
+            "state": book.state,
             "state_reason": book.state_reason,
             "disabled_strategies": sorted(book.disabled),
             "state_since_ms": book.state_since_ms or None,
@@ -256,7 +256,7 @@ class CurrentRun:
             )
         if not self.reconciled:
             reasons.append("the position book is not reconciled with the venue yet")
-        if book.state_reason == StateReason.EQUITY_UNKNOWN.value:
+        if book.state_reason == StateReason.EQUITY_UNKNOWN:
             reasons.append(STALE)
         reasons += [DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.disabled)]
         return reasons
@@ -297,7 +297,7 @@ class CurrentRun:
         if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
             self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
             return LATCH_KEPT
-        return await self._stop(Halt(reason=StateReason.OPERATOR_HALT.value, note=note))
+        return await self._stop(Halt(reason=StateReason.OPERATOR_HALT, note=note))
 
     async def resume(self, note: str) -> Mapping[str, Any]:
         """Ask the governor to resume; then remove a halt latch that a halt set.
@@ -335,7 +335,7 @@ class CurrentRun:
 
     async def flatten(self, note: str) -> Mapping[str, Any]:
         """Flatten as ``_stop`` does; wait up to ``ANSWER_S`` until no trade is open."""
-        response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN.value, note=note))
+        response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN, note=note))
         with trio.move_on_after(ANSWER_S):
             while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see POLL_S
                 await trio.sleep(POLL_S)
@@ -384,7 +384,7 @@ class CurrentRun:
                     "the governor has the command, but the journal cannot be read to see its"
                     " effect; check `kamou status`"
                 )
-            response: dict[str, Any] = {"state": book.state.value, "reason": book.state_reason}
+            response: dict[str, Any] = {"state": book.state, "reason": book.state_reason}
             if book.disabled:
                 response["disabled_strategies"] = sorted(book.disabled)
             return response

@@ -65,23 +65,23 @@ def describe_event(event: Event) -> str | None:
 
 def describe_state_change(event: StateChanged) -> str:
     """Return one line about a change of the trading state: who, why, and its figures."""
-    words, *step = state_cause(event.after.value, event.reason).split("; ")
+    words, *step = state_cause(event.after, event.reason).split("; ")
     words = append_note(words, find_note(event.figures))
     words += add_brackets(figures_words(event.figures, event.reason))
     cause = "; ".join([words, *step])
-    if event.reason not in {reason.value for reason in BY_OPERATOR}:
-        by = "supervisor" if event.reason == StateReason.RESTART_STORM.value else "risk governor"
+    if event.reason not in BY_OPERATOR:
+        by = "supervisor" if event.reason == StateReason.RESTART_STORM else "risk governor"
         cause = f"{CHANGES[event.after]} by the {by}: {cause}"
-    if event.reason == StateReason.EQUITY_UNKNOWN.value:
+    if event.reason == StateReason.EQUITY_UNKNOWN:
         cause += f": {FRESH}"
-    after = describe_state(event.after.value)
-    return f"{cause}; trading state {after}; before {event.before.value}"
+    after = describe_state(event.after)
+    return f"{cause}; trading state {after}; before {event.before}"
 
 
 def describe_command(event: CommandRecorded) -> str:
     """Return one line about a command that left the trading state as it was."""
     cause = append_note(describe_cause(event.reason), event.note)
-    if event.reason == StateReason.OPERATOR_RESUME.value:
+    if event.reason == StateReason.OPERATOR_RESUME:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
             refused = f"the operator's resume was denied, because {event.refusal}{words}"

@@ -113,7 +113,7 @@ def _latch_events(
     state = TradingState(span.state) if span else TradingState.ACTIVE
     cause, since_ms = (span.reason, span.from_ms) if span else ("", 0)
     # A clear lifts FLATTENING if the operator asked for it, and not if a loss or a failure did.
-    by_operator = cause == StateReason.OPERATOR_FLATTEN.value
+    by_operator = cause == StateReason.OPERATOR_FLATTEN
     for record in records:
         if record.action not in ASKED:
             continue
@@ -121,7 +121,7 @@ def _latch_events(
         cause_id = _cause_id(record)
         by_operator = by_operator or state.severity < TradingState.FLATTENING.severity
         better = record.action == CLEAR and state is TradingState.FLATTENING and by_operator
-        stricter = state is after and cause != reason.value
+        stricter = state is after and cause != reason
         worse = record.action != CLEAR and (state.severity < after.severity or stricter)
         if better or worse:
             since_ms = record.at_ms if record.at_ms >= since_ms else now_ms
@@ -130,13 +130,13 @@ def _latch_events(
                 cause_id=cause_id,
                 before=state,
                 after=after,
-                reason=reason.value,
+                reason=reason,
                 figures=_note_figures(record.reason),
             )
-            state, cause = after, reason.value
+            state, cause = after, reason
         elif record.reason and record in new:
             yield CommandRecorded(
-                at_ms=record.at_ms, cause_id=cause_id, reason=reason.value, note=record.reason
+                at_ms=record.at_ms, cause_id=cause_id, reason=reason, note=record.reason
             )
 
 
@@ -185,14 +185,14 @@ def tighten_state(
     """
     span = queries.query_latest(reader).state
     before = TradingState(span.state) if span else TradingState.ACTIVE
-    stricter = before is after and span is not None and span.reason != reason.value
+    stricter = before is after and span is not None and span.reason != reason
     if before.severity < after.severity or stricter:
         changed = StateChanged(
             at_ms=now_ms,
             cause_id="kamou",
             before=before,
             after=after,
-            reason=reason.value,
+            reason=reason,
         )
         writer.append([changed])
 

@@ -6,12 +6,12 @@ The level is an attribute of the text, so sinks may ignore it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 
 Progress = Callable[[str, int, int], None]  # name of the work, steps done, steps in all
 
 
-class Level(Enum):
+class Level(StrEnum):
     """Levels of a line, as logs name them."""
 
     INFO = "INFO"

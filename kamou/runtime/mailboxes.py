@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Hashable
-from enum import Enum
+from enum import StrEnum
 from typing import Generic, TypeVar, cast
 
 import attrs
@@ -27,7 +27,7 @@ PRIORITY_CAPACITY = 16  # halt, resume, flatten: an operator sends a handful at 
 REDELIVERIES_MAX = 3  # a message that crashes its actor more often is a dead letter
 
 
-class WhenFull(Enum):
+class WhenFull(StrEnum):
     """The behavior of a put into a full mailbox."""
 
     BLOCK = "block"  # ``put`` waits for space until its deadline

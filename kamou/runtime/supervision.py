@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -18,7 +18,7 @@ from kamou.runtime.mailboxes import Mailbox
 Start = Callable[[trio.TaskStatus[None]], Awaitable[None]]
 
 
-class Restart(Enum):
+class Restart(StrEnum):
     """The restart type: which ends of a child lead to a restart."""
 
     PERMANENT = "permanent"  # always
@@ -26,7 +26,7 @@ class Restart(Enum):
     TEMPORARY = "temporary"  # never, and its siblings are not restarted for it
 
 
-class RestartStrategy(Enum):
+class RestartStrategy(StrEnum):
     """The restart strategy: which children restart together with one child."""
 
     ONE_FOR_ONE = "one_for_one"  # that child
@@ -34,7 +34,7 @@ class RestartStrategy(Enum):
     REST_FOR_ONE = "rest_for_one"  # that child and those started after it
 
 
-class ChildState(Enum):
+class ChildState(StrEnum):
     """The state of one child in its supervisor."""
 
     STOPPED = "stopped"
@@ -44,7 +44,7 @@ class ChildState(Enum):
     STOPPING = "stopping"
 
 
-class ExitKind(Enum):
+class ExitKind(StrEnum):
     """The way in which one incarnation of a child ended."""
 
     NORMAL = "normal"  # it returned

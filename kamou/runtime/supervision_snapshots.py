@@ -48,8 +48,8 @@ class ChildSnapshot:
         described = {"kind": "worker"} if self.nested is None else self.nested.as_dict()
         return described | {
             "id": self.id,
-            "state": self.state.value,
-            "restart": self.restart.value,
+            "state": self.state,
+            "restart": self.restart,
             "incarnation": self.incarnation,
             "restarts": self.restarts,
             "last_error": self.last_error,
@@ -90,8 +90,8 @@ class SupervisorSnapshot:
         return {
             "id": self.id,
             "kind": "supervisor",
-            "strategy": self.strategy.value,
-            "state": self.state.value,
+            "strategy": self.strategy,
+            "state": self.state,
             "restarts_recent": self.restarts_recent,
             "children": [child.as_dict() for child in self.children],
         }

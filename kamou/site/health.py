@@ -8,7 +8,7 @@ journal. Troubles in between are counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -23,7 +23,7 @@ STANDING_TICKS = 60  # seconds of service after which an episode is over
 CAUSE = "site"
 
 
-class SiteState(Enum):
+class SiteState(StrEnum):
     """State of the site."""
 
     STARTING = "starting"  # first start in this run; connections wait in the backlog
@@ -92,7 +92,7 @@ class SiteHealth:
         now_ms = self.now_ms()
         if self._down_since_ms is None:
             self._down_since_ms = now_ms
-            self.announce(f"the public site is {state.value}: {self.last_trouble}; trading goes on")
+            self.announce(f"the public site is {state}: {self.last_trouble}; trading goes on")
         if self._recorded_ms is None:  # an episode can begin while nothing is journalled
             event = SiteFailed(at_ms=now_ms, cause_id=CAUSE, trouble=error.trouble)
             self._recorded_ms = now_ms if self.record(event) else None
@@ -122,7 +122,7 @@ class SiteHealth:
         if self.state is SiteState.SERVING:
             return []
         because = f": {self.last_trouble}" if self.last_trouble else ""
-        return [f"the public site is {self.state.value}{because}"]
+        return [f"the public site is {self.state}{because}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return state, counters of the run and figures of the process that serves now.
@@ -131,7 +131,7 @@ class SiteHealth:
         """
         beat = self.beat
         return {
-            "state": self.state.value,
+            "state": self.state,
             "restarts": max(0, self.starts - 1),
             "troubles": self.troubles,
             "last_trouble": self.last_trouble,

@@ -23,7 +23,7 @@ and it is read in batches within a ``Budget``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ VENUES_SHOWN = 10  # at most, in an error
 TIME = "ts"
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """Kind of the rows of a file: bars, funding or open interest."""
 
     BARS = "bars"

@@ -116,7 +116,7 @@ def make_series(
     if unknown:
         more = f" and {len(unknown) - UNKNOWN_SHOWN} more" * (len(unknown) > UNKNOWN_SHOWN)
         named = ", ".join(unknown[:UNKNOWN_SHOWN])
-        notes.append(f"{kind.value} of {named}{more} left out; these symbols have no bars")
+        notes.append(f"{kind} of {named}{more} left out; these symbols have no bars")
     if kind is Kind.FUNDING:
         at_ms = at_ms - at_ms % FUNDING_JITTER_MS
     kept = code >= 0
@@ -131,7 +131,7 @@ def make_series(
     if len(differs):
         at = int(differs[0])
         raise InvalidDataError(
-            f"{files}: two different {kind.value} values of {symbols[code[at]]} at "
+            f"{files}: two different {kind} values of {symbols[code[at]]} at "
             f"{show_utc(int(at_ms[at]))}: {value[at]:g} and {values[row[at], code[at]]:g}; "
             "nothing was imported; remove the wrong one"
         )

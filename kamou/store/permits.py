@@ -69,7 +69,7 @@ class JournalPermits:
         permit_id = row.permit_id
         for field, claimed, committed in (
             ("symbol", approved.symbol, row.symbol),
-            ("side", approved.side.value, row.side),
+            ("side", approved.side, row.side),
             ("quantity", approved.quantity_max, row.quantity),
             ("stop_price", approved.stop_price, row.stop_price),
             ("expires_at_ms", approved.expires_at_ms, row.expires_at_ms),

@@ -21,7 +21,7 @@ _LATER = (OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.PENDING_
 
 
 def project_intent_recorded(cursor: sqlite3.Cursor, event: e.IntentRecorded) -> None:
-    insert(cursor, make_row(OrderRow, event.intent, status=OrderStatus.SUBMITTED.value))
+    insert(cursor, make_row(OrderRow, event.intent, status=OrderStatus.SUBMITTED))
     add_totals(cursor, orders=1)
 
 
@@ -33,8 +33,8 @@ def project_order_accepted(cursor: sqlite3.Cursor, event: e.OrderAccepted) -> No
         (
             event.venue_order_id,
             event.at_ms,
-            *(status.value for status in _LATER),
-            OrderStatus.ACCEPTED.value,
+            *_LATER,
+            OrderStatus.ACCEPTED,
             event.client_order_id,
         ),
     )
@@ -51,11 +51,11 @@ def _set_open_status(
 
 
 def project_order_unknown(cursor: sqlite3.Cursor, event: e.OrderUnknown) -> None:
-    _set_open_status(cursor, event.client_order_id, OrderStatus.UNKNOWN.value, event.reason)
+    _set_open_status(cursor, event.client_order_id, OrderStatus.UNKNOWN, event.reason)
 
 
 def project_cancel_requested(cursor: sqlite3.Cursor, event: e.CancelRequested) -> None:
-    _set_open_status(cursor, event.client_order_id, OrderStatus.PENDING_CANCEL.value, event.reason)
+    _set_open_status(cursor, event.client_order_id, OrderStatus.PENDING_CANCEL, event.reason)
 
 
 def project_order_rejected(cursor: sqlite3.Cursor, event: e.OrderRejected) -> None:
@@ -63,7 +63,7 @@ def project_order_rejected(cursor: sqlite3.Cursor, event: e.OrderRejected) -> No
         "UPDATE order_ SET status = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ? AND closed_at_ms IS NULL",
         (
-            OrderStatus.REJECTED.value,
+            OrderStatus.REJECTED,
             f"{event.code}: {event.reason}",
             event.at_ms,
             event.client_order_id,
@@ -75,7 +75,7 @@ def project_order_closed(cursor: sqlite3.Cursor, event: e.OrderClosed) -> None:
     cursor.execute(
         "UPDATE order_ SET status = ?, filled = ?, reason = ?, closed_at_ms = ?"
         " WHERE client_order_id = ?",
-        (event.status.value, str(event.filled), event.reason, event.at_ms, event.client_order_id),
+        (event.status, str(event.filled), event.reason, event.at_ms, event.client_order_id),
     )
 
 
@@ -84,7 +84,7 @@ def project_fill_recorded(cursor: sqlite3.Cursor, event: e.FillRecorded) -> None
     order = select_one(cursor, OrderRow, "WHERE client_order_id = ?", fill.client_order_id)
     trade_id = _find_trade(cursor, fill.symbol, order.trade_id if order else None)
     insert(cursor, make_row(FillRow, fill, trade_id=trade_id, source=event.source))
-    is_entry = order is not None and order.role == OrderRole.ENTRY.value
+    is_entry = order is not None and order.role == OrderRole.ENTRY
     if trade_id is not None and (is_entry or not _has_result(cursor, trade_id)):
         insert_new(cursor, OpenTradeId(trade_id=trade_id))
     add_totals(cursor, fills=1)
@@ -107,7 +107,7 @@ def project_fill_recorded(cursor: sqlite3.Cursor, event: e.FillRecorded) -> None
         "UPDATE order_ SET filled = ?1, status = ?2, closed_at_ms ="
         " CASE WHEN ?3 THEN max(?4, coalesce(accepted_at_ms, intended_at_ms)) END"
         " WHERE client_order_id = ?5 AND closed_at_ms IS NULL",
-        (str(filled), status.value, is_whole, fill.at_ms, fill.client_order_id),
+        (str(filled), status, is_whole, fill.at_ms, fill.client_order_id),
     )
 
 

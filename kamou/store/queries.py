@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import PermitGranted
-from kamou.core.model import ZERO
+from kamou.core.model import ZERO, OrderSide, Side, opening_side
 from kamou.messages.codec import decode, kind_of
 from kamou.store.record_rows import EquityPoint
 from kamou.store.rows import (
@@ -285,10 +285,11 @@ def journal_digest(reader: sqlite3.Connection) -> str:
 def _open_trade(
     reader: sqlite3.Connection, trade_id: str, fills: list[FillRow]
 ) -> OpenTradeRow | None:
-    net = sum((f.quantity if f.side == "buy" else -f.quantity for f in fills), ZERO)
+    net = sum((f.quantity if f.side is OrderSide.BUY else -f.quantity for f in fills), ZERO)
     if net == 0:
         return None
-    opening = [f for f in fills if f.side == ("buy" if net > 0 else "sell")]
+    side = Side.LONG if net > 0 else Side.SHORT
+    opening = [f for f in fills if f.side is opening_side(side)]
     bought = sum((f.quantity for f in opening), ZERO)
     chain = trade_chain(reader, trade_id)
     plan = chain.permit if chain else None
@@ -296,7 +297,7 @@ def _open_trade(
         trade_id=trade_id,
         symbol=fills[0].symbol,
         strategy=chain.signal.strategy if chain and chain.signal else "",
-        side="long" if net > 0 else "short",
+        side=side,
         quantity=abs(net),
         entry_price=sum((f.quantity * f.price for f in opening), ZERO) / bought,
         stop_price=plan.stop_price if plan else None,

@@ -11,23 +11,31 @@ from typing import ClassVar
 
 import attrs
 
-from kamou.core.model import ZERO, Denial, Figure
+from kamou.core.codes import StateReason
+from kamou.core.model import (
+    ZERO,
+    Denial,
+    Figure,
+    OrderRole,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Side,
+    TradingState,
+)
 from kamou.store.record_rows import EquityPoint
 from kamou.store.table_rows import COLUMN
 
 
 @attrs.frozen(kw_only=True)
 class TradeRow:
-    """A closed round trip, from ``core.book.events.TradeClosed``.
-
-    ``side`` is ``long`` or ``short``.
-    """
+    """A closed round trip, from ``core.book.events.TradeClosed``."""
 
     table: ClassVar[str] = "trade"
     trade_id: str
     symbol: str
     strategy: str
-    side: str
+    side: Side
     quantity: Decimal
     contract_size: Decimal
     entry_price: Decimal
@@ -72,7 +80,7 @@ class OpenTradeRow:
     trade_id: str
     symbol: str
     strategy: str
-    side: str
+    side: Side
     quantity: Decimal
     entry_price: Decimal
     stop_price: Decimal | None
@@ -100,7 +108,7 @@ class FillRow:
     symbol: str
     client_order_id: str
     trade_id: str | None
-    side: str
+    side: OrderSide
     quantity: Decimal
     price: Decimal
     fee: Decimal
@@ -119,15 +127,15 @@ class OrderRow:
     client_order_id: str
     trade_id: str
     permit_id: str
-    role: str
+    role: OrderRole
     attempt: int
     symbol: str
-    side: str
-    type: str
+    side: OrderSide
+    type: OrderType
     quantity: Decimal
     limit_price: Decimal | None
     trigger_price: Decimal | None
-    status: str
+    status: OrderStatus
     filled: Decimal = ZERO
     venue_order_id: str = ""
     intended_at_ms: int
@@ -144,7 +152,7 @@ class PermitRow:
     permit_id: str
     signal_id: str
     symbol: str
-    side: str
+    side: Side
     quantity: Decimal
     entry_price: Decimal
     stop_price: Decimal
@@ -169,7 +177,7 @@ class SignalRow:
     cycle_at_ms: int
     strategy: str
     symbol: str
-    side: str
+    side: Side
     score: float
     bar_opened_at_ms: int
     bar_closed_at_ms: int
@@ -246,9 +254,9 @@ class StateChangeRow:
     table: ClassVar[str] = "state"
     seq: int
     at_ms: int
-    before: str
-    after: str
-    reason: str
+    before: TradingState
+    after: TradingState
+    reason: StateReason
     figures: tuple[Figure, ...]
 
 
@@ -259,9 +267,9 @@ class StateSpan:
     seq: int
     from_ms: int
     until_ms: int | None
-    before: str
-    state: str
-    reason: str
+    before: TradingState
+    state: TradingState
+    reason: StateReason
     figures: tuple[Figure, ...]
 
 

@@ -22,9 +22,9 @@ STEPS_MAX = 6  # shown of one period: the first, and the newest
 
 _LOSSES = frozenset(
     {
-        StateReason.DAY_LOSS_HALF.value,
-        StateReason.DAY_LOSS_LIMIT.value,
-        StateReason.DAY_LOSS_SEVERE.value,
+        StateReason.DAY_LOSS_HALF,
+        StateReason.DAY_LOSS_LIMIT,
+        StateReason.DAY_LOSS_SEVERE,
     }
 )
 _IS_HALTED = "('reduce_only', 'flattening')"
@@ -177,7 +177,7 @@ def _cause(step: Step, kind: str) -> str:
     Only a loss of the day reduces the size, even if a resume or a new day led to this state.
     """
     if kind == "reduced_size" and step.reason not in _LOSSES:
-        return StateReason.DAY_LOSS_HALF.value
+        return StateReason.DAY_LOSS_HALF
     return step.reason
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from enum import Enum
+from enum import StrEnum
 from operator import attrgetter
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, ClassVar, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -57,15 +57,6 @@ def _encode_json(value: object) -> str:
     return encode(value).decode()
 
 
-def _enum_value(value: object) -> object:
-    assert isinstance(value, Enum), value
-    return value.value
-
-
-def _plain_text(value: object) -> object:
-    return value.value if isinstance(value, Enum) else value
-
-
 @attrs.frozen(kw_only=True)
 class _Kind:
     """The conversions of one annotation's columns; None leaves values as they are."""
@@ -80,13 +71,13 @@ _KINDS: Mapping[object, _Kind] = MappingProxyType(
     {
         int: _Kind(sql_type="INTEGER"),
         float: _Kind(sql_type="REAL", from_field=float),
-        str: _Kind(sql_type="TEXT", from_field=_plain_text),
+        str: _Kind(sql_type="TEXT"),
         bytes: _Kind(sql_type="BLOB"),
         bool: _Kind(sql_type="INTEGER", to_sql=int, from_sql=bool),
         Decimal: _Kind(sql_type="TEXT", to_sql=str),
     }
 )
-_ENUM = _Kind(sql_type="TEXT", to_sql=_enum_value)
+_ENUM = _Kind(sql_type="TEXT", to_sql=str)
 _JSON = _Kind(sql_type="TEXT", to_sql=_encode_json, from_sql=_decode_json)
 
 
@@ -159,7 +150,7 @@ def _split_none(hint: object) -> tuple[bool, object]:
 def _find_kind(hint: object) -> _Kind | None:
     if get_origin(hint) is tuple:
         return _JSON
-    if isinstance(hint, type) and issubclass(hint, str) and issubclass(hint, Enum):
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _ENUM
     return _KINDS.get(hint)
 
@@ -268,8 +259,8 @@ def _to_sql(made: _Statements, row: TableRow) -> list[SqlValue]:
 def make_row(cls: type[R], source: object, /, **given: object) -> R:
     """Return a row with the like-named fields of ``source``, and ``given``.
 
-    A value in ``given`` replaces that of ``source``. An enum becomes its value in a field of type
-    str, and a Decimal a float in a field of type float. All other values are taken as they are.
+    A value in ``given`` replaces that of ``source``. A Decimal becomes a float in a field of type
+    float. All other values are taken as they are.
 
     Raises:
         TypeError: neither has a field of ``cls`` without a default.

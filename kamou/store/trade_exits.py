@@ -37,8 +37,8 @@ def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     kinds = (kind_of(FillRecorded), kind_of(IntentRecorded), kind_of(TradeClosed))
     row = reader.execute(_INTENT, (*kinds, trade.trade_id)).fetchone()
     if row is not None and json.loads(row[0])["intent"]["trade_id"].startswith(KILL_SWITCH):
-        return StateReason.OPERATOR_FLATTEN.value
+        return StateReason.OPERATOR_FLATTEN
     state = reader.execute(_STATE, (trade.closed_at_ms,)).fetchone()
-    if state is None or state[0] != TradingState.FLATTENING.value:
+    if state is None or state[0] != TradingState.FLATTENING:
         return None
     return str(state[1])

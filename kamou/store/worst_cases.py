@@ -31,7 +31,7 @@ def worst_case_r(reader: sqlite3.Connection, trade: TradeRow) -> float | None:
     """
     if trade.r_multiple is None:
         return None
-    span = (trade.opened_at_ms, trade.closed_at_ms, OrderRole.ENTRY.value)
+    span = (trade.opened_at_ms, trade.closed_at_ms, OrderRole.ENTRY)
     kinds = (kind_of(PermitGranted), kind_of(TradeClosed))
     row = reader.execute(_PERMIT, (*span, *kinds, trade.trade_id)).fetchone()
     if row is None:

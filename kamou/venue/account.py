@@ -120,7 +120,7 @@ class VenueAccount:
         order.updated_at_ms = self.state.market_ms
         self._keep_order(order)
         self.events.append(OrderUpdate(order=order.make_report()))
-        status = order.status.value if event == "closed" else ""
+        status = order.status if event == "closed" else ""
         self._audit_order(order.request, event, order.remaining, status)
 
     def _keep_order(self, order: WorkingOrder) -> None:

@@ -108,7 +108,7 @@ class Matcher:
             if not waits and not self._account.reducible(request.symbol, request.side):
                 raise RejectedError(
                     "REDUCE_ONLY_REJECTED",
-                    f"no position in {request.symbol} that a {request.side.value} order reduces",
+                    f"no position in {request.symbol} that a {request.side} order reduces",
                 )
             return
         price = request.limit_price or request.trigger_price

@@ -63,11 +63,9 @@ def check_request(request: OrderRequest, instrument: Instrument, mid: Decimal) -
 
 def _check_prices(request: OrderRequest, instrument: Instrument) -> None:
     if request.type in CONDITIONAL and request.trigger_price is None:
-        raise RejectedError(
-            "TRIGGER_MISSING", f"{request.type.value} order without a trigger price"
-        )
+        raise RejectedError("TRIGGER_MISSING", f"{request.type} order without a trigger price")
     if request.type is OrderType.LIMIT and request.limit_price is None:
-        raise RejectedError("PRICE_MISSING", f"{request.type.value} order without a limit price")
+        raise RejectedError("PRICE_MISSING", f"{request.type} order without a limit price")
     for price in (request.limit_price, request.trigger_price):
         if price is not None and (price <= ZERO or price % instrument.tick != ZERO):
             raise RejectedError("PRICE_OFF_TICK", f"price={price} tick={instrument.tick}")
@@ -84,7 +82,7 @@ def check_attached(request: OrderRequest, attached: tuple[OrderRequest, ...]) ->
         if request.reduce_only or not (closing and resting and child.reduce_only):
             raise RejectedError(
                 "ATTACHED_INVALID",
-                f"{child.client_order_id} is {child.side.value} {child.type.value} {child.symbol}, "
+                f"{child.client_order_id} is {child.side} {child.type} {child.symbol}, "
                 f"reduce_only={child.reduce_only}; {request.client_order_id} is "
-                f"{request.side.value} {request.symbol}, reduce_only={request.reduce_only}",
+                f"{request.side} {request.symbol}, reduce_only={request.reduce_only}",
             )

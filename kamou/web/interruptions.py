@@ -61,7 +61,7 @@ def _effect_of(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
 
     An older journal may have a flatten outside of any halt: `kamou flatten` while no run was up.
     """
-    if command.reason == StateReason.OPERATOR_FLATTEN.value:
+    if command.reason == StateReason.OPERATOR_FLATTEN:
         return "flattened while nothing ran"
     if any(span.until_ms == command.at_ms for span in disabled):
         return "disabled strategies may enter again"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from kamou.core.book import snapshot
 from kamou.core.plain import to_plain
 
 
-class Color(str, Enum):
+class Color(StrEnum):
     RED = "red"
 
 

@@ -57,18 +57,18 @@ def committed_content(intent: Intent) -> bytes:
     body = {
         "attempt": intent.attempt,
         "intended_at_ms": intent.intended_at_ms,
-        "role": intent.role.value,
+        "role": intent.role,
         "leverage": intent.leverage,
         "limit_price": None if intent.limit_price is None else str(intent.limit_price),
         "permit_id": intent.permit_id,
         "quantity": str(intent.quantity),
         "reduce_only": intent.reduce_only,
-        "side": intent.side.value,
+        "side": intent.side,
         "symbol": intent.symbol,
-        "time_in_force": intent.time_in_force.value,
+        "time_in_force": intent.time_in_force,
         "trade_id": intent.trade_id,
         "trigger_price": None if intent.trigger_price is None else str(intent.trigger_price),
-        "type": intent.type.value,
+        "type": intent.type,
         "v": 1,
     }
     return json.dumps(body, separators=(",", ":"), sort_keys=True, ensure_ascii=True).encode()
@@ -76,7 +76,7 @@ def committed_content(intent: Intent) -> bytes:
 
 def _seal(draft: Intent, salt_of: SaltOf) -> Intent:
     """Return the draft with its salt and the client order id made from its content."""
-    salt = salt_of(f"{draft.trade_id}/{draft.role.value}/{draft.attempt}")
+    salt = salt_of(f"{draft.trade_id}/{draft.role}/{draft.attempt}")
     client_order_id = ids.make_client_order_id(ids.make_commitment(salt, committed_content(draft)))
     return attrs.evolve(draft, client_order_id=client_order_id, salt=salt.hex())
 

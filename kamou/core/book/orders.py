@@ -139,14 +139,14 @@ def apply_order_event(order: OrderState, event: Event) -> OrderState:
         f"{type(event).__name__} is not an event of an order: {order.client_order_id}"
     )
     assert event.status in _ENDS, (
-        f"OrderClosed of {order.client_order_id} has the open status {event.status.value}"
+        f"OrderClosed of {order.client_order_id} has the open status {event.status}"
     )
     return _end(order, event.status, event.filled, event, event.reason)
 
 
 def _to(order: OrderState, status: OrderStatus, event: Event) -> OrderState:
     assert status in NEXT[order.status], (
-        f"order {order.client_order_id} cannot change from {order.status.value} to {status.value}"
+        f"order {order.client_order_id} cannot change from {order.status} to {status}"
     )
     return attrs.evolve(order, status=status, changed_at_ms=event.at_ms)
 

@@ -95,7 +95,7 @@ def describe_position(
         distance = (price - stop) * side.sign / price
     return PositionStatus(
         symbol=trade.symbol,
-        side=side.value,
+        side=side,
         strategy=trade.strategy,
         quantity=abs(trade.quantity),
         quantity_base=abs(trade.quantity) * trade.contract_size,
@@ -104,7 +104,7 @@ def describe_position(
         mark_at_ms=mark.at_ms if mark else None,
         stop_price=stop,
         stop_quantity=trade.confirmed.quantity if trade.confirmed else None,
-        stop_status=stop_order.status.value if stop_order else None,
+        stop_status=stop_order.status if stop_order else None,
         stop_confirmed=trade.protected,
         stop_distance=distance,
         unprotected_since_ms=None if trade.protected else trade.unprotected_since_ms or None,
@@ -132,13 +132,13 @@ def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
     return tuple(
         PendingEntry(
             symbol=order.intent.symbol,
-            side=order.intent.side.value,
+            side=order.intent.side,
             strategy=order.plan.strategy if order.plan else "",
-            type=order.intent.type.value,
+            type=order.intent.type,
             quantity=order.intent.quantity,
             filled=order.filled,
             limit_price=order.intent.limit_price,
-            status=order.status.value,
+            status=order.status,
             intended_at_ms=order.intent.intended_at_ms,
         )
         for order in sorted(entries, key=lambda o: o.intent.intended_at_ms)

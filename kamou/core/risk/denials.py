@@ -11,7 +11,7 @@ from kamou.ids import make_permit_id
 def make_denial(code: Deny, **figures: object) -> Denial:
     """Return a denial with its figures as text."""
     shown = tuple(Figure(name=name, value=str(value)) for name, value in figures.items())
-    return Denial(code=code.value, figures=shown)
+    return Denial(code=code, figures=shown)
 
 
 def deny_unusable_quote(quote: Quote | None) -> Denial:
@@ -53,7 +53,7 @@ def _deny_entry(
         signal_id=of.signal_id,
         strategy=of.strategy,
         symbol=of.symbol,
-        role=OrderRole.ENTRY.value,
+        role=OrderRole.ENTRY,
         denials=denials,
     )
 
@@ -67,6 +67,6 @@ def deny_intent(intent: Intent, denial: Denial, at_ms: int) -> PermitDenied:
         signal_id=intent.trade_id,
         strategy="",
         symbol=intent.symbol,
-        role=intent.role.value,
+        role=intent.role,
         denials=(denial,),
     )

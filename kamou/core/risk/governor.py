@@ -117,8 +117,8 @@ def review_reduction(
     return make_denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,
-        role=intent.role.value,
-        side=intent.side.value,
+        role=intent.role,
+        side=intent.side,
         quantity=intent.quantity,
         position=position,
     )

@@ -56,6 +56,6 @@ def _disabled(strategy: str, code: Deny, now_ms: int, **figures: object) -> Stra
     return StrategyDisabled(
         at_ms=now_ms,
         strategy=strategy,
-        code=code.value,
+        code=code,
         figures=tuple(Figure(name=name, value=str(value)) for name, value in figures.items()),
     )

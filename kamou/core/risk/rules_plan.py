@@ -39,7 +39,7 @@ def stop_side(c: ReviewContext) -> Denial | None:
         return None
     return make_denial(
         Deny.STOP_WRONG_SIDE,
-        side=c.plan.side.value,
+        side=c.plan.side,
         entry=c.plan.entry_price,
         mark=quote.mark,
         stop=c.plan.stop_price,

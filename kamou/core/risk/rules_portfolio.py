@@ -100,7 +100,7 @@ def cluster(c: ReviewContext) -> Denial | None:
         return None
     return make_denial(
         Deny.RISK_CLUSTER_EXCEEDED,
-        side=c.plan.side.value,
+        side=c.plan.side,
         risk=format_percent(total, c.sizing_equity),
         limit=format_percent(limit, c.sizing_equity),
     )

@@ -254,5 +254,5 @@ def _check(trade: UnsizedTrade, sizing_equity: Decimal) -> Denial | None:
     if stop <= 0:
         return make_denial(Deny.STOP_MISSING, stop=stop)
     if (entry - stop) * side.sign <= 0:
-        return make_denial(Deny.STOP_WRONG_SIDE, side=side.value, entry=entry, stop=stop)
+        return make_denial(Deny.STOP_WRONG_SIDE, side=side, entry=entry, stop=stop)
     return None

@@ -89,7 +89,7 @@ class Decision:
             at_ms=at_ms,
             before=self.before,
             after=self.after,
-            reason=self.reason.value,
+            reason=self.reason,
             figures=self.figures,
         )
 
@@ -175,7 +175,7 @@ def decide_command(book: PositionBook, after: TradingState, reason: StateReason)
     ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator commands too.
     """
     now = book.state
-    stricter = reason in OPERATOR_RESUMES and reason.value != book.state_reason
+    stricter = reason in OPERATOR_RESUMES and reason != book.state_reason
     if after.severity > now.severity or (after is now and stricter):
         return _to(book, after, reason, None)
     return Decision(before=now, after=now)
@@ -202,7 +202,7 @@ def decide_resume(
     assert read is not None
     level, figures = _level(book, read, limits)
     if level.severity >= now.severity:
-        refusal = f"the day's loss still demands the trading state {level.value}"
+        refusal = f"the day's loss still demands the trading state {level}"
         return Decision(before=now, after=now, figures=figures, refusal=refusal)
     return _to(book, level, StateReason.OPERATOR_RESUME, None, figures)
 
@@ -303,12 +303,12 @@ def _may_resume(
     """Return True if the state may improve without the operator."""
     if book.state is _T.ACTIVE:
         return False
-    if book.state is _T.REDUCE_ONLY and book.state_reason in {r.value for r in OPERATOR_RESUMES}:
+    if book.state is _T.REDUCE_ONLY and book.state_reason in OPERATOR_RESUMES:
         return False
     agreed = book.reconciled_ms > book.state_since_ms
-    if book.state_reason == StateReason.DISK_FULL.value:
+    if book.state_reason == StateReason.DISK_FULL:
         return agreed  # the disk has space, and a reconciliation since was clean
-    if book.state_reason in {r.value for r in FRESH_RESUMES}:
+    if book.state_reason in FRESH_RESUMES:
         apart_ms = limits.equity_confirm_s * 1000
         twice = fresh_since_ms is not None and read.at_ms - fresh_since_ms >= apart_ms
         return agreed and twice
@@ -320,7 +320,7 @@ def _recovery(book: PositionBook, level: TradingState) -> StateReason:
     """Return the reason of the state that follows if a state ended by itself."""
     if level is book.state:
         return _REASONS[level]
-    if book.state_reason in {r.value for r in (*FRESH_RESUMES, StateReason.DISK_FULL)}:
+    if book.state_reason in (*FRESH_RESUMES, StateReason.DISK_FULL):
         return StateReason.DATA_RECOVERED
     return StateReason.DAY_ROLLED
 

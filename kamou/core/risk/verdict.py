@@ -72,7 +72,7 @@ class Approved:
         raise TypeError(f"the Approved of permit {self.permit_id} cannot be pickled; use it here")
 
     def __repr__(self) -> str:
-        return f"<Approved {self.permit_id} {self.side.value} {self.quantity_max} {self.symbol}>"
+        return f"<Approved {self.permit_id} {self.side} {self.quantity_max} {self.symbol}>"
 
 
 _GENUINE: WeakSet[Approved] = WeakSet()

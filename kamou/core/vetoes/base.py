@@ -45,4 +45,4 @@ def make_veto(code: Veto, **figures: object) -> Denial:
         Figure(name=name, value=f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in figures.items()
     )
-    return Denial(code=code.value, figures=shown)
+    return Denial(code=code, figures=shown)

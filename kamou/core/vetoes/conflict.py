@@ -13,7 +13,7 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
         return None
     return make_veto(
         Veto.CONFLICTING_SIGNALS,
-        side=candidate.side.value,
+        side=candidate.side,
         score=candidate.score,
-        another_wants=candidate.side.opposite.value,
+        another_wants=candidate.side.opposite,
     )

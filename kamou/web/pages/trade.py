@@ -23,10 +23,10 @@ from kamou.web.pages.base import PageRequest, RenderedPage
 from kamou.web.trade_documents import trade_document
 
 ROLES = {
-    OrderRole.ENTRY.value: "Entry",
-    OrderRole.STOP_LOSS.value: "Stop-loss",
-    OrderRole.TAKE_PROFIT.value: "Take-profit",
-    OrderRole.EXIT.value: "Exit",
+    OrderRole.ENTRY: "Entry",
+    OrderRole.STOP_LOSS: "Stop-loss",
+    OrderRole.TAKE_PROFIT: "Take-profit",
+    OrderRole.EXIT: "Exit",
 }
 
 
