@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from kamou.data_directory.folder import DataDirectory
@@ -17,6 +18,13 @@ from kamou.runtime.determinism import seed_scheduler
 from tests.site_client import Client, connect
 
 FRESH_SEED = "KAMOU_FRESH_SEED"  # of the new simulation of each run; set it to repeat one
+
+
+# A test asserts no duration: an example is slow when other work runs on the machine.
+hypothesis.settings.register_profile(
+    "kamou", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("kamou")
 
 
 def pytest_configure() -> None:

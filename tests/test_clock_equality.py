@@ -60,7 +60,7 @@ class ExactClock(JumpClock):
 # --- random programs -----------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(program=programs, seed=st.integers(0, 2**32))
 def test_a_program_takes_the_same_steps_at_the_same_times_under_both_clocks(
     program: Program, seed: int

@@ -259,7 +259,7 @@ slow_trees = branches(
 
 
 @given(quick_trees, steps_of(crash=st.booleans(), bad_starts=st.sampled_from([0, 0, 1, 2])), seeds)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_the_supervisor_counts_ends_in_one_moment_and_failed_starts_as_otp_does(
     plan: BranchPlan, steps: list[Step], seed: int
 ) -> None:
@@ -267,7 +267,7 @@ def test_the_supervisor_counts_ends_in_one_moment_and_failed_starts_as_otp_does(
 
 
 @given(slow_trees, steps_of(relapses=st.integers(0, 3)), seeds)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 def test_the_supervisor_counts_crashes_while_later_siblings_still_start_as_otp_does(
     plan: BranchPlan, steps: list[Step], seed: int
 ) -> None:

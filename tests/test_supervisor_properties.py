@@ -225,7 +225,7 @@ class Harness:
 
 
 @given(branches(troubled_leaves | leaves), blows)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_after_random_crashes_every_permanent_child_runs_once_and_children_stop_in_order(
     root: Branch, script: list[Blow]
 ) -> None:
@@ -235,7 +235,7 @@ def test_after_random_crashes_every_permanent_child_runs_once_and_children_stop_
 
 
 @given(branches(leaves), blows)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(
     Branch(
         RestartStrategy.REST_FOR_ONE,

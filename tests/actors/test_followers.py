@@ -119,7 +119,7 @@ async def test_a_recovery_after_a_canceled_one_continues_from_its_snapshot(
     assert follower.book.dump() == expected.dump()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     asked=st.lists(st.tuples(st.integers(0, EVENTS), st.integers(1, 9)), max_size=12),
     recent=st.integers(1, EVENTS),

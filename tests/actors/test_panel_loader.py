@@ -125,7 +125,7 @@ async def load_all(panels: PanelLoader, shards: int) -> list[LoadedPanel]:
     return [await panels.load(index) for index in range(shards)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     minutes=st.integers(0, 3 * 24 * 60),
     shards=st.integers(1, 9),

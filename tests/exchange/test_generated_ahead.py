@@ -102,7 +102,7 @@ def test_the_generated_market_implements_made_in_days() -> None:
     assert isinstance(MARKET, MadeInDays)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     first=st.lists(st.integers(0, 9), max_size=6),
     later=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=8),

@@ -109,7 +109,7 @@ def same(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize("cls", [*EVENTS, *MESSAGES], ids=lambda cls: cls.__name__)
 def test_every_event_and_message_decodes_to_an_equal_value(cls: type) -> None:
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12)
     @given(built(cls))
     def round_trip(value: Any) -> None:
         body = codec.encode(value)

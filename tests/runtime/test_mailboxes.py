@@ -140,7 +140,7 @@ def test_conflation_without_a_key_and_overflow_without_a_callback_fail() -> None
 
 
 @given(st.lists(st.one_of(st.integers(0, 5), st.none()), max_size=60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_conflated_mailboxes_agree_with_a_dictionary(steps: list[int | None]) -> None:
     mailbox = box(capacity=6, when_full=WhenFull.CONFLATE, key=lambda item: item[0])
     model: dict[int, int] = {}

@@ -328,7 +328,7 @@ KEYS = sorted(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(key=st.sampled_from(KEYS), value=st.decimals(-10, 10, places=4), blank=st.integers(0, 5))
 def test_a_number_is_loaded_exactly_or_the_error_names_its_line(
     tmp_path_factory: pytest.TempPathFactory, key: str, value: Decimal, blank: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 LONGER = 40  # times as many examples with HYPOTHESIS_PROFILE=long
 
@@ -15,6 +15,4 @@ def example_settings(examples: int, steps: int) -> settings:
     return settings(
         max_examples=examples * (LONGER if long else 1),
         stateful_step_count=steps,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )

@@ -28,7 +28,6 @@ from tests.store import story
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 examples = settings(
     max_examples=2_000 if LONG else 150,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -202,7 +202,7 @@ def test_a_meta_value_is_set_and_read(
     assert connection.execute(query).fetchall() == [("demo",)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), max_size=8))
 def test_every_batch_is_committed_completely_or_not_at_all(batches: list[list[int]]) -> None:
     connection = database.open_writer(":memory:")

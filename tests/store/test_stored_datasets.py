@@ -34,9 +34,7 @@ from tests.store.market_files import (
 )
 from tests.store.test_odd_files import have_same_data
 
-CHANGED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+CHANGED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ CHANGES = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(changes=st.lists(CHANGES, max_size=30))
 def test_after_each_change_the_reads_equal_those_of_an_engine_that_has_computed_nothing(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, str]]
@@ -121,7 +121,7 @@ def test_after_each_change_the_reads_equal_those_of_an_engine_that_has_computed_
 
 
 @given(factor=st.sampled_from(["10", "2", "0.5", "0.1"]), quantity=st.integers(20, 400))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_resize_keeps_base_quantity_equity_and_the_stop_of_the_whole_position(
     factor: str, quantity: int
 ) -> None:
@@ -161,7 +161,7 @@ def test_a_resize_that_meets_another_processes_write_happens_once(tmp_path: Path
 
 
 @given(amount=st.decimals(-5_000, 5_000, places=10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_transfer_changes_balance_and_equity_by_its_income(amount: Decimal) -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars()}))
     before = engine.account()
@@ -177,7 +177,7 @@ def test_a_transfer_changes_balance_and_equity_by_its_income(amount: Decimal) ->
 
 
 @given(share=st.decimals("0.001", 1, places=3), quantity=st.integers(10, 300))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_forced_close_fills_whole_lots_of_its_share_at_the_mark(
     share: Decimal, quantity: int
 ) -> None:

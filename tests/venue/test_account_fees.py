@@ -30,7 +30,7 @@ def models(costs: CostModel) -> VenueModels:
     maker=st.integers(-100, 1_000),
     quantities=st.lists(st.integers(10, 500), min_size=1, max_size=4),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_fill_pays_the_taker_or_maker_rate_of_the_settings_on_its_notional(
     taker: int, maker: int, quantities: list[int]
 ) -> None:

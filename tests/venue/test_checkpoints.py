@@ -102,7 +102,7 @@ def days_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # --- the same market with and without ------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, LAST_DAY), min_size=1, max_size=5))
 def test_a_market_that_starts_at_any_cut_is_bit_for_bit_the_one_run_from_its_first_day(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int]

@@ -175,7 +175,7 @@ def hold_equal(path: Path, operations: list[Operation]) -> None:
     steady.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(operations=st.lists(OPERATIONS, max_size=40))
 def test_the_venue_agrees_with_one_that_keeps_every_order_in_memory(
     tmp_path_factory: pytest.TempPathFactory, operations: list[Operation]

@@ -90,7 +90,7 @@ def opened(path: Path | str) -> Engine:
     return Engine(MemoryMarket(BARS), MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(operations=st.lists(OPERATIONS, max_size=14))
 def test_a_venue_that_is_killed_after_any_operation_gives_the_same_results(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, object]]

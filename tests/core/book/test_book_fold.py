@@ -154,7 +154,7 @@ def histories(draw: st.DrawFn) -> list[e.Event]:
     return story.events
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories(), st.data())
 def test_a_book_restored_from_a_snapshot_ends_like_one_that_folded_all_events(
     shown: list[e.Event], data: st.DataObject

@@ -193,7 +193,7 @@ def lives(draw: st.DrawFn) -> tuple[list[Held], list[Payment]]:
 
 
 @given(lives(), st.lists(st.integers(0, 400), max_size=6))
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_the_published_funding_of_a_trade_is_the_sum_of_payments_while_it_was_open(
     history: tuple[list[Held], list[Payment]], looks: list[int]
 ) -> None:
@@ -211,7 +211,7 @@ def test_the_published_funding_of_a_trade_is_the_sum_of_payments_while_it_was_op
 
 
 @given(lives(), st.lists(st.integers(0, 400), max_size=6))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_stored_results_and_sums_of_late_payments_equal_those_of_payments_listed_at_once(
     history: tuple[list[Held], list[Payment]], looks: list[int]
 ) -> None:

@@ -131,7 +131,7 @@ def incremental(spec: Indicator, *columns: Floats) -> Floats:
     return np.array(values)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), period=st.integers(2, 20))
 def test_incremental_states_equal_the_batch_computation(seed: int, period: int) -> None:
     columns = market(90, 3, seed)
@@ -283,7 +283,7 @@ def test_robust_z_has_a_minimum_deviation_and_is_nan_without_enough_past() -> No
         max_size=12,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_median_of_known_values_equals_the_nanmedian_of_numpy(
     rows: list[list[float | None]],
 ) -> None:

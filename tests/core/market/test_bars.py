@@ -40,7 +40,7 @@ def made_bars(count: int, symbols: int, seed: int, *, first_ms: int = START_MS) 
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     bars=st.integers(0, 90),
     factor=st.sampled_from([1, 3, 5, 15, 60]),

@@ -45,7 +45,7 @@ def test_panel_rows_before_the_first_bar_are_nan() -> None:
     assert np.isnan(market.row("log_return")).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(window=st.integers(2, 40), bars=st.integers(1, 2 * SLACK_ROWS_MIN))
 def test_a_window_has_the_newest_closes_and_returns_after_any_number_of_bars(
     window: int, bars: int

@@ -204,7 +204,7 @@ def test_a_merge_leaves_the_columns_of_the_shards_unchanged() -> None:
     assert columns.abstain.tolist() == [0, 0]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     values=st.lists(st.one_of(st.just(float("nan")), st.integers(-4, 4).map(float)), max_size=30)
 )

@@ -348,7 +348,7 @@ def test_an_order_that_the_book_does_not_have_is_canceled_only_after_the_time_in
 SYMBOLS = ["SOLUSDT", "ADAUSDT"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_reconciling_the_same_view_again_repairs_nothing(data: st.DataObject) -> None:
     story = Story()

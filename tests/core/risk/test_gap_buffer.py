@@ -91,7 +91,7 @@ def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
     days=st.integers(30, 60),
     least=st.integers(25, 200),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_gap_buffer_is_its_minimum_or_the_p99_of_the_newest_overshoots_that_count(
     seen: list[tuple[int, int]], now_h: int, days: int, least: int
 ) -> None:

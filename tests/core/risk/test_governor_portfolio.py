@@ -188,7 +188,7 @@ def test_message_tokens_refill_at_their_rate_and_may_be_overdrawn() -> None:
 SYMBOLS = sorted(INSTRUMENTS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_approvals_keep_open_risk_and_notional_within_their_limits_in_any_order_of_events(
     data: st.DataObject,

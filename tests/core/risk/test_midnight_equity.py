@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kamou.core.book import events as e
@@ -50,7 +50,6 @@ from tests.core.trading_cases import (
 
 
 @given(ledgers(), marks_drawn, st.data())
-@settings(deadline=None)
 def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_marks(
     entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
 ) -> None:

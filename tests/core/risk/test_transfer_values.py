@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal as D
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kamou.core.book import events as e
@@ -37,7 +37,6 @@ BAR_MS = 900_000
 
 
 @given(ledgers(), marks_drawn, st.data())
-@settings(deadline=None)
 def test_every_transfer_is_valued_with_the_ledgers_equity_just_before_it(
     entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
 ) -> None:

@@ -45,7 +45,7 @@ def same(left: Any, right: Any) -> bool:
 # --- the same market in any order of reads -------------------------------------------------------
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(days=st.lists(st.integers(0, 9), min_size=1, max_size=6))
 def test_a_generated_day_does_not_depend_on_the_days_that_were_read_before(days: list[int]) -> None:
     fresh = market()
@@ -113,7 +113,7 @@ def test_an_invalid_step_or_symbol_count_is_a_configuration_error(
 # --- inside the bars -----------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     start=st.integers(0, 3 * DAY_MS),
     cuts=st.lists(st.integers(1, 40 * 60_000), min_size=1, max_size=6),
@@ -137,7 +137,7 @@ def test_the_segments_of_the_parts_of_an_interval_compose_to_its_segment(
         assert np.array_equal(MARKET.prices(at), part.open)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bar=st.integers(0, 3 * 288 - 1), cuts=st.sets(st.integers(1, STEP_MS - 1), max_size=6))
 def test_any_parts_of_a_bar_agree_with_the_bar(bar: int, cuts: set[int]) -> None:
     start = ORIGIN_MS + bar * STEP_MS
@@ -303,7 +303,7 @@ def test_the_universe_has_distinct_symbols_and_ticks_and_lots_that_fit_their_pri
 # --- quotes and market trades ---------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(offset=st.integers(0, 2 * DAY_MS))
 def test_best_quotes_are_around_the_price_and_about_a_tick_or_more_apart(offset: int) -> None:
     at = ORIGIN_MS + offset

@@ -107,7 +107,7 @@ def test_high_low_and_close_of_an_unfinished_bar_are_unknown() -> None:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     cuts=st.lists(st.integers(-STEP_MS, (BARS + 2) * STEP_MS), min_size=3, max_size=6, unique=True),
     holed=st.booleans(),
