@@ -26,7 +26,7 @@ from kamou.core.risk.equity import exit_costs
 from kamou.core.risk.limits import TradingParameters
 from kamou.core.risk.pacing import TokenBucket, full_bucket
 from kamou.core.risk.repetition import find_repetition
-from kamou.core.risk.states import Decision, EquityRead, Pending, overdue_ms
+from kamou.core.risk.states import Decision, EquityRead, EquityReads, Pending, overdue_ms
 from kamou.core.risk.verdict import Denied, Verdict
 from kamou.errors import DiskFullError, DuplicateEventError
 from kamou.messages.governor import DiskFull, Flatten, Halt, ProtectionFailed, Resume, StateNotice
@@ -313,12 +313,14 @@ class RiskGovernor(Actor[GovernorMessage]):
         await self._act(
             governor.next_state(
                 book,
-                read,
-                self._pending,
+                EquityReads(
+                    newest=read,
+                    pending=self._pending,
+                    started_at_ms=self._started_at_ms,
+                    fresh_since_ms=self._fresh_since_ms,
+                ),
                 limits=self._parameters.limits,
                 now_ms=self.clock.now_ms(),
-                started_at_ms=self._started_at_ms,
-                fresh_since_ms=self._fresh_since_ms,
                 protection_failed=protection_failed,
                 disk_full=self._disk_full,
             )

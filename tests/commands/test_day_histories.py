@@ -13,7 +13,7 @@ import pytest
 from kamou.commands.book import query_day_budget
 from kamou.core.model import TradingState
 from kamou.core.risk.exposure import day_budget
-from kamou.core.risk.states import next_state
+from kamou.core.risk.states import EquityReads, next_state
 from kamou.runs.account_summary import summarize_account
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database
@@ -38,7 +38,9 @@ def level_of(loss: Fraction) -> TradingState:
 
 def check_governor(look: Look) -> None:
     """Compare the trading state that the governor would enter after a second such read."""
-    found = next_state(look.story.book, look.read, None, limits=LIMITS, now_ms=look.now_ms)
+    found = next_state(
+        look.story.book, EquityReads(newest=look.read), limits=LIMITS, now_ms=look.now_ms
+    )
     asked = found.after if found.pending is None else found.pending.level
     assert asked is level_of(look.ledger.loss(look.read_ms, look.mark))
 

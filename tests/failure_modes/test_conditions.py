@@ -20,7 +20,7 @@ from kamou.core.codes import Deny
 from kamou.core.day import MINUTE_MS, Day
 from kamou.core.market.bars import Bars
 from kamou.core.model import Account, Denial, Intent, OrderRole, Quote, TradingState
-from kamou.core.risk.governor import Decision, EquityRead, next_state
+from kamou.core.risk.governor import Decision, EquityRead, EquityReads, next_state
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.pacing import TokenBucket
 from kamou.errors import RateLimitedError, StoreError
@@ -285,7 +285,8 @@ def test_the_daily_loss_limit_reads_the_accounts_equity_and_shows_its_arithmetic
         pending = None
         for at_ms in (NOON, NOON + 5_000):
             read = EquityRead(equity=equity, at_ms=at_ms)
-            report = next_state(story.book, read, pending, limits=limits, now_ms=at_ms)
+            reads = EquityReads(newest=read, pending=pending)
+            report = next_state(story.book, reads, limits=limits, now_ms=at_ms)
             pending = report.pending
         return report
 

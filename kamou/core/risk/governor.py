@@ -30,6 +30,7 @@ from kamou.core.risk.rules import RULES
 from kamou.core.risk.states import (
     Decision,
     EquityRead,
+    EquityReads,
     Pending,
     decide_command,
     decide_resume,
@@ -40,6 +41,7 @@ from kamou.core.risk.verdict import _MINT, Approved, Denied, Verdict
 __all__ = [
     "Decision",
     "EquityRead",
+    "EquityReads",
     "Pending",
     "ReviewContext",
     "decide_command",

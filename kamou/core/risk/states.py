@@ -65,6 +65,18 @@ class Pending:
 
 
 @attrs.frozen(kw_only=True)
+class EquityReads:
+    """What the reads of the venue's equity have shown since the process started."""
+
+    newest: EquityRead | None  # with finite equity; None: none since ``started_at_ms``
+    pending: Pending | None = None  # breach of the last decision
+    started_at_ms: int = 0
+    # Time of the first read since the state changed after which all reads were fresh; None if the
+    # newest was not fresh or there is none.
+    fresh_since_ms: int | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Decision:
     """Trading state before and after one decision.
 
@@ -109,13 +121,10 @@ def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
 
 def next_state(
     book: PositionBook,
-    read: EquityRead | None,
-    pending: Pending | None,
+    reads: EquityReads,
     *,
     limits: RiskLimits,
     now_ms: int,
-    started_at_ms: int = 0,
-    fresh_since_ms: int | None = None,
     protection_failed: bool = False,
     disk_full: bool = False,
 ) -> Decision:
@@ -123,20 +132,16 @@ def next_state(
 
     Args:
         book: up to date with the journal.
-        read: newest finite equity; None if there was none since ``started_at_ms``.
-        pending: pending breach of the last decision.
-        fresh_since_ms: time of the first read since the state changed after which all reads were
-            fresh; None if the newest was not fresh or there is none.
         protection_failed: a position could not be protected, and repeated exit orders failed.
         disk_full: the disk has no space for the journal.
     """
-    now = book.state
+    now, read, pending = book.state, reads.newest, reads.pending
     if protection_failed and now is not _T.FLATTENING:
         return _to(book, _T.FLATTENING, StateReason.PROTECTION_FAILED, pending)
     if now is _T.FLATTENING:
         return Decision(before=now, after=now, pending=pending)
     if read is None or not read.finite:
-        read, known = None, EquityRead(equity=Decimal(0), at_ms=started_at_ms)
+        read, known = None, EquityRead(equity=Decimal(0), at_ms=reads.started_at_ms)
     else:
         known = read
     overdue = overdue_ms(known, limits, now_ms)
@@ -159,7 +164,7 @@ def next_state(
     level, figures = _level(book, read, limits)
     if level.severity > now.severity:
         return _breach(book, level, figures, read, pending, limits)
-    if _may_resume(book, now_ms, read, fresh_since_ms, limits):
+    if _may_resume(book, now_ms, read, reads.fresh_since_ms, limits):
         # The halt of a day ends, unless today's loss asks for one.
         reason = _recovery(book, level)
         return _to(book, level, reason, None, figures)

@@ -14,6 +14,7 @@ from kamou.core.model import TradingState
 from kamou.core.risk.governor import (
     Decision,
     EquityRead,
+    EquityReads,
     Pending,
     decide_command,
     decide_resume,
@@ -34,7 +35,13 @@ def judge(
     story: Story, seen: EquityRead | None, pending: Pending | None = None, **more: Any
 ) -> Decision:
     now_ms = more.pop("now_ms", seen.at_ms if seen else NOON)
-    return next_state(story.book, seen, pending, limits=LIMITS, now_ms=now_ms, **more)
+    reads = EquityReads(
+        newest=seen,
+        pending=pending,
+        started_at_ms=more.pop("started_at_ms", 0),
+        fresh_since_ms=more.pop("fresh_since_ms", None),
+    )
+    return next_state(story.book, reads, limits=LIMITS, now_ms=now_ms, **more)
 
 
 def put(story: Story, state: TradingState, reason: StateReason, at_ms: int = NOON) -> None:
@@ -51,10 +58,10 @@ def twice(story: Story, equity: str) -> Decision:
 def test_the_daily_loss_limit_acts_at_exactly_the_limit(story: Story) -> None:
     limits = RiskLimits(daily_loss_max=D("0.0482"))
     assert Day(equity_start=D(10000), equity=D(9518)).loss == D("0.0482")
-    first = next_state(story.book, read("9518"), None, limits=limits, now_ms=NOON)
-    second = next_state(
-        story.book, read("9518", NOON + 5_000), first.pending, limits=limits, now_ms=NOON + 5_000
-    )
+    reads = EquityReads(newest=read("9518"))
+    first = next_state(story.book, reads, limits=limits, now_ms=NOON)
+    reads = EquityReads(newest=read("9518", NOON + 5_000), pending=first.pending)
+    second = next_state(story.book, reads, limits=limits, now_ms=NOON + 5_000)
     assert second.after is T.REDUCE_ONLY
 
 
