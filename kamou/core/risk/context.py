@@ -23,7 +23,7 @@ from kamou.core.model import (
     TradingState,
 )
 from kamou.core.record.gate import LiveGrant
-from kamou.core.risk.costs import TradeCosts, trade_costs
+from kamou.core.risk.costs import ExpectedHold, TradeCosts, trade_costs
 from kamou.core.risk.equity import CurrentEquity, current_equity
 from kamou.core.risk.exposure import Exposure, compute_exposure
 from kamou.core.risk.limits import RiskLimits, TradingParameters
@@ -142,9 +142,9 @@ class ReviewContext:
             costs=self.parameters.costs,
             spread=quote.spread,
             price=quote.mid,
-            side=self.plan.side,
-            hold_ms=self.plan.hold_ms,
-            funding_rate=self.funding_rate,
+            hold=ExpectedHold(
+                side=self.plan.side, hold_ms=self.plan.hold_ms, funding_rate=self.funding_rate
+            ),
         )
 
     @cached_property

@@ -33,6 +33,19 @@ class TradeCosts:
         return fees + self.slip * (entry + exit_) + self.funding * entry
 
 
+@attrs.frozen(kw_only=True)
+class ExpectedHold:
+    """Side and duration of a position, with the funding rate that it is expected to meet.
+
+    ``funding_rate`` is the fraction of notional that longs pay shorts per funding interval. If it
+    is None, either side pays the cost model's assumption.
+    """
+
+    side: Side
+    hold_ms: int
+    funding_rate: Decimal | None = None
+
+
 def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     """Return the taker fee that decisions assume, a fraction of notional.
 
@@ -49,26 +62,23 @@ def trade_costs(
     costs: CostModel,
     spread: Decimal,
     price: Decimal,
-    side: Side,
-    hold_ms: int,
-    funding_rate: Decimal | None = None,
+    hold: ExpectedHold,
 ) -> TradeCosts:
     """Return the costs of a round trip as a taker.
 
     Args:
+        instrument: None: unknown, so the cost model's fee and funding count.
         spread: bid to ask, in price; entry and exit cost half each.
         price: of which the spread is a fraction.
-        hold_ms: expected hold, for which funding is paid.
-        funding_rate: fraction of notional that longs pay shorts per funding interval; None: either
-            side pays the cost model's assumption, as without an instrument. Funding that would be
-            received counts as 0, because the rate may turn before it settles.
+        hold: for which funding is paid. Funding that would be received counts as 0, because the
+            rate may turn before it settles.
     """
     fee = taker_rate(instrument, costs)
-    if funding_rate is None or instrument is None:
-        funding = costs.funding_bps_per_8h / BPS_PER_UNIT * hold_ms / FUNDING_UNIT_MS
+    if hold.funding_rate is None or instrument is None:
+        funding = costs.funding_bps_per_8h / BPS_PER_UNIT * hold.hold_ms / FUNDING_UNIT_MS
     else:
-        intervals = Decimal(hold_ms) / (instrument.funding_interval_h * HOUR_MS)
-        funding = max(ZERO, funding_rate * side.sign * intervals)
+        intervals = Decimal(hold.hold_ms) / (instrument.funding_interval_h * HOUR_MS)
+        funding = max(ZERO, hold.funding_rate * hold.side.sign * intervals)
     slip = spread / 2 / price + costs.slippage_bps / BPS_PER_UNIT
     return TradeCosts(fee_in=fee, fee_out=fee, slip=slip, funding=funding)
 

@@ -27,7 +27,7 @@ from kamou.core.model import (
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
-from kamou.core.risk.costs import trade_costs
+from kamou.core.risk.costs import ExpectedHold, trade_costs
 from kamou.core.risk.denials import make_denial
 from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
@@ -195,9 +195,9 @@ def _size(
             costs=parameters.costs,
             spread=quote.spread,
             price=quote.mid,
-            side=candidate.side,
-            hold_ms=candidate.hold_ms,
-            funding_rate=funding_rate,
+            hold=ExpectedHold(
+                side=candidate.side, hold_ms=candidate.hold_ms, funding_rate=funding_rate
+            ),
         ),
         gap=gap.value,
         value_price=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from kamou.core.codes import Veto
 from kamou.core.model import ZERO, Candidate, Denial
-from kamou.core.risk.costs import reward_to_risk, trade_costs
+from kamou.core.risk.costs import ExpectedHold, reward_to_risk, trade_costs
 from kamou.core.vetoes.base import VetoContext, make_veto
 
 
@@ -26,9 +26,11 @@ def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
         costs=context.parameters.costs,
         spread=ZERO if quote is None else quote.spread,
         price=price,
-        side=candidate.side,
-        hold_ms=candidate.hold_ms,
-        funding_rate=context.funding_rates.get(candidate.symbol),
+        hold=ExpectedHold(
+            side=candidate.side,
+            hold_ms=candidate.hold_ms,
+            funding_rate=context.funding_rates.get(candidate.symbol),
+        ),
     )
     cost = float(costs.round_trip(price, price))
     net = reward_to_risk(

@@ -11,7 +11,7 @@ import pytest
 from kamou.core.model import OrderRole, Side
 from kamou.core.reconciliation.adoption import adopted_stop
 from kamou.core.reconciliation.reconciliation import ReconcileInputs, reconcile
-from kamou.core.risk.costs import trade_costs
+from kamou.core.risk.costs import ExpectedHold, trade_costs
 from kamou.core.risk.limits import CostModel, TradingParameters
 from tests.core.trading_cases import (
     INSTRUMENTS,
@@ -72,7 +72,11 @@ def test_sizing_and_adoption_assume_the_higher_of_the_instruments_fee_and_the_se
     of = attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D(own))
     costs = CostModel(taker_bps=D(set_bps), slippage_bps=D(0))
     found = trade_costs(
-        instrument=of, costs=costs, spread=D(0), price=D(100), side=Side.LONG, hold_ms=0
+        instrument=of,
+        costs=costs,
+        spread=D(0),
+        price=D(100),
+        hold=ExpectedHold(side=Side.LONG, hold_ms=0),
     )
     assert (found.fee_in, found.fee_out) == (worse, worse)
     stop = adopted_stop(

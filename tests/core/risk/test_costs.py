@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.model import Side
-from kamou.core.risk.costs import trade_costs
+from kamou.core.risk.costs import ExpectedHold, trade_costs
 from kamou.core.risk.limits import CostModel
 from kamou.core.risk.sizing import unit_loss
 from tests.core.trading_cases import instrument
@@ -53,9 +53,7 @@ def test_a_round_trip_costs_fees_spread_slippage_and_payable_funding(
         costs=model,
         spread=spread,
         price=entry,
-        side=side,
-        hold_ms=hold_h * HOUR_MS,
-        funding_rate=rate,
+        hold=ExpectedHold(side=side, hold_ms=hold_h * HOUR_MS, funding_rate=rate),
     )
     paid = F(model.funding_bps_per_8h) / 10_000 * F(hold_h, 8)
     if rate is not None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kamou.core.codes import Deny
 from kamou.core.model import Denial, Side
-from kamou.core.risk.costs import TradeCosts, trade_costs
+from kamou.core.risk.costs import ExpectedHold, TradeCosts, trade_costs
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.sizing import (
     Allowance,
@@ -207,9 +207,7 @@ def test_costs_are_taker_fee_half_spread_slippage_and_payable_funding() -> None:
             costs=CostModel(),
             spread=quote().spread,
             price=quote().mid,
-            side=side,
-            hold_ms=86_400_000,
-            funding_rate=rate,
+            hold=ExpectedHold(side=side, hold_ms=86_400_000, funding_rate=rate),
         )
 
     unknown = made(Side.LONG, None)
@@ -220,7 +218,11 @@ def test_costs_are_taker_fee_half_spread_slippage_and_payable_funding() -> None:
     assert made(Side.SHORT, D("0.0002")).funding == 0  # funding that would be received counts as 0
     dear = attrs.evolve(instrument(), taker_fee=D("0.001"))
     fee = trade_costs(
-        instrument=dear, costs=CostModel(), spread=D(0), price=D(100), side=Side.LONG, hold_ms=0
+        instrument=dear,
+        costs=CostModel(),
+        spread=D(0),
+        price=D(100),
+        hold=ExpectedHold(side=Side.LONG, hold_ms=0),
     ).fee_out
     assert fee == D("0.001")
 

@@ -14,7 +14,7 @@ from kamou.core import vetoes as package
 from kamou.core.codes import Veto
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Candidate, Denial, Quote, Side
-from kamou.core.risk.costs import reward_to_risk, trade_costs
+from kamou.core.risk.costs import ExpectedHold, reward_to_risk, trade_costs
 from kamou.core.risk.limits import CostModel, TradingParameters, VetoLimits
 from kamou.core.vetoes import apply_vetoes, discover_vetoes, find_conflicting_symbols
 from kamou.core.vetoes.base import VetoContext
@@ -159,8 +159,7 @@ def test_reward_to_risk_counts_the_taker_fee_that_sizing_counts(
         costs=about.parameters.costs,
         spread=about.quotes["ABC"].spread,
         price=about.quotes["ABC"].mid,
-        side=one.side,
-        hold_ms=one.hold_ms,
+        hold=ExpectedHold(side=one.side, hold_ms=one.hold_ms),
     )
     assert float(figures(denied)["cost"]) == pytest.approx(
         float(sized.fee_in + sized.fee_out) * 100 + 0.07
@@ -187,11 +186,9 @@ def test_funding_adds_to_the_cost_of_the_hold_and_never_reduces_it(
     cost = trade_costs(
         instrument=instrument("ABC", funding_interval_h=interval_h),
         costs=CostModel(),
-        side=side,
         price=Decimal(100),
         spread=Decimal(0),
-        hold_ms=24 * HOUR_MS,
-        funding_rate=per_interval,
+        hold=ExpectedHold(side=side, hold_ms=24 * HOUR_MS, funding_rate=per_interval),
     )
     assert float(cost.funding) * 100 == pytest.approx(paid)
     free = attrs.evolve(cost, funding=Decimal(0)).round_trip(Decimal(100), Decimal(100))
