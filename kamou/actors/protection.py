@@ -90,8 +90,10 @@ class Protector:
                     resting,
                     limits=self._limits,
                     now_ms=self._now_ms(trade),
-                    unreachable_ms=self._unanswered_ms(trade.unprotected_since_ms),
-                    stop_rejected=rejected,
+                    failures=protection.StopFailures(
+                        unreachable_ms=self._unanswered_ms(trade.unprotected_since_ms),
+                        stop_rejected=rejected,
+                    ),
                 )
             }
             rejected = rejected or OrderStatus.REJECTED in statuses

@@ -125,7 +125,8 @@ def test_after_a_lost_exit_and_a_rejected_stop_the_next_exits_are_sent_without_a
 
     # Naive: a rejection of a stop is forgotten at once.
     def forgetful(*args: Any, **more: Any) -> tuple[protection.Action, ...]:
-        return original(*args, **(more | {"stop_rejected": False}))
+        failures = attrs.evolve(more["failures"], stop_rejected=False)
+        return original(*args, **(more | {"failures": failures}))
 
     original = protection.protect
     monkeypatch.setattr(protection, "protect", forgetful)

@@ -71,6 +71,16 @@ class Await:
     until_ms: int
 
 
+@attrs.frozen(kw_only=True)
+class StopFailures:
+    """Failures of the venue since a trade was last protected."""
+
+    unreachable_ms: int = 0  # for which the venue was unreachable; the deadline moves by it
+    stop_rejected: bool = False  # True: the venue has just rejected a stop
+
+
+NO_FAILURES = StopFailures()
+
 Action = ConfirmStop | PlaceStop | CancelOrder | ClosePosition | Await
 
 
@@ -81,8 +91,7 @@ def protect(
     *,
     limits: RiskLimits,
     now_ms: int,
-    unreachable_ms: int = 0,
-    stop_rejected: bool = False,
+    failures: StopFailures = NO_FAILURES,
 ) -> tuple[Action, ...]:
     """Return the actions that protect an open trade.
 
@@ -92,16 +101,13 @@ def protect(
     Args:
         orders: unsettled orders of the book in the symbol.
         venue_orders: open orders at the venue, of any symbol, external ones included.
-        unreachable_ms: time for which the venue was unreachable since the trade was last
-            protected. The deadline moves by this time.
-        stop_rejected: the venue has just rejected a stop.
     """
     held = trade.quantity
     if held <= 0:
         return ()  # flat, or inverted until reconciliation repairs the book
-    known = tuple(orders)
+    known, stop_rejected = tuple(orders), failures.stop_rejected
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
-    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + unreachable_ms
+    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + failures.unreachable_ms
     closes = pending_exits(trade, known)
     if any(is_awaited(o, now_ms) for o in closes):
         return (Await(symbol=trade.symbol, until_ms=now_ms + limits.protection_deadline_s * 1000),)

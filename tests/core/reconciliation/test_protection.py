@@ -19,6 +19,7 @@ from kamou.core.reconciliation.protection import (
     ClosePosition,
     ConfirmStop,
     PlaceStop,
+    StopFailures,
     is_covered,
     pending_exits,
     protect,
@@ -51,7 +52,7 @@ def actions(
         resting,
         limits=LIMITS,
         now_ms=now_ms,
-        **more,
+        failures=StopFailures(**more),
     )
 
 

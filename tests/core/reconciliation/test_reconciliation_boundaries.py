@@ -8,7 +8,7 @@ import pytest
 from kamou.core.book import events as e
 from kamou.core.book.trades import open_trade, restate_trade
 from kamou.core.model import OrderRole, OrderStatus, Side
-from kamou.core.reconciliation.protection import Await, ConfirmStop, protect
+from kamou.core.reconciliation.protection import Await, ConfirmStop, StopFailures, protect
 from kamou.core.reconciliation.reconciliation import Reconciliation, VenueView, reconcile
 from tests.core.trading_cases import (
     NOON,
@@ -293,6 +293,11 @@ def test_a_lost_stop_of_a_protected_trade_is_awaited_until_the_deadline(
     orders = holding.book.orders_of("SOLUSDT")
     for rejected in (False, True):
         done = protect(
-            trade, orders, (), limits=INPUTS.limits, now_ms=NOON + 1, stop_rejected=rejected
+            trade,
+            orders,
+            (),
+            limits=INPUTS.limits,
+            now_ms=NOON + 1,
+            failures=StopFailures(stop_rejected=rejected),
         )
         assert done == (Await(symbol="SOLUSDT", until_ms=NOON + 1 + 6_000),)
