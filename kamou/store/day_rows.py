@@ -66,10 +66,12 @@ def add_up_row(reader: Reader, start: Boundary, end: Boundary) -> DayRow:
     row = _row(
         reader,
         start,
-        end_ms=end.at_ms,
-        until_ms=end.first_ms,
-        last_ms=end.at_ms - 1,
-        equity_end=equity_at_boundary(reader, end),
+        _RowEnd(
+            at_ms=end.at_ms,
+            until_ms=end.first_ms,
+            last_ms=end.at_ms - 1,
+            equity=equity_at_boundary(reader, end),
+        ),
         complete=start.midnight and end.midnight and end.at_ms - start.at_ms == DAY_MS,
     )
     corrections = row.corrections + end.corrections
@@ -117,11 +119,13 @@ def add_up_open_row(reader: Reader) -> DayRow | None:
     return _row(
         reader,
         start,
-        end_ms=snapshot[0],
-        until_ms=until_ms,
-        # The read that ends the day may come up to READ_WITHIN_MS after midnight.
-        last_ms=snapshot[0] - READ_WITHIN_MS - 1,
-        equity_end=Decimal(snapshot[1]),
+        _RowEnd(
+            at_ms=snapshot[0],
+            until_ms=until_ms,
+            # The read that ends the day may come up to READ_WITHIN_MS after midnight.
+            last_ms=snapshot[0] - READ_WITHIN_MS - 1,
+            equity=Decimal(snapshot[1]),
+        ),
         complete=False,
     )
 
@@ -171,21 +175,19 @@ def _calendar_days(row: DayRow) -> int:
     return (date.fromisoformat(row.last_day) - date.fromisoformat(row.day)).days + 1
 
 
-def _row(
-    reader: Reader,
-    start: Boundary,
-    *,
-    end_ms: int,
-    until_ms: int,
-    last_ms: int,
-    equity_end: Decimal,
-    complete: bool,
-) -> DayRow:
-    """Add up a row.
+@attrs.frozen(kw_only=True)
+class _RowEnd:
+    """The end of a row."""
 
-    ``until_ms`` is the first time of the next row; ``last_ms`` is a time of the last day.
-    """
-    span = (start.first_ms, until_ms)
+    at_ms: int
+    until_ms: int  # the first time of the next row
+    last_ms: int  # a time of the last day
+    equity: Decimal
+
+
+def _row(reader: Reader, start: Boundary, end: _RowEnd, *, complete: bool) -> DayRow:
+    """Add up a row."""
+    span = (start.first_ms, end.until_ms)
     inside = "at_ms >= ? AND at_ms < ?"
     income = reader.execute(
         f"SELECT kind, amount, at_ms FROM income WHERE {inside} ORDER BY at_ms", span
@@ -202,15 +204,15 @@ def _row(
     later = [(at, amount) for at, amount in transfers if at > start.at_ms]
     day = Day(
         equity_start=equity_start,
-        equity=equity_end,
+        equity=end.equity,
         net_deposits=sum((amount for _, amount in transfers), ZERO),
-        stretches=_divide(reader, later, base, equity_end, until_ms),
+        stretches=_divide(reader, later, base, end.equity, end.until_ms),
     )
     return DayRow(
         day=utc_day(start.at_ms),
-        last_day=utc_day(max(start.at_ms, last_ms)),
+        last_day=utc_day(max(start.at_ms, end.last_ms)),
         start_ms=start.at_ms,
-        end_ms=end_ms,
+        end_ms=end.at_ms,
         complete=complete,
         equity_start=day.equity_start,
         equity_end=day.equity,
