@@ -228,10 +228,12 @@ def _own_path(
     for hour in range(HOURS):
         ended = np.flatnonzero(left <= 0)
         if len(ended):
+            stretches = _Ended(
+                which=ended, kind=kind[ended], displacement=x[ended], travelled=travelled[ended]
+            )
             change = _next_stretch(
-                settings, universe, kind[ended], x[ended], travelled[ended],
-                choice[hour][:, ended], length[hour, ended], ended, bars,
-            )  # fmt: skip
+                settings, universe, stretches, choice[hour][:, ended], length[hour, ended], bars
+            )
             level = level.copy()
             level[ended] += x[ended]
             x, drift, travelled, left = x.copy(), drift.copy(), travelled.copy(), left.copy()
@@ -257,15 +259,22 @@ def _own_path(
     )
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class _Ended:
+    """The stretches that ended in one hour, one of each symbol in ``which``."""
+
+    which: Ints  # columns of the universe
+    kind: Ints
+    displacement: Floats
+    travelled: Floats
+
+
 def _next_stretch(
     settings: PathSettings,
     universe: Universe,
-    kind: Ints,
-    x: Floats,
-    travelled: Floats,
+    ended: _Ended,
     choice: Floats,
     length: Floats,
-    which: Ints,
     bars: int,
 ) -> tuple[Ints, Floats, Floats]:
     """Return kind, drift per bar and hours of the stretches after the ended ones.
@@ -273,7 +282,7 @@ def _next_stretch(
     A release moves by the predictable part of the ended stretch times ``compensation``: outwards by
     the displacement of a range, back by the drift of a trend.
     """
-    per_hour = bars // HOURS
+    per_hour, kind = bars // HOURS, ended.kind
     after_walk = np.where(choice[0] < 0.4, Regime.RANGE, Regime.WALK)
     after_walk = np.where(choice[0] > 0.6, Regime.TREND, after_walk)
     releases = choice[0] < settings.release_probability
@@ -283,11 +292,11 @@ def _next_stretch(
     after[kind == Regime.RELEASE] = Regime.WALK
 
     gain = np.log(2.0) / settings.range_half_life_hours * settings.range_hours
-    outward = np.where(kind == Regime.RANGE, gain * x, -travelled)
+    outward = np.where(kind == Regime.RANGE, gain * ended.displacement, -ended.travelled)
     release = settings.compensation / settings.release_probability * outward
     low, high = settings.trend_drift
     sign = np.where(choice[1] < 0.5, -1.0, 1.0)
-    trend = sign * (low + (high - low) * choice[2]) * universe.volatility[which] / bars
+    trend = sign * (low + (high - low) * choice[2]) * universe.volatility[ended.which] / bars
     drift = np.where(after == Regime.TREND, trend, 0.0)
     drift = np.where(after == Regime.RELEASE, release / (settings.release_hours * per_hour), drift)
     means = np.array([settings.walk_hours, settings.range_hours, settings.trend_hours, 0.0])
