@@ -12,7 +12,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.worker_context import WorkerContext
 from starlette.types import ASGIApp, Message, Receive, Scope
 
-from kamou.http.http11 import Http11, SendToStream
+from kamou.http.http11 import Http11, HypercornParts, SendToStream
 from kamou.http.limits import Limits
 from kamou.http.peer_socket import PeerSocket, SendResult
 from kamou.http.traffic import Cut, Traffic
@@ -54,9 +54,7 @@ class Connection:
         self._lost = False  # the peer has closed the connection
         self._in_request = False
         self._protocol = Http11(
-            config=shared.config,
-            context=shared.context,
-            tasks=self,
+            parts=HypercornParts(config=shared.config, context=shared.context, tasks=self),
             client=peer,
             server=shared.address,
             send=self._send,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, cast
 
+import attrs
 import h11
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -66,6 +67,15 @@ class RequestTasks(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class HypercornParts:
+    """What hypercorn's protocol takes from the server that runs it."""
+
+    config: Config
+    context: WorkerContext
+    tasks: RequestTasks
+
+
 class Http11(H11Protocol):
     """Server side of one connection, from bytes to ASGI and back."""
 
@@ -74,21 +84,19 @@ class Http11(H11Protocol):
     def __init__(
         self,
         *,
-        config: Config,
-        context: WorkerContext,
-        tasks: RequestTasks,
+        parts: HypercornParts,
         client: tuple[str, int] | None,
         server: tuple[str, int] | None,
         send: Send,
         limits: Limits,
         traffic: Traffic,
     ) -> None:
-        app: Any = None  # ``tasks`` has the application; hypercorn only passes this on
+        app: Any = None  # ``parts.tasks`` has the application; hypercorn only passes this on
         super().__init__(
             app,
-            config,
-            context,
-            cast(TaskGroup, tasks),  # its only method that is called is ``spawn_app``
+            parts.config,
+            parts.context,
+            cast(TaskGroup, parts.tasks),  # its only method that is called is ``spawn_app``
             ConnectionState({}),
             ssl=False,
             client=client,
