@@ -131,7 +131,7 @@ def backtest(
     resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
     to_stdout = str(json_file) == "-"
     with show_progress(quiet=to_stdout) as report:
-        result = _run_backtest(resolved, data, bounds, strategies, symbols, journal, report)
+        result = _run_backtest(resolved, data, bounds, symbols, journal, report)
     text = json.dumps(result, indent=2, default=str) + "\n"
     if to_stdout:
         print_json(result)
@@ -151,7 +151,6 @@ def _run_backtest(
     resolved: Resolved,
     data: str,
     bounds: Timerange,
-    strategies: tuple[str, ...] | None,
     symbols: tuple[str, ...] | None,
     journal: Path | None,
     report: Progress,
@@ -162,7 +161,6 @@ def _run_backtest(
         resolved,
         data=data,
         timerange=bounds,
-        strategies=strategies,
         symbols=symbols,
         journal=journal,
         progress=report,

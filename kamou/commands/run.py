@@ -58,7 +58,7 @@ def run(
         demo__days=days,
     )
     check_mode(resolved, live=live)
-    code = _run(resolved, fast_forward=not no_fast_forward, replay=replay, live=live)
+    code = _run(resolved, fast_forward=not no_fast_forward, replay=replay)
     sys.exit(code)
 
 
@@ -81,7 +81,7 @@ def check_mode(resolved: Resolved, *, live: bool) -> None:
         )
 
 
-def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: bool) -> int:
+def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None) -> int:
     from kamou.commands.run_output import RunOutput
     from kamou.data_directory.lock import DataDirectoryLock
 
@@ -94,10 +94,8 @@ def _run(resolved: Resolved, *, fast_forward: bool, replay: Path | None, live: b
 
         return service.run(
             resolved,
-            days=settings.demo.days,
             fast_forward=fast_forward,
             replay=replay,
-            live=live,
             progress=output.report,
             announce=output.announce,
         )

@@ -42,7 +42,6 @@ def run(
     *,
     data: str,
     timerange: tuple[int | None, int | None] = (None, None),
-    strategies: tuple[str, ...] | None = None,
     symbols: tuple[str, ...] | None = None,
     journal: Path | None = None,
     progress: Progress = lambda _what, _done, _total: None,
@@ -53,7 +52,6 @@ def run(
         resolved: the settings.
         data: the name of a dataset, or a directory of bars.
         timerange: start and end, ms since 1970 in UTC; None: as far as the data goes.
-        strategies: the enabled strategies; None: those of the settings.
         symbols: the traded symbols; None: all.
         journal: the new file that keeps the journal; None: a temporary file.
         progress: takes the label ``days``, the number of simulated days done, and their total.
@@ -67,9 +65,6 @@ def run(
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     settings = resolved.settings
-    if strategies is not None:
-        enabled = attrs.evolve(settings.strategies, enabled=strategies)
-        settings = attrs.evolve(settings, strategies=enabled)
     if journal is not None and journal.exists():
         raise StoreError(f"{journal} exists; a backtest begins a new journal: name another file")
     market = open_market(

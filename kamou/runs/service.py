@@ -337,10 +337,8 @@ def _stderr() -> IO[str]:
 def run(
     resolved: Resolved,
     *,
-    days: int,
     fast_forward: bool,
     replay: Path | None,
-    live: bool,
     progress: Progress,
     announce: Announce = lambda _line: None,
     clock: Clock | None = None,
@@ -349,10 +347,8 @@ def run(
 
     Args:
         resolved: the settings.
-        days: length of the fast-forward of a new data directory or of a replay, in days.
         fast_forward: simulate the days before now in a new data directory.
         replay: the path of a dataset to replay; None: the generated market.
-        live: always False, because trading with real money is not available in this release.
         progress: takes a label, the number of simulated days done, and their total.
         announce: takes each line for the terminal.
         clock: the time now; None: the system's.
@@ -361,10 +357,8 @@ def run(
         ListenError, StoreError, ConfigurationError, InvalidDataError: the run cannot start.
         RestartStormError: an actor crashed too often.
     """
-    assert not live, "--live ends the command with an error in this release"
-    settings = attrs.evolve(resolved.settings, demo=attrs.evolve(resolved.settings.demo, days=days))
     service = Service(
-        settings=settings,
+        settings=resolved.settings,
         fast_forward=fast_forward,
         replay=replay,
         progress=progress,

@@ -30,7 +30,7 @@ from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest import replay, run
 from kamou.runs.backtest_report import _by_strategy, _max_drawdown
-from kamou.settings.config import CycleSettings, Resolved, Settings
+from kamou.settings.config import CycleSettings, Resolved, Settings, StrategySettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from tests.actors import scripted_market
@@ -207,12 +207,12 @@ def test_a_backtest_of_a_directory_uses_the_chosen_symbols_and_replaces_no_journ
 ) -> None:
     data_dir = market_files.write_valid_files(tmp_path / "data")
     kept = tmp_path / "journal.sqlite3"
-    settings = Settings(data_dir=tmp_path / "stored")
+    chosen = StrategySettings(enabled=("mean_reversion",))
+    settings = Settings(data_dir=tmp_path / "stored", strategies=chosen)
     resolved = Resolved(settings=settings, origins={}, digest="")
     found = run(
         resolved,
         data=str(data_dir),
-        strategies=("mean_reversion",),
         symbols=("BTCUSDT", "ETHUSDT"),
         journal=kept,
     )

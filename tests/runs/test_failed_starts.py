@@ -55,8 +55,6 @@ def run(of: Settings, *, said: list[str] | None = None, **options: Any) -> int:
     given: dict[str, Any] = {"fast_forward": True, "replay": None, "clock": SetClock()}
     return service.run(
         resolved(of),
-        days=of.demo.days,
-        live=False,
         progress=lambda what, done, total: None,
         announce=([] if said is None else said).append,
         **(given | options),

@@ -186,10 +186,8 @@ def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues
     def run(progress: Progress, announce: Announce) -> int:
         return service.run(
             resolved(settings(tmp_path)),
-            days=2,
             fast_forward=True,
             replay=None,
-            live=False,
             progress=progress,
             announce=announce,
             clock=SetClock(),
@@ -268,10 +266,8 @@ def test_a_stop_signal_ends_a_run_whose_thread_does_not_return(
     try:
         code = service.run(
             resolved(of),
-            days=2,
             fast_forward=True,
             replay=None,
-            live=False,
             progress=lambda what, done, total: None,
             announce=said.append,
             clock=SetClock(),
