@@ -109,7 +109,7 @@ def _is_recorded(reader: sqlite3.Connection, symbol: str) -> bool:
 
     return (
         any(row.symbol == symbol for row in queries.query_open_trades(reader))
-        or bool(queries.query_trades(reader, symbol=symbol, limit=1))
+        or bool(queries.query_trades(reader, queries.TradeFilter(symbol=symbol), limit=1))
         or bool(queries.query_signals(reader, symbol=symbol, limit=1))
     )
 

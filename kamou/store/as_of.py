@@ -134,20 +134,10 @@ def sums_as_of(reader: sqlite3.Connection, as_of: AsOf) -> tuple[StrategySums, .
 def count_later_trades(
     reader: sqlite3.Connection,
     as_of: AsOf,
-    *,
-    strategy: str | None,
-    symbol: str | None,
-    outcome: str | None,
+    wanted: queries.TradeFilter,
 ) -> int:
-    """Count the trades of a filter that closed after ``as_of``.
-
-    ``strategy``, ``symbol`` and ``outcome`` select trades as in ``queries.query_trades``.
-    """
-    since_ms = as_of.at_ms + 1
-    found = queries.query_trades(
-        reader, since_ms=since_ms, strategy=strategy, symbol=symbol, outcome=outcome
-    )
-    return len(found)
+    """Count the trades of a filter that closed after ``as_of``."""
+    return len(queries.query_later_trades(reader, as_of.at_ms, wanted))
 
 
 def list_traded(reader: sqlite3.Connection, as_of: AsOf) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -163,9 +153,7 @@ def list_traded(reader: sqlite3.Connection, as_of: AsOf) -> tuple[tuple[str, ...
             )
         }
     )
-    found.subtract(
-        (t.strategy, t.symbol) for t in queries.query_trades(reader, since_ms=as_of.at_ms + 1)
-    )
+    found.subtract((t.strategy, t.symbol) for t in queries.query_later_trades(reader, as_of.at_ms))
     left = [place for place, trades in found.items() if trades]
     return tuple(sorted({s for s, _ in left})), tuple(sorted({s for _, s in left}))
 

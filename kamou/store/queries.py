@@ -66,34 +66,38 @@ def query_equity(
     return select(reader, EquityPoint, tail, since_ms, until, since_ms, until, last, width)
 
 
+@attrs.frozen(kw_only=True)
+class TradeFilter:
+    """The trades to list or count; None: not filtered by this column."""
+
+    strategy: str | None = None
+    symbol: str | None = None
+    outcome: str | None = None  # win: net PnL > 0 | loss: all others
+
+
+ALL_TRADES = TradeFilter()
+
+
 def query_trades(
     reader: sqlite3.Connection,
+    wanted: TradeFilter = ALL_TRADES,
     *,
     limit: int | None = None,
-    strategy: str | None = None,
-    symbol: str | None = None,
-    outcome: str | None = None,
     before: TradeCursor | None = None,
     after: TradeCursor | None = None,
-    since_ms: int | None = None,
     until_ms: int | None = None,
 ) -> tuple[TradeRow, ...]:
     """Return closed trades, newest first.
 
     Args:
         reader: as in the module's docstring.
+        wanted: only these trades.
         limit: maximum number of trades; None: all.
-        strategy: only this strategy's trades.
-        symbol: only this symbol's trades.
-        outcome: only ``win`` (net PnL > 0) or only ``loss`` (all others).
         before: only trades before this place in time, thus older ones.
         after: only trades after this place in time, thus newer ones.
-        since_ms: earliest time of closing, included.
         until_ms: latest time of closing, included.
     """
-    where, parameters = _trade_filter(strategy, symbol, outcome)
-    if since_ms is not None:
-        where, parameters = where + " AND closed_at_ms >= ?", [*parameters, since_ms]
+    where, parameters = _trade_filter(wanted)
     if until_ms is not None:
         where, parameters = where + " AND closed_at_ms <= ?", [*parameters, until_ms]
     if before is not None:
@@ -108,15 +112,18 @@ def query_trades(
     return found[::-1] if after is not None else found
 
 
-def count_trades(
-    reader: sqlite3.Connection,
-    *,
-    strategy: str | None = None,
-    symbol: str | None = None,
-    outcome: str | None = None,
-) -> int:
+def query_later_trades(
+    reader: sqlite3.Connection, at_ms: int, wanted: TradeFilter = ALL_TRADES
+) -> tuple[TradeRow, ...]:
+    """Return the trades of a filter that closed after ``at_ms``, newest first."""
+    where, parameters = _trade_filter(wanted)
+    tail = f"{where} AND closed_at_ms > ? ORDER BY closed_at_ms DESC, rowid DESC"
+    return select(reader, TradeRow, tail, *parameters, at_ms)
+
+
+def count_trades(reader: sqlite3.Connection, wanted: TradeFilter = ALL_TRADES) -> int:
     """Count the trades that ``query_trades`` finds with this filter, from the totals."""
-    where, parameters = _trade_filter(strategy, symbol, outcome)
+    where, parameters = _trade_filter(wanted)
     query = f"SELECT coalesce(sum(trades), 0) FROM trade_count {where}"
     return int(reader.execute(query, parameters).fetchone()[0])
 
@@ -315,16 +322,15 @@ def _newest_snapshot_ms(reader: sqlite3.Connection) -> int:
     return int(reader.execute("SELECT coalesce(max(at_ms), 0) FROM equity").fetchone()[0])
 
 
-def _trade_filter(
-    strategy: str | None, symbol: str | None, outcome: str | None
-) -> tuple[str, list[Any]]:
+def _trade_filter(filtered: TradeFilter) -> tuple[str, list[Any]]:
     """Return the ``WHERE`` clause and its parameters.
 
     The clause compares whole columns only, so that the index of this combination of filters serves
     it.
     """
+    outcome = filtered.outcome
     assert outcome in (None, "win", "loss"), outcome
     won = None if outcome is None else int(outcome == "win")
-    wanted = {"strategy": strategy, "symbol": symbol, "won": won}
+    wanted = {"strategy": filtered.strategy, "symbol": filtered.symbol, "won": won}
     chosen = {column: value for column, value in wanted.items() if value is not None}
     return "WHERE " + " AND ".join(["1", *(f"{name} = ?" for name in chosen)]), [*chosen.values()]

@@ -9,7 +9,6 @@ from pathlib import Path
 import trio
 
 from kamou.http.addresses import literal
-from kamou.http.limits import Limits
 from kamou.http.server import Listener, bind
 from kamou.store.database import open_checked_reader
 from kamou.web.guard import Guard
@@ -20,14 +19,12 @@ from kamou.web.site import Site
 def serve_alone(
     database: Path,
     site: Site,
+    listener: Listener,
     *,
-    host: str,
-    port: int,
-    limits: Limits,
     render_max_s: float,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve the pages of ``database`` until a stop signal.
+    """Serve the pages of ``database`` at the listener's address until a stop signal.
 
     Stop signals are SIGINT, SIGTERM, and SIGHUP unless this process ignores it. A run may write the
     database meanwhile, because the function neither writes it nor takes the lock of a run.
@@ -39,15 +36,12 @@ def serve_alone(
         OSError: no descriptor is free for the listening socket.
     """
     open_checked_reader(database).close()  # so that it fails at the start and not at the first page
-    listener = Listener(
-        app=None, host=host, port=port, setting="web.port", option="--port", limits=limits
-    )
     with contextlib.closing(bind(listener)) as bound:
         guard = Guard(lifeline=None, render_max_s=render_max_s)
         guard.start()
-        served = make_serving(database, site, guard, bound, limits)
+        served = make_serving(database, site, guard, bound, listener.limits)
 
         async def announce_address() -> None:
-            announce(f"results: http://{literal(host)}:{bound.getsockname()[1]}/results")
+            announce(f"results: http://{literal(listener.host)}:{bound.getsockname()[1]}/results")
 
         trio.run(serve_until_signal, served, announce_address)

@@ -5,7 +5,7 @@ Money is a decimal string, a time ms UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -18,18 +18,25 @@ FILLS_MAX = 100  # fills in a document, and orders; the document has the totals,
 PRIVATE = frozenset({"rowid"})  # fields of a row that are not published
 
 
+@attrs.frozen(kw_only=True)
+class TradesPage:
+    """One page of a list of trades, newest first, with the addresses of its neighbors."""
+
+    trades: Sequence[TradeRow]
+    total: int  # trades of the whole list
+    newer: str  # an empty address: no neighbor
+    older: str
+
+
 def trades_document(
     site: Site,
     as_of_ms: int,
-    trades: Iterable[TradeRow],
+    page: TradesPage,
     *,
     worst: Mapping[str, float | None],
     flattened: Mapping[str, str | None],
-    total: int,
-    newer: str,
-    older: str,
 ) -> dict[str, object]:
-    """Return one page of trades, newest first, with the addresses of its neighbors.
+    """Return one page of trades.
 
     ``worst`` has the ``worst_case_r`` and ``flattened`` the cause of a flatten, by trade id.
     """
@@ -37,10 +44,10 @@ def trades_document(
         "mode": site.mode,
         "currency": site.currency,
         "as_of_ms": as_of_ms if as_of_ms < 2**53 else None,
-        "total": total,
-        "trades": [_trade(t, worst[t.trade_id], flattened[t.trade_id]) for t in trades],
-        "newer_url": newer or None,
-        "older_url": older or None,
+        "total": page.total,
+        "trades": [_trade(t, worst[t.trade_id], flattened[t.trade_id]) for t in page.trades],
+        "newer_url": page.newer or None,
+        "older_url": page.older or None,
     }
 
 

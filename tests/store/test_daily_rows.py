@@ -162,7 +162,9 @@ def test_totals_and_sums_by_strategy_count_all_trades(events: list[e.Event]) -> 
             assert sums.r == pytest.approx(float(sum(planned)))
             assert sums.with_r == len(planned)
             for outcome, kept in (("win", won), ("loss", [t for t in own if t not in won])):
-                assert queries.count_trades(connection, strategy=name, outcome=outcome) == len(kept)
+                assert queries.count_trades(
+                    connection, queries.TradeFilter(strategy=name, outcome=outcome)
+                ) == len(kept)
         daily = public_queries.complete_strategy_days(connection)
         whole = {row["day"] for row in by_definition.rows(events) if row["complete"]}
         by_day = {(day, name): (n, r, with_r) for day, name, n, _, r, with_r, _, _ in daily}

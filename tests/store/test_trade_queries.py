@@ -39,10 +39,10 @@ def test_trades_are_paged_newest_first_and_filtered(
     JournalWriter(connection, run_number=1).append(made)
 
     def ids(**filters: object) -> list[str]:
-        found = [t.trade_id for t in queries.query_trades(connection, **filters)]  # type: ignore[arg-type]
-        for name in ("limit", "before", "after"):
-            filters.pop(name, None)
-        assert len(found) <= queries.count_trades(connection, **filters)  # type: ignore[arg-type]
+        place = {n: filters.pop(n) for n in ("limit", "before", "after") if n in filters}
+        wanted = queries.TradeFilter(**filters)  # type: ignore[arg-type]
+        found = [t.trade_id for t in queries.query_trades(connection, wanted, **place)]  # type: ignore[arg-type]
+        assert len(found) <= queries.count_trades(connection, wanted)
         return found
 
     assert ids() == ["t5", "t4", "t3", "t2", "t1", "t0"]
@@ -56,8 +56,9 @@ def test_trades_are_paged_newest_first_and_filtered(
     ) == ["t3"]
     assert ids(outcome="win") == ["t5", "t4", "t3"]
     assert ids(outcome="loss") == ["t2", "t1", "t0"]
-    assert queries.count_trades(connection, outcome="loss") == 3
-    assert queries.count_trades(connection, symbol="BTCUSDT", outcome="loss") == 1
+    assert queries.count_trades(connection, queries.TradeFilter(outcome="loss")) == 3
+    lost = queries.TradeFilter(symbol="BTCUSDT", outcome="loss")
+    assert queries.count_trades(connection, lost) == 1
 
 
 def test_paging_returns_trades_of_one_millisecond_exactly_once(

@@ -14,7 +14,7 @@ from kamou.core.book.late_events import ResultCorrected
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
-from kamou.store.queries import query_trades
+from kamou.store.queries import TradeFilter, query_trades
 from kamou.web import format as fmt
 from kamou.web.app import PublicSite
 from kamou.web.format import DASH
@@ -41,7 +41,7 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
 ) -> None:
     chosen = dict(part.split("=") for part in query.split("&") if part)
     filters = {name: value for name, value in chosen.items() if value}
-    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), **filters)]  # type: ignore[arg-type]
+    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), TradeFilter(**filters))]  # type: ignore[arg-type]
     address: str | None = f"/trades?{query}"
     seen: list[list[str]] = []
     last = ""
@@ -96,7 +96,7 @@ async def test_a_page_of_trades_that_does_not_exist_is_not_found(
 async def test_trades_are_filtered_by_strategy_symbol_and_outcome(
     public: PublicSite, client: Client, record: Path
 ) -> None:
-    lost = query_trades(open_reader(record), strategy="oi_momentum", outcome="loss")
+    lost = query_trades(open_reader(record), TradeFilter(strategy="oi_momentum", outcome="loss"))
     async with client(public) as http:
         page = await http.get("/trades?strategy=oi_momentum&outcome=loss")
         none = await http.get("/trades?symbol=NOPE")

@@ -128,14 +128,15 @@ def _rows(results: Results) -> Iterator[FigureRow]:
         "closed trade",
         neutral=None,
     )
-    yield _row(
+    expectancy = _row(
         "Expectancy",
         "Mean net result of a trade in R: 1 R is what the trade planned to risk.",
         trade.expectancy_r,
         lambda v: fmt.number(v, signed=True, places=3) + " R",
         "closed trade",
-        aside=f", {without_r} without R" if without_r else "",
     )
+    aside = f", {without_r} without R" if without_r else ""
+    yield attrs.evolve(expectancy, counted=expectancy.counted + aside)
     yield _row(
         "Profit factor",
         "Sum of net profits over sum of net losses. Below 1, the trades lost money.",
@@ -153,7 +154,6 @@ def _row(
     show: fmt.Show,
     counted: str,
     *,
-    aside: str = "",
     neutral: float | None = 0.0,
 ) -> FigureRow:
     drawn = None
@@ -169,7 +169,7 @@ def _row(
         rests_on=fmt.rests_on(estimate.n, found, counted),
         estimate=estimate,
         whisker=drawn,
-        counted=fmt.nouns(estimate.n, counted) + aside,
+        counted=fmt.nouns(estimate.n, counted),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,7 +14,7 @@ from kamou.store.rows import TradeCursor
 from kamou.store.trade_exits import flatten_reason
 from kamou.store.worst_cases import worst_case_r
 from kamou.web.pages.base import PageRequest, RenderedPage
-from kamou.web.trade_documents import trades_document
+from kamou.web.trade_documents import TradesPage, trades_document
 
 PAGE_SIZE = 50  # rows; short enough to scroll on a telephone
 LISTED_SYMBOLS_MAX = 400  # in a list to choose from; with more symbols the page has a text field
@@ -51,20 +50,19 @@ def render_json(request: PageRequest) -> RenderedPage:
 def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
     """Return one page of trades, as HTML or as JSON."""
     filters = _filters(request)
+    wanted = queries.TradeFilter(**filters)
     before, after = _place(request, "before"), _place(request, "after")
     with public_queries.open_snapshot(request.reader) as reader:
         then = as_of.find_instant(reader)
-        total = queries.count_trades(reader, **filters)
-        total -= as_of.count_later_trades(reader, then, **filters)
+        total = queries.count_trades(reader, wanted)
+        total -= as_of.count_later_trades(reader, then, wanted)
         found = queries.query_trades(
             reader,
+            wanted,
             limit=PAGE_SIZE + 1,
             before=before,
             after=after,
             until_ms=then.at_ms,
-            strategy=filters["strategy"],
-            symbol=filters["symbol"],
-            outcome=filters["outcome"],
         )
         strategies, symbols = as_of.list_traded(reader, then)
         trades = found[-PAGE_SIZE:] if after else found[:PAGE_SIZE]
@@ -75,25 +73,28 @@ def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
     more = len(found) > PAGE_SIZE
     has_newer, has_older = (more, True) if after else (before is not None, more)
     chosen = {name: value or "" for name, value in filters.items()}
-    shown: dict[str, Any] = {
-        "flattened": flattened,
-        "total": total,
-        "newer": _address(path, chosen, "after", trades[0].cursor) if has_newer else "",
-        "older": _address(path, chosen, "before", trades[-1].cursor) if has_older else "",
-    }
+    page = TradesPage(
+        trades=trades,
+        total=total,
+        newer=_address(path, chosen, "after", trades[0].cursor) if has_newer else "",
+        older=_address(path, chosen, "before", trades[-1].cursor) if has_older else "",
+    )
     if as_json:
-        listed = trades_document(request.site, then.at_ms, trades, worst=worst, **shown)
+        listed = trades_document(request.site, then.at_ms, page, worst=worst, flattened=flattened)
         return RenderedPage(body=msgspec.json.encode(listed), media_type=JSON)
     body = request.templates.page(
         "trades.html",
         title="Trades",
         path=PATH,
         description=DESCRIPTION,
-        trades=trades,
+        trades=page.trades,
+        total=page.total,
+        newer=page.newer,
+        older=page.older,
+        flattened=flattened,
         chosen=chosen,
         strategies=strategies,
         symbols=symbols if len(symbols) <= LISTED_SYMBOLS_MAX else (),
-        **shown,
     )
     return RenderedPage(body=body, media_type=HTML)
 
