@@ -18,46 +18,13 @@ from enum import StrEnum
 
 import attrs
 
+from kamou.core.sides import OrderSide as OrderSide
+from kamou.core.sides import Side as Side
+
 ZERO = Decimal(0)
 Bound = int | str | None  # limit of a setting's value; decimals as text, so that 0.01 is exact
 BPS = 1e-4  # one basis point as a fraction, for floats
 BPS_PER_UNIT = Decimal(10_000)  # divide a Decimal by it: a product would gain trailing zeros
-
-
-class Side(StrEnum):
-    """The direction of a position."""
-
-    LONG = "long"
-    SHORT = "short"
-
-    @property
-    def sign(self) -> int:
-        return 1 if self is Side.LONG else -1
-
-    @property
-    def opposite(self) -> Side:
-        return Side.SHORT if self is Side.LONG else Side.LONG
-
-
-class OrderSide(StrEnum):
-    """The direction of an order."""
-
-    BUY = "buy"
-    SELL = "sell"
-
-    @property
-    def sign(self) -> int:
-        return 1 if self is OrderSide.BUY else -1
-
-
-def opening_side(side: Side) -> OrderSide:
-    """Return the side of an order that opens a position of ``side``."""
-    return OrderSide.BUY if side is Side.LONG else OrderSide.SELL
-
-
-def closing_side(side: Side) -> OrderSide:
-    """Return the side of an order that closes a position of ``side``."""
-    return OrderSide.SELL if side is Side.LONG else OrderSide.BUY
 
 
 class OrderRole(StrEnum):
@@ -177,6 +144,10 @@ class Quote:
     @property
     def spread(self) -> Decimal:
         return self.ask - self.bid
+
+    def touch(self, side: OrderSide) -> Decimal:
+        """Return the best price that an order of this side takes: the ask for a buy."""
+        return self.ask if side is OrderSide.BUY else self.bid
 
     @property
     def sound(self) -> bool:
@@ -334,6 +305,11 @@ class FillReport:
     @property
     def key(self) -> str:
         return f"{self.symbol}:{self.execution_id}"
+
+    @property
+    def signed(self) -> Decimal:
+        """Contracts that the fill adds to the venue's position: negative for a sell."""
+        return self.side.sign * self.quantity
 
 
 @attrs.frozen(kw_only=True)

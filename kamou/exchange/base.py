@@ -32,8 +32,6 @@ from kamou.core.model import (
     OrderRole,
     OrderType,
     PositionReport,
-    closing_side,
-    opening_side,
 )
 from kamou.core.risk.verdict import Approved, is_genuine
 from kamou.errors import InvalidPermitError
@@ -243,7 +241,7 @@ class GuardedPort(ABC):
         matches = {
             "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,
             "symbol": intent.symbol == approved.symbol,
-            "side": intent.side is opening_side(approved.side),
+            "side": intent.side is approved.side.opening,
             "quantity": ZERO < intent.quantity <= approved.quantity_max,
             "permit_id": intent.permit_id == approved.permit_id,
         }
@@ -281,7 +279,7 @@ class GuardedPort(ABC):
 
 def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Intent, ...]) -> None:
     """Raise unless every attached order can only close, and one is the approved stop."""
-    closing = closing_side(approved.side)
+    closing = approved.side.closing
     for order in attached:
         reducing = order.role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT) and order.reduce_only
         if not reducing or order.symbol != intent.symbol or order.side is not closing:

@@ -282,7 +282,7 @@ def _closing_intent(position: PositionReport, attempt: int, now_ms: int, salt_of
         position=PositionToClose(
             trade_id=f"flatten.{now_ms}.{position.symbol}",
             symbol=position.symbol,
-            side=Side.LONG if position.quantity > 0 else Side.SHORT,
+            side=Side.of(position.quantity),
             quantity=abs(position.quantity),
             leverage=position.leverage,
         ),

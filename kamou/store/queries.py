@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import PermitGranted
-from kamou.core.model import ZERO, OrderSide, Side, opening_side
+from kamou.core.model import ZERO, Side
 from kamou.messages.codec import decode, kind_of
 from kamou.store.record_rows import EquityPoint
 from kamou.store.rows import (
@@ -292,11 +292,11 @@ def journal_digest(reader: sqlite3.Connection) -> str:
 def _open_trade(
     reader: sqlite3.Connection, trade_id: str, fills: list[FillRow]
 ) -> OpenTradeRow | None:
-    net = sum((f.quantity if f.side is OrderSide.BUY else -f.quantity for f in fills), ZERO)
+    net = sum((f.side.sign * f.quantity for f in fills), ZERO)
     if net == 0:
         return None
-    side = Side.LONG if net > 0 else Side.SHORT
-    opening = [f for f in fills if f.side is opening_side(side)]
+    side = Side.of(net)
+    opening = [f for f in fills if f.side is side.opening]
     bought = sum((f.quantity for f in opening), ZERO)
     chain = trade_chain(reader, trade_id)
     plan = chain.permit if chain else None

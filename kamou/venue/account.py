@@ -21,6 +21,7 @@ from kamou.core.model import (
     OrderSide,
     OrderStatus,
     OrderType,
+    Side,
 )
 from kamou.venue.account_view import AccountView
 from kamou.venue.models import VenueModels
@@ -151,7 +152,7 @@ class VenueAccount:
     def reducible(self, symbol: str, side: OrderSide) -> Decimal:
         """Return the contracts that an order of ``side`` could close; 0 if none."""
         position = self.state.positions.get(symbol)
-        if position is None or (position.quantity > ZERO) == (side is OrderSide.BUY):
+        if position is None or side is not Side.of(position.quantity).closing:
             return ZERO
         return abs(position.quantity)
 
@@ -203,7 +204,7 @@ class VenueAccount:
         order_type: OrderType | None = None,
     ) -> None:
         """Close ``quantity`` of the position, or all of it, at ``price`` without an order."""
-        side = OrderSide.SELL if position.quantity > ZERO else OrderSide.BUY
+        side = Side.of(position.quantity).closing
         execution = Execution(
             quantity=abs(position.quantity) if quantity is None else quantity,
             price=price,
@@ -304,7 +305,7 @@ class VenueAccount:
 
     def _report_fill(self, record: FillAudit, execution: Execution, venue_order_id: str) -> None:
         """Add the fill to the account's history and to the private stream."""
-        worse = (execution.price - execution.reference) * record.side.sign
+        worse = record.side.extra_cost(execution.reference, execution.price)
         fill = FillReport(
             symbol=record.symbol,
             execution_id=self.state.new_id(),

@@ -43,14 +43,13 @@ one order may take: ``exchange.volume_participation`` of the last whole bar's vo
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from kamou.core.model import (
     BPS,
     ZERO,
     OrderSide,
     OrderStatus,
     OrderType,
+    Side,
     TimeInForce,
 )
 from kamou.errors import RejectedError
@@ -59,11 +58,6 @@ from kamou.venue.models import VenueModels, nearest_tick, next_tick_against
 from kamou.venue.order_checks import check_request
 from kamou.venue.prices import Spot, SymbolPath
 from kamou.venue.state import Execution, OrderRequest, WorkingOrder
-
-
-def is_stop_hit(side: OrderSide, trigger: float, low: float, high: float) -> bool:
-    """Return True if prices from ``low`` to ``high`` trigger a stop of ``side``."""
-    return low <= trigger if side is OrderSide.SELL else high >= trigger
 
 
 class Matcher:
@@ -133,16 +127,16 @@ class Matcher:
         limit = request.limit_price
         assert limit is not None
         best = spot.mid * (1.0 + request.side.sign * spot.half_spread_bps * BPS)
-        return (float(limit) - best) * request.side.sign >= 0.0
+        return request.side.extra_cost(best, float(limit)) >= 0.0
 
     def _is_triggered(self, order: WorkingOrder, spot: Spot) -> bool:
         """Return True if the mid triggers the conditional order on arrival."""
         trigger = order.request.trigger_price
         assert trigger is not None
         side = order.request.side
-        if order.request.type is OrderType.STOP_MARKET:
-            return is_stop_hit(side, float(trigger), spot.mid, spot.mid)
-        return is_stop_hit(_opposite_side(side), float(trigger), spot.mid, spot.mid)
+        if order.request.type is not OrderType.STOP_MARKET:
+            side = side.opposite
+        return side.is_stop_hit(float(trigger), spot.mid, spot.mid)
 
     def _fill_market(self, order: WorkingOrder, spot: Spot) -> None:
         """Fill at the taker's price, and end the order.
@@ -190,11 +184,15 @@ class Matcher:
             price = next_tick_against(
                 self._taker_price(request.side, spot), spot.instrument.tick, request.side
             )
-            worst = min if request.side is OrderSide.BUY else max
             mid = nearest_tick(spot.mid, spot.instrument.tick)
             account.fill(
                 order,
-                Execution(quantity=quantity, price=worst(price, limit), reference=mid, maker=False),
+                Execution(
+                    quantity=quantity,
+                    price=request.side.better(price, limit),
+                    reference=mid,
+                    maker=False,
+                ),
             )
         if request.time_in_force is not TimeInForce.GTC and not order.status.terminal:
             account.finish(order, OrderStatus.CANCELED)
@@ -231,7 +229,7 @@ class Matcher:
             request = order.request
             if request.type is OrderType.STOP_MARKET and request.trigger_price is not None:
                 trigger = float(request.trigger_price)
-                if is_stop_hit(request.side, trigger, path.low, path.high):
+                if request.side.is_stop_hit(trigger, path.low, path.high):
                     hit.append((abs(trigger - path.open), order))
         hit.sort(key=lambda pair: pair[0])  # stable: equal distances in order of arrival
         for _, order in hit:
@@ -278,7 +276,7 @@ class Matcher:
         if request.type is OrderType.TAKE_PROFIT_MARKET:
             assert request.trigger_price is not None
             trigger = float(request.trigger_price)
-            if is_stop_hit(_opposite_side(request.side), trigger, path.low, path.high):
+            if request.side.opposite.is_stop_hit(trigger, path.low, path.high):
                 self._fill_triggered(order, trigger, path)
             return
         limit = request.limit_price
@@ -302,21 +300,12 @@ class Matcher:
         held = self._account.state.positions.get(symbol)
         if level is None or held is None:
             return False
-        return is_stop_hit(_closing_side(held.quantity), float(level), price, price)
+        return Side.of(held.quantity).closing.is_stop_hit(float(level), price, price)
 
     def _liquidate(self, symbol: str, path: SymbolPath) -> None:
         """Liquidate the symbol's position if the path reaches its liquidation price."""
         held = self._account.state.positions.get(symbol)
         if held is None:
             return
-        if self._liquidated_at(symbol, path.reached(_closing_side(held.quantity))):
+        if self._liquidated_at(symbol, path.reached(Side.of(held.quantity).closing)):
             self._account.liquidate(held)
-
-
-def _closing_side(quantity: Decimal) -> OrderSide:
-    """Return the order side that closes a position of this signed quantity."""
-    return OrderSide.SELL if quantity > ZERO else OrderSide.BUY
-
-
-def _opposite_side(side: OrderSide) -> OrderSide:
-    return OrderSide.SELL if side is OrderSide.BUY else OrderSide.BUY

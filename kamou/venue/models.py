@@ -9,12 +9,12 @@ is booked. Rates are fractions, spreads are in basis points.
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 import attrs
 
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import BPS, BPS_PER_UNIT, ZERO, Instrument, OrderSide
+from kamou.core.model import BPS, BPS_PER_UNIT, ZERO, Instrument, OrderSide, Side
 from kamou.core.risk.limits import CostModel
 from kamou.settings.config import ExchangeSettings
 from kamou.venue.model_protocols import FeeModel, FillModel, FundingModel, LatencyModel
@@ -33,8 +33,7 @@ def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
 
 def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
     """Return ``price`` on the tick, rounded up for a buy; at least one tick."""
-    rounding = ROUND_CEILING if side is OrderSide.BUY else ROUND_FLOOR
-    return max(tick, round_to_tick(Decimal(repr(price)), tick, rounding))
+    return max(tick, round_to_tick(Decimal(repr(price)), tick, side.rounding_against))
 
 
 @attrs.frozen(kw_only=True)
@@ -120,7 +119,7 @@ class VolumeShareFills:
 
     def trades_through(self, side: OrderSide, limit: float, low: float, high: float) -> bool:
         """Return True if prices from ``low`` to ``high`` go beyond the limit."""
-        return low < limit if side is OrderSide.BUY else high > limit
+        return side.is_limit_passed(limit, low, high)
 
 
 @attrs.frozen(kw_only=True)
@@ -146,10 +145,9 @@ class StopFillModel:
         ``first`` is the first tradable price, ``extreme`` the low for a sell and the high for a
         buy.
         """
-        worse = min if side is OrderSide.SELL else max
-        price = worse(trigger, first)
+        price = side.worse(trigger, first)
         if range_atr > self.gap_range_atr:  # False for NaN: an unknown range counts as no gap
-            price = worse(price, trigger + self.gap_depth * (extreme - trigger))
+            price = side.worse(price, trigger + self.gap_depth * (extreme - trigger))
         return price
 
 
@@ -173,7 +171,7 @@ class SettledFunding:
         if math.isnan(rate):
             return -as_money(abs(notional) * self.assumed_per_8h * hours / 8)
         paid = notional * Decimal(repr(float(rate)))
-        return -as_money(paid if quantity > ZERO else -paid)
+        return -as_money(paid * Side.of(quantity).sign)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,7 +189,7 @@ class LiquidationModel:
         self, instrument: Instrument, entry: Decimal, leverage: int, quantity: Decimal
     ) -> Decimal:
         """Return the liquidation price, not on the tick; 0 or less if there is none."""
-        sign = 1 if quantity > ZERO else -1
+        sign = Side.of(quantity).sign
         kept = 1 - sign * (instrument.maintenance_margin_rate + instrument.taker_fee)
         return entry * (1 - Decimal(sign) / leverage) / kept
 
@@ -199,10 +197,10 @@ class LiquidationModel:
         self, instrument: Instrument, entry: Decimal, leverage: int, quantity: Decimal
     ) -> Decimal:
         """Return the price, on the tick, at which loss and closing fee equal the margin."""
-        sign = 1 if quantity > ZERO else -1
-        price = entry * (1 - Decimal(sign) / leverage) / (1 - sign * instrument.taker_fee)
-        rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR
-        return max(instrument.tick, round_to_tick(price, instrument.tick, rounding))
+        side = Side.of(quantity)
+        price = entry * (1 - Decimal(side.sign) / leverage) / (1 - side.sign * instrument.taker_fee)
+        tick = instrument.tick
+        return max(tick, round_to_tick(price, tick, side.rounding_to_gain))
 
 
 @attrs.frozen(kw_only=True)

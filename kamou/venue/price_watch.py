@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kamou.clock import next_ms
 from kamou.core.arrays import Floats
-from kamou.core.model import OrderSide, OrderType
+from kamou.core.model import OrderSide, OrderType, Side
 from kamou.venue.account import VenueAccount
 from kamou.venue.market.market import Segment
 from kamou.venue.order_checks import CONDITIONAL
@@ -53,9 +53,10 @@ def watch_account(account: VenueAccount, column: Mapping[str, int], step_ms: int
     """Return the watch of the account's live orders and of its liquidation prices."""
     down, up = np.full(len(column), -np.inf), np.full(len(column), np.inf)
 
-    def act_at(symbol: str, level: float, *, below: bool) -> None:
+    def act_at(symbol: str, level: float, stop_side: OrderSide) -> None:
+        """Note a level that acts as a stop order of this side does."""
         at = column[symbol]
-        if below:
+        if stop_side is OrderSide.SELL:
             down[at] = max(down[at], level)
         else:
             up[at] = min(up[at], level)
@@ -66,12 +67,13 @@ def watch_account(account: VenueAccount, column: Mapping[str, int], step_ms: int
         if order.live:
             request = order.request
             stops = request.type is OrderType.STOP_MARKET
-            below = stops == (request.side is OrderSide.SELL)
-            act_at(request.symbol, _level(request), below=below)
+            act_at(
+                request.symbol, _level(request), request.side if stops else request.side.opposite
+            )
     for symbol, held in state.positions.items():
         liquidation = account.view.liquidation_price(symbol)
         if liquidation is not None:
-            act_at(symbol, float(liquidation), below=held.quantity > 0)
+            act_at(symbol, float(liquidation), Side.of(held.quantity).closing)
     return PriceWatch(down, up, step_ms)
 
 

@@ -46,7 +46,7 @@ class SymbolPath:
 
     def reached(self, side: OrderSide) -> float:
         """Return the extreme that triggers a stop of ``side``: the low for a sell."""
-        return self.low if side is OrderSide.SELL else self.high
+        return side.worse(self.low, self.high)
 
 
 @attrs.frozen(kw_only=True)

@@ -19,6 +19,7 @@ from kamou.core.model import (
     OrderSide,
     OrderStatus,
     OrderType,
+    Side,
     TimeInForce,
 )
 
@@ -276,8 +277,7 @@ def position_after(
         entry_after = (abs(quantity) * entry + abs(delta) * price) / abs(after)
         return after, entry_after, ZERO
     closed = min(abs(delta), abs(quantity))
-    sign = 1 if quantity > ZERO else -1
-    realized = (price - entry) * closed * sign
+    realized = Side.of(quantity).gain(entry, price) * closed
     if after == ZERO:
         return ZERO, ZERO, realized
     return after, (entry if after * quantity > ZERO else price), realized

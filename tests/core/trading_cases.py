@@ -26,8 +26,6 @@ from kamou.core.model import (
     Quote,
     Side,
     TimeInForce,
-    closing_side,
-    opening_side,
 )
 from kamou.core.reconciliation.venue_view import instrument_changes
 from kamou.core.record.gate import LiveGrant
@@ -138,7 +136,7 @@ def intent(role: OrderRole, of: Plan, name: str = "", **changes: Any) -> Intent:
         role=role,
         attempt=0,
         symbol=of.symbol,
-        side=opening_side(of.side) if entry else closing_side(of.side),
+        side=of.side.opening if entry else of.side.closing,
         quantity=of.quantity,
         type=kinds[role],
         limit_price=of.limit_price if entry else None,

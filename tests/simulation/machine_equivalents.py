@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-ADOPTION = "kamou/core/reconciliation/adoption.py"
 BOOK = "kamou/core/book/position_book.py"
 PORTFOLIO = "kamou/core/book/trades.py"
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
@@ -12,13 +11,7 @@ SETTLED = (
     "An order of the book with nothing remaining is settled (`_apply_fill` ends an order that is"
     " filled), and settled orders are not in `book.orders`."
 )
-ADOPTED = (
-    "A position of 0 is never adopted: `_Work.positions` leaves those out, and a stop for 0 units"
-    " would divide by 0."
-)
 PROOFS: dict[tuple[str, str, str, str], str] = {
-    (ADOPTION, "adopt_position", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
-    (ADOPTION, "adopted_stop", "position.quantity > 0", "((position.quantity) >= (0))"): ADOPTED,
     (
         "kamou/core/risk/midnight_equity.py",
         "units_at",
@@ -38,29 +31,11 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "((held * trade.side.sign) >= (0))",
     ): "With nothing held there is no position to adopt, and the correction is to 0 either way.",
     (
-        ADOPTION,
-        "adopted_stop",
-        "sign > 0",
-        "((sign) >= (0))",
-    ): "The sign is 1 or -1: a position of 0 is never adopted.",
-    (
         "kamou/core/risk/rules_rate.py",
         "_may_open",
         "reservation.client_order_id",
         "True",
     ): "No order has the empty client order id, so that the look-up finds None as well.",
-    (
-        "kamou/core/risk/governor.py",
-        "review_reduction",
-        "position > 0",
-        "((position) >= (0))",
-    ): "A position of 0 is denied before its side is looked at.",
-    (
-        "kamou/runs/flatten.py",
-        "_closing_intent",
-        "position.quantity > 0",
-        "((position.quantity) >= (0))",
-    ): "The venue lists no position of 0.",
     (
         BOOK,
         "PositionBook._apply_fill_recorded",
@@ -87,14 +62,6 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "False",
     ): "An order that did not change is stored where it is; its reservation was brought to its"
     " remainder by its last change, and a trade that is flat by then was settled by it.",
-    (
-        "kamou/core/risk/planning.py",
-        "_size",
-        "candidate.side is Side.LONG",
-        "False",
-    ): "A long's limit is the ask and its reach, rounded up: never below ask or bid. The"
-    " worth is the larger of limit and `value_price`, so which of the two the latter had makes no"
-    " difference.",
     (
         "kamou/core/reconciliation/protection.py",
         "cancel_orphans",
@@ -130,11 +97,12 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "((gone) >= (0))",
     ): "`gone == 0` returned eight lines before.",
     (
-        PORTFOLIO,
-        "_averaged",
-        "held > 0",
-        "((held) >= (0))",
-    ): "With nothing held `held * change` is 0, and the function returned five lines before.",
+        "kamou/core/sides.py",
+        "Side.of",
+        "signed > 0",
+        "((signed) >= (0))",
+    ): "Nobody asks for the side of 0: neither venue nor adoption has a position of 0, a score of 0"
+    " is an abstention, and the governor and `_averaged` return before they ask.",
     (
         "kamou/core/book/book_state.py",
         "BookState.has_live_entry",

@@ -24,6 +24,7 @@ from tests.simulation.machine_trials import ROOT, SIMULATIONS, Outcome, Runs, Tr
 from tests.simulation.mutation_suite import DOCS, write_page
 
 MODULES = (
+    "kamou/core/sides.py",
     "kamou/core/risk/*.py",
     "kamou/core/book/account_state.py",
     "kamou/core/book/position_book.py",

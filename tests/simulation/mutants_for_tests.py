@@ -122,7 +122,7 @@ FOR_TESTS = (
     survivor(
         name="a short has no open risk",
         file=EXPOSURE,
-        old="(mark - trade.stop_price) * trade.side.sign",
+        old="trade.side.loss(mark, trade.stop_price)",
         new="mark - trade.stop_price",
         tests=(SIDES,),
     ),

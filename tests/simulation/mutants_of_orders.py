@@ -175,7 +175,7 @@ ORDERS = (
         also=(
             (
                 PROTECTION,
-                "        and (order.trigger_price - trade.stop_price) * trade.side.sign >= 0\n",
+                "        and trade.side.has_reached(trade.stop_price, order.trigger_price)\n",
                 "",
             ),
         ),

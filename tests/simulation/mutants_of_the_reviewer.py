@@ -14,8 +14,8 @@ REVIEWER = (
     defect(
         name="an adopted short is taken for a long",
         file="kamou/core/reconciliation/adoption.py",
-        old="    side = Side.LONG if position.quantity > 0 else Side.SHORT\n",
-        new="    side = Side.LONG if position.quantity else Side.SHORT\n",
+        old="        side=Side.of(position.quantity),\n",
+        new="        side=Side.LONG,\n",
         notices=("UNSETTLED", "UNPROTECTED", "CRASH"),
         faults="external_order",
     ),
@@ -163,8 +163,8 @@ REVIEWER = (
     defect(
         name="the result of a closed trade leaves out the contract size",
         file="kamou/core/book/trades.py",
-        old="(trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size\n",
-        new="(trade.exited_value - trade.entered_value) * trade.side.sign\n",
+        old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
+        new="trade.side.gain(trade.entered_value, trade.exited_value)\n",
         notices=("UNSETTLED",),
         faults="none",
     ),

@@ -23,8 +23,6 @@ from kamou.core.model import (
     Side,
     TimeInForce,
     TradingState,
-    closing_side,
-    opening_side,
 )
 from kamou.core.ranking.ranking import to_ranked
 from kamou.store.database import open_writer
@@ -173,10 +171,10 @@ class _Record:
         self._equity += net
         return (
             *_opening(at_ms, candidate, plan, ids),
-            _filled(2 * self._trades, plan, opening, opening_side(side), entry, at_ms + 200),
+            _filled(2 * self._trades, plan, opening, side.opening, entry, at_ms + 200),
             _ended(opening, size, at_ms + 210),
             _income(at_ms + 120 * MINUTE_MS, FUNDING_INCOME, symbol, funding),
-            _filled(2 * self._trades + 1, plan, ids[role], closing_side(side), out, closed_at_ms),
+            _filled(2 * self._trades + 1, plan, ids[role], side.closing, out, closed_at_ms),
             _ended(ids[role], size, closed_at_ms),
             e.TradeClosed(
                 at_ms=closed_at_ms,
@@ -329,7 +327,7 @@ def _intent(plan: Plan, role: OrderRole, client_order_id: str) -> Intent:
         role=role,
         attempt=0,
         symbol=plan.symbol,
-        side=opening_side(plan.side) if entry else closing_side(plan.side),
+        side=plan.side.opening if entry else plan.side.closing,
         quantity=plan.quantity,
         type=kinds[role],
         limit_price={

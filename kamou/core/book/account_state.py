@@ -109,7 +109,7 @@ class AccountState(BookState):
 
         ``trade`` owns the fill or was adopted since; None if the symbol has no trade.
         """
-        bought = fill.side.sign * fill.quantity
+        bought = fill.signed
         paid = BalanceChange(
             at_ms=fill.at_ms,
             amount=-fill.fee,

@@ -21,8 +21,6 @@ from kamou.core.model import (
     Plan,
     Side,
     TimeInForce,
-    closing_side,
-    opening_side,
 )
 
 SaltOf = Callable[[str], bytes]
@@ -92,7 +90,7 @@ def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, 
             role=OrderRole.ENTRY,
             attempt=plan.attempt,
             symbol=plan.symbol,
-            side=opening_side(plan.side),
+            side=plan.side.opening,
             quantity=plan.quantity,
             type=OrderType.LIMIT,
             limit_price=plan.limit_price,
@@ -152,7 +150,7 @@ def exit_intent(
         role=role,
         attempt=origin.attempt,
         symbol=position.symbol,
-        side=closing_side(position.side),
+        side=position.side.closing,
         quantity=position.quantity,
         type=type_,
         limit_price=price if role is OrderRole.TAKE_PROFIT else None,

@@ -192,7 +192,7 @@ class PositionBook(AccountState):
         if symbol in self.trades:
             return  # listed late: a trade that was adopted since includes this fill
         before = self.unassigned.pop(symbol, None)
-        quantity = fill.side.sign * fill.quantity
+        quantity = fill.signed
         if before is not None and known_ms - before.known_ms < OVERLAP_MS:
             quantity += before.quantity
         self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
@@ -233,7 +233,7 @@ class PositionBook(AccountState):
         trigger = order.intent.trigger_price if order is not None and stopped else None
         if distance := trade.planned_distance:
             stop = trade.stop_price if trigger is None else trigger
-            beyond = max(ZERO, (stop - fill.price) * trade.side.sign)
+            beyond = max(ZERO, trade.side.loss(stop, fill.price))
             self.recent_activity.record_overshoot(
                 Overshoot(at_ms=fill.at_ms, symbol=fill.symbol, multiple=beyond / distance)
             )

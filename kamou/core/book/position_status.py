@@ -92,7 +92,7 @@ def describe_position(
     side = trade.side if trade.quantity > 0 else trade.side.opposite  # while inverted
     distance = None
     if price and stop is not None:
-        distance = (price - stop) * side.sign / price
+        distance = side.loss(price, stop) / price
     return PositionStatus(
         symbol=trade.symbol,
         side=side,
@@ -122,8 +122,9 @@ def net_pnl_at(trade: OpenTrade, mark: Decimal) -> Decimal:
     Closed contracts count at their prices, open ones at the mark. Fees and funding so far are
     included, exit costs are not.
     """
-    value = trade.exited_value + trade.quantity * mark - trade.entered_value
-    return value * trade.side.sign * trade.contract_size - trade.fees + trade.funding
+    value = trade.exited_value + trade.quantity * mark
+    gross = trade.side.gain(trade.entered_value, value) * trade.contract_size
+    return gross - trade.fees + trade.funding
 
 
 def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:

@@ -5,14 +5,14 @@ A trade keeps totals, so the PnL of its result does not depend on the order of i
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from kamou.core.book.events import PositionAdopted, TradeClosed, TradeRestated
 from kamou.core.market.instruments import round_to_tick
-from kamou.core.model import ZERO, FillReport, OrderRole, Plan, Side, opening_side
+from kamou.core.model import ZERO, FillReport, OrderRole, Plan, Side
 
 ADOPTED = "adopted"
 """Strategy name of an adopted position."""
@@ -117,8 +117,7 @@ class OpenTrade:
         """Trigger price of a stop placed now, on the tick towards the mark."""
         if not self.tick:
             return self.stop_price
-        rounding = ROUND_CEILING if self.side is Side.LONG else ROUND_FLOOR
-        return round_to_tick(self.stop_price, self.tick, rounding)
+        return round_to_tick(self.stop_price, self.tick, self.side.rounding_to_gain)
 
     @property
     def protected(self) -> bool:
@@ -128,12 +127,13 @@ class OpenTrade:
     @property
     def realized(self) -> Decimal:
         """Realized PnL, money, before fees and funding."""
-        gained = self.exited_value - self.exited * self.entry_price
-        return gained * self.side.sign * self.contract_size
+        return (
+            self.side.gain(self.exited * self.entry_price, self.exited_value) * self.contract_size
+        )
 
     def unrealized_pnl(self, mark: Decimal) -> Decimal:
         """Return the unrealized PnL at ``mark``, money, before exit costs."""
-        return (self.quantity * mark - self.open_cost) * self.side.sign * self.contract_size
+        return self.side.gain(self.open_cost, self.quantity * mark) * self.contract_size
 
     @property
     def margin(self) -> Decimal:
@@ -220,10 +220,9 @@ def apply_fill(
         "changed_at_ms": max(trade.changed_at_ms, fill.at_ms),
     }
     value = fill.quantity * fill.price
-    opening = fill.side is opening_side(trade.side)
-    change = fill.quantity if opening else -fill.quantity
+    change = fill.signed * trade.side.sign
     changes["open_cost"], _ = _averaged(trade, change, fill.price)
-    if opening:
+    if change > 0:
         changes["entered"] = trade.entered + fill.quantity
         changes["entered_value"] = trade.entered_value + value
         changes["unplanned"] = trade.unplanned or role is not OrderRole.ENTRY
@@ -241,9 +240,7 @@ def apply_fill(
 
 def realized_gain(trade: OpenTrade, fill: FillReport) -> Decimal:
     """Return the PnL that ``fill`` realizes on ``trade``, money, before its fee."""
-    opening = fill.side is opening_side(trade.side)
-    change = fill.quantity if opening else -fill.quantity
-    _, made = _averaged(trade, change, fill.price)
+    _, made = _averaged(trade, fill.signed * trade.side.sign, fill.price)
     return made * trade.side.sign * trade.contract_size
 
 
@@ -258,7 +255,7 @@ def _averaged(trade: OpenTrade, change: Decimal, price: Decimal) -> tuple[Decima
     if held * change >= 0:
         return cost + change * price, ZERO
     average = cost / held
-    closed = min(abs(held), abs(change)) * (1 if held > 0 else -1)
+    closed = min(abs(held), abs(change)) * Side.of(held).sign
     made = (price - average) * closed
     return (average if held * after >= 0 else price) * after, made
 
@@ -299,8 +296,7 @@ def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
 
     stop, target = trade.confirmed, trade.target_price
     if target is not None:  # towards the entry
-        rounding = ROUND_FLOOR if trade.side is Side.LONG else ROUND_CEILING
-        target = round_to_tick(target, event.tick, rounding)
+        target = round_to_tick(target, event.tick, trade.side.rounding_to_loss)
     return attrs.evolve(
         trade,
         contract_size=event.contract_size,
@@ -343,7 +339,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
     """
     assert trade.quantity == 0, f"trade {trade.trade_id} is not flat: {trade.quantity} contracts"
     assert trade.entered > 0, f"trade {trade.trade_id} has no entry fill"
-    gross = (trade.exited_value - trade.entered_value) * trade.side.sign * trade.contract_size
+    gross = trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size
     net = gross - trade.fees + trade.funding
     entry, exit_price = trade.entry_price, trade.exit_price
     assert exit_price is not None, f"trade {trade.trade_id} has no exit fill"

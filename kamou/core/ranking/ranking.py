@@ -196,7 +196,7 @@ class Scored:
             signal_id=make_signal_id(bar_closed_at_ms, strategy.name, symbol),
             strategy=strategy.name,
             symbol=symbol,
-            side=Side.LONG if self.score[at] > 0 else Side.SHORT,
+            side=Side.of(float(self.score[at])),
             score=abs(float(self.score[at] * self.weight[at])),
             close=close,
             stop_distance=float(part.stop_distance[i]),

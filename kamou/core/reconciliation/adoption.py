@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from kamou.core.book.events import PositionAdopted
 from kamou.core.market.instruments import round_to_tick
@@ -24,14 +24,13 @@ def adopt_position(
 
     Its trade id has the symbol and ``at_ms``. ``adopted_stop`` computes the price.
     """
-    side = Side.LONG if position.quantity > 0 else Side.SHORT
     return PositionAdopted(
         at_ms=at_ms,
         cause_id=position.symbol,
         unless_held=True,
         trade_id=f"{at_ms}.adopted.{position.symbol}",
         symbol=position.symbol,
-        side=side,
+        side=Side.of(position.quantity),
         quantity=abs(position.quantity),
         contract_size=instrument.contract_size,
         entry_price=position.entry_price,
@@ -64,16 +63,15 @@ def adopted_stop(
         atr: average true range, in price; None: unknown.
     """
     mark, limits = position.mark_price, parameters.limits
-    sign = 1 if position.quantity > 0 else -1
+    side = Side.of(position.quantity)
     units = abs(position.quantity) * instrument.contract_size
     exit_cost = exit_rate(instrument, parameters.costs) * mark
     distance = (limits.risk_per_trade * sizing_equity / units - exit_cost) / (1 + gap)
     if atr is not None and atr > 0:
         distance = min(distance, ATR_MULTIPLE * atr)
     end = position.liquidation_price
-    to_liquidation = (mark - end) * sign if end is not None else mark
+    to_liquidation = side.loss(mark, end) if end is not None else mark
     distance = min(distance, to_liquidation / (limits.liquidation_multiple * (1 + gap)))
     tick = instrument.tick
-    raw = mark - sign * max(distance, tick)
-    rounding = ROUND_CEILING if sign > 0 else ROUND_FLOOR  # towards the mark
-    return round_to_tick(raw, tick, rounding)
+    raw = mark - side.sign * max(distance, tick)
+    return round_to_tick(raw, tick, side.rounding_to_gain)  # towards the mark

@@ -15,7 +15,7 @@ import attrs
 
 from kamou.core.book.orders import OrderState, is_awaited
 from kamou.core.book.trades import OpenTrade
-from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType, closing_side
+from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType
 from kamou.core.risk.limits import RiskLimits
 
 UNSEEN_MAX_MS = 3_000  # after this time without being read back, a stop is placed again
@@ -144,7 +144,7 @@ def pending_exits(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[Order
     because the venue can only reject it (seed 970693: external orders inverted a position, and an
     older exit of unknown outcome delayed the flatten).
     """
-    side = closing_side(trade.side)
+    side = trade.side.closing
     return tuple(
         order
         for order in orders
@@ -250,7 +250,7 @@ def is_stop_of(trade: OpenTrade, order: OrderReport) -> bool:
     return (
         _closes(trade, order)
         and order.trigger_price is not None
-        and (order.trigger_price - trade.stop_price) * trade.side.sign >= 0
+        and trade.side.has_reached(trade.stop_price, order.trigger_price)
     )
 
 
@@ -259,7 +259,7 @@ def _closes(trade: OpenTrade, order: OrderReport) -> bool:
         order.type is OrderType.STOP_MARKET
         and order.symbol == trade.symbol
         and order.reduce_only
-        and order.side is closing_side(trade.side)
+        and order.side is trade.side.closing
         and not order.status.terminal
     )
 
@@ -279,7 +279,7 @@ def _may_cover(order: OrderState, held: Decimal) -> bool:
 def _place(trade: OpenTrade) -> PlaceStop:
     return PlaceStop(
         symbol=trade.symbol,
-        side=closing_side(trade.side),
+        side=trade.side.closing,
         quantity=trade.quantity,
         trigger_price=trade.stop_on_tick,
     )
@@ -288,7 +288,7 @@ def _place(trade: OpenTrade) -> PlaceStop:
 def _close(trade: OpenTrade, reason: str) -> ClosePosition:
     return ClosePosition(
         symbol=trade.symbol,
-        side=closing_side(trade.side),
+        side=trade.side.closing,
         quantity=trade.quantity,
         reason=reason,
     )

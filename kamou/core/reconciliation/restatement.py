@@ -50,8 +50,10 @@ def restate_trades(
 
 def is_liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
     """Return True if the price would reach liquidation before the stop, or with it."""
-    end, sign = position.liquidation_price, trade.side.sign
-    return end is not None and position.quantity * sign > 0 and (trade.stop_price - end) * sign <= 0
+    end, side = position.liquidation_price, trade.side
+    if end is None or position.quantity * side.sign <= 0:
+        return False
+    return side.has_reached(trade.stop_price, end)
 
 
 def _nearer_stop(

@@ -161,8 +161,7 @@ class ReviewContext:
     def price(self) -> Decimal:
         """Worst price at which the entry may fill."""
         plan = self.plan
-        worst = max if plan.side.sign > 0 else min
-        return worst(plan.entry_price, plan.limit_price)
+        return plan.side.opening.worse(plan.entry_price, plan.limit_price)
 
     @cached_property
     def units(self) -> Decimal:
@@ -173,7 +172,7 @@ class ReviewContext:
     def notional(self) -> Decimal:
         """Notional, money, at the highest price at which a filled position may be valued."""
         _, quote, _ = self.sound
-        touch = quote.ask if self.plan.side.sign > 0 else quote.bid
+        touch = quote.touch(self.plan.side.opening)
         return self.units * max(self.plan.entry_price, self.plan.limit_price, quote.mark, touch)
 
     @cached_property

@@ -47,7 +47,7 @@ def trade_risk(trade: OpenTrade, mark: Decimal, exit_cost: Decimal, gap: Decimal
         exit_cost: fraction of the stop price (``exit_rate``).
         gap: gap buffer, a multiple of the stop distance.
     """
-    distance = max(ZERO, (mark - trade.stop_price) * trade.side.sign)
+    distance = max(ZERO, trade.side.loss(mark, trade.stop_price))
     per_unit = distance + gap * _gap_distance(trade, distance) + exit_cost * trade.stop_price
     return per_unit * abs(trade.quantity) * trade.contract_size
 
@@ -80,7 +80,7 @@ def compute_exposure(
     gap = book.recent_activity.gap_buffer(parameters.limits, now_ms).value
     shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     held = ZERO  # signed notional
-    reserved = {Side.LONG: ZERO, Side.SHORT: ZERO}  # signed notional
+    reserved = dict.fromkeys(Side, ZERO)  # signed notional
     for symbol, trade in book.trades.items():
         mark = marks.get(symbol) or trade.entry_price
         exit_cost = exit_rate(book.instruments.get(symbol), parameters.costs)
@@ -99,7 +99,7 @@ def compute_exposure(
             reserved_costs += max(ZERO, reservation.risk - moves)
     open_risk = total = ZERO
     notional: dict[str, Decimal] = {}
-    cluster = {Side.LONG: ZERO, Side.SHORT: ZERO}
+    cluster = dict.fromkeys(Side, ZERO)
     for symbol, side, money, risk in shares:
         open_risk += risk
         total += money

@@ -21,7 +21,6 @@ from kamou.core.model import (
     Intent,
     OrderRole,
     Side,
-    closing_side,
 )
 from kamou.core.risk.context import ReviewContext, size_factor
 from kamou.core.risk.denials import deny_plan, make_denial
@@ -91,12 +90,11 @@ def review_reduction(
             flight, except those that timed out or whose answer is overdue at ``now_ms``: they may
             never have arrived, and the venue executes them reduce-only.
     """
-    side = Side.LONG if position > 0 else Side.SHORT
     if intent.role is OrderRole.ENTRY or not intent.reduce_only:
         why = "not a reducing order"
     elif position == 0:
         why = "no position is open"
-    elif intent.side is not closing_side(side):
+    elif intent.side is not Side.of(position).closing:
         why = "wrong side"
     else:
         closing = ZERO

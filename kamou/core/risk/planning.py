@@ -6,7 +6,7 @@ become Decimal prices here.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 import attrs
 
@@ -23,7 +23,6 @@ from kamou.core.model import (
     Instrument,
     Plan,
     Quote,
-    Side,
 )
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import size_factor
@@ -59,17 +58,15 @@ def entry_prices(
     They are measured from the ask for a long and from the bid for a short, and rounded away from
     that price. The limit is ``entry_limit_offset_bps`` beyond that price.
     """
-    long = candidate.side is Side.LONG
-    touch = quote.ask if long else quote.bid
-    sign = candidate.side.sign
+    side, tick = candidate.side, instrument.tick
+    touch, sign = quote.touch(side.opening), side.sign
     reach = touch * costs.entry_limit_offset_bps / BPS_PER_UNIT
     stop = touch - sign * Decimal(repr(candidate.stop_distance))
     target = touch + sign * Decimal(repr(candidate.target_distance))
-    tick, away = instrument.tick, ROUND_CEILING if long else ROUND_FLOOR
     return Prices(
-        limit=round_to_tick(touch + sign * reach, tick, away),
-        stop=round_to_tick(stop, tick, ROUND_FLOOR if long else ROUND_CEILING),
-        target=round_to_tick(target, tick, away),
+        limit=round_to_tick(touch + sign * reach, tick, side.rounding_to_gain),
+        stop=round_to_tick(stop, tick, side.rounding_to_loss),
+        target=round_to_tick(target, tick, side.rounding_to_gain),
     )
 
 
@@ -200,7 +197,7 @@ def _size(
             ),
         ),
         gap=gap.value,
-        value_price=max(quote.mark, quote.ask if candidate.side is Side.LONG else quote.bid),
+        value_price=max(quote.mark, quote.touch(candidate.side.opening)),
     )
     allowance = Allowance(
         sizing_equity=valuation.now.sizing_equity,

@@ -34,15 +34,15 @@ def stop_side(c: ReviewContext) -> Denial | None:
     The stop must be on the losing side of both entry and mark.
     """
     _, quote, _ = c.sound
-    nearest = min(c.plan.entry_price * c.plan.side.sign, quote.mark * c.plan.side.sign)
-    if c.plan.stop_price * c.plan.side.sign < nearest:
+    side, stop = c.plan.side, c.plan.stop_price
+    if not side.has_reached(c.plan.entry_price, stop) and not side.has_reached(quote.mark, stop):
         return None
     return make_denial(
         Deny.STOP_WRONG_SIDE,
-        side=c.plan.side,
+        side=side,
         entry=c.plan.entry_price,
         mark=quote.mark,
-        stop=c.plan.stop_price,
+        stop=stop,
     )
 
 
@@ -61,7 +61,7 @@ def stop_within_liquidation(c: ReviewContext) -> Denial | None:
         instrument.maintenance_margin_rate,
         c.trade_costs.fee_out,
     )
-    distance = (c.price - price) * c.plan.side.sign
+    distance = c.plan.side.loss(c.price, price)
     needed = c.limits.liquidation_multiple * (1 + c.gap) * abs(c.price - c.plan.stop_price)
     if distance >= needed:
         return None
@@ -101,7 +101,7 @@ def price_collar(c: ReviewContext) -> Denial | None:
                 away=format_percent(away, Decimal(1)),
                 limit=format_percent(collar, Decimal(1)),
             )
-    if (plan.limit_price - plan.entry_price) * plan.side.sign > 0:
+    if plan.side.opening.extra_cost(plan.entry_price, plan.limit_price) > 0:
         return make_denial(
             Deny.PRICE_COLLAR_EXCEEDED, limit_price=plan.limit_price, sized_at=plan.entry_price
         )

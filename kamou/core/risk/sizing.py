@@ -104,10 +104,8 @@ def liquidation_price(
 
     Long ``P (1 - 1/L) / (1 - mmr - fee)``, short ``P (1 + 1/L) / (1 + mmr + fee)``.
     """
-    inverse = ONE / leverage
-    if side is Side.LONG:
-        return entry * (ONE - inverse) / (ONE - maintenance - fee)
-    return entry * (ONE + inverse) / (ONE + maintenance + fee)
+    sign = side.sign
+    return entry * (ONE - sign * (ONE / leverage)) / (ONE - sign * maintenance - sign * fee)
 
 
 def highest_leverage(trade: UnsizedTrade, limits: RiskLimits) -> int:
@@ -253,6 +251,6 @@ def _check(trade: UnsizedTrade, sizing_equity: Decimal) -> Denial | None:
         )
     if stop <= 0:
         return make_denial(Deny.STOP_MISSING, stop=stop)
-    if (entry - stop) * side.sign <= 0:
+    if side.has_reached(entry, stop):
         return make_denial(Deny.STOP_WRONG_SIDE, side=side, entry=entry, stop=stop)
     return None

@@ -22,8 +22,6 @@ from kamou.core.model import (
     OrderSide,
     Plan,
     Side,
-    closing_side,
-    opening_side,
 )
 from kamou.core.risk.exposure import trade_risk
 from kamou.core.risk.governor import review_entry
@@ -184,16 +182,16 @@ def test_r_is_net_pnl_over_planned_distance_times_planned_units(
         elif step.kind == "reduce":
             if moved >= held:
                 continue
-            trade = apply_fill(trade, other(of, step, closing_side(side)), OrderRole.EXIT)
+            trade = apply_fill(trade, other(of, step, side.closing), OrderRole.EXIT)
             held, cash = held - moved, cash + moved * step.price
         else:
             own = step.kind == "entry"
-            done = other(of, step, opening_side(side))
+            done = other(of, step, side.opening)
             trade = apply_fill(trade, done, OrderRole.ENTRY if own else None)
             held, cash = held + moved, cash - moved * step.price
             units += moved if own else 0
             enlarged = enlarged or not own
-    last = other(of, Step("reduce", 1, out), closing_side(side))
+    last = other(of, Step("reduce", 1, out), side.closing)
     trade = apply_fill(trade, attrs.evolve(last, quantity=trade.quantity), OrderRole.STOP_LOSS)
     closed = closed_trade(trade, NOON)
     gross = (cash + held * out) * side.sign
