@@ -156,8 +156,8 @@ REVIEWER = (
     defect(
         name="a position counts as protected from its first fill on",
         file="kamou/core/book/trades.py",
-        old="trade.unprotected_since_ms or since_ms\n",
-        new="trade.unprotected_since_ms\n",
+        old="trade.unprotected_since_ms or (0 if covered else at_ms),\n",
+        new="trade.unprotected_since_ms,\n",
         notices=("UNPROTECTED",),
     ),
     defect(

@@ -6,7 +6,6 @@ A trade keeps totals, so the PnL of its result does not depend on the order of i
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import attrs
 
@@ -214,28 +213,41 @@ def apply_fill(
         intended_at_ms: of the order's intent; shows whether an exit is due to the time limit.
         known_ms: time of its record, by this machine's clock; None: the time of the fill.
     """
-    changes: dict[str, Any] = {
-        "fees": trade.fees + fill.fee,
-        "slippage": trade.slippage + fill.slippage,
-        "changed_at_ms": max(trade.changed_at_ms, fill.at_ms),
-    }
     value = fill.quantity * fill.price
     change = fill.signed * trade.side.sign
-    changes["open_cost"], _ = _averaged(trade, change, fill.price)
-    if change > 0:
-        changes["entered"] = trade.entered + fill.quantity
-        changes["entered_value"] = trade.entered_value + value
-        changes["unplanned"] = trade.unplanned or role is not OrderRole.ENTRY
-        if trade.confirmed is None or trade.confirmed.quantity < trade.quantity + fill.quantity:
-            # If this machine's clock is behind, the fill's time is in the future. The deadline
-            # must not begin there.
-            since_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
-            changes["unprotected_since_ms"] = trade.unprotected_since_ms or since_ms
-    else:
-        changes["exited"] = trade.exited + fill.quantity
-        changes["exited_value"] = trade.exited_value + value
-        changes["exit_reason"] = _exit_reason(trade, fill, role, intended_at_ms)
-    return attrs.evolve(trade, **changes)
+    open_cost, _ = _averaged(trade, change, fill.price)
+    changed = attrs.evolve(
+        trade,
+        fees=trade.fees + fill.fee,
+        slippage=trade.slippage + fill.slippage,
+        changed_at_ms=max(trade.changed_at_ms, fill.at_ms),
+        open_cost=open_cost,
+    )
+    if change < 0:
+        reason = _exit_reason(trade, fill, role, intended_at_ms)
+        return _close_contracts(changed, fill.quantity, value, reason)
+    # If this machine's clock is behind, the fill's time is in the future: no deadline begins there.
+    from_ms = fill.at_ms if known_ms is None else min(fill.at_ms, known_ms)
+    return _add_contracts(changed, fill.quantity, value, from_ms, planned=role is OrderRole.ENTRY)
+
+
+def _add_contracts(
+    trade: OpenTrade, quantity: Decimal, value: Decimal, at_ms: int, *, planned: bool
+) -> OpenTrade:
+    """Add contracts; ``at_ms`` is when the trade lost its protection, if it did now."""
+    covered = trade.confirmed is not None and trade.confirmed.quantity >= trade.quantity + quantity
+    return attrs.evolve(
+        trade,
+        entered=trade.entered + quantity,
+        entered_value=trade.entered_value + value,
+        unplanned=trade.unplanned or not planned,
+        unprotected_since_ms=trade.unprotected_since_ms or (0 if covered else at_ms),
+    )
+
+
+def _close_contracts(trade: OpenTrade, quantity: Decimal, value: Decimal, reason: str) -> OpenTrade:
+    exited, worth = trade.exited + quantity, trade.exited_value + value
+    return attrs.evolve(trade, exited=exited, exited_value=worth, exit_reason=reason)
 
 
 def realized_gain(trade: OpenTrade, fill: FillReport) -> Decimal:
@@ -272,20 +284,12 @@ def correct_trade(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: in
     gone = trade.quantity - quantity
     if gone == 0:
         return attrs.evolve(trade, changed_at_ms=at_ms, exit_reason=trade.exit_reason or "external")
-    changes: dict[str, Any] = {"changed_at_ms": at_ms}
-    changes["open_cost"], _ = _averaged(trade, -gone, price)
+    open_cost, _ = _averaged(trade, -gone, price)
+    changed = attrs.evolve(trade, changed_at_ms=at_ms, open_cost=open_cost)
     if gone > 0:
-        changes["exited"] = trade.exited + gone
-        changes["exited_value"] = trade.exited_value + gone * price
-        changes["exit_reason"] = "external"
-    else:
-        changes["entered"] = trade.entered - gone
-        changes["entered_value"] = trade.entered_value - gone * price
-        changes["unplanned"] = True
-        if trade.confirmed is None or trade.confirmed.quantity < quantity:
-            changes["unprotected_since_ms"] = trade.unprotected_since_ms or at_ms
-        changes["exit_reason"] = trade.exit_reason or "external"
-    return attrs.evolve(trade, **changes)
+        return _close_contracts(changed, gone, gone * price, "external")
+    changed = attrs.evolve(changed, exit_reason=trade.exit_reason or "external")
+    return _add_contracts(changed, -gone, -gone * price, at_ms, planned=False)
 
 
 def restate_trade(trade: OpenTrade, event: TradeRestated) -> OpenTrade:
