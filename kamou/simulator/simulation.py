@@ -77,7 +77,6 @@ from kamou.venue.models import VenueModels
 from kamou.venue.store import VenueStore
 
 T = TypeVar("T")
-
 NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
 HISTORY_MS = 90 * MINUTE_MS  # of market before the start
 CONVERGENCE_MS = 6 * MINUTE_MS  # convergence phase: six cycles without faults must be enough
@@ -378,10 +377,7 @@ class SimulatedRun:
             self.simulation.monitor.check_exit(exit_, self.clock.now_ms())
 
     async def _runner(self, work: Callable[..., T], /, *args: object) -> T:
-        """Run ``work`` on the journal's disk, sometimes slowly.
-
-        A slow call cannot be canceled.
-        """
+        """Run ``work`` on the disk, sometimes slowly; no cancellation ends a slow call."""
         self.crashes.check()
         if self.simulation.chaos.chance(FaultName.SLOW_FSYNC, self.clock.now_ms()):
             self.simulation.monitor.disturbed_ms = self.clock.now_ms()

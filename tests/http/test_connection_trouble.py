@@ -181,7 +181,10 @@ async def test_connections_aborted_before_accept_are_no_lack_of_descriptors_and_
 
 
 async def test_an_unexpected_error_of_accept_crashes_the_listener() -> None:
-    listener = Listener(app=None, host="127.0.0.1", port=0, setting="web.port", option="--port")
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("no request came")
+
+    listener = Listener(app=app, host="127.0.0.1", port=0, setting="web.port", option="--port")
     exhausted = Exhausted(fileno=bind(listener).detach())
     exhausted.errors = [errno.EIO]
     server = Server(listener, bound=exhausted)
