@@ -14,7 +14,7 @@ from kamou.actors.risk_governor import RiskGovernor
 from kamou.exchange.base import GuardedPort
 from kamou.simulator import simulation, swarm
 from kamou.simulator.crash_injection import StepCounter
-from kamou.simulator.faults import FAULT_NAMES, parse_faults
+from kamou.simulator.faults import FAULT_NAMES, FaultName, parse_faults
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.swarm import Result, simulate_seed
 from kamou.store import database
@@ -64,7 +64,7 @@ def test_every_invariant_holds_in_a_seed_that_failed_before(
 
 
 @pytest.mark.parametrize("name", FAULT_NAMES)
-def test_every_fault_occurs_and_violates_no_invariant(name: str) -> None:
+def test_every_fault_occurs_and_violates_no_invariant(name: FaultName) -> None:
     faults = frozenset({name})
     scenarios = [Scenario(seed=seed, hours=0.5, faults=faults) for seed in range(20, 24)]
     if name == "stops_rejected":  # a stop has to be lost before another can be rejected
