@@ -271,8 +271,8 @@ class RiskGovernor(Actor[GovernorMessage]):
             self._fresh_since_ms = read.at_ms
         return self._read
 
-    async def _command(self, state: TradingState, reason: str, note: str = "") -> None:
-        decision = governor.decide_command(self._follower.catch_up(), state, StateReason(reason))
+    async def _command(self, state: TradingState, reason: StateReason, note: str = "") -> None:
+        decision = governor.decide_command(self._follower.catch_up(), state, reason)
         await self._act(_with_note(decision, note))
         await self._keep_note(decision, reason, note)
 
@@ -293,7 +293,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             )
             self._follower.catch_up()
 
-    async def _keep_note(self, decision: Decision, reason: str, note: str) -> None:
+    async def _keep_note(self, decision: Decision, reason: StateReason, note: str) -> None:
         """Journal a command that changed no state, if it has a note or a refusal."""
         if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal

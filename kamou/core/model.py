@@ -98,7 +98,7 @@ class TradingState(StrEnum):
 
 
 HALT_STATES = frozenset(state for state in TradingState if not state.entries_allowed)
-"""Stored values of the states in which entries are stopped."""
+"""States in which entries are stopped."""
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.messages.envelope import Message
 
@@ -12,7 +13,7 @@ from kamou.messages.envelope import Message
 class Halt(Message):
     """A command to stop entries from now on."""
 
-    reason: str  # a StateReason
+    reason: StateReason
     note: str = ""  # the text of the operator
 
 
@@ -27,7 +28,7 @@ class Resume(Message):
 class Flatten(Message):
     """A command to cancel entries and close all positions."""
 
-    reason: str  # a StateReason
+    reason: StateReason
     note: str = ""
 
 
@@ -36,7 +37,7 @@ class StateNotice(Message):
     """The notice of a new trading state, whose change is committed already."""
 
     state: TradingState
-    reason: str
+    reason: StateReason
 
 
 @attrs.frozen(kw_only=True)

@@ -134,7 +134,7 @@ def _describe_state(reader: sqlite3.Connection) -> str:
     span = queries.query_latest(reader).state
     if span is None:
         return "active"
-    if span.state == TradingState.ACTIVE:
+    if span.state is TradingState.ACTIVE:
         return span.state
     cause, note = state_cause(span.state, span.reason), find_note(span.figures)
     return f"{span.state} ({cause}: {note})" if note else f"{span.state} ({cause})"

@@ -89,7 +89,7 @@ class CurrentRun:
         self.follower = follower
         self.phase = "trading"
         if not book.state.entries_allowed:
-            cause = state_cause(book.state, book.state_reason)
+            cause = state_cause(book.state, book.state_reason or "")
             state = describe_state(book.state, holding=bool(book.trades))
             announce(warning_line(f"trading state {state}, set before this start: {cause}"))
         for strategy in sorted(book.disabled):
@@ -193,7 +193,7 @@ class CurrentRun:
         return {
             "phase": self.phase,
             "state": book.state,
-            "state_reason": book.state_reason,
+            "state_reason": book.state_reason or "",
             "disabled_strategies": sorted(book.disabled),
             "state_since_ms": book.state_since_ms or None,
             "equity": str(book.equity),
@@ -384,7 +384,7 @@ class CurrentRun:
                     "the governor has the command, but the journal cannot be read to see its"
                     " effect; check `kamou status`"
                 )
-            response: dict[str, Any] = {"state": book.state, "reason": book.state_reason}
+            response: dict[str, Any] = {"state": book.state, "reason": book.state_reason or ""}
             if book.disabled:
                 response["disabled_strategies"] = sorted(book.disabled)
             return response

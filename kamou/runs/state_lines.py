@@ -70,9 +70,9 @@ def describe_state_change(event: StateChanged) -> str:
     words += add_brackets(figures_words(event.figures, event.reason))
     cause = "; ".join([words, *step])
     if event.reason not in BY_OPERATOR:
-        by = "supervisor" if event.reason == StateReason.RESTART_STORM else "risk governor"
+        by = "supervisor" if event.reason is StateReason.RESTART_STORM else "risk governor"
         cause = f"{CHANGES[event.after]} by the {by}: {cause}"
-    if event.reason == StateReason.EQUITY_UNKNOWN:
+    if event.reason is StateReason.EQUITY_UNKNOWN:
         cause += f": {FRESH}"
     after = describe_state(event.after)
     return f"{cause}; trading state {after}; before {event.before}"
@@ -81,7 +81,7 @@ def describe_state_change(event: StateChanged) -> str:
 def describe_command(event: CommandRecorded) -> str:
     """Return one line about a command that left the trading state as it was."""
     cause = append_note(describe_cause(event.reason), event.note)
-    if event.reason == StateReason.OPERATOR_RESUME:
+    if event.reason is StateReason.OPERATOR_RESUME:
         words = f": {event.note}" if event.note else ""
         if event.refusal:
             refused = f"the operator's resume was denied, because {event.refusal}{words}"

@@ -110,10 +110,10 @@ def _latch_events(
         new: the lines that no run has seen.
         now_ms: the time of a change whose line is older than the newest state.
     """
-    state = TradingState(span.state) if span else TradingState.ACTIVE
-    cause, since_ms = (span.reason, span.from_ms) if span else ("", 0)
+    state = span.state if span else TradingState.ACTIVE
+    cause, since_ms = (span.reason, span.from_ms) if span else (None, 0)
     # A clear lifts FLATTENING if the operator asked for it, and not if a loss or a failure did.
-    by_operator = cause == StateReason.OPERATOR_FLATTEN
+    by_operator = cause is StateReason.OPERATOR_FLATTEN
     for record in records:
         if record.action not in ASKED:
             continue
@@ -121,7 +121,7 @@ def _latch_events(
         cause_id = _cause_id(record)
         by_operator = by_operator or state.severity < TradingState.FLATTENING.severity
         better = record.action == CLEAR and state is TradingState.FLATTENING and by_operator
-        stricter = state is after and cause != reason
+        stricter = state is after and cause is not reason
         worse = record.action != CLEAR and (state.severity < after.severity or stricter)
         if better or worse:
             since_ms = record.at_ms if record.at_ms >= since_ms else now_ms
@@ -184,8 +184,8 @@ def tighten_state(
     the next day would end becomes one that only the operator ends.
     """
     span = queries.query_latest(reader).state
-    before = TradingState(span.state) if span else TradingState.ACTIVE
-    stricter = before is after and span is not None and span.reason != reason
+    before = span.state if span else TradingState.ACTIVE
+    stricter = before is after and span is not None and span.reason is not reason
     if before.severity < after.severity or stricter:
         changed = StateChanged(
             at_ms=now_ms,

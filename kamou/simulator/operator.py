@@ -50,10 +50,10 @@ class SimulatedOperator:
             match what:
                 case "halt":
                     self.monitor.due_actions.expect_state(TradingState.REDUCE_ONLY, now_ms)
-                    tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT.value))
+                    tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT))
                 case "flatten":
                     self.monitor.due_actions.expect_state(TradingState.FLATTENING, now_ms)
-                    tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN.value))
+                    tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN))
                 case "resume":
                     tree.governor.put_priority(Resume())
                 case "restart":

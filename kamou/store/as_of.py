@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import EquityRecorded
-from kamou.core.model import ZERO
+from kamou.core.model import ZERO, TradingState
 from kamou.messages.codec import kind_of
 from kamou.store import queries
 from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
@@ -215,12 +215,12 @@ _CONFIGS = (  # the configuration of the first run is no change
 )
 
 
-def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> str:
+def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> TradingState:
     """Return the trading state at the time of ``as_of``."""
     row = reader.execute(
         'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
     ).fetchone()
-    return "active" if row is None else str(row[0])
+    return TradingState.ACTIVE if row is None else TradingState(row[0])
 
 
 def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
@@ -233,13 +233,14 @@ def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]
     moved = reader.execute(
         'SELECT "before", "after" FROM state WHERE seq > ? AND at_ms > ?', given
     ).fetchall()
+    changes = [(TradingState(before), TradingState(after)) for before, after in moved]
     configs = reader.execute(
         "SELECT count(*) FROM run WHERE change_reason IS NOT NULL AND started_at_ms > ?",
         (as_of.at_ms,),
     ).fetchone()[0]
     return {
-        "halts": sum(begins_period("halt", *each) for each in moved),
-        "reductions": sum(begins_period("reduced_size", *each) for each in moved),
+        "halts": sum(begins_period("halt", *each) for each in changes),
+        "reductions": sum(begins_period("reduced_size", *each) for each in changes),
         "downtimes": len(later_downtime(reader, as_of)),
         "configs": int(configs),
         "transfers": count_transfers(reader, from_ms=as_of.at_ms + 1),

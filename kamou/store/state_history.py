@@ -27,6 +27,7 @@ _LOSSES = frozenset(
         StateReason.DAY_LOSS_SEVERE,
     }
 )
+REDUCED_STATES = frozenset({TradingState.REDUCED_SIZE})
 _IS_HALTED = "('reduce_only', 'flattening')"
 BEGAN = {
     # The partial indexes of the migration have these exact conditions.
@@ -37,14 +38,11 @@ BEGAN = {
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """A cause of a period, or a note of the operator during the period.
-
-    ``reason`` is a StateReason.
-    """
+    """A cause of a period, or a note of the operator during the period."""
 
     at_ms: int
-    state: str  # from then on
-    reason: str
+    state: TradingState  # from then on
+    reason: StateReason
     note: str  # of the operator; empty if the governor changed the state by itself
 
 
@@ -55,7 +53,7 @@ class LoneCommand:
     table: ClassVar[str] = "command"
     seq: int
     at_ms: int
-    reason: str  # the StateReason of the command
+    reason: StateReason
     note: str
 
 
@@ -69,8 +67,8 @@ class HaltPeriod:
 
     from_ms: int
     until_ms: int | None
-    state: str
-    reason: str
+    state: TradingState
+    reason: StateReason
     steps: tuple[Step, ...]
     steps_total: int
     end: Step | None
@@ -105,14 +103,14 @@ def query_commands(
     return select(reader, LoneCommand, tail, last_ms, limit)[::-1]
 
 
-def begins_period(kind: str, before: str, after: str) -> bool:
+def begins_period(kind: str, before: TradingState, after: TradingState) -> bool:
     """Return True if the change begins a period of ``kind``: halt or reduced_size."""
-    inside = HALT_STATES if kind == "halt" else ("reduced_size",)
+    inside = HALT_STATES if kind == "halt" else REDUCED_STATES
     return after in inside and before not in inside
 
 
 def _read_period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> HaltPeriod:
-    inside = HALT_STATES if kind == "halt" else ("reduced_size",)
+    inside = HALT_STATES if kind == "halt" else REDUCED_STATES
     steps: list[Step] = []
     end: Step | None = None
     end_seq = 2**62
@@ -122,7 +120,12 @@ def _read_period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) 
         (seq, last_ms),
     )
     for at_seq, at_ms, after, reason, figures in changes:
-        step = Step(at_ms=at_ms, state=after, reason=reason, note=_note(figures))
+        step = Step(
+            at_ms=at_ms,
+            state=TradingState(after),
+            reason=StateReason(reason),
+            note=_note(figures),
+        )
         if after not in inside:
             end, end_seq = step, at_seq
             break
@@ -159,7 +162,7 @@ def _read_notes(
         Step(
             at_ms=at_ms,
             state=next((s for t, s in reversed(states) if t <= at_ms), states[0][1]),
-            reason=reason,
+            reason=StateReason(reason),
             note=note,
         )
         for at_ms, reason, note in notes
@@ -168,10 +171,10 @@ def _read_notes(
 
 def _most_severe(steps: Iterable[Step]) -> Step:
     """Return the first step of the most severe state."""
-    return max(steps, key=lambda step: TradingState(step.state).severity)
+    return max(steps, key=lambda step: step.state.severity)
 
 
-def _cause(step: Step, kind: str) -> str:
+def _cause(step: Step, kind: str) -> StateReason:
     """Return the cause of a step.
 
     Only a loss of the day reduces the size, even if a resume or a new day led to this state.

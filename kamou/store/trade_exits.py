@@ -26,7 +26,7 @@ _INTENT = """SELECT CAST(intent.body AS TEXT) FROM event closed
 _STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1'
 
 
-def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
+def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> StateReason | None:
     """Return the StateReason of the flatten that closed a trade; None if none did.
 
     The kill switch works without a run, so the intents of its orders show it. Any other flatten is
@@ -41,4 +41,4 @@ def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> str | None:
     state = reader.execute(_STATE, (trade.closed_at_ms,)).fetchone()
     if state is None or state[0] != TradingState.FLATTENING:
         return None
-    return str(state[1])
+    return StateReason(state[1])

@@ -185,10 +185,10 @@ EXITS = {
 }
 
 
-def exit_of(reason: str, cause_: str | None) -> str:
+def exit_of(reason: str, cause_: StateReason | None) -> str:
     """Return the end of a trade in words: its exit reason, or the cause of a flatten.
 
-    ``cause_`` is a ``StateReason``, or None if no flatten closed the trade.
+    ``cause_`` is None if no flatten closed the trade.
     """
     if cause_ is None:
         return f"ended by {EXITS.get(reason, words(reason))}"
@@ -207,9 +207,9 @@ def disabled_for(code: str) -> str:
     return DISABLED_FOR.get(code, words(code))
 
 
-def cause(code: str) -> str:
+def cause(reason: StateReason) -> str:
     """Return the cause of a change of the trading state, in plain words."""
-    return CAUSES[StateReason(code)] if code in set(StateReason) else words(code)
+    return CAUSES[reason]
 
 
 def _utc(at_ms: int) -> datetime:

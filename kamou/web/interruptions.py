@@ -61,7 +61,7 @@ def _effect_of(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
 
     An older journal may have a flatten outside of any halt: `kamou flatten` while no run was up.
     """
-    if command.reason == StateReason.OPERATOR_FLATTEN:
+    if command.reason is StateReason.OPERATOR_FLATTEN:
         return "flattened while nothing ran"
     if any(span.until_ms == command.at_ms for span in disabled):
         return "disabled strategies may enter again"
@@ -103,7 +103,7 @@ def _cause_lines(period: HaltPeriod) -> Iterator[str]:
         yield f"ended: {_cause_line(period.end, period.end.reason)}"
 
 
-def _cause_line(step: Step | LoneCommand, reason: str) -> str:
+def _cause_line(step: Step | LoneCommand, reason: StateReason) -> str:
     """Return the reason in words, with the operator's note in quotation marks."""
     note = escape_text(step.note, chars_max=NOTE_CHARS_MAX)
     return fmt.cause(reason) + (f": {OPEN}{note}{CLOSE}" if note else "")

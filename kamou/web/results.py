@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.model import ZERO
+from kamou.core.model import ZERO, TradingState
 from kamou.core.record.drawdown import Drawdown
 from kamou.core.record.performance import (
     DayStatistics,
@@ -60,7 +60,7 @@ class ConfigChange:
 class RecordEvents:
     """The trading state, and the newest events of each kind with their totals."""
 
-    state: str
+    state: TradingState
     halts: tuple[HaltPeriod, ...]
     halts_total: int
     disabled: tuple[DisabledSpan, ...]

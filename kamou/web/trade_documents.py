@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.codes import StateReason
 from kamou.core.plain import to_plain
 from kamou.store.rows import SignalRow, TradeChain, TradeRow
 from kamou.web.site import Site
@@ -34,7 +35,7 @@ def trades_document(
     page: TradesPage,
     *,
     worst: Mapping[str, float | None],
-    flattened: Mapping[str, str | None],
+    flattened: Mapping[str, StateReason | None],
 ) -> dict[str, object]:
     """Return one page of trades.
 
@@ -56,7 +57,7 @@ def trade_document(
     chain: TradeChain,
     late: Iterable[ResultCorrected],
     worst: float | None,
-    flattened: str | None,
+    flattened: StateReason | None,
 ) -> dict[str, object]:
     """Return a trade with its chain of causes.
 
@@ -88,7 +89,9 @@ def trade_document(
     }
 
 
-def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[str, object]:
+def _trade(
+    trade: TradeRow, worst: float | None, flattened: StateReason | None
+) -> dict[str, object]:
     """Return one trade. Without an R, ``r_multiple`` and ``worst_case_r`` are null.
 
     Without a permit, ``worst_case_r`` is null, too.
@@ -98,7 +101,7 @@ def _trade(trade: TradeRow, worst: float | None, flattened: str | None) -> dict[
         found[name] = value
         if name == "r_multiple":
             found["worst_case_r"] = worst
-    found["flattened_for"] = flattened  # a StateReason; null: no flatten closed it
+    found["flattened_for"] = flattened  # null: no flatten closed it
     return found
 
 

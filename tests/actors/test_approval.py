@@ -17,7 +17,7 @@ from kamou.core.book.intents import entry_intents
 from kamou.core.model import Intent, Plan, Quote, Side
 from kamou.core.risk.verdict import _MINT, Approved
 from kamou.errors import InvalidPermitError
-from kamou.messages.orders import ReviewEntry
+from kamou.messages.orders import Reviewed, ReviewEntry
 from tests.actors.system_harness import Ended, Harness, at, run_system
 
 D = Decimal
@@ -65,9 +65,10 @@ async def approve(harness: Harness) -> tuple[Approved, Plan]:
     quote = (await harness.tree.port.quotes((SYMBOL,)))[SYMBOL]
     plan = plan_for(quote, harness.clock.now_ms())
     message = ReviewEntry(cause_id="test", plan=plan, quote=quote)
-    verdict = (await harness.tree.governor.call(message, timeout_s=2.0)).verdict
-    assert isinstance(verdict, Approved), verdict
-    return verdict, plan
+    reviewed = await harness.tree.governor.call(message, timeout_s=2.0)
+    assert isinstance(reviewed, Reviewed)
+    assert isinstance(reviewed.verdict, Approved), reviewed
+    return reviewed.verdict, plan
 
 
 async def denied_code(harness: Harness, approved: Approved, orders: Orders) -> str:

@@ -21,7 +21,7 @@ from kamou.core.book.events import (
 )
 from kamou.core.book.intents import committed_content
 from kamou.core.book.operator_events import CommandRecorded
-from kamou.core.codes import Abstain
+from kamou.core.codes import Abstain, StateReason
 from kamou.core.model import Figure, Intent, OrderRole, TradingState
 from kamou.core.ranking import scan_detail
 from kamou.exchange import embedded
@@ -55,7 +55,7 @@ def send_at(*messages: tuple[float, GovernorMessage]) -> Director:
 def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
     ended = run_system(
         direct=send_at(
-            (1.5, Halt(reason="OPERATOR_HALT", note="lunch")), (4.5, Resume(note="back"))
+            (1.5, Halt(reason=StateReason.OPERATOR_HALT, note="lunch")), (4.5, Resume(note="back"))
         )
     )
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("active", "OPERATOR_RESUME")]
@@ -69,7 +69,7 @@ def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
 def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
     """A day opens on two reads of the account."""
     asked = (
-        (0.0, Halt(reason="OPERATOR_HALT", note="lunch")),
+        (0.0, Halt(reason=StateReason.OPERATOR_HALT, note="lunch")),
         (0.0, Resume(note="too early")),
         (0.0, Resume()),
     )
@@ -83,11 +83,11 @@ def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
 
 def test_a_command_that_changes_no_state_is_journalled_if_it_has_a_note() -> None:
     asked = (
-        (1.5, Halt(reason="OPERATOR_HALT", note="lunch")),
-        (2.0, Halt(reason="OPERATOR_HALT", note="a long one")),
-        (2.5, Halt(reason="OPERATOR_HALT", note="")),
-        (3.5, Flatten(reason="OPERATOR_FLATTEN", note="storm")),
-        (4.0, Halt(reason="OPERATOR_HALT", note="still closed")),
+        (1.5, Halt(reason=StateReason.OPERATOR_HALT, note="lunch")),
+        (2.0, Halt(reason=StateReason.OPERATOR_HALT, note="a long one")),
+        (2.5, Halt(reason=StateReason.OPERATOR_HALT, note="")),
+        (3.5, Flatten(reason=StateReason.OPERATOR_FLATTEN, note="storm")),
+        (4.0, Halt(reason=StateReason.OPERATOR_HALT, note="still closed")),
     )
     ended = run_system(direct=send_at(*asked))
     assert states(ended) == [("reduce_only", "OPERATOR_HALT"), ("flattening", "OPERATOR_FLATTEN")]
@@ -100,7 +100,7 @@ def test_a_command_that_changes_no_state_is_journalled_if_it_has_a_note() -> Non
 
 
 def test_an_equity_snapshot_follows_the_last_exit_of_a_flatten_within_2_s() -> None:
-    ended = run_system(direct=send_at((2.5, Flatten(reason="OPERATOR_FLATTEN", note=""))))
+    ended = run_system(direct=send_at((2.5, Flatten(reason=StateReason.OPERATOR_FLATTEN, note=""))))
     last_ms = max(e.closed_at_ms for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6))
     snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
     assert last_ms < at(2.6)
@@ -111,7 +111,7 @@ def test_an_equity_snapshot_follows_the_last_exit_of_a_flatten_within_2_s() -> N
 def test_a_resume_after_a_flatten_leads_to_reduce_only_and_a_second_one_to_active() -> None:
     ended = run_system(
         direct=send_at(
-            (2.5, Flatten(reason="OPERATOR_FLATTEN", note="")),
+            (2.5, Flatten(reason=StateReason.OPERATOR_FLATTEN, note="")),
             (3.5, Resume(note="")),
             (5.5, Resume(note="")),
         )

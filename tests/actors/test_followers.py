@@ -17,6 +17,7 @@ from kamou.actors import journal as journal_module
 from kamou.actors.followers import BookFollower, StateFollower
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
+from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.store.journal import read_events
 from tests.actors.journal_bench import Bench, benches, day, lost
@@ -165,6 +166,8 @@ async def test_a_state_follower_sees_a_halt_and_its_end_as_soon_as_they_are_comm
             (TradingState.ACTIVE, TradingState.REDUCE_ONLY),
             (TradingState.REDUCE_ONLY, TradingState.ACTIVE),
         ):
-            changed = e.StateChanged(at_ms=1, before=before, after=after, reason="TEST")
+            changed = e.StateChanged(
+                at_ms=1, before=before, after=after, reason=StateReason.OPERATOR_HALT
+            )
             await bench.journal.commit(lost(1) if after is before else changed)
             assert state.halted() == (after is TradingState.REDUCE_ONLY)

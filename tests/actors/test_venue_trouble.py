@@ -22,6 +22,7 @@ from kamou.core.book.events import (
     StopConfirmed,
     TradeClosed,
 )
+from kamou.core.codes import StateReason
 from kamou.core.model import OrderRole, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
 from kamou.messages.governor import Flatten, Halt
 from kamou.venue.state import OrderRequest
@@ -277,7 +278,9 @@ def test_a_position_that_can_be_neither_protected_nor_closed_leads_to_flattening
 def test_flatten_closes_every_position_and_no_position_opens_afterwards() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(2.5)
-        harness.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
+        harness.tree.governor.put_priority(
+            Flatten(reason=StateReason.OPERATOR_FLATTEN, note="a drill")
+        )
 
     ended = play(Trouble(), direct=direct)
     assert ended.positions == ()
@@ -293,7 +296,9 @@ def test_a_flatten_sends_the_next_exit_without_a_query_of_the_one_that_timed_out
 
     async def direct(harness: Harness) -> None:
         await harness.until(2.5)
-        harness.tree.governor.put_priority(Flatten(reason="OPERATOR_FLATTEN", note="a drill"))
+        harness.tree.governor.put_priority(
+            Flatten(reason=StateReason.OPERATOR_FLATTEN, note="a drill")
+        )
         await harness.until(2.6)
         trouble.fate = lambda intent: ""
 
@@ -310,7 +315,7 @@ def test_a_halt_keeps_stops_and_cancels_entries_in_flight() -> None:
 
     async def direct(harness: Harness) -> None:
         await harness.until(2.1)
-        harness.tree.governor.put_priority(Halt(reason="OPERATOR_HALT", note=""))
+        harness.tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT, note=""))
         await harness.until(2.5)
         assert {p.symbol for p in harness.session.engine.positions()} == {
             "AAA",

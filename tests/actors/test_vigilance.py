@@ -156,8 +156,8 @@ def test_a_single_wrong_read_of_equity_does_not_open_the_day() -> None:
 @pytest.mark.parametrize(
     ("command", "state"),
     [
-        (Halt(reason=StateReason.OPERATOR_HALT.value), TradingState.REDUCE_ONLY),
-        (Flatten(reason=StateReason.OPERATOR_FLATTEN.value), TradingState.FLATTENING),
+        (Halt(reason=StateReason.OPERATOR_HALT), TradingState.REDUCE_ONLY),
+        (Flatten(reason=StateReason.OPERATOR_FLATTEN), TradingState.FLATTENING),
     ],
 )
 def test_an_operators_command_on_a_full_disk_is_carried_out_when_space_returns(

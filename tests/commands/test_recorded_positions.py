@@ -13,6 +13,7 @@ import attrs
 from kamou.actors.followers import fold_hash
 from kamou.core.book.events import Event, PositionAdopted, StopConfirmed
 from kamou.core.book.position_book import PositionBook
+from kamou.core.codes import StateReason
 from kamou.core.model import Figure, Side
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
@@ -20,6 +21,7 @@ from kamou.store import database, snapshots
 from kamou.store.journal import JournalWriter
 from tests.store import story
 
+ONLY_THE_SNAPSHOT = StateReason.DAY_LOSS_SEVERE
 Cli = Callable[..., tuple[int, str, str]]
 
 
@@ -107,10 +109,11 @@ def test_the_recorded_book_starts_at_the_newest_snapshot_of_this_code(
     with closing(database.open_reader(journalled.database)) as reader:
         whole = RecordedBook().follow(reader)
     marked = PositionBook.load(whole.dump())
-    marked.state_reason = "only the snapshot says so"
+    assert whole.state_reason is not ONLY_THE_SNAPSHOT
+    marked.state_reason = ONLY_THE_SNAPSHOT
     with closing(database.open_writer(journalled.database, durable=False)) as writer:
         snapshots.insert_snapshot(
             writer, seq=whole.seq, at_ms=0, code=fold_hash(), state=marked.dump()
         )
     with closing(database.open_reader(journalled.database)) as reader:
-        assert RecordedBook().follow(reader).state_reason == "only the snapshot says so"
+        assert RecordedBook().follow(reader).state_reason == ONLY_THE_SNAPSHOT

@@ -24,6 +24,7 @@ import pytest
 from kamou.commands import watch
 from kamou.commands.watch import StatusWatch
 from kamou.core.book.events import StateChanged
+from kamou.core.codes import StateReason
 from kamou.core.model import Figure, TradingState
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import StoreError
@@ -210,7 +211,7 @@ def halted(journalled: DataDirectory) -> DataDirectory:
         at_ms=story.CYCLE_MS + 60_000,
         before=TradingState.ACTIVE,
         after=TradingState.REDUCE_ONLY,
-        reason="OPERATOR_HALT",
+        reason=StateReason.OPERATOR_HALT,
         figures=(note,),
     )
     writer = database.open_writer(journalled.database, durable=False)

@@ -61,7 +61,7 @@ def halted(story: Story) -> None:
             at_ms=NOON,
             before=story.book.state,
             after=TradingState.REDUCE_ONLY,
-            reason="OPERATOR_HALT",
+            reason=StateReason.OPERATOR_HALT,
         )
     )
 
@@ -291,7 +291,7 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
             at_ms=NOON,
             before=TradingState.ACTIVE,
             after=TradingState.REDUCE_ONLY,
-            reason=reason.value,
+            reason=reason,
             figures=figures,
         )
         line = describe_state_change(event).replace(NAMED_STATE, "")

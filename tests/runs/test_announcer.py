@@ -7,6 +7,7 @@ import attrs
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
+from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.runs.announcer import Announcer
 from kamou.runtime.leveled_lines import Level, find_level
@@ -18,7 +19,7 @@ FLATTEN = e.StateChanged(
     at_ms=AT_MS,
     before=TradingState.ACTIVE,
     after=TradingState.FLATTENING,
-    reason="OPERATOR_FLATTEN",
+    reason=StateReason.OPERATOR_FLATTEN,
 )
 
 
@@ -83,7 +84,7 @@ def test_a_trade_closed_without_a_flatten_is_not_announced_as_flattened() -> Non
 def test_the_cause_of_a_denied_resume_without_a_note_is_kept_and_announced() -> None:
     recorder = Recorder()
     refused = CommandRecorded(
-        at_ms=AT_MS, reason="OPERATOR_RESUME", note="", refusal="equity is unknown"
+        at_ms=AT_MS, reason=StateReason.OPERATOR_RESUME, note="", refusal="equity is unknown"
     )
     assert recorder.commit(refused) == [
         "the operator's resume was denied, because equity is unknown; the trading state stays as"

@@ -30,7 +30,8 @@ from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest import replay, run
 from kamou.runs.backtest_report import _by_strategy, _max_drawdown
-from kamou.settings.config import CycleSettings, Resolved, Settings, StrategySettings
+from kamou.settings.config import CycleSettings, Resolved, Settings
+from kamou.settings.strategies import StrategySettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from tests.actors import scripted_market

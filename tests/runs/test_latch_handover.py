@@ -72,7 +72,7 @@ def flatten_event(reason: StateReason, at_ms: int) -> StateChanged:
         at_ms=at_ms,
         before=TradingState.ACTIVE,
         after=TradingState.FLATTENING,
-        reason=reason.value,
+        reason=reason,
     )
 
 
@@ -110,7 +110,7 @@ def test_a_journalled_latch_line_is_not_journalled_again_after_the_clock_was_set
         at_ms=NOON + 200,  # the clock was set back to before the lines
         before=TradingState.REDUCE_ONLY,
         after=TradingState.ACTIVE,
-        reason=StateReason.OPERATOR_RESUME.value,
+        reason=StateReason.OPERATOR_RESUME,
     )
     journal.start(NOON + 100, run_number=3)
     journal.writer.append([resumed])

@@ -15,6 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kamou.clock import SystemClock
 from kamou.core.book.position_book import PositionBook
+from kamou.core.codes import StateReason
 from kamou.core.model import Quote, TradingState
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
@@ -271,7 +272,7 @@ async def test_a_command_is_answered_only_after_the_governor_has_handled_it(
         nursery.start_soon(ask)
         await trio.sleep(1)
         governor.count_handled(0)
-        assert await governor.get() == Halt(reason="OPERATOR_HALT", note="news")
+        assert await governor.get() == Halt(reason=StateReason.OPERATOR_HALT, note="news")
         await trio.sleep(1)
         assert seen == [], "the governor has not handled the halt"
         governor.count_handled(0)
@@ -290,7 +291,7 @@ async def test_a_command_that_the_governor_does_not_handle_times_out(
 async def test_a_command_to_a_full_priority_lane_fails_at_once(running: CurrentRun) -> None:
     governor = tree_of(running).governor
     for _ in range(PRIORITY_CAPACITY):
-        assert governor.put_priority(Halt(reason="OPERATOR_HALT"))
+        assert governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT))
     with pytest.raises(TimedOutError, match="lane is full"):
         await running.halt("")
 

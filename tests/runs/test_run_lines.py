@@ -13,6 +13,7 @@ import trio
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled
+from kamou.core.codes import StateReason
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import Figure, OrderRole, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
@@ -140,7 +141,7 @@ def test_the_carry_over_has_the_days_loss_the_trading_state_and_the_decisions(
         at_ms=AT_MS,
         before=TradingState.ACTIVE,
         after=TradingState.REDUCE_ONLY,
-        reason="OPERATOR_HALT",
+        reason=StateReason.OPERATOR_HALT,
         figures=(Figure(name="note", value="news"),),
     )
     append_events(with_position, mark, halt)
@@ -298,7 +299,7 @@ def state_changed(after: TradingState, reason: str, **figures: str) -> e.StateCh
         at_ms=AT_MS,
         before=TradingState.ACTIVE,
         after=after,
-        reason=reason,
+        reason=StateReason(reason),
         figures=tuple(Figure(name=name, value=value) for name, value in figures.items()),
     )
 
@@ -340,20 +341,23 @@ LINES = [
         Level.INFO,
     ),
     (
-        CommandRecorded(at_ms=AT_MS, reason="OPERATOR_HALT", note="again"),
+        CommandRecorded(at_ms=AT_MS, reason=StateReason.OPERATOR_HALT, note="again"),
         "halted by the operator: again; the trading state stays as it was",
         Level.INFO,
     ),
     (
         CommandRecorded(
-            at_ms=AT_MS, reason="OPERATOR_RESUME", note="over", refusal="the day has not opened yet"
+            at_ms=AT_MS,
+            reason=StateReason.OPERATOR_RESUME,
+            note="over",
+            refusal="the day has not opened yet",
         ),
         "the operator's resume was denied, because the day has not opened yet: over; the trading"
         " state stays as it was",
         Level.WARNING,
     ),
     (
-        CommandRecorded(at_ms=AT_MS, reason="OPERATOR_RESUME", note="over"),
+        CommandRecorded(at_ms=AT_MS, reason=StateReason.OPERATOR_RESUME, note="over"),
         "the operator asked to resume: over; the trading state stays as it was",
         Level.INFO,
     ),

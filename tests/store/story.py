@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal as D
 
 from kamou.core.book import events as e
+from kamou.core.codes import StateReason
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -274,14 +275,14 @@ def closing_events() -> list[e.Event]:
             at_ms=at + 6,
             before=TradingState.ACTIVE,
             after=TradingState.REDUCE_ONLY,
-            reason="OPERATOR_HALT",
+            reason=StateReason.OPERATOR_HALT,
             figures=(Figure(name="by", value="operator"),),
         ),
         e.StateChanged(
             at_ms=at + 1_006,
             before=TradingState.REDUCE_ONLY,
             after=TradingState.ACTIVE,
-            reason="OPERATOR_RESUME",
+            reason=StateReason.OPERATOR_RESUME,
         ),
         make_transfer(at + 2_000, "500"),
         make_equity(at + 3_000, "10521.85", net_deposits="500"),

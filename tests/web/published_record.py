@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from kamou.core.book import events as e
+from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.model import (
     Candidate,
@@ -273,7 +274,8 @@ def _started(run_number: int, at_ms: int, digest: str, reason: str) -> e.Event:
 
 
 def _state(at_ms: int, before: TradingState, after: TradingState, reason: str) -> e.Event:
-    return e.StateChanged(at_ms=at_ms, before=before, after=after, reason=reason)
+    cause = StateReason(reason)
+    return e.StateChanged(at_ms=at_ms, before=before, after=after, reason=cause)
 
 
 def _ranked(at_ms: int, candidate: Candidate) -> e.Event:

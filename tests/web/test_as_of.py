@@ -13,6 +13,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
@@ -80,9 +81,13 @@ def later(path: Path) -> list[e.Event]:
             trade_id="lost",
             closed_at_ms=trade.closed_at_ms + moved,
         ),
-        e.StateChanged(at_ms=at_ms, before=states[0], after=states[1], reason="DAY_LOSS_HALF"),
-        e.StateChanged(at_ms=at_ms, before=states[1], after=states[2], reason="OPERATOR_HALT"),
-        CommandRecorded(at_ms=at_ms, reason="OPERATOR_HALT", note="once more"),
+        e.StateChanged(
+            at_ms=at_ms, before=states[0], after=states[1], reason=StateReason.DAY_LOSS_HALF
+        ),
+        e.StateChanged(
+            at_ms=at_ms, before=states[1], after=states[2], reason=StateReason.OPERATOR_HALT
+        ),
+        CommandRecorded(at_ms=at_ms, reason=StateReason.OPERATOR_HALT, note="once more"),
         e.RunStarted(
             at_ms=at_ms + HOUR_MS,
             run_number=3,

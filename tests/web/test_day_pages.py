@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from kamou.core.book.events import DayOpened, EquityRecorded, StateChanged
+from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS
-from kamou.core.model import TradingState
+from kamou.core.model import Figure, TradingState
 from kamou.core.record import performance
 from kamou.store import public_queries
 from kamou.store.database import open_reader, open_writer
@@ -139,7 +140,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     at_ms=at_ms + (i + 1) * 1_000_000,
                     before=states[i],
                     after=states[1 - i],
-                    reason="A_REASON_OF_THE_LONGEST_KIND_" * 8,
+                    reason=StateReason.PROTECTION_FAILED,
+                    figures=(Figure(name="note", value="a note of the longest kind " * 8),),
                 )
                 for i in (0, 1)
             ]

@@ -12,6 +12,7 @@ import pytest
 from kamou.core.book.events import Event
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS
 from kamou.core.model import Figure
 from kamou.runtime.runners import run_inline
@@ -99,7 +100,7 @@ async def test_a_resume_that_only_enables_a_strategy_is_listed_with_its_effect_a
     path = write_events(
         disabled("mean_reversion"),
         StrategyResumed(at_ms=at_ms, strategy="mean_reversion", note="seen"),
-        CommandRecorded(at_ms=at_ms, reason="OPERATOR_RESUME", note="seen"),
+        CommandRecorded(at_ms=at_ms, reason=StateReason.OPERATOR_RESUME, note="seen"),
     )
     _, _, section = await published(path, demo, client)
     assert "disabled strategies may enter again" in section

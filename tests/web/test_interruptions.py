@@ -15,6 +15,7 @@ import pytest
 
 from kamou.core.book.events import CycleClosed, Event, RunStarted, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
+from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS
 from kamou.core.model import Figure, TradingState
 from kamou.store.database import open_writer
@@ -36,7 +37,8 @@ def changed(
     at: float, before: TradingState, after: TradingState, reason: str, note: str = ""
 ) -> StateChanged:
     figures = (Figure(name="note", value=note),) if note else ()
-    return StateChanged(at_ms=hour(at), before=before, after=after, reason=reason, figures=figures)
+    cause = StateReason(reason)
+    return StateChanged(at_ms=hour(at), before=before, after=after, reason=cause, figures=figures)
 
 
 def closed(at: float) -> CycleClosed:
@@ -62,7 +64,9 @@ HISTORY: tuple[Event, ...] = (
     changed(1, NORMAL, REDUCED, "DAY_LOSS_HALF"),
     changed(2, REDUCED, HALTED, "DAY_LOSS_LIMIT"),
     changed(3, HALTED, HALTED, "OPERATOR_HALT", "first look"),
-    CommandRecorded(at_ms=hour(3.5), reason="OPERATOR_HALT", note="second <b>look</b>\u202e"),
+    CommandRecorded(
+        at_ms=hour(3.5), reason=StateReason.OPERATOR_HALT, note="second <b>look</b>\u202e"
+    ),
     changed(4, HALTED, FLATTEN, "OPERATOR_FLATTEN", "enough"),
     changed(5, FLATTEN, HALTED, "OPERATOR_RESUME", "slowly"),
     changed(6, HALTED, REDUCED, "OPERATOR_RESUME", "back to work"),
@@ -198,7 +202,7 @@ async def test_a_flatten_of_an_older_journal_outside_of_any_halt_is_listed_with_
     record_path: Path, demo: Site, client: Client
 ) -> None:
     def said(at: float, reason: str, note: str) -> CommandRecorded:
-        return CommandRecorded(at_ms=hour(at), reason=reason, note=note)
+        return CommandRecorded(at_ms=hour(at), reason=StateReason(reason), note=note)
 
     with closing(open_writer(record_path, durable=False)) as connection:
         writer = JournalWriter(connection, run_number=2)

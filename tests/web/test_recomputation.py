@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from kamou.core.codes import StateReason
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.store import as_of
 from kamou.store.database import open_reader
@@ -85,9 +86,12 @@ HISTORIES = (
         seed=9,
         runs=((3.0, 100.0),),
         commands=(
-            (20.0, Halt(reason="OPERATOR_HALT", note="holiday")),
+            (20.0, Halt(reason=StateReason.OPERATOR_HALT, note="holiday")),
             (76.0, Resume(note="back")),
-            (95.9938, Flatten(reason="OPERATOR_FLATTEN", note="for the night")),  # at 23:59:37
+            (
+                95.9938,
+                Flatten(reason=StateReason.OPERATOR_FLATTEN, note="for the night"),
+            ),  # at 23:59:37
             (96.6, Resume(note="rested")),
         ),
     ),
@@ -95,7 +99,7 @@ HISTORIES = (
         name="flattened",
         seed=10,
         runs=((3.0, 50.0),),
-        commands=((49.9, Flatten(reason="OPERATOR_FLATTEN", note="enough")),),
+        commands=((49.9, Flatten(reason=StateReason.OPERATOR_FLATTEN, note="enough")),),
     ),
     History(
         name="restarted with lower limits",

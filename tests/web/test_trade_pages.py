@@ -41,7 +41,7 @@ async def test_pages_of_trades_lead_through_all_of_them_and_back(
 ) -> None:
     chosen = dict(part.split("=") for part in query.split("&") if part)
     filters = {name: value for name, value in chosen.items() if value}
-    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), TradeFilter(**filters))]  # type: ignore[arg-type]
+    wanted = [quote(t.trade_id) for t in query_trades(open_reader(record), TradeFilter(**filters))]
     address: str | None = f"/trades?{query}"
     seen: list[list[str]] = []
     last = ""

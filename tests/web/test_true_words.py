@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import Income, OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
@@ -63,7 +64,8 @@ def moved(at_ms: int, amount: str) -> e.IncomeRecorded:
 
 
 def changed(at_ms: int, before: TradingState, after: TradingState, reason: str) -> e.StateChanged:
-    return e.StateChanged(at_ms=at_ms, before=before, after=after, reason=reason)
+    cause = StateReason(reason)
+    return e.StateChanged(at_ms=at_ms, before=before, after=after, reason=cause)
 
 
 async def page(path: Path, client: Client, address: str = "/results") -> str:
@@ -106,7 +108,7 @@ async def test_the_state_after_a_flatten_closed_all_positions_is_shown_as_flatte
 
 
 async def test_the_text_of_day_loss_half_names_the_limit_for_half_size() -> None:
-    assert fmt.cause("DAY_LOSS_HALF") == "the day's loss reached the limit for half size"
+    assert fmt.cause(StateReason.DAY_LOSS_HALF) == "the day's loss reached the limit for half size"
 
 
 @pytest.mark.parametrize(

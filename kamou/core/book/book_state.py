@@ -19,6 +19,7 @@ from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferV
 from kamou.core.book.orders import OrderState
 from kamou.core.book.recent_activity import RecentActivity
 from kamou.core.book.trades import OpenTrade
+from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS, Day, day_start_ms
 from kamou.core.model import ZERO, Figure, Income, Instrument, OrderRole, Plan, TradingState
 
@@ -130,7 +131,7 @@ class BookState:
     released: dict[str, int] = attrs.field(factory=dict)  # newest released: permit id -> at_ms
 
     state: TradingState = TradingState.ACTIVE
-    state_reason: str = ""
+    state_reason: StateReason | None = None  # None: the state never changed
     state_since_ms: int = 0
 
     disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> at_ms

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import attrs
 
+from kamou.core.codes import StateReason
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -388,5 +389,5 @@ class TradeRestated(Event):
 class StateChanged(Event):
     before: TradingState
     after: TradingState
-    reason: str  # a StateReason
+    reason: StateReason
     figures: tuple[Figure, ...] = ()

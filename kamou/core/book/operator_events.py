@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from kamou.core.book.events import Event
+from kamou.core.codes import StateReason
 
 
 @attrs.frozen(kw_only=True)
@@ -15,6 +16,6 @@ class CommandRecorded(Event):
     stored as ``StateChanged`` instead.
     """
 
-    reason: str  # a StateReason: the command
+    reason: StateReason  # the command
     note: str  # the operator's note
     refusal: str = ""  # why the governor did not resume; empty for other commands

@@ -15,7 +15,7 @@ def state_allows_entries(c: ReviewContext) -> Denial | None:
     """Deny unless the trading state allows entries."""
     if c.book.state.entries_allowed:
         return None
-    return make_denial(Deny.TRADING_HALTED, state=c.book.state, reason=c.book.state_reason)
+    return make_denial(Deny.TRADING_HALTED, state=c.book.state, reason=c.book.state_reason or "")
 
 
 def duplicate(c: ReviewContext) -> Denial | None:

@@ -180,7 +180,7 @@ def decide_command(book: PositionBook, after: TradingState, reason: StateReason)
     ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator commands too.
     """
     now = book.state
-    stricter = reason in OPERATOR_RESUMES and reason != book.state_reason
+    stricter = reason in OPERATOR_RESUMES and reason is not book.state_reason
     if after.severity > now.severity or (after is now and stricter):
         return _to(book, after, reason, None)
     return Decision(before=now, after=now)
@@ -311,7 +311,7 @@ def _may_resume(
     if book.state is _T.REDUCE_ONLY and book.state_reason in OPERATOR_RESUMES:
         return False
     agreed = book.reconciled_ms > book.state_since_ms
-    if book.state_reason == StateReason.DISK_FULL:
+    if book.state_reason is StateReason.DISK_FULL:
         return agreed  # the disk has space, and a reconciliation since was clean
     if book.state_reason in FRESH_RESUMES:
         apart_ms = limits.equity_confirm_s * 1000

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.trades import ADOPTED
+from kamou.core.codes import StateReason
 from kamou.core.model import OrderRole
 from kamou.http.responses import HTML, JSON
 from kamou.store import public_queries
@@ -96,7 +97,7 @@ def _correction_moments(corrections: Iterable[ResultCorrected]) -> Iterator[Mome
         yield Moment(at_ms=event.at_ms, what="Funding added to the result", detail=detail)
 
 
-def _timeline(chain: TradeChain, flattened: str | None) -> Iterator[Moment]:
+def _timeline(chain: TradeChain, flattened: StateReason | None) -> Iterator[Moment]:
     trade, signal, permit = chain.trade, chain.signal, chain.permit
     assert trade is not None
     if signal is not None:

@@ -20,6 +20,7 @@ from kamou.core.book.due_actions import (
     is_urgent,
     next_look_ms,
 )
+from kamou.core.codes import StateReason
 from kamou.core.model import OrderRole, TradingState
 from tests.core.trading_cases import NOON, Story, intent, plan
 
@@ -30,7 +31,9 @@ STOP = intent(OrderRole.STOP_LOSS, PLAN)
 
 def halt(story: Story, after: TradingState) -> None:
     before = story.book.state
-    story.say(e.StateChanged(at_ms=NOON, before=before, after=after, reason="OPERATOR_HALT"))
+    story.say(
+        e.StateChanged(at_ms=NOON, before=before, after=after, reason=StateReason.OPERATOR_HALT)
+    )
 
 
 def test_a_book_without_orders_and_trades_has_no_due_action_and_waits_for_the_cycle(

@@ -9,6 +9,7 @@ from kamou.core.book import account_state
 from kamou.core.book import events as e
 from kamou.core.book import position_book as book_module
 from kamou.core.book.position_book import OVERLAP_MS
+from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS
 from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
 from tests.core.trading_cases import (
@@ -365,7 +366,7 @@ def test_the_trading_state_is_that_of_the_last_state_change(story: Story) -> Non
             at_ms=NOON,
             before=TradingState.ACTIVE,
             after=TradingState.REDUCE_ONLY,
-            reason="OPERATOR_HALT",
+            reason=StateReason.OPERATOR_HALT,
             figures=(Figure(name="a", value="b"),),
         )
     )

@@ -8,6 +8,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.book.recent_activity import Entry
+from kamou.core.codes import StateReason
 from kamou.core.model import OrderRole, OrderStatus, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.exposure import shock_loss
@@ -177,7 +178,11 @@ def test_drift_and_an_old_reconciliation_deny_entries(story: Story) -> None:
 
 @pytest.mark.parametrize("state", [TradingState.REDUCE_ONLY, TradingState.FLATTENING])
 def test_reduce_only_and_flattening_deny_entries(story: Story, state: TradingState) -> None:
-    story.say(e.StateChanged(at_ms=NOON, before=story.book.state, after=state, reason="X"))
+    story.say(
+        e.StateChanged(
+            at_ms=NOON, before=story.book.state, after=state, reason=StateReason.OPERATOR_HALT
+        )
+    )
     assert "TRADING_HALTED" in denied(story)
 
 
@@ -187,7 +192,7 @@ def test_reduced_size_halves_the_exposure_cap_of_a_symbol(story: Story) -> None:
             at_ms=NOON,
             before=story.book.state,
             after=TradingState.REDUCED_SIZE,
-            reason="DAY_LOSS_HALF",
+            reason=StateReason.DAY_LOSS_HALF,
         )
     )
     codes = denied(story)

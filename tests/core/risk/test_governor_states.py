@@ -46,7 +46,7 @@ def judge(
 
 def put(story: Story, state: TradingState, reason: StateReason, at_ms: int = NOON) -> None:
     before = story.book.state
-    story.say(e.StateChanged(at_ms=at_ms, before=before, after=state, reason=reason.value))
+    story.say(e.StateChanged(at_ms=at_ms, before=before, after=state, reason=reason))
 
 
 def twice(story: Story, equity: str) -> Decision:

@@ -23,7 +23,7 @@ def halted(request: pytest.FixtureRequest) -> Story:
     """Return a story that may resume: no loss, reconciled, with its day open."""
     story = Story()
     story.ready()
-    reason = StateReason.OPERATOR_HALT.value
+    reason = StateReason.OPERATOR_HALT
     before = story.book.state
     story.say(e.StateChanged(at_ms=NOON, before=before, after=request.param, reason=reason))
     return story
