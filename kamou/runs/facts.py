@@ -15,8 +15,8 @@ from decimal import Decimal
 
 from kamou.core.book.events import CandidateVetoed, PermitDenied
 from kamou.messages.codec import kind_of
-from kamou.venue.checker import Violation
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
+from kamou.venue.violations import Violation
 
 Value = int | float | Decimal | None
 

@@ -22,7 +22,7 @@ STEPS_AT_ONCE_MAX = 100_000  # a simulated hour has about 15,000 steps
 NOT_THE_ACTORS = ("supervisor.py",)  # its frames run the actors' tasks and are no crash points
 
 
-class InjectedCrash(Exception):
+class InjectedCrashError(Exception):
     """An error that the simulation raises in an actor where the actor waits."""
 
 
@@ -116,4 +116,4 @@ class StepCounter(trio.abc.Instrument):
         if actor is not None and self._strike():
             chain = tuple(list_frames(task.coro))
             if chain:
-                throw_into(task, InjectedCrash(str(CrashPoint(actor, chain))))
+                throw_into(task, InjectedCrashError(str(CrashPoint(actor, chain))))

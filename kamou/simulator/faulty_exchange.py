@@ -25,7 +25,7 @@ from kamou.exchange.embedded import SimulatedExchange, make_order_request
 from kamou.exchange.reads import VenueQuery
 from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.faulty_answers import FaultyAnswers
-from kamou.simulator.invariants import Monitor
+from kamou.simulator.monitor import Monitor
 from kamou.simulator.simulated_process import CrashSchedule
 from kamou.simulator.venue import OnTheWire, Venue
 from kamou.venue.engine import Engine
@@ -155,7 +155,7 @@ class FaultyExchange(SimulatedExchange):
 
     async def quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
         quotes = await super().quotes(symbols)
-        self._monitor.due_actions.record_quotes(self._true.now_ms(), quotes)
+        self._monitor.inputs.record_quotes(self._true.now_ms(), quotes)
         return quotes
 
     # --- orders ------------------------------------------------------------------------
@@ -187,15 +187,15 @@ class FaultyExchange(SimulatedExchange):
         return await self._answer(sent, intent.client_order_id)
 
     def _show_skew(self, now_ms: int) -> None:
-        """Report the clock's error to the due actions if responses are immediate.
+        """Report the clock's error to the invariants if responses are immediate.
 
         With late responses the system cannot measure the error, so no rule applies.
         """
         window = self._chaos.inside(_F.CLOCK_SKEW, now_ms)
         if window is None or _F.LATENCY_REORDER in self._chaos.on:
-            self._monitor.due_actions.skew = (0, 0)
+            self._monitor.inputs.skew = (0, 0)
         else:
-            self._monitor.due_actions.skew = (self._clock.now_ms() - now_ms, window[0])
+            self._monitor.inputs.skew = (self._clock.now_ms() - now_ms, window[0])
 
     async def _cancel(self, client_order_id: str, symbol: str) -> None:
         self._crashes.check()

@@ -14,7 +14,7 @@ from kamou.core.day import MINUTE_MS
 from kamou.core.model import TradingState
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.simulator.faults import Chaos, FaultName
-from kamou.simulator.invariants import Monitor
+from kamou.simulator.monitor import Monitor
 
 ATTENDANT_MS = 3 * MINUTE_MS  # time between two checks of the trading state
 
@@ -49,10 +49,10 @@ class SimulatedOperator:
             self.monitor.note(f"{at_ms} operator {what}")
             match what:
                 case "halt":
-                    self.monitor.due_actions.expect_state(TradingState.REDUCE_ONLY, now_ms)
+                    self.monitor.halts.expect_state(TradingState.REDUCE_ONLY, now_ms)
                     tree.governor.put_priority(Halt(reason=StateReason.OPERATOR_HALT))
                 case "flatten":
-                    self.monitor.due_actions.expect_state(TradingState.FLATTENING, now_ms)
+                    self.monitor.halts.expect_state(TradingState.FLATTENING, now_ms)
                     tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN))
                 case "resume":
                     tree.governor.put_priority(Resume())

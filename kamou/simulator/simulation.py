@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import sqlite3
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,6 @@ from kamou.runtime.supervision import ChildExit, RestartStormError
 from kamou.settings.config import Settings
 from kamou.simulator.account_changes import AccountChanges
 from kamou.simulator.backups import Backups
-from kamou.simulator.convergence import find_differences
 from kamou.simulator.crash_injection import StepCounter, Stuck
 from kamou.simulator.faults import (
     BLIND,
@@ -45,8 +43,8 @@ from kamou.simulator.faults import (
     covered_ms,
 )
 from kamou.simulator.faulty_exchange import FaultyExchange
-from kamou.simulator.invariants import Monitor
 from kamou.simulator.market import MarketSettings, SimulatedMarket
+from kamou.simulator.monitor import Monitor
 from kamou.simulator.operator import SimulatedOperator
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.settings import (
@@ -67,7 +65,7 @@ from kamou.simulator.simulated_process import (
     cut_power,
     image_path,
 )
-from kamou.simulator.site_faults import SiteFaults, find_site_event_errors
+from kamou.simulator.site_faults import SiteFaults
 from kamou.simulator.trace import Trace
 from kamou.simulator.venue import Venue
 from kamou.store import database
@@ -202,18 +200,13 @@ class Simulation:
 
     def _judge(self, path: Path) -> None:
         self.venue.advance(self.last_ms)
-        self.monitor.check_venue(self.last_ms)
-        for difference in find_differences(path, self.engine, self.settings.equity):
-            self.monitor.add_violation("UNSETTLED", self.last_ms, "", difference)
         with contextlib.closing(database.open_reader(path)) as reader:
-            for error in find_site_event_errors(reader):
-                self.monitor.add_violation("SITE", self.last_ms, "", error)
-            self.monitor.close()
+            self.monitor.check_end(reader, self.settings.equity, self.last_ms)
             self.facts = facts_digest(self.engine.audit_log, reader, self.monitor.found)
         if FaultName.PARTIAL_FILLS in self.chaos.on:
             self.chaos.struck[FaultName.PARTIAL_FILLS] += self.monitor.coverage["partial fills"]
         if FaultName.TIGHT_LIMITS in self.chaos.on:
-            self.chaos.struck[FaultName.TIGHT_LIMITS] += self.monitor.due_actions.bound_by_risk
+            self.chaos.struck[FaultName.TIGHT_LIMITS] += self.monitor.bound_by_risk
         for name in (each for each in NARROW if each in self.chaos.on):
             self.chaos.struck[name] += sum(
                 self.monitor.coverage[f"bound {limit}"] for limit in BINDS[name]
@@ -267,12 +260,10 @@ class SimulatedRun:
         except* RestartStormError:
             simulation.monitor.coverage["storms"] += 1
         except* Stuck as group:
-            simulation.monitor.add_violation("STUCK", self.ended_ms, "", repr(group))
+            simulation.monitor.crashes.report_stuck(group, self.ended_ms)
             self.escaped = True
         except* Exception as group:
-            # Any other error out of the composition root crashes the whole process.
-            where = "".join(traceback.format_exception(group)[-6:])
-            simulation.monitor.add_violation("ESCAPED", self.ended_ms, "", f"{group!r}\n{where}")
+            simulation.monitor.crashes.report_escaped(group, self.ended_ms)
             self.escaped = True
         ends = f"{self.ended_ms} process ends {self.crashes.dead or 'orderly'}"
         simulation.monitor.note(f"{ends} after {steps.count} steps {steps.order:08x}")
@@ -318,7 +309,7 @@ class SimulatedRun:
             with contextlib.suppress(DiskFullError):  # a session does the same
                 writer.append([stopped])
         finally:
-            monitor.due_actions.forget_command()
+            monitor.halts.forget_command()
             self.ended_ms = self.clock.now_ms()
             if self.crashes.dead:
                 copy_database(self.path, image_path(self.path))
@@ -380,7 +371,7 @@ class SimulatedRun:
         """Run ``work`` on the disk, sometimes slowly; no cancellation ends a slow call."""
         self.crashes.check()
         if self.simulation.chaos.chance(FaultName.SLOW_FSYNC, self.clock.now_ms()):
-            self.simulation.monitor.disturbed_ms = self.clock.now_ms()
+            self.simulation.monitor.crashes.disturbed_ms = self.clock.now_ms()
             with trio.CancelScope(shield=True):
                 stall_s = 10 ** self.simulation.chaos.draw(FaultName.SLOW_FSYNC).uniform(-2, 0.85)
                 now_ms = self.clock.now_ms()

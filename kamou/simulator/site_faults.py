@@ -1,28 +1,26 @@
-"""Faults of the public site in a simulation, and the check of its events.
+"""Faults of the public site in a simulation.
 
-These faults must not affect trading.
+They must not affect trading, and the site must serve again before the end (invariant 13).
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from kamou.clock import Clock
-from kamou.core.book.events import Event, RunStarted
-from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.core.book.events import Event
 from kamou.runtime.supervision import ChildExit, ExitKind
 from kamou.simulator.faults import Chaos, FaultName
-from kamou.simulator.invariants import Monitor
+from kamou.simulator.monitor import Monitor
 from kamou.simulator.simulated_site import START_S, Fate, Script, SimulatedSites
 from kamou.site.health import SiteHealth
 from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site_supervisor
 from kamou.site.text import SiteText
-from kamou.store.journal import read_events
 from kamou.supervisor import Supervisor
+from kamou.venue.violations import HardRule
 
 FAULT = FaultName.SITE_TROUBLE
 FATES = (Fate.CRASHES, Fate.HANGS, Fate.GROWS, Fate.FLOODS, Fate.GARBLES, Fate.RACES)
@@ -73,7 +71,7 @@ class SiteFaults:
             await trio.sleep(max(0.0, (last_ms - self.clock.now_ms()) / 1000 - 1))
             if health.degraded():
                 self.monitor.add_violation(
-                    "SITE", last_ms, "", f"still degraded: {health.degraded()}"
+                    HardRule.SITE, last_ms, "", f"still degraded: {health.degraded()}"
                 )
 
     def _next_script(self) -> Script:
@@ -95,29 +93,8 @@ class SiteFaults:
             self.monitor.coverage[f"site {getattr(exit_.error, 'trouble', 'unknown')}"] += 1
         elif exit_.kind is ExitKind.STUCK:
             now_ms = self.clock.now_ms()
-            self.monitor.add_violation("SITE", now_ms, "", "the site's process does not end")
+            self.monitor.add_violation(HardRule.SITE, now_ms, "", "the site's process does not end")
 
     def _announce(self, line: str) -> None:
         self.monitor.coverage["site lines"] += 1
         assert line.isprintable(), f"a line for the terminal has control characters: {line!r}"
-
-
-def find_site_event_errors(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield the errors in the site's events of a journal.
-
-    In every run failures and recoveries must alternate, and a recovery must have the time of its
-    failure.
-    """
-    failed: SiteFailed | None = None
-    for committed in read_events(connection, 0):
-        event = committed.event
-        if isinstance(event, RunStarted):
-            failed = None
-        elif isinstance(event, SiteFailed):
-            if failed is not None:
-                yield f"event {committed.seq}: a second failure without a recovery"
-            failed = event
-        elif isinstance(event, SiteRecovered):
-            if failed is None or event.failed_at_ms != failed.at_ms:
-                yield f"event {committed.seq}: a recovery without its failure"
-            failed = None

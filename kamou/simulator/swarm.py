@@ -14,25 +14,13 @@ from typing import Any
 import attrs
 
 from kamou.clock import read_cpu_time_s
-from kamou.simulator.faults import FAULTS, FaultName
+from kamou.simulator.faults import FaultName
+from kamou.simulator.invariants.activity import find_idle
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.simulation import Simulation
-from kamou.venue.checker import Violation
+from kamou.venue.violations import Violation
 
 HOURS_STEP = 0.05  # step of the search for the shortest failing time
-MUST_HAPPEN = (
-    "entries",
-    "fills",
-    "orders",
-    "sent stop_loss",
-    "sent exit",
-    "TradeClosed",
-    "PermitDenied",
-    "CandidateVetoed",
-    "StopConfirmed",
-    "IncomeRecorded",
-)
-"""Events that a swarm of at least ``MUST_HAPPEN_HOURS`` must have, or it tests too little."""
 
 ReportResult = Callable[["Result"], None]
 
@@ -173,21 +161,15 @@ def _run(scenarios: tuple[Scenario, ...], jobs: int) -> Iterator[Result]:
 
 
 def find_missing(results: Iterable[Result]) -> tuple[str, ...]:
-    """Return the enabled faults and the required events that never happened.
-
-    For one seed alone faults are left out, because a fault does not strike in every seed.
-    """
+    """Return the enabled faults and the required events that never happened."""
     done = tuple(results)
-    total = sum_coverage(done)
-    enabled = {name for result in done for name in result.on}
-    names = [f"fault {fault.name}" for fault in FAULTS if fault.name in enabled]
-    absent = [name for name in names if not total.get(name)] if len(done) > 1 else []
-    needed = MUST_HAPPEN if sum(r.scenario.hours for r in done) >= MUST_HAPPEN_HOURS else TRADED
-    return (*absent, *(name for name in needed if not total.get(name)))
-
-
-TRADED = ("entries", "fills", "orders")
-MUST_HAPPEN_HOURS = 10.0  # a shorter swarm needs only the events of ``TRADED``
+    on = {name for result in done for name in result.on}
+    return find_idle(
+        sum_coverage(done),
+        enabled=[name for name in FaultName if name in on],
+        seeds=len(done),
+        hours=sum(result.scenario.hours for result in done),
+    )
 
 
 def shrink_failure(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:

@@ -15,6 +15,7 @@ import attrs
 from kamou.core.day import show_utc
 from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, PositionReport
 from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit, OrderAudit
+from kamou.venue.violations import HardRule, Violation
 
 D = Decimal
 CENT = D("0.01")
@@ -31,16 +32,6 @@ class CheckLimits:
     protection_deadline_ms: int = 10_000  # the longest period without a confirmed stop
     # Of a limit: sizing equity changes between the read that sized an order and its fill.
     tolerance: Decimal = D("0.05")
-
-
-@attrs.frozen(kw_only=True)
-class Violation:
-    """One broken rule, with its figures as text."""
-
-    rule: str  # such as UNPROTECTED, EXPOSURE, RISK, DUPLICATE_ID, EQUITY, REDUCE_INCREASED
-    at_ms: int
-    symbol: str
-    detail: str
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +137,7 @@ class Checker:
         self.entries = 0
         self.overshoot = ZERO
 
-    def report_violation(self, rule: str, at_ms: int, symbol: str, detail: str) -> None:
+    def report_violation(self, rule: HardRule, at_ms: int, symbol: str, detail: str) -> None:
         """Add a violation to ``found``."""
         self.found.append(Violation(rule=rule, at_ms=at_ms, symbol=symbol, detail=detail))
 
@@ -191,11 +182,11 @@ class Checker:
         name = record.client_order_id
         if record.event == "rejected":
             if record.detail == "DUPLICATE_CLIENT_ID":
-                self.report_violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
+                self.report_violation(HardRule.DUPLICATE_ID, record.at_ms, record.symbol, name)
             return
         if record.event == "accepted":
             if name in self.accepted:
-                self.report_violation("DUPLICATE_ID", record.at_ms, record.symbol, name)
+                self.report_violation(HardRule.DUPLICATE_ID, record.at_ms, record.symbol, name)
             self.accepted.add(name)
         if record.type is not OrderType.STOP_MARKET or not record.reduce_only:
             return
@@ -225,7 +216,7 @@ class Checker:
         added = abs(after) > abs(before) or before * after < ZERO
         if record.reduce_only and added:
             self.report_violation(
-                "REDUCE_INCREASED",
+                HardRule.REDUCE_INCREASED,
                 record.at_ms,
                 record.symbol,
                 f"{record.client_order_id} changed the position from {before} to {after}",
@@ -288,7 +279,7 @@ class Checker:
         limit = self._allowed(self.limits.exposure_per_symbol, record)
         if notional > limit:
             self.report_violation(
-                "EXPOSURE", record.at_ms, record.symbol, f"notional={notional} limit={limit}"
+                HardRule.EXPOSURE, record.at_ms, record.symbol, f"notional={notional} limit={limit}"
             )
 
     def forget_entries(self, symbols: Iterable[str]) -> None:
@@ -321,7 +312,9 @@ class Checker:
             limit_ms = self.limits.protection_deadline_ms
             if now_ms - since_ms > limit_ms + self._excused_ms(name, since_ms, now_ms):
                 symbol.reported = True
-                self.report_violation("UNPROTECTED", since_ms, name, f"still at {show_utc(now_ms)}")
+                self.report_violation(
+                    HardRule.UNPROTECTED, since_ms, name, f"still at {show_utc(now_ms)}"
+                )
 
     def _risk(self, name: str, symbol: SymbolSeen) -> None:
         """Check the loss at the farthest stop, with fees, slippage and gap buffer."""
@@ -336,7 +329,7 @@ class Checker:
         risk = each * abs(symbol.position) * record.contract_size
         limit = self._allowed(self.limits.risk_per_trade, record)
         if risk > limit:
-            self.report_violation("RISK", record.at_ms, name, f"risk={risk} limit={limit}")
+            self.report_violation(HardRule.RISK, record.at_ms, name, f"risk={risk} limit={limit}")
 
     def check_equity(
         self,
@@ -369,7 +362,7 @@ class Checker:
             self._report_equity(account, f"equity: {equity} recomputed, {account.equity} reported")
 
     def _report_equity(self, account: Account, detail: str) -> None:
-        self.report_violation("EQUITY", account.at_ms, "", detail)
+        self.report_violation(HardRule.EQUITY, account.at_ms, "", detail)
 
 
 def check(

@@ -19,9 +19,11 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, SymbolSeen
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
+from kamou.venue.violations import HardRule
 
 D = Decimal
 MAJOR_BASES = ("BTC", "XBT", "ETH")  # all other symbols are one cluster
+COUNTED = (HardRule.ENTRIES_HOUR, HardRule.ENTRIES_DAY)  # their limits are whole numbers
 
 MarkAt = Callable[[str, int], Decimal | None]
 """(symbol, at_ms) -> the mark at that time; None without a market."""
@@ -76,12 +78,12 @@ class LimitChecker:
     mark_at: MarkAt
     leverage_of: Callable[[str], int]  # of an entry order, by client order id
     strategy_of: Callable[[str], str]
-    on_violation: Callable[[str, int, str, str], None]  # rule, at_ms, symbol, detail
+    on_violation: Callable[[HardRule, int, str, str], None]  # rule, at_ms, symbol, detail
     day_equity: Decimal = ZERO
     known: Known = known_at_once
     # at_ms -> True if a reduction was unreported when an entry of that time was decided
     unreported: Callable[[int], bool] = lambda at_ms: False
-    closest: dict[str, Decimal] = attrs.Factory(dict)  # limit -> the largest share of it in use
+    closest: dict[HardRule, Decimal] = attrs.Factory(dict)  # the largest used share of its limit
     _day: int = -1
     _net_deposits: Decimal = ZERO
     _moved_ms: int = -1  # time of the newest external change of money or positions
@@ -215,11 +217,11 @@ class LimitChecker:
         hour.append(record.at_ms)
         while hour[0] <= record.at_ms - HOUR_MS:
             hour.popleft()
-        self._use("entries_hour", record, D(len(hour)), D(self.limits.entries_per_hour))
+        self._use(HardRule.ENTRIES_HOUR, record, D(len(hour)), D(self.limits.entries_per_hour))
         key = (record.at_ms // DAY_MS, record.symbol)
         self._days[key] += 1
         most = D(self.limits.reentries_per_day + 1)
-        self._use("entries_day", record, D(self._days[key]), most)
+        self._use(HardRule.ENTRIES_DAY, record, D(self._days[key]), most)
 
     def check_entry(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
         """Check the portfolio's limits once an entry and its stop are at the venue.
@@ -244,23 +246,30 @@ class LimitChecker:
         # other loads are smaller after a reduction (seed 990246).
         reported = not self.unreported(record.at_ms)
         if reported:
-            self._fits("ADMISSION", record, tries, lambda x: (x.lost + x.risk, day))
-        self._fits("OPEN_RISK", record, tries, lambda x: (x.risk, risks * x.sizing_equity))
+            self._fits(HardRule.ADMISSION, record, tries, lambda x: (x.lost + x.risk, day))
+        self._fits(HardRule.OPEN_RISK, record, tries, lambda x: (x.risk, risks * x.sizing_equity))
         if not name.startswith(MAJOR_BASES):
             long = symbol.position > 0
             self._fits(
-                "CLUSTER",
+                HardRule.CLUSTER,
                 record,
                 tries,
                 lambda x: (x.long_alts if long else x.short_alts, limits.cluster * x.sizing_equity),
             )
         if reported and abs(now.net) > abs(now.net - entry.net):  # a hedge is always allowed
             move = limits.shock_move
-            self._fits("SHOCK", record, tries, lambda x: (abs(x.net) * move, day - x.lost), day)
+            self._fits(
+                HardRule.SHOCK, record, tries, lambda x: (abs(x.net) * move, day - x.lost), day
+            )
         self._fits(
-            "NOTIONAL", record, tries, lambda x: (x.notional, limits.notional * x.sizing_equity)
+            HardRule.NOTIONAL,
+            record,
+            tries,
+            lambda x: (x.notional, limits.notional * x.sizing_equity),
         )
-        self._fits("MARGIN", record, tries, lambda x: (x.margin, limits.margin * x.sizing_equity))
+        self._fits(
+            HardRule.MARGIN, record, tries, lambda x: (x.margin, limits.margin * x.sizing_equity)
+        )
 
     def _excused(self, at_ms: int) -> bool:
         """Return True while Kamou may still lack the newest external change."""
@@ -275,7 +284,7 @@ class LimitChecker:
 
     def _fits(
         self,
-        rule: str,
+        rule: HardRule,
         record: FillAudit,
         tries: list[Load],
         figures: Callable[[Load], tuple[Decimal, Decimal]],
@@ -290,7 +299,7 @@ class LimitChecker:
 
     def _use(
         self,
-        rule: str,
+        rule: HardRule,
         record: FillAudit,
         used: Decimal,
         limit: Decimal,
@@ -305,13 +314,11 @@ class LimitChecker:
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)
         slack = (
-            ZERO
-            if rule.startswith("entries")
-            else (limit if base is None else base) * self.limits.tolerance
+            ZERO if rule in COUNTED else (limit if base is None else base) * self.limits.tolerance
         )
         if used > limit + slack and not self._excused(record.at_ms):
             detail = f"{used:.6g} of {limit:.6g}"
-            self.on_violation(rule.upper(), record.at_ms, record.symbol, detail)
+            self.on_violation(rule, record.at_ms, record.symbol, detail)
 
 
 def _sum(one: Load, other: Load) -> Load:

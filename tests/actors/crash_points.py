@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from kamou.runtime.determinism import throw_into
-from kamou.simulator.crash_injection import CrashPoint, InjectedCrash, find_actor, list_frames
+from kamou.simulator.crash_injection import CrashPoint, InjectedCrashError, find_actor, list_frames
 
 
 class CrashPointCounter(trio.abc.Instrument):
@@ -37,7 +37,7 @@ class CrashPointCounter(trio.abc.Instrument):
 
 
 class CrashInjector(CrashPointCounter):
-    """Raises ``InjectedCrash`` once, instead of the n-th return of one wait."""
+    """Raises ``InjectedCrashError`` once, instead of the n-th return of one wait."""
 
     def __init__(
         self, actors: frozenset[str], armed: Callable[[], bool], site: CrashPoint, occurrence: int
@@ -51,4 +51,4 @@ class CrashInjector(CrashPointCounter):
         if self.struck or site != self.target or self.seen[site] != self.occurrence:
             return
         self.struck = True
-        throw_into(task, InjectedCrash(str(site)))
+        throw_into(task, InjectedCrashError(str(site)))

@@ -18,7 +18,7 @@ from kamou.core.book.events import CandidateVetoed, CycleClosed, PermitDenied, T
 from kamou.errors import CallUnavailableError
 from kamou.runtime.determinism import throw_into
 from kamou.runtime.supervision import RestartStormError
-from kamou.simulator.crash_injection import CrashPoint, InjectedCrash
+from kamou.simulator.crash_injection import CrashPoint, InjectedCrashError
 from tests.actors import scripted_market
 from tests.actors.account_of import faults
 from tests.actors.crash_points import CrashInjector, CrashPointCounter
@@ -55,7 +55,7 @@ def visits(count: int) -> list[int]:
 
 def unexpected(ended: Ended) -> list[str]:
     """Return the crashes that were neither injected nor caused by an injected one."""
-    follows = (InjectedCrash, CallUnavailableError, RestartStormError)
+    follows = (InjectedCrashError, CallUnavailableError, RestartStormError)
     return [repr(e.error) for e in ended.crashes if not isinstance(e.error, follows)]
 
 
@@ -94,7 +94,7 @@ def test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_
             found.append("the run went another way before it crashed")
         if len(ended.of(CycleClosed)) != scripted_market.MINUTES + 1:
             found.append("a cycle was never closed, or the journal lost what was cast")
-        if not any(isinstance(exit_.error, InjectedCrash) for exit_ in ended.crashes):
+        if not any(isinstance(exit_.error, InjectedCrashError) for exit_ in ended.crashes):
             found.append("nothing crashed")
         if found:
             wrong[f"{site} at visit {visit}"] = found
@@ -126,7 +126,7 @@ class Storm(CrashPointCounter):
         if self.left and now - self.last_s >= self.backoff_reset_s and self.chance() < self.rate:
             self.left -= 1
             self.last_s = now
-            throw_into(task, InjectedCrash(str(site)))
+            throw_into(task, InjectedCrashError(str(site)))
 
 
 @pytest.mark.no_cover

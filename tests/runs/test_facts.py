@@ -15,8 +15,8 @@ from kamou.core.model import Denial, OrderSide, OrderType
 from kamou.runs.facts import facts_digest
 from kamou.store import database
 from kamou.store.journal import JournalWriter
-from kamou.venue.checker import Violation
 from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit
+from kamou.venue.violations import HardRule, Violation
 from tests.store import story
 
 FILL = FillAudit(
@@ -43,7 +43,7 @@ FILL = FillAudit(
 )
 FUNDING = MoneyAudit(at_ms=story.CYCLE_MS + 1, kind="funding", symbol="ETHUSDT", amount=D("-0.01"))
 AUDIT_LOG = (FILL, FUNDING)
-VIOLATION = Violation(rule="RISK", at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
+VIOLATION = Violation(rule=HardRule.RISK, at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
 
 
 def digest(
@@ -179,5 +179,5 @@ def test_vetoes_and_denials_are_counted_separately() -> None:
 def test_times_of_violations_change_the_digest_and_their_rules_do_not() -> None:
     found = digest(violations=[VIOLATION])
     assert found != digest()
-    assert digest(violations=[attrs.evolve(VIOLATION, rule="R", detail="d")]) == found
+    assert digest(violations=[attrs.evolve(VIOLATION, rule=HardRule.LOST, detail="d")]) == found
     assert digest(violations=[attrs.evolve(VIOLATION, at_ms=0)]) != found

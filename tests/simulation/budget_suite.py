@@ -34,7 +34,7 @@ from kamou.errors import UnreachableError
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.backtest import replay
 from kamou.settings.config import CycleSettings, Settings
-from kamou.simulator.limits import leverage_of
+from kamou.simulator.invariants.venue_records import leverage_of
 from kamou.simulator.market import instrument
 from kamou.simulator.settings import SETTINGS as SIMULATED
 from kamou.venue.checker import Checker, CheckLimits

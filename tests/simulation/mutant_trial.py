@@ -15,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # after the copy of the product
+
 import kamou
 from kamou.simulator.faults import parse_faults
 from kamou.simulator.scenario import Scenario
 from kamou.simulator.swarm import find_missing, simulate_seed
+from tests.simulation.mutants import TrialRule
 
 
 def main() -> None:
@@ -45,7 +48,7 @@ def main() -> None:
                 return
         idle = [name for name in find_missing(results) if not name.startswith("fault ")]
         if idle:
-            tell(len(seeds), "IDLE", f"{faults}: no {', '.join(idle)}", cpu_s, simulations)
+            tell(len(seeds), TrialRule.IDLE, f"{faults}: no {', '.join(idle)}", cpu_s, simulations)
             return
     tell(0, "", "", cpu_s, simulations)
 

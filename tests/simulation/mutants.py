@@ -7,9 +7,18 @@ A change whose old text is not found exactly once is an error: the table follows
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import attrs
 
 ALL = "all"  # each seed draws its own faults
+
+
+class TrialRule(StrEnum):
+    """What only the trial of a mutant can report; no simulation reports it by itself."""
+
+    IDLE = "IDLE"  # all simulations passed, and the system did not trade
+    SPINS = "SPINS"  # a simulation did not end
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests
 
 import attrs
 
-from tests.simulation.mutants import Mutant, table
+from tests.simulation.mutants import Mutant, TrialRule, table
 
 ROOT = Path(__file__).parents[2]
 TRIAL = Path(__file__).with_name("mutant_trial.py")
@@ -110,7 +110,7 @@ def trial(
         except subprocess.TimeoutExpired:
             return {
                 "seed": 1,
-                "rule": "SPINS",
+                "rule": TrialRule.SPINS,
                 "detail": f"it did not end in {limit_s} s",
                 "cpu_s": 0.0,
                 "simulations": 0,

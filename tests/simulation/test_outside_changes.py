@@ -7,7 +7,12 @@ from decimal import Decimal
 import pytest
 
 from kamou.simulator.faults import covered_ms
-from kamou.simulator.outside_changes import DECIDED_MS, KNOWN_AFTER_MS, PERMIT_MS, OutsideChanges
+from kamou.simulator.invariants.outside_changes import (
+    DECIDED_MS,
+    KNOWN_AFTER_MS,
+    PERMIT_MS,
+    OutsideChanges,
+)
 
 AGE_MAX_MS = 900_000
 GONE_MS = 1_000_000

@@ -19,9 +19,10 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS
 from kamou.core.model import Income
 from kamou.core.risk.limits import RiskLimits
-from kamou.simulator.due_actions import DueActions
-from kamou.simulator.limits import reopen_day
-from kamou.simulator.outside_changes import OutsideChanges
+from kamou.simulator.invariants.day_loss import DayLoss
+from kamou.simulator.invariants.observed import Observed
+from kamou.simulator.invariants.outside_changes import OutsideChanges
+from kamou.simulator.invariants.venue_records import reopen_day
 from kamou.venue.checker import Checker, CheckLimits, never_excused
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.state import MoneyAudit
@@ -104,15 +105,15 @@ def test_the_limit_checker_counts_a_restored_day_from_the_equity_of_the_journal(
     assert (limits.day_equity, limits._net_deposits) == (D(day_equity), D(net_deposits))
 
 
-def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
-    """Return the due actions of a simulation with the restored ``book``."""
-    made = DueActions(
+def restored(paid_in: int, lost: int, book: PositionBook) -> DayLoss:
+    """Return the day's loss of a simulation with the restored ``book``."""
+    observed = Observed(
         engine=cast(Any, SimpleNamespace(market_ms=OPENED_MS)),
         limits=RiskLimits(),
         excused_ms=never_excused,
         outside=OutsideChanges(never_excused, age_max_ms=900_000),
-        wrong=lambda rule, at_ms, symbol, detail: None,
     )
+    made = DayLoss(observed, lambda rule, at_ms, symbol, detail: None)
     for noted in evidence(paid_in, lost):
         made.record_audit(noted)
     made.restore_book(book)
@@ -120,25 +121,22 @@ def restored(paid_in: int, lost: int, book: PositionBook) -> DueActions:
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES)
-def test_due_actions_count_a_restored_day_from_the_equity_of_the_journal(
+def test_the_simulator_counts_the_loss_of_a_restored_day_from_the_equity_of_the_journal(
     event: e.DayOpened, paid_in: int, lost: int, day_equity: int, net_deposits: int
 ) -> None:
-    due_actions = restored(paid_in, lost, PositionBook())
-    due_actions.record_event(opened(event, paid_in, lost))
-    assert (due_actions._day_equity, due_actions._day_net_deposits) == (
-        D(day_equity),
-        D(net_deposits),
-    )
+    day = restored(paid_in, lost, PositionBook())
+    day.open_day(opened(event, paid_in, lost))
+    assert (day.equity, day.net_deposits) == (D(day_equity), D(net_deposits))
 
 
 @pytest.mark.parametrize("event", [WITHOUT_MIDNIGHT, OF_THE_READ])
 def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
     event: e.DayOpened,
 ) -> None:
-    due_actions = restored(0, 0, PositionBook())
-    due_actions.record_audit(money("transfer", READ_MS + 1, 500))
-    due_actions.record_event(opened(event, 0, 0))
-    assert (due_actions._day_equity, due_actions._day_net_deposits) == (D(10_000), D(500))
+    day = restored(0, 0, PositionBook())
+    day.record_audit(money("transfer", READ_MS + 1, 500))
+    day.open_day(opened(event, 0, 0))
+    assert (day.equity, day.net_deposits) == (D(10_000), D(500))
 
 
 @pytest.mark.parametrize("paid_in", [-9_000, 500])
@@ -149,8 +147,8 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
     book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
     assert (book.day_equity, book.day_net_deposits) == (D(10_000 + paid_in), D(0))
-    due_actions = restored(paid_in, 0, book)
-    assert (due_actions._day_equity, due_actions._day_net_deposits) == (D(10_000), D(paid_in))
+    day = restored(paid_in, 0, book)
+    assert (day.equity, day.net_deposits) == (D(10_000), D(paid_in))
     book.apply_all([(2, listed(paid_in))])
     assert (book.day_equity, book.day_net_deposits) == (D(10_000), D(paid_in))
 

@@ -12,6 +12,7 @@ from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.models import AccountFees
+from kamou.venue.violations import HardRule
 from tests.venue.memory_market import MemoryMarket, with_bars
 from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, entry_with_exits, order, stop
 
@@ -81,8 +82,8 @@ def test_risk_and_loss_use_the_fee_rate_that_the_venue_recorded(taker: str) -> N
     fee, slip = D(taker), D("0.0002")
     risk = 10 * (D(2) + D("0.25") * 2 + (fee + slip) * 98)  # of each of the two
     lost = 1000 * fee + 1000 * (fee + slip)  # by the first: paid, and what leaving costs
-    assert limits.closest["OPEN_RISK"] == 2 * risk / (D("0.006") * (10_000 - 1000 * fee))
-    assert limits.closest["ADMISSION"] == (lost + 2 * risk) / 60
+    assert limits.closest[HardRule.OPEN_RISK] == 2 * risk / (D("0.006") * (10_000 - 1000 * fee))
+    assert limits.closest[HardRule.ADMISSION] == (lost + 2 * risk) / 60
 
 
 def test_an_entry_beyond_the_headroom_at_a_higher_fee_is_a_violation() -> None:
@@ -107,7 +108,7 @@ def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
     limits, _ = check_limits(engine, {"other": 2})
     margin = sum((position.margin for position in engine.positions()), ZERO)
     assert margin == 1000 / D(2) + 1000 / D(5)
-    assert limits.closest["MARGIN"] == margin / (10 * D(10_000))
+    assert limits.closest[HardRule.MARGIN] == margin / (10 * D(10_000))
 
 
 @pytest.mark.parametrize("later", ["97", "100", "103"])
@@ -126,6 +127,6 @@ def test_an_entry_whose_stop_comes_later_is_valued_at_most_at_the_mark_of_its_fi
         engine, mark_at=lambda symbol, at_ms: D(later) if at_ms > filled_ms else D(100)
     )
     risk = 10 * (D(4) + D("0.25") * 4 + D("0.0002") * 96)
-    used = limits.closest["OPEN_RISK"] * D("0.006") * 10_000
+    used = limits.closest[HardRule.OPEN_RISK] * D("0.006") * 10_000
     assert used <= risk
     assert later == "97" or used == risk

@@ -1,43 +1,31 @@
-"""The check after the convergence phase that journal and venue agree.
-
-It compares the position book of the journal with the venue's positions, orders, fills and money.
-"""
+"""Invariant 6: after the convergence phase book and venue agree."""
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 
 from kamou.core.book import events as e
-from kamou.core.book.late_events import ResultCorrected
 from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderType
 from kamou.ids import is_kamou_id
-from kamou.store import database
-from kamou.store.journal import read_events
-from kamou.venue.checker import CENT
 from kamou.venue.engine import Engine
 
 
-def find_differences(path: Path, engine: Engine, start: Decimal) -> Iterator[str]:
-    """Yield the differences between journal and venue (invariants 6 and 7).
+def find_differences(
+    book: PositionBook, events: Sequence[e.Event], engine: Engine
+) -> Iterator[str]:
+    """Yield the differences between the book of ``events`` and the venue.
 
     These are fills, orders or income that are lost, duplicated or in flight, positions without
-    one confirmed stop that covers them, orders, trades or reservations without a position,
-    unexplained drift, and money without an explanation.
+    one confirmed stop that covers them, orders, trades or reservations without a position, and
+    unexplained drift.
     """
-    with contextlib.closing(database.open_reader(path)) as reader:
-        events = [committed.event for committed in read_events(reader, 0)]
-    book = PositionBook()
-    book.apply_all(enumerate(events, 1))
     yield from _positions(book, engine)
     yield from _orders(book, engine)
     yield from _fills(events, engine)
-    yield from _money(book, events, engine, start)
 
 
 def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
@@ -94,7 +82,7 @@ def _describe(book: PositionBook, name: str) -> str:
     return f"{name} {order.role.value} {order.intent.symbol} {order.status.value}"
 
 
-def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
+def _fills(events: Sequence[e.Event], engine: Engine) -> Iterator[str]:
     journalled = Counter(ev.fill.key for ev in events if isinstance(ev, e.FillRecorded))
     venue = Counter(fill.key for fill in engine.fills(0))
     if journalled != venue:
@@ -109,28 +97,3 @@ def _fills(events: list[e.Event], engine: Engine) -> Iterator[str]:
             f"income only at the venue {dict(listed - booked)},"
             f" only in the journal {dict(booked - listed)}"
         )
-
-
-def _money(
-    book: PositionBook, events: list[e.Event], engine: Engine, start: Decimal
-) -> Iterator[str]:
-    """Check that the journal explains the venue's wallet balance to the cent.
-
-    Nothing is checked if a position was corrected or adopted, or if a fill has no intent, because
-    such fills belong to no trade.
-    """
-    corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
-    intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}
-    if corrected or any(
-        f.client_order_id and f.client_order_id not in intended for f in engine.fills(0)
-    ):
-        return  # external fills, and fills without an intent, are in no trade
-    balance = start + book.net_deposits
-    balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
-    balance += sum((ev.added for ev in events if isinstance(ev, ResultCorrected)), Decimal(0))
-    balance += sum((c.added for c in book.pending_corrections(0)), Decimal(0))
-    for trade in (*book.trades.values(), *book.finished.values()):
-        balance += trade.realized - trade.fees + trade.funding
-    reported = engine.account().wallet_balance
-    if abs(balance - reported) >= CENT:
-        yield f"wallet balance: {balance} by the journal, {reported} at the venue"

@@ -1,55 +1,22 @@
-"""The checkers of limits in a simulation, and the names of limits that bind."""
+"""Invariants 3 to 5 by the venue's records: its checkers, with allowances.
+
+A simulation has external changes that the system cannot know at once (``outside_changes``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING
 
 from kamou.core.book import events as e
-from kamou.core.codes import Deny
-from kamou.core.risk.limits import RiskLimits
 from kamou.ids import is_kamou_id
-from kamou.simulator.outside_changes import OutsideChanges
-from kamou.venue.checker import Checker, CheckLimits, ExcusedTime
+from kamou.simulator.invariants.observed import Observed, ReportViolation
+from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.state import FillAudit, MoneyAudit
 
-if TYPE_CHECKING:
-    from kamou.simulator.invariants import Monitor
-
 WINDOW_MS = 45_000  # lifetime of a permit, largest clock error and longest delay of an order
-
-BOUND = {
-    Deny.RISK_PER_TRADE_EXCEEDED: "risk",
-    Deny.EXPOSURE_SYMBOL_EXCEEDED: "exposure",
-    Deny.RISK_OPEN_EXCEEDED: "open_risk",
-    Deny.RISK_DAY_BUDGET_EXCEEDED: "day_budget",
-    Deny.RISK_CLUSTER_EXCEEDED: "cluster",
-    Deny.RISK_SHOCK_EXCEEDED: "shock",
-    Deny.CAPITAL_NOTIONAL_EXCEEDED: "notional_total",
-    Deny.CAPITAL_MARGIN_EXCEEDED: "margin_total",
-    Deny.RATE_ENTRIES_EXCEEDED: "entries_hour",
-    Deny.RATE_REENTRIES_EXCEEDED: "entries_day",
-}
-
-
-SIZED = (Deny.RISK_HEADROOM_EXHAUSTED.value, Deny.QUANTITY_BELOW_MINIMUM.value)
-
-
-def binding_limits(event: e.Event) -> Iterator[str]:
-    """Yield the limits that decided the size of a permit, or a denial."""
-    if isinstance(event, e.PermitGranted):
-        yield event.plan.bound_by
-    elif isinstance(event, e.PermitDenied):
-        for denial in event.denials:
-            figures = {figure.name: figure.value for figure in denial.figures}
-            if denial.code in SIZED and "bound_by" in figures:
-                yield figures["bound_by"]
-            elif denial.code in BOUND:
-                yield BOUND[Deny(denial.code)]
 
 
 def leverage_of(engine: Engine, client_order_id: str) -> int:
@@ -71,10 +38,9 @@ def reopen_day(portfolio: LimitChecker, seen: Checker, event: e.DayOpened, now_m
         portfolio.open_day(seen, now_ms)
 
 
-def make_limit_checker(
-    monitor: Monitor, engine: Engine, limits: RiskLimits, outside: OutsideChanges
-) -> LimitChecker:
+def make_limit_checker(observed: Observed, report: ReportViolation) -> LimitChecker:
     """Return the checker of the portfolio limits for one simulation."""
+    engine, limits, outside = observed.engine, observed.limits, observed.outside
     columns = {symbol: n for n, symbol in enumerate(engine.source.symbols)}
 
     def mark_at(symbol: str, at_ms: int) -> Decimal | None:
@@ -99,8 +65,8 @@ def make_limit_checker(
         ),
         mark_at=mark_at,
         leverage_of=partial(leverage_of, engine),
-        strategy_of=monitor.strategy_of,
-        on_violation=monitor.add_violation,
+        strategy_of=observed.strategy_of,
+        on_violation=report,
         known=outside.must_know,
         unreported=outside.has_unreported,
     )
@@ -109,19 +75,18 @@ def make_limit_checker(
 class SimulatedChecker(Checker):
     """The venue checker with allowances for external changes."""
 
-    def __init__(
-        self, limits: RiskLimits, excused_ms: ExcusedTime, outside: OutsideChanges
-    ) -> None:
+    def __init__(self, observed: Observed) -> None:
+        limits = observed.limits
         super().__init__(
             CheckLimits(
                 risk_per_trade=limits.risk_per_trade,
                 exposure_per_symbol=limits.exposure_per_symbol,
                 protection_deadline_ms=limits.protection_deadline_s * 1000,
             ),
-            excused_ms=excused_ms,
+            excused_ms=observed.excused_ms,
             is_ours=is_kamou_id,
         )
-        self._outside = outside
+        self._outside = observed.outside
 
     def book_money(self, record: MoneyAudit) -> None:
         super().book_money(record)
