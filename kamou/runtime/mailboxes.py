@@ -72,8 +72,7 @@ class Mailbox(Generic[T]):
     """A bounded queue with a policy, a small priority lane and statistics.
 
     ``key`` returns the key under which messages are conflated. ``now_ms`` is the clock for their
-    ``expires_at_ms``. ``on_dead_letter`` is called with a priority message that failed after
-    ``redeliveries_max`` redeliveries, ``on_overflow`` at each drop under OVERFLOW.
+    ``expires_at_ms``. ``on_overflow`` is called at each drop under OVERFLOW.
     """
 
     def __init__(
@@ -84,8 +83,6 @@ class Mailbox(Generic[T]):
         key: Callable[[T], Hashable] | None = None,
         *,
         now_ms: Callable[[], int],
-        redeliveries_max: int = REDELIVERIES_MAX,
-        on_dead_letter: Callable[[T], None] | None = None,
         on_overflow: Callable[[], object] | None = None,
     ) -> None:
         assert capacity >= 1, f"{name} needs a capacity of 1 or more, got {capacity}"
@@ -96,8 +93,6 @@ class Mailbox(Generic[T]):
         self.when_full = when_full
         self._key = key
         self._now_ms = now_ms
-        self._redeliveries_max = redeliveries_max
-        self._on_dead_letter = on_dead_letter
         self._on_overflow = on_overflow
         # The channel carries messages, or under CONFLATE the keys into ``_newest``.
         self._sender, self._receiver = trio.open_memory_channel[object](capacity)
@@ -280,18 +275,16 @@ class Mailbox(Generic[T]):
     def redeliver(self, message: T) -> None:
         """Put the priority message in hand back in front.
 
-        After ``redeliveries_max`` redeliveries it becomes a dead letter instead.
+        After ``REDELIVERIES_MAX`` redeliveries it becomes a dead letter instead.
         """
         delivery = self._in_hand
         assert delivery is not None, f"{message!r} is no priority message in hand"
         assert delivery.message is message, f"{message!r} is not in hand"
         self._in_hand = None
-        if delivery.count <= self._redeliveries_max:
+        if delivery.count <= REDELIVERIES_MAX:
             self._priority.appendleft(delivery)
             return
         self._dead_letters += 1
-        if self._on_dead_letter is not None:
-            self._on_dead_letter(message)
 
     def count_handled(self, busy_ns: int) -> None:
         """Count the message in hand as done; the handler took ``busy_ns``."""

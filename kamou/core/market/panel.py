@@ -55,7 +55,6 @@ class Panel:
         symbols: of the columns.
         window: number of closed bars to keep.
         indicators: recursive states to keep up to date; ``indicator`` reads them.
-        open_interest_period_ms: minimum distance of two rows of open interest.
         open_interest_rows: rows of open interest to keep.
         history_bars: bars that a new panel needs before its strategies are warm. May be
             more than the window, because recursive states go back further.
@@ -68,7 +67,6 @@ class Panel:
         window: int,
         indicators: Iterable[Indicator] = (),
         *,
-        open_interest_period_ms: int = INTEREST_PERIOD_MS,
         open_interest_rows: int = 2,
         history_bars: int = 0,
     ) -> None:
@@ -79,7 +77,7 @@ class Panel:
         self.period_ms = period_ms
         self.window = window
         self.history_ms = max(
-            max(history_bars, window) * period_ms, open_interest_rows * open_interest_period_ms
+            max(history_bars, window) * period_ms, open_interest_rows * INTEREST_PERIOD_MS
         )
         self.bars = 0  # rows ever appended
         self.open_ms = -1  # of the newest bar
@@ -89,7 +87,6 @@ class Panel:
         self._states: dict[Indicator, IndicatorState] = {
             spec: spec.start(width) for spec in indicators
         }
-        self.open_interest_period_ms = open_interest_period_ms
         self._interest_ms: Ints = np.zeros(0, np.int64)
         self._interest_row_ms = -1  # when the newest row was begun
         self._interest = _Rows(open_interest_rows, width)
@@ -193,7 +190,7 @@ class Panel:
     def append_interest(self, available_ms: int, values: Floats) -> None:
         """Add open interest ``[symbols]``; NaN, infinite or nonpositive is unknown.
 
-        An observation within ``open_interest_period_ms`` of the newest row only fills in values
+        An observation within ``INTEREST_PERIOD_MS`` of the newest row only fills in values
         that the row lacks, so that frequent polls do not push old rows out of the window.
 
         Raises:
@@ -208,7 +205,7 @@ class Panel:
                     f"open interest available at {show_utc(available_ms)} is older than the "
                     f"newest, at {show_utc(newest_ms)}: append in the order of time"
                 )
-            if available_ms - self._interest_row_ms < self.open_interest_period_ms:
+            if available_ms - self._interest_row_ms < INTEREST_PERIOD_MS:
                 self._fill_interest(available_ms, logs)
                 return
         self._interest.push(logs)
