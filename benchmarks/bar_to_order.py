@@ -31,7 +31,7 @@ from kamou.exchange.embedded import SimulatedExchange
 from kamou.ids import derive_salt
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
-from kamou.runs.session import open_session
+from kamou.runs.session import SessionFiles, open_session
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import load_settings
 from kamou.venue.market.generator import GeneratedMarket
@@ -71,13 +71,14 @@ def pipeline_ns(symbols: int, days: int) -> list[int]:
     async def main(folder: Path) -> None:
         with open_session(
             settings=settings,
-            database_path=folder / "kamou.sqlite3",
-            venue_path=MEMORY,
+            files=SessionFiles(
+                database=folder / "kamou.sqlite3",
+                venue=MEMORY,
+                durable=False,
+            ),
             source=market,
-            start_ms=start_ms,
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
-            durable=False,
         ) as session:
             tree = compose(
                 SystemInputs(

@@ -24,7 +24,7 @@ from kamou.ids import derive_salt
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
-from kamou.runs.session import open_session_in_thread
+from kamou.runs.session import SessionFiles, open_session_in_thread
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.supervision import ChildExit
@@ -145,10 +145,11 @@ async def trading(bench: Bench, clock: SimulatedClock, exits: list[Any]) -> Asyn
 
     async with open_session_in_thread(
         settings=settings,
-        database_path=data_dir.database,
-        venue_path=data_dir.exchange,
+        files=SessionFiles(
+            database=data_dir.database,
+            venue=data_dir.exchange,
+        ),
         source=source,
-        start_ms=clock.now_ms(),
         clock=utc,
         gate=AssumedLiveGate.label,
     ) as session:

@@ -59,7 +59,7 @@ def import_(
     dataset of the same name is an error.
     """
     from kamou.clock import SystemClock
-    from kamou.store.importer import import_directory
+    from kamou.store.importer import ReadOptions, StoreOptions, import_directory
 
     settings = resolve(config_path, data_dir=data_dir).settings
     directory = DataDirectory(settings.data_dir)
@@ -71,14 +71,15 @@ def import_(
             source,
             directory.path,
             now_ms=SystemClock().now_ms(),
-            name=name,
-            venue=venue,
-            allow_gaps=allow_gaps,
-            replace=replace,
-            limits=settings.data,
-            progress=report,
-            # Invalid data or a mistyped path creates no data directory.
-            before_storing=lambda: None if existed else directory.create(print_error_line),
+            reading=ReadOptions(
+                venue=venue, allow_gaps=allow_gaps, limits=settings.data, progress=report
+            ),
+            storing=StoreOptions(
+                name=name,
+                replace=replace,
+                # Invalid data or a mistyped path creates no data directory.
+                before_storing=lambda: None if existed else directory.create(print_error_line),
+            ),
         )
     if as_json:
         print_json(attrs.asdict(done))

@@ -24,12 +24,12 @@ from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_report import report_backtest
 from kamou.runs.running import running
-from kamou.runs.session import Adapter, Inspect, Session, open_session
+from kamou.runs.session import Adapter, Inspect, Session, SessionFiles, open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import Resolved, Settings
-from kamou.store.importer import open_market
+from kamou.store.importer import ReadOptions, open_market
 from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
 
@@ -68,7 +68,10 @@ def run(
     if journal is not None and journal.exists():
         raise StoreError(f"{journal} exists; a backtest begins a new journal: name another file")
     market = open_market(
-        settings.data_dir, data, now_ms=SystemClock().now_ms(), limits=settings.data
+        settings.data_dir,
+        data,
+        now_ms=SystemClock().now_ms(),
+        options=ReadOptions(limits=settings.data),
     )
     if symbols is not None:
         market = market.restrict(symbols)
@@ -80,26 +83,38 @@ def run(
     return result
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class ReplayParts:
+    """Parts of a replay that tests replace; the defaults are those of a backtest.
+
+    ``gate`` counts every strategy as live. ``arrange`` returns the tree to run, given the composed
+    one. ``adapter`` makes the port over the engine; None: the embedded exchange's own. ``inspect``
+    receives the engine after the tree has stopped.
+    """
+
+    gate: Gate = attrs.field(factory=AssumedLiveGate)
+    arrange: Callable[[Tree], Tree] = lambda tree: tree
+    adapter: Adapter | None = None
+    inspect: Inspect = lambda _engine: None
+
+
+BACKTEST_PARTS = ReplayParts()
+
+
 def replay(
     settings: Settings,
     market: RecordedMarket,
     *,
     timerange: tuple[int | None, int | None] = (None, None),
-    gate: Gate | None = None,
     journal: Path | None = None,
     progress: Progress = lambda _what, _done, _total: None,
-    arrange: Callable[[Tree], Tree] = lambda tree: tree,
-    adapter: Adapter | None = None,
-    inspect: Inspect = lambda _engine: None,
+    parts: ReplayParts = BACKTEST_PARTS,
 ) -> dict[str, Any]:
     """Trade the recorded market within ``timerange``, and return the report.
 
     Args: as ``run``, and:
         settings: their mode and cycle are replaced by those of a backtest.
-        gate: the gate; None: every strategy counts as live.
-        arrange: returns the tree to run, given the composed one; tests replace an actor in it.
-        adapter: makes the port over the engine; None: the embedded exchange's own.
-        inspect: receives the engine after the tree has stopped.
+        parts: gate, tree, port and inspection.
     """
     settings = attrs.evolve(fit_cycle(settings, market.step_ms), mode="backtest")
     cycle_at_ms = settings.cycle.period_s * 1000
@@ -115,18 +130,22 @@ def replay(
         async def main() -> dict[str, Any]:
             with open_session(
                 settings=settings,
-                database_path=journal or Path(data_dir) / "journal.sqlite3",
-                venue_path=MEMORY,
+                files=SessionFiles(
+                    database=journal or Path(data_dir) / "journal.sqlite3",
+                    venue=MEMORY,
+                    durable=False,  # after a power cut the backtest is run again
+                ),
                 source=market,
-                start_ms=start_ms,
                 clock=clock.now_ms,
-                gate=(gate or AssumedLiveGate()).label,
-                durable=False,  # after a power cut the backtest is run again
+                gate=parts.gate.label,
             ) as session:
-                await _trade(
-                    session, settings, market, clock, end_ms, gate, progress, arrange, adapter
+                tree = compose(
+                    _inputs(session, settings, market, clock, parts),
+                    on_cycle=_count_days(progress, start_ms, end_ms),
                 )
-                inspect(session.engine)
+                async with running(parts.arrange(tree)):
+                    await clock.sleep_until(end_ms + LAST_ORDERS_MS)
+                parts.inspect(session.engine)
                 audit_log = session.engine.audit_log
                 checked = checker.check(
                     audit_log,
@@ -157,40 +176,34 @@ def _format_day(at_ms: int) -> str:
     return utc_day(at_ms).replace("-", "")
 
 
-async def _trade(
+def _inputs(
     session: Session,
     settings: Settings,
     market: RecordedMarket,
     clock: SimulatedClock,
-    end_ms: int,
-    gate: Gate | None,
-    progress: Progress,
-    arrange: Callable[[Tree], Tree],
-    adapter: Adapter | None,
-) -> None:
-    """Run the supervision tree to ``LAST_ORDERS_MS`` after ``end_ms``, then stop it."""
-    first_ms = clock.now_ms()
-    total = (end_ms - first_ms) // DAY_MS or 1
-    salt = hashlib.sha256(b"kamou-backtest").digest()
+    parts: ReplayParts,
+) -> SystemInputs:
+    """Return the inputs of the tree that trades the session's venue."""
+    return SystemInputs(
+        settings=settings,
+        clock=clock,
+        port=session.port(settings, adapter=parts.adapter),
+        market=market,
+        writer=session.writer,
+        reader=session.reader,
+        runner=run_inline,
+        gate=parts.gate,
+        salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-backtest").digest()),
+        halted=lambda: False,
+        step_ms=market.step_ms,
+    )
+
+
+def _count_days(progress: Progress, start_ms: int, end_ms: int) -> Callable[[int], None]:
+    """Return a function that reports the simulated days at each cycle."""
+    total = (end_ms - start_ms) // DAY_MS or 1
 
     def on_cycle(cycle_at_ms: int) -> None:
-        progress("days", (cycle_at_ms - first_ms) // DAY_MS, total)
+        progress("days", (cycle_at_ms - start_ms) // DAY_MS, total)
 
-    tree = compose(
-        SystemInputs(
-            settings=settings,
-            clock=clock,
-            port=session.port(settings, adapter=adapter),
-            market=market,
-            writer=session.writer,
-            reader=session.reader,
-            runner=run_inline,
-            gate=gate or AssumedLiveGate(),
-            salt_of=partial(ids.derive_salt, salt),
-            halted=lambda: False,
-            step_ms=market.step_ms,
-        ),
-        on_cycle=on_cycle,
-    )
-    async with running(arrange(tree)):
-        await clock.sleep_until(end_ms + LAST_ORDERS_MS)
+    return on_cycle

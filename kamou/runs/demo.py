@@ -25,7 +25,7 @@ from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
-from kamou.runs.session import open_session, salt_key
+from kamou.runs.session import SessionFiles, open_session, salt_key
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
@@ -177,9 +177,11 @@ def open_source(
     """
     if replay is not None:
         # Imported here, because the Parquet reader takes 30 MB that the demo does not need.
-        from kamou.store.importer import open_market
+        from kamou.store.importer import ReadOptions, open_market
 
-        return open_market(settings.data_dir, str(replay), now_ms=now_ms, limits=settings.data)
+        return open_market(
+            settings.data_dir, str(replay), now_ms=now_ms, options=ReadOptions(limits=settings.data)
+        )
     demo = settings.demo
     return GeneratedMarket(
         seed=demo.seed,
@@ -245,13 +247,14 @@ class FastForward:
 
         with open_session(
             settings=settings,
-            database_path=self.data_dir.database,
-            venue_path=self.data_dir.exchange,
+            files=SessionFiles(
+                database=self.data_dir.database,
+                venue=self.data_dir.exchange,
+                durable=False,
+            ),
             source=self.source,
-            start_ms=self.start_ms,
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
-            durable=False,
             is_stopping=self.stop.is_set,
         ) as session:
             if self.recorded:

@@ -35,7 +35,7 @@ from kamou.runs.history import CatchUpResult, History
 from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.running import running
-from kamou.runs.session import Session, open_session, open_session_in_thread, salt_key
+from kamou.runs.session import Session, SessionFiles, open_session, open_session_in_thread, salt_key
 from kamou.runs.takeover import take_over
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.leveled_lines import Progress, make_warning_sink
@@ -253,10 +253,11 @@ class Service:
         opening = partial(
             open_session,
             settings=settings,
-            database_path=self.data_dir.database,
-            venue_path=self.data_dir.exchange,
+            files=SessionFiles(
+                database=self.data_dir.database,
+                venue=self.data_dir.exchange,
+            ),
             source=source,
-            start_ms=clock.now_ms(),
             clock=clock.now_ms,
             gate=AssumedLiveGate.label,
         )

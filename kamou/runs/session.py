@@ -85,29 +85,36 @@ def never_stop() -> bool:
     return False
 
 
+@attrs.frozen(kw_only=True)
+class SessionFiles:
+    """The files of a session.
+
+    ``venue`` is a path or ``:memory:``. If ``durable`` is True, each commit is synced to the disk.
+    """
+
+    database: Path
+    venue: Path | str
+    durable: bool = True
+
+
 @contextmanager
 def open_session(
     *,
     settings: Settings,
-    database_path: Path,
-    venue_path: Path | str,
+    files: SessionFiles,
     source: MarketSource,
-    start_ms: int,
     clock: Callable[[], int],
     gate: str,
-    durable: bool = True,
     is_stopping: Callable[[], bool] = never_stop,
 ) -> Iterator[Session]:
     """Open journal and venue, and journal the start and the end of the run.
 
-    The end is journalled after an error too, but not on a full disk.
+    A new venue begins at the present. The end is journalled after an error too, but not on a full
+    disk.
 
     Args:
-        venue_path: the file of the venue, or ``:memory:``.
-        start_ms: the time at which a new venue begins.
         clock: returns the time now, ms since 1970 in UTC.
         gate: the label of the gate.
-        durable: sync each commit to the disk.
         is_stopping: called before each generated day; True opens the session at that day.
 
     Raises:
@@ -115,12 +122,13 @@ def open_session(
         InvalidDataError: an instrument of the market has impossible limits.
     """
     check_market(source)
+    start_ms = clock()
     with ExitStack() as stack:
         connection = stack.enter_context(
-            closing(database.open_writer(database_path, durable=durable))
+            closing(database.open_writer(files.database, durable=files.durable))
         )
-        reader = stack.enter_context(closing(database.open_reader(database_path)))
-        venue = stack.enter_context(closing(VenueStore(venue_path, durable=durable)))
+        reader = stack.enter_context(closing(database.open_reader(files.database)))
+        venue = stack.enter_context(closing(VenueStore(files.venue, durable=files.durable)))
         keep_checkpoints(source, venue)
         run_market_to(source, clock(), is_stopping)
         engine = Engine(

@@ -17,7 +17,6 @@ import numpy as np
 from kamou.core.market.bar_checks import (
     BarRows,
     Findings,
-    Gap,
     count_grid_bars,
     find_problems,
     infer_period_ms,
@@ -52,6 +51,7 @@ from kamou.store.foreign_files import show_name
 from kamou.store.market_data import (
     NAME_PATTERN,
     DatasetSummary,
+    FoundGaps,
     check_dataset_name,
     dataset_path,
     load_dataset,
@@ -71,6 +71,33 @@ from kamou.store.wide_tables import read_wide
 from kamou.venue.market.recorded import RecordedMarket
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class ReadOptions:
+    """How files of market data are read and checked."""
+
+    venue: str | None = None  # whose rows are read from files with a column ``venue``
+    allow_gaps: bool = False  # keep missing bars as gaps; a dataset keeps its gaps in any case
+    limits: DataSettings = DEFAULT_LIMITS  # the ``data.*`` settings
+    # Takes the step, the number of steps done and their total.
+    progress: Progress = lambda _step, _done, _total: None
+
+
+READ_ALL = ReadOptions()
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StoreOptions:
+    """How an imported dataset is stored."""
+
+    name: str | None = None  # None: the name of the directory of files
+    replace: bool = False  # replace a different dataset of this name
+    # Called when the data is valid; creates the data directory.
+    before_storing: Callable[[], None] = lambda: None
+
+
+STORE_NEW = StoreOptions()
+
+
 @attrs.frozen(kw_only=True)
 class ImportReport:
     """Result of an import; ``unchanged``: the same dataset was stored before."""
@@ -83,11 +110,10 @@ class ImportReport:
 
 @attrs.frozen(kw_only=True, eq=False)
 class CheckedFiles:
-    """The valid data of a directory, with the first of its ``gaps_total`` gaps."""
+    """The valid data of a directory, with its gaps and what was left out."""
 
     data: Dataset
-    gaps: tuple[Gap, ...]
-    gaps_total: int
+    gaps: FoundGaps
     skipped: tuple[SkippedFile, ...]
     notes: tuple[str, ...]
 
@@ -97,13 +123,8 @@ def import_directory(
     data_dir: Path,
     *,
     now_ms: int,
-    name: str | None = None,
-    venue: str | None = None,
-    allow_gaps: bool = False,
-    replace: bool = False,
-    limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = lambda _step, _done, _total: None,
-    before_storing: Callable[[], None] = lambda: None,
+    reading: ReadOptions = READ_ALL,
+    storing: StoreOptions = STORE_NEW,
 ) -> ImportReport:
     """Read the files of ``source``, check every row and store a dataset.
 
@@ -113,42 +134,28 @@ def import_directory(
         source: the directory of files.
         data_dir: the data directory.
         now_ms: a later bar or observation is invalid.
-        name: of the dataset; None: the name of ``source``.
-        venue: the venue whose rows are read from files with a column ``venue``.
-        allow_gaps: keep missing bars as gaps. A stored dataset keeps its gaps in any case.
-        replace: replace a different dataset of this name.
-        limits: the ``data.*`` settings.
-        progress: called with the step, the number of steps done and their total.
-        before_storing: called when the data is valid; creates the data directory.
+        reading: venue, gaps, limits and progress.
+        storing: name and replacement of the dataset.
 
     Raises:
         InvalidDataError: the data or the name is invalid; a different or a damaged dataset has this
             name and ``replace`` is False; or another import stores a dataset at this moment.
         DiskFullError, StoreError: the dataset cannot be stored.
     """
-    name = source.resolve().name if name is None else name
+    name = source.resolve().name if storing.name is None else storing.name
     check_dataset_name(name)
-    checked = read_directory(
-        source,
-        now_ms=now_ms,
-        name=name,
-        venue=venue,
-        allow_gaps=allow_gaps,
-        limits=limits,
-        progress=progress,
-    )
-    progress("storing", 0, 1)
-    before_storing()
+    checked = read_directory(source, now_ms=now_ms, name=name, options=reading)
+    reading.progress("storing", 0, 1)
+    storing.before_storing()
     summary, unchanged = write_dataset(
         checked.data,
         data_dir,
         source=source.resolve().name,
         gaps=checked.gaps,
-        gaps_total=checked.gaps_total,
-        replace=replace,
-        limits=limits,
+        replace=storing.replace,
+        limits=reading.limits,
     )
-    progress("storing", 1, 1)
+    reading.progress("storing", 1, 1)
     return ImportReport(
         summary=summary, skipped=checked.skipped, notes=checked.notes, unchanged=unchanged
     )
@@ -159,10 +166,7 @@ def open_market(
     name_or_path: str,
     *,
     now_ms: int,
-    venue: str | None = None,
-    allow_gaps: bool = False,
-    limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = lambda _step, _done, _total: None,
+    options: ReadOptions = READ_ALL,
 ) -> RecordedMarket:
     """Open a dataset by its name, or any directory of files by its path.
 
@@ -179,15 +183,7 @@ def open_market(
             f"'{escape_text(name_or_path)}' is neither a dataset nor a directory; "
             "`kamou data list` shows the datasets, `kamou data import DIR` stores one"
         )
-    return open_directory(
-        directory,
-        now_ms=now_ms,
-        data_dir=data_dir,
-        venue=venue,
-        allow_gaps=allow_gaps,
-        limits=limits,
-        progress=progress,
-    )
+    return open_directory(directory, now_ms=now_ms, data_dir=data_dir, options=options)
 
 
 def open_directory(
@@ -195,10 +191,7 @@ def open_directory(
     *,
     now_ms: int,
     data_dir: Path | None = None,
-    venue: str | None = None,
-    allow_gaps: bool = False,
-    limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = lambda _step, _done, _total: None,
+    options: ReadOptions = READ_ALL,
 ) -> RecordedMarket:
     """Open a directory as a recorded market.
 
@@ -207,17 +200,10 @@ def open_directory(
     Raises:
         InvalidDataError: the stored dataset cannot be loaded; or as ``read_directory``.
     """
-    if data_dir is not None and _is_registered(directory, data_dir, limits):
+    if data_dir is not None and _is_registered(directory, data_dir, options.limits):
         return load_dataset(directory)
-    checked = read_directory(
-        directory,
-        now_ms=now_ms,
-        name=show_name(directory.resolve()),
-        venue=venue,
-        allow_gaps=allow_gaps,
-        limits=limits,
-        progress=progress,
-    )
+    name = show_name(directory.resolve())
+    checked = read_directory(directory, now_ms=now_ms, name=name, options=options)
     return RecordedMarket(checked.data)
 
 
@@ -240,10 +226,7 @@ def read_directory(
     *,
     now_ms: int,
     name: str,
-    venue: str | None = None,
-    allow_gaps: bool = False,
-    limits: DataSettings = DEFAULT_LIMITS,
-    progress: Progress = lambda _step, _done, _total: None,
+    options: ReadOptions = READ_ALL,
 ) -> CheckedFiles:
     """Read and check the files of market data in the directory ``source``.
 
@@ -255,11 +238,11 @@ def read_directory(
             are listed) or missing without ``allow_gaps``, there are no bars, a limit of the
             ``data.*`` settings is exceeded, or memory runs out.
     """
-    budget = Budget(limits=limits)
+    budget = Budget(limits=options.limits)
     try:
         if is_dataset_directory(source):
             return _read_dataset(source, budget, now_ms=now_ms, name=name)
-        return _read_files(source, budget, now_ms, name, venue, progress, allow_gaps=allow_gaps)
+        return _read_files(source, budget, now_ms, name, options)
     except MemoryError as error:
         raise InvalidDataError(
             f"{show_name(source)}: not enough memory for its {budget.rows:,} rows; import "
@@ -268,31 +251,25 @@ def read_directory(
 
 
 def _read_files(
-    source: Path,
-    budget: Budget,
-    now_ms: int,
-    name: str,
-    venue: str | None,
-    progress: Progress,
-    *,
-    allow_gaps: bool,
+    source: Path, budget: Budget, now_ms: int, name: str, options: ReadOptions
 ) -> CheckedFiles:
-    files, skipped = find_files(source, venue, budget)
+    files, skipped = find_files(source, options.venue, budget)
     parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
     for done, found in enumerate(files):
-        progress(f"reading {show_name(found.path)}", done, len(files))
-        parts[found.kind].append(_read(found, budget, venue))
+        options.progress(f"reading {show_name(found.path)}", done, len(files))
+        parts[found.kind].append(_read(found, budget, options.venue))
     if not parts[Kind.BARS]:
         raise _no_bars(source, skipped)
-    progress("checking", len(files), len(files))
-    bars, findings = _checked_bars(source, parts[Kind.BARS], budget, now_ms, allow_gaps=allow_gaps)
-    notes: list[str] = []
+    options.progress("checking", len(files), len(files))
+    bars, findings = _checked_bars(
+        source, parts[Kind.BARS], budget, now_ms, allow_gaps=options.allow_gaps
+    )
+    remarks = _Remarks(skipped=skipped)
     return CheckedFiles(
-        data=_make_dataset(name, bars, parts, budget, now_ms, skipped, notes),
-        gaps=findings.gaps,
-        gaps_total=findings.gaps_total,
-        skipped=tuple(skipped),
-        notes=tuple(notes),
+        data=_make_dataset(name, bars, parts, budget, now_ms, remarks),
+        gaps=FoundGaps(listed=findings.gaps, total=findings.gaps_total),
+        skipped=tuple(remarks.skipped),
+        notes=tuple(remarks.notes),
     )
 
 
@@ -350,18 +327,25 @@ def _bar_rows(parts: list[FileColumns]) -> BarRows:
     return BarRows(symbols=symbols, code=code, source=source, row=row, open_ms=open_ms, **columns)
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class _Remarks:
+    """Files that were left out, and notes on rows; reading adds to both."""
+
+    skipped: list[SkippedFile] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+
+
 def _make_dataset(
     name: str,
     bars: Bars,
     parts: dict[Kind, list[FileColumns]],
     budget: Budget,
     now_ms: int,
-    skipped: list[SkippedFile],
-    notes: list[str],
+    remarks: _Remarks,
 ) -> Dataset:
-    open_interest = keep_finest(parts[Kind.OPEN_INTEREST], skipped)
+    open_interest = keep_finest(parts[Kind.OPEN_INTEREST], remarks.skipped)
     funding, open_interest_series = (
-        make_series(each, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=notes)
+        make_series(each, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=remarks.notes)
         for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.OPEN_INTEREST, open_interest))
     )
     return Dataset(name=name, bars=bars, funding=funding, open_interest=open_interest_series)
@@ -385,13 +369,12 @@ def _read_dataset(source: Path, budget: Budget, *, now_ms: int, name: str) -> Ch
     bars, findings = _checked_bars(
         source, parts[Kind.BARS], budget, now_ms, allow_gaps=meta.gaps_total > 0
     )
-    data = _make_dataset(name, bars, parts, budget, now_ms, [], [])
+    data = _make_dataset(name, bars, parts, budget, now_ms, _Remarks())
     computed = describe_dataset(data, meta.source, findings.gaps, findings.gaps_total, meta.files)
     if wrong := description_differences(meta, computed):
         raise InvalidDataError(
             f"{show_name(source)}: {META} differs from the files in {', '.join(wrong)}; remove "
             f"{META} to read and check the files without it"
         )
-    return CheckedFiles(
-        data=data, gaps=findings.gaps, gaps_total=findings.gaps_total, skipped=(), notes=()
-    )
+    gaps = FoundGaps(listed=findings.gaps, total=findings.gaps_total)
+    return CheckedFiles(data=data, gaps=gaps, skipped=(), notes=())

@@ -201,13 +201,23 @@ def read_summary(path: Path) -> DatasetSummary:
     )
 
 
+@attrs.frozen(kw_only=True)
+class FoundGaps:
+    """The first gaps of a dataset, and the number of all."""
+
+    listed: tuple[Gap, ...] = ()
+    total: int = 0
+
+
+NO_GAPS = FoundGaps()
+
+
 def write_dataset(
     data: Dataset,
     data_dir: Path,
     *,
     source: str,
-    gaps: tuple[Gap, ...] = (),
-    gaps_total: int | None = None,
+    gaps: FoundGaps = NO_GAPS,
     replace: bool = False,
     limits: DataSettings = DEFAULT_LIMITS,
 ) -> tuple[DatasetSummary, bool]:
@@ -217,8 +227,7 @@ def write_dataset(
         data: the dataset.
         data_dir: the data directory.
         source: name of the directory that it was imported from.
-        gaps: the first of ``gaps_total``.
-        gaps_total: number of all gaps; None: as many as ``gaps``.
+        gaps: the missing bars of the dataset.
         replace: replace a different dataset of this name.
         limits: the ``data.*`` settings.
 
@@ -240,9 +249,7 @@ def write_dataset(
             prefix = f"{UNFINISHED}{data.name}."
             temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
             try:
-                meta = _write_files(
-                    data, temporary, source, gaps, len(gaps) if gaps_total is None else gaps_total
-                )
+                meta = _write_files(data, temporary, source, gaps.listed, gaps.total)
                 if target.exists() and not replace:
                     _check_same(target, meta, limits)
                     register_digest(target.parent, dataset_digest(target, _any_size()))

@@ -27,7 +27,7 @@ from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
-from kamou.runs.session import Session, open_session
+from kamou.runs.session import Session, SessionFiles, open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit, ChildSpec, ExitKind, SupervisorSpec
@@ -175,13 +175,14 @@ def open_tree(
     clock = SimulatedClock(start_ms=begin_ms)
     with open_session(
         settings=settings,
-        database_path=data_dir / "journal.sqlite3",
-        venue_path=venue_path,
+        files=SessionFiles(
+            database=data_dir / "journal.sqlite3",
+            venue=venue_path,
+            durable=durable,
+        ),
         source=market,
-        start_ms=begin_ms,
         clock=clock.now_ms,
         gate=(gate or AssumedLiveGate()).label,
-        durable=durable,
     ) as session:
         inputs = SystemInputs(
             settings=settings,

@@ -16,7 +16,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.core.risk.midnight_equity import LAST_PRICE_BARS
-from kamou.runs.backtest import replay
+from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import CycleSettings, Settings
 from kamou.store.journal import read_events
 from kamou.venue.engine import Engine
@@ -124,7 +124,7 @@ def test_the_loss_of_a_stop_in_the_last_bar_before_midnight_counts_in_the_next_d
             RecordedMarket(dips, instruments=drawn.instruments, half_spread=np.full(2, 1.0)),
             timerange=(MIDNIGHT_MS - 4 * step_ms, None),
             journal=path,
-            inspect=keep,
+            parts=ReplayParts(inspect=keep),
         )
     (stop,) = [r for r in records if isinstance(r, FillAudit) and r.trigger_price is not None]
     assert (stop.at_ms, stop.reason) == (MIDNIGHT_MS, "order")

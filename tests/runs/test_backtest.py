@@ -28,7 +28,7 @@ from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.backtest import replay, run
+from kamou.runs.backtest import ReplayParts, replay, run
 from kamou.runs.backtest_report import _by_strategy, _max_drawdown
 from kamou.settings.config import CycleSettings, Resolved, Settings
 from kamou.settings.strategies import StrategySettings
@@ -52,7 +52,8 @@ def test_a_backtest_charges_the_fee_of_the_settings(taker_bps: str) -> None:
     costs = attrs.evolve(SETTINGS.costs, taker_bps=D(taker_bps))
     market = scripted_market.market()
     found = run_scripted(
-        attrs.evolve(SETTINGS, costs=costs), inspect=lambda engine: fills.extend(engine.fills(0))
+        attrs.evolve(SETTINGS, costs=costs),
+        parts=ReplayParts(inspect=lambda engine: fills.extend(engine.fills(0))),
     )
     size = {each.symbol: each.contract_size for each in market.instruments}
     taken = [fill for fill in fills if not fill.maker]
@@ -91,7 +92,7 @@ def deny_all(tree: Tree) -> Tree:
 
 def test_with_a_governor_that_denies_all_a_backtest_sends_no_order() -> None:
     assert run_scripted()["orders"] > 0
-    found = run_scripted(arrange=deny_all)
+    found = run_scripted(parts=ReplayParts(arrange=deny_all))
     assert found["candidates"] > 0
     assert (found["orders"], found["fills"], found["trades"]) == (0, 0, 0)
     assert scripted_market.D(found["equity_end"]) == scripted_market.D(found["equity_start"])
@@ -104,7 +105,7 @@ def test_a_strategy_without_a_grant_of_the_gate_sends_no_order() -> None:
         def is_live(self, strategy: str) -> LiveGrant | None:
             return None
 
-    found = run_scripted(gate=GateWithoutGrants())
+    found = run_scripted(parts=ReplayParts(gate=GateWithoutGrants()))
     assert (found["orders"], found["refused"] > 0) == (0, True)
 
 

@@ -23,6 +23,7 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import DatabaseNewerError, DiskFullError, InvalidDataError, StoreError
 from kamou.runs.session import (
     Session,
+    SessionFiles,
     is_caller_canceled,
     is_cancellation,
     open_session,
@@ -55,13 +56,10 @@ def session_arguments(data_dir: DataDirectory, source: Any) -> dict[str, Any]:
     """Return the arguments of ``open_session``."""
     return {
         "settings": settings(data_dir.path),
-        "database_path": data_dir.database,
-        "venue_path": data_dir.exchange,
+        "files": SessionFiles(database=data_dir.database, venue=data_dir.exchange, durable=False),
         "source": source,
-        "start_ms": NOW_MS,
         "clock": lambda: NOW_MS,
         "gate": "assumed",
-        "durable": False,
     }
 
 
@@ -233,7 +231,7 @@ def test_a_session_moves_a_venue_of_days_ago_to_the_present(
 ) -> None:
     left_ms = NOW_MS - 3 * DAY_MS
     source = GeneratedMarket(seed=1, origin_ms=left_ms - DAY_MS, symbols=2)
-    earlier = {"start_ms": left_ms, "clock": lambda: left_ms}
+    earlier = {"clock": lambda: left_ms}
     with open_session(**session_arguments(data_dir, source) | earlier) as session:
         assert session.engine.market_ms == left_ms
     with open_session(**session_arguments(data_dir, source)) as session:

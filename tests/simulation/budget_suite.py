@@ -32,7 +32,7 @@ from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import ZERO, Account, Instrument, OrderType
 from kamou.errors import UnreachableError
 from kamou.exchange.embedded import SimulatedExchange
-from kamou.runs.backtest import replay
+from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import CycleSettings, Settings
 from kamou.simulator.invariants.venue_records import leverage_of
 from kamou.simulator.market import instrument
@@ -262,8 +262,7 @@ def backtest(
             drawn,
             timerange=(START_MS, None),
             journal=journal,
-            adapter=partial(Unsteady, chance=Random(seed)),
-            inspect=judge_venue,
+            parts=ReplayParts(adapter=partial(Unsteady, chance=Random(seed)), inspect=judge_venue),
         )
         connection = sqlite3.connect(journal)
         rows = connection.execute('SELECT "after", reason FROM state ORDER BY seq')

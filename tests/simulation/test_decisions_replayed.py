@@ -26,7 +26,7 @@ from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.planning import plan_entry, size_fraction
 from kamou.core.risk.valuation import value_book
 from kamou.messages.codec import encode
-from kamou.runs.backtest import replay
+from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import Settings, collect_leaf_types
 from kamou.settings.values import convert_value
 from kamou.store.database import open_reader
@@ -196,7 +196,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[Committed]:
         suite.market(7, symbols=8, days=1),
         timerange=(suite.START_MS, None),
         journal=journal,
-        adapter=partial(suite.Unsteady, chance=Random(7)),
+        parts=ReplayParts(adapter=partial(suite.Unsteady, chance=Random(7))),
     )
     with closing(open_reader(journal)) as reader:
         return read_events(reader, 0)

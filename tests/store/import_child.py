@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests
 
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
-from kamou.store.importer import import_directory, open_market
+from kamou.store.importer import ReadOptions, import_directory, open_market
 from tests.store.market_files import NOW_MS
 
 ADDRESS_SPACE_BYTES = 1_500_000_000
@@ -29,8 +29,8 @@ def import_and_open(case: Path, data_dir: Path) -> str:
     """Import the case and open it as a backtest does; return their common result."""
     results = []
     for verb in (
-        lambda: import_directory(case, data_dir, now_ms=NOW_MS, limits=LIMITS),
-        lambda: open_market(data_dir, str(case), now_ms=NOW_MS, limits=LIMITS),
+        lambda: import_directory(case, data_dir, now_ms=NOW_MS, reading=ReadOptions(limits=LIMITS)),
+        lambda: open_market(data_dir, str(case), now_ms=NOW_MS, options=ReadOptions(limits=LIMITS)),
     ):
         try:
             verb()

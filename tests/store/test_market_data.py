@@ -12,7 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from kamou.errors import DiskFullError, InvalidDataError, StoreError
-from kamou.store.importer import import_directory, open_directory, open_market
+from kamou.store.importer import (
+    ReadOptions,
+    StoreOptions,
+    import_directory,
+    open_directory,
+    open_market,
+)
 from kamou.store.market_data import (
     DamagedDataset,
     dataset_path,
@@ -50,7 +56,10 @@ def test_an_imported_dataset_is_listed_and_loads_with_the_same_data(tmp_path: Pa
     source = write_valid_files(tmp_path / "year")
     seen: list[tuple[str, int, int]] = []
     report = import_directory(
-        source, tmp_path / "data", now_ms=NOW_MS, progress=lambda *step: seen.append(step)
+        source,
+        tmp_path / "data",
+        now_ms=NOW_MS,
+        reading=ReadOptions(progress=lambda *step: seen.append(step)),
     )
     assert not report.unchanged
     assert seen[0] == ("reading bars_1h.parquet", 0, 3)
@@ -299,7 +308,9 @@ def test_an_import_changes_a_stored_dataset_only_with_replace(tmp_path: Path) ->
     write_csv(source / "funding.csv.gz", funding_rows(4))
     assert "a different dataset named 's' is already stored" in import_error(source, tmp_path)
     assert load_dataset(first.summary.path).data.funding.period_ms == 8 * HOUR_MS
-    replaced = import_directory(source, tmp_path / "data", now_ms=NOW_MS, replace=True)
+    replaced = import_directory(
+        source, tmp_path / "data", now_ms=NOW_MS, storing=StoreOptions(replace=True)
+    )
     assert not replaced.unchanged
     assert load_dataset(replaced.summary.path).data.funding.period_ms == 4 * HOUR_MS
     assert load_dataset(replaced.summary.path).instruments[0].funding_interval_h == 4
@@ -308,13 +319,15 @@ def test_an_import_changes_a_stored_dataset_only_with_replace(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "x" * 65])
 def test_an_import_under_an_invalid_dataset_name_fails(tmp_path: Path, name: str) -> None:
     source = write_valid_files(tmp_path / "s")
-    assert "cannot name a dataset" in import_error(source, tmp_path, name=name)
+    assert "cannot name a dataset" in import_error(
+        source, tmp_path, storing=StoreOptions(name=name)
+    )
 
 
 def test_a_dataset_opens_by_name_and_by_its_directory(tmp_path: Path) -> None:
     source = write_valid_files(tmp_path / "s")
     store = tmp_path / "data"
-    report = import_directory(source, store, now_ms=NOW_MS, name="mine")
+    report = import_directory(source, store, now_ms=NOW_MS, storing=StoreOptions(name="mine"))
     assert open_market(store, "mine", now_ms=NOW_MS).name == "mine"
     assert open_market(store, str(source), now_ms=NOW_MS).name == "s"
     assert open_directory(report.summary.path, now_ms=NOW_MS).recorded_bars == 3 * BARS

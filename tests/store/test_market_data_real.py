@@ -10,7 +10,7 @@ import pytest
 
 from kamou.core.day import HOUR_MS
 from kamou.errors import InvalidDataError
-from kamou.store.importer import import_directory, open_directory
+from kamou.store.importer import ReadOptions, import_directory, open_directory
 from kamou.store.market_data import load_dataset
 
 pytestmark = [
@@ -67,8 +67,10 @@ def test_a_recorded_venue_with_gaps_imports_only_if_gaps_are_allowed(tmp_path: P
     with pytest.raises(InvalidDataError, match="--venue"):
         import_directory(source, tmp_path, now_ms=NOW_MS)
     with pytest.raises(InvalidDataError, match="20 rows invalid"):
-        import_directory(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid")
-    report = import_directory(source, tmp_path, now_ms=NOW_MS, venue="hyperliquid", allow_gaps=True)
+        import_directory(source, tmp_path, now_ms=NOW_MS, reading=ReadOptions(venue="hyperliquid"))
+    report = import_directory(
+        source, tmp_path, now_ms=NOW_MS, reading=ReadOptions(venue="hyperliquid", allow_gaps=True)
+    )
     assert (report.summary.bars, report.summary.gaps_total) == (4_000, 20)
 
 

@@ -13,7 +13,7 @@ import pytest
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
 from kamou.store.file_layouts import find_files, read_columns
-from kamou.store.importer import import_directory, open_directory
+from kamou.store.importer import ReadOptions, import_directory, open_directory
 from kamou.store.read_budget import Budget
 from kamou.venue.market.recorded import RecordedMarket
 from tests.store.market_files import (
@@ -32,7 +32,7 @@ DAY_MS = 86_400_000
 
 
 def open_files(folder: Path, **options: Any) -> RecordedMarket:
-    return open_directory(folder, now_ms=NOW_MS, **options)
+    return open_directory(folder, now_ms=NOW_MS, options=ReadOptions(**options))
 
 
 def have_same_data(left: RecordedMarket, right: RecordedMarket) -> bool:

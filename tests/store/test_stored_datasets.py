@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 from kamou.errors import InvalidDataError
 from kamou.store import importer
 from kamou.store.dataset_description import FILES, META
-from kamou.store.importer import import_directory, open_directory, open_market
+from kamou.store.importer import (
+    ReadOptions,
+    StoreOptions,
+    import_directory,
+    open_directory,
+    open_market,
+)
 from kamou.store.market_data import DamagedDataset, list_datasets, load_dataset, market_directory
 from kamou.venue.market.recorded import RecordedMarket
 from tests.store.malicious_files import dataset_with_cell, meta, rehash, write_dataset
@@ -128,7 +134,9 @@ def test_a_dataset_with_allowed_gaps_opens_in_another_store_with_its_gaps(
     rows = bar_rows()
     del rows[5:8], rows[60]
     write_parquet(tmp_path / "holed" / "c.parquet", rows)
-    made = import_directory(tmp_path / "holed", tmp_path / "a", now_ms=NOW_MS, allow_gaps=True)
+    made = import_directory(
+        tmp_path / "holed", tmp_path / "a", now_ms=NOW_MS, reading=ReadOptions(allow_gaps=True)
+    )
     assert (made.summary.gaps_total, len(made.summary.gaps)) == (2, 2)
     market = open_market(tmp_path / "b", str(made.summary.path), now_ms=NOW_MS)
     assert have_same_data(market, load_dataset(made.summary.path))
@@ -178,7 +186,7 @@ def test_an_import_over_a_damaged_dataset_fails_without_replace(
     (market_directory(store) / "s" / "funding.parquet").write_bytes(b"nothing")
     with pytest.raises(InvalidDataError, match="a damaged dataset named 's' is already stored"):
         import_directory(tmp_path / "s", store, now_ms=NOW_MS)
-    import_directory(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
+    import_directory(tmp_path / "s", store, now_ms=NOW_MS, storing=StoreOptions(replace=True))
     assert open_market(store, "s", now_ms=NOW_MS).recorded_bars
     assert sorted(each.name for each in market_directory(store).iterdir()) == ["digests", "s"]
 
@@ -216,7 +224,7 @@ def test_a_failed_replacement_leaves_the_old_dataset(
 
     monkeypatch.setattr("kamou.store.market_data.os.rename", fails)
     with pytest.raises(Exception, match="cannot be written: Input/output error"):
-        import_directory(tmp_path / "s", store, now_ms=NOW_MS, replace=True)
+        import_directory(tmp_path / "s", store, now_ms=NOW_MS, storing=StoreOptions(replace=True))
     assert have_same_data(open_market(store, "s", now_ms=NOW_MS), before)
     assert [each.name for each in list_datasets(store)] == ["s"]
 

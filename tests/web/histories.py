@@ -20,7 +20,7 @@ from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
-from kamou.runs.session import open_session
+from kamou.runs.session import SessionFiles, open_session
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import CycleSettings, Settings
@@ -182,13 +182,14 @@ async def _run(
     settings = history.settings(until_h)
     with open_session(
         settings=settings,
-        database_path=journal,
-        venue_path=venue,
+        files=SessionFiles(
+            database=journal,
+            venue=venue,
+            durable=False,
+        ),
         source=drawn,
-        start_ms=clock.now_ms(),
         clock=clock.now_ms,
         gate=AssumedLiveGate().label,
-        durable=False,
     ) as session:
         tree = compose(
             SystemInputs(
