@@ -49,10 +49,11 @@ BELIEVED_AT_ONCE = (RECONCILIATION, "if self._is_pending(symbol, held):", "if Fa
 def table() -> tuple[Mutant, ...]:
     """Return all mutants; those whose author is the design come first."""
     from tests.simulation.mutants_for_tests import FOR_TESTS
+    from tests.simulation.mutants_of_decisions import DECISIONS
     from tests.simulation.mutants_of_limits import LIMITS
     from tests.simulation.mutants_of_money import MONEY
     from tests.simulation.mutants_of_orders import ORDERS
     from tests.simulation.mutants_of_the_reviewer import REVIEWER
     from tests.simulation.mutants_of_the_site import SITE
 
-    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS, *SITE, *FOR_TESTS)
+    return (*ORDERS, *MONEY, *REVIEWER, *LIMITS, *SITE, *DECISIONS, *FOR_TESTS)

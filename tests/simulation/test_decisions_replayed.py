@@ -16,9 +16,15 @@ import attrs
 import pytest
 
 from kamou.core.book.decision_events import EntriesDecided, EntryDecision
-from kamou.core.book.events import CandidateRefined, PermitDenied, PermitGranted, RunStarted
+from kamou.core.book.events import (
+    CandidateRefined,
+    IntentRecorded,
+    PermitDenied,
+    PermitGranted,
+    RunStarted,
+)
 from kamou.core.book.position_book import PositionBook
-from kamou.core.model import Account, Denial, Plan, PositionReport, Quote
+from kamou.core.model import Account, Denial, OrderRole, Plan, PositionReport, Quote
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.governor import review_entry
@@ -223,6 +229,21 @@ def test_each_plan_and_verdict_of_a_day_follows_from_the_journal_alone(
         found[type(again.event).__name__] += 1
     assert found["PermitGranted"] == len(intents) > 20
     assert found["PermitDenied"]
+
+
+def test_the_inputs_of_a_permitted_entry_are_committed_with_its_intents(
+    events: list[Committed],
+) -> None:
+    entries = 0
+    for at, committed in enumerate(events):
+        event = committed.event
+        if isinstance(event, IntentRecorded) and event.intent.role is OrderRole.ENTRY:
+            before = events[at - 1].event
+            assert isinstance(before, EntriesDecided)
+            assert before.decisions[-1].signal_id == event.cause_id
+            assert before.decisions[-1].review is not None
+            entries += 1
+    assert entries > 20
 
 
 def test_the_inputs_of_a_day_take_at_most_300_bytes_a_review(events: list[Committed]) -> None:

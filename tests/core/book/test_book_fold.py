@@ -14,6 +14,7 @@ from kamou.core.book import position_book as book_module
 from kamou.core.book import snapshot
 from kamou.core.book.decision_events import EntriesDecided
 from kamou.core.book.event_kinds import EVENTS
+from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.run_events import (
@@ -82,6 +83,21 @@ def test_a_change_of_a_fork_leaves_the_book_unchanged(story: Story) -> None:
     assert story.book.equity == 10000
     assert story.book.trades
     assert story.book.recent_activity.entries
+
+
+def test_a_book_has_a_contract_specification_from_its_own_event_on_and_shares_it_with_no_book() -> (
+    None
+):
+    one, other, third = Story().book, PositionBook(), PositionBook()
+    old = one.instruments["SOLUSDT"]
+    new = attrs.evolve(old, contract_size=old.contract_size * 10)
+    fork = one.fork()
+    one.apply(one.seq + 1, InstrumentChanged(at_ms=NOON, instrument=new, figures=()))
+    assert one.instruments["SOLUSDT"] == new
+    assert fork.instruments["SOLUSDT"] == old
+    assert other.instruments == third.instruments == {}
+    other.apply(1, InstrumentChanged(at_ms=NOON, instrument=old, figures=()))
+    assert (other.instruments, third.instruments) == ({"SOLUSDT": old}, {})
 
 
 def test_loading_an_invalid_book_or_dumping_a_float_raises() -> None:

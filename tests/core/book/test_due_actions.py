@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kamou.core.book import events as e
 from kamou.core.book.due_actions import (
@@ -70,6 +72,25 @@ def test_a_resting_entry_is_queried_after_a_second_and_canceled_in_a_halt(story:
     assert find_due_actions(story.book, NOON + ORDER_RETRY_MS) == (QueryOrder(name),)
     halt(story, TradingState.REDUCE_ONLY)
     assert find_due_actions(story.book, NOON) == (CancelEntry(name),)
+
+
+@given(st.integers(0, 100 * IN_FLIGHT_MAX_MS))
+def test_a_due_query_stays_due_until_an_event_and_is_never_due_twice(late_ms: int) -> None:
+    resting, waiting = Story(), Story()
+    resting.ready()
+    waiting.ready()
+    resting.grant(PLAN)
+    entry, exit_ = intent(OrderRole.ENTRY, PLAN), intent(OrderRole.EXIT, PLAN)
+    resting.say(
+        e.IntentRecorded(at_ms=NOON, intent=entry),
+        e.OrderAccepted(at_ms=NOON, client_order_id=entry.client_order_id, venue_order_id="v1"),
+    )
+    waiting.open(PLAN)
+    waiting.say(e.IntentRecorded(at_ms=NOON, intent=exit_))
+    of_entry = find_due_actions(resting.book, NOON + ORDER_RETRY_MS + late_ms)
+    assert of_entry == (QueryOrder(entry.client_order_id),)
+    of_exit = find_due_actions(waiting.book, NOON + IN_FLIGHT_MAX_MS + late_ms)
+    assert of_exit.count(QueryOrder(exit_.client_order_id)) == 1
 
 
 def test_trades_are_checked_after_orders_and_unprotected_ones_first(story: Story) -> None:

@@ -1,0 +1,182 @@
+"""Defects in what a decision rests on: its inputs, what is due, the day, the side.
+
+Contract specifications and inputs come from the journal, due actions and denials are values, and
+the figures of a day, a round trip and a side have one formula each.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.simulation.mutants import Mutant
+
+BOOK_STATE = "kamou/core/book/book_state.py"
+BOOK_FOLD = "kamou/core/book/position_book.py"
+DAY = "kamou/core/day.py"
+DENIALS = "kamou/core/risk/denials.py"
+DUE = "kamou/core/book/due_actions.py"
+ENTRIES = "kamou/actors/entries.py"
+SIDES = "kamou/core/sides.py"
+FOLD_TESTS = "tests/core/book/test_book_fold.py"
+REPLAY_TESTS = "tests/simulation/test_decisions_replayed.py"
+DUE_TESTS = "tests/core/book/test_due_actions.py"
+DAY_TESTS = "tests/core/test_day.py"
+DENIAL_TESTS = "tests/core/risk/test_denials.py"
+SIDE_TESTS = "tests/core/test_sides.py"
+judged = partial(Mutant, faults="", seeds=1, notices=())
+
+INPUTS = (
+    judged(
+        name="all books share one dictionary of instruments",
+        file=BOOK_STATE,
+        old="    instruments: dict[str, Instrument] = attrs.field(factory=dict)",
+        new="    instruments: dict[str, Instrument] = attrs.field(default={})",
+        tests=(FOLD_TESTS,),
+    ),
+    judged(
+        name="a contract specification stays the first that a book folded",
+        file=BOOK_FOLD,
+        old="        self.instruments[event.instrument.symbol] = event.instrument\n",
+        new="        self.instruments.setdefault(event.instrument.symbol, event.instrument)\n",
+        tests=(FOLD_TESTS,),
+    ),
+    Mutant(
+        name="the reconciler compares no contract specification when it starts",
+        file="kamou/actors/reconciler.py",
+        old="        if self._sound:\n            known",
+        new="        if self._sound and (self._listed or not self._follower.book.instruments):\n"
+        "            known",
+        notices=("EXPOSURE", "UNSETTLED"),
+        faults="instrument_change,process_kill",
+        seeds=30,
+    ),
+    judged(
+        name="the inputs of a decision leave out the funding rate",
+        file=ENTRIES,
+        old="            funding_rate=rate,\n            grant=",
+        new="            funding_rate=None,\n            grant=",
+        tests=(REPLAY_TESTS,),
+    ),
+    judged(
+        name="the inputs of a permitted entry are journalled at the cycle's end",
+        file=ENTRIES,
+        old="            inputs = recorder.take(self._clock.now_ms())\n",
+        new="            inputs = ()\n",
+        tests=(REPLAY_TESTS,),
+    ),
+)
+
+ACTIONS = (
+    judged(
+        name="an order of unknown outcome is queried as late as any other",
+        file=DUE,
+        old=" or order.unknown_since_ms\n",
+        new="\n",
+        tests=(DUE_TESTS,),
+    ),
+    judged(
+        name="an order that ended or rests is queried in one millisecond only",
+        file=DUE,
+        old="and age_ms >= ORDER_RETRY_MS\n",
+        new="and age_ms == ORDER_RETRY_MS\n",
+        tests=(DUE_TESTS,),
+    ),
+    judged(
+        name="every trade is looked at twice",
+        file=DUE,
+        old="for trade in unprotected_first]\n",
+        new="for trade in (*unprotected_first, *unprotected_first)]\n",
+        tests=(DUE_TESTS,),
+    ),
+    judged(
+        name="unprotected trades are looked at last",
+        file=DUE,
+        old="key=lambda t: not t.unprotected_since_ms)",
+        new="key=lambda t: t.unprotected_since_ms)",
+        tests=(DUE_TESTS,),
+    ),
+    judged(
+        name="the time of the next look leaves out time limits",
+        file=DUE,
+        old="    return min([cycle, *holds])\n",
+        new="    return cycle\n",
+        tests=(DUE_TESTS,),
+    ),
+    judged(
+        name="the denial of a reducing order names the permit of its entry",
+        file=DENIALS,
+        old='        permit_id="",\n',
+        new="        permit_id=intent.trade_id,\n",
+        tests=(DENIAL_TESTS,),
+    ),
+    judged(
+        name="the denial of a candidate has the permit id of its first attempt",
+        file=DENIALS,
+        old="make_permit_id(candidate.signal_id, attempt)",
+        new="make_permit_id(candidate.signal_id, 1)",
+        tests=(DENIAL_TESTS,),
+    ),
+)
+
+FORMULAS = (
+    judged(
+        name="a day's loss counts a withdrawal",
+        file=DAY,
+        old="self.equity - self.equity_start - self.net_deposits\n",
+        new="self.equity - self.equity_start - max(Decimal(0), self.net_deposits)\n",
+        tests=(DAY_TESTS,),
+    ),
+    judged(
+        name="a day's return counts a deposit as a profit",
+        file=DAY,
+        old="        return growth - 1.0\n",
+        new="        return float(self.stretches[-1].end / self.stretches[0].start) - 1.0\n",
+        tests=(DAY_TESTS,),
+    ),
+    judged(
+        name="a round trip costs no fee at its exit",
+        file="kamou/core/risk/costs.py",
+        old="        fees = self.fee_in * entry + self.fee_out * exit_\n",
+        new="        fees = self.fee_in * entry\n",
+        tests=("tests/core/risk/test_costs.py",),
+    ),
+    judged(
+        name="a short gains when the price rises",
+        file=SIDES,
+        old="        return (after - before) * self.sign\n",
+        new="        return after - before\n",
+        tests=(SIDE_TESTS,),
+    ),
+    judged(
+        name="a stop is reached only beyond its price",
+        file=SIDES,
+        old="        return self.loss(stop, price) >= 0\n",
+        new="        return self.loss(stop, price) > 0\n",
+        tests=(SIDE_TESTS,),
+    ),
+    judged(
+        name="the stop of a short is rounded as the stop of a long",
+        file=SIDES,
+        old="        return ROUND_FLOOR if self is Side.LONG else ROUND_CEILING\n",
+        new="        return ROUND_FLOOR\n",
+        tests=(SIDE_TESTS,),
+    ),
+    Mutant(
+        name="the worse price of a sell is the higher one",
+        file=SIDES,
+        old="        return max(a, b) if self is OrderSide.BUY else min(a, b)\n",
+        new="        return max(a, b)\n",
+        notices=("STOP_TRIGGER", "TOO_GOOD", "CRASH"),
+        faults="none",
+    ),
+    Mutant(
+        name="the result of a short has the sign of a long's",
+        file="kamou/core/book/trades.py",
+        old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
+        new="(trade.exited_value - trade.entered_value) * trade.contract_size\n",
+        notices=("UNSETTLED",),
+        faults="none",
+    ),
+)
+
+DECISIONS = (*INPUTS, *ACTIONS, *FORMULAS)
