@@ -7,7 +7,7 @@ import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +25,9 @@ from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
 from kamou.runtime.leveled_lines import Progress
 from kamou.settings.config import Resolved
+
+if TYPE_CHECKING:
+    from kamou.runs.backtest_report import BacktestReport
 
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 
@@ -139,11 +142,10 @@ def backtest(
         if json_file is not None:
             write_atomically(json_file, text)
         _print_report(result)
-    violations = result["violations"]
-    if violations:
-        count = violations if isinstance(violations, int) else len(violations)
+    if violations := result["violations"]:
         raise CheckFailedError(
-            f"the backtest has {count_words(count, 'violation')} of the hard rules; read the report"
+            f"the backtest has {count_words(violations, 'violation')} of the hard rules; read the"
+            " report"
         )
 
 
@@ -154,7 +156,7 @@ def _run_backtest(
     symbols: tuple[str, ...] | None,
     journal: Path | None,
     report: Progress,
-) -> dict[str, Any]:
+) -> BacktestReport:
     from kamou.runs import backtest as composition
 
     return composition.run(
@@ -191,7 +193,7 @@ def _format_figure(name: str, value: object) -> tuple[str, object]:
     return name.replace("_", " "), value
 
 
-def _print_report(result: dict[str, Any]) -> None:
+def _print_report(result: BacktestReport) -> None:
     by_strategy = result.get("by_strategy") or {}
     left_out = ("by_strategy", "violation_list" if not result.get("violation_list") else "")
     rows = [_format_figure(name, value) for name, value in result.items() if name not in left_out]

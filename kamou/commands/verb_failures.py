@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import attrs
 import click
@@ -28,6 +28,13 @@ REMEDIES = {
 }
 
 
+class FailureDocument(TypedDict):
+    """A verb's failure for programs."""
+
+    error: str  # the messages, one per line
+    exit_code: int
+
+
 @attrs.frozen
 class VerbFailure:
     """The failure that ended a verb: one message per line, with the text around them."""
@@ -47,7 +54,7 @@ class VerbFailure:
         return (f"{self.prefix}{first}", *others, *self.hint)
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> FailureDocument:
         """JSON document for standard output."""
         return {"error": "\n".join(self.messages), "exit_code": self.exit_code}
 

@@ -7,7 +7,7 @@ import difflib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import click
 
@@ -135,7 +135,17 @@ def _suggest_symbol(reader: sqlite3.Connection, scanned: frozenset[str], symbol:
     return next(iter([*named, *begins, *close]), None)
 
 
-ReasonRow = dict[str, Any]
+class ReasonRow(TypedDict):
+    """One answer of a tier or of the venue, for `--json`."""
+
+    at_ms: int
+    tier: str
+    strategy: str
+    answer: str
+    figures: str
+    words: str  # answer and figures in words
+
+
 NEWEST = 2_000  # number of the newest refusals in which symbols are searched
 
 
@@ -186,7 +196,7 @@ def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[
             if reason.score is not None:
                 answer, figures = "SCORED", (Figure(name="score", value=f"{reason.score:.3f}"),)
             rows.append(_make_reason(cycle_at_ms, "T1", reason.strategy, answer, figures))
-    return sorted(rows, key=lambda row: -int(row["at_ms"]))
+    return sorted(rows, key=lambda row: -row["at_ms"])
 
 
 def _make_reason(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import trio
@@ -22,7 +21,7 @@ from kamou.core.record.gate import Gate
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
-from kamou.runs.backtest_report import report_backtest
+from kamou.runs.backtest_report import BacktestReport, report_backtest
 from kamou.runs.running import running
 from kamou.runs.session import Adapter, Inspect, Session, SessionFiles, open_session
 from kamou.runtime.determinism import seed_scheduler
@@ -45,8 +44,8 @@ def run(
     symbols: tuple[str, ...] | None = None,
     journal: Path | None = None,
     progress: Progress = lambda _what, _done, _total: None,
-) -> dict[str, Any]:
-    """Run the backtest and return its report; ``report_backtest`` has the keys.
+) -> BacktestReport:
+    """Run the backtest and return its report.
 
     Args:
         resolved: the settings.
@@ -109,7 +108,7 @@ def replay(
     journal: Path | None = None,
     progress: Progress = lambda _what, _done, _total: None,
     parts: ReplayParts = BACKTEST_PARTS,
-) -> dict[str, Any]:
+) -> BacktestReport:
     """Trade the recorded market within ``timerange``, and return the report.
 
     Args: as ``run``, and:
@@ -127,7 +126,7 @@ def replay(
     clock = SimulatedClock(start_ms=start_ms)
     with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as data_dir:
 
-        async def main() -> dict[str, Any]:
+        async def main() -> BacktestReport:
             with open_session(
                 settings=settings,
                 files=SessionFiles(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
-
-import attrs
+from itertools import groupby
+from operator import itemgetter
+from typing import NotRequired, TypedDict
 
 from kamou.core.model import ZERO
 from kamou.runs.facts import facts_digest
@@ -17,6 +17,68 @@ from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord
 
 
+class StrategyReport(TypedDict):
+    """Closed trades of one strategy.
+
+    ``without_r`` counts the trades of which no plan opened a part. They have no R, and the mean is
+    None if no trade has one.
+    """
+
+    trades: int
+    wins: int
+    pnl_net: str  # money, decimal text
+    mean_r: float | None
+    without_r: int
+
+
+class ViolationReport(TypedDict):
+    """One violation of a hard rule, as ``kamou.venue.checker`` found it."""
+
+    rule: str
+    at_ms: int
+    symbol: str
+    detail: str
+
+
+class BacktestReport(TypedDict):
+    """The report of a backtest: counts and ratios as numbers, money as decimal text.
+
+    ``violations`` is the number of violations of hard rules that the independent checker found in
+    the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
+    of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
+    decimal text too. Only ``runs.backtest.run`` adds the times and the memory.
+    """
+
+    symbols: int
+    bars: int
+    first_ms: int
+    last_ms: int
+    cycles: int
+    candidates: int
+    abstained: int
+    vetoed: int
+    refused: int
+    orders: int
+    fills: int
+    trades: int
+    equity_start: str
+    equity_end: str
+    fees: str
+    funding: str
+    slippage: str
+    max_drawdown: float
+    worst_overshoot_r: str
+    halts: int
+    violations: int
+    violation_list: list[ViolationReport]
+    by_strategy: dict[str, StrategyReport]
+    digest: str
+    facts_digest: str
+    cpu_s: NotRequired[float]
+    wall_s: NotRequired[float]
+    peak_rss_mb: NotRequired[float]
+
+
 def report_backtest(
     reader: sqlite3.Connection,
     market: RecordedMarket,
@@ -24,13 +86,8 @@ def report_backtest(
     checked: CheckReport,
     *,
     start: Decimal,
-) -> dict[str, Any]:
-    """Return the report: counts and ratios as numbers, money as decimal text.
-
-    ``violations`` is the number of violations of hard rules that the independent checker found in
-    the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
-    of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
-    decimal text too.
+) -> BacktestReport:
+    """Return the report of a finished backtest.
 
     Args:
         reader: of the journal.
@@ -65,7 +122,10 @@ def report_backtest(
         "worst_overshoot_r": str(checked.worst_overshoot_r),
         "halts": queries.query_totals(reader)["halts"],
         "violations": len(checked.violations),
-        "violation_list": [attrs.asdict(violation) for violation in checked.violations],
+        "violation_list": [
+            {"rule": v.rule, "at_ms": v.at_ms, "symbol": v.symbol, "detail": v.detail}
+            for v in checked.violations
+        ],
         "by_strategy": _by_strategy(reader),
         "digest": queries.journal_digest(reader),
         "facts_digest": facts_digest(audit_log, reader, checked.violations),
@@ -88,25 +148,18 @@ def _max_drawdown(equities: list[float]) -> float:
     return worst
 
 
-def _by_strategy(reader: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """Return the number of closed trades, wins, net PnL and mean R of each strategy.
-
-    ``without_r`` counts the trades of which no plan opened a part. They have no R, and the mean is
-    None if no trade has one.
-    """
-    found: dict[str, dict[str, Any]] = {}
+def _by_strategy(reader: sqlite3.Connection) -> dict[str, StrategyReport]:
+    """Return the closed trades of each strategy, by its name."""
     rows = reader.execute("SELECT strategy, pnl_net, r_multiple FROM trade ORDER BY strategy")
-    for strategy, net, r in rows:
-        line = found.setdefault(
-            strategy, {"trades": 0, "wins": 0, "pnl_net": ZERO, "mean_r": 0.0, "without_r": 0}
-        )
-        line["trades"] += 1
-        line["wins"] += Decimal(net) > 0
-        line["pnl_net"] += Decimal(net)
-        line["mean_r"] += r or 0.0
-        line["without_r"] += r is None
-    for line in found.values():
-        with_r = line["trades"] - line["without_r"]
-        line["mean_r"] = round(line["mean_r"] / with_r, 6) if with_r else None
-        line["pnl_net"] = str(line["pnl_net"])
+    found: dict[str, StrategyReport] = {}
+    for strategy, trades in groupby(rows, itemgetter(0)):
+        results = [(Decimal(net), r) for _, net, r in trades]
+        multiples = [r for _, r in results if r is not None]
+        found[strategy] = {
+            "trades": len(results),
+            "wins": sum(net > 0 for net, _ in results),
+            "pnl_net": str(sum((net for net, _ in results), ZERO)),
+            "mean_r": round(sum(multiples, 0.0) / len(multiples), 6) if multiples else None,
+            "without_r": len(results) - len(multiples),
+        }
     return found

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import attrs
 import trio
@@ -87,6 +87,21 @@ class FlattenLog:
             self.lost += 1
 
 
+class FlattenResult(TypedDict):
+    """The result of the kill switch.
+
+    The numbers of positions are those of the venue's file.
+    """
+
+    positions_found: int
+    orders_canceled: int
+    positions_closed: int  # by this process
+    positions_closed_elsewhere: int  # all others, such as by a run or by their stops
+    positions_left: int
+    entries_left: int  # of Kamou
+    log: str  # the path of the log, or how many lines it lacks
+
+
 class NoPermits:
     """A permit store that denies every entry."""
 
@@ -120,7 +135,7 @@ def _load_state(data_dir: DataDirectory, warn: Announce = lambda _line: None) ->
 
 def run(
     resolved: Resolved, *, clock: Clock | None = None, warn: Announce = lambda _line: None
-) -> dict[str, Any]:
+) -> FlattenResult:
     """Cancel Kamou's entries, close all positions, then cancel Kamou's other orders.
 
     The exit orders only reduce. A position stays open after ``ATTEMPTS_MAX`` failed exits. Other
@@ -131,12 +146,6 @@ def run(
         clock: the time now; None: the system's.
         warn: takes a line about what makes other verbs fail: a changed schema, an exposed or
             unusable salt key.
-
-    Returns:
-        ``positions_found``, ``orders_canceled``, ``positions_closed`` (by this process),
-        ``positions_closed_elsewhere`` (all others, such as by a run or by their stops),
-        ``positions_left``, ``entries_left`` (Kamou's), and ``log``, the path of the log or how many
-        lines it lacks. The numbers of positions are those of the venue's file.
 
     Raises:
         NotRunningError: the data directory has no exchange, or no run has traded on it, so no
@@ -149,7 +158,7 @@ def run(
     return trio.run(_flatten, resolved.settings, clock or SystemClock(), warn)
 
 
-async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> dict[str, Any]:
+async def _flatten(settings: Settings, clock: Clock, warn: Announce) -> FlattenResult:
     data_dir = DataDirectory(settings.data_dir)
     log = FlattenLog(path=data_dir.flatten_log)
     before = _load_state(data_dir)
@@ -182,7 +191,7 @@ def _report(
     *,
     canceled: int,
     found: frozenset[str],
-) -> dict[str, Any]:
+) -> FlattenResult:
     """Return the result, as read from the venue's file."""
     with contextlib.closing(VenueStore(data_dir.exchange, read_only=True)) as store:
         state = store.load()

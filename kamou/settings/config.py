@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TypeVar, get_type_hints
 
 import attrs
 
@@ -31,6 +31,7 @@ from kamou.settings.values import (
 
 D = Decimal
 DAY_S = 86_400
+T = TypeVar("T")
 Group = TypeVar("Group", bound=attrs.AttrsInstance)
 
 
@@ -252,14 +253,14 @@ def flatten_settings(group: attrs.AttrsInstance) -> dict[str, object]:
     return flat
 
 
-def _prefix_keys(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+def _prefix_keys(name: str, keys: Mapping[str, T]) -> dict[str, T]:
     return {f"{name}.{key}": item for key, item in keys.items()}
 
 
-def collect_leaf_types(group: type) -> dict[str, Any]:
+def collect_leaf_types(group: type) -> dict[str, object]:
     """Return the type of each setting by its dotted key, in the order of the fields."""
     hints = get_type_hints(group)
-    kinds: dict[str, Any] = {}
+    kinds: dict[str, object] = {}
     for field in attrs.fields(group):
         kind = hints[field.name]
         if _holds_parameters(group, field.name):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from kamou.commands import backtest
+from kamou.runs.backtest_report import BacktestReport
 
 
 def test_the_figures_of_the_backtest_table_are_rounded_and_named(
@@ -19,7 +22,7 @@ def test_the_figures_of_the_backtest_table_are_rounded_and_named(
         "violation_list": [],
         "by_strategy": {"oi_momentum": {"pnl_net": "17.123456789123", "trades": 3}},
     }
-    backtest._print_report(result)
+    backtest._print_report(cast(BacktestReport, result))
     shown = capsys.readouterr().out
     for words in (
         "worst overshoot",

@@ -29,7 +29,7 @@ from kamou.errors import ConfigurationError, StoreError
 from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest import ReplayParts, replay, run
-from kamou.runs.backtest_report import _by_strategy, _max_drawdown
+from kamou.runs.backtest_report import BacktestReport, _by_strategy, _max_drawdown
 from kamou.settings.config import CycleSettings, Resolved, Settings
 from kamou.settings.strategies import StrategySettings
 from kamou.store import database
@@ -41,7 +41,7 @@ from tests.store import market_files, story
 SPAN = (scripted_market.START_MS, at(scripted_market.MINUTES))
 
 
-def run_scripted(settings: Settings = SETTINGS, **more: Any) -> dict[str, Any]:
+def run_scripted(settings: Settings = SETTINGS, **more: Any) -> BacktestReport:
     with strategy_files():
         return replay(settings, scripted_market.market(), **({"timerange": SPAN} | more))
 

@@ -30,7 +30,7 @@ async def test_a_flatten_of_a_venue_without_an_account_finds_and_leaves_no_posit
     of = resolved(settings(new_directory.path))
     assert flatten.count_venue_positions(of) == 0
     done = await trio.to_thread.run_sync(lambda: flatten.run(of, clock=SetClock(NOW_MS)))
-    found = {key: done[key] for key in done if key != "log"}
+    found = {key: value for key, value in done.items() if key != "log"}
     assert set(found.values()) == {0}
     assert flatten.count_venue_positions(of) == 0
 

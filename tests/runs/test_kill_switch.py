@@ -42,11 +42,11 @@ from tests.small_demo import (
 from tests.store.market_files import HOUR_MS, bar_rows, write_parquet
 
 
-async def flatten_all(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> dict[str, Any]:
+async def flatten_all(of: Settings, at_ms: int = NOW_MS + MINUTE_MS) -> flatten.FlattenResult:
     """Set the latch and run the kill switch, as `kamou flatten` does."""
     HaltLatch(DataDirectory(of.data_dir).latch).set("storm", "operator", at_ms)
 
-    def run() -> dict[str, Any]:
+    def run() -> flatten.FlattenResult:
         return flatten.run(resolved(of), clock=SetClock(at_ms))
 
     return await trio.to_thread.run_sync(run)
