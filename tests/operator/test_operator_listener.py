@@ -18,6 +18,7 @@ from tests.site_client import Client
 TOKEN = "a-token-of-this-test"
 HALTED = "halted by the operator"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
+RIGHT = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
 TREE: dict[str, Any] = {
     "id": "root",
     "kind": "supervisor",
@@ -186,13 +187,8 @@ async def test_a_request_with_another_host_name_gets_421_even_with_the_token(
     client: Client, host: str
 ) -> None:
     async with client(app()) as http:
-        answer = await http.get(
-            "/healthz",
-            headers={
-                b"authorization": BEARER["authorization"].encode(),
-                b"host": host.encode("latin-1"),
-            },
-        )
+        headers = [RIGHT[1], (b"host", host.encode("latin-1"))]
+        answer = await http.get("/healthz", headers=headers)
     assert answer.status_code == 421
 
 
@@ -210,9 +206,8 @@ async def test_the_listeners_own_host_names_are_answered_with_any_port(
 async def test_a_request_with_two_host_headers_gets_421_and_with_two_tokens_401(
     client: Client, doubled: tuple[bytes, bytes], status: int
 ) -> None:
-    right = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
     async with client(app()) as http:
-        for headers in ([doubled, *right], [*right, doubled]):
+        for headers in ([doubled, *RIGHT], [*RIGHT, doubled]):
             assert (await http.get("/metrics", headers=headers)).status_code == status
 
 
@@ -269,13 +264,12 @@ async def test_a_body_without_end_is_read_up_to_the_limit(verb: str, status: int
     async def send(message: Any) -> None:
         sent.append(message)
 
-    headers = [(b"host", b"localhost"), (b"authorization", BEARER["authorization"].encode())]
     scope = {
         "type": "http",
         "method": "POST",
         "path": f"/api/v1/{verb}",
         "query_string": b"",
-        "headers": headers,
+        "headers": RIGHT,
     }
     await app()(scope, receive, send)
     assert sent[0]["status"] == status

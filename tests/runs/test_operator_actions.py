@@ -5,16 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kamou.clock import SystemClock
-from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import StateReason
 from kamou.core.model import Quote, TradingState
 from kamou.data_directory.latch import HaltLatch
@@ -24,35 +21,7 @@ from kamou.runs import operator_actions
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runtime.mailboxes import PRIORITY_CAPACITY, Mailbox
 from tests.core.trading_cases import NOON, D, Story, plan, quote
-
-
-class Follower:
-    """A follower with a fixed book, which raises its ``trouble`` if there is one."""
-
-    def __init__(self) -> None:
-        self.book = PositionBook()
-        self.trouble: Exception | None = None
-
-    def catch_up(self) -> PositionBook:
-        if self.trouble is not None:
-            raise self.trouble
-        return self.book
-
-
-@attrs.define
-class Tree:
-    """The parts of a tree that the operator's commands need."""
-
-    governor: Mailbox[Any]
-    port: Any = None
-
-
-@attrs.define
-class Supervised:
-    state: str = "running"
-
-    def snapshot(self) -> Any:
-        return SimpleNamespace(is_running=self.state == "running", as_dict=lambda: {"id": "kamou"})
+from tests.runs.parts_of_a_run import Follower, Supervised, Tree, tree_of
 
 
 @pytest.fixture
@@ -63,13 +32,6 @@ def follower() -> Follower:
 @pytest.fixture
 def supervised() -> Supervised:
     return Supervised()
-
-
-def tree_of(run: CurrentRun) -> Tree:
-    """Return the tree that the fixture ``running`` gave to a run."""
-    tree: Any = run.tree
-    assert isinstance(tree, Tree)
-    return tree
 
 
 @pytest.fixture

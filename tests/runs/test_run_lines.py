@@ -238,8 +238,7 @@ async def test_a_run_whose_record_was_deleted_becomes_ready(tmp_path: Path) -> N
 
 
 def test_the_last_line_has_the_cause_and_the_positions_left(with_position: DataDirectory) -> None:
-    said: list[str] = []
-    last_line = LastLine(said.append, with_position)
+    last_line = LastLine((said := list[str]()).append, with_position)
     last_line.announce_end(None)
     assert said == [], "a run that did not start has no last line"
     last_line.start()
@@ -269,8 +268,7 @@ def test_only_orders_that_rest_are_counted_as_left_without_a_position(
 def test_the_last_line_over_a_damaged_database_has_the_error_that_ended_the_run(
     with_position: DataDirectory,
 ) -> None:
-    said: list[str] = []
-    last_line = LastLine(said.append, with_position)
+    last_line = LastLine((said := list[str]()).append, with_position)
     last_line.start()
     with_position.database.write_bytes(b"no database at all" * 100)
     last_line.announce_end(StoreError("the disk is gone"))
@@ -286,8 +284,7 @@ def test_the_last_line_over_a_journal_that_cannot_be_folded_has_the_error_that_e
         raise AssertionError
 
     monkeypatch.setattr(RecordedBook, "follow", follow)
-    said: list[str] = []
-    last_line = LastLine(said.append, with_position)
+    last_line = LastLine((said := list[str]()).append, with_position)
     last_line.start()
     last_line.announce_end(StoreError("the disk is gone"))
     ended = "ended by an error: the disk is gone"
