@@ -51,6 +51,7 @@ fix: $(READY) ## fix what a machine can fix: lint, format, the pages written fro
 	$(BIN)/ruff format .
 	$(BIN)/python tests/settings_page.py
 	$(BIN)/python tests/codes_page.py
+	$(BIN)/python tests/fills_page.py
 	$(BIN)/python tests/reliability_pages.py
 
 POINTS ?= 200

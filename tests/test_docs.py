@@ -12,6 +12,8 @@ import pytest
 from kamou.cli import kamou_command
 from tests.codes_page import PAGE as CODES
 from tests.codes_page import codes_page
+from tests.fills_page import PAGE as FILLS
+from tests.fills_page import fills_page
 from tests.reliability_pages import FAULTS_PAGE, SEEDS_PAGE, faults_page, seeds_page
 from tests.settings_page import PAGE, settings_page
 
@@ -163,6 +165,10 @@ def test_the_page_of_settings_is_the_table_of_settings() -> None:
 
 def test_the_page_of_codes_is_the_tables_of_codes() -> None:
     assert CODES.read_text(encoding="utf-8") == codes_page(), "run `make fix`"
+
+
+def test_the_page_of_fills_has_the_words_of_the_venue() -> None:
+    assert FILLS.read_text(encoding="utf-8") == fills_page(), "run `make fix`"
 
 
 def test_the_tables_of_faults_and_seeds_are_those_of_the_simulator() -> None:
