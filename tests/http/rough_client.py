@@ -9,7 +9,7 @@ import gc
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from tests.site_client import inline
 
 TOKEN = "a-token-of-this-test"
 PATIENCE_S = 120.0  # simulated; longer than any limit of the server
-Adjusted = Callable[[Limits], Limits]
 
 
 @attrs.frozen(kw_only=True)

@@ -137,13 +137,7 @@ def test_the_carry_over_has_the_days_loss_the_trading_state_and_the_decisions(
         day_equity=D(10_000),
         day_lost=D(107),
     )
-    halt = e.StateChanged(
-        at_ms=AT_MS,
-        before=TradingState.ACTIVE,
-        after=TradingState.REDUCE_ONLY,
-        reason=StateReason.OPERATOR_HALT,
-        figures=(Figure(name="note", value="news"),),
-    )
+    halt = state_changed(TradingState.REDUCE_ONLY, "OPERATOR_HALT", note="news")
     append_events(with_position, mark, halt)
     with closing(database.open_reader(with_position.database)) as reader:
         totals = dict(reader.execute("SELECT name, value FROM total").fetchall())

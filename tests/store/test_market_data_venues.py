@@ -13,9 +13,9 @@ from kamou.store.market_data import list_datasets, load_dataset
 from tests.store.market_files import HOUR_MS, NOW_MS, START_MS, Rows, bar_rows, write_parquet
 
 
-def import_error(source: Path, tmp_path: Path, venue: str | None = None) -> str:
+def import_error(source: Path, tmp_path: Path, reading: ReadOptions | None = None) -> str:
     with pytest.raises(InvalidDataError) as caught:
-        import_directory(source, tmp_path / "data", now_ms=NOW_MS, reading=ReadOptions(venue=venue))
+        import_directory(source, tmp_path / "data", now_ms=NOW_MS, reading=reading or ReadOptions())
     assert list_datasets(tmp_path / "data") == ()
     return str(caught.value)
 

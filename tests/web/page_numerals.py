@@ -28,7 +28,6 @@ STATIC = {  # numbers in the meaning of a figure
     "expectancy_r": "1",
     "profit_factor": "1",
 }
-CLOSED = ("win_rate", "expectancy_r", "profit_factor")
 
 
 def numbers_of(page: str) -> list[str]:

@@ -31,7 +31,6 @@ BEGIN, INSIDE, AMID, DONE = "before BEGIN", "before COMMIT", "amid COMMIT", "aft
 SENT, ARRIVES, STORED = "sent", "before the engine", "stored, not answered"
 FILLS_FORGOTTEN, STOPS_UNATTACHED = "fills-forgotten", "stops-unattached"
 PHASES = (BEGIN, INSIDE, AMID, DONE, SENT, ARRIVES, STORED)
-NOTE_BYTES = 512
 AMID_MAX_S = 0.0015  # about as long as a durable commit takes on a disk
 
 
