@@ -193,7 +193,7 @@ def assert_same_book(data_dir: DataDirectory) -> None:
     """Assert that journal and venue agree: nothing lost, doubled or unprotected."""
     events, theirs = journal(data_dir), venue(data_dir)
     book = folded(events)
-    held = {s: t.quantity * t.side.sign for s, t in book.trades.items() if t.quantity}
+    held = {s: t.quantity * t.side.sign for s, t in book.trades.open.items() if t.quantity}
     assert held == {symbol: p.quantity for symbol, p in theirs.positions.items()}
     assert {e.fill.key for e in of_kind(events, FillRecorded)} == fills_of(data_dir)
     names = [e.intent.client_order_id for e in of_kind(events, IntentRecorded)]

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.book_state import group_by_symbol
+from kamou.core.book.balance_changes import group_by_symbol
 from kamou.core.book.events import DayOpened
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import utc_day
@@ -42,7 +42,7 @@ class DayOpener:
         if overdue_ms(read, self._limits, now_ms) > 0:
             return ()
         day = utc_day(read.at_ms)
-        if day <= book.day:
+        if day <= book.day.utc_day:
             self._since_ms = None
             return ()
         if self._since_ms is None or utc_day(self._since_ms) != day:

@@ -45,7 +45,7 @@ class DecisionRecorder:
         quote = quotes[candidate.symbol]
         marks: _Marks = {
             symbol: (each.mark, each.at_ms) if (each := quotes.get(symbol)) and each.sound else None
-            for symbol in sorted(book.trades)
+            for symbol in sorted(book.trades.open)
         }
         before, self._marks = self._marks, marks
         shown = () if marks == before else tuple(marks.values())
@@ -94,14 +94,19 @@ def note_review(context: ReviewContext) -> GovernorRead:
         clock_offset_ms=context.clock_offset_ms,
         account_age_ms=None if account is None else context.now_ms - account.at_ms,
         account=None if account is None else _note_account(account, book),
-        held=None if held == book.trades.keys() else tuple(sorted(held)),
+        held=None if held == book.trades.open.keys() else tuple(sorted(held)),
     )
 
 
 def _note_account(account: Account, book: PositionBook) -> AccountRead | None:
     """Return the figures of an account read, or None if the book's snapshot has them."""
     read = account.equity, account.wallet_balance, account.unrealized_pnl, account.margin_used
-    snapshot = book.equity, book.wallet_balance, book.unrealized_pnl, book.margin_used
-    if account.at_ms == book.marked_ms and read == snapshot:
+    snapshot = (
+        book.account.equity,
+        book.account.wallet_balance,
+        book.account.unrealized_pnl,
+        book.account.margin_used,
+    )
+    if account.at_ms == book.account.marked_ms and read == snapshot:
         return None
     return AccountRead(*map(str, read))

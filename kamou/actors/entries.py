@@ -66,7 +66,7 @@ class Entries:
         are not reached within ``LOOK_MAX_MS``, or before they expire, are dropped.
         """
         self.waiting = None
-        if self._executor.book.day != utc_day(self._clock.now_ms()):
+        if self._executor.book.day.utc_day != utc_day(self._clock.now_ms()):
             self.waiting = message
             return
         await self._enter_all(message)
@@ -174,7 +174,7 @@ class Entries:
             cause_id=candidate.signal_id,
             plan=plan,
             quote=quote,
-            marks=tuple(quotes[s] for s in sorted(executor.book.trades) if s in quotes),
+            marks=tuple(quotes[s] for s in sorted(executor.book.trades.open) if s in quotes),
             funding_rate=rate,
         )
 
@@ -185,7 +185,7 @@ class Entries:
 
         Without an answer of the venue, return no quotes.
         """
-        needed = dict.fromkeys((*symbols, *sorted(self._executor.book.trades)))
+        needed = dict.fromkeys((*symbols, *sorted(self._executor.book.trades.open)))
         if not needed:
             return {}
         try:
@@ -209,8 +209,10 @@ class Entries:
         An entry that has not ended, or whose fills are not all reported, may have opened one.
         """
         book = self._executor.book
-        symbols = {t.symbol for t in book.trades.values() if t.unprotected_since_ms}
-        symbols |= {o.intent.symbol for o in book.orders.values() if o.role is OrderRole.ENTRY}
+        symbols = {t.symbol for t in book.trades.open.values() if t.unprotected_since_ms}
+        symbols |= {
+            o.intent.symbol for o in book.orders.unsettled.values() if o.role is OrderRole.ENTRY
+        }
         return ",".join(sorted(symbols))
 
     async def _secure(self, symbol: str) -> None:
@@ -218,11 +220,11 @@ class Entries:
         executor = self._executor
         if executor.port.capabilities.attached_stop:
             return
-        for order in executor.book.orders_of(symbol):
+        for order in executor.book.orders.of_symbol(symbol):
             # An ended order in the book has fills that the venue has not reported yet.
             if order.role is OrderRole.ENTRY and order.status.terminal:
                 await executor.resolve(order)
-        trade = executor.book.trades.get(symbol)
+        trade = executor.book.trades.open.get(symbol)
         if trade is not None and trade.unprotected_since_ms:
             await self._protector.protect(symbol)
 

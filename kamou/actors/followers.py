@@ -15,16 +15,26 @@ from kamou.core import model, plain
 from kamou.core.book import (
     account_state,
     attribution,
-    book_state,
+    balance_changes,
+    book_orders,
+    book_trades,
+    book_transfers,
     events,
+    fold,
     instrument_events,
     late_events,
+    midnights,
+    open_day,
     orders,
+    permits,
     position_book,
     recent_activity,
+    reconciliation_state,
+    retention,
     snapshot,
     strategy_events,
     trades,
+    trading_status,
 )
 from kamou.core.book.events import StateChanged
 from kamou.core.book.position_book import PositionBook
@@ -38,19 +48,29 @@ EVENTS_AT_ONCE = 400  # about 10 ms of CPU time, most of it decoding
 
 FOLDED_BY = (
     plain,
+    model,
+    account_state,
+    attribution,
+    balance_changes,
+    book_orders,
+    book_trades,
+    book_transfers,
     events,
+    fold,
     instrument_events,
     late_events,
-    strategy_events,
-    model,
+    midnights,
+    open_day,
     orders,
-    trades,
-    attribution,
-    account_state,
-    recent_activity,
-    book_state,
-    snapshot,
+    permits,
     position_book,
+    recent_activity,
+    reconciliation_state,
+    retention,
+    snapshot,
+    strategy_events,
+    trades,
+    trading_status,
 )
 """The modules that make the fold. A snapshot that other code made is not used."""
 
@@ -96,7 +116,9 @@ class BookFollower:
                 book.apply(committed.seq, committed.event)
             # A snapshot saves the next actor this work, and this one if its start times out.
             if self._journal.snapshot_due(book.seq):
-                self._journal.save_snapshot(book.seq, book.fork().dump, at_ms=book.marked_ms)
+                self._journal.save_snapshot(
+                    book.seq, book.fork().dump, at_ms=book.account.marked_ms
+                )
             await trio.lowlevel.checkpoint()
         return book
 

@@ -239,7 +239,7 @@ class OrderExecutor:
 
     async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
         """Request a cancel. The order ends when the venue reports so, or does not know it."""
-        order = self.book.order(client_order_id)
+        order = self.book.orders.find(client_order_id)
         if order is not None and not order.status.terminal:
             await self.commit(
                 CancelRequested(
@@ -258,7 +258,7 @@ class OrderExecutor:
 
     async def record_report(self, report: OrderReport) -> None:
         """Journal that an order was accepted or has ended, as the venue reports."""
-        known = self.book.order(report.client_order_id)
+        known = self.book.orders.find(report.client_order_id)
         if known is None or known.settled:
             return
         now = self.clock.now_ms()
@@ -318,7 +318,7 @@ class OrderExecutor:
                         at_ms=now, cause_id=intent.client_order_id, fill=fill, source="reconcile"
                     )
                     for fill in own
-                    if fill.key not in self.book.fills_seen
+                    if fill.key not in self.book.reconciliation.fills_seen
                 )
             )
             if found is not None:

@@ -139,7 +139,7 @@ class OrderManager(Actor[OrderMessage]):
             case CancelOrphanOrder():
                 await self._executor.cancel(message.client_order_id, message.symbol, message.reason)
             case ResolveOrder():
-                order = self._executor.book.order(message.client_order_id)
+                order = self._executor.book.orders.find(message.client_order_id)
                 if order is not None:
                     await self._resolve(order)
                 await self._settle()
@@ -172,12 +172,12 @@ class OrderManager(Actor[OrderMessage]):
         """Journal an order's update; after its end, protect an unprotected position."""
         await self._executor.record_report(message.order)
         if (
-            message.order.client_order_id in self._executor.book.orders
+            message.order.client_order_id in self._executor.book.orders.unsettled
             and message.order.status.terminal
         ):
             self._wake_by(self.clock.now_ms() + ORDER_RETRY_MS)  # some of its fills are missing
         await self._settle()
-        trade = self._executor.book.trades.get(message.order.symbol)
+        trade = self._executor.book.trades.open.get(message.order.symbol)
         if message.order.status.terminal and trade is not None and trade.unprotected_since_ms:
             await self._protector.protect(trade.symbol)
 
@@ -185,16 +185,18 @@ class OrderManager(Actor[OrderMessage]):
         fill = message.fill
         await self._record(fill)
         book = self._executor.book
-        trade = book.trades.get(fill.symbol)
+        trade = book.trades.open.get(fill.symbol)
         if trade is not None and trade.unprotected_since_ms:
             # A stop that is only too large needs no haste: the next reconciliation shrinks it.
             await self._protector.protect(fill.symbol)
-        if book.order(fill.client_order_id) is None or (trade is not None and trade.quantity < 0):
+        if book.orders.find(fill.client_order_id) is None or (
+            trade is not None and trade.quantity < 0
+        ):
             self._reconciler.put_nowait(ReconcileNow())  # an external order, or a fill beyond flat
         await self._settle()
 
     async def _record(self, fill: FillReport) -> None:
-        if fill.key not in self._executor.book.fills_seen:
+        if fill.key not in self._executor.book.reconciliation.fills_seen:
             event = FillRecorded(
                 at_ms=self.clock.now_ms(), cause_id=fill.client_order_id, fill=fill, source="stream"
             )
@@ -206,13 +208,13 @@ class OrderManager(Actor[OrderMessage]):
         now = self.clock.now_ms()
         closures: list[Event] = [
             *book.pending_closures(now),
-            *book.pending_corrections(now),
-            *book.pending_day_corrections(now),
-            *book.pending_valuations(now),
+            *book.trades.pending_corrections(now),
+            *book.midnights.pending_corrections(now),
+            *book.transfers.pending_valuations(now),
         ]
         if closures:
             book = await self._executor.commit(*closures)
-            if book.state is TradingState.FLATTENING:
+            if book.trading.state is TradingState.FLATTENING:
                 # Trades that a flatten closed are published with an equity snapshot of that time.
                 self._reconciler.put_nowait(ReconcileNow())
         released = [
@@ -249,13 +251,13 @@ class OrderManager(Actor[OrderMessage]):
             case CheckTrade():
                 await self._check_trade(action.symbol)
             case QueryOrder():
-                if (order := book.orders.get(action.client_order_id)) is not None:
+                if (order := book.orders.unsettled.get(action.client_order_id)) is not None:
                     await self._resolve(order)
             case CancelEntry():
-                order = book.orders.get(action.client_order_id)
+                order = book.orders.unsettled.get(action.client_order_id)
                 if order is not None and not order.status.terminal:
                     await self._executor.cancel(
-                        order.client_order_id, order.intent.symbol, book.state
+                        order.client_order_id, order.intent.symbol, book.trading.state
                     )
             case _:
                 assert_never(action)
@@ -266,9 +268,9 @@ class OrderManager(Actor[OrderMessage]):
         A second later may be too late if the venue answers slowly (seed 94007).
         """
         symbol = order.intent.symbol
-        before = self._executor.book.trades.get(symbol)
+        before = self._executor.book.trades.open.get(symbol)
         await self._executor.resolve(order)
-        trade = self._executor.book.trades.get(symbol)
+        trade = self._executor.book.trades.open.get(symbol)
         if trade is None or not trade.unprotected_since_ms:
             return
         if before is None or not before.unprotected_since_ms:
@@ -285,7 +287,7 @@ class OrderManager(Actor[OrderMessage]):
             case ProtectTrade():
                 await protector.protect(symbol)
             case PlaceTarget():
-                await protector.place_target(executor.book.trades[symbol])
+                await protector.place_target(executor.book.trades.open[symbol])
 
     def _next_tick_ms(self, book: PositionBook) -> int:
         """Return the time of the next tick: in 1 s if urgent, else cycle or time limit."""

@@ -78,7 +78,7 @@ class Protector:
         rejected = False  # then close without another try to place a stop (seed 930189)
         for _ in range(ROUNDS_MAX):
             book = executor.book
-            trade = book.trades.get(symbol)
+            trade = book.trades.open.get(symbol)
             if trade is None:
                 self._unprotected.pop(symbol, None)
                 return
@@ -86,7 +86,7 @@ class Protector:
                 await self._do(trade, action)
                 for action in protection.protect(
                     trade,
-                    book.orders_of(symbol),
+                    book.orders.of_symbol(symbol),
                     resting,
                     limits=self._limits,
                     now_ms=self._now_ms(trade),
@@ -99,7 +99,7 @@ class Protector:
             rejected = rejected or OrderStatus.REJECTED in statuses
             if not statuses & FAILED or not trade.unprotected_since_ms:
                 break  # else again without a read: an order too many only reduces
-        after = executor.book.trades.get(symbol)
+        after = executor.book.trades.open.get(symbol)
         if after is not None and not executor.port.capabilities.attached_stop:
             await self.place_target(after)
 
@@ -117,7 +117,7 @@ class Protector:
 
     async def _read_back(self) -> tuple[OrderReport, ...] | None:
         """Return the venue's open orders; None without an answer or at the rate limit."""
-        trades = self._executor.book.trades.values()
+        trades = self._executor.book.trades.open.values()
         if not any(trade.unprotected_since_ms for trade in trades):
             self._unanswered.clear()  # no deadline needs them
         try:
@@ -196,8 +196,8 @@ class Protector:
         if (
             trade.target_price is None
             or not trade.protected
-            or book.has_live_entry(trade.symbol)
-            or any(other.unprotected_since_ms for other in book.trades.values())
+            or book.orders.has_live_entry(trade.symbol)
+            or any(other.unprotected_since_ms for other in book.trades.open.values())
             or _attempt(book, trade, OrderRole.TAKE_PROFIT) > 1
         ):
             return
@@ -214,10 +214,10 @@ class Protector:
         """
         executor = self._executor
         book = executor.book
-        trade = book.trades.get(symbol)
+        trade = book.trades.open.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None
-        orders = book.orders_of(symbol)
+        orders = book.orders.of_symbol(symbol)
         closes = protection.pending_exits(trade, orders)
         if any(is_awaited(o, executor.clock.now_ms()) or not again for o in closes):
             return None  # one exit at a time; the query resolves it
@@ -227,7 +227,7 @@ class Protector:
             # A venue may reserve the position's quantity for a resting take profit.
             if order.role is OrderRole.TAKE_PROFIT and not order.status.terminal:
                 await executor.cancel(order.client_order_id, symbol, reason)
-        trade = executor.book.trades.get(symbol)
+        trade = executor.book.trades.open.get(symbol)
         if trade is None or trade.quantity <= 0:
             return None  # the take profit filled while it was being canceled
         status = await self._exit(OrderRole.EXIT, trade, trade.quantity)
@@ -284,9 +284,10 @@ class Protector:
         canceled = 0
         young_ms = self._executor.clock.now_ms() - ORPHAN_AFTER_MS
         for orphan in sorted(
-            protection.cancel_orphans(book.trades, book.orders.values()), key=lambda o: o.symbol
+            protection.cancel_orphans(book.trades.open, book.orders.unsettled.values()),
+            key=lambda o: o.symbol,
         ):
-            order = book.orders.get(orphan.client_order_id)
+            order = book.orders.unsettled.get(orphan.client_order_id)
             if order is None or (order.status in IN_FLIGHT and order.changed_at_ms > young_ms):
                 continue  # it ended meanwhile, or its answer may still come
             if canceled == ORPHANS_MAX:
@@ -298,5 +299,5 @@ class Protector:
 
 def _attempt(book: PositionBook, trade: OpenTrade, role: OrderRole) -> int:
     """Return the number of the trade's next intent of this role, from 1."""
-    known = (*book.orders.values(), *book.closed.values())
+    known = (*book.orders.unsettled.values(), *book.orders.settled.values())
     return 1 + sum(1 for o in known if o.intent.trade_id == trade.trade_id and o.role is role)

@@ -146,7 +146,7 @@ class Reconciler(Actor[ReconcileNow]):
         if any(isinstance(mark, EquityRecorded) for mark in found.marks):
             self._open_at_snapshot = bool(view.positions)
         book = self._follower.catch_up()
-        if found.agreed and found.money_explained and book.unvalued:
+        if found.agreed and found.money_explained and book.transfers.unvalued:
             await self._commit_new(await self._transfers.value(book, view))
             book = self._follower.catch_up()
         self._report(found, view, await self._midnights.read(book, view))
@@ -170,8 +170,8 @@ class Reconciler(Actor[ReconcileNow]):
         The cause of such a halt may be a flatten between two runs.
         """
         if self._open_at_snapshot is None:
-            return not book.state.entries_allowed
-        return book.state is TradingState.FLATTENING and self._open_at_snapshot
+            return not book.trading.state.entries_allowed
+        return book.trading.state is TradingState.FLATTENING and self._open_at_snapshot
 
     async def _read_venue(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
         """Return the venue's state, and ATRs of positions that the book does not have."""
@@ -198,7 +198,7 @@ class Reconciler(Actor[ReconcileNow]):
             clock_offset_ms=offset_ms,
         )
         await self._read_marks(view)
-        unknown = {p.symbol for p in positions} - book.trades.keys()
+        unknown = {p.symbol for p in positions} - book.trades.open.keys()
         return view, await self._read_atrs(unknown) if unknown else {}
 
     async def _read_marks(self, view: VenueView) -> None:

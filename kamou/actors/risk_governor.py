@@ -107,7 +107,7 @@ class RiskGovernor(Actor[GovernorMessage]):
 
     def _stale_ms(self) -> int | None:
         """Return the time when old data stop entries; None in a halt or on a full disk."""
-        if self._disk_full or not self._follower.book.state.entries_allowed:
+        if self._disk_full or not self._follower.book.trading.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()
         left_ms = self._parameters.limits.stale_halt_s * 1000 - self._overdue_ms(now_ms)
@@ -193,7 +193,7 @@ class RiskGovernor(Actor[GovernorMessage]):
         book = self._follower.catch_up()
         now_ms = self.clock.now_ms()
         self._bucket = self._bucket.at(now_ms).take(1)
-        position, orders = book.position(intent.symbol), book.orders_of(intent.symbol)
+        position, orders = book.trades.position(intent.symbol), book.orders.of_symbol(intent.symbol)
         return governor.review_reduction(intent, position, orders, now_ms=now_ms)
 
     async def _release(self, now_ms: int) -> PositionBook:
@@ -286,10 +286,13 @@ class RiskGovernor(Actor[GovernorMessage]):
         await self._act(_with_note(decision, note))
         await self._keep_note(decision, StateReason.OPERATOR_RESUME, note)
         book = self._follower.catch_up()
-        if book.disabled and book.state.entries_allowed:
+        if book.trading.disabled and book.trading.state.entries_allowed:
             now_ms = self.clock.now_ms()
             await self._journal.commit(
-                *(StrategyResumed(at_ms=now_ms, strategy=s, note=note) for s in book.disabled)
+                *(
+                    StrategyResumed(at_ms=now_ms, strategy=s, note=note)
+                    for s in book.trading.disabled
+                )
             )
             self._follower.catch_up()
 

@@ -65,7 +65,7 @@ class TransferValuer:
         found: list[TransferValued] = []
         bars: dict[int, Marks] = {}
         reads = 0
-        for at_ms in sorted(book.unvalued):
+        for at_ms in sorted(book.transfers.unvalued):
             if at_ms > read.at_ms or (history_ms is not None and at_ms < read.at_ms - history_ms):
                 continue
             if reads == READS_MAX:

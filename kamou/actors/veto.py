@@ -60,7 +60,7 @@ class VetoActor(Actor[ShardRanked]):
 
     async def recover(self) -> None:
         await self._follower.recover()
-        self._ranked_ms = self._follower.book.cycle_at_ms
+        self._ranked_ms = self._follower.book.reconciliation.cycle_at_ms
 
     def next_due_ms(self) -> int | None:
         return self._deadline_ms if self._collecting else None
@@ -190,11 +190,11 @@ def _describe_exposure(book: PositionBook) -> dict[str, str]:
     """Return by symbol a text about its working entry or its position."""
     working = {
         o.intent.symbol: f"a working entry, {o.intent.side} {o.remaining} contracts"
-        for o in book.orders.values()
+        for o in book.orders.unsettled.values()
         if o.role is OrderRole.ENTRY
     }
     positions = {
         symbol: f"a {trade.side} position of {trade.quantity} contracts, {trade.strategy}"
-        for symbol, trade in book.trades.items()
+        for symbol, trade in book.trades.open.items()
     }
     return working | positions

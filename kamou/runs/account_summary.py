@@ -105,7 +105,7 @@ def describe_protection(book: PositionBook) -> str:
     The positions are those of ``kamou status``, which has the adopted ones too. A stop counts once
     Kamou has read it back from the venue and it covers the whole position.
     """
-    trades = [trade for trade in book.trades.values() if trade.quantity]
+    trades = [trade for trade in book.trades.open.values() if trade.quantity]
     unprotected = sum(1 for trade in trades if not trade.protected)
     if not trades:
         return "no positions"
@@ -121,8 +121,8 @@ def describe_remaining_positions(data_dir: DataDirectory) -> str:
     with closing(database.open_reader(data_dir.database)) as reader:
         book = RecordedBook().follow(reader)
     positions = describe_protection(book)
-    held = {symbol for symbol, trade in book.trades.items() if trade.quantity}
-    live = [order for order in book.orders.values() if not order.status.terminal]
+    held = {symbol for symbol, trade in book.trades.open.items() if trade.quantity}
+    live = [order for order in book.orders.unsettled.values() if not order.status.terminal]
     alone = [order for order in live if order.intent.symbol not in held]
     if not alone:
         return positions

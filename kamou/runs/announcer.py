@@ -54,14 +54,16 @@ class Announcer:
                 case _:
                     continue
         book = self.book() if self._flattening else None
-        if book is not None and not book.trades and not book.finished:
+        if book is not None and not book.trades.open and not book.trades.finished:
             self._flattening = False
             self.announce(self._describe_end())
 
     def announce_remaining(self) -> None:
         """Announce the number of positions that a flatten has left open, if any."""
         book = self.book() if self._flattening else None
-        left = 0 if book is None else sum(1 for trade in book.trades.values() if trade.quantity)
+        left = (
+            0 if book is None else sum(1 for trade in book.trades.open.values() if trade.quantity)
+        )
         if left:
             words = f"{count_words(left, 'position')} left, and closing goes on"
             self.announce(warning_line(f"flatten: {self._describe_closed()}; {words}"))

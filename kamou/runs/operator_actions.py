@@ -88,11 +88,11 @@ class CurrentRun:
         book = await follower.recover()
         self.follower = follower
         self.phase = "trading"
-        if not book.state.entries_allowed:
-            cause = state_cause(book.state, book.state_reason or "")
-            state = describe_state(book.state, holding=bool(book.trades))
+        if not book.trading.state.entries_allowed:
+            cause = state_cause(book.trading.state, book.trading.reason or "")
+            state = describe_state(book.trading.state, holding=bool(book.trades.open))
             announce(warning_line(f"trading state {state}, set before this start: {cause}"))
-        for strategy in sorted(book.disabled):
+        for strategy in sorted(book.trading.disabled):
             announce(warning_line(DISABLED.format(strategy_name(strategy))))
         self._announce_damage(announce)
         self._enforce_latch(book)
@@ -111,7 +111,7 @@ class CurrentRun:
         log = self.latch.log()
         closes = asks_to_flatten(log)
         asked = TradingState.FLATTENING if closes else TradingState.REDUCE_ONLY
-        if book.state.severity < asked.severity:
+        if book.trading.state.severity < asked.severity:
             stands = standing_records(log)
             note = stands[-1].reason if stands else ""
             halt = Halt(reason=StateReason.OPERATOR_HALT, note=note)
@@ -153,12 +153,12 @@ class CurrentRun:
             or 0 <= now_ms - self.marks_read_at_ms < MARKS_FRESH_MS
         ):
             return
-        self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades}
-        if not book.trades:
+        self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades.open}
+        if not book.trades.open:
             return
         self.marks_read_at_ms = now_ms
         with trio.move_on_after(MARKS_S), contextlib.suppress(KamouError):
-            quotes = await self.tree.port.quotes(tuple(sorted(book.trades)))
+            quotes = await self.tree.port.quotes(tuple(sorted(book.trades.open)))
             self.marks |= {
                 symbol: positions.MarkRead(price=quote.mark, at_ms=quote.at_ms)
                 for symbol, quote in quotes.items()
@@ -192,12 +192,12 @@ class CurrentRun:
             }
         return {
             "phase": self.phase,
-            "state": book.state,
-            "state_reason": book.state_reason or "",
-            "disabled_strategies": sorted(book.disabled),
-            "state_since_ms": book.state_since_ms or None,
-            "equity": str(book.equity),
-            "open_risk": str(book.open_risk),
+            "state": book.trading.state,
+            "state_reason": book.trading.reason or "",
+            "disabled_strategies": sorted(book.trading.disabled),
+            "state_since_ms": book.trading.since_ms or None,
+            "equity": str(book.account.equity),
+            "open_risk": str(book.account.open_risk),
             "at_ms": self.clock.now_ms(),
             "positions": [to_plain(row) for row in positions.describe_positions(book, self.marks)],
             "pending_entries": [to_plain(row) for row in positions.pending_entries(book)],
@@ -206,24 +206,24 @@ class CurrentRun:
             "held": self._is_halt_pending(book) or self._latch_blocks_entries(book),
             "gauges": {
                 "disk_full": float(self.disk_full),
-                "equity": float(book.equity),
-                "wallet_balance": float(book.wallet_balance),
-                "open_risk": float(book.open_risk),
-                "open_positions": len(book.trades),
-                "open_orders": len(book.orders),
+                "equity": float(book.account.equity),
+                "wallet_balance": float(book.account.wallet_balance),
+                "open_risk": float(book.account.open_risk),
+                "open_positions": len(book.trades.open),
+                "open_orders": len(book.orders.unsettled),
                 "unprotected_positions": sum(
-                    1 for t in book.trades.values() if t.unprotected_since_ms
+                    1 for t in book.trades.open.values() if t.unprotected_since_ms
                 ),
                 "journal_seq": book.seq,
-                "equity_timestamp_seconds": book.marked_ms / 1000,
-                "last_cycle_timestamp_seconds": book.cycle_at_ms / 1000,
+                "equity_timestamp_seconds": book.account.marked_ms / 1000,
+                "last_cycle_timestamp_seconds": book.reconciliation.cycle_at_ms / 1000,
                 **self._lag_gauges(),
             },
         }
 
     def _is_halt_pending(self, book: PositionBook) -> bool:
         """Return ``entries_held``; first clear it if disk and trading state allow that."""
-        if self.entries_held and not self.disk_full and not book.state.entries_allowed:
+        if self.entries_held and not self.disk_full and not book.trading.state.entries_allowed:
             self.entries_held = False
         return self.entries_held
 
@@ -232,7 +232,7 @@ class CurrentRun:
 
     def _latch_blocks_entries(self, book: PositionBook) -> bool:
         """Return True if the halt latch blocks entries that the trading state allows."""
-        return book.state.entries_allowed and self._is_latched()
+        return book.trading.state.entries_allowed and self._is_latched()
 
     def _lag_gauges(self) -> dict[str, float]:
         return self.lag.gauges() if self.lag is not None else {}
@@ -250,15 +250,17 @@ class CurrentRun:
             reasons.append(LATCHED)
         if not self.supervisor.snapshot().is_running:
             reasons.append("the supervisor of trading is starting, stopping or stopped")
-        if book.drifting:
+        if book.reconciliation.drifting:
             reasons.append(
                 "the position book and the venue differ; no entry until a reconciliation agrees"
             )
         if not self.reconciled:
             reasons.append("the position book is not reconciled with the venue yet")
-        if book.state_reason == StateReason.EQUITY_UNKNOWN:
+        if book.trading.reason == StateReason.EQUITY_UNKNOWN:
             reasons.append(STALE)
-        reasons += [DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.disabled)]
+        reasons += [
+            DISABLED.format(strategy_name(strategy)) for strategy in sorted(book.trading.disabled)
+        ]
         return reasons
 
     def _book(self) -> PositionBook | None:
@@ -337,12 +339,12 @@ class CurrentRun:
         """Flatten as ``_stop`` does; wait up to ``ANSWER_S`` until no trade is open."""
         response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN, note=note))
         with trio.move_on_after(ANSWER_S):
-            while (book := self._book()) is not None and book.trades:  # noqa: ASYNC110 - see POLL_S
+            while (book := self._book()) is not None and book.trades.open:  # noqa: ASYNC110 - see POLL_S
                 await trio.sleep(POLL_S)
         if self.announcer is not None:
             self.announcer.announce_remaining()
         book = self._book()
-        return {**response, "positions_left": len(book.trades) if book else None}
+        return {**response, "positions_left": len(book.trades.open) if book else None}
 
     async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
         """Hold entries at the exchange port, then tell the governor the command.
@@ -384,9 +386,12 @@ class CurrentRun:
                     "the governor has the command, but the journal cannot be read to see its"
                     " effect; check `kamou status`"
                 )
-            response: dict[str, Any] = {"state": book.state, "reason": book.state_reason or ""}
-            if book.disabled:
-                response["disabled_strategies"] = sorted(book.disabled)
+            response: dict[str, Any] = {
+                "state": book.trading.state,
+                "reason": book.trading.reason or "",
+            }
+            if book.trading.disabled:
+                response["disabled_strategies"] = sorted(book.trading.disabled)
             return response
         raise TimedOutError(
             f"the governor did not act on the command within {ANSWER_S:g} s; check `kamou status`,"

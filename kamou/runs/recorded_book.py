@@ -65,18 +65,18 @@ class RecordedBook:
         from kamou.store.latest_events import latest_equity
 
         book, mark = self.follow(reader), latest_equity(reader)
-        if mark is None or not book.day or book.day_equity <= 0:
+        if mark is None or not book.day.utc_day or book.day.equity <= 0:
             return None
         marked, unknown = utc_day(mark.at_ms), ""
-        if marked > book.day:
+        if marked > book.day.utc_day:
             unknown = f"{marked} has not opened yet; that needs two account reads that agree"
-        elif marked < book.day or mark.exit_costs is None:
+        elif marked < book.day.utc_day or mark.exit_costs is None:
             unknown = "the exit costs of the open positions were not read since 00:00"
-        money = Day(equity_start=book.day_equity, equity=book.day_equity)
-        if marked >= book.day:
+        money = Day(equity_start=book.day.equity, equity=book.day.equity)
+        if marked >= book.day.utc_day:
             costs = ZERO if unknown or mark.exit_costs is None else mark.exit_costs
             money = book.measure_day(mark.equity, costs, at_ms=mark.at_ms)
-        return RecordedDay(utc_day=book.day, money=money, loss_unknown=unknown)
+        return RecordedDay(utc_day=book.day.utc_day, money=money, loss_unknown=unknown)
 
     def rows(self, reader: sqlite3.Connection, mark: EquityRecorded | None) -> tuple[Rows, Rows]:
         """Return open positions, at the marks of an equity snapshot, and pending entries."""

@@ -163,8 +163,10 @@ class Monitor:
             invariant.restore_book(book)
         self._portfolio.forget_entry_counts()
         # Positions that the journal does not have are adopted with a new stop (seed 930640).
-        self._checker.forget_entries(held for held in self._checker.held if held not in book.trades)
-        self._day_unknown = not book.day
+        self._checker.forget_entries(
+            held for held in self._checker.held if held not in book.trades.open
+        )
+        self._day_unknown = not book.day.utc_day
 
     # --- the wire --------------------------------------------------------------------
 

@@ -42,11 +42,11 @@ def faults(ended: Ended, *, until_minute: int) -> list[str]:
 def _agreement(ended: Ended) -> Iterator[str]:
     """Yield the differences between the position book and the venue."""
     held = {p.symbol: p.quantity for p in ended.positions}
-    booked = {symbol: trade.signed for symbol, trade in ended.book.trades.items()}
+    booked = {symbol: trade.signed for symbol, trade in ended.book.trades.open.items()}
     if held != booked:
         yield f"positions: the venue has {held}, the book {booked}"
     resting = {order.client_order_id for order in ended.orders}
-    working = {name for name, o in ended.book.orders.items() if not o.status.terminal}
+    working = {name for name, o in ended.book.orders.unsettled.items() if not o.status.terminal}
     if resting != working:
         venue_only, book_only = resting - working, working - resting
         yield f"open orders: only at the venue {venue_only}, only in the book {book_only}"
@@ -86,7 +86,9 @@ def _orders(ended: Ended) -> Iterator[str]:
     entries = Counter(e.intent.trade_id for e in intents if e.intent.role is OrderRole.ENTRY)
     if again := [trade for trade, n in entries.items() if n > 1]:
         yield f"more than one entry per signal: {again}"
-    if stuck := [o.client_order_id for o in ended.book.orders.values() if o.status in IN_FLIGHT]:
+    if stuck := [
+        o.client_order_id for o in ended.book.orders.unsettled.values() if o.status in IN_FLIGHT
+    ]:
         yield f"in flight for ever: {stuck}"
 
 
@@ -94,7 +96,7 @@ def _protection(ended: Ended) -> Iterator[str]:
     for violation in ended.checked.violations:
         yield f"violation: {violation}"
     for position in ended.positions:
-        trade = ended.book.trades.get(position.symbol)
+        trade = ended.book.trades.open.get(position.symbol)
         if trade is None or not trade.protected or trade.unprotected_since_ms:
             yield f"{position.symbol} is not known to be protected"
         stops = [
@@ -114,14 +116,14 @@ def _protection(ended: Ended) -> Iterator[str]:
 def _money(ended: Ended) -> Iterator[str]:
     """Yield a difference between the venue's wallet balance and the journal's."""
     balance = SETTINGS.equity + sum((t.pnl_net for t in ended.of(TradeClosed)), Decimal(0))
-    for trade in (*ended.book.trades.values(), *ended.book.finished.values()):
+    for trade in (*ended.book.trades.open.values(), *ended.book.trades.finished.values()):
         balance += trade.realized - trade.fees + trade.funding
     if abs(balance - ended.account.wallet_balance) >= CENT:
         yield f"money: the journal makes {balance}, the venue has {ended.account.wallet_balance}"
-    if ended.book.finished:
-        yield f"flat and not published: {list(ended.book.finished)}"
-    reserved = set(ended.book.reservations)
-    open_ = {trade.permit_id for trade in ended.book.trades.values()}
+    if ended.book.trades.finished:
+        yield f"flat and not published: {list(ended.book.trades.finished)}"
+    reserved = set(ended.book.permits.reservations)
+    open_ = {trade.permit_id for trade in ended.book.trades.open.values()}
     if reserved != open_:
         yield f"reserved for nothing: {reserved - open_}; open without a permit: {open_ - reserved}"
 
@@ -131,10 +133,11 @@ def _life(ended: Ended, until_minute: int) -> Iterator[str]:
     if idle:
         yield f"not running at the end: {idle}"
     last = START_MS + until_minute * MINUTE_MS
-    if ended.book.cycle_at_ms != last:
-        yield f"the last cycle closed is {(ended.book.cycle_at_ms - START_MS) / MINUTE_MS}"
-    if ended.book.state is not TradingState.ACTIVE:
-        yield f"the state is {ended.book.state.value}: {ended.book.state_reason}"
+    closed_ms = ended.book.reconciliation.cycle_at_ms
+    if closed_ms != last:
+        yield f"the last cycle closed is {(closed_ms - START_MS) / MINUTE_MS}"
+    if ended.book.trading.state is not TradingState.ACTIVE:
+        yield f"the state is {ended.book.trading.state.value}: {ended.book.trading.reason}"
     closed = Counter(event.cycle_at_ms for event in ended.of(CycleClosed))
     if twice := [cycle for cycle, n in closed.items() if n > 1]:
         yield f"cycles closed twice: {twice}"

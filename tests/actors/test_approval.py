@@ -209,5 +209,5 @@ def test_an_order_that_the_port_denies_ends_and_frees_its_reservation() -> None:
     """The halt latch is set throughout; the governor does not read it, the port does."""
     ended = run_system(halted=lambda: True, minutes=3)
     assert ended.fills == ()
-    assert not ended.book.reservations
-    assert not ended.book.orders
+    assert not ended.book.permits.reservations
+    assert not ended.book.orders.unsettled

@@ -226,7 +226,7 @@ def test_an_event_that_was_committed_before_is_skipped_and_the_rest_is_committed
     async def direct(harness: Harness) -> None:
         await harness.until(2.5)
         book = harness.book()
-        order = next(iter(book.orders.values()))
+        order = next(iter(book.orders.unsettled.values()))
         executor = OrderExecutor(
             journal=harness.tree.journal,
             port=TimedPort(harness.tree.port, 5.0),
@@ -238,8 +238,10 @@ def test_an_event_that_was_committed_before_is_skipped_and_the_rest_is_committed
         old = IntentRecorded(at_ms=at(2), cause_id="", intent=order.intent)
         new = attrs.evolve(old, intent=attrs.evolve(order.intent, client_order_id="km-new"))
         after = await executor.commit(old, new)
-        seen.append(sum(name in after.orders for name in (order.client_order_id, "km-new")))
+        seen.append(
+            sum(name in after.orders.unsettled for name in (order.client_order_id, "km-new"))
+        )
 
     ended = run_system(direct=direct, minutes=3)
     assert seen == [2]
-    assert ended.book.state is TradingState.ACTIVE
+    assert ended.book.trading.state is TradingState.ACTIVE

@@ -59,7 +59,9 @@ def test_an_equal_mark_of_another_trade_is_listed_and_an_unsound_quote_has_none(
     mark = quotes["SOLUSDT"].mark
     quotes["ETHUSDT"] = attrs.evolve(quotes["SOLUSDT"], symbol="ETHUSDT")
     add(recorder, story, quotes)
-    story.book.trades["ETHUSDT"] = attrs.evolve(story.book.trades.pop("SOLUSDT"), symbol="ETHUSDT")
+    story.book.trades.open["ETHUSDT"] = attrs.evolve(
+        story.book.trades.open.pop("SOLUSDT"), symbol="ETHUSDT"
+    )
     add(recorder, story, quotes)
     add(recorder, story, {"ETHUSDT": attrs.evolve(quotes["ETHUSDT"], mark=D("NaN"))})
     first, second, third = decisions(recorder)

@@ -73,7 +73,7 @@ def assert_nothing_is_lost(ended: Ended) -> None:
     assert {e.fill.key for e in ended.of(FillRecorded)} == {f.key for f in ended.fills}
     names = [e.intent.client_order_id for e in ended.of(IntentRecorded)]
     assert len(names) == len(set(names))
-    held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.items()}
+    held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.open.items()}
     assert held == {p.symbol: p.quantity for p in ended.positions}
     assert ended.checked.violations == ()
 
@@ -98,7 +98,7 @@ def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_
     assert not [e for e in entries if e.at_ms in while_full]
     states = [(e.after, e.reason) for e in ended.of(StateChanged)]
     assert (TradingState.REDUCE_ONLY, "DISK_FULL") in states
-    assert ended.book.state.entries_allowed, states
+    assert ended.book.trading.state.entries_allowed, states
     assert [e for e in entries if e.at_ms >= at(full[1])], "it trades again"
     assert_nothing_is_lost(ended)
 

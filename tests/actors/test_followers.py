@@ -75,7 +75,7 @@ async def test_a_recovery_folds_few_events_between_two_checkpoints(
     first = await BookFollower(journal).recover()
     second = await BookFollower(journal).recover()
     trio.lowlevel.remove_instrument(counts)
-    assert (first.seq, first.day) == (EVENTS, f"2023-11-{EVENTS}")
+    assert (first.seq, first.day.utc_day) == (EVENTS, f"2023-11-{EVENTS}")
     assert first.dump() == second.dump()
     assert 0 < counts.most_folded <= 5
     assert 0 < counts.most_read <= 5

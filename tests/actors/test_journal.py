@@ -161,7 +161,7 @@ async def test_a_long_journal_is_folded_in_parts_that_fit_in_memory(
         assert [c.seq for c in bench.journal.tail(0)] == [1, 2, 3]
         assert [c.seq for c in bench.journal.tail(7)] == [8, 9, 10, 11, 12]
         book = await BookFollower(bench.journal).recover()
-        assert (book.seq, book.day) == (12, "2023-11-12")
+        assert (book.seq, book.day.utc_day) == (12, "2023-11-12")
 
 
 async def test_a_book_that_one_actor_folds_at_a_start_is_saved_for_the_next_actor(

@@ -88,8 +88,8 @@ def test_a_run_after_an_orderly_stop_ends_with_a_book_that_matches_the_venue(
     tmp_path: Path,
 ) -> None:
     first = run_system(data_dir=tmp_path, minutes=3.4)
-    assert first.book.trades  # positions stay, behind their stops
+    assert first.book.trades.open  # positions stay, behind their stops
     second = run_system(data_dir=tmp_path, begin_ms=at(3.8))
-    assert set(first.book.trades) - set(second.book.trades)
+    assert set(first.book.trades.open) - set(second.book.trades.open)
     assert faults(second, until_minute=scripted_market.MINUTES) == []
     assert SETTINGS.store.snapshot_every < second.book.seq

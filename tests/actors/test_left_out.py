@@ -195,7 +195,7 @@ def test_a_withdrawal_that_a_list_omits_does_not_count_as_a_loss(times: int) -> 
         D(-2_000)
     ]
     assert ended.of(StateChanged) == []
-    assert ended.book.day_net_deposits == D(-2_000)
+    assert ended.book.day.net_deposits == D(-2_000)
 
 
 def test_entries_are_denied_while_a_change_of_the_wallet_balance_is_unexplained() -> None:
@@ -265,7 +265,7 @@ class SteadyVenue(NoNewStops):
 
 async def lose_the_stop(harness: Harness) -> None:
     await harness.until(2.06)
-    confirmed = harness.book().trades[HELD].confirmed
+    confirmed = harness.book().trades.open[HELD].confirmed
     assert confirmed is not None
     harness.session.engine.cancel(confirmed.client_order_id)
     harness.push_events()

@@ -137,9 +137,9 @@ def test_the_loss_of_a_stop_in_the_last_bar_before_midnight_counts_in_the_next_d
     equity += (100 - stop.entry_before) * stop.position_before * stop.contract_size
     book = PositionBook()
     book.apply_all(enumerate(events_in(path), 1))
-    assert book.day == "2025-01-21"
-    assert book.day_equity == equity
-    (opened,) = [e for e in events_in(path) if type(e) is DayOpened and e.day == book.day]
+    assert book.day.utc_day == "2025-01-21"
+    assert book.day.equity == equity
+    (opened,) = [e for e in events_in(path) if type(e) is DayOpened and e.day == book.day.utc_day]
     assert (opened.opening, opened.midnight_at_ms, opened.rests_on) == (
         equity,
         MIDNIGHT_MS,

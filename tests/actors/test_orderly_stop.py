@@ -31,7 +31,7 @@ def test_fills_that_come_while_the_order_manager_stops_are_journalled(after_ms: 
     ended = stopped_at(after_ms)
     assert after_ms <= FIRST_FILL_MS or ended.fills
     assert missing(ended) == set()
-    held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.items() if t.quantity}
+    held = {s: t.quantity * t.side.sign for s, t in ended.book.trades.open.items() if t.quantity}
     assert held == {position.symbol: position.quantity for position in ended.positions}
     assert ended.crashes == []
 

@@ -25,7 +25,7 @@ def test_funding_that_the_venue_lists_four_minutes_late_is_recorded() -> None:
     settled = {i.income_id for i in ended.income if i.kind == "funding"}
     assert settled
     assert {e.income.income_id for e in ended.of(IncomeRecorded)} == settled
-    assert ended.book.drift == {}
+    assert ended.book.reconciliation.drift == {}
 
 
 def test_every_reconciliation_reads_fills_and_income_of_the_last_five_minutes() -> None:

@@ -108,7 +108,7 @@ def test_an_approval_that_comes_after_the_timeout_sends_no_order() -> None:
     late = [e for e in ended.of(PermitGranted) if e.at_ms > at(2.5)]
     assert late  # the governor approved, after the timeout
     assert not [e for e in entries(ended) if e.at_ms > at(2.5)]
-    assert set(ended.book.reservations) <= {e.permit_id for e in late[-2:]}
+    assert set(ended.book.permits.reservations) <= {e.permit_id for e in late[-2:]}
 
 
 def test_no_entry_is_sent_while_the_governor_denies_all() -> None:

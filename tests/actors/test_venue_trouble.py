@@ -83,7 +83,7 @@ def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_agai
     assert [i.client_order_id for i in trouble.sent].count(name) == 1
     assert "BBB" not in {trade.symbol for trade in ended.of(TradeClosed)}
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
-    order = ended.book.order(name)
+    order = ended.book.orders.find(name)
     assert order is not None
     assert released[order.intent.permit_id] == "no_fill"
     assert find_errors(ended) == []
@@ -158,14 +158,14 @@ def test_a_venue_that_answers_no_read_never_counts_as_flat(how: str) -> None:
         setattr(trouble, how, ALL)
         await harness.until(5.5)
         book = harness.book()
-        heads.append(len(book.trades))
-        assert book.cycle_at_ms == at(2)  # no reconciliation was completed
+        heads.append(len(book.trades.open))
+        assert book.reconciliation.cycle_at_ms == at(2)  # no reconciliation was completed
         setattr(trouble, how, frozenset())
 
     ended = play(trouble, direct=direct)
     assert heads == [3]  # the stream reported the exits meanwhile
     assert find_errors(ended) == []
-    assert ended.book.position("GGG") > 0  # trading went on
+    assert ended.book.trades.position("GGG") > 0  # trading went on
 
 
 @pytest.mark.parametrize("name", ["positions", "open_orders", "account"])
@@ -176,7 +176,7 @@ def test_a_reconciliation_with_one_failed_read_is_not_completed(name: str) -> No
         await harness.until(2.5)
         trouble.away = frozenset({name})
         await harness.until(5.5)
-        assert harness.book().cycle_at_ms == at(2)
+        assert harness.book().reconciliation.cycle_at_ms == at(2)
         trouble.away = frozenset()
 
     assert find_errors(play(trouble, direct=direct)) == []
@@ -286,7 +286,7 @@ def test_flatten_closes_every_position_and_no_position_opens_afterwards() -> Non
     assert ended.positions == ()
     assert ended.orders == ()
     assert max(f.at_ms for f in ended.fills) < at(2.6)
-    assert ended.book.state is TradingState.FLATTENING
+    assert ended.book.trading.state is TradingState.FLATTENING
     assert ended.checked.violations == ()
 
 
@@ -365,8 +365,8 @@ def test_an_external_position_is_adopted_and_protected_and_entries_stop_meanwhil
     assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in changes
     assert not [f for f in ended.fills if f.symbol == "FFF"]  # its signal came while unexplained
     held = {p.symbol: p.quantity for p in ended.positions}
-    assert held["HHH"] == ended.book.position("HHH")
-    assert ended.book.trades["HHH"].protected
+    assert held["HHH"] == ended.book.trades.position("HHH")
+    assert ended.book.trades.open["HHH"].protected
 
 
 def test_an_external_exit_closes_the_trade_as_external_and_its_orders_are_canceled() -> None:

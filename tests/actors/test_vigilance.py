@@ -50,7 +50,7 @@ class NoNewStops(SimulatedExchange):
 
 async def lose_the_stop(harness: Harness) -> None:
     await harness.until(2.06)
-    confirmed = harness.book().trades[HELD].confirmed
+    confirmed = harness.book().trades.open[HELD].confirmed
     assert confirmed is not None
     harness.session.engine.cancel(confirmed.client_order_id)
     harness.push_events()
@@ -108,7 +108,7 @@ async def test_a_late_read_is_unreachable_and_a_late_cancel_has_an_unknown_outco
 
 async def reverse_by_hand(harness: Harness) -> None:
     await harness.until(2.3)
-    held = harness.book().trades[HELD].signed
+    held = harness.book().trades.open[HELD].signed
     harness.session.engine.place(
         OrderRequest(
             client_order_id="by-hand",
@@ -177,6 +177,6 @@ def test_an_operators_command_on_a_full_disk_is_carried_out_when_space_returns(
         writer.append_encoded, writer.set_meta = append, note  # type: ignore[method-assign]
 
     ended = run_system(direct=direct)
-    assert (ended.book.state, ended.book.state_reason) == (state, command.reason)
+    assert (ended.book.trading.state, ended.book.trading.reason) == (state, command.reason)
     assert [p for p in ended.of(PermitGranted) if p.at_ms > at(2.3)] == []
     assert command.reason in [change.reason for change in ended.of(StateChanged)]

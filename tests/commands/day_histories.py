@@ -152,7 +152,7 @@ class _History:
         )
         for number in range(self.draw.between(4, 14)):
             look = self._read(number)
-            if look is not None and self.story.book.day_equity > 0:
+            if look is not None and self.story.book.day.equity > 0:
                 yield look
 
     def _say(self, *events: e.Event) -> None:
@@ -215,9 +215,9 @@ class _History:
         )
         found = reconcile(self.story.book, view, INPUTS, cycle_at_ms=read_ms, now_ms=now_ms)
         self._say(*found.events)
-        if utc_day(read_ms) > self.story.book.day and number and self.draw.chance(0.8):
+        if utc_day(read_ms) > self.story.book.day.utc_day and number and self.draw.chance(0.8):
             self._open_days(seen, held, read_ms)
-        if utc_day(read_ms) != self.story.book.day:
+        if utc_day(read_ms) != self.story.book.day.utc_day:
             return None
         return Look(
             story=self.story,
@@ -262,7 +262,7 @@ class _History:
             )
             for at_ms, mark in marks.items()
         )
-        last_ms, last = book.day_last_ms, Fraction(book.day_last_equity)
+        last_ms, last = book.day.last_ms, Fraction(book.day.last_equity)
         opening = OpeningRead(
             at_ms=read_ms,
             equity=seen.equity,

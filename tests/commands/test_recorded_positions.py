@@ -93,9 +93,9 @@ def test_the_recorded_book_follows_the_journal_and_starts_again_at_another_datab
 ) -> None:
     recorded = RecordedBook()
     with closing(database.open_reader(journalled.database)) as reader:
-        assert set(recorded.follow(reader).trades) == {"ETHUSDT"}
+        assert set(recorded.follow(reader).trades.open) == {"ETHUSDT"}
         append(journalled, *story.closing_events())
-        assert not recorded.follow(reader).trades
+        assert not recorded.follow(reader).trades.open
     other = DataDirectory(tmp_path / "other")
     other.create()
     append(other, *story.opening_events()[:3])
@@ -109,11 +109,11 @@ def test_the_recorded_book_starts_at_the_newest_snapshot_of_this_code(
     with closing(database.open_reader(journalled.database)) as reader:
         whole = RecordedBook().follow(reader)
     marked = PositionBook.load(whole.dump())
-    assert whole.state_reason is not ONLY_THE_SNAPSHOT
-    marked.state_reason = ONLY_THE_SNAPSHOT
+    assert whole.trading.reason is not ONLY_THE_SNAPSHOT
+    marked.trading.reason = ONLY_THE_SNAPSHOT
     with closing(database.open_writer(journalled.database, durable=False)) as writer:
         snapshots.insert_snapshot(
             writer, seq=whole.seq, at_ms=0, code=fold_hash(), state=marked.dump()
         )
     with closing(database.open_reader(journalled.database)) as reader:
-        assert RecordedBook().follow(reader).state_reason == ONLY_THE_SNAPSHOT
+        assert RecordedBook().follow(reader).trading.reason == ONLY_THE_SNAPSHOT

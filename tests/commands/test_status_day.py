@@ -114,7 +114,7 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_new_day(
     assert day["result"] == -0.001
     book = PositionBook()
     book.apply_all(enumerate((*story.opening_events(), *income, opening), 1))
-    assert book.day_equity == 8_000  # as the governor counts it
+    assert book.day.equity == 8_000  # as the governor counts it
     assert book.measure_day(opening.equity, D(7)).loss == D("0.001875")
 
 

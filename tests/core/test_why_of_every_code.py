@@ -59,7 +59,7 @@ def halted(story: Story) -> None:
     story.say(
         e.StateChanged(
             at_ms=NOON,
-            before=story.book.state,
+            before=story.book.trading.state,
             after=TradingState.REDUCE_ONLY,
             reason=StateReason.OPERATOR_HALT,
         )

@@ -357,7 +357,7 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
         "quote": quote(of.symbol),
         "account": account(),
         "positions": (),
-        "marks": {symbol: quote(symbol) for symbol in book.trades},
+        "marks": {symbol: quote(symbol) for symbol in book.trades.open},
         "reconciled": True,
         "parameters": TradingParameters(limits=changes.pop("limits", RiskLimits())),
         "now_ms": NOON + 1_000,

@@ -131,7 +131,7 @@ def compare_own_symbols_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the reconciler naive: it compares only positions that the journal has."""
 
     def positions(work: Any) -> Any:
-        held = [p for p in work.view.positions if p.symbol in work.before.trades]
+        held = [p for p in work.view.positions if p.symbol in work.before.trades.open]
         work.view = attrs.evolve(work.view, positions=tuple(held))
         return original(work)
 

@@ -10,7 +10,7 @@ import trio
 
 from kamou.actors import order_executor, reconciler
 from kamou.clock import Clock
-from kamou.core.book.book_state import BookState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderRole
@@ -86,7 +86,9 @@ def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
 
     # Naive: fills are read from Kamou's time of the order, or of the last read, on.
     monkeypatch.setattr(order_executor, "CLOCKS_APART_MS", 0)
-    monkeypatch.setattr(BookState, "fills_since_ms", lambda book: book.reconciled_ms)
+    monkeypatch.setattr(
+        PositionBook, "fills_since_ms", lambda book: book.reconciliation.clean_at_ms
+    )
     assert select_errors(run_case(), "lost")
 
 

@@ -100,7 +100,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
         def old_dump(self: PositionBook) -> bytes:
             """Return the snapshot of a former version, in which this version finds no trade."""
             former = self.fork()
-            former.trades.clear()
+            former.trades.open.clear()
             return dump(former)
 
         with monkeypatch.context() as former:
@@ -146,7 +146,7 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
 
     ended = run_case(tmp_path / "kamou")
     assert broken(ended) == []
-    assert ended.book.trades["AAA"].adopted
+    assert ended.book.trades.open["AAA"].adopted
     assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in [
         (e.after, e.reason) for e in ended.of(StateChanged)
     ]

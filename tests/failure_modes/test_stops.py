@@ -253,7 +253,7 @@ def test_an_exit_is_not_blocked_by_a_resting_take_profit_of_full_size(
 
     # Naive: the exit is sent while the take-profit rests.
     async def leaving(self: OrderExecutor, client_order_id: str, symbol: str, reason: str) -> None:
-        order = self.book.order(client_order_id)
+        order = self.book.orders.find(client_order_id)
         if reason != "time limit" or order is None or order.role is not OrderRole.TAKE_PROFIT:
             await original(self, client_order_id, symbol, reason)
 

@@ -99,7 +99,7 @@ def test_the_risk_of_an_order_stays_reserved_while_the_venue_is_unreachable(
         async def direct(harness: Harness) -> None:
             await harness.until(4.5)
             assert harness.session.engine.order(_entry(harness)) is not None  # the venue has it
-            reserved.update(r.plan.symbol for r in harness.book().reservations.values())
+            reserved.update(r.plan.symbol for r in harness.book().permits.reservations.values())
             trouble.away = frozenset()
 
         return play(trouble, direct=direct), reserved
@@ -115,7 +115,7 @@ def test_the_risk_of_an_order_stays_reserved_while_the_venue_is_unreachable(
     async def gives_up(self: OrderExecutor, known: OrderState) -> None:
         await original(self, known)
         asked.append(known.client_order_id)
-        now = self.book.orders.get(known.client_order_id)
+        now = self.book.orders.unsettled.get(known.client_order_id)
         if now is not None and now.status in IN_FLIGHT and asked.count(known.client_order_id) >= 3:
             await self.commit(_ended(now, self.clock.now_ms()))
 
@@ -126,7 +126,7 @@ def test_the_risk_of_an_order_stays_reserved_while_the_venue_is_unreachable(
 
 def _entry(harness: Harness) -> str:
     book = harness.book()
-    orders = (*book.orders.values(), *book.closed.values())
+    orders = (*book.orders.unsettled.values(), *book.orders.settled.values())
     return next(
         o.client_order_id for o in orders if o.role is OrderRole.ENTRY and o.intent.symbol == HELD
     )
@@ -243,7 +243,7 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
     assert find_errors(ended, AGAIN + 4) == []
     away = [i for i in ended.of(FillRecorded) if at(3) < i.fill.at_ms < at(60)]
     assert away  # stops and take-profits filled, and the book has their fills
-    assert ended.book.position("BBB") > 0  # trading goes on
+    assert ended.book.trades.position("BBB") > 0  # trading goes on
 
     # A minute is enough; in an hour it would send hundreds of new orders.
     found = find_errors(run_case(ReadsFlat, minutes_away=1), AGAIN + 4)
@@ -267,7 +267,7 @@ def test_an_exit_that_is_rejected_because_the_position_is_gone_does_not_start_fl
             trouble.away = frozenset(
                 {"stream", "account"}
             )  # reconciliation reads no account either
-            await place_external_order(harness, HELD, -harness.book().position(HELD))
+            await place_external_order(harness, HELD, -harness.book().trades.position(HELD))
             await harness.until(4.5)
             trouble.away = frozenset()
 
@@ -304,7 +304,7 @@ def test_a_restart_adopts_the_venues_positions_with_their_side(
 
     def run_case(data_dir: Path) -> Ended:
         before = play(data_dir=data_dir, minutes=2.5)
-        held = before.book.position(HELD)
+        held = before.book.trades.position(HELD)
         with between_runs(data_dir, 2.95) as venue:
             venue.place(external_order(HELD, -2 * held))  # reversed
             venue.place(external_order("HHH", D(3)))  # unknown to the journal
@@ -314,10 +314,10 @@ def test_a_restart_adopts_the_venues_positions_with_their_side(
         return {p.symbol: p.quantity for p in ended.positions}
 
     ended = run_case(tmp_path / "kamou")
-    assert {s: t.signed for s, t in ended.book.trades.items()} == theirs(ended)
+    assert {s: t.signed for s, t in ended.book.trades.open.items()} == theirs(ended)
     assert {HELD, "HHH"} <= {e.symbol for e in ended.of(PositionAdopted)}
     assert theirs(ended)[HELD] < 0
-    assert all(t.protected for t in ended.book.trades.values())
+    assert all(t.protected for t in ended.book.trades.open.values())
     assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in [
         (e.after, e.reason) for e in ended.of(StateChanged)
     ]
@@ -325,4 +325,4 @@ def test_a_restart_adopts_the_venues_positions_with_their_side(
 
     naive(monkeypatch)
     ended = run_case(tmp_path / "naive")
-    assert {s: t.signed for s, t in ended.book.trades.items()} != theirs(ended)
+    assert {s: t.signed for s, t in ended.book.trades.open.items()} != theirs(ended)

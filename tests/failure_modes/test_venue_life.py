@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+from kamou.core.book.book_trades import BookTrades
 from kamou.core.book.events import (
     IntentRecorded,
     OrderRejected,
@@ -19,7 +20,6 @@ from kamou.core.book.events import (
     TradeClosed,
 )
 from kamou.core.book.orders import OrderState
-from kamou.core.book.position_book import PositionBook
 from kamou.core.day import Day
 from kamou.core.model import FillReport, Intent, OrderReport, OrderRole, Quote, TradingState
 from kamou.errors import RejectedError
@@ -54,11 +54,11 @@ async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> No
 def count_own_fills_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the book naive: fills without an order of its own do not count."""
 
-    def trade_for(self: PositionBook, fill: FillReport, order: OrderState | None) -> Any:
-        return None if order is None else original(self, fill, order)
+    def find_owner(trades: BookTrades, fill: FillReport, order: OrderState | None) -> Any:
+        return None if order is None else original(trades, fill, order)
 
-    original = PositionBook._trade_for
-    monkeypatch.setattr(PositionBook, "_trade_for", trade_for)
+    original = BookTrades.find_owner
+    monkeypatch.setattr(BookTrades, "find_owner", find_owner)
 
 
 def unexplained(found: list[str]) -> list[str]:
@@ -121,7 +121,7 @@ def test_after_auto_deleveraging_book_and_stop_have_the_remaining_quantity(
             await harness.until(4.4)
             await by_force(harness, HELD, "0.5", "adl")
             await harness.until(4.5)
-            seen.append(abs(harness.book().position(HELD)))
+            seen.append(abs(harness.book().trades.position(HELD)))
             await harness.until(5.5)
             seen.extend(o.quantity - o.filled for o in stops_at(harness, HELD))
             seen.append(abs(position_at(harness, HELD)))
@@ -211,7 +211,7 @@ def test_an_entry_without_margin_is_rejected_and_frees_its_reservation() -> None
     assert "FFF" in {
         e.symbol for e in ended.of(TradeClosed)
     }  # trading continues when the money is back
-    assert ended.book.state is TradingState.ACTIVE
+    assert ended.book.trading.state is TradingState.ACTIVE
 
     ended, _ = run_case(TriesAgain)
     assert select_errors(find_errors(ended), "sent without an intent")

@@ -255,7 +255,7 @@ def test_a_restart_storm_in_the_fast_forward_halts_and_ends_the_run_too(
     )
     data_dir = DataDirectory(tmp_path)
     book = folded(journal(data_dir))
-    assert (book.state, book.state_reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
+    assert (book.trading.state, book.trading.reason) == (TradingState.REDUCE_ONLY, "RESTART_STORM")
     assert run_table(data_dir) == [(1, "crashed")]
 
 

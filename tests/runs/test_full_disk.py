@@ -60,7 +60,7 @@ async def test_a_halt_on_a_full_disk_blocks_entries_at_once_and_is_journalled_la
             await trio.sleep(0.05)
         assert any("space again" in line for line in running.said)
         assert (await running.status())["held"] is False
-    assert folded(journal(on_small_disk)).state is TradingState.REDUCE_ONLY
+    assert folded(journal(on_small_disk)).trading.state is TradingState.REDUCE_ONLY
 
 
 def test_kamou_halt_exits_with_6_while_the_halt_is_not_journalled(

@@ -125,7 +125,7 @@ async def test_the_next_run_imports_the_flatten_log_once_and_trades_after_two_re
         ]
         assert len(intents) == held, "each intent is journalled once over two runs"
         assert_same_book(data_dir)
-        assert not folded(journal(data_dir)).trades
+        assert not folded(journal(data_dir)).trades.open
 
     notes = [f.value for e in of_kind(journal(data_dir), StateChanged) for f in e.figures]
     assert notes == ["storm"], "the reason of the kill switch is journalled once"

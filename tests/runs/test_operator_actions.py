@@ -100,7 +100,7 @@ async def test_a_run_whose_latch_is_set_while_its_state_allows_entries_is_not_re
     latched.set("news", "operator", 1, action="halt")
     assert running.not_ready() == [operator_actions.LATCHED]
     assert running.status()["held"] is True
-    follower.book.state = TradingState.REDUCE_ONLY
+    follower.book.trading.state = TradingState.REDUCE_ONLY
     assert (running.not_ready(), running.status()["held"]) == ([], False), (
         "the trading state blocks entries"
     )
@@ -153,7 +153,7 @@ async def test_a_latch_that_a_resume_does_not_remove_is_reported(
     else:
         latched.set("news", "operator", 1, action="set" if kept == "flatten" else "halt")
     if kept == "halted":
-        follower.book.state = TradingState.REDUCE_ONLY
+        follower.book.trading.state = TradingState.REDUCE_ONLY
     if kept == "undeletable":
         latched.log_path.unlink()
         latched.log_path.mkdir()
@@ -188,12 +188,12 @@ async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
     running: CurrentRun, follower: Follower, supervised: Supervised
 ) -> None:
     supervised.state = "stopping"
-    follower.book.drift["BTCUSDT"] = "QUANTITY_DIFFERS"
+    follower.book.reconciliation.drift["BTCUSDT"] = "QUANTITY_DIFFERS"
     reasons = " and ".join(running.not_ready())
     for said in ("starting, stopping", "and the venue differ", "is not reconciled"):
         assert said in reasons
     supervised.state = "running"
-    follower.book.drift.clear()
+    follower.book.reconciliation.drift.clear()
     running.set_reconciled(True)
     assert running.not_ready() == []
     assert running.snapshot()["children"] == [{"id": "kamou"}]
@@ -354,7 +354,7 @@ async def test_an_invalid_mark_is_not_used(holding: CurrentRun) -> None:
 
 
 async def test_without_positions_no_mark_is_read(holding: CurrentRun, follower: Follower) -> None:
-    follower.book.trades.clear()
+    follower.book.trades.open.clear()
     await holding.refresh_marks()
     port: Any = tree_of(holding).port
     assert port.asked == []
@@ -365,7 +365,7 @@ async def test_a_flatten_reports_the_positions_left_at_its_deadline(
     running: CurrentRun, follower: Follower, autojump_clock: MockClock
 ) -> None:
     trade: Any = object()
-    follower.book.trades["BTCUSDT"] = trade
+    follower.book.trades.open["BTCUSDT"] = trade
     governor = tree_of(running).governor
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_work_off, governor)

@@ -84,7 +84,7 @@ async def test_the_operators_verbs_reach_a_run_over_its_socket_and_every_file_is
         with trio.fail_after(GRACE_S):
             assert await running.stop_with(signal.SIGTERM) == 0
     assert not at_long_path.operator_socket.exists()
-    assert not folded(journal(at_long_path)).trades
+    assert not folded(journal(at_long_path)).trades.open
     assert_same_book(at_long_path)
     code, told, _ = await run_verb(at_long_path, "status")
     assert (code, told["running"]) == (3, False)

@@ -288,7 +288,7 @@ async def test_a_flatten_closes_the_positions_of_a_hung_run_which_stays_flat_whe
             await trio.sleep(0.05)
         assert await running.stop_with(signal.SIGTERM) == 0
     assert_same_book(traded)
-    assert not folded(journal(traded)).trades
+    assert not folded(journal(traded)).trades.open
 
     async with start_run(traded, NOW_MS + 3 * MINUTE_MS) as running:
         await running.ready()

@@ -156,7 +156,7 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
     assert_same_book(data_dir)
     assert run_table(data_dir) == [(1, "stopped"), (2, "stopped")]
     before, trades = folded(journal(data_dir)), len(of_kind(journal(data_dir), TradeClosed))
-    assert before.trades
+    assert before.trades.open
 
     async with serving(settings(tmp_path), now_ms=NOW_MS + MINUTE_MS) as demo:
         await demo.ready()
@@ -167,9 +167,9 @@ async def test_an_orderly_stop_leaves_the_stops_and_the_next_run_has_the_same_bo
     after = folded(journal(data_dir))
     assert run_table(data_dir)[-1] == (3, "stopped")
     assert len(of_kind(journal(data_dir), TradeClosed)) >= trades
-    kept = {t.trade_id for t in after.trades.values()}
+    kept = {t.trade_id for t in after.trades.open.values()}
     gone = {e.trade_id for e in of_kind(journal(data_dir), TradeClosed)}
-    assert {t.trade_id for t in before.trades.values()} <= kept | gone
+    assert {t.trade_id for t in before.trades.open.values()} <= kept | gone
     assert_same_book(data_dir)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-BOOK = "kamou/core/book/position_book.py"
+FOLD = "kamou/core/book/fold.py"
 PORTFOLIO = "kamou/core/book/trades.py"
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"
 UNRESOLVED = "kamou/core/reconciliation/unresolved_orders.py"
 
 SETTLED = (
     "An order of the book with nothing remaining is settled (`_apply_fill` ends an order that is"
-    " filled), and settled orders are not in `book.orders`."
+    " filled), and settled orders are not in `book.orders.unsettled`."
 )
 PROOFS: dict[tuple[str, str, str, str], str] = {
     (
@@ -37,27 +37,27 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "True",
     ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
-        BOOK,
+        FOLD,
         "PositionBook._apply_fill_recorded",
         "fill.client_order_id",
         "True",
     ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
-        BOOK,
-        "PositionBook._apply_intent_recorded",
+        "kamou/core/book/permits.py",
+        "Permits.assign",
         "intent.permit_id",
         "True",
     ): "No permit has the empty id, so that the look-up finds None as well.",
     (
-        BOOK,
-        "PositionBook._keep",
+        FOLD,
+        "_keep_order",
         "order.role is not OrderRole.ENTRY",
         "False",
     ): "Only an entry has a permit id; and a trade that is flat with no entry live was settled by"
     " the fill, or the end of the entry, that made it so.",
     (
-        BOOK,
-        "PositionBook._keep",
+        FOLD,
+        "_keep_order",
         "order is before",
         "False",
     ): "An order that did not change is stored where it is; its reservation was brought to its"
@@ -84,11 +84,11 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "`protect` returns no actions only where the confirmed stop covers all; then `is_covered`"
     " holds too, and the loop over no actions does nothing.",
     (
-        BOOK,
-        "PositionBook._apply_fill_recorded",
-        "trade is not None and self.trades.get(fill.symbol) is trade",
+        FOLD,
+        "_record_fill",
+        "trade is not None and book.trades.open.get(fill.symbol) is trade",
         "((trade is not None))",
-    ): "The trade is missing only if `_keep` settled it in the line before; settling it again"
+    ): "The trade is missing only if `_keep_order` settled it in the line before; settling it again"
     " pops what is gone and stores the same trade under the same id.",
     (
         PORTFOLIO,
@@ -104,8 +104,8 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "Nobody asks for the side of 0: neither venue nor adoption has a position of 0, a score of 0"
     " is an abstention, and the governor and `_averaged` return before they ask.",
     (
-        "kamou/core/book/book_state.py",
-        "BookState.has_live_entry",
+        "kamou/core/book/book_orders.py",
+        "BookOrders.has_live_entry",
         "o.remaining > 0",
         "((o.remaining) >= (0))",
     ): SETTLED,

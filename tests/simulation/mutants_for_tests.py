@@ -44,7 +44,7 @@ FOR_TESTS = (
     ),
     survivor(
         name="the daily budget leaves out deposits and withdrawals",
-        file="kamou/core/book/book_state.py",
+        file="kamou/core/book/position_book.py",
         old="            net_deposits=net_deposits,\n",
         new="            net_deposits=ZERO,\n",
         tests=(BUDGET,),
@@ -52,7 +52,9 @@ FOR_TESTS = (
     survivor(
         name="a resume passes in spite of drift",
         file=STATES,
-        old='    if book.drifting:\n        return "the book and the exchange differ"\n',
+        old="""    if book.reconciliation.drifting:
+        return "the book and the exchange differ"
+""",
         new="",
         tests=(RESUME,),
     ),
@@ -79,7 +81,7 @@ FOR_TESTS = (
     ),
     survivor(
         name="fills and income are asked for without an overlap",
-        file="kamou/core/book/book_state.py",
+        file="kamou/core/book/retention.py",
         old="OVERLAP_MS = 300_000",
         new="OVERLAP_MS = 0",
         tests=("tests/actors/test_overlap.py",),
@@ -88,7 +90,7 @@ FOR_TESTS = (
         name="fills alone are asked for without an overlap",
         file="kamou/actors/reconciler.py",
         old="await port.fills(since_ms)",
-        new="await port.fills(book.reconciled_ms)",
+        new="await port.fills(book.reconciliation.clean_at_ms)",
         tests=("tests/actors/test_overlap.py",),
     ),
     survivor(

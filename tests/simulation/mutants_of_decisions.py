@@ -10,8 +10,8 @@ from functools import partial
 
 from tests.simulation.mutants import Mutant
 
-BOOK_STATE = "kamou/core/book/book_state.py"
-BOOK_FOLD = "kamou/core/book/position_book.py"
+BOOK = "kamou/core/book/position_book.py"
+BOOK_FOLD = "kamou/core/book/fold.py"
 DAY = "kamou/core/day.py"
 DENIALS = "kamou/core/risk/denials.py"
 DUE = "kamou/core/book/due_actions.py"
@@ -28,7 +28,7 @@ judged = partial(Mutant, faults="", seeds=1, notices=())
 INPUTS = (
     judged(
         name="all books share one dictionary of instruments",
-        file=BOOK_STATE,
+        file=BOOK,
         old="    instruments: dict[str, Instrument] = attrs.field(factory=dict)",
         new="    instruments: dict[str, Instrument] = attrs.field(default={})",
         tests=(FOLD_TESTS,),
@@ -36,8 +36,8 @@ INPUTS = (
     judged(
         name="a contract specification stays the first that a book folded",
         file=BOOK_FOLD,
-        old="        self.instruments[event.instrument.symbol] = event.instrument\n",
-        new="        self.instruments.setdefault(event.instrument.symbol, event.instrument)\n",
+        old="    book.instruments[event.instrument.symbol] = event.instrument\n",
+        new="    book.instruments.setdefault(event.instrument.symbol, event.instrument)\n",
         tests=(FOLD_TESTS,),
     ),
     Mutant(

@@ -61,8 +61,8 @@ LIMITS = (
     ),
     of_equity(
         name="results realized since the account read are left out",
-        old="    for change in book.balance_changes.values():\n",
-        new="    for change in tuple(book.balance_changes.values())[:0]:\n",
+        old="    for change in book.account.changes.values():\n",
+        new="    for change in tuple(book.account.changes.values())[:0]:\n",
         faults="narrow_day_budget,blind_account",
     ),
     of_equity(

@@ -77,7 +77,7 @@ MONEY = (
         name="the daily loss limit reads the wallet balance instead of the equity",
         file=STATES,
         old="    day = book.measure_day(read.equity, ",
-        new="    day = book.measure_day(book.wallet_balance, ",
+        new="    day = book.measure_day(book.account.wallet_balance, ",
         notices=("FALSE_ALARM", "DAY_LOSS"),
         seeds=40,
     ),

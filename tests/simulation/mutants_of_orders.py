@@ -212,11 +212,11 @@ ORDERS = (
     ),
     Mutant(
         name="fills that come after the order's end are ignored",
-        file="kamou/core/book/position_book.py",
-        old="        order = self.order(fill.client_order_id) if fill.client_order_id else None\n",
-        new="""        order = self.order(fill.client_order_id) if fill.client_order_id else None
-        if order is not None and order.status.terminal:
-            return
+        file="kamou/core/book/fold.py",
+        old="    trade = _trade_for(book, fill, order)\n",
+        new="""    if order is not None and order.status.terminal:
+        return
+    trade = _trade_for(book, fill, order)
 """,
         notices=("UNSETTLED", "UNPROTECTED"),
     ),

@@ -6,8 +6,7 @@ from functools import partial
 
 from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
-BOOK = "kamou/core/book/position_book.py"
-HOLDINGS = "kamou/core/book/book_state.py"
+FOLD = "kamou/core/book/fold.py"
 defect = partial(Mutant, author="reviewer")
 
 REVIEWER = (
@@ -21,14 +20,14 @@ REVIEWER = (
     ),
     defect(
         name="a permit is released while its order is in flight",
-        file=HOLDINGS,
-        old="        if reservation.client_order_id in self.orders:\n",
-        new="        if reservation.client_order_id in self.trades:\n",
+        file="kamou/core/book/position_book.py",
+        old="        if reservation.client_order_id in self.orders.unsettled:\n",
+        new="        if reservation.client_order_id in self.trades.open:\n",
         notices=("RELEASED", "UNPERMITTED"),
     ),
     defect(
         name="drift does not stop new risk",
-        file=BOOK,
+        file="kamou/core/book/reconciliation_state.py",
         old="        self.drift[event.symbol] = event.kind\n",
         new="        self.drift.pop(event.symbol, None)\n",
         notices=("DRIFTING",),
@@ -44,7 +43,7 @@ REVIEWER = (
     defect(
         name="FLATTENING closes nothing",
         file="kamou/core/book/due_actions.py",
-        old="    if book.state is TradingState.FLATTENING:",
+        old="    if book.trading.state is TradingState.FLATTENING:",
         new="    if False:",
         notices=("NOT_FLAT",),
         faults="operator",
@@ -60,8 +59,8 @@ REVIEWER = (
     defect(
         name="a second trade is opened in a symbol that is held",
         file="kamou/core/risk/rules_rate.py",
-        old="    symbol = c.plan.symbol\n    if symbol in c.book.trades:\n",
-        new="    symbol = c.plan.symbol\n    return None\n    if symbol in c.book.trades:\n",
+        old="    symbol = c.plan.symbol\n    if symbol in c.book.trades.open:\n",
+        new="    symbol = c.plan.symbol\n    return None\n    if symbol in c.book.trades.open:\n",
         notices=("HELD", "OVERSIZED", "EXPOSURE"),
         seeds=40,
     ),
@@ -70,7 +69,7 @@ REVIEWER = (
         file=RECONCILIATION,
         old="        for reported in (*self.view.open_orders, *self.view.queried):\n",
         new="""        listed = {o.client_order_id for o in self.view.open_orders}
-        for name, known in tuple(self.book.orders.items()):
+        for name, known in tuple(self.book.orders.unsettled.items()):
             if name not in listed and known.status is OrderStatus.ACCEPTED:
                 self.repair(
                     OrderClosed(
@@ -115,9 +114,9 @@ REVIEWER = (
     ),
     defect(
         name="a stop that was canceled by hand still counts",
-        file=BOOK,
-        old="portfolio.lose_stop(trade, event.at_ms)\n\n    def _keep",
-        new="trade\n\n    def _keep",
+        file=FOLD,
+        old="        book.trades.lose_stop(trade.symbol, event.at_ms)\n",
+        new="        pass\n",
         notices=("UNPROTECTED",),
         faults="external_cancel",
     ),
@@ -147,9 +146,9 @@ REVIEWER = (
     ),
     defect(
         name="a withdrawal is booked as a deposit",
-        file="kamou/core/book/account_state.py",
-        old="            self.net_deposits += income.amount\n        elif",
-        new="            self.net_deposits -= income.amount\n        elif",
+        file=FOLD,
+        old="        book.transfers.net_deposits += income.amount\n    elif",
+        new="        book.transfers.net_deposits -= income.amount\n    elif",
         notices=("UNSETTLED",),
         faults="insufficient_margin",
     ),

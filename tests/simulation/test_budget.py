@@ -33,7 +33,7 @@ def test_without_the_daily_budget_the_judge_finds_entries_or_a_loss_beyond_it(
         governor, "RULES", tuple(rule for rule in RULES if rule is not daily_budget)
     )
     monkeypatch.setattr(
-        exposure, "day_budget", lambda book, now, limits: limits.daily_loss_max * book.day_equity
+        exposure, "day_budget", lambda book, now, limits: limits.daily_loss_max * book.day.equity
     )
     result = backtest(3, days=2)
     assert any(line.startswith(("ADMISSION", "DAY")) for line in result["broken"])

@@ -98,7 +98,7 @@ class Replay:
         for record in records:
             marks: dict[str, Quote] = {}
             for decision in record.decisions:
-                marks = read_marks(decision, sorted(books[decision.seq].trades)) or marks
+                marks = read_marks(decision, sorted(books[decision.seq].trades.open)) or marks
                 made.append(self._decide(decision, marks, books))
         return made
 
@@ -124,7 +124,7 @@ class Replay:
         )
         if isinstance(plan, Denial) or decision.review is None:
             return Replayed(decision.signal_id, plan, None)
-        read, held = decision.review, {s: quotes[s] for s in book.trades if s in quotes}
+        read, held = decision.review, {s: quotes[s] for s in book.trades.open if s in quotes}
         book = books[read.seq]
         context = ReviewContext(
             plan=plan,
@@ -133,7 +133,8 @@ class Replay:
             marks=held,
             account=self._account(decision, book),
             positions=tuple(
-                position(symbol) for symbol in (book.trades if read.held is None else read.held)
+                position(symbol)
+                for symbol in (book.trades.open if read.held is None else read.held)
             ),
             reconciled=read.reconciled,
             clock_offset_ms=read.clock_offset_ms,
@@ -152,7 +153,12 @@ class Replay:
         if read.account_age_ms is None:
             return None
         figures = (
-            (book.equity, book.wallet_balance, book.unrealized_pnl, book.margin_used)
+            (
+                book.account.equity,
+                book.account.wallet_balance,
+                book.account.unrealized_pnl,
+                book.account.margin_used,
+            )
             if read.account is None
             else tuple(map(D, read.account))
         )

@@ -146,11 +146,11 @@ def test_a_transfer_that_only_a_restored_opening_has_is_in_the_days_net_deposits
     """The position book takes the transfer out of the opening once the venue lists it."""
     book = PositionBook()
     book.apply_all([(1, opened(WITHOUT_MIDNIGHT, paid_in, 0))])
-    assert (book.day_equity, book.day_net_deposits) == (D(10_000 + paid_in), D(0))
+    assert (book.day.equity, book.day.net_deposits) == (D(10_000 + paid_in), D(0))
     day = restored(paid_in, 0, book)
     assert (day.equity, day.net_deposits) == (D(10_000), D(paid_in))
     book.apply_all([(2, listed(paid_in))])
-    assert (book.day_equity, book.day_net_deposits) == (D(10_000), D(paid_in))
+    assert (book.day.equity, book.day.net_deposits) == (D(10_000), D(paid_in))
 
 
 @pytest.mark.parametrize(("event", "paid_in", "lost", "day_equity", "net_deposits"), CASES[:5])
@@ -160,4 +160,4 @@ def test_the_position_book_counts_a_restored_day_from_the_equity_of_the_journal(
     """The cases have the figures that the position book computes from the events."""
     book = PositionBook()
     book.apply_all(enumerate((listed(paid_in), opened(event, paid_in, lost)), 1))
-    assert (book.day_equity, book.day_net_deposits) == (D(day_equity), D(net_deposits))
+    assert (book.day.equity, book.day.net_deposits) == (D(day_equity), D(net_deposits))

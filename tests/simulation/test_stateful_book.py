@@ -188,14 +188,16 @@ class BookMachine(RuleBasedStateMachine):
 
     @invariant()
     def positions_are_the_sum_of_the_fills(self) -> None:
-        ours = {symbol: trade.signed for symbol, trade in self.book.trades.items()}
+        ours = {symbol: trade.signed for symbol, trade in self.book.trades.open.items()}
         theirs = {s: a.sign * a.held for s, a in self.live.items() if a.entered}
         assert ours == theirs
 
     @invariant()
     def what_may_still_fill_is_reserved_and_no_more(self) -> None:
         reserved = {
-            r.plan.symbol: r.remaining for r in self.book.reservations.values() if r.remaining > 0
+            r.plan.symbol: r.remaining
+            for r in self.book.permits.reservations.values()
+            if r.remaining > 0
         }
         assert reserved == {s: SIZE - a.entered for s, a in self.live.items() if not a.entry_over}
 

@@ -253,12 +253,12 @@ class GovernorMachine(RuleBasedStateMachine):
     def nothing_that_may_still_fill_is_unreserved(self) -> None:
         book = self.story.book
         for claim in self.live():
-            reservation = book.reservations.get(claim.plan.permit_id)
+            reservation = book.permits.reservations.get(claim.plan.permit_id)
             if claim.left:
                 assert reservation is not None
                 assert reservation.remaining >= claim.left
             if claim.held:
-                assert abs(book.position(claim.plan.symbol)) == claim.held
+                assert abs(book.trades.position(claim.plan.symbol)) == claim.held
 
 
 TestApprovalsUnderAnyInterleavingKeepEveryLimit = GovernorMachine.TestCase

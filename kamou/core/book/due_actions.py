@@ -69,7 +69,7 @@ TradeAction = CloseTrade | ProtectTrade | PlaceTarget
 def find_due_actions(book: PositionBook, now_ms: int) -> tuple[DueAction, ...]:
     """Return orders to query, entries to cancel, then trades, unprotected ones first."""
     actions: list[DueAction] = []
-    for order in book.orders.values():
+    for order in book.orders.unsettled.values():
         age_ms = now_ms - order.changed_at_ms
         late = age_ms >= IN_FLIGHT_MAX_MS or order.unknown_since_ms
         # An ended order in the book lacks reports of fills, which may have opened an unprotected
@@ -78,10 +78,10 @@ def find_due_actions(book: PositionBook, now_ms: int) -> tuple[DueAction, ...]:
         unreported = over and order.status not in IN_FLIGHT and age_ms >= ORDER_RETRY_MS
         if unreported or (order.status in IN_FLIGHT and late):
             actions.append(QueryOrder(order.client_order_id))
-    if not book.state.entries_allowed:
-        entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY)
+    if not book.trading.state.entries_allowed:
+        entries = (o for o in book.orders.unsettled.values() if o.role is OrderRole.ENTRY)
         actions += [CancelEntry(o.client_order_id) for o in entries if not o.status.terminal]
-    unprotected_first = sorted(book.trades.values(), key=lambda t: not t.unprotected_since_ms)
+    unprotected_first = sorted(book.trades.open.values(), key=lambda t: not t.unprotected_since_ms)
     actions += [CheckTrade(trade.symbol) for trade in unprotected_first]
     return tuple(actions)
 
@@ -93,10 +93,10 @@ def decide_trade(
 
     ``attached_stop`` is the venue's capability: without it the take-profit is an order of its own.
     """
-    trade = book.trades.get(symbol)
+    trade = book.trades.open.get(symbol)
     if trade is None:
         return None
-    if book.state is TradingState.FLATTENING:
+    if book.trading.state is TradingState.FLATTENING:
         return CloseTrade(symbol, "flatten", again=True)
     if 0 < trade.hold_until_ms <= now_ms:
         return CloseTrade(symbol, "time limit")
@@ -110,16 +110,16 @@ def is_urgent(book: PositionBook) -> bool:
     return bool(
         any(
             o.status in IN_FLIGHT or o.status.terminal or o.role is OrderRole.ENTRY
-            for o in book.orders.values()
+            for o in book.orders.unsettled.values()
         )
-        or any(t.unprotected_since_ms for t in book.trades.values())
-        or (book.trades and book.state is TradingState.FLATTENING)
-        or book.finished  # flat trades that wait for their funding
+        or any(t.unprotected_since_ms for t in book.trades.open.values())
+        or (book.trades.open and book.trading.state is TradingState.FLATTENING)
+        or book.trades.finished  # flat trades that wait for their funding
     )
 
 
 def next_look_ms(book: PositionBook, now_ms: int, cycle_period_ms: int) -> int:
     """Return the time of the next look without urgency: the next cycle or time limit."""
     cycle = next_ms(now_ms, cycle_period_ms)
-    holds = [t.hold_until_ms for t in book.trades.values() if t.hold_until_ms > now_ms]
+    holds = [t.hold_until_ms for t in book.trades.open.values() if t.hold_until_ms > now_ms]
     return min([cycle, *holds])

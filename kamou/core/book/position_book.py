@@ -1,40 +1,63 @@
-"""Position book: trades, orders, reservations and money, folded from events.
+"""Position book: the values that actors decide on, folded from events.
 
 Every actor that decides keeps its own ``PositionBook``. It applies the journal's newest events
 before it decides, so all actors decide on the same facts. ``apply`` accepts late and repeated
-events, and asserts against errors of Kamou. Values inside are frozen; treat the containers as
-read-only.
+events, and asserts against errors of Kamou. Treat the book and its values as read-only; only the
+fold (``core/book/fold.py``) changes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 import attrs
 
-from kamou.core.book import events as e
-from kamou.core.book import orders as order_fold
-from kamou.core.book import snapshot, strategy_events
+from kamou.clock import floor_ms
+from kamou.core.book import snapshot
 from kamou.core.book import trades as portfolio
-from kamou.core.book.account_state import CLOSED_KEPT, SEEN_KEPT, AccountState, forget_oldest
-from kamou.core.book.book_state import OVERLAP_MS, Reservation, Unassigned
-from kamou.core.book.instrument_events import InstrumentChanged
-from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
-from kamou.core.book.orders import OrderState
-from kamou.core.book.recent_activity import Entry, Overshoot
-from kamou.core.book.trades import ConfirmedStop, OpenTrade
-from kamou.core.model import ZERO, FillReport, OrderRole, OrderStatus
-
-__all__ = ["OVERLAP_MS", "PositionBook", "Reservation"]
-
-ADOPTED_AFTER_MS = 5_000  # clock tolerance: fills have the venue's time, adoptions this machine's
-PERMITS_KEPT = 1_000  # released permits kept against reuse; the store keeps all
+from kamou.core.book.account_state import AccountState
+from kamou.core.book.balance_changes import BalanceChange
+from kamou.core.book.book_orders import BookOrders
+from kamou.core.book.book_trades import BookTrades
+from kamou.core.book.book_transfers import BookTransfers
+from kamou.core.book.events import Event, TradeClosed
+from kamou.core.book.fold import HANDLERS
+from kamou.core.book.midnights import Midnights
+from kamou.core.book.open_day import OpenDay
+from kamou.core.book.permits import Permits, Reservation
+from kamou.core.book.recent_activity import RecentActivity
+from kamou.core.book.reconciliation_state import ReconciliationState
+from kamou.core.book.retention import OVERLAP_MS
+from kamou.core.book.trades import OpenTrade
+from kamou.core.book.trading_status import TradingStatus
+from kamou.core.day import HOUR_MS, Day, day_start_ms
+from kamou.core.model import ZERO, Instrument
 
 
 @attrs.define(kw_only=True)
-class PositionBook(AccountState):
-    """The folded state of the journal. Only ``apply`` changes it."""
+class PositionBook:
+    """The folded state of the journal. Only ``apply`` changes it.
+
+    A method here reads several values; what one value knows is asked of that value.
+    """
+
+    seq: int = 0  # of the newest applied event
+    started_at_ms: int = 0  # start of the first run of this data directory
+    instruments: dict[str, Instrument] = attrs.field(factory=dict)  # newest listed, by symbol
+    trading: TradingStatus = attrs.field(factory=TradingStatus)
+    permits: Permits = attrs.field(factory=Permits)
+    orders: BookOrders = attrs.field(factory=BookOrders)
+    trades: BookTrades = attrs.field(factory=BookTrades)
+    recent_activity: RecentActivity = attrs.field(factory=RecentActivity)
+    account: AccountState = attrs.field(factory=AccountState)
+    # Fills, funding and transfers since shortly before the last day began, or since the oldest
+    # transfer without a valuation, by fill key or income id. The next day's opening needs them.
+    payments: dict[str, BalanceChange] = attrs.field(factory=dict)
+    day: OpenDay = attrs.field(factory=OpenDay)
+    midnights: Midnights = attrs.field(factory=Midnights)
+    transfers: BookTransfers = attrs.field(factory=BookTransfers)
+    reconciliation: ReconciliationState = attrs.field(factory=ReconciliationState)
 
     # --- snapshots ---------------------------------------------------------------
 
@@ -49,314 +72,106 @@ class PositionBook(AccountState):
         Raises:
             ValueError, KeyError, TypeError, ArithmeticError: the bytes are not a dumped book.
         """
-        loaded: PositionBook = snapshot.load_value(PositionBook, data)
-        return loaded
+        return snapshot.load_value(PositionBook, data)
 
     def fork(self) -> PositionBook:
         """Return an independent copy, to which events can be applied as a trial."""
-        copied: dict[str, Any] = {}
-        for name in _FIELDS:
-            value = getattr(self, name)
-            copied[name] = dict(value) if isinstance(value, dict) else value
-        copied["recent_activity"] = self.recent_activity.copy()
-        return PositionBook(**copied)
+        return snapshot.copy_value(self)
 
     # --- the fold ----------------------------------------------------------------
 
-    def apply(self, seq: int, event: e.Event) -> None:
+    def apply(self, seq: int, event: Event) -> None:
         """Apply one committed event. Events come in order; repeated ones are ignored."""
         if seq <= self.seq:
             return
-        handler = _HANDLERS.get(type(event))
+        handler = HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
         self.seq = seq
 
-    def apply_all(self, committed: Iterable[tuple[int, e.Event]]) -> None:
+    def apply_all(self, committed: Iterable[tuple[int, Event]]) -> None:
         """Apply committed events, given as (seq, event) in order."""
         for seq, event in committed:
             self.apply(seq, event)
 
-    # --- the system, permits -----------------------------------------------------
+    # --- queries over several values ---------------------------------------------
 
-    def _apply_run_started(self, event: e.RunStarted) -> None:
-        self.run_number = event.run_number
-        self.mode = event.mode
-        self.started_at_ms = self.started_at_ms or event.at_ms
+    def equity_at_midnight(
+        self, equity: Decimal, read_at_ms: int, marks: Mapping[str, Decimal]
+    ) -> Decimal:
+        """Return the equity at 00:00, money, from an equity read shortly after.
 
-    def _apply_permit_granted(self, event: e.PermitGranted) -> None:
-        self.reservations[event.permit_id] = Reservation(
-            plan=event.plan, expires_at_ms=event.expires_at_ms, remaining=event.plan.quantity
+        Fills, funding and transfers stamped 00:00 or later belong to the new day, so their effect
+        is subtracted. The loss of a stop that filled at 00:00 counts for the new day.
+
+        Args:
+            equity: money, as read at ``read_at_ms``.
+            marks: marks at the read, by symbol, of all symbols traded since 00:00.
+        """
+        from_ms = day_start_ms(read_at_ms)
+        since = (p for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
+        return equity - sum((p.worth(marks) for p in since), ZERO)
+
+    def measure_day(
+        self, equity: Decimal, exit_costs: Decimal = ZERO, *, at_ms: int | None = None
+    ) -> Day:
+        """Return the open UTC day's money up to an instant, without stretches.
+
+        Args:
+            equity: at the instant, money.
+            exit_costs: of closing all positions then, money.
+            at_ms: the instant; None: ``equity`` includes every recorded transfer. A transfer
+                stamped later is not in ``equity``, so it does not count.
+        """
+        net_deposits = self.day.net_deposits
+        if at_ms is not None:
+            later = (p.amount for p in self.payments.values() if p.transfer and p.at_ms > at_ms)
+            net_deposits -= sum(later, ZERO)
+        return Day(
+            equity_start=self.day.equity,
+            equity=equity,
+            net_deposits=net_deposits,
+            exit_costs=exit_costs,
         )
 
-    def _apply_permit_consumed(self, event: e.PermitConsumed) -> None:
-        reservation = self.reservations.get(event.permit_id)
-        if reservation is not None:
-            self.reservations[event.permit_id] = attrs.evolve(
-                reservation, client_order_id=event.client_order_id
-            )
+    def fills_since_ms(self) -> int:
+        """Return the time from which fills and income are read.
 
-    def _apply_permit_released(self, event: e.PermitReleased) -> None:
-        self.reservations.pop(event.permit_id, None)
-        self.released[event.permit_id] = event.at_ms
-        forget_oldest(self.released, PERMITS_KEPT)
+        At least two cycles read each fill and each income, because the venue may list it late.
+        """
+        return max(0, max(self.started_at_ms, self.reconciliation.clean_before_ms) - OVERLAP_MS)
 
-    # --- orders ------------------------------------------------------------------
+    def pending_closures(self, at_ms: int) -> tuple[TradeClosed, ...]:
+        """Return the results of flat trades whose ``TradeClosed`` is not applied yet.
 
-    def _apply_intent_recorded(self, event: e.IntentRecorded) -> None:
-        intent = event.intent
-        reservation = self.reservations.get(intent.permit_id) if intent.permit_id else None
-        plan = None
-        if reservation is not None:
-            plan = reservation.plan
-            self.reservations[intent.permit_id] = attrs.evolve(
-                reservation, client_order_id=intent.client_order_id
-            )
-        self.orders[intent.client_order_id] = order_fold.open_order(intent, event.at_ms, plan)
+        A trade that was open at the last full hour before its end waits until the reconciliation
+        has read the funding of that hour, because the result includes that funding.
+        """
+        return tuple(
+            portfolio.closed_trade(t, at_ms)
+            for t in self.trades.finished.values()
+            if not self._funding_awaited(t)
+        )
 
-    def _apply_order_event(self, event: Any) -> None:
-        before = self.order(event.client_order_id)
-        if before is None:
-            return
-        order = order_fold.apply_order_event(before, event)
-        self._keep(before, order)
-        trade = self.trades.get(order.intent.symbol)
-        if (
-            trade is None
-            or trade.confirmed is None
-            or trade.confirmed.client_order_id != order.client_order_id
-        ):
-            return
-        if order.status.terminal and order.status is not OrderStatus.FILLED:
-            self.trades[trade.symbol] = portfolio.lose_stop(trade, event.at_ms)
+    def _funding_awaited(self, trade: OpenTrade) -> bool:
+        settled_ms = floor_ms(trade.changed_at_ms, HOUR_MS)
+        # Both times are the venue's, because this machine's clock may be ahead of it.
+        return trade.opened_at_ms < settled_ms and self.account.marked_ms < settled_ms
 
-    def _keep(self, before: OrderState, order: OrderState) -> None:
-        """Store a changed order; update its reservation, and settle its flat trade."""
-        if order is before:
-            return
-        name = order.client_order_id
-        if order.settled:
-            self.orders.pop(name, None)
-            self.closed[name] = order
-            forget_oldest(self.closed, CLOSED_KEPT)
-        else:
-            self.closed.pop(name, None)
-            self.orders[name] = order
-        if order.role is not OrderRole.ENTRY:
-            return
-        reservation = self.reservations.get(order.intent.permit_id)
-        if reservation is not None and reservation.remaining != order.remaining:
-            self.reservations[order.intent.permit_id] = attrs.evolve(
-                reservation, remaining=min(reservation.plan.quantity, order.remaining)
-            )
-        if order.settled:
-            trade = self.trades.get(order.intent.symbol)
-            if trade is not None:
-                self._settle(trade)
+    def releasable_permits(self, now_ms: int) -> tuple[tuple[str, str], ...]:
+        """Return the permit id of each reservation that may end, with the reason."""
+        trades = (*self.trades.open.values(), *self.trades.finished.values())
+        held = {t.permit_id for t in trades}
+        return tuple(
+            (permit_id, reason)
+            for permit_id, reservation in self.permits.reservations.items()
+            if permit_id not in held and (reason := self._release_reason(reservation, now_ms))
+        )
 
-    # --- fills -------------------------------------------------------------------
-
-    def _apply_fill_recorded(self, event: e.FillRecorded) -> None:
-        fill = event.fill
-        if fill.key in self.fills_seen:
-            return
-        self.fills_seen[fill.key] = fill.at_ms
-        forget_oldest(self.fills_seen, SEEN_KEPT)
-        order = self.order(fill.client_order_id) if fill.client_order_id else None
-        trade = self._trade_for(fill, order)
-        if trade is None:
-            self.unexplained_ms = max(self.unexplained_ms, fill.at_ms)
-            self._leave_unassigned(fill, event.at_ms)
-            self._pay_fill(fill, self.trades.get(fill.symbol))
-        else:
-            self._change_balance(
-                fill.key, fill.at_ms, portfolio.realized_gain(trade, fill) - fill.fee
-            )
-            self._pay_fill(fill, trade)
-            role = order.role if order else None
-            intended_at_ms = order.intent.intended_at_ms if order else 0
-            self._record_stop(trade, fill, order)
-            trade = portfolio.apply_fill(trade, fill, role, intended_at_ms, event.at_ms)
-            self.finished.pop(trade.trade_id, None)
-            self.trades[fill.symbol] = trade
-            self.unassigned.pop(fill.symbol, None)
-        if order is not None:
-            self._keep(order, order_fold.apply_order_event(order, event))
-        if trade is not None and self.trades.get(fill.symbol) is trade:
-            self._settle(trade)
-        self._attribute_late(fill.symbol)
-
-    def _leave_unassigned(self, fill: FillReport, known_ms: int) -> None:
-        """Keep the contracts that a fill without a trade opened at the venue."""
-        symbol = fill.symbol
-        if symbol in self.trades:
-            return  # listed late: a trade that was adopted since includes this fill
-        before = self.unassigned.pop(symbol, None)
-        quantity = fill.signed
-        if before is not None and known_ms - before.known_ms < OVERLAP_MS:
-            quantity += before.quantity
-        self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
-        forget_oldest(self.unassigned, CLOSED_KEPT)
-
-    def _trade_for(self, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
-        """Return the trade of a fill, or None; a fill of an entry may open one."""
-        trade = self.trades.get(fill.symbol)
-        if (
-            trade is not None
-            and trade.adopted
-            and fill.at_ms < trade.opened_at_ms - ADOPTED_AFTER_MS
-        ):
-            return None  # listed late: the adopted position includes this fill
-        if trade is not None or order is None:
-            return trade  # one position per symbol, so every fill there changes it
-        finished = self.finished.get(order.intent.trade_id)
-        if finished is not None:
-            return finished  # a late fill of a trade not yet published
-        if order.plan is None:
-            return None  # not an entry with a permit: reconciliation will find the position
-        plan, trade_id = order.plan, order.intent.trade_id
-        part = 1
-        while portfolio.result_id(trade_id, part) in self.published:
-            part += 1
-        if part == 1:  # a late fill after the published result does not count as an entry
-            self.recent_activity.record_entry(
-                Entry(at_ms=fill.at_ms, strategy=plan.strategy, symbol=plan.symbol)
-            )
-        return portfolio.open_trade(plan, trade_id, fill.at_ms, part)
-
-    def _record_stop(self, trade: OpenTrade, fill: FillReport, order: OrderState | None) -> None:
-        """Record a stop or liquidation fill, and its overshoot if the trade had a plan."""
-        stopped = order is not None and order.role is OrderRole.STOP_LOSS
-        if not stopped and fill.reason != "liquidation":
-            return
-        self.recent_activity.record_stop_out(fill.symbol, fill.at_ms)
-        trigger = order.intent.trigger_price if order is not None and stopped else None
-        if distance := trade.planned_distance:
-            stop = trade.stop_price if trigger is None else trigger
-            beyond = max(ZERO, trade.side.loss(stop, fill.price))
-            self.recent_activity.record_overshoot(
-                Overshoot(at_ms=fill.at_ms, symbol=fill.symbol, multiple=beyond / distance)
-            )
-
-    def _settle(self, trade: OpenTrade) -> None:
-        """Move a flat trade whose entry cannot fill any more to ``finished``."""
-        if trade.quantity == 0 and trade.entered > 0 and not self.has_live_entry(trade.symbol):
-            self.trades.pop(trade.symbol, None)
-            self.finished[trade.trade_id] = trade
-
-    # --- protection --------------------------------------------------------------
-
-    def _apply_stop_confirmed(self, event: e.StopConfirmed) -> None:
-        trade = self.trades.get(event.symbol)
-        if trade is not None:
-            stop = ConfirmedStop(
-                client_order_id=event.client_order_id,
-                quantity=event.quantity,
-                trigger_price=event.trigger_price,
-                at_ms=event.at_ms,
-            )
-            self.trades[event.symbol] = portfolio.confirm_stop(trade, stop)
-
-    def _apply_protection_lost(self, event: e.ProtectionLost) -> None:
-        trade = self.trades.get(event.symbol)
-        if trade is not None:
-            self.trades[event.symbol] = portfolio.lose_stop(trade, event.at_ms)
-
-    # --- reconciliation, state ---------------------------------------------------
-
-    def _apply_position_adopted(self, event: e.PositionAdopted) -> None:
-        adopted = portfolio.adopt_trade(event)
-        if event.unless_held and self.position(event.symbol) == adopted.signed:
-            return  # fills committed during the venue read explain the position (seed 930009)
-        self.trades[event.symbol] = adopted
-        self.unassigned.pop(event.symbol, None)
-
-    def _apply_position_corrected(self, event: e.PositionCorrected) -> None:
-        for order in self.orders_of(event.symbol):
-            if order.status.terminal:  # the correction replaces its missing fills
-                self._keep(order, attrs.evolve(order, reported=order.filled))
-        self.unexplained_ms = max(self.unexplained_ms, event.at_ms)
-        trade = self.trades.get(event.symbol)
-        if trade is None:
-            return
-        quantity = event.quantity * trade.side.sign
-        trade = portfolio.correct_trade(trade, quantity, event.price, event.at_ms)
-        self.trades[event.symbol] = trade
-        if quantity == 0:
-            self.trades.pop(event.symbol)
-            self.finished[trade.trade_id] = trade
-
-    def _apply_cycle_closed(self, event: e.CycleClosed) -> None:
-        self.cycle_at_ms = event.cycle_at_ms
-        if event.drift == 0:
-            self.reconciled_before_ms = self.reconciled_ms
-            self.reconciled_ms = event.cycle_at_ms
-            since_ms = self.fills_since_ms()
-            for seen in (self.fills_seen, self.incomes_seen):
-                for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:
-                    del seen[key]
-            for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
-                del self.unattributed[key]
-
-    def _apply_instrument_changed(self, event: InstrumentChanged) -> None:
-        self.instruments[event.instrument.symbol] = event.instrument
-
-    def _apply_trade_restated(self, event: e.TradeRestated) -> None:
-        trade = self.trades.get(event.symbol)
-        if trade is not None and trade.trade_id == event.trade_id:
-            self.trades[event.symbol] = portfolio.restate_trade(trade, event)
-
-    def _apply_drift_found(self, event: e.DriftFound) -> None:
-        self.drift[event.symbol] = event.kind
-
-    def _apply_drift_explained(self, event: e.DriftExplained) -> None:
-        self.drift.clear()
-
-    def _apply_state_changed(self, event: e.StateChanged) -> None:
-        self.state = event.after
-        self.state_reason = event.reason
-        self.state_since_ms = event.at_ms
-
-    def _apply_strategy_disabled(self, event: strategy_events.StrategyDisabled) -> None:
-        self.disabled[event.strategy] = event.at_ms
-
-    def _apply_strategy_resumed(self, event: strategy_events.StrategyResumed) -> None:
-        self.disabled.pop(event.strategy, None)
-        self.resumed[event.strategy] = event.at_ms
-
-
-_FIELDS = tuple(field.name for field in attrs.fields(PositionBook))
-
-_HANDLERS: dict[type[e.Event], Callable[[PositionBook, Any], None]] = {
-    e.RunStarted: PositionBook._apply_run_started,
-    e.CycleClosed: PositionBook._apply_cycle_closed,
-    e.PermitGranted: PositionBook._apply_permit_granted,
-    e.PermitConsumed: PositionBook._apply_permit_consumed,
-    e.PermitReleased: PositionBook._apply_permit_released,
-    e.IntentRecorded: PositionBook._apply_intent_recorded,
-    e.OrderAccepted: PositionBook._apply_order_event,
-    e.OrderUnknown: PositionBook._apply_order_event,
-    e.OrderRejected: PositionBook._apply_order_event,
-    e.CancelRequested: PositionBook._apply_order_event,
-    e.OrderClosed: PositionBook._apply_order_event,
-    e.FillRecorded: PositionBook._apply_fill_recorded,
-    e.StopConfirmed: PositionBook._apply_stop_confirmed,
-    e.ProtectionLost: PositionBook._apply_protection_lost,
-    e.IncomeRecorded: PositionBook._apply_income_recorded,
-    e.TradeClosed: PositionBook._apply_trade_closed,
-    ResultCorrected: PositionBook._apply_result_corrected,
-    e.EquityRecorded: PositionBook._apply_equity_recorded,
-    e.DayOpened: PositionBook._apply_day_opened,
-    DayCorrected: PositionBook._apply_day_corrected,
-    TransferValued: PositionBook._apply_transfer_valued,
-    e.PositionAdopted: PositionBook._apply_position_adopted,
-    e.PositionCorrected: PositionBook._apply_position_corrected,
-    InstrumentChanged: PositionBook._apply_instrument_changed,
-    e.TradeRestated: PositionBook._apply_trade_restated,
-    e.DriftFound: PositionBook._apply_drift_found,
-    e.DriftExplained: PositionBook._apply_drift_explained,
-    e.StateChanged: PositionBook._apply_state_changed,
-    strategy_events.StrategyDisabled: PositionBook._apply_strategy_disabled,
-    strategy_events.StrategyResumed: PositionBook._apply_strategy_resumed,
-}
-"""Method that applies each kind of event. Absent kinds change no book."""
+    def _release_reason(self, reservation: Reservation, now_ms: int) -> str:
+        if not reservation.client_order_id:
+            return "expired" if now_ms >= reservation.expires_at_ms else ""
+        if reservation.client_order_id in self.orders.unsettled:
+            return ""
+        order = self.orders.settled.get(reservation.client_order_id)
+        return "no_fill" if order is not None and not order.filled else "trade_closed"

@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.core.book.book_state import BookState
 from kamou.core.book.orders import OrderState
+from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade, r_multiple
 from kamou.core.model import OrderRole
 
@@ -65,7 +65,7 @@ class PendingEntry:
 
 
 def describe_positions(
-    book: BookState, marks: Mapping[str, MarkRead]
+    book: PositionBook, marks: Mapping[str, MarkRead]
 ) -> tuple[PositionStatus, ...]:
     """Return the status of every open position, the most urgent first.
 
@@ -74,7 +74,7 @@ def describe_positions(
     """
     found = [
         describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))
-        for trade in book.trades.values()
+        for trade in book.trades.open.values()
         if trade.quantity
     ]
     return tuple(sorted(found, key=_urgency))
@@ -127,9 +127,11 @@ def net_pnl_at(trade: OpenTrade, mark: Decimal) -> Decimal:
     return gross - trade.fees + trade.funding
 
 
-def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
+def pending_entries(book: PositionBook) -> tuple[PendingEntry, ...]:
     """Return the entry orders that may fill or have unrecorded fills, oldest first."""
-    entries = (o for o in book.orders.values() if o.role is OrderRole.ENTRY and o.remaining > 0)
+    entries = (
+        o for o in book.orders.unsettled.values() if o.role is OrderRole.ENTRY and o.remaining > 0
+    )
     return tuple(
         PendingEntry(
             symbol=order.intent.symbol,
@@ -146,12 +148,14 @@ def pending_entries(book: BookState) -> tuple[PendingEntry, ...]:
     )
 
 
-def _stop_order(book: BookState, trade: OpenTrade) -> OrderState | None:
+def _stop_order(book: PositionBook, trade: OpenTrade) -> OrderState | None:
     """Return the confirmed stop's order, or else the newest stop that may still rest."""
     if trade.confirmed is not None:
-        return book.order(trade.confirmed.client_order_id)
+        return book.orders.find(trade.confirmed.client_order_id)
     stops = [
-        o for o in book.orders_of(trade.symbol) if o.role is OrderRole.STOP_LOSS and o.remaining > 0
+        o
+        for o in book.orders.of_symbol(trade.symbol)
+        if o.role is OrderRole.STOP_LOSS and o.remaining > 0
     ]
     return max(stops, key=lambda o: (o.intent.intended_at_ms, o.client_order_id), default=None)
 

@@ -136,14 +136,6 @@ class RecentActivity:
             worst=max(counted, key=lambda each: (each.multiple, each.at_ms), default=None),
         )
 
-    def copy(self) -> RecentActivity:
-        """Return an independent copy."""
-        return RecentActivity(
-            entries=list(self.entries),
-            stop_outs_ms=dict(self.stop_outs_ms),
-            overshoots=list(self.overshoots),
-        )
-
 
 def nearest_rank(values: Sequence[Decimal], quantile: Decimal) -> Decimal:
     """Return the nearest-rank quantile: the ceil(q n)-th smallest of n values."""

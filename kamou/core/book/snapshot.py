@@ -41,6 +41,20 @@ def load_value(cls: type[T], data: bytes) -> T:
     return cast(T, _build(cls, json.loads(data)))
 
 
+def copy_value(value: T) -> T:
+    """Return an independent copy of state.
+
+    Attrs classes, dicts and lists are copied. What a dict or a list contains is frozen, so the
+    copy shares it.
+    """
+    if isinstance(value, (dict, list)):
+        return cast(T, value.copy())
+    kind = type(value)
+    if not attrs.has(kind):
+        return value
+    return cast(T, kind(**{name: copy_value(getattr(value, name)) for name, _ in _fields(kind)}))
+
+
 def _build(kind: Any, data: Any) -> object:  # noqa: ANN401  # an annotation, and JSON
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):

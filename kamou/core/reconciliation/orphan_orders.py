@@ -32,13 +32,13 @@ def find_orphan_orders(
     ``pending_mismatch_ms``.
     """
     listed = {v.client_order_id for v in view.open_orders}
-    orphans = cancel_orphans(book.trades, book.orders.values())
+    orphans = cancel_orphans(book.trades.open, book.orders.unsettled.values())
     found = [orphan for orphan in orphans if orphan.client_order_id in listed]
     late_ms = view.at_ms - inputs.settings.in_flight_ms
     for order in view.open_orders:
         if not is_kamou_id(order.client_order_id) or order.created_at_ms > late_ms:
             continue
-        known = book.orders.get(order.client_order_id)
+        known = book.orders.unsettled.get(order.client_order_id)
         if known is not None:
             reason = _cancel_reason(known, inputs, now_ms)
         elif order.reduce_only and _protects(order, book, view, inputs, pending_mismatches, now_ms):
@@ -67,7 +67,7 @@ def _protects(
     Without a trade and a position it may do so until ``pending_mismatch_ms`` have passed.
     """
     symbol = order.symbol
-    trade = book.trades.get(symbol)
+    trade = book.trades.open.get(symbol)
     if trade is not None:
         return not trade.protected
     if any(p.symbol == symbol and p.quantity != 0 for p in view.positions):

@@ -111,10 +111,10 @@ class _Work:
         self._orders_by_symbol = None
 
     def orders_of(self, symbol: str) -> Sequence[OrderState]:
-        """Return ``book.orders_of`` from a cache, because all symbols are looked up."""
+        """Return ``BookOrders.of_symbol`` from a cache; all symbols are looked up."""
         if self._orders_by_symbol is None:
             self._orders_by_symbol = {}
-            for order in self.book.orders.values():
+            for order in self.book.orders.unsettled.values():
                 self._orders_by_symbol.setdefault(order.intent.symbol, []).append(order)
         return self._orders_by_symbol.get(symbol, ())
 
@@ -123,12 +123,13 @@ class _Work:
         since_ms = self.before.fills_since_ms()
         at_ms = self.now_ms
         for fill in sorted(self.view.fills, key=lambda f: f.at_ms):
-            if fill.key not in self.book.fills_seen and fill.at_ms >= since_ms:
+            if fill.key not in self.book.reconciliation.fills_seen and fill.at_ms >= since_ms:
                 cause = fill.client_order_id or fill.venue_order_id
                 found = FillRecorded(at_ms=at_ms, cause_id=cause, fill=fill, source="reconcile")
                 self.repair(found)
         for income in self.view.income:
-            if income.income_id not in self.book.incomes_seen and income.at_ms >= since_ms:
+            known = income.income_id in self.book.reconciliation.incomes_seen
+            if not known and income.at_ms >= since_ms:
                 self.repair(IncomeRecorded(at_ms=at_ms, cause_id=income.symbol, income=income))
 
     def money(self) -> None:
@@ -148,7 +149,7 @@ class _Work:
     def orders(self) -> None:
         """Record that orders rest at the venue or have ended, as the venue reports."""
         for reported in (*self.view.open_orders, *self.view.queried):
-            known = self.book.orders.get(reported.client_order_id)
+            known = self.book.orders.unsettled.get(reported.client_order_id)
             if known is None or known.status.terminal:
                 continue
             name = reported.client_order_id
@@ -186,11 +187,11 @@ class _Work:
         reported = {p.symbol: p for p in self.view.positions if p.quantity != 0}
         mismatches: list[DriftFound] = []
         deferred: list[str] = []
-        for symbol in sorted(self.book.trades.keys() | reported.keys()):
-            trade, position = self.book.trades.get(symbol), reported.get(symbol)
+        for symbol in sorted(self.book.trades.open.keys() | reported.keys()):
+            trade, position = self.book.trades.open.get(symbol), reported.get(symbol)
             held = position.quantity if position else ZERO
             inverted = trade is not None and trade.quantity < 0
-            if self.book.position(symbol) == held and not inverted:
+            if self.book.trades.position(symbol) == held and not inverted:
                 continue
             if self._is_pending(symbol, held):  # first, because motion does not end it
                 deferred.append(symbol)
@@ -214,10 +215,10 @@ class _Work:
         if any(f.symbol == symbol and f.at_ms > moved_ms for f in self.view.fills):
             return True
         # If the book recorded a fill after the view was read, the view is late.
-        trades = (*self.book.trades.values(), *self.book.finished.values())
+        trades = (*self.book.trades.open.values(), *self.book.trades.finished.values())
         if any(t.symbol == symbol and t.changed_at_ms > moved_ms for t in trades):
             return True
-        settled = self.before.closed.values()
+        settled = self.before.orders.settled.values()
         if any(o.intent.symbol == symbol and o.changed_at_ms > moved_ms for o in settled):
             return True
         for order in self.orders_of(symbol):
@@ -231,7 +232,7 @@ class _Work:
 
     def _is_pending(self, symbol: str, held: Decimal) -> bool:
         """Return True if the venue reports less than the fills, within the waiting time."""
-        trade = self.book.trades.get(symbol)
+        trade = self.book.trades.open.get(symbol)
         if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
             return False
         since_ms = self.inputs.pending_mismatches.get((symbol, held), self.now_ms)
@@ -241,7 +242,7 @@ class _Work:
         return True
 
     def _mismatch(self, symbol: str, held: Decimal, position: PositionReport | None) -> DriftFound:
-        trade, own = self.book.trades.get(symbol), self.book.position(symbol)
+        trade, own = self.book.trades.open.get(symbol), self.book.trades.position(symbol)
         instrument = self.book.instruments.get(symbol)
         same_way = trade is not None and held * trade.side.sign > 0
         adopting = position is not None and not same_way
@@ -255,7 +256,7 @@ class _Work:
             kind=kind,
             figures=(Figure(name="book", value=str(own)), Figure(name="venue", value=str(held))),
         )
-        if self.book.drift.get(symbol) != kind:
+        if self.book.reconciliation.drift.get(symbol) != kind:
             self.repair(drift)
         if trade is not None:
             mark = position.mark_price if position else self.inputs.marks.get(symbol)
@@ -298,8 +299,8 @@ class _Work:
     def protection(self) -> tuple[str, ...]:
         """Check all stops; return the symbols that need more than ``StopConfirmed``."""
         needy: list[str] = []
-        for symbol in list(self.book.trades):
-            trade = self.book.trades[symbol]
+        for symbol in list(self.book.trades.open):
+            trade = self.book.trades.open[symbol]
             if trade.quantity <= 0:
                 continue
             orders, resting = self.orders_of(symbol), self.resting.get(symbol, [])
@@ -315,7 +316,7 @@ class _Work:
                         reason="no stop that covers the position was read back",
                     )
                 )
-                trade = self.book.trades[symbol]
+                trade = self.book.trades.open[symbol]
                 actions = self._needs(trade, orders, resting)
             for action in actions:
                 if isinstance(action, ConfirmStop):
@@ -344,12 +345,12 @@ class _Work:
         An unexplained balance waits for ``pending_mismatch_ms``, so that the next reconciliation
         compares with the last explained one. ``mark_due`` asks for a snapshot within a cycle.
         """
-        closing = cycle_at_ms > self.before.cycle_at_ms
+        closing = cycle_at_ms > self.before.reconciliation.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.inputs.mark_due):
             return ()
         marks: list[Event] = []
         account = self.view.account
-        if closing and self.before.drifting and not differences:
+        if closing and self.before.reconciliation.drifting and not differences:
             marks.append(DriftExplained(at_ms=self.now_ms, reason="book and venue agree again"))
         money = (
             account.equity,
@@ -383,7 +384,7 @@ class _Work:
             now_ms=self.now_ms,
         )
         closing_costs = exit_costs(self.view.positions, book.instruments, inputs.parameters.costs)
-        opened = book.day == utc_day(account.at_ms)
+        opened = book.day.utc_day == utc_day(account.at_ms)
         day = book.measure_day(account.equity, closing_costs, at_ms=account.at_ms)
         return EquityRecorded(
             at_ms=account.at_ms,
@@ -392,7 +393,7 @@ class _Work:
             unrealized_pnl=account.unrealized_pnl,
             margin_used=account.margin_used,
             open_risk=exposure.open_risk,
-            net_deposits=book.net_deposits,
+            net_deposits=book.transfers.net_deposits,
             exit_costs=closing_costs,
             day_equity=day.equity_start if opened else None,
             day_lost=day.money_lost if opened else None,

@@ -26,7 +26,7 @@ def restate_trades(
     After these events are applied, a second call yields none.
     """
     held = {p.symbol: p for p in view.positions}
-    for symbol, trade in book.trades.items():
+    for symbol, trade in book.trades.open.items():
         instrument = book.instruments.get(symbol)
         if instrument is None:
             continue

@@ -32,9 +32,9 @@ def unlisted_positions(
     """
     return {
         symbol: fills.quantity
-        for symbol, fills in book.unassigned.items()
+        for symbol, fills in book.trades.unassigned.items()
         if fills.quantity != 0
-        and symbol not in book.trades
+        and symbol not in book.trades.open
         and symbol not in listed
         and now_ms - fills.known_ms < settings.unassigned_ms
     }
@@ -48,16 +48,16 @@ def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) 
     before the first equity snapshot, if ``account`` is not newer than the snapshot or a balance is
     not finite, and after a fill or a correction with an unknown effect on the balance.
     """
-    since_ms, until_ms = book.marked_ms, account.at_ms
-    if not since_ms or not since_ms < until_ms or book.unexplained_ms >= since_ms:
+    since_ms, until_ms = book.account.marked_ms, account.at_ms
+    if not since_ms or not since_ms < until_ms or book.account.unexplained_ms >= since_ms:
         return ZERO
-    if not account.wallet_balance.is_finite() or not book.wallet_balance.is_finite():
+    if not account.wallet_balance.is_finite() or not book.account.wallet_balance.is_finite():
         return ZERO
     known = either = ZERO
-    for change in book.balance_changes.values():
+    for change in book.account.changes.values():
         if since_ms < change.at_ms < until_ms:
             known += change.amount
         elif change.at_ms in (since_ms, until_ms):
             either += abs(change.amount)  # the balance of its own millisecond may include it or not
-    left = account.wallet_balance - book.wallet_balance - known
-    return left if abs(left) > either + tolerance * abs(book.wallet_balance) else ZERO
+    left = account.wallet_balance - book.account.wallet_balance - known
+    return left if abs(left) > either + tolerance * abs(book.account.wallet_balance) else ZERO

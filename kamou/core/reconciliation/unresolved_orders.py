@@ -22,12 +22,12 @@ def unresolved_orders(
     listed = {o.client_order_id for o in (*view.open_orders, *view.queried)}
     waiting = {  # the venue lists attached orders only after their entry fills
         o.intent.trade_id
-        for o in book.orders.values()
+        for o in book.orders.unsettled.values()
         if o.role is OrderRole.ENTRY and o.remaining > 0
     }
     return tuple(
         client_order_id
-        for client_order_id, o in book.orders.items()
+        for client_order_id, o in book.orders.unsettled.items()
         if client_order_id not in listed
         and not o.status.terminal
         and now_ms - o.changed_at_ms >= in_flight_ms

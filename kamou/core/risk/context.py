@@ -90,7 +90,7 @@ class ReviewContext:
             bad.append("instrument")
         if plan.leverage < 1:
             bad.append("leverage")
-        if not self.book.day_equity > 0:
+        if not self.book.day.equity > 0:
             bad.append("day_equity")
         if not bad and not self.now.sizing_equity > 0:
             bad.append("equity")
@@ -131,7 +131,7 @@ class ReviewContext:
     def fraction(self) -> Decimal:
         """Share of the hard caps that grant and trading state leave to this trade."""
         share = self.grant.size_fraction if self.grant else Decimal(1)
-        return share * size_factor(self.book.state, self.limits)
+        return share * size_factor(self.book.trading.state, self.limits)
 
     @cached_property
     def trade_costs(self) -> TradeCosts:
@@ -228,8 +228,8 @@ class ReviewContext:
         """Margin of the newest account read and of the trades opened since, money."""
         account, since_ms = self.sound[2], self.now.account_at_ms
         # ``now`` begins at the book's equity snapshot if that is newer than the account read.
-        used = account.margin_used if account.at_ms >= since_ms else self.book.margin_used
-        opened = (t.margin for t in self.book.trades.values() if t.opened_at_ms >= since_ms)
+        used = account.margin_used if account.at_ms >= since_ms else self.book.account.margin_used
+        opened = (t.margin for t in self.book.trades.open.values() if t.opened_at_ms >= since_ms)
         return used + sum(opened, Decimal(0))
 
     @property

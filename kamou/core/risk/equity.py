@@ -75,16 +75,16 @@ def current_equity(
         quotes: quotes of all open positions, by symbol. The entry price replaces a missing or
             unsound quote; the rule ``marks_fresh`` then denies every entry.
     """
-    at_ms, balance = book.marked_ms, book.wallet_balance
+    at_ms, balance = book.account.marked_ms, book.account.wallet_balance
     if account is not None and account.at_ms >= at_ms:
         at_ms, balance = account.at_ms, account.wallet_balance
-    for change in book.balance_changes.values():
+    for change in book.account.changes.values():
         # The read may or may not include a change of its own millisecond. Assume the lower balance.
         if change.at_ms > at_ms or (change.at_ms == at_ms and change.amount < 0):
             balance += change.amount
     unrealized_pnl = exit_costs = ZERO
     marks_at_ms: int | None = None
-    for symbol, trade in book.trades.items():
+    for symbol, trade in book.trades.open.items():
         quote = quotes.get(symbol)
         mark = trade.entry_price
         if quote is not None and quote.sound:
@@ -106,11 +106,11 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
     """Return a description of the change that the figures may lack, or an empty text."""
     if not account_at_ms:
         return "the account was never read"
-    if book.unexplained_ms >= account_at_ms:
+    if book.account.unexplained_ms >= account_at_ms:
         return "a fill without a trade, or a corrected quantity"
     hour_ms = floor_ms(now_ms, HOUR_MS)
     if account_at_ms < hour_ms:
-        trades = (*book.trades.values(), *book.finished.values())
+        trades = (*book.trades.open.values(), *book.trades.finished.values())
         held = sorted(t.symbol for t in trades if t.opened_at_ms < hour_ms)
         if held:
             return f"funding settled at the hour on {','.join(held)}"

@@ -81,14 +81,14 @@ def compute_exposure(
     shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     held = ZERO  # signed notional
     reserved = dict.fromkeys(Side, ZERO)  # signed notional
-    for symbol, trade in book.trades.items():
+    for symbol, trade in book.trades.open.items():
         mark = marks.get(symbol) or trade.entry_price
         exit_cost = exit_rate(book.instruments.get(symbol), parameters.costs)
         risk = trade_risk(trade, mark, exit_cost, gap)
         shares.append((symbol, trade.side, trade.notional(mark), risk))
         held += trade.notional(mark) * trade.side.sign
     margin = reserved_costs = ZERO
-    for reservation in book.reservations.values():
+    for reservation in book.permits.reservations.values():
         if reservation.remaining > 0:
             plan, money = reservation.plan, reservation.notional
             shares.append((plan.symbol, plan.side, money, reservation.risk))
@@ -150,8 +150,10 @@ def compute_headroom(
     The governor's rules do not use it.
     """
     sizing_equity, budget = now.sizing_equity, day_budget(book, now, limits)
-    opened = [t for t in book.trades.values() if t.opened_at_ms >= book.marked_ms]
-    margin = book.margin_used + sum((t.margin for t in opened), ZERO) + exposure.margin_reserved
+    opened = [t for t in book.trades.open.values() if t.opened_at_ms >= book.account.marked_ms]
+    margin = (
+        book.account.margin_used + sum((t.margin for t in opened), ZERO) + exposure.margin_reserved
+    )
     risks = {
         "day_budget": budget - exposure.open_risk,
         "open_risk": min(limits.open_risk_max, limits.daily_loss_max) * sizing_equity

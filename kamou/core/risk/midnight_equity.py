@@ -13,8 +13,9 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
-from kamou.core.book.book_state import BalanceChange, BookState, group_by_symbol
+from kamou.core.book.balance_changes import BalanceChange, group_by_symbol
 from kamou.core.book.events import DayOpened
+from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, day_start_ms, utc_day
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Figure, Instrument, PositionReport
@@ -62,7 +63,7 @@ class OpeningRead:
         return apart.is_finite() and abs(apart) <= self.tolerance * abs(self.equity)
 
 
-def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
+def missed_midnights(book: PositionBook, now_ms: int) -> tuple[int, ...]:
     """Return each 00:00 after the last opened day until ``now_ms``, oldest first.
 
     Of more than ``MISSED_MAX`` the newest are returned. Before the first day opens, only today's
@@ -70,20 +71,22 @@ def missed_midnights(book: BookState, now_ms: int) -> tuple[int, ...]:
     first read.
     """
     today_ms = day_start_ms(now_ms)
-    if not book.day:
+    if not book.day.utc_day:
         return (today_ms,) if 0 < book.started_at_ms <= today_ms else ()
-    missed = range(day_start_ms(book.day_opened_at_ms) + DAY_MS, today_ms + 1, DAY_MS)
+    missed = range(day_start_ms(book.day.opened_at_ms) + DAY_MS, today_ms + 1, DAY_MS)
     return tuple(missed[-MISSED_MAX:])
 
 
-def symbols_to_mark(book: BookState, positions: Iterable[PositionReport], at_ms: int) -> set[str]:
+def symbols_to_mark(
+    book: PositionBook, positions: Iterable[PositionReport], at_ms: int
+) -> set[str]:
     """Return the symbols with an open position now or a fill since ``at_ms``."""
     traded = {p.symbol for p in book.payments.values() if p.symbol and p.at_ms >= at_ms}
     return traded | {p.symbol for p in positions if p.quantity}
 
 
 def units_at(
-    book: BookState,
+    book: PositionBook,
     positions: Iterable[PositionReport],
     at_ms: int,
 ) -> dict[str, Decimal]:
@@ -103,7 +106,7 @@ def units_at(
 
 
 def equity_at(
-    book: BookState,
+    book: PositionBook,
     read: OpeningRead,
     midnight: MidnightMarks,
 ) -> Decimal | None:
@@ -138,7 +141,7 @@ def equity_at(
     return found if found.is_finite() else None
 
 
-def open_days(book: BookState, read: OpeningRead, *, waited: bool) -> tuple[DayOpened, ...]:
+def open_days(book: PositionBook, read: OpeningRead, *, waited: bool) -> tuple[DayOpened, ...]:
     """Return the events that open today and missed days, or none while marks may come.
 
     If today's midnight cannot be rebuilt, today opens with the higher of two figures: the last
@@ -155,7 +158,7 @@ def open_days(book: BookState, read: OpeningRead, *, waited: bool) -> tuple[DayO
     if not missed_midnights(book, read.at_ms):
         return (_make_opening(read, MidnightMarks(at_ms=today_ms), None),)
     made: list[DayOpened] = []
-    last_ms, last = book.day_last_ms, book.day_last_equity
+    last_ms, last = book.day.last_ms, book.day.last_equity
     for midnight in read.midnights:
         opening = None
         if midnight.source:

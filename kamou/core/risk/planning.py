@@ -112,7 +112,7 @@ def size_fraction(
     denies it.
     """
     granted = grant.size_fraction if grant is not None else 1
-    return multiplier * granted * size_factor(book.state, limits)
+    return multiplier * granted * size_factor(book.trading.state, limits)
 
 
 def plan_entry(

@@ -26,9 +26,9 @@ def find_repetition(
     day per strategy and symbol. Entries before the operator's last resume do not count.
     """
     for strategy in sorted({entry.strategy for entry in book.recent_activity.entries}):
-        if strategy in book.disabled:
+        if strategy in book.trading.disabled:
             continue
-        resumed_ms = book.resumed.get(strategy, 0)
+        resumed_ms = book.trading.resumed.get(strategy, 0)
         entries = [e for e in book.recent_activity.entries_by(strategy) if e.at_ms > resumed_ms]
         lately = sum(1 for entry in entries if entry.at_ms > now_ms - HOUR_MS)
         if lately > limits.entries_per_strategy_hour:

@@ -55,7 +55,7 @@ def account_fresh(c: ReviewContext) -> Denial | None:
 def marks_fresh(c: ReviewContext) -> Denial | None:
     """Deny if an open position has no sound mark within the age limit."""
     limit_ms = c.limits.quote_age_max_s * 1000
-    for symbol in sorted(c.book.trades):
+    for symbol in sorted(c.book.trades.open):
         quote = c.marks.get(symbol)
         if quote is None or not quote.sound:
             return make_denial(Deny.MARK_STALE, symbol=symbol, age_ms="none", limit_ms=limit_ms)
@@ -72,12 +72,12 @@ def reconciled(c: ReviewContext) -> Denial | None:
             Deny.NOT_RECONCILED,
             reason="no reconciliation since the start, or the last one disagreed",
         )
-    if c.book.drifting:
-        return make_denial(Deny.NOT_RECONCILED, drift=",".join(sorted(c.book.drift)))
-    age_ms = c.now_ms - c.book.reconciled_ms
+    if c.book.reconciliation.drifting:
+        return make_denial(Deny.NOT_RECONCILED, drift=",".join(sorted(c.book.reconciliation.drift)))
+    age_ms = c.now_ms - c.book.reconciliation.clean_at_ms
     if age_ms > c.limits.account_age_max_s * 1000:
         return make_denial(Deny.NOT_RECONCILED, age_ms=age_ms)
     today = utc_day(c.now_ms)
-    if c.book.day != today:
-        return make_denial(Deny.NOT_RECONCILED, day=c.book.day or "none", today=today)
+    if c.book.day.utc_day != today:
+        return make_denial(Deny.NOT_RECONCILED, day=c.book.day.utc_day or "none", today=today)
     return None

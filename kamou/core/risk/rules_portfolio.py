@@ -79,7 +79,7 @@ def daily_budget(c: ReviewContext) -> Denial | None:
     total = c.day_loss + c.exposure.open_risk + c.risk
     if total <= c.day_limit:
         return None
-    whole = c.book.day_equity
+    whole = c.book.day.equity
     return make_denial(
         Deny.RISK_DAY_BUDGET_EXCEEDED,
         lost=format_percent(c.day_loss, whole),

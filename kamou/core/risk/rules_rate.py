@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kamou.core.book.book_state import Reservation
+from kamou.core.book.permits import Reservation
 from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import Deny
 from kamou.core.day import HOUR_MS, day_start_ms
@@ -13,20 +13,22 @@ from kamou.core.risk.denials import make_denial
 
 def state_allows_entries(c: ReviewContext) -> Denial | None:
     """Deny unless the trading state allows entries."""
-    if c.book.state.entries_allowed:
+    if c.book.trading.state.entries_allowed:
         return None
-    return make_denial(Deny.TRADING_HALTED, state=c.book.state, reason=c.book.state_reason or "")
+    return make_denial(
+        Deny.TRADING_HALTED, state=c.book.trading.state, reason=c.book.trading.reason or ""
+    )
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
     """Deny a permit id's second use, or a signal with a permit or unsettled entry."""
     plan, book = c.plan, c.book
-    if plan.permit_id in book.reservations or plan.permit_id in book.released:
+    if plan.permit_id in book.permits.reservations or plan.permit_id in book.permits.released:
         return make_denial(Deny.DUPLICATE_INTENT, permit=plan.permit_id)
-    for reservation in book.reservations.values():
+    for reservation in book.permits.reservations.values():
         if reservation.plan.signal_id == plan.signal_id:
             return make_denial(Deny.DUPLICATE_INTENT, permit=reservation.plan.permit_id)
-    for order in book.orders.values():
+    for order in book.orders.unsettled.values():
         if order.role is OrderRole.ENTRY and order.plan and order.plan.signal_id == plan.signal_id:
             return make_denial(Deny.DUPLICATE_INTENT, order=order.client_order_id)
     return None
@@ -35,14 +37,14 @@ def duplicate(c: ReviewContext) -> Denial | None:
 def symbol_held(c: ReviewContext) -> Denial | None:
     """Deny if the symbol has a position, a permit, or an order that may still fill."""
     symbol = c.plan.symbol
-    if symbol in c.book.trades:
-        return make_denial(Deny.SYMBOL_HELD, trade=c.book.trades[symbol].trade_id)
-    for reservation in c.book.reservations.values():
+    if symbol in c.book.trades.open:
+        return make_denial(Deny.SYMBOL_HELD, trade=c.book.trades.open[symbol].trade_id)
+    for reservation in c.book.permits.reservations.values():
         if reservation.plan.symbol == symbol and reservation.remaining > 0:
             return make_denial(Deny.SYMBOL_HELD, permit=reservation.plan.permit_id)
-    if c.book.has_live_entry(symbol):
+    if c.book.orders.has_live_entry(symbol):
         return make_denial(Deny.SYMBOL_HELD, order="entry")
-    for order in c.book.orders_of(symbol):
+    for order in c.book.orders.of_symbol(symbol):
         if not order.status.terminal:  # a stop of an earlier trade would close this one
             return make_denial(Deny.SYMBOL_HELD, order=order.client_order_id)
     held = any(p.symbol == symbol and p.quantity != 0 for p in c.positions)
@@ -68,7 +70,7 @@ def strategy_live(c: ReviewContext) -> Denial | None:
 
 def strategy_enabled(c: ReviewContext) -> Denial | None:
     """Deny entries of a disabled strategy until the operator resumes it."""
-    since_ms = c.book.disabled.get(c.plan.strategy)
+    since_ms = c.book.trading.disabled.get(c.plan.strategy)
     if since_ms is None:
         return None
     return make_denial(Deny.STRATEGY_DISABLED, strategy=c.plan.strategy, since_ms=since_ms)
@@ -83,7 +85,7 @@ def entries_per_hour(c: ReviewContext) -> Denial | None:
     done = c.book.recent_activity.count_strategy_entries(strategy, c.now_ms - HOUR_MS)
     pending = sum(
         1
-        for r in c.book.reservations.values()
+        for r in c.book.permits.reservations.values()
         if r.plan.strategy == strategy and _may_open(c.book, r)
     )
     limit = c.limits.entries_per_strategy_hour
@@ -131,5 +133,5 @@ def _may_open(book: PositionBook, reservation: Reservation) -> bool:
     less than its plan until its fills are recorded, and still counts (seed 20 with
     ``narrow_counts``, ``--hours 0.5``).
     """
-    order = book.order(reservation.client_order_id) if reservation.client_order_id else None
+    order = book.orders.find(reservation.client_order_id) if reservation.client_order_id else None
     return reservation.remaining > 0 and (order is None or order.filled == 0)

@@ -135,7 +135,7 @@ def next_state(
         protection_failed: a position could not be protected, and repeated exit orders failed.
         disk_full: the disk has no space for the journal.
     """
-    now, read, pending = book.state, reads.newest, reads.pending
+    now, read, pending = book.trading.state, reads.newest, reads.pending
     if protection_failed and now is not _T.FLATTENING:
         return _to(book, _T.FLATTENING, StateReason.PROTECTION_FAILED, pending)
     if now is _T.FLATTENING:
@@ -159,7 +159,7 @@ def next_state(
         # The venue's list may omit a withdrawal; the list is read again within seconds. Entries
         # are denied meanwhile, because book and venue do not agree.
         return Decision(before=now, after=now, pending=pending)
-    if utc_day(read.at_ms) != book.day or not book.day_equity > 0:
+    if utc_day(read.at_ms) != book.day.utc_day or not book.day.equity > 0:
         return Decision(before=now, after=now)  # the day is not open yet; entries wait for it
     level, figures = _level(book, read, limits)
     if level.severity > now.severity:
@@ -179,8 +179,8 @@ def decide_command(book: PositionBook, after: TradingState, reason: StateReason)
     A command for the current state changes only its reason, if the new reason is one of
     ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator commands too.
     """
-    now = book.state
-    stricter = reason in OPERATOR_RESUMES and reason is not book.state_reason
+    now = book.trading.state
+    stricter = reason in OPERATOR_RESUMES and reason is not book.trading.reason
     if after.severity > now.severity or (after is now and stricter):
         return _to(book, after, reason, None)
     return Decision(before=now, after=now)
@@ -196,7 +196,7 @@ def decide_resume(
     open, or the day's loss demands the state. Then ``refusal`` has the reason, and ``reason`` is
     None.
     """
-    now = book.state
+    now = book.trading.state
     if now is _T.ACTIVE:
         return Decision(before=now, after=now)
     if now is _T.FLATTENING:
@@ -218,9 +218,9 @@ def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, 
         return "account or marks are not known, or too old"
     if not read.explained:
         return "a change of the wallet balance is not explained"
-    if book.drifting:
+    if book.reconciliation.drifting:
         return "the book and the exchange differ"
-    if not book.day_equity > 0:
+    if not book.day.equity > 0:
         return "the day has not opened yet"
     return ""
 
@@ -231,7 +231,7 @@ def _reason_to_stop_entries(
     """Return the reason to stop entries that does not depend on the loss, or None."""
     if disk_full:
         return StateReason.DISK_FULL
-    if book.drifting:
+    if book.reconciliation.drifting:
         return StateReason.RECONCILE_MISMATCH
     if overdue > limits.stale_halt_s * 1000:
         return StateReason.EQUITY_UNKNOWN
@@ -285,7 +285,7 @@ def _breach(
     The reads must be at least ``equity_confirm_s`` apart.
     """
     wait_ms = limits.equity_confirm_s * 1000
-    if pending is None or pending.level.severity <= book.state.severity:
+    if pending is None or pending.level.severity <= book.trading.state.severity:
         pending = Pending(level=level, at_ms=read.at_ms)
     elif read.at_ms - pending.at_ms >= wait_ms:
         confirmed = min(level, pending.level, key=lambda s: s.severity)
@@ -294,7 +294,7 @@ def _breach(
         again_ms = read.at_ms + wait_ms if worse else None
         decided = _to(book, confirmed, _REASONS[confirmed], left, figures)
         return attrs.evolve(decided, read_again_ms=again_ms)
-    now = book.state
+    now = book.trading.state
     return Decision(before=now, after=now, pending=pending, read_again_ms=pending.at_ms + wait_ms)
 
 
@@ -306,26 +306,26 @@ def _may_resume(
     limits: RiskLimits,
 ) -> bool:
     """Return True if the state may improve without the operator."""
-    if book.state is _T.ACTIVE:
+    if book.trading.state is _T.ACTIVE:
         return False
-    if book.state is _T.REDUCE_ONLY and book.state_reason in OPERATOR_RESUMES:
+    if book.trading.state is _T.REDUCE_ONLY and book.trading.reason in OPERATOR_RESUMES:
         return False
-    agreed = book.reconciled_ms > book.state_since_ms
-    if book.state_reason is StateReason.DISK_FULL:
+    agreed = book.reconciliation.clean_at_ms > book.trading.since_ms
+    if book.trading.reason is StateReason.DISK_FULL:
         return agreed  # the disk has space, and a reconciliation since was clean
-    if book.state_reason in FRESH_RESUMES:
+    if book.trading.reason in FRESH_RESUMES:
         apart_ms = limits.equity_confirm_s * 1000
         twice = fresh_since_ms is not None and read.at_ms - fresh_since_ms >= apart_ms
         return agreed and twice
     today_ms = day_start_ms(now_ms)
-    return book.state_since_ms < today_ms <= book.reconciled_ms
+    return book.trading.since_ms < today_ms <= book.reconciliation.clean_at_ms
 
 
 def _recovery(book: PositionBook, level: TradingState) -> StateReason:
     """Return the reason of the state that follows if a state ended by itself."""
-    if level is book.state:
+    if level is book.trading.state:
         return _REASONS[level]
-    if book.state_reason in (*FRESH_RESUMES, StateReason.DISK_FULL):
+    if book.trading.reason in (*FRESH_RESUMES, StateReason.DISK_FULL):
         return StateReason.DATA_RECOVERED
     return StateReason.DAY_ROLLED
 
@@ -337,4 +337,6 @@ def _to(
     pending: Pending | None,
     figures: tuple[Figure, ...] = (),
 ) -> Decision:
-    return Decision(before=book.state, after=after, reason=reason, figures=figures, pending=pending)
+    return Decision(
+        before=book.trading.state, after=after, reason=reason, figures=figures, pending=pending
+    )

@@ -11,13 +11,13 @@ ended.
 
 from __future__ import annotations
 
-from kamou.core.book.book_state import BookState
 from kamou.core.book.late_events import TransferValued
+from kamou.core.book.position_book import PositionBook
 from kamou.core.risk.midnight_equity import MidnightMarks, OpeningRead, equity_at
 
 
 def value_transfer(
-    book: BookState,
+    book: PositionBook,
     read: OpeningRead,
     marks: MidnightMarks,
     *,
@@ -38,7 +38,7 @@ def value_transfer(
         return None
     return TransferValued(
         at_ms=read.at_ms,
-        cause_id=book.unvalued[marks.at_ms],
+        cause_id=book.transfers.unvalued[marks.at_ms],
         transfer_at_ms=marks.at_ms,
         number=1,
         equity=equity,

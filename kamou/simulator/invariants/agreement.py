@@ -30,14 +30,14 @@ def find_differences(
 
 def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
     at_venue = {p.symbol: str(p.quantity) for p in engine.positions()}
-    in_book = {s: str(t.signed) for s, t in book.trades.items() if t.signed}
+    in_book = {s: str(t.signed) for s, t in book.trades.open.items() if t.signed}
     if {s: Decimal(q) for s, q in at_venue.items()} != {s: Decimal(q) for s, q in in_book.items()}:
         yield f"positions differ: {at_venue} at the venue, {in_book} in the book"
-    if book.drift:
-        yield f"drift is still unexplained: {book.drift}"
+    if book.reconciliation.drift:
+        yield f"drift is still unexplained: {book.reconciliation.drift}"
     resting = engine.open_orders()
     for position in engine.positions():
-        trade = book.trades.get(position.symbol)
+        trade = book.trades.open.get(position.symbol)
         stops = [
             order
             for order in resting
@@ -55,13 +55,15 @@ def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
 
 def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
     resting = {o.client_order_id for o in engine.open_orders() if is_kamou_id(o.client_order_id)}
-    working = {name for name, o in book.orders.items() if not o.status.terminal}
+    working = {name for name, o in book.orders.unsettled.items() if not o.status.terminal}
     if resting != working:
         yield (
             f"orders only at the venue {sorted(resting - working)},"
             f" only in the book {[_describe(book, o) for o in sorted(working - resting)]}"
         )
-    if stuck := sorted(o.client_order_id for o in book.orders.values() if o.status in IN_FLIGHT):
+    if stuck := sorted(
+        o.client_order_id for o in book.orders.unsettled.values() if o.status in IN_FLIGHT
+    ):
         yield f"orders still in flight: {stuck}"
     held = {p.symbol for p in engine.positions()}
     if orphans := [
@@ -70,15 +72,15 @@ def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
         if o.symbol not in held and is_kamou_id(o.client_order_id)
     ]:
         yield f"orders without a position: {orphans}"
-    if book.finished:
-        yield f"trades without a position that are not closed: {sorted(book.finished)}"
-    open_ = {trade.permit_id for trade in book.trades.values()}
-    if idle := sorted(set(book.reservations) - open_):
+    if book.trades.finished:
+        yield f"trades without a position that are not closed: {sorted(book.trades.finished)}"
+    open_ = {trade.permit_id for trade in book.trades.open.values()}
+    if idle := sorted(set(book.permits.reservations) - open_):
         yield f"reservations without a trade: {idle}"
 
 
 def _describe(book: PositionBook, name: str) -> str:
-    order = book.orders[name]
+    order = book.orders.unsettled[name]
     return f"{name} {order.role.value} {order.intent.symbol} {order.status.value}"
 
 

@@ -42,10 +42,10 @@ class DayLoss:
         # The opening and the transfers counted since belong together (seed 930124).
         known = {(p.at_ms, p.amount) for p in book.payments.values() if p.transfer}
         forgotten = [paid for paid in self._transfers if paid not in known]
-        in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day_opened_at_ms]
-        self.equity = book.day_equity - sum(in_opening, ZERO)  # until the venue lists it
+        in_opening = [amount for at_ms, amount in forgotten if at_ms <= book.day.opened_at_ms]
+        self.equity = book.day.equity - sum(in_opening, ZERO)  # until the venue lists it
         self._opening_most = self.equity
-        self.net_deposits = book.day_net_deposits + sum((amount for _, amount in forgotten), ZERO)
+        self.net_deposits = book.day.net_deposits + sum((amount for _, amount in forgotten), ZERO)
 
     def open_day(self, event: e.DayOpened) -> None:
         """Open a day at its equity of 00:00 UTC.

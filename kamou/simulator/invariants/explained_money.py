@@ -26,11 +26,11 @@ def find_unexplained_money(
         f.client_order_id and f.client_order_id not in intended for f in engine.fills(0)
     ):
         return  # external fills, and fills without an intent, are in no trade
-    balance = start + book.net_deposits
+    balance = start + book.transfers.net_deposits
     balance += sum((ev.pnl_net for ev in events if isinstance(ev, e.TradeClosed)), Decimal(0))
     balance += sum((ev.added for ev in events if isinstance(ev, ResultCorrected)), Decimal(0))
-    balance += sum((c.added for c in book.pending_corrections(0)), Decimal(0))
-    for trade in (*book.trades.values(), *book.finished.values()):
+    balance += sum((c.added for c in book.trades.pending_corrections(0)), Decimal(0))
+    for trade in (*book.trades.open.values(), *book.trades.finished.values()):
         balance += trade.realized - trade.fees + trade.funding
     reported = engine.account().wallet_balance
     if abs(balance - reported) >= CENT:

@@ -37,7 +37,7 @@ class Halts:
 
     def restore_book(self, book: PositionBook) -> None:
         """Continue with the book of a restored journal."""
-        flattening = book.state is TradingState.FLATTENING
+        flattening = book.trading.state is TradingState.FLATTENING
         self._flatten_ms = self.observed.engine.market_ms if flattening else None
 
     def check_change(self, event: e.StateChanged) -> None:

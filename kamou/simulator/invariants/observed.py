@@ -140,10 +140,10 @@ class Observed:
 
     def restore_book(self, book: PositionBook) -> None:
         """Continue with the book of a restored journal; permits and intents stay known."""
-        self.state = book.state
+        self.state = book.trading.state
         for permit_id, permit in self.permits.items():
             # The restart took longer than an order needs to arrive, so a missing order never will.
-            permit.ended = permit.ended or permit_id not in book.reservations
+            permit.ended = permit.ended or permit_id not in book.permits.reservations
 
 
 def adds_exposure(record: FillAudit) -> bool:

@@ -39,7 +39,7 @@ class PromisedRisk:
 
     def restore_book(self, book: PositionBook) -> None:
         """Continue with the book of a restored journal."""
-        self._drifting = book.drifting
+        self._drifting = book.reconciliation.drifting
 
     def check_grant(self, event: e.PermitGranted) -> None:
         """Check a committed permit."""

@@ -34,7 +34,7 @@ class TimeLimits:
 
         Such positions are adopted, and their time limits are lost.
         """
-        holds = {t.symbol: t.hold_until_ms for t in book.trades.values()}
+        holds = {t.symbol: t.hold_until_ms for t in book.trades.open.values()}
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
 
     def check_overdue(self, now_ms: int) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.book import events as e
-from kamou.core.book import position_book as book_module
 from kamou.core.book import snapshot
 from kamou.core.book.decision_events import EntriesDecided
 from kamou.core.book.event_kinds import EVENTS
+from kamou.core.book.fold import HANDLERS
 from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.position_book import PositionBook
@@ -61,14 +61,14 @@ def test_every_kind_of_event_is_applied_or_known_to_change_nothing() -> None:
         ReplayStarted,
         ReplayEnded,
     }
-    assert set(book_module._HANDLERS) | ignored == set(EVENTS)
-    assert not set(book_module._HANDLERS) & ignored
+    assert set(HANDLERS) | ignored == set(EVENTS)
+    assert not set(HANDLERS) & ignored
 
 
 def test_an_event_applied_before_is_ignored(story: Story) -> None:
     seq = story.book.seq
     story.book.apply(seq, mark("1"))
-    assert story.book.equity == 10000
+    assert story.book.account.equity == 10000
     story.book.apply(seq + 5, e.RunStopped(at_ms=NOON, run_number=1, reason=""))
     assert story.book.seq == seq + 5
 
@@ -78,10 +78,10 @@ def test_a_change_of_a_fork_leaves_the_book_unchanged(story: Story) -> None:
     fork = story.book.fork()
     assert fork == story.book
     fork.apply(fork.seq + 1, mark("1"))
-    fork.trades.clear()
+    fork.trades.open.clear()
     fork.recent_activity.entries.clear()
-    assert story.book.equity == 10000
-    assert story.book.trades
+    assert story.book.account.equity == 10000
+    assert story.book.trades.open
     assert story.book.recent_activity.entries
 
 
@@ -185,4 +185,4 @@ def test_a_book_restored_from_a_snapshot_ends_like_one_that_folded_all_events(
     restored.apply_all(enumerate(shown, 1))
     assert restored == whole
     assert restored.dump() == whole.dump()
-    assert all(trade.entered >= 0 for trade in whole.trades.values())
+    assert all(trade.entered >= 0 for trade in whole.trades.open.values())

@@ -32,7 +32,7 @@ STOP = intent(OrderRole.STOP_LOSS, PLAN)
 
 
 def halt(story: Story, after: TradingState) -> None:
-    before = story.book.state
+    before = story.book.trading.state
     story.say(
         e.StateChanged(at_ms=NOON, before=before, after=after, reason=StateReason.OPERATOR_HALT)
     )
@@ -108,7 +108,7 @@ def test_a_protected_trade_needs_its_target_only_if_the_venue_attaches_none(
     story: Story, attached: bool
 ) -> None:
     story.open(PLAN)
-    assert story.book.trades["SOLUSDT"].protected
+    assert story.book.trades.open["SOLUSDT"].protected
     wanted = None if attached else PlaceTarget("SOLUSDT")
     assert decide_trade(story.book, "SOLUSDT", NOON, attached_stop=attached) == wanted
     assert decide_trade(story.book, "ETHUSDT", NOON, attached_stop=attached) is None
@@ -116,7 +116,7 @@ def test_a_protected_trade_needs_its_target_only_if_the_venue_attaches_none(
 
 def test_flattening_comes_before_the_time_limit_and_that_before_protection(story: Story) -> None:
     story.open(PLAN)
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     hold_until_ms = trade.hold_until_ms
     assert hold_until_ms > NOON
     story.say(e.ProtectionLost(at_ms=NOON, symbol="SOLUSDT", reason="gone"))
@@ -134,7 +134,7 @@ def test_the_next_look_is_at_the_time_limit_of_a_trade_if_it_comes_before_the_cy
     story: Story,
 ) -> None:
     story.open(PLAN)
-    trade = attrs.evolve(story.book.trades["SOLUSDT"], hold_until_ms=NOON + 90_000)
-    story.book.trades["SOLUSDT"] = trade
+    trade = attrs.evolve(story.book.trades.open["SOLUSDT"], hold_until_ms=NOON + 90_000)
+    story.book.trades.open["SOLUSDT"] = trade
     assert next_look_ms(story.book, NOON + 1, CYCLE_MS) == NOON + 90_000
     assert next_look_ms(story.book, NOON + 90_000, CYCLE_MS) == NOON + CYCLE_MS

@@ -43,9 +43,9 @@ def test_a_position_is_unprotected_from_the_moment_at_which_its_stop_ended_unfil
     story: Story, status: OrderStatus
 ) -> None:
     _, stop = story.open(PLAN)
-    assert story.book.trades["SOLUSDT"].protected
+    assert story.book.trades.open["SOLUSDT"].protected
     story.say(order_closed(stop, status))
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     assert (trade.confirmed, trade.unprotected_since_ms) == (None, NOON)
 
 
@@ -55,9 +55,9 @@ def test_a_filled_stop_or_a_canceled_take_profit_leaves_the_position_protected(
     _, stop = story.open(PLAN)
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     story.say(order_closed(target, OrderStatus.CANCELED))
-    assert story.book.trades["SOLUSDT"].protected
+    assert story.book.trades.open["SOLUSDT"].protected
     story.say(order_closed(stop, OrderStatus.FILLED, "100"))  # its fill comes later
-    assert story.book.trades["SOLUSDT"].protected
+    assert story.book.trades.open["SOLUSDT"].protected
 
 
 def test_an_entry_reserves_no_more_than_was_permitted_whatever_the_venue_reports(
@@ -66,11 +66,11 @@ def test_an_entry_reserves_no_more_than_was_permitted_whatever_the_venue_reports
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.say(order_closed(entry, OrderStatus.CANCELED, "150"))
-    assert story.book.reservations[PLAN.permit_id].remaining == 100
-    assert story.book.reservations[PLAN.permit_id].risk == 41
+    assert story.book.permits.reservations[PLAN.permit_id].remaining == 100
+    assert story.book.permits.reservations[PLAN.permit_id].risk == 41
     story.fill(entry, "120", "100")
-    assert story.book.reservations[PLAN.permit_id].remaining == 30
-    assert story.book.reservations[PLAN.permit_id].notional == 300
+    assert story.book.permits.reservations[PLAN.permit_id].remaining == 30
+    assert story.book.permits.reservations[PLAN.permit_id].notional == 300
 
 
 def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
@@ -82,7 +82,7 @@ def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
             at_ms=NOON + 500, symbol="BTCUSDT", quantity=D(70), price=D(99), reason="inferred"
         )
     )
-    assert story.book.unexplained_ms == NOON + 500
+    assert story.book.account.unexplained_ms == NOON + 500
     assert equity_now(story.book, BTCUSDT="100").unknown
     assert "ACCOUNT_STALE" in denials_elsewhere(story)
     assert "ACCOUNT_STALE" in denials_elsewhere(story, account=account(at_ms=NOON + 500))
@@ -93,13 +93,13 @@ def test_a_correction_leaves_the_equity_unknown_until_the_account_is_read_again(
             at_ms=NOON + 400, symbol="BTCUSDT", quantity=D(60), price=D(99), reason="inferred"
         )
     )
-    assert story.book.unexplained_ms == NOON + 500
+    assert story.book.account.unexplained_ms == NOON + 500
 
 
 def test_the_book_keeps_the_time_of_the_newest_fill_without_a_trade(story: Story) -> None:
     story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 300)
     story.fill(None, "10", "100", symbol="DOTUSDT", at_ms=NOON + 200)
-    assert story.book.unexplained_ms == NOON + 300
+    assert story.book.account.unexplained_ms == NOON + 300
 
 
 def test_a_permit_that_was_released_is_not_granted_again(story: Story) -> None:
@@ -131,7 +131,7 @@ def test_exits_in_flight_count_together_only_if_they_are_of_the_same_symbol(stor
     first = story.send(intent(OrderRole.EXIT, PLAN, "first", quantity=D(60)))
     story.send(intent(OrderRole.EXIT, plan("ADAUSDT"), "another symbol", quantity=D(60)))
     story.send(intent(OrderRole.TAKE_PROFIT, PLAN, quantity=D(60)))
-    orders = tuple(story.book.orders.values())
+    orders = tuple(story.book.orders.unsettled.values())
     for quantity, passes in (("40", True), ("41", False)):
         second = intent(OrderRole.EXIT, PLAN, "second", quantity=D(quantity))
         assert (review_reduction(second, D(100), orders) is None) is passes
@@ -158,7 +158,7 @@ def test_a_plan_is_denied_as_a_duplicate_only_if_its_permit_or_signal_is_in_use(
 
 def test_an_exit_intended_at_the_time_limit_gives_the_exit_reason_time_limit(story: Story) -> None:
     story.open(PLAN)
-    until_ms = story.book.trades["SOLUSDT"].hold_until_ms
+    until_ms = story.book.trades.open["SOLUSDT"].hold_until_ms
     assert until_ms == NOON + PLAN.hold_ms
     close = story.send(intent(OrderRole.EXIT, PLAN, intended_at_ms=until_ms))
     story.fill(close, "100", "101")
@@ -204,9 +204,9 @@ def test_a_fill_is_part_of_an_adoption_only_if_it_is_more_than_five_seconds_olde
         )
     )
     story.fill(None, "40", "97", at_ms=NOON - ms)
-    assert story.book.position("SOLUSDT") == (60 if counted else 100)
-    assert story.book.unassigned == {}, (
-        f"the adopted trade includes older fills: {story.book.unassigned}"
+    assert story.book.trades.position("SOLUSDT") == (60 if counted else 100)
+    assert story.book.trades.unassigned == {}, (
+        f"the adopted trade includes older fills: {story.book.trades.unassigned}"
     )
 
 
@@ -220,9 +220,9 @@ def test_a_confirmed_stop_protects_until_the_venue_reports_that_it_ended_unfille
     """The fills of a filled stop, recorded later, close the position."""
     _, stop = story.open(PLAN)
     story.say(e.CancelRequested(at_ms=NOON + 1, client_order_id=stop.client_order_id, reason=""))
-    assert story.book.trades["SOLUSDT"].protected
+    assert story.book.trades.open["SOLUSDT"].protected
     story.say(attrs.evolve(order_closed(stop, status), at_ms=NOON + 2))
-    assert story.book.trades["SOLUSDT"].protected is protected
+    assert story.book.trades.open["SOLUSDT"].protected is protected
 
 
 @pytest.mark.parametrize(("known_ms", "since_ms"), [(NOON - 3_000, NOON - 3_000), (NOON + 9, NOON)])
@@ -234,7 +234,7 @@ def test_the_protection_deadline_begins_with_the_fill_and_never_in_the_future(
     entry = story.send(intent(OrderRole.ENTRY, PLAN), NOON - 5_000)
     done = fill(entry, "100", "100", at_ms=NOON)
     story.say(e.FillRecorded(at_ms=known_ms, fill=done, source="stream"))
-    assert story.book.trades["SOLUSDT"].unprotected_since_ms == since_ms
+    assert story.book.trades.open["SOLUSDT"].unprotected_since_ms == since_ms
 
 
 @pytest.mark.parametrize(("symbol", "trade_id"), [("ETHUSDT", "t"), ("SOLUSDT", "other")])
@@ -242,7 +242,7 @@ def test_a_restatement_of_a_trade_that_is_not_open_changes_nothing(
     story: Story, symbol: str, trade_id: str
 ) -> None:
     story.open(PLAN)
-    before = dict(story.book.trades)
+    before = dict(story.book.trades.open)
     shown = e.TradeRestated(
         at_ms=NOON,
         trade_id=trade_id,
@@ -252,7 +252,7 @@ def test_a_restatement_of_a_trade_that_is_not_open_changes_nothing(
         stop_price=D(96),
     )
     story.say(shown)
-    assert story.book.trades == before
+    assert story.book.trades.open == before
 
 
 def test_an_entry_without_a_known_plan_blocks_no_signal(story: Story) -> None:
@@ -290,7 +290,7 @@ def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
 def test_a_fill_older_than_a_trade_of_kamou_counts_for_the_trade(story: Story) -> None:
     _, stop = story.open(PLAN)
     story.fill(stop, "40", "97", at_ms=NOON - 60_000)
-    assert story.book.position("SOLUSDT") == 60
+    assert story.book.trades.position("SOLUSDT") == 60
 
 
 @pytest.mark.parametrize(("trade_id", "restated"), [(PLAN.signal_id, True), ("before", False)])
@@ -308,7 +308,7 @@ def test_a_restatement_changes_only_the_trade_with_its_id(
             stop_price=D(97),
         )
     )
-    assert story.book.position("SOLUSDT") == (1000 if restated else 100)
+    assert story.book.trades.position("SOLUSDT") == (1000 if restated else 100)
 
 
 def test_a_permit_whose_entry_ended_without_a_fill_no_longer_counts_in_its_hour(
@@ -319,7 +319,7 @@ def test_a_permit_whose_entry_ended_without_a_fill_no_longer_counts_in_its_hour(
     limits = RiskLimits(entries_per_strategy_hour=1)
     assert "RATE_ENTRIES_EXCEEDED" in denials_elsewhere(story, limits=limits)
     story.say(order_closed(entry, OrderStatus.CANCELED))
-    assert story.book.reservations  # not released yet
+    assert story.book.permits.reservations  # not released yet
     assert "RATE_ENTRIES_EXCEEDED" not in denials_elsewhere(story, limits=limits)
 
 
@@ -333,7 +333,7 @@ def test_a_correction_has_the_sign_of_the_venues_quantity(
             at_ms=NOON, symbol="SOLUSDT", quantity=D(70 * sign), price=D(99), reason="inferred"
         )
     )
-    assert story.book.position("SOLUSDT") == 70 * sign
+    assert story.book.trades.position("SOLUSDT") == 70 * sign
 
 
 @pytest.mark.parametrize("side", list(Side))
@@ -348,5 +348,5 @@ def test_a_permit_whose_entry_ended_without_a_fill_no_longer_holds_its_symbol(st
     again = plan(permit_id="other", signal_id="other")
     assert "SYMBOL_HELD" in denials_elsewhere(story, of=again)
     story.say(order_closed(story.send(intent(OrderRole.ENTRY, PLAN)), OrderStatus.CANCELED))
-    assert story.book.reservations  # not released yet
+    assert story.book.permits.reservations  # not released yet
     assert "SYMBOL_HELD" not in denials_elsewhere(story, of=again)

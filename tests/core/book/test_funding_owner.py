@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
-from kamou.core.book.position_book import OVERLAP_MS, PositionBook
+from kamou.core.book.position_book import PositionBook
+from kamou.core.book.retention import OVERLAP_MS
 from kamou.core.day import HOUR_MS, MINUTE_MS
 from kamou.core.model import Income, Intent, OrderRole, OrderStatus, Plan
 from kamou.data_directory.folder import MEMORY
@@ -54,7 +55,7 @@ def pay(story: Story, amount: str, at_ms: int, known_ms: int) -> Income:
 
 def publish(story: Story, at_ms: int) -> None:
     story.say(*story.book.pending_closures(at_ms))
-    story.say(*story.book.pending_corrections(at_ms))
+    story.say(*story.book.trades.pending_corrections(at_ms))
 
 
 def funding_of(story: Story) -> dict[str, Decimal]:
@@ -77,8 +78,8 @@ def test_funding_belongs_to_an_open_trade_at_once_however_long_ago_its_last_fill
 ) -> None:
     story.open(numbered(1), at_ms=NOON)
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER)
-    assert story.book.trades["SOLUSDT"].funding == D("-0.7")
-    assert not story.book.unattributed
+    assert story.book.trades.open["SOLUSDT"].funding == D("-0.7")
+    assert not story.book.trades.unattributed
 
 
 def test_funding_listed_late_belongs_to_the_trade_that_was_open_and_not_to_the_next(
@@ -87,7 +88,7 @@ def test_funding_listed_late_belongs_to_the_trade_that_was_open_and_not_to_the_n
     open_and_close(story, 1, NOON, HOUR_AFTER + 500)
     story.open(numbered(2), at_ms=HOUR_AFTER + 1_000)
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 60_000)
-    assert story.book.trades["SOLUSDT"].funding == 0
+    assert story.book.trades.open["SOLUSDT"].funding == 0
     story.say(mark("10000", at_ms=HOUR_AFTER + 60_000))
     (first,) = story.book.pending_closures(HOUR_AFTER + 60_000)
     assert (first.trade_id, first.funding) == ("t1", D("-0.7"))
@@ -101,17 +102,17 @@ def test_funding_listed_after_the_result_was_published_corrects_the_result(story
     story.say(first)
     story.open(numbered(2), at_ms=HOUR_AFTER + 2_000)
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 60_000)
-    (late,) = story.book.pending_corrections(HOUR_AFTER + 60_001)
+    (late,) = story.book.trades.pending_corrections(HOUR_AFTER + 60_001)
     assert (late.trade_id, late.added, late.funding) == ("t1", D("-0.7"), D("-0.7"))
     assert late.pnl_net == first.pnl_net - D("0.7")
     assert late.r_multiple == (late.pnl_net / 30).quantize(D("1e-12"))  # 3 away, 10 units
     story.say(late)
-    assert story.book.pending_corrections(HOUR_AFTER + 60_002) == ()
+    assert story.book.trades.pending_corrections(HOUR_AFTER + 60_002) == ()
     pay(story, "0.2", HOUR_AFTER, HOUR_AFTER + 90_000)
-    (later,) = story.book.pending_corrections(HOUR_AFTER + 90_001)
+    (later,) = story.book.trades.pending_corrections(HOUR_AFTER + 90_001)
     assert later.unique_key != late.unique_key
     assert (later.added, later.funding) == (D("0.2"), D("-0.5"))
-    assert story.book.trades["SOLUSDT"].funding == 0
+    assert story.book.trades.open["SOLUSDT"].funding == 0
 
 
 def test_funding_committed_before_a_pending_result_is_kept(story: Story) -> None:
@@ -119,7 +120,7 @@ def test_funding_committed_before_a_pending_result_is_kept(story: Story) -> None
     (result,) = story.book.pending_closures(NOON + 600)
     pay(story, "0.3", NOON + 400, NOON + 600)
     story.say(result)
-    (correction,) = story.book.pending_corrections(NOON + 700)
+    (correction,) = story.book.trades.pending_corrections(NOON + 700)
     assert (correction.added, correction.pnl_net) == (D("0.3"), result.pnl_net + D("0.3"))
 
 
@@ -130,17 +131,17 @@ def test_funding_listed_before_the_fill_of_its_trade_waits_for_that_fill(story: 
     pay(story, "-0.7", HOUR_AFTER, HOUR_AFTER + 10)
     assert PositionBook.load(story.book.dump()) == story.book
     story.fill(entry, "100", "100", at_ms=HOUR_AFTER - 30)
-    assert story.book.trades["SOLUSDT"].funding == D("-0.7")
-    assert not story.book.unattributed
+    assert story.book.trades.open["SOLUSDT"].funding == D("-0.7")
+    assert not story.book.trades.unattributed
 
 
 def test_funding_of_an_external_position_belongs_to_no_trade_and_is_dropped(story: Story) -> None:
     pay(story, "-0.7", NOON - HOUR_MS, NOON)
     story.open(numbered(1), at_ms=NOON)
-    assert story.book.trades["SOLUSDT"].funding == 0
+    assert story.book.trades.open["SOLUSDT"].funding == 0
     late_ms = NOON + OVERLAP_MS
     story.say(closed_cycle(late_ms), closed_cycle(late_ms + 1))
-    assert not story.book.unattributed
+    assert not story.book.trades.unattributed
 
 
 def test_each_part_of_a_reopened_trade_has_the_funding_of_its_own_time(story: Story) -> None:

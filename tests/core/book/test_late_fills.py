@@ -25,14 +25,14 @@ def published_and_reopened() -> Story:
     story.say(order_closed(entry, OrderStatus.CANCELED, "40"))
     story.fill(stop, "40", "97", at_ms=NOON + 5)
     story.say(*story.book.pending_closures(NOON + 6))
-    assert not story.book.finished
+    assert not story.book.trades.finished
     story.fill(entry, "60", "100", at_ms=NOON + 4)
     return story
 
 
 def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_another_key() -> None:
     story = published_and_reopened()
-    trade = story.book.trades[PLAN.symbol]
+    trade = story.book.trades.open[PLAN.symbol]
     assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, D(60))
     assert trade.unprotected_since_ms, "its stop is needed again"
     assert len(story.book.recent_activity.entries) == 1, "one entry, shown in two parts"
@@ -44,12 +44,12 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_another_k
     assert second.quantity == 60
     story.say(second)
     assert story.book.pending_closures(NOON + 11) == ()
-    assert not story.book.finished
+    assert not story.book.trades.finished
 
 
 def test_a_loaded_book_has_the_published_results() -> None:
     story = published_and_reopened()
-    assert list(PositionBook.load(story.book.dump()).published) == [PLAN.signal_id]
+    assert list(PositionBook.load(story.book.dump()).trades.published) == [PLAN.signal_id]
     assert PositionBook.load(story.book.dump()) == story.book
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kamou.core.book import events as e
-from kamou.core.book.book_state import OVERLAP_MS
 from kamou.core.book.late_events import TransferValued
+from kamou.core.book.retention import OVERLAP_MS
 from kamou.core.risk.midnight_equity import MARK_HISTORY
 from tests.core.trading_cases import DAY, NOON, D, Story, income
 
@@ -40,7 +40,7 @@ def test_a_transfer_waits_for_a_valuation_only_if_all_payments_since_it_are_know
     """The book has payments from 5 minutes before the day; venues list some late."""
     at_ms = DAY_START_MS + since_ms
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "100", at_ms)))
-    assert (at_ms in story.book.unvalued) is waits
+    assert (at_ms in story.book.transfers.unvalued) is waits
 
 
 def test_a_second_transfer_of_the_same_millisecond_corrects_the_valuation_of_the_first(
@@ -52,6 +52,6 @@ def test_a_second_transfer_of_the_same_millisecond_corrects_the_valuation_of_the
         story.say(e.IncomeRecorded(at_ms=NOON + 9, income=paid))
         if amount == "100":
             story.say(VALUED)
-    assert story.book.unvalued == {}
-    (corrected,) = story.book.pending_valuations(NOON + 10)
+    assert story.book.transfers.unvalued == {}
+    (corrected,) = story.book.transfers.pending_valuations(NOON + 10)
     assert (corrected.number, corrected.equity) == (2, D(9_930))

@@ -105,5 +105,5 @@ def test_a_fill_that_is_committed_before_the_adoption_keeps_its_trade() -> None:
     assert "PositionAdopted" in kinds(found.events)
     story.fill(entry, "100", "100")
     story.say(*found.events)
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     assert (trade.trade_id, trade.adopted) == (PLAN.signal_id, False)

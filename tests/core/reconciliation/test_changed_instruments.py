@@ -59,7 +59,7 @@ def test_a_position_that_one_list_omits_is_pending_and_not_closed(holding: Story
     assert found.deferred == ("SOLUSDT",)
     assert not found.agreed  # no entries meanwhile
     assert (found.protect, found.orphan_orders) == ((), ())
-    assert holding.book.trades["SOLUSDT"].protected
+    assert holding.book.trades.open["SOLUSDT"].protected
     later = attrs.evolve(INPUTS, pending_mismatches=found.pending_mismatches)
     again = run(holding, look(open_orders=RESTING), later, now_ms=NEXT_MS + SURE_MS - 1)
     assert again.pending_mismatches == {("SOLUSDT", D(0)): NEXT_MS}
@@ -89,7 +89,7 @@ def test_an_unrecorded_stop_stays_until_its_position_is_adopted_and_protected() 
     adopted = once(story, attrs.evolve(view, fills=()))
     assert "PositionAdopted" in kinds(adopted.repairs)
     assert adopted.orphan_orders == ()  # its own stop is not there yet
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     own = intent(
         OrderRole.STOP_LOSS, PLAN, "own", trade_id=trade.trade_id, trigger_price=trade.stop_price
     )
@@ -103,11 +103,11 @@ def test_a_fill_from_before_an_adoption_does_not_change_the_adopted_trade() -> N
     story = Story()
     story.ready()
     run(story, look(positions=HELD, open_orders=()))
-    assert story.book.trades["SOLUSDT"].adopted
+    assert story.book.trades.open["SOLUSDT"].adopted
     late = fill(None, "40", "97", side=OrderSide.SELL, at_ms=NEXT_MS - 60_000)
     story.say(e.FillRecorded(at_ms=NEXT_MS, fill=late, source="reconcile"))
-    assert story.book.position("SOLUSDT") == 100
-    assert late.key in story.book.fills_seen
+    assert story.book.trades.position("SOLUSDT") == 100
+    assert late.key in story.book.reconciliation.fills_seen
 
 
 def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
@@ -116,7 +116,7 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
     holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
     view = look(positions=HELD, open_orders=RESTING)
     assert kinds(run(holding, view).repairs) == ["DriftFound", "PositionCorrected"]
-    trade = holding.book.trades["SOLUSDT"]
+    trade = holding.book.trades.open["SOLUSDT"]
     assert (trade.quantity, trade.protected, trade.unprotected_since_ms) == (D(100), True, 0)
 
 
@@ -131,13 +131,13 @@ def change(story: Story, **changes: object) -> None:
 
 def test_a_restated_trade_has_the_same_money_in_contracts_of_another_size(holding: Story) -> None:
     holding.fill(intent(OrderRole.TAKE_PROFIT, PLAN), "40", "104")
-    before = holding.book.trades["SOLUSDT"]
+    before = holding.book.trades.open["SOLUSDT"]
     change(holding, contract_size=D("0.02"))
     view = look(positions=(venue_position("SOLUSDT", "300"),), open_orders=(resting("300"),))
     found = run(holding, view)
     assert kinds(found.repairs) == ["TradeRestated", "StopConfirmed"]
     assert found.agreed
-    trade = holding.book.trades["SOLUSDT"]
+    trade = holding.book.trades.open["SOLUSDT"]
     assert (trade.entered, trade.exited, trade.quantity) == (D(500), D(200), D(300))
     assert (trade.entry_price, trade.exit_price) == (before.entry_price, before.exit_price)
     assert trade.realized == before.realized
@@ -162,7 +162,7 @@ def test_positions_read_in_the_old_contract_size_are_deferred(
     found = once(holding, look(positions=HELD, open_orders=RESTING))
     assert kinds(found.repairs)[0] == "TradeRestated"
     assert found.deferred == ("SOLUSDT",)
-    assert holding.book.position("SOLUSDT") == 50
+    assert holding.book.trades.position("SOLUSDT") == 50
 
 
 def test_a_quantity_that_the_new_size_does_not_explain_is_drift(holding: Story) -> None:
@@ -186,7 +186,7 @@ def test_a_stop_that_is_placed_after_the_tick_grew_is_on_the_new_tick_and_no_far
     change(story, tick=D("0.7"))
     old = venue_order(intent(OrderRole.STOP_LOSS, of))
     assert run(story, attrs.evolve(held, open_orders=(old,))).protect == ()
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     assert trade.stop_price % D("0.7") != 0  # the resting stop stays off the new tick
     assert trade.target_price is not None
     assert trade.target_price % D("0.7") == 0
@@ -200,11 +200,11 @@ def test_a_stop_beyond_liquidation_is_replaced_by_a_nearer_one(holding: Story) -
     found = run(holding, look(positions=(near,), open_orders=RESTING))
     assert kinds(found.repairs) == ["TradeRestated", "ProtectionLost"]
     assert found.protect == ("SOLUSDT",)
-    trade = holding.book.trades["SOLUSDT"]
+    trade = holding.book.trades.open["SOLUSDT"]
     assert 98 < trade.stop_price < 100
     new = intent(OrderRole.STOP_LOSS, PLAN, "nearer", trigger_price=trade.stop_price)
     holding.send(new)
-    orders = holding.book.orders_of("SOLUSDT")
+    orders = holding.book.orders.of_symbol("SOLUSDT")
     both = (*RESTING, venue_order(new))
     confirm, cancel = protect(trade, orders, both, limits=RiskLimits(), now_ms=NEXT_MS)
     assert isinstance(confirm, ConfirmStop)

@@ -25,5 +25,5 @@ def test_an_order_that_ended_is_not_queried_while_its_fills_are_awaited(story: S
     """The order's outcome is known; the venue's list of fills has the missing fills."""
     story.send(EXIT, NOON)
     story.say(order_closed(EXIT, OrderStatus.FILLED, "100"))
-    assert EXIT.client_order_id in story.book.orders
+    assert EXIT.client_order_id in story.book.orders.unsettled
     assert to_query(story) == ()

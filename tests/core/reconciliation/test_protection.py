@@ -47,8 +47,8 @@ def actions(
     story: Story, *resting: OrderReport, now_ms: int = NOON + 1, **more: Any
 ) -> tuple[Action, ...]:
     return protect(
-        story.book.trades["SOLUSDT"],
-        story.book.orders_of("SOLUSDT"),
+        story.book.trades.open["SOLUSDT"],
+        story.book.orders.of_symbol("SOLUSDT"),
         resting,
         limits=LIMITS,
         now_ms=now_ms,
@@ -112,7 +112,9 @@ def test_a_flawed_stop_is_not_protection(flaw: dict[str, Any]) -> None:
     story.send(STOP)
     resting = attrs.evolve(venue_order(STOP), **flaw)
     assert not any(isinstance(a, ConfirmStop) for a in actions(story, resting))
-    assert not is_covered(story.book.trades["SOLUSDT"], story.book.orders_of("SOLUSDT"), [resting])
+    assert not is_covered(
+        story.book.trades.open["SOLUSDT"], story.book.orders.of_symbol("SOLUSDT"), [resting]
+    )
 
 
 def test_an_external_stop_does_not_protect_a_position() -> None:
@@ -130,7 +132,7 @@ def test_a_stop_nearer_than_the_planned_one_is_confirmed() -> None:
 def test_a_position_that_is_not_protected_in_time_is_closed() -> None:
     story = unprotected()
     story.send(STOP)
-    unprotected_ms = story.book.trades["SOLUSDT"].unprotected_since_ms
+    unprotected_ms = story.book.trades.open["SOLUSDT"].unprotected_since_ms
     close_ms = unprotected_ms + 10_000 - CLOSE_LEAD_MS
     assert not isinstance(actions(story, now_ms=close_ms - 1)[0], ClosePosition)
     (close,) = actions(story, now_ms=close_ms)
@@ -143,8 +145,8 @@ def test_a_stop_that_is_not_read_back_in_3_seconds_is_placed_again() -> None:
     story = unprotected()
     story.send(STOP)
     sent_ms = max(
-        story.book.orders[STOP.client_order_id].changed_at_ms,
-        story.book.trades["SOLUSDT"].unprotected_since_ms,
+        story.book.orders.unsettled[STOP.client_order_id].changed_at_ms,
+        story.book.trades.open["SOLUSDT"].unprotected_since_ms,
     )
     (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
     assert isinstance(wait, Await)
@@ -186,7 +188,7 @@ def test_a_position_with_an_exit_in_flight_gets_no_action_but_a_wait() -> None:
     story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
-    sent_ms = story.book.orders[close.client_order_id].changed_at_ms
+    sent_ms = story.book.orders.unsettled[close.client_order_id].changed_at_ms
     (wait,) = actions(story, now_ms=sent_ms + UNSEEN_MAX_MS - 1)
     assert isinstance(wait, Await)
 
@@ -195,7 +197,7 @@ def test_a_stop_is_placed_while_an_exit_has_no_answer() -> None:
     story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
-    sent_ms = story.book.orders[close.client_order_id].changed_at_ms
+    sent_ms = story.book.orders.unsettled[close.client_order_id].changed_at_ms
     assert actions(story, now_ms=sent_ms + UNSEEN_MAX_MS) == (PLACE,)
     assert actions(story, now_ms=sent_ms + 60_000) == (PLACE,)
 
@@ -324,7 +326,7 @@ def test_a_flat_trade_whose_entry_may_still_fill_needs_no_stop() -> None:
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     story.fill(entry, "60", "100")
     story.fill(story.send(intent(OrderRole.EXIT, PLAN)), "60", "101")
-    assert story.book.trades["SOLUSDT"].quantity == 0
+    assert story.book.trades.open["SOLUSDT"].quantity == 0
     assert actions(story) == ()
 
 
@@ -367,7 +369,7 @@ def test_a_stop_is_placed_if_the_pending_one_is_being_canceled() -> None:
 
 def test_an_exit_of_the_other_side_is_not_a_pending_exit() -> None:
     """Seed 970693: external orders inverted the position while an exit was in flight."""
-    long = unprotected().book.trades["SOLUSDT"]
+    long = unprotected().book.trades.open["SOLUSDT"]
     closes = [OrderState(intent=intent(OrderRole.EXIT, PLAN), changed_at_ms=NOON)]
     assert pending_exits(long, closes) == tuple(closes)
     assert pending_exits(attrs.evolve(long, side=Side.SHORT), closes) == ()

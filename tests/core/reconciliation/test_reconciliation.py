@@ -67,7 +67,7 @@ def test_a_clean_reconciliation_records_only_equity_and_the_cycles_end(holding: 
     assert [(mark.name, mark.value) for mark in marked.marks] == [("SOLUSDT", "100")]
     assert isinstance(closed, e.CycleClosed)
     assert (closed.drift, closed.repaired, closed.positions, closed.open_orders) == (0, 0, 1, 1)
-    assert holding.book.reconciled_ms == NEXT_MS
+    assert holding.book.reconciliation.clean_at_ms == NEXT_MS
 
 
 def test_an_account_read_whose_equity_is_not_finite_records_no_equity(story: Story) -> None:
@@ -93,9 +93,11 @@ def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> 
 
 def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story) -> None:
     holding.say(closed_cycle(NOON + 600_000))
-    assert holding.book.fills_seen != {}, f"seen fills must be kept: {holding.book.fills_seen}"
+    assert holding.book.reconciliation.fills_seen != {}, (
+        f"seen fills must be kept: {holding.book.reconciliation.fills_seen}"
+    )
     holding.say(closed_cycle(NOON + 900_000))
-    assert holding.book.fills_seen == {}
+    assert holding.book.reconciliation.fills_seen == {}
     old = fill(intent(OrderRole.ENTRY, PLAN), "100", "100", at_ms=NOON)
     found = run(
         holding,
@@ -157,10 +159,10 @@ def test_an_unexplained_quantity_is_corrected_to_the_venues(holding: Story) -> N
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected"]
     assert found.drift
     assert not found.agreed
-    assert holding.book.position("SOLUSDT") == 70
-    assert holding.book.drifting
-    assert holding.book.reconciled_ms == NOON  # this cycle did not agree
-    assert holding.book.trades["SOLUSDT"].exit_price == 99
+    assert holding.book.trades.position("SOLUSDT") == 70
+    assert holding.book.reconciliation.drifting
+    assert holding.book.reconciliation.clean_at_ms == NOON  # this cycle did not agree
+    assert holding.book.trades.open["SOLUSDT"].exit_price == 99
     assert found.protect == ("SOLUSDT",)  # its stop is too large now
 
 
@@ -181,7 +183,7 @@ def test_without_a_mark_a_vanished_position_is_booked_at_its_entry_price(holding
 def test_a_position_that_the_book_does_not_have_is_adopted_with_a_stop(story: Story) -> None:
     found = run(story, look(positions=(venue_position("ADAUSDT", "-50"),)))
     assert kinds(found.repairs) == ["DriftFound", "PositionAdopted"]
-    trade = story.book.trades["ADAUSDT"]
+    trade = story.book.trades.open["ADAUSDT"]
     assert trade.signed == -50
     assert trade.trade_id == f"{NEXT_MS}.adopted.ADAUSDT"
     assert found.protect == ("ADAUSDT",)
@@ -192,18 +194,18 @@ def test_a_position_that_the_book_does_not_have_is_adopted_with_a_stop(story: St
 def test_an_inverted_position_is_closed_and_adopted_on_the_other_side(holding: Story) -> None:
     found = run(holding, look(positions=(venue_position("SOLUSDT", "-30"),)))
     assert kinds(found.repairs) == ["DriftFound", "PositionCorrected", "PositionAdopted"]
-    assert holding.book.position("SOLUSDT") == -30
+    assert holding.book.trades.position("SOLUSDT") == -30
     assert len(holding.book.pending_closures(NEXT_MS)) == 1
 
 
 def test_a_reversal_by_kamous_own_fills_is_drift(holding: Story) -> None:
     holding.fill(STOP, "100", "97")
     holding.fill(STOP, "30", "97")
-    assert holding.book.position("SOLUSDT") == -30
+    assert holding.book.trades.position("SOLUSDT") == -30
     found = run(holding, look(positions=(venue_position("SOLUSDT", "-30"),)))
     assert found.drift
-    assert holding.book.trades["SOLUSDT"].side is Side.SHORT
-    assert holding.book.trades["SOLUSDT"].quantity == 30
+    assert holding.book.trades.open["SOLUSDT"].side is Side.SHORT
+    assert holding.book.trades.open["SOLUSDT"].quantity == 30
 
 
 def test_a_position_without_an_instrument_is_reported_and_stays_drift(story: Story) -> None:
@@ -213,7 +215,7 @@ def test_a_position_without_an_instrument_is_reported_and_stays_drift(story: Sto
     later = run(story, view, cycle_at_ms=NEXT_MS + 300_000)
     assert later.drift
     assert later.repairs == ()
-    assert story.book.drifting
+    assert story.book.reconciliation.drifting
 
 
 def test_a_clean_reconciliation_explains_the_drift_of_an_earlier_cycle(holding: Story) -> None:
@@ -221,7 +223,7 @@ def test_a_clean_reconciliation_explains_the_drift_of_an_earlier_cycle(holding: 
     run_after_wait(holding, view)
     found = run(holding, view, cycle_at_ms=NEXT_MS + 300_000)
     assert kinds(found.marks) == ["DriftExplained", "EquityRecorded", "CycleClosed"]
-    assert not holding.book.drifting
+    assert not holding.book.reconciliation.drifting
 
 
 def test_a_difference_that_a_recent_fill_may_explain_is_deferred(holding: Story) -> None:
@@ -230,7 +232,7 @@ def test_a_difference_that_a_recent_fill_may_explain_is_deferred(holding: Story)
     assert found.deferred == ("SOLUSDT",)
     assert not found.drift
     assert not found.agreed
-    assert holding.book.reconciled_ms == NOON
+    assert holding.book.reconciliation.clean_at_ms == NOON
 
 
 def test_a_difference_in_a_view_older_than_the_book_is_deferred(holding: Story) -> None:
@@ -242,7 +244,7 @@ def test_a_difference_in_a_view_older_than_the_book_is_deferred(holding: Story) 
     holding.say(*holding.book.pending_closures(late_ms))
     found = run(holding, look(positions=HELD), cycle_at_ms=NEXT_MS + 1, now_ms=late_ms)
     assert found.deferred == ("SOLUSDT",)
-    assert not holding.book.trades
+    assert not holding.book.trades.open
     assert run(holding, look(at_ms=late_ms), cycle_at_ms=NEXT_MS + 2, now_ms=late_ms).agreed
 
 
@@ -263,7 +265,7 @@ def test_fills_that_the_venue_counts_but_never_lists_are_inferred_after_20_s(sto
     assert run(story, view, now_ms=NOON + 19_999).deferred == ("SOLUSDT",)
     found = run(story, view, now_ms=NOON + 20_000, cycle_at_ms=NEXT_MS + 1)
     assert "PositionCorrected" in kinds(found.repairs)
-    assert not story.book.has_live_entry("SOLUSDT")
+    assert not story.book.orders.has_live_entry("SOLUSDT")
 
 
 # --- protection and orphan orders----------------------------------------------------------
@@ -273,14 +275,14 @@ def test_a_vanished_stop_is_recorded_and_its_position_is_to_be_protected(holding
     found = run(holding, look(positions=HELD))
     assert kinds(found.repairs) == ["ProtectionLost"]
     assert found.protect == ("SOLUSDT",)
-    assert not holding.book.trades["SOLUSDT"].protected
+    assert not holding.book.trades.open["SOLUSDT"].protected
 
 
 def test_a_stop_that_is_listed_again_is_confirmed_again(holding: Story) -> None:
     run(holding, look(positions=HELD))
     found = run(holding, look(positions=HELD, open_orders=RESTING), cycle_at_ms=NEXT_MS + 300_000)
     assert kinds(found.repairs) == ["StopConfirmed"]
-    assert holding.book.trades["SOLUSDT"].protected
+    assert holding.book.trades.open["SOLUSDT"].protected
 
 
 def test_orphan_orders_are_canceled_and_external_orders_are_not(holding: Story) -> None:
@@ -392,5 +394,5 @@ def test_reconciling_the_same_view_again_repairs_nothing(data: st.DataObject) ->
     theirs = {p.symbol: p.quantity for p in view.positions}
     for symbol in SYMBOLS:
         if symbol not in found.deferred:
-            assert story.book.position(symbol) == theirs.get(symbol, 0)
-    assert found.agreed == (story.book.reconciled_ms == NEXT_MS)
+            assert story.book.trades.position(symbol) == theirs.get(symbol, 0)
+    assert found.agreed == (story.book.reconciliation.clean_at_ms == NEXT_MS)

@@ -53,11 +53,13 @@ def test_a_fill_explains_a_difference_only_while_younger_than_the_time_in_flight
     holding: Story, age_ms: int, moving: bool
 ) -> None:
     recent = fill(None, "1", "100", symbol="SOLUSDT", at_ms=NEXT_MS - age_ms)
-    holding.book.fills_seen[recent.key] = recent.at_ms  # recorded, so only its time counts
+    holding.book.reconciliation.fills_seen[recent.key] = (
+        recent.at_ms
+    )  # recorded, so only its time counts
     found = preview(holding, look(positions=GONE, open_orders=RESTING, fills=(recent,)))
     assert (found.deferred == ("SOLUSDT",)) is moving
     elsewhere = attrs.evolve(recent, symbol="ADAUSDT", at_ms=NEXT_MS)
-    holding.book.fills_seen[elsewhere.key] = NEXT_MS
+    holding.book.reconciliation.fills_seen[elsewhere.key] = NEXT_MS
     other = preview(holding, look(positions=GONE, open_orders=RESTING, fills=(elsewhere,)))
     assert other.deferred == ()
 
@@ -66,8 +68,8 @@ def test_a_fill_explains_a_difference_only_while_younger_than_the_time_in_flight
 def test_a_trade_explains_a_difference_only_if_it_changed_within_the_time_in_flight(
     holding: Story, age_ms: int, moving: bool
 ) -> None:
-    changed = attrs.evolve(holding.book.trades["SOLUSDT"], changed_at_ms=NEXT_MS - age_ms)
-    holding.book.trades["SOLUSDT"] = changed
+    changed = attrs.evolve(holding.book.trades.open["SOLUSDT"], changed_at_ms=NEXT_MS - age_ms)
+    holding.book.trades.open["SOLUSDT"] = changed
     found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is moving
 
@@ -89,7 +91,7 @@ def test_a_flat_trade_with_a_resting_entry_is_not_a_mismatch() -> None:
     stop = story.send(intent(OrderRole.STOP_LOSS, lasting))
     story.fill(entry, "50", "100")
     story.fill(stop, "50", "97")
-    assert story.book.trades["SOLUSDT"].quantity == 0
+    assert story.book.trades.open["SOLUSDT"].quantity == 0
     assert preview(story, look(open_orders=(venue_order(entry),))).mismatches == ()
 
 
@@ -113,7 +115,7 @@ def test_an_order_that_settled_within_the_time_in_flight_explains_its_own_symbol
     ended = holding.send(intent(OrderRole.TAKE_PROFIT, other, "ended"))
     closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED), at_ms=NEXT_MS - age_ms)
     holding.say(closed)
-    assert ended.client_order_id in holding.book.closed
+    assert ended.client_order_id in holding.book.orders.settled
     found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is (moving and symbol == "SOLUSDT")
 
@@ -135,7 +137,7 @@ def test_unlisted_fills_of_an_ended_order_defer_its_symbol_for_the_waiting_time(
     ended = holding.send(intent(OrderRole.TAKE_PROFIT, PLAN, "ended"))
     closed = attrs.evolve(order_closed(ended, OrderStatus.CANCELED, "7"), at_ms=NEXT_MS - age_ms)
     holding.say(closed)
-    assert ended.client_order_id in holding.book.orders
+    assert ended.client_order_id in holding.book.orders.unsettled
     found = preview(holding, look(positions=GONE, open_orders=RESTING))
     assert (found.deferred == ("SOLUSDT",)) is moving
 
@@ -255,9 +257,9 @@ def test_a_terminal_exit_without_recorded_fills_is_not_awaited(
 ) -> None:
     close = holding.send(intent(OrderRole.EXIT, PLAN))
     holding.say(order_closed(close, OrderStatus.CANCELED, "7"))
-    assert close.client_order_id in holding.book.orders
-    trade = holding.book.trades["SOLUSDT"]
-    orders = holding.book.orders_of("SOLUSDT")
+    assert close.client_order_id in holding.book.orders.unsettled
+    trade = holding.book.trades.open["SOLUSDT"]
+    orders = holding.book.orders.of_symbol("SOLUSDT")
     assert protect(trade, orders, RESTING, limits=INPUTS.limits, now_ms=NOON) == ()
 
 
@@ -277,10 +279,10 @@ def test_a_short_position_smaller_than_its_fills_is_a_pending_mismatch(quantity:
 def test_a_stop_is_confirmed_again_only_if_its_id_quantity_or_price_changed(
     holding: Story, changes: dict[str, object]
 ) -> None:
-    trade = holding.book.trades["SOLUSDT"]
+    trade = holding.book.trades.open["SOLUSDT"]
     assert trade.confirmed is not None
     shown = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))  # type: ignore[arg-type]
-    orders = holding.book.orders_of("SOLUSDT")
+    orders = holding.book.orders.of_symbol("SOLUSDT")
     done = protect(shown, orders, RESTING, limits=INPUTS.limits, now_ms=NOON)
     assert [type(action) for action in done] == ([ConfirmStop] if changes else [])
 
@@ -288,9 +290,9 @@ def test_a_stop_is_confirmed_again_only_if_its_id_quantity_or_price_changed(
 def test_a_lost_stop_of_a_protected_trade_is_awaited_until_the_deadline(
     holding: Story,
 ) -> None:
-    trade = holding.book.trades["SOLUSDT"]
+    trade = holding.book.trades.open["SOLUSDT"]
     assert trade.unprotected_since_ms == 0
-    orders = holding.book.orders_of("SOLUSDT")
+    orders = holding.book.orders.of_symbol("SOLUSDT")
     for rejected in (False, True):
         done = protect(
             trade,

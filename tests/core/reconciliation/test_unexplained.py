@@ -57,7 +57,7 @@ def test_a_view_without_an_expected_position_does_not_agree_and_a_later_one_adop
     assert list(incomplete.pending_mismatches) == [("ETHUSDT", D(-3))]
     found = run(story, attrs.evolve(seen, positions=listed), now_ms=NEXT_MS + 5_000)
     assert "PositionAdopted" in kinds(found.repairs)
-    assert story.book.unassigned == {}
+    assert story.book.trades.unassigned == {}
 
 
 def test_a_position_that_no_list_shows_is_no_longer_expected_after_one_minute(story: Story) -> None:
@@ -121,7 +121,7 @@ def test_an_unexplained_balance_is_recorded_only_after_the_waiting_time(
     sure = run(story, view, inputs, now_ms=NEXT_MS + SURE_MS)
     assert sure.money_explained
     assert kinds(sure.marks) == ["EquityRecorded", "CycleClosed"]
-    assert story.book.wallet_balance == D(2000)
+    assert story.book.account.wallet_balance == D(2000)
 
 
 def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story: Story) -> None:

@@ -71,9 +71,9 @@ def test_an_unrecorded_stop_of_an_open_trade_stays_until_the_trade_has_its_own(
 ) -> None:
     story.open(PLAN)
     if not protected:
-        trade = story.book.trades["SOLUSDT"]
+        trade = story.book.trades.open["SOLUSDT"]
         unprotected = attrs.evolve(trade, confirmed=None, unprotected_since_ms=NOON)
-        story.book.trades["SOLUSDT"] = unprotected
+        story.book.trades.open["SOLUSDT"] = unprotected
     other = venue_order(intent(OrderRole.STOP_LOSS, PLAN, "other"))
     ids = canceled(story, venue_position("SOLUSDT", "100"), order=other)
     assert ids == ([other.client_order_id] if protected else [])

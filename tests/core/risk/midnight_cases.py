@@ -109,7 +109,7 @@ def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
         return
     side = OrderSide.BUY if entry.contracts > 0 else OrderSide.SELL
     quantity, price = str(abs(entry.contracts)), str(entry.price)
-    if entry.symbol in story.book.trades:
+    if entry.symbol in story.book.trades.open:
         story.fill(None, quantity, price, symbol=entry.symbol, side=side, at_ms=entry.at_ms)
         return
     of = plan(

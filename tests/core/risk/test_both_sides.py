@@ -180,7 +180,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_walle
     )
     run(story, seen, INPUTS)
     # 1 % of 8,000 over 10 units, less 8 bp of the mark, over 1.25: 6.336, towards the mark.
-    assert story.book.trades["SOLUSDT"].stop_price == D("93.67")
+    assert story.book.trades.open["SOLUSDT"].stop_price == D("93.67")
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -215,7 +215,7 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
     story: Story, opened_at_ms: int, counted: int
 ) -> None:
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
-    story.book.margin_used = D(70)
+    story.book.account.margin_used = D(70)
     story.grant(plan("DOTUSDT"))  # 200 more
     headroom = compute_headroom(
         story.book,
@@ -283,8 +283,8 @@ def test_a_stop_that_filled_beyond_its_price_records_its_overshoot_on_either_sid
 def test_a_permit_without_remaining_contracts_adds_no_exposure(story: Story) -> None:
     wanted = plan("DOTUSDT")
     story.grant(wanted)
-    story.book.reservations[wanted.permit_id] = attrs.evolve(
-        story.book.reservations[wanted.permit_id], remaining=D(0)
+    story.book.permits.reservations[wanted.permit_id] = attrs.evolve(
+        story.book.permits.reservations[wanted.permit_id], remaining=D(0)
     )
     assert exposure_at(story) == exposure_at(Story())
 

@@ -50,7 +50,7 @@ def stopped_out(story: Story, number: int) -> None:
         wish = plan(symbol, permit_id=f"p{n}", signal_id=f"s{n}", stop_price=D(93))
         _, stop = story.open(wish, at_ms=NOON + 100)
         story.fill(stop, "100", "93", at_ms=NOON + 200)  # 10 units, 7 below the entry
-        assert symbol not in story.book.trades
+        assert symbol not in story.book.trades.open
 
 
 def paid(story: Story, amount: str, at_ms: int) -> None:
@@ -206,30 +206,34 @@ def test_realized_and_unrealized_pnl_equal_cash_and_position_value_in_any_order_
 
 
 def test_a_deposit_is_a_net_deposit_of_the_day_of_its_own_time(story: Story) -> None:
-    opened_at_ms = story.book.day_opened_at_ms
+    opened_at_ms = story.book.day.opened_at_ms
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "500")))
     # Stamped 00:00 and listed late: the read that opened the day had counted it.
     first = income("transfer", "70", at_ms=opened_at_ms)
     story.say(e.IncomeRecorded(at_ms=NOON, income=first))
-    assert (story.book.net_deposits, story.book.day_net_deposits) == (D(570), D(570))
-    assert story.book.day_equity == 9930
+    assert (story.book.transfers.net_deposits, story.book.day.net_deposits) == (D(570), D(570))
+    assert story.book.day.equity == 9930
     yesterdays = income("transfer", "30", at_ms=opened_at_ms - 1)
     story.say(e.IncomeRecorded(at_ms=NOON, income=yesterdays))
-    assert (story.book.net_deposits, story.book.day_net_deposits, story.book.day_equity) == (
+    assert (
+        story.book.transfers.net_deposits,
+        story.book.day.net_deposits,
+        story.book.day.equity,
+    ) == (
         D(600),
         D(570),
         D(9930),
     )
     story.say(e.DayOpened(at_ms=opened_at_ms + DAY, day="2024-01-02", equity=D(10600)))
-    assert (story.book.net_deposits, story.book.day_net_deposits) == (D(600), D(0))
-    assert story.book.day_equity == 10600
+    assert (story.book.transfers.net_deposits, story.book.day.net_deposits) == (D(600), D(0))
+    assert story.book.day.equity == 10600
 
 
 @pytest.mark.parametrize("listed_first", [True, False])
 def test_a_deposit_between_the_midnight_and_its_read_is_a_net_deposit(
     story: Story, listed_first: bool
 ) -> None:
-    midnight = story.book.day_opened_at_ms + DAY
+    midnight = story.book.day.opened_at_ms + DAY
     paid = e.IncomeRecorded(
         at_ms=midnight, income=income("transfer", "150", at_ms=midnight + 3_000)
     )
@@ -239,7 +243,7 @@ def test_a_deposit_between_the_midnight_and_its_read_is_a_net_deposit(
     story.say(e.DayOpened(at_ms=read_at_ms, day="2024-01-02", equity=D(10150)))
     if not listed_first:
         story.say(paid)
-    assert (story.book.day_equity, story.book.day_net_deposits) == (D(10000), D(150))
+    assert (story.book.day.equity, story.book.day.net_deposits) == (D(10000), D(150))
 
 
 @pytest.mark.parametrize("listed_first", [True, False])
@@ -247,7 +251,7 @@ def test_the_loss_of_a_stop_that_fills_at_midnight_counts_from_the_mark_of_midni
     story: Story, listed_first: bool
 ) -> None:
     """The fill belongs to the new day, so the position counts at the mark of 00:00."""
-    midnight = story.book.day_opened_at_ms + DAY
+    midnight = story.book.day.opened_at_ms + DAY
     _, stop = story.open(plan(), at_ms=NOON + 100)  # 10 units at 100: 0.5 in fees
     marks = (Figure(name="SOLUSDT", value="98"),)
     opened = e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9969.0"), marks=marks)
@@ -257,20 +261,20 @@ def test_the_loss_of_a_stop_that_fills_at_midnight_counts_from_the_mark_of_midni
     if listed_first:
         story.say(opened)
     # By the definition: balance 9,999.5 before midnight, and 10 units at 98 that cost 100.
-    assert story.book.day_equity == D("9979.5")
+    assert story.book.day.equity == D("9979.5")
     # The day has lost 10 between the mark and the fill, and the fee.
     lost = review(story.book, plan("BTCUSDT"), account=account("9969", midnight + 6_000)).day_loss
     assert lost == D("10.5")
 
 
 def test_an_entry_that_fills_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
-    midnight = story.book.day_opened_at_ms + DAY
+    midnight = story.book.day.opened_at_ms + DAY
     story.open(plan(side=Side.SHORT, stop_price=D(103)), at_ms=midnight)
     marks = (Figure(name="SOLUSDT", value="101"),)
     story.say(
         e.DayOpened(at_ms=midnight + 6_000, day="2024-01-02", equity=D("9989.5"), marks=marks)
     )
-    assert story.book.day_equity == 10_000
+    assert story.book.day.equity == 10_000
 
 
 @pytest.mark.parametrize(

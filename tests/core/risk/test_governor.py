@@ -180,7 +180,10 @@ def test_drift_and_an_old_reconciliation_deny_entries(story: Story) -> None:
 def test_reduce_only_and_flattening_deny_entries(story: Story, state: TradingState) -> None:
     story.say(
         e.StateChanged(
-            at_ms=NOON, before=story.book.state, after=state, reason=StateReason.OPERATOR_HALT
+            at_ms=NOON,
+            before=story.book.trading.state,
+            after=state,
+            reason=StateReason.OPERATOR_HALT,
         )
     )
     assert "TRADING_HALTED" in denied(story)
@@ -190,7 +193,7 @@ def test_reduced_size_halves_the_exposure_cap_of_a_symbol(story: Story) -> None:
     story.say(
         e.StateChanged(
             at_ms=NOON,
-            before=story.book.state,
+            before=story.book.trading.state,
             after=TradingState.REDUCED_SIZE,
             reason=StateReason.DAY_LOSS_HALF,
         )

@@ -134,7 +134,7 @@ def test_an_exit_that_reverses_the_position_together_with_one_in_flight_is_denie
     story: Story,
 ) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(60)))
-    orders = story.book.orders_of("SOLUSDT")
+    orders = story.book.orders.of_symbol("SOLUSDT")
     half = intent(OrderRole.EXIT, plan(), "second", quantity=D(40))
     assert review_reduction(half, D(100), orders) is None
     assert review_reduction(attrs.evolve(half, quantity=D(41)), D(100), orders) is not None
@@ -147,7 +147,7 @@ def test_an_exit_whose_sender_crashed_counts_against_another_until_its_answer_is
     """Seed 990097: the intent was committed, and its order was never sent."""
     story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
-    orders = story.book.orders_of("SOLUSDT")
+    orders = story.book.orders.of_symbol("SOLUSDT")
     early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
     assert review_reduction(second, D(100), orders, now_ms=early) is not None
     assert review_reduction(second, D(100), orders, now_ms=late) is None
@@ -158,7 +158,7 @@ def test_an_exit_of_the_other_side_does_not_count_against_an_exit() -> None:
     story = Story()
     story.ready()
     story.send(attrs.evolve(intent(OrderRole.EXIT, plan()), quantity=D(60)))
-    orders = story.book.orders_of("SOLUSDT")
+    orders = story.book.orders.of_symbol("SOLUSDT")
     other = intent(OrderRole.EXIT, plan(side=Side.SHORT), "other")
     assert review_reduction(other, D(-100), orders) is None
 
@@ -166,9 +166,9 @@ def test_an_exit_of_the_other_side_does_not_count_against_an_exit() -> None:
 def test_an_exit_that_timed_out_does_not_count_against_another_exit(story: Story) -> None:
     first = story.send(intent(OrderRole.EXIT, plan(), "first", quantity=D(100)))
     second = intent(OrderRole.EXIT, plan(), "second", quantity=D(100))
-    assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is not None
+    assert review_reduction(second, D(100), story.book.orders.of_symbol("SOLUSDT")) is not None
     story.say(e.OrderUnknown(at_ms=NOON, client_order_id=first.client_order_id, reason="timed out"))
-    assert review_reduction(second, D(100), story.book.orders_of("SOLUSDT")) is None
+    assert review_reduction(second, D(100), story.book.orders.of_symbol("SOLUSDT")) is None
 
 
 # --- pacing ----------------------------------------------------------------------------
@@ -219,13 +219,13 @@ def test_approvals_keep_open_risk_and_notional_within_their_limits_in_any_order_
                 entries.append(story.send(intent(OrderRole.ENTRY, wish)))
         elif step == 3:
             entry = data.draw(st.sampled_from(entries))
-            order = story.book.orders.get(entry.client_order_id)
+            order = story.book.orders.unsettled.get(entry.client_order_id)
             if order is not None:
                 part = data.draw(st.sampled_from([order.remaining, D(1)]))
                 story.fill(entry, str(part), "100")
         else:
             entry = data.draw(st.sampled_from(entries))
-            order = story.book.orders.get(entry.client_order_id)
+            order = story.book.orders.unsettled.get(entry.client_order_id)
             if order is not None:
                 story.say(order_closed(entry, OrderStatus.CANCELED, str(order.filled)))
         # The plans have a risk of 0, so permits reserve the risk that the governor computed.
@@ -250,7 +250,7 @@ def test_the_governor_approves_plans_with_the_sizes_that_sizing_computes(story: 
                 gap=c.gap,
                 value_price=D("100.01"),
             )
-            allowance = Allowance(sizing_equity=story.book.sizing_equity)
+            allowance = Allowance(sizing_equity=story.book.account.sizing_equity)
             made = size_trade(trade, allowance, LIMITS)
             assert isinstance(made, Sized)
             sized = plan(

@@ -45,7 +45,7 @@ def judge(
 
 
 def put(story: Story, state: TradingState, reason: StateReason, at_ms: int = NOON) -> None:
-    before = story.book.state
+    before = story.book.trading.state
     story.say(e.StateChanged(at_ms=at_ms, before=before, after=state, reason=reason))
 
 

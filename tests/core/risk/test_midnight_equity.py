@@ -64,12 +64,12 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
     opened = open_days(story.book, read, waited=False)
     assert [each.day for each in opened] == ["2024-01-02", "2024-01-03", "2024-01-04"]
     story.say(*opened)
-    assert (story.book.day, story.book.day_opened_at_ms) == ("2024-01-04", READ_MS)
+    assert (story.book.day.utc_day, story.book.day.opened_at_ms) == ("2024-01-04", READ_MS)
     for entry in late:
         record_entry(story, entry, known_ms=READ_MS + 60_000)
-    corrected = story.book.pending_day_corrections(READ_MS + 61_000)
+    corrected = story.book.midnights.pending_corrections(READ_MS + 61_000)
     story.say(*corrected)
-    assert not story.book.pending_day_corrections(READ_MS + 62_000)
+    assert not story.book.midnights.pending_corrections(READ_MS + 62_000)
     published = {each.day: each.opening for each in opened}
     published |= {each.day: each.equity for each in corrected}
     for at_ms in MIDNIGHTS:
@@ -78,9 +78,9 @@ def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_mark
         assert close(found, equity_by_definition(entries, at_ms, marks[at_ms]))
     # The governor counts from the published equity.
     today = equity_by_definition(entries, MIDNIGHTS[-1], marks[MIDNIGHTS[-1]])
-    assert close(story.book.day_equity, today)
+    assert close(story.book.day.equity, today)
     paid = [x.amount for x in entries if x.transfer and x.at_ms >= MIDNIGHTS[-1]]
-    assert story.book.day_net_deposits == sum(paid)
+    assert story.book.day.net_deposits == sum(paid)
 
 
 @pytest.mark.parametrize(("unrealized_pnl", "left_out"), [("-250", "-250"), ("250", "250")])
@@ -112,7 +112,7 @@ def test_a_loss_between_midnight_and_a_late_start_counts_against_today(story: St
     opened = open_days(story.book, read, waited=False)
     assert [each.opening for each in opened] == [D("9979.5")] * 3
     story.say(*opened)
-    assert story.book.day_equity - D("9949.0") == D("30.5")  # 30 from the mark, 0.5 in fees
+    assert story.book.day.equity - D("9949.0") == D("30.5")  # 30 from the mark, 0.5 in fees
 
 
 def test_a_payment_stamped_exactly_at_midnight_belongs_to_the_day_that_begins(story: Story) -> None:
@@ -154,19 +154,19 @@ def test_fills_listed_late_correct_the_equity_of_their_midnights_by_events(story
     at_ms = MIDNIGHTS[1] + 1_000
     for side, price in ((OrderSide.SELL, "99"), (OrderSide.BUY, "97")):
         done = story.fill(None, "50", price, symbol="SOLUSDT", side=side, at_ms=at_ms)
-    first, second = story.book.pending_day_corrections(READ_MS + 5_000)
+    first, second = story.book.midnights.pending_corrections(READ_MS + 5_000)
     # Sold 5 units above the mark and bought them below it: 10 gained, 1 in fees.
     assert (first.day, first.number, second.day) == ("2024-01-02", 1, "2024-01-03")
     assert first.before - first.equity == second.before - second.equity == 9
     assert first.cause_id == done.key
     story.say(first, second)
-    assert story.book.pending_day_corrections(READ_MS) == ()
+    assert story.book.midnights.pending_corrections(READ_MS) == ()
     record_entry(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
-    corrected = {x.day: x.number for x in story.book.pending_day_corrections(READ_MS)}
+    corrected = {x.day: x.number for x in story.book.midnights.pending_corrections(READ_MS)}
     assert corrected == {"2024-01-02": 2, "2024-01-03": 2, "2024-01-04": 1}
     assert first.equity == second.equity == D("9979.5")
     # At the last midnight, both had happened: 9,993.5 before the payment, and 10 units at 98.
-    assert story.book.day_equity == D("9993.5") + 3 - 5
+    assert story.book.day.equity == D("9993.5") + 3 - 5
 
 
 def test_a_day_waits_for_the_mark_of_its_midnight_and_then_opens_as_not_rebuilt(
@@ -246,12 +246,12 @@ def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     (opened,) = open_days(story.book, read, waited=False)
     assert (opened.opening, opened.rests_on, opened.at_midnight) == (D(opening), NOT_REBUILT, False)
     story.say(opened)
-    assert (story.book.day_equity, story.book.day_net_deposits) == (D(opening), D(0))
+    assert (story.book.day.equity, story.book.day.net_deposits) == (D(opening), D(0))
     late = income("transfer", "70", MIDNIGHTS[2])  # stamped before the read, listed after it
     story.say(e.IncomeRecorded(at_ms=READ_MS + 5, income=late))
-    assert (story.book.day_equity, story.book.day_net_deposits) == (D(opening), D(0))
+    assert (story.book.day.equity, story.book.day.net_deposits) == (D(opening), D(0))
     story.say(e.IncomeRecorded(at_ms=0, income=income("transfer", "7", READ_MS + 1)))
-    assert story.book.day_net_deposits == 7
+    assert story.book.day.net_deposits == 7
 
 
 def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story: Story) -> None:
@@ -288,8 +288,8 @@ def test_a_loaded_snapshot_has_the_same_pending_day_corrections(story: Story) ->
     story.say(*open_days(story.book, looked("9999", *map(flat, MIDNIGHTS)), waited=False))
     record_entry(story, Entry(MIDNIGHTS[2], "", D(0), D(0), D(-3)), known_ms=READ_MS + 9_000)
     loaded = PositionBook.load(story.book.dump())
-    assert loaded.pending_day_corrections(1) == story.book.pending_day_corrections(1)
-    assert all(isinstance(x, DayCorrected) for x in loaded.pending_day_corrections(1))
+    assert loaded.midnights.pending_corrections(1) == story.book.midnights.pending_corrections(1)
+    assert all(isinstance(x, DayCorrected) for x in loaded.midnights.pending_corrections(1))
 
 
 def test_the_close_of_a_bar_becomes_a_mark_on_the_tick() -> None:

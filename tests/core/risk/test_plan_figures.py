@@ -157,7 +157,7 @@ def test_refiner_grant_and_state_each_scale_the_size(
 ) -> None:
     limits = RiskLimits(reduced_size=D("0.4"))
     grant = granted and LiveGrant(strategy="test", basis="canary", size_fraction=D(granted))
-    story.book.state = state
+    story.book.trading.state = state
     assert size_fraction(story.book, grant or None, D(multiplier), limits) == D(expected)
     assert size_factor(state, limits) == (D("0.4") if state is TradingState.REDUCED_SIZE else 1)
 

@@ -100,7 +100,7 @@ def test_a_stop_one_tick_away_that_fills_0_3_beyond_has_an_overshoot_of_0_15_and
 
 def test_an_adopted_position_has_no_r_and_records_no_overshoot(story: Story) -> None:
     story.say(adopted("99.99"))
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     stop = intent(
         OrderRole.STOP_LOSS, plan(), "own", trade_id=trade.trade_id, trigger_price=trade.stop_price
     )
@@ -118,7 +118,7 @@ def test_a_position_too_large_for_any_stop_is_adopted_with_a_stop_one_tick_away_
     story: Story,
 ) -> None:
     run(story, look(positions=(venue_position("SOLUSDT", "1000000"),)))
-    trade = story.book.trades["SOLUSDT"]
+    trade = story.book.trades.open["SOLUSDT"]
     assert trade.stop_price == D("99.99")
     story.fill(None, "1000000", "99.69", at_ms=NEXT_MS + 1)
     (closed,) = story.book.pending_closures(NEXT_MS + 2)

@@ -103,5 +103,5 @@ def test_the_size_fraction_is_the_product_of_grant_refiner_and_trading_state() -
     assert size_fraction(book, None, D(1), LIMITS) == 1
     quarter = LiveGrant(strategy="test", basis="canary", size_fraction=D("0.25"))
     assert size_fraction(book, quarter, D("0.5"), LIMITS) == D("0.125")
-    book.state = TradingState.REDUCED_SIZE
+    book.trading.state = TradingState.REDUCED_SIZE
     assert size_fraction(book, quarter, D("0.5"), LIMITS) == D("0.0625")

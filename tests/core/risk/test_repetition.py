@@ -85,7 +85,7 @@ def test_an_entry_belongs_to_the_new_day_from_exactly_midnight_on(
 def test_a_disabled_strategy_stays_disabled_in_a_snapshot(story: Story) -> None:
     enter(story, 7)
     story.say(*found(story))
-    assert PositionBook.load(story.book.dump()).disabled == {"mean_reversion": NOON}
+    assert PositionBook.load(story.book.dump()).trading.disabled == {"mean_reversion": NOON}
 
 
 def test_entries_before_the_operator_resumed_do_not_disable_again_and_new_ones_do(
@@ -95,7 +95,7 @@ def test_entries_before_the_operator_resumed_do_not_disable_again_and_new_ones_d
     story.say(*found(story))
     resumed_ms = NOON + MINUTE_MS
     story.say(StrategyResumed(at_ms=resumed_ms, strategy="mean_reversion", note="seen"))
-    assert story.book.disabled == {}
+    assert story.book.trading.disabled == {}
     assert found(story, resumed_ms) == []
     enter(story, 6, resumed_ms + 7 * MINUTE_MS)
     assert found(story, resumed_ms + 7 * MINUTE_MS) == []

@@ -24,14 +24,14 @@ def halted(request: pytest.FixtureRequest) -> Story:
     story = Story()
     story.ready()
     reason = StateReason.OPERATOR_HALT
-    before = story.book.state
+    before = story.book.trading.state
     story.say(e.StateChanged(at_ms=NOON, before=before, after=request.param, reason=reason))
     return story
 
 
 def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
     """Return True if the resume led to the active state; no reason means no change."""
-    before = story.book.state
+    before = story.book.trading.state
     decided = decide_resume(story.book, read, limits=LIMITS, now_ms=now_ms)
     assert (decided.reason is None) is (decided.after is before)
     return decided.after is TradingState.ACTIVE
@@ -68,5 +68,5 @@ def test_an_equity_read_that_is_missing_or_not_finite_prevents_a_resume(
 
 
 def test_a_day_that_is_not_open_prevents_a_resume(halted: Story) -> None:
-    halted.book.day_equity = D(0)
+    halted.book.day.equity = D(0)
     assert not resumed(halted, EquityRead(equity=D(10000), at_ms=NOON))

@@ -195,6 +195,6 @@ def test_the_state_does_not_change_before_the_first_read_of_a_run(story: Story) 
 
 
 def test_the_state_does_not_change_on_a_day_that_opened_without_equity(story: Story) -> None:
-    story.book.day_equity = D(0)
+    story.book.day.equity = D(0)
     assert judge(story, read("9000")).pending is None
     assert judge(story, read("9000")).reason is None

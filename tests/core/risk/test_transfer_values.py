@@ -48,23 +48,23 @@ def test_every_transfer_is_valued_with_the_ledgers_equity_just_before_it(
             record_entry(story, entry)
     read = read_of(story, entries, marks)
     moved = {x.at_ms for x in entries if x.transfer and x not in late}
-    assert set(story.book.unvalued) == moved
+    assert set(story.book.transfers.unvalued) == moved
     if data.draw(st.booleans(), label="the days open first"):
         story.say(*open_days(story.book, read, waited=False))
-    assert set(story.book.unvalued) <= moved
+    assert set(story.book.transfers.unvalued) <= moved
     drawn = st.fixed_dictionaries(dict.fromkeys(SYMBOLS, prices))
     found: dict[int, TransferValued] = {}
     closes: dict[int, dict[str, D]] = {}
-    for at_ms in tuple(story.book.unvalued):
+    for at_ms in tuple(story.book.transfers.unvalued):
         closes[at_ms] = data.draw(drawn, label="closes")
         found[at_ms] = valued(story, read, at_ms, closes[at_ms])
         story.say(found[at_ms])
-    assert not story.book.unvalued
+    assert not story.book.transfers.unvalued
     for entry in late:
         record_entry(story, entry, known_ms=READ_MS + 60_000)
-    corrected = story.book.pending_valuations(READ_MS + 61_000)
+    corrected = story.book.transfers.pending_valuations(READ_MS + 61_000)
     story.say(*corrected)
-    assert not story.book.pending_valuations(READ_MS + 62_000)
+    assert not story.book.transfers.pending_valuations(READ_MS + 62_000)
     found |= {each.transfer_at_ms: each for each in corrected}
     for at_ms, event in found.items():
         assert close(event.equity, equity_by_definition(entries, at_ms, closes[at_ms]))
@@ -88,7 +88,7 @@ def valued(story: Story, read: OpeningRead, at_ms: int, closes: dict[str, D]) ->
 def test_a_transfer_before_the_first_equity_snapshot_needs_no_valuation() -> None:
     story = Story()
     story.say(e.IncomeRecorded(at_ms=NOON, income=income("transfer", "100", NOON - 1)))
-    assert not story.book.unvalued
+    assert not story.book.transfers.unvalued
 
 
 def test_a_transfer_without_a_known_mark_gets_no_valuation() -> None:

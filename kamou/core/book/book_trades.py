@@ -1,0 +1,185 @@
+"""Trades of the position book, and fills and funding that belong to none yet."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from kamou.core.book import trades as portfolio
+from kamou.core.book.attribution import (
+    PublishedTrade,
+    attribute_funding,
+    make_correction,
+    make_published_trade,
+)
+from kamou.core.book.events import (
+    PositionAdopted,
+    PositionCorrected,
+    StopConfirmed,
+    TradeClosed,
+    TradeRestated,
+)
+from kamou.core.book.late_events import ResultCorrected
+from kamou.core.book.orders import OrderState
+from kamou.core.book.retention import CLOSED_KEPT, OVERLAP_MS, forget_oldest
+from kamou.core.book.trades import ConfirmedStop, OpenTrade
+from kamou.core.model import ZERO, FillReport, Income
+
+ADOPTED_AFTER_MS = 5_000  # clock tolerance: fills have the venue's time, adoptions this machine's
+
+
+@attrs.frozen(kw_only=True)
+class Unassigned:
+    """Fills of a symbol without a trade, which belong to no trade."""
+
+    quantity: Decimal  # contracts, signed: sum of the fills
+    known_ms: int  # time of the newest record, by this machine's clock
+
+
+@attrs.define(kw_only=True)
+class BookTrades:
+    """Trades from their first fill until no late payment can change their results."""
+
+    open: dict[str, OpenTrade] = attrs.field(factory=dict)  # by symbol
+    finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
+    published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # the newest, by result id
+    unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
+    unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding without a trade, by id
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the open contracts of a symbol, signed; 0 without a position."""
+        trade = self.open.get(symbol)
+        return trade.signed if trade else ZERO
+
+    # --- fills -------------------------------------------------------------------
+
+    def find_owner(self, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
+        """Return the trade that a fill changes, or None."""
+        trade = self.open.get(fill.symbol)
+        if (
+            trade is not None
+            and trade.adopted
+            and fill.at_ms < trade.opened_at_ms - ADOPTED_AFTER_MS
+        ):
+            return None  # listed late: the adopted position includes this fill
+        if trade is not None or order is None:
+            return trade  # one position per symbol, so every fill there changes it
+        return self.finished.get(order.intent.trade_id)  # a late fill of a trade not yet published
+
+    def next_part(self, trade_id: str) -> int:
+        """Return the part of a trade that a fill opens; 1: no part of it is published."""
+        part = 1
+        while portfolio.result_id(trade_id, part) in self.published:
+            part += 1
+        return part
+
+    def reopen(self, trade: OpenTrade) -> None:
+        """Store a trade after a fill as the open one of its symbol."""
+        self.finished.pop(trade.trade_id, None)
+        self.open[trade.symbol] = trade
+        self.unassigned.pop(trade.symbol, None)
+
+    def finish(self, trade: OpenTrade) -> None:
+        """Move a flat trade to the finished ones."""
+        self.open.pop(trade.symbol, None)
+        self.finished[trade.trade_id] = trade
+
+    def leave_unassigned(self, fill: FillReport, known_ms: int) -> None:
+        """Keep the contracts that a fill without a trade opened at the venue."""
+        symbol = fill.symbol
+        if symbol in self.open:
+            return  # listed late: a trade that was adopted since includes this fill
+        before = self.unassigned.pop(symbol, None)
+        quantity = fill.signed
+        if before is not None and known_ms - before.known_ms < OVERLAP_MS:
+            quantity += before.quantity
+        self.unassigned[symbol] = Unassigned(quantity=quantity, known_ms=known_ms)
+        forget_oldest(self.unassigned, CLOSED_KEPT)
+
+    # --- protection --------------------------------------------------------------
+
+    def confirm_stop(self, event: StopConfirmed) -> None:
+        """Give the open trade its confirmed stop."""
+        trade = self.open.get(event.symbol)
+        if trade is not None:
+            stop = ConfirmedStop(
+                client_order_id=event.client_order_id,
+                quantity=event.quantity,
+                trigger_price=event.trigger_price,
+                at_ms=event.at_ms,
+            )
+            self.open[event.symbol] = portfolio.confirm_stop(trade, stop)
+
+    def lose_stop(self, symbol: str, at_ms: int) -> None:
+        """Take the confirmed stop from the open trade."""
+        trade = self.open.get(symbol)
+        if trade is not None:
+            self.open[symbol] = portfolio.lose_stop(trade, at_ms)
+
+    # --- reconciliation ----------------------------------------------------------
+
+    def adopt(self, event: PositionAdopted) -> None:
+        """Store an adopted position as a trade."""
+        adopted = portfolio.adopt_trade(event)
+        if event.unless_held and self.position(event.symbol) == adopted.signed:
+            return  # fills committed during the venue read explain the position (seed 930009)
+        self.open[event.symbol] = adopted
+        self.unassigned.pop(event.symbol, None)
+
+    def correct(self, event: PositionCorrected) -> None:
+        """Correct the open trade to the venue's quantity; 0 finishes it."""
+        trade = self.open.get(event.symbol)
+        if trade is None:
+            return
+        quantity = event.quantity * trade.side.sign
+        trade = portfolio.correct_trade(trade, quantity, event.price, event.at_ms)
+        self.open[event.symbol] = trade
+        if quantity == 0:
+            self.finish(trade)
+
+    def restate(self, event: TradeRestated) -> None:
+        """Restate the trade in its new contract specification while it is open."""
+        trade = self.open.get(event.symbol)
+        if trade is not None and trade.trade_id == event.trade_id:
+            self.open[event.symbol] = portfolio.restate_trade(trade, event)
+
+    # --- results and late funding ------------------------------------------------
+
+    def publish(self, event: TradeClosed) -> None:
+        """Move the trade of a committed result to the published ones."""
+        for trade in tuple(self.finished.values()):
+            if trade.result_id == event.trade_id:
+                del self.finished[trade.trade_id]
+                self.published[event.trade_id] = make_published_trade(trade, event)
+                forget_oldest(self.published, CLOSED_KEPT)
+
+    def apply_correction(self, event: ResultCorrected) -> None:
+        """Note the committed correction of a published result."""
+        trade = self.published.get(event.trade_id)
+        if trade is not None:
+            self.published[event.trade_id] = trade.apply_correction(event)
+
+    def add_funding(self, income: Income) -> None:
+        """Attribute a funding payment, or keep it until its trade is known."""
+        self.unattributed[income.income_id] = income
+        forget_oldest(self.unattributed, CLOSED_KEPT)
+        self.attribute_late(income.symbol)
+
+    def attribute_late(self, symbol: str) -> None:
+        """Attribute waiting funding of ``symbol`` whose trade the book has now."""
+        for key, income in tuple(self.unattributed.items()):
+            if income.symbol == symbol and attribute_funding(
+                income, self.open, self.finished, self.published
+            ):
+                del self.unattributed[key]
+
+    def forget_unattributed(self, since_ms: int) -> None:
+        """Drop funding before ``since_ms``: no list can show its trade any more."""
+        for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
+            del self.unattributed[key]
+
+    def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
+        """Return corrections of results that late funding has changed."""
+        made = (make_correction(each, at_ms) for each in self.published.values())
+        return tuple(event for event in made if event is not None)
