@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import attrs
 import pytest
@@ -98,6 +99,24 @@ def test_a_book_has_a_contract_specification_from_its_own_event_on_and_shares_it
     assert other.instruments == third.instruments == {}
     other.apply(1, InstrumentChanged(at_ms=NOON, instrument=old, figures=()))
     assert (other.instruments, third.instruments) == ({"SOLUSDT": old}, {})
+
+
+def containers(value: object) -> Iterator[object]:
+    """Yield the dictionaries and lists of a book, and the values that have them."""
+    if isinstance(value, (dict, list)):
+        yield value
+    elif attrs.has(kind := type(value)):
+        yield value
+        for field in attrs.fields(kind):
+            yield from containers(getattr(value, field.name))
+
+
+def test_a_fork_shares_no_value_and_no_container_with_its_book(story: Story) -> None:
+    story.open(PLAN)
+    fork = story.book.fork()
+    held = {id(each) for each in containers(story.book)}
+    assert len(held) > len(attrs.fields(PositionBook))
+    assert not held & {id(each) for each in containers(fork)}
 
 
 def test_loading_an_invalid_book_or_dumping_a_float_raises() -> None:
