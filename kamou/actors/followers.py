@@ -10,8 +10,9 @@ from functools import cache
 
 import trio
 
+from kamou import clock
 from kamou.actors.journal import Journal
-from kamou.core import model, plain
+from kamou.core import codes, day, model, plain, sides
 from kamou.core.book import (
     account_state,
     attribution,
@@ -38,6 +39,7 @@ from kamou.core.book import (
 )
 from kamou.core.book.events import StateChanged
 from kamou.core.book.position_book import PositionBook
+from kamou.core.market import instruments
 from kamou.core.model import TradingState
 from kamou.exchange.base import IsHalted
 from kamou.store import queries
@@ -47,8 +49,13 @@ from kamou.store.snapshots import code_hash
 EVENTS_AT_ONCE = 400  # about 10 ms of CPU time, most of it decoding
 
 FOLDED_BY = (
-    plain,
+    clock,
+    codes,
+    day,
+    instruments,
     model,
+    plain,
+    sides,
     account_state,
     attribution,
     balance_changes,

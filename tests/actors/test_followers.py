@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -171,3 +174,20 @@ async def test_a_state_follower_sees_a_halt_and_its_end_as_soon_as_they_are_comm
             )
             await bench.journal.commit(lost(1) if after is before else changed)
             assert state.halted() == (after is TradingState.REDUCE_ONLY)
+
+
+def test_the_digest_of_the_fold_covers_every_module_that_the_position_book_imports() -> None:
+    """A snapshot of other code is not used, so a changed rule of the fold needs another digest."""
+    found, waiting = set(), [PositionBook.__module__]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        tree = ast.parse(inspect.getsource(sys.modules[name]))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kamou"):
+                names = {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+                waiting += [each for each in names if each in sys.modules]
+    packages = {name for name in found if hasattr(sys.modules[name], "__path__")}
+    assert {each.__name__ for each in module.FOLDED_BY} == found - packages
