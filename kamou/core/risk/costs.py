@@ -35,7 +35,7 @@ class TradeCosts:
 
 @attrs.frozen(kw_only=True)
 class ExpectedHold:
-    """Side and duration of a position, with the funding rate that it is expected to meet.
+    """Side, duration and funding rate of a position that is expected.
 
     ``funding_rate`` is the fraction of notional that longs pay shorts per funding interval. If it
     is None, either side pays the cost model's assumption.

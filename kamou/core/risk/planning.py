@@ -178,7 +178,10 @@ def _size(
     parameters: TradingParameters,
     funding_rate: Decimal | None,
 ) -> Sized | Denial:
-    """Return the size of a trade at these prices; a denial has the gap buffer's arithmetic."""
+    """Return the size of a trade at these prices, or its denial.
+
+    A denial has the arithmetic of the gap buffer.
+    """
     quote, limits = valuation.quotes[candidate.symbol], parameters.limits
     instrument = valuation.book.instruments[candidate.symbol]
     gap = valuation.book.recent_activity.gap_buffer(limits, valuation.at_ms)

@@ -63,7 +63,7 @@ class Sized:
 
 @attrs.frozen(kw_only=True)
 class UnsizedTrade:
-    """A trade whose size is not decided yet: instrument, prices and costs per base unit."""
+    """A trade without a size: its instrument, prices and costs."""
 
     instrument: Instrument
     side: Side
@@ -75,7 +75,10 @@ class UnsizedTrade:
 
     @property
     def worth(self) -> Decimal:
-        """Highest price at which the trade may be valued; a short may fill above its limit."""
+        """Highest price at which the trade may be valued.
+
+        A short may fill above its limit.
+        """
         return max(self.entry, self.value_price)
 
 
