@@ -53,8 +53,8 @@ INPUTS = (
     judged(
         name="the inputs of a decision leave out the funding rate",
         file=ENTRIES,
-        old="            funding_rate=rate,\n            grant=",
-        new="            funding_rate=None,\n            grant=",
+        old="funding_rate=rate, grant=grant)",
+        new="funding_rate=None, grant=grant)",
         tests=(REPLAY_TESTS,),
     ),
     judged(
