@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from kamou.core.model import find_note
 from kamou.core.plain import to_plain
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 from kamou.runs.recorded_book import RecordedBook
+
+if TYPE_CHECKING:
+    from kamou.operator.answers import PlainRow
+
+
+class DayBudget(TypedDict):
+    """Result and loss of a day, as fractions of its first equity.
+
+    The first equity is that of 00:00 UTC if it is known. If the loss as the governor counts it is
+    unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` has the reason, and
+    ``loss_budget_left`` uses the result.
+    """
+
+    day: str
+    result: float
+    loss: float | None  # as the governor counts it, with the exit costs of all open positions
+    exit_costs: float | None
+    loss_unknown: str | None
+    loss_limit: float  # of the newest run
+    loss_budget_left: float
+
+
+class AccountStatus(TypedDict):
+    """The account's newest state; money is decimal text, None: unknown."""
+
+    as_of_ms: int | None
+    mode: str | None
+    currency: str
+    state: str
+    state_reason: str | None
+    state_note: str | None
+    state_since_ms: int | None
+    disabled_strategies: list[str]
+    equity: str | None
+    wallet_balance: str | None
+    unrealized_pnl: str | None
+    equity_at_ms: int | None
+    cycle_at_ms: int | None
+    day: DayBudget | None
+    positions: Sequence[PlainRow]
+    pending_entries: Sequence[PlainRow]
+    resting_orders: int
 
 
 def open_database(directory: DataDirectory) -> sqlite3.Connection:
@@ -45,7 +87,7 @@ def describe_account(
     reader: sqlite3.Connection,
     recorded: RecordedBook | None = None,
     system: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> AccountStatus:
     """Return state, equity, daily budget, positions and pending entries as plain data.
 
     ``positions``, ``pending_entries`` and ``as_of_ms`` are those of ``system`` if it has them.
@@ -89,15 +131,10 @@ def describe_account(
     }
 
 
-def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> dict[str, Any] | None:
+def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> DayBudget | None:
     """Return result, loss and loss limit of the day, as of the newest equity snapshot.
 
-    All are fractions of the day's first equity, which is that of 00:00 UTC if it is known.
-    ``loss`` is the loss as the governor counts it, with the exit costs of all open positions. If
-    that loss is unknown, ``loss`` and ``exit_costs`` are None, ``loss_unknown`` has the reason, and
-    ``loss_budget_left`` uses the result. The limit is that of the newest run. The other keys are
-    ``day``, ``result`` and ``loss_limit``. None: no day opened, no equity was read, or the day
-    began without equity.
+    None: no day opened, no equity was read, or the day began without equity.
     """
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
 
@@ -119,7 +156,7 @@ def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> dict
     }
 
 
-def describe_loss(day: dict[str, Any] | None) -> str:
+def describe_loss(day: DayBudget | None) -> str:
     """Describe the day's loss, as the governor counts it, or say why it is unknown."""
     if day is None:
         return "unknown: the record has no day with equity yet"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import attrs
 import trio
@@ -31,10 +30,12 @@ from kamou.data_directory.latch import (
 from kamou.errors import DiskFullError, KamouError, StoreError, TimedOutError
 from kamou.http.traffic import Traffic
 from kamou.messages.governor import DiskFull, Flatten, Halt, Resume
+from kamou.operator.answers import CommandAnswer, RunStatus
 from kamou.runs.announcer import Announcer
 from kamou.runs.state_lines import DISABLED, NOT_TRADING, STALE
 from kamou.runtime.leveled_lines import error_line, warning_line
 from kamou.runtime.loop_lag import LoopLag
+from kamou.runtime.supervision_snapshots import TreeNode
 from kamou.site.child import PublicSiteChild
 from kamou.supervisor import Supervisor
 
@@ -44,7 +45,7 @@ DISK_FULL = "the disk is full: the journal cannot be written and entries are hel
 DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
 RESUME = "`kamou resume` removes the latch"
 LATCHED = f"the halt latch is set and holds entries, though the trading state allows them; {RESUME}"
-LATCH_KEPT = {"latch": "set", "entries": "held", "next": RESUME}
+LATCH_KEPT: CommandAnswer = {"latch": "set", "entries": "held", "next": RESUME}
 MARKS_FRESH_MS = 1_000  # minimum age of mark prices that are read again
 MARKS_S = 1.0  # the venue's deadline to answer; after it the older mark prices stay
 POLL_S = 0.05  # between two looks; commands are rare
@@ -165,22 +166,23 @@ class CurrentRun:
                 if quote.sound
             }
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> TreeNode:
         """Return the supervision trees of the run as plain data, below one node."""
         public = self.site.supervisor if self.site else None
         supervisors = (public, self.operators, self.supervisor)
         children = [each.snapshot().as_dict() for each in supervisors if each is not None]
         return {"id": "run", "kind": "supervisor", "state": self.phase, "children": children}
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> RunStatus:
         """Return the account as plain data: money as decimal text, gauges as numbers.
 
         Without a readable journal the account is missing and ``state`` is None.
         """
         book = self._book()
-        site = self.site.health.as_dict() if self.site else None
-        listeners = {name: each.as_numbers() for name, each in self.traffic.items()}
-        beside = {"site": site, "listeners": listeners}
+        beside: RunStatus = {
+            "site": self.site.health.as_dict() if self.site else None,
+            "listeners": {name: each.as_numbers() for name, each in self.traffic.items()},
+        }
         if book is None:
             return {
                 "phase": self.phase,
@@ -291,7 +293,7 @@ class CurrentRun:
 
     # --- commands ----------------------------------------------------------------
 
-    async def halt(self, note: str) -> Mapping[str, Any]:
+    async def halt(self, note: str) -> CommandAnswer:
         """Stop entries by the governor, or before and after trading by the halt latch.
 
         Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
@@ -301,7 +303,7 @@ class CurrentRun:
             return LATCH_KEPT
         return await self._stop(Halt(reason=StateReason.OPERATOR_HALT, note=note))
 
-    async def resume(self, note: str) -> Mapping[str, Any]:
+    async def resume(self, note: str) -> CommandAnswer:
         """Ask the governor to resume; then remove a halt latch that a halt set.
 
         A latch stays if a flatten set it, if entries stay denied, if its log is unclear or changes,
@@ -319,7 +321,7 @@ class CurrentRun:
 
     def _clear_halt(
         self, note: str, before: Sequence[LatchRecord], state: TradingState
-    ) -> dict[str, str]:
+    ) -> CommandAnswer:
         """Remove a latch that a halt set before this resume, if ``state`` allows entries.
 
         Return the answer's fields about the latch. A newer line than ``before`` keeps the latch.
@@ -335,7 +337,7 @@ class CurrentRun:
             return LATCH_KEPT | {"latch": f"set: {error}"}
         return {"latch": "removed"}
 
-    async def flatten(self, note: str) -> Mapping[str, Any]:
+    async def flatten(self, note: str) -> CommandAnswer:
         """Flatten as ``_stop`` does; wait up to ``ANSWER_S`` until no trade is open."""
         response = await self._stop(Flatten(reason=StateReason.OPERATOR_FLATTEN, note=note))
         with trio.move_on_after(ANSWER_S):
@@ -346,7 +348,7 @@ class CurrentRun:
         book = self._book()
         return {**response, "positions_left": len(book.trades.open) if book else None}
 
-    async def _stop(self, message: Halt | Flatten) -> dict[str, Any]:
+    async def _stop(self, message: Halt | Flatten) -> CommandAnswer:
         """Hold entries at the exchange port, then tell the governor the command.
 
         On a full disk the governor repeats the command until it is journalled. The port holds
@@ -362,7 +364,7 @@ class CurrentRun:
         self.entries_held = not journalled
         return {**response, "journalled": journalled, "entries": "held"}
 
-    async def _command(self, message: Halt | Resume | Flatten) -> dict[str, Any]:
+    async def _command(self, message: Halt | Resume | Flatten) -> CommandAnswer:
         """Send a command by the governor's priority lane; return the new trading state.
 
         Raises:
@@ -386,12 +388,10 @@ class CurrentRun:
                     "the governor has the command, but the journal cannot be read to see its"
                     " effect; check `kamou status`"
                 )
-            response: dict[str, Any] = {
-                "state": book.trading.state,
-                "reason": book.trading.reason or "",
-            }
-            if book.trading.disabled:
-                response["disabled_strategies"] = sorted(book.trading.disabled)
+            trading = book.trading
+            response: CommandAnswer = {"state": trading.state, "reason": trading.reason or ""}
+            if trading.disabled:
+                response["disabled_strategies"] = sorted(trading.disabled)
             return response
         raise TimedOutError(
             f"the governor did not act on the command within {ANSWER_S:g} s; check `kamou status`,"

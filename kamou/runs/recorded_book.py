@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -14,10 +14,9 @@ from kamou.core.model import ZERO
 if TYPE_CHECKING:
     from kamou.core.book.events import EquityRecorded
     from kamou.core.book.position_book import PositionBook
+    from kamou.operator.answers import PlainRow
 
 EVENTS_PER_BATCH = 5_000  # events decoded at once; about 8 MB
-
-Rows = list[dict[str, Any]]
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +77,9 @@ class RecordedBook:
             money = book.measure_day(mark.equity, costs, at_ms=mark.at_ms)
         return RecordedDay(utc_day=book.day.utc_day, money=money, loss_unknown=unknown)
 
-    def rows(self, reader: sqlite3.Connection, mark: EquityRecorded | None) -> tuple[Rows, Rows]:
+    def rows(
+        self, reader: sqlite3.Connection, mark: EquityRecorded | None
+    ) -> tuple[list[PlainRow], list[PlainRow]]:
         """Return open positions, at the marks of an equity snapshot, and pending entries."""
         from kamou.core.book.position_status import (
             MarkRead,

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import attrs
 
 from kamou.runtime.mailboxes import MailboxStatistics
 from kamou.runtime.supervision import ChildState, Restart, RestartStrategy
+
+
+class TreeNode(TypedDict, total=False):
+    """A supervisor or a worker as plain data; a key that does not apply is missing."""
+
+    id: str
+    kind: str  # supervisor | worker
+    state: str
+    strategy: str
+    restart: str
+    incarnation: int
+    restarts: int
+    restarts_recent: int
+    last_error: str
+    started_at_ms: int | None
+    busy_s: float
+    mailboxes: Sequence[Mapping[str, str | int | float]]
+    children: Sequence[TreeNode]
 
 
 @attrs.frozen(kw_only=True)
@@ -43,10 +62,13 @@ class ChildSnapshot:
         """Return the time that handlers took in all incarnations, in seconds."""
         return sum(mailbox.busy_s for mailbox in self.mailboxes)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TreeNode:
         """Return the snapshot as plain data for JSON."""
-        described = {"kind": "worker"} if self.nested is None else self.nested.as_dict()
-        return described | {
+        described: TreeNode = {"kind": "worker"}
+        if self.nested is not None:
+            described = self.nested.as_dict()
+        return {
+            **described,
             "id": self.id,
             "state": self.state,
             "restart": self.restart,
@@ -81,7 +103,7 @@ class SupervisorSnapshot:
         """Return True if it neither starts nor stops, and has not stopped."""
         return self.state is ChildState.RUNNING
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> TreeNode:
         """Return the snapshot as plain data for JSON.
 
         A nested supervisor has the keys of a supervisor and those of a child; its ``state`` is the

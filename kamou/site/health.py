@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict
 
 import attrs
 
@@ -30,6 +30,24 @@ class SiteState(StrEnum):
     SERVING = "serving"
     SILENT = "silent"  # heartbeats are missing; not replaced yet
     DOWN = "down"  # ended; the next process does not serve yet
+
+
+class SiteStatus(TypedDict):
+    """State and counters of the public site, over all processes of the run."""
+
+    state: str
+    restarts: int
+    troubles: int
+    last_trouble: str
+    requests: int
+    accepted: int
+    refused: int
+    cut: int
+    failed: int
+    renders: int
+    connections: int  # of the process that serves now, as the next two
+    memory_bytes: int
+    descriptors: int
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -124,18 +142,23 @@ class SiteHealth:
         because = f": {self.last_trouble}" if self.last_trouble else ""
         return [f"the public site is {self.state}{because}"]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SiteStatus:
         """Return state, counters of the run and figures of the process that serves now.
 
         `kamou status` and ``/metrics`` show them.
         """
-        beat = self.beat
+        beat, counters = self.beat, self._counters()
         return {
             "state": self.state,
             "restarts": max(0, self.starts - 1),
             "troubles": self.troubles,
             "last_trouble": self.last_trouble,
-            **self._counters(),
+            "requests": counters["requests"],
+            "accepted": counters["accepted"],
+            "refused": counters["refused"],
+            "cut": counters["cut"],
+            "failed": counters["failed"],
+            "renders": counters["renders"],
             "connections": beat.connections if beat else 0,
             "memory_bytes": beat.memory_bytes if beat else 0,
             "descriptors": beat.descriptors if beat else 0,

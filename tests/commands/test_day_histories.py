@@ -89,6 +89,8 @@ def check_status(look: Look, reader: sqlite3.Connection) -> None:
     signed = look.ledger.loss(look.read_ms, look.mark)
     loss, limit = max(Fraction(0), signed), Fraction(LIMITS.daily_loss_max)
     costs = look.ledger.exit_costs(look.mark) / look.ledger.start
+    assert day["loss"] is not None
+    assert day["exit_costs"] is not None
     same(day["loss"], loss)
     same(day["exit_costs"], costs)
     same(day["result"], costs - signed)

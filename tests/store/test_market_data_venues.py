@@ -35,7 +35,7 @@ def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
     assert "and --venue (gaps, good)" in import_error(source, tmp_path)
     assert "no rows of venue 'other'; --venue can be gaps, good" in import_error(
-        source, tmp_path, "other"
+        source, tmp_path, reading=ReadOptions(venue="other")
     )
     report = import_directory(
         source, tmp_path / "data", now_ms=NOW_MS, reading=ReadOptions(venue="good")
@@ -45,7 +45,7 @@ def test_one_venue_of_several_must_be_chosen(tmp_path: Path) -> None:
 
 def test_gaps_are_invalid_unless_allowed_and_then_stored_as_missing_bars(tmp_path: Path) -> None:
     source = venue_folder(tmp_path / "venues")
-    error = import_error(source, tmp_path, "gaps")
+    error = import_error(source, tmp_path, reading=ReadOptions(venue="gaps"))
     assert "bars.parquet: row 102, BTCUSDT, 2025-01-01T06:00:00Z: " in error
     assert "missing, 1 of them" in error
     assert "--allow-gaps" in error

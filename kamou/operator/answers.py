@@ -1,0 +1,45 @@
+"""Answers of a run to the operator's commands and to the question for its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from kamou.site.health import SiteStatus
+
+PlainRow = Mapping[str, str | int | bool | None]
+"""A position or a pending entry as plain data."""
+
+
+class CommandAnswer(TypedDict, total=False):
+    """The answer to halt, resume or flatten; a key that does not apply is missing."""
+
+    state: str  # the trading state after the command
+    reason: str
+    disabled_strategies: list[str]
+    journalled: bool  # False: the command is repeated until the disk has space
+    entries: str  # held
+    latch: str  # set, or removed
+    next: str  # the operator's next step
+    refused: str  # why a resume was denied
+    positions_left: int | None  # None: the book cannot be read
+
+
+class RunStatus(TypedDict, total=False):
+    """The account and the run as plain data; without a readable journal no account."""
+
+    phase: str
+    state: str | None
+    state_reason: str
+    disabled_strategies: Sequence[str]
+    state_since_ms: int | None
+    equity: str
+    open_risk: str
+    at_ms: int
+    positions: Sequence[PlainRow]
+    pending_entries: Sequence[PlainRow]
+    site: SiteStatus | None
+    listeners: Mapping[str, Mapping[str, int]]
+    disk_full: bool
+    held: bool
+    gauges: Mapping[str, float]
