@@ -124,7 +124,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
         )
         return
     latch.clear(reason, ACTOR, _now_ms())
-    done: dict[str, Any] = {"latch": "removed"}
+    done: dict[str, object] = {"latch": "removed"}
     try:
         done |= OperatorClient.find(directory).command("resume", reason)
         if done.get("state") in HALT_STATES:
@@ -134,7 +134,7 @@ def resume(config_path: Path | None, data_dir: Path | None, as_json: bool, reaso
     _print_resume(done, as_json=as_json)
 
 
-def _print_resume(done: dict[str, Any], *, as_json: bool) -> None:
+def _print_resume(done: Mapping[str, object], *, as_json: bool) -> None:
     """Print the result of a resume.
 
     Raises:
@@ -200,14 +200,15 @@ def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reas
     if left:
         positions = count_words(left, "position is", "positions are")
         raise CheckFailedError(f"{positions} still open; repeat `kamou flatten`")
-    if entries := done.get("entries_left"):
+    entries = done.get("entries_left")
+    if isinstance(entries, int) and entries:
         raise CheckFailedError(
             f"{count_words(entries, 'entry still rests', 'entries still rest')}; "
             "repeat `kamou flatten`"
         )
 
 
-def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[dict[str, Any], int]:
+def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[Mapping[str, object], int]:
     """Close all positions; return the result and the number of positions left.
 
     Raises:

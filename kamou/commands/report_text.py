@@ -6,7 +6,7 @@ The verb imports this module only when it runs: the rounding comes from the web 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -55,7 +55,7 @@ STRATEGY_COLUMNS: dict[str, tuple[str, Cell]] = {
 }
 
 
-def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
+def figure_cells(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
     """Return name, value, interval, count and reason for no value of one figure."""
     title, show, counted = REPORT_FIGURES[name]
     value, low, high = (figure.get(key) for key in ("value", "low", "high"))
@@ -73,14 +73,14 @@ def figure_cells(name: str, figure: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _rests_on(figure: dict[str, Any], counted: str) -> str:
+def _rests_on(figure: Mapping[str, Any], counted: str) -> str:
     """Return the count behind the interval; empty if it is the figure's own count."""
     found = figure.get("interval", {}).get("n")
     return rests_on(figure["n"], found, counted.removesuffix("s"))
 
 
 def row_cells(
-    rows: list[dict[str, Any]], columns: dict[str, tuple[str, Cell]]
+    rows: Sequence[Mapping[str, object]], columns: dict[str, tuple[str, Cell]]
 ) -> list[list[str | None]]:
     """Return the cells of a table's rows; None for an unknown figure."""
     return [

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
 
 from kamou.clock import SystemClock
-from kamou.commands.book import describe_account, open_database
+from kamou.commands.book import AccountStatus, describe_account, open_database
 from kamou.commands.operator import OperatorClient
 from kamou.commands.status_text import find_troubles
 from kamou.data_directory.folder import DataDirectory
@@ -16,7 +17,40 @@ from kamou.runs.recorded_book import RecordedBook
 from kamou.settings.config import Resolved
 
 
-def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
+class RunFacts(TypedDict):
+    """The process that holds the data directory."""
+
+    pid: int
+    started_at_ms: int
+    port: int
+    mode: str
+
+
+class LatchFacts(TypedDict):
+    """The record of the halt latch that is shown, and whether a flatten set the latch."""
+
+    at_ms: int | None
+    reason: str
+    actor: str
+    flattened: bool
+
+
+class StatusDocument(TypedDict):
+    """The status of a data directory, as `kamou status --json` prints it."""
+
+    at_ms: int
+    running: bool
+    why_not: str | None  # why there is no status of a run
+    gone: bool  # no run was found that holds the data directory and listens
+    troubles: list[str]
+    run: RunFacts | None
+    latch: LatchFacts | None
+    system: Mapping[str, object] | None  # as the run answered
+    book: AccountStatus | None
+    notice: NotRequired[str | None]  # only while the status is watched
+
+
+def read_status(resolved: Resolved, recorded: RecordedBook) -> StatusDocument:
     """Return the status of the run, if one answers, and of the database, if it exists.
 
     Raises:
@@ -24,6 +58,7 @@ def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
     """
     directory = DataDirectory(resolved.settings.data_dir)
     status = empty_status(None, gone=False)
+    system: dict[str, Any] | None = None
     try:
         operator = OperatorClient.find(directory)
         record = operator.record
@@ -33,23 +68,25 @@ def read_status(resolved: Resolved, recorded: RecordedBook) -> dict[str, Any]:
             "port": record.port,
             "mode": record.mode,
         }
-        status["system"] = operator.status()
+        system = status["system"] = operator.status()
         status["running"] = True
     except KamouError as error:
-        status |= {"why_not": str(error), "gone": isinstance(error, NotRunningError)}
+        status["why_not"], status["gone"] = str(error), isinstance(error, NotRunningError)
     with (
         contextlib.suppress(NotRunningError),
         contextlib.closing(open_database(directory)) as reader,
     ):
-        status["book"] = describe_account(reader, recorded, status["system"])
-        for name in ("positions", "pending_entries") if status["running"] else ():
-            status["system"].pop(name, None)  # they are in "book"
+        status["book"] = describe_account(reader, recorded, system)
+        if system is not None:
+            for name in ("positions", "pending_entries"):
+                system.pop(name, None)  # they are in "book"
     if not status["running"]:
         status["latch"] = _describe_halt_latch(HaltLatch(directory.latch))
-    return status | {"troubles": find_troubles(status)}
+    status["troubles"] = find_troubles(status)
+    return status
 
 
-def _describe_halt_latch(latch: HaltLatch) -> dict[str, Any] | None:
+def _describe_halt_latch(latch: HaltLatch) -> LatchFacts | None:
     """Return time, reason and actor of the halt latch, and whether a flatten set it.
 
     None if the halt latch is not set.
@@ -67,7 +104,7 @@ def _describe_halt_latch(latch: HaltLatch) -> dict[str, Any] | None:
     }
 
 
-def empty_status(why_not: str | None, *, gone: bool) -> dict[str, Any]:
+def empty_status(why_not: str | None, *, gone: bool) -> StatusDocument:
     """Return a status without run and database.
 
     Args:

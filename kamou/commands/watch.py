@@ -7,15 +7,14 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from kamou.commands.figures import moment_text
 from kamou.commands.printing import draw_frames, is_terminal, output_size, print_json, print_lines
-from kamou.commands.status_sources import empty_status
+from kamou.commands.status_sources import RunFacts, StatusDocument, empty_status
 from kamou.commands.status_text import frame_lines, repeated_lines
 from kamou.errors import KamouError
 
-ReadStatus = Callable[[], dict[str, Any]]
+ReadStatus = Callable[[], StatusDocument]
 
 SIGNALS_MAX = 65_536  # capacity of a pipe, bytes
 EXIT_TERMINATED = 128 + signal.SIGTERM  # as in shells
@@ -26,10 +25,10 @@ class StatusWatch:
 
     def __init__(self, read: ReadStatus) -> None:
         self._read_status = read
-        self._run: dict[str, Any] | None = None  # of the newest status with a run
+        self._run: RunFacts | None = None  # of the newest status with a run
         self._ended_ms: int | None = None  # time of the first status without that run
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> StatusDocument:
         """Return the status; ``notice`` says why no run was read, or that it has ended."""
         try:
             status = self._read_status()
@@ -89,7 +88,7 @@ def _wait(seconds: float) -> None:
         wait_for_signal(seconds, woken)
 
 
-def _fit_frame(status: dict[str, Any]) -> list[str]:
+def _fit_frame(status: StatusDocument) -> list[str]:
     """Return a frame for the terminal's size less one column, so that no line wraps."""
     columns, lines = output_size()
     return frame_lines(status, max(1, columns - 1), lines or 24)

@@ -16,13 +16,13 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
 
 from kamou.commands import watch
-from kamou.commands.watch import StatusWatch
+from kamou.commands.watch import ReadStatus, StatusWatch
 from kamou.core.book.events import StateChanged
 from kamou.core.codes import StateReason
 from kamou.core.model import Figure, TradingState
@@ -125,7 +125,7 @@ def make_watch(*given: dict[str, Any] | Exception) -> StatusWatch:
             raise found
         return found
 
-    return StatusWatch(read)
+    return StatusWatch(cast(ReadStatus, read))
 
 
 GONE = make_status(running=False, system=None, run=None, gone=True, why_not="nothing is running")
