@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from decimal import Decimal as D
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -22,7 +21,6 @@ from kamou.store.journal import JournalWriter
 from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
-Compose = Callable[[str, Callable[..., Any]], None]
 
 
 def close_the_trade(directory: DataDirectory) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.lock import DataDirectoryLock
@@ -13,7 +12,6 @@ from kamou.store import database
 from tests.store import story
 
 Cli = Callable[..., tuple[int, str, str]]
-Compose = Callable[[str, Callable[..., Any]], None]
 
 
 def test_backup_and_migrate_need_a_database(cli: Cli) -> None:

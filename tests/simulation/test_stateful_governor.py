@@ -40,7 +40,6 @@ LIMITS = RiskLimits(
 )
 EQUITY = D(10_000)
 MAJORS = ("BTCUSDT", "ETHUSDT")
-MINUTE = 60_000
 
 
 @attrs.define

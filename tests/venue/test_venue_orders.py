@@ -26,7 +26,7 @@ from tests.venue.venue_orders import (
 )
 
 D = Decimal
-IOC, FOK, GTC = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC
+IOC, FOK = TimeInForce.IOC, TimeInForce.FOK
 
 
 def flat(**more: Any) -> MemoryMarket:

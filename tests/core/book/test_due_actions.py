@@ -28,7 +28,6 @@ from tests.core.trading_cases import NOON, Story, intent, plan
 
 CYCLE_MS = 300_000
 PLAN = plan()
-STOP = intent(OrderRole.STOP_LOSS, PLAN)
 
 
 def halt(story: Story, after: TradingState) -> None:

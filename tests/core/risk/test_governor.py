@@ -31,8 +31,6 @@ from tests.core.trading_cases import (
     review,
 )
 
-LIMITS = RiskLimits()
-
 
 def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, str]:
     """Return the denials by code, each with its figures as text."""
