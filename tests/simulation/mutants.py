@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import attrs
 
+from kamou.venue.violations import HardRule
+
 ALL = "all"  # each seed draws its own faults
 
 
@@ -23,22 +25,30 @@ class TrialRule(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Mutant:
-    """One mutant. ``notices`` are the rules that may report it first.
+    """One mutant, with the checks that must see it; it is not caught by any other.
 
-    With ``tests`` (files of tests, from the root) these judge it instead of simulations.
+    These are the rules ``notices``, of which one is enough. With ``tests`` (files of tests, from
+    the root) these judge it instead of simulations, and one of the tests ``fails`` must see it; if
+    ``fails`` is empty, any of them.
     """
 
     name: str
     file: str
     old: str
     new: str
-    notices: tuple[str, ...]
+    notices: tuple[HardRule | TrialRule, ...] = ()
     faults: str = ALL
     seeds: int = 10  # from 1 on; it must be caught within them
     hours: float = 1.0
     author: str = "design"
     also: tuple[tuple[str, str, str], ...] = ()  # file, old, new: where a guard stands twice
     tests: tuple[str, ...] = ()
+    fails: tuple[str, ...] = ()  # names of tests, without parameters
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The names of the checks of which one must see it; empty: any of its tests."""
+        return self.fails or tuple(rule.value for rule in self.notices)
 
 
 RECONCILIATION = "kamou/core/reconciliation/reconciliation.py"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from kamou.venue.violations import HardRule
 from tests.simulation.mutants import Mutant
 
 BOOK = "kamou/core/book/position_book.py"
@@ -23,7 +24,7 @@ DUE_TESTS = "tests/core/book/test_due_actions.py"
 DAY_TESTS = "tests/core/test_day.py"
 DENIAL_TESTS = "tests/core/risk/test_denials.py"
 SIDE_TESTS = "tests/core/test_sides.py"
-judged = partial(Mutant, faults="", seeds=1, notices=())
+judged = partial(Mutant, faults="", seeds=1)
 
 INPUTS = (
     judged(
@@ -46,7 +47,7 @@ INPUTS = (
         old="        if self._sound:\n            known",
         new="        if self._sound and (self._listed or not self._follower.book.instruments):\n"
         "            known",
-        notices=("EXPOSURE", "UNSETTLED"),
+        notices=(HardRule.EXPOSURE, HardRule.UNSETTLED),
         faults="instrument_change,process_kill",
         seeds=30,
     ),
@@ -166,7 +167,7 @@ FORMULAS = (
         file=SIDES,
         old="        return max(a, b) if self is OrderSide.BUY else min(a, b)\n",
         new="        return max(a, b)\n",
-        notices=("STOP_TRIGGER", "TOO_GOOD", "CRASH"),
+        notices=(HardRule.CRASH,),
         faults="none",
     ),
     Mutant(
@@ -174,7 +175,7 @@ FORMULAS = (
         file="kamou/core/book/trades.py",
         old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
         new="(trade.exited_value - trade.entered_value) * trade.contract_size\n",
-        notices=("UNSETTLED",),
+        notices=(HardRule.UNSETTLED,),
         faults="none",
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from kamou.venue.violations import HardRule
 from tests.simulation.mutants import Mutant
 
 ROOM = "kamou/core/risk/exposure.py"
@@ -11,20 +12,21 @@ ROWS = "kamou/core/risk/rules.py"
 EQUITY = "kamou/core/risk/equity.py"
 
 
-def _without(what: str, rule: str, left: str, notices: str, faults: str) -> Mutant:
+def _without(what: str, rule: str, left: str, notices: HardRule, faults: str) -> Mutant:
     """Return the mutant without the governor's ``rule`` and the planner's ``left``.
 
     Args:
         what: the limit, as people call it.
         rule: its function in the table of rules.
         left: the start of the planner's line, up to where what is left begins.
+        notices: the rule of the limit.
     """
     return Mutant(
         name=f"{what} is checked nowhere",
         file=ROWS,
         old=f"    portfolio.{rule},\n",
         new="",
-        also=((ROOM, left, f"{left}100 * q + "),),
+        also=((ROOM, left, f"{left}100 * sizing_equity + "),),
         notices=(notices,),
         faults=faults,
         seeds=6,
@@ -32,32 +34,36 @@ def _without(what: str, rule: str, left: str, notices: str, faults: str) -> Muta
 
 
 counts = partial(Mutant, file=ROWS, new="", faults="narrow_counts", seeds=6)
-of_equity = partial(Mutant, file=EQUITY, notices=("ADMISSION",), seeds=20)
+of_equity = partial(Mutant, file=EQUITY, notices=(HardRule.ADMISSION,), seeds=20)
 
 LIMITS = (
     _without(
-        "the daily budget", "daily_budget", '"day_budget": ', "ADMISSION", "narrow_day_budget"
+        "the daily budget",
+        "daily_budget",
+        '"day_budget": ',
+        HardRule.ADMISSION,
+        "narrow_day_budget",
     ),
-    _without("open risk", "open_risk", '"open_risk": ', "OPEN_RISK", "narrow_open_risk"),
-    _without("the cluster", "cluster", 'risks["cluster"] = ', "CLUSTER", "narrow_cluster"),
-    _without("the shock", "shock", '"shock": ', "SHOCK", "narrow_shock"),
+    _without("open risk", "open_risk", '"open_risk": ', HardRule.OPEN_RISK, "narrow_open_risk"),
+    _without("the cluster", "cluster", 'risks["cluster"] = ', HardRule.CLUSTER, "narrow_cluster"),
+    _without("the shock", "shock", '"shock": ', HardRule.SHOCK, "narrow_shock"),
     _without(
         "total notional",
         "notional_total",
         '"notional_total": ',
-        "NOTIONAL",
+        HardRule.NOTIONAL,
         "narrow_notional",
     ),
-    _without("total margin", "margin_total", '"margin_total": ', "MARGIN", "narrow_margin"),
+    _without("total margin", "margin_total", '"margin_total": ', HardRule.MARGIN, "narrow_margin"),
     counts(
         name="entries of an hour are not counted",
         old="    rate.entries_per_hour,\n",
-        notices=("ENTRIES_HOUR",),
+        notices=(HardRule.ENTRIES_HOUR,),
     ),
     counts(
         name="re-entries of a day are not counted",
         old="    rate.reentries_per_day,\n",
-        notices=("ENTRIES_DAY",),
+        notices=(HardRule.ENTRIES_DAY,),
     ),
     of_equity(
         name="results realized since the account read are left out",

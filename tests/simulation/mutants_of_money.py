@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
+from kamou.venue.violations import HardRule
+from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant, TrialRule
 
 RULES = "kamou/core/risk/rules_inputs.py"
 DAY = "kamou/core/day.py"
@@ -16,7 +17,7 @@ MONEY = (
         file="kamou/core/risk/exposure.py",
         old="        if reservation.remaining > 0:\n",
         new="        if reservation.remaining < 0:\n",
-        notices=("CLUSTER", "OPEN_RISK"),
+        notices=(HardRule.CLUSTER, HardRule.OPEN_RISK),
         faults="timeout_before_accept,timeout_after_accept,tight_limits",
         seeds=30,
     ),
@@ -34,7 +35,7 @@ MONEY = (
             account = self.__dict__["account"]
 """,
         also=(BELIEVED_AT_ONCE,),
-        notices=("UNSETTLED", "UNPROTECTED"),
+        notices=(HardRule.UNSETTLED, HardRule.UNPROTECTED),
         seeds=30,
     ),
     Mutant(
@@ -42,7 +43,7 @@ MONEY = (
         file=RECONCILIATION,
         old=BELIEVED_AT_ONCE[1],
         new=BELIEVED_AT_ONCE[2],
-        notices=("UNSETTLED", "UNPROTECTED"),
+        notices=(HardRule.UNSETTLED, HardRule.UNPROTECTED),
         faults="lying_venue",
     ),
     Mutant(
@@ -50,7 +51,7 @@ MONEY = (
         file="kamou/core/reconciliation/venue_view.py",
         old="    if venue_ms > response_at_ms:\n",
         new="    if venue_ms:\n        return 0\n    if venue_ms > response_at_ms:\n",
-        notices=("SKEWED",),
+        notices=(HardRule.SKEWED,),
         faults="clock_skew",
         seeds=30,
     ),
@@ -59,7 +60,7 @@ MONEY = (
         file="kamou/actors/reconciler.py",
         old="        if listed is self._listed:\n",
         new="        if self._listed:\n",
-        notices=("EXPOSURE", "UNSETTLED"),
+        notices=(HardRule.EXPOSURE, HardRule.UNSETTLED),
         faults="instrument_change",
         seeds=20,
     ),
@@ -70,7 +71,7 @@ MONEY = (
         self._follower.catch_up()
         self._orders""",
         new="        self._orders",
-        notices=("DISOBEYED",),
+        notices=(HardRule.DISOBEYED,),
         faults="operator",
     ),
     Mutant(
@@ -78,7 +79,7 @@ MONEY = (
         file=STATES,
         old="    day = book.measure_day(read.equity, ",
         new="    day = book.measure_day(book.account.wallet_balance, ",
-        notices=("FALSE_ALARM", "DAY_LOSS"),
+        notices=(TrialRule.SPINS, HardRule.FALSE_ALARM, HardRule.DAY_LOSS),
         seeds=40,
     ),
     Mutant(
@@ -86,7 +87,7 @@ MONEY = (
         file=DAY,
         old="return self.equity - self.equity_start - self.net_deposits",
         new="return self.equity - self.equity_start",
-        notices=("FALSE_ALARM",),
+        notices=(HardRule.FALSE_ALARM,),
         faults="insufficient_margin",
     ),
     Mutant(
@@ -94,7 +95,7 @@ MONEY = (
         file=STATES,
         old="        if day.loss >= limit * share:\n",
         new="        if day.loss >= limit * share * 100:\n",
-        notices=("DAY_LOSS",),
+        notices=(HardRule.DAY_LOSS,),
         faults="liquidation",
         seeds=20,
     ),
@@ -116,7 +117,7 @@ MONEY = (
                 "        if age_ms > 10**12:\n            return make_denial(Deny.MARK_STALE",
             ),
         ),
-        notices=("STALE_QUOTE",),
+        notices=(HardRule.STALE_QUOTE,),
         faults="stale_feed,frozen_feed",
     ),
     Mutant(
@@ -124,7 +125,7 @@ MONEY = (
         file="kamou/core/model.py",
         old="        return all(p.is_finite() and p > ZERO for p in prices) and self.bid",
         new="        return len(prices) == 3 or self.bid",
-        notices=("CRASH", "BAD_QUOTE"),
+        notices=(HardRule.CRASH, HardRule.BAD_QUOTE),
         faults="bad_data",
     ),
     Mutant(
@@ -132,7 +133,7 @@ MONEY = (
         file=PORTFOLIO,
         old="    net = gross - trade.fees + trade.funding\n",
         new="    net = gross + trade.funding\n",
-        notices=("UNSETTLED",),
+        notices=(HardRule.UNSETTLED,),
         faults="none",
     ),
     Mutant(
@@ -140,7 +141,7 @@ MONEY = (
         file=PORTFOLIO,
         old="    net = gross - trade.fees + trade.funding\n",
         new="    net = gross - trade.fees\n",
-        notices=("UNSETTLED",),
+        notices=(HardRule.UNSETTLED,),
         faults="none",
         hours=4.5,
         seeds=4,

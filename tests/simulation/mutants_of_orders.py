@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kamou.venue.violations import HardRule
 from tests.simulation.mutants import Mutant
 
 DESK = "kamou/actors/order_executor.py"
@@ -32,7 +33,7 @@ ORDERS = (
                 ),
             )
 """,
-        notices=("UNJOURNALLED",),
+        notices=(HardRule.UNJOURNALLED,),
         faults="none",
     ),
     Mutant(
@@ -45,7 +46,7 @@ ORDERS = (
             new = intent.client_order_id[:-1] + ("a" if intent.client_order_id[-1] != "a" else "b")
             return await self._place(attrs.evolve(intent, client_order_id=new), attached)
 """,
-        notices=("UNJOURNALLED", "ENTERED_TWICE"),
+        notices=(HardRule.UNJOURNALLED, HardRule.ENTERED_TWICE),
         faults="timeout_after_accept",
     ),
     Mutant(
@@ -57,7 +58,7 @@ ORDERS = (
         except Exception:
             return await self._place(intent, attached)
 """,
-        notices=("DUPLICATE_ID",),
+        notices=(HardRule.DUPLICATE_ID,),
         faults="timeout_after_accept",
     ),
     Mutant(
@@ -76,7 +77,7 @@ ORDERS = (
         new="""        except (UnknownOutcomeError, UnreachableError) as unclear:
             await self._reject_entry(entry, attached, "TIMED_OUT", str(unclear))
 """,
-        notices=("RELEASED", "RESURRECTED"),
+        notices=(HardRule.WRITTEN_OFF, HardRule.RELEASED, HardRule.RESURRECTED),
         faults="timeout_after_accept",
     ),
     Mutant(
@@ -84,7 +85,7 @@ ORDERS = (
         file="kamou/core/model.py",
         old='        return f"{self.symbol}:{self.execution_id}"',
         new='        return f"{self.symbol}:{self.venue_order_id}"',
-        notices=("UNSETTLED", "UNPROTECTED"),
+        notices=(HardRule.UNSETTLED, HardRule.UNPROTECTED),
         faults="partial_fills",
     ),
     Mutant(
@@ -92,7 +93,7 @@ ORDERS = (
         file="kamou/core/model.py",
         old='        return f"{self.symbol}:{self.execution_id}"',
         new='        return f"{self.symbol}:{self.execution_id}:{id(self)}"',
-        notices=("UNSETTLED", "CRASH", "UNPROTECTED"),
+        notices=(HardRule.UNSETTLED, HardRule.CRASH, HardRule.UNPROTECTED),
         faults="duplicate_events",
     ),
     Mutant(
@@ -100,7 +101,7 @@ ORDERS = (
         file=DESK,
         old="    not_found_after_ms: int = 20_000",
         new="    not_found_after_ms: int = 1",
-        notices=("RESURRECTED", "RELEASED"),
+        notices=(HardRule.RESURRECTED, HardRule.RELEASED),
         faults="timeout_after_accept",
     ),
     Mutant(
@@ -108,7 +109,7 @@ ORDERS = (
         file="kamou/store/permits.py",
         old="            await self._journal.commit(\n",
         new="            self.__dict__.setdefault('used', []).append(\n",
-        notices=("UNPERMITTED",),
+        notices=(HardRule.UNPERMITTED,),
         faults="none",
     ),
     Mutant(
@@ -116,7 +117,7 @@ ORDERS = (
         file=BASE,
         old="        await self._permits.consume(approved, intent.client_order_id)\n",
         new="",
-        notices=("UNPERMITTED",),
+        notices=(HardRule.UNPERMITTED,),
         faults="none",
     ),
     Mutant(
@@ -124,7 +125,7 @@ ORDERS = (
         file="kamou/core/risk/governor.py",
         old="min(plan.expires_at_ms, now_ms + context.limits.permit_ttl_s * 1000)",
         new="now_ms + 3_600_000",
-        notices=("PERMIT_LONG",),
+        notices=(HardRule.PERMIT_LONG,),
         faults="none",
     ),
     Mutant(
@@ -132,7 +133,7 @@ ORDERS = (
         file="kamou/store/database.py",
         old="{'FULL' if durable else 'OFF'}",
         new="{'NORMAL' if durable else 'OFF'}",
-        notices=("LOST",),
+        notices=(HardRule.LOST,),
         faults="power_cut",
     ),
     Mutant(
@@ -140,7 +141,7 @@ ORDERS = (
         file=PROTECTION,
         old="    if now_ms >= deadline_ms and trade.unprotected_since_ms and (stop_rejected",
         new="    return ()\n    if now_ms >= deadline_ms and (stop_rejected",
-        notices=("UNPROTECTED",),
+        notices=(HardRule.UNPROTECTED,),
         faults="external_cancel",
     ),
     Mutant(
@@ -148,7 +149,7 @@ ORDERS = (
         file=PROTECTION,
         old="    covering = [v for v in stops if v.quantity - v.filled >= held]\n",
         new="    covering = stops\n",
-        notices=("UNPROTECTED", "UNSETTLED"),
+        notices=(HardRule.UNPROTECTED, HardRule.UNSETTLED),
         faults="external_order",
         seeds=30,
     ),
@@ -157,14 +158,14 @@ ORDERS = (
         file=PROTECTION,
         old="    known = tuple(orders)\n    alive = {",
         new="    return ()\n    known = tuple(orders)\n    alive = {",
-        notices=("UNSETTLED",),
+        notices=(HardRule.UNSETTLED,),
     ),
     Mutant(
         name="an adopted position gets no stop",
         file=PROTECTION,
         old="    held = trade.quantity\n    if held <= 0:\n",
         new="    held = trade.quantity\n    if held <= 0 or trade.adopted:\n",
-        notices=("UNPROTECTED",),
+        notices=(HardRule.UNPROTECTED,),
         faults="external_order",
     ),
     Mutant(
@@ -179,7 +180,7 @@ ORDERS = (
                 "",
             ),
         ),
-        notices=("RISK",),
+        notices=(HardRule.RISK,),
         faults="tight_limits",
         seeds=20,
     ),
@@ -191,7 +192,7 @@ ORDERS = (
             'buy' if intent.role.value == 'stop_loss' else intent.side
         ),
 """,
-        notices=("NOT_AS_INTENDED", "UNPROTECTED", "ADDED"),
+        notices=(HardRule.NOT_AS_INTENDED, HardRule.UNPROTECTED, HardRule.ADDED),
         faults="none",
     ),
     Mutant(
@@ -199,7 +200,7 @@ ORDERS = (
         file="kamou/exchange/embedded.py",
         old="        reduce_only=intent.reduce_only,\n",
         new="        reduce_only=intent.reduce_only and intent.role.value != 'exit',\n",
-        notices=("NOT_AS_INTENDED",),
+        notices=(HardRule.NOT_AS_INTENDED,),
         faults="none",
     ),
     Mutant(
@@ -207,7 +208,7 @@ ORDERS = (
         file="kamou/core/book/due_actions.py",
         old="    if 0 < trade.hold_until_ms <= now_ms:\n",
         new="    if 0 < trade.hold_until_ms <= 0:\n",
-        notices=("OVERDUE",),
+        notices=(HardRule.OVERDUE,),
         faults="none",
     ),
     Mutant(
@@ -218,7 +219,7 @@ ORDERS = (
         return
     trade = _trade_for(book, fill, order)
 """,
-        notices=("UNSETTLED", "UNPROTECTED"),
+        notices=(HardRule.UNSETTLED, HardRule.UNPROTECTED),
     ),
     Mutant(
         name="a requested cancellation counts as done",
@@ -241,14 +242,14 @@ ORDERS = (
         try:
             await self.port.cancel(client_order_id, symbol)
 """,
-        notices=("UNSETTLED", "WRITTEN_OFF"),
+        notices=(HardRule.UNSETTLED, HardRule.WRITTEN_OFF),
     ),
     Mutant(
         name="the governor's halt does not reach the port",
         file="kamou/actors/followers.py",
         old="        return self._latched() or not self._state.entries_allowed\n",
         new="        return self._latched()\n",
-        notices=("HALTED",),
+        notices=(HardRule.HALTED,),
         faults="operator",
         seeds=60,
     ),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from kamou.venue.violations import HardRule
 from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 FOLD = "kamou/core/book/fold.py"
 defect = partial(Mutant, author="reviewer")
+
+IMPORTED = "from kamou.core.model import (\n"
 
 REVIEWER = (
     defect(
@@ -15,7 +18,7 @@ REVIEWER = (
         file="kamou/core/reconciliation/adoption.py",
         old="        side=Side.of(position.quantity),\n",
         new="        side=Side.LONG,\n",
-        notices=("UNSETTLED", "UNPROTECTED", "CRASH"),
+        notices=(HardRule.NOT_FLAT, HardRule.UNSETTLED, HardRule.UNPROTECTED, HardRule.CRASH),
         faults="external_order",
     ),
     defect(
@@ -23,21 +26,21 @@ REVIEWER = (
         file="kamou/core/book/position_book.py",
         old="        if reservation.client_order_id in self.orders.unsettled:\n",
         new="        if reservation.client_order_id in self.trades.open:\n",
-        notices=("RELEASED", "UNPERMITTED"),
+        notices=(HardRule.CLUSTER, HardRule.RELEASED, HardRule.UNPERMITTED),
     ),
     defect(
         name="drift does not stop new risk",
         file="kamou/core/book/reconciliation_state.py",
         old="        self.drift[event.symbol] = event.kind\n",
         new="        self.drift.pop(event.symbol, None)\n",
-        notices=("DRIFTING",),
+        notices=(HardRule.DRIFTING,),
     ),
     defect(
         name="one resume leads from FLATTENING to trading",
         file="kamou/core/risk/states.py",
         old="        return _to(book, _T.REDUCE_ONLY, StateReason.OPERATOR_RESUME, None)\n",
         new="        return _to(book, _T.ACTIVE, StateReason.OPERATOR_RESUME, None)\n",
-        notices=("RESUMED",),
+        notices=(HardRule.RESUMED,),
         faults="operator",
     ),
     defect(
@@ -45,7 +48,7 @@ REVIEWER = (
         file="kamou/core/book/due_actions.py",
         old="    if book.trading.state is TradingState.FLATTENING:",
         new="    if False:",
-        notices=("NOT_FLAT",),
+        notices=(HardRule.NOT_FLAT,),
         faults="operator",
     ),
     defect(
@@ -53,7 +56,7 @@ REVIEWER = (
         file="kamou/core/book/recent_activity.py",
         old="        return max(self.minimum, self.p99)\n",
         new="        return min(self.minimum, 0 * self.p99)\n",
-        notices=("RISK", "RISK_PROMISED"),
+        notices=(HardRule.RISK, HardRule.RISK_PROMISED),
         faults="tight_limits",
     ),
     defect(
@@ -61,7 +64,7 @@ REVIEWER = (
         file="kamou/core/risk/rules_rate.py",
         old="    symbol = c.plan.symbol\n    if symbol in c.book.trades.open:\n",
         new="    symbol = c.plan.symbol\n    return None\n    if symbol in c.book.trades.open:\n",
-        notices=("HELD", "OVERSIZED", "EXPOSURE"),
+        notices=(HardRule.HELD, HardRule.OVERSIZED, HardRule.EXPOSURE),
         seeds=40,
     ),
     defect(
@@ -83,7 +86,8 @@ REVIEWER = (
                 )
         for reported in (*self.view.open_orders, *self.view.queried):
 """,
-        notices=("WRITTEN_OFF", "UNSETTLED"),
+        also=((RECONCILIATION, IMPORTED, f"{IMPORTED}    OrderStatus,\n"),),
+        notices=(HardRule.WRITTEN_OFF, HardRule.UNSETTLED),
         faults="lying_venue",
     ),
     defect(
@@ -92,14 +96,14 @@ REVIEWER = (
         old="            if self._in_motion(symbol):\n",
         new="            if self._in_motion(symbol) and not symbol:\n",
         also=(BELIEVED_AT_ONCE,),
-        notices=("UNSETTLED", "FALSE_DRIFT", "CRASH"),
+        notices=(HardRule.UNPROTECTED, HardRule.UNSETTLED, HardRule.CRASH),
     ),
     defect(
         name="the stop's deadline counts from now on, for ever",
         file="kamou/core/reconciliation/protection.py",
         old="    deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms",
         new="    deadline_ms = now_ms + allowed_ms",
-        notices=("UNPROTECTED",),
+        notices=(HardRule.UNPROTECTED,),
         seeds=20,
         faults="stops_rejected,external_cancel",
     ),
@@ -108,7 +112,7 @@ REVIEWER = (
         file="kamou/actors/protection.py",
         old="self._exit(OrderRole.EXIT, trade, trade.quantity)",
         new="self._exit(OrderRole.EXIT, trade, trade.entered)",
-        notices=("OVERDUE", "NOT_FLAT"),
+        notices=(HardRule.OVERDUE, HardRule.NOT_FLAT),
         faults="adl,operator,partial_fills",
         seeds=40,
     ),
@@ -117,7 +121,7 @@ REVIEWER = (
         file=FOLD,
         old="        book.trades.lose_stop(trade.symbol, event.at_ms)\n",
         new="        pass\n",
-        notices=("UNPROTECTED",),
+        notices=(HardRule.UNPROTECTED,),
         faults="external_cancel",
     ),
     defect(
@@ -125,7 +129,7 @@ REVIEWER = (
         file="kamou/core/risk/context.py",
         old="return limits.reduced_size if state is TradingState.REDUCED_SIZE else",
         new="return Decimal(1) if state is TradingState.REDUCED_SIZE else",
-        notices=("RISK_PROMISED",),
+        notices=(HardRule.RISK_PROMISED,),
         seeds=40,
     ),
     defect(
@@ -133,7 +137,7 @@ REVIEWER = (
         file="kamou/actors/order_executor.py",
         old="        intent = known.intent\n        try:\n",
         new="        intent = known.intent\n        return\n        try:\n",
-        notices=("UNSETTLED", "UNPROTECTED"),
+        notices=(HardRule.UNSETTLED, HardRule.UNPROTECTED),
         faults="timeout_before_accept,timeout_after_accept",
     ),
     defect(
@@ -141,7 +145,7 @@ REVIEWER = (
         file="kamou/ids.py",
         old=" == CLIENT_ID_LENGTH and order_id.startswith(CLIENT_ID_PREFIX)\n",
         new=" > 0\n",
-        notices=("UNJOURNALLED",),
+        notices=(HardRule.UNJOURNALLED,),
         faults="external_order",
     ),
     defect(
@@ -149,7 +153,7 @@ REVIEWER = (
         file=FOLD,
         old="        book.transfers.net_deposits += income.amount\n    elif",
         new="        book.transfers.net_deposits -= income.amount\n    elif",
-        notices=("UNSETTLED",),
+        notices=(HardRule.UNSETTLED,),
         faults="insufficient_margin",
     ),
     defect(
@@ -157,14 +161,14 @@ REVIEWER = (
         file="kamou/core/book/trades.py",
         old="trade.unprotected_since_ms or (0 if covered else at_ms),\n",
         new="trade.unprotected_since_ms,\n",
-        notices=("UNPROTECTED",),
+        notices=(HardRule.UNPROTECTED,),
     ),
     defect(
         name="the result of a closed trade leaves out the contract size",
         file="kamou/core/book/trades.py",
         old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
         new="trade.side.gain(trade.entered_value, trade.exited_value)\n",
-        notices=("UNSETTLED",),
+        notices=(HardRule.UNSETTLED,),
         faults="none",
     ),
 )

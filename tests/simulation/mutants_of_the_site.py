@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from kamou.venue.violations import HardRule
 from tests.simulation.mutants import Mutant
 
 HEALTH = "kamou/site/health.py"
-defect = partial(Mutant, notices=("SITE",), faults="site_trouble")
+defect = partial(Mutant, notices=(HardRule.SITE,), faults="site_trouble")
 
 SITE = (
     defect(

@@ -1,7 +1,8 @@
 """Trials of each mutant of the table in a copy of the product.
 
 ``make mutants`` runs it. It exits with 1 when a defect is not caught, or when the product as it
-is fails one of the same simulations or tests.
+is fails one of the same simulations or tests. A defect is caught if one of the checks that its row
+names reports it. If another check does, the suite names it, and the defect is not caught.
 """
 
 from __future__ import annotations
@@ -44,13 +45,17 @@ class MutantError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """The outcome of one mutant. ``seed`` is the simulation that caught it; 0: none."""
+    """The outcome of one mutant. ``seed`` is the simulation that caught it; 0: none.
+
+    ``other`` is the first check that failed and that the mutant does not name; empty: none.
+    """
 
     mutant: Mutant
     seed: int
     rule: str
     detail: str
     cpu_s: float
+    other: str = ""
 
     @property
     def caught(self) -> bool:
@@ -74,20 +79,24 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
     return texts
 
 
-def by_simulations(simulations: Iterable[tuple[str, float, Sequence[int]]]) -> list[str]:
-    """Return the arguments of a trial of simulations of (faults, hours, seeds)."""
-    return [json.dumps([(faults, hours, list(seeds)) for faults, hours, seeds in simulations])]
+def by_simulations(simulations: Iterable[tuple[str, float, Sequence[int]]]) -> dict[str, Any]:
+    """Return what a trial of simulations of (faults, hours, seeds) runs."""
+    return {"simulations": [(faults, hours, list(seeds)) for faults, hours, seeds in simulations]}
 
 
-def by_tests(files: Iterable[str]) -> list[str]:
-    """Return the arguments of a trial of the tests of these files, from the root."""
-    return ["--tests", *(str(ROOT / file) for file in files)]
+def by_tests(files: Iterable[str]) -> dict[str, Any]:
+    """Return what a trial of the tests of these files, from the root, runs."""
+    return {"tests": [str(ROOT / file) for file in files]}
 
 
 def trial(
-    change: Mutant | None, arguments: list[str], *, limit_s: float = TRIAL_MAX_S
+    change: Mutant | None, runs: dict[str, Any], *, limit_s: float = TRIAL_MAX_S
 ) -> dict[str, Any]:
-    """Run simulations or tests with the change in a copy, up to the first failure."""
+    """Run simulations or tests with the change in a copy, up to the first failure.
+
+    With a change, only a failure of a check that it names ends the trial.
+    """
+    named = change.named if change is not None else ()
     with tempfile.TemporaryDirectory(prefix="kamou-mutant-") as folder:
         copy = Path(folder)
         shutil.copytree(
@@ -99,7 +108,7 @@ def trial(
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(
-                [sys.executable, str(TRIAL), *arguments],
+                [sys.executable, str(TRIAL), json.dumps(runs | {"named": named})],
                 cwd=folder,
                 env=environment,
                 capture_output=True,
@@ -108,12 +117,14 @@ def trial(
                 check=False,
             )
         except subprocess.TimeoutExpired:
+            caught = not named or TrialRule.SPINS in named
             return {
-                "seed": 1,
-                "rule": TrialRule.SPINS,
+                "seed": int(caught),
+                "rule": TrialRule.SPINS if caught else "",
                 "detail": f"it did not end in {limit_s} s",
                 "cpu_s": 0.0,
                 "simulations": 0,
+                "other": "" if caught else TrialRule.SPINS,
             }
     if done.returncode:
         raise MutantError(f"{change.name if change else 'control'}: {done.stderr[-2000:]}")
@@ -132,6 +143,7 @@ def judge(mutant: Mutant, seeds_max: int) -> Verdict:
         rule=found["rule"],
         detail=found["detail"],
         cpu_s=found["cpu_s"],
+        other=found["other"],
     )
 
 
@@ -174,9 +186,14 @@ def page(verdicts: Sequence[Verdict], controlled: int) -> str:
         rule = f"`{verdict.rule}`" if mutant.tests and verdict.caught else verdict.rule
         lines.append(
             f"| {mutant.name} | `{mutant.file}` | {mutant.author} | {faults or 'tests'} |"
-            f" {rule or '**nothing**'} | {seeds} |"
+            f" {rule or _describe_escape(verdict)} | {seeds} |"
         )
     return "\n".join([*lines, "", END])
+
+
+def _describe_escape(verdict: Verdict) -> str:
+    """Return what the page says of a mutant that no named check saw."""
+    return f"**nothing** that it names, but {verdict.other}" if verdict.other else "**nothing**"
 
 
 def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str = END) -> None:
@@ -199,7 +216,10 @@ def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdic
     verdicts = []
     with ThreadPoolExecutor(jobs) as pool:
         for verdict in pool.map(lambda mutant: judge(mutant, seeds), chosen):
-            told = f"seed {verdict.seed}: {verdict.rule}" if verdict.caught else "NOT CAUGHT"
+            told = f"seed {verdict.seed}: {verdict.rule}"
+            if not verdict.caught:
+                seen = f", but by {verdict.other}" if verdict.other else ""
+                told = f"NOT CAUGHT by {', '.join(verdict.mutant.named)}{seen}"
             sys.stderr.write(f"{verdict.mutant.name}: {told} ({verdict.cpu_s:.1f} s)\n")
             verdicts.append(verdict)
     return verdicts, control(verdicts)
