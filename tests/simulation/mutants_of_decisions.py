@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from kamou.venue.violations import HardRule
 from tests.simulation.mutants import Mutant
 
 BOOK = "kamou/core/book/position_book.py"
@@ -41,15 +40,12 @@ INPUTS = (
         new="    book.instruments.setdefault(event.instrument.symbol, event.instrument)\n",
         tests=(FOLD_TESTS,),
     ),
-    Mutant(
-        name="the reconciler compares no contract specification when it starts",
-        file="kamou/actors/reconciler.py",
-        old="        if self._sound:\n            known",
-        new="        if self._sound and (self._listed or not self._follower.book.instruments):\n"
-        "            known",
-        notices=(HardRule.EXPOSURE, HardRule.UNSETTLED),
-        faults="instrument_change,process_kill",
-        seeds=30,
+    judged(
+        name="at a first start no contract specification is committed",
+        file="kamou/core/reconciliation/venue_view.py",
+        old="        if known.get(each.symbol) != each\n",
+        new="        if known.get(each.symbol, each) != each\n",
+        tests=("tests/core/reconciliation/test_changed_instruments.py",),
     ),
     judged(
         name="the inputs of a decision leave out the funding rate",
@@ -162,21 +158,19 @@ FORMULAS = (
         new="        return ROUND_FLOOR\n",
         tests=(SIDE_TESTS,),
     ),
-    Mutant(
+    judged(
         name="the worse price of a sell is the higher one",
         file=SIDES,
         old="        return max(a, b) if self is OrderSide.BUY else min(a, b)\n",
         new="        return max(a, b)\n",
-        notices=(HardRule.CRASH,),
-        faults="none",
+        tests=(SIDE_TESTS,),
     ),
-    Mutant(
+    judged(
         name="the result of a short has the sign of a long's",
         file="kamou/core/book/trades.py",
         old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
         new="(trade.exited_value - trade.entered_value) * trade.contract_size\n",
-        notices=(HardRule.UNSETTLED,),
-        faults="none",
+        tests=("tests/core/book/test_trades.py",),
     ),
 )
 

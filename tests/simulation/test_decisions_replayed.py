@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import attrs
 import pytest
 
+from kamou.actors.entries import FIRST_ATTEMPT
 from kamou.core.book.decision_events import EntriesDecided, EntryDecision
 from kamou.core.book.events import (
     CandidateRefined,
@@ -31,6 +32,7 @@ from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
 from kamou.core.risk.planning import plan_entry, size_fraction
 from kamou.core.risk.valuation import value_book
+from kamou.ids import make_permit_id
 from kamou.messages.codec import encode
 from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import Settings, collect_leaf_types
@@ -246,8 +248,9 @@ def test_the_inputs_of_a_permitted_entry_are_committed_with_its_intents(
         if isinstance(event, IntentRecorded) and event.intent.role is OrderRole.ENTRY:
             before = events[at - 1].event
             assert isinstance(before, EntriesDecided)
-            assert before.decisions[-1].signal_id == event.cause_id
-            assert before.decisions[-1].review is not None
+            decided = before.decisions[-1]
+            assert make_permit_id(decided.signal_id, FIRST_ATTEMPT) == event.intent.permit_id
+            assert decided.review is not None
             entries += 1
     assert entries > 20
 
