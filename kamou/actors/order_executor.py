@@ -30,6 +30,7 @@ from kamou.core.book.events import (
 from kamou.core.book.intents import SaltOf, entry_intents
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
+from kamou.core.kinds import FillSource
 from kamou.core.model import ZERO, Denial, FillReport, Intent, OrderReport, OrderStatus, Plan
 from kamou.core.risk.denials import deny_intent, deny_plan, deny_unreviewed
 from kamou.core.risk.verdict import Approved, Denied
@@ -315,7 +316,10 @@ class OrderExecutor:
             await self.commit(
                 *(
                     FillRecorded(
-                        at_ms=now, cause_id=intent.client_order_id, fill=fill, source="reconcile"
+                        at_ms=now,
+                        cause_id=intent.client_order_id,
+                        fill=fill,
+                        source=FillSource.RECONCILE,
                     )
                     for fill in own
                     if fill.key not in self.book.reconciliation.fills_seen

@@ -31,6 +31,7 @@ from kamou.core.book.events import Event, FillRecorded, PermitReleased
 from kamou.core.book.orders import OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.updates import FillUpdate, OrderUpdate
+from kamou.core.kinds import FillSource
 from kamou.core.model import FillReport, TradingState
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import TradingParameters
@@ -198,7 +199,10 @@ class OrderManager(Actor[OrderMessage]):
     async def _record(self, fill: FillReport) -> None:
         if fill.key not in self._executor.book.reconciliation.fills_seen:
             event = FillRecorded(
-                at_ms=self.clock.now_ms(), cause_id=fill.client_order_id, fill=fill, source="stream"
+                at_ms=self.clock.now_ms(),
+                cause_id=fill.client_order_id,
+                fill=fill,
+                source=FillSource.STREAM,
             )
             await self._executor.commit(event)
 

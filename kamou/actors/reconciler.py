@@ -20,6 +20,7 @@ from kamou.clock import floor_ms, next_ms
 from kamou.core.book.events import EquityRecorded, Event
 from kamou.core.book.position_book import PositionBook
 from kamou.core.indicators.atr import atr
+from kamou.core.kinds import IncomeKind
 from kamou.core.market.bars import ATR_PERIOD
 from kamou.core.market.instruments import find_faults
 from kamou.core.model import Instrument, Quote, TradingState
@@ -186,7 +187,7 @@ class Reconciler(Actor[ReconcileNow]):
         since_ms = book.fills_since_ms()
         fills = await port.fills(since_ms)  # after the positions, which they explain
         income = await port.income(since_ms)
-        if any(i.kind == "transfer" and i.at_ms >= account.at_ms for i in income):
+        if any(i.kind is IncomeKind.TRANSFER and i.at_ms >= account.at_ms for i in income):
             account = await port.account()  # again: its equity must include the transfer
         view = VenueView(
             account=account,

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import attrs
 
+from kamou.core.kinds import FillReason, IncomeKind
 from kamou.core.sides import OrderSide as OrderSide
 from kamou.core.sides import Side as Side
 
@@ -299,7 +300,7 @@ class FillReport:
     fee: Decimal  # money, positive is paid
     slippage: Decimal  # money, against the mid or the trigger price, by the embedded venue's model
     maker: bool
-    reason: str  # order | liquidation | adl | settlement | external
+    reason: FillReason
     at_ms: int
 
     @property
@@ -359,7 +360,7 @@ class Income:
     """A change of the wallet balance without a fill, such as funding or a transfer."""
 
     income_id: str
-    kind: str  # funding | transfer | insurance
+    kind: IncomeKind
     symbol: str
     amount: Decimal  # signed, positive is received
     at_ms: int

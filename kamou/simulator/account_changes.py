@@ -12,6 +12,7 @@ from random import Random
 
 import attrs
 
+from kamou.core.kinds import FillReason
 from kamou.core.model import OrderReport, OrderSide, OrderType
 from kamou.errors import RejectedError
 from kamou.ids import is_kamou_id
@@ -86,7 +87,7 @@ class AccountChanges:
         self.market.delist(symbol, at_ms)
 
         def settle() -> None:
-            self.engine.close_by_force(symbol, D(1), "settlement")
+            self.engine.close_by_force(symbol, D(1), FillReason.SETTLEMENT)
             for order in self._live(lambda order: order.symbol == symbol):
                 self.engine.cancel(order.client_order_id)
 
@@ -121,7 +122,7 @@ class AccountChanges:
         if symbol is None:
             return False
         share = D(1) if draw.random() < 0.3 else D("0.5")
-        return self.engine.close_by_force(symbol, share, "adl")
+        return self.engine.close_by_force(symbol, share, FillReason.ADL)
 
     def _gap(self, at_ms: int, draw: Random) -> bool:
         held = self.engine.positions()

@@ -17,10 +17,11 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import EquityRecorded
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import ZERO, TradingState
 from kamou.messages.codec import kind_of
 from kamou.store import queries
-from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
+from kamou.store.day_rows import first_transfer_at_ms
 from kamou.store.projected_totals import add_trade
 from kamou.store.public_queries import Curve, count_transfers, strategy_sums
 from kamou.store.public_queries import query_curve as whole_curve
@@ -208,7 +209,9 @@ def _remove_later_downtime(
     return attrs.evolve(curve, marks=tuple(kept))
 
 
-_TRANSFERS = f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{TRANSFER_INCOME}'"
+_TRANSFERS = (
+    f"SELECT amount FROM income WHERE at_ms BETWEEN ? AND ? AND kind = '{IncomeKind.TRANSFER}'"
+)
 _CONFIGS = (  # the configuration of the first run is no change
     "SELECT '0' FROM run WHERE change_reason IS NOT NULL AND started_at_ms BETWEEN ? AND ?"
     " AND run_number > (SELECT min(run_number) FROM run)"

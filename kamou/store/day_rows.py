@@ -20,6 +20,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.day import DAY_MS, Day, Stretch, day_start_ms, utc_day
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import ZERO
 from kamou.store.record_rows import Boundary, DayRow, MonthRow, StrategyDay
 from kamou.store.table_rows import Reader, select_one
@@ -29,8 +30,6 @@ READ_WITHIN_MS = 600_000
 
 It is two default periods of 300 s: the time after which a gap between cycles is downtime.
 """
-
-FUNDING_INCOME, TRANSFER_INCOME = "funding", "transfer"  # kinds of ``core.model.Income``
 
 
 def newest_boundary(reader: Reader, *, at_or_before_ms: int | None = None) -> Boundary | None:
@@ -193,7 +192,7 @@ def _row(reader: Reader, start: Boundary, end: _RowEnd, *, complete: bool) -> Da
         f"SELECT kind, amount, at_ms FROM income WHERE {inside} ORDER BY at_ms", span
     ).fetchall()
     transfers = [
-        (at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == TRANSFER_INCOME
+        (at_ms, Decimal(amount)) for kind, amount, at_ms in income if kind == IncomeKind.TRANSFER
     ]
     trades = reader.execute(
         "SELECT pnl_net FROM trade WHERE closed_at_ms >= ? AND closed_at_ms < ?", span
@@ -221,7 +220,7 @@ def _row(reader: Reader, start: Boundary, end: _RowEnd, *, complete: bool) -> Da
         trades=len(trades),
         fees=_sum(reader, f"SELECT fee FROM fill WHERE {inside}", span),
         funding=sum(
-            (Decimal(amount) for kind, amount, _ in income if kind == FUNDING_INCOME), ZERO
+            (Decimal(amount) for kind, amount, _ in income if kind == IncomeKind.FUNDING), ZERO
         ),
         pnl=sum((Decimal(row[0]) for row in trades), ZERO),
         start_rebuilt=start.rebuilt,

@@ -12,8 +12,9 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.kinds import IncomeKind
 from kamou.store import projected_curve, projected_days
-from kamou.store.day_rows import TRANSFER_INCOME, first_transfer_at_ms
+from kamou.store.day_rows import first_transfer_at_ms
 from kamou.store.projected_totals import add_totals, count_trade
 from kamou.store.record_rows import EquityPoint, IncomeRow
 from kamou.store.rows import TradeRow
@@ -23,7 +24,7 @@ from kamou.store.table_rows import insert, insert_new, make_row, select_one, ups
 def project_income_recorded(cursor: sqlite3.Cursor, event: e.IncomeRecorded) -> None:
     income = event.income
     insert(cursor, make_row(IncomeRow, income))
-    if income.kind == TRANSFER_INCOME:
+    if income.kind is IncomeKind.TRANSFER:
         add_totals(cursor, transfers=1)
         if income.at_ms >= first_transfer_at_ms(cursor):
             projected_curve.mark_moment(cursor, "transfer", income.at_ms, income.amount)
@@ -80,6 +81,6 @@ def mark_transfers(cursor: sqlite3.Cursor) -> None:
     """Mark on the curve the record's transfers that were recorded before it began."""
     for at_ms, amount in cursor.execute(
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
-        (TRANSFER_INCOME, first_transfer_at_ms(cursor)),
+        (IncomeKind.TRANSFER, first_transfer_at_ms(cursor)),
     ).fetchall():
         projected_curve.mark_moment(cursor, "transfer", at_ms, Decimal(amount))

@@ -11,6 +11,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.day import Day
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import ZERO
 
 
@@ -38,7 +39,7 @@ class IncomeRow:
 
     table: ClassVar[str] = "income"
     income_id: str
-    kind: str
+    kind: IncomeKind
     symbol: str
     amount: Decimal
     at_ms: int

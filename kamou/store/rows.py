@@ -12,6 +12,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
+from kamou.core.kinds import ExitReason, FillReason, FillSource
 from kamou.core.model import (
     ZERO,
     Denial,
@@ -50,7 +51,7 @@ class TradeRow:
     slippage: Decimal
     pnl_net: Decimal
     r_multiple: float | None
-    exit_reason: str
+    exit_reason: ExitReason
     rowid: int = 0  # 0: not inserted yet; SQLite gives it
 
     @property
@@ -114,9 +115,9 @@ class FillRow:
     fee: Decimal
     slippage: Decimal
     maker: bool
-    reason: str
+    reason: FillReason
     at_ms: int
-    source: str
+    source: FillSource
 
 
 @attrs.frozen(kw_only=True)

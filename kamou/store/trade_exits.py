@@ -10,12 +10,11 @@ import sqlite3
 
 from kamou.core.book.events import FillRecorded, IntentRecorded, TradeClosed
 from kamou.core.codes import StateReason
+from kamou.core.kinds import ExitReason
 from kamou.core.model import TradingState
 from kamou.messages.codec import kind_of
 from kamou.store.projected_orders import KILL_SWITCH
 from kamou.store.rows import TradeRow
-
-_CLOSED = "exit"  # exit reason of a trade that a market order of Kamou closed
 
 _INTENT = """SELECT CAST(intent.body AS TEXT) FROM event closed
     CROSS JOIN fill ON fill.trade_id = closed.cause_id
@@ -32,7 +31,7 @@ def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> StateReason |
     The kill switch works without a run, so the intents of its orders show it. Any other flatten is
     a trading state.
     """
-    if trade.exit_reason != _CLOSED:
+    if trade.exit_reason is not ExitReason.EXIT:
         return None
     kinds = (kind_of(FillRecorded), kind_of(IntentRecorded), kind_of(TradeClosed))
     row = reader.execute(_INTENT, (*kinds, trade.trade_id)).fetchone()

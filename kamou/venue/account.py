@@ -13,6 +13,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.book.updates import FillUpdate, OrderUpdate, VenueEvent
+from kamou.core.kinds import FillReason, IncomeKind
 from kamou.core.model import (
     ZERO,
     FillReport,
@@ -193,13 +194,13 @@ class VenueAccount:
             position.leverage,
             position.quantity,
         )
-        self.close_at(position, price, "liquidation")
+        self.close_at(position, price, FillReason.LIQUIDATION)
 
     def close_at(
         self,
         position: HeldPosition,
         price: Decimal,
-        reason: str,
+        reason: FillReason,
         quantity: Decimal | None = None,
         order_type: OrderType | None = None,
     ) -> None:
@@ -214,7 +215,7 @@ class VenueAccount:
         )
         self._book(execution, position.symbol, side, position.leverage, None, order_type)
 
-    def close_by_force(self, symbol: str, share: Decimal, reason: str) -> bool:
+    def close_by_force(self, symbol: str, share: Decimal, reason: FillReason) -> bool:
         """Close a share of a position at the mark, as a market order of the venue would.
 
         Return False if the symbol has no position, or the share is below one lot.
@@ -331,15 +332,17 @@ class VenueAccount:
         notional = abs(position.quantity) * self.view.mark(position) * size
         amount = self.models.funding.amount(position.quantity, notional, rate, hours)
         if amount != ZERO:
-            self._pay(f"funding.{symbol}.{self.state.market_ms}", "funding", symbol, amount)
+            self._pay(
+                f"funding.{symbol}.{self.state.market_ms}", IncomeKind.FUNDING, symbol, amount
+            )
 
     def transfer(self, amount: Decimal) -> None:
         """Deposit (> 0) or withdraw (< 0) ``amount`` USDT."""
         state = self.state
         number = state.income_before + len(state.income)
-        self._pay(f"transfer.{number}.{state.market_ms}", "transfer", "", as_money(amount))
+        self._pay(f"transfer.{number}.{state.market_ms}", IncomeKind.TRANSFER, "", as_money(amount))
 
-    def _pay(self, income_id: str, kind: str, symbol: str, amount: Decimal) -> None:
+    def _pay(self, income_id: str, kind: IncomeKind, symbol: str, amount: Decimal) -> None:
         state = self.state
         state.wallet_balance += amount
         state.revision += 1

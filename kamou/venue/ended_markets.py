@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from kamou.clock import next_ms
 from kamou.core.day import HOUR_MS
+from kamou.core.kinds import FillReason
 from kamou.core.model import OrderStatus
 from kamou.venue.account import VenueAccount
 from kamou.venue.models import nearest_tick
@@ -53,6 +54,6 @@ def settle_ended(source: EndingSource | None, account: VenueAccount) -> None:
         if end is None or end[0] > account.state.market_ms:
             continue
         price = nearest_tick(end[1], account.instruments[symbol].tick)
-        account.close_at(held, price, "settlement")
+        account.close_at(held, price, FillReason.SETTLEMENT)
         for order in account.state.live_orders(symbol):
             account.finish(order, OrderStatus.CANCELED)

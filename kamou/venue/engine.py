@@ -19,6 +19,7 @@ from kamou.clock import next_ms
 from kamou.core.arrays import Floats
 from kamou.core.book.updates import VenueEvent
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.kinds import FillReason
 from kamou.core.model import (
     Account,
     FillReport,
@@ -203,7 +204,7 @@ class Engine:
         """Deposit (> 0) or withdraw (< 0) ``amount`` USDT."""
         self._run(lambda: self._account.transfer(amount))
 
-    def close_by_force(self, symbol: str, share: Decimal, reason: str) -> bool:
+    def close_by_force(self, symbol: str, share: Decimal, reason: FillReason) -> bool:
         """Close a share of a position at the mark price, for example by auto-deleveraging.
 
         Return False if the symbol has no position, or the share is below one lot.

@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 import attrs
 
+from kamou.core.kinds import FillReason
 from kamou.core.model import (
     ZERO,
     FillReport,
@@ -118,7 +119,7 @@ class Execution:
     price: Decimal
     reference: Decimal  # slippage is the distance of ``price`` from this price
     maker: bool
-    reason: str = "order"
+    reason: FillReason = FillReason.ORDER
 
 
 @attrs.frozen(kw_only=True)
@@ -160,7 +161,7 @@ class FillAudit:
     taker_fee: Decimal
     equity_before: Decimal
     balance_before: Decimal
-    reason: str
+    reason: FillReason
 
 
 @attrs.frozen(kw_only=True)

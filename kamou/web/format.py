@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from kamou.core import words as spell
 from kamou.core.codes import CAUSES, StateReason
+from kamou.core.kinds import ExitReason
 from kamou.core.words import PRICE_DIGITS
 
 MINUS = "\N{MINUS SIGN}"
@@ -178,14 +179,14 @@ def state(code: str, *, holding: bool = True) -> str:
 
 
 EXITS = {
-    "stop_loss": "stop-loss",
-    "take_profit": "take-profit",
-    "exit": "an exit order",
-    "external": "an external order",
+    ExitReason.STOP_LOSS: "stop-loss",
+    ExitReason.TAKE_PROFIT: "take-profit",
+    ExitReason.EXIT: "an exit order",
+    ExitReason.EXTERNAL: "an external order",
 }
 
 
-def exit_of(reason: str, cause_: StateReason | None) -> str:
+def exit_of(reason: ExitReason, cause_: StateReason | None) -> str:
     """Return the end of a trade in words: its exit reason, or the cause of a flatten.
 
     ``cause_`` is None if no flatten closed the trade.

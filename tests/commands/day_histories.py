@@ -16,6 +16,7 @@ import numpy as np
 
 from kamou.core.book import events as e
 from kamou.core.day import utc_day
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import Account, Figure, Income, PositionReport
 from kamou.core.reconciliation.reconciliation import ReconcileInputs, VenueView, reconcile
 from kamou.core.risk.equity import CurrentEquity, current_equity
@@ -170,7 +171,7 @@ class _History:
         self.incomes.append(
             Income(
                 income_id=f"t{len(self.incomes)}",
-                kind="transfer",
+                kind=IncomeKind.TRANSFER,
                 symbol="",
                 amount=D(amount),
                 at_ms=at_ms,

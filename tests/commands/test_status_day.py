@@ -12,6 +12,7 @@ import attrs
 
 from kamou.core.book.events import DayOpened, Event, IncomeRecorded, RunStarted
 from kamou.core.book.position_book import PositionBook
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import Income
 from kamou.data_directory.folder import DataDirectory
 from kamou.store import database
@@ -92,7 +93,9 @@ def test_the_result_and_the_loss_of_the_first_day_are_fractions_of_one_equity(
 
 
 def record_income(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecorded:
-    income = Income(income_id=f"p{at_ms}", kind=kind, symbol="", amount=D(amount), at_ms=at_ms)
+    income = Income(
+        income_id=f"p{at_ms}", kind=IncomeKind(kind), symbol="", amount=D(amount), at_ms=at_ms
+    )
     return IncomeRecorded(at_ms=at_ms, income=income)
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kamou.core.kinds import FillReason
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import FillReport, OrderSide, Quote, Side
 from tests.core.trading_cases import NOON
@@ -174,7 +175,7 @@ def test_a_fill_of_a_buy_adds_to_the_position_at_the_venue_and_a_sell_takes_from
         fee=D(0),
         slippage=D(0),
         maker=False,
-        reason="order",
+        reason=FillReason.ORDER,
         at_ms=NOON,
     )
     assert fill.signed == {"buy": 3, "sell": -3}[side.value]

@@ -10,6 +10,7 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
+from kamou.core.kinds import FillReason, FillSource, IncomeKind
 from kamou.core.model import (
     Account,
     FillReport,
@@ -175,7 +176,7 @@ def fill(
         fee=D("0.5"),
         slippage=D("0.1"),
         maker=False,
-        reason="order" if order else "external",
+        reason=FillReason.ORDER,
         at_ms=at_ms,
     )
     return attrs.evolve(made, **changes)
@@ -184,7 +185,7 @@ def fill(
 def income(kind: str, amount: str, at_ms: int = NOON, symbol: str = "SOLUSDT") -> Income:
     return Income(
         income_id=f"{kind}{next(_numbers)}",
-        kind=kind,
+        kind=IncomeKind(kind),
         symbol=symbol,
         amount=D(amount),
         at_ms=at_ms,
@@ -277,7 +278,7 @@ class Story:
 
     def fill(self, order: Intent | None, quantity: str, price: str, **more: Any) -> FillReport:
         done = fill(order, quantity, price, **more)
-        self.say(e.FillRecorded(at_ms=done.at_ms, fill=done, source="stream"))
+        self.say(e.FillRecorded(at_ms=done.at_ms, fill=done, source=FillSource.STREAM))
         return done
 
     def open(self, of: Plan, price: str = "100", at_ms: int = NOON) -> tuple[Intent, Intent]:

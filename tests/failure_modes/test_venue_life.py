@@ -21,6 +21,7 @@ from kamou.core.book.events import (
 )
 from kamou.core.book.orders import OrderState
 from kamou.core.day import Day
+from kamou.core.kinds import FillReason
 from kamou.core.model import FillReport, Intent, OrderReport, OrderRole, Quote, TradingState
 from kamou.errors import RejectedError
 from kamou.venue.engine import Engine
@@ -47,7 +48,7 @@ def engine_of(harness: Harness) -> Engine:
 async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> None:
     """Let the venue take a share of the position now; its stream reports it."""
     await harness.tree.port.server_time_ms()  # the market is at this minute
-    assert engine_of(harness).close_by_force(symbol, D(share), reason)
+    assert engine_of(harness).close_by_force(symbol, D(share), FillReason(reason))
     harness.push_events()
 
 

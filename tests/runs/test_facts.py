@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.kinds import FillReason, IncomeKind
 from kamou.core.model import Denial, OrderSide, OrderType
 from kamou.runs.facts import facts_digest
 from kamou.store import database
@@ -39,9 +40,11 @@ FILL = FillAudit(
     taker_fee=D("0.0006"),
     equity_before=D(10_000),
     balance_before=D(10_000),
-    reason="order",
+    reason=FillReason.ORDER,
 )
-FUNDING = MoneyAudit(at_ms=story.CYCLE_MS + 1, kind="funding", symbol="ETHUSDT", amount=D("-0.01"))
+FUNDING = MoneyAudit(
+    at_ms=story.CYCLE_MS + 1, kind=IncomeKind.FUNDING, symbol="ETHUSDT", amount=D("-0.01")
+)
 AUDIT_LOG = (FILL, FUNDING)
 VIOLATION = Violation(rule=HardRule.RISK, at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
 

@@ -17,6 +17,7 @@ import pytest
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import Income
 from kamou.core.risk.limits import RiskLimits
 from kamou.simulator.invariants.day_loss import DayLoss
@@ -66,7 +67,11 @@ def evidence(paid_in: int, lost: int) -> list[MoneyAudit]:
 def listed(paid_in: int) -> e.IncomeRecorded:
     """Return the event that records the transfer of ``paid_in``."""
     income = Income(
-        income_id="paid", kind="transfer", symbol="", amount=D(paid_in), at_ms=NOON_MS + 60_000
+        income_id="paid",
+        kind=IncomeKind.TRANSFER,
+        symbol="",
+        amount=D(paid_in),
+        at_ms=NOON_MS + 60_000,
     )
     return e.IncomeRecorded(at_ms=NOON_MS + 61_000, income=income)
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
+from kamou.core.kinds import FillSource
 from kamou.core.model import FillReport, Intent, OrderRole, OrderStatus, Side
 from tests.core.trading_cases import (
     DAY,
@@ -93,7 +94,7 @@ class BookMachine(RuleBasedStateMachine):
     def fill(self, account: Account, order: Intent, quantity: Decimal, price: int) -> None:
         self.now_ms += 1
         done: FillReport = fill(order, str(quantity), str(price), at_ms=self.now_ms)
-        event = e.FillRecorded(at_ms=self.now_ms, fill=done, source="stream")
+        event = e.FillRecorded(at_ms=self.now_ms, fill=done, source=FillSource.STREAM)
         self.fills.append(event)
         self.say(event)
         direction = 1 if order.role is OrderRole.ENTRY else -1

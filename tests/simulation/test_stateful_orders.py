@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kamou.core.book import events as e
 from kamou.core.book.orders import NEXT, OrderState, apply_order_event, open_order
+from kamou.core.kinds import FillSource
 from kamou.core.model import OrderRole, OrderStatus
 from tests.core.trading_cases import NOON, D, fill, intent, plan
 from tests.simulation.example_counts import example_settings
@@ -99,7 +100,7 @@ class OrderMachine(RuleBasedStateMachine):
         done = fill(self.intent, str(quantity), str(price), at_ms=self.time())
         self.filled += quantity
         self.value += quantity * price
-        self.tell(e.FillRecorded(at_ms=done.at_ms, fill=done, source="stream"))
+        self.tell(e.FillRecorded(at_ms=done.at_ms, fill=done, source=FillSource.STREAM))
         if self.filled == QUANTITY:
             assert self.order.status.terminal
 

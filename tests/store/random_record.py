@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, TransferValued
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import Income, OrderSide
 from tests.store import story
 
@@ -141,7 +142,7 @@ def _entry(draw: st.DrawFn, number: int, at_ms: int) -> e.Event:
     if kind in ("transfer", "funding"):
         symbol = "" if kind == "transfer" else "ETHUSDT"
         income = Income(
-            income_id=f"i{number}", kind=kind, symbol=symbol, amount=amount, at_ms=at_ms
+            income_id=f"i{number}", kind=IncomeKind(kind), symbol=symbol, amount=amount, at_ms=at_ms
         )
         return e.IncomeRecorded(at_ms=at_ms, income=income)
     if kind == "fill":

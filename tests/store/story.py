@@ -6,6 +6,7 @@ from decimal import Decimal as D
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
+from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -109,7 +110,7 @@ def make_fill(
         fee=D("0.3"),
         slippage=D("0.1"),
         maker=False,
-        reason="order" if client_order_id else "liquidation",
+        reason=FillReason.ORDER if client_order_id else FillReason.LIQUIDATION,
         at_ms=at_ms,
     )
 
@@ -118,7 +119,9 @@ def make_fill_event(
     number: int, client_order_id: str, side: OrderSide, quantity: str, at_ms: int
 ) -> e.Event:
     return e.FillRecorded(
-        at_ms=at_ms, fill=make_fill(number, client_order_id, side, quantity, at_ms), source="stream"
+        at_ms=at_ms,
+        fill=make_fill(number, client_order_id, side, quantity, at_ms),
+        source=FillSource.STREAM,
     )
 
 
@@ -136,7 +139,7 @@ def make_equity(at_ms: int, equity: str, net_deposits: str = "0") -> e.EquityRec
 
 def make_transfer(at_ms: int, amount: str) -> e.IncomeRecorded:
     income = Income(
-        income_id=f"t{at_ms}", kind="transfer", symbol="", amount=D(amount), at_ms=at_ms
+        income_id=f"t{at_ms}", kind=IncomeKind.TRANSFER, symbol="", amount=D(amount), at_ms=at_ms
     )
     return e.IncomeRecorded(at_ms=at_ms, income=income)
 
@@ -174,7 +177,7 @@ def make_trade_close() -> e.TradeClosed:
         slippage=D("0.2"),
         pnl_net=D("21.85"),
         r_multiple=D("1.4567"),
-        exit_reason="take_profit",
+        exit_reason=ExitReason.TAKE_PROFIT,
     )
 
 
@@ -263,7 +266,11 @@ def closing_events() -> list[e.Event]:
         e.IncomeRecorded(
             at_ms=at,
             income=Income(
-                income_id="f1", kind="funding", symbol="ETHUSDT", amount=D("-0.05"), at_ms=at
+                income_id="f1",
+                kind=IncomeKind.FUNDING,
+                symbol="ETHUSDT",
+                amount=D("-0.05"),
+                at_ms=at,
             ),
         ),
         make_trade_close(),

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kamou.store
+from kamou.core.kinds import FillReason, FillSource
 from kamou.core.model import Denial, Figure, OrderSide
 from kamou.data_directory.folder import MEMORY
 from kamou.store import database
@@ -254,16 +255,16 @@ def make_fill(side: OrderSide = OrderSide.BUY) -> FillRow:
         fee=D(0),
         slippage=D(0),
         maker=False,
-        reason="order",
+        reason=FillReason.ORDER,
         at_ms=5,
-        source="stream",
+        source=FillSource.STREAM,
     )
 
 
 def test_a_row_of_another_value_takes_the_fields_of_the_same_name() -> None:
     source = make_fill(side=OrderSide.SELL)
-    row = make_row(FillRow, source, trade_id="t", source="poll")
-    assert row == attrs.evolve(source, trade_id="t", source="poll")
+    row = make_row(FillRow, source, trade_id="t", source=FillSource.RECONCILE)
+    assert row == attrs.evolve(source, trade_id="t", source=FillSource.RECONCILE)
     assert row.side is OrderSide.SELL
 
 

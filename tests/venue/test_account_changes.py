@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kamou.core.kinds import FillReason
 from kamou.core.model import OrderStatus
 from kamou.errors import RejectedError
 from kamou.venue.engine import RESIZE_PAUSE_MS, Engine
@@ -70,7 +71,7 @@ def change(engine: Engine, what: str, number: int, symbol: str) -> None:
         case "transfer":
             engine.transfer(D(number - 20) * 10)
         case "force":
-            engine.close_by_force(symbol, D(number) / 39, "adl")
+            engine.close_by_force(symbol, D(number) / 39, FillReason.ADL)
         case "resize":
             engine.resize(symbol, D(number % 3 + 1) / 2)
         case "tick":
@@ -182,11 +183,11 @@ def test_a_forced_close_fills_whole_lots_of_its_share_at_the_mark(
     share: Decimal, quantity: int
 ) -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars(FLAT)}))
-    assert not engine.close_by_force("AAA", D(1), "adl")
+    assert not engine.close_by_force("AAA", D(1), FillReason.ADL)
     engine.place(order("in", BUY, quantity))
     (held,) = engine.positions()
     closed = int(share * quantity)  # the lot is one contract
-    assert engine.close_by_force("AAA", share, "adl") is (closed > 0)
+    assert engine.close_by_force("AAA", share, FillReason.ADL) is (closed > 0)
     assert sum(p.quantity for p in engine.positions()) == quantity - closed
     forced = [fill for fill in engine.fills(0) if fill.reason == "adl"]
     assert [(f.quantity, f.price) for f in forced] == [(D(closed), held.mark_price)] * (closed > 0)

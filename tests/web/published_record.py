@@ -10,6 +10,7 @@ from random import Random
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind
 from kamou.core.model import (
     Candidate,
     Figure,
@@ -27,7 +28,6 @@ from kamou.core.model import (
 )
 from kamou.core.ranking.ranking import to_ranked
 from kamou.store.database import open_writer
-from kamou.store.day_rows import FUNDING_INCOME, TRANSFER_INCOME
 from kamou.store.journal import JournalWriter
 
 START_MS = 1_753_488_000_000  # 2025-07-26T00:00Z
@@ -108,7 +108,7 @@ class _Record:
             if flow and i == marks // 2:
                 self._equity += flow
                 self._net_deposits += flow
-                made.append(_income(at_ms + i * step_ms, TRANSFER_INCOME, "", flow))
+                made.append(_income(at_ms + i * step_ms, IncomeKind.TRANSFER, "", flow))
             made.append(self._mark(at_ms + i * step_ms))
             made.append(_closed(at_ms + i * step_ms))
         return made
@@ -174,7 +174,7 @@ class _Record:
             *_opening(at_ms, candidate, plan, ids),
             _filled(2 * self._trades, plan, opening, side.opening, entry, at_ms + 200),
             _ended(opening, size, at_ms + 210),
-            _income(at_ms + 120 * MINUTE_MS, FUNDING_INCOME, symbol, funding),
+            _income(at_ms + 120 * MINUTE_MS, IncomeKind.FUNDING, symbol, funding),
             _filled(2 * self._trades + 1, plan, ids[role], side.closing, out, closed_at_ms),
             _ended(ids[role], size, closed_at_ms),
             e.TradeClosed(
@@ -197,7 +197,7 @@ class _Record:
                 slippage=slip,
                 pnl_net=net,
                 r_multiple=net / (distance * size),
-                exit_reason=role.value,
+                exit_reason=ExitReason(role),
             ),
         )
 
@@ -208,7 +208,7 @@ def _closed(at_ms: int) -> e.Event:
     )
 
 
-def _income(at_ms: int, kind: str, symbol: str, amount: D) -> e.Event:
+def _income(at_ms: int, kind: IncomeKind, symbol: str, amount: D) -> e.Event:
     income = Income(
         income_id=f"{kind}.{symbol}.{at_ms}", kind=kind, symbol=symbol, amount=amount, at_ms=at_ms
     )
@@ -360,10 +360,10 @@ def _filled(
         fee=D("2.40"),
         slippage=D("0.40"),
         maker=False,
-        reason="order",
+        reason=FillReason.ORDER,
         at_ms=at_ms,
     )
-    return e.FillRecorded(at_ms=at_ms, fill=fill, source="stream")
+    return e.FillRecorded(at_ms=at_ms, fill=fill, source=FillSource.STREAM)
 
 
 def started_with(at_ms: int) -> e.Event:

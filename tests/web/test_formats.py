@@ -4,6 +4,7 @@ from decimal import Decimal as D
 
 import pytest
 
+from kamou.core.kinds import ExitReason
 from kamou.web import format as fmt
 
 M = fmt.MINUS
@@ -45,8 +46,8 @@ M = fmt.MINUS
         (fmt.duration(24 * 3_600_000), "1 d"),
         (fmt.duration(28 * 3_600_000), "1 d 4 h"),
         (fmt.words("DAY_LOSS_LIMIT"), "day loss limit"),
-        (fmt.exit_of("adl", None), "ended by ADL"),
-        (fmt.exit_of("time_limit", None), "ended by time limit"),
+        (fmt.exit_of(ExitReason.ADL, None), "ended by ADL"),
+        (fmt.exit_of(ExitReason.TIME_LIMIT, None), "ended by time limit"),
         (fmt.state("reduce_only"), "no new trades"),
         (fmt.state("some_later_one"), "some later one"),
     ],

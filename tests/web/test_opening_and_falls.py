@@ -14,6 +14,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.kinds import IncomeKind
 from kamou.core.model import Income
 from kamou.store import as_of
 from kamou.store.database import open_reader, open_writer
@@ -55,7 +56,7 @@ def events() -> list[e.Event]:
             if at_ms - STEP_MS < START_MS + after <= at_ms:
                 income = Income(
                     income_id=f"t{number}",
-                    kind="transfer",
+                    kind=IncomeKind.TRANSFER,
                     symbol="",
                     amount=amount,
                     at_ms=START_MS + after,
@@ -166,7 +167,11 @@ async def test_a_withdrawal_after_a_days_last_snapshot_is_no_drawdown_of_the_nex
 ) -> None:
     midnight, path = START_MS + DAY_MS, tmp_path / "kamou.sqlite3"
     out = Income(
-        income_id="out", kind="transfer", symbol="", amount=D(-4000), at_ms=midnight - 2 * MINUTE_MS
+        income_id="out",
+        kind=IncomeKind.TRANSFER,
+        symbol="",
+        amount=D(-4000),
+        at_ms=midnight - 2 * MINUTE_MS,
     )
     with closing(open_writer(path, durable=False)) as connection:
         history = [
@@ -203,7 +208,7 @@ async def test_the_listed_and_counted_transfers_are_those_of_the_net_deposits(
         for number, (after, amount) in enumerate(paid_in):
             income = Income(
                 income_id=str(number),
-                kind="transfer",
+                kind=IncomeKind.TRANSFER,
                 symbol="",
                 amount=amount,
                 at_ms=begin_ms + after,

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.kinds import ExitReason, FillSource
 from kamou.core.model import FillReport, Intent, OrderRole, OrderType
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -104,12 +105,12 @@ def _second_part(
         quantity=D(60),
         opened_at_ms=late_ms,
         closed_at_ms=told_ms + 2,
-        exit_reason="exit",
+        exit_reason=ExitReason.EXIT,
     )
     return [
-        e.FillRecorded(at_ms=told_ms, fill=again, source="stream"),
+        e.FillRecorded(at_ms=told_ms, fill=again, source=FillSource.STREAM),
         e.IntentRecorded(at_ms=told_ms + 1, intent=closing_intent),
-        e.FillRecorded(at_ms=told_ms + 2, fill=out, source="stream"),
+        e.FillRecorded(at_ms=told_ms + 2, fill=out, source=FillSource.STREAM),
         second,
         equity_mark(told_ms + 3, D(10_000)),
     ]

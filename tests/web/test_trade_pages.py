@@ -11,6 +11,7 @@ import pytest
 
 from kamou.core.book.events import TradeClosed
 from kamou.core.book.late_events import ResultCorrected
+from kamou.core.kinds import ExitReason
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
@@ -191,7 +192,7 @@ def _adopted(at_ms: int) -> TradeClosed:
         slippage=D(0),
         pnl_net=D(-1),
         r_multiple=None,
-        exit_reason="external",
+        exit_reason=ExitReason.EXTERNAL,
     )
 
 

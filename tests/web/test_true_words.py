@@ -15,6 +15,7 @@ import pytest
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.kinds import ExitReason, IncomeKind
 from kamou.core.model import Income, OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -59,7 +60,9 @@ def mark(at_ms: int, *, margin: int = 0) -> e.EquityRecorded:
 
 
 def moved(at_ms: int, amount: str) -> e.IncomeRecorded:
-    income = Income(income_id=f"{at_ms}", kind="transfer", symbol="", amount=D(amount), at_ms=at_ms)
+    income = Income(
+        income_id=f"{at_ms}", kind=IncomeKind.TRANSFER, symbol="", amount=D(amount), at_ms=at_ms
+    )
     return e.IncomeRecorded(at_ms=at_ms, income=income)
 
 
@@ -150,7 +153,7 @@ async def test_only_a_trade_that_a_flatten_closed_has_the_cause_of_the_flatten(
         trade_id=trade_id,
         opened_at_ms=NOW_MS,
         closed_at_ms=NOW_MS + 5,
-        exit_reason="exit",
+        exit_reason=ExitReason.EXIT,
     )
     last = attrs.evolve(fill.fill, client_order_id="kmclose", execution_id="x", at_ms=NOW_MS + 5)
     made = [

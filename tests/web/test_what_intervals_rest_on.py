@@ -12,6 +12,7 @@ import pytest
 
 from kamou.core.book.events import TradeClosed
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.kinds import ExitReason
 from kamou.core.model import Side
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter
@@ -48,7 +49,7 @@ def newer_trades(tmp_path: Path) -> Path:
                     stop_price=model.stop_price,
                     opened_at_ms=end_ms,
                     closed_at_ms=end_ms + at * HOUR_MS,
-                    exit_reason="take_profit",
+                    exit_reason=ExitReason.TAKE_PROFIT,
                 )
                 for at in range(1, LATER + 1)
             ]

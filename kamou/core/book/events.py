@@ -11,6 +11,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
+from kamou.core.kinds import ExitReason, FillSource
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -226,7 +227,7 @@ class OrderClosed(Event):
 @attrs.frozen(kw_only=True)
 class FillRecorded(Event):
     fill: FillReport
-    source: str  # stream | reconcile | inferred
+    source: FillSource
 
     @property
     def unique_key(self) -> str:
@@ -294,7 +295,7 @@ class TradeClosed(Event):
     slippage: Decimal  # money, part of pnl_gross
     pnl_net: Decimal
     r_multiple: Decimal | None  # pnl_net / ``OpenTrade.planned_risk``; None if a part had no plan
-    exit_reason: str  # stop_loss | take_profit | time_limit | exit | liquidation | adl | ...
+    exit_reason: ExitReason
     planned_entry: Decimal | None = None  # None: no plan, or a journal whose R used entry_price
     planned_stop: Decimal | None = None
 

@@ -23,6 +23,7 @@ from kamou.core.book.retention import OVERLAP_MS, SEEN_KEPT, forget_oldest
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import DAY_MS, day_start_ms
+from kamou.core.kinds import FillReason, IncomeKind
 from kamou.core.model import ZERO, FillReport, OrderRole, OrderStatus
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _record_stop(
 ) -> None:
     """Record a stop or liquidation fill, and its overshoot if the trade had a plan."""
     stopped = order is not None and order.role is OrderRole.STOP_LOSS
-    if not stopped and fill.reason != "liquidation":
+    if not stopped and fill.reason is not FillReason.LIQUIDATION:
         return
     book.recent_activity.record_stop_out(fill.symbol, fill.at_ms)
     trigger = order.intent.trigger_price if order is not None and stopped else None
@@ -184,7 +185,7 @@ def _record_income(book: PositionBook, event: e.IncomeRecorded) -> None:
     if not book.reconciliation.note_income(income):
         return
     book.account.change_balance(income.income_id, income.at_ms, income.amount)
-    transfer = income.kind == "transfer"
+    transfer = income.kind is IncomeKind.TRANSFER
     paid = BalanceChange(at_ms=income.at_ms, amount=income.amount, transfer=transfer)
     _count(book, income.income_id, paid)
     if transfer:
@@ -193,8 +194,10 @@ def _record_income(book: PositionBook, event: e.IncomeRecorded) -> None:
         if book.account.marked_ms and income.at_ms >= book.day.from_ms - OVERLAP_MS:
             book.transfers.await_value(income)
         book.transfers.net_deposits += income.amount
-    elif income.kind == "funding":
+    elif income.kind is IncomeKind.FUNDING:
         book.trades.add_funding(income)
+    else:
+        assert income.kind is IncomeKind.INSURANCE, income  # it belongs to no trade
 
 
 def _record_equity(book: PositionBook, event: e.EquityRecorded) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.book.events import PositionAdopted, TradeClosed, TradeRestated
+from kamou.core.kinds import ExitReason, FillReason
 from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, FillReport, OrderRole, Plan, Side
 
@@ -56,7 +57,7 @@ class OpenTrade:
     funding: Decimal = ZERO  # money, positive is received
     slippage: Decimal = ZERO  # money, part of the fill prices
     open_cost: Decimal = ZERO  # open quantity x average price, without contract size; as the venue
-    exit_reason: str = ""
+    exit_reason: ExitReason | None = None  # None: no contract was closed
     tick: Decimal = ZERO  # new tick size after ``TradeRestated``; 0: as planned
     changed_at_ms: int
     confirmed: ConfirmedStop | None = None
@@ -245,9 +246,9 @@ def _add_contracts(
     )
 
 
-def _close_contracts(trade: OpenTrade, quantity: Decimal, value: Decimal, reason: str) -> OpenTrade:
-    exited, worth = trade.exited + quantity, trade.exited_value + value
-    return attrs.evolve(trade, exited=exited, exited_value=worth, exit_reason=reason)
+def _close_contracts(trade: OpenTrade, gone: Decimal, value: Decimal, why: ExitReason) -> OpenTrade:
+    exited, worth = trade.exited + gone, trade.exited_value + value
+    return attrs.evolve(trade, exited=exited, exited_value=worth, exit_reason=why)
 
 
 def realized_gain(trade: OpenTrade, fill: FillReport) -> Decimal:
@@ -283,12 +284,13 @@ def correct_trade(trade: OpenTrade, quantity: Decimal, price: Decimal, at_ms: in
         trade = attrs.evolve(trade, exited=trade.entered, exited_value=own, open_cost=ZERO)
     gone = trade.quantity - quantity
     if gone == 0:
-        return attrs.evolve(trade, changed_at_ms=at_ms, exit_reason=trade.exit_reason or "external")
+        kept = trade.exit_reason or ExitReason.EXTERNAL
+        return attrs.evolve(trade, changed_at_ms=at_ms, exit_reason=kept)
     open_cost, _ = _averaged(trade, -gone, price)
     changed = attrs.evolve(trade, changed_at_ms=at_ms, open_cost=open_cost)
     if gone > 0:
-        return _close_contracts(changed, gone, gone * price, "external")
-    changed = attrs.evolve(changed, exit_reason=trade.exit_reason or "external")
+        return _close_contracts(changed, gone, gone * price, ExitReason.EXTERNAL)
+    changed = attrs.evolve(changed, exit_reason=trade.exit_reason or ExitReason.EXTERNAL)
     return _add_contracts(changed, -gone, -gone * price, at_ms, planned=False)
 
 
@@ -369,7 +371,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
         slippage=trade.slippage,
         pnl_net=net,
         r_multiple=r_multiple(net, trade.planned_risk),
-        exit_reason=trade.exit_reason or "external",
+        exit_reason=trade.exit_reason or ExitReason.EXTERNAL,
     )
 
 
@@ -380,17 +382,18 @@ def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
 
 def _exit_reason(
     trade: OpenTrade, fill: FillReport, role: OrderRole | None, intended_at_ms: int
-) -> str:
-    if fill.reason == "liquidation":
-        return "liquidation"
-    if fill.reason == "adl":
-        return "adl"
-    if fill.reason == "settlement":
-        return "delisting"
+) -> ExitReason:
+    if fill.reason is FillReason.LIQUIDATION:
+        return ExitReason.LIQUIDATION
+    if fill.reason is FillReason.ADL:
+        return ExitReason.ADL
+    if fill.reason is FillReason.SETTLEMENT:
+        return ExitReason.DELISTING
     if role is OrderRole.STOP_LOSS:
-        return "stop_loss"
+        return ExitReason.STOP_LOSS
     if role is OrderRole.TAKE_PROFIT:
-        return "take_profit"
+        return ExitReason.TAKE_PROFIT
     if role is OrderRole.EXIT:
-        return "time_limit" if 0 < trade.hold_until_ms <= intended_at_ms else "exit"
-    return "external"
+        over = 0 < trade.hold_until_ms <= intended_at_ms
+        return ExitReason.TIME_LIMIT if over else ExitReason.EXIT
+    return ExitReason.EXTERNAL

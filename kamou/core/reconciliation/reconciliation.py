@@ -27,6 +27,7 @@ from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
 from kamou.core.day import utc_day
+from kamou.core.kinds import FillSource
 from kamou.core.model import (
     ZERO,
     Account,
@@ -120,12 +121,11 @@ class _Work:
 
     def fills_and_income(self) -> None:
         """Record the fills and income of the view that the book does not have."""
-        since_ms = self.before.fills_since_ms()
-        at_ms = self.now_ms
+        since_ms, at_ms, source = self.before.fills_since_ms(), self.now_ms, FillSource.RECONCILE
         for fill in sorted(self.view.fills, key=lambda f: f.at_ms):
             if fill.key not in self.book.reconciliation.fills_seen and fill.at_ms >= since_ms:
                 cause = fill.client_order_id or fill.venue_order_id
-                found = FillRecorded(at_ms=at_ms, cause_id=cause, fill=fill, source="reconcile")
+                found = FillRecorded(at_ms=at_ms, cause_id=cause, fill=fill, source=source)
                 self.repair(found)
         for income in self.view.income:
             known = income.income_id in self.book.reconciliation.incomes_seen

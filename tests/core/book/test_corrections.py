@@ -14,6 +14,7 @@ from kamou.core.book.trades import (
     correct_trade,
     open_trade,
 )
+from kamou.core.kinds import ExitReason
 from kamou.core.model import OrderRole, Side
 from tests.core.trading_cases import NOON, D, fill, intent, plan
 
@@ -75,7 +76,7 @@ def test_a_correction_to_the_same_quantity_keeps_an_exit_reason_and_sets_the_tim
     same = correct_trade(opened(Side.LONG), D(100), D(50), LATER)
     assert (same.quantity, same.realized, same.changed_at_ms) == (D(100), D(0), LATER)
     assert same.exit_reason == "external"
-    stopped = attrs.evolve(opened(Side.LONG), exit_reason="stop_loss")
+    stopped = attrs.evolve(opened(Side.LONG), exit_reason=ExitReason.STOP_LOSS)
     assert correct_trade(stopped, D(100), D(50), LATER).exit_reason == "stop_loss"
     assert correct_trade(stopped, D(150), D(50), LATER).exit_reason == "stop_loss"
 

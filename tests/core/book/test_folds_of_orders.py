@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.kinds import FillReason, FillSource
 from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.risk.governor import review_reduction
 from kamou.core.risk.limits import RiskLimits
@@ -233,7 +234,7 @@ def test_the_protection_deadline_begins_with_the_fill_and_never_in_the_future(
     story.grant(PLAN, NOON - 5_000)
     entry = story.send(intent(OrderRole.ENTRY, PLAN), NOON - 5_000)
     done = fill(entry, "100", "100", at_ms=NOON)
-    story.say(e.FillRecorded(at_ms=known_ms, fill=done, source="stream"))
+    story.say(e.FillRecorded(at_ms=known_ms, fill=done, source=FillSource.STREAM))
     assert story.book.trades.open["SOLUSDT"].unprotected_since_ms == since_ms
 
 
@@ -270,15 +271,15 @@ def test_a_permit_whose_order_was_dropped_from_the_book_is_releasable(story: Sto
 @pytest.mark.parametrize(
     ("role", "reason", "cools"),
     [
-        (OrderRole.STOP_LOSS, "order", True),
-        (OrderRole.TAKE_PROFIT, "order", False),
-        (OrderRole.EXIT, "order", False),
-        (None, "liquidation", True),
-        (None, "external", False),
+        (OrderRole.STOP_LOSS, FillReason.ORDER, True),
+        (OrderRole.TAKE_PROFIT, FillReason.ORDER, False),
+        (OrderRole.EXIT, FillReason.ORDER, False),
+        (None, FillReason.LIQUIDATION, True),
+        (None, FillReason.ORDER, False),
     ],
 )
 def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
-    story: Story, role: OrderRole | None, reason: str, cools: bool
+    story: Story, role: OrderRole | None, reason: FillReason, cools: bool
 ) -> None:
     story.open(PLAN)
     order = story.send(intent(role, PLAN)) if role else None

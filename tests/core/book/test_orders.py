@@ -15,6 +15,7 @@ from kamou.core.book.orders import (
     is_awaited,
     open_order,
 )
+from kamou.core.kinds import FillSource
 from kamou.core.model import OrderRole, OrderStatus
 from tests.core.trading_cases import NOON, D, fill, intent, order_closed, plan
 
@@ -41,7 +42,7 @@ def cancel() -> e.CancelRequested:
 
 
 def filled(quantity: str) -> e.FillRecorded:
-    return e.FillRecorded(at_ms=NOON, fill=fill(ENTRY, quantity, "100"), source="stream")
+    return e.FillRecorded(at_ms=NOON, fill=fill(ENTRY, quantity, "100"), source=FillSource.STREAM)
 
 
 def after(*events: e.Event) -> OrderState:
@@ -80,7 +81,7 @@ def test_partial_fills_add_up_to_filled() -> None:
 
 
 def test_the_average_price_weighs_fills_by_quantity() -> None:
-    other = e.FillRecorded(at_ms=NOON, fill=fill(ENTRY, "60", "110"), source="stream")
+    other = e.FillRecorded(at_ms=NOON, fill=fill(ENTRY, "60", "110"), source=FillSource.STREAM)
     assert after(filled("40"), other).average_price == D("106")
     assert after().average_price is None
 
@@ -150,7 +151,7 @@ def test_an_event_of_another_order_or_of_no_order_fails_an_assertion() -> None:
     with pytest.raises(AssertionError):
         after(e.DriftExplained(at_ms=NOON, reason=""))
     with pytest.raises(AssertionError):
-        after(e.FillRecorded(at_ms=NOON, fill=fill(other, "1", "1"), source="stream"))
+        after(e.FillRecorded(at_ms=NOON, fill=fill(other, "1", "1"), source=FillSource.STREAM))
 
 
 def test_the_transition_table_has_no_state_after_a_terminal_one() -> None:

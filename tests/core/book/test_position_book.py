@@ -10,6 +10,7 @@ from kamou.core.book import events as e
 from kamou.core.book.retention import OVERLAP_MS
 from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS
+from kamou.core.kinds import FillReason, FillSource
 from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
 from tests.core.trading_cases import (
     DAY,
@@ -178,7 +179,7 @@ def test_a_fill_is_counted_once_however_often_it_is_reported(story: Story) -> No
     story.grant(PLAN)
     entry = story.send(intent(OrderRole.ENTRY, PLAN))
     done = story.fill(entry, "40", "100")
-    story.say(e.FillRecorded(at_ms=NOON, fill=done, source="reconcile"))
+    story.say(e.FillRecorded(at_ms=NOON, fill=done, source=FillSource.RECONCILE))
     assert story.book.trades.position("SOLUSDT") == 40
 
 
@@ -191,7 +192,7 @@ def test_a_fill_without_an_order_or_a_permit_opens_no_trade(story: Story) -> Non
 
 def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) -> None:
     story.open(PLAN)
-    story.fill(None, "100", "80", reason="liquidation", at_ms=NOON + 9)
+    story.fill(None, "100", "80", reason=FillReason.LIQUIDATION, at_ms=NOON + 9)
     (closure,) = story.book.pending_closures(NOON + 9)
     assert closure.exit_reason == "liquidation"
     assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON + 9}

@@ -19,6 +19,7 @@ from kamou.core.book.trades import (
     lose_stop,
     open_trade,
 )
+from kamou.core.kinds import FillReason
 from kamou.core.model import OrderRole, OrderSide, Side
 from tests.core.trading_cases import NOON, D, fill, intent, plan
 
@@ -84,17 +85,18 @@ def test_the_order_in_which_fills_arrive_does_not_change_the_result() -> None:
 @pytest.mark.parametrize(
     ("role", "reason", "intended_at_ms", "shown"),
     [
-        (OrderRole.STOP_LOSS, "order", NOON, "stop_loss"),
-        (OrderRole.TAKE_PROFIT, "order", NOON, "take_profit"),
-        (OrderRole.EXIT, "order", NOON, "exit"),
-        (OrderRole.EXIT, "order", NOON + PLAN.hold_ms, "time_limit"),
-        (None, "liquidation", 0, "liquidation"),
-        (None, "adl", 0, "adl"),
-        (None, "external", 0, "external"),
+        (OrderRole.STOP_LOSS, FillReason.ORDER, NOON, "stop_loss"),
+        (OrderRole.TAKE_PROFIT, FillReason.ORDER, NOON, "take_profit"),
+        (OrderRole.EXIT, FillReason.ORDER, NOON, "exit"),
+        (OrderRole.EXIT, FillReason.ORDER, NOON + PLAN.hold_ms, "time_limit"),
+        (None, FillReason.LIQUIDATION, 0, "liquidation"),
+        (None, FillReason.ADL, 0, "adl"),
+        (None, FillReason.SETTLEMENT, 0, "delisting"),
+        (None, FillReason.ORDER, 0, "external"),
     ],
 )
 def test_the_exit_reason_follows_from_the_fill_and_the_order(
-    role: OrderRole | None, reason: str, intended_at_ms: int, shown: str
+    role: OrderRole | None, reason: FillReason, intended_at_ms: int, shown: str
 ) -> None:
     done = fill(None, "100", "99", side=OrderSide.SELL, reason=reason)
     assert closed_trade(apply_fill(opened(), done, role, intended_at_ms), NOON).exit_reason == shown
@@ -181,7 +183,7 @@ def test_a_stop_that_covers_a_part_starts_the_unprotected_time_at_its_read_back(
 
 
 def test_a_settlement_fill_has_the_exit_reason_delisting() -> None:
-    done = fill(None, "100", "99", side=OrderSide.SELL, reason="settlement")
+    done = fill(None, "100", "99", side=OrderSide.SELL, reason=FillReason.SETTLEMENT)
     assert closed_trade(apply_fill(opened(), done, None), NOON).exit_reason == "delisting"
 
 

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.kinds import FillSource
 from kamou.core.model import OrderReport, OrderRole, OrderSide, Side
 from kamou.core.reconciliation.protection import CancelOrder, ConfirmStop, PlaceStop, protect
 from kamou.core.reconciliation.reconciliation import (
@@ -105,7 +106,7 @@ def test_a_fill_from_before_an_adoption_does_not_change_the_adopted_trade() -> N
     run(story, look(positions=HELD, open_orders=()))
     assert story.book.trades.open["SOLUSDT"].adopted
     late = fill(None, "40", "97", side=OrderSide.SELL, at_ms=NEXT_MS - 60_000)
-    story.say(e.FillRecorded(at_ms=NEXT_MS, fill=late, source="reconcile"))
+    story.say(e.FillRecorded(at_ms=NEXT_MS, fill=late, source=FillSource.RECONCILE))
     assert story.book.trades.position("SOLUSDT") == 100
     assert late.key in story.book.reconciliation.fills_seen
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.book import events as e
+from kamou.core.kinds import FillSource
 from kamou.core.model import OrderRole, OrderSide, OrderStatus, Side
 from kamou.core.reconciliation.reconciliation import reconcile
 from tests.core.trading_cases import (
@@ -239,7 +240,7 @@ def test_a_difference_in_a_view_older_than_the_book_is_deferred(holding: Story) 
     """The stop filled and the trade was published during the read of the venue."""
     late_ms = NEXT_MS + 200
     done = fill(STOP, "100", "97", at_ms=late_ms)
-    holding.say(e.FillRecorded(at_ms=late_ms, fill=done, source="stream"))
+    holding.say(e.FillRecorded(at_ms=late_ms, fill=done, source=FillSource.STREAM))
     assert run(holding, look(positions=HELD, open_orders=RESTING)).deferred == ("SOLUSDT",)
     holding.say(*holding.book.pending_closures(late_ms))
     found = run(holding, look(positions=HELD), cycle_at_ms=NEXT_MS + 1, now_ms=late_ms)

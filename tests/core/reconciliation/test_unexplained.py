@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.kinds import FillSource
 from kamou.core.model import OrderRole, OrderSide
 from kamou.core.reconciliation.reconciliation import reconcile
 from kamou.core.reconciliation.unexplained import unexplained_money, unlisted_positions
@@ -74,7 +75,9 @@ def test_fills_fees_and_income_explain_a_balance_to_the_cent(story: Story) -> No
     assert unexplained_money(story.book, account("9999.5", at_ms=NEXT_MS), D(0)) == 0
     story.say(
         e.FillRecorded(
-            at_ms=NEXT_MS, fill=fill(STOP, "100", "97", at_ms=NOON + 60_000), source="stream"
+            at_ms=NEXT_MS,
+            fill=fill(STOP, "100", "97", at_ms=NOON + 60_000),
+            source=FillSource.STREAM,
         ),
         e.IncomeRecorded(at_ms=NEXT_MS, income=income("transfer", "-500", at_ms=NOON + 70_000)),
     )

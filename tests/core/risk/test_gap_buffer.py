@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.recent_activity import Overshoot, RecentActivity, nearest_rank
+from kamou.core.kinds import FillReason
 from kamou.core.model import Candidate, Denial, OrderRole, Plan, Side
 from kamou.core.risk.exposure import compute_exposure
 from kamou.core.risk.governor import review_entry
@@ -51,7 +52,7 @@ def test_a_liquidation_records_its_overshoot_beyond_the_stop(story: Story, side:
     story.open(of)
     close = intent(OrderRole.EXIT, of).side
     price = D(100) - 20 * side.sign  # 17 beyond the stop, which was planned 3 away
-    story.fill(None, "100", str(price), side=close, reason="liquidation", at_ms=NOON + 9)
+    story.fill(None, "100", str(price), side=close, reason=FillReason.LIQUIDATION, at_ms=NOON + 9)
     assert multiples(story) == [D(17) / 3]
     assert story.book.recent_activity.overshoots[0].at_ms == NOON + 9
     assert gap(story) == D(17) / 3
@@ -70,7 +71,7 @@ def test_a_liquidation_of_a_trade_without_a_plan_records_no_overshoot(story: Sto
             stop_price=D("99.99"),
         )
     )
-    story.fill(None, "5", "80", reason="liquidation")
+    story.fill(None, "5", "80", reason=FillReason.LIQUIDATION)
     assert multiples(story) == []
     assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON}
 

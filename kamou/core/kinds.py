@@ -1,0 +1,45 @@
+"""Closed sets of fills, exits and payments, below the values that have them.
+
+Journal, tables and JSON have the texts of these enums, so a release never renames one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class FillReason(StrEnum):
+    """The venue's reason for a fill."""
+
+    ORDER = "order"  # of Kamou, or external
+    LIQUIDATION = "liquidation"
+    ADL = "adl"
+    SETTLEMENT = "settlement"  # the market ended
+
+
+class FillSource(StrEnum):
+    """The way in which a fill became known."""
+
+    STREAM = "stream"
+    RECONCILE = "reconcile"
+
+
+class ExitReason(StrEnum):
+    """The way in which a trade ended."""
+
+    STOP_LOSS = "stop_loss"
+    TAKE_PROFIT = "take_profit"
+    TIME_LIMIT = "time_limit"
+    EXIT = "exit"  # an exit order before the time limit
+    LIQUIDATION = "liquidation"
+    ADL = "adl"
+    DELISTING = "delisting"
+    EXTERNAL = "external"
+
+
+class IncomeKind(StrEnum):
+    """The kind of a change of the wallet balance without a fill."""
+
+    FUNDING = "funding"
+    TRANSFER = "transfer"
+    INSURANCE = "insurance"
