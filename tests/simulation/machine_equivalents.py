@@ -44,7 +44,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
         "kamou/core/book/permits.py",
-        "Permits.assign",
+        "BookPermits.assign",
         "intent.permit_id",
         "True",
     ): "No permit has the empty id, so that the look-up finds None as well.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from decimal import Decimal as D
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,6 @@ def later(path: Path) -> list[e.Event]:
     assert isinstance(ranked, e.CycleRanked)
     assert isinstance(refined, e.CandidateRefined)
     at_ms = snapshot_ms + 70_000
-    states = (TradingState.ACTIVE, TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY)
     return [
         attrs.evolve(ranked, at_ms=at_ms, cycle_at_ms=at_ms),
         attrs.evolve(refined, at_ms=at_ms, signal_id="late", verdict="refuse", reason_code="NO"),
@@ -81,12 +81,7 @@ def later(path: Path) -> list[e.Event]:
             trade_id="lost",
             closed_at_ms=trade.closed_at_ms + moved,
         ),
-        e.StateChanged(
-            at_ms=at_ms, before=states[0], after=states[1], reason=StateReason.DAY_LOSS_HALF
-        ),
-        e.StateChanged(
-            at_ms=at_ms, before=states[1], after=states[2], reason=StateReason.OPERATOR_HALT
-        ),
+        *changes_of_state(at_ms),
         CommandRecorded(at_ms=at_ms, reason=StateReason.OPERATOR_HALT, note="once more"),
         e.RunStarted(
             at_ms=at_ms + HOUR_MS,
@@ -105,6 +100,16 @@ def later(path: Path) -> list[e.Event]:
             drift=0,
             repaired=0,
         ),
+    ]
+
+
+def changes_of_state(at_ms: int) -> list[e.Event]:
+    """Return a step down of the trading state, and a second one by the operator."""
+    states = (TradingState.ACTIVE, TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY)
+    reasons = (StateReason.DAY_LOSS_HALF, StateReason.OPERATOR_HALT)
+    return [
+        e.StateChanged(at_ms=at_ms, before=before, after=after, reason=reason)
+        for (before, after), reason in zip(pairwise(states), reasons, strict=True)
     ]
 
 

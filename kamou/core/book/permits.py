@@ -33,7 +33,7 @@ class Reservation:
 
 
 @attrs.define(kw_only=True)
-class Permits:
+class BookPermits:
     """Reservations of the granted permits, and the ids of released ones."""
 
     reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id

@@ -25,7 +25,7 @@ from kamou.core.book.events import Event, TradeClosed
 from kamou.core.book.fold import HANDLERS
 from kamou.core.book.midnights import Midnights
 from kamou.core.book.open_day import OpenDay
-from kamou.core.book.permits import Permits, Reservation
+from kamou.core.book.permits import BookPermits, Reservation
 from kamou.core.book.recent_activity import RecentActivity
 from kamou.core.book.reconciliation_state import ReconciliationState
 from kamou.core.book.retention import OVERLAP_MS
@@ -46,7 +46,7 @@ class PositionBook:
     started_at_ms: int = 0  # start of the first run of this data directory
     instruments: dict[str, Instrument] = attrs.field(factory=dict)  # newest listed, by symbol
     trading: TradingStatus = attrs.field(factory=TradingStatus)
-    permits: Permits = attrs.field(factory=Permits)
+    permits: BookPermits = attrs.field(factory=BookPermits)
     orders: BookOrders = attrs.field(factory=BookOrders)
     trades: BookTrades = attrs.field(factory=BookTrades)
     recent_activity: RecentActivity = attrs.field(factory=RecentActivity)

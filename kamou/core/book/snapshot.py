@@ -50,9 +50,16 @@ def copy_value(value: T) -> T:
     if isinstance(value, (dict, list)):
         return cast(T, value.copy())
     kind = type(value)
-    if not attrs.has(kind):
+    fields = _copied_fields(kind)
+    if not fields:
         return value
-    return cast(T, kind(**{name: copy_value(getattr(value, name)) for name, _ in _fields(kind)}))
+    return kind(**{name: copy_value(getattr(value, name)) for name in fields})
+
+
+@cache_by_type
+def _copied_fields(cls: type) -> tuple[str, ...]:
+    """Return the fields of an attrs class; none of another class, whose values are shared."""
+    return tuple(each.name for each in attrs.fields(cls)) if attrs.has(cls) else ()
 
 
 def _build(kind: Any, data: Any) -> object:  # noqa: ANN401  # an annotation, and JSON

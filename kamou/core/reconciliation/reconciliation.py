@@ -13,7 +13,6 @@ from kamou.core.book.events import (
     CycleClosed,
     DriftExplained,
     DriftFound,
-    EquityRecorded,
     Event,
     FillRecorded,
     IncomeRecorded,
@@ -26,11 +25,9 @@ from kamou.core.book.events import (
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
-from kamou.core.day import utc_day
 from kamou.core.kinds import FillSource
 from kamou.core.model import (
     ZERO,
-    Account,
     Figure,
     Instrument,
     OrderReport,
@@ -38,6 +35,7 @@ from kamou.core.model import (
     PositionReport,
 )
 from kamou.core.reconciliation.adoption import adopt_position, adopted_stop
+from kamou.core.reconciliation.equity_snapshot import equity_snapshot
 from kamou.core.reconciliation.orphan_orders import find_orphan_orders
 from kamou.core.reconciliation.protection import Action, ConfirmStop, is_covered, protect
 from kamou.core.reconciliation.restatement import restate_trades
@@ -49,10 +47,7 @@ from kamou.core.reconciliation.venue_view import (
     ReconcileSettings,
     Reconciliation,
     VenueView,
-    marks_of,
 )
-from kamou.core.risk.equity import exit_costs
-from kamou.core.risk.exposure import compute_exposure
 
 __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView", "reconcile"]
 
@@ -359,7 +354,8 @@ class _Work:
             account.margin_used,
         )
         if all(amount.is_finite() for amount in money):
-            marks.append(self._equity(account))
+            positions, parameters = self.view.positions, self.inputs.parameters
+            marks.append(equity_snapshot(self.book, account, positions, parameters, self.now_ms))
         if not closing:
             return tuple(marks)
         marks.append(
@@ -374,28 +370,3 @@ class _Work:
             )
         )
         return tuple(marks)
-
-    def _equity(self, account: Account) -> EquityRecorded:
-        book, inputs = self.book, self.inputs
-        exposure = compute_exposure(
-            book,
-            marks={p.symbol: p.mark_price for p in self.view.positions},
-            parameters=inputs.parameters,
-            now_ms=self.now_ms,
-        )
-        closing_costs = exit_costs(self.view.positions, book.instruments, inputs.parameters.costs)
-        opened = book.day.utc_day == utc_day(account.at_ms)
-        day = book.measure_day(account.equity, closing_costs, at_ms=account.at_ms)
-        return EquityRecorded(
-            at_ms=account.at_ms,
-            equity=account.equity,
-            wallet_balance=account.wallet_balance,
-            unrealized_pnl=account.unrealized_pnl,
-            margin_used=account.margin_used,
-            open_risk=exposure.open_risk,
-            net_deposits=book.transfers.net_deposits,
-            exit_costs=closing_costs,
-            day_equity=day.equity_start if opened else None,
-            day_lost=day.money_lost if opened else None,
-            marks=marks_of(self.view.positions),
-        )
