@@ -34,7 +34,7 @@ from kamou.core.book.intents import SaltOf
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.errors import ConfigurationError
-from kamou.exchange.base import IsHalted
+from kamou.exchange.base import IsHalted, PortChecks
 from kamou.messages.governor import DiskFull, ProtectionFailed
 from kamou.messages.orders import GovernorMessage
 from kamou.runtime.mailboxes import Mailbox
@@ -156,10 +156,12 @@ class _Composer:
         )
         permits = JournalPermits(journal=self.journal, reader=inputs.reader, clock=inputs.clock)
         self.port = inputs.port(
-            clock=inputs.clock,
-            permits=permits,
-            halted=StateFollower(self.journal, inputs.halted).halted,
-            journal_proof=self._journal_proof,
+            PortChecks(
+                clock=inputs.clock,
+                permits=permits,
+                halted=StateFollower(self.journal, inputs.halted).halted,
+                journal_proof=self._journal_proof,
+            )
         )
         self.panels = PanelLoader(
             port=self.port,

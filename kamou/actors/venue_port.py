@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from kamou.actors.exchange import SteppedPort
-from kamou.clock import Clock
 from kamou.core.model import Instrument
-from kamou.exchange.base import ExchangePort, IsHalted, JournalProof, PermitStore
+from kamou.exchange.base import ExchangePort, PortChecks
 
 
 class Listing(Protocol):
@@ -25,11 +24,4 @@ class VenuePort(ExchangePort, SteppedPort, Protocol):
 class PortFactory(Protocol):
     """A function that makes the port of one venue with the composition root's guards."""
 
-    def __call__(
-        self,
-        *,
-        clock: Clock,
-        permits: PermitStore,
-        halted: IsHalted,
-        journal_proof: JournalProof,
-    ) -> VenuePort: ...
+    def __call__(self, checks: PortChecks, /) -> VenuePort: ...

@@ -139,6 +139,16 @@ JournalProof = Callable[[ReductionProved], Awaitable[None]]
 HALTED = "the halt latch is set or the trading state stops entries; `kamou status` shows which"
 
 
+@attrs.frozen(kw_only=True)
+class PortChecks:
+    """What a port asks and proves before it sends an order."""
+
+    clock: Clock  # Kamou's own
+    permits: PermitStore
+    halted: IsHalted
+    journal_proof: JournalProof
+
+
 class GuardedPort(ABC):
     """The base class of all adapters, with the checks before every order.
 
@@ -148,18 +158,9 @@ class GuardedPort(ABC):
 
     capabilities: Capabilities
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        permits: PermitStore,
-        halted: IsHalted,
-        journal_proof: JournalProof,
-    ) -> None:
-        self._clock = clock
-        self._permits = permits
-        self._halted = halted
-        self._journal_proof = journal_proof
+    def __init__(self, checks: PortChecks) -> None:
+        self._checks = checks
+        self._clock = checks.clock
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -199,8 +200,8 @@ class GuardedPort(ABC):
                 "orders, the venue takes none; the entry is not sent, send it without them and the "
                 "stop after the first fill",
             )
-        await self._permits.consume(approved, intent.client_order_id)
-        if self._halted():  # it may have been set while the permit was being committed
+        await self._checks.permits.consume(approved, intent.client_order_id)
+        if self._checks.halted():  # it may have been set while the permit was being committed
             raise InvalidPermitError("HALT_LATCHED", HALTED)
         return await self._place(intent, attached)
 
@@ -229,7 +230,7 @@ class GuardedPort(ABC):
                 f"the permit of {intent.client_order_id} for {intent.symbol} was not made by the "
                 "governor of this process; the entry is not sent",
             )
-        if self._halted():
+        if self._checks.halted():
             raise InvalidPermitError("HALT_LATCHED", HALTED)
         now_ms = self._clock.now_ms()
         if now_ms >= approved.expires_at_ms:
@@ -265,7 +266,7 @@ class GuardedPort(ABC):
                 f"{intent.quantity} contracts) does not reduce the venue's position of {position} "
                 "contracts; the order is not sent",
             )
-        await self._journal_proof(
+        await self._checks.journal_proof(
             ReductionProved(
                 at_ms=self._clock.now_ms(),
                 cause_id=intent.cause_id,

@@ -19,7 +19,7 @@ from kamou.core.model import (
     OrderReport,
 )
 from kamou.errors import DiskFullError, UnknownOutcomeError
-from kamou.exchange.base import Capabilities, GuardedPort, IsHalted, JournalProof, PermitStore
+from kamou.exchange.base import Capabilities, GuardedPort, PortChecks
 from kamou.exchange.engine_reads import EngineReads
 from kamou.exchange.reads import QueriedReads, VenueQuery
 from kamou.runtime.runners import Runner, run_inline
@@ -63,18 +63,15 @@ class SimulatedExchange(QueriedReads, GuardedPort):
     def __init__(
         self,
         engine: Engine,
+        checks: PortChecks,
         *,
-        clock: Clock,
-        permits: PermitStore,
-        halted: IsHalted,
-        journal_proof: JournalProof,
         attached_stop: bool = True,
         runner: Runner = run_inline,
         venue_clock: Clock | None = None,
         answers: EngineReads | None = None,
     ) -> None:
-        """Make the port, of Kamou's ``clock`` and of the venue's, if that is another one."""
-        super().__init__(clock=clock, permits=permits, halted=halted, journal_proof=journal_proof)
+        """Make the port; ``venue_clock`` is the venue's if it is not Kamou's own."""
+        super().__init__(checks)
         self.engine = engine
         self._lost = False  # updates, since the last step
         self.capabilities = Capabilities(
@@ -86,7 +83,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
             mark_history=True,
         )
         self._runner = runner
-        self._venue_clock = clock if venue_clock is None else venue_clock
+        self._venue_clock = checks.clock if venue_clock is None else venue_clock
         self._answers = answers or EngineReads(engine, self._venue_clock, runner)
         self._reloads = engine.reloads
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)

@@ -11,7 +11,7 @@ import trio
 from kamou.clock import Clock, SimulatedClock
 from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.errors import NotRunningError
-from kamou.exchange.base import ExchangePort, JournalProof, PermitStore
+from kamou.exchange.base import ExchangePort, JournalProof, PermitStore, PortChecks
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.demo import load_binding, open_source
 from kamou.settings.config import Settings
@@ -74,10 +74,9 @@ def open_venue_without_journal(
     try:
         yield SimulatedExchange(
             engine,
-            clock=clock,
-            permits=permits,
-            halted=lambda: True,
-            journal_proof=journal_proof,
+            PortChecks(
+                clock=clock, permits=permits, halted=lambda: True, journal_proof=journal_proof
+            ),
             attached_stop=settings.exchange.attached_stop,
         )
     finally:

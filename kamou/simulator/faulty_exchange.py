@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from typing import TypeVar
 
+import attrs
 import trio
 
 from kamou.clock import Clock
@@ -20,7 +21,7 @@ from kamou.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from kamou.exchange.base import IsHalted, JournalProof, PermitStore
+from kamou.exchange.base import PortChecks
 from kamou.exchange.embedded import SimulatedExchange, make_order_request
 from kamou.exchange.reads import VenueQuery
 from kamou.simulator.faults import Chaos, FaultName
@@ -39,6 +40,17 @@ PORT_TIMEOUT_S = 2.0  # of the client, for reads
 _F = FaultName
 
 
+@attrs.frozen(kw_only=True)
+class World:
+    """What is around a simulated process: the venue, true time, and who disturbs and watches."""
+
+    venue: Venue
+    clock: Clock  # true time; the process has a skewed one
+    chaos: Chaos
+    monitor: Monitor
+    crashes: CrashSchedule
+
+
 class FaultyExchange(SimulatedExchange):
     """A ``SimulatedExchange`` with the faults of ``Chaos``.
 
@@ -48,37 +60,27 @@ class FaultyExchange(SimulatedExchange):
     def __init__(
         self,
         engine: Engine,
+        checks: PortChecks,
         *,
-        clock: Clock,
-        permits: PermitStore,
-        halted: IsHalted,
-        journal_proof: JournalProof,
         attached_stop: bool,
-        venue: Venue,
-        chaos: Chaos,
-        monitor: Monitor,
-        crashes: CrashSchedule,
-        true_clock: Clock,
+        world: World,
     ) -> None:
         super().__init__(
             engine,
-            clock=clock,
-            permits=permits,
-            halted=halted,
-            journal_proof=journal_proof,
+            checks,
             attached_stop=attached_stop,
-            venue_clock=true_clock,
-            answers=FaultyAnswers(engine, chaos, true_clock),
+            venue_clock=world.clock,
+            answers=FaultyAnswers(engine, world.chaos, world.clock),
         )
-        self._venue = venue
-        self._chaos = chaos
-        self._monitor = monitor
-        self._crashes = crashes
-        self._true = true_clock
+        self._venue = world.venue
+        self._chaos = world.chaos
+        self._monitor = world.monitor
+        self._crashes = world.crashes
+        self._true = world.clock
         self._late: list[tuple[int, int, VenueEvent]] = []
         self._pushed = 0
         self._cut = False
-        venue.pushed.clear()  # events before this process are lost
+        world.venue.pushed.clear()  # events before this process are lost
 
     # --- time and the stream -------------------------------------------------------
 

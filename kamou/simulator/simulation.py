@@ -42,7 +42,7 @@ from kamou.simulator.faults import (
     FaultName,
     covered_ms,
 )
-from kamou.simulator.faulty_exchange import FaultyExchange
+from kamou.simulator.faulty_exchange import FaultyExchange, World
 from kamou.simulator.market import MarketSettings, SimulatedMarket
 from kamou.simulator.monitor import Monitor
 from kamou.simulator.operator import SimulatedOperator
@@ -326,11 +326,13 @@ class SimulatedRun:
                     FaultyExchange,
                     simulation.engine,
                     attached_stop=simulation.settings.exchange.attached_stop,
-                    venue=simulation.venue,
-                    chaos=simulation.chaos,
-                    monitor=simulation.monitor,
-                    crashes=self.crashes,
-                    true_clock=self.clock,
+                    world=World(
+                        venue=simulation.venue,
+                        clock=self.clock,
+                        chaos=simulation.chaos,
+                        monitor=simulation.monitor,
+                        crashes=self.crashes,
+                    ),
                 ),
                 market=simulation.engine.source,
                 writer=writer,

@@ -32,6 +32,8 @@ from kamou.core.model import (
     TradingState,
 )
 from kamou.errors import RejectedError
+from kamou.exchange.base import PortChecks
+from kamou.venue.engine import Engine
 from kamou.venue.state import OrderRequest
 from tests.actors import system_harness
 from tests.actors.system_harness import SETTINGS, Ended, Harness, at, run_system
@@ -255,9 +257,11 @@ class SetBack(SimulatedClock):
 class SteadyVenue(NoNewStops):
     """A venue whose own clock is not set back."""
 
-    def __init__(self, *args: Any, clock: SimulatedClock, **more: Any) -> None:
+    def __init__(self, engine: Engine, checks: PortChecks, **more: Any) -> None:
+        clock = checks.clock
+        assert isinstance(clock, SimulatedClock)
         true = SimulatedClock(start_ms=clock.start_ms, origin_s=clock.origin_s)
-        super().__init__(*args, clock=clock, venue_clock=true, **more)
+        super().__init__(engine, checks, venue_clock=true, **more)
 
     async def _step(self, to_ms: int) -> None:
         await self.server_time_ms()

@@ -15,7 +15,7 @@ from kamou.core.day import HOUR_MS
 from kamou.core.model import OrderStatus
 from kamou.errors import DiskFullError, InvalidPermitError, RejectedError, UnknownOutcomeError
 from kamou.exchange import embedded
-from kamou.exchange.base import GuardedPort
+from kamou.exchange.base import GuardedPort, PortChecks
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.venue.engine import Engine
 from kamou.venue.models import ConstantLatency, VenueModels
@@ -52,10 +52,12 @@ def venue_on(
     clock = LeapClock(at(4))
     port = SimulatedExchange(
         engine_at(market, models=models),
-        clock=clock,
-        permits=permits,
-        halted=latch,
-        journal_proof=proofs.commit,
+        PortChecks(
+            clock=clock,
+            permits=permits,
+            halted=latch,
+            journal_proof=proofs.commit,
+        ),
         attached_stop=attached_stop,
     )
     return EmbeddedUnderTest(port=port, clock=clock, permits=permits, proofs=proofs, halted=latch)
@@ -189,10 +191,12 @@ async def test_a_step_reports_fills_of_another_process(tmp_path: Path) -> None:
     permits = Permits()
     port = SimulatedExchange(
         engine_at(market, store=store),
-        clock=clock,
-        permits=permits,
-        halted=Latch(),
-        journal_proof=Proofs().commit,
+        PortChecks(
+            clock=clock,
+            permits=permits,
+            halted=Latch(),
+            journal_proof=Proofs().commit,
+        ),
     )
     plan = plan_of()
     permits.committed[plan.permit_id] = ""

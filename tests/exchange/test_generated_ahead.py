@@ -19,6 +19,7 @@ from kamou.actors.exchange import MADE_AHEAD_MS, ExchangeActor
 from kamou.clock import SimulatedClock
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.data_directory.folder import MEMORY
+from kamou.exchange.base import PortChecks
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.mailboxes import Mailbox
 from kamou.runtime.runners import Runner, make_thread_runner, run_inline
@@ -63,10 +64,12 @@ def port_at(source: GeneratedMarket, now_ms: int, runner: Runner = run_inline) -
     )
     return SimulatedExchange(
         engine,
-        clock=LeapClock(now_ms),
-        permits=Permits(),
-        halted=Latch(),
-        journal_proof=Proofs().commit,
+        PortChecks(
+            clock=LeapClock(now_ms),
+            permits=Permits(),
+            halted=Latch(),
+            journal_proof=Proofs().commit,
+        ),
         runner=runner,
     )
 

@@ -13,6 +13,7 @@ from kamou.actors.midnight_reader import read_closes
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.data_directory.folder import MEMORY
+from kamou.exchange.base import PortChecks
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runtime.runners import Runner, make_thread_runner, run_inline
 from kamou.venue.engine import Engine
@@ -73,10 +74,12 @@ def port_on(source: MarketSource, runner: Runner = run_inline) -> SimulatedExcha
     )
     return SimulatedExchange(
         engine,
-        clock=LeapClock(ORIGIN_MS),
-        permits=Permits(),
-        halted=Latch(),
-        journal_proof=Proofs().commit,
+        PortChecks(
+            clock=LeapClock(ORIGIN_MS),
+            permits=Permits(),
+            halted=Latch(),
+            journal_proof=Proofs().commit,
+        ),
         runner=runner,
     )
 

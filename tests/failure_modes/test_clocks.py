@@ -15,6 +15,8 @@ from kamou.core.codes import Deny
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderRole
 from kamou.core.risk import rules_inputs
+from kamou.exchange.base import PortChecks
+from kamou.venue.engine import Engine
 from tests.actors.system_harness import Harness, at
 from tests.actors.trouble import UNANSWERED, Trouble, every
 from tests.failure_modes.harness import (
@@ -48,9 +50,9 @@ class ApartLine(Line):
 
     ahead_ms = 0
 
-    def __init__(self, *args: Any, clock: Clock, **more: Any) -> None:
-        apart = ApartClock(clock, self.ahead_ms)
-        super().__init__(*args, clock=clock, venue_clock=apart, **more)
+    def __init__(self, engine: Engine, checks: PortChecks, **more: Any) -> None:
+        apart = ApartClock(checks.clock, self.ahead_ms)
+        super().__init__(engine, checks, venue_clock=apart, **more)
 
     async def _step(self, to_ms: int) -> None:
         await self.server_time_ms()

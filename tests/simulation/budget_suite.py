@@ -31,6 +31,7 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import ZERO, Account, Instrument, OrderType
 from kamou.errors import UnreachableError
+from kamou.exchange.base import PortChecks
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import CycleSettings, Settings
@@ -128,8 +129,8 @@ def _instrument(index: int) -> Instrument:
 class Unsteady(SimulatedExchange):
     """An exchange of which some account reads fail and others come late."""
 
-    def __init__(self, engine: Engine, *, chance: Random, **more: Any) -> None:
-        super().__init__(engine, **more)
+    def __init__(self, engine: Engine, checks: PortChecks, *, chance: Random, **more: Any) -> None:
+        super().__init__(engine, checks, **more)
         self._chance = chance
 
     async def account(self) -> Account:

@@ -115,7 +115,7 @@ ORDERS = (
     Mutant(
         name="the port does not use permits up",
         file=BASE,
-        old="        await self._permits.consume(approved, intent.client_order_id)\n",
+        old="        await self._checks.permits.consume(approved, intent.client_order_id)\n",
         new="",
         notices=(HardRule.UNPERMITTED,),
         faults="none",
