@@ -31,9 +31,10 @@ from kamou.core.model import (
 from kamou.core.reconciliation.venue_view import instrument_changes
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.equity import CurrentEquity, current_equity
-from kamou.core.risk.exposure import Exposure, compute_exposure
+from kamou.core.risk.exposure import Exposure, compute_exposure, compute_headroom
 from kamou.core.risk.governor import ReviewContext, review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters
+from kamou.core.risk.sizing import Headroom
 from kamou.core.risk.verdict import Denied
 
 D = Decimal
@@ -377,6 +378,15 @@ def exposure_at(story: Story, marks: dict[str, Decimal] | None = None) -> Exposu
         parameters=TradingParameters(),
         now_ms=NOON,
     )
+
+
+def headroom_of(
+    story: Story, symbol: str = "ETHUSDT", side: Side = Side.LONG, **changes: Any
+) -> Headroom:
+    """Return the headroom at noon at the entry prices, except for ``changes``."""
+    inputs: dict[str, Any] = {"exposure": exposure_at(story), "now": equity_now(story.book)}
+    inputs |= {"limits": RiskLimits(), **changes}
+    return compute_headroom(story.book, symbol=symbol, side=side, **inputs)
 
 
 def denials_elsewhere(story: Story, **changes: Any) -> dict[str, str]:

@@ -40,16 +40,6 @@ from tests.core.venue_views import (
     run,
 )
 
-
-@pytest.fixture
-def holding() -> Story:
-    """Return a story with 100 contracts long and a confirmed stop, as at the venue."""
-    made = Story()
-    made.ready()
-    made.open(PLAN)
-    return made
-
-
 # --- positions that a list omits-------------------------------------------------
 
 

@@ -39,14 +39,6 @@ from tests.core.venue_views import (
     run_after_wait,
 )
 
-
-@pytest.fixture
-def holding(story: Story) -> Story:
-    """Return a story with 100 contracts long and a confirmed stop, as at the venue."""
-    story.open(PLAN)
-    return story
-
-
 # --- agreement -------------------------------------------------------------------------
 
 

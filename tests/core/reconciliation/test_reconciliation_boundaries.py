@@ -28,15 +28,6 @@ IN_FLIGHT_MS = 5_000
 SURE_MS = 20_000
 
 
-@pytest.fixture
-def holding() -> Story:
-    """Return a story with 100 contracts long and a confirmed stop, as at the venue."""
-    story = Story()
-    story.ready()
-    story.open(PLAN)
-    return story
-
-
 def preview(
     story: Story, view: VenueView, now_ms: int = NEXT_MS, **inputs: object
 ) -> Reconciliation:

@@ -122,6 +122,19 @@ def record_entry(story: Story, entry: Entry, known_ms: int = 0) -> None:
     story.open(of, price, at_ms=entry.at_ms)
 
 
+def story_with_late_payments(
+    entries: list[Entry], data: st.DataObject
+) -> tuple[Story, list[Entry]]:
+    """Return a story of the ledger without some drawn payments, and those payments."""
+    story = Story()
+    story.ready()
+    late = [x for x in entries if not x.symbol and data.draw(st.booleans(), label="late")]
+    for entry in entries:
+        if entry not in late:
+            record_entry(story, entry)
+    return story, late
+
+
 def read_of(
     story: Story, entries: list[Entry], marks: dict[int, dict[str, D]], **changes: Any
 ) -> OpeningRead:

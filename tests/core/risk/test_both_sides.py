@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kamou.core.model import Side
+from kamou.core.model import Plan, Side
 from kamou.core.risk.equity import exit_costs
-from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.governor import review_entry
 from kamou.core.risk.limits import CostModel, RiskLimits
 from kamou.core.risk.verdict import Denied
@@ -24,6 +23,7 @@ from tests.core.trading_cases import (
     account,
     equity_now,
     exposure_at,
+    headroom_of,
     plan,
     quote,
     review,
@@ -31,13 +31,12 @@ from tests.core.trading_cases import (
 )
 from tests.core.venue_views import INPUTS, look, run
 
-LIMITS = RiskLimits()
 MAJORS = {"BTCUSDT", "ETHUSDT"}
 EXIT_RATE = D("0.0008")  # 6 bp taker and 2 bp slippage
 GAP = D("0.25")
 
 
-def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> object:
+def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> Plan:
     """Return a plan of 0.1 units a contract at 100, its stop 3 away, with own ids."""
     return plan(
         symbol,
@@ -54,7 +53,7 @@ def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> objec
 def test_open_risk_grows_as_the_mark_moves_away_from_the_stop_on_either_side(
     story: Story, side: Side, away: int
 ) -> None:
-    story.open(wish("SOLUSDT", side))  # type: ignore[arg-type]
+    story.open(wish("SOLUSDT", side))
     stop = D(100) - 3 * away
     costs = 10 * (GAP * 3 + EXIT_RATE * stop)  # 10 units
     for gained, distance in ((0, 3), (5, 8), (-2, 1), (-3, 0), (-10, 0)):
@@ -85,9 +84,9 @@ def test_net_and_total_notional_and_the_cluster_risk_are_sums_by_side(
     for number, (symbol, side, quantity, opened) in enumerate(drawn):
         made = wish(symbol, side, quantity, number)
         if opened:
-            story.open(made)  # type: ignore[arg-type]
+            story.open(made)
         else:
-            story.grant(made)  # type: ignore[arg-type]
+            story.grant(made)
         long = side is Side.LONG
         stop = 97 if long else 103
         opened_risk = D(quantity) / 10 * (3 + GAP * 3 + EXIT_RATE * stop)
@@ -110,18 +109,11 @@ def test_net_and_total_notional_and_the_cluster_risk_are_sums_by_side(
 def test_a_hedge_adds_shock_headroom_and_a_trade_on_the_same_side_uses_it(
     story: Story, held: Side
 ) -> None:
-    story.open(wish("BTCUSDT", held))  # type: ignore[arg-type]
+    story.open(wish("BTCUSDT", held))
     other = Side.SHORT if held is Side.LONG else Side.LONG
     limits = RiskLimits(shock_move=D("0.1"))
     notionals = {
-        side: compute_headroom(
-            story.book,
-            exposure_at(story),
-            equity_now(story.book),
-            symbol="ETHUSDT",
-            side=side,
-            limits=limits,
-        ).notionals["shock"]
+        side: headroom_of(story, side=side, limits=limits).notionals["shock"]
         for side in (held, other)
     }
     assert notionals[other] - notionals[held] == 2 * 1000
@@ -131,13 +123,11 @@ def test_a_hedge_adds_shock_headroom_and_a_trade_on_the_same_side_uses_it(
 def test_altcoins_of_one_side_share_a_cluster_limit_and_those_of_the_other_do_not(
     story: Story, held: Side
 ) -> None:
-    story.open(wish("SOLUSDT", held))  # type: ignore[arg-type]
+    story.open(wish("SOLUSDT", held))
     other = Side.SHORT if held is Side.LONG else Side.LONG
     tight = RiskLimits(cluster_risk_max=D("0.006"))  # 60: one trade of 38 or 41, not two
     for side, expected in ((held, True), (other, False)):
-        verdict, _ = review_entry(
-            review(story.book, wish("ADAUSDT", side, number=1), limits=tight)  # type: ignore[arg-type]
-        )
+        verdict, _ = review_entry(review(story.book, wish("ADAUSDT", side, number=1), limits=tight))
         found = {d.code for d in verdict.denials} if isinstance(verdict, Denied) else set()
         assert ("RISK_CLUSTER_EXCEEDED" in found) is expected
 
@@ -158,15 +148,9 @@ def test_the_notional_limit_is_a_fraction_of_the_smaller_of_equity_and_wallet_ba
     assert (
         now.sizing_equity == {"wallet_balance": now.wallet_balance, "equity": now.equity}[smaller]
     )
-    limits = attrs.evolve(LIMITS, notional_total_max=D(1))
-    headroom = compute_headroom(
-        story.book,
-        exposure_at(story, {"BTCUSDT": D(mid)}),
-        now,
-        symbol="SOLUSDT",
-        side=Side.LONG,
-        limits=limits,
-    )
+    limits = RiskLimits(notional_total_max=D(1))
+    exposure = exposure_at(story, {"BTCUSDT": D(mid)})
+    headroom = headroom_of(story, "SOLUSDT", exposure=exposure, now=now, limits=limits)
     assert headroom.notionals["notional_total"] == now.sizing_equity - 10 * D(mid)
 
 
@@ -217,14 +201,7 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
     story.book.account.margin_used = D(70)
     story.grant(plan("DOTUSDT"))  # 200 more
-    headroom = compute_headroom(
-        story.book,
-        exposure_at(story),
-        equity_now(story.book),
-        symbol="ETHUSDT",
-        side=Side.LONG,
-        limits=LIMITS,
-    )
+    headroom = headroom_of(story)
     q = equity_now(story.book).sizing_equity
     assert headroom.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted
 
@@ -234,14 +211,7 @@ def test_reserved_costs_lower_the_shock_headroom_of_both_sides_and_notional_that
     story: Story, side: Side
 ) -> None:
     story.grant(plan("DOTUSDT"))  # long, 1,000; 3.5 of its risk of 41 are costs
-    headroom = compute_headroom(
-        story.book,
-        exposure_at(story),
-        equity_now(story.book),
-        symbol="ETHUSDT",
-        side=side,
-        limits=LIMITS,
-    )
+    headroom = headroom_of(story, side=side)
     # On the other side the permit is no hedge, because its entry may not fill.
     taken = 1000 if side is Side.LONG else 0
     assert headroom.notionals["shock"] == (400 - D("3.5")) / D("0.1") - taken
@@ -255,14 +225,7 @@ def test_the_risk_headroom_is_each_limit_less_the_open_risk(
 ) -> None:
     story.grant(plan("DOTUSDT"))
     limits = RiskLimits(open_risk_max=D(open_risk), daily_loss_max=D(day))
-    risks = compute_headroom(
-        story.book,
-        exposure_at(story),
-        equity_now(story.book),
-        symbol="ADAUSDT",
-        side=side,
-        limits=limits,
-    ).risks
+    risks = headroom_of(story, "ADAUSDT", side, limits=limits).risks
     assert risks == {
         "day_budget": D(day) * 10000 - 41,
         "open_risk": 300 - 41,
@@ -291,7 +254,7 @@ def test_a_permit_without_remaining_contracts_adds_no_exposure(story: Story) -> 
 
 def test_the_age_of_the_marks_is_that_of_the_oldest(story: Story) -> None:
     for number, symbol in enumerate(("SOLUSDT", "ADAUSDT", "DOTUSDT")):
-        story.open(wish(symbol, Side.LONG, number=number))  # type: ignore[arg-type]
+        story.open(wish(symbol, Side.LONG, number=number))
     ages = {"SOLUSDT": 3, "ADAUSDT": 7, "DOTUSDT": 5}
     marks = {symbol: quote(symbol, at_ms=NOON - age) for symbol, age in ages.items()}
     assert review(story.book, plan("BTCUSDT"), marks=marks).now.marks_at_ms == NOON - 7

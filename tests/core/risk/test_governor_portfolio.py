@@ -13,7 +13,6 @@ from kamou.core.book import events as e
 from kamou.core.book.orders import ANSWER_MAX_MS
 from kamou.core.model import OrderRole, OrderStatus, Side
 from kamou.core.risk import governor
-from kamou.core.risk.exposure import compute_headroom
 from kamou.core.risk.governor import review_entry, review_reduction
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.risk.pacing import full_bucket
@@ -24,8 +23,8 @@ from tests.core.trading_cases import (
     NOON,
     D,
     Story,
-    equity_now,
     exposure_at,
+    headroom_of,
     intent,
     mark,
     order_closed,
@@ -69,34 +68,13 @@ def test_the_filled_part_of_an_entry_is_not_counted_as_reserved_too(story: Story
 
 
 def test_the_headroom_is_what_positions_and_losses_leave_of_the_limits(story: Story) -> None:
-    headroom = compute_headroom(
-        story.book,
-        exposure_at(story),
-        equity_now(story.book),
-        symbol="SOLUSDT",
-        side=Side.LONG,
-        limits=LIMITS,
-    )
+    headroom = headroom_of(story, "SOLUSDT")
     assert (headroom.risk, headroom.notional) == (D(200), D(4000))
     story.open(plan("BTCUSDT"))
-    major = compute_headroom(
-        story.book,
-        exposure_at(story),
-        equity_now(story.book),
-        symbol="ETHUSDT",
-        side=Side.LONG,
-        limits=LIMITS,
-    )
+    major = headroom_of(story)
     assert major.risk == 400 - D("38.276") - D("1.3")  # 0.5 of fees, 0.8 of exit costs
     story.say(mark("9500"))
-    none = compute_headroom(
-        story.book,
-        exposure_at(story),
-        equity_now(story.book),
-        symbol="ETHUSDT",
-        side=Side.LONG,
-        limits=LIMITS,
-    )
+    none = headroom_of(story)
     assert (none.risk, none.notional) == (D(0), D(0))
 
 

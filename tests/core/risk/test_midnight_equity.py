@@ -36,6 +36,7 @@ from tests.core.risk.midnight_cases import (
     marks_drawn,
     read_of,
     record_entry,
+    story_with_late_payments,
 )
 from tests.core.trading_cases import (
     DAY,
@@ -53,12 +54,7 @@ from tests.core.trading_cases import (
 def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_marks(
     entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
 ) -> None:
-    story = Story()
-    story.ready()
-    late = [x for x in entries if not x.symbol and data.draw(st.booleans(), label="late")]
-    for entry in entries:
-        if entry not in late:
-            record_entry(story, entry)
+    story, late = story_with_late_payments(entries, data)
     read = read_of(story, entries, marks)
     assert tuple(m.at_ms for m in read.midnights) == MIDNIGHTS
     opened = open_days(story.book, read, waited=False)

@@ -30,6 +30,7 @@ from tests.core.risk.midnight_cases import (
     prices,
     read_of,
     record_entry,
+    story_with_late_payments,
 )
 from tests.core.trading_cases import NOON, Story, income
 
@@ -40,12 +41,7 @@ BAR_MS = 900_000
 def test_every_transfer_is_valued_with_the_ledgers_equity_just_before_it(
     entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
 ) -> None:
-    story = Story()
-    story.ready()
-    late = [x for x in entries if not x.symbol and data.draw(st.booleans(), label="late")]
-    for entry in entries:
-        if entry not in late:
-            record_entry(story, entry)
+    story, late = story_with_late_payments(entries, data)
     read = read_of(story, entries, marks)
     moved = {x.at_ms for x in entries if x.transfer and x not in late}
     assert set(story.book.transfers.unvalued) == moved
