@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ from kamou.store import database
 from kamou.store.journal import JournalWriter
 
 SETTINGS = StoreSettings(group_commit_ms=20, snapshot_every=3, batch_max=10)
-
-
-def lost(number: int) -> e.ProtectionLost:
-    return e.ProtectionLost(at_ms=number, symbol="ETHUSDT", reason="test")
-
-
-def day(number: int) -> e.DayOpened:
-    return e.DayOpened(at_ms=number, day=f"2023-11-{number:02}", equity=Decimal(number))
 
 
 class Broken(JournalWriter):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,15 +22,10 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.codes import StateReason
 from kamou.core.model import TradingState
 from kamou.store.journal import read_events
-from tests.actors.journal_bench import Bench, benches, day, lost
+from tests.actors.journal_bench import Bench, benches
+from tests.store.story import day, lost
 
 EVENTS = 28
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    with benches(tmp_path) as made:
-        yield made
 
 
 async def filled(make: Callable[..., Bench]) -> None:

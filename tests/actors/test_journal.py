@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 import trio
@@ -17,18 +16,8 @@ from kamou.errors import DuplicateEventError
 from kamou.runtime.runners import make_thread_runner
 from kamou.store import queries
 from kamou.store.snapshots import BookSnapshot
-from tests.actors.journal_bench import Bench, benches, day, lost
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    with benches(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def bench(make: Callable[..., Bench]) -> Bench:
-    return make()
+from tests.actors.journal_bench import Bench
+from tests.store.story import day, lost
 
 
 async def test_a_commit_is_on_disk_and_in_the_tail_when_it_returns(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,18 +12,8 @@ from trio.testing import MockClock
 from kamou.actors import journal as module
 from kamou.errors import CallUnavailableError, DiskFullError, StoreError
 from kamou.store.snapshots import BookSnapshot
-from tests.actors.journal_bench import Bench, benches, day, lost
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    with benches(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def bench(make: Callable[..., Bench]) -> Bench:
-    return make()
+from tests.actors.journal_bench import Bench
+from tests.store.story import day, lost
 
 
 async def crash(bench: Bench, action: Callable[[], Awaitable[object]]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -22,18 +21,12 @@ from kamou.core.risk.midnight_equity import LAST_PRICE_BARS, NOT_REBUILT, Midnig
 from kamou.messages.orders import VenueObserved
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runtime.mailboxes import Mailbox
-from tests.actors.journal_bench import Bench, benches
+from tests.actors.journal_bench import Bench
 from tests.core.trading_cases import DAY, NOON, Story, account, income, mark
 
 MIDNIGHT = NOON - NOON % DAY + DAY
 START_MS = MIDNIGHT + 21_900_000  # 06:05
 LOST = "9580"  # of 10,000, in a payment at 03:00: beyond the daily loss limit
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    with benches(tmp_path) as makes:
-        yield makes
 
 
 @attrs.define

@@ -32,6 +32,14 @@ PERMIT = f"{SIGNAL}.0"
 ENTRY, STOP, LIQUIDATED = "km" + "a" * 26, "km" + "b" * 26, ""
 
 
+def day(number: int) -> e.DayOpened:
+    return e.DayOpened(at_ms=number, day=f"2023-11-{number:02}", equity=D(number))
+
+
+def lost(number: int) -> e.ProtectionLost:
+    return e.ProtectionLost(at_ms=number, symbol="ETHUSDT", reason="test")
+
+
 def make_candidate() -> Candidate:
     return Candidate(
         signal_id=SIGNAL,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -23,26 +20,7 @@ from kamou.store.journal import (
     read_events,
 )
 from tests.store import story
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    made = database.open_writer(tmp_path / "kamou.sqlite3")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def writer(connection: sqlite3.Connection) -> JournalWriter:
-    return JournalWriter(connection, run_number=1)
-
-
-def day(number: int) -> e.DayOpened:
-    return e.DayOpened(at_ms=number, day=f"2023-11-{number:02}", equity=Decimal(number))
-
-
-def lost(number: int) -> e.ProtectionLost:
-    return e.ProtectionLost(at_ms=number, symbol="ETHUSDT", reason="test")
+from tests.store.story import day, lost
 
 
 def test_appended_events_are_read_in_order_and_numbered_without_gaps(writer: JournalWriter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from decimal import Decimal as D
 from pathlib import Path
 
@@ -20,18 +19,6 @@ from kamou.store.trade_chains import trade_chain
 from tests.store import story
 
 AT = story.CYCLE_MS + 2_000
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    made = database.open_writer(tmp_path / "kamou.sqlite3")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def writer(connection: sqlite3.Connection) -> JournalWriter:
-    return JournalWriter(connection, run_number=1)
 
 
 @pytest.fixture

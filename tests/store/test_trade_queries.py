@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from decimal import Decimal as D
-from pathlib import Path
 
 import attrs
-import pytest
 
-from kamou.store import database, queries
+from kamou.store import queries
 from kamou.store.journal import JournalWriter
 from tests.store import story
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    made = database.open_writer(tmp_path / "kamou.sqlite3")
-    yield made
-    made.close()
 
 
 def test_trades_are_paged_newest_first_and_filtered(
