@@ -25,9 +25,9 @@ from kamou.store.day_rows import first_transfer_at_ms
 from kamou.store.projected_totals import add_trade
 from kamou.store.public_queries import Curve, count_transfers, strategy_sums
 from kamou.store.public_queries import query_curve as whole_curve
-from kamou.store.record_rows import CurveMark, StrategySums
+from kamou.store.record_rows import SPAN_MARKS, CurveMark, MarkKind, StrategySums
 from kamou.store.rows import Counts, Downtime, RunRow, TradeRow
-from kamou.store.state_history import HaltPeriod, begins_period
+from kamou.store.state_history import HaltPeriod, PeriodKind, begins_period
 from kamou.store.table_rows import select, select_one
 
 _REFUSED = "refuse"  # the refiner's verdict
@@ -174,15 +174,17 @@ def curve_as_of(
     if not whole.points:
         return whole
     start_ms = as_of.at_ms - as_of.at_ms % whole.width_ms
-    last = [CurveMark(kind=kind, start_ms=start_ms, amount=ZERO) for kind in ("halt", "down")]
+    last = [CurveMark(kind=kind, start_ms=start_ms, amount=ZERO) for kind in SPAN_MARKS]
     ended = (
         any(halt.until_ms is not None and halt.until_ms > start_ms for halt in halts),
         any(gap.until_ms > start_ms for gap in down),
     )
     kept = [mark for mark in whole.marks if mark.start_ms < start_ms]
     kept += [mark for mark, is_there in zip(last, ended, strict=True) if is_there]
-    for kind, query in (("transfer", _TRANSFERS), ("config", _CONFIGS)):
-        from_ms = max(start_ms, first_transfer_at_ms(reader)) if kind == "transfer" else start_ms
+    for kind, query in ((MarkKind.TRANSFER, _TRANSFERS), (MarkKind.CONFIG, _CONFIGS)):
+        from_ms = (
+            max(start_ms, first_transfer_at_ms(reader)) if kind is MarkKind.TRANSFER else start_ms
+        )
         found = reader.execute(query, (from_ms, as_of.at_ms)).fetchall()
         if found:
             amount = sum((Decimal(row[0]) for row in found), ZERO)
@@ -204,7 +206,7 @@ def _remove_later_downtime(
     kept = (
         mark
         for mark in curve.marks
-        if mark.kind != "down" or mark.start_ms < earlier_ms or mark.start_ms <= free_ms
+        if mark.kind is not MarkKind.DOWN or mark.start_ms < earlier_ms or mark.start_ms <= free_ms
     )
     return attrs.evolve(curve, marks=tuple(kept))
 
@@ -242,8 +244,8 @@ def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]
         (as_of.at_ms,),
     ).fetchone()[0]
     return {
-        "halts": sum(begins_period("halt", *each) for each in changes),
-        "reductions": sum(begins_period("reduced_size", *each) for each in changes),
+        "halts": sum(begins_period(PeriodKind.HALT, *each) for each in changes),
+        "reductions": sum(begins_period(PeriodKind.REDUCED_SIZE, *each) for each in changes),
         "downtimes": len(later_downtime(reader, as_of)),
         "configs": int(configs),
         "transfers": count_transfers(reader, from_ms=as_of.at_ms + 1),

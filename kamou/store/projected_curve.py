@@ -17,7 +17,7 @@ from decimal import Decimal
 
 import attrs
 
-from kamou.store.record_rows import CurveInterval, CurveMark, CurveWidth
+from kamou.store.record_rows import CurveInterval, CurveMark, CurveWidth, MarkKind
 from kamou.store.table_rows import insert, select, select_one, upsert
 
 POINTS_MAX = 360  # about one for each pixel of a phone's width
@@ -40,7 +40,7 @@ def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal, *, repl
 
 
 def mark_moment(
-    cursor: sqlite3.Cursor, kind: str, at_ms: int, amount: Decimal | None = None
+    cursor: sqlite3.Cursor, kind: MarkKind, at_ms: int, amount: Decimal | None = None
 ) -> None:
     """Mark the interval of a ``transfer``, with its amount, or of a ``config``.
 
@@ -52,7 +52,7 @@ def mark_moment(
     _add_mark(cursor, kind, at_ms - at_ms % width_ms, amount or Decimal(0))
 
 
-def mark_span(cursor: sqlite3.Cursor, kind: str, from_ms: int, until_ms: int) -> None:
+def mark_span(cursor: sqlite3.Cursor, kind: MarkKind, from_ms: int, until_ms: int) -> None:
     """Mark every interval that a ``halt`` or ``down`` span overlaps.
 
     The part of the span before the first equity snapshot gets no mark.
@@ -71,7 +71,7 @@ def _first_ms(cursor: sqlite3.Cursor) -> int:
     return 2**62 if row is None else int(row[0])
 
 
-def _add_mark(cursor: sqlite3.Cursor, kind: str, start_ms: int, amount: Decimal) -> None:
+def _add_mark(cursor: sqlite3.Cursor, kind: MarkKind, start_ms: int, amount: Decimal) -> None:
     where = "WHERE kind = ? AND start_ms = ?"
     present = select_one(cursor, CurveMark, where, kind, start_ms)
     total = amount if present is None else present.amount + amount

@@ -20,14 +20,13 @@ import attrs
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.messages.codec import decode, kind_of
 from kamou.store.projected_curve import mark_span
-from kamou.store.rows import Downtime
+from kamou.store.record_rows import MarkKind
+from kamou.store.rows import Downtime, DowntimeCause
 from kamou.store.table_rows import insert
 
 PERIODS = 2  # so many periods without a closed cycle are no downtime yet
 PERIOD_MS = 300_000  # if a journal's configuration has no period
 DOWNTIME_MIN_MS = 10_000  # the shortest period that the settings allow
-STOP, CRASH, SLEEP, UNKNOWN_CAUSE = "stop", "crash", "sleep", "unknown"
-SKIPPED = "skipped"  # simulated time without a run: a halt ended a fast-forward early
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +41,7 @@ class _Span:
     begin_ms: int
     end_ms: int
     events: tuple[_StoredEvent, ...] = ()  # between its ends, in order
-    cause: str = ""  # empty: to be found from the events
+    cause: DowntimeCause | None = None  # None: to be found from the events
 
 
 def read_period_ms(config_json: str) -> int:
@@ -94,7 +93,7 @@ def record_downtime(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[
         cause = _find_cause(span, limit_ms)
         row = Downtime(seq=seq, number=number, from_ms=begin, until_ms=end, cause=cause)
         insert(cursor, row)
-        mark_span(cursor, "down", begin, end)
+        mark_span(cursor, MarkKind.DOWN, begin, end)
     return len(found)
 
 
@@ -150,13 +149,13 @@ def _around_history(
     crashed.
     """
     if isinstance(history, HistoryCutShort) and history.until_ms > begin_ms:
-        yield _Span(begin_ms=begin_ms, end_ms=history.until_ms, cause=SKIPPED)
+        yield _Span(begin_ms=begin_ms, end_ms=history.until_ms, cause=DowntimeCause.SKIPPED)
         begin_ms = history.until_ms
-    cause = CRASH
+    cause = DowntimeCause.CRASH
     for stop in _history_stops(cursor):
         yield _Span(begin_ms=begin_ms, end_ms=stop.since_ms, cause=cause)
         if stop.until_ms >= begin_ms:
-            begin_ms, cause = stop.until_ms, STOP
+            begin_ms, cause = stop.until_ms, DowntimeCause.STOP
     yield _Span(begin_ms=begin_ms, end_ms=history.since_ms, cause=cause)
 
 
@@ -169,23 +168,24 @@ def _history_stops(cursor: sqlite3.Cursor) -> list[HistoryStopped]:
     return [decode(HistoryStopped, body) for (body,) in rows]
 
 
-def _find_cause(span: _Span, limit_ms: int) -> str:
+def _find_cause(span: _Span, limit_ms: int) -> DowntimeCause:
     """Return the cause of a downtime, from the events inside it.
 
     A cause that the span already has stays. A run's recorded stop gives ``stop``, or ``crash`` if
     an error ended the run; a start without a stop before it gives ``crash``. Otherwise the cause is
     ``sleep`` if no event was recorded for more than ``limit_ms``, else ``unknown``.
     """
-    if span.cause:
+    if span.cause is not None:
         return span.cause
     begin_ms, end_ms = span.begin_ms, span.end_ms
     inside = [each for each in span.events if begin_ms <= each.at_ms <= end_ms]
     for each in inside:
         if each.kind == "run_stopped":
-            return STOP if json.loads(each.body)["reason"] != "crashed" else CRASH
+            crashed = json.loads(each.body)["reason"] == "crashed"
+            return DowntimeCause.CRASH if crashed else DowntimeCause.STOP
         if each.kind == "run_started":
-            return CRASH  # the run before recorded no stop
+            return DowntimeCause.CRASH  # the run before recorded no stop
     # A run that is awake records an event in every cycle, even if it ranks no signal.
     times = [begin_ms, *(each.at_ms for each in inside), end_ms]
     longest_ms = max(later - earlier for earlier, later in pairwise(times))
-    return SLEEP if longest_ms > limit_ms else UNKNOWN_CAUSE
+    return DowntimeCause.SLEEP if longest_ms > limit_ms else DowntimeCause.UNKNOWN

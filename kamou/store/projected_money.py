@@ -16,7 +16,7 @@ from kamou.core.kinds import IncomeKind
 from kamou.store import projected_curve, projected_days
 from kamou.store.day_rows import first_transfer_at_ms
 from kamou.store.projected_totals import add_totals, count_trade
-from kamou.store.record_rows import EquityPoint, IncomeRow
+from kamou.store.record_rows import EquityPoint, IncomeRow, MarkKind
 from kamou.store.rows import TradeRow
 from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
 
@@ -27,7 +27,7 @@ def project_income_recorded(cursor: sqlite3.Cursor, event: e.IncomeRecorded) -> 
     if income.kind is IncomeKind.TRANSFER:
         add_totals(cursor, transfers=1)
         if income.at_ms >= first_transfer_at_ms(cursor):
-            projected_curve.mark_moment(cursor, "transfer", income.at_ms, income.amount)
+            projected_curve.mark_moment(cursor, MarkKind.TRANSFER, income.at_ms, income.amount)
     projected_days.project_entry(cursor, income.at_ms)
 
 
@@ -83,4 +83,4 @@ def mark_transfers(cursor: sqlite3.Cursor) -> None:
         "SELECT at_ms, amount FROM income WHERE kind = ? AND at_ms >= ? ORDER BY at_ms",
         (IncomeKind.TRANSFER, first_transfer_at_ms(cursor)),
     ).fetchall():
-        projected_curve.mark_moment(cursor, "transfer", at_ms, Decimal(amount))
+        projected_curve.mark_moment(cursor, MarkKind.TRANSFER, at_ms, Decimal(amount))

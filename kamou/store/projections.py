@@ -25,6 +25,7 @@ from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
 from kamou.store import projected_orders as orders
 from kamou.store.projected_totals import add_totals
+from kamou.store.record_rows import MarkKind
 from kamou.store.rows import (
     ConfigRow,
     CycleRow,
@@ -34,7 +35,7 @@ from kamou.store.rows import (
     StateChangeRow,
     TierRefusal,
 )
-from kamou.store.state_history import LoneCommand, begins_period
+from kamou.store.state_history import LoneCommand, PeriodKind, begins_period
 from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
 
 Projection = Callable[[sqlite3.Cursor, Any], None]
@@ -78,7 +79,7 @@ def _project_run_started(cursor: sqlite3.Cursor, event: e.RunStarted) -> None:
     if changed:
         add_totals(cursor, configs=1)
         if before is not None:  # the first configuration is no change
-            projected_curve.mark_moment(cursor, "config", event.at_ms)
+            projected_curve.mark_moment(cursor, MarkKind.CONFIG, event.at_ms)
 
 
 def _project_run_stopped(cursor: sqlite3.Cursor, event: e.RunStopped) -> None:
@@ -132,12 +133,12 @@ def _find_cycle(cursor: sqlite3.Cursor, cycle_at_ms: int) -> CycleRow | None:
 def _project_state_changed(cursor: sqlite3.Cursor, seq: int, event: e.StateChanged) -> None:
     last = select_one(cursor, StateChangeRow, "ORDER BY seq DESC LIMIT 1")
     if last is not None and last.after in HALT_STATES:
-        projected_curve.mark_span(cursor, "halt", last.at_ms, event.at_ms)
+        projected_curve.mark_span(cursor, MarkKind.HALT, last.at_ms, event.at_ms)
     row = make_row(StateChangeRow, event, seq=seq)
     add_totals(
         cursor,
-        halts=int(begins_period("halt", row.before, row.after)),
-        reductions=int(begins_period("reduced_size", row.before, row.after)),
+        halts=int(begins_period(PeriodKind.HALT, row.before, row.after)),
+        reductions=int(begins_period(PeriodKind.REDUCED_SIZE, row.before, row.after)),
     )
     insert(cursor, row)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import ClassVar
 
 import attrs
@@ -228,16 +229,28 @@ class CurveWidth:
     last_ms: int  # rounded down to the start of an interval
 
 
+class MarkKind(StrEnum):
+    """What a mark on the equity curve stands for."""
+
+    HALT = "halt"
+    DOWN = "down"
+    TRANSFER = "transfer"
+    CONFIG = "config"
+
+
+SPAN_MARKS = (MarkKind.HALT, MarkKind.DOWN)
+MOMENT_MARKS = (MarkKind.TRANSFER, MarkKind.CONFIG)
+
+
 @attrs.frozen(kw_only=True)
 class CurveMark:
     """A mark on one interval of the equity curve.
 
-    ``kind`` is ``halt``, ``down``, ``transfer`` or ``config``. ``amount`` is the net amount of the
-    transfers, 0 for the other kinds.
+    ``amount`` is the net amount of the transfers, 0 for the other kinds.
     """
 
     table: ClassVar[str] = "curve_mark"
     primary_key: ClassVar[tuple[str, ...]] = ("kind", "start_ms")
-    kind: str
+    kind: MarkKind
     start_ms: int
     amount: Decimal

@@ -7,6 +7,7 @@ A class with a ``table`` is a row of that table. Money is ``Decimal``, and times
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import ClassVar
 
 import attrs
@@ -307,6 +308,16 @@ class ConfigRow:
     reason: str
 
 
+class DowntimeCause(StrEnum):
+    """Why no cycle closed; ``store/projected_downtime.py`` finds it."""
+
+    STOP = "stop"
+    CRASH = "crash"
+    SLEEP = "sleep"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"  # simulated time without a run: a halt ended a fast-forward early
+
+
 @attrs.frozen(kw_only=True)
 class Downtime:
     """More than two periods without a closed cycle, with the cause.
@@ -319,7 +330,7 @@ class Downtime:
     number: int  # 0 for the first downtime of that event
     from_ms: int
     until_ms: int
-    cause: str  # stop | crash | sleep | skipped | unknown; see store/projected_downtime.py
+    cause: DowntimeCause
 
 
 @attrs.frozen(kw_only=True)

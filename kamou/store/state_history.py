@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar
 
 import attrs
@@ -27,13 +29,29 @@ _LOSSES = frozenset(
         StateReason.DAY_LOSS_SEVERE,
     }
 )
-REDUCED_STATES = frozenset({TradingState.REDUCED_SIZE})
 _IS_HALTED = "('reduce_only', 'flattening')"
-BEGAN = {
-    # The partial indexes of the migration have these exact conditions.
-    "halt": f'"after" IN {_IS_HALTED} AND "before" NOT IN {_IS_HALTED}',
-    "reduced_size": "\"after\" = 'reduced_size' AND \"before\" <> 'reduced_size'",
-}
+
+
+class PeriodKind(StrEnum):
+    """The kind of a period in which the trading state limits entries."""
+
+    HALT = "halt"
+    REDUCED_SIZE = "reduced_size"
+
+
+STATES_OF = MappingProxyType(
+    {
+        PeriodKind.HALT: HALT_STATES,
+        PeriodKind.REDUCED_SIZE: frozenset({TradingState.REDUCED_SIZE}),
+    }
+)
+BEGAN: Mapping[PeriodKind, str] = MappingProxyType(
+    {
+        # The partial indexes of the migration have these exact conditions.
+        PeriodKind.HALT: f'"after" IN {_IS_HALTED} AND "before" NOT IN {_IS_HALTED}',
+        PeriodKind.REDUCED_SIZE: "\"after\" = 'reduced_size' AND \"before\" <> 'reduced_size'",
+    }
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -75,13 +93,13 @@ class HaltPeriod:
 
 
 def query_periods(
-    reader: sqlite3.Connection, kind: str, *, limit: int, until_ms: int | None = None
+    reader: sqlite3.Connection, kind: PeriodKind, *, limit: int, until_ms: int | None = None
 ) -> tuple[HaltPeriod, ...]:
     """Return the newest periods of a kind, oldest first.
 
     Args:
         reader: a connection of ``store.database.open_reader``.
-        kind: ``halt`` or ``reduced_size``.
+        kind: the kind of the periods.
         limit: maximum number of periods.
         until_ms: events after this time are ignored; None: no event is ignored.
     """
@@ -103,14 +121,15 @@ def query_commands(
     return select(reader, LoneCommand, tail, last_ms, limit)[::-1]
 
 
-def begins_period(kind: str, before: TradingState, after: TradingState) -> bool:
-    """Return True if the change begins a period of ``kind``: halt or reduced_size."""
-    inside = HALT_STATES if kind == "halt" else REDUCED_STATES
-    return after in inside and before not in inside
+def begins_period(kind: PeriodKind, before: TradingState, after: TradingState) -> bool:
+    """Return True if the change begins a period of ``kind``."""
+    return after in STATES_OF[kind] and before not in STATES_OF[kind]
 
 
-def _read_period(reader: sqlite3.Connection, seq: int, kind: str, last_ms: int) -> HaltPeriod:
-    inside = HALT_STATES if kind == "halt" else REDUCED_STATES
+def _read_period(
+    reader: sqlite3.Connection, seq: int, kind: PeriodKind, last_ms: int
+) -> HaltPeriod:
+    inside = STATES_OF[kind]
     steps: list[Step] = []
     end: Step | None = None
     end_seq = 2**62
@@ -174,12 +193,12 @@ def _most_severe(steps: Iterable[Step]) -> Step:
     return max(steps, key=lambda step: step.state.severity)
 
 
-def _cause(step: Step, kind: str) -> StateReason:
+def _cause(step: Step, kind: PeriodKind) -> StateReason:
     """Return the cause of a step.
 
     Only a loss of the day reduces the size, even if a resume or a new day led to this state.
     """
-    if kind == "reduced_size" and step.reason not in _LOSSES:
+    if kind is PeriodKind.REDUCED_SIZE and step.reason not in _LOSSES:
         return StateReason.DAY_LOSS_HALF
     return step.reason
 

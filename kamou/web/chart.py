@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from enum import StrEnum
 
 import attrs
 
 from kamou.core.day import DAY_MS
 from kamou.store.public_queries import Curve
-from kamou.store.record_rows import EquityMark
+from kamou.store.record_rows import MOMENT_MARKS, SPAN_MARKS, EquityMark, MarkKind
 from kamou.web import format as fmt
 from kamou.web.chart_frames import BAR_FRAMES, CURVE_FRAMES, Frame
 from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_ticks
@@ -35,7 +36,7 @@ class Tick:
 class Span:
     """A period that is marked in addition to those of the curve, such as an open halt."""
 
-    kind: str  # halt | down
+    kind: MarkKind  # one of SPAN_MARKS
     from_ms: int
     until_ms: int
 
@@ -44,7 +45,7 @@ class Span:
 class ChartEvent:
     """A marked moment with a title: a deposit, a withdrawal or a new configuration."""
 
-    kind: str  # transfer | config
+    kind: MarkKind  # one of MOMENT_MARKS
     at_ms: int
     title: str
 
@@ -53,7 +54,7 @@ class ChartEvent:
 class Band:
     """All periods of one kind, as one path."""
 
-    kind: str
+    kind: MarkKind
     path: str
 
 
@@ -61,7 +62,7 @@ class Band:
 class Marker:
     """A ``ChartEvent`` as it is drawn."""
 
-    kind: str
+    kind: MarkKind
     x: float
     title: str
 
@@ -93,11 +94,20 @@ class BarDay:
     title: str
 
 
+class BarKind(StrEnum):
+    """The result of a ``BarDay``."""
+
+    GAIN = "gain"
+    LOSS = "loss"
+    IDLE = "idle"
+    UNSEPARATED = "unseparated"  # the days are not separable
+
+
 @attrs.frozen(kw_only=True)
 class Bar:
     """A ``BarDay`` as it is drawn."""
 
-    kind: str  # gain | loss | idle | unseparated
+    kind: BarKind
     x: float
     y: float
     width: float
@@ -259,11 +269,11 @@ def _curve(
 
 
 def _bands(frame: Frame, x: Scale, curve: Curve, spans: Sequence[Span]) -> Iterator[Band]:
-    for kind in ("halt", "down"):
+    for kind in SPAN_MARKS:
         stretches = [
-            (m.start_ms, m.start_ms + curve.width_ms) for m in curve.marks if m.kind == kind
+            (m.start_ms, m.start_ms + curve.width_ms) for m in curve.marks if m.kind is kind
         ]
-        stretches += [(span.from_ms, span.until_ms) for span in spans if span.kind == kind]
+        stretches += [(span.from_ms, span.until_ms) for span in spans if span.kind is kind]
         path = "".join(
             # At least two units wide: a halt of minutes would be invisible on a curve of months.
             f"M{begin},{frame.top}h{round(max(end - begin, 2.0), 1)}V{frame.inner_bottom}H{begin}Z"
@@ -299,7 +309,7 @@ def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[ChartEvent])
     middles = {
         x(mark.start_ms + curve.width_ms // 2)
         for mark in curve.marks
-        if mark.kind in ("transfer", "config") and (mark.kind, mark.start_ms) not in own
+        if mark.kind in MOMENT_MARKS and (mark.kind, mark.start_ms) not in own
     }
     inside = sorted(at for at in middles if frame.left <= at <= frame.inner_right)
     return "".join(f"M{at},{frame.top}V{frame.inner_bottom}" for at in inside)
@@ -339,10 +349,12 @@ def _bars(frame: Frame, days: Sequence[BarDay]) -> BarChart:
     )
 
 
-def _kind(value: float | None) -> str:
+def _kind(value: float | None) -> BarKind:
     if value is None:
-        return "unseparated"
-    return "gain" if value > 0 else "loss" if value < 0 else "idle"
+        return BarKind.UNSEPARATED
+    if value > 0:
+        return BarKind.GAIN
+    return BarKind.LOSS if value < 0 else BarKind.IDLE
 
 
 def _day_ticks(frame: Frame, days: Sequence[BarDay], slot: float) -> tuple[Label, ...]:

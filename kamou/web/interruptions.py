@@ -9,7 +9,7 @@ import attrs
 from kamou.core.codes import StateReason
 from kamou.escaping import escape_text
 from kamou.store.latest_events import DisabledSpan
-from kamou.store.rows import Downtime
+from kamou.store.rows import Downtime, DowntimeCause
 from kamou.store.state_history import HaltPeriod, LoneCommand, Step
 from kamou.web import format as fmt
 from kamou.web.results import Results
@@ -110,11 +110,11 @@ def _cause_line(step: Step | LoneCommand, reason: StateReason) -> str:
 
 
 DOWNTIME = {
-    "stop": "stopped by the operator",
-    "crash": "ended without warning",
-    "sleep": "the machine, or the whole process, stood still",
-    "unknown": "Kamou ran, but no cycle closed",
-    "skipped": "skipped: a halt cut the fast-forward short",
+    DowntimeCause.STOP: "stopped by the operator",
+    DowntimeCause.CRASH: "ended without warning",
+    DowntimeCause.SLEEP: "the machine, or the whole process, stood still",
+    DowntimeCause.UNKNOWN: "Kamou ran, but no cycle closed",
+    DowntimeCause.SKIPPED: "skipped: a halt cut the fast-forward short",
 }
 
 

@@ -27,7 +27,13 @@ from kamou.store.latest_events import DisabledSpan
 from kamou.store.public_queries import Curve, DatedTransfer
 from kamou.store.record_rows import DayRow, MonthRow, StrategySums
 from kamou.store.rows import Downtime
-from kamou.store.state_history import HaltPeriod, LoneCommand, query_commands, query_periods
+from kamou.store.state_history import (
+    HaltPeriod,
+    LoneCommand,
+    PeriodKind,
+    query_commands,
+    query_periods,
+)
 from kamou.web import format as fmt
 from kamou.web.daily_figures import ALL, DAYS_SHOWN, MONTHS_SHOWN, Daily, Memo, no_bounds
 from kamou.web.site import Site
@@ -190,11 +196,11 @@ def _read_events(reader: sqlite3.Connection, then: as_of.AsOf) -> RecordEvents:
     run = as_of.run_as_of(reader, then)
     return RecordEvents(
         state=as_of.state_as_of(reader, then),
-        halts=query_periods(reader, "halt", limit=limit, until_ms=until_ms),
+        halts=query_periods(reader, PeriodKind.HALT, limit=limit, until_ms=until_ms),
         halts_total=totals["halts"],
         disabled=latest_events.disabled_spans(reader, limit=limit, until_ms=until_ms),
         disabled_total=latest_events.count_disabled(reader, until_ms),
-        reduced_size=query_periods(reader, "reduced_size", limit=limit, until_ms=until_ms),
+        reduced_size=query_periods(reader, PeriodKind.REDUCED_SIZE, limit=limit, until_ms=until_ms),
         reduced_size_total=totals["reductions"],
         commands=query_commands(reader, limit=limit, until_ms=until_ms),
         downtime=as_of.downtime_as_of(reader, then, limit=limit),

@@ -14,7 +14,7 @@ from kamou.core.model import Denial, Figure, OrderRole, OrderSide, OrderStatus
 from kamou.store import as_of, database, public_queries, queries
 from kamou.store.journal import JournalWriter
 from kamou.store.projections import READ_KEPT_MS
-from kamou.store.state_history import query_periods
+from kamou.store.state_history import PeriodKind, query_periods
 from kamou.store.trade_chains import trade_chain
 from tests.store import story
 
@@ -234,7 +234,7 @@ def test_an_adopted_short_is_an_open_trade_without_permit_and_signal(
 
 
 def test_a_halt_has_a_start_a_reason_and_an_end(reader: sqlite3.Connection) -> None:
-    (halt,) = query_periods(reader, "halt", limit=9)
+    (halt,) = query_periods(reader, PeriodKind.HALT, limit=9)
     at = story.CYCLE_MS + 50_006
     assert (halt.from_ms, halt.until_ms, halt.reason) == (at, at + 1_000, "OPERATOR_HALT")
     assert queries.query_state_spans(reader)[0].figures == (Figure(name="by", value="operator"),)

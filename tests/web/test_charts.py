@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.store.public_queries import Curve
-from kamou.store.record_rows import CurveMark, EquityMark
+from kamou.store.record_rows import SPAN_MARKS, CurveMark, EquityMark, MarkKind
 from kamou.web import chart, ticks
 from kamou.web.app import PublicSite
 from kamou.web.chart_frames import CURVE_FRAMES
@@ -33,7 +33,7 @@ def marks(*equity: float, step_ms: int = HOUR_MS, noted: Sequence[CurveMark] = (
     )
 
 
-def noted(kind: str, at_ms: int) -> CurveMark:
+def noted(kind: MarkKind, at_ms: int) -> CurveMark:
     return CurveMark(kind=kind, start_ms=at_ms, amount=Decimal(0))
 
 
@@ -101,34 +101,38 @@ def test_halving_the_points_keeps_both_ends_the_lowest_low_and_the_highest_high(
 
 
 def test_halts_and_downtime_are_bands_at_least_2_units_wide_inside_the_chart() -> None:
-    gaps = [noted("down", START_MS + i * DAY_MS) for i in range(-3, 1)]
+    gaps = [noted(MarkKind.DOWN, START_MS + i * DAY_MS) for i in range(-3, 1)]
     curve = marks(
-        *range(100, 700), step_ms=DAY_MS, noted=[noted("halt", START_MS + 300 * DAY_MS), *gaps]
+        *range(100, 700),
+        step_ms=DAY_MS,
+        noted=[noted(MarkKind.HALT, START_MS + 300 * DAY_MS), *gaps],
     )
-    spans = [chart.Span(kind="halt", from_ms=START_MS + 500 * DAY_MS, until_ms=2**50)]
+    spans = [chart.Span(kind=MarkKind.HALT, from_ms=START_MS + 500 * DAY_MS, until_ms=2**50)]
     wide = chart.curve_charts(curve, spans, ())[0]
     found = {band.kind: re.findall(r"M([\d.]+),14h([\d.]+)V", band.path) for band in wide.bands}
-    assert set(found) == {"halt", "down"}
-    for left, width in found["halt"] + found["down"]:
+    assert set(found) == set(SPAN_MARKS)
+    for left, width in found[MarkKind.HALT] + found[MarkKind.DOWN]:
         assert float(width) >= 2
         assert wide.frame.left <= float(left)
         assert float(left) + float(width) <= wide.frame.inner_right + 0.1
-    assert len(found["halt"]) == 2, "a halt that ended and one that goes on"
-    assert len(found["down"]) == 1, "neighbors are one band, and what was before the record is cut"
-    assert float(found["down"][0][0]) == wide.frame.left
+    assert len(found[MarkKind.HALT]) == 2, "a halt that ended and one that goes on"
+    assert len(found[MarkKind.DOWN]) == 1, (
+        "neighbors are one band, and what was before the record is cut"
+    )
+    assert float(found[MarkKind.DOWN][0][0]) == wide.frame.left
 
 
 def test_an_event_after_the_end_of_the_curve_is_not_marked() -> None:
     curve = marks(100, 101, 102)
     events = [
-        chart.ChartEvent(kind="transfer", at_ms=START_MS + HOUR_MS, title="in"),
-        chart.ChartEvent(kind="config", at_ms=START_MS + DAY_MS, title="out"),
+        chart.ChartEvent(kind=MarkKind.TRANSFER, at_ms=START_MS + HOUR_MS, title="in"),
+        chart.ChartEvent(kind=MarkKind.CONFIG, at_ms=START_MS + DAY_MS, title="out"),
     ]
     assert [m.title for m in chart.curve_charts(curve, (), events)[0].markers] == ["in"]
 
 
 def test_every_transfer_inside_the_curve_is_drawn() -> None:
-    net_deposits = [noted("transfer", START_MS + i * DAY_MS) for i in range(-2, 300)]
+    net_deposits = [noted(MarkKind.TRANSFER, START_MS + i * DAY_MS) for i in range(-2, 300)]
     wide = chart.curve_charts(marks(*range(100, 400), step_ms=DAY_MS, noted=net_deposits), (), ())[
         0
     ]

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from kamou.core.day import DAY_MS
 from kamou.core.record.performance import Estimate
 from kamou.http.responses import HTML, JSON
-from kamou.store.record_rows import DayRow
+from kamou.store.record_rows import DayRow, MarkKind
 from kamou.web import format as fmt
 from kamou.web.chart import BarDay, ChartEvent, Span, Whisker, curve_charts, day_charts, whisker
 from kamou.web.documents import results_document
@@ -176,7 +176,7 @@ def _row(
 def _spans(results: Results) -> Iterator[Span]:
     """Yield the halt that has not ended. The curve has those that ended."""
     if results.halted_since_ms is not None and results.as_of_ms is not None:
-        yield Span(kind="halt", from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
+        yield Span(kind=MarkKind.HALT, from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
 
 
 def _events(results: Results) -> Iterator[ChartEvent]:
@@ -185,12 +185,12 @@ def _events(results: Results) -> Iterator[ChartEvent]:
         changes = results.config_changes[1:][-NAMED:]  # the record began with the first one
     for change in changes:
         title = f"Configuration changed: {change.reason or change.digest[:12]}"
-        yield ChartEvent(kind="config", at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
+        yield ChartEvent(kind=MarkKind.CONFIG, at_ms=change.at_ms, title=title[:TITLE_CHARS_MAX])
     for transfer in results.transfers[-NAMED:]:
         name = "Deposit" if transfer.amount > 0 else "Withdrawal"
         amount = fmt.money(abs(transfer.amount))
         title = f"{name}, {fmt.moment(transfer.at_ms)} UTC: {amount} {results.currency}"
-        yield ChartEvent(kind="transfer", at_ms=transfer.at_ms, title=title)
+        yield ChartEvent(kind=MarkKind.TRANSFER, at_ms=transfer.at_ms, title=title)
 
 
 def _drawdown(results: Results) -> str:
