@@ -24,7 +24,7 @@ BOUND = {
     Deny.RATE_REENTRIES_EXCEEDED: "entries_day",
 }
 
-SIZED = (Deny.RISK_HEADROOM_EXHAUSTED.value, Deny.QUANTITY_BELOW_MINIMUM.value)
+SIZED = (Deny.RISK_HEADROOM_EXHAUSTED, Deny.QUANTITY_BELOW_MINIMUM)
 
 
 def binding_limits(event: e.Event) -> Iterator[str]:

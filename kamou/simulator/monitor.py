@@ -138,7 +138,7 @@ class Monitor:
                     self._day_unknown = False
                     reopen_day(self._portfolio, self._checker, event, self.engine.market_ms)
             case e.StateChanged():
-                self.coverage[f"state {event.after.value}"] += 1
+                self.coverage[f"state {event.after}"] += 1
                 self.halts.check_change(event)
                 self._day_loss.check_change(event)
             case _:
@@ -172,8 +172,8 @@ class Monitor:
 
     def check_order(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
         """Check an order that the process is about to send."""
-        self.coverage[f"sent {intent.role.value}"] += 1
-        self.note(f"{now_ms} wire {intent.role.value} {intent.symbol} {intent.client_order_id}")
+        self.coverage[f"sent {intent.role}"] += 1
+        self.note(f"{now_ms} wire {intent.role} {intent.symbol} {intent.client_order_id}")
         self._order_ids.check_order(intent, attached, now_ms)
         if intent.role is not OrderRole.ENTRY:
             self._size.check_reducing(intent, now_ms)
@@ -234,14 +234,14 @@ class Monitor:
             if self._is_partial(record):
                 self.coverage["partial fills"] += 1
             self.note(
-                f"{at} fill {record.symbol} {record.side.value} {record.quantity}"
+                f"{at} fill {record.symbol} {record.side} {record.quantity}"
                 f" at {record.price} {record.position_before}->{record.position_after}"
                 f" {record.client_order_id} {record.reason}"
             )
         elif isinstance(record, OrderAudit):
             self.coverage[f"order {record.event}"] += 1
             self.note(
-                f"{at} {record.event} {record.symbol} {record.type.value}"
+                f"{at} {record.event} {record.symbol} {record.type}"
                 f" {record.remaining} {record.client_order_id} {record.detail}"
             )
         elif isinstance(record, ContractAudit):

@@ -33,8 +33,10 @@ from kamou.venue.state import (
     FillAudit,
     HeldPosition,
     MoneyAudit,
+    MoneyKind,
     OrderAudit,
     OrderRequest,
+    OrderStep,
     VenueState,
     WorkingOrder,
     as_money,
@@ -90,12 +92,12 @@ class VenueAccount:
         if parent:
             self._keep_order(order)
         else:
-            self._record_change(order, "accepted")
+            self._record_change(order, OrderStep.ACCEPTED)
         return order
 
     def record_rejection(self, request: OrderRequest, code: str) -> None:
         """Record a rejected request in the audit log. No order is made of it."""
-        self._audit_order(request, "rejected", request.quantity, code)
+        self._audit_order(request, OrderStep.REJECTED, request.quantity, code)
 
     def cancel(self, order: WorkingOrder) -> None:
         """Cancel a live order, dormant or not."""
@@ -106,7 +108,7 @@ class VenueAccount:
         """End an order, and cancel its attached orders that are still dormant."""
         order.status = status
         del self.state.live[order.request.client_order_id]
-        self._record_change(order, "closed")
+        self._record_change(order, OrderStep.CLOSED)
         for child in self._children(order):
             if child.dormant:
                 self.cancel(child)
@@ -117,12 +119,12 @@ class VenueAccount:
         live = (self.state.orders[each] for each in self.state.live)
         return [child for child in live if child.parent == parent]
 
-    def _record_change(self, order: WorkingOrder, event: str) -> None:
+    def _record_change(self, order: WorkingOrder, event: OrderStep) -> None:
         """Add a changed order to the unsaved changes, the event stream and the audit log."""
         order.updated_at_ms = self.state.market_ms
         self._keep_order(order)
         self.events.append(OrderUpdate(order=order.make_report()))
-        status = order.status if event == "closed" else ""
+        status = order.status if event is OrderStep.CLOSED else ""
         self._audit_order(order.request, event, order.remaining, status)
 
     def _keep_order(self, order: WorkingOrder) -> None:
@@ -131,7 +133,7 @@ class VenueAccount:
         self.state.revision += 1
 
     def _audit_order(
-        self, request: OrderRequest, event: str, remaining: Decimal, detail: str
+        self, request: OrderRequest, event: OrderStep, remaining: Decimal, detail: str
     ) -> None:
         self.state.audit_log.append(
             OrderAudit(
@@ -164,7 +166,7 @@ class VenueAccount:
         most = self.reducible(order.request.symbol, order.request.side)
         if ZERO < most < order.remaining:
             order.quantity = order.filled + most
-            self._record_change(order, "resized")
+            self._record_change(order, OrderStep.RESIZED)
         return min(order.remaining, most)
 
     def fill(self, order: WorkingOrder, execution: Execution) -> None:
@@ -177,7 +179,7 @@ class VenueAccount:
         self._keep_order(order)
         self._book(execution, request.symbol, request.side, request.leverage, order)
         for child in self._children(order):
-            event = "accepted" if child.dormant else "resized"
+            event = OrderStep.ACCEPTED if child.dormant else OrderStep.RESIZED
             child.dormant = False
             child.quantity = max(order.filled, child.filled)
             self._record_change(child, event)
@@ -356,7 +358,7 @@ class VenueAccount:
             )
         )
         state.audit_log.append(
-            MoneyAudit(at_ms=state.market_ms, kind=kind, symbol=symbol, amount=amount)
+            MoneyAudit(at_ms=state.market_ms, kind=MoneyKind(kind), symbol=symbol, amount=amount)
         )
 
     def store_mark(self, symbol: str) -> None:
@@ -392,5 +394,5 @@ class VenueAccount:
         )
         for order in state.live_orders(symbol):
             order.quantity = order.filled + order.remaining / factor
-            self._record_change(order, "resized")
+            self._record_change(order, OrderStep.RESIZED)
         self.change_instrument(instrument)

@@ -14,7 +14,15 @@ import attrs
 
 from kamou.core.day import show_utc
 from kamou.core.model import BPS_PER_UNIT, ZERO, Account, Instrument, OrderType, PositionReport
-from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit, OrderAudit
+from kamou.venue.state import (
+    AuditRecord,
+    ContractAudit,
+    FillAudit,
+    MoneyAudit,
+    MoneyKind,
+    OrderAudit,
+    OrderStep,
+)
 from kamou.venue.violations import HardRule, Violation
 
 D = Decimal
@@ -174,24 +182,24 @@ class Checker:
     def book_money(self, record: MoneyAudit) -> None:
         """Add the amount to the wallet balance, and funding to its total."""
         self.wallet_balance += record.amount
-        if record.kind == "funding":
+        if record.kind is MoneyKind.FUNDING:
             self.funding += record.amount
 
     def book_order(self, record: OrderAudit) -> None:
         """Report a duplicate client order id, and fold the order if it is a stop."""
         name = record.client_order_id
-        if record.event == "rejected":
+        if record.event is OrderStep.REJECTED:
             if record.detail == "DUPLICATE_CLIENT_ID":
                 self.report_violation(HardRule.DUPLICATE_ID, record.at_ms, record.symbol, name)
             return
-        if record.event == "accepted":
+        if record.event is OrderStep.ACCEPTED:
             if name in self.accepted:
                 self.report_violation(HardRule.DUPLICATE_ID, record.at_ms, record.symbol, name)
             self.accepted.add(name)
         if record.type is not OrderType.STOP_MARKET or not record.reduce_only:
             return
         symbol = self.symbol(record.symbol)
-        if record.event == "closed" or record.trigger_price is None:
+        if record.event is OrderStep.CLOSED or record.trigger_price is None:
             symbol.stops.pop(name, None)
         else:
             symbol.stops[name] = StopSeen(
@@ -353,11 +361,8 @@ class Checker:
         for name, symbol in self.held.items():
             equity += (marks[name] - symbol.entry) * symbol.position * sizes[name]
         if abs(self.wallet_balance - account.wallet_balance) >= CENT:
-            self._report_equity(
-                account,
-                f"wallet balance: {self.wallet_balance} recomputed,"
-                f" {account.wallet_balance} reported",
-            )
+            own, told = self.wallet_balance, account.wallet_balance
+            self._report_equity(account, f"wallet balance: {own} recomputed, {told} reported")
         if abs(equity - account.equity) >= CENT:
             self._report_equity(account, f"equity: {equity} recomputed, {account.equity} reported")
 

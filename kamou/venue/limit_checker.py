@@ -18,7 +18,7 @@ import attrs
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.model import ZERO
 from kamou.venue.checker import Checker, SymbolSeen
-from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit, MoneyKind
 from kamou.venue.violations import HardRule
 
 D = Decimal
@@ -100,9 +100,9 @@ class LimitChecker:
         """Open the day of the next record; book money; at a fill, sample the portfolio."""
         self.roll(seen, record.at_ms)
         if isinstance(record, MoneyAudit):
-            if record.kind == "opening":
+            if record.kind is MoneyKind.OPENING:
                 self.day_equity += record.amount
-            elif record.kind == "transfer":
+            elif record.kind is MoneyKind.TRANSFER:
                 self._net_deposits += record.amount
                 self._moved_ms = record.at_ms
         elif isinstance(record, FillAudit):

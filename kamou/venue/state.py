@@ -8,6 +8,7 @@ leave memory when they are stored. Later reads of them go to the store.
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
 
 import attrs
 
@@ -122,12 +123,29 @@ class Execution:
     reason: FillReason = FillReason.ORDER
 
 
+class OrderStep(StrEnum):
+    """What the venue did to an order, for the audit log."""
+
+    ACCEPTED = "accepted"
+    RESIZED = "resized"
+    CLOSED = "closed"
+    REJECTED = "rejected"
+
+
+class MoneyKind(StrEnum):
+    """What a record of money in the audit log is for."""
+
+    OPENING = "opening"  # balance of a new account
+    FUNDING = "funding"
+    TRANSFER = "transfer"
+
+
 @attrs.frozen(kw_only=True)
 class OrderAudit:
     """The audit record of an accepted, resized, closed or rejected order."""
 
     at_ms: int
-    event: str  # accepted | resized | closed | rejected
+    event: OrderStep
     client_order_id: str
     symbol: str
     side: OrderSide
@@ -169,7 +187,7 @@ class MoneyAudit:
     """The audit record of an opening balance, a funding payment or a transfer."""
 
     at_ms: int
-    kind: str  # opening | funding | transfer
+    kind: MoneyKind
     symbol: str  # of funding; otherwise empty
     amount: Decimal  # USDT, > 0 if the account received it
 
@@ -229,7 +247,9 @@ class VenueState:
         """Return the state of a new account that opens with this wallet balance (USDT)."""
         state = cls(market_ms=start_ms, wallet_balance=as_money(wallet_balance))
         state.audit_log.append(
-            MoneyAudit(at_ms=start_ms, kind="opening", symbol="", amount=state.wallet_balance)
+            MoneyAudit(
+                at_ms=start_ms, kind=MoneyKind.OPENING, symbol="", amount=state.wallet_balance
+            )
         )
         return state
 

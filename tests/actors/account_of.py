@@ -16,7 +16,7 @@ from kamou.core.book.events import (
 from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.day import MINUTE_MS
 from kamou.core.model import OrderRole, OrderType, TradingState
-from kamou.venue.state import OrderAudit
+from kamou.venue.state import OrderAudit, OrderStep
 from tests.actors.scripted_market import START_MS
 from tests.actors.system_harness import SETTINGS, Ended
 
@@ -74,7 +74,7 @@ def _orders(ended: Ended) -> Iterator[str]:
     accepted = [
         noted
         for noted in ended.audit_log
-        if isinstance(noted, OrderAudit) and noted.event in ("accepted", "rejected")
+        if isinstance(noted, OrderAudit) and noted.event in (OrderStep.ACCEPTED, OrderStep.REJECTED)
     ]
     names = Counter(noted.client_order_id for noted in accepted)
     if doubled := [name for name, n in names.items() if n > 1]:

@@ -11,12 +11,12 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
-from kamou.core.kinds import FillReason, IncomeKind
+from kamou.core.kinds import FillReason
 from kamou.core.model import Denial, OrderSide, OrderType
 from kamou.runs.facts import facts_digest
 from kamou.store import database
 from kamou.store.journal import JournalWriter
-from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit
+from kamou.venue.state import AuditRecord, ContractAudit, FillAudit, MoneyAudit, MoneyKind
 from kamou.venue.violations import HardRule, Violation
 from tests.store import story
 
@@ -43,7 +43,7 @@ FILL = FillAudit(
     reason=FillReason.ORDER,
 )
 FUNDING = MoneyAudit(
-    at_ms=story.CYCLE_MS + 1, kind=IncomeKind.FUNDING, symbol="ETHUSDT", amount=D("-0.01")
+    at_ms=story.CYCLE_MS + 1, kind=MoneyKind.FUNDING, symbol="ETHUSDT", amount=D("-0.01")
 )
 AUDIT_LOG = (FILL, FUNDING)
 VIOLATION = Violation(rule=HardRule.RISK, at_ms=story.CYCLE_MS, symbol="ETHUSDT", detail="")
@@ -122,7 +122,7 @@ def test_time_side_quantity_price_and_fee_of_a_fill_change_the_digest(
 
 
 def test_time_and_amount_of_a_payment_change_the_digest_and_its_kind_does_not() -> None:
-    assert digest(audit_log=[FILL, attrs.evolve(FUNDING, kind="a name")]) == digest()
+    assert digest(audit_log=[FILL, attrs.evolve(FUNDING, kind=MoneyKind.OPENING)]) == digest()
     assert digest(audit_log=[FILL, attrs.evolve(FUNDING, amount=D("0.01"))]) != digest()
     assert digest(audit_log=[FILL, attrs.evolve(FUNDING, at_ms=0)]) != digest()
     assert digest(audit_log=[FILL]) != digest()

@@ -42,7 +42,7 @@ from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
 from kamou.venue.market.recorded import RecordedMarket
-from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit, MoneyKind
 
 D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -199,7 +199,7 @@ class Judge:
             self._worst(self._instant)  # whole: what is stamped alike happened together
         self._instant = noted.at_ms
         self._until(noted.at_ms)
-        if isinstance(noted, MoneyAudit) and noted.kind == "opening":
+        if isinstance(noted, MoneyAudit) and noted.kind is MoneyKind.OPENING:
             self._open(noted.amount)
         if isinstance(noted, FillAudit) and noted.type is OrderType.STOP_MARKET:
             assert noted.trigger_price is not None

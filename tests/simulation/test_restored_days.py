@@ -26,7 +26,7 @@ from kamou.simulator.invariants.outside_changes import OutsideChanges
 from kamou.simulator.invariants.venue_records import reopen_day
 from kamou.venue.checker import Checker, CheckLimits, never_excused
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
-from kamou.venue.state import MoneyAudit
+from kamou.venue.state import MoneyAudit, MoneyKind
 
 D = Decimal
 MIDNIGHT_MS = 20_000 * DAY_MS
@@ -51,16 +51,16 @@ CASES = [
 ]
 
 
-def money(kind: str, at_ms: int, amount: int) -> MoneyAudit:
+def money(kind: MoneyKind, at_ms: int, amount: int) -> MoneyAudit:
     return MoneyAudit(at_ms=at_ms, kind=kind, symbol="", amount=D(amount))
 
 
 def evidence(paid_in: int, lost: int) -> list[MoneyAudit]:
     """Return the venue's records of an account of 10,000 until the day is opened."""
     return [
-        money("opening", NOON_MS, 10_000),
-        money("funding", NOON_MS + 1, -lost),
-        money("transfer", NOON_MS + 60_000, paid_in),
+        money(MoneyKind.OPENING, NOON_MS, 10_000),
+        money(MoneyKind.FUNDING, NOON_MS + 1, -lost),
+        money(MoneyKind.TRANSFER, NOON_MS + 60_000, paid_in),
     ]
 
 
@@ -139,7 +139,7 @@ def test_a_transfer_between_the_read_and_its_commit_is_in_the_days_net_deposits(
     event: e.DayOpened,
 ) -> None:
     day = restored(0, 0, PositionBook())
-    day.record_audit(money("transfer", READ_MS + 1, 500))
+    day.record_audit(money(MoneyKind.TRANSFER, READ_MS + 1, 500))
     day.open_day(opened(event, 0, 0))
     assert (day.equity, day.net_deposits) == (D(10_000), D(500))
 

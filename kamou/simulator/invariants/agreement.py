@@ -81,7 +81,7 @@ def _orders(book: PositionBook, engine: Engine) -> Iterator[str]:
 
 def _describe(book: PositionBook, name: str) -> str:
     order = book.orders.unsettled[name]
-    return f"{name} {order.role.value} {order.intent.symbol} {order.status.value}"
+    return f"{name} {order.role} {order.intent.symbol} {order.status}"
 
 
 def _fills(events: Sequence[e.Event], engine: Engine) -> Iterator[str]:

@@ -12,7 +12,7 @@ from kamou.core.book import events as e
 from kamou.core.model import Intent, OrderRole
 from kamou.ids import is_kamou_id
 from kamou.simulator.invariants.observed import Observed, ReportViolation
-from kamou.venue.state import FillAudit, OrderAudit
+from kamou.venue.state import FillAudit, OrderAudit, OrderStep
 from kamou.venue.violations import HardRule
 
 
@@ -51,7 +51,7 @@ class ClientOrderIds:
                 wrong(HardRule.DUPLICATE_ID, "sent before")
             self._sent.add(each.client_order_id)
             if self.observed.intents.get(each.client_order_id) != each:
-                wrong(HardRule.UNJOURNALLED, f"no committed intent of this {each.role.value}")
+                wrong(HardRule.UNJOURNALLED, f"no committed intent of this {each.role}")
         if intent.role is OrderRole.ENTRY:
             before = self._entered.setdefault(intent.trade_id, intent.client_order_id)
             if before != intent.client_order_id:
@@ -60,7 +60,7 @@ class ClientOrderIds:
     def check_accepted(self, record: OrderAudit) -> None:
         """Check an order that the venue accepted against its intent."""
         name = record.client_order_id
-        if record.event != "accepted":
+        if record.event is not OrderStep.ACCEPTED:
             return
         if name in self._written_off:
             detail = f"{name} closed in the journal at {self._written_off[name]}"
@@ -75,7 +75,7 @@ class ClientOrderIds:
         meant = (intent.side, intent.type, intent.role is not OrderRole.ENTRY, intent.trigger_price)
         if reported != meant or record.remaining > intent.quantity:
             detail = (
-                f"{name} {intent.role.value}: {reported} {record.remaining},"
+                f"{name} {intent.role}: {reported} {record.remaining},"
                 f" not {meant} {intent.quantity}"
             )
             self.report(HardRule.NOT_AS_INTENDED, record.at_ms, record.symbol, detail)

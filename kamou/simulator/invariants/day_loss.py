@@ -11,7 +11,7 @@ from kamou.core.book.position_book import PositionBook
 from kamou.core.model import ZERO, Intent, TradingState
 from kamou.simulator.invariants.observed import Observed, ReportViolation
 from kamou.simulator.invariants.outside_changes import KNOWN_AFTER_MS
-from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit, MoneyKind
 from kamou.venue.violations import HardRule
 
 LOSS_SLACK = Decimal("0.001")  # of the day's equity, which changes between two reads
@@ -33,7 +33,7 @@ class DayLoss:
         """Take a transfer or the fee of a fill."""
         if isinstance(record, FillAudit):
             self._fees += record.fee
-        elif isinstance(record, MoneyAudit) and record.kind == "transfer":
+        elif isinstance(record, MoneyAudit) and record.kind is MoneyKind.TRANSFER:
             self.net_deposits += record.amount
             self._transfers.append((record.at_ms, record.amount))
 

@@ -47,13 +47,13 @@ class Halts:
             self._ordered = None
         self._flatten_ms = now_ms if after is TradingState.FLATTENING else None
         if before is TradingState.FLATTENING and after.entries_allowed:
-            self.report(HardRule.RESUMED, now_ms, "", f"from {before.value} to {after.value}")
+            self.report(HardRule.RESUMED, now_ms, "", f"from {before} to {after}")
 
     def check_entry(self, intent: Intent, now_ms: int) -> None:
         """Check that the trading state allows an entry that is about to be sent."""
         state = self.observed.state
         if not state.entries_allowed:
-            detail = f"{intent.client_order_id}: an entry was sent in {state.value}"
+            detail = f"{intent.client_order_id}: an entry was sent in {state}"
             self.report(HardRule.HALTED, now_ms, intent.symbol, detail)
 
     def check_overdue(self, now_ms: int) -> None:
@@ -63,7 +63,7 @@ class Halts:
             state, at_ms = self._ordered
             if now_ms - at_ms > OBEYED_AFTER_MS + excused_ms("", at_ms, now_ms):
                 self._ordered = None
-                detail = f"no {state.value} for {now_ms - at_ms} ms"
+                detail = f"no {state} for {now_ms - at_ms} ms"
                 self.report(HardRule.DISOBEYED, now_ms, "", detail)
         if self._flatten_ms is not None and held_since:
             # An external order may open a position later, so each position has its own minute.

@@ -16,7 +16,7 @@ from kamou.ids import is_kamou_id
 from kamou.simulator.invariants.outside_changes import KNOWN_AFTER_MS, OutsideChanges
 from kamou.venue.checker import ExcusedTime
 from kamou.venue.engine import Engine
-from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit, OrderAudit
+from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit, MoneyKind, OrderAudit, OrderStep
 from kamou.venue.violations import HardRule
 
 ReportViolation = Callable[[HardRule, int, str, str], None]
@@ -101,18 +101,18 @@ class Observed:
             self._fold_order(record)
         elif isinstance(record, FillAudit):
             self._fold_fill(record)
-        elif isinstance(record, MoneyAudit) and record.kind == "transfer":
+        elif isinstance(record, MoneyAudit) and record.kind is MoneyKind.TRANSFER:
             self.equity.clear()  # earlier equity is not comparable
 
     def _fold_order(self, record: OrderAudit) -> None:
         name, intent = record.client_order_id, self.intents.get(record.client_order_id)
-        if record.event == "closed":
+        if record.event is OrderStep.CLOSED:
             self.stops.get(record.symbol, {}).pop(name, None)
             permit = self.permit_of(name)
             if permit is not None:
                 permit.ended = True
         is_stop = intent is not None and intent.role is OrderRole.STOP_LOSS and is_kamou_id(name)
-        if record.event == "accepted" and is_stop and record.trigger_price is not None:
+        if record.event is OrderStep.ACCEPTED and is_stop and record.trigger_price is not None:
             self.stops.setdefault(record.symbol, {})[name] = record.trigger_price
 
     def _fold_fill(self, record: FillAudit) -> None:

@@ -26,7 +26,7 @@ class PositionSize:
     def check_reducing(self, intent: Intent, now_ms: int) -> None:
         """Check an order that is no entry and is about to be sent."""
         if not intent.reduce_only:
-            detail = f"{intent.client_order_id}: {intent.role.value}"
+            detail = f"{intent.client_order_id}: {intent.role}"
             self.report(HardRule.NOT_REDUCING, now_ms, intent.symbol, detail)
 
     def check_entry(self, intent: Intent, permit: SeenPermit, now_ms: int) -> None:
@@ -48,5 +48,5 @@ class PositionSize:
             detail = f"{record.position_after} held, {permit.plan.quantity} permitted"
             self.report(HardRule.OVERSIZED, record.at_ms, record.symbol, detail)
         if intent is not None and intent.role is not OrderRole.ENTRY and adds_exposure(record):
-            detail = f"{intent.role.value} {name} added risk"
+            detail = f"{intent.role} {name} added risk"
             self.report(HardRule.ADDED, record.at_ms, record.symbol, detail)

@@ -60,7 +60,7 @@ class PromisedRisk:
         if seen.state is TradingState.REDUCED_SIZE:
             allowed *= seen.limits.reduced_size
         if plan.risk > allowed + self._lately_gone() * seen.limits.risk_per_trade:
-            detail = f"risk {plan.risk} exceeds {allowed} in {seen.state.value}"
+            detail = f"risk {plan.risk} exceeds {allowed} in {seen.state}"
             wrong(HardRule.RISK_PROMISED, detail)
         self._check_sums(plan, sizing_equity + self._lately_gone(), wrong)
 

@@ -14,7 +14,7 @@ from kamou.simulator.invariants.observed import Observed, ReportViolation
 from kamou.venue.checker import Checker, CheckLimits
 from kamou.venue.engine import Engine
 from kamou.venue.limit_checker import LimitChecker, PortfolioLimits
-from kamou.venue.state import FillAudit, MoneyAudit
+from kamou.venue.state import FillAudit, MoneyAudit, MoneyKind
 
 WINDOW_MS = 45_000  # lifetime of a permit, largest clock error and longest delay of an order
 
@@ -90,7 +90,7 @@ class SimulatedChecker(Checker):
 
     def book_money(self, record: MoneyAudit) -> None:
         super().book_money(record)
-        if record.kind == "transfer" and record.amount < 0:
+        if record.kind is MoneyKind.TRANSFER and record.amount < 0:
             self._outside.record_withdrawal(record.at_ms, -record.amount)
 
     def book_fill(self, record: FillAudit) -> None:

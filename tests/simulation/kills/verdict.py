@@ -26,7 +26,7 @@ from kamou.store.journal import read_events
 from kamou.venue import checker
 from kamou.venue.engine import Engine
 from kamou.venue.models import VenueModels
-from kamou.venue.state import AuditRecord, FillAudit, OrderAudit
+from kamou.venue.state import AuditRecord, FillAudit, OrderAudit, OrderStep
 from kamou.venue.store import VenueStore
 from tests.actors import scripted_market
 from tests.actors.account_of import faults
@@ -154,7 +154,7 @@ def _signals(play: Ended) -> Iterator[str]:
         names[noted.client_order_id]
         for noted in play.audit_log
         if isinstance(noted, OrderAudit)
-        and noted.event == "accepted"
+        and noted.event is OrderStep.ACCEPTED
         and noted.client_order_id in names
     )
     said = Counter(line.symbol for lines in scripted_market.LINES.values() for line in lines)
