@@ -145,7 +145,7 @@ def measure(count: int) -> dict[str, Any]:
     def per_row(connection: sqlite3.Connection) -> None:
         table = Database(connection, execute_plugins=False)["event"]
         for row in few:
-            table.insert(dict(zip(names, row, strict=True)))  # type: ignore[union-attr]
+            table.insert(dict(zip(names, row, strict=True)))
 
     began = time.process_time()
     for event in made:

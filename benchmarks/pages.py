@@ -187,12 +187,12 @@ def write(path: Path, days: int, trades: int) -> None:
     """A database of the first schema, without this version's own tables."""
     connection = sqlite3.connect(path, isolation_level=None)
     known = dict(migrations.JOURNAL_MIGRATIONS)
-    migrations.JOURNAL_MIGRATIONS = dict([next(iter(known.items()))])  # type: ignore[misc]
+    migrations.JOURNAL_MIGRATIONS = dict([next(iter(known.items()))])
     try:
         migrations.apply_migrations(connection)
         History(connection, days, trades).write()
     finally:
-        migrations.JOURNAL_MIGRATIONS = known  # type: ignore[misc]
+        migrations.JOURNAL_MIGRATIONS = known
         connection.close()
 
 

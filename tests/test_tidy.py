@@ -81,6 +81,18 @@ def test_at_most_20_signatures_of_the_product_have_any_and_each_says_why() -> No
     assert not [line for line in lines if not re.search(r"# noqa: ANN401  # \w", line)]
 
 
+def test_a_suppressed_type_error_has_its_code_and_its_reason_beside_it() -> None:
+    with_reason = re.compile(r"\[[a-z,-]+\](  # noqa: \w+)?  # (?!noqa)\w")
+    mute = [
+        f"{path}: {line.strip()}"
+        for path, text in texts(frozenset({".py"})).items()
+        for line in text.splitlines()
+        for found in re.findall(r"# type: ignore(?!\()(.*)", line)
+        if not with_reason.match(found)
+    ]
+    assert not mute
+
+
 def test_no_module_is_called_utils_helpers_commons_or_misc() -> None:
     named = re.compile(r"(^|/)(utils?|helpers?|commons?|misc)(/|\.py$)")
     assert not [path for path in trees() if named.search(path)]

@@ -151,7 +151,7 @@ async def test_a_hanging_handler_or_tick_crashes_the_actor_and_the_error_names_i
 ) -> None:
     actor = Recorder(inbox, period_ms=1 if message is None else 0)
     if message is None:
-        actor.tick = trio.sleep_forever  # type: ignore[method-assign]
+        actor.tick = trio.sleep_forever  # type: ignore[method-assign]  # a tick that hangs
     else:
         inbox.put_nowait(message)
     with pytest.raises(HandlerHungError, match=f"recorder did not finish {what} within 30 s"):
@@ -189,7 +189,7 @@ async def test_the_error_of_a_hanging_call_names_the_message(
     async def hang(message: Any) -> None:
         await trio.sleep_forever()
 
-    actor.answer = hang  # type: ignore[method-assign]
+    actor.answer = hang  # type: ignore[method-assign]  # a handler that hangs
     with pytest.RaisesGroup(pytest.RaisesExc(HandlerHungError, match="Work")):
         async with trio.open_nursery() as nursery:
             await nursery.start(actor.run)

@@ -184,7 +184,12 @@ async def test_a_scanner_that_crashed_loads_only_its_own_symbols() -> None:
     panels = loader(port, 3)
     await load_all(panels, 3)
     made: list[tuple[str, ...]] = []
-    panels._new_panel = lambda symbols: made.append(symbols) or new_panel(symbols)  # type: ignore[func-returns-value]
+
+    def counted(symbols: tuple[str, ...]) -> Panel:
+        made.append(symbols)
+        return new_panel(symbols)
+
+    panels._new_panel = counted
     again = await panels.load(1)
     assert made == [again.panel.symbols] == [split_symbols(MARKET.symbols, 3)[1].symbols]
 

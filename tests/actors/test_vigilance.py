@@ -99,7 +99,7 @@ async def test_a_late_read_is_unreachable_and_a_late_cancel_has_an_unknown_outco
         async def cancel(self, client_order_id: str, symbol: str) -> None:
             await trio.sleep_forever()
 
-    port = TimedPort(Deaf(), OrderExecutorSettings().venue_timeout_s)  # type: ignore[arg-type]
+    port = TimedPort(Deaf(), OrderExecutorSettings().venue_timeout_s)  # type: ignore[arg-type]  # has only the methods that the test calls
     with pytest.raises(UnreachableError, match="within 5 s"):
         await port.open_orders()
     with pytest.raises(UnknownOutcomeError, match="within 5 s"):
@@ -171,10 +171,10 @@ def test_an_operators_command_on_a_full_disk_is_carried_out_when_space_returns(
             raise DiskFullError("full")
 
         await harness.until(2.3)
-        writer.append_encoded = writer.set_meta = full  # type: ignore[method-assign,assignment]
+        writer.append_encoded = writer.set_meta = full  # type: ignore[method-assign,assignment]  # a full disk at every write
         harness.tree.governor.put_priority(command)
         await harness.until(3.3)
-        writer.append_encoded, writer.set_meta = append, note  # type: ignore[method-assign]
+        writer.append_encoded, writer.set_meta = append, note  # type: ignore[method-assign]  # the disk has space again
 
     ended = run_system(direct=direct)
     assert (ended.book.trading.state, ended.book.trading.reason) == (state, command.reason)

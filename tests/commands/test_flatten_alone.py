@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,9 +106,9 @@ def test_flatten_counts_positions_that_were_closed_elsewhere_separately(
     held = len(venue(traded).positions)
     real = flatten._open_port
 
-    def beside(*given: object) -> object:
+    def beside(*given: Any) -> object:
         close_one(traded)
-        return real(*given)  # type: ignore[arg-type]
+        return real(*given)
 
     monkeypatch.setattr(flatten, "_open_port", beside)
     code, out, _ = cli("flatten", "--json", "--data-dir", traded.path)

@@ -108,7 +108,7 @@ def serve_system(system: FakeRun, server: socket.socket, token: str | None) -> I
         config.bind = [f"fd://{os.dup(server.fileno())}"]
         config.accesslog = config.errorlog = None
         started.set()
-        await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+        await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]  # Hypercorn's own type of applications is narrower
 
     thread = threading.Thread(target=trio.run, args=(serving,))
     thread.start()

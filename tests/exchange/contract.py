@@ -53,10 +53,10 @@ class VenueUnderTest:
         return await self.port.submit(self.permit(plan), entry, attached)
 
     async def refused(
-        self, approved: object, entry: Intent, attached: tuple[Intent, ...], code: str
+        self, approved: Any, entry: Intent, attached: tuple[Intent, ...], code: str
     ) -> None:
         with pytest.raises(InvalidPermitError) as refusal:
-            await self.port.submit(approved, entry, attached)  # type: ignore[arg-type]
+            await self.port.submit(approved, entry, attached)
         assert refusal.value.code == code
         assert await self.port.order(entry.client_order_id) is None
         assert await self.port.positions() == ()

@@ -43,7 +43,7 @@ def cancel_orders_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
         try:
             await original(self, *args, **more)
         finally:
-            engine = self._port.engine  # type: ignore[attr-defined]
+            engine = self._port.engine  # type: ignore[attr-defined]  # the simulated exchange has one
             for order in engine.open_orders():
                 engine.cancel(order.client_order_id)
 

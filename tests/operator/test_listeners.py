@@ -94,7 +94,7 @@ async def test_a_listener_that_crashes_leaves_the_other_listener_up(
 
     monkeypatch.setattr(Server, "run", fragile)
     children = tuple(
-        attrs.evolve(child, start=fragile.__get__(child.start.__self__))  # type: ignore[union-attr]
+        attrs.evolve(child, start=fragile.__get__(child.start.__self__))  # type: ignore[union-attr]  # each start is a bound method
         for child in bound.spec.children
     )
     spec = attrs.evolve(bound.spec, children=children, backoff_base_s=0.0, backoff_cap_s=0.0)

@@ -19,7 +19,7 @@ def now_ms(self: SystemClock) -> int:
 
 
 if __name__ == "__main__":
-    SystemClock.now_ms = now_ms  # type: ignore[method-assign]
+    SystemClock.now_ms = now_ms  # type: ignore[method-assign]  # the clock of this process is set
     from kamou.cli import main
 
     main(sys.argv[2:])

@@ -146,7 +146,7 @@ async def test_orders_that_ended_with_a_flatten_are_recorded_with_the_venues_tim
     roles = [order.request.type for order in theirs.values() if order is not None]
     assert len(roles) == len(theirs) >= 3 * len(held), "entry, stop and exit of each position"
     late = {
-        name: (at_ms, theirs[name].updated_at_ms)  # type: ignore[union-attr]
+        name: (at_ms, theirs[name].updated_at_ms)  # type: ignore[union-attr]  # each has an order: asserted above
         for name, at_ms in ended.items()
         if at_ms is None or at_ms >= SET_MS
     }

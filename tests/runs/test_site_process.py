@@ -12,6 +12,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,12 +89,12 @@ async def test_a_site_that_is_killed_or_crashes_is_replaced_announced_and_journa
     assert_same_book(traded)
 
 
-def _restarted(node: dict[str, object]) -> dict[str, int]:
+def _restarted(node: dict[str, Any]) -> dict[str, int]:
     """Return the number of restarts of each restarted child."""
     found = {}
     if node.get("kind") == "worker" and node.get("restarts"):
         found[str(node["id"])] = int(str(node["restarts"]))
-    for child in node.get("children", ()):  # type: ignore[attr-defined]
+    for child in node.get("children", ()):
         found |= _restarted(child)
     return found
 

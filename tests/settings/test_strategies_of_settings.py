@@ -64,7 +64,7 @@ def test_a_declared_parameter_is_checked_and_passed_to_its_strategy() -> None:
     key = "KAMOU__STRATEGIES__FADER__PATIENCE"
     chosen = load_settings(None, {key: "9"}).settings.strategies
     made = strategies.make_strategies(["fader"], chosen.parameters)["fader"]
-    assert made.parameters.patience == 9  # type: ignore[attr-defined]
+    assert made.parameters.patience == 9  # type: ignore[attr-defined]  # a parameter of the fixture's own strategy
     with pytest.raises(ConfigurationError, match=r"fader\.patience must be between 2 and 9 bars"):
         load_settings(None, {key: "10"})
     with pytest.raises(ConfigurationError, match=r"fader\.haste .* must be below patience"):

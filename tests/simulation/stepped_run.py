@@ -44,7 +44,7 @@ class SteppedRun(trio.abc.Instrument):
 
     def __init__(self, main: Callable[[], Awaitable[None]], schedule: Sequence[int]) -> None:
         self._kept = _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING
-        _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = Schedule(schedule), True  # type: ignore
+        _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = Schedule(schedule), True  # type: ignore[misc,assignment]  # Trio declares the flag Final
         self.clock = trio.testing.MockClock()
         self.ended: outcome.Outcome[None] | None = None
         self._scope = trio.CancelScope()
@@ -123,4 +123,4 @@ class SteppedRun(trio.abc.Instrument):
             self.ended.unwrap()
             assert in_time, f"main did not end within {within_s} s after it was asked to"
         finally:
-            _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = self._kept  # type: ignore
+            _run._r, _run._ALLOW_DETERMINISTIC_SCHEDULING = self._kept  # type: ignore[misc]  # as above

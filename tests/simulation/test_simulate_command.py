@@ -75,7 +75,7 @@ def test_a_scenario_with_an_unknown_fault_is_an_error_before_it_runs() -> None:
     with pytest.raises(ValueError, match="'powercut' is not a valid FaultName"):
         Scenario(seed=1, faults={"powercut"})
     with pytest.raises(ValueError, match="'powercut' is not a valid FaultName"):
-        Chaos(5, ("powercut",), start_ms=0, end_ms=1, convergence_ms=1)  # type: ignore[arg-type]
+        Chaos(5, ("powercut",), start_ms=0, end_ms=1, convergence_ms=1)  # type: ignore[arg-type]  # the error under test
 
 
 def test_every_name_of_a_fault_has_one_row_in_the_table_of_faults() -> None:

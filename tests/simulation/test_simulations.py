@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -119,10 +121,8 @@ def test_the_monitor_reports_an_entry_if_permits_are_never_used_up(
 def test_the_monitor_reports_entries_through_an_exchange_port_without_its_guard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def unguarded(
-        self: GuardedPort, approved: object, intent: object, attached: object
-    ) -> object:
-        return await self._place(intent, attached)  # type: ignore[arg-type]
+    async def unguarded(self: GuardedPort, approved: object, intent: Any, attached: Any) -> object:
+        return await self._place(intent, attached)
 
     monkeypatch.setattr(GuardedPort, "submit", unguarded)
     assert "UNPERMITTED" in rules([Scenario(seed=1, hours=0.1, faults=frozenset())])
@@ -131,8 +131,8 @@ def test_the_monitor_reports_entries_through_an_exchange_port_without_its_guard(
 def test_a_journal_that_does_not_sync_loses_events_in_a_power_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def careless(connection: object, *, durable: bool) -> None:
-        connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")  # type: ignore[attr-defined]
+    def careless(connection: sqlite3.Connection, *, durable: bool) -> None:
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if durable else 'OFF'}")
 
     monkeypatch.setattr(database, "set_durable", careless)
     faults = parse_faults("power_cut")

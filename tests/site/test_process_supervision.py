@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -104,8 +106,8 @@ async def test_missing_heartbeats_are_not_counted_while_the_event_loop_is_blocke
     await _run_under(clock, main)
 
 
-async def _run_under(clock: MockClock, main: object) -> None:
-    await trio.to_thread.run_sync(lambda: trio.run(main, clock=clock))  # type: ignore[arg-type]
+async def _run_under(clock: MockClock, main: Callable[[], Awaitable[None]]) -> None:
+    await trio.to_thread.run_sync(lambda: trio.run(main, clock=clock))
 
 
 async def test_stopping_does_not_wait_for_a_process_that_hangs_or_never_served(

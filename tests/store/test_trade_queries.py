@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from decimal import Decimal as D
+from typing import Any
 
 import attrs
 
@@ -28,10 +29,10 @@ def test_trades_are_paged_newest_first_and_filtered(
     ]
     JournalWriter(connection, run_number=1).append(made)
 
-    def ids(**filters: object) -> list[str]:
+    def ids(**filters: Any) -> list[str]:
         place = {n: filters.pop(n) for n in ("limit", "before", "after") if n in filters}
-        wanted = queries.TradeFilter(**filters)  # type: ignore[arg-type]
-        found = [t.trade_id for t in queries.query_trades(connection, wanted, **place)]  # type: ignore[arg-type]
+        wanted = queries.TradeFilter(**filters)
+        found = [t.trade_id for t in queries.query_trades(connection, wanted, **place)]
         assert len(found) <= queries.count_trades(connection, wanted)
         return found
 

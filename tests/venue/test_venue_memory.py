@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -47,12 +48,12 @@ INSTANTS = st.integers(START_MS - 1, START_MS + 1600 * STEP_MS)
 class ReferenceEngine(Engine):
     """An engine that keeps every order, fill, income and audit record in memory."""
 
-    def __init__(self, *given_: object, **more: object) -> None:
+    def __init__(self, *given_: Any, **more: Any) -> None:
         self.orders: dict[str, WorkingOrder] = {}
         self.all_fills: list[FillReport] = []
         self.all_income: list[Income] = []
         self.all_audit_records: list[AuditRecord] = []
-        super().__init__(*given_, **more)  # type: ignore[arg-type]
+        super().__init__(*given_, **more)
 
     def _commit(self) -> None:
         state = self._state
@@ -124,7 +125,7 @@ def kill_before_commit(engine: Engine, operation: Callable[[Engine], object]) ->
     def save(state: object) -> None:
         raise Killed
 
-    engine._store.save = save  # type: ignore[method-assign]
+    engine._store.save = save  # type: ignore[method-assign]  # the process ends before the store writes
     with suppress(Killed, RejectedError):
         operation(engine)
     engine._store._db.close()

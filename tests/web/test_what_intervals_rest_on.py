@@ -62,7 +62,8 @@ def by_wilson(wins: int, n: int) -> tuple[str, str]:
     z, p = 1.959963984540054, wins / n
     a, b, c = 1 + z * z / n, -(2 * p + z * z / n), p * p
     root = math.sqrt(b * b - 4 * a * c)
-    return tuple(f"{100 * (-b + sign * root) / (2 * a):.1f}%" for sign in (-1, 1))  # type: ignore[return-value]
+    low, high = (f"{100 * (-b + sign * root) / (2 * a):.1f}%" for sign in (-1, 1))
+    return low, high
 
 
 def text_of(fragment: str) -> str:

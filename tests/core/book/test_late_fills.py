@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from decimal import Decimal as D
 
@@ -72,5 +73,5 @@ def test_both_results_of_a_reopened_trade_are_stored_and_it_is_open_in_between()
     )
 
 
-def _column(connection: object, query: str) -> list[object]:
-    return [row[0] for row in connection.execute(query)]  # type: ignore[attr-defined]
+def _column(connection: sqlite3.Connection, query: str) -> list[object]:
+    return [row[0] for row in connection.execute(query)]

@@ -43,7 +43,7 @@ def market(bars: int, symbols: int, seed: int) -> tuple[Floats, ...]:
     return open_, high, low, close, chance.uniform(1, 100, size=(bars, symbols))
 
 
-def per_symbol(function, *columns: Floats, **options: int) -> Floats:  # type: ignore[no-untyped-def]
+def per_symbol(function, *columns: Floats, **options: int) -> Floats:  # type: ignore[no-untyped-def]  # TA-Lib has no types
     """Return a TA-Lib function's values for every column."""
     width = columns[0].shape[1]
     return np.stack(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -114,9 +116,9 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
 # --- changed contract specifications------------------------------------------
 
 
-def change(story: Story, **changes: object) -> None:
+def change(story: Story, **changes: Any) -> None:
     """Let the venue list another specification of SOLUSDT."""
-    changed = attrs.evolve(INSTRUMENTS["SOLUSDT"], **changes)  # type: ignore[arg-type]
+    changed = attrs.evolve(INSTRUMENTS["SOLUSDT"], **changes)
     story.say(*instrument_changes(story.book.instruments, [changed], NEXT_MS))
 
 

@@ -77,7 +77,9 @@ def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> 
     left = account("9969.1", at_ms=NEXT_MS)  # less the stop's loss, its fee and the funding
     found = run(holding, look(account=left, fills=(stopped,), income=(paid,)))
     assert kinds(found.repairs) == ["FillRecorded", "IncomeRecorded"]
-    assert found.repairs[0].source == "reconcile"  # type: ignore[attr-defined]
+    filled = found.repairs[0]
+    assert isinstance(filled, e.FillRecorded)
+    assert filled.source == "reconcile"
     assert found.agreed
     (closure,) = holding.book.pending_closures(NEXT_MS)
     assert closure.exit_reason == "stop_loss"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -28,11 +30,9 @@ IN_FLIGHT_MS = 5_000
 SURE_MS = 20_000
 
 
-def preview(
-    story: Story, view: VenueView, now_ms: int = NEXT_MS, **inputs: object
-) -> Reconciliation:
+def preview(story: Story, view: VenueView, now_ms: int = NEXT_MS, **inputs: Any) -> Reconciliation:
     """Return a reconciliation without committing its events."""
-    seen = attrs.evolve(INPUTS, **inputs)  # type: ignore[arg-type]
+    seen = attrs.evolve(INPUTS, **inputs)
     return reconcile(story.book, view, seen, cycle_at_ms=NEXT_MS, now_ms=now_ms)
 
 
@@ -268,11 +268,11 @@ def test_a_short_position_smaller_than_its_fills_is_a_pending_mismatch(quantity:
     [{"client_order_id": "other"}, {"quantity": D(101)}, {"trigger_price": D("96.9")}, {}],
 )
 def test_a_stop_is_confirmed_again_only_if_its_id_quantity_or_price_changed(
-    holding: Story, changes: dict[str, object]
+    holding: Story, changes: dict[str, Any]
 ) -> None:
     trade = holding.book.trades.open["SOLUSDT"]
     assert trade.confirmed is not None
-    shown = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))  # type: ignore[arg-type]
+    shown = attrs.evolve(trade, confirmed=attrs.evolve(trade.confirmed, **changes))
     orders = holding.book.orders.of_symbol("SOLUSDT")
     done = protect(shown, orders, RESTING, limits=INPUTS.limits, now_ms=NOON)
     assert [type(action) for action in done] == ([ConfirmStop] if changes else [])

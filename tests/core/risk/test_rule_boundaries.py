@@ -20,8 +20,8 @@ from tests.core.trading_cases import NOON, D, Story, account, instrument, plan, 
 
 
 def limits(**changes: str | int) -> dict[str, Any]:
-    made = {k: v if isinstance(v, int) else D(v) for k, v in changes.items()}
-    return {"limits": RiskLimits(**made)}  # type: ignore[arg-type]
+    made: dict[str, Any] = {k: v if isinstance(v, int) else D(v) for k, v in changes.items()}
+    return {"limits": RiskLimits(**made)}
 
 
 def venue(**changes: Any) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def test_a_permit_has_the_figures_of_its_review(story: Story) -> None:
         review(story.book, plan(), account=account("10000.5", margin_used=D(7)))
     )
     assert isinstance(verdict, Approved)
-    assert {f.name: f.value for f in event.figures} == {  # type: ignore[union-attr]
+    assert {f.name: f.value for f in event.figures} == {  # type: ignore[union-attr]  # of a grant
         "sizing_equity": "10000.00",
         "risk": "0.41%",
         "gap_buffer": "0.25 = max(0.25, none measured in 30 days)",

@@ -45,7 +45,7 @@ def sized(**changes: object) -> Sized | Denial:
     limits = changes.pop("limits", RiskLimits())
     inputs.update(changes)
     of_trade = {n: inputs.pop(n) for n in attrs.fields_dict(UnsizedTrade) if n in inputs}
-    return size_trade(UnsizedTrade(**of_trade), Allowance(**inputs), limits)  # type: ignore[arg-type]
+    return size_trade(UnsizedTrade(**of_trade), Allowance(**inputs), limits)  # type: ignore[arg-type]  # each by its name
 
 
 # Reference vectors "sizing": equity, entry, stop, slip, contract size, leverage ->
