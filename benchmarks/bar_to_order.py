@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from quantiles import quantiles_us
 
 from kamou.app import SystemInputs, compose
 from kamou.clock import JumpClock, SimulatedClock
@@ -144,13 +145,6 @@ def durable_ns() -> list[int]:
             taken.append(time.perf_counter_ns() - began)
         connection.close()
     return taken
-
-
-def quantiles_us(taken: list[int]) -> dict[str, float]:
-    ordered = sorted(taken)
-    last = len(ordered) - 1
-    p50, p99 = ordered[int(0.5 * last)] / 1000, ordered[int(0.99 * last)] / 1000
-    return {"p50": round(p50, 1), "p99": round(p99, 1), "count": len(ordered)}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 import trio
+from quantiles import quantiles_us
 
 from kamou.actors.base import Actor
 from kamou.clock import SystemClock
@@ -101,13 +102,6 @@ def hop_ns(rounds: int) -> list[int]:
 
     trio.run(main)
     return taken
-
-
-def quantiles_us(taken: list[int]) -> dict[str, float]:
-    ordered = sorted(taken)
-    last = len(ordered) - 1
-    p50, p99 = ordered[int(0.5 * last)] / 1000, ordered[int(0.99 * last)] / 1000
-    return {"p50": round(p50, 1), "p99": round(p99, 1), "count": len(ordered)}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.model import Instrument
 from kamou.venue.market.recorded import RecordedMarket
+from tests.core import trading_cases
 
 D = Decimal
 START_MS = 1_735_689_600_000 + 7 * HOUR_MS + 54 * MINUTE_MS
@@ -73,20 +74,8 @@ VOLUMES: dict[str, dict[int, float]] = {
 
 
 def instrument(symbol: str) -> Instrument:
-    return Instrument(
-        symbol=symbol,
-        base=symbol,
-        quote="USDT",
-        tick=D("0.01"),
-        lot=D("0.1"),
-        contract_size=D(1),
-        qty_min=D("0.1"),
-        qty_max=D(100_000),
-        notional_min=D(5),
-        leverage_max=20,
-        maintenance_margin_rate=D("0.005"),
-        taker_fee=D("0.0006"),
-        maker_fee=D("0.0002"),
+    return trading_cases.instrument(
+        symbol, lot=D("0.1"), contract_size=D(1), qty_min=D("0.1"), qty_max=D(100_000)
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import attrs
 import numpy as np
 
 from kamou.core.arrays import Floats
 from kamou.core.market.bars import Bars, Segment, Series, empty_series, resample
 from kamou.core.model import Instrument
+from tests.core import trading_cases
 
 D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -23,22 +23,7 @@ FLAT: Bar = (100.0, 100.2, 99.8, 100.0, 10_000.0)
 
 
 def instrument(symbol: str = "AAA", **changes: Any) -> Instrument:
-    plain = Instrument(
-        symbol=symbol,
-        base=symbol,
-        quote="USDT",
-        tick=D("0.01"),
-        lot=D("1"),
-        contract_size=D("0.1"),
-        qty_min=D("1"),
-        qty_max=D("100000"),
-        notional_min=D("5"),
-        leverage_max=20,
-        maintenance_margin_rate=D("0.005"),
-        taker_fee=D("0.0006"),
-        maker_fee=D("0.0002"),
-    )
-    return attrs.evolve(plain, **changes)
+    return trading_cases.instrument(symbol, **{"qty_max": D(100_000), **changes})
 
 
 class MemoryMarket:
