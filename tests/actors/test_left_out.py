@@ -98,12 +98,9 @@ def play(out: LeftOut, trouble: Trouble | None = None, **more: Any) -> Ended:
     return run_system(adapter=partial(LyingExchange, trouble=trouble or Trouble(), out=out), **more)
 
 
-# --- fills ---------------------------------------------------------------------------
-
-
-def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -> None:
-    """Seed 94007: the stop waited for the next tick while the venue answered slowly."""
-    out, trouble = LeftOut(fills=2), Trouble()
+def play_without_stream(out: LeftOut) -> Ended:
+    """Run while the stream is away as an entry without an attached stop is filled."""
+    trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
         await harness.until(1.9)
@@ -111,7 +108,16 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -
         await harness.until(2.5)
         trouble.away = frozenset()
 
-    ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
+    return play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
+
+
+# --- fills ---------------------------------------------------------------------------
+
+
+def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -> None:
+    """Seed 94007: the stop waited for the next tick while the venue answered slowly."""
+    out = LeftOut(fills=2)
+    ended = play_without_stream(out)
     assert out.fills == 0
     intents = [e for e in ended.of(IntentRecorded) if e.intent.symbol == HELD]
     entry = next(e.intent.client_order_id for e in intents if e.intent.role is OrderRole.ENTRY)
@@ -124,15 +130,8 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -
 
 def test_an_ended_order_is_resolved_by_reading_its_fills_only() -> None:
     """Seed 94007: each query by client order id delayed the stop and had no news."""
-    out, trouble = LeftOut(fills=2), Trouble()
-
-    async def direct(harness: Harness) -> None:
-        await harness.until(1.9)
-        trouble.away = frozenset({"stream"})
-        await harness.until(2.5)
-        trouble.away = frozenset()
-
-    ended = play(out, trouble, direct=direct, settings=NO_ATTACHED_STOPS)
+    out = LeftOut(fills=2)
+    ended = play_without_stream(out)
     ends = {e.client_order_id: e.at_ms for e in ended.of(OrderClosed)}
     (entry,) = [
         e.intent.client_order_id

@@ -15,18 +15,16 @@ from kamou.core.kinds import FillReason
 from kamou.core.model import OrderStatus
 from kamou.errors import RejectedError
 from kamou.venue.engine import RESIZE_PAUSE_MS, Engine
-from kamou.venue.market.market import MarketSource
 from kamou.venue.state import ContractAudit, MoneyAudit
-from kamou.venue.store import VenueStore
 from tests.venue.memory_market import FLAT, START_MS, STEP_MS, MemoryMarket, with_bars
 from tests.venue.venue_orders import (
     BUY,
-    EXACT,
     SELL,
     at,
     engine_at,
     entry_with_exits,
     limit,
+    open_engine,
     order,
     report_of,
     stop,
@@ -48,11 +46,6 @@ def reads(engine: Engine) -> list[object]:
         engine.quotes(("AAA", "BBB")),
         engine.marks_of(engine.source.prices(engine.market_ms), ("AAA", "BBB")),
     ]
-
-
-def opened(path: Path, market: MarketSource) -> Engine:
-    store = VenueStore(path, durable=False)
-    return Engine(market, EXACT, store, start_ms=START_MS, wallet_balance=D(10_000))
 
 
 def change(engine: Engine, what: str, number: int, symbol: str) -> None:
@@ -109,12 +102,12 @@ def test_after_each_change_the_reads_equal_those_of_an_engine_that_has_computed_
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int, str]]
 ) -> None:
     path = tmp_path_factory.mktemp("venue") / "venue.db"
-    engine = opened(path, MemoryMarket(BARS, funding=FUNDING))
+    engine = open_engine(path, MemoryMarket(BARS, funding=FUNDING))
     for what, number, symbol in changes:
         reads(engine)  # what is computed here must not be returned after the change
         with suppress(RejectedError):
             change(engine, what, number, symbol)
-        fresh = opened(path, engine.source)
+        fresh = open_engine(path, engine.source)
         fresh.advance(engine.market_ms)
         assert reads(engine) == reads(fresh)
         fresh.close()
@@ -148,7 +141,10 @@ def test_a_resize_keeps_base_quantity_equity_and_the_stop_of_the_whole_position(
 
 def test_a_resize_that_meets_another_processes_write_happens_once(tmp_path: Path) -> None:
     market = MemoryMarket({"AAA": with_bars()})
-    run, other = opened(tmp_path / "venue.db", market), opened(tmp_path / "venue.db", market)
+    run, other = (
+        open_engine(tmp_path / "venue.db", market),
+        open_engine(tmp_path / "venue.db", market),
+    )
     run.advance(at(2))
     run.place(order("in", BUY, 100))
     other.advance(at(2))

@@ -33,7 +33,15 @@ from kamou.venue.store import (
     VenueStore,
 )
 from tests.venue.memory_market import START_MS, STEP_MS, MemoryMarket
-from tests.venue.venue_orders import BUY, SELL, entry_with_exits, limit, order, report_of
+from tests.venue.venue_orders import (
+    BUY,
+    SELL,
+    entry_with_exits,
+    limit,
+    open_engine,
+    order,
+    report_of,
+)
 
 D = Decimal
 MODELS = VenueModels(funding=SettledFunding())
@@ -78,9 +86,7 @@ class ReferenceEngine(Engine):
 
 
 def opened(path: Path | str, engine: type[Engine] = Engine) -> Engine:
-    store = VenueStore(path, durable=False)
-    source = MemoryMarket(BARS, funding=FUNDING)
-    return engine(source, MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
+    return open_engine(path, MemoryMarket(BARS, funding=FUNDING), MODELS, engine)
 
 
 def act(engine: Engine, what: str, which: int, symbol: str, now_ms: int) -> object:

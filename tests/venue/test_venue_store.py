@@ -26,6 +26,7 @@ from tests.venue.venue_orders import (
     engine_at,
     entry_with_exits,
     limit,
+    open_engine,
     order,
     report_of,
     stop,
@@ -86,8 +87,7 @@ def act(engine: Engine, what: str, which: object) -> object:
 
 
 def opened(path: Path | str) -> Engine:
-    store = VenueStore(path, durable=False)
-    return Engine(MemoryMarket(BARS), MODELS, store, start_ms=START_MS, wallet_balance=D(10_000))
+    return open_engine(path, MemoryMarket(BARS), MODELS)
 
 
 @settings(max_examples=40)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from kamou.core.model import OrderReport, OrderSide, OrderType, TimeInForce
 from kamou.venue.engine import Engine
+from kamou.venue.market.market import MarketSource
 from kamou.venue.models import SettledFunding, SlippageModel, VenueModels
 from kamou.venue.state import OrderRequest
 from kamou.venue.store import VenueStore
@@ -43,6 +45,17 @@ def engine_at(
     )
     made.advance(at(bar))
     return made
+
+
+def open_engine(
+    path: Path | str,
+    market: MarketSource,
+    models: VenueModels = EXACT,
+    kind: type[Engine] = Engine,
+) -> Engine:
+    """Open the venue's file over this market, as a run does."""
+    store = VenueStore(path, durable=False)
+    return kind(market, models, store, start_ms=START_MS, wallet_balance=D(10_000))
 
 
 def report_of(engine: Engine, client_order_id: str) -> OrderReport:
