@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from tests.venue.venue_orders import (
     stop,
 )
 
-D = Decimal
 MODELS = VenueModels(funding=SettledFunding())
 
 UP, DOWN = (100.0, 105.0, 99.0, 103.0, 800.0), (103.0, 103.5, 90.0, 96.0, 800.0)
