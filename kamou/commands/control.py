@@ -17,7 +17,7 @@ from kamou.core.codes import describe_cause
 from kamou.core.model import HALT_STATES
 from kamou.core.words import count_words, describe_state, strategy_name
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import HALT, HaltLatch
+from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.data_directory.lock import lock_holder
 from kamou.errors import (
     CheckFailedError,
@@ -84,7 +84,7 @@ def _hold_by_latch(
     if not directory.path.is_dir():
         raise error
     try:
-        HaltLatch(directory.latch).set(reason, ACTOR, _now_ms(), action=HALT)
+        HaltLatch(directory.latch).set(reason, ACTOR, _now_ms(), action=LatchAction.HALT)
     except StoreError as unset:
         raise type(error)(f"{error}; entries are not blocked", str(unset)) from unset
     if not isinstance(error, NothingTradesError):

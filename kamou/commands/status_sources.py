@@ -11,7 +11,7 @@ from kamou.commands.book import AccountStatus, describe_account, open_database
 from kamou.commands.operator import OperatorClient
 from kamou.commands.status_text import find_troubles
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import SET_WORD, HaltLatch, standing_records
+from kamou.data_directory.latch import HaltLatch, LatchAction, standing_records
 from kamou.errors import KamouError, NotRunningError
 from kamou.runs.recorded_book import RecordedBook
 from kamou.settings.config import Resolved
@@ -94,7 +94,7 @@ def _describe_halt_latch(latch: HaltLatch) -> LatchFacts | None:
     if not latch.is_set():
         return None
     lines = standing_records(latch.log())
-    flattened = [line for line in lines if line.action == SET_WORD]
+    flattened = [line for line in lines if line.action is LatchAction.SET]
     shown = flattened[-1:] or lines[:1]  # the newest flatten, else the first halt
     return {
         "at_ms": shown[0].at_ms if shown else None,

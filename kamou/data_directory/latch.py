@@ -11,6 +11,7 @@ import errno
 import json
 import os
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 
 import attrs
@@ -23,13 +24,19 @@ from kamou.data_directory.private_files import (
 )
 from kamou.errors import StoreError
 
-SET_WORD, HALT, CLEAR = "set", "halt", "clear"
-"""The action of a line of the log. ``set``, by a flatten, asks the run to close everything;
-``halt`` only blocks entries."""
-RECORDED_ACTIONS = frozenset({SET_WORD, HALT, CLEAR})
-UNREADABLE_LATCH = "unreadable"
-"""The action of a damaged line. The line may have been a ``clear``, so a flatten before it does not
-count any more. It may have been another action, so it ends no halt."""
+
+class LatchAction(StrEnum):
+    """The action of a line of the log, which has the enum's text."""
+
+    SET = "set"  # by a flatten: asks the run to close everything
+    HALT = "halt"  # blocks entries, and no more
+    CLEAR = "clear"
+    # A damaged line. It may have been a clear, so a flatten before it does not count any more. It
+    # may have been another action, so it ends no halt.
+    UNREADABLE = "unreadable"
+
+
+RECORDED_ACTIONS = frozenset({LatchAction.SET, LatchAction.HALT, LatchAction.CLEAR})
 LATEST_MS = 253_402_300_800_000  # the year 10000; a later time is damage
 
 
@@ -37,7 +44,7 @@ LATEST_MS = 253_402_300_800_000  # the year 10000; a later time is damage
 class LatchRecord:
     """One line of the latch's log: who set or cleared it, when and why."""
 
-    action: str  # set | halt | clear | unreadable
+    action: LatchAction
     reason: str
     actor: str
     at_ms: int
@@ -66,7 +73,9 @@ class HaltLatch:
             return True
         return True
 
-    def set(self, reason: str, actor: str, at_ms: int, *, action: str = SET_WORD) -> bool:
+    def set(
+        self, reason: str, actor: str, at_ms: int, *, action: LatchAction = LatchAction.SET
+    ) -> bool:
         """Block entries durably, and log the action.
 
         A latch that is set stays set. If the text cannot be written, such as on a full disk, the
@@ -124,7 +133,7 @@ class HaltLatch:
         """
         if not self.is_set():
             return
-        record = LatchRecord(action=CLEAR, reason=reason, actor=actor, at_ms=at_ms)
+        record = LatchRecord(action=LatchAction.CLEAR, reason=reason, actor=actor, at_ms=at_ms)
         try:
             self._append(record)
             self.path.unlink()
@@ -147,7 +156,7 @@ class HaltLatch:
         if written not in log:
             return (*log, written)
         place = max(index for index, each in enumerate(log) if each == written)
-        later = [each for each in log[place:] if each.action in (SET_WORD, HALT)]
+        later = [each for each in log[place:] if each.action in (LatchAction.SET, LatchAction.HALT)]
         return (*log[:place], *later)
 
     def damaged_lines(self) -> list[int]:
@@ -159,7 +168,7 @@ class HaltLatch:
         return [
             number
             for number, line in lines
-            if line.strip() and _parse(line).action == UNREADABLE_LATCH
+            if line.strip() and _parse(line).action is LatchAction.UNREADABLE
         ]
 
     def _lines(self) -> list[str]:
@@ -168,7 +177,7 @@ class HaltLatch:
         except FileNotFoundError:
             return []
         except OSError:
-            return [UNREADABLE_LATCH]
+            return [LatchAction.UNREADABLE]
 
     def _written(self) -> LatchRecord | None:
         """Return the record in the latch's file; None if it is empty or unreadable."""
@@ -176,7 +185,7 @@ class HaltLatch:
             record = _parse(self.path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             return None
-        return record if record.action in (SET_WORD, HALT) else None
+        return record if record.action in (LatchAction.SET, LatchAction.HALT) else None
 
     def _append(self, record: LatchRecord) -> None:
         """Append a line durably.
@@ -203,7 +212,8 @@ class HaltLatch:
 
 def standing_records(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
     """Return the sets and halts since the last clear or unreadable line, oldest first."""
-    ends = (place for place, each in enumerate(log, 1) if each.action in (CLEAR, UNREADABLE_LATCH))
+    over = (LatchAction.CLEAR, LatchAction.UNREADABLE)
+    ends = (place for place, each in enumerate(log, 1) if each.action in over)
     return tuple(log[max(ends, default=0) :])
 
 
@@ -212,7 +222,7 @@ def asks_to_flatten(log: Sequence[LatchRecord]) -> bool:
 
     An unreadable line counts as a clear, because it may have been one.
     """
-    return any(each.action == SET_WORD for each in standing_records(log))
+    return any(each.action is LatchAction.SET for each in standing_records(log))
 
 
 def _parse(line: str) -> LatchRecord:
@@ -223,12 +233,12 @@ def _parse(line: str) -> LatchRecord:
     try:
         record = LatchRecord(**json.loads(line))
     except (ValueError, TypeError, RecursionError):
-        return LatchRecord(action=UNREADABLE_LATCH, reason="", actor="", at_ms=0)
+        return LatchRecord(action=LatchAction.UNREADABLE, reason="", actor="", at_ms=0)
     words = (record.action, record.reason, record.actor)
     sound = all(isinstance(each, str) for each in words) and type(record.at_ms) is int
     if sound and record.action in RECORDED_ACTIONS and 0 <= record.at_ms < LATEST_MS:
-        return record
-    return LatchRecord(action=UNREADABLE_LATCH, reason="", actor="", at_ms=0)
+        return attrs.evolve(record, action=LatchAction(record.action))
+    return LatchRecord(action=LatchAction.UNREADABLE, reason="", actor="", at_ms=0)
 
 
 def _failed(action: str, path: Path, error: OSError) -> StoreError:

@@ -12,7 +12,7 @@ from kamou.core.model import ZERO, TradingState, find_note
 from kamou.core.risk.limits import RiskLimits
 from kamou.core.words import count_words
 from kamou.data_directory.folder import DataDirectory, RunRecord
-from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, HaltLatch
+from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.http.addresses import literal
 from kamou.runs.recorded_book import RecordedBook
 from kamou.store import database, queries
@@ -46,7 +46,11 @@ def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | No
     return f"carried over from run {run.run_number}, which {ended}: {words}{since}"
 
 
-ACTION_WORDS = {SET_WORD: "flattened", HALT: "halted", CLEAR: "resumed"}
+ACTION_WORDS = {
+    LatchAction.SET: "flattened",
+    LatchAction.HALT: "halted",
+    LatchAction.CLEAR: "resumed",
+}
 
 
 def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:

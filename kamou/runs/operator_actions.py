@@ -21,8 +21,8 @@ from kamou.core.plain import to_plain
 from kamou.core.words import describe_state, strategy_name
 from kamou.data_directory.folder import RunRecord
 from kamou.data_directory.latch import (
-    HALT,
     HaltLatch,
+    LatchAction,
     LatchRecord,
     asks_to_flatten,
     standing_records,
@@ -299,7 +299,7 @@ class CurrentRun:
         Raises ``StoreError`` if the latch cannot be set, else as ``_stop``.
         """
         if self.latch is not None and self.phase in ("starting", "fast-forward", "stopping"):
-            self.latch.set(note, "operator", self.clock.now_ms(), action=HALT)
+            self.latch.set(note, "operator", self.clock.now_ms(), action=LatchAction.HALT)
             return LATCH_KEPT
         return await self._stop(Halt(reason=StateReason.OPERATOR_HALT, note=note))
 

@@ -15,7 +15,7 @@ from kamou.core.book.events import Event, StateChanged
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.model import NOTE, Figure, TradingState
-from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, LatchRecord, standing_records
+from kamou.data_directory.latch import LatchAction, LatchRecord, standing_records
 from kamou.errors import DiskFullError
 from kamou.runtime.supervision import RestartStormError
 from kamou.store import queries
@@ -23,9 +23,9 @@ from kamou.store.journal import JournalWriter, encode_event
 from kamou.store.rows import StateSpan
 
 ASKED = {
-    SET_WORD: (TradingState.FLATTENING, StateReason.OPERATOR_FLATTEN),
-    HALT: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_HALT),
-    CLEAR: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_RESUME),
+    LatchAction.SET: (TradingState.FLATTENING, StateReason.OPERATOR_FLATTEN),
+    LatchAction.HALT: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_HALT),
+    LatchAction.CLEAR: (TradingState.REDUCE_ONLY, StateReason.OPERATOR_RESUME),
 }
 """The trading state that each action in the latch's log asks for, and its reason."""
 NEWEST_EVENTS = 1_000
@@ -64,7 +64,7 @@ def take_over(
     new = set(records)
     if latched:  # also if a run has seen the latch, so that its state is journalled
         active = standing_records(latch_log)
-        halt = LatchRecord(action=HALT, reason="", actor="", at_ms=now_ms)
+        halt = LatchRecord(action=LatchAction.HALT, reason="", actor="", at_ms=now_ms)
         records = [each for each in active if each not in new] + records
         records += [] if active else [halt]  # the log does not say who set the latch, or how
     events: list[Event] = list(_latch_events(span, records, new, now_ms))
@@ -88,7 +88,7 @@ def _new_lines(
     )
     if not latched:
         first = len(latch_log) - len(standing_records(latch_log))
-        halts = (attrs.evolve(each, action=HALT) for each in latch_log[first:])
+        halts = (attrs.evolve(each, action=LatchAction.HALT) for each in latch_log[first:])
         latch_log = [*latch_log[:first], *halts]
     return [each for each in latch_log[journalled:] if each.at_ms > ended_ms]
 
@@ -120,9 +120,13 @@ def _latch_events(
         after, reason = ASKED[record.action]
         cause_id = _cause_id(record)
         by_operator = by_operator or state.severity < TradingState.FLATTENING.severity
-        better = record.action == CLEAR and state is TradingState.FLATTENING and by_operator
+        better = (
+            record.action is LatchAction.CLEAR and state is TradingState.FLATTENING and by_operator
+        )
         stricter = state is after and cause is not reason
-        worse = record.action != CLEAR and (state.severity < after.severity or stricter)
+        worse = record.action is not LatchAction.CLEAR and (
+            state.severity < after.severity or stricter
+        )
         if better or worse:
             since_ms = record.at_ms if record.at_ms >= since_ms else now_ms
             yield StateChanged(

@@ -14,7 +14,7 @@ from kamou.core.book.events import Event
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
 from kamou.core.codes import state_cause
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import HALT, SET_WORD, HaltLatch
+from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.data_directory.lock import DataDirectoryLock
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -189,19 +189,19 @@ def test_status_of_a_database_without_a_day_shows_no_budget(cli: Cli, tmp_path: 
     ("action", "words"),
     [
         (
-            HALT,
+            LatchAction.HALT,
             '! halted since 2023-11-15 10:00:00 UTC, "storm": entries are blocked until',
         ),
-        (SET_WORD, '! flattened 2023-11-15 10:00:00 UTC, "storm", after this record:'),
+        (LatchAction.SET, '! flattened 2023-11-15 10:00:00 UTC, "storm", after this record:'),
     ],
 )
 def test_status_shows_a_halt_latch_that_no_run_has_read(
-    cli: Cli, journalled: DataDirectory, action: str, words: str
+    cli: Cli, journalled: DataDirectory, action: LatchAction, words: str
 ) -> None:
     HaltLatch(journalled.latch).set("storm", "operator", 1_700_042_400_000, action=action)
     assert words in cli("status")[1]
     latch = json.loads(cli("status", "--json")[1])["latch"]
-    assert (latch["reason"], latch["flattened"]) == ("storm", action == SET_WORD)
+    assert (latch["reason"], latch["flattened"]) == ("storm", action is LatchAction.SET)
     HaltLatch(journalled.latch).clear("over", "operator", 1_700_042_500_000)
     assert "storm" not in cli("status")[1]
 

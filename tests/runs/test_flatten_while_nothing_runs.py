@@ -12,7 +12,7 @@ from kamou.core.book.events import EquityRecorded, IntentRecorded, RunStarted, S
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
-from kamou.data_directory.latch import HALT, HaltLatch
+from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.runs import flatten
 from kamou.store import database
 from kamou.venue.store import VenueStore
@@ -159,7 +159,7 @@ async def test_a_halt_in_the_latchs_log_is_journalled_at_its_time_and_closes_no_
 ) -> None:
     before, held = state_changes(traded), set(venue(traded).positions)
     latch = HaltLatch(traded.latch)
-    latch.set("news", "operator", SET_MS, action=HALT)
+    latch.set("news", "operator", SET_MS, action=LatchAction.HALT)
     async with serving(settings(traded.path), now_ms=START_MS) as running:
         await running.ready()
         assert state_changes(traded)[len(before) :] == [

@@ -12,7 +12,7 @@ import pytest
 from kamou.core.book.events import Event, IntentRecorded, RunStarted, StateChanged
 from kamou.core.codes import StateReason
 from kamou.core.model import OrderRole, TradingState
-from kamou.data_directory.latch import CLEAR, HALT, SET_WORD, UNREADABLE_LATCH, LatchRecord
+from kamou.data_directory.latch import LatchAction, LatchRecord
 from kamou.runs.takeover import take_over
 from kamou.store import database, queries
 from kamou.store.journal import JournalWriter, read_events
@@ -63,7 +63,7 @@ def journal(tmp_path: Path) -> Iterator[EndedRun]:
         yield EndedRun(path, reader, JournalWriter(connection, run_number=1))
 
 
-def latch_line(action: str, at_ms: int) -> LatchRecord:
+def latch_line(action: LatchAction, at_ms: int) -> LatchRecord:
     return LatchRecord(action=action, reason="", actor="operator", at_ms=at_ms)
 
 
@@ -82,18 +82,20 @@ def test_a_latch_line_that_the_last_run_saw_is_not_journalled_after_an_older_eve
     journal.writer.append([flatten_event(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
     journal.writer.append([closed_cycle(NOON + 100)])  # as an order closed at the venue's time
     journal.start(LATER)
-    journal.take_over(latch_line(SET_WORD, NOON + 150), latch_line(CLEAR, NOON + 200))
+    journal.take_over(
+        latch_line(LatchAction.SET, NOON + 150), latch_line(LatchAction.CLEAR, NOON + 200)
+    )
     assert journal.state() == ("flattening", "DAY_LOSS_SEVERE")
 
 
-@pytest.mark.parametrize("action", [SET_WORD, HALT])
+@pytest.mark.parametrize("action", [LatchAction.SET, LatchAction.HALT])
 @pytest.mark.parametrize("reason", [StateReason.DAY_LOSS_SEVERE, StateReason.PROTECTION_FAILED])
 def test_a_clear_of_the_latch_does_not_end_a_flatten_that_the_governor_decided(
-    journal: EndedRun, reason: StateReason, action: str
+    journal: EndedRun, reason: StateReason, action: LatchAction
 ) -> None:
     journal.writer.append([flatten_event(reason, NOON + 1)])
     journal.start(LATER)
-    journal.take_over(latch_line(action, NOON + 5_000), latch_line(CLEAR, NOON + 5_100))
+    journal.take_over(latch_line(action, NOON + 5_000), latch_line(LatchAction.CLEAR, NOON + 5_100))
     state = journal.state()
     assert state is not None
     assert state[0] == "flattening", "closing goes on"
@@ -102,7 +104,7 @@ def test_a_clear_of_the_latch_does_not_end_a_flatten_that_the_governor_decided(
 def test_a_journalled_latch_line_is_not_journalled_again_after_the_clock_was_set_back(
     journal: EndedRun,
 ) -> None:
-    log = (latch_line(SET_WORD, NOON + 5_000), latch_line(CLEAR, NOON + 5_100))
+    log = (latch_line(LatchAction.SET, NOON + 5_000), latch_line(LatchAction.CLEAR, NOON + 5_100))
     journal.start(LATER)
     journal.take_over(*log)
     assert journal.state() == ("reduce_only", "OPERATOR_RESUME")
@@ -131,7 +133,9 @@ def test_a_damaged_line_of_the_latchs_log_keeps_the_halt_of_an_earlier_line(
     journal: EndedRun,
 ) -> None:
     journal.start(LATER)
-    journal.take_over(latch_line(HALT, NOON + 50), latch_line(UNREADABLE_LATCH, 0), latched=True)
+    journal.take_over(
+        latch_line(LatchAction.HALT, NOON + 50), latch_line(LatchAction.UNREADABLE, 0), latched=True
+    )
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 
@@ -139,7 +143,7 @@ def test_a_flatten_whose_latch_was_removed_without_a_clear_becomes_a_halt(
     journal: EndedRun,
 ) -> None:
     journal.start(LATER)
-    journal.take_over(latch_line(SET_WORD, NOON + 5_000))
+    journal.take_over(latch_line(LatchAction.SET, NOON + 5_000))
     assert journal.state() == ("reduce_only", "OPERATOR_HALT")
 
 

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from kamou.clock import SystemClock
 from kamou.core.codes import StateReason
 from kamou.core.model import Quote, TradingState
-from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
 from kamou.messages.governor import Flatten, Halt, Resume
 from kamou.runs import operator_actions
@@ -66,12 +66,14 @@ async def test_a_halt_before_or_after_trading_sets_the_latch(tmp_path: Path, pha
     assert [(each.action, each.reason) for each in latch.log()] == [("halt", "news")]
 
 
-@pytest.mark.parametrize(("action", "asked"), [("halt", Halt), ("set", Flatten)])
+@pytest.mark.parametrize(
+    ("action", "asked"), [(LatchAction.HALT, Halt), (LatchAction.SET, Flatten)]
+)
 async def test_a_latch_set_after_the_start_read_its_log_is_sent_to_the_governor(
     running: CurrentRun,
     follower: Follower,
     tmp_path: Path,
-    action: str,
+    action: LatchAction,
     asked: type[Halt | Flatten],
 ) -> None:
     running.latch = HaltLatch(tmp_path / "halt-latch")
@@ -97,7 +99,7 @@ async def test_a_run_whose_latch_is_set_while_its_state_allows_entries_is_not_re
     running: CurrentRun, follower: Follower, latched: HaltLatch
 ) -> None:
     assert (running.not_ready(), running.status()["held"]) == ([], False)
-    latched.set("news", "operator", 1, action="halt")
+    latched.set("news", "operator", 1, action=LatchAction.HALT)
     assert running.not_ready() == [operator_actions.LATCHED]
     assert running.status()["held"] is True
     follower.book.trading.state = TradingState.REDUCE_ONLY
@@ -151,7 +153,9 @@ async def test_a_latch_that_a_resume_does_not_remove_is_reported(
     if kept == "unclear":
         latched.path.touch()
     else:
-        latched.set("news", "operator", 1, action="set" if kept == "flatten" else "halt")
+        latched.set(
+            "news", "operator", 1, action=LatchAction.SET if kept == "flatten" else LatchAction.HALT
+        )
     if kept == "halted":
         follower.book.trading.state = TradingState.REDUCE_ONLY
     if kept == "undeletable":
@@ -167,8 +171,10 @@ async def test_a_latch_that_a_resume_does_not_remove_is_reported(
 async def test_a_halt_during_a_resume_keeps_its_latch(
     running: CurrentRun, latched: HaltLatch, autojump_clock: MockClock
 ) -> None:
-    latched.set("news", "operator", 1, action="halt")
-    told = await resume(running, lambda: latched.set("worse", "operator", 2, action="halt"))
+    latched.set("news", "operator", 1, action=LatchAction.HALT)
+    told = await resume(
+        running, lambda: latched.set("worse", "operator", 2, action=LatchAction.HALT)
+    )
     assert told["latch"] == "set"
     assert latched.is_set()
 

@@ -16,7 +16,7 @@ from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateC
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.data_directory.folder import Announce, DataDirectory
-from kamou.data_directory.latch import HaltLatch
+from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.runs import demo, service
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.watchdog import StopDeadline
@@ -310,7 +310,7 @@ async def test_days_that_a_halt_skips_are_announced_and_published_as_skipped(
     def halt(what: str, done: int, total: int) -> None:
         seen.append(done)
         if len(seen) == 250:
-            latch.set("test", "operator", NOW_MS, action="halt")
+            latch.set("test", "operator", NOW_MS, action=LatchAction.HALT)
 
     async with serving(settings(tmp_path), progress=halt) as demo:
         await demo.ready()
@@ -336,7 +336,7 @@ async def test_days_that_a_halt_skips_are_announced_and_published_as_skipped(
 async def test_a_demo_that_starts_halted_announces_the_days_that_it_skips(tmp_path: Path) -> None:
     data_dir = DataDirectory(tmp_path)
     data_dir.create()
-    HaltLatch(data_dir.latch).set("early", "operator", NOW_MS, action="halt")
+    HaltLatch(data_dir.latch).set("early", "operator", NOW_MS, action=LatchAction.HALT)
     async with serving(settings(tmp_path)) as demo:
         await demo.ready()
         assert (await demo.get("/results.json")).json()["downtime"] == []
@@ -373,7 +373,7 @@ async def test_a_replay_that_the_halt_latch_cuts_short_is_announced_as_cut_short
     of = settings(tmp_path / "data", demo=DemoSettings(days=1))
     data_dir = DataDirectory(tmp_path / "data")
     data_dir.create()
-    HaltLatch(data_dir.latch).set("early", "operator", RECORDED_MS, action="halt")
+    HaltLatch(data_dir.latch).set("early", "operator", RECORDED_MS, action=LatchAction.HALT)
     async with serving(of, now_ms=RECORDED_MS, replay=recorded) as demo:
         while not any("the replay was cut short" in line for line in demo.said):  # noqa: ASYNC110 - announced once
             await trio.sleep(0.01)
