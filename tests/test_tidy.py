@@ -381,3 +381,48 @@ def test_no_test_is_marked_skip_or_xfail() -> None:
         and ast.unparse(node) in ("pytest.mark.skip", "pytest.mark.xfail")
     }
     assert not marks
+
+
+ENUM_VALUES_MAX = 20
+# Names in the product of what has a field ``value`` and is no enum.
+HAVE_A_VALUE = {
+    *("each", "f", "figure", "m", "mark"),  # Figure
+    *("all_", "day", "estimate", "found", "max_drawdown"),  # of the record's performance
+    *("gap", "gap_buffer"),
+    "_states",  # of indicators
+    "self",
+}
+
+
+def test_at_most_20_lines_of_the_product_take_the_value_of_an_enum() -> None:
+    """A ``StrEnum`` is its own text, in an f-string, in JSON and as an argument.
+
+    The syntax has no types: every ``.value`` that is not called counts, except on the names above.
+    So it cannot see an enum that has one of these names, nor ``getattr``.
+    """
+    found = [
+        f"{path}:{node.lineno} {ast.unparse(node)}"
+        for path, tree in trees("kamou/").items()
+        for node in _values(tree)
+        if _last_name(node.value) not in HAVE_A_VALUE
+    ]
+    assert len(found) <= ENUM_VALUES_MAX, found
+
+
+def _values(tree: ast.Module) -> Iterator[ast.Attribute]:
+    """Yield the attributes ``value`` that are read and are not methods."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "value" and id(node) not in called:
+            yield node
+
+
+def _last_name(node: ast.expr) -> str:
+    """Return the last name of an expression: ``c`` of ``a.b.c``, ``c()`` and ``c[0]``."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case ast.Call(func=inner) | ast.Subscript(value=inner):
+            return _last_name(inner)
+        case _:
+            return ast.unparse(node)
