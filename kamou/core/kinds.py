@@ -1,4 +1,4 @@
-"""Closed sets of fills, exits and payments, below the values that have them.
+"""Closed sets of fills, exits, payments and drift, below the values that have them.
 
 Journal, tables and JSON have the texts of these enums, so a release never renames one.
 """
@@ -43,3 +43,11 @@ class IncomeKind(StrEnum):
     FUNDING = "funding"
     TRANSFER = "transfer"
     INSURANCE = "insurance"
+
+
+class DriftKind(StrEnum):
+    """The kind of a difference between book and venue."""
+
+    POSITION_UNKNOWN = "POSITION_UNKNOWN"  # no trade of the book explains the position
+    QUANTITY_DIFFERS = "QUANTITY_DIFFERS"
+    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"  # of a position that would be adopted

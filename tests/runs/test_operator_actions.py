@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from kamou.clock import SystemClock
 from kamou.core.codes import StateReason
+from kamou.core.kinds import DriftKind
 from kamou.core.model import Quote, TradingState
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.errors import KamouError, RateLimitedError, TimedOutError, UnreachableError
@@ -194,7 +195,7 @@ async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
     running: CurrentRun, follower: Follower, supervised: Supervised
 ) -> None:
     supervised.state = "stopping"
-    follower.book.reconciliation.drift["BTCUSDT"] = "QUANTITY_DIFFERS"
+    follower.book.reconciliation.drift["BTCUSDT"] = DriftKind.QUANTITY_DIFFERS
     reasons = " and ".join(running.not_ready())
     for said in ("starting, stopping", "and the venue differ", "is not reconciled"):
         assert said in reasons

@@ -15,6 +15,7 @@ from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled
 from kamou.core.codes import StateReason
 from kamou.core.day import MINUTE_MS
+from kamou.core.kinds import DriftKind
 from kamou.core.model import Figure, OrderRole, OrderStatus, Side, TradingState
 from kamou.core.risk.limits import RiskLimits
 from kamou.data_directory.folder import DataDirectory
@@ -367,7 +368,7 @@ LINES = [
         e.DriftFound(
             at_ms=AT_MS,
             symbol="ETHUSDT",
-            kind="QUANTITY_DIFFERS",
+            kind=DriftKind.QUANTITY_DIFFERS,
             figures=(Figure(name="book", value="1"), Figure(name="venue", value="2")),
         ),
         "book and exchange differ on ETHUSDT (the quantities differ: the book has 1, the exchange"

@@ -11,7 +11,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import ExitReason, FillSource
+from kamou.core.kinds import DriftKind, ExitReason, FillSource
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -366,7 +366,7 @@ class PositionCorrected(Event):
 @attrs.frozen(kw_only=True)
 class DriftFound(Event):
     symbol: str
-    kind: str
+    kind: DriftKind
     figures: tuple[Figure, ...]
 
 

@@ -6,6 +6,7 @@ import attrs
 
 from kamou.core.book.events import CycleClosed, DriftFound
 from kamou.core.book.retention import SEEN_KEPT, forget_oldest
+from kamou.core.kinds import DriftKind
 from kamou.core.model import FillReport, Income
 
 
@@ -16,7 +17,7 @@ class ReconciliationState:
     cycle_at_ms: int = 0  # of the last closed cycle
     clean_at_ms: int = 0  # of the last cycle that closed without drift
     clean_before_ms: int = 0  # of the cycle without drift before that
-    drift: dict[str, str] = attrs.field(factory=dict)  # unexplained: symbol -> kind
+    drift: dict[str, DriftKind] = attrs.field(factory=dict)  # unexplained: symbol -> kind
     fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms, within the overlap
     incomes_seen: dict[str, int] = attrs.field(factory=dict)
 

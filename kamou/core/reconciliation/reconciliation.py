@@ -25,7 +25,7 @@ from kamou.core.book.events import (
 from kamou.core.book.orders import IN_FLIGHT, OrderState
 from kamou.core.book.position_book import PositionBook
 from kamou.core.book.trades import OpenTrade
-from kamou.core.kinds import FillSource
+from kamou.core.kinds import DriftKind, FillSource
 from kamou.core.model import (
     ZERO,
     Figure,
@@ -241,9 +241,9 @@ class _Work:
         instrument = self.book.instruments.get(symbol)
         same_way = trade is not None and held * trade.side.sign > 0
         adopting = position is not None and not same_way
-        kind = "POSITION_UNKNOWN" if trade is None else "QUANTITY_DIFFERS"
+        kind = DriftKind.POSITION_UNKNOWN if trade is None else DriftKind.QUANTITY_DIFFERS
         if adopting and instrument is None:
-            kind = "INSTRUMENT_UNKNOWN"
+            kind = DriftKind.INSTRUMENT_UNKNOWN
         drift = DriftFound(
             at_ms=self.now_ms,
             cause_id=symbol,

@@ -10,7 +10,7 @@ from kamou.core.book import events as e
 from kamou.core.book.retention import OVERLAP_MS
 from kamou.core.codes import StateReason
 from kamou.core.day import HOUR_MS
-from kamou.core.kinds import FillReason, FillSource
+from kamou.core.kinds import DriftKind, FillReason, FillSource
 from kamou.core.model import Figure, OrderRole, OrderSide, OrderStatus, Side, TradingState
 from tests.core.trading_cases import (
     DAY,
@@ -353,7 +353,7 @@ def test_fills_are_read_since_the_first_run_or_the_clean_cycle_before_the_last()
 
 
 def test_drift_stays_until_it_is_explained(story: Story) -> None:
-    found = e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind="QUANTITY_DIFFERS", figures=())
+    found = e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind=DriftKind.QUANTITY_DIFFERS, figures=())
     story.say(found, closed_cycle(NOON + 1))
     assert story.book.reconciliation.drifting
     story.say(e.DriftExplained(at_ms=NOON, reason="a withdrawal"))

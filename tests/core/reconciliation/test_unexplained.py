@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
-from kamou.core.kinds import FillSource
+from kamou.core.kinds import DriftKind, FillSource
 from kamou.core.model import OrderRole, OrderSide
 from kamou.core.reconciliation.reconciliation import reconcile
 from kamou.core.reconciliation.unexplained import unexplained_money, unlisted_positions
@@ -154,7 +154,9 @@ def test_an_equity_snapshot_between_cycles_does_not_end_drift(story: Story) -> N
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
     pending = run(story, view)
     inputs = attrs.evolve(INPUTS, pending_mismatches=pending.pending_mismatches)
-    story.say(e.DriftFound(at_ms=NEXT_MS, symbol="ETHUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    story.say(
+        e.DriftFound(at_ms=NEXT_MS, symbol="ETHUSDT", kind=DriftKind.QUANTITY_DIFFERS, figures=())
+    )
     between = reconcile(story.book, view, inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS + SURE_MS)
     assert kinds(between.marks) == ["EquityRecorded"]
     closing = reconcile(

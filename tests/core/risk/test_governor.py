@@ -9,6 +9,7 @@ import pytest
 from kamou.core.book import events as e
 from kamou.core.book.recent_activity import Entry
 from kamou.core.codes import StateReason
+from kamou.core.kinds import DriftKind
 from kamou.core.model import OrderRole, OrderStatus, Plan, Side, TradingState
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.exposure import shock_loss
@@ -170,7 +171,9 @@ def test_drift_and_an_old_reconciliation_deny_entries(story: Story) -> None:
         account=account(at_ms=later),
     )
     assert set(old) == {"NOT_RECONCILED"}
-    story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    story.say(
+        e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind=DriftKind.QUANTITY_DIFFERS, figures=())
+    )
     assert denied(story) == {"NOT_RECONCILED": "NOT_RECONCILED: drift=ADAUSDT"}
 
 

@@ -10,6 +10,7 @@ import pytest
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import Day
+from kamou.core.kinds import DriftKind
 from kamou.core.model import TradingState
 from kamou.core.risk.governor import (
     Decision,
@@ -217,7 +218,9 @@ def test_exit_costs_are_part_of_the_days_loss(story: Story) -> None:
 
 
 def test_drift_changes_the_trading_state_to_reduce_only(story: Story) -> None:
-    story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    story.say(
+        e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind=DriftKind.QUANTITY_DIFFERS, figures=())
+    )
     decided = judge(story, read("10000"))
     assert (decided.after, decided.reason) == (T.REDUCE_ONLY, StateReason.RECONCILE_MISMATCH)
 

@@ -8,6 +8,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
+from kamou.core.kinds import DriftKind
 from kamou.core.model import TradingState
 from kamou.core.risk.governor import EquityRead, decide_resume
 from kamou.core.risk.limits import RiskLimits
@@ -39,7 +40,9 @@ def resumed(story: Story, read: EquityRead | None, now_ms: int = NOON) -> bool:
 
 def test_drift_prevents_a_resume_until_it_is_explained(halted: Story) -> None:
     read = EquityRead(equity=D(10000), at_ms=NOON)
-    halted.say(e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind="POSITION_UNKNOWN", figures=()))
+    halted.say(
+        e.DriftFound(at_ms=NOON, symbol="SOLUSDT", kind=DriftKind.POSITION_UNKNOWN, figures=())
+    )
     assert not resumed(halted, read)
     halted.say(e.DriftExplained(at_ms=NOON, reason="book and venue agree again"))
     assert resumed(halted, read)

@@ -8,6 +8,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
+from kamou.core.kinds import DriftKind
 from kamou.core.risk.governor import Pending, decide_command, decide_resume
 from kamou.core.risk.states import EquityRead, overdue_ms
 from tests.core.risk.test_governor_states import LIMITS, T, judge, next_day, put, read
@@ -67,7 +68,9 @@ def test_a_halt_without_a_fresh_read_has_the_time_by_which_the_read_is_overdue(
 
 def test_a_halt_names_a_full_disk_before_drift_and_drift_before_an_old_read(story: Story) -> None:
     old: dict[str, Any] = {"started_at_ms": NOON, "now_ms": NOON + 900_000 + 60_001}
-    story.say(e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind="QUANTITY_DIFFERS", figures=()))
+    story.say(
+        e.DriftFound(at_ms=NOON, symbol="ADAUSDT", kind=DriftKind.QUANTITY_DIFFERS, figures=())
+    )
     assert judge(story, None, disk_full=True, **old).reason is StateReason.DISK_FULL
     assert judge(story, None, **old).reason is StateReason.RECONCILE_MISMATCH
 
