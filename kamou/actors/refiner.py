@@ -12,10 +12,10 @@ import attrs
 from kamou.actors.base import Actor
 from kamou.actors.journal import Journal
 from kamou.core.book.events import CandidateRefined
+from kamou.core.kinds import RefinerVerdict
 from kamou.messages.signals import CandidatesCleared, RefinedSignal, SignalsRefined
 from kamou.runtime.mailbox_sides import Outbox
 
-VERDICT_OFF = "off"
 FULL_SIZE = Decimal(1)
 
 
@@ -40,7 +40,7 @@ class Refiner(Actor[CandidatesCleared]):
                     cause_id=message.cause_id,
                     signal_id=candidate.signal_id,
                     candidate=candidate,
-                    verdict=VERDICT_OFF,
+                    verdict=RefinerVerdict.OFF,
                     size_multiplier=FULL_SIZE,
                     reason_code="",
                 )

@@ -15,19 +15,19 @@ from kamou.commands.book import describe_loss, open_database, query_day_budget
 from kamou.commands.options import config_option, data_dir_option, json_option, resolve
 from kamou.commands.printing import format_time, print_json, print_line
 from kamou.core.codes import MEANINGS
+from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.model import Figure
 from kamou.core.words import figure_words, figures_words, strategy_name
 from kamou.data_directory.folder import DataDirectory
 from kamou.runs.recorded_book import RecordedBook
 
-VENUE = "venue"  # the tier of an entry that the venue rejected
 WANTED = "wanted"  # name of the figure with a strategy's requirement
 TIER_NAMES = {
-    "T1": "strategy (T1)",
-    "T2": "veto (T2)",
-    "T3": "refiner (T3)",
-    "governor": "denial",  # by the order manager or the risk governor
-    VENUE: "exchange",
+    Tier.STRATEGY: "strategy (T1)",
+    Tier.VETO: "veto (T2)",
+    Tier.REFINER: "refiner (T3)",
+    Tier.GOVERNOR: "denial",  # by the order manager or the risk governor
+    Tier.VENUE: "exchange",
 }
 """Names of the tiers in words."""
 GRANTED = "GRANTED"
@@ -35,10 +35,10 @@ REJECTED = "the exchange rejected the entry"
 ANSWERS = {
     GRANTED: "the entry may be sent",
     "SCORED": "the strategy gave a score",
-    "approve": "the signal passes",
-    "off": "the refiner is off, and the signal passes unchanged",
-    "refuse": "the refiner refuses the signal",
-    "shrink": "the signal passes with a smaller size",
+    RefinerVerdict.APPROVE: "the signal passes",
+    RefinerVerdict.OFF: "the refiner is off, and the signal passes unchanged",
+    RefinerVerdict.REFUSE: "the refiner refuses the signal",
+    RefinerVerdict.SHRINK: "the signal passes with a smaller size",
 }
 """Meanings of the answers that have no code in ``MEANINGS``."""
 
@@ -139,7 +139,7 @@ class ReasonRow(TypedDict):
     """One answer of a tier or of the venue, for `--json`."""
 
     at_ms: int
-    tier: str
+    tier: Tier
     strategy: str
     answer: str
     figures: str
@@ -168,7 +168,7 @@ def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[
     rows += [
         _make_reason(
             at_ms,
-            VENUE,
+            Tier.VENUE,
             signal_id.split(".")[1],  # BAR.STRATEGY.SYMBOL
             reason.partition(": ")[0],
             (Figure(name="reason", value=reason.partition(": ")[2] or "none given"),),
@@ -184,10 +184,10 @@ def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[
         sized = {"score": f"{signal.score:.3f}", "size": str(signal.size_multiplier)}
         figures = tuple(Figure(name=name, value=value) for name, value in sized.items())
         rows.append(
-            _make_reason(signal.cycle_at_ms, "T3", signal.strategy, signal.verdict, figures)
+            _make_reason(signal.cycle_at_ms, Tier.REFINER, signal.strategy, signal.verdict, figures)
         )
         rows += [
-            _make_reason(granted.at_ms, "governor", signal.strategy, GRANTED, granted.figures)
+            _make_reason(granted.at_ms, Tier.GOVERNOR, signal.strategy, GRANTED, granted.figures)
             for granted in queries.query_grants(reader, signal.signal_id)
         ]
     for cycle_at_ms, body in queries.query_scan_details(reader, limit=cycles):
@@ -195,12 +195,12 @@ def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[
             answer, figures = reason.abstain.name, reason.figures
             if reason.score is not None:
                 answer, figures = "SCORED", (Figure(name="score", value=f"{reason.score:.3f}"),)
-            rows.append(_make_reason(cycle_at_ms, "T1", reason.strategy, answer, figures))
+            rows.append(_make_reason(cycle_at_ms, Tier.STRATEGY, reason.strategy, answer, figures))
     return sorted(rows, key=lambda row: -row["at_ms"])
 
 
 def _make_reason(
-    at_ms: int, tier: str, strategy: str, answer: str, figures: Sequence[Figure]
+    at_ms: int, tier: Tier, strategy: str, answer: str, figures: Sequence[Figure]
 ) -> ReasonRow:
     """Return one answer for `--json`; ``words`` has answer and figures in words."""
     return {
@@ -213,22 +213,22 @@ def _make_reason(
     }
 
 
-def explain(code: str, figures: Sequence[Figure], tier: str = "") -> str:
+def explain(code: str, figures: Sequence[Figure], tier: Tier | None = None) -> str:
     """Return the meaning of a code, with its figures, in words."""
-    meaning = REJECTED if tier == VENUE else MEANINGS.get(code) or ANSWERS.get(code, "")
+    meaning = REJECTED if tier is Tier.VENUE else MEANINGS.get(code) or ANSWERS.get(code, "")
     found = figures_words((each for each in figures if each.name != WANTED), _names_key(code, tier))
     wanted = [figure_words(each) for each in figures if each.name == WANTED]
     shown = "; ".join([*([found] if found else []), *wanted])
     return ": ".join(part for part in (meaning, shown) if part)
 
 
-def _names_key(code: str, tier: str) -> str:
+def _names_key(code: str, tier: Tier | None) -> str:
     """Return the key of the figures' names: the code, or T3 for its verdicts."""
-    return tier if tier == "T3" else code
+    return tier if tier is Tier.REFINER else code
 
 
 def _format_reason(row: ReasonRow) -> str:
     """Return one answer as one line."""
-    tier = "permit" if row["answer"] == GRANTED else TIER_NAMES.get(row["tier"], row["tier"])
+    tier = "permit" if row["answer"] == GRANTED else TIER_NAMES[row["tier"]]
     strategy = strategy_name(row["strategy"])
     return f"{format_time(row['at_ms'])} {tier}, {strategy}: {row['answer']}: {row['words']}"

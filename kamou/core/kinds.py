@@ -1,4 +1,4 @@
-"""Closed sets of fills, exits, payments and drift, below the values that have them.
+"""Closed sets that events and rows have, below the values that have them.
 
 Journal, tables and JSON have the texts of these enums, so a release never renames one.
 """
@@ -51,3 +51,22 @@ class DriftKind(StrEnum):
     POSITION_UNKNOWN = "POSITION_UNKNOWN"  # no trade of the book explains the position
     QUANTITY_DIFFERS = "QUANTITY_DIFFERS"
     INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"  # of a position that would be adopted
+
+
+class Tier(StrEnum):
+    """The part of a decision that answers about a symbol or an entry."""
+
+    STRATEGY = "T1"
+    VETO = "T2"
+    REFINER = "T3"
+    GOVERNOR = "governor"  # also the order manager
+    VENUE = "venue"
+
+
+class RefinerVerdict(StrEnum):
+    """The answer of the refiner (T3) about a candidate."""
+
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    SHRINK = "shrink"
+    OFF = "off"  # the refiner is off, and the candidate passes unchanged

@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from kamou.core.codes import describe_cause
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.kinds import Tier
 from kamou.core.model import NOTE, Figure
 
 FEATURE_NAMES = {
@@ -131,7 +132,7 @@ FIGURE_NAMES = FEATURE_NAMES | {
 
 NAMED_BY_CODE = {
     ("CONFLICTING_SIGNALS", "score"): "weighted score",
-    ("T3", "score"): "weighted score",
+    (Tier.REFINER, "score"): "weighted score",
     ("REWARD_TO_RISK_LOW", "cost"): "costs per unit",
     ("REWARD_TO_RISK_LOW", "funding"): "funding per unit",
     ("REWARD_TO_RISK_LOW", "stop"): "distance to the stop",

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import EquityRecorded
-from kamou.core.kinds import IncomeKind
+from kamou.core.kinds import IncomeKind, RefinerVerdict
 from kamou.core.model import ZERO, TradingState
 from kamou.messages.codec import kind_of
 from kamou.store import queries
@@ -30,7 +30,6 @@ from kamou.store.rows import Counts, Downtime, RunRow, TradeRow
 from kamou.store.state_history import HaltPeriod, PeriodKind, begins_period
 from kamou.store.table_rows import select, select_one
 
-_REFUSED = "refuse"  # the refiner's verdict
 _EVENTS_MEANWHILE_MAX = 500
 """Events that may be committed between the read of an equity snapshot and its own event.
 
@@ -82,7 +81,8 @@ def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
     ).fetchall()
     later = [(kind, json.loads(body)) for kind, body in rows if kind in _COUNTED]
     refused = sum(
-        kind == "permit_denied" or (kind == "candidate_refined" and body["verdict"] == _REFUSED)
+        kind == "permit_denied"
+        or (kind == "candidate_refined" and body["verdict"] == RefinerVerdict.REFUSE)
         for kind, body in later
     )
     ranked = [body for kind, body in later if kind == "cycle_ranked"]

@@ -20,6 +20,7 @@ from kamou.core.book import events as e
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.day import DAY_MS
+from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.model import HALT_STATES, Denial
 from kamou.store import projected_curve, projected_days, projected_downtime
 from kamou.store import projected_money as money
@@ -48,8 +49,6 @@ READ_KEPT_MS = 7 * DAY_MS
 `kamou why` reads some hours of them. In a year they would be most of the rows. The journal keeps
 all of their events.
 """
-
-REFUSED = "refuse"  # the refiner's verdict that is recorded as a refusal of tier T3
 
 
 # --- the system ----------------------------------------------------------------
@@ -155,7 +154,7 @@ def _project_command(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -
 def _insert_refusal(
     cursor: sqlite3.Cursor,
     seq: int,
-    tier: str,
+    tier: Tier,
     event: e.CandidateVetoed | e.PermitDenied | e.CandidateRefined,
     where: tuple[str, str],
     denials: tuple[Denial, ...],
@@ -172,7 +171,7 @@ def _insert_refusal(
     )
     insert(cursor, refusal)
     # A refusal belongs to the cycle in which it happens: the newest one.
-    name = "vetoed" if tier == "T2" else "refused"
+    name = "vetoed" if tier is Tier.VETO else "refused"
     cursor.execute(
         f"UPDATE cycle SET {name} = {name} + 1"
         " WHERE cycle_at_ms = (SELECT max(cycle_at_ms) FROM cycle)"
@@ -181,11 +180,13 @@ def _insert_refusal(
 
 
 def _project_veto(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
-    _insert_refusal(cursor, seq, "T2", event, (event.strategy, event.symbol), event.denials)
+    _insert_refusal(cursor, seq, Tier.VETO, event, (event.strategy, event.symbol), event.denials)
 
 
 def _project_denial(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> None:
-    _insert_refusal(cursor, seq, "governor", event, (event.strategy, event.symbol), event.denials)
+    _insert_refusal(
+        cursor, seq, Tier.GOVERNOR, event, (event.strategy, event.symbol), event.denials
+    )
 
 
 def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
@@ -204,9 +205,11 @@ def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.Candid
         size_multiplier=event.size_multiplier,
     )
     insert(cursor, signal)
-    if event.verdict == REFUSED:
+    if event.verdict is RefinerVerdict.REFUSE:
         refused = (Denial(code=event.reason_code),)
-        _insert_refusal(cursor, seq, "T3", event, (candidate.strategy, candidate.symbol), refused)
+        _insert_refusal(
+            cursor, seq, Tier.REFINER, event, (candidate.strategy, candidate.symbol), refused
+        )
 
 
 def _project_day_opened(cursor: sqlite3.Cursor, event: e.DayOpened) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from kamou.core.book.events import PermitGranted
+from kamou.core.kinds import Tier
 from kamou.core.model import ZERO, Side
 from kamou.messages.codec import decode, kind_of
 from kamou.store.record_rows import EquityPoint
@@ -189,13 +190,13 @@ def query_refusals(
     reader: sqlite3.Connection,
     *,
     symbol: str | None = None,
-    tier: str | None = None,
+    tier: Tier | None = None,
     since_ms: int = 0,
     limit: int = 50,
 ) -> tuple[TierRefusal, ...]:
     """Return refusals, newest first.
 
-    ``tier`` is ``T2``, ``T3`` or ``governor``; None: all tiers. Refusals that were
+    ``tier`` is that of the refusals; None: all tiers. Refusals that were
     older than ``projections.READ_KEPT_MS`` when a day began have been deleted.
     """
     tail = (

@@ -13,7 +13,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import ExitReason, FillReason, FillSource
+from kamou.core.kinds import ExitReason, FillReason, FillSource, RefinerVerdict, Tier
 from kamou.core.model import (
     ZERO,
     Denial,
@@ -188,7 +188,7 @@ class SignalRow:
     close: float
     features: tuple[tuple[str, float], ...]
     proxy: str
-    verdict: str
+    verdict: RefinerVerdict
     size_multiplier: Decimal
 
 
@@ -234,15 +234,12 @@ class TradeChain:
 
 @attrs.frozen(kw_only=True)
 class TierRefusal:
-    """A refusal of a candidate or an entry.
-
-    ``tier`` is ``T2`` (veto), ``T3`` (refiner) or ``governor``.
-    """
+    """A refusal of a candidate or an entry."""
 
     table: ClassVar[str] = "refusal"
     seq: int
     at_ms: int
-    tier: str
+    tier: Tier  # VETO, REFINER or GOVERNOR
     signal_id: str
     strategy: str
     symbol: str

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
-from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind
+from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind, RefinerVerdict
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -235,7 +235,7 @@ def opening_events() -> list[e.Event]:
             cause_id=SIGNAL,
             signal_id=SIGNAL,
             candidate=make_candidate(),
-            verdict="off",
+            verdict=RefinerVerdict.OFF,
             size_multiplier=D(1),
             reason_code="OFF",
         ),

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from kamou.core.book import events as e
+from kamou.core.kinds import RefinerVerdict, Tier
 from kamou.core.model import Denial, Figure, OrderRole, OrderSide, OrderStatus
 from kamou.store import as_of, database, public_queries, queries
 from kamou.store.journal import JournalWriter
@@ -125,7 +126,9 @@ def test_a_cycle_counts_the_refusals_of_each_tier(
     reader: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     (known,) = [x for x in story.opening_events() if isinstance(x, e.CandidateRefined)]
-    refused = attrs.evolve(known, signal_id="s2", verdict="refuse", reason_code="NEWS_RISK")
+    refused = attrs.evolve(
+        known, signal_id="s2", verdict=RefinerVerdict.REFUSE, reason_code="NEWS_RISK"
+    )
     denied = e.PermitDenied(
         at_ms=9,
         permit_id="p",
@@ -146,7 +149,7 @@ def test_a_cycle_counts_the_refusals_of_each_tier(
         Denial(code="REWARD_TO_RISK_LOW", figures=(Figure(name="b", value="1.1"),)),
         Denial(code="SYMBOL_HELD"),
     )
-    (refined,) = queries.query_refusals(reader, tier="T3", symbol="ETHUSDT")
+    (refined,) = queries.query_refusals(reader, tier=Tier.REFINER, symbol="ETHUSDT")
     assert refined.denials == (Denial(code="NEWS_RISK"),)
     assert queries.query_refusals(reader, since_ms=AT + 1) == ()
 
@@ -351,7 +354,7 @@ def test_after_a_week_only_signals_with_a_permit_are_kept(
                 at_ms=AT,
                 signal_id="lone",
                 candidate=lone,
-                verdict="off",
+                verdict=RefinerVerdict.OFF,
                 size_multiplier=D(1),
                 reason_code="",
             )

@@ -10,7 +10,7 @@ from random import Random
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind
+from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind, RefinerVerdict
 from kamou.core.model import (
     Candidate,
     Figure,
@@ -228,7 +228,7 @@ def _opening(
             cause_id=signal,
             signal_id=signal,
             candidate=candidate,
-            verdict="off",
+            verdict=RefinerVerdict.OFF,
             size_multiplier=D(1),
             reason_code="OFF",
         ),

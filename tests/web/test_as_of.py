@@ -16,6 +16,7 @@ from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.codes import StateReason
 from kamou.core.day import DAY_MS, HOUR_MS
+from kamou.core.kinds import RefinerVerdict
 from kamou.core.model import OrderRole, TradingState
 from kamou.store.database import open_reader, open_writer
 from kamou.store.journal import JournalWriter, read_events
@@ -57,7 +58,9 @@ def later(path: Path) -> list[e.Event]:
     at_ms = snapshot_ms + 70_000
     return [
         attrs.evolve(ranked, at_ms=at_ms, cycle_at_ms=at_ms),
-        attrs.evolve(refined, at_ms=at_ms, signal_id="late", verdict="refuse", reason_code="NO"),
+        attrs.evolve(
+            refined, at_ms=at_ms, signal_id="late", verdict=RefinerVerdict.REFUSE, reason_code="NO"
+        ),
         e.PermitDenied(
             at_ms=at_ms,
             signal_id="late",

@@ -11,7 +11,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import DriftKind, ExitReason, FillSource
+from kamou.core.kinds import DriftKind, ExitReason, FillSource, RefinerVerdict
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -92,7 +92,7 @@ class CandidateRefined(Event):
 
     signal_id: str
     candidate: Candidate
-    verdict: str  # approve | refuse | shrink | off
+    verdict: RefinerVerdict
     size_multiplier: Decimal
     reason_code: str
 
