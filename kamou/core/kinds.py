@@ -70,3 +70,18 @@ class RefinerVerdict(StrEnum):
     REFUSE = "refuse"
     SHRINK = "shrink"
     OFF = "off"  # the refiner is off, and the candidate passes unchanged
+
+
+class RunEnd(StrEnum):
+    """The way in which a run ended."""
+
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+
+
+class ReleaseReason(StrEnum):
+    """Why a permit's reservation ends, if its entry was not rejected."""
+
+    EXPIRED = "expired"
+    NO_FILL = "no_fill"
+    TRADE_CLOSED = "trade_closed"

@@ -27,6 +27,7 @@ import trio
 from kamou import __version__
 from kamou.actors.venue_port import PortFactory
 from kamou.core.book.events import RunStarted, RunStopped
+from kamou.core.kinds import RunEnd
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import is_open_to_others, keeps_modes
 from kamou.errors import DiskFullError, StoreError
@@ -142,13 +143,13 @@ def open_session(
         engine.catch_up(clock(), is_stopping)
         writer = JournalWriter(connection, run_number=next_run_number(connection))
         writer.append([make_run_started(settings, writer.run_number, clock(), gate)])
-        reason = "crashed"
+        reason = RunEnd.CRASHED
         try:
             yield Session(writer=writer, reader=reader, engine=engine, venue=venue)
-            reason = "stopped"
+            reason = RunEnd.STOPPED
         except BaseException as error:
             if is_cancellation(error):
-                reason = "stopped"
+                reason = RunEnd.STOPPED
             raise
         finally:
             writer.recover()
@@ -203,13 +204,13 @@ def make_run_started(settings: Settings, run_number: int, now_ms: int, gate: str
     )
 
 
-def make_run_stopped(run_number: int, now_ms: int, reason: str) -> RunStopped:
+def make_run_stopped(run_number: int, now_ms: int, reason: RunEnd) -> RunStopped:
     """Return the last event of a run.
 
     Args:
         run_number: of the run.
         now_ms: the time of the event.
-        reason: ``stopped`` or ``crashed``.
+        reason: how the run ended.
     """
     return RunStopped(
         at_ms=now_ms, cause_id=f"run:{run_number}", run_number=run_number, reason=reason

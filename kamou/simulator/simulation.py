@@ -22,6 +22,7 @@ import trio
 from kamou import app, ids
 from kamou.clock import JumpClock, SimulatedClock, floor_ms
 from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.core.kinds import RunEnd
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -305,7 +306,7 @@ class SimulatedRun:
                 return
             await self._live(writer, reader)
             writer.recover()
-            stopped = make_run_stopped(writer.run_number, self.skewed.now_ms(), "stopped")
+            stopped = make_run_stopped(writer.run_number, self.skewed.now_ms(), RunEnd.STOPPED)
             with contextlib.suppress(DiskFullError):  # a session does the same
                 writer.append([stopped])
         finally:

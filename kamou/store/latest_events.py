@@ -8,6 +8,7 @@ import attrs
 
 from kamou.core.book.events import EquityRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
+from kamou.core.codes import Deny
 from kamou.messages.codec import decode, decode_event
 
 
@@ -18,7 +19,7 @@ class DisabledSpan:
     strategy: str
     from_ms: int
     until_ms: int | None
-    reason: str  # code of the exceeded limit
+    reason: Deny  # the exceeded limit
 
 
 def latest_equity(reader: sqlite3.Connection) -> EquityRecorded | None:

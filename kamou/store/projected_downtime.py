@@ -18,6 +18,7 @@ from types import MappingProxyType
 import attrs
 
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
+from kamou.core.kinds import RunEnd
 from kamou.messages.codec import decode, kind_of
 from kamou.store.projected_curve import mark_span
 from kamou.store.record_rows import MarkKind
@@ -181,7 +182,7 @@ def _find_cause(span: _Span, limit_ms: int) -> DowntimeCause:
     inside = [each for each in span.events if begin_ms <= each.at_ms <= end_ms]
     for each in inside:
         if each.kind == "run_stopped":
-            crashed = json.loads(each.body)["reason"] == "crashed"
+            crashed = json.loads(each.body)["reason"] == RunEnd.CRASHED
             return DowntimeCause.CRASH if crashed else DowntimeCause.STOP
         if each.kind == "run_started":
             return DowntimeCause.CRASH  # the run before recorded no stop

@@ -12,7 +12,7 @@ import pytest
 
 from kamou.core.book.events import Event
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.codes import state_cause
+from kamou.core.codes import Deny, state_cause
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.data_directory.lock import DataDirectoryLock
@@ -79,7 +79,7 @@ def test_status_names_disabled_strategies_until_they_are_resumed(
 
     at_ms = story.DAY0_MS + 40_000_000
     disabled = [
-        StrategyDisabled(at_ms=at_ms, strategy=name, code="RATE_ENTRIES_EXCEEDED", figures=())
+        StrategyDisabled(at_ms=at_ms, strategy=name, code=Deny.RATE_ENTRIES_EXCEEDED, figures=())
         for name in ("oi_momentum", "mean_reversion")
     ]
     assert shown(*disabled) == ["mean_reversion", "oi_momentum"]

@@ -76,7 +76,7 @@ def entered_often(story: Story) -> None:
 def disabled(story: Story) -> None:
     story.say(
         StrategyDisabled(
-            at_ms=NOON, strategy="mean_reversion", code="RATE_ENTRIES_EXCEEDED", figures=()
+            at_ms=NOON, strategy="mean_reversion", code=Deny.RATE_ENTRIES_EXCEEDED, figures=()
         )
     )
 
@@ -193,7 +193,7 @@ def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
                 at_ms=NOON,
                 symbol="SOLUSDT",
                 permit_id="1.mean_reversion.SOLUSDT.0",
-                role="entry",
+                role=OrderRole.ENTRY,
                 denials=tuple(denials()),
                 **where,
             ),

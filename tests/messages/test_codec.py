@@ -182,10 +182,10 @@ def test_a_decimal_that_is_not_finite_is_an_error(bad: str) -> None:
 
 
 def test_the_words_null_and_nan_in_a_text_are_valid() -> None:
-    event = events.RunStopped(at_ms=1, run_number=1, reason="NaN")
-    assert codec.decode(events.RunStopped, codec.encode(event)) == event
-    event = events.RunStopped(at_ms=1, run_number=1, reason="null")
-    assert codec.decode(events.RunStopped, codec.encode(event)) == event
+    event = events.CancelRequested(at_ms=1, client_order_id="c", reason="NaN")
+    assert codec.decode(events.CancelRequested, codec.encode(event)) == event
+    event = events.CancelRequested(at_ms=1, client_order_id="c", reason="null")
+    assert codec.decode(events.CancelRequested, codec.encode(event)) == event
 
 
 def test_numpy_scalars_are_stored_as_plain_numbers() -> None:

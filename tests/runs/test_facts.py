@@ -12,7 +12,7 @@ import pytest
 
 from kamou.core.book import events as e
 from kamou.core.kinds import FillReason
-from kamou.core.model import Denial, OrderSide, OrderType
+from kamou.core.model import Denial, OrderRole, OrderSide, OrderType
 from kamou.runs.facts import facts_digest
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -73,7 +73,7 @@ def permit_denied(at_ms: int, code: str = "RISK_OPEN_EXCEEDED") -> e.Event:
         signal_id=story.SIGNAL,
         strategy="mean_reversion",
         symbol="ETHUSDT",
-        role="entry",
+        role=OrderRole.ENTRY,
         denials=(Denial(code=code),),
     )
 

@@ -13,7 +13,7 @@ import trio
 from kamou.core.book import events as e
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled
-from kamou.core.codes import StateReason
+from kamou.core.codes import Deny, StateReason
 from kamou.core.day import MINUTE_MS
 from kamou.core.kinds import DriftKind
 from kamou.core.model import Figure, OrderRole, OrderStatus, Side, TradingState
@@ -357,7 +357,7 @@ LINES = [
         StrategyDisabled(
             at_ms=AT_MS,
             strategy="oi_momentum",
-            code="RATE_ENTRIES_EXCEEDED",
+            code=Deny.RATE_ENTRIES_EXCEEDED,
             figures=(Figure(name="entries", value="7"),),
         ),
         "strategy OI momentum is disabled until the operator resumes it with `kamou resume`: the"

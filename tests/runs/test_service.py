@@ -15,6 +15,7 @@ import trio
 from kamou.core.book.events import CycleClosed, FillRecorded, RunStopped, StateChanged, TradeClosed
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.kinds import RunEnd
 from kamou.data_directory.folder import Announce, DataDirectory
 from kamou.data_directory.latch import HaltLatch, LatchAction
 from kamou.runs import demo, service
@@ -203,7 +204,7 @@ def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues
     data_dir = DataDirectory(tmp_path)
     events = journal(data_dir)
     assert events[-1] == RunStopped(
-        at_ms=events[-1].at_ms, cause_id="run:1", run_number=1, reason="stopped"
+        at_ms=events[-1].at_ms, cause_id="run:1", run_number=1, reason=RunEnd.STOPPED
     )
     assert NOW_MS - 2 * DAY_MS < events[-1].at_ms < NOW_MS - DAY_MS
     known = {e.fill.key for e in of_kind(journal(data_dir), FillRecorded)}

@@ -6,7 +6,7 @@ from decimal import Decimal as D
 
 from kamou.core.book import events as e
 from kamou.core.codes import StateReason
-from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind, RefinerVerdict
+from kamou.core.kinds import ExitReason, FillReason, FillSource, IncomeKind, RefinerVerdict, RunEnd
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -303,5 +303,5 @@ def closing_events() -> list[e.Event]:
         make_equity(at + 3_000, "10521.85", net_deposits="500"),
         make_equity(DAY0_MS + 86_400_000, "10521.85", net_deposits="500"),
         e.DayOpened(at_ms=DAY0_MS + 86_400_000, day="2023-11-16", equity=D("10521.85")),
-        e.RunStopped(at_ms=DAY0_MS + 86_500_000, run_number=1, reason="SIGTERM"),
+        e.RunStopped(at_ms=DAY0_MS + 86_500_000, run_number=1, reason=RunEnd.STOPPED),
     ]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kamou.core.book.events import Event, RunStarted, RunStopped
 from kamou.core.book.run_events import HistoryCaughtUp, HistoryCutShort, HistoryStopped
 from kamou.core.day import HOUR_MS, MINUTE_MS
+from kamou.core.kinds import RunEnd
 from kamou.data_directory.folder import MEMORY
 from kamou.settings.table import settings_table
 from kamou.store import as_of, database, queries
@@ -44,7 +45,7 @@ def make_run_start(run_number: int, at_ms: int, period_s: int = 300) -> RunStart
     )
 
 
-def make_run_stop(run_number: int, at_ms: int, reason: str = "stopped") -> RunStopped:
+def make_run_stop(run_number: int, at_ms: int, reason: RunEnd = RunEnd.STOPPED) -> RunStopped:
     return RunStopped(at_ms=at_ms, run_number=run_number, reason=reason)
 
 
@@ -103,7 +104,7 @@ def test_downtime_after_a_stop_and_after_a_crash_has_different_causes(
         *cycles(minute(61), 1),
         make_run_start(3, minute(120)),
         *cycles(minute(121), 1),
-        make_run_stop(3, minute(122), "crashed"),
+        make_run_stop(3, minute(122), RunEnd.CRASHED),
         make_run_start(4, minute(180)),
         *cycles(minute(181), 1),
     ) == [(0, 61, "stop"), (61, 121, "crash"), (121, 181, "crash")]

@@ -135,7 +135,7 @@ def test_a_cycle_counts_the_refusals_of_each_tier(
         signal_id="s3",
         strategy="oi_momentum",
         symbol="ETHUSDT",
-        role="entry",
+        role=OrderRole.ENTRY,
         denials=(Denial(code="TRADING_HALTED"),),
     )
     writer.append([refused, denied])
@@ -270,7 +270,7 @@ def test_runs_are_stored_and_only_changed_configurations_are_listed(
     writer.append([story.make_run_start(2, end + 60_000), story.make_equity(end + 61_000, "1")])
     writer.append([story.make_run_start(3, end + 90_000)])
     runs = reader.execute("SELECT run_number, stop_reason FROM run ORDER BY run_number").fetchall()
-    assert runs == [(1, "SIGTERM"), (2, None), (3, None)]
+    assert runs == [(1, "stopped"), (2, None), (3, None)]
     (first,) = as_of.config_changes(reader, as_of.NOW, limit=9)
     assert (first.config_digest, first.started_at_ms) == ("c0ffee", story.DAY0_MS)
     assert first.change_reason == "first"

@@ -12,7 +12,7 @@ import pytest
 from kamou.core.book.events import Event
 from kamou.core.book.operator_events import CommandRecorded
 from kamou.core.book.strategy_events import StrategyDisabled, StrategyResumed
-from kamou.core.codes import StateReason
+from kamou.core.codes import Deny, StateReason
 from kamou.core.day import HOUR_MS
 from kamou.core.model import Figure
 from kamou.runtime.runners import run_inline
@@ -44,7 +44,7 @@ def write_events(tmp_path: Path) -> Callable[..., Path]:
 
 
 def disabled(
-    strategy: str, at_ms: int = SINCE_MS, code: str = "RATE_ENTRIES_EXCEEDED"
+    strategy: str, at_ms: int = SINCE_MS, code: Deny = Deny.RATE_ENTRIES_EXCEEDED
 ) -> StrategyDisabled:
     figures = (Figure(name="entries", value="5"), Figure(name="limit", value="4"))
     return StrategyDisabled(at_ms=at_ms, strategy=strategy, code=code, figures=figures)
@@ -113,7 +113,7 @@ async def test_disabled_strategies_are_resumed_singly_and_can_be_disabled_again(
 ) -> None:
     path = write_events(
         disabled("mean_reversion"),
-        disabled("oi_momentum", SINCE_MS + 1, "RATE_REENTRIES_EXCEEDED"),
+        disabled("oi_momentum", SINCE_MS + 1, Deny.RATE_REENTRIES_EXCEEDED),
         StrategyResumed(at_ms=SINCE_MS + 2, strategy="mean_reversion"),
         disabled("mean_reversion", SINCE_MS + 3),
         StrategyResumed(at_ms=SINCE_MS + 4, strategy="oi_momentum"),

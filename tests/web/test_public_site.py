@@ -11,6 +11,7 @@ import trio
 
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
+from kamou.core.kinds import RunEnd
 from kamou.errors import ConfigurationError
 from kamou.site.process_protocol import read_pricing
 from kamou.store.database import open_reader, open_writer
@@ -131,7 +132,7 @@ async def test_a_new_commit_makes_a_new_results_json(
         connection = open_writer(path)
         at_ms = START_MS + 9 * DAY_MS
         JournalWriter(connection, run_number=1).append(
-            [RunStopped(at_ms=at_ms, run_number=1, reason="SIGTERM")]
+            [RunStopped(at_ms=at_ms, run_number=1, reason=RunEnd.STOPPED)]
         )
         connection.close()
         after = (await http.get("/results.json")).json()

@@ -14,6 +14,7 @@ import pytest
 
 from kamou.core.book.events import RunStopped
 from kamou.core.day import DAY_MS
+from kamou.core.kinds import RunEnd
 from kamou.store import database, public_queries, queries
 from kamou.store.day_rows import add_up_open_row
 from kamou.store.journal import JournalWriter
@@ -132,7 +133,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def new_head(path: Path) -> None:
     with closing(database.open_writer(path)) as connection:
         JournalWriter(connection, run_number=2).append(
-            [RunStopped(at_ms=START_MS + 999 * DAY_MS, run_number=2, reason="SIGTERM")]
+            [RunStopped(at_ms=START_MS + 999 * DAY_MS, run_number=2, reason=RunEnd.STOPPED)]
         )
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import attrs
 
 from kamou.core.codes import StateReason
-from kamou.core.kinds import DriftKind, ExitReason, FillSource, RefinerVerdict
+from kamou.core.kinds import DriftKind, ExitReason, FillSource, RefinerVerdict, RunEnd
 from kamou.core.model import (
     Candidate,
     Denial,
@@ -19,6 +19,7 @@ from kamou.core.model import (
     FillReport,
     Income,
     Intent,
+    OrderRole,
     OrderStatus,
     Plan,
     Ranked,
@@ -58,7 +59,7 @@ class RunStarted(Event):
 @attrs.frozen(kw_only=True)
 class RunStopped(Event):
     run_number: int
-    reason: str
+    reason: RunEnd
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +142,7 @@ class PermitDenied(Event):
     signal_id: str
     strategy: str
     symbol: str
-    role: str
+    role: OrderRole
     denials: tuple[Denial, ...]
 
 
@@ -162,7 +163,7 @@ class PermitReleased(Event):
     """End of a permit's reservation."""
 
     permit_id: str
-    reason: str  # expired | no_fill | trade_closed, or the code of the entry's rejection
+    reason: str  # a ReleaseReason, or the code of the entry's rejection
 
     @property
     def unique_key(self) -> str:

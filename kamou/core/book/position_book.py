@@ -32,6 +32,7 @@ from kamou.core.book.retention import OVERLAP_MS
 from kamou.core.book.trades import OpenTrade
 from kamou.core.book.trading_status import TradingStatus
 from kamou.core.day import HOUR_MS, Day, day_start_ms
+from kamou.core.kinds import ReleaseReason
 from kamou.core.model import ZERO, Instrument
 
 
@@ -158,7 +159,7 @@ class PositionBook:
         # Both times are the venue's, because this machine's clock may be ahead of it.
         return trade.opened_at_ms < settled_ms and self.account.marked_ms < settled_ms
 
-    def releasable_permits(self, now_ms: int) -> tuple[tuple[str, str], ...]:
+    def releasable_permits(self, now_ms: int) -> tuple[tuple[str, ReleaseReason], ...]:
         """Return the permit id of each reservation that may end, with the reason."""
         trades = (*self.trades.open.values(), *self.trades.finished.values())
         held = {t.permit_id for t in trades}
@@ -168,10 +169,13 @@ class PositionBook:
             if permit_id not in held and (reason := self._release_reason(reservation, now_ms))
         )
 
-    def _release_reason(self, reservation: Reservation, now_ms: int) -> str:
+    def _release_reason(self, reservation: Reservation, now_ms: int) -> ReleaseReason | None:
+        """Return None if the reservation may not end yet."""
         if not reservation.client_order_id:
-            return "expired" if now_ms >= reservation.expires_at_ms else ""
+            return ReleaseReason.EXPIRED if now_ms >= reservation.expires_at_ms else None
         if reservation.client_order_id in self.orders.unsettled:
-            return ""
+            return None
         order = self.orders.settled.get(reservation.client_order_id)
-        return "no_fill" if order is not None and not order.filled else "trade_closed"
+        if order is not None and not order.filled:
+            return ReleaseReason.NO_FILL
+        return ReleaseReason.TRADE_CLOSED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from kamou.core.book.events import Event
+from kamou.core.codes import Deny
 from kamou.core.model import Figure
 
 
@@ -16,7 +17,7 @@ class StrategyDisabled(Event):
     """
 
     strategy: str
-    code: str  # of the limit: RATE_ENTRIES_EXCEEDED or RATE_REENTRIES_EXCEEDED
+    code: Deny  # of the limit: RATE_ENTRIES_EXCEEDED or RATE_REENTRIES_EXCEEDED
     figures: tuple[Figure, ...]
 
 

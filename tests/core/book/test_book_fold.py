@@ -26,6 +26,7 @@ from kamou.core.book.run_events import (
     ReplayStarted,
 )
 from kamou.core.book.site_events import SiteFailed, SiteRecovered
+from kamou.core.kinds import RunEnd
 from kamou.core.model import OrderRole, OrderStatus
 from tests.core.trading_cases import (
     NOON,
@@ -70,7 +71,7 @@ def test_an_event_applied_before_is_ignored(story: Story) -> None:
     seq = story.book.seq
     story.book.apply(seq, mark("1"))
     assert story.book.account.equity == 10000
-    story.book.apply(seq + 5, e.RunStopped(at_ms=NOON, run_number=1, reason=""))
+    story.book.apply(seq + 5, e.RunStopped(at_ms=NOON, run_number=1, reason=RunEnd.STOPPED))
     assert story.book.seq == seq + 5
 
 

@@ -31,7 +31,7 @@ def test_the_denial_of_a_candidate_has_the_permit_id_that_its_plan_would_have(
         signal_id=denied.signal_id,
         strategy=denied.strategy,
         symbol=symbol,
-        role="entry",
+        role=OrderRole.ENTRY,
         denials=(TOO_LATE,),
     )
 
@@ -48,7 +48,7 @@ def test_the_denial_of_a_plan_has_the_ids_of_the_plan_and_every_denial(
         signal_id="s7",
         strategy="breakout",
         symbol=symbol,
-        role="entry",
+        role=OrderRole.ENTRY,
         denials=(TOO_LATE, TOO_LARGE),
     )
 
@@ -65,6 +65,6 @@ def test_the_denial_of_a_reducing_order_has_the_trade_and_the_role_and_no_permit
         signal_id=denied.trade_id,
         strategy="",
         symbol="BTCUSDT",
-        role=role.value,
+        role=role,
         denials=(TOO_LARGE,),
     )
