@@ -12,7 +12,7 @@ import trio
 
 from kamou import clock
 from kamou.actors.journal import Journal
-from kamou.core import codes, day, model, plain, sides
+from kamou.core import codes, day, kinds, model, plain, sides
 from kamou.core.book import (
     account_state,
     attribution,
@@ -52,6 +52,7 @@ FOLDED_BY = (
     clock,
     codes,
     day,
+    kinds,
     instruments,
     model,
     plain,

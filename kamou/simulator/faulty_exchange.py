@@ -42,7 +42,7 @@ _F = FaultName
 
 @attrs.frozen(kw_only=True)
 class World:
-    """What is around a simulated process: the venue, true time, and who disturbs and watches."""
+    """What outlives a simulated process: venue, true time, faults and watchers."""
 
     venue: Venue
     clock: Clock  # true time; the process has a skewed one

@@ -58,7 +58,7 @@ def copy_value(value: T) -> T:
 
 @cache_by_type
 def _copied_fields(cls: type) -> tuple[str, ...]:
-    """Return the fields of an attrs class; none of another class, whose values are shared."""
+    """Return the fields of an attrs class; values of other classes are shared."""
     return tuple(each.name for each in attrs.fields(cls)) if attrs.has(cls) else ()
 
 
