@@ -244,9 +244,9 @@ class RiskGovernor(Actor[GovernorMessage]):
 
     async def _carry_out_held_back(self) -> None:
         """Carry out the command that could not be committed while the disk was full."""
-        held_back, self._held_back = self._held_back, None
-        if held_back is not None:
-            await self._receive(held_back)
+        if self._held_back is not None:
+            await self._receive(self._held_back)  # it is kept if the disk is full again
+            self._held_back = None
 
     def _take(self, message: VenueObserved) -> EquityRead | None:
         """Keep a read with finite equity; return the newest such read."""

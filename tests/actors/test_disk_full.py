@@ -12,11 +12,17 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from kamou.core.book.events import FillRecorded, IntentRecorded, PermitGranted, StateChanged
+from kamou.actors.journal import Journal
+from kamou.core.book.events import Event, FillRecorded, IntentRecorded, PermitGranted, StateChanged
+from kamou.core.codes import StateReason
 from kamou.core.model import ZERO, OrderRole, OrderType, TradingState
+from kamou.errors import DiskFullError
 from kamou.exchange.base import ExchangePort
+from kamou.messages.governor import Flatten
+from kamou.store.journal import Committed
 from tests.actors.system_harness import Ended, Harness, at, run_system
 
+FLATTENING = TradingState.FLATTENING
 ROOM = 1_000_000_000  # pages: SQLite's own bound
 
 
@@ -101,6 +107,38 @@ def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_
     assert ended.book.trading.state.entries_allowed, states
     assert [e for e in entries if e.at_ms >= at(full[1])], "it trades again"
     assert_nothing_is_lost(ended)
+
+
+def test_a_command_kept_on_a_full_disk_outlasts_a_second_full_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command is refused when it comes, and again when it is carried out."""
+    refused: list[Event] = []
+    commit = Journal.commit
+
+    async def commit_or_refuse(journal: Journal, *batch: Event) -> tuple[Committed, ...]:
+        flattens = [e for e in batch if isinstance(e, StateChanged) and e.after is FLATTENING]
+        if flattens and len(refused) < 2:  # small writes still fit into the last page
+            refused.extend(flattens)
+            raise DiskFullError("no space for this one")
+        return await commit(journal, *batch)
+
+    async def direct(harness: Harness) -> None:
+        disk = Disk.of(harness, venue=False)
+        for full_from, full_until in ((3.5, 5.5), (6.5, 8.5)):
+            await harness.until(full_from)
+            disk.fill()
+            if not refused:
+                harness.tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN))
+            await harness.until(full_until)
+            disk.free()
+
+    monkeypatch.setattr(Journal, "commit", commit_or_refuse)
+    ended = run_system(direct=direct)
+    assert len(refused) == 2
+    states = [(e.after, e.reason) for e in ended.of(StateChanged)]
+    assert (FLATTENING, StateReason.OPERATOR_FLATTEN) in states
+    assert ended.positions == ()
 
 
 def test_on_a_disk_that_stays_full_no_actor_crashes_and_all_run_until_the_stop() -> None:
