@@ -98,7 +98,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         *(_mailbox_family(children, field, *about) for field, about in MAILBOX_FIELDS.items()),
         Metric(
             name="kamou_trading_state",
-            help="1 for the governor's state, 0 for the others.",
+            help="1 for the current trading state, 0 for each other trading state.",
             kind="gauge",
             samples=[({"state": s}, float(s == status.get("state"))) for s in STATE_LABELS],
         ),

@@ -229,7 +229,8 @@ def _open_symbols(state: VenueState | None) -> frozenset[str]:
 def _load_key(data_dir: DataDirectory, warn: Announce) -> bytes:
     """Return the salt key, or a random key if it is missing or unusable.
 
-    Exit orders need new client order ids, and their commitments are never revealed.
+    A random key is enough, because it only makes new client order ids for the exit orders, and
+    nobody verifies these ids later.
     """
     if data_dir.salt_key.exists():
         try:

@@ -106,7 +106,7 @@ class CurrentRun:
             announce(warning_line(f"{lines} {numbers} of {path} cannot be read and are left out"))
 
     def _enforce_latch(self, book: PositionBook) -> None:
-        """Tell the governor to journal a latch that is stricter than the trading state."""
+        """Let the governor journal a latch that is stricter than the trading state."""
         if self.tree is None or self.latch is None or not self.latch.is_set():
             return
         log = self.latch.log()
@@ -349,10 +349,10 @@ class CurrentRun:
         return {**response, "positions_left": len(book.trades.open) if book else None}
 
     async def _stop(self, message: Halt | Flatten) -> CommandAnswer:
-        """Hold entries at the exchange port, then tell the governor the command.
+        """Hold entries at the exchange port, then send the governor the command.
 
-        On a full disk the governor repeats the command until it is journalled. The port holds
-        entries meanwhile, and the answer has ``journalled: False``.
+        On a full disk the governor keeps the command and carries it out when the disk has space.
+        The port holds entries meanwhile, and the answer has ``journalled: False``.
 
         Raises as ``_command``. If the run trades, the port holds entries all the same.
         """

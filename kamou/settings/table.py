@@ -145,8 +145,9 @@ _RISK = (
        "maximum number of entries of one strategy in an hour; further entries are denied, and a "
        "strategy that opened more trades is disabled", 0, 1_000),
     _S("risk.reentries_per_symbol_day", "entries",
-       "maximum number of entries into one symbol in a UTC day after the first; further entries "
-       "are denied, and a strategy that alone opened more trades in it is disabled", 0, 1_000),
+       "maximum number of entries of all strategies into one symbol in a UTC day after the first; "
+       "further entries are denied, and a strategy that exceeds it alone is disabled",
+       0, 1_000),
     _S("risk.cooldown_after_stop_s", "s",
        "time after a stop-loss for which entries into its symbol are vetoed or denied", 0, 604_800),
     _S("risk.messages_per_s", "per s",
@@ -294,7 +295,8 @@ _MACHINE = (
     _S("store.snapshot_every", "events",
        "number of events between two snapshots of the position book", 1_000),
     _S("store.batch_max", "events",
-       "number of collected events at which the journal writes them at once", 1, 100_000),
+       "number of collected events at which the journal writes without waiting for "
+       "store.group_commit_ms, and maximum number of them in one such transaction", 1, 100_000),
     _S("data.rows_max", "rows",
        "maximum number of rows in the files of one dataset; each takes 160 B of memory",
        1, decides=False),

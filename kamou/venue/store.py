@@ -339,7 +339,7 @@ class VenueStore:
         return None if row is None else str(row[0])
 
     def put_meta(self, key: str, value: str) -> None:
-        """Store a value of the composition root under ``key``."""
+        """Store ``value`` under ``key`` in the table meta, such as the market's binding."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 

@@ -1,6 +1,7 @@
 """Events that the journal stores: frozen values, named in the past tense.
 
-Only events change the position book. The journal has one event of each (kind, unique_key).
+Only events change the position book. The journal has at most one event of
+each (kind, unique_key) whose key is not None.
 """
 
 from __future__ import annotations
@@ -261,7 +262,7 @@ class ReductionProved(Event):
     quantity: Decimal
 
 
-# --- money, reconciliation, the governor's state -------------------------------
+# --- money, reconciliation, the trading state ----------------------------------
 
 
 @attrs.frozen(kw_only=True)

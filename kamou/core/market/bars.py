@@ -39,7 +39,8 @@ class Bars:
 class Series:
     """Sparse observations as columns ``[rows, symbols]``, with their available times.
 
-    Used for open interest (contracts or base units) and funding rates. NaN where unknown.
+    The observations are open interest (contracts or base units), funding rates (fractions per
+    interval) or ratios of long to short accounts. NaN: unknown.
     """
 
     symbols: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Reviews of entries and of reducing orders by the risk governor.
 
-Only this module makes an ``Approved``. The module also exports the governor's state decisions and
-their inputs.
+Only this module makes an ``Approved``. The module also exports the decisions about the trading
+state and their inputs.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def size_minimum(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def size_step(c: ReviewContext) -> Denial | None:
-    """Deny if the quantity is off the lot, or the contract size is not the venue's."""
+    """Deny if the quantity is no multiple of the lot, or the contract size differs."""
     instrument, _, _ = c.sound
     if c.plan.quantity % instrument.lot == 0 and c.plan.contract_size == instrument.contract_size:
         return None

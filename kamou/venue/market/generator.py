@@ -141,7 +141,10 @@ class GeneratedMarket:
         return parts[0] if len(parts) == 1 else join_segments(parts)
 
     def prices(self, at_ms: int) -> Floats:
-        """Return the path's prices at an instant, not on the tick; NaN before the origin."""
+        """Return the path's prices at an instant, ``[symbols]``; NaN before the origin.
+
+        They are not rounded to the tick size.
+        """
         if at_ms < self.first_ms:
             return self._no_market
         if self._price[0] != at_ms:

@@ -151,9 +151,10 @@ class RecordedMarket:
         )
 
     def prices(self, at_ms: int) -> Floats:
-        """Return the opens of the bar at ``at_ms``, after the last bar the last closes.
+        """Return the price of each symbol at ``at_ms``, ``[symbols]``.
 
-        NaN before the first bar.
+        It is the open of the bar at ``at_ms``. After the last bar it is the symbol's last known
+        close. NaN before the first bar.
         """
         row = (at_ms - self.first_ms) // self.step_ms
         if row < 0:
