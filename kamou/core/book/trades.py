@@ -224,7 +224,7 @@ def apply_fill(
         changed_at_ms=max(trade.changed_at_ms, fill.at_ms),
         open_cost=open_cost,
     )
-    if change < 0:
+    if fill.side is not trade.side.opening:
         reason = _exit_reason(trade, fill, role, intended_at_ms)
         return _close_contracts(changed, fill.quantity, value, reason)
     # If this machine's clock is behind, the fill's time is in the future: no deadline begins there.

@@ -102,6 +102,12 @@ def test_the_exit_reason_follows_from_the_fill_and_the_order(
     assert closed_trade(apply_fill(opened(), done, role, intended_at_ms), NOON).exit_reason == shown
 
 
+def test_a_fill_of_no_contracts_on_the_closing_side_adds_nothing_unplanned() -> None:
+    trade = apply_fill(opened(), fill(STOP, "0", "99"), OrderRole.STOP_LOSS)
+    assert not trade.unplanned
+    assert trade.quantity == opened().quantity
+
+
 def test_a_stop_protects_a_trade_only_if_it_covers_all_contracts() -> None:
     stop = ConfirmedStop(client_order_id="x", quantity=D(60), trigger_price=D(97), at_ms=NOON + 1)
     trade = opened("60")
