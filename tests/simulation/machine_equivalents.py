@@ -38,7 +38,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "No order has the empty client order id, so that the look-up finds None as well.",
     (
         FOLD,
-        "PositionBook._apply_fill_recorded",
+        "_record_fill",
         "fill.client_order_id",
         "True",
     ): "No order has the empty client order id, so that the look-up finds None as well.",

@@ -59,7 +59,7 @@ def judge_by_simulations(runs: list[tuple[str, float, list[int]]], named: list[s
             if result.failed:
                 other = other or result.violations[0].rule
         idle = [name for name in find_missing(results) if not name.startswith("fault ")]
-        if idle and (not named or TrialRule.IDLE in named):
+        if idle and not other and (not named or TrialRule.IDLE in named):
             detail = f"{faults}: no {', '.join(idle)}"
             tell(len(seeds), TrialRule.IDLE, detail, cpu_s, simulations, other)
             return
@@ -80,7 +80,7 @@ class FirstFailure:
         items.sort(key=lambda item: item.name.partition("[")[0] not in self.named)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed and not self.name:
+        if report.failed and report.when == "call" and not self.name:
             self.name = report.nodeid.rpartition("::")[2]
             self.detail = f"{report.nodeid}: {report.longreprtext[-300:]}"
 

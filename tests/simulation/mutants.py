@@ -20,7 +20,7 @@ class TrialRule(StrEnum):
     """What only the trial of a mutant can report; no simulation reports it by itself."""
 
     IDLE = "IDLE"  # all simulations passed, and the system did not trade
-    SPINS = "SPINS"  # a simulation did not end
+    SPINS = "SPINS"  # the simulations did not end
 
 
 @attrs.frozen(kw_only=True)
@@ -28,8 +28,7 @@ class Mutant:
     """One mutant, with the checks that must see it; it is not caught by any other.
 
     These are the rules ``notices``, of which one is enough. With ``tests`` (files of tests, from
-    the root) these judge it instead of simulations, and one of the tests ``fails`` must see it; if
-    ``fails`` is empty, any of them.
+    the root) these judge it instead of simulations, and one of the tests ``fails`` must see it.
     """
 
     name: str
@@ -47,7 +46,7 @@ class Mutant:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The names of the checks of which one must see it; empty: any of its tests."""
+        """The names of the checks of which one must see it."""
         return self.fails or tuple(rule.value for rule in self.notices)
 
 

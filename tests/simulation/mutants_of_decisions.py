@@ -32,6 +32,9 @@ INPUTS = (
         old="    instruments: dict[str, Instrument] = attrs.field(factory=dict)",
         new="    instruments: dict[str, Instrument] = attrs.field(default={})",
         tests=(FOLD_TESTS,),
+        fails=(
+            "test_a_book_has_a_contract_specification_from_its_own_event_on_and_shares_it_with_no_book",
+        ),
     ),
     judged(
         name="a contract specification stays the first that a book folded",
@@ -39,6 +42,9 @@ INPUTS = (
         old="    book.instruments[event.instrument.symbol] = event.instrument\n",
         new="    book.instruments.setdefault(event.instrument.symbol, event.instrument)\n",
         tests=(FOLD_TESTS,),
+        fails=(
+            "test_a_book_has_a_contract_specification_from_its_own_event_on_and_shares_it_with_no_book",
+        ),
     ),
     judged(
         name="at a first start no contract specification is committed",
@@ -46,6 +52,7 @@ INPUTS = (
         old="        if known.get(each.symbol) != each\n",
         new="        if known.get(each.symbol, each) != each\n",
         tests=("tests/core/reconciliation/test_changed_instruments.py",),
+        fails=("test_an_unrecorded_stop_stays_until_its_position_is_adopted_and_protected",),
     ),
     judged(
         name="the inputs of a decision leave out the funding rate",
@@ -53,6 +60,7 @@ INPUTS = (
         old="funding_rate=rate, grant=grant)",
         new="funding_rate=None, grant=grant)",
         tests=(REPLAY_TESTS,),
+        fails=("test_each_plan_and_verdict_of_a_day_follows_from_the_journal_alone",),
     ),
     judged(
         name="the inputs of a permitted entry are journalled at the cycle's end",
@@ -60,6 +68,7 @@ INPUTS = (
         old="            inputs = recorder.take(self._clock.now_ms())\n",
         new="            inputs = ()\n",
         tests=(REPLAY_TESTS,),
+        fails=("test_the_inputs_of_a_permitted_entry_are_committed_with_its_intents",),
     ),
 )
 
@@ -70,6 +79,7 @@ ACTIONS = (
         old=" or order.unknown_since_ms\n",
         new="\n",
         tests=(DUE_TESTS,),
+        fails=("test_an_order_in_flight_is_queried_after_five_seconds_or_at_once_if_unknown",),
     ),
     judged(
         name="an order that ended or rests is queried in one millisecond only",
@@ -77,6 +87,7 @@ ACTIONS = (
         old="and age_ms >= ORDER_RETRY_MS\n",
         new="and age_ms == ORDER_RETRY_MS\n",
         tests=(DUE_TESTS,),
+        fails=("test_a_due_query_stays_due_until_an_event_and_is_never_due_twice",),
     ),
     judged(
         name="every trade is looked at twice",
@@ -84,6 +95,7 @@ ACTIONS = (
         old="for trade in unprotected_first]\n",
         new="for trade in (*unprotected_first, *unprotected_first)]\n",
         tests=(DUE_TESTS,),
+        fails=("test_trades_are_checked_after_orders_and_unprotected_ones_first",),
     ),
     judged(
         name="unprotected trades are looked at last",
@@ -91,6 +103,7 @@ ACTIONS = (
         old="key=lambda t: not t.unprotected_since_ms)",
         new="key=lambda t: t.unprotected_since_ms)",
         tests=(DUE_TESTS,),
+        fails=("test_trades_are_checked_after_orders_and_unprotected_ones_first",),
     ),
     judged(
         name="the time of the next look leaves out time limits",
@@ -98,6 +111,7 @@ ACTIONS = (
         old="    return min([cycle, *holds])\n",
         new="    return cycle\n",
         tests=(DUE_TESTS,),
+        fails=("test_the_next_look_is_at_the_time_limit_of_a_trade_if_it_comes_before_the_cycle",),
     ),
     judged(
         name="the denial of a reducing order names the permit of its entry",
@@ -105,6 +119,7 @@ ACTIONS = (
         old='        permit_id="",\n',
         new="        permit_id=intent.trade_id,\n",
         tests=(DENIAL_TESTS,),
+        fails=("test_the_denial_of_a_reducing_order_has_the_trade_and_the_role_and_no_permit",),
     ),
     judged(
         name="the denial of a candidate has the permit id of its first attempt",
@@ -112,6 +127,7 @@ ACTIONS = (
         old="make_permit_id(candidate.signal_id, attempt)",
         new="make_permit_id(candidate.signal_id, 1)",
         tests=(DENIAL_TESTS,),
+        fails=("test_the_denial_of_a_candidate_has_the_permit_id_that_its_plan_would_have",),
     ),
 )
 
@@ -122,6 +138,7 @@ FORMULAS = (
         old="self.equity - self.equity_start - self.net_deposits\n",
         new="self.equity - self.equity_start - max(Decimal(0), self.net_deposits)\n",
         tests=(DAY_TESTS,),
+        fails=("test_the_loss_is_what_is_missing_after_transfers_and_exit_costs",),
     ),
     judged(
         name="a day's return counts a deposit as a profit",
@@ -129,6 +146,7 @@ FORMULAS = (
         old="        return growth - 1.0\n",
         new="        return float(self.stretches[-1].end / self.stretches[0].start) - 1.0\n",
         tests=(DAY_TESTS,),
+        fails=("test_the_return_is_the_product_over_the_stretches_without_exit_costs",),
     ),
     judged(
         name="a round trip costs no fee at its exit",
@@ -136,6 +154,7 @@ FORMULAS = (
         old="        fees = self.fee_in * entry + self.fee_out * exit_\n",
         new="        fees = self.fee_in * entry\n",
         tests=("tests/core/risk/test_costs.py",),
+        fails=("test_a_round_trip_costs_fees_spread_slippage_and_payable_funding",),
     ),
     judged(
         name="a short gains when the price rises",
@@ -143,6 +162,7 @@ FORMULAS = (
         old="        return (after - before) * self.sign\n",
         new="        return after - before\n",
         tests=(SIDE_TESTS,),
+        fails=("test_a_long_gains_what_the_price_rises_and_a_short_what_it_falls",),
     ),
     judged(
         name="a stop is reached only beyond its price",
@@ -150,6 +170,7 @@ FORMULAS = (
         old="        return self.loss(stop, price) >= 0\n",
         new="        return self.loss(stop, price) > 0\n",
         tests=(SIDE_TESTS,),
+        fails=("test_a_long_has_reached_its_stop_at_or_below_it_and_a_short_at_or_above_it",),
     ),
     judged(
         name="the stop of a short is rounded as the stop of a long",
@@ -157,6 +178,7 @@ FORMULAS = (
         old="        return ROUND_FLOOR if self is Side.LONG else ROUND_CEILING\n",
         new="        return ROUND_FLOOR\n",
         tests=(SIDE_TESTS,),
+        fails=("test_prices_are_rounded_up_or_down_to_the_tick_by_what_the_side_wants",),
     ),
     judged(
         name="the worse price of a sell is the higher one",
@@ -164,6 +186,7 @@ FORMULAS = (
         old="        return max(a, b) if self is OrderSide.BUY else min(a, b)\n",
         new="        return max(a, b)\n",
         tests=(SIDE_TESTS,),
+        fails=("test_a_buy_pays_and_a_sell_receives_so_the_higher_price_is_worse_for_the_buy",),
     ),
     judged(
         name="the result of a short has the sign of a long's",
@@ -171,6 +194,7 @@ FORMULAS = (
         old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
         new="(trade.exited_value - trade.entered_value) * trade.contract_size\n",
         tests=("tests/core/book/test_trades.py",),
+        fails=("test_a_short_gains_when_the_price_falls",),
     ),
 )
 

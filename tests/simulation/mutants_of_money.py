@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kamou.venue.violations import HardRule
-from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant, TrialRule
+from tests.simulation.mutants import BELIEVED_AT_ONCE, RECONCILIATION, Mutant
 
 RULES = "kamou/core/risk/rules_inputs.py"
 DAY = "kamou/core/day.py"
@@ -79,8 +79,8 @@ MONEY = (
         file=STATES,
         old="    day = book.measure_day(read.equity, ",
         new="    day = book.measure_day(book.account.wallet_balance, ",
-        notices=(TrialRule.SPINS, HardRule.FALSE_ALARM, HardRule.DAY_LOSS),
-        seeds=40,
+        tests=("tests/core/risk/test_governor_states.py",),
+        fails=("test_the_daily_loss_limit_acts_at_exactly_the_limit",),
     ),
     Mutant(
         name="a withdrawal counts as a loss of the day",

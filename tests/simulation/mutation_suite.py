@@ -30,7 +30,7 @@ TRIAL = Path(__file__).with_name("mutant_trial.py")
 DOCS = ROOT / "docs" / "reliability-mutants.md"
 BEGIN = "<!-- mutants: written by make mutants -->"
 END = "<!-- end of mutants -->"
-TRIAL_MAX_S = 300.0  # a defect may make the system spin: that is a failure of its own
+TRIAL_MAX_S = 300.0  # of a simulation, or of tests; a defect may make the system spin
 QUICK = (
     "the intent is journalled after the order was sent",
     "the port does not use permits up",
@@ -135,8 +135,11 @@ def trial(
 def judge(mutant: Mutant, seeds_max: int) -> Verdict:
     """Let simulations judge one defect, or its tests if it has any."""
     seeds = range(1, min(mutant.seeds, seeds_max) + 1)
-    simulations = by_simulations([(mutant.faults, mutant.hours, seeds)])
-    found = trial(mutant, by_tests(mutant.tests) if mutant.tests else simulations)
+    if mutant.tests:
+        found = trial(mutant, by_tests(mutant.tests))
+    else:
+        simulations = by_simulations([(mutant.faults, mutant.hours, seeds)])
+        found = trial(mutant, simulations, limit_s=TRIAL_MAX_S * len(seeds))
     return Verdict(
         mutant=mutant,
         seed=found["seed"],
@@ -242,6 +245,10 @@ def main() -> int:
     options = parser.parse_args()
     wanted = options.only.split(",")
     chosen = [mutant for mutant in table() if any(part in mutant.name for part in wanted)]
+    if not chosen:
+        parser.error(f"no mutant has one of {wanted} in its name")
+    if options.only and options.write_docs:
+        parser.error("--write-docs needs the verdicts of all mutants, so not --only")
     verdicts, controlled = run(chosen, jobs=options.jobs, seeds=options.seeds)
     if options.json:
         rows = [attrs.asdict(verdict) | {"caught": verdict.caught} for verdict in verdicts]

@@ -141,10 +141,7 @@ class GeneratedMarket:
         return parts[0] if len(parts) == 1 else join_segments(parts)
 
     def prices(self, at_ms: int) -> Floats:
-        """Return the path's prices at an instant, ``[symbols]``; NaN before the origin.
-
-        They are not rounded to the tick size.
-        """
+        """Return the path's unrounded prices at an instant; NaN before the origin."""
         if at_ms < self.first_ms:
             return self._no_market
         if self._price[0] != at_ms:
