@@ -44,8 +44,7 @@ def site(
 
 
 def _serve(settings: Settings, database: Path) -> None:
-    from kamou.http.limits import public_limits
-    from kamou.http.server import Listener
+    from kamou.site.child import public_listener
     from kamou.site.process_protocol import read_pricing
     from kamou.web.site import Site
     from kamou.web.standalone import serve_alone
@@ -60,14 +59,7 @@ def _serve(settings: Settings, database: Path) -> None:
             pricing_markdown=read_pricing(web.pricing_file),
             public_url=settings.site.public_url,
         ),
-        Listener(
-            app=None,
-            host=web.host,
-            port=web.port,
-            setting="web.port",
-            option="--port",
-            limits=public_limits(web),
-        ),
+        public_listener(settings),
         render_max_s=web.site_render_max_s,
         announce=print_error_line,
     )

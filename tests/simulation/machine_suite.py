@@ -35,6 +35,7 @@ MODULES = (
     "kamou/core/book/midnights.py",
     "kamou/core/book/open_day.py",
     "kamou/core/book/permits.py",
+    "kamou/core/book/book_state.py",
     "kamou/core/book/position_book.py",
     "kamou/core/book/recent_activity.py",
     "kamou/core/book/reconciliation_state.py",

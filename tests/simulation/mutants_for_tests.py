@@ -51,7 +51,7 @@ FOR_TESTS = (
     ),
     survivor(
         name="the daily budget leaves out deposits and withdrawals",
-        file="kamou/core/book/position_book.py",
+        file="kamou/core/book/book_state.py",
         old="            net_deposits=net_deposits,\n",
         new="            net_deposits=ZERO,\n",
         tests=(BUDGET,),

@@ -10,7 +10,7 @@ from functools import partial
 
 from tests.simulation.mutants import Mutant
 
-BOOK = "kamou/core/book/position_book.py"
+BOOK = "kamou/core/book/book_state.py"
 BOOK_FOLD = "kamou/core/book/fold.py"
 DAY = "kamou/core/day.py"
 DENIALS = "kamou/core/risk/denials.py"

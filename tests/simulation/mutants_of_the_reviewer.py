@@ -23,7 +23,7 @@ REVIEWER = (
     ),
     defect(
         name="a permit is released while its order is in flight",
-        file="kamou/core/book/position_book.py",
+        file="kamou/core/book/book_state.py",
         old="        if reservation.client_order_id in self.orders.unsettled:\n",
         new="        if reservation.client_order_id in self.trades.open:\n",
         notices=(HardRule.CLUSTER, HardRule.RELEASED, HardRule.UNPERMITTED),

@@ -7,7 +7,7 @@ changes several values, in their order. ``HANDLERS`` has the function of each ki
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -15,6 +15,7 @@ from kamou.core.book import events as e
 from kamou.core.book import orders as order_fold
 from kamou.core.book import trades as portfolio
 from kamou.core.book.balance_changes import BalanceChange, group_by_symbol
+from kamou.core.book.book_state import BookState
 from kamou.core.book.instrument_events import InstrumentChanged
 from kamou.core.book.late_events import DayCorrected, ResultCorrected, TransferValued
 from kamou.core.book.orders import OrderState
@@ -26,29 +27,26 @@ from kamou.core.day import DAY_MS, day_start_ms
 from kamou.core.kinds import FillReason, IncomeKind
 from kamou.core.model import ZERO, FillReport, OrderRole, OrderStatus
 
-if TYPE_CHECKING:
-    from kamou.core.book.position_book import PositionBook
-
 OrderEvent = e.OrderAccepted | e.OrderUnknown | e.OrderRejected | e.CancelRequested | e.OrderClosed
 
 
-def _start_run(book: PositionBook, event: e.RunStarted) -> None:
+def _start_run(book: BookState, event: e.RunStarted) -> None:
     book.started_at_ms = book.started_at_ms or event.at_ms
 
 
-def _change_instrument(book: PositionBook, event: InstrumentChanged) -> None:
+def _change_instrument(book: BookState, event: InstrumentChanged) -> None:
     book.instruments[event.instrument.symbol] = event.instrument
 
 
 # --- orders ----------------------------------------------------------------------
 
 
-def _record_intent(book: PositionBook, event: e.IntentRecorded) -> None:
+def _record_intent(book: BookState, event: e.IntentRecorded) -> None:
     plan = book.permits.assign(event.intent)
     book.orders.add(order_fold.open_order(event.intent, event.at_ms, plan))
 
 
-def _change_order(book: PositionBook, event: OrderEvent) -> None:
+def _change_order(book: BookState, event: OrderEvent) -> None:
     before = book.orders.find(event.client_order_id)
     if before is None:
         return
@@ -65,7 +63,7 @@ def _change_order(book: PositionBook, event: OrderEvent) -> None:
         book.trades.lose_stop(trade.symbol, event.at_ms)
 
 
-def _keep_order(book: PositionBook, before: OrderState, order: OrderState) -> None:
+def _keep_order(book: BookState, before: OrderState, order: OrderState) -> None:
     """Store a changed order; update its reservation, and settle its flat trade."""
     if order is before:
         return
@@ -79,7 +77,7 @@ def _keep_order(book: PositionBook, before: OrderState, order: OrderState) -> No
             _settle(book, trade)
 
 
-def _settle(book: PositionBook, trade: OpenTrade) -> None:
+def _settle(book: BookState, trade: OpenTrade) -> None:
     """Finish a flat trade whose entry cannot fill any more."""
     if trade.quantity == 0 and trade.entered > 0 and not book.orders.has_live_entry(trade.symbol):
         book.trades.finish(trade)
@@ -88,7 +86,7 @@ def _settle(book: PositionBook, trade: OpenTrade) -> None:
 # --- fills -----------------------------------------------------------------------
 
 
-def _record_fill(book: PositionBook, event: e.FillRecorded) -> None:
+def _record_fill(book: BookState, event: e.FillRecorded) -> None:
     fill = event.fill
     if not book.reconciliation.note_fill(fill):
         return
@@ -114,7 +112,7 @@ def _record_fill(book: PositionBook, event: e.FillRecorded) -> None:
     book.trades.attribute_late(fill.symbol)
 
 
-def _trade_for(book: PositionBook, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
+def _trade_for(book: BookState, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
     """Return the trade of a fill, or None; a fill of an entry may open one."""
     trade = book.trades.find_owner(fill, order)
     if trade is not None or fill.symbol in book.trades.open:
@@ -131,7 +129,7 @@ def _trade_for(book: PositionBook, fill: FillReport, order: OrderState | None) -
 
 
 def _record_stop(
-    book: PositionBook, trade: OpenTrade, fill: FillReport, order: OrderState | None
+    book: BookState, trade: OpenTrade, fill: FillReport, order: OrderState | None
 ) -> None:
     """Record a stop or liquidation fill, and its overshoot if the trade had a plan."""
     stopped = order is not None and order.role is OrderRole.STOP_LOSS
@@ -150,7 +148,7 @@ def _record_stop(
 # --- money -----------------------------------------------------------------------
 
 
-def _count_fill(book: PositionBook, fill: FillReport, trade: OpenTrade | None) -> None:
+def _count_fill(book: BookState, fill: FillReport, trade: OpenTrade | None) -> None:
     """Count a fill as ``_count`` does.
 
     ``trade`` owns the fill or was adopted since; None if the symbol has no trade.
@@ -167,7 +165,7 @@ def _count_fill(book: PositionBook, fill: FillReport, trade: OpenTrade | None) -
     _count(book, fill.key, paid)
 
 
-def _count(book: PositionBook, key: str, paid: BalanceChange) -> None:
+def _count(book: BookState, key: str, paid: BalanceChange) -> None:
     """Count a fill or a payment on the UTC day of its own time.
 
     The known equity of a midnight or before a transfer changes too, if the payment lies between
@@ -180,7 +178,7 @@ def _count(book: PositionBook, key: str, paid: BalanceChange) -> None:
     book.transfers.count(key, paid)
 
 
-def _record_income(book: PositionBook, event: e.IncomeRecorded) -> None:
+def _record_income(book: BookState, event: e.IncomeRecorded) -> None:
     income = event.income
     if not book.reconciliation.note_income(income):
         return
@@ -200,12 +198,12 @@ def _record_income(book: PositionBook, event: e.IncomeRecorded) -> None:
         assert income.kind is IncomeKind.INSURANCE, income  # it belongs to no trade
 
 
-def _record_equity(book: PositionBook, event: e.EquityRecorded) -> None:
+def _record_equity(book: BookState, event: e.EquityRecorded) -> None:
     book.account.record_snapshot(event)
     book.day.record_snapshot(event)
 
 
-def _open_day(book: PositionBook, event: e.DayOpened) -> None:
+def _open_day(book: BookState, event: e.DayOpened) -> None:
     opening = event.opening
     if opening is None:
         marks = group_by_symbol(event.marks)
@@ -223,7 +221,7 @@ def _open_day(book: PositionBook, event: e.DayOpened) -> None:
 # --- reconciliation --------------------------------------------------------------
 
 
-def _correct_position(book: PositionBook, event: e.PositionCorrected) -> None:
+def _correct_position(book: BookState, event: e.PositionCorrected) -> None:
     for order in book.orders.of_symbol(event.symbol):
         if order.status.terminal:  # the correction replaces its missing fills
             _keep_order(book, order, attrs.evolve(order, reported=order.filled))
@@ -231,7 +229,7 @@ def _correct_position(book: PositionBook, event: e.PositionCorrected) -> None:
     book.trades.correct(event)
 
 
-def _close_cycle(book: PositionBook, event: e.CycleClosed) -> None:
+def _close_cycle(book: BookState, event: e.CycleClosed) -> None:
     book.reconciliation.close_cycle(event)
     if event.drift == 0:
         since_ms = book.fills_since_ms()
@@ -239,7 +237,7 @@ def _close_cycle(book: PositionBook, event: e.CycleClosed) -> None:
         book.trades.forget_unattributed(since_ms)
 
 
-HANDLERS: dict[type[e.Event], Callable[[PositionBook, Any], None]] = {
+HANDLERS: dict[type[e.Event], Callable[[BookState, Any], None]] = {
     e.RunStarted: _start_run,
     e.CycleClosed: _close_cycle,
     e.PermitGranted: lambda book, event: book.permits.grant(event),
