@@ -21,7 +21,7 @@ from kamou.actors.panel_loader import HISTORY_TIMEOUT_S, PanelLoader, split_symb
 from kamou.actors.protection import Protector
 from kamou.actors.reconciler import Reconciler
 from kamou.actors.refiner import Refiner
-from kamou.actors.risk_governor import RiskGovernor
+from kamou.actors.risk_governor import KeptCommand, RiskGovernor
 from kamou.actors.scanner import Scanner
 from kamou.actors.timed_port import TimedPort
 from kamou.actors.venue_port import Listing, PortFactory, VenuePort
@@ -147,6 +147,7 @@ class _Composer:
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)
         self.mailboxes = make_mailboxes(len(self.universe), inputs.clock.now_ms)
+        self.kept_command = KeptCommand()
         self.journal = Journal(
             inbox=self.mailboxes.journal,
             reader=inputs.reader,
@@ -257,6 +258,7 @@ class _Composer:
             gate=self.inputs.gate,
             parameters=settings.trading_parameters,
             excluded=frozenset(settings.veto.excluded),
+            kept=self.kept_command,
             handler_deadline_s=self.deadline_s,
         )
 

@@ -43,6 +43,13 @@ from kamou.runtime.mailbox_sides import Outbox
 MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
 
 
+@attrs.define
+class KeptCommand:
+    """A command that waits for space on the disk. It outlives the governor's incarnations."""
+
+    command: Halt | Flatten | None = None
+
+
 @attrs.define(kw_only=True, eq=False, slots=False)
 class RiskGovernor(Actor[GovernorMessage]):
     """The actor that reviews orders, opens UTC days and keeps the trading state.
@@ -58,6 +65,7 @@ class RiskGovernor(Actor[GovernorMessage]):
     _gate: Gate
     _parameters: TradingParameters
     _excluded: frozenset[str]
+    _kept: KeptCommand
     _follower: BookFollower = attrs.field(init=False)
     _day_opener: DayOpener = attrs.field(init=False)
     _bucket: TokenBucket = attrs.field(init=False)
@@ -71,7 +79,6 @@ class RiskGovernor(Actor[GovernorMessage]):
     # Start of fresh reads in this state.
     _fresh_since_ms: int | None = attrs.field(init=False, default=None)
     _disk_full: bool = attrs.field(init=False, default=False)
-    _held_back: Halt | Flatten | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._follower = BookFollower(self._journal)
@@ -217,8 +224,8 @@ class RiskGovernor(Actor[GovernorMessage]):
             await self._receive(message)
         except DiskFullError:
             self._disk_full = True
-            if isinstance(message, Halt | Flatten) and not isinstance(self._held_back, Flatten):
-                self._held_back = message  # until it can be committed
+            if isinstance(message, Halt | Flatten) and not isinstance(self._kept.command, Flatten):
+                self._kept.command = message  # until it can be committed
 
     async def _receive(self, message: GovernorMessage) -> None:
         match message:
@@ -235,18 +242,18 @@ class RiskGovernor(Actor[GovernorMessage]):
             case DiskFull():
                 self._disk_full = message.full
                 if not message.full:
-                    await self._carry_out_held_back()
+                    await self._carry_out_kept()
                     await self._command(TradingState.REDUCE_ONLY, StateReason.DISK_FULL)
             case ProtectionFailed():
                 await self._judge(self._read, protection_failed=True)
             case _:
                 assert_never(message)
 
-    async def _carry_out_held_back(self) -> None:
+    async def _carry_out_kept(self) -> None:
         """Carry out the command that could not be committed while the disk was full."""
-        if self._held_back is not None:
-            await self._receive(self._held_back)  # it is kept if the disk is full again
-            self._held_back = None
+        if self._kept.command is not None:
+            await self._receive(self._kept.command)  # it is kept if the disk is full again
+            self._kept.command = None
 
     def _take(self, message: VenueObserved) -> EquityRead | None:
         """Keep a read with finite equity; return the newest such read."""

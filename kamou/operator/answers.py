@@ -17,7 +17,7 @@ class CommandAnswer(TypedDict, total=False):
     state: str  # the trading state after the command
     reason: str
     disabled_strategies: list[str]
-    journalled: bool  # False: the command is repeated until the disk has space
+    journalled: bool  # False: the governor carries it out when the disk has space
     entries: str  # held
     latch: str  # set, or removed
     next: str  # the operator's next step

@@ -13,12 +13,14 @@ import attrs
 import pytest
 
 from kamou.actors.journal import Journal
+from kamou.actors.risk_governor import RiskGovernor
 from kamou.core.book.events import Event, FillRecorded, IntentRecorded, PermitGranted, StateChanged
 from kamou.core.codes import StateReason
 from kamou.core.model import ZERO, OrderRole, OrderType, TradingState
 from kamou.errors import DiskFullError
 from kamou.exchange.base import ExchangePort
-from kamou.messages.governor import Flatten
+from kamou.messages.governor import DiskFull, Flatten
+from kamou.messages.orders import GovernorMessage
 from kamou.store.journal import Committed
 from tests.actors.system_harness import Ended, Harness, at, run_system
 
@@ -138,6 +140,43 @@ def test_a_command_kept_on_a_full_disk_outlasts_a_second_full_disk(
     assert len(refused) == 2
     states = [(e.after, e.reason) for e in ended.of(StateChanged)]
     assert (FLATTENING, StateReason.OPERATOR_FLATTEN) in states
+    assert ended.positions == ()
+
+
+def test_a_command_kept_on_a_full_disk_outlasts_a_crash_of_the_governor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The governor crashes at the report of space, before it carries the command out."""
+    refused: list[Event] = []
+    crashed: list[DiskFull] = []
+    commit, receive = Journal.commit, RiskGovernor._receive
+
+    async def commit_or_refuse(journal: Journal, *batch: Event) -> tuple[Committed, ...]:
+        flattens = [e for e in batch if isinstance(e, StateChanged) and e.after is FLATTENING]
+        if flattens and not refused:
+            refused.extend(flattens)
+            raise DiskFullError("no space for this one")
+        return await commit(journal, *batch)
+
+    async def receive_or_crash(governor: RiskGovernor, message: GovernorMessage) -> None:
+        if isinstance(message, DiskFull) and not message.full and not crashed:
+            crashed.append(message)
+            raise RuntimeError("a crash while a command is kept")
+        await receive(governor, message)
+
+    async def direct(harness: Harness) -> None:
+        disk = Disk.of(harness, venue=False)
+        await harness.until(3.5)
+        disk.fill()
+        harness.tree.governor.put_priority(Flatten(reason=StateReason.OPERATOR_FLATTEN))
+        await harness.until(6.5)
+        disk.free()
+
+    monkeypatch.setattr(Journal, "commit", commit_or_refuse)
+    monkeypatch.setattr(RiskGovernor, "_receive", receive_or_crash)
+    ended = run_system(direct=direct)
+    assert (len(refused), len(crashed), len(ended.crashes)) == (1, 1, 1)
+    assert ended.book.trading.state is FLATTENING
     assert ended.positions == ()
 
 

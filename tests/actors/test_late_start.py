@@ -11,7 +11,7 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
-from kamou.actors.risk_governor import RiskGovernor
+from kamou.actors.risk_governor import KeptCommand, RiskGovernor
 from kamou.clock import SimulatedClock
 from kamou.core.book import events as e
 from kamou.core.day import HOUR_MS
@@ -68,6 +68,7 @@ async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
         gate=AssumedLiveGate(),
         parameters=TradingParameters(),
         excluded=frozenset(),
+        kept=KeptCommand(),
         handler_deadline_s=10.0,
     )
     story = Story()

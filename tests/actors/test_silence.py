@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from kamou.actors.base import HandlerHungError
-from kamou.actors.risk_governor import RiskGovernor
+from kamou.actors.risk_governor import KeptCommand, RiskGovernor
 from kamou.app import SystemInputs, Tree
 from kamou.core.book.events import (
     EquityRecorded,
@@ -55,6 +55,7 @@ def governed(answer: Answer, *, since_minute: float) -> Callable[[Tree, SystemIn
                 gate=inputs.gate,
                 parameters=settings.trading_parameters,
                 excluded=frozenset(),
+                kept=KeptCommand(),
                 handler_deadline_s=float(settings.supervision.handler_deadline_s),
             ).run(task_status)
 
