@@ -45,7 +45,7 @@ MESSAGES_PER_ENTRY = 3  # entry, stop loss, take profit
 
 @attrs.define
 class KeptCommand:
-    """A command that waits for space on the disk. It outlives the governor's incarnations."""
+    """A command that waits for space on the disk; it outlives the governor's crashes."""
 
     command: Halt | Flatten | None = None
 
