@@ -100,6 +100,13 @@ class StoreError(KamouError):
     """A database, or a file of the data directory, could not be used."""
 
 
+class UnreadableRecordError(StoreError):
+    """A record of the database has a value that this version does not know."""
+
+    def __init__(self, place: str, error: Exception) -> None:
+        super().__init__(f"{place}: {error}; use the Kamou that wrote it, or another --data-dir")
+
+
 class DatabaseNewerError(StoreError):
     """The database was written by a newer version of Kamou."""
 

@@ -36,7 +36,8 @@ class LatchAction(StrEnum):
     UNREADABLE = "unreadable"
 
 
-RECORDED_ACTIONS = frozenset({LatchAction.SET, LatchAction.HALT, LatchAction.CLEAR})
+HALTING_ACTIONS = frozenset({LatchAction.SET, LatchAction.HALT})
+RECORDED_ACTIONS = HALTING_ACTIONS | {LatchAction.CLEAR}
 LATEST_MS = 253_402_300_800_000  # the year 10000; a later time is damage
 
 
@@ -156,7 +157,7 @@ class HaltLatch:
         if written not in log:
             return (*log, written)
         place = max(index for index, each in enumerate(log) if each == written)
-        later = [each for each in log[place:] if each.action in (LatchAction.SET, LatchAction.HALT)]
+        later = [each for each in log[place:] if each.action in HALTING_ACTIONS]
         return (*log[:place], *later)
 
     def damaged_lines(self) -> list[int]:
@@ -185,7 +186,7 @@ class HaltLatch:
             record = _parse(self.path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             return None
-        return record if record.action in (LatchAction.SET, LatchAction.HALT) else None
+        return record if record.action in HALTING_ACTIONS else None
 
     def _append(self, record: LatchRecord) -> None:
         """Append a line durably.

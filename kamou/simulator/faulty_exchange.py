@@ -41,8 +41,8 @@ _F = FaultName
 
 
 @attrs.frozen(kw_only=True)
-class World:
-    """What outlives a simulated process: venue, true time, faults and watchers."""
+class Surroundings:
+    """Venue, true time, faults and watchers of one simulated process."""
 
     venue: Venue
     clock: Clock  # true time; the process has a skewed one
@@ -63,24 +63,24 @@ class FaultyExchange(SimulatedExchange):
         checks: PortChecks,
         *,
         attached_stop: bool,
-        world: World,
+        around: Surroundings,
     ) -> None:
         super().__init__(
             engine,
             checks,
             attached_stop=attached_stop,
-            venue_clock=world.clock,
-            answers=FaultyAnswers(engine, world.chaos, world.clock),
+            venue_clock=around.clock,
+            answers=FaultyAnswers(engine, around.chaos, around.clock),
         )
-        self._venue = world.venue
-        self._chaos = world.chaos
-        self._monitor = world.monitor
-        self._crashes = world.crashes
-        self._true = world.clock
+        self._venue = around.venue
+        self._chaos = around.chaos
+        self._monitor = around.monitor
+        self._crashes = around.crashes
+        self._true = around.clock
         self._late: list[tuple[int, int, VenueEvent]] = []
         self._pushed = 0
         self._cut = False
-        world.venue.pushed.clear()  # events before this process are lost
+        around.venue.pushed.clear()  # events before this process are lost
 
     # --- time and the stream -------------------------------------------------------
 

@@ -43,7 +43,7 @@ from kamou.simulator.faults import (
     FaultName,
     covered_ms,
 )
-from kamou.simulator.faulty_exchange import FaultyExchange, World
+from kamou.simulator.faulty_exchange import FaultyExchange, Surroundings
 from kamou.simulator.market import MarketSettings, SimulatedMarket
 from kamou.simulator.monitor import Monitor
 from kamou.simulator.operator import SimulatedOperator
@@ -327,7 +327,7 @@ class SimulatedRun:
                     FaultyExchange,
                     simulation.engine,
                     attached_stop=simulation.settings.exchange.attached_stop,
-                    world=World(
+                    around=Surroundings(
                         venue=simulation.venue,
                         clock=self.clock,
                         chaos=simulation.chaos,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kamou.core.book.events import Event
-from kamou.errors import DuplicateEventError, StoreError
+from kamou.errors import DuplicateEventError, StoreError, UnreadableRecordError
 from kamou.messages.codec import EVENT_OF_KIND, KINDS, decode, encode
 from kamou.store import snapshots
 from kamou.store.database import storage_errors
@@ -71,8 +71,7 @@ def read_events(
     """Return the committed events with ``seq > after_seq``, oldest first, decoded.
 
     Raises:
-        StoreError: this version cannot read the kind or the schema of an event.
-        ValueError: the body of an event cannot be decoded.
+        StoreError: this version cannot read the kind, the schema or the body of an event.
     """
     rows = connection.execute(
         "SELECT seq, run_number, kind, schema, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -86,7 +85,11 @@ def read_events(
                 f"event {seq} is {kind} of schema {schema}, which this Kamou cannot read; use the "
                 "Kamou that wrote it, or another --data-dir"
             )
-        found.append(Committed(seq, run_number, decode(cls, body)))
+        try:
+            event = decode(cls, body)
+        except ValueError as error:
+            raise UnreadableRecordError(f"event {seq} ({kind})", error) from error
+        found.append(Committed(seq, run_number, event))
     return found
 
 

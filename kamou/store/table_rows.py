@@ -19,6 +19,7 @@ import attrs
 import msgspec
 
 from kamou.core.plain import cache_by_type
+from kamou.errors import UnreadableRecordError
 from kamou.messages.codec import encode
 
 COLUMN = "column"
@@ -192,11 +193,15 @@ def select(reader: Reader, cls: type[R], tail: str, *parameters: SqlValue) -> tu
     ``tail`` is the SQL after the table's name; ``parameters`` are bound to it.
 
     Raises:
-        ValueError: a stored value does not have the type of its field.
+        UnreadableRecordError: a stored value does not have the type of its field.
     """
     made = _statements(cls)
     found = reader.execute(made.select + tail, parameters).fetchall()
-    selected: tuple[R, ...] = msgspec.convert([_by_field(made, row) for row in found], made.rows)
+    try:
+        rows = [_by_field(made, row) for row in found]
+        selected: tuple[R, ...] = msgspec.convert(rows, made.rows)
+    except ValueError as error:
+        raise UnreadableRecordError(f"table {cls.table}", error) from error
     return selected
 
 
@@ -204,7 +209,10 @@ def select_one(reader: Reader, cls: type[R], tail: str, *parameters: SqlValue) -
     """Return the first row that ``select`` finds; None if there is none."""
     made = _statements(cls)
     found = reader.execute(made.select + tail, parameters).fetchall()
-    return msgspec.convert(_by_field(made, found[0]), cls) if found else None
+    try:
+        return msgspec.convert(_by_field(made, found[0]), cls) if found else None
+    except ValueError as error:
+        raise UnreadableRecordError(f"table {cls.table}", error) from error
 
 
 def _by_field(made: _Statements, row: tuple[Any, ...]) -> dict[str, Any]:

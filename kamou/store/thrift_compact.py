@@ -53,10 +53,11 @@ class Fields:
     def structs(self, number: int) -> list[Fields]:
         """Return a field's list of structs."""
         value = self.values.get(number)
-        found = [each for each in value if isinstance(each, Fields)] if type(value) is list else []
-        if type(value) is not list or len(found) < len(value):
-            raise MalformedError(f"field {number} is missing or not a list of structs")
-        return found
+        if isinstance(value, list):
+            found = [each for each in value if isinstance(each, Fields)]
+            if len(found) == len(value):
+                return found
+        raise MalformedError(f"field {number} is missing or not a list of structs")
 
 
 ThriftValue = bool | int | bytes | Fields | list["ThriftValue"]

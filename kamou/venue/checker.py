@@ -361,8 +361,8 @@ class Checker:
         for name, symbol in self.held.items():
             equity += (marks[name] - symbol.entry) * symbol.position * sizes[name]
         if abs(self.wallet_balance - account.wallet_balance) >= CENT:
-            own, told = self.wallet_balance, account.wallet_balance
-            self._report_equity(account, f"wallet balance: {own} recomputed, {told} reported")
+            own, stated = self.wallet_balance, account.wallet_balance
+            self._report_equity(account, f"wallet balance: {own} recomputed, {stated} reported")
         if abs(equity - account.equity) >= CENT:
             self._report_equity(account, f"equity: {equity} recomputed, {account.equity} reported")
 

@@ -37,8 +37,8 @@ one order may take: ``exchange.volume_participation`` of the last whole bar's vo
   - An exit of any size fills whole in one bar, where a real book would be empty.
   - There is no queue: a limit is last at its price, so it misses the fills of a touch, and first at
     every price that the market passes.
-  - Inside a bar the order of prices is unknown. A stop is assumed to come before its target, and a
-    take-profit that goes live inside an interval cannot fill before the next.
+  - Inside a bar the order of prices is unknown. A stop is assumed to come before its take-profit.
+    A take-profit that goes live inside an interval cannot fill before the next.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class Matcher:
         before = {order.request.client_order_id for order in resting}
         for order in resting:
             if order.live and order.request.type is not OrderType.STOP_MARKET:
-                self._fill_limit_or_target(order, path)
+                self._fill_limit_or_take_profit(order, path)
         new = [o for o in state.live_orders(symbol) if o.request.client_order_id not in before]
         if new:
             self._fill_stops(symbol, new, path)
@@ -270,7 +270,7 @@ class Matcher:
         else:
             self._account.finish(order, OrderStatus.REJECTED)
 
-    def _fill_limit_or_target(self, order: WorkingOrder, path: SymbolPath) -> None:
+    def _fill_limit_or_take_profit(self, order: WorkingOrder, path: SymbolPath) -> None:
         """Fill a limit or take-profit order that the path has reached."""
         request = order.request
         if request.type is OrderType.TAKE_PROFIT_MARKET:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from kamou.core import words as spell
-from kamou.core.codes import CAUSES, StateReason
+from kamou.core.codes import CAUSES, Deny, StateReason
 from kamou.core.kinds import ExitReason
 from kamou.core.words import PRICE_DIGITS
 
@@ -198,12 +198,12 @@ def exit_of(reason: ExitReason, cause_: StateReason | None) -> str:
 
 
 DISABLED_FOR = {
-    "RATE_ENTRIES_EXCEEDED": "entered more often in an hour than its limit allows",
-    "RATE_REENTRIES_EXCEEDED": "entered one symbol more often in a day than its limit allows",
+    Deny.RATE_ENTRIES_EXCEEDED: "entered more often in an hour than its limit allows",
+    Deny.RATE_REENTRIES_EXCEEDED: "entered one symbol more often in a day than its limit allows",
 }
 
 
-def disabled_for(code: str) -> str:
+def disabled_for(code: Deny) -> str:
     """Return the reason why a strategy was disabled, in plain words."""
     return DISABLED_FOR.get(code, words(code))
 

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from kamou.core import model as some_module
 from kamou.core.book import events as e
+from kamou.core.codes import StateReason
+from kamou.core.model import TradingState
 from kamou.errors import DiskFullError, DuplicateEventError, StoreError
+from kamou.messages.codec import encode
 from kamou.store import database, queries, snapshots
 from kamou.store.journal import (
     DETAILS_KEPT,
@@ -110,6 +113,22 @@ def test_the_error_for_an_unreadable_event_names_its_kind_and_schema(
     connection.execute("INSERT INTO event VALUES (2, 1, 0, 'day_opened', '', '', 9, x'7b7d')")
     with pytest.raises(StoreError, match="event 2 is day_opened of schema 9"):
         read_events(connection, 1)
+
+
+def test_the_error_for_a_text_that_an_enum_does_not_have_names_the_event_and_what_to_do(
+    connection: sqlite3.Connection,
+) -> None:
+    states = (TradingState.ACTIVE, TradingState.REDUCE_ONLY)
+    halt = StateReason.OPERATOR_HALT
+    event = e.StateChanged(at_ms=1, before=states[0], after=states[1], reason=halt)
+    body = encode(event).replace(b"reduce_only", b"odd_state")
+    connection.execute(
+        "INSERT INTO event VALUES (1, 1, 0, 'state_changed', NULL, '', 1, ?)", (body,)
+    )
+    with pytest.raises(
+        StoreError, match=r"^event 1 \(state_changed\): .*odd_state.*; use the Kamou"
+    ):
+        read_events(connection, 0)
 
 
 def test_the_next_run_number_is_above_all_others(connection: sqlite3.Connection) -> None:

@@ -21,6 +21,7 @@ import kamou.store
 from kamou.core.kinds import FillReason, FillSource
 from kamou.core.model import Denial, Figure, OrderSide
 from kamou.data_directory.folder import MEMORY
+from kamou.errors import UnreadableRecordError
 from kamou.store import database
 from kamou.store.record_rows import EquityMark, StrategySums
 from kamou.store.rows import FillRow, TradeRow
@@ -218,7 +219,7 @@ def test_only_a_new_row_is_inserted_by_insert_new(cursor: sqlite3.Cursor) -> Non
 def test_a_stored_value_of_another_type_is_an_error(cursor: sqlite3.Cursor) -> None:
     insert(cursor, StrategySums(strategy="a"))
     cursor.execute("UPDATE strategy_total SET fees = 'much'")
-    with pytest.raises(ValueError, match="fees"):
+    with pytest.raises(UnreadableRecordError, match=r"^table strategy_total: .*fees"):
         select(cursor, StrategySums, "")
 
 
@@ -271,7 +272,7 @@ def test_a_row_of_another_value_takes_the_fields_of_the_same_name() -> None:
 def test_a_stored_text_that_its_enum_does_not_have_is_an_error(cursor: sqlite3.Cursor) -> None:
     insert(cursor, make_fill())
     cursor.execute("UPDATE fill SET side = 'long'")
-    with pytest.raises(ValueError, match="side"):
+    with pytest.raises(UnreadableRecordError, match=r"^table fill: .*side.*; use the Kamou"):
         select(cursor, FillRow, "")
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from kamou.core.book import events as e
 from kamou.core.book.position_book import PositionBook
+from kamou.core.codes import StateReason
 from kamou.core.model import ZERO, Intent, TradingState
 from kamou.simulator.invariants.observed import Observed, ReportViolation
 from kamou.simulator.invariants.outside_changes import KNOWN_AFTER_MS
@@ -70,9 +71,9 @@ class DayLoss:
         """Check that a change for the day's loss came no earlier than that loss."""
         limits = self.observed.limits
         share = {
-            "DAY_LOSS_HALF": limits.reduced_at,
-            "DAY_LOSS_LIMIT": Decimal(1),
-            "DAY_LOSS_SEVERE": limits.flatten_at,
+            StateReason.DAY_LOSS_HALF: limits.reduced_at,
+            StateReason.DAY_LOSS_LIMIT: Decimal(1),
+            StateReason.DAY_LOSS_SEVERE: limits.flatten_at,
         }.get(event.reason)
         worst = max(self._losses(self._opening_most), default=ZERO)
         if share is not None and worst + LOSS_SLACK < limits.daily_loss_max * share:
