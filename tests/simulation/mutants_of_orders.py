@@ -93,7 +93,7 @@ ORDERS = (
         file="kamou/core/model.py",
         old='        return f"{self.symbol}:{self.execution_id}"',
         new='        return f"{self.symbol}:{self.execution_id}:{id(self)}"',
-        notices=(HardRule.UNSETTLED, HardRule.CRASH, HardRule.UNPROTECTED),
+        notices=(HardRule.UNSETTLED, HardRule.UNPROTECTED),
         faults="duplicate_events",
     ),
     Mutant(

@@ -18,7 +18,7 @@ REVIEWER = (
         file="kamou/core/reconciliation/adoption.py",
         old="        side=Side.of(position.quantity),\n",
         new="        side=Side.LONG,\n",
-        notices=(HardRule.NOT_FLAT, HardRule.UNSETTLED, HardRule.UNPROTECTED, HardRule.CRASH),
+        notices=(HardRule.NOT_FLAT, HardRule.UNSETTLED, HardRule.UNPROTECTED),
         faults="external_order",
     ),
     defect(
@@ -96,7 +96,7 @@ REVIEWER = (
         old="            if self._in_motion(symbol):\n",
         new="            if self._in_motion(symbol) and not symbol:\n",
         also=(BELIEVED_AT_ONCE,),
-        notices=(HardRule.UNPROTECTED, HardRule.UNSETTLED, HardRule.CRASH),
+        notices=(HardRule.UNPROTECTED, HardRule.UNSETTLED),
     ),
     defect(
         name="the stop's deadline counts from now on, for ever",
