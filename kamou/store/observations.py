@@ -70,7 +70,7 @@ def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[Fi
         return parts
     ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
     for part in ranked[1:]:
-        reason = f"{ranked[0].file} has the shortest period"
+        reason = f"one file of open interest is used: {ranked[0].file}, whose period is not longer"
         skipped.append(SkippedFile(file=part.file, reason=reason))
     return ranked[:1]
 

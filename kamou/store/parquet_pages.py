@@ -83,7 +83,7 @@ def read_groups(footer: bytes) -> list[Group]:
             for group in fields.structs(4)
         ]
     except MalformedError as error:
-        raise MalformedError(f"its footer is malformed: {error}") from error
+        raise MalformedError(f"the footer is malformed: {error}") from error
 
 
 def _make_chunk(column: Fields) -> Chunk | None:
@@ -99,12 +99,13 @@ def _make_chunk(column: Fields) -> Chunk | None:
     )
 
 
-def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
+def check_chunk(read: ReadAt, chunk: Chunk, *, column: str, text: bool, rows: int) -> int:
     """Check a column chunk's page headers; return its decompressed size in bytes.
 
     Args:
         read: reads the file at an offset.
         chunk: the place of the column's pages.
+        column: the column's name, for the error.
         text: True for a column of texts.
         rows: number of rows of the row group.
 
@@ -114,41 +115,46 @@ def check_chunk(read: ReadAt, chunk: Chunk, *, text: bool, rows: int) -> int:
             differ in the number of values or bytes.
     """
     if chunk.values != rows:
-        raise MalformedError(f"a column has {chunk.values:,} values in a group of {rows:,} rows")
+        raise MalformedError(
+            f"column {column} has {chunk.values:,} values in a group of {rows:,} rows"
+        )
     at, end = chunk.start, chunk.start + chunk.packed
     seen = unpacked = 0
     while seen < rows:
         if not 0 < at < end:
-            raise MalformedError(f"the pages of a column end after {seen:,} of its {rows:,} values")
-        page = read_page(read(at, HEADER_BYTES_MAX))
-        _check_page(page, text=text)
+            raise MalformedError(
+                f"the pages of column {column} end after {seen:,} of {rows:,} values"
+            )
+        page = read_page(read(at, HEADER_BYTES_MAX), column)
+        _check_page(page, column, text=text)
         seen += 0 if page.dictionary else page.values
         unpacked += page.unpacked
         at += page.header + page.packed
     if seen != rows or at > end:
         raise MalformedError(
-            f"the pages of a column have {seen:,} values and end at byte {at:,}; its footer says "
-            f"{rows:,} values and byte {end:,}"
+            f"the pages of column {column} have {seen:,} values and end at byte {at:,}; the footer "
+            f"says {rows:,} values and byte {end:,}"
         )
     return unpacked
 
 
-def _check_page(page: PageHeader, *, text: bool) -> None:
+def _check_page(page: PageHeader, column: str, *, text: bool) -> None:
     each = TEXT_BYTES_MAX if text else NUMBER_BYTES_MAX
     if page.unpacked > min(PAGE_BYTES_MAX, PAGE_SLACK_BYTES + each * page.values):
         raise MalformedError(
-            f"a page of {page.values:,} values decompresses to {page.unpacked:,} bytes; the limit "
-            f"is {PAGE_SLACK_BYTES:,} and {each} for each value, at most {PAGE_BYTES_MAX:,}"
+            f"a page of {page.values:,} values of column {column} decompresses to "
+            f"{page.unpacked:,} bytes; the limit is {PAGE_SLACK_BYTES:,} and {each} for each "
+            f"value, at most {PAGE_BYTES_MAX:,}"
         )
     if text and page.encoding == DELTA_BYTE_ARRAY:
         raise MalformedError(
-            "texts have the encoding DELTA_BYTE_ARRAY, which can decompress to any size; "
-            "write the file with dictionary encoding"
+            f"the texts of column {column} have the encoding DELTA_BYTE_ARRAY, which can "
+            "decompress to any size; write the file with dictionary encoding"
         )
 
 
-def read_page(data: bytes) -> PageHeader:
-    """Parse the page header at the start of ``data``.
+def read_page(data: bytes, column: str) -> PageHeader:
+    """Parse the page header at the start of ``data``; ``column`` is for the error.
 
     Raises:
         MalformedError: the header is malformed, longer than ``data``, or has an invalid size.
@@ -167,7 +173,7 @@ def read_page(data: bytes) -> PageHeader:
             header=reader.at,
         )
     except MalformedError as error:
-        raise MalformedError(f"a page header is malformed: {error}") from error
+        raise MalformedError(f"a page header of column {column} is malformed: {error}") from error
     if max(page.values, page.unpacked, page.packed) > INT32_MAX:
-        raise MalformedError(f"a page header has a number above {INT32_MAX:,}")
+        raise MalformedError(f"a page header of column {column} has a number above {INT32_MAX:,}")
     return page

@@ -88,7 +88,7 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
             raise unreadable_file_error(name, error) from error
         if rows != promised:
             raise unreadable_file_error(
-                name, ValueError(f"{rows:,} rows were read, its footer says {promised:,}")
+                name, ValueError(f"{rows:,} rows were read, the footer says {promised:,}")
             )
 
 
@@ -124,7 +124,7 @@ def _read_footer(name: str, file: BinaryIO) -> bytes:
     length = struct.unpack("<I", tail[:4])[0]
     if length > FOOTER_BYTES_MAX:
         raise InvalidDataError(
-            f"{name}: its footer has {length:,} bytes, the limit is {FOOTER_BYTES_MAX:,}; "
+            f"{name}: the footer has {length:,} bytes, the limit is {FOOTER_BYTES_MAX:,}; "
             "write the file with fewer columns and row groups"
         )
     return os.pread(file.fileno(), length, max(0, size - TAIL_BYTES - length))
@@ -168,7 +168,7 @@ def _check_pages(
             another file; the pages differ from the footer; or the budget is exceeded.
     """
     if metadata.num_rows < 0:
-        raise unreadable_file_error(name, ValueError("its footer has a negative number of rows"))
+        raise unreadable_file_error(name, ValueError("the footer has a negative number of rows"))
     budget.take_rows(name, metadata.num_rows)
     read = positional_reader(file.fileno())
     columns = [metadata.schema.column(at) for at in range(metadata.num_columns)]
@@ -179,7 +179,7 @@ def _check_pages(
             rows += group.rows
             if len(group.chunks) != len(columns):
                 raise MalformedError(
-                    f"a row group has {len(group.chunks)} columns, the file {len(columns)}"
+                    f"a row group has {len(group.chunks)} columns, the file has {len(columns)}"
                 )
             for column in wanted:
                 at = places.get(column)
@@ -188,10 +188,11 @@ def _check_pages(
                 if (chunk := group.chunks[at]) is None:
                     raise MalformedError(f"column {column} is encrypted or in another file")
                 text = column in texts
-                budget.take_unpacked(name, check_chunk(read, chunk, text=text, rows=group.rows))
+                unpacked = check_chunk(read, chunk, column=column, text=text, rows=group.rows)
+                budget.take_unpacked(name, unpacked)
         if rows != metadata.num_rows:
             raise MalformedError(
-                f"its row groups have {rows:,} rows, its footer says {metadata.num_rows:,}"
+                f"the row groups have {rows:,} rows, the footer says {metadata.num_rows:,}"
             )
     except (MalformedError, *UNREADABLE_ERRORS) as error:
         raise unreadable_file_error(name, error) from error

@@ -19,7 +19,8 @@ DEFAULT_LIMITS = DataSettings()
 class Budget:
     """Rows, decompressed bytes and symbols of one directory so far.
 
-    ``wide_tables.py`` adds each of its files to a copy, so those files do not add up.
+    ``wide_tables.read_wide`` counts each file in a copy of the budget, so one such file does not
+    count towards the limits of the next.
     """
 
     limits: DataSettings
@@ -62,8 +63,8 @@ class Budget:
     def check_columns(self, file: str, count: int) -> None:
         """Raise ``InvalidDataError`` if one file has too many columns.
 
-        The limit is ``data.columns_max``; ``wide_tables.py`` sets one more than
-        ``data.symbols_max``.
+        The limit is ``data.columns_max``, or one more than ``data.symbols_max`` for a file that
+        ``wide_tables.read_wide`` reads.
         """
         if count > self.limits.columns_max:
             raise InvalidDataError(

@@ -119,14 +119,17 @@ class CompactReader:
         size, kind = head >> 4, head & 0x0F
         if size == 0x0F:
             size = self._varint()
-        if size > len(self.data) - self.at:  # an item has at least one byte
-            raise MalformedError(f"a list of {size} items is longer than the data")
+        if size > (left := len(self.data) - self.at):  # an item has at least one byte
+            raise MalformedError(
+                f"a list of {size:,} items is longer than the {left:,} bytes after byte {self.at:,}"
+            )
         return [self._value(kind, depth) for _ in range(size)]
 
     def _bytes(self, count: int) -> bytes:
-        if count > len(self.data) - self.at:
+        if count > (left := len(self.data) - self.at):
             raise MalformedError(
-                f"the data ends inside a value: {count} bytes at {self.at} of {len(self.data)}"
+                f"a value of {count:,} bytes is longer than the {left:,} bytes after byte "
+                f"{self.at:,}"
             )
         self.at += count
         return self.data[self.at - count : self.at]

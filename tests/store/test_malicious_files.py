@@ -48,14 +48,14 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "long_text": (
         parquet.one_long_text_in_every_row,
-        "a page of 1 values decompresses to 2,000,004",
+        "a page of 1 values of column symbol decompresses to 2,000,004",
     ),
     "long_texts": (parquet.long_texts_unpacked, "decompresses to"),
     "prefixes": (parquet.repeated_prefixes, "DELTA_BYTE_ARRAY"),
     "endless_list": (parquet.endless_list, "column open is of type list"),
     "sparse": (parquet.wide_and_sparse, "make more than 20,000,000 cells"),
     "funding_sparse": (parquet.funding_at_every_minute, "make more than 20,000,000 cells"),
-    "footer_of_17_mb": (parquet.too_many_groups, "its footer has 17,8"),
+    "footer_of_17_mb": (parquet.too_many_groups, "the footer has 17,8"),
     # Parquet: types and names
     "twins": (parquet.write_two_close_columns, "two columns have the same name"),
     "nested_symbol": (parquet.nested("symbol"), "column symbol is of type list"),
@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Make, str]] = {
     "empty": (parquet.footer_of(b""), "c.parquet: cannot be read"),
     "magic_alone": (parquet.footer_of(b"PAR1"), "c.parquet: cannot be read"),
     "magic_twice": (parquet.footer_of(b"PAR1PAR1"), "c.parquet: cannot be read"),
-    "long_footer": (parquet.footer_of(b"PAR1\xff\xff\xff\xffPAR1"), "its footer has 4,294,967,295"),
+    "long_footer": (parquet.footer_of(b"PAR1\xff\xff\xff\xffPAR1"), "the footer has 4,294,967,295"),
     "deep_schema": (parquet.deep_schema, "c.parquet: cannot be read"),
     # CSV and gzip
     "endless_line": (files.text(HEADER + "1" * 2_000_000), "a line has more than 65,536 bytes"),

@@ -114,8 +114,9 @@ def test_funding_is_rounded_to_its_minute_and_the_finest_open_interest_is_kept(
     write_csv(source / "open_interest_1d.csv.gz", open_interest_rows(24))
     write_csv(source / "more_funding.csv", funding_rows())  # the same rates in a second file
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
+    why = "one file of open interest is used: open_interest_4h.csv.gz, whose period is not longer"
     assert [(each.file, each.reason) for each in report.skipped] == [
-        ("open_interest_1d.csv.gz", "open_interest_4h.csv.gz has the shortest period")
+        ("open_interest_1d.csv.gz", why)
     ]
     assert load_dataset(report.summary.path).data.open_interest.period_ms == 4 * HOUR_MS
     funding = load_dataset(report.summary.path).data.funding
