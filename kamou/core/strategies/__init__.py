@@ -62,8 +62,8 @@ def _factory(name: str) -> StrategyFactory:
         return cast(StrategyFactory, module.strategy)
     except Exception as problem:
         raise ConfigurationError(
-            f"the strategy file core/strategies/{name}.py cannot be loaded: {problem!r}; correct it"
-            " or remove it"
+            f"the strategy file core/strategies/{name}.py cannot be loaded: {problem!r}; correct"
+            " or remove this file"
         ) from problem
 
 

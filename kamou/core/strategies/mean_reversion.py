@@ -89,7 +89,11 @@ class MeanReversionParameters(Parameters):
     )
     atr_period: int = parameter(14, "period of ATR and ADX", unit="bars", low=2, high=1_000)
     stop_atr: float = parameter(
-        1.5, "distance of the stop from the entry price", unit="ATR", low="0.1", high=20
+        1.5,
+        "distance of the stop from the quote's ask (long) or bid (short)",
+        unit="ATR",
+        low="0.1",
+        high=20,
     )
     hold_bars: int = parameter(
         96, "maximum age of a position; then it is closed", unit="bars", low=1, high=10_000

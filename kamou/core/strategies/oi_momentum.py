@@ -65,10 +65,18 @@ class MomentumParameters(Parameters):
     adx_min: float = parameter(25.0, "ADX at or below which momentum abstains", low=0, high=100)
     atr_period: int = parameter(14, "period of ATR and ADX", unit="bars", low=2, high=1_000)
     stop_atr: float = parameter(
-        2.0, "distance of the stop from the entry price", unit="ATR", low="0.1", high=20
+        2.0,
+        "distance of the stop from the quote's ask (long) or bid (short)",
+        unit="ATR",
+        low="0.1",
+        high=20,
     )
     target_atr: float = parameter(
-        4.6, "distance of the take-profit from the entry price", unit="ATR", low="0.1", high=100
+        4.6,
+        "distance of the take-profit from the quote's ask (long) or bid (short)",
+        unit="ATR",
+        low="0.1",
+        high=100,
     )
     hold_hours: int = parameter(
         72, "maximum age of a position; then it is closed", unit="h", low=1, high=10_000

@@ -32,8 +32,8 @@ def discover_vetoes() -> dict[str, VetoRule]:
             found[name] = cast(VetoRule, module.veto)
         except Exception as problem:
             raise ConfigurationError(
-                f"the veto file core/vetoes/{name}.py cannot be loaded: {problem!r}; correct it or"
-                " remove it"
+                f"the veto file core/vetoes/{name}.py cannot be loaded: {problem!r}; correct or"
+                " remove this file"
             ) from problem
     return found
 
