@@ -41,7 +41,7 @@ RESTARTS_KEPT = 2_000  # more than any intensity; bounds the list if ``intensity
 
 @attrs.define(eq=False)
 class _Child:
-    """A child's place in the tree: what outlives its incarnations."""
+    """A child's place in the tree, which outlives its incarnations."""
 
     spec: ChildSpec
     nested: Supervisor | None
@@ -59,7 +59,7 @@ class _Child:
 
     @property
     def state(self) -> ChildState:
-        """Return the state of the incarnation, or whether a recovery will start the next."""
+        """Return the state of the incarnation; without one, BACKING_OFF or STOPPED."""
         if (incarnation := self.current) is not None:
             return incarnation.state
         return ChildState.STOPPED if self.recovery is None else ChildState.BACKING_OFF

@@ -67,7 +67,7 @@ class Capabilities:
 
 
 class VenueOrders(Protocol):
-    """What one account may send to one venue, after the port's checks.
+    """The orders and cancels of one account at one venue, after the port's checks.
 
     All methods are cancellation points. A cancelled one has an unknown outcome.
     """
@@ -141,7 +141,7 @@ HALTED = "the halt latch is set or the trading state stops entries; `kamou statu
 
 @attrs.frozen(kw_only=True)
 class PortChecks:
-    """What a port asks and proves before it sends an order."""
+    """Clock, permits, halt and journal that a port's checks of an order need."""
 
     clock: Clock  # Kamou's own
     permits: PermitStore

@@ -1,4 +1,4 @@
-"""``EngineReads``: what an ``Engine`` answers at its market time."""
+"""``EngineReads``: an ``Engine``'s account, orders and quotes, and its market's past data."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class VenueReads(Protocol):
-    """What one account may read at one venue.
+    """The reads of one account at one venue.
 
     Every read is a cancellation point and raises ``UnreachableError`` or ``RateLimitedError``.
     """

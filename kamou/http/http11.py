@@ -69,7 +69,7 @@ class RequestTasks(Protocol):
 
 @attrs.frozen(kw_only=True, eq=False)
 class HypercornParts:
-    """What hypercorn's protocol takes from the server that runs it."""
+    """Configuration, context and tasks that the server passes to hypercorn's protocol."""
 
     config: Config
     context: WorkerContext

@@ -114,7 +114,8 @@ def make_response(
 class ResponseCache:
     """Cache of responses by key, each for one database version.
 
-    The least recently used responses are dropped if all exceed ``bytes_max``.
+    If the cached responses together exceed ``bytes_max``, the least recently used ones are dropped.
+    The newest response stays, whatever its size.
     """
 
     def __init__(self, bytes_max: int) -> None:

@@ -28,7 +28,7 @@ class ReviewEntry(Message):
 
 @attrs.frozen(kw_only=True)
 class Reviewed:
-    """The answer to ``ReviewEntry``: the verdict, and what the governor read for it."""
+    """The answer to ``ReviewEntry``: the verdict, and the governor's figures for it."""
 
     verdict: Verdict
     read: GovernorRead
@@ -91,7 +91,7 @@ class ReconcileNow(Message):
 
 
 ReconcilerCommand = ProtectPosition | CancelOrphanOrder | ResolveOrder
-"""What the reconciler sends to the order manager."""
+"""Commands of the reconciler to the order manager."""
 
 OrderMessage = VenueEvent | ReconcilerCommand | SignalsRefined | StateNotice
 """Messages of the order manager."""

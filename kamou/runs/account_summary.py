@@ -19,7 +19,11 @@ from kamou.store import database, queries
 
 ACTIONS_SHOWN = 6  # newest actions of the operator in one line
 DECISIONS = ("vetoed", "refused", "permits")
-"""Totals: vetoes; the refiner's refusals and the governor's denials; permits."""
+"""Totals of decisions.
+
+They are vetoes; refusals of the refiner and denials of the order manager and of the governor;
+permits.
+"""
 
 
 def format_minute(at_ms: int) -> str:
@@ -89,7 +93,7 @@ def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return one line about positions, orders, loss, trading state and decisions.
 
     The loss is that of the open day, as of the newest equity snapshot. The decisions are all
-    vetoes, refusals of the refiner, denials of the governor and permits.
+    vetoes, refusals of the refiner, denials of the order manager and of the governor, and permits.
     """
     total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
     recorded = RecordedBook()

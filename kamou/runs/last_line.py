@@ -1,4 +1,4 @@
-"""``LastLine`` of a run: why it ended, and what it leaves at the exchange."""
+"""``LastLine`` of a run: its end, and the positions and orders that it leaves."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class LastLine:
         self.announce(f"stopping in order: {self._why}")
 
     def announce_end(self, error: BaseException | None) -> None:
-        """Announce why the run ended, and what it leaves at the exchange.
+        """Announce why the run ended, and what is left at the exchange.
 
         These are the positions, and the orders without a position. Do nothing before ``start``.
 
         Args:
-            error: what ended the run; None or a cancellation after an orderly stop.
+            error: the error that ended the run; None or a cancellation after an orderly stop.
         """
         if not self._started:
             return

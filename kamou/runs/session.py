@@ -190,7 +190,10 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def make_run_started(settings: Settings, run_number: int, now_ms: int, gate: str) -> RunStarted:
-    """Return the first event of a run."""
+    """Return the first event of a run.
+
+    ``gate`` is the label of the gate, which the site's pages show.
+    """
     return RunStarted(
         at_ms=now_ms,
         cause_id=f"run:{run_number}",

@@ -125,7 +125,7 @@ class Incarnation:
 
     @property
     def state(self) -> ChildState:
-        """Return what it does; only for an incarnation that has not ended."""
+        """Return the state of an incarnation that has not ended."""
         if self.stopping:
             return ChildState.STOPPING
         return ChildState.STARTING if self.started_s is None else ChildState.RUNNING

@@ -15,7 +15,10 @@ def _add_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attr
 
 @attrs.frozen(kw_only=True)
 class StrategySettings:
-    """Enabled strategies and the parameters of all; their files have the defaults."""
+    """Enabled strategies, and the parameters of every strategy.
+
+    Parameters that are not given have the defaults of the strategy's module.
+    """
 
     enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
     # By strategy name. The settings' keys are strategies.NAME.PARAMETER.

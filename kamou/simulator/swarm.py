@@ -1,6 +1,7 @@
 """``Result`` of a seed, ``Swarm`` of several, and the shrinking of a failed seed.
 
-A swarm runs its seeds over several processes.
+``run_swarm`` runs the seeds in at most ``jobs`` operating-system processes; with one job it runs
+them in the current process.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Result:
 class Swarm:
     """The results of many seeds.
 
-    ``missing`` has what ``find_missing`` returns for them.
+    ``missing`` has the faults and events of ``find_missing``, which never happened.
     """
 
     results: tuple[Result, ...]
@@ -138,7 +139,7 @@ def simulate_seed(scenario: Scenario) -> Result:
 def run_swarm(
     scenarios: Iterable[Scenario], *, jobs: int = 1, report: ReportResult = lambda result: None
 ) -> Swarm:
-    """Run the scenarios over at most ``jobs`` processes and report each result.
+    """Run the scenarios in at most ``jobs`` processes and report each result.
 
     Results are in the order of the scenarios.
     """

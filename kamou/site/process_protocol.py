@@ -76,7 +76,7 @@ def encode_handover(handover: SiteHandover) -> bytes:
 
 
 def decode_handover(line: bytes) -> SiteHandover:
-    """Return what ``encode_handover`` wrote.
+    """Return the handover in a line of ``encode_handover``.
 
     Raises:
         ValueError: ``line`` is not a handover; the error names an invalid field.

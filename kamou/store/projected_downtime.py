@@ -76,7 +76,8 @@ def record_downtime(cursor: sqlite3.Cursor, seq: int, at_ms: int, before: tuple[
         before: ``(cycle_at_ms, closed_at_ms)`` of the cycle before.
 
     Returns:
-        The number of rows that were recorded; several if a fast-forward lies in between.
+        The number of rows that were recorded. More than one is possible only if a fast-forward lies
+        in between.
     """
     if at_ms - before[1] <= PERIODS * DOWNTIME_MIN_MS:
         return 0

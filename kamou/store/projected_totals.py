@@ -19,7 +19,7 @@ TOTAL_NAMES = (
     "candidates",
     "abstained",
     "vetoed",
-    "refused",  # refusals of the refiner and denials of the governor
+    "refused",  # refusals of the refiner, denials of the order manager and of the governor
     "permits",
     "orders",
     "fills",

@@ -230,7 +230,7 @@ class CurveWidth:
 
 
 class MarkKind(StrEnum):
-    """What a mark on the equity curve stands for."""
+    """The subject of a mark on the equity curve."""
 
     HALT = "halt"
     DOWN = "down"

@@ -267,11 +267,11 @@ def _to_sql(made: _Statements, row: TableRow) -> list[SqlValue]:
 def make_row(cls: type[R], source: object, /, **given: object) -> R:
     """Return a row with the like-named fields of ``source``, and ``given``.
 
-    A value in ``given`` replaces that of ``source``. A Decimal becomes a float in a field of type
-    float. All other values are taken as they are.
+    A value in ``given`` replaces that of ``source``. A number of ``source`` becomes a float in a
+    field of type float. All other values, and all those in ``given``, are taken as they are.
 
     Raises:
-        TypeError: neither has a field of ``cls`` without a default.
+        TypeError: ``source`` and ``given`` both lack a field of ``cls`` that has no default.
     """
     values = dict(given)
     for column in _shared_columns(cls, type(source)):

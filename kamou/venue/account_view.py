@@ -16,7 +16,7 @@ from kamou.venue.state import HeldPosition, VenueState, as_money
 
 @attrs.frozen
 class _Margin:
-    """What a position ties up and where it is liquidated; prices change neither."""
+    """Margin and liquidation price of a position; market prices change neither."""
 
     amount: Decimal  # USDT
     liquidation_price: Decimal | None  # None if the formula gives 0 or less

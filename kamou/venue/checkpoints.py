@@ -50,7 +50,7 @@ def keep_checkpoints(source: MarketSource, store: VenueStore) -> None:
 def run_market_to(source: MarketSource, to_ms: int, stop_requested: Callable[[], bool]) -> None:
     """Run a generated market to the day of ``to_ms``.
 
-    It ends early if ``stop_requested()`` is True before a day. A recorded market needs no run.
+    The run ends early if ``stop_requested()`` is True before a day. A recorded market needs no run.
     """
     if isinstance(source, GeneratedMarket):
         source.run_to(to_ms, stop_requested)
@@ -59,7 +59,7 @@ def run_market_to(source: MarketSource, to_ms: int, stop_requested: Callable[[],
 class StoredStates:
     """A ``StateKeeper`` over one venue's file.
 
-    It reads with its own connection, and the store writes its rows later, with others. So
+    Rows are read with a connection of its own, and the store writes them later, with others. So
     ``newest`` and ``keep`` may be called from any thread.
     """
 

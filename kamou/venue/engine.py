@@ -139,8 +139,8 @@ class Engine:
     def catch_up(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
         """Move market time to ``to_ms`` in one commit per day.
 
-        It ends early if ``stop_requested()`` is True before a day. Called in the thread that opens
-        the venue. The next ``advance`` returns the events.
+        The move ends early if ``stop_requested()`` is True before a day. Called in the thread that
+        opens the venue. The next ``advance`` returns the events.
         """
         while self._state.market_ms < to_ms and not stop_requested():
             until_ms = min(to_ms, next_ms(self._state.market_ms, DAY_MS))

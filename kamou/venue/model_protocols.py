@@ -13,7 +13,7 @@ from kamou.core.model import Instrument, OrderSide
 
 
 class FeeModel(Protocol):
-    """What a fill costs."""
+    """The fee of a fill."""
 
     def with_rates(self, instrument: Instrument) -> Instrument:
         """Return the instrument with the fee rates that the venue states to this account."""
@@ -25,7 +25,7 @@ class FeeModel(Protocol):
 
 
 class LatencyModel(Protocol):
-    """How long a request is on its way, and its response."""
+    """The latency of a request, and of its response."""
 
     def acts_ms(self, sent_ms: int) -> int:
         """Return when (ms UTC) a request acts, not before ``sent_ms``."""
@@ -37,7 +37,7 @@ class LatencyModel(Protocol):
 
 
 class FillModel(Protocol):
-    """How much an order may take, and whether the market traded with it."""
+    """The quantity that an order may take, and the fills of resting limit orders."""
 
     def depth(self, instrument: Instrument, volume: float) -> Decimal:
         """Return the contracts, in whole lots, that one order may take of ``volume``.
@@ -52,7 +52,7 @@ class FillModel(Protocol):
 
 
 class FundingModel(Protocol):
-    """What a position pays or receives at a settlement."""
+    """The payment of a position at a funding settlement."""
 
     def amount(self, quantity: Decimal, notional: Decimal, rate: float, hours: int) -> Decimal:
         """Return the USDT that the position receives (> 0) or pays (< 0).

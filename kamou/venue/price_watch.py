@@ -54,7 +54,10 @@ def watch_account(account: VenueAccount, column: Mapping[str, int], step_ms: int
     down, up = np.full(len(column), -np.inf), np.full(len(column), np.inf)
 
     def act_at(symbol: str, level: float, stop_side: OrderSide) -> None:
-        """Note a level that acts as a stop order of this side does."""
+        """Watch a level that a falling (SELL) or a rising (BUY) market reaches.
+
+        ``stop_side`` is the side of a stop order that would trigger at this level.
+        """
         at = column[symbol]
         if stop_side is OrderSide.SELL:
             down[at] = max(down[at], level)

@@ -124,7 +124,7 @@ class Execution:
 
 
 class OrderStep(StrEnum):
-    """What the venue did to an order, for the audit log."""
+    """The venue's change of an order, for the audit log."""
 
     ACCEPTED = "accepted"
     RESIZED = "resized"
@@ -133,7 +133,7 @@ class OrderStep(StrEnum):
 
 
 class MoneyKind(StrEnum):
-    """What a record of money in the audit log is for."""
+    """The purpose of a record of money in the audit log."""
 
     OPENING = "opening"  # balance of a new account
     FUNDING = "funding"

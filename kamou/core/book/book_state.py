@@ -1,6 +1,7 @@
-"""State of the position book: its values, and questions to several of them.
+"""State of the position book: its values, and the figures of several of them.
 
-What one value knows is asked of that value. Only the fold (``core/book/fold.py``) changes a value.
+A figure of one value is a method of that value. Only the fold (``core/book/fold.py``) changes a
+value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from kamou.core.model import ZERO, Instrument
 
 @attrs.define(kw_only=True)
 class BookState:
-    """The values of the position book, and what several of them know together."""
+    """The values of the position book, and the figures of several of them."""
 
     seq: int = 0  # of the newest applied event
     started_at_ms: int = 0  # start of the first run of this data directory

@@ -120,7 +120,10 @@ class BookTrades:
     # --- reconciliation ----------------------------------------------------------
 
     def adopt(self, event: PositionAdopted) -> None:
-        """Store an adopted position as a trade."""
+        """Store an adopted position as a trade.
+
+        Does nothing if ``unless_held`` is set and the book already has the position.
+        """
         adopted = portfolio.adopt_trade(event)
         if event.unless_held and self.position(event.symbol) == adopted.signed:
             return  # fills committed during the venue read explain the position (seed 930009)

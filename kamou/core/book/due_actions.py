@@ -1,4 +1,4 @@
-"""Due actions of the order manager: what is due now, and when to look again.
+"""Due actions of the order manager, and the time of its next look at the book.
 
 All are functions of the book and the time. The order manager carries out the actions.
 """
@@ -32,7 +32,7 @@ class CancelEntry:
 
 @attrs.frozen
 class CheckTrade:
-    """A look at a trade; ``decide_trade`` says what it needs."""
+    """A check of an open trade; ``decide_trade`` returns its due action."""
 
     symbol: str
 
@@ -89,7 +89,7 @@ def find_due_actions(book: PositionBook, now_ms: int) -> tuple[DueAction, ...]:
 def decide_trade(
     book: PositionBook, symbol: str, now_ms: int, *, attached_stop: bool
 ) -> TradeAction | None:
-    """Return what the trade of ``symbol`` needs now; None: nothing, or it is over.
+    """Return the due action of the trade of ``symbol``; None if none is due.
 
     ``attached_stop`` is the venue's capability: without it the take-profit is an order of its own.
     """

@@ -1,4 +1,4 @@
-"""Fold of the position book: what each kind of event changes.
+"""Fold of the position book: the changes by each kind of event.
 
 An event of one value is applied by a method of that value. The functions here apply an event that
 changes several values, in their order. ``HANDLERS`` has the function of each kind.

@@ -1,4 +1,4 @@
-"""Permits and what they reserve until their entries filled or ended."""
+"""Permits, and their reservations until their entries filled or ended."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class BookPermits:
         return reservation.plan
 
     def shrink(self, entry: OrderState) -> None:
-        """Reserve what the entry may still fill."""
+        """Reduce the reservation to the contracts that the entry may still fill."""
         reservation = self.reservations.get(entry.intent.permit_id)
         if reservation is not None and reservation.remaining != entry.remaining:
             self.reservations[entry.intent.permit_id] = attrs.evolve(

@@ -66,7 +66,7 @@ class Pending:
 
 @attrs.frozen(kw_only=True)
 class EquityReads:
-    """What the reads of the venue's equity have shown since the process started."""
+    """Newest read, pending breach and freshness of the venue's equity in this process."""
 
     newest: EquityRead | None  # with finite equity; None: none since ``started_at_ms``
     pending: Pending | None = None  # breach of the last decision

@@ -17,7 +17,7 @@ READ_MS = 4_000  # longest travel time of a read
 
 @attrs.define
 class EntryInputs:
-    """The checks of what the process read before it sent an entry."""
+    """The checks of the data that the process read before it sent an entry."""
 
     observed: Observed
     report: ReportViolation

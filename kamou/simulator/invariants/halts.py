@@ -19,7 +19,7 @@ FLAT_AFTER_MS = 60_000  # from FLATTENING in the journal to no position
 
 @attrs.define
 class Halts:
-    """The checks of the trading state and of what must follow from it."""
+    """The checks of the trading state and of its required effects."""
 
     observed: Observed
     report: ReportViolation

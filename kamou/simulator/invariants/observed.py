@@ -1,4 +1,4 @@
-"""What the monitor has seen, folded once for all invariants."""
+"""State that the monitor has observed, folded once for all invariants."""
 
 from __future__ import annotations
 

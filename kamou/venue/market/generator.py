@@ -228,8 +228,8 @@ class GeneratedMarket:
     def run_to(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
         """Run the recursion to the last midnight at or before ``to_ms``.
 
-        It ends early if ``stop_requested()`` is True before a day. A day takes 10 ms of CPU at 220
-        symbols and 90 ms at 2,000.
+        The run ends early if ``stop_requested()`` is True before a day. A day takes 10 ms of CPU at
+        220 symbols and 90 ms at 2,000.
         """
         day = (to_ms - self.first_ms) // DAY_MS
         at, state = self.states.nearest(max(0, day))
