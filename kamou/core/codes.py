@@ -133,11 +133,13 @@ MEANINGS = {
     "LEVERAGE_EXCEEDED": "the leverage is above its limit",
     "PLAN_EXPIRED": "the plan expired before its review",
     "RISK_HEADROOM_EXHAUSTED": "too little of a limit is left for this trade",
-    "QUANTITY_BELOW_MINIMUM": "the size that one trade may have is below the smallest order",
+    "QUANTITY_BELOW_MINIMUM": "the size that one trade may have is below the venue's minimum of"
+    " one order",
     "QUANTITY_OFF_STEP": "the quantity is no multiple of the lot size, or the contract size is not"
     " the venue's",
-    "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the largest order",
-    "NOTIONAL_EXCEEDS_MAXIMUM": "the order's value is above its limit",
+    "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the maximum of one order, of the settings or"
+    " of the venue",
+    "NOTIONAL_EXCEEDS_MAXIMUM": "the value is above the settings' maximum of one order",
     "RISK_PER_TRADE_EXCEEDED": "the trade risks more than one trade may",
     "EXPOSURE_SYMBOL_EXCEEDED": "the symbol's exposure would be above its limit",
     "RISK_OPEN_EXCEEDED": "the open risk would be above its limit",
@@ -212,13 +214,13 @@ REJECTIONS = {
     "ATTACHED_UNSUPPORTED": "the venue takes no orders attached to an entry",
     "ATTACHED_NOT_REDUCING": "an order attached to the entry could add exposure",
     "STOP_NOT_ATTACHED": "no attached stop at the permit's price covers the entry",
-    "NOT_REDUCING": "a reducing order is an entry, or is not reduce-only",
+    "NOT_REDUCING": "an order sent to reduce a position is an entry, or is not reduce-only",
     # the venue rejects
     "RATE_LIMITED": "the venue's rate limit is reached; the venue changed nothing",
     "QUANTITY_OFF_STEP": "the quantity is not positive, or no multiple of the lot size",
-    "QUANTITY_BELOW_MINIMUM": "the quantity is below the smallest order",
-    "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the largest order",
-    "NOTIONAL_BELOW_MINIMUM": "the order's value is below the smallest order",
+    "QUANTITY_BELOW_MINIMUM": "the quantity is below the venue's minimum of one order",
+    "QUANTITY_EXCEEDS_MAXIMUM": "the quantity is above the venue's maximum of one order",
+    "NOTIONAL_BELOW_MINIMUM": "the value is below the venue's minimum of one order",
     "LEVERAGE_EXCEEDED": "the leverage is not between 1 and the venue's maximum",
     "MARGIN_INSUFFICIENT": "the account has too little free margin for the order",
     "PRICE_MISSING": "a limit order has no price",
@@ -235,9 +237,11 @@ REJECTIONS = {
 }
 """Meaning of each code of the exchange port or the venue, for people."""
 
-_HALT = "Read why in `kamou status`; [operating](operating.md) says what ends it."
+_HALT = "Read why in `kamou status`; [operating](operating.md) says what ends the halt."
 _WAIT = "Nothing: the next cycle tries again."
-_REPORT = "Report it with the output of `kamou why SYMBOL`: no order of Kamou should cause it."
+_REPORT = (
+    "Report this code with the output of `kamou why SYMBOL`: no order of Kamou should cause it."
+)
 _RECONCILED = "Nothing: the next reconciliation reads the account again."
 
 ACTIONS = {
@@ -271,10 +275,11 @@ ACTIONS = {
     "RISK_HEADROOM_EXHAUSTED": "Wait for trades to close or for 00:00 UTC. `bound_by` names the "
     "limit.",
     "QUANTITY_BELOW_MINIMUM": "Pay in, or wait until trades have full size. If `bound_by` is the "
-    "largest order or its value, raise `risk.order_contracts_max` or `risk.order_value_max`.",
+    "largest quantity or value of an order, raise `risk.order_contracts_max` or "
+    "`risk.order_value_max`.",
     "QUANTITY_OFF_STEP": "Nothing: the venue changed the contract; the next cycle uses it.",
     "QUANTITY_EXCEEDS_MAXIMUM": "Nothing for an entry: the next cycle uses the new maximum. If "
-    "it is an exit, close the position at the venue.",
+    "the order is an exit, close the position at the venue.",
     "NOTIONAL_EXCEEDS_MAXIMUM": "Raise `risk.order_value_max`.",
     "RISK_PER_TRADE_EXCEEDED": "Nothing: hard rule 1. `bound_by` names the part that is too much.",
     "EXPOSURE_SYMBOL_EXCEEDED": "Nothing: hard rule 2. The limit is `risk.exposure_per_symbol`.",
@@ -294,7 +299,7 @@ ACTIONS = {
     "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
     "list cannot be entered.",
     "STRATEGY_NOT_LIVE": "Nothing: only the strategy's own shadow record lets it trade.",
-    "STRATEGY_DISABLED": "Find out why it entered so often, then run `kamou resume`.",
+    "STRATEGY_DISABLED": "Find out why the strategy entered so often, then run `kamou resume`.",
     "RATE_ENTRIES_EXCEEDED": "Wait an hour; if the strategy is disabled, run `kamou resume`. The "
     "limit is `risk.entries_per_strategy_hour`.",
     "RATE_REENTRIES_EXCEEDED": "Wait for 00:00 UTC; if the strategy is disabled, run "
@@ -331,18 +336,18 @@ ACTIONS = {
     "REDUCE_ONLY_REJECTED": _RECONCILED,
     "DUPLICATE_CLIENT_ID": _REPORT,
     "ORDER_UNKNOWN": _RECONCILED,
-    "INSTRUMENT_UNKNOWN": "If it lasts, look at the symbol at the venue: it may be delisted.",
+    "INSTRUMENT_UNKNOWN": "If it lasts, look at the venue: the symbol may be delisted.",
     "MARKET_UNAVAILABLE": _WAIT,
     "MARKET_PAUSED": _WAIT,
     # reasons of a trading state
-    "DAY_LOSS_HALF": "Nothing: the next UTC day ends it after a clean reconciliation.",
-    "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends it after a clean reconciliation.",
+    "DAY_LOSS_HALF": "Nothing: the next UTC day ends this state after a clean reconciliation.",
+    "DAY_LOSS_LIMIT": "Nothing: the next UTC day ends the halt after a clean reconciliation.",
     "DAY_LOSS_SEVERE": "Look at the account, then run `kamou resume` twice. The second has effect "
     "once the day's loss is below its limit.",
     "EQUITY_UNKNOWN": "Check that the venue answers; two fresh reads and a clean reconciliation "
-    "end it.",
+    "end the halt.",
     "RECONCILE_MISMATCH": "Read the differences in `kamou status`; two fresh reads and a clean "
-    "reconciliation end it.",
+    "reconciliation end the halt.",
     "PROTECTION_FAILED": "Look at the positions at the venue, then run `kamou resume` twice.",
     "DISK_FULL": "Free space on the disk of the data directory; the halt ends by itself.",
     "OPERATOR_HALT": "Run `kamou resume`.",

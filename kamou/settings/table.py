@@ -122,7 +122,8 @@ _RISK = (
     _S("risk.gap_buffer_min", "of stop distance",
        "minimum gap buffer, which is the reserve for fills beyond the stop", "0.25", 10, FLOOR),
     _S("risk.gap_memory_days", "days",
-       "time for which a measured overshoot, a fill beyond the stop, counts in the gap buffer",
+       "time for which a measured overshoot, the distance of a fill beyond the stop over the stop "
+       "distance, counts in the gap buffer",
        30, 365, FLOOR),
     _S("risk.notional_total_max", "times sizing equity",
        "maximum notional of all positions and reserved entries", 0, 3, CAP),
@@ -150,7 +151,7 @@ _RISK = (
        0, 1_000),
     _S("risk.cooldown_after_stop_s", "s",
        "time after a stop-loss for which entries into its symbol are vetoed or denied", 0, 604_800),
-    _S("risk.messages_per_s", "per s",
+    _S("risk.messages_per_s", "messages per s",
        "maximum rate of messages to the venue, above which entries are denied; choose at most "
        "half of the venue's limit", 1, 1_000),
     _S("risk.quote_age_max_s", "s",
@@ -243,7 +244,7 @@ _MACHINE = (
     _S("exchange.gap_range_atr", ATR,
        "range of a bar above which stops fill beyond their trigger price, by exchange.gap_depth",
        0, 1_000),
-    _S("exchange.gap_depth", "of trigger to extreme",
+    _S("exchange.gap_depth", "of the distance from trigger to extreme",
        "fill price of a stop in a bar wider than exchange.gap_range_atr, from the trigger price "
        "(0) to the bar's extreme (1)", 0, 1),
     _S("demo.seed", "", "seed of the generated market; another seed gives another market", 0),
@@ -293,7 +294,7 @@ _MACHINE = (
        "time for which the journal collects events that nobody waits for into one transaction",
        0, 1_000),
     _S("store.snapshot_every", "events",
-       "number of events between two snapshots of the position book", 1_000),
+       "minimum number of events between two snapshots of the position book", 1_000),
     _S("store.batch_max", "events",
        "number of collected events at which the journal writes without waiting for "
        "store.group_commit_ms, and maximum number of them in one such transaction", 1, 100_000),
