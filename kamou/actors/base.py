@@ -29,8 +29,8 @@ class HandlerHungError(TimedOutError):
         subject = message.message if isinstance(message, Call) else message
         what = "a tick or its last step" if subject is None else type(subject).__name__
         super().__init__(
-            f"{actor} did not finish {what} within {deadline_s:g} s; the supervisor restarts it,"
-            " unless it was stopping"
+            f"{actor} did not finish {what} within {deadline_s:g} s; the supervisor restarts"
+            " the actor, unless the actor was stopping"
         )
 
 

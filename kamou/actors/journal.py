@@ -120,7 +120,7 @@ class Journal:
         if len(casts) + len(events) > BACKLOG_MAX:
             raise DiskFullError(
                 f"{len(casts)} events wait for the journal and {len(events)} more came, "
-                f"which is above the maximum of {BACKLOG_MAX}; free disk space if its disk is full"
+                f"which is above the maximum of {BACKLOG_MAX}; free space if the disk is full"
             )
         idle = not casts
         casts.extend([encode_event(event) for event in events])

@@ -96,7 +96,8 @@ class Scanner(Actor[BarsClosed]):
         if failed:
             shown = ", ".join(f"{name}: {error!r}" for name, error in failed.items())
             raise StrategyFailedError(
-                f"strategies failed in shard {self._index} ({shown}); the supervisor restarts it"
+                f"strategies failed in shard {self._index} ({shown}); the supervisor restarts the "
+                "shard"
             ) from next(iter(failed.values()))
 
     def _send(

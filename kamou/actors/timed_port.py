@@ -35,25 +35,35 @@ class TimedPort(QueriedReads):
         with trio.move_on_after(self._timeout_s):
             return await query.ask(self._port)
         raise UnreachableError(
-            "the venue did not answer a read of the order executor within "
+            f"the venue did not answer the order executor's read {query.name} within "
             f"{self._timeout_s:g} s; a later pass reads again"
         )
 
     async def submit(
         self, approved: Approved, intent: Intent, attached: tuple[Intent, ...]
     ) -> OrderReport:
-        return await self._send(self._port.submit(approved, intent, attached))
+        return await self._send_order(intent, self._port.submit(approved, intent, attached))
 
     async def reduce(self, intent: Intent, *, proved: bool) -> OrderReport:
-        return await self._send(self._port.reduce(intent, proved=proved))
+        return await self._send_order(intent, self._port.reduce(intent, proved=proved))
 
     async def cancel(self, client_order_id: str, symbol: str) -> None:
-        await self._send(self._port.cancel(client_order_id, symbol))
+        await self._send(
+            self._port.cancel(client_order_id, symbol),
+            what=f"the cancel of {client_order_id} for {symbol}",
+            then="the cancel is requested again",
+        )
 
-    async def _send(self, request: Awaitable[T]) -> T:
+    async def _send_order(self, intent: Intent, request: Awaitable[OrderReport]) -> OrderReport:
+        return await self._send(
+            request,
+            what=f"order {intent.client_order_id} for {intent.symbol}",
+            then="its outcome is resolved by query",
+        )
+
+    async def _send(self, request: Awaitable[T], *, what: str, then: str) -> T:
         with trio.move_on_after(self._timeout_s):
             return await request
         raise UnknownOutcomeError(
-            f"the venue did not answer an order or a cancel within {self._timeout_s:g} s; "
-            "the outcome is resolved by query"
+            f"the venue did not answer {what} within {self._timeout_s:g} s; {then}"
         )

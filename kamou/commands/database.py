@@ -90,6 +90,6 @@ def _open_directory(config_path: Path | None, data_dir: Path | None) -> DataDire
     directory = DataDirectory(resolve(config_path, data_dir=data_dir).settings.data_dir)
     if not directory.database.exists():
         raise NotRunningError(
-            f"the data directory {directory.path} has no database yet; `kamou run` creates it"
+            f"the data directory {directory.path} has no database yet; `kamou run` creates one"
         )
     return directory

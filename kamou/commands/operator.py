@@ -64,8 +64,8 @@ class OperatorClient:
         if peer != ListeningProcess(pid=holder, uid=os.geteuid()):
             raise NotRunningError(
                 f"process {peer.pid} of user {peer.uid} listens on {directory.operator_socket}, "
-                f"but process {holder} holds the lock: it is not proved to be this user's run; "
-                "end the process that does not belong there"
+                f"but process {holder} holds the lock, so the listener is not proved to be this "
+                "user's run; end the process that does not belong there"
             )
         return OperatorClient(record=record, socket=directory.operator_socket)
 
@@ -116,7 +116,7 @@ def _find_peer(directory: DataDirectory, holder: int) -> ListeningProcess | None
     except TimeoutError as error:
         raise TimedOutError(
             f"process {holder} did not accept a connection within {DEADLINE_S:g} s; "
-            "`kamou flatten` does not need its answer"
+            "`kamou flatten` needs no answer of that process"
         ) from error
     except PermissionError as error:
         raise KamouError(
@@ -189,7 +189,7 @@ def _request(
     except (httpx.TimeoutException, trio.TooSlowError) as error:
         raise TimedOutError(
             f"process {record.pid} did not answer {path.partition('?')[0]} within "
-            f"{DEADLINE_S:g} s; `kamou flatten` does not need its answer"
+            f"{DEADLINE_S:g} s; `kamou flatten` needs no answer of that process"
         ) from error
     except httpx.TransportError as error:
         raise NotRunningError(

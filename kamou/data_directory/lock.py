@@ -95,7 +95,8 @@ class DataDirectoryLock:
             )
         return (
             f"process {_holder_text(descriptor) or '(id unknown)'} is already running on the data "
-            f"directory {self._data_dir.path}; stop it first, or choose another with --data-dir"
+            f"directory {self._data_dir.path}; stop that process first, or "
+            "choose another data directory with --data-dir"
         )
 
     def release(self) -> None:

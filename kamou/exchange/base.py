@@ -197,8 +197,8 @@ class GuardedPort(ABC):
             raise InvalidPermitError(
                 "ATTACHED_UNSUPPORTED",
                 f"{intent.client_order_id} for {intent.symbol} has {len(attached)} attached "
-                "orders, the venue takes none; the entry is not sent, send it without them and the "
-                "stop after the first fill",
+                "orders, the venue takes none; the entry is not sent; send the entry without "
+                "attached orders, and the stop after the first fill",
             )
         await self._checks.permits.consume(approved, intent.client_order_id)
         if self._checks.halted():  # it may have been set while the permit was being committed

@@ -1,4 +1,4 @@
-"""``EngineReads``: an ``Engine``'s account, orders and quotes, and its market's past data."""
+"""``EngineReads``: an ``Engine``'s account, orders, quotes and past market data."""
 
 from __future__ import annotations
 

@@ -113,8 +113,8 @@ def _tcp_listener(
 ) -> Listener:
     if not is_loopback(web.operator_host):
         announce(
-            f"the operator's listener is bound to {web.operator_host}, which others can"
-            " reach: it can halt and flatten; put it behind a tunnel or set web.operator_host to"
+            f"the operator's listener can halt and flatten, and others can reach its address"
+            f" {web.operator_host}; put the listener behind a tunnel, or set web.operator_host to"
             " 127.0.0.1"
         )
     return Listener(

@@ -11,7 +11,7 @@ def describe_excess(reason: str) -> str:
         return ""
     return (
         f"the reason has {len(reason)} characters and {REASON_CHARS_MAX} are published at most; "
-        "say it shorter"
+        "shorten the reason"
     )
 
 

@@ -115,8 +115,8 @@ def resolve_binding(
         if known.market != market:
             raise ConfigurationError(
                 f"the data directory {data_dir.path} was begun on the market {known.market}, not "
-                f"{market}; choose another with --data-dir, or use the settings, --replay and "
-                "version of Kamou with which it was begun"
+                f"{market}; choose another data directory with --data-dir, or use the settings, "
+                "--replay and version of Kamou with which this one was begun"
             )
         return known
     finally:

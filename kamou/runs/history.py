@@ -150,7 +150,8 @@ class History:
         if reached:
             line = f"fast-forward ends at {format_minute(at_ms)}: {words}"
         elif stopped:
-            line = f"{cut}, the next run goes on with it up to {format_minute(until_ms)}: {words}"
+            until = format_minute(until_ms)
+            line = f"{cut}, the next run continues the fast-forward up to {until}: {words}"
         else:
             line = warning_line(
                 f"{cut} by the halt latch: {words}; {self._describe_missing(at_ms, until_ms)}"
@@ -163,7 +164,7 @@ class History:
         if self.replay:
             return (
                 f"{span} is not traded yet; stop this run and remove the latch with `kamou resume`,"
-                " then the next run goes on with it"
+                " then the next run trades this time"
             )
         return (
             f"{span} is skipped, only stops and take-profit orders act in it;"

@@ -41,7 +41,7 @@ from kamou.supervisor import Supervisor
 
 ANSWER_S = 5.0  # the governor's deadline to act on a command
 FOLLOW_S = 60.0  # between two folds; the events of a busy minute take under 10 ms of CPU
-DISK_FULL = "the disk is full: the journal cannot be written and entries are held; free space on it"
+DISK_FULL = "the disk is full: entries are held and no event is journalled; free space on the disk"
 DISK_HAS_SPACE = "the disk has space again; the waiting events are journalled"
 RESUME = "`kamou resume` removes the latch"
 LATCHED = f"the halt latch is set and holds entries, though the trading state allows them; {RESUME}"
@@ -377,7 +377,8 @@ class CurrentRun:
         governor = self.tree.governor
         if not governor.put_priority(message):
             raise TimedOutError(
-                "the governor's priority lane is full, so it did not take the command; repeat it"
+                "the governor did not take the command, because its priority lane is full;"
+                " repeat the command"
             )
         with trio.move_on_after(ANSWER_S):
             while governor.priority_pending:  # noqa: ASYNC110 - see POLL_S
@@ -385,8 +386,8 @@ class CurrentRun:
             book = self._book()
             if book is None:
                 raise KamouError(
-                    "the governor has the command, but the journal cannot be read to see its"
-                    " effect; check `kamou status`"
+                    "the governor has the command, but the journal cannot be read to see the"
+                    " command's effect; check `kamou status`"
                 )
             trading = book.trading
             response: CommandAnswer = {"state": trading.state, "reason": trading.reason or ""}

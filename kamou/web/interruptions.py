@@ -62,7 +62,7 @@ def _effect_of(command: LoneCommand, disabled: Iterable[DisabledSpan]) -> str:
     An older journal may have a flatten outside of any halt: `kamou flatten` while no run was up.
     """
     if command.reason is StateReason.OPERATOR_FLATTEN:
-        return "flattened while nothing ran"
+        return "flattened while no run was up"
     if any(span.until_ms == command.at_ms for span in disabled):
         return "disabled strategies may enter again"
     return "nothing changed"

@@ -100,9 +100,9 @@ async def test_a_late_read_is_unreachable_and_a_late_cancel_has_an_unknown_outco
             await trio.sleep_forever()
 
     port = TimedPort(Deaf(), OrderExecutorSettings().venue_timeout_s)  # type: ignore[arg-type]  # has only the methods that the test calls
-    with pytest.raises(UnreachableError, match="within 5 s"):
+    with pytest.raises(UnreachableError, match=r"read open_orders within 5 s"):
         await port.open_orders()
-    with pytest.raises(UnknownOutcomeError, match="within 5 s"):
+    with pytest.raises(UnknownOutcomeError, match=f"cancel of km for {HELD} within 5 s"):
         await port.cancel("km", HELD)
 
 

@@ -75,7 +75,7 @@ def test_a_resume_with_a_reason_that_is_too_long_changes_nothing(
     code, _, err = cli("resume", "--reason", 201 * "w")
     assert code == 2
     assert err == (
-        "error: the reason has 201 characters and 200 are published at most; say it shorter\n"
+        "error: the reason has 201 characters and 200 are published at most; shorten the reason\n"
         "`kamou resume --help` shows the usage\n"
     )
     assert latch.is_set()

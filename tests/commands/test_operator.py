@@ -229,7 +229,7 @@ def test_a_listener_that_does_not_answer_is_a_timeout(
         write_record(directory, listening.getsockname()[1])
         code, _, err = cli("halt")
     assert code == 5
-    assert "`kamou flatten` does not need its answer" in err
+    assert "`kamou flatten` needs no answer of that process" in err
 
 
 def test_a_halt_of_a_run_that_does_not_listen_sets_the_latch_and_fails_as_not_running(

@@ -117,7 +117,7 @@ def test_no_command_is_sent_to_a_socket_of_another_process_or_user(
         write_record(directory, None, unix=True)
         code, _, err = cli("halt")
     assert code == 3
-    assert "is not proved to be this user's run" in err
+    assert "the listener is not proved to be this user's run" in err
 
 
 def test_the_error_without_socket_and_tcp_names_the_setting_of_tcp(

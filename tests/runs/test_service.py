@@ -198,7 +198,7 @@ def test_a_stop_signal_ends_the_fast_forward_in_order_and_the_next_run_continues
     assert run(interrupt, said.append) == 0
     assert any(
         line.startswith("fast-forward was cut short at 2026-01-01 ")
-        and ", the next run goes on with it up to 2026-01-02 12:00 UTC: " in line
+        and ", the next run continues the fast-forward up to 2026-01-02 12:00 UTC: " in line
         for line in said
     )
     data_dir = DataDirectory(tmp_path)

@@ -212,5 +212,5 @@ async def test_a_flatten_of_an_older_journal_outside_of_any_halt_is_listed_with_
         )
     _, page = await published(record_path, demo, client)
     did = {note: next(row for row in rows_of(page) if note in row) for note in ("storm", "over")}
-    assert "flattened while nothing ran" in did["storm"]
+    assert "flattened while no run was up" in did["storm"]
     assert "nothing changed" in did["over"]
