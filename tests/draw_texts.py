@@ -21,7 +21,11 @@ from kamou.settings.table import settings_table
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|ALTER|DROP|PRAGMA|FROM|WHERE)\b")
+SQL = re.compile(
+    r"^\s*(\{\w+\} )?(SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|ALTER|DROP|PRAGMA|FROM|WHERE|ORDER BY"
+    r"|AND|LIMIT|GROUP BY|VALUES|JOIN|SET)\b|\bORDER BY\b"
+)
+"""The start of a statement or of a part of one, also after a variable such as ``{where}``."""
 
 
 def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
@@ -70,7 +74,7 @@ def messages() -> list[str]:
                 text = node.value
             else:
                 continue
-            if len(re.findall(r"[A-Za-z]{2,}", text)) >= 4 and not SQL.match(text.lstrip("f'\"")):
+            if len(re.findall(r"[A-Za-z]{2,}", text)) >= 4 and not SQL.search(text.lstrip("f'\"")):
                 found.append(f"{path}:{node.lineno}\n{text}")
     return found
 

@@ -142,7 +142,7 @@ def test_after_a_late_start_the_loss_counts_from_midnight(
     assert "3.05% of 4.00%" in row
 
 
-def test_a_deposit_before_the_day_opened_is_subtracted_once_from_its_result(
+def test_a_deposit_before_the_day_opened_is_subtracted_once_from_the_days_result(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     paid_in = record_income(DAY1_MS + 2_000, "9990", "transfer")
@@ -161,7 +161,7 @@ def test_a_transfer_after_the_newest_read_does_not_change_the_days_result(
     assert day["result"] == 0
 
 
-def test_before_the_day_has_opened_status_says_why_its_loss_is_unknown(
+def test_before_the_day_has_opened_status_says_why_the_days_loss_is_unknown(
     cli: Cli, journalled: DataDirectory
 ) -> None:
     day, row = day_after(cli, journalled, BEFORE_OPENING)

@@ -135,8 +135,8 @@ def made(source: GeneratedMarket, day: int) -> GeneratedMarket:
     return twin
 
 
-def test_a_market_made_on_a_thread_while_the_loop_trades_is_the_same_market() -> None:
-    """Thread and loop work at the same time, as fast as they can, for two weeks."""
+def test_a_twin_read_on_a_thread_and_its_market_read_meanwhile_equal_a_market_read_alone() -> None:
+    """Both threads read as fast as they can; the worker reads two weeks, forwards and back."""
     source = market()
     source.make_day(ORIGIN_MS + 14 * DAY_MS)
     frozen(source)

@@ -51,7 +51,7 @@ async def test_a_hostile_request_gets_its_response_and_the_next_client_a_page(
 
 
 @pytest.mark.parametrize("half_close", [False, True], ids=["open", "half closed"])
-async def test_short_hostile_requests_in_single_bytes_get_the_same_status_unless_half_closed(
+async def test_short_hostile_requests_in_single_bytes_get_their_status_unless_half_closed(
     application: Application, half_close: bool, jumping_clock: MockClock
 ) -> None:
     short = {name: each for name, each in HOSTILE_REQUESTS.items() if len(each.data) < 300}

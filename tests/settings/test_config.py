@@ -288,7 +288,7 @@ def test_the_canonical_json_of_a_decimal_does_not_depend_on_its_spelling() -> No
     assert '"equity":"10000"' in canonical_json(spelled)
 
 
-def test_the_file_of_kamou_init_holds_every_default_both_commented_and_uncommented(
+def test_the_file_of_kamou_init_loads_as_the_defaults_both_commented_and_uncommented(
     tmp_path: Path,
 ) -> None:
     assert load_text(tmp_path, render_commented_toml()).settings == Settings()

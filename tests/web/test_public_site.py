@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import sqlite3
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -261,10 +262,13 @@ async def test_without_a_reporter_a_failing_page_is_still_an_error_page(
         assert (await http.get("/trades")).status_code == 500
 
 
-async def test_the_sites_connections_cannot_write(record: Path) -> None:
-    reader = open_reader(record)
-    with pytest.raises(Exception, match=r"readonly|read-only"):
-        reader.execute("DELETE FROM trade")
+async def test_the_sites_connections_cannot_write(public: PublicSite, client: Client) -> None:
+    async with client(public) as http:
+        assert (await http.get("/trades")).status_code == 200
+    for reader in (public._head_reader, public._page_reader):
+        assert reader is not None
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.execute("DELETE FROM trade")
 
 
 # --- pricing -------------------------------------------------------------------------------------

@@ -107,9 +107,7 @@ def test_repeated_or_outdated_events_change_nothing() -> None:
     assert apply_order_event(after(acknowledged()), unknown()).status is S.ACCEPTED
 
 
-def test_an_order_that_ended_with_more_filled_than_recorded_is_unsettled_until_those_fills() -> (
-    None
-):
+def test_an_order_that_ended_is_unsettled_until_its_reported_fills_are_recorded() -> None:
     order = after(acknowledged(), order_closed(ENTRY, S.CANCELED, "30"))
     assert order.status.terminal
     assert not order.settled
