@@ -73,7 +73,7 @@ from kamou.venue.market.recorded import RecordedMarket
 
 @attrs.frozen(kw_only=True, eq=False)
 class ReadOptions:
-    """How files of market data are read and checked."""
+    """Options of reading and checking files of market data."""
 
     venue: str | None = None  # whose rows are read from files with a column ``venue``
     allow_gaps: bool = False  # keep missing bars as gaps; a dataset keeps its gaps in any case
@@ -87,7 +87,7 @@ READ_ALL = ReadOptions()
 
 @attrs.frozen(kw_only=True, eq=False)
 class StoreOptions:
-    """How an imported dataset is stored."""
+    """Options of storing an imported dataset."""
 
     name: str | None = None  # None: the name of the directory of files
     replace: bool = False  # replace a different dataset of this name
@@ -110,7 +110,7 @@ class ImportReport:
 
 @attrs.frozen(kw_only=True, eq=False)
 class CheckedFiles:
-    """The valid data of a directory, with its gaps and what was left out."""
+    """The valid data of a directory, its gaps, and the files and symbols left out."""
 
     data: Dataset
     gaps: FoundGaps
