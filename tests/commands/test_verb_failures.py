@@ -162,7 +162,7 @@ def test_the_error_of_a_backtest_or_simulation_with_json_is_also_a_json_document
     assert read_error(cli("simulate", *form)[1])[1] == 2
 
 
-def test_a_failed_verb_with_a_result_prints_only_it_on_standard_output(
+def test_a_failed_verb_with_a_result_prints_only_the_result_on_standard_output(
     cli: Cli, compose: Compose
 ) -> None:
     code, out, err = cli("status", "--json")

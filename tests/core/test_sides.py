@@ -109,9 +109,7 @@ def test_a_path_triggers_a_stop_at_a_touch_and_fills_a_limit_only_beyond_it(
 
 @CASES
 @given(PRICES, st.sampled_from([D("0.0001"), D("0.05"), D("0.1"), D(3), D(25)]))
-def test_prices_are_rounded_up_or_down_to_the_tick_by_what_the_side_wants(
-    price: D, tick: D
-) -> None:
+def test_prices_are_rounded_up_or_down_to_the_tick_by_side_and_purpose(price: D, tick: D) -> None:
     exact = Fraction(price) / Fraction(tick)
     up, down = ceil(exact) * tick, floor(exact) * tick
     long, short, buy, sell = Side.LONG, Side.SHORT, OrderSide.BUY, OrderSide.SELL

@@ -90,7 +90,7 @@ def test_a_latch_line_that_the_last_run_saw_is_not_journalled_after_an_older_eve
 
 @pytest.mark.parametrize("action", [LatchAction.SET, LatchAction.HALT])
 @pytest.mark.parametrize("reason", [StateReason.DAY_LOSS_SEVERE, StateReason.PROTECTION_FAILED])
-def test_a_clear_of_the_latch_does_not_end_a_flatten_that_the_governor_decided(
+def test_a_clear_of_the_latch_does_not_end_a_flatten_for_a_loss_or_a_missing_stop(
     journal: EndedRun, reason: StateReason, action: LatchAction
 ) -> None:
     journal.writer.append([flatten_event(reason, NOON + 1)])

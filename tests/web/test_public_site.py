@@ -183,7 +183,7 @@ async def test_head_has_the_headers_of_get_and_no_body(public: PublicSite, clien
                 assert head.headers["content-length"] == get.headers["content-length"]
 
 
-async def test_pages_are_compressed_if_the_request_accepts_it(
+async def test_pages_are_compressed_if_the_request_accepts_gzip(
     public: PublicSite, client: Client
 ) -> None:
     async with client(public) as http:

@@ -168,7 +168,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_walle
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
-def test_the_governor_computes_the_worst_case_of_longs_and_shorts_by_the_same_formula(
+def test_a_review_computes_the_worst_case_of_longs_and_of_shorts_by_one_formula(
     story: Story, side: Side, sign: int
 ) -> None:
     parts = dict(review(story.book, plan("SOLUSDT", side)).risk_parts)
