@@ -5,6 +5,7 @@ from __future__ import annotations
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 import attrs
 
@@ -15,7 +16,13 @@ DAY_MS = 24 * HOUR_MS
 
 def utc_day(at_ms: int) -> str:
     """Return the UTC day of an instant, written ``YYYY-MM-DD``."""
-    return datetime.fromtimestamp(at_ms // 1000, tz=UTC).date().isoformat()
+    return _name_day(at_ms // DAY_MS)
+
+
+@lru_cache(maxsize=1_024)  # a run asks for few days, thousands of times
+def _name_day(number: int) -> str:
+    """Return the name of the day ``number`` days after 1970-01-01."""
+    return datetime.fromtimestamp(number * (DAY_MS // 1000), tz=UTC).date().isoformat()
 
 
 def show_utc(at_ms: int) -> str:

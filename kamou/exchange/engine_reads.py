@@ -37,6 +37,8 @@ class EngineReads:
     def __init__(self, engine: Engine, clock: Clock, runner: Runner) -> None:
         self.engine = engine
         self.twin: MadeInDays | None = None  # for reads of the past
+        # Asked once, because a runtime protocol compares every member.
+        self._in_days = engine.source if isinstance(engine.source, MadeInDays) else None
         self._clock = clock
         self._runner = runner
         self._twin_read_at_ms = 0
@@ -76,11 +78,11 @@ class EngineReads:
         self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
     ) -> T:
         """Read the market; make missing days on the runner."""
-        source = self.engine.source
-        if not isinstance(source, MadeInDays) or source.holds(since_ms, until_ms):
-            return read(source)
+        in_days = self._in_days
+        if in_days is None or in_days.holds(since_ms, until_ms):
+            return read(self.engine.source)
         if self.twin is None:
-            self.twin = source.twin()
+            self.twin = in_days.twin()
         self._twin_read_at_ms = until_ms
         return await self._runner(read, self.twin)
 

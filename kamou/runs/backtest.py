@@ -20,6 +20,7 @@ from kamou.core.day import DAY_MS, utc_day
 from kamou.core.record.gate import Gate
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
+from kamou.exchange.embedded import ReplayedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_report import BacktestReport, report_backtest
 from kamou.runs.running import running
@@ -87,13 +88,13 @@ class ReplayParts:
     """Parts of a replay that tests replace; the defaults are those of a backtest.
 
     ``gate`` counts every strategy as live. ``arrange`` returns the tree to run, given the composed
-    one. ``adapter`` makes the port over the engine; None: the embedded exchange's own. ``inspect``
-    receives the engine after the tree has stopped.
+    one. ``adapter`` makes the port over the engine. ``inspect`` receives the engine after the tree
+    has stopped.
     """
 
     gate: Gate = attrs.field(factory=AssumedLiveGate)
     arrange: Callable[[Tree], Tree] = lambda tree: tree
-    adapter: Adapter | None = None
+    adapter: Adapter = ReplayedExchange
     inspect: Inspect = lambda _engine: None
 
 
@@ -115,7 +116,7 @@ def replay(
         settings: their mode and cycle are replaced by those of a backtest.
         parts: gate, tree, port and inspection.
     """
-    settings = attrs.evolve(fit_cycle(settings, market.step_ms), mode="backtest")
+    settings = _fit_to_bars(settings, market.step_ms)
     cycle_at_ms = settings.cycle.period_s * 1000
     since_ms, until_ms = timerange
     start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_at_ms)
@@ -157,6 +158,21 @@ def replay(
                 )
 
         return trio.run(main, clock=JumpClock())
+
+
+def _fit_to_bars(settings: Settings, step_ms: int) -> Settings:
+    """Return the settings of a backtest over bars of ``step_ms``.
+
+    A cycle is at least as long as a bar, and an account read lasts until the next cycle's: between
+    two bars no price is known, so another read would only find the same account.
+    """
+    settings = fit_cycle(settings, step_ms)
+    age_max_s = max(settings.risk.account_age_max_s, settings.cycle.period_s)
+    return attrs.evolve(
+        settings,
+        mode="backtest",
+        risk=attrs.evolve(settings.risk, account_age_max_s=age_max_s),
+    )
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:

@@ -23,6 +23,7 @@ from kamou.core.day import DAY_MS
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
+from kamou.exchange.embedded import ReplayedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
 from kamou.runs.session import SessionFiles, open_session, salt_key
@@ -266,7 +267,7 @@ class FastForward:
                 SystemInputs(
                     settings=settings,
                     clock=clock,
-                    port=session.port(settings),
+                    port=session.port(settings, adapter=ReplayedExchange),
                     market=self.source,
                     writer=session.writer,
                     reader=session.reader,

@@ -15,7 +15,7 @@ from kamou.errors import DuplicateEventError, StoreError, UnreadableRecordError
 from kamou.messages.codec import EVENT_OF_KIND, KINDS, decode, encode
 from kamou.store import snapshots
 from kamou.store.database import storage_errors
-from kamou.store.projections import project_event
+from kamou.store.projections import project_events
 
 DETAILS_KEPT = 60  # cycles whose per-symbol reasons `kamou why` can read: 5 h of 300 s each
 
@@ -173,8 +173,7 @@ class JournalWriter:
                 first = duplicates[0]
                 raise DuplicateEventError(first.kind, first.key or "") from error
             raise
-        for seq, row in enumerate(batch, self._head_seq + 1):
-            project_event(cursor, seq, row.event)
+        project_events(cursor, self._head_seq + 1, [row.event for row in batch])
 
     def _insert_details(self, details: Sequence[tuple[int, bytes]]) -> None:
         self._cursor.executemany("INSERT OR REPLACE INTO detail VALUES (?, ?)", details)

@@ -10,7 +10,7 @@ event and the rows that earlier events wrote, so a replay of the journal gives t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -37,7 +37,14 @@ from kamou.store.rows import (
     TierRefusal,
 )
 from kamou.store.state_history import LoneCommand, PeriodKind, begins_period
-from kamou.store.table_rows import insert, insert_new, make_row, select_one, upsert
+from kamou.store.table_rows import (
+    insert,
+    insert_many,
+    insert_new,
+    make_row,
+    select_one,
+    upsert,
+)
 
 Projection = Callable[[sqlite3.Cursor, Any], None]
 NumberedProjection = Callable[[sqlite3.Cursor, int, Any], None]
@@ -151,42 +158,23 @@ def _project_command(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -
 # --- decisions -----------------------------------------------------------------
 
 
-def _insert_refusal(
-    cursor: sqlite3.Cursor,
-    seq: int,
-    tier: Tier,
-    event: e.CandidateVetoed | e.PermitDenied | e.CandidateRefined,
-    where: tuple[str, str],
-    denials: tuple[Denial, ...],
-) -> None:
-    strategy, symbol = where
-    refusal = TierRefusal(
-        seq=seq,
-        at_ms=event.at_ms,
-        tier=tier,
-        signal_id=event.signal_id,
-        strategy=strategy,
-        symbol=symbol,
-        denials=denials,
-    )
-    insert(cursor, refusal)
-    # A refusal belongs to the cycle in which it happens: the newest one.
-    name = "vetoed" if tier is Tier.VETO else "refused"
-    cursor.execute(
-        f"UPDATE cycle SET {name} = {name} + 1"
-        " WHERE cycle_at_ms = (SELECT max(cycle_at_ms) FROM cycle)"
-    )
-    add_totals(cursor, **{name: cursor.rowcount})
+def _make_refusal(seq: int, event: e.CandidateVetoed | e.PermitDenied) -> TierRefusal:
+    return make_row(TierRefusal, event, seq=seq, tier=TIERS[type(event)])
 
 
-def _project_veto(cursor: sqlite3.Cursor, seq: int, event: e.CandidateVetoed) -> None:
-    _insert_refusal(cursor, seq, Tier.VETO, event, (event.strategy, event.symbol), event.denials)
-
-
-def _project_denial(cursor: sqlite3.Cursor, seq: int, event: e.PermitDenied) -> None:
-    _insert_refusal(
-        cursor, seq, Tier.GOVERNOR, event, (event.strategy, event.symbol), event.denials
-    )
+def _insert_refusals(cursor: sqlite3.Cursor, refusals: Sequence[TierRefusal]) -> None:
+    """Insert refusals of one cycle, and count them."""
+    insert_many(cursor, refusals)
+    vetoed = sum(1 for refusal in refusals if refusal.tier is Tier.VETO)
+    for name, count in (("vetoed", vetoed), ("refused", len(refusals) - vetoed)):
+        if count:
+            # A refusal belongs to the cycle in which it happens: the newest one.
+            cursor.execute(
+                f"UPDATE cycle SET {name} = {name} + ?"
+                " WHERE cycle_at_ms = (SELECT max(cycle_at_ms) FROM cycle)",
+                (count,),
+            )
+            add_totals(cursor, **{name: count * cursor.rowcount})
 
 
 def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.CandidateRefined) -> None:
@@ -206,10 +194,16 @@ def _project_candidate_refined(cursor: sqlite3.Cursor, seq: int, event: e.Candid
     )
     insert(cursor, signal)
     if event.verdict is RefinerVerdict.REFUSE:
-        refused = (Denial(code=event.reason_code),)
-        _insert_refusal(
-            cursor, seq, Tier.REFINER, event, (candidate.strategy, candidate.symbol), refused
+        refusal = make_row(
+            TierRefusal,
+            candidate,
+            seq=seq,
+            at_ms=event.at_ms,
+            tier=Tier.REFINER,
+            signal_id=event.signal_id,
+            denials=(Denial(code=event.reason_code),),
         )
+        _insert_refusals(cursor, (refusal,))
 
 
 def _project_day_opened(cursor: sqlite3.Cursor, event: e.DayOpened) -> None:
@@ -279,22 +273,39 @@ NUMBERED_PROJECTIONS: Mapping[type[e.Event], NumberedProjection] = MappingProxyT
         e.CycleClosed: _project_cycle_closed,
         e.StateChanged: _project_state_changed,
         CommandRecorded: _project_command,
-        e.CandidateVetoed: _project_veto,
         e.CandidateRefined: _project_candidate_refined,
-        e.PermitDenied: _project_denial,
     }
 )
 
-assert not PROJECTIONS.keys() & NUMBERED_PROJECTIONS.keys(), "an event has one projection"
+TIERS: Mapping[type[e.Event], Tier] = MappingProxyType(
+    {e.CandidateVetoed: Tier.VETO, e.PermitDenied: Tier.GOVERNOR}
+)
+"""Events that are a refusal, with its tier. A run of them is written in one statement: most events
+of a full portfolio are denials, up to ``cycle.candidates_max`` at every bar."""
+
+_KINDS = (PROJECTIONS.keys(), NUMBERED_PROJECTIONS.keys(), TIERS.keys())
+assert len(frozenset().union(*_KINDS)) == sum(map(len, _KINDS)), "an event has one projection"
 
 
-def project_event(cursor: sqlite3.Cursor, seq: int, event: e.Event) -> None:
-    """Write an event into its tables, if it has a projection.
+def project_events(cursor: sqlite3.Cursor, first_seq: int, events: Iterable[e.Event]) -> None:
+    """Write events into their tables, in their order.
 
-    ``seq`` is the event's sequence number in the journal.
+    Events without a projection are skipped.
+    ``first_seq`` is the first event's sequence number in the journal; the others follow it.
     """
-    kind = type(event)
-    if (projection := PROJECTIONS.get(kind)) is not None:
-        projection(cursor, event)
-    elif (numbered := NUMBERED_PROJECTIONS.get(kind)) is not None:
-        numbered(cursor, seq, event)
+    refusals: list[TierRefusal] = []
+    for seq, event in enumerate(events, first_seq):
+        kind = type(event)
+        if kind in TIERS:
+            assert isinstance(event, e.CandidateVetoed | e.PermitDenied), event
+            refusals.append(_make_refusal(seq, event))
+            continue
+        if refusals:
+            _insert_refusals(cursor, refusals)
+            refusals = []
+        if (projection := PROJECTIONS.get(kind)) is not None:
+            projection(cursor, event)
+        elif (numbered := NUMBERED_PROJECTIONS.get(kind)) is not None:
+            numbered(cursor, seq, event)
+    if refusals:
+        _insert_refusals(cursor, refusals)

@@ -237,6 +237,13 @@ def insert(cursor: sqlite3.Cursor, row: TableRow) -> None:
     cursor.execute(made.insert, _to_sql(made, row))
 
 
+def insert_many(cursor: sqlite3.Cursor, rows: Sequence[TableRow]) -> None:
+    """Insert rows of one class as ``insert`` does; none if ``rows`` is empty."""
+    if rows:
+        made = _statements(type(rows[0]))
+        cursor.executemany(made.insert, [_to_sql(made, row) for row in rows])
+
+
 def insert_new(cursor: sqlite3.Cursor, row: TableRow) -> bool:
     """Insert a row unless the table has its key; return True if it was inserted."""
     made = _statements(type(row))

@@ -70,7 +70,7 @@ class Engine:
         self.models = models
         self.reloads = 0  # reloads after another process wrote the venue's file
         self._store = store
-        self._prices = PriceReader(source)
+        self._prices = PriceReader(source, models.fill)
         self._paused: dict[str, int] = {}  # symbol -> end (ms) of its pause
         stored = store.load()
         # The instruments have the account's own fee rates, because sizing reads the rates there.
@@ -288,7 +288,7 @@ class Engine:
 
         Bid and ask are on the tick. Their quantities are the contracts that one order may take.
         """
-        return self._account.prices_now().quotes(symbols, self.models.fill)
+        return self._account.prices_now().quotes(symbols)
 
     def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
         """Return the mark prices for ``mids``, the source's prices at any instant."""

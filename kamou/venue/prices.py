@@ -51,19 +51,20 @@ class SymbolPath:
 
 @attrs.frozen(kw_only=True)
 class _Columns:
-    """A source with its columns and spreads, which are the same at every instant."""
+    """A source with its columns, spreads and fill model, which never change."""
 
     source: MarketSource
     number: Mapping[str, int]  # symbol -> column
     half_spread_bps: Floats
+    fill: FillModel
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class MarketPrices:
     """Mids, marks, volumes and quotes at an instant, on given contract specifications.
 
-    Marks and volumes are computed when they are first asked for, because most symbols of most
-    instants are never asked for.
+    Marks, volumes and quotes are computed when they are first asked for, because most symbols of
+    most instants are never asked for.
     """
 
     at_ms: int
@@ -71,6 +72,7 @@ class MarketPrices:
     mids: Floats  # [symbols]; NaN for a symbol without a market
     _columns: _Columns
     _marks: dict[str, Decimal | None] = attrs.field(factory=dict, init=False)
+    _quotes: dict[str, Quote] = attrs.field(factory=dict, init=False)
 
     def mark(self, symbol: str) -> Decimal | None:
         """Return the symbol's mark; None if it has no market."""
@@ -126,20 +128,23 @@ class MarketPrices:
             half_spread_bps=float(self._columns.half_spread_bps[column]),
         )
 
-    def quotes(self, symbols: Iterable[str], fill: FillModel) -> dict[str, Quote]:
+    def quotes(self, symbols: Iterable[str]) -> dict[str, Quote]:
         """Return the best quotes; a symbol without a market is absent.
 
         Bid and ask are on the tick. Their quantities are the contracts that one order may take.
         """
-        return {
-            symbol: self._quote(self.spot(symbol), mark, fill)
-            for symbol, mark in self.marks(symbols).items()
-        }
+        return {symbol: self._quote(symbol, mark) for symbol, mark in self.marks(symbols).items()}
 
-    def _quote(self, spot: Spot, mark: Decimal, fill: FillModel) -> Quote:
+    def _quote(self, symbol: str, mark: Decimal) -> Quote:
+        quote = self._quotes.get(symbol)
+        if quote is None:
+            quote = self._quotes[symbol] = self._make_quote(self.spot(symbol), mark)
+        return quote
+
+    def _make_quote(self, spot: Spot, mark: Decimal) -> Quote:
         half = spot.half_spread_bps * BPS
         tick = spot.instrument.tick
-        depth = fill.depth(spot.instrument, spot.volume)
+        depth = self._columns.fill.depth(spot.instrument, spot.volume)
         return Quote(
             symbol=spot.instrument.symbol,
             bid=next_tick_against(spot.mid * (1.0 - half), tick, OrderSide.SELL),
@@ -154,11 +159,14 @@ class MarketPrices:
 class PriceReader:
     """The prices of one source at any instant."""
 
-    def __init__(self, source: MarketSource) -> None:
+    def __init__(self, source: MarketSource, fill: FillModel) -> None:
         self.column = {symbol: number for number, symbol in enumerate(source.symbols)}
         self._source = source
         self._columns = _Columns(
-            source=source, number=self.column, half_spread_bps=source.half_spread_bps()
+            source=source,
+            number=self.column,
+            half_spread_bps=source.half_spread_bps(),
+            fill=fill,
         )
         self._newest: Computed[MarketPrices] = Computed()
 

@@ -17,15 +17,16 @@ from kamou.runs.backtest import replay
 from kamou.store.journal import read_events
 from kamou.venue.market.recorded import RecordedMarket
 from tests.actors import scripted_market
+from tests.actors.still_market import MIDNIGHT_MS, still_market
 from tests.actors.system_harness import strategy_files
-from tests.actors.test_midnight import BARS, MIDNIGHT_MS, market
+from tests.actors.test_midnight import BARS
 
 STEP_MS = 300_000
 
 
 def ending(symbol: str, after_bars: int) -> RecordedMarket:
     """Return a market whose ``symbol`` has ``after_bars`` bars after midnight and no more."""
-    whole = market(STEP_MS)
+    whole = still_market(STEP_MS)
     bars, column = whole.data.bars, whole.symbols.index(symbol)
     columns = {}
     for name in ("open", "high", "low", "close", "volume"):

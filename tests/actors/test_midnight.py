@@ -14,7 +14,6 @@ import pytest
 from kamou.core.book.events import DayOpened, PermitDenied, PermitGranted, StateChanged
 from kamou.core.book.position_book import PositionBook
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.market.bars import Bars, Dataset, empty_series
 from kamou.core.risk.midnight_equity import LAST_PRICE_BARS
 from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import CycleSettings, Settings
@@ -23,37 +22,8 @@ from kamou.venue.engine import Engine
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord, FillAudit, MoneyAudit
 from tests.actors import scripted_market
+from tests.actors.still_market import MIDNIGHT_MS, SYMBOLS, still_market
 from tests.actors.system_harness import SETTINGS, strategy_files
-
-MIDNIGHT_MS = 1_735_689_600_000 + 20 * DAY_MS
-SYMBOLS = ("AAA", "BBB")
-
-
-def market(step_ms: int) -> RecordedMarket:
-    """Return a market with ten equal bars before midnight and five after."""
-    bars = 15
-    flat = np.full((bars, len(SYMBOLS)), 100.0)
-    drawn = Bars(
-        symbols=SYMBOLS,
-        period_ms=step_ms,
-        open_ms=MIDNIGHT_MS + np.arange(-10, 5, dtype=np.int64) * step_ms,
-        open=flat,
-        high=flat + 0.2,
-        low=flat - 0.2,
-        close=flat,
-        volume=np.full((bars, len(SYMBOLS)), 10_000.0),
-    )
-    data = Dataset(
-        name="midnight",
-        bars=drawn,
-        funding=empty_series(SYMBOLS, 8 * HOUR_MS),
-        open_interest=empty_series(SYMBOLS, DAY_MS),
-    )
-    return RecordedMarket(
-        data,
-        instruments=tuple(scripted_market.instrument(symbol) for symbol in SYMBOLS),
-        half_spread=np.full(len(SYMBOLS), 1.0),
-    )
 
 
 def events(
@@ -64,7 +34,12 @@ def events(
     monkeypatch.setitem(scripted_market.LINES, minute, (scripted_market.Line("AAA", 0.9),))
     path = data_dir / "journal.sqlite3"
     with strategy_files():
-        replay(settings, market(step_ms), timerange=(MIDNIGHT_MS - 4 * step_ms, None), journal=path)
+        replay(
+            settings,
+            still_market(step_ms),
+            timerange=(MIDNIGHT_MS - 4 * step_ms, None),
+            journal=path,
+        )
     return events_in(path)
 
 
@@ -105,7 +80,7 @@ def test_the_loss_of_a_stop_in_the_last_bar_before_midnight_counts_in_the_next_d
 ) -> None:
     """The bar crosses the stop and returns; the venue dates the fill 00:00:00.000."""
     step_ms = 300_000
-    drawn = market(step_ms)
+    drawn = still_market(step_ms)
     bars = drawn.data.bars
     low = bars.low.copy()
     low[9, SYMBOLS.index("AAA")] = 95.0

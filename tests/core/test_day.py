@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kamou.core.day import Day, Stretch
+from kamou.core.day import Day, Stretch, utc_day
 
 CASES = settings(max_examples=400)
 MONEY = st.decimals(-10_000, 100_000, places=2, allow_nan=False)
@@ -97,3 +98,10 @@ def test_a_stretch_without_equity_has_no_return_of_its_own(
 ) -> None:
     found = tuple(Stretch(start=D(a), end=D(b)) for a, b in stretches)
     assert Day(equity_start=D(100), equity=D(100), stretches=found).return_twr == expected
+
+
+@CASES
+@given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
+def test_the_utc_day_of_an_instant_is_its_date(at_ms: int) -> None:
+    date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+    assert utc_day(at_ms) == f"{date.year:04}-{date.month:02}-{date.day:02}"

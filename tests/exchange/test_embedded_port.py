@@ -16,7 +16,7 @@ from kamou.core.model import OrderStatus
 from kamou.errors import DiskFullError, InvalidPermitError, RejectedError, UnknownOutcomeError
 from kamou.exchange import embedded
 from kamou.exchange.base import GuardedPort, PortChecks
-from kamou.exchange.embedded import SimulatedExchange
+from kamou.exchange.embedded import ReplayedExchange, SimulatedExchange
 from kamou.venue.engine import Engine
 from kamou.venue.models import ConstantLatency, VenueModels
 from kamou.venue.store import VenueStore
@@ -46,11 +46,15 @@ class EmbeddedUnderTest(VenueUnderTest):
 
 
 def venue_on(
-    market: MemoryMarket, *, attached_stop: bool = True, models: VenueModels = EXACT
+    market: MemoryMarket,
+    *,
+    attached_stop: bool = True,
+    models: VenueModels = EXACT,
+    adapter: type[SimulatedExchange] = SimulatedExchange,
 ) -> EmbeddedUnderTest:
     permits, proofs, latch = Permits(), Proofs(), Latch()
     clock = LeapClock(at(4))
-    port = SimulatedExchange(
+    port = adapter(
         engine_at(market, models=models),
         PortChecks(
             clock=clock,
@@ -63,16 +67,56 @@ def venue_on(
     return EmbeddedUnderTest(port=port, clock=clock, permits=permits, proofs=proofs, halted=latch)
 
 
+def contract_market() -> MemoryMarket:
+    return MemoryMarket(
+        {"AAA": with_bars(after=200), "BBB": with_bars(after=200)},
+        half_spread_bps=2,
+        funding={at(0) + 8 * HOUR_MS: 0.0001},
+    )
+
+
 class TestSimulatedExchange(PortContract):
     @pytest.fixture
     def venue(self) -> EmbeddedUnderTest:
-        return venue_on(
-            MemoryMarket(
-                {"AAA": with_bars(after=200), "BBB": with_bars(after=200)},
-                half_spread_bps=2,
-                funding={at(0) + 8 * HOUR_MS: 0.0001},
-            )
-        )
+        return venue_on(contract_market())
+
+
+class TestReplayedExchange(PortContract):
+    @pytest.fixture
+    def venue(self) -> EmbeddedUnderTest:
+        return venue_on(contract_market(), adapter=ReplayedExchange)
+
+
+@pytest.mark.parametrize("adapter", [SimulatedExchange, ReplayedExchange])
+async def test_a_read_of_a_cancelled_task_raises_cancelled(
+    adapter: type[SimulatedExchange],
+) -> None:
+    port = venue_on(contract_market(), adapter=adapter).port
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await port.account()
+    assert scope.cancelled_caught
+
+
+class _Turns(trio.abc.Instrument):
+    """The number of turns that tasks have taken."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_only_a_read_of_a_replay_takes_no_turn_of_the_loop() -> None:
+    turns: dict[str, int] = {}
+    for adapter in (SimulatedExchange, ReplayedExchange):
+        port, seen = venue_on(contract_market(), adapter=adapter).port, _Turns()
+        trio.lowlevel.add_instrument(seen)
+        await port.account()
+        trio.lowlevel.remove_instrument(seen)
+        turns[adapter.__name__] = seen.count
+    assert turns == {"SimulatedExchange": 1, "ReplayedExchange": 0}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from decimal import Decimal as D
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import trio
 
 from kamou.actors.base import Actor
+from kamou.actors.reconciler import Reconciler
 from kamou.app import Tree, fit_cycle
 from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
@@ -35,6 +37,7 @@ from kamou.settings.strategies import StrategySettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
 from tests.actors import scripted_market
+from tests.actors.still_market import MIDNIGHT_MS, still_market
 from tests.actors.system_harness import SETTINGS, at, replaced, strategy_files
 from tests.store import market_files, story
 
@@ -62,6 +65,27 @@ def test_a_backtest_charges_the_fee_of_the_settings(taker_bps: str) -> None:
         paid = fill.quantity * fill.price * size[fill.symbol] * D(taker_bps) / 10_000
         assert fill.fee == pytest.approx(paid)
     assert D(found["fees"]) == pytest.approx(sum(fill.fee for fill in fills))
+
+
+@pytest.mark.parametrize("bar_s", [300, 3_600])
+def test_a_backtest_reads_the_account_once_a_cycle_however_long_its_bars_are(
+    bar_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two bars no price is known, so another read would find the same account."""
+    cycles: list[int] = []
+    tick = Reconciler.tick
+
+    async def counted(reconciler: Reconciler) -> None:
+        cycles.append(reconciler.clock.now_ms() // (bar_s * 1000))
+        await tick(reconciler)
+
+    monkeypatch.setattr(Reconciler, "tick", counted)
+    market = still_market(bar_s * 1000)
+    replay(Settings(), market, timerange=(MIDNIGHT_MS - 6 * bar_s * 1000, None))
+    counts = Counter(cycles)
+    last = MIDNIGHT_MS // (bar_s * 1000)
+    # The first cycle has the read of the recovery, too, and a day opens on two reads that agree.
+    assert [counts[cycle] for cycle in range(last - 5, last + 4) if cycle != last] == [1] * 8
 
 
 class DenyAll(Actor[Any]):
