@@ -33,6 +33,7 @@ from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import SaltOf
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
+from kamou.core.strategies.evaluation import StrategyFailure, check_strategies
 from kamou.errors import ConfigurationError
 from kamou.exchange.base import IsHalted, PortChecks
 from kamou.messages.governor import DiskFull, ProtectionFailed
@@ -44,6 +45,14 @@ from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
+
+
+def raise_failure(failure: StrategyFailure) -> None:
+    """Raise the error of a strategy that failed, which crashes its shard.
+
+    A run that goes on without the strategy passes another function.
+    """
+    raise failure.error
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -64,6 +73,7 @@ class SystemInputs:
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
     on_disk_full: Callable[[DiskFull], None] = lambda _report: None
     on_reconciled: Callable[[bool], None] = lambda _agreed: None  # after each complete pass
+    on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -144,6 +154,7 @@ class _Composer:
         self.on_cycle = on_cycle
         chosen = settings.strategies
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters)
+        self.checked = check_strategies(self.strategies, self.period_ms)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)
         self.mailboxes = make_mailboxes(len(self.universe), inputs.clock.now_ms)
@@ -370,7 +381,8 @@ class _Composer:
             clock=self.inputs.clock,
             panels=self.panels,
             symbols=self.universe[index],
-            strategies=tuple(self.strategies.values()),
+            strategies=self.checked,
             veto=self.mailboxes.veto,
+            on_strategy_failed=self.inputs.on_strategy_failed,
             handler_deadline_s=HISTORY_TIMEOUT_S,
         )

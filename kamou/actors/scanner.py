@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
@@ -11,7 +11,8 @@ from kamou.actors.base import Actor
 from kamou.actors.panel_loader import LoadedPanel, PanelLoader
 from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
-from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
+from kamou.core.strategies.base import StrategyScores, make_failed_scores
+from kamou.core.strategies.evaluation import CheckedStrategy, StrategyFailure
 from kamou.messages.market import BarsClosed
 from kamou.messages.signals import ShardRanked
 from kamou.runtime.mailbox_sides import Outbox
@@ -19,26 +20,21 @@ from kamou.runtime.mailbox_sides import Outbox
 NO_FLOATS = np.empty(0)
 
 
-class StrategyFailedError(Exception):
-    """A strategy raised an error.
-
-    The scanner reports that the strategy abstains for all symbols, and then crashes.
-    """
-
-
 @attrs.define(kw_only=True, eq=False, slots=False)
 class Scanner(Actor[BarsClosed]):
     """The actor of one shard.
 
-    Its state is the panel, which the port can reload, and the newest bar that was ranked.
+    Its state is the panel, which the port can reload, and the newest bar that was ranked. A
+    strategy that fails abstains from all symbols of the shard at this bar; the shard goes on.
     """
 
     name: str = attrs.field(init=False)
     _index: int
     _panels: PanelLoader
     _symbols: tuple[str, ...]
-    _strategies: Sequence[Strategy]
+    _strategies: Sequence[CheckedStrategy]
     _veto: Outbox[ShardRanked]
+    _on_strategy_failed: Callable[[StrategyFailure], None]
     _loaded: LoadedPanel = attrs.field(init=False)
     _ranked_open_ms: int = attrs.field(init=False, default=-1)  # of the newest bar that was ranked
 
@@ -82,23 +78,17 @@ class Scanner(Actor[BarsClosed]):
             return
         panel = self._panel
         now = self.clock.now_ms()
-        columns: list[StrategyScores] = []
-        failed: dict[str, Exception] = {}  # by strategy
-        for strategy in self._strategies:
-            try:
-                columns.append(strategy.evaluate(panel, now))
-            except Exception as error:  # raised below; the supervisor restarts the scanner
-                failed[strategy.name] = error
-                failure = make_failed_scores(strategy.name, len(self._symbols), repr(error))
-                columns.append(failure)
-        close = panel.row("close").copy()
-        self._send(message, panel.close_ms, close, tuple(columns))
-        if failed:
-            shown = ", ".join(f"{name}: {error!r}" for name, error in failed.items())
-            raise StrategyFailedError(
-                f"strategies failed in shard {self._index} ({shown}); the supervisor restarts the "
-                "shard"
-            ) from next(iter(failed.values()))
+        columns = tuple(self._score(strategy, panel, now) for strategy in self._strategies)
+        self._send(message, panel.close_ms, panel.row("close").copy(), columns)
+
+    def _score(self, strategy: CheckedStrategy, panel: Panel, now_ms: int) -> StrategyScores:
+        try:
+            return strategy.evaluate(panel, now_ms)
+        except Exception as error:  # a defect of the strategy, which a restart would not mend
+            failure = strategy.describe(error, panel)
+        self._on_strategy_failed(failure)
+        text = f"{failure.summary}, at {failure.place}"
+        return make_failed_scores(strategy.name, len(self._symbols), text)
 
     def _send(
         self,

@@ -23,6 +23,7 @@ from kamou.commands.printing import format_time, print_json, print_table, show_p
 from kamou.core.words import count_words, strategy_name
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
+from kamou.runs.backtest_options import BacktestOptions
 from kamou.runtime.leveled_lines import Progress
 from kamou.settings.config import Resolved
 
@@ -114,6 +115,11 @@ class DatasetPath(click.Path[str]):
     metavar="FILE",
     help="Keep the journal of the run in this new SQLite file.",
 )
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Count the failures of strategies in the report instead of stopping at the first.",
+)
 @config_option
 @data_dir_option
 def backtest(
@@ -123,18 +129,23 @@ def backtest(
     symbols: tuple[str, ...] | None,
     json_file: Path | None,
     journal: Path | None,
+    keep_going: bool,
     config_path: Path | None,
     data_dir: Path | None,
 ) -> None:
     """Run the production actors over recorded data on a simulated clock, and report.
 
-    Every enabled strategy counts as live. Exit code 6: the independent checker found a violation of
-    the hard rules. A backtest is not a forecast.
+    Every enabled strategy counts as live. A strategy that raises an error or gives invalid scores
+    stops the backtest with its traceback and exit code 1. Exit code 6: the independent checker
+    found a violation of the hard rules. A backtest is not a forecast.
     """
     resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
+    options = BacktestOptions(
+        timerange=bounds, symbols=symbols, journal=journal, keep_going=keep_going
+    )
     to_stdout = str(json_file) == "-"
     with show_progress(quiet=to_stdout) as report:
-        result = _run_backtest(resolved, data, bounds, symbols, journal, report)
+        result = _run_backtest(resolved, data, options, report)
     text = json.dumps(result, indent=2, default=str) + "\n"
     if to_stdout:
         print_json(result)
@@ -150,23 +161,11 @@ def backtest(
 
 
 def _run_backtest(
-    resolved: Resolved,
-    data: str,
-    bounds: Timerange,
-    symbols: tuple[str, ...] | None,
-    journal: Path | None,
-    report: Progress,
+    resolved: Resolved, data: str, options: BacktestOptions, report: Progress
 ) -> BacktestReport:
     from kamou.runs import backtest as composition
 
-    return composition.run(
-        resolved,
-        data=data,
-        timerange=bounds,
-        symbols=symbols,
-        journal=journal,
-        progress=report,
-    )
+    return composition.run(resolved, data=data, options=options, progress=report)
 
 
 MONEY_ROWS = {
@@ -195,7 +194,9 @@ def _format_figure(name: str, value: object) -> tuple[str, object]:
 
 def _print_report(result: BacktestReport) -> None:
     by_strategy = result.get("by_strategy") or {}
-    left_out = ("by_strategy", "violation_list" if not result.get("violation_list") else "")
+    left_out = {"by_strategy", "strategy_failures"}
+    if not result.get("violation_list"):
+        left_out.add("violation_list")
     rows = [_format_figure(name, value) for name, value in result.items() if name not in left_out]
     print_table("backtest (the promotion gate is assumed live)", ("figure", "value"), rows)
     if by_strategy:
@@ -209,3 +210,15 @@ def _print_report(result: BacktestReport) -> None:
             for name, row in zip(by_strategy, shown, strict=True)
         ]
         print_table("by strategy", ("strategy", *shown[0]), cells)
+    if failures := result.get("strategy_failures"):
+        head = ("strategy", "kind", "place", "count", "first", "symbol", "error")
+        lines = [
+            (
+                *(each[name] for name in ("strategy", "kind", "place", "count")),
+                format_time(each["first_at_ms"]),
+                each["symbol"] or "not known",
+                each["error"],
+            )
+            for each in failures
+        ]
+        print_table("failures of strategies", head, lines)

@@ -12,7 +12,7 @@ from kamou.commands.position_text import describe_unprotected, entry_lines, posi
 from kamou.commands.printing import TROUBLE
 from kamou.commands.text_layout import align_columns, count_cells, cut, flow, limit_lines, wrap
 from kamou.core.codes import state_cause
-from kamou.core.words import describe_state, strategy_name
+from kamou.core.words import count_words, describe_state, strategy_name
 from kamou.escaping import escape_text
 
 Status = Mapping[str, Any]
@@ -133,6 +133,12 @@ def find_troubles(status: Status) -> list[str]:
         if node.get("state") == WAITING
     ]
     found += map(_escape, system.get("degraded") or ())
+    found += [
+        f"strategy {strategy_name(_escape(each['strategy']))} failed"
+        f" {count_words(each['count'], 'time')} at {_escape(each['place'])}, last"
+        f" {moment_text(each['last_at_ms'])}: {_escape(each['error'])}"
+        for each in system.get("strategy_failures") or ()
+    ]
     return found
 
 

@@ -22,7 +22,7 @@ class Abstain(IntEnum):
     REGIME_WRONG = 5
     NO_TRIGGER = 6  # the data is complete and the setup is absent
     NOT_MEAN_REVERTING = 7
-    STRATEGY_FAILED = 8  # the strategy raised
+    STRATEGY_FAILED = 8  # the strategy raised, or its scores are invalid
     SCORE_TOO_SMALL = 9
 
 
@@ -115,7 +115,7 @@ MEANINGS = {
     "REGIME_WRONG": "the market is not in the regime that the strategy wants",
     "NO_TRIGGER": "the setup that the strategy wants is not there",
     "NOT_MEAN_REVERTING": "the price does not revert to its mean as the strategy wants",
-    "STRATEGY_FAILED": "the strategy raised an error",
+    "STRATEGY_FAILED": "the strategy raised an error or gave invalid scores",
     "SCORE_TOO_SMALL": "the score is below the strategy's minimum",
     # T2 vetoes
     "REWARD_TO_RISK_LOW": "what may be won after costs is too little for what may be lost",

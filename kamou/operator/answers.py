@@ -25,6 +25,19 @@ class CommandAnswer(TypedDict, total=False):
     positions_left: int | None  # None: the book cannot be read
 
 
+class FailureReport(TypedDict):
+    """Failures of one strategy of one kind at one place, with the first of them."""
+
+    strategy: str
+    kind: str  # a ``FailureKind``
+    place: str  # file and line
+    count: int  # of evaluations: one for each bar and shard
+    error: str
+    symbol: str  # empty: not known
+    first_at_ms: int  # close of the first bar
+    last_at_ms: int
+
+
 class RunStatus(TypedDict, total=False):
     """The account and the run as plain data; without a readable journal no account."""
 
@@ -40,6 +53,7 @@ class RunStatus(TypedDict, total=False):
     pending_entries: Sequence[PlainRow]
     site: SiteStatus | None
     listeners: Mapping[str, Mapping[str, int]]
+    strategy_failures: Sequence[FailureReport]
     disk_full: bool
     held: bool
     gauges: Mapping[str, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,8 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         status: ``gauges`` maps names (``open_positions``) to numbers, or to None to omit one;
             ``state`` is the trading state; ``listeners`` maps the operator's listeners to the
             counters of their traffic; ``site`` has the health of the public site;
-            ``disabled_strategies`` has names. Each may be missing.
+            ``disabled_strategies`` has names, and ``strategy_failures`` a row for each strategy,
+            kind and place. Each may be missing.
     """
     children = list(_children(snapshot))
     families = [
@@ -108,6 +110,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
             kind="gauge",
             samples=[({"strategy": s}, 1.0) for s in status.get("disabled_strategies") or ()],
         ),
+        _failure_family(status.get("strategy_failures") or ()),
         *_site_families(status.get("site") or {}),
         *_listener_families(status.get("listeners") or {}),
         *(
@@ -142,6 +145,18 @@ def _mailbox_family(
         for box in child.get("mailboxes", ())
     ]
     return Metric(name=name, help=about, kind=kind, samples=samples)
+
+
+def _failure_family(failures: Sequence[Mapping[str, Any]]) -> Metric:
+    counts: Counter[tuple[str, str]] = Counter()
+    for each in failures:
+        counts[str(each["strategy"]), str(each["kind"])] += int(each["count"])
+    return Metric(
+        name="kamou_strategy_failures_total",
+        help="Evaluations in which a strategy raised an error or gave invalid scores.",
+        kind="counter",
+        samples=[({"strategy": s, "kind": k}, float(n)) for (s, k), n in counts.items()],
+    )
 
 
 def _site_families(site: Mapping[str, Any]) -> Iterator[Metric]:

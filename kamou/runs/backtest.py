@@ -22,9 +22,11 @@ from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.exchange.embedded import ReplayedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.backtest_options import ALL_DATA, BacktestOptions
 from kamou.runs.backtest_report import BacktestReport, report_backtest
 from kamou.runs.running import running
 from kamou.runs.session import Adapter, Inspect, Session, SessionFiles, open_session
+from kamou.runs.strategy_failures import FailureStop
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
@@ -41,9 +43,7 @@ def run(
     resolved: Resolved,
     *,
     data: str,
-    timerange: tuple[int | None, int | None] = (None, None),
-    symbols: tuple[str, ...] | None = None,
-    journal: Path | None = None,
+    options: BacktestOptions = ALL_DATA,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> BacktestReport:
     """Run the backtest and return its report.
@@ -51,12 +51,11 @@ def run(
     Args:
         resolved: the settings.
         data: the name of a dataset, or a directory of bars.
-        timerange: start and end, ms since 1970 in UTC; None: as far as the data goes.
-        symbols: the traded symbols; None: all.
-        journal: the new file that keeps the journal; None: a temporary file.
+        options: time range, symbols, journal and what a failed strategy does.
         progress: takes the label ``days``, the number of simulated days done, and their total.
 
     Raises:
+        StrategyFailedError: a strategy failed, and the options do not say to keep going.
         StoreError: the file ``journal`` exists or cannot be written.
         InvalidDataError: the data does not exist, fails its checks or lacks one of ``symbols``, or
             an instrument has impossible limits.
@@ -64,7 +63,7 @@ def run(
             strategy is unknown.
     """
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    settings = resolved.settings
+    settings, journal = resolved.settings, options.journal
     if journal is not None and journal.exists():
         raise StoreError(f"{journal} exists; a backtest begins a new journal: name another file")
     market = open_market(
@@ -73,9 +72,16 @@ def run(
         now_ms=SystemClock().now_ms(),
         options=ReadOptions(limits=settings.data),
     )
-    if symbols is not None:
-        market = market.restrict(symbols)
-    result = replay(settings, market, timerange=timerange, journal=journal, progress=progress)
+    if options.symbols is not None:
+        market = market.restrict(options.symbols)
+    result = replay(
+        settings,
+        market,
+        timerange=options.timerange,
+        journal=journal,
+        progress=progress,
+        parts=ReplayParts(keep_going=options.keep_going),
+    )
     usage = resource.getrusage(resource.RUSAGE_SELF)
     result["cpu_s"] = round(time.process_time() - began_cpu_s, 3)
     result["wall_s"] = round(time.perf_counter() - began_s, 3)
@@ -89,13 +95,15 @@ class ReplayParts:
 
     ``gate`` counts every strategy as live. ``arrange`` returns the tree to run, given the composed
     one. ``adapter`` makes the port over the engine. ``inspect`` receives the engine after the tree
-    has stopped.
+    has stopped. With ``keep_going``, failures of strategies are counted instead of stopping the
+    replay.
     """
 
     gate: Gate = attrs.field(factory=AssumedLiveGate)
     arrange: Callable[[Tree], Tree] = lambda tree: tree
     adapter: Adapter = ReplayedExchange
     inspect: Inspect = lambda _engine: None
+    keep_going: bool = False
 
 
 BACKTEST_PARTS = ReplayParts()
@@ -125,6 +133,7 @@ def replay(
         raise ConfigurationError(_describe_empty_range(market, timerange))
     seed_scheduler(SCHEDULER_SEED)
     clock = SimulatedClock(start_ms=start_ms)
+    failures = FailureStop(keep_going=parts.keep_going)
     with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as data_dir:
 
         async def main() -> BacktestReport:
@@ -140,22 +149,24 @@ def replay(
                 gate=parts.gate.label,
             ) as session:
                 tree = compose(
-                    _inputs(session, settings, market, clock, parts),
+                    _inputs(session, settings, market, clock, parts, failures),
                     on_cycle=_count_days(progress, start_ms, end_ms),
                 )
                 async with running(parts.arrange(tree)):
-                    await clock.sleep_until(end_ms + LAST_ORDERS_MS)
-                parts.inspect(session.engine)
-                audit_log = session.engine.audit_log
+                    with failures.scope:
+                        await clock.sleep_until(end_ms + LAST_ORDERS_MS)
+                failures.raise_first()
+                engine = session.engine
+                parts.inspect(engine)
+                audit_log = engine.audit_log
                 checked = checker.check(
-                    audit_log,
-                    session.engine.account(),
-                    session.engine.positions(),
-                    market.instruments,
+                    audit_log, engine.account(), engine.positions(), market.instruments
                 )
-                return report_backtest(
+                report = report_backtest(
                     session.reader, market, audit_log, checked, start=settings.equity
                 )
+                report["strategy_failures"] = failures.counted.reports()
+                return report
 
         return trio.run(main, clock=JumpClock())
 
@@ -197,6 +208,7 @@ def _inputs(
     market: RecordedMarket,
     clock: SimulatedClock,
     parts: ReplayParts,
+    failures: FailureStop,
 ) -> SystemInputs:
     """Return the inputs of the tree that trades the session's venue."""
     return SystemInputs(
@@ -211,6 +223,7 @@ def _inputs(
         salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-backtest").digest()),
         halted=lambda: False,
         step_ms=market.step_ms,
+        on_strategy_failed=failures.record,
     )
 
 

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import NotRequired, TypedDict
 
 from kamou.core.model import ZERO
+from kamou.operator.answers import FailureReport
 from kamou.runs.facts import facts_digest
 from kamou.store import queries
 from kamou.venue.checker import CheckReport
@@ -46,7 +47,8 @@ class BacktestReport(TypedDict):
     ``violations`` is the number of violations of hard rules that the independent checker found in
     the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
     of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
-    decimal text too. Only ``runs.backtest.run`` adds the times and the memory.
+    decimal text too. ``replay`` adds ``strategy_failures``, and only ``runs.backtest.run`` the
+    times and the memory.
     """
 
     symbols: int
@@ -72,6 +74,7 @@ class BacktestReport(TypedDict):
     violations: int
     violation_list: list[ViolationReport]
     by_strategy: dict[str, StrategyReport]
+    strategy_failures: NotRequired[list[FailureReport]]
     digest: str
     facts_digest: str
     cpu_s: NotRequired[float]

@@ -20,6 +20,7 @@ from kamou.app import SystemInputs, compose, fit_cycle
 from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
+from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
@@ -208,6 +209,7 @@ class FastForward:
     until_ms: int
     progress: Progress
     announce: Callable[[ChildExit], None]
+    on_strategy_failed: Callable[[StrategyFailure], None]
     stop: threading.Event
     recorded: bool = False  # the market is a replay
     began_ms: int = 0  # real time at which the run began
@@ -276,6 +278,7 @@ class FastForward:
                     salt_of=partial(ids.derive_salt, salt_key(self.data_dir.salt_key)),
                     halted=latch.is_set,
                     step_ms=self.source.step_ms,
+                    on_strategy_failed=self.on_strategy_failed,
                 ),
                 on_cycle=on_cycle,
             )

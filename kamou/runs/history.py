@@ -23,6 +23,7 @@ from kamou.runs import demo
 from kamou.runs.account_summary import format_minute, summarize_account
 from kamou.runs.crash_lines import CrashLines
 from kamou.runs.operator_actions import CurrentRun
+from kamou.runs.strategy_failures import StrategyFailures
 from kamou.runtime.leveled_lines import Progress, warning_line
 from kamou.settings.config import Settings
 from kamou.store import database, queries
@@ -58,6 +59,7 @@ class History:
     progress: Progress
     announce: Callable[[str], None]
     crashes: CrashLines
+    failures: StrategyFailures
 
     async def catch_up(self, current_run: CurrentRun) -> CatchUpResult | None:
         """Trade from the last simulated time to the end of the fast-forward.
@@ -108,6 +110,7 @@ class History:
             until_ms=until_ms,
             progress=self.progress,
             announce=self.crashes.announce_exit,
+            on_strategy_failed=self.failures.record,
             stop=stop,
             recorded=self.replay,
             began_ms=self.began_ms,

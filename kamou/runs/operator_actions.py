@@ -33,6 +33,7 @@ from kamou.messages.governor import DiskFull, Flatten, Halt, Resume
 from kamou.operator.answers import CommandAnswer, RunStatus
 from kamou.runs.announcer import Announcer
 from kamou.runs.state_lines import DISABLED, NOT_TRADING, STALE
+from kamou.runs.strategy_failures import StrategyFailures
 from kamou.runtime.leveled_lines import error_line, warning_line
 from kamou.runtime.loop_lag import LoopLag
 from kamou.runtime.supervision_snapshots import TreeNode
@@ -77,6 +78,7 @@ class CurrentRun:
     marks: dict[str, positions.MarkRead] = attrs.Factory(dict)  # of the positions, by symbol
     marks_read_at_ms: int = 0
     announcer: Announcer | None = None  # of the tree that trades
+    failures: StrategyFailures = attrs.Factory(StrategyFailures)
 
     async def show_tree(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
@@ -148,11 +150,8 @@ class CurrentRun:
         unsound quotes. If the clock was set back since the last read, the marks are read again.
         """
         book, now_ms = self._book(), self.clock.now_ms()
-        if (
-            book is None
-            or self.tree is None
-            or 0 <= now_ms - self.marks_read_at_ms < MARKS_FRESH_MS
-        ):
+        age_ms = now_ms - self.marks_read_at_ms
+        if book is None or self.tree is None or 0 <= age_ms < MARKS_FRESH_MS:
             return
         self.marks = {s: mark for s, mark in self.marks.items() if s in book.trades.open}
         if not book.trades.open:
@@ -182,6 +181,7 @@ class CurrentRun:
         beside: RunStatus = {
             "site": self.site.health.as_dict() if self.site else None,
             "listeners": {name: each.as_numbers() for name, each in self.traffic.items()},
+            "strategy_failures": self.failures.reports(),
         }
         if book is None:
             return {
@@ -242,10 +242,9 @@ class CurrentRun:
     def not_ready(self) -> Sequence[str]:
         """Return the reasons why the run is not ready to trade; empty if it is ready."""
         book = self._book()
-        full = [DISK_FULL] if self.disk_full else []
+        reasons = [DISK_FULL] if self.disk_full else []
         if book is None or self.supervisor is None:
-            return [*full, NOT_TRADING[self.phase]]
-        reasons = full
+            return [*reasons, NOT_TRADING[self.phase]]
         if self._is_halt_pending(book):
             reasons.append("entries are held: a halt or flatten is not journalled yet")
         if self._latch_blocks_entries(book):

@@ -36,6 +36,7 @@ from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.running import running
 from kamou.runs.session import Session, SessionFiles, open_session, open_session_in_thread, salt_key
+from kamou.runs.strategy_failures import StrategyFailures
 from kamou.runs.takeover import take_over
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.leveled_lines import Progress, make_warning_sink
@@ -113,6 +114,7 @@ class Service:
                 currency=self.settings.currency,
                 latch=HaltLatch(self.data_dir.latch),
                 clock=self.clock,
+                failures=StrategyFailures(self.announce),
             )
             try:
                 async with self._operator(current_run) as operator, self._site(current_run) as port:
@@ -148,6 +150,7 @@ class Service:
             progress=self.progress,
             announce=self.announce,
             crashes=self.crashes,
+            failures=current_run.failures,
         )
         await self._serve(current_run, source, await history.catch_up(current_run))
 
@@ -278,6 +281,7 @@ class Service:
                     halted=lambda: current_run.entries_held or latch.is_set(),
                     on_disk_full=partial(current_run.set_disk_full, self.announce),
                     on_reconciled=current_run.set_reconciled,
+                    on_strategy_failed=current_run.failures.record,
                     step_ms=MARKET_TICK_MS,
                     keep_detail=True,
                 )

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, Tree, compose
+from kamou.app import SystemInputs, Tree, compose, raise_failure
 from kamou.clock import JumpClock, SimulatedClock
 from kamou.core import strategies
 from kamou.core.book.events import Event
@@ -23,6 +23,7 @@ from kamou.core.day import MINUTE_MS
 from kamou.core.model import Account, FillReport, Income, OrderReport, PositionReport
 from kamou.core.record.gate import Gate
 from kamou.core.risk.limits import RiskLimits
+from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import MEMORY
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
@@ -113,6 +114,7 @@ class Ended:
     exits: tuple[ChildExit, ...]
     states: dict[str, str]  # of the children, before the orderly stop
     digest: str
+    failures: Sequence[StrategyFailure] = ()  # of strategies
 
     def of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -169,6 +171,7 @@ def open_tree(
     begin_ms: int = scripted_market.START_MS,
     keep_detail: bool = False,
     durable: bool = False,
+    on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure,
 ) -> Iterator[tuple[Tree, Session]]:
     """Compose the system over the scripted market, its journal in ``data_dir``."""
     market = scripted_market.market()
@@ -197,6 +200,7 @@ def open_tree(
             halted=halted,
             step_ms=market.step_ms,
             keep_detail=keep_detail,
+            on_strategy_failed=on_strategy_failed,
         )
         yield compose(inputs), session
 
@@ -222,6 +226,7 @@ def run_system(
     With a ``data_dir``, journal and venue are files there, from which a second run can continue.
     """
     seed_scheduler(seed)
+    failures: list[StrategyFailure] = []
     with strategy_files(), tempfile.TemporaryDirectory() as scratch:
 
         async def main() -> Ended:
@@ -235,8 +240,10 @@ def run_system(
                 begin_ms=begin_ms,
                 keep_detail=keep_detail,
                 durable=durable,
+                on_strategy_failed=failures.append,
             ) as (tree, session):
-                return await _run(arrange(tree, tree.inputs), session, direct, minutes)
+                ended = await _run(arrange(tree, tree.inputs), session, direct, minutes)
+                return attrs.evolve(ended, failures=failures)
 
         return trio.run(main, clock=JumpClock(), instruments=list(instruments))
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kamou.actors.panel_loader import ROWS_AT_ONCE, LoadedPanel, PanelLoader, split_symbols
 from kamou.actors.scanner import Scanner
+from kamou.app import raise_failure
 from kamou.clock import floor_ms
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
 from kamou.core.indicators.base import Indicator
@@ -260,6 +261,7 @@ async def test_bars_that_arrive_while_a_scanner_recovers_are_in_its_panel_once()
         symbols=MARKET.symbols,
         strategies=(),
         veto=ranked,
+        on_strategy_failed=raise_failure,
         handler_deadline_s=30,
     )
     async with trio.open_nursery() as nursery:

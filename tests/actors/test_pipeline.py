@@ -11,11 +11,12 @@ import pytest
 import trio
 
 from kamou.actors.panel_loader import PanelLoader, split_symbols
-from kamou.actors.scanner import Scanner, StrategyFailedError
-from kamou.app import SystemInputs, Tree
+from kamou.actors.scanner import Scanner
+from kamou.app import SystemInputs, Tree, raise_failure
 from kamou.core import strategies
 from kamou.core.book.events import CandidateRefined, CandidateVetoed, CycleRanked, IntentRecorded
 from kamou.core.model import OrderRole
+from kamou.core.strategies.evaluation import FailureKind, check_strategies
 from kamou.messages.market import BarsClosed
 from kamou.runtime.supervision import START_TIMEOUT_S
 from kamou.settings.strategies import StrategySettings
@@ -43,16 +44,19 @@ def entered(ended: Ended) -> dict[str, int]:
     }
 
 
-def test_a_strategy_that_raises_abstains_and_only_its_shard_restarts() -> None:
+def test_a_strategy_that_raises_abstains_for_that_bar_and_its_shard_goes_on() -> None:
     both = StrategySettings(enabled=("scripted", "raising"))
     ended = run_system(settings=attrs.evolve(SETTINGS, strategies=both))
     minute = scripted_market.RAISES_AT_MINUTE
     assert abstained(ranked(ended, minute))["raising.STRATEGY_FAILED"] == "4"  # AAA to DDD
     assert "raising.STRATEGY_FAILED" not in abstained(ranked(ended, minute + 1))
-    (crash,) = ended.crashes
-    assert (crash.child, type(crash.error)) == ("scanner-0", StrategyFailedError)
+    assert ended.crashes == []
+    (failure,) = ended.failures
+    assert (failure.strategy, failure.kind) == ("raising", FailureKind.RAISED)
+    assert failure.bar_closed_at_ms == at(minute)
+    assert failure.place.startswith("strategy_files/raising.py:")
     assert entered(ended)["FFF"] == minute  # the other shard traded in that very minute
-    assert entered(ended)["AAA"] == 6  # and the crashed one after it
+    assert entered(ended)["AAA"] == 6
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
@@ -77,8 +81,9 @@ def scanning(
             clock=inputs.clock,
             panels=panels,
             symbols=parts[index].symbols,
-            strategies=chosen,
+            strategies=check_strategies(tree.strategies, tree.period_ms),
             veto=tree.mailboxes.veto,
+            on_strategy_failed=raise_failure,
             handler_deadline_s=300.0,
             **more,
         ).run(task_status)

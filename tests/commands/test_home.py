@@ -66,7 +66,7 @@ def test_paths_of_options_and_arguments_expand_the_home(
     )
     assert (code, err) == (0, "")
     assert json.loads((home / "r.json").read_text()) == {"violations": 0}
-    assert (seen["data"], seen["journal"]) == (str(home / "good"), home / "j")
+    assert (seen["data"], seen["options"].journal) == (str(home / "good"), home / "j")
     assert cli("data", "import", "~/good", "--data-dir", "~/kept")[0] == 0
     assert DataDirectory(home / "kept").market.is_dir()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from kamou.data_directory.lock import DataDirectoryLock, lock_holder
+from kamou.runs.backtest_options import BacktestOptions
 from kamou.settings.config import Resolved, Settings
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -101,8 +102,10 @@ def test_backtest_passes_its_options_on_and_writes_its_report(cli: Cli, compose:
     )
     code, out, _ = cli("backtest", "--data", "um", *options, "--json", "out.json")
     assert code == 0
-    assert seen["timerange"] == (1_759_276_800_000, 1_761_955_200_000)
-    assert (seen["data"], seen["symbols"]) == ("um", ("A", "B"))
+    assert seen["data"] == "um"
+    assert seen["options"] == BacktestOptions(
+        timerange=(1_759_276_800_000, 1_761_955_200_000), symbols=("A", "B")
+    )
     assert seen["resolved"].settings.strategies.enabled == ("oi_momentum",)
     assert json.loads(Path("out.json").read_text()) == RESULT
     assert "mean reversion" in out
@@ -129,7 +132,7 @@ def test_a_timerange_may_omit_either_side(
     seen: dict[str, Any] = {}
     compose("backtest", lambda *_, **given: seen.update(given) or {"violations": 0})
     assert cli("backtest", "--data", "um", "--timerange", text)[0] == 0
-    assert seen["timerange"] == expected
+    assert seen["options"].timerange == expected
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from kamou.errors import ConfigurationError, StoreError
 from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest import ReplayParts, replay, run
+from kamou.runs.backtest_options import BacktestOptions
 from kamou.runs.backtest_report import BacktestReport, _by_strategy, _max_drawdown
 from kamou.settings.config import CycleSettings, Resolved, Settings
 from kamou.settings.strategies import StrategySettings
@@ -236,15 +237,11 @@ def test_a_backtest_of_a_directory_uses_the_chosen_symbols_and_replaces_no_journ
     chosen = StrategySettings(enabled=("mean_reversion",))
     settings = Settings(data_dir=tmp_path / "stored", strategies=chosen)
     resolved = Resolved(settings=settings, origins={}, digest="")
-    found = run(
-        resolved,
-        data=str(data_dir),
-        symbols=("BTCUSDT", "ETHUSDT"),
-        journal=kept,
-    )
+    options = BacktestOptions(symbols=("BTCUSDT", "ETHUSDT"), journal=kept)
+    found = run(resolved, data=str(data_dir), options=options)
     assert (found["symbols"], found["bars"]) == (2, 2 * market_files.BARS)
     assert found["abstained"] > 0
     assert found["cpu_s"] >= 0
     assert kept.exists()
     with pytest.raises(StoreError, match="exists"):
-        run(resolved, data=str(data_dir), journal=kept)
+        run(resolved, data=str(data_dir), options=options)

@@ -239,7 +239,8 @@ class Panel:
         The result is cached by ``key`` until the open interest known at ``now_ms`` changes.
         """
         times, logs = self.open_interest(now_ms)
-        version = (self._interest_version, len(times))
+        newest_ms = int(times[-1]) if len(times) else -1
+        version = (self._interest_version, newest_ms)
         known = self._derived.get(key)
         if known is not None and known[0] == version:
             return known[1]

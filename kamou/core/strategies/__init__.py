@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, cast
 
-from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
+from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Parameters, Strategy
+from kamou.core.strategies.evaluation import count_interest_rows
 from kamou.errors import ConfigurationError
 
 # After 500 bars a Wilder average of 14 no longer depends on its seed, (13/14)^500 < 2^-53, so a
 # panel that is loaded again equals one that never stopped.
 SEED_MEMORY_BARS = 500
-STRATEGY_BASE_MODULE = "base"  # types of this package, not a strategy
+# Modules of this package that are not strategies.
+PARTS = frozenset({"base", "conformance", "declarations", "evaluation"})
 
 
 class StrategyFactory(Protocol):
@@ -53,7 +55,7 @@ def parameter_classes() -> dict[str, type[Parameters]]:
 
 def _files() -> Iterator[str]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return (name for name in names if name != STRATEGY_BASE_MODULE)
+    return (name for name in names if name not in PARTS)
 
 
 def _factory(name: str) -> StrategyFactory:
@@ -97,12 +99,12 @@ def make_panel(strategies: Iterable[Strategy], symbols: Sequence[str], period_ms
     and open interest every strategy is warm.
     """
     chosen = tuple(strategies)
-    span_ms = max((s.open_interest_span_ms for s in chosen), default=0)
+    rows = (count_interest_rows(s.open_interest_span_ms) for s in chosen)
     return Panel(
         symbols,
         period_ms,
-        max((s.lookback_bars(period_ms) for s in chosen), default=2),
+        max((2, *(s.lookback_bars(period_ms) for s in chosen))),
         dict.fromkeys(spec for s in chosen for spec in s.indicators),
-        open_interest_rows=span_ms // INTEREST_PERIOD_MS + 2,
+        open_interest_rows=max((2, *rows)),
         history_bars=max((s.warmup_bars(period_ms) for s in chosen), default=0) + SEED_MEMORY_BARS,
     )

@@ -136,7 +136,8 @@ class OiMomentum:
             known_min=p.oi_changes_min,
             deviation_min=p.oi_deviation_min,
         )
-        self.open_interest_span_ms = self._change.span_ms + 2 * self._change.lag_ms
+        # At least 1 ms, because 0 declares that no open interest is read.
+        self.open_interest_span_ms = max(1, self._change.span_ms + 2 * self._change.lag_ms)
 
     @property
     def requirements(self) -> dict[Abstain, Requirement]:

@@ -1,0 +1,147 @@
+"""``PanelView``, a panel as one strategy may read it, and the errors of its reads.
+
+A strategy declares its windows, its indicators and its period of open interest. A view has no more
+than these, so a strategy that reads more fails at once, in whatever company it runs. The panel
+itself has the largest window of all strategies.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Hashable
+from typing import NoReturn, TypeVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.base import Indicator, IndicatorState
+from kamou.core.market.panel import PANEL_FIELDS, Field, Panel
+from kamou.errors import KamouError
+
+T = TypeVar("T", bound=np.generic)
+
+
+class UnknownFieldError(KamouError):
+    """A strategy asked for a field that a panel does not have."""
+
+
+class UndeclaredReadError(KamouError):
+    """A strategy read more than it declared: bars, open interest or an indicator."""
+
+
+@attrs.frozen(kw_only=True)
+class DeclaredReads:
+    """The largest reads that a strategy declared."""
+
+    bars: int
+    indicators: frozenset[Indicator]
+    open_interest_rows: int  # 0: none
+
+
+class PanelView(Panel):
+    """The newest rows of a panel for one evaluation; its arrays cannot be written.
+
+    Args:
+        panel: the shard's panel. The view is valid until its next ``append``.
+        declared: the largest reads that the view allows.
+    """
+
+    def __init__(self, panel: Panel, declared: DeclaredReads) -> None:
+        vars(self).update(vars(panel))
+        self.count = _freeze(panel.count)
+        self.last_close_ms = _freeze(panel.last_close_ms)
+        self._declared = declared
+
+    def append(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.append; only the scanner adds bars")
+
+    def append_interest(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.append_interest; only the scanner adds open interest"
+        )
+
+    def view(self, field: Field, n: int, back: int = 0) -> Floats:
+        """Return ``n`` rows, as ``Panel.view`` does.
+
+        Raises:
+            UnknownFieldError: the panel has no such field.
+            UndeclaredReadError: the rows are not within the declared window.
+        """
+        self._check(field, n, back)
+        return _freeze(super().view(field, n, back))
+
+    def row(self, field: Field, back: int = 0) -> Floats:
+        """Return one row, as ``Panel.row`` does, with the errors of ``view``."""
+        self._check(field, 1, back)
+        return _freeze(super().row(field, back))
+
+    def _check(self, field: str, n: int, back: int) -> None:
+        if field not in PANEL_FIELDS:
+            close = difflib.get_close_matches(field, PANEL_FIELDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UnknownFieldError(
+                f"the panel has no field {field!r}; it has {', '.join(PANEL_FIELDS)}{hint}"
+            )
+        if n < 1 or back < 0:
+            raise UndeclaredReadError(
+                f"{n} rows that end {back} bars before the newest do not exist; ask for at least 1"
+                " row that ends 0 or more bars before the newest"
+            )
+        if n + back > self._declared.bars:
+            raise UndeclaredReadError(
+                f"the strategy reads {n + back} bars back, and its lookback_bars declares"
+                f" {self._declared.bars}; declare {n + back} or read less"
+            )
+
+    def indicator(self, spec: Indicator) -> Floats:
+        """Return an indicator's value, as ``Panel.indicator`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy's ``indicators`` do not have it.
+        """
+        self._check_indicator(spec)
+        return _freeze(super().indicator(spec))
+
+    def state(self, spec: Indicator) -> IndicatorState:
+        """Return an indicator's state, with the error of ``indicator``."""
+        self._check_indicator(spec)
+        return super().state(spec)
+
+    def _check_indicator(self, spec: Indicator) -> None:
+        if spec not in self._declared.indicators:
+            known = ", ".join(sorted(map(repr, self._declared.indicators))) or "none"
+            raise UndeclaredReadError(
+                f"the strategy reads the indicator {spec!r}, and its indicators are {known};"
+                " add it to them"
+            )
+
+    def open_interest(self, now_ms: int) -> tuple[Ints, Floats]:
+        """Return the newest declared rows of open interest, as ``Panel`` does.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no open interest.
+        """
+        rows = self._declared.open_interest_rows
+        if not rows:
+            raise UndeclaredReadError(
+                "the strategy reads open interest, and its open_interest_span_ms is 0; declare the"
+                " period that it reads"
+            )
+        times, logs = super().open_interest(now_ms)
+        return _freeze(times[-rows:]), _freeze(logs[-rows:])
+
+    def compute_from_interest(
+        self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
+    ) -> Floats:
+        """Return ``compute(*open_interest(now_ms))``, cached as ``Panel`` does."""
+        rows = self._declared.open_interest_rows  # another view may have fewer
+        return super().compute_from_interest((key, rows), now_ms, compute)
+
+
+def _freeze(values: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return the array as one that cannot be written."""
+    frozen = values.view()
+    frozen.flags.writeable = False
+    return frozen

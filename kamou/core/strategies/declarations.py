@@ -1,0 +1,87 @@
+"""The declarations of a strategy, and the checks of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from kamou.core.codes import Abstain
+from kamou.core.strategies.base import Requirement, Strategy
+from kamou.errors import ConfigurationError
+
+LOOKBACK_MIN = 1  # a strategy that reads the newest bar only
+
+
+def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> Iterator[str]:
+    """Yield each missing or invalid declaration, as ``score_min 3.0; expected ...``.
+
+    Args:
+        name: of the strategy's file.
+        strategy: as its factory made it.
+        period_ms: length of the bars.
+
+    Raises:
+        ConfigurationError: a declaration raises an error.
+    """
+    read: dict[str, object] = {}
+    for declared, wanted, is_valid in DECLARATIONS:
+        try:
+            value = getattr(strategy, declared)
+            if declared in OF_PERIOD:
+                value = value(period_ms)
+        except AttributeError:
+            yield f"no {declared}; expected {wanted}"
+            continue
+        except Exception as error:
+            raise ConfigurationError(
+                f"the strategy {name} cannot tell its {declared}: {error!r}; correct it"
+            ) from error
+        if not is_valid(value):
+            yield f"{declared} {value!r}; expected {wanted}"
+        read[declared] = value
+    if read.get("name", name) != name:
+        yield f"the name {read['name']!r}; expected {name!r}, the name of its file"
+    lookback, warmup = read.get("lookback_bars"), read.get("warmup_bars")
+    if isinstance(lookback, int) and isinstance(warmup, int) and warmup < lookback:
+        yield f"warmup_bars {warmup}; expected at least lookback_bars, which are {lookback}"
+
+
+def _is_count(least: int) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and value >= least
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < 1
+
+
+def _are_proxies(value: object) -> bool:
+    if not isinstance(value, tuple) or value[:1] != ("",):
+        return False
+    return all(isinstance(each, str) for each in value)
+
+
+def _are_indicators(value: object) -> bool:
+    return isinstance(value, tuple) and all(callable(getattr(v, "start", None)) for v in value)
+
+
+def _are_requirements(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(code, Abstain) and isinstance(each, Requirement) for code, each in value.items()
+    )
+
+
+OF_PERIOD = ("hold_ms", "lookback_bars", "warmup_bars")  # methods of the length of the bars
+
+# declaration, expected values, check
+DECLARATIONS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("name", "the name of its file", lambda value: isinstance(value, str)),
+    ("cross_sectional", "True or False", lambda value: isinstance(value, bool)),
+    ("score_min", "a number from 0 to below 1", _is_share),
+    ("proxies", "a tuple of texts whose first is empty", _are_proxies),
+    ("indicators", "a tuple of indicators", _are_indicators),
+    ("requirements", "a mapping from Abstain to Requirement", _are_requirements),
+    ("open_interest_span_ms", "a whole number of ms, at least 0", _is_count(0)),
+    ("hold_ms", "a whole number of ms, at least 1", _is_count(1)),
+    ("lookback_bars", "a whole number of bars, at least 1", _is_count(LOOKBACK_MIN)),
+    ("warmup_bars", "a whole number of bars, at least 1", _is_count(1)),
+    ("evaluate", "a method that returns StrategyScores", callable),
+)

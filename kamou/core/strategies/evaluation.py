@@ -1,0 +1,300 @@
+"""``CheckedStrategy``, a strategy whose reads and scores are checked.
+
+A strategy is code that somebody may write in an afternoon, so nothing of it is trusted: its
+declarations are checked once, its reads by a ``PanelView``, its scores at every bar. A broken rule
+is an error with one ``FailureKind``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import NoReturn
+
+import attrs
+import numpy as np
+
+from kamou.core.arrays import Ints, Mask
+from kamou.core.codes import Abstain
+from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
+from kamou.core.market.panel_view import (
+    DeclaredReads,
+    PanelView,
+    UndeclaredReadError,
+    UnknownFieldError,
+)
+from kamou.core.strategies.base import Strategy, StrategyScores
+from kamou.core.strategies.declarations import find_invalid_declarations
+from kamou.errors import ConfigurationError, KamouError
+
+FLOAT_COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance")
+CODE_COLUMNS = ("abstain", "proxy")
+CODE_MAX = max(Abstain)
+
+
+class FailureKind(StrEnum):
+    """The rule that a strategy broke. Reports have these texts."""
+
+    RAISED = "raised"
+    FIELD_UNKNOWN = "field_unknown"
+    READ_UNDECLARED = "read_undeclared"  # bars, indicators or open interest beyond its declarations
+    NAME_WRONG = "name_wrong"
+    COLUMN_WRONG = "column_wrong"  # its type, shape or type of values
+    CODE_UNKNOWN = "code_unknown"  # an abstention or a proxy
+    SCORE_INVALID = "score_invalid"  # NaN, or outside of -1 to 1
+    WEIGHT_INVALID = "weight_invalid"
+    DISTANCE_INVALID = "distance_invalid"  # NaN, infinite, 0 or negative
+    WARMUP_IGNORED = "warmup_ignored"  # a score before the warm-up ended
+
+
+ERROR_KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
+    (UnknownFieldError, FailureKind.FIELD_UNKNOWN),
+    (UndeclaredReadError, FailureKind.READ_UNDECLARED),
+)
+
+
+class InvalidScoresError(KamouError):
+    """A strategy's scores break a rule of ``StrategyScores``."""
+
+    def __init__(self, kind: FailureKind, what: str, symbol: str = "") -> None:
+        super().__init__(what)
+        self.kind = kind
+        self.symbol = symbol
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class StrategyFailure:
+    """One failed evaluation of a strategy."""
+
+    strategy: str
+    kind: FailureKind
+    bar_closed_at_ms: int
+    symbol: str  # empty: not known
+    error: Exception
+    trace: TracebackType | None  # from the strategy's own frame on; None: no line of it raised
+    file: str  # of the strategy
+    line: int
+
+    @property
+    def place(self) -> str:
+        """File and line, such as ``strategies/breakout.py:31``."""
+        return f"{'/'.join(self.file.split('/')[-2:])}:{self.line}"
+
+    @property
+    def summary(self) -> str:
+        """The error with its type, unless its text is Kamou's own."""
+        return str(self.error) if isinstance(self.error, KamouError) else repr(self.error)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class CheckedStrategy:
+    """A strategy with its declarations, for one length of bars."""
+
+    strategy: Strategy
+    name: str
+    cross_sectional: bool
+    proxies: int
+    warmup_bars: int
+    reads: DeclaredReads
+
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
+        """Return the scores at the panel's newest bar.
+
+        Raises:
+            UnknownFieldError, UndeclaredReadError: as ``PanelView``.
+            InvalidScoresError: as ``check``.
+            Exception: what the strategy raises.
+        """
+        scores = self.strategy.evaluate(PanelView(panel, self.reads), now_ms)
+        self.check(scores, panel.symbols, panel.count)
+        return scores
+
+    def check(self, scores: StrategyScores, symbols: Sequence[str], count: Ints) -> None:
+        """Check the scores of one bar.
+
+        Args:
+            scores: the columns.
+            symbols: of the columns.
+            count: number of consecutive bars of each symbol, ``[symbols]``.
+
+        Raises:
+            InvalidScoresError: the first broken rule.
+        """
+        if not isinstance(scores, StrategyScores):
+            _fail(
+                FailureKind.COLUMN_WRONG,
+                f"evaluate returned {type(scores).__name__}, not StrategyScores",
+            )
+        if scores.strategy != self.name:
+            _fail(
+                FailureKind.NAME_WRONG,
+                f"the scores are of strategy {scores.strategy!r}, not of {self.name!r}",
+            )
+        _check_columns(scores, len(symbols))
+        abstain = scores.abstain
+        if len(abstain) and int(abstain.max()) > CODE_MAX:
+            at = int(np.argmax(abstain))
+            self._fail_at(FailureKind.CODE_UNKNOWN, "abstention", abstain[at], symbols[at])
+        scored = np.flatnonzero(abstain == 0)
+        if self.cross_sectional and np.isinf(scores.raw).any():
+            at = int(np.argmax(np.isinf(scores.raw)))
+            self._fail_at(FailureKind.SCORE_INVALID, "raw value", scores.raw[at], symbols[at])
+        if not len(scored):
+            return
+        rules = tuple(self._rules(scores, scored, count))
+        if not np.logical_and.reduce([holds for *_, holds in rules]).all():
+            for kind, what, column, holds in rules:
+                if not holds.all():
+                    at = int(scored[np.argmin(holds)])
+                    self._fail_at(kind, what, column[at], symbols[at])
+
+    def _rules(
+        self, scores: StrategyScores, scored: Ints, count: Ints
+    ) -> Iterator[tuple[FailureKind, str, np.ndarray[tuple[int, ...], np.dtype[np.generic]], Mask]]:
+        """Yield kind, name, column and mask of each rule; the masks are over ``scored``."""
+        if self.cross_sectional:
+            yield FailureKind.SCORE_INVALID, "raw value", scores.raw, ~np.isnan(scores.raw[scored])
+        else:
+            held = np.abs(scores.score[scored]) <= 1  # False for NaN, like the rules below
+            yield FailureKind.SCORE_INVALID, "score", scores.score, held
+        weight = scores.weight[scored]
+        yield FailureKind.WEIGHT_INVALID, "weight", scores.weight, (weight >= 0) & (weight <= 1)
+        for what, column in (
+            ("stop distance", scores.stop_distance),
+            ("target distance", scores.target_distance),
+        ):
+            distance = column[scored]
+            held = (distance > 0) & (distance < np.inf)
+            yield FailureKind.DISTANCE_INVALID, what, column, held
+        proxy = scores.proxy[scored]
+        yield FailureKind.CODE_UNKNOWN, "proxy", scores.proxy, (proxy >= 0) & (proxy < self.proxies)
+        warm = count[scored] >= self.warmup_bars
+        yield FailureKind.WARMUP_IGNORED, "score after so few bars", count, warm
+
+    def _fail_at(self, kind: FailureKind, what: str, value: object, symbol: str) -> NoReturn:
+        wanted = {
+            "abstention": f"0 to {CODE_MAX}, a member of Abstain",
+            "raw value": "a finite number where it does not abstain",
+            "score": "-1 to 1 where it does not abstain",
+            "weight": "0 to 1 where it does not abstain",
+            "proxy": f"0 to {self.proxies - 1}, an index into its proxies",
+            "score after so few bars": f"{self.warmup_bars} bars, its warmup_bars, or an abstention"
+            " WARMING_UP (check_data gives it)",
+        }.get(what, "a finite number above 0 where it does not abstain")
+        _fail(kind, f"{symbol} has the {what} {value}; expected {wanted}", symbol)
+
+    def describe(self, error: Exception, panel: Panel) -> StrategyFailure:
+        """Return the failure for an error of ``evaluate``."""
+        trace = _cut_trace(error.__traceback__)
+        kind = FailureKind.RAISED
+        if isinstance(error, InvalidScoresError):
+            kind, trace = error.kind, None
+        for error_class, named in ERROR_KINDS:
+            kind = named if isinstance(error, error_class) else kind
+        file, line = find_evaluate(self.strategy)
+        if trace is not None:
+            file = trace.tb_frame.f_code.co_filename
+            line = max(_lines_of(trace, file), default=(0, line))[1]
+        return StrategyFailure(
+            strategy=self.name,
+            kind=kind,
+            bar_closed_at_ms=panel.close_ms,
+            symbol=getattr(error, "symbol", "") if isinstance(error, InvalidScoresError) else "",
+            error=error,
+            trace=trace,
+            file=file,
+            line=line,
+        )
+
+
+def _check_columns(scores: StrategyScores, width: int) -> None:
+    for columns, kinds, wanted in ((FLOAT_COLUMNS, "f", "float64"), (CODE_COLUMNS, "iu", "uint8")):
+        for name in columns:
+            column = getattr(scores, name)
+            if (
+                not isinstance(column, np.ndarray)
+                or column.shape != (width,)
+                or column.dtype.kind not in kinds
+            ):
+                _fail(
+                    FailureKind.COLUMN_WRONG,
+                    f"{name} is {_describe_column(column)}; expected {wanted} of shape ({width},),"
+                    " one value for each symbol",
+                )
+    features, shape = scores.features, (len(scores.feature_names), width)
+    if not isinstance(features, np.ndarray) or features.shape != shape:
+        _fail(
+            FailureKind.COLUMN_WRONG,
+            f"features is {_describe_column(features)}; expected float64 of shape {shape}, one row"
+            " for each of feature_names",
+        )
+
+
+def _describe_column(column: object) -> str:
+    if isinstance(column, np.ndarray):
+        return f"{column.dtype} of shape {column.shape}"
+    return f"of type {type(column).__name__}"
+
+
+def _fail(kind: FailureKind, what: str, symbol: str = "") -> NoReturn:
+    raise InvalidScoresError(kind, what, symbol)
+
+
+def _cut_trace(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from the strategy's own frame on."""
+    while trace is not None and trace.tb_frame.f_code is not CheckedStrategy.evaluate.__code__:
+        trace = trace.tb_next
+    return trace.tb_next if trace is not None else None
+
+
+def _lines_of(trace: TracebackType | None, file: str) -> Iterator[tuple[int, int]]:
+    """Yield depth and line of the frames in the file."""
+    depth = 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            yield depth, trace.tb_lineno
+        depth, trace = depth + 1, trace.tb_next
+
+
+def find_evaluate(strategy: Strategy) -> tuple[str, int]:
+    """Return file and line of a strategy's ``evaluate``; empty and 0 if unknown."""
+    code = getattr(strategy.evaluate, "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
+
+
+def check_strategies(
+    strategies: Mapping[str, Strategy], period_ms: int
+) -> tuple[CheckedStrategy, ...]:
+    """Check the declarations of strategies for one length of bars.
+
+    Raises:
+        ConfigurationError: a line for each declaration that is missing or invalid.
+    """
+    problems = [
+        f"the strategy {name} declares {what}"
+        for name, strategy in strategies.items()
+        for what in find_invalid_declarations(name, strategy, period_ms)
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return tuple(
+        CheckedStrategy(
+            strategy=strategy,
+            name=name,
+            cross_sectional=strategy.cross_sectional,
+            proxies=len(strategy.proxies),
+            warmup_bars=strategy.warmup_bars(period_ms),
+            reads=DeclaredReads(
+                bars=strategy.lookback_bars(period_ms),
+                indicators=frozenset(strategy.indicators),
+                open_interest_rows=count_interest_rows(strategy.open_interest_span_ms),
+            ),
+        )
+        for name, strategy in strategies.items()
+    )
+
+
+def count_interest_rows(span_ms: int) -> int:
+    """Return the number of rows of open interest that a period needs; 0: none."""
+    return span_ms // INTEREST_PERIOD_MS + 2 if span_ms else 0

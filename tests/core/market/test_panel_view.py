@@ -1,0 +1,139 @@
+"""A view of a panel shows the panel's newest declared rows, and nothing else."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kamou.core.day import HOUR_MS
+from kamou.core.indicators.atr import Atr
+from kamou.core.indicators.rsi import Rsi
+from kamou.core.market.panel import INTEREST_PERIOD_MS, Field, Panel
+from kamou.core.market.panel_view import (
+    DeclaredReads,
+    PanelView,
+    UndeclaredReadError,
+    UnknownFieldError,
+)
+
+FIELDS = get_args(Field)
+WINDOW = 20
+ROWS = 6
+
+
+def filled_panel(bars: int = 30) -> Panel:
+    chance = np.random.default_rng(5)
+    panel = Panel(("A", "B"), HOUR_MS, WINDOW, (Atr(3), Rsi(2)), open_interest_rows=ROWS)
+    for t in range(bars):
+        close = chance.uniform(90, 110, 2)
+        panel.append(t * HOUR_MS, close, close + 1, close - 1, close, close)
+        panel.append_interest(t * INTEREST_PERIOD_MS, close)
+    return panel
+
+
+PANEL = filled_panel()
+
+
+def limited(bars: int = 5, open_interest_rows: int = 0) -> PanelView:
+    declared = DeclaredReads(
+        bars=bars, indicators=frozenset({Atr(3)}), open_interest_rows=open_interest_rows
+    )
+    return PanelView(PANEL, declared)
+
+
+@given(
+    field=st.sampled_from(FIELDS),
+    bars=st.integers(1, WINDOW),
+    n=st.integers(1, WINDOW),
+    back=st.integers(0, WINDOW),
+)
+def test_rows_within_the_declared_window_are_the_panels_and_others_are_errors(
+    field: Field, bars: int, n: int, back: int
+) -> None:
+    view = limited(bars)
+    if n + back > bars:
+        with pytest.raises(UndeclaredReadError, match=rf"reads {n + back} bars .* {bars}; declare"):
+            view.view(field, n, back)
+        return
+    np.testing.assert_array_equal(view.view(field, n, back), PANEL.view(field, n, back))
+    if n == 1:
+        np.testing.assert_array_equal(view.row(field, back), PANEL.row(field, back))
+
+
+def test_a_row_beyond_the_declared_window_and_one_in_the_future_are_errors() -> None:
+    with pytest.raises(UndeclaredReadError, match="reads 6 bars back"):
+        limited(5).row("close", back=5)
+    with pytest.raises(UndeclaredReadError, match="-1 bars before the newest"):
+        limited(5).row("close", back=-1)
+    with pytest.raises(UndeclaredReadError, match="0 rows"):
+        limited(5).view("close", 0)
+
+
+def test_an_unknown_field_is_an_error_with_the_fields_and_the_most_similar_one() -> None:
+    with pytest.raises(UnknownFieldError, match=r"'closes'; it has open, .*mean 'close'\?"):
+        limited().view("closes", 2)  # type: ignore[arg-type]  # the mistake of this test
+
+
+def test_an_indicator_that_is_not_declared_is_an_error() -> None:
+    view = limited()
+    np.testing.assert_array_equal(view.indicator(Atr(3)), PANEL.indicator(Atr(3)))
+    assert view.state(Atr(3)) is PANEL.state(Atr(3))
+    for read in (view.indicator, view.state):
+        with pytest.raises(UndeclaredReadError, match=r"Rsi\(period=2\).* are Atr\(period=3\)"):
+            read(Rsi(2))
+
+
+@given(rows=st.integers(1, ROWS), at=st.integers(0, 30))
+def test_open_interest_has_the_newest_declared_rows(rows: int, at: int) -> None:
+    now_ms = at * INTEREST_PERIOD_MS
+    times, logs = PANEL.open_interest(now_ms)
+    seen_times, seen_logs = limited(open_interest_rows=rows).open_interest(now_ms)
+    np.testing.assert_array_equal(seen_times, times[-rows:])
+    np.testing.assert_array_equal(seen_logs, logs[-rows:])
+
+
+@given(reads=st.lists(st.tuples(st.integers(1, ROWS), st.integers(0, 30)), max_size=10))
+def test_a_cached_figure_of_open_interest_is_that_of_the_views_own_rows(
+    reads: list[tuple[int, int]],
+) -> None:
+    for rows, at in reads:
+        view, now_ms = limited(open_interest_rows=rows), at * INTEREST_PERIOD_MS
+        _, logs = view.open_interest(now_ms)
+        found = view.compute_from_interest("sum", now_ms, lambda _times, seen: seen.sum(axis=0))
+        np.testing.assert_array_equal(found, logs.sum(axis=0))
+
+
+def test_open_interest_without_a_declared_period_is_an_error() -> None:
+    for read in (
+        lambda: limited().open_interest(0),
+        lambda: limited().compute_from_interest("x", 0, lambda _times, logs: logs[-1]),
+    ):
+        with pytest.raises(UndeclaredReadError, match="open_interest_span_ms is 0"):
+            read()
+
+
+def test_a_strategy_can_write_nothing_of_the_panel() -> None:
+    view = limited(open_interest_rows=2)
+    times, logs = view.open_interest(30 * INTEREST_PERIOD_MS)
+    arrays = (
+        view.view("close", 2),
+        view.row("close"),
+        view.count,
+        view.last_close_ms,
+        view.indicator(Atr(3)),
+        times,
+        logs,
+    )
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    row = np.ones(2)
+    with pytest.raises(UndeclaredReadError, match="only the scanner adds bars"):
+        view.append(0, row, row, row, row, row)
+    with pytest.raises(UndeclaredReadError, match="only the scanner adds open interest"):
+        view.append_interest(0, row)
+    assert PANEL.count.flags.writeable
