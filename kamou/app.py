@@ -153,7 +153,8 @@ class _Composer:
         self.deadline_s = float(settings.supervision.handler_deadline_s)
         self.on_cycle = on_cycle
         chosen = settings.strategies
-        self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters)
+        others = {name: file.factory for name, file in chosen.files.items()}
+        self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters, others)
         self.checked = check_strategies(self.strategies, self.period_ms)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
         self.universe = tuple(part.symbols for part in self.parts)

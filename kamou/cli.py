@@ -22,6 +22,7 @@ from kamou.commands import (
     simulate,
     site,
     status,
+    strategy,
     why,
 )
 from kamou.commands.printing import QUOTED, Output, print_error_line, print_json
@@ -42,6 +43,7 @@ VERBS: tuple[click.Command, ...] = (
     backtest.backtest,
     simulate.simulate,
     data.data,
+    strategy.strategy,
     report.report,
     database.db,
 )

@@ -30,7 +30,9 @@ ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # A path: has a slash or a known suffix, and no scheme, no leading slash (those are web paths).
 FILE = re.compile(r"^(?!/|\.\./|kamou-data)[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|txt|sql))$")
-MADE_AT_RUN = {"kamou.toml", "report.json", "market/"}  # what a run or a user makes
+# What a run or a user makes.
+MADE_AT_RUN = {"kamou.toml", "report.json", "market/", "make_bars.py", "bars/bars.csv"}
+MADE_AT_RUN |= {"strategies/breakout.py", "strategies/tests/", "breakout.py"}
 TO_WRITE = ("NAME", "NUMBER")  # stand for what a contributor chooses
 STATUS = re.compile(
     r"^Status: (accepted|replaced by \d{4})\. Date: \d{4}-\d\d-\d\d\.$", re.MULTILINE

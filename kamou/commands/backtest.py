@@ -139,7 +139,9 @@ def backtest(
     stops the backtest with its traceback and exit code 1. Exit code 6: the independent checker
     found a violation of the hard rules. A backtest is not a forecast.
     """
-    resolved = resolve(config_path, data_dir=data_dir, strategies__enabled=strategies)
+    resolved = resolve(
+        config_path, run_files=True, data_dir=data_dir, strategies__enabled=strategies
+    )
     options = BacktestOptions(
         timerange=bounds, symbols=symbols, journal=journal, keep_going=keep_going
     )
@@ -194,7 +196,7 @@ def _format_figure(name: str, value: object) -> tuple[str, object]:
 
 def _print_report(result: BacktestReport) -> None:
     by_strategy = result.get("by_strategy") or {}
-    left_out = {"by_strategy", "strategy_failures"}
+    left_out = {"by_strategy", "strategy_failures", "strategy_files"}
     if not result.get("violation_list"):
         left_out.add("violation_list")
     rows = [_format_figure(name, value) for name, value in result.items() if name not in left_out]
@@ -210,6 +212,8 @@ def _print_report(result: BacktestReport) -> None:
             for name, row in zip(by_strategy, shown, strict=True)
         ]
         print_table("by strategy", ("strategy", *shown[0]), cells)
+    if files := result.get("strategy_files"):
+        print_table("strategies of your own", ("strategy", "sha256 of the file"), files.items())
     if failures := result.get("strategy_failures"):
         head = ("strategy", "kind", "place", "count", "first", "symbol", "error")
         lines = [

@@ -11,7 +11,8 @@ from kamou.commands.printing import print_json, print_line, print_table
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import create_file
 from kamou.errors import ConfigurationError
-from kamou.settings.config import Resolved, flatten_settings, render_commented_toml, to_json_value
+from kamou.settings.commented_toml import render_commented_toml
+from kamou.settings.config import Resolved, flatten_settings, to_json_value
 from kamou.settings.table import settings_table
 
 
@@ -41,7 +42,7 @@ def init(path: Path, force: bool) -> None:
 @json_option
 def check_config(config_path: Path | None, as_json: bool) -> None:
     """Validate the settings; exit code 4 with error lines if one is invalid."""
-    resolved = resolve(config_path)
+    resolved = resolve(config_path, run_files=True)
     _check_strategies(resolved)
     changed = [key for key, origin in resolved.origins.items() if origin != "default"]
     if as_json:
@@ -58,11 +59,11 @@ def check_config(config_path: Path | None, as_json: bool) -> None:
 @json_option
 def show_config(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in force, each with the origin of its value."""
-    resolved = resolve(config_path)
+    resolved = resolve(config_path, run_files=True)
     values = {
         key: to_json_value(value) for key, value in flatten_settings(resolved.settings).items()
     }
-    table = settings_table()
+    table = settings_table(resolved.settings.strategies.parameter_types)
     if as_json:
         print_json(
             {
@@ -93,7 +94,7 @@ def _check_strategies(resolved: Resolved) -> None:
     """
     from kamou.core.strategies import discover_strategies
 
-    known = discover_strategies()
+    known = [*discover_strategies(), *resolved.settings.strategies.files]
     for name in resolved.settings.strategies.enabled:
         if name not in known:
             raise ConfigurationError(

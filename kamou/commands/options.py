@@ -115,10 +115,11 @@ def json_option(verb: Verb) -> Verb:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(verb)
 
 
-def resolve(config_path: Path | None, **given: object) -> Resolved:
+def resolve(config_path: Path | None, *, run_files: bool = False, **given: object) -> Resolved:
     """Return the settings; options override the environment and the file.
 
-    ``given`` maps a setting, with ``__`` for each dot, to an option's value; None: not given.
+    ``given`` maps a setting, with ``__`` for each dot, to an option's value; None: not given. With
+    ``run_files``, the operator's own strategies are loaded too (``load_settings``).
 
     Raises:
         ConfigurationError: the file cannot be read or is not TOML; or settings are unknown,
@@ -128,4 +129,4 @@ def resolve(config_path: Path | None, **given: object) -> Resolved:
         config_path = CONFIG_FILE
     keyed = {name.replace("__", "."): value for name, value in given.items()}
     overrides = {key: (OPTION_OF[key], value) for key, value in keyed.items() if value is not None}
-    return load_settings(config_path, os.environ, overrides)
+    return load_settings(config_path, os.environ, overrides, run_files=run_files)

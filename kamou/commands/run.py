@@ -52,6 +52,7 @@ def run(
     """
     resolved = resolve(
         config_path,
+        run_files=True,
         data_dir=data_dir,
         web__port=port,
         web__operator_port=operator_port,

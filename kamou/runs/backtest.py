@@ -165,8 +165,7 @@ def replay(
                 report = report_backtest(
                     session.reader, market, audit_log, checked, start=settings.equity
                 )
-                report["strategy_failures"] = failures.counted.reports()
-                return report
+                return _add_strategies(report, settings, failures)
 
         return trio.run(main, clock=JumpClock())
 
@@ -184,6 +183,15 @@ def _fit_to_bars(settings: Settings, step_ms: int) -> Settings:
         mode="backtest",
         risk=attrs.evolve(settings.risk, account_age_max_s=age_max_s),
     )
+
+
+def _add_strategies(
+    report: BacktestReport, settings: Settings, failures: FailureStop
+) -> BacktestReport:
+    """Add the hashes of the operator's own strategies, and the failures of all."""
+    report["strategy_files"] = settings.strategies.enabled_hashes
+    report["strategy_failures"] = failures.counted.reports()
+    return report
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:

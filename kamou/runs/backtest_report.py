@@ -47,7 +47,8 @@ class BacktestReport(TypedDict):
     ``violations`` is the number of violations of hard rules that the independent checker found in
     the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
     of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
-    decimal text too. ``replay`` adds ``strategy_failures``, and only ``runs.backtest.run`` the
+    decimal text too. ``replay`` adds ``strategy_failures`` and ``strategy_files``, the
+    SHA-256 of each enabled strategy outside of the package; only ``runs.backtest.run`` adds the
     times and the memory.
     """
 
@@ -75,6 +76,7 @@ class BacktestReport(TypedDict):
     violation_list: list[ViolationReport]
     by_strategy: dict[str, StrategyReport]
     strategy_failures: NotRequired[list[FailureReport]]
+    strategy_files: NotRequired[dict[str, str]]
     digest: str
     facts_digest: str
     cpu_s: NotRequired[float]

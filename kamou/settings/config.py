@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_type_hints
 
@@ -18,13 +19,12 @@ from kamou.core.plain import Form, fixed_text, to_plain
 from kamou.core.risk.limits import CostModel, RiskLimits, TradingParameters, VetoLimits
 from kamou.errors import ConfigurationError
 from kamou.settings import strategies
-from kamou.settings.sources import read_environment, read_file, suggest_key
-from kamou.settings.strategies import StrategySettings
+from kamou.settings.sources import convert_values, read_sources
+from kamou.settings.strategies import NOT_A_SETTING, ParameterTypes, StrategySettings
+from kamou.settings.strategy_files import StrategyFile, load_folder
 from kamou.settings.table import settings_table
 from kamou.settings.values import (
-    EXPECTED,
     PUBLIC_URL,
-    convert_value,
     is_network,
     is_public_url,
 )
@@ -169,37 +169,43 @@ Overrides = Mapping[str, tuple[str, object]]  # dotted key -> (option as typed, 
 
 
 def load_settings(
-    path: Path | None, environ: Mapping[str, str], overrides: Overrides | None = None
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Overrides | None = None,
+    *,
+    run_files: bool = False,
 ) -> Resolved:
     """Resolve the settings: options over environment over file over defaults.
 
+    Args:
+        path: the TOML file; None: none.
+        environ: the environment.
+        overrides: values of options.
+        run_files: run the files in the folder ``strategies.path``. If False, settings of
+            strategies outside of the package are not checked and are left out.
+
     Raises:
         ConfigurationError: the file cannot be read or is not TOML; or settings are unknown, invalid
-            or contradictory: one line for each problem, with key and origin.
+            or contradictory: one line for each problem, with key and origin; or the folder has a
+            file that cannot be used.
     """
-    kinds, table = collect_leaf_types(Settings), settings_table()
-    raws = read_file(path, kinds) if path else {}
-    raws.update(read_environment(environ))
-    raws.update({key: (option, value) for key, (option, value) in (overrides or {}).items()})
+    read = partial(read_sources, path, environ, dict(overrides or {}))
+    raws = read(collect_leaf_types(Settings))
+    _, folder = raws.get("strategies.path", ("", ""))
+    files: dict[str, StrategyFile] = {}
+    if folder and isinstance(folder, str) and run_files:
+        files = load_folder(folder, strategies.list_builtin_strategies())
+    types = strategies.strategy_parameter_classes(files)
+    kinds, table = collect_leaf_types(Settings, types), settings_table(types)
+    if files:
+        raws = read(kinds)
+    elif folder:
+        raws = {k: raw for k, raw in raws.items() if not _is_of_file(k, raw[1], types)}
 
-    values: dict[str, object] = {}
-    problems: list[str] = []
-    for key, (origin, raw) in raws.items():
-        if key not in kinds:
-            problems.append(f"{origin}: unknown setting {key}{suggest_key(key, kinds)}")
-            continue
-        value = convert_value(kinds[key], raw)
-        if value is None:
-            expected = EXPECTED[kinds[key]] + (f" ({unit})" if (unit := table[key].unit) else "")
-            problems.append(f"{origin}: {key} expects {expected}, got {raw!r}")
-        elif problem := table[key].find_problem(value):
-            problems.append(f"{origin}: {key} {problem}")
-        else:
-            values[key] = value
-    if problems:
-        raise ConfigurationError(*problems)
-
-    settings = _build_group(Settings, "", values)
+    values = convert_values(raws, kinds, table)
+    settings = _build_group(Settings, "", values, types)
+    chosen = attrs.evolve(settings.strategies, files=files)
+    settings = attrs.evolve(settings, strategies=chosen)
     origins = {key: raws[key][0] if key in raws else "default" for key in kinds}
     problems = [
         f"{' and '.join(f'{key} ({origins[key]})' for key in keys)}: {what}"
@@ -208,6 +214,14 @@ def load_settings(
     if problems:
         raise ConfigurationError(*problems)
     return Resolved(settings=settings, origins=origins, digest=digest(settings))
+
+
+def _is_of_file(key: str, value: object, types: ParameterTypes) -> bool:
+    """Return True for a setting of a strategy whose file was not run."""
+    group, _, rest = key.partition(".")
+    name, dot, _ = rest.partition(".")
+    inner = bool(dot) or isinstance(value, dict)  # a table of TOML whose keys are not known
+    return group == "strategies" and inner and name not in types
 
 
 def digest(settings: Settings) -> str:
@@ -220,13 +234,18 @@ def digest(settings: Settings) -> str:
 
 
 def canonical_json(settings: Settings) -> str:
-    """Return the settings that change trades as JSON, with sorted keys."""
-    table = settings_table()
+    """Return the settings that change trades as JSON, with sorted keys.
+
+    An enabled strategy outside of the package adds the hash of its file.
+    """
+    table = settings_table(settings.strategies.parameter_types)
     decisive = {
         key: to_json_value(value)
         for key, value in flatten_settings(settings).items()
         if table[key].decides
     }
+    if hashes := settings.strategies.enabled_hashes:
+        decisive["strategies.files"] = hashes
     return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -241,7 +260,7 @@ def to_json_value(value: object) -> object:
 def flatten_settings(group: attrs.AttrsInstance) -> dict[str, object]:
     """Return the value of each setting by its dotted key, in the order of the fields."""
     flat: dict[str, object] = {}
-    for field in attrs.fields(type(group)):
+    for field in _setting_fields(type(group)):
         value = getattr(group, field.name)
         if attrs.has(type(value)):
             flat.update(_prefix_keys(field.name, flatten_settings(value)))
@@ -257,20 +276,28 @@ def _prefix_keys(name: str, keys: Mapping[str, T]) -> dict[str, T]:
     return {f"{name}.{key}": item for key, item in keys.items()}
 
 
-def collect_leaf_types(group: type) -> dict[str, object]:
-    """Return the type of each setting by its dotted key, in the order of the fields."""
+def collect_leaf_types(group: type, types: ParameterTypes | None = None) -> dict[str, object]:
+    """Return the type of each setting by its dotted key, in the order of the fields.
+
+    ``types`` are the classes of strategies' parameters; None: of the strategies of the package.
+    """
     hints = get_type_hints(group)
     kinds: dict[str, object] = {}
-    for field in attrs.fields(group):
+    for field in _setting_fields(group):
         kind = hints[field.name]
         if _holds_parameters(group, field.name):
-            for name, inner in strategies.strategy_parameter_classes().items():
+            found = strategies.strategy_parameter_classes() if types is None else types
+            for name, inner in found.items():
                 kinds.update(_prefix_keys(name, collect_leaf_types(inner)))
         elif attrs.has(kind):
-            kinds.update(_prefix_keys(field.name, collect_leaf_types(kind)))
+            kinds.update(_prefix_keys(field.name, collect_leaf_types(kind, types)))
         else:
             kinds[field.name] = kind
     return kinds
+
+
+def _setting_fields(group: type) -> list[attrs.Attribute[object]]:
+    return [each for each in attrs.fields(group) if NOT_A_SETTING not in each.metadata]
 
 
 def _holds_parameters(group: type, field: str) -> bool:
@@ -331,39 +358,20 @@ def find_settings_contradictions(settings: Settings) -> list[tuple[tuple[str, ..
     return [(keys, what) for holds, keys, what in checks if not holds]
 
 
-def render_commented_toml() -> str:
-    """Return the text of a `kamou.toml` with every default, commented out."""
-    text = [
-        "# Kamou's settings. Each name below has its default; remove the # in front of a name to",
-        "# change it. The environment overrides this file: KAMOU__RISK__LEVERAGE_MAX=3.",
-        "# Secrets do not belong in this file; this release needs none.",
-    ]
-    group_before, table = "", settings_table()
-    for key, value in flatten_settings(Settings()).items():
-        group, _, name = key.rpartition(".")
-        if group != group_before:
-            text += ["", f"[{group}]"]
-            group_before = group
-        setting = table[key]
-        limits = "; ".join(part for part in (setting.range_text(), setting.why) if part)
-        about = f"{setting.about} [{setting.unit}]" if setting.unit else setting.about
-        text.append(f"# {about}" + (f" ({limits})" if limits else ""))
-        text.append(f"#{name} = {json.dumps(to_json_value(value))}")
-    return "\n".join(text) + "\n"
-
-
-def _build_group(group: type[Group], prefix: str, values: Mapping[str, object]) -> Group:
+def _build_group(
+    group: type[Group], prefix: str, values: Mapping[str, object], types: ParameterTypes
+) -> Group:
     hints = get_type_hints(group)
     given: dict[str, object] = {}
-    for field in attrs.fields(group):
+    for field in _setting_fields(group):
         key = f"{prefix}{field.name}"
         if _holds_parameters(group, field.name):
             given[field.name] = {
-                name: _build_group(kind, f"{prefix}{name}.", values)
-                for name, kind in strategies.strategy_parameter_classes().items()
+                name: _build_group(kind, f"{prefix}{name}.", values, types)
+                for name, kind in types.items()
             }
         elif attrs.has(hints[field.name]):
-            given[field.name] = _build_group(hints[field.name], f"{key}.", values)
+            given[field.name] = _build_group(hints[field.name], f"{key}.", values, types)
         elif key in values:
             given[field.name] = values[key]
     return group(**given)

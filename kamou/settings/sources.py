@@ -9,12 +9,21 @@ from decimal import Decimal
 from pathlib import Path
 
 from kamou.errors import ConfigurationError
+from kamou.settings.table import Setting
 from kamou.settings.toml_text import find_key_line, find_key_lines
-from kamou.settings.values import Text
+from kamou.settings.values import EXPECTED, Text, convert_value
 
 ENVIRONMENT_PREFIX = "KAMOU__"
 
 Given = dict[str, tuple[str, object]]  # dotted key -> (origin, value)
+
+
+def read_sources(
+    path: Path | None, environ: Mapping[str, str], given: Given, keys: Collection[str]
+) -> Given:
+    """Return what file, environment and options give, each with its origin."""
+    raws = read_file(path, keys) if path else {}
+    return raws | read_environment(environ) | given
 
 
 def read_file(path: Path, keys: Collection[str]) -> Given:
@@ -88,3 +97,30 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]}?"
     return "; remove it, and `kamou show-config` lists all settings"
+
+
+def convert_values(
+    raws: Given, kinds: Mapping[str, object], table: Mapping[str, Setting]
+) -> dict[str, object]:
+    """Return the values by key.
+
+    Raises:
+        ConfigurationError: a line for each unknown or invalid setting.
+    """
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for key, (origin, raw) in raws.items():
+        if key not in kinds:
+            problems.append(f"{origin}: unknown setting {key}{suggest_key(key, kinds)}")
+            continue
+        value = convert_value(kinds[key], raw)
+        if value is None:
+            expected = EXPECTED[kinds[key]] + (f" ({unit})" if (unit := table[key].unit) else "")
+            problems.append(f"{origin}: {key} expects {expected}, got {raw!r}")
+        elif problem := table[key].find_problem(value):
+            problems.append(f"{origin}: {key} {problem}")
+        else:
+            values[key] = value
+    if problems:
+        raise ConfigurationError(*problems)
+    return values

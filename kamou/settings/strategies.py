@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from kamou.settings.strategy_files import StrategyFile
+
 # Strategies are imported in functions because they import numpy, which many verbs do not need.
+NOT_A_SETTING = "not a setting"  # key in the metadata of a field
 
 
 def _add_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attrs.AttrsInstance]:
@@ -21,17 +24,50 @@ class StrategySettings:
     """
 
     enabled: tuple[str, ...] = ("mean_reversion", "oi_momentum")
+    path: str = ""  # folder of the operator's own strategies; empty: none
     # By strategy name. The settings' keys are strategies.NAME.PARAMETER.
     parameters: Mapping[str, attrs.AttrsInstance] = attrs.field(
         factory=dict, converter=_add_defaults, hash=False
     )
+    # Of ``path``, by name; empty for a verb that needs no strategy.
+    files: Mapping[str, StrategyFile] = attrs.field(
+        factory=dict, hash=False, metadata={NOT_A_SETTING: True}
+    )
+
+    @property
+    def enabled_hashes(self) -> dict[str, str]:
+        """SHA-256, in hex, of the file of each enabled strategy outside of the package."""
+        return {name: self.files[name].sha256 for name in self.enabled if name in self.files}
+
+    @property
+    def parameter_types(self) -> dict[str, type[attrs.AttrsInstance]]:
+        """The class of each strategy's parameters, by the strategy's name."""
+        return {name: type(each) for name, each in self.parameters.items()}
 
 
-def strategy_parameter_classes() -> Mapping[str, type[attrs.AttrsInstance]]:
-    """Return the class of each strategy's parameters, by the strategy's name."""
+ParameterTypes = Mapping[str, type[attrs.AttrsInstance]]
+
+
+def strategy_parameter_classes(files: Mapping[str, StrategyFile] | None = None) -> ParameterTypes:
+    """Return the class of each strategy's parameters, by the strategy's name.
+
+    Args:
+        files: strategies outside of the package.
+    """
     from kamou.core import strategies
 
-    return strategies.parameter_classes()
+    found: dict[str, type[attrs.AttrsInstance]] = dict(strategies.parameter_classes())
+    for name, file in (files or {}).items():
+        if file.parameter_class is not None:
+            found[name] = file.parameter_class
+    return found
+
+
+def list_builtin_strategies() -> tuple[str, ...]:
+    """Return the names of the strategies of the package."""
+    from kamou.core import strategies
+
+    return strategies.list_names()
 
 
 def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -12,6 +12,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.model import Bound
+from kamou.settings.strategies import ParameterTypes, strategy_parameter_classes
 
 
 @attrs.frozen
@@ -202,6 +203,9 @@ _SIGNALS = (
        "maximum age of a candidate's bar, in bar lengths; an older candidate is vetoed", 1, 10),
     _S("veto.excluded", "", "list of symbols into which no entry is allowed"),
     _S("strategies.enabled", "", "list of strategies that trade, by file name, each once"),
+    _S("strategies.path", "",
+       "folder of your own strategies, whose files Kamou runs as its own code; empty: none. The "
+       "digest has the files' hashes instead of the folder", decides=False),
 )
 
 _CONNECTIONS = (
@@ -339,14 +343,18 @@ _MACHINE = (
 _ROWS = {setting.key: setting for setting in (*_GENERAL, *_RISK, *_SIGNALS, *_MACHINE)}
 
 
-def settings_table() -> dict[str, Setting]:
-    """Return all settings by dotted key, with those that strategies' files declare."""
+def settings_table(types: ParameterTypes | None = None) -> dict[str, Setting]:
+    """Return all settings by dotted key, with those that strategies' files declare.
+
+    Args:
+        types: classes of the strategies' parameters; None: of the strategies of the package.
+    """
     # Imported here because the strategies import numpy, which many verbs do not need.
-    from kamou.core.strategies import parameter_classes
-    from kamou.core.strategies.base import declared_parameters
+    from kamou.core.strategies.base import Parameters, declared_parameters
 
     table = dict(_ROWS)
-    for name, kind in parameter_classes().items():
+    for name, kind in (strategy_parameter_classes() if types is None else types).items():
+        assert issubclass(kind, Parameters)
         for field, declared in declared_parameters(kind).items():
             key = f"strategies.{name}.{field}"
             table[key] = Setting(key, declared.unit, declared.about, declared.low, declared.high)

@@ -27,6 +27,7 @@ from kamou.core.risk.states import EquityRead, decide_resume
 from kamou.core.risk.verdict import Denied
 from kamou.core.strategies import make_strategies
 from kamou.core.strategies.base import Strategy, StrategyScores, make_failed_scores
+from kamou.core.strategies.conformance import SYMBOLS
 from kamou.core.vetoes import apply_vetoes
 from kamou.core.words import EXACT, FIGURE_NAMES, figure_words
 from kamou.data_directory.folder import DataDirectory
@@ -36,7 +37,7 @@ from kamou.store.journal import JournalWriter
 from tests.core.denial_cases import ROWS
 from tests.core.risk.test_planning import candidate as wanted
 from tests.core.risk.test_planning import early_denial
-from tests.core.strategies.test_strategies_conformance import MARKET, PERIOD, SYMBOLS, fresh
+from tests.core.strategies.test_strategies_conformance import MARKET, PERIOD, fresh
 from tests.core.trading_cases import NOON, D, Story, intent, plan, quote, review
 from tests.core.vetoes.test_vetoes import NOW, VETOES, candidate, context
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kamou.core.risk.limits import RiskLimits
 from kamou.errors import ConfigurationError
+from kamou.settings.commented_toml import render_commented_toml
 from kamou.settings.config import (
     Resolved,
     Settings,
@@ -22,7 +23,6 @@ from kamou.settings.config import (
     digest,
     flatten_settings,
     load_settings,
-    render_commented_toml,
 )
 from kamou.settings.table import Setting, settings_table
 from kamou.settings.toml_text import find_key_line, find_key_lines

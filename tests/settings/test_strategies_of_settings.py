@@ -8,12 +8,12 @@ import pytest
 
 from kamou.core import strategies
 from kamou.errors import ConfigurationError
+from kamou.settings.commented_toml import render_commented_toml
 from kamou.settings.config import (
     Settings,
     canonical_json,
     flatten_settings,
     load_settings,
-    render_commented_toml,
 )
 from tests.settings_page import settings_page
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -35,7 +35,7 @@ def discover_strategies() -> dict[str, StrategyFactory]:
     Raises:
         ConfigurationError: a file has no ``strategy``, or its import fails.
     """
-    return {name: _factory(name) for name in _files()}
+    return {name: _factory(name) for name in list_names()}
 
 
 def parameter_classes() -> dict[str, type[Parameters]]:
@@ -45,7 +45,7 @@ def parameter_classes() -> dict[str, type[Parameters]]:
     fails, so that settings can still be read; ``discover_strategies`` raises for it.
     """
     found: dict[str, type[Parameters]] = {}
-    for name in _files():
+    for name in list_names():
         with suppress(ConfigurationError):
             kind = getattr(_factory(name), "parameter_class", None)
             if kind is not None:
@@ -53,9 +53,10 @@ def parameter_classes() -> dict[str, type[Parameters]]:
     return found
 
 
-def _files() -> Iterator[str]:
+def list_names() -> tuple[str, ...]:
+    """Return the names of the strategy files of this package, in alphabetical order."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return (name for name in names if name not in PARTS)
+    return tuple(name for name in names if name not in PARTS)
 
 
 def _factory(name: str) -> StrategyFactory:
@@ -70,17 +71,20 @@ def _factory(name: str) -> StrategyFactory:
 
 
 def make_strategies(
-    enabled: Iterable[str], parameters: Mapping[str, object]
+    enabled: Iterable[str],
+    parameters: Mapping[str, object],
+    others: Mapping[str, StrategyFactory] | None = None,
 ) -> dict[str, Strategy]:
     """Return the enabled strategies by name.
 
-    Each is made with ``parameters[name]``, or with its defaults.
+    Each is made with ``parameters[name]``, or with its defaults. ``others`` are the factories of
+    strategies outside of this package.
 
     Raises:
-        ConfigurationError: no file has the name of an enabled strategy, or a strategy file cannot
-            be loaded.
+        ConfigurationError: no file has the name of an enabled strategy, a strategy file cannot be
+            loaded, or a strategy cannot be made.
     """
-    known = discover_strategies()
+    known = discover_strategies() | dict(others or {})
     made: dict[str, Strategy] = {}
     for name in enabled:
         if name not in known:
@@ -88,7 +92,12 @@ def make_strategies(
                 f"strategies.enabled has the unknown strategy {name!r}; known strategies:"
                 f" {', '.join(known)}"
             )
-        made[name] = known[name](parameters[name]) if name in parameters else known[name]()
+        try:
+            made[name] = known[name](parameters[name]) if name in parameters else known[name]()
+        except Exception as problem:
+            raise ConfigurationError(
+                f"the strategy {name} cannot be made: {problem!r}; correct its __init__"
+            ) from problem
     return made
 
 

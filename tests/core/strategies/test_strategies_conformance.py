@@ -1,77 +1,35 @@
-"""Conformance tests of every strategy that discovery finds."""
+"""Conformance tests of every strategy that discovery finds, and of the checks themselves."""
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 
-from kamou.core.arrays import Floats
 from kamou.core.codes import Abstain
 from kamou.core.day import HOUR_MS
-from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
-from kamou.core.strategies import discover_strategies, make_panel, make_strategies
-from kamou.core.strategies.base import Strategy, StrategyScores
+from kamou.core.market.panel import Panel
+from kamou.core.strategies import discover_strategies, make_strategies
+from kamou.core.strategies.base import Strategy, StrategyScores, check_data
+from kamou.core.strategies.conformance import (
+    CONFORMANCE_CHECKS,
+    SCORE_COLUMNS,
+    SYMBOLS,
+    Bench,
+    MadeMarket,
+    count_scores,
+    fill_panel,
+    make_bench,
+    make_market,
+    run_check,
+)
 
 PERIOD = HOUR_MS
 BARS = 1_000  # a month of warm-up and some days with scores
-SYMBOLS = 24
 NAMES = tuple(discover_strategies())
-COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance", "abstain", "proxy")
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Market:
-    """Columns ``[bars, symbols]``, and open interest that is used every four hours."""
-
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    open_interest: Floats
-
-    def feed(self, panel: Panel, first: int, last: int) -> None:
-        """Append bars ``first <= t < last`` and the open interest known by their closes."""
-        for t in range(first, last):
-            open_ms = t * PERIOD
-            panel.append(
-                open_ms, self.open[t], self.high[t], self.low[t], self.close[t], self.volume[t]
-            )
-            if (open_ms + PERIOD) % INTEREST_PERIOD_MS == 0:
-                panel.append_interest(open_ms + PERIOD, self.open_interest[t])
-
-    def only(self, chosen: slice) -> Market:
-        return Market(**{f.name: getattr(self, f.name)[:, chosen] for f in attrs.fields(Market)})
-
-    def copy(self) -> Market:
-        return Market(**{f.name: getattr(self, f.name).copy() for f in attrs.fields(Market)})
-
-
-def made_market(seed: int) -> Market:
-    """Return trending and mean-reverting symbols, so that each strategy has scores."""
-    chance = np.random.default_rng(seed)
-    noise = chance.standard_t(4, size=(BARS, SYMBOLS)) * 0.004
-    drift = np.repeat(chance.normal(0, 0.003, size=(BARS // 40, SYMBOLS)), 40, axis=0)
-    logs = np.cumsum(noise + drift, axis=0)
-    reverting = np.zeros(SYMBOLS)
-    for t in range(BARS):
-        reverting = 0.9 * reverting + noise[t]
-        logs[t, ::2] = reverting[::2]
-    close = 100 * np.exp(logs)
-    open_ = np.vstack([close[:1], close[:-1]])
-    wick = 1 + np.abs(chance.normal(size=(2, BARS, SYMBOLS))) * 0.002
-    return Market(
-        open=open_,
-        high=np.maximum(open_, close) * wick[0],
-        low=np.minimum(open_, close) / wick[1],
-        close=close,
-        volume=chance.uniform(1, 10, size=(BARS, SYMBOLS)),
-        open_interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(BARS, SYMBOLS)), axis=0)),
-    )
-
-
-MARKET = made_market(1)
+MARKET = make_market(1, BARS)
 
 
 @pytest.fixture(params=NAMES)
@@ -80,30 +38,13 @@ def strategy(request: pytest.FixtureRequest) -> Strategy:
     return make_strategies([name], {})[name]
 
 
-def fresh(strategy: Strategy, market: Market, last: int, first: int = 0) -> Panel:
-    names = [f"S{s:02}" for s in range(market.close.shape[1])]
-    panel = make_panel([strategy], names, PERIOD)
-    market.feed(panel, first, last)
-    return panel
+def fresh(strategy: Strategy, market: MadeMarket, last: int, first: int = 0) -> Panel:
+    return fill_panel(strategy, market, last, first)
 
 
 def same(one: StrategyScores, other: StrategyScores) -> None:
-    for column in (*COLUMNS, "features"):
+    for column in (*SCORE_COLUMNS, "features"):
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column), column)
-
-
-def scores_at(strategy: Strategy, market: Market, at: tuple[int, ...]) -> dict[int, StrategyScores]:
-    """Return the scores at each bar in ``at``, from one panel that takes all bars."""
-    panel = fresh(strategy, market, 0)
-    shown = {}
-    for t in range(max(at) + 1):
-        market.feed(panel, t, t + 1)
-        if t in at:
-            shown[t] = strategy.evaluate(panel, panel.close_ms)
-    return shown
-
-
-LOOKS = (721, 760, 803, 880, 998)
 
 
 def test_discovery_names_each_strategy_after_its_file() -> None:
@@ -114,15 +55,6 @@ def test_discovery_names_each_strategy_after_its_file() -> None:
         assert 0 <= made.score_min < 1
         assert made.hold_ms(PERIOD) > 0
         assert made.warmup_bars(PERIOD) >= made.lookback_bars(PERIOD) >= 2
-
-
-def test_a_score_ignores_later_open_interest_and_earlier_evaluations(strategy: Strategy) -> None:
-    """The first panel is evaluated at several bars, the second only at its newest."""
-    for t, shown in scores_at(strategy, MARKET, LOOKS).items():
-        panel = fresh(strategy, MARKET, t + 1)
-        for k in range(1, 4):
-            panel.append_interest(panel.close_ms + k * INTEREST_PERIOD_MS, MARKET.open_interest[-k])
-        same(shown, strategy.evaluate(panel, panel.close_ms))
 
 
 def test_a_strategy_abstains_from_all_symbols_until_its_warm_up_ends(strategy: Strategy) -> None:
@@ -176,11 +108,6 @@ def test_a_strategy_abstains_from_flat_prices_without_a_numpy_warning(strategy: 
     assert strategy.evaluate(panel, panel.close_ms).abstain[0] == Abstain.DATA_DEGENERATE
 
 
-def test_a_strategy_abstains_from_all_symbols_of_an_empty_panel(strategy: Strategy) -> None:
-    panel = fresh(strategy, MARKET, 0)
-    assert (strategy.evaluate(panel, 0).abstain == Abstain.DATA_MISSING).all()
-
-
 def test_a_second_evaluation_gives_the_same_scores_and_changes_no_panel(strategy: Strategy) -> None:
     asked = fresh(strategy, MARKET, 0)
     for t in range(BARS):
@@ -191,18 +118,6 @@ def test_a_second_evaluation_gives_the_same_scores_and_changes_no_panel(strategy
     same(first, second)
     quiet = fresh(strategy, MARKET, BARS)
     same(first, strategy.evaluate(quiet, quiet.close_ms))
-
-
-def test_a_shard_scores_its_symbols_as_one_panel_of_all_symbols_would(strategy: Strategy) -> None:
-    whole = fresh(strategy, MARKET, BARS)
-    shown = strategy.evaluate(whole, whole.close_ms)
-    for chosen in (slice(0, 7), slice(7, 8), slice(8, SYMBOLS)):
-        panel = fresh(strategy, MARKET.only(chosen), BARS)
-        part = strategy.evaluate(panel, panel.close_ms)
-        for column in COLUMNS:
-            np.testing.assert_allclose(
-                getattr(part, column), getattr(shown, column)[chosen], rtol=1e-10
-            )
 
 
 def test_a_bad_high_changes_no_later_raw_value_and_no_take_profit_of_another_symbol(
@@ -239,3 +154,155 @@ def test_scores_are_bounded_and_their_distances_are_positive(strategy: Strategy)
         assert shown.abstain.dtype == shown.proxy.dtype == np.uint8
         assert shown.features.shape == (len(shown.feature_names), SYMBOLS)
     assert signals > 5  # else this test proves nothing
+
+
+@pytest.mark.parametrize("check", CONFORMANCE_CHECKS)
+def test_a_strategy_of_the_product_passes_every_check_of_conformance(
+    strategy: Strategy, check: str
+) -> None:
+    assert run_check(make_bench(strategy.name, strategy), check).problems == ()
+
+
+def test_a_bench_counts_the_scores_of_a_strategy() -> None:
+    strategy = make_strategies(["oi_momentum"], {})["oi_momentum"]
+    scored, of = count_scores(make_bench("oi_momentum", strategy))
+    assert 500 < scored < of
+
+
+class Simple:
+    """A conforming strategy: long after a rise, with a fixed share of the price as distances."""
+
+    name: ClassVar[str] = "simple"
+    cross_sectional: ClassVar[bool] = False
+    score_min: ClassVar[float] = 0.0
+    proxies: ClassVar[tuple[str, ...]] = ("",)
+    open_interest_span_ms: ClassVar[int] = 0
+    indicators: ClassVar[tuple[Any, ...]] = ()
+    requirements: ClassVar[dict[Any, Any]] = {}
+    warm: ClassVar[int] = 20
+
+    def hold_ms(self, period_ms: int) -> int:
+        return period_ms
+
+    def lookback_bars(self, _period_ms: int) -> int:
+        return 10
+
+    def warmup_bars(self, _period_ms: int) -> int:
+        return self.warm
+
+    def abstentions(self, panel: Panel, now_ms: int) -> Any:
+        return check_data(panel, now_ms, self.warm).codes
+
+    def rise(self, panel: Panel) -> Any:
+        closes = panel.view("close", 10)
+        return np.clip(np.log(closes[-1] / closes[0]) * 5, -1, 1)
+
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
+        width = len(panel.symbols)
+        rise = self.rise(panel)
+        distance = 0.02 * panel.row("close")
+        return StrategyScores(
+            strategy=self.name,
+            score=rise,
+            raw=np.full(width, np.nan),
+            weight=np.ones(width),
+            stop_distance=distance,
+            target_distance=2 * distance,
+            abstain=self.abstentions(panel, now_ms),
+            proxy=np.zeros(width, np.uint8),
+            feature_names=("rise",),
+            features=rise[np.newaxis],
+        )
+
+
+class Remembers(Simple):
+    """Adds what it scored before."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def rise(self, panel: Panel) -> Any:
+        self.calls += 1
+        return super().rise(panel) / (1 + self.calls)
+
+
+class Impatient(Simple):
+    """Scores before its warm-up has ended."""
+
+    def abstentions(self, panel: Panel, now_ms: int) -> Any:
+        return check_data(panel, now_ms, self.warm - 1).codes
+
+
+class Sluggish(Simple):
+    """Warms up for longer than it declares."""
+
+    def abstentions(self, panel: Panel, now_ms: int) -> Any:
+        return check_data(panel, now_ms, self.warm + 1).codes
+
+
+class Careless(Simple):
+    """Looks at the number of bars only, so that a stale symbol has a score."""
+
+    def abstentions(self, panel: Panel, now_ms: int) -> Any:
+        return np.where(panel.count < self.warm, Abstain.WARMING_UP, 0).astype(np.uint8)
+
+
+class LongMemory(Simple):
+    """Takes the number of all bars ever seen into its score."""
+
+    def rise(self, panel: Panel) -> Any:
+        return super().rise(panel) * np.minimum(1, panel.bars / 1_000)
+
+
+class Divides(Simple):
+    """Divides by the deviation of prices and by the volume, which may be 0."""
+
+    def rise(self, panel: Panel) -> Any:
+        flow = panel.view("volume", 10)
+        return super().rise(panel) * np.clip(flow[-1] / flow.mean(axis=0), 0, 1)
+
+
+class Compares(Simple):
+    """Scores a symbol against the other symbols of its panel."""
+
+    def rise(self, panel: Panel) -> Any:
+        rise = super().rise(panel)
+        return np.clip(rise - np.nanmean(np.append(rise, 0.0)), -1, 1)
+
+
+def test_a_simple_strategy_passes_every_check() -> None:
+    bench = make_bench("simple", Simple())
+    assert not [each for each in CONFORMANCE_CHECKS if run_check(bench, each).problems]
+
+
+@pytest.mark.parametrize(
+    ("make", "check", "words"),
+    [
+        (Remembers, "scores depend on the panel alone", "keep nothing between evaluations"),
+        (Remembers, "a second evaluation", "two evaluations of one panel differ in score"),
+        (Impatient, "no score before the warm-up", "has the score after so few bars 19"),
+        (Sluggish, "no score before the warm-up", "still warms up after 20 bars"),
+        (LongMemory, "scores after a gap", "score depends on bars before a gap"),
+        (Careless, "no score of missing", "older than two bars has a score"),
+        (Divides, "flat prices", "invalid value encountered in divide"),
+        (Compares, "a symbol's score", "depends on the other symbols of its panel"),
+    ],
+)
+def test_a_strategy_with_one_defect_fails_the_check_of_that_defect(
+    make: Callable[[], Strategy], check: str, words: str
+) -> None:
+    (named,) = [each for each in CONFORMANCE_CHECKS if each.startswith(check)]
+    problems = run_check(make_bench("simple", make()), named).problems
+    assert words in " ".join(problems)
+
+
+def test_a_defect_of_a_check_is_no_problem_of_the_strategy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(bench: Bench) -> Any:
+        raise LookupError("a check of this test")
+
+    name = next(iter(CONFORMANCE_CHECKS))
+    monkeypatch.setitem(CONFORMANCE_CHECKS, name, broken)
+    with pytest.raises(LookupError):
+        run_check(make_bench("simple", Simple()), name)

@@ -1,0 +1,289 @@
+"""Conformance of a strategy: checks on made data, which every strategy must pass.
+
+`kamou strategy check` and the tests run them. They show defects that a backtest hides, such as
+scores that depend on what was asked before, or on bars before a gap.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import attrs
+import numpy as np
+
+from kamou.core.arrays import Floats
+from kamou.core.codes import Abstain
+from kamou.core.day import HOUR_MS
+from kamou.core.market.panel import INTEREST_PERIOD_MS, Panel
+from kamou.core.strategies import make_panel
+from kamou.core.strategies.base import Strategy, StrategyScores
+from kamou.core.strategies.evaluation import (
+    CheckedStrategy,
+    InvalidScoresError,
+    check_strategies,
+)
+
+PERIOD_MS = HOUR_MS
+SYMBOLS = 24
+SCORED_BARS = 280  # after the warm-up
+LOOKS = (1, 40, 83, 160, 278)  # bars after the warm-up at which scores are compared
+SCORE_COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance", "abstain", "proxy")
+DECISIVE = ("score", "raw", "stop_distance", "target_distance", "abstain")
+RELATIVE = 1e-10  # difference that sums in another order may make
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MadeMarket:
+    """Columns ``[bars, symbols]``, and open interest that is used every four hours."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    open_interest: Floats
+
+    def feed(self, panel: Panel, first: int, last: int) -> None:
+        """Append bars ``first <= t < last`` and the open interest known by their closes."""
+        for t in range(first, last):
+            open_ms = t * PERIOD_MS
+            panel.append(
+                open_ms, self.open[t], self.high[t], self.low[t], self.close[t], self.volume[t]
+            )
+            if (open_ms + PERIOD_MS) % INTEREST_PERIOD_MS == 0:
+                panel.append_interest(open_ms + PERIOD_MS, self.open_interest[t])
+
+    def choose(self, symbols: slice) -> MadeMarket:
+        """Return the market with these symbols only."""
+        return self._map(lambda column: column[:, symbols])
+
+    def copy(self) -> MadeMarket:
+        """Return a copy whose columns may be changed."""
+        return self._map(np.copy)
+
+    def _map(self, change: Callable[[Floats], Floats]) -> MadeMarket:
+        return MadeMarket(
+            **{f.name: change(getattr(self, f.name)) for f in attrs.fields(MadeMarket)}
+        )
+
+
+def make_market(seed: int, bars: int) -> MadeMarket:
+    """Return trending and mean-reverting symbols, so that most strategies have scores."""
+    chance = np.random.default_rng(seed)
+    noise = chance.standard_t(4, size=(bars, SYMBOLS)) * 0.004
+    drift = np.repeat(chance.normal(0, 0.003, size=(-(-bars // 40), SYMBOLS)), 40, axis=0)[:bars]
+    logs = np.cumsum(noise + drift, axis=0)
+    reverting = np.zeros(SYMBOLS)
+    for t in range(bars):
+        reverting = 0.9 * reverting + noise[t]
+        logs[t, ::2] = reverting[::2]
+    close = 100 * np.exp(logs)
+    open_ = np.vstack([close[:1], close[:-1]])
+    wick = 1 + np.abs(chance.normal(size=(2, bars, SYMBOLS))) * 0.002
+    return MadeMarket(
+        open=open_,
+        high=np.maximum(open_, close) * wick[0],
+        low=np.minimum(open_, close) / wick[1],
+        close=close,
+        volume=chance.uniform(1, 10, size=(bars, SYMBOLS)),
+        open_interest=1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(bars, SYMBOLS)), axis=0)),
+    )
+
+
+def fill_panel(strategy: Strategy, market: MadeMarket, last: int, first: int = 0) -> Panel:
+    """Return a panel for the strategy with bars ``first <= t < last``."""
+    names = [f"S{s:02}" for s in range(market.close.shape[1])]
+    panel = make_panel([strategy], names, PERIOD_MS)
+    market.feed(panel, first, last)
+    return panel
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Bench:
+    """A strategy with a market that is long enough for its warm-up."""
+
+    strategy: CheckedStrategy
+    market: MadeMarket
+
+    @property
+    def warmup(self) -> int:
+        return self.strategy.warmup_bars
+
+    @property
+    def bars(self) -> int:
+        return len(self.market.close)
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        return tuple(self.warmup + after for after in LOOKS)
+
+    def panel(self, last: int, first: int = 0, market: MadeMarket | None = None) -> Panel:
+        return fill_panel(self.strategy.strategy, market or self.market, last, first)
+
+    def scores(self, panel: Panel, late_ms: int = 0) -> StrategyScores:
+        return self.strategy.evaluate(panel, max(panel.close_ms, 0) + late_ms)
+
+    def follow(self, market: MadeMarket | None = None) -> Iterator[tuple[int, StrategyScores]]:
+        """Yield every bar after the warm-up with the scores of one panel that goes on."""
+        chosen = market or self.market
+        panel = self.panel(self.warmup, market=chosen)
+        for t in range(self.warmup, self.bars):
+            chosen.feed(panel, t, t + 1)
+            yield t, self.scores(panel)
+
+
+def make_bench(name: str, strategy: Strategy, seed: int = 1) -> Bench:
+    """Return a strategy's bench.
+
+    Raises:
+        ConfigurationError: a declaration is invalid.
+    """
+    (checked,) = check_strategies({name: strategy}, PERIOD_MS)
+    market = make_market(seed, checked.warmup_bars + SCORED_BARS)
+    return Bench(strategy=checked, market=market)
+
+
+def find_difference(
+    one: StrategyScores,
+    other: StrategyScores,
+    columns: tuple[str, ...] = SCORE_COLUMNS,
+    relative: float = 0,
+) -> str:
+    """Return the first column that differs; empty if none does."""
+    for name in columns:
+        left, right = getattr(one, name), getattr(other, name)
+        if not np.allclose(left, right, rtol=relative, atol=0, equal_nan=True):
+            return name
+    return ""
+
+
+def _keeps_no_memory(bench: Bench) -> Iterator[str]:
+    followed = dict(bench.follow())
+    for t in bench.looks:
+        panel = bench.panel(t + 1)
+        for k in range(1, 4):
+            later_ms = panel.close_ms + k * INTEREST_PERIOD_MS
+            panel.append_interest(later_ms, bench.market.open_interest[-k])
+        if column := find_difference(followed[t], bench.scores(panel)):
+            yield (
+                f"at bar {t} {column} differs between a panel that was evaluated at every bar and"
+                " one that was evaluated once; keep nothing between evaluations"
+            )
+
+
+def _repeats_itself(bench: Bench) -> Iterator[str]:
+    panel = bench.panel(bench.bars)
+    first, second = (bench.scores(panel) for _ in range(2))
+    if column := find_difference(first, second):
+        yield f"two evaluations of one panel differ in {column}"
+
+
+def _waits_for_its_warmup(bench: Bench) -> Iterator[str]:
+    panel = bench.panel(bench.warmup - 1)
+    if bench.warmup > 1 and not bench.scores(panel).abstain.all():
+        yield f"a symbol with {bench.warmup - 1} bars has a score; warmup_bars are {bench.warmup}"
+    bench.market.feed(panel, bench.warmup - 1, bench.warmup)
+    if (bench.scores(panel).abstain == Abstain.WARMING_UP).any():
+        yield f"a symbol still warms up after {bench.warmup} bars, which are its warmup_bars"
+
+
+def _forgets_bars_before_a_gap(bench: Bench) -> Iterator[str]:
+    start = bench.bars - bench.warmup - 1
+    panel = bench.panel(start - 1)
+    bench.market.feed(panel, start, start + 1)  # bar start - 1 never came
+    if bench.warmup > 1 and not bench.scores(panel).abstain.all():
+        yield "a symbol has a score one bar after a gap; check_data finds such symbols"
+    bench.market.feed(panel, start + 1, start + bench.warmup)
+    clean = bench.panel(start + bench.warmup, start)
+    if column := find_difference(bench.scores(panel), bench.scores(clean), DECISIVE, RELATIVE):
+        yield f"{column} depends on bars before a gap"
+
+
+def _abstains_without_data(bench: Bench) -> Iterator[str]:
+    market, last = bench.market.copy(), bench.bars - 91
+    market.close[last - 9, 0] = np.nan  # one bar of one symbol
+    market.high[last - 4 :, 1] = np.inf  # a feed that broke
+    market.close[:, 2] = np.nan  # never listed
+    panel = bench.panel(last, market=market)
+    for at, what in ((1, "whose bars are infinite"), (2, "without any bar")):
+        if not bench.scores(panel).abstain[at]:
+            yield f"a symbol {what} has a score; check_data finds such symbols"
+    if bench.warmup > 9 and not bench.scores(panel).abstain[0]:
+        yield "a symbol with a missing bar within the warm-up has a score"
+    if not bench.scores(panel, 2 * PERIOD_MS + 1).abstain.all():
+        yield "a symbol whose newest bar is older than two bars has a score"
+
+
+def _abstains_from_an_empty_panel(bench: Bench) -> Iterator[str]:
+    if not bench.scores(bench.panel(0)).abstain.all():
+        yield "a symbol of an empty panel has a score"
+
+
+def _stands_degenerate_data(bench: Bench) -> Iterator[str]:
+    flat, still = bench.market.copy(), bench.market.copy()
+    for column in (flat.open, flat.high, flat.low, flat.close):
+        column[:, 0] = 7.0
+    still.volume[:] = 0.0
+    still.open_interest[:] = np.nan
+    for _ in (*bench.follow(flat), *bench.follow(still)):
+        yield from ()  # an invalid score of a bar raises
+
+
+def _scores_a_symbol_alone(bench: Bench) -> Iterator[str]:
+    whole = bench.scores(bench.panel(bench.bars))
+    for symbols in (slice(0, 7), slice(7, 8), slice(8, SYMBOLS)):
+        part = bench.scores(bench.panel(bench.bars, market=bench.market.choose(symbols)))
+        chosen = attrs.evolve(
+            whole, **{name: getattr(whole, name)[symbols] for name in SCORE_COLUMNS}
+        )
+        if column := find_difference(part, chosen, relative=RELATIVE):
+            yield (
+                f"{column} of a symbol depends on the other symbols of its panel; a cross_sectional"
+                " strategy gives raw values, and Kamou ranks them"
+            )
+
+
+CONFORMANCE_CHECKS: dict[str, Callable[[Bench], Iterator[str]]] = {
+    "scores depend on the panel alone, not on earlier evaluations or later data": _keeps_no_memory,
+    "a second evaluation gives the same scores": _repeats_itself,
+    "no score before the warm-up ends": _waits_for_its_warmup,
+    "scores after a gap do not depend on bars before it": _forgets_bars_before_a_gap,
+    "no score of missing, broken or stale bars": _abstains_without_data,
+    "no score in an empty panel": _abstains_from_an_empty_panel,
+    "flat prices, no volume and no open interest are survived": _stands_degenerate_data,
+    "a symbol's score is the same in every shard": _scores_a_symbol_alone,
+}
+
+
+@attrs.frozen(kw_only=True)
+class CheckResult:
+    """The result of one check; no problem: passed."""
+
+    check: str
+    problems: tuple[str, ...]
+
+
+def run_check(bench: Bench, check: str) -> CheckResult:
+    """Run one of ``CONFORMANCE_CHECKS``.
+
+    A failure of the strategy and a warning are problems.
+    """
+    problems: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            problems += CONFORMANCE_CHECKS[check](bench)
+        except Exception as error:  # of the strategy, which is what this function looks for
+            failure = bench.strategy.describe(error, bench.panel(0))
+            if failure.trace is None and not isinstance(error, InvalidScoresError):
+                raise  # a defect of a check
+            problems.append(f"{failure.summary}, at {failure.file}:{failure.line}")
+    seen = {f"{each.message}, at {each.filename}:{each.lineno}" for each in caught}
+    return CheckResult(check=check, problems=(*problems, *sorted(seen)))
+
+
+def count_scores(bench: Bench) -> tuple[int, int]:
+    """Return the scored and all symbols over the bars after the warm-up."""
+    counts = [int((scores.abstain == 0).sum()) for _, scores in bench.follow()]
+    return sum(counts), len(counts) * SYMBOLS
