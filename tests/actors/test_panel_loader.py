@@ -157,13 +157,14 @@ def test_few_bars_go_into_panels_between_two_checkpoints(
     shards: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = RowCount()
-    append = Panel.append
+    append_block = Panel.append_block
 
-    def counted(panel: Panel, *bar: Any) -> Any:
-        rows.note()
-        return append(panel, *bar)
+    def counted(panel: Panel, *bars: Any) -> Any:
+        for _ in bars[0]:
+            rows.note()
+        return append_block(panel, *bars)
 
-    monkeypatch.setattr(Panel, "append", counted)
+    monkeypatch.setattr(Panel, "append_block", counted)
     port = Port(ORIGIN_MS + 8 * DAY_MS)
     trio.run(load_all, loader(port, shards), shards, instruments=[rows])
     assert 0 < rows.most <= ROWS_AT_ONCE

@@ -9,9 +9,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats
+from kamou.core.arrays import Floats, Ints
 from kamou.core.indicators.atr import true_range
-from kamou.core.indicators.base import BarRow, IndicatorState
+from kamou.core.indicators.base import BarRow, IndicatorState, run_averages
 
 
 def directional_movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:
@@ -72,7 +72,10 @@ class AdxState:
 
     @property
     def value(self) -> Floats:
-        return np.where(self._nth >= 2 * self._period - 1, self._adx, np.nan)
+        return self._known(self._nth, self._adx)
+
+    def _known(self, nth: Ints, adx: Floats) -> Floats:
+        return np.where(nth >= 2 * self._period - 1, adx, np.nan)
 
     @property
     def indices(self) -> tuple[Floats, Floats]:
@@ -84,14 +87,38 @@ class AdxState:
     def update(self, bar: BarRow) -> None:
         n = self._period
         self._nth = nth = bar.count - 1  # the first bar has no movement
-        keep = np.where(nth >= n, 1.0 - 1.0 / n, 1.0)
         plus, minus = directional_movements(bar.rise, bar.fall)
-        moved = self._sums * keep + np.stack((plus, minus, bar.true_range))
+        moved = self._sums * self._keep(nth) + np.stack((plus, minus, bar.true_range))
         self._sums = np.where(nth >= 1, moved, 0.0)
-        # The ranges cancel in |+DI - -DI| / (+DI + -DI).
-        up, down = self._sums[0], self._sums[1]
-        total = up + down
-        with np.errstate(invalid="ignore", divide="ignore"):
-            strength = np.where(total > 0, 100.0 * np.abs(up - down) / total, 0.0)
-        share = 1.0 / np.clip(nth - n + 1, 1, n)
-        self._adx = np.where(nth >= n, self._adx + (strength - self._adx) * share, 0.0)
+        strength = _strength(self._sums[0], self._sums[1])
+        self._adx = np.where(nth >= n, self._adx + (strength - self._adx) * self._share(nth), 0.0)
+
+    def update_block(self, bars: BarRow) -> Floats:
+        nth = bars.count - 1
+        plus, minus = directional_movements(bars.rise, bars.fall)
+        sums = np.stack((plus, minus, bars.true_range), axis=1)  # the movements at first
+        keep, restart = self._keep(nth), nth < 1
+        restarts = np.any(restart, axis=-1)
+        before = self._sums
+        for t, row in enumerate(sums):
+            row += before * keep[t]
+            if restarts[t]:
+                np.copyto(row, 0.0, where=restart[t])
+            before = row
+        strength = _strength(sums[:, 0], sums[:, 1])
+        adx = run_averages(self._adx, strength, self._share(nth), nth < self._period)
+        self._nth, self._sums, self._adx = nth[-1], before.copy(), adx[-1].copy()
+        return self._known(nth, adx)
+
+    def _keep(self, nth: Ints) -> Floats:
+        return np.where(nth >= self._period, 1.0 - 1.0 / self._period, 1.0)
+
+    def _share(self, nth: Ints) -> Floats:
+        return 1.0 / np.clip(nth - self._period + 1, 1, self._period)
+
+
+def _strength(up: Floats, down: Floats) -> Floats:
+    """Return 100 |+DI - -DI| / (+DI + -DI), in which the true ranges cancel."""
+    total = up + down
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, 100.0 * np.abs(up - down) / total, 0.0)

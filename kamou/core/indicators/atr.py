@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats
-from kamou.core.indicators.base import BarRow, IndicatorState, update_average
+from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.base import BarRow, IndicatorState, update_average, update_averages
 
 
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
@@ -51,9 +51,18 @@ class AtrState:
 
     @property
     def value(self) -> Floats:
-        return np.where(self._nth >= self._period, self._average, np.nan)
+        return self._known(self._nth, self._average)
+
+    def _known(self, nth: Ints, average: Floats) -> Floats:
+        return np.where(nth >= self._period, average, np.nan)
 
     def update(self, bar: BarRow) -> None:
         n = self._period
         self._nth = bar.count - 1  # the first bar has no true range
         self._average = update_average(self._average, bar.true_range, self._nth, n, 1.0 / n)
+
+    def update_block(self, bars: BarRow) -> Floats:
+        n, nth = self._period, bars.count - 1
+        averages = update_averages(self._average, bars.true_range, nth, n, 1.0 / n)
+        self._nth, self._average = nth[-1], averages[-1].copy()
+        return self._known(nth, averages)

@@ -1,25 +1,26 @@
 """The interface of incremental indicators, their input row and seeded averages.
 
 An ``Indicator`` is a frozen specification. It starts an ``IndicatorState``, which every ``BarRow``
-updates.
+updates. A state with ``update_block`` also takes a block of bars, with the same operations in the
+same order, so its values are those of single bars, bit for bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats, Ints
+from kamou.core.arrays import Floats, Ints, Mask
 
 
 @attrs.define(kw_only=True, eq=False)
 class BarRow:
-    """One closed bar of every symbol, as columns ``[symbols]``.
+    """One closed bar of every symbol, as columns ``[symbols]``, or a block of them.
 
-    Figures are NaN where the symbol has no bar.
+    The columns of a block are ``[bars, symbols]``. Figures are NaN where the symbol has no bar.
 
     ``count`` is the number of consecutive valid bars, this one included: 0 where missing, 1 on
     the first bar after a gap. ``change`` (of close), ``rise`` (of high), ``fall`` (of low,
@@ -50,12 +51,39 @@ class IndicatorState(Protocol):
         ...
 
 
+@runtime_checkable
+class BlockState(IndicatorState, Protocol):
+    """A state that also takes a block of bars."""
+
+    def update_block(self, bars: BarRow) -> Floats:
+        """Update with a block of closed bars.
+
+        Return the values after each of them, ``[bars, symbols]``, as ``update`` would give them.
+        """
+        ...
+
+
 class Indicator(Hashable, Protocol):
     """A specification of an indicator; equal ones share one state in a panel."""
 
     def start(self, symbols: int) -> IndicatorState:
         """Return a new state for this number of symbols."""
         ...
+
+
+def update_block(state: IndicatorState, bars: BarRow) -> Floats:
+    """Update a state with a block of bars and return its values, ``[bars, symbols]``.
+
+    A state that is no ``BlockState`` takes the bars one by one.
+    """
+    if isinstance(state, BlockState):
+        return state.update_block(bars)
+    columns = attrs.asdict(bars, recurse=False)
+    values = []
+    for t in range(len(bars.count)):
+        state.update(BarRow(**{name: column[t] for name, column in columns.items()}))
+        values.append(state.value.copy())
+    return np.stack(values)
 
 
 def update_average(average: Floats, value: Floats, nth: Ints, period: int, gain: float) -> Floats:
@@ -67,5 +95,42 @@ def update_average(average: Floats, value: Floats, nth: Ints, period: int, gain:
         nth: ordinal of ``value`` since the restart, 1 for the first; below 1 the average is 0.
         gain: weight of ``value`` after the seed: 1/n for Wilder's average, 2/(n+1) for the EMA.
     """
-    share = np.where(nth > period, gain, 1.0 / np.maximum(nth, 1))
+    share = _share(nth, period, gain)
     return np.where(nth >= 1, average + (value - average) * share, 0.0)
+
+
+def update_averages(average: Floats, values: Floats, nth: Ints, period: int, gain: float) -> Floats:
+    """Return what ``update_average`` gives after each of several values.
+
+    Args:
+        average: before the first value.
+        values: ``[bars, ..., symbols]``.
+        nth: ordinals ``[bars, symbols]``.
+        period, gain: as ``update_average``.
+    """
+    return run_averages(average, values, _share(nth, period, gain), nth < 1)
+
+
+def run_averages(average: Floats, values: Floats, share: Floats, restart: Mask) -> Floats:
+    """Return the averages after each of ``values``, moved by a share of each step.
+
+    Args:
+        average: before the first value.
+        values: ``[bars, ..., symbols]``.
+        share: weight of each value, ``[bars, symbols]``.
+        restart: where the average is 0, ``[bars, symbols]``.
+    """
+    averages = np.empty_like(values)
+    restarts = np.any(restart, axis=-1)
+    for t, row in enumerate(averages):
+        np.subtract(values[t], average, out=row)
+        row *= share[t]
+        row += average
+        if restarts[t]:
+            np.copyto(row, 0.0, where=restart[t])
+        average = row
+    return averages
+
+
+def _share(nth: Ints, period: int, gain: float) -> Floats:
+    return np.where(nth > period, gain, 1.0 / np.maximum(nth, 1))

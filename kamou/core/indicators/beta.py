@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.window import pad_rows, roll_windows
+from kamou.core.indicators.window import pad_rows, roll_windows, sum_rows
 
 
 def slope(x: Floats, y: Floats) -> Floats:
@@ -13,11 +13,11 @@ def slope(x: Floats, y: Floats) -> Floats:
 
     NaN where ``x`` is constant.
     """
-    dx = x - x.mean(axis=0)
-    dy = y - y.mean(axis=0)
-    spread = np.einsum("t...,t...->...", dx, dx)
+    dx = x - sum_rows(x) / len(x)
+    dy = y - sum_rows(y) / len(y)
+    spread = sum_rows(dx * dx)
     with np.errstate(invalid="ignore", divide="ignore"):
-        product = np.einsum("t...,t...->...", dx, dy)
+        product = sum_rows(dx * dy)
         return np.asarray(np.where(spread > 0, product / spread, np.nan))
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.indicators.window import pad_rows, roll_windows
+from kamou.core.indicators.window import pad_rows, roll_windows, sum_rows
 
 
 def efficiency_of(closes: Floats) -> Floats:
-    """Return the efficiency ratio of one window ``[n+1, symbols]``; NaN where flat."""
-    path = np.add.reduce(np.abs(closes[1:] - closes[:-1]), axis=0)
+    """Return the efficiency ratio of windows ``[n+1, ..., symbols]``.
+
+    NaN where the prices do not move.
+    """
+    path = sum_rows(np.abs(closes[1:] - closes[:-1]))
     with np.errstate(invalid="ignore"):
         return np.asarray(np.abs(closes[-1] - closes[0]) / path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats
-from kamou.core.indicators.base import BarRow, IndicatorState, update_average
+from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.base import BarRow, IndicatorState, update_average, update_averages
 
 
 def ema(values: Floats, n: int) -> Floats:
@@ -41,9 +41,18 @@ class EmaState:
 
     @property
     def value(self) -> Floats:
-        return np.where(self._count >= self._period, self._average, np.nan)
+        return self._known(self._count, self._average)
+
+    def _known(self, count: Ints, average: Floats) -> Floats:
+        return np.where(count >= self._period, average, np.nan)
 
     def update(self, bar: BarRow) -> None:
         gain = 2.0 / (self._period + 1)
         self._average = update_average(self._average, bar.close, bar.count, self._period, gain)
         self._count = bar.count
+
+    def update_block(self, bars: BarRow) -> Floats:
+        gain = 2.0 / (self._period + 1)
+        averages = update_averages(self._average, bars.close, bars.count, self._period, gain)
+        self._count, self._average = bars.count[-1], averages[-1].copy()
+        return self._known(bars.count, averages)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats
-from kamou.core.indicators.base import BarRow, IndicatorState, update_average
+from kamou.core.arrays import Floats, Ints
+from kamou.core.indicators.base import BarRow, IndicatorState, update_average, update_averages
 
 
 def rsi(close: Floats, n: int) -> Floats:
@@ -50,13 +50,22 @@ class RsiState:
 
     @property
     def value(self) -> Floats:
-        gain, loss = self._averages
+        return self._known(self._nth, *self._averages)
+
+    def _known(self, nth: Ints, gain: Floats, loss: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
             index = 100.0 * gain / (gain + loss)
-        return np.where(self._nth >= self._period, index, np.nan)
+        return np.where(nth >= self._period, index, np.nan)
 
     def update(self, bar: BarRow) -> None:
         n = self._period
         self._nth = bar.count - 1  # the first bar has no change
         moves = np.maximum(np.stack((bar.change, -bar.change)), 0.0)
         self._averages = update_average(self._averages, moves, self._nth, n, 1.0 / n)
+
+    def update_block(self, bars: BarRow) -> Floats:
+        n, nth = self._period, bars.count - 1
+        moves = np.maximum(np.stack((bars.change, -bars.change), axis=1), 0.0)
+        averages = update_averages(self._averages, moves, nth, n, 1.0 / n)
+        self._nth, self._averages = nth[-1], averages[-1].copy()
+        return self._known(nth, averages[:, 0], averages[:, 1])

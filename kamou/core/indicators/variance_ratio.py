@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from kamou.core.arrays import Floats
+from kamou.core.indicators.window import sum_rows
 
 
 def variance_ratio(levels: Floats, q: int) -> Floats:
@@ -21,8 +22,8 @@ def variance_ratio(levels: Floats, q: int) -> Floats:
     drift = (levels[-1] - levels[0]) / steps
     single = levels[1:] - levels[:-1] - drift
     multiple = levels[q:] - levels[:-q] - q * drift
-    of_one = np.einsum("t...,t...->...", single, single) / (steps - 1)
+    of_one = sum_rows(single * single) / (steps - 1)
     freedom = q * (steps - q + 1) * (1.0 - q / steps)
-    of_many = np.einsum("t...,t...->...", multiple, multiple) / freedom
+    of_many = sum_rows(multiple * multiple) / freedom
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(of_one > 0, of_many / of_one, np.nan))

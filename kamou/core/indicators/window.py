@@ -25,12 +25,34 @@ def pad_rows(results: Floats, length: int) -> Floats:
     return out
 
 
+def sum_rows(values: Floats) -> Floats:
+    """Return the sum of ``[n, ..., symbols]`` over the first axis, row by row.
+
+    Numpy adds a lone column in pairs, and several columns row by row. The order here does not
+    depend on the number of columns, so a block of bars has the sums of its single bars, bit for
+    bit.
+    """
+    if values.shape[-1] == 1:
+        last: Floats = np.add.accumulate(values, axis=0)[-1]
+        return last
+    total: Floats = np.add.reduce(values, axis=0)
+    return total
+
+
+def sum_products(one: Floats, other: Floats) -> Floats:
+    """Return the sum of products of ``[n, ..., symbols]``, in the order of ``sum_rows``."""
+    if one.shape[-1] == 1:
+        return sum_rows(one * other)
+    total: Floats = np.einsum("t...,t...->...", one, other)
+    return total
+
+
 def mean_and_deviation(window: Floats, ddof: int = 1) -> tuple[Floats, Floats]:
-    """Return mean and standard deviation over the rows of one window ``[n, symbols]``."""
+    """Return mean and standard deviation over the rows of windows ``[n, ..., symbols]``."""
     n = len(window)
-    mean = np.add.reduce(window, axis=0) / n
+    mean = sum_rows(window) / n
     centred = window - mean
-    return mean, np.sqrt(np.einsum("t...,t...->...", centred, centred) / (n - ddof))
+    return mean, np.sqrt(sum_products(centred, centred) / (n - ddof))
 
 
 def sma(values: Floats, n: int) -> Floats:

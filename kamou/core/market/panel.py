@@ -8,22 +8,63 @@ contiguous slice that is read without a copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Literal
+from itertools import pairwise
 
 import numpy as np
 
 from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.day import HOUR_MS, show_utc
-from kamou.core.indicators.base import BarRow, Indicator, IndicatorState
+from kamou.core.indicators.base import BarRow, Indicator, IndicatorState, update_block
+from kamou.core.market.panel_block import Field as Field
+from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_valid
 from kamou.errors import InvalidDataError
 
-Field = Literal["open", "high", "low", "close", "volume", "log_close", "log_return"]
-
 PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
-PANEL_FIELDS: tuple[Field, ...] = (*PRICES, "volume", "log_close", "log_return")
+BAR_FIELDS: tuple[Field, ...] = (*PRICES, "volume")
+PANEL_FIELDS: tuple[Field, ...] = (*BAR_FIELDS, "log_close", "log_return")
+COMPARED: tuple[Field, ...] = ("high", "low", "close", "log_close")  # with the bar before
 SLACK_ROWS_MIN = 256  # rows between two moves of the buffer
 # Open interest changes little within 4 h, and medians over finer rows would take most of the CPU.
 INTEREST_PERIOD_MS = 4 * HOUR_MS
+
+
+def _drop_invalid(columns: tuple[Floats, ...]) -> tuple[Mask, tuple[Floats, ...]]:
+    """Return the mask of valid bars, and the columns with NaN for the others.
+
+    The columns are open, high, low, close and volume, ``[..., symbols]``.
+    """
+    open_, high, low, close, volume = columns
+    valid = (low > 0) & (np.maximum(open_, close) <= high) & (high < np.inf)
+    valid &= (np.minimum(open_, close) >= low) & (volume >= 0) & (volume < np.inf)
+    if valid.all():
+        return valid, columns
+    return valid, tuple(np.where(valid, column, np.nan) for column in columns)
+
+
+def _compare(
+    columns: tuple[Floats, ...], previous: tuple[Floats, ...], count: Ints
+) -> tuple[dict[Field, Floats], BarRow]:
+    """Return the rows of every field, and the input of indicators, ``[..., symbols]`` each.
+
+    Args:
+        columns: valid open, high, low, close, volume and ln(close).
+        previous: the ``COMPARED`` fields of the bars before.
+        count: number of consecutive valid bars.
+    """
+    _, high, low, close, _, log_close = columns
+    previous_high, previous_low, previous_close, previous_log = previous
+    rows = dict(zip(PANEL_FIELDS, (*columns, log_close - previous_log), strict=True))
+    bar = BarRow(
+        high=high,
+        low=low,
+        close=close,
+        change=close - previous_close,
+        rise=high - previous_high,
+        fall=previous_low - low,
+        true_range=np.maximum(high, previous_close) - np.minimum(low, previous_close),
+        count=count,
+    )
+    return rows, bar
 
 
 class _Rows:
@@ -42,6 +83,19 @@ class _Rows:
             self._end = len(kept)
         self._values[self._end] = row
         self._end += 1
+
+    def push_block(self, rows: Floats) -> None:
+        """Push several rows; at most ``SLACK_ROWS_MIN``."""
+        if self._end + len(rows) > self._capacity:
+            kept = self._values[self._end - self.window + 1 : self._end].copy()
+            self._values[: len(kept)] = kept
+            self._end = len(kept)
+        self._values[self._end : self._end + len(rows)] = rows
+        self._end += len(rows)
+
+    def last_of_block(self, rows: int) -> Floats:
+        """Return the newest rows, and those that windows of the oldest of them reach back to."""
+        return self._values[self._end - rows - self.window + 1 : self._end]
 
     def last(self, n: int) -> Floats:
         assert 0 < n <= self.window, (n, self.window)
@@ -91,6 +145,7 @@ class Panel:
         self._interest_row_ms = -1  # when the newest row was begun
         self._interest = _Rows(open_interest_rows, width)
         self._interest_version = 0  # changes with every stored observation
+        self._snapshot: tuple[int, InterestSnapshot] | None = None  # with its version
         self._derived: dict[Hashable, tuple[tuple[int, int], Floats]] = {}
 
     @property
@@ -111,40 +166,70 @@ class Panel:
             InvalidDataError: the bar is not after the newest one, or not on its time grid.
         """
         gap = self._check_time(open_ms)
-        valid = (low > 0) & (np.maximum(open_, close) <= high) & (high < np.inf)
-        valid &= (np.minimum(open_, close) >= low) & (volume >= 0) & (volume < np.inf)
-        columns = (open_, high, low, close, volume)
-        if not valid.all():
-            open_, high, low, close, volume = (np.where(valid, c, np.nan) for c in columns)
+        valid, columns = _drop_invalid((open_, high, low, close, volume))
         before = np.zeros_like(self.count) if gap else self.count
         self.count = np.where(valid, before + 1, 0)
         self.open_ms = open_ms
         self.bars += 1
         self.last_close_ms = np.where(valid, self.close_ms, self.last_close_ms)
-        previous_high, previous_low, previous_close, previous_log = (
-            self.row(field) for field in ("high", "low", "close", "log_close")
-        )
-        log_close = np.log(close)
-        log_return = log_close - previous_log
+        previous = tuple(self.row(field) for field in COMPARED)
+        rows, bar = _compare((*columns, np.log(columns[3])), previous, self.count)
         if gap:
-            log_return = np.full_like(log_return, np.nan)
-        if self._states:
-            bar = BarRow(
-                high=high,
-                low=low,
-                close=close,
-                change=close - previous_close,
-                rise=high - previous_high,
-                fall=previous_low - low,
-                true_range=np.maximum(high, previous_close) - np.minimum(low, previous_close),
-                count=self.count,
-            )
-            for state in self._states.values():
-                state.update(bar)
-        rows = (open_, high, low, close, volume, log_close, log_return)
-        for field, row in zip(PANEL_FIELDS, rows, strict=True):
+            rows["log_return"] = np.full_like(rows["log_return"], np.nan)
+        for state in self._states.values():
+            state.update(bar)
+        for field, row in rows.items():
             self._rows[field].push(row)
         return valid
+
+    def append_block(
+        self, open_ms: Ints, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
+    ) -> PanelBlock:
+        """Add 1 to ``SLACK_ROWS_MIN`` consecutive closed bars, as ``append`` would.
+
+        Arrays are ``[bars, symbols]``.
+
+        Returns:
+            The panel after each bar, without open interest.
+
+        Raises:
+            InvalidDataError: as ``append``, or rows are missing between the bars.
+        """
+        bars = len(open_ms)
+        assert 0 < bars <= SLACK_ROWS_MIN, bars
+        gap = self._check_time(int(open_ms[0]))
+        if (np.diff(open_ms) != self.period_ms).any():
+            raise InvalidDataError(
+                f"the {bars} bars of the block from {show_utc(int(open_ms[0]))} do not open"
+                f" {self.period_ms} ms after each other; append them in parts without gaps"
+            )
+        valid, columns = _drop_invalid((open_, high, low, close, volume))
+        count = count_valid(np.zeros_like(self.count) if gap else self.count, valid)
+        close_ms = open_ms + self.period_ms
+        last_close_ms = np.where(valid, close_ms[:, np.newaxis], self.last_close_ms)
+        last_close_ms = np.maximum.accumulate(last_close_ms, axis=0)
+        columns = (*columns, np.log(columns[3]))
+        for field, values in zip((*BAR_FIELDS, "log_close"), columns, strict=True):
+            self._rows[field].push_block(values)
+        previous = tuple(
+            self._rows[field].last_of_block(bars)[-bars - 1 : -1] for field in COMPARED
+        )
+        rows, bar = _compare(columns, previous, count)
+        if gap:
+            rows["log_return"][0] = np.nan
+        self._rows["log_return"].push_block(rows["log_return"])
+        self.open_ms, self.bars = int(open_ms[-1]), self.bars + bars
+        self.count, self.last_close_ms = count[-1], last_close_ms[-1]
+        return PanelBlock(
+            symbols=self.symbols,
+            period_ms=self.period_ms,
+            window=self.window,
+            close_ms=close_ms,
+            count=count,
+            last_close_ms=last_close_ms,
+            rows={field: rows.last_of_block(bars) for field, rows in self._rows.items()},
+            indicators={spec: update_block(state, bar) for spec, state in self._states.items()},
+        )
 
     def _check_time(self, open_ms: int) -> bool:
         """Return True if rows are missing between the newest bar and ``open_ms``."""
@@ -163,8 +248,12 @@ class Panel:
         self, open_ms: Ints, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
     ) -> None:
         """Append the rows of ``[bars, symbols]`` in order, as ``append`` does."""
-        for t in range(len(open_ms)):
-            self.append(int(open_ms[t]), open_[t], high[t], low[t], close[t], volume[t])
+        columns = (open_, high, low, close, volume)
+        edges = np.flatnonzero(np.diff(open_ms) != self.period_ms) + 1  # blocks have no gaps
+        for first, end in pairwise((0, *edges.tolist(), len(open_ms))):
+            for start in range(first, end, SLACK_ROWS_MIN):
+                rows = slice(start, min(end, start + SLACK_ROWS_MIN))
+                self.append_block(open_ms[rows], *(column[rows] for column in columns))
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
         """Return the ``n`` rows that end ``back`` bars before the newest, oldest first.
@@ -230,6 +319,16 @@ class Panel:
         if not known:
             return self._interest_ms[:0], self._interest.last(1)[:0]
         return self._interest_ms[:known], self._interest.last(len(self._interest_ms))[:known]
+
+    def copy_interest(self) -> InterestSnapshot:
+        """Return the open interest as it is now; the same snapshot until it changes."""
+        version = self._interest_version
+        if self._snapshot is None or self._snapshot[0] != version:
+            rows = len(self._interest_ms)
+            logs = self._interest.last(max(rows, 1))[:rows]
+            snapshot = InterestSnapshot(times=self._interest_ms.copy(), logs=logs.copy())
+            self._snapshot = (version, snapshot)
+        return self._snapshot[1]
 
     def compute_from_interest(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]

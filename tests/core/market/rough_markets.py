@@ -1,0 +1,132 @@
+"""Random markets with everything that a panel must bear: gaps, invalid bars, late symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import numpy as np
+
+from kamou.core.arrays import Floats, Ints
+from kamou.core.day import HOUR_MS
+from kamou.core.market.panel import Panel
+from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
+
+PERIOD_MS = HOUR_MS
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class RoughMarket:
+    """Bars ``[bars, symbols]`` and open interest with the times at which it was available."""
+
+    open_ms: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    interest_ms: Ints
+    interest: Floats
+
+    @property
+    def symbols(self) -> list[str]:
+        return [f"S{at:02}" for at in range(self.open.shape[1])]
+
+    def bars(self, first: int, last: int) -> tuple[Ints, Floats, Floats, Floats, Floats, Floats]:
+        rows = slice(first, last)
+        columns = (self.open, self.high, self.low, self.close, self.volume)
+        open_, high, low, close, volume = (column[rows] for column in columns)
+        return self.open_ms[rows], open_, high, low, close, volume
+
+    def cut(self, bars: int) -> RoughMarket:
+        """Return the market without later bars and without later open interest."""
+        until_ms = int(self.open_ms[bars - 1]) + PERIOD_MS
+        known = self.interest_ms <= until_ms
+        names = ("open_ms", "open", "high", "low", "close", "volume")
+        return attrs.evolve(
+            self,
+            interest_ms=self.interest_ms[known],
+            interest=self.interest[known],
+            **{name: getattr(self, name)[:bars] for name in names},
+        )
+
+
+def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
+    chance = np.random.default_rng(seed)
+    noise = chance.standard_t(4, size=(bars, symbols)) * 0.004
+    drift = np.repeat(chance.normal(0, 0.003, size=(bars // 40 + 1, symbols)), 40, axis=0)[:bars]
+    logs = np.cumsum(noise + drift, axis=0)
+    for t in range(1, bars):  # every second symbol reverts to its mean
+        logs[t, ::2] = 0.9 * logs[t - 1, ::2] + noise[t, ::2]
+    close = np.round(100 * np.exp(logs), chance.integers(0, 4))
+    open_ = np.vstack([close[:1], close[:-1]])
+    wick = 1 + np.abs(chance.normal(size=(2, bars, symbols))) * 0.002
+    high, low = np.maximum(open_, close) * wick[0], np.minimum(open_, close) / wick[1]
+    volume = chance.uniform(0, 10, size=(bars, symbols))
+    _spoil(chance, (open_, high, low, close, volume))
+    rows = chance.integers(0, bars // 2)
+    interest_ms = np.sort(chance.integers(0, bars * PERIOD_MS, size=rows))
+    interest = 1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(rows, symbols)), axis=0))
+    interest[chance.random(interest.shape) < 0.05] = np.nan
+    open_ms = np.arange(bars, dtype=np.int64) * PERIOD_MS
+    if chance.random() < 0.3:  # rows that never came
+        open_ms[chance.integers(0, bars) :] += PERIOD_MS * chance.integers(1, 4)
+    return RoughMarket(
+        open_ms=open_ms,
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volume=volume,
+        interest_ms=interest_ms,
+        interest=interest,
+    )
+
+
+def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
+    """Take bars away: single ones, single figures, and starts and ends of symbols."""
+    bars, symbols = columns[0].shape
+    for _ in range(chance.integers(0, 6)):
+        at, symbol = chance.integers(0, bars), chance.integers(0, symbols)
+        columns[chance.integers(0, 5)][at, symbol] = chance.choice([np.nan, np.inf, -1.0])
+    for symbol in np.flatnonzero(chance.random(symbols) < 0.2):
+        edge = chance.integers(0, bars)
+        rows = slice(0, edge) if chance.random() < 0.5 else slice(edge, None)
+        for column in columns:
+            column[rows, symbol] = np.nan
+
+
+def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
+    """Append bar by bar, and before each the open interest that its close knows."""
+    taken = 0
+    for t in range(len(market.open_ms)):
+        taken = _feed_interest(panel, market, taken, int(market.open_ms[t]) + PERIOD_MS)
+        open_ms, *columns = market.bars(t, t + 1)
+        panel.append(int(open_ms[0]), *(column[0] for column in columns))
+        yield t
+
+
+def feed_blocks(
+    panel: Panel, market: RoughMarket, chance: np.random.Generator, bars_max: int
+) -> Iterator[tuple[slice, PanelBlock]]:
+    """Append blocks of random sizes; a row that never came begins a new block."""
+    taken = first = 0
+    gaps = np.flatnonzero(np.diff(market.open_ms) > PERIOD_MS) + 1
+    ends = [*gaps.tolist(), len(market.open_ms)]
+    while first < len(market.open_ms):
+        end = min(end for end in ends if end > first)
+        last = min(end, first + int(chance.integers(1, bars_max + 1)))
+        snapshots: list[InterestSnapshot] = []
+        for close_ms in (market.open_ms[first:last] + PERIOD_MS).tolist():
+            taken = _feed_interest(panel, market, taken, close_ms)
+            snapshots.append(panel.copy_interest())
+        block = panel.append_block(*market.bars(first, last))
+        yield slice(first, last), attrs.evolve(block, interest=snapshots)
+        first = last
+
+
+def _feed_interest(panel: Panel, market: RoughMarket, taken: int, until_ms: int) -> int:
+    while taken < len(market.interest_ms) and market.interest_ms[taken] <= until_ms:
+        panel.append_interest(int(market.interest_ms[taken]), market.interest[taken])
+        taken += 1
+    return taken
