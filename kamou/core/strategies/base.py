@@ -6,15 +6,16 @@ These are parameters with their declarations, requirements, scores as columns, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Codes, Floats, Mask
+from kamou.core.arrays import Codes, Floats, Ints, Mask
 from kamou.core.codes import Abstain
 from kamou.core.indicators.base import Indicator
 from kamou.core.market.panel import Panel
+from kamou.core.market.panel_block import PanelBlock
 from kamou.core.model import Bound
 
 T = TypeVar("T")
@@ -79,6 +80,8 @@ class Requirement:
 @attrs.frozen(kw_only=True, eq=False)
 class StrategyScores:
     """A strategy's columns at the panel's newest closed bar, each ``[symbols]``.
+
+    Those of a block are ``[bars, symbols]``, and its features ``[features, bars, symbols]``.
 
     ``score`` is in [-1, 1], > 0 for long, and valid only where ``abstain == 0``. A
     ``cross_sectional`` strategy fills ``raw`` instead, wherever its data is good; the merge of the
@@ -154,14 +157,30 @@ class Strategy(Protocol):
         ...
 
 
+@runtime_checkable
+class BlockStrategy(Strategy, Protocol):
+    """A strategy that also scores a block of bars at once.
+
+    A backtest scores recorded data in blocks if all of its strategies do. Others are evaluated at
+    each bar.
+    """
+
+    def evaluate_block(self, block: PanelBlock, now_ms: Ints) -> StrategyScores:
+        """Return the scores at each bar of the block, bit for bit those of ``evaluate``.
+
+        ``now_ms`` is the time of each evaluation, ``[bars, 1]``.
+        """
+        ...
+
+
 class Verdicts:
-    """The abstain column under construction.
+    """The abstain column under construction, ``[symbols]`` or ``[bars, symbols]``.
 
     The first code given to a symbol stays.
     """
 
-    def __init__(self, symbols: int) -> None:
-        self.codes: Codes = np.zeros(symbols, np.uint8)
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.codes: Codes = np.zeros(shape, np.uint8)
 
     def abstain(self, where: Mask, code: Abstain) -> None:
         """Give the code to the symbols in the mask that have none."""
@@ -169,13 +188,13 @@ class Verdicts:
 
     @property
     def scored(self) -> Mask:
-        """Mask of the symbols without an abstention, ``[symbols]``."""
+        """Mask of the symbols without an abstention."""
         return np.asarray(self.codes == 0)
 
 
-def check_data(panel: Panel, now_ms: int, warmup_bars: int) -> Verdicts:
+def check_data(panel: Panel | PanelBlock, now_ms: int | Ints, warmup_bars: int) -> Verdicts:
     """Return the abstentions from symbols with missing, stale or too few bars."""
-    verdicts = Verdicts(len(panel.symbols))
+    verdicts = Verdicts(panel.count.shape)
     seen = panel.last_close_ms >= 0
     fresh = panel.last_close_ms >= now_ms - STALE_PERIODS * panel.period_ms
     verdicts.abstain(seen & ~fresh, Abstain.DATA_STALE)

@@ -13,7 +13,7 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats, Mask
+from kamou.core.arrays import Floats, Ints, Mask
 from kamou.core.codes import Abstain
 from kamou.core.indicators.adx import Adx
 from kamou.core.indicators.atr import Atr
@@ -24,6 +24,7 @@ from kamou.core.indicators.rsi import Rsi
 from kamou.core.indicators.variance_ratio import variance_ratio
 from kamou.core.indicators.window import mean_and_deviation
 from kamou.core.market.panel import Panel
+from kamou.core.market.panel_block import PanelBlock, pick_columns
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
     Parameters,
@@ -158,6 +159,12 @@ class MeanReversion:
         return max(p.warmup, self.lookback_bars(period_ms), states)
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
+        return self._score(panel, now_ms)
+
+    def evaluate_block(self, block: PanelBlock, now_ms: Ints) -> StrategyScores:
+        return self._score(block, now_ms)
+
+    def _score(self, panel: Panel | PanelBlock, now_ms: int | Ints) -> StrategyScores:
         p = self.parameters
         verdicts = check_data(panel, now_ms, self.warmup_bars(panel.period_ms))
         closes = panel.view("close", p.window)
@@ -187,19 +194,18 @@ class MeanReversion:
             stop_distance=p.stop_atr * atr,
             target_distance=np.abs(stretch),
             abstain=verdicts.codes,
-            proxy=np.zeros(len(z), np.uint8),
+            proxy=np.zeros(z.shape, np.uint8),
             feature_names=FEATURES,
             features=np.stack((z, rsi, efficiency, adx, ratio, life, atr)),
         )
 
-    def _reversion(self, panel: Panel, where: Mask) -> tuple[Floats, Floats]:
+    def _reversion(self, panel: Panel | PanelBlock, where: Mask) -> tuple[Floats, Floats]:
         """Return variance ratio and half-life of the symbols in the mask; NaN for others."""
-        ratio, life = np.full((2, len(where)), np.nan)
-        chosen = np.flatnonzero(where)
-        if len(chosen):
-            levels = panel.view("log_close", self.parameters.window + 1)[:, chosen]
-            ratio[chosen] = variance_ratio(levels, self.parameters.variance_ratio_q)
-            life[chosen] = half_life(levels)
+        ratio, life = np.full((2, *where.shape), np.nan)
+        if where.any():
+            levels = pick_columns(panel.view("log_close", self.parameters.window + 1), where)
+            ratio[where] = variance_ratio(levels, self.parameters.variance_ratio_q)
+            life[where] = half_life(levels)
         return ratio, life
 
 

@@ -21,7 +21,9 @@ from kamou.core.indicators.atr import Atr
 from kamou.core.indicators.base import Indicator
 from kamou.core.indicators.efficiency import efficiency_of
 from kamou.core.indicators.open_interest import InterestChange, spacing_ms
+from kamou.core.indicators.window import sum_products
 from kamou.core.market.panel import Panel
+from kamou.core.market.panel_block import PanelBlock
 from kamou.core.strategies.base import (
     FLAT_RELATIVE,
     STALE_PERIODS,
@@ -175,6 +177,22 @@ class OiMomentum:
         return tuple(max(1, days * DAY_MS // period_ms) for days in self.parameters.horizons_days)
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
+        interest_z = panel.compute_from_interest(self._change, now_ms, self._change.z)
+        stale_ms = panel.compute_from_interest("stale_ms", now_ms, _stale_ms)
+        return self._score(panel, now_ms, np.where(now_ms <= stale_ms, interest_z, np.nan))
+
+    def evaluate_block(self, block: PanelBlock, now_ms: Ints) -> StrategyScores:
+        interest_z = block.compute_from_interest(self._change, now_ms, self._change.z)
+        stale_ms = block.compute_from_interest("stale_ms", now_ms, _stale_ms)
+        return self._score(block, now_ms, np.where(now_ms <= stale_ms, interest_z, np.nan))
+
+    def _score(
+        self, panel: Panel | PanelBlock, now_ms: int | Ints, open_interest_z: Floats
+    ) -> StrategyScores:
+        """Return the scores, given the z-score of the newest change of open interest.
+
+        It is NaN where open interest is unknown, stale or has too few rows.
+        """
         p = self.parameters
         verdicts = check_data(panel, now_ms, self.warmup_bars(panel.period_ms))
         atr, adx = panel.indicator(self._atr), panel.indicator(self._adx)
@@ -187,7 +205,6 @@ class OiMomentum:
         raw = np.where(verdicts.scored, raw, np.nan)
         trending = (efficiency > p.efficiency_min) & (adx > p.adx_min)
         verdicts.abstain(~trending, Abstain.REGIME_WRONG)
-        open_interest_z = self._interest_z(panel, now_ms)
         confirmed = open_interest_z >= p.oi_z_min
         return StrategyScores(
             strategy=self.name,
@@ -202,14 +219,14 @@ class OiMomentum:
             features=np.stack((raw, open_interest_z, efficiency, adx, volatility, atr)),
         )
 
-    def _scaled_return(self, panel: Panel) -> tuple[Floats, Floats]:
+    def _scaled_return(self, panel: Panel | PanelBlock) -> tuple[Floats, Floats]:
         """Return the raw value and the realized volatility per bar.
 
         Volatility is over the longest horizon.
         """
         horizons = self._horizons(panel.period_ms)
         returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
-        volatility = np.sqrt(np.einsum("ts,ts->s", returns, returns) / len(returns))
+        volatility = np.sqrt(sum_products(returns, returns) / len(returns))
         newest = panel.row("log_close", back=SKIPPED_BARS)
         total = np.zeros_like(newest)
         for bars in horizons:
@@ -218,24 +235,14 @@ class OiMomentum:
         with np.errstate(invalid="ignore", divide="ignore"):
             return total / (len(horizons) * volatility), volatility
 
-    def _interest_z(self, panel: Panel, now_ms: int) -> Floats:
-        """Return the z-score of the newest change of open interest.
-
-        NaN where open interest is unknown, stale or has too few rows.
-        """
-        stale_ms = panel.compute_from_interest("stale_ms", now_ms, _stale_ms)
-        if not now_ms <= stale_ms:
-            return np.full(len(panel.symbols), np.nan)
-        return panel.compute_from_interest(self._change, now_ms, self._change.z)
-
 
 def _stale_ms(times: Ints, _logs: Floats) -> Floats:
-    """Return the instant, in ms, after which this open interest is stale.
+    """Return the instant, in ms, after which this open interest is stale, ``[1]``.
 
     NaN with fewer than two rows.
     """
     newest_ms = times[-1] if len(times) else 0
-    return np.asarray(newest_ms + STALE_PERIODS * spacing_ms(times))
+    return np.asarray([newest_ms + STALE_PERIODS * spacing_ms(times)])
 
 
 FEATURES = ("momentum", "oi_z", "efficiency", "adx", "volatility", "atr")
