@@ -31,6 +31,7 @@ from kamou.core import strategies as t1
 from kamou.core import vetoes as t2
 from kamou.core.book.events import ReductionProved
 from kamou.core.book.intents import SaltOf
+from kamou.core.ranking import recorded_scores as scores
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.core.strategies.evaluation import StrategyFailure, check_strategies
@@ -71,6 +72,7 @@ class SystemInputs:
     halted: IsHalted
     step_ms: int  # time between two steps of the venue's market
     keep_detail: bool = False  # keep every symbol's reasons per cycle, for `kamou why`
+    recorded: scores.RecordedBars | None = None  # the port's bars, if all are known
     on_disk_full: Callable[[DiskFull], None] = lambda _report: None
     on_reconciled: Callable[[bool], None] = lambda _agreed: None  # after each complete pass
     on_strategy_failed: Callable[[StrategyFailure], None] = raise_failure
@@ -157,6 +159,9 @@ class _Composer:
         self.strategies = t1.make_strategies(chosen.enabled, chosen.parameters, others)
         self.checked = check_strategies(self.strategies, self.period_ms)
         self.parts = split_symbols(source.symbols, settings.cycle.shards)
+        self.recorded = self._recorded_scores()
+        if self.recorded is not None:  # one scanner passes the ready rankings on
+            self.parts = split_symbols(source.symbols, 1)
         self.universe = tuple(part.symbols for part in self.parts)
         self.mailboxes = make_mailboxes(len(self.universe), inputs.clock.now_ms)
         self.kept_command = KeptCommand()
@@ -182,6 +187,22 @@ class _Composer:
             parts=self.parts,
             new_panel=partial(t1.make_panel, self.strategies.values(), period_ms=self.period_ms),
         )
+
+    def _recorded_scores(self) -> scores.RecordedScores | None:
+        """Return the scores of recorded data in blocks, or None for scores bar by bar."""
+        inputs, cycle, period_ms = self.inputs, self.settings.cycle, self.period_ms
+        strategies = scores.find_block_strategies(self.strategies)
+        every_close = period_ms % (cycle.period_s * 1000) == 0  # each is the time of a cycle
+        # Strategies of the operator's folder are checked at every bar.
+        others = self.settings.strategies.enabled_hashes
+        if inputs.recorded is None or inputs.keep_detail or strategies is None or not every_close:
+            return None
+        if others:
+            return None
+        now_ms, delay_ms, top = inputs.clock.now_ms(), cycle.bar_delay_ms, cycle.candidates_max
+        times = scores.ScoringTimes(start_ms=now_ms, period_ms=period_ms, delay_ms=delay_ms)
+        shards = [part.columns for part in self.parts]
+        return scores.RecordedScores(inputs.recorded, strategies, times, shards=shards, top=top)
 
     def _on_disk_full(self, report: DiskFull) -> None:
         self.mailboxes.risk_governor.put_priority(report)
@@ -385,5 +406,6 @@ class _Composer:
             strategies=self.checked,
             veto=self.mailboxes.veto,
             on_strategy_failed=self.inputs.on_strategy_failed,
+            recorded=self.recorded,
             handler_deadline_s=HISTORY_TIMEOUT_S,
         )

@@ -15,7 +15,7 @@ HAVE_A_VALUE = {
     *("each", "f", "figure", "m", "mark"),  # Figure
     *("all_", "day", "estimate", "found", "max_drawdown"),  # of the record's performance
     *("gap", "gap_buffer"),
-    "_states",  # of indicators
+    *("_states", "state"),  # of indicators
     "self",
 }
 

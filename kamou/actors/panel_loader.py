@@ -93,6 +93,10 @@ class PanelLoader:
         self._wanted = set(range(len(self._parts)))
         self._ready: dict[int, _Reading] = {}
 
+    def make_empty(self, index: int) -> LoadedPanel:
+        """Return the panel of part ``index`` without history."""
+        return LoadedPanel(self._new_panel(self._parts[index].symbols))
+
     async def load(self, index: int) -> LoadedPanel:
         """Return the panel of part ``index`` with all history up to now.
 
@@ -117,7 +121,7 @@ class PanelLoader:
         try:
             await self._read_history(reading)
         except (UnreachableError, RateLimitedError):
-            return LoadedPanel(self._new_panel(self._parts[index].symbols))
+            return self.make_empty(index)
         self._wanted -= reading.panels.keys()
         for other, loaded in reading.panels.items():
             if other != index:
@@ -126,10 +130,7 @@ class PanelLoader:
 
     def _begin(self) -> _Reading:
         """Return a reading with new panels for every part that is wanted."""
-        panels = {
-            index: LoadedPanel(self._new_panel(self._parts[index].symbols))
-            for index in sorted(self._wanted)
-        }
+        panels = {index: self.make_empty(index) for index in sorted(self._wanted)}
         panel = next(iter(panels.values())).panel
         since_ms = floor_ms(self._clock.now_ms(), panel.period_ms) - panel.history_ms
         return _Reading(panels, bars_until_ms=since_ms, open_interest_until_ms=since_ms)

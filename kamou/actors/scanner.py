@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import numpy as np
+import trio
 
 from kamou.actors.base import Actor
 from kamou.actors.panel_loader import LoadedPanel, PanelLoader
 from kamou.core.arrays import Floats
 from kamou.core.market.panel import Panel
+from kamou.core.ranking.recorded_scores import RecordedScores
 from kamou.core.strategies.base import StrategyScores, make_failed_scores
 from kamou.core.strategies.evaluation import CheckedStrategy, StrategyFailure
 from kamou.messages.market import BarsClosed
@@ -35,6 +37,7 @@ class Scanner(Actor[BarsClosed]):
     _strategies: Sequence[CheckedStrategy]
     _veto: Outbox[ShardRanked]
     _on_strategy_failed: Callable[[StrategyFailure], None]
+    _recorded: RecordedScores | None = None  # of all symbols, in a backtest
     _loaded: LoadedPanel = attrs.field(init=False)
     _ranked_open_ms: int = attrs.field(init=False, default=-1)  # of the newest bar that was ranked
 
@@ -42,7 +45,17 @@ class Scanner(Actor[BarsClosed]):
         self.name = f"scanner-{self._index}"
 
     async def recover(self) -> None:
-        """Reload the panel from the port. It is empty if the read fails."""
+        """Reload the panel from the port. It is empty if the read fails.
+
+        With recorded scores it stays empty until a bar has none.
+        """
+        if self._recorded is None:
+            await self._reload()
+        else:
+            self._loaded = self._panels.make_empty(self._index)
+            await trio.lowlevel.checkpoint()
+
+    async def _reload(self) -> None:
         self._loaded = await self._panels.load(self._index)
 
     @property
@@ -51,10 +64,12 @@ class Scanner(Actor[BarsClosed]):
 
     async def handle(self, message: BarsClosed) -> None:
         assert isinstance(message, BarsClosed), message
+        if self._take_recorded(message):
+            return
         panel = self._panel
         if len(message.open_ms) and int(message.open_ms[0]) > panel.close_ms:
             # Bars are missing before these: messages were conflated, or the panel was empty.
-            await self.recover()
+            await self._reload()
             panel = self._panel
         self._loaded.take_open_interest(message.open_interest_ms, message.open_interest)
         for row, open_ms in enumerate(message.open_ms):
@@ -71,6 +86,30 @@ class Scanner(Actor[BarsClosed]):
         fresh = len(message.open_ms) > 0 and panel.open_ms > self._ranked_open_ms
         self._ranked_open_ms = panel.open_ms
         self._rank(message, fresh=fresh)
+
+    def _take_recorded(self, message: BarsClosed) -> bool:
+        """Send the recorded ranking of the newest bar; return False if there is none."""
+        if self._recorded is None or not len(message.open_ms):
+            return False
+        closed_at_ms = int(message.open_ms[-1]) + message.period_ms
+        try:
+            ranking = self._recorded.ranking(closed_at_ms, self.clock.now_ms())
+        except Exception:  # evaluated bar by bar, the strategy raises at the bar of its defect
+            ranking = self._recorded = None
+        if ranking is None:
+            return False
+        self._veto.put_nowait(
+            ShardRanked(
+                cause_id=message.cause_id,
+                cycle_at_ms=message.cycle_at_ms,
+                shard=self._index,
+                bar_closed_at_ms=closed_at_ms,
+                close=NO_FLOATS,
+                columns=(),
+                ranking=ranking,
+            )
+        )
+        return True
 
     def _rank(self, message: BarsClosed, *, fresh: bool) -> None:
         if not fresh:

@@ -85,7 +85,7 @@ class VetoActor(Actor[ShardRanked]):
         cycle_at_ms, shards = self._collecting, list(self._shards.values())
         self._collecting, self._shards = 0, {}
         self._ranked_ms = cycle_at_ms
-        ranking = merge_shards(
+        ranking = next((s.ranking for s in shards if s.ranking is not None), None) or merge_shards(
             shards,
             universe=self._universe,
             strategies=self._strategies,

@@ -231,6 +231,8 @@ def _inputs(
         salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-backtest").digest()),
         halted=lambda: False,
         step_ms=market.step_ms,
+        # An adapter may change what is read.
+        recorded=market if parts.adapter is ReplayedExchange else None,
         on_strategy_failed=failures.record,
     )
 

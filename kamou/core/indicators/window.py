@@ -40,7 +40,7 @@ def sum_rows(values: Floats) -> Floats:
 
 
 def sum_products(one: Floats, other: Floats) -> Floats:
-    """Return the sum of products of ``[n, ..., symbols]``, in the order of ``sum_rows``."""
+    """Return the sum of products over the first axis, in the order of ``sum_rows``."""
     if one.shape[-1] == 1:
         return sum_rows(one * other)
     total: Floats = np.einsum("t...,t...->...", one, other)
@@ -48,7 +48,10 @@ def sum_products(one: Floats, other: Floats) -> Floats:
 
 
 def mean_and_deviation(window: Floats, ddof: int = 1) -> tuple[Floats, Floats]:
-    """Return mean and standard deviation over the rows of windows ``[n, ..., symbols]``."""
+    """Return mean and standard deviation over the rows of a window.
+
+    It is ``[n, symbols]``, or ``[n, bars, symbols]`` for a block of bars.
+    """
     n = len(window)
     mean = sum_rows(window) / n
     centred = window - mean

@@ -20,9 +20,9 @@ from kamou.core.market.panel_block import InterestSnapshot, PanelBlock, count_va
 from kamou.errors import InvalidDataError
 
 PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
-BAR_FIELDS: tuple[Field, ...] = (*PRICES, "volume")
-PANEL_FIELDS: tuple[Field, ...] = (*BAR_FIELDS, "log_close", "log_return")
-COMPARED: tuple[Field, ...] = ("high", "low", "close", "log_close")  # with the bar before
+GIVEN_FIELDS: tuple[Field, ...] = (*PRICES, "volume")
+PANEL_FIELDS: tuple[Field, ...] = (*GIVEN_FIELDS, "log_close", "log_return")
+COMPARED_FIELDS: tuple[Field, ...] = ("high", "low", "close", "log_close")  # with the bar before
 SLACK_ROWS_MIN = 256  # rows between two moves of the buffer
 # Open interest changes little within 4 h, and medians over finer rows would take most of the CPU.
 INTEREST_PERIOD_MS = 4 * HOUR_MS
@@ -44,11 +44,11 @@ def _drop_invalid(columns: tuple[Floats, ...]) -> tuple[Mask, tuple[Floats, ...]
 def _compare(
     columns: tuple[Floats, ...], previous: tuple[Floats, ...], count: Ints
 ) -> tuple[dict[Field, Floats], BarRow]:
-    """Return the rows of every field, and the input of indicators, ``[..., symbols]`` each.
+    """Return the rows of every field, and the input of indicators.
 
     Args:
         columns: valid open, high, low, close, volume and ln(close).
-        previous: the ``COMPARED`` fields of the bars before.
+        previous: the ``COMPARED_FIELDS`` fields of the bars before.
         count: number of consecutive valid bars.
     """
     _, high, low, close, _, log_close = columns
@@ -94,7 +94,7 @@ class _Rows:
         self._end += len(rows)
 
     def last_of_block(self, rows: int) -> Floats:
-        """Return the newest rows, and those that windows of the oldest of them reach back to."""
+        """Return the newest rows, with those in the windows of the oldest of them."""
         return self._values[self._end - rows - self.window + 1 : self._end]
 
     def last(self, n: int) -> Floats:
@@ -172,7 +172,7 @@ class Panel:
         self.open_ms = open_ms
         self.bars += 1
         self.last_close_ms = np.where(valid, self.close_ms, self.last_close_ms)
-        previous = tuple(self.row(field) for field in COMPARED)
+        previous = tuple(self.row(field) for field in COMPARED_FIELDS)
         rows, bar = _compare((*columns, np.log(columns[3])), previous, self.count)
         if gap:
             rows["log_return"] = np.full_like(rows["log_return"], np.nan)
@@ -209,10 +209,10 @@ class Panel:
         last_close_ms = np.where(valid, close_ms[:, np.newaxis], self.last_close_ms)
         last_close_ms = np.maximum.accumulate(last_close_ms, axis=0)
         columns = (*columns, np.log(columns[3]))
-        for field, values in zip((*BAR_FIELDS, "log_close"), columns, strict=True):
+        for field, values in zip((*GIVEN_FIELDS, "log_close"), columns, strict=True):
             self._rows[field].push_block(values)
         previous = tuple(
-            self._rows[field].last_of_block(bars)[-bars - 1 : -1] for field in COMPARED
+            self._rows[field].last_of_block(bars)[-bars - 1 : -1] for field in COMPARED_FIELDS
         )
         rows, bar = _compare(columns, previous, count)
         if gap:

@@ -1,4 +1,6 @@
-"""``PanelBlock``, a panel after each bar of a block, for strategies that score many bars at once.
+"""``PanelBlock``, a panel after each bar of a block of bars.
+
+Strategies score all bars of a block at once.
 
 Its arrays are those of a ``Panel`` with one more axis, ``[bars, symbols]``. Entry b has what the
 panel had after bar b: nothing of a later bar is in it.
@@ -29,7 +31,7 @@ class InterestSnapshot:
     def compute(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
     ) -> Floats:
-        """Return ``compute(times, logs)`` of the rows known at ``now_ms``, cached by ``key``."""
+        """Return ``compute`` of the rows known at ``now_ms``, cached by ``key``."""
         known = int(np.searchsorted(self.times, now_ms, side="right"))
         value = self._derived.get((key, known))
         if value is None:
@@ -93,11 +95,11 @@ class PanelBlock:
 
 
 def count_valid(before: Ints, valid: Mask) -> Ints:
-    """Return the consecutive valid bars up to each bar of a block, ``[bars, symbols]``.
+    """Return the number of consecutive valid bars up to each bar of a block.
 
     Args:
         before: the count before the block, ``[symbols]``.
-        valid: ``[bars, symbols]``.
+        valid: ``[bars, symbols]``, as the result.
     """
     ordinal = np.arange(1, len(valid) + 1)[:, np.newaxis]
     if valid.all():

@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 import numpy as np
 
-from kamou.core.arrays import Floats, Mask
+from kamou.core.arrays import Codes, Floats
 from kamou.core.codes import Abstain
 from kamou.core.model import Candidate, Figure, Ranked, Side
 from kamou.core.strategies.base import Strategy, StrategyScores
@@ -89,28 +89,46 @@ def merge_shards(
     symbols = [name for s in fresh for name in universe[s.shard]]
     late = len(universe) - len({s.shard for s in fresh})
     close = np.concatenate([s.close for s in fresh]) if bar_closed_at_ms else np.zeros(0)
-    scored = [
-        Scored(strategy, [_columns_of(s, name) for s in fresh])
+    scored = tuple(
+        Scored.of_shards(strategy, [_columns_of(s, name) for s in fresh])
         for name, strategy in strategies.items()
         if bar_closed_at_ms
-    ]
+    )
+    bar = ScoredBar(
+        symbols=tuple(symbols), close=close, closed_at_ms=bar_closed_at_ms, period_ms=period_ms
+    )
+    return rank_bar(bar, scored, top=top, late_shards=late)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ScoredBar:
+    """The closed bar that strategies scored."""
+
+    symbols: tuple[str, ...]
+    close: Floats  # [symbols]
+    closed_at_ms: int  # 0 if no bar closed in this cycle
+    period_ms: int
+
+
+def rank_bar(
+    bar: ScoredBar, scored: tuple[Scored, ...], *, top: int, late_shards: int = 0
+) -> Ranking:
+    """Return the ranking of all strategies' scores at one bar; see ``merge_shards``."""
+    symbols = bar.symbols
     ordered = sorted(
         (-strength, symbols[i], part.strategy.name, i, part)
         for part in scored
         for i, strength in part.signals()
     )
     return Ranking(
-        bar_closed_at_ms=bar_closed_at_ms,
+        bar_closed_at_ms=bar.closed_at_ms,
         symbols=len(symbols),
         candidates=len(ordered),
         abstained=tuple(figure for part in scored for figure in part.abstentions()),
-        late_shards=late,
-        top=tuple(
-            part.candidate(i, symbols[i], float(close[i]), bar_closed_at_ms, period_ms)
-            for *_, i, part in ordered[:top]
-        ),
-        names=tuple(symbols),
-        scored=tuple(scored),
+        late_shards=late_shards,
+        top=tuple(part.candidate(i, bar) for *_, i, part in ordered[:top]),
+        names=symbols,
+        scored=scored,
     )
 
 
@@ -131,31 +149,53 @@ def _columns_of(shard: ShardColumns, strategy: str) -> StrategyScores:
     raise AssertionError(f"shard {shard.shard} has no columns of {strategy}")
 
 
+def score_symbols(
+    strategy: Strategy, raw: Floats, score: Floats, abstain: Codes
+) -> tuple[Floats, Codes]:
+    """Return the scores of all symbols, and their abstentions.
+
+    Arrays are ``[symbols]``, or ``[bars, symbols]`` for a block of bars.
+
+    Args:
+        strategy: that scored the symbols.
+        raw: its raw values; used if it is cross-sectional.
+        score: its scores; used otherwise.
+        abstain: its abstentions.
+    """
+    abstain = abstain.copy()
+    if strategy.cross_sectional:
+        rows = raw.reshape(-1, raw.shape[-1])
+        score = np.stack([cross_section_rank(row) for row in rows]).reshape(raw.shape)
+        # A rank has no direction: the strongest symbol of a falling market is no long.
+        agrees = np.sign(score) == np.sign(raw)
+        abstain[~agrees & (abstain == 0)] = Abstain.NO_TRIGGER
+    weak = ~(np.abs(score) >= strategy.score_min) | (score == 0)
+    abstain[weak & (abstain == 0)] = Abstain.SCORE_TOO_SMALL
+    return score, abstain
+
+
+@attrs.frozen(kw_only=True, eq=False)
 class Scored:
     """One strategy's columns over all fresh shards, with scores and abstentions.
 
     An index counts the merged symbols of these shards.
     """
 
-    def __init__(self, strategy: Strategy, parts: Sequence[StrategyScores]) -> None:
-        self.strategy = strategy
-        self.parts = parts
-        self.abstain = np.concatenate([p.abstain for p in parts])
-        self.weight = np.concatenate([p.weight for p in parts])
-        if strategy.cross_sectional:
-            raw = np.concatenate([p.raw for p in parts])
-            score = cross_section_rank(raw)
-            # A rank has no direction: the strongest symbol of a falling market is no long.
-            agrees = np.sign(score) == np.sign(raw)
-            self._abstain_where(~agrees, Abstain.NO_TRIGGER)
-        else:
-            score = np.concatenate([p.score for p in parts])
-        self.score = score
-        weak = ~(np.abs(score) >= strategy.score_min) | (score == 0)
-        self._abstain_where(weak, Abstain.SCORE_TOO_SMALL)
+    strategy: Strategy
+    parts: Sequence[StrategyScores]
+    score: Floats
+    abstain: Codes
+    weight: Floats
 
-    def _abstain_where(self, where: Mask, code: Abstain) -> None:
-        self.abstain[where & (self.abstain == 0)] = code
+    @classmethod
+    def of_shards(cls, strategy: Strategy, parts: Sequence[StrategyScores]) -> Scored:
+        """Return the merged columns, in the order of the shards."""
+        raw = np.concatenate([p.raw for p in parts])
+        score = np.concatenate([p.score for p in parts])
+        abstain = np.concatenate([p.abstain for p in parts])
+        score, abstain = score_symbols(strategy, raw, score, abstain)
+        weight = np.concatenate([p.weight for p in parts])
+        return cls(strategy=strategy, parts=parts, score=score, abstain=abstain, weight=weight)
 
     def abstentions(self) -> Iterator[Figure]:
         """Yield the number of abstentions of each code, named ``strategy.CODE``."""
@@ -185,11 +225,10 @@ class Scored:
         strengths = np.abs(self.score[where] * self.weight[where])
         return zip(where.tolist(), strengths.tolist(), strict=True)
 
-    def candidate(
-        self, at: int, symbol: str, close: float, bar_closed_at_ms: int, period_ms: int
-    ) -> Candidate:
+    def candidate(self, at: int, bar: ScoredBar) -> Candidate:
         """Return the candidate at the merged index ``at``."""
         part, i = self._locate(at)
+        symbol, bar_closed_at_ms = bar.symbols[at], bar.closed_at_ms
         strategy = self.strategy
         figures: list[float] = part.features[:, i].tolist()
         return Candidate(
@@ -198,11 +237,11 @@ class Scored:
             symbol=symbol,
             side=Side.of(float(self.score[at])),
             score=abs(float(self.score[at] * self.weight[at])),
-            close=close,
+            close=float(bar.close[at]),
             stop_distance=float(part.stop_distance[i]),
             target_distance=float(part.target_distance[i]),
-            hold_ms=strategy.hold_ms(period_ms),
-            bar_opened_at_ms=bar_closed_at_ms - period_ms,
+            hold_ms=strategy.hold_ms(bar.period_ms),
+            bar_opened_at_ms=bar_closed_at_ms - bar.period_ms,
             bar_closed_at_ms=bar_closed_at_ms,
             # Finite features only, because NaN has no canonical JSON; six significant digits are
             # enough for people.

@@ -101,6 +101,21 @@ class StrategyScores:
     features: Floats  # [features, symbols]
     error: str = ""  # the error that the strategy raised
 
+    def at_bar(self, bar: int) -> StrategyScores:
+        """Return the columns at one bar of a block."""
+        return StrategyScores(
+            strategy=self.strategy,
+            score=self.score[bar],
+            raw=self.raw[bar],
+            weight=self.weight[bar],
+            stop_distance=self.stop_distance[bar],
+            target_distance=self.target_distance[bar],
+            abstain=self.abstain[bar],
+            proxy=self.proxy[bar],
+            feature_names=self.feature_names,
+            features=self.features[:, bar],
+        )
+
 
 class Strategy(Protocol):
     """A strategy (T1). Instances are immutable, so one may serve several panels."""

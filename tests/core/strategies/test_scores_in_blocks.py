@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,9 +59,7 @@ def score_blocks(name: str, market: RoughMarket, seed: int, bars_max: int) -> li
     found = []
     for rows, block in feed_blocks(panel, market, chance, bars_max):
         scores = strategy.evaluate_block(block, block.close_ms[:, np.newaxis] + DELAY_MS)
-        for b in range(rows.stop - rows.start):
-            parts = {column: getattr(scores, column)[b] for column in COLUMNS}
-            found.append(attrs.evolve(scores, features=scores.features[:, b], **parts))
+        found += [scores.at_bar(b) for b in range(rows.stop - rows.start)]
     return found
 
 
@@ -85,7 +82,7 @@ def test_both_strategies_of_kamou_score_blocks() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), symbols=st.integers(1, 6), bars_max=st.integers(1, 70))
 def test_scores_of_blocks_equal_those_of_single_bars_bit_for_bit(
     name: str, seed: int, symbols: int, bars_max: int

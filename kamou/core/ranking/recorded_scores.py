@@ -1,0 +1,216 @@
+"""``RecordedScores``, the rankings of recorded data, computed in blocks of bars.
+
+A score is a pure function of the bars that closed before it and of the open interest that was
+available by then, so over recorded data a block of bars can be scored at once. The scores are those
+of single bars, bit for bit (``tests/core/strategies/test_scores_in_blocks.py``), and entry b of a
+block knows nothing of bar b + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import attrs
+import numpy as np
+
+from kamou.core.arrays import Codes, Floats
+from kamou.core.market.bars import Bars, Series
+from kamou.core.market.panel import Panel
+from kamou.core.market.panel_block import InterestSnapshot, PanelBlock
+from kamou.core.ranking.ranking import Ranking, Scored, ScoredBar, rank_bar, score_symbols
+from kamou.core.strategies import make_panel
+from kamou.core.strategies.base import BlockStrategy, Strategy, StrategyScores
+
+BLOCK_BARS = 64  # numpy's fixed cost of a call is then about a hundredth of a bar's
+
+
+class RecordedBars(Protocol):
+    """Recorded bars and open interest of all symbols, such as ``RecordedMarket``.
+
+    Its bars are a time grid without gaps; a missing bar of a symbol is NaN.
+    """
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+    @property
+    def first_ms(self) -> int:
+        """Open of the first bar."""
+        ...
+
+    def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars: ...
+    def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
+
+
+@attrs.frozen(kw_only=True)
+class ScoringTimes:
+    """The times of scores: of the first one, of bars, and after a bar's close."""
+
+    start_ms: int  # the first score is of the newest bar that has closed by then
+    period_ms: int
+    delay_ms: int
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _ScoredBlock:
+    """One strategy's columns over a block, with scores and abstentions.
+
+    Arrays are ``[bars, symbols]``.
+    """
+
+    strategy: BlockStrategy
+    shards: tuple[StrategyScores, ...]
+    score: Floats
+    abstain: Codes
+    weight: Floats
+
+    @classmethod
+    def of_shards(cls, strategy: BlockStrategy, shards: tuple[StrategyScores, ...]) -> _ScoredBlock:
+        score, abstain = score_symbols(
+            strategy,
+            np.concatenate([shard.raw for shard in shards], axis=-1),
+            np.concatenate([shard.score for shard in shards], axis=-1),
+            np.concatenate([shard.abstain for shard in shards], axis=-1),
+        )
+        weight = np.concatenate([shard.weight for shard in shards], axis=-1)
+        return cls(strategy=strategy, shards=shards, score=score, abstain=abstain, weight=weight)
+
+    def at_bar(self, bar: int) -> Scored:
+        return Scored(
+            strategy=self.strategy,
+            parts=tuple(shard.at_bar(bar) for shard in self.shards),
+            score=self.score[bar],
+            abstain=self.abstain[bar],
+            weight=self.weight[bar],
+        )
+
+
+class _Shard:
+    """The panel of a part of the symbols, and the open interest that it has taken."""
+
+    def __init__(self, panel: Panel, columns: slice) -> None:
+        self.panel = panel
+        self._columns = columns
+        self._interest_at_ms = -1  # of the newest row
+
+    def take(self, bars: Bars, interest: Series) -> PanelBlock:
+        """Append the bars, and the open interest that was available at their closes."""
+        close_ms = (bars.open_ms + bars.period_ms).tolist()
+        part = self._columns
+        rows = list(zip(interest.available_ms.tolist(), interest.values[:, part], strict=True))
+        rows.reverse()
+        known: list[InterestSnapshot] = []
+        for at_ms in close_ms:
+            while rows and rows[-1][0] <= at_ms:
+                available_ms, values = rows.pop()
+                if available_ms > self._interest_at_ms:
+                    self.panel.append_interest(available_ms, values)
+                    self._interest_at_ms = available_ms
+            known.append(self.panel.copy_interest())
+        columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        block = self.panel.append_block(bars.open_ms, *(column[:, part] for column in columns))
+        return attrs.evolve(block, interest=known)
+
+
+def find_block_strategies(strategies: Mapping[str, Strategy]) -> dict[str, BlockStrategy] | None:
+    """Return the strategies if all of them score blocks, otherwise None."""
+    found = {name: s for name, s in strategies.items() if isinstance(s, BlockStrategy)}
+    return found if len(found) == len(strategies) else None
+
+
+class RecordedScores:
+    """The rankings of recorded bars, in their order.
+
+    It has one block in memory, and computes the next one when a ranking of it is asked for. Its
+    panels begin where those of scanners that start at the same time begin.
+
+    Args:
+        market: the recorded data.
+        strategies: by name.
+        times: of the scores.
+        shards: the columns of each shard.
+        top: maximum number of candidates in ``Ranking.top``.
+    """
+
+    def __init__(
+        self,
+        market: RecordedBars,
+        strategies: Mapping[str, BlockStrategy],
+        times: ScoringTimes,
+        *,
+        shards: Sequence[slice],
+        top: int,
+    ) -> None:
+        self._market = market
+        self._strategies = tuple(strategies.values())
+        self._times = times
+        self._top = top
+        self._shards = tuple(
+            _Shard(make_panel(self._strategies, market.symbols[part], times.period_ms), part)
+            for part in shards
+        )
+        start_ms = times.start_ms - times.start_ms % times.period_ms
+        self._interest_ms = start_ms - self._shards[0].panel.history_ms  # read until then
+        self._scored_from_ms = start_ms - times.period_ms  # open of the first bar with a score
+        first_ms = -(-market.first_ms // times.period_ms) * times.period_ms
+        self._next_open_ms = max(self._interest_ms, first_ms)
+        # the block in memory
+        self._first_close_ms = self._next_open_ms + times.period_ms
+        self._close: Floats = np.zeros((0, len(market.symbols)))
+        self._scored: tuple[_ScoredBlock, ...] = ()
+
+    def ranking(self, bar_closed_at_ms: int, now_ms: int) -> Ranking | None:
+        """Return the ranking at a bar that has closed, evaluated at ``now_ms``.
+
+        None if no block has it: the bar is not recorded or before the block in memory, or it is
+        evaluated at another time than ``ScoringTimes.delay_ms`` after its close.
+
+        Raises:
+            Exception: what a strategy raises; the bars of its block have no ranking then.
+        """
+        if now_ms != bar_closed_at_ms + self._times.delay_ms:
+            return None
+        while bar_closed_at_ms > self._next_open_ms:
+            if not self._read_block(self._end_of_block()):
+                return None
+        bar, rest = divmod(bar_closed_at_ms - self._first_close_ms, self._times.period_ms)
+        if rest or bar < 0 or bar >= len(self._close) or not self._scored:
+            return None
+        closed = ScoredBar(
+            symbols=self._market.symbols,
+            close=self._close[bar],
+            closed_at_ms=bar_closed_at_ms,
+            period_ms=self._times.period_ms,
+        )
+        scored = tuple(block.at_bar(bar) for block in self._scored)
+        return rank_bar(closed, scored, top=self._top)
+
+    def _end_of_block(self) -> int:
+        """Return the end of the next block; blocks before the first score end there."""
+        end_ms = self._next_open_ms + BLOCK_BARS * self._times.period_ms
+        warming = self._next_open_ms < self._scored_from_ms
+        return min(end_ms, self._scored_from_ms) if warming else end_ms
+
+    def _read_block(self, end_ms: int) -> bool:
+        """Read the bars up to ``end_ms`` and score them; return False if there are none."""
+        bars = self._market.bars(self._times.period_ms, self._next_open_ms, end_ms)
+        if not len(bars.open_ms):
+            return False
+        self._first_close_ms = int(bars.open_ms[0]) + bars.period_ms
+        self._next_open_ms = int(bars.open_ms[-1]) + bars.period_ms
+        interest = self._market.open_interest(self._interest_ms, self._next_open_ms)
+        self._interest_ms = self._next_open_ms
+        blocks = [shard.take(bars, interest) for shard in self._shards]
+        self._close, self._scored = np.concatenate([b.row("close") for b in blocks], axis=-1), ()
+        if self._next_open_ms > self._scored_from_ms:
+            self._scored = self._score(blocks)
+        return True
+
+    def _score(self, blocks: Sequence[PanelBlock]) -> tuple[_ScoredBlock, ...]:
+        now_ms = blocks[0].close_ms[:, np.newaxis] + self._times.delay_ms
+        return tuple(
+            _ScoredBlock.of_shards(
+                strategy, tuple(strategy.evaluate_block(block, now_ms) for block in blocks)
+            )
+            for strategy in self._strategies
+        )
