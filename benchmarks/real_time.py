@@ -16,7 +16,7 @@ import attrs
 import trio
 from trio.lowlevel import in_trio_run
 
-from kamou.app import SystemInputs, Tree, compose, fit_cycle
+from kamou.app import SystemInputs, Tree, compose
 from kamou.clock import SimulatedClock
 from kamou.core.day import MINUTE_MS
 from kamou.data_directory.folder import DataDirectory
@@ -29,6 +29,7 @@ from kamou.runtime.heap import freeze_heap
 from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import Settings, load_settings
+from kamou.settings.cycle_length import fit_cycle
 from kamou.store import database
 
 MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it

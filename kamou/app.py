@@ -35,7 +35,6 @@ from kamou.core.ranking import recorded_scores as scores
 from kamou.core.record.gate import Gate
 from kamou.core.strategies.base import Strategy
 from kamou.core.strategies.evaluation import StrategyFailure, check_strategies
-from kamou.errors import ConfigurationError
 from kamou.exchange.base import IsHalted, PortChecks
 from kamou.messages.governor import DiskFull, ProtectionFailed
 from kamou.messages.orders import GovernorMessage
@@ -44,6 +43,7 @@ from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
 from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
+from kamou.settings.cycle_length import trade_period_ms
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
 
@@ -93,25 +93,6 @@ class Tree:
     @property
     def governor(self) -> Mailbox[GovernorMessage]:
         return self.mailboxes.risk_governor
-
-
-def trade_period_ms(settings: Settings, native_ms: int) -> int:
-    """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
-    return max(settings.cycle.timeframe_s * 1000, native_ms)
-
-
-def fit_cycle(settings: Settings, native_ms: int) -> Settings:
-    """Return the settings, with a cycle that is at least as long as the market's bars.
-
-    Raises ``ConfigurationError`` if a longer timeframe is no multiple of the market's bars.
-    """
-    if trade_period_ms(settings, native_ms) % native_ms:
-        raise ConfigurationError(
-            f"cycle.timeframe_s = {settings.cycle.timeframe_s} does not fit this data, whose bars "
-            f"are of {native_ms // 1000} s: choose a multiple of {native_ms // 1000}"
-        )
-    period_s = max(settings.cycle.period_s, native_ms // 1000)
-    return attrs.evolve(settings, cycle=attrs.evolve(settings.cycle, period_s=period_s))
 
 
 def compose(
@@ -195,9 +176,9 @@ class _Composer:
         every_close = period_ms % (cycle.period_s * 1000) == 0  # each is the time of a cycle
         # Strategies of the operator's folder are checked at every bar.
         others = self.settings.strategies.enabled_hashes
-        if inputs.recorded is None or inputs.keep_detail or strategies is None or not every_close:
+        if inputs.recorded is None or inputs.keep_detail or strategies is None or others:
             return None
-        if others:
+        if not every_close:
             return None
         now_ms, delay_ms, top = inputs.clock.now_ms(), cycle.bar_delay_ms, cycle.candidates_max
         times = scores.ScoringTimes(start_ms=now_ms, period_ms=period_ms, delay_ms=delay_ms)

@@ -14,23 +14,23 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, Tree, compose, fit_cycle
+from kamou.app import SystemInputs, Tree, compose
 from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.core.day import DAY_MS, utc_day
 from kamou.core.record.gate import Gate
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
-from kamou.exchange.embedded import ReplayedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_options import ALL_DATA, BacktestOptions
 from kamou.runs.backtest_report import BacktestReport, report_backtest
 from kamou.runs.running import running
-from kamou.runs.session import Adapter, Inspect, Session, SessionFiles, open_session
+from kamou.runs.session import REPLAYED, Adapter, Inspect, Session, SessionFiles, open_session
 from kamou.runs.strategy_failures import FailureStop
 from kamou.runtime.determinism import seed_scheduler
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import Resolved, Settings
+from kamou.settings.cycle_length import fit_to_bars
 from kamou.store.importer import ReadOptions, open_market
 from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
@@ -101,7 +101,7 @@ class ReplayParts:
 
     gate: Gate = attrs.field(factory=AssumedLiveGate)
     arrange: Callable[[Tree], Tree] = lambda tree: tree
-    adapter: Adapter = ReplayedExchange
+    adapter: Adapter = REPLAYED
     inspect: Inspect = lambda _engine: None
     keep_going: bool = False
 
@@ -124,7 +124,7 @@ def replay(
         settings: their mode and cycle are replaced by those of a backtest.
         parts: gate, tree, port and inspection.
     """
-    settings = _fit_to_bars(settings, market.step_ms)
+    settings = fit_to_bars(settings, market.step_ms)
     cycle_at_ms = settings.cycle.period_s * 1000
     since_ms, until_ms = timerange
     start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_at_ms)
@@ -168,21 +168,6 @@ def replay(
                 return _add_strategies(report, settings, failures)
 
         return trio.run(main, clock=JumpClock())
-
-
-def _fit_to_bars(settings: Settings, step_ms: int) -> Settings:
-    """Return the settings of a backtest over bars of ``step_ms``.
-
-    A cycle is at least as long as a bar, and an account read lasts until the next cycle's: between
-    two bars no price is known, so another read would only find the same account.
-    """
-    settings = fit_cycle(settings, step_ms)
-    age_max_s = max(settings.risk.account_age_max_s, settings.cycle.period_s)
-    return attrs.evolve(
-        settings,
-        mode="backtest",
-        risk=attrs.evolve(settings.risk, account_age_max_s=age_max_s),
-    )
 
 
 def _add_strategies(
@@ -232,7 +217,7 @@ def _inputs(
         halted=lambda: False,
         step_ms=market.step_ms,
         # An adapter may change what is read.
-        recorded=market if parts.adapter is ReplayedExchange else None,
+        recorded=market if parts.adapter is REPLAYED else None,
         on_strategy_failed=failures.record,
     )
 

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, compose, fit_cycle
+from kamou.app import SystemInputs, compose
 from kamou.clock import Clock, JumpClock, SimulatedClock, SystemClock, floor_ms
 from kamou.core.book.run_events import HistoryStopped, ReplayEnded, ReplayStarted
 from kamou.core.day import DAY_MS
@@ -24,14 +24,14 @@ from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
-from kamou.exchange.embedded import ReplayedExchange
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.running import running
-from kamou.runs.session import SessionFiles, open_session, salt_key
+from kamou.runs.session import REPLAYED, SessionFiles, open_session, salt_key
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import DemoSettings, Settings
+from kamou.settings.cycle_length import fit_cycle
 from kamou.store import database, queries
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource
@@ -269,7 +269,7 @@ class FastForward:
                 SystemInputs(
                     settings=settings,
                     clock=clock,
-                    port=session.port(settings, adapter=ReplayedExchange),
+                    port=session.port(settings, adapter=REPLAYED),
                     market=self.source,
                     writer=session.writer,
                     reader=session.reader,

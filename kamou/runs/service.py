@@ -18,7 +18,7 @@ import attrs
 import trio
 
 from kamou import ids
-from kamou.app import SystemInputs, compose, fit_cycle
+from kamou.app import SystemInputs, compose
 from kamou.clock import Clock, SystemClock
 from kamou.data_directory.folder import Announce, DataDirectory, RunRecord
 from kamou.data_directory.latch import HaltLatch
@@ -45,6 +45,7 @@ from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.stop_signals import list_stop_signals
 from kamou.runtime.watchdog import StopDeadline, Watchdog
 from kamou.settings.config import Resolved, Settings
+from kamou.settings.cycle_length import fit_cycle
 from kamou.site.child import public_site
 from kamou.store import database
 from kamou.supervisor import Supervisor

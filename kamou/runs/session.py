@@ -31,7 +31,7 @@ from kamou.core.kinds import RunEnd
 from kamou.data_directory.folder import write_atomically
 from kamou.data_directory.private_files import is_open_to_others, keeps_modes
 from kamou.errors import DiskFullError, StoreError
-from kamou.exchange.embedded import SimulatedExchange
+from kamou.exchange.embedded import ReplayedExchange, SimulatedExchange
 from kamou.runtime.runners import Runner, run_inline
 from kamou.settings.config import Settings, canonical_json, digest
 from kamou.store import database
@@ -47,6 +47,9 @@ SALT_BYTES = 32
 
 Adapter = Callable[..., SimulatedExchange]
 """A factory of the port over an engine."""
+
+REPLAYED: Adapter = ReplayedExchange
+"""The adapter of a backtest and of a fast-forward."""
 
 Inspect = Callable[[Engine], None]
 """A function that receives the engine of a backtest after its tree has stopped."""

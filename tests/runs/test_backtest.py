@@ -19,7 +19,7 @@ import trio
 
 from kamou.actors.base import Actor
 from kamou.actors.reconciler import Reconciler
-from kamou.app import Tree, fit_cycle
+from kamou.app import Tree
 from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
 from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
@@ -34,6 +34,7 @@ from kamou.runs.backtest import ReplayParts, replay, run
 from kamou.runs.backtest_options import BacktestOptions
 from kamou.runs.backtest_report import BacktestReport, _by_strategy, _max_drawdown
 from kamou.settings.config import CycleSettings, Resolved, Settings
+from kamou.settings.cycle_length import fit_cycle
 from kamou.settings.strategies import StrategySettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter

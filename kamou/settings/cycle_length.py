@@ -1,0 +1,42 @@
+"""The length of cycles and of trade bars over a market's bars."""
+
+from __future__ import annotations
+
+import attrs
+
+from kamou.errors import ConfigurationError
+from kamou.settings.config import Settings
+
+
+def trade_period_ms(settings: Settings, native_ms: int) -> int:
+    """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
+    return max(settings.cycle.timeframe_s * 1000, native_ms)
+
+
+def fit_cycle(settings: Settings, native_ms: int) -> Settings:
+    """Return the settings, with a cycle that is at least as long as the market's bars.
+
+    Raises ``ConfigurationError`` if a longer timeframe is no multiple of the market's bars.
+    """
+    if trade_period_ms(settings, native_ms) % native_ms:
+        raise ConfigurationError(
+            f"cycle.timeframe_s = {settings.cycle.timeframe_s} does not fit this data, whose bars "
+            f"are of {native_ms // 1000} s: choose a multiple of {native_ms // 1000}"
+        )
+    period_s = max(settings.cycle.period_s, native_ms // 1000)
+    return attrs.evolve(settings, cycle=attrs.evolve(settings.cycle, period_s=period_s))
+
+
+def fit_to_bars(settings: Settings, step_ms: int) -> Settings:
+    """Return the settings of a backtest over bars of ``step_ms``.
+
+    A cycle is at least as long as a bar, and an account read lasts until the next cycle's: between
+    two bars no price is known, so another read would only find the same account.
+    """
+    settings = fit_cycle(settings, step_ms)
+    age_max_s = max(settings.risk.account_age_max_s, settings.cycle.period_s)
+    return attrs.evolve(
+        settings,
+        mode="backtest",
+        risk=attrs.evolve(settings.risk, account_age_max_s=age_max_s),
+    )
