@@ -88,7 +88,7 @@ class AdxState:
         n = self._period
         self._nth = nth = bar.count - 1  # the first bar has no movement
         plus, minus = directional_movements(bar.rise, bar.fall)
-        moved = self._sums * self._keep(nth) + np.stack((plus, minus, bar.true_range))
+        moved = self._sums * self._keep(nth) + np.array((plus, minus, bar.true_range))
         self._sums = np.where(nth >= 1, moved, 0.0)
         strength = _strength(self._sums[0], self._sums[1])
         self._adx = np.where(nth >= n, self._adx + (strength - self._adx) * self._share(nth), 0.0)
@@ -114,7 +114,7 @@ class AdxState:
         return np.where(nth >= self._period, 1.0 - 1.0 / self._period, 1.0)
 
     def _share(self, nth: Ints) -> Floats:
-        return 1.0 / np.clip(nth - self._period + 1, 1, self._period)
+        return 1.0 / np.minimum(np.maximum(nth - self._period + 1, 1), self._period)
 
 
 def _strength(up: Floats, down: Floats) -> Floats:

@@ -60,7 +60,7 @@ class RsiState:
     def update(self, bar: BarRow) -> None:
         n = self._period
         self._nth = bar.count - 1  # the first bar has no change
-        moves = np.maximum(np.stack((bar.change, -bar.change)), 0.0)
+        moves = np.maximum(np.array((bar.change, -bar.change)), 0.0)
         self._averages = update_average(self._averages, moves, self._nth, n, 1.0 / n)
 
     def update_block(self, bars: BarRow) -> Floats:

@@ -196,7 +196,7 @@ class MeanReversion:
             abstain=verdicts.codes,
             proxy=np.zeros(z.shape, np.uint8),
             feature_names=FEATURES,
-            features=np.stack((z, rsi, efficiency, adx, ratio, life, atr)),
+            features=np.array((z, rsi, efficiency, adx, ratio, life, atr)),
         )
 
     def _reversion(self, panel: Panel | PanelBlock, where: Mask) -> tuple[Floats, Floats]:

@@ -216,7 +216,7 @@ class OiMomentum:
             abstain=verdicts.codes,
             proxy=np.where(np.isnan(open_interest_z), NO_OI, 0).astype(np.uint8),
             feature_names=FEATURES,
-            features=np.stack((raw, open_interest_z, efficiency, adx, volatility, atr)),
+            features=np.array((raw, open_interest_z, efficiency, adx, volatility, atr)),
         )
 
     def _scaled_return(self, panel: Panel | PanelBlock) -> tuple[Floats, Floats]:
