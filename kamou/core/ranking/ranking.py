@@ -15,6 +15,8 @@ from kamou.core.model import Candidate, Figure, Ranked, Side
 from kamou.core.strategies.base import Strategy, StrategyScores
 from kamou.ids import make_signal_id
 
+ABSTENTIONS = tuple((int(code), code.name) for code in Abstain if code)
+
 
 class ShardColumns(Protocol):
     """The scan of one shard, with its index, its newest bar and the columns."""
@@ -199,11 +201,10 @@ class Scored:
 
     def abstentions(self) -> Iterator[Figure]:
         """Yield the number of abstentions of each code, named ``strategy.CODE``."""
-        counts = np.bincount(self.abstain, minlength=len(Abstain))
-        for code in Abstain:
-            if code and counts[code]:
-                name = f"{self.strategy.name}.{code.name}"
-                yield Figure(name=name, value=str(counts[code]))
+        counts = np.bincount(self.abstain, minlength=len(Abstain)).tolist()
+        for code, name in ABSTENTIONS:
+            if counts[code]:
+                yield Figure(name=f"{self.strategy.name}.{name}", value=str(counts[code]))
 
     def features(self) -> tuple[tuple[str, ...], Floats]:
         """Return the names and values of the features, ``[features, symbols]``.
