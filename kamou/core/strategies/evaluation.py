@@ -7,6 +7,7 @@ is an error with one ``FailureKind``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
@@ -31,6 +32,7 @@ from kamou.errors import ConfigurationError, KamouError
 FLOAT_COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance")
 CODE_COLUMNS = ("abstain", "proxy")
 CODE_MAX = max(Abstain)
+_least, _most = np.minimum.reduce, np.maximum.reduce  # half the time of the methods min and max
 
 
 class FailureKind(StrEnum):
@@ -133,21 +135,45 @@ class CheckedStrategy:
             )
         _check_columns(scores, len(symbols))
         abstain = scores.abstain
-        if len(abstain) and int(abstain.max()) > CODE_MAX:
-            at = int(np.argmax(abstain))
+        if len(abstain) and not 0 <= _least(abstain) <= _most(abstain) <= CODE_MAX:
+            at = int(np.argmax((abstain < 0) | (abstain > CODE_MAX)))
             self._fail_at(FailureKind.CODE_UNKNOWN, "abstention", abstain[at], symbols[at])
-        scored = np.flatnonzero(abstain == 0)
+        scored = (abstain == 0).nonzero()[0]
         if self.cross_sectional and np.isinf(scores.raw).any():
             at = int(np.argmax(np.isinf(scores.raw)))
             self._fail_at(FailureKind.SCORE_INVALID, "raw value", scores.raw[at], symbols[at])
-        if not len(scored):
+        if not len(scored) or self._all_hold(scores, scored, count):
             return
-        rules = tuple(self._rules(scores, scored, count))
-        if not np.logical_and.reduce([holds for *_, holds in rules]).all():
-            for kind, what, column, holds in rules:
-                if not holds.all():
-                    at = int(scored[np.argmin(holds)])
-                    self._fail_at(kind, what, column[at], symbols[at])
+        for kind, what, column, holds in self._rules(scores, scored, count):
+            if not holds.all():
+                at = int(scored[np.argmin(holds)])
+                self._fail_at(kind, what, column[at], symbols[at])
+        raise AssertionError("a rule of a scored symbol is broken, and none of _rules is")
+
+    def _all_hold(self, scores: StrategyScores, scored: Ints, count: Ints) -> bool:
+        """Return True if all of ``_rules`` hold, in a few microseconds.
+
+        A comparison with NaN is False, so NaN breaks each rule.
+        """
+        score = scores.raw if self.cross_sectional else scores.score
+        columns = (score, scores.weight, scores.stop_distance, scores.target_distance)
+        values = np.array(columns)[:, scored]
+        lows, highs = _least(values, axis=1).tolist(), _most(values, axis=1).tolist()
+        least, most = (-math.inf, math.inf) if self.cross_sectional else (-1.0, 1.0)
+        proxy = scores.proxy[scored]
+        return bool(
+            least <= lows[0]
+            and highs[0] <= most
+            and lows[1] >= 0
+            and highs[1] <= 1
+            and lows[2] > 0
+            and highs[2] < math.inf
+            and lows[3] > 0
+            and highs[3] < math.inf
+            and _least(proxy) >= 0
+            and _most(proxy) < self.proxies
+            and _least(count[scored]) >= self.warmup_bars
+        )
 
     def _rules(
         self, scores: StrategyScores, scored: Ints, count: Ints
@@ -209,25 +235,26 @@ class CheckedStrategy:
 
 
 def _check_columns(scores: StrategyScores, width: int) -> None:
-    for columns, kinds, wanted in ((FLOAT_COLUMNS, "f", "float64"), (CODE_COLUMNS, "iu", "uint8")):
-        for name in columns:
+    shape = (width,)
+    for names, kinds, wanted in ((FLOAT_COLUMNS, "f", "float64"), (CODE_COLUMNS, "iu", "uint8")):
+        for name in names:
             column = getattr(scores, name)
-            if (
-                not isinstance(column, np.ndarray)
-                or column.shape != (width,)
-                or column.dtype.kind not in kinds
+            if not (
+                isinstance(column, np.ndarray)
+                and column.shape == shape
+                and column.dtype.kind in kinds
             ):
                 _fail(
                     FailureKind.COLUMN_WRONG,
-                    f"{name} is {_describe_column(column)}; expected {wanted} of shape ({width},),"
+                    f"{name} is {_describe_column(column)}; expected {wanted} of shape {shape},"
                     " one value for each symbol",
                 )
-    features, shape = scores.features, (len(scores.feature_names), width)
-    if not isinstance(features, np.ndarray) or features.shape != shape:
+    features, shape_of_features = scores.features, (len(scores.feature_names), width)
+    if not isinstance(features, np.ndarray) or features.shape != shape_of_features:
         _fail(
             FailureKind.COLUMN_WRONG,
-            f"features is {_describe_column(features)}; expected float64 of shape {shape}, one row"
-            " for each of feature_names",
+            f"features is {_describe_column(features)}; expected float64 of shape"
+            f" {shape_of_features}, one row for each of feature_names",
         )
 
 

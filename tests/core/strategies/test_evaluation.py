@@ -121,6 +121,7 @@ BROKEN_COLUMNS: dict[str, tuple[dict[str, Any], FailureKind]] = {
     "codes as floats": ({"abstain": np.zeros(WIDTH)}, FailureKind.COLUMN_WRONG),
     "None": ({"proxy": None}, FailureKind.COLUMN_WRONG),
     "a feature without a name": ({"feature_names": ("one",)}, FailureKind.COLUMN_WRONG),
+    "negative code": ({"abstain": np.full(WIDTH, -1, np.int64)}, FailureKind.CODE_UNKNOWN),
     "unknown code": ({"abstain": np.full(WIDTH, 99, np.uint8)}, FailureKind.CODE_UNKNOWN),
 }
 
