@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from kamou.commands.status_text import find_troubles
+from kamou.core.book.events import CycleRanked
 from kamou.core.day import show_utc
 from kamou.core.strategies.evaluation import FailureKind, StrategyFailure
 from kamou.operator.metrics import exposition
@@ -22,6 +25,8 @@ from kamou.runs.strategy_failures import (
 )
 from kamou.runtime.leveled_lines import Level, find_level
 from kamou.settings.strategies import StrategySettings
+from kamou.store import database
+from kamou.store.journal import read_events
 from tests.actors import scripted_market
 from tests.actors.strategy_files import raising
 from tests.actors.system_harness import SETTINGS, at, strategy_files
@@ -31,19 +36,26 @@ FAILED_AT_MS = at(scripted_market.RAISES_AT_MINUTE)
 SPAN = (scripted_market.START_MS, at(scripted_market.MINUTES))
 
 
-def backtest(*, keep_going: bool) -> BacktestReport:
+def backtest(*, keep_going: bool, journal: Path | None = None) -> BacktestReport:
     with strategy_files():
         return replay(
             FAILING,
             scripted_market.market(),
             timerange=SPAN,
+            journal=journal,
             parts=ReplayParts(keep_going=keep_going),
         )
 
 
-def test_a_backtest_stops_at_the_first_failure_with_the_traceback_of_the_authors_file() -> None:
+def test_a_backtest_stops_at_the_first_failure_with_the_traceback_of_the_authors_file(
+    tmp_path: Path,
+) -> None:
+    kept = tmp_path / "journal.sqlite3"
     with pytest.raises(StrategyFailedError) as caught:
-        backtest(keep_going=False)
+        backtest(keep_going=False, journal=kept)
+    with closing(database.open_reader(kept)) as reader:
+        events = [committed.event for committed in read_events(reader, 0)]
+    assert max(e.cycle_at_ms for e in events if isinstance(e, CycleRanked)) <= FAILED_AT_MS
     first, *trace, last = caught.value.args
     assert first == (
         f"the strategy raising failed at the bar that closed at {show_utc(FAILED_AT_MS)}:"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kamou.core.codes import Abstain
@@ -140,6 +140,7 @@ def test_a_result_that_is_no_strategy_scores_is_a_failure() -> None:
     assert found.summary == "evaluate returned NoneType, not StrategyScores"
 
 
+EDGES = (0.0, -0.0, 1.0, -1.0, np.nextafter(1, 2), np.nextafter(0, -1), np.nan, np.inf, -np.inf)
 ALLOWED: dict[str, tuple[FailureKind, Callable[[float], bool]]] = {
     "score": (FailureKind.SCORE_INVALID, lambda x: -1 <= x <= 1),
     "weight": (FailureKind.WEIGHT_INVALID, lambda x: 0 <= x <= 1),
@@ -149,8 +150,11 @@ ALLOWED: dict[str, tuple[FailureKind, Callable[[float], bool]]] = {
 
 
 @given(
-    column=st.sampled_from(sorted(ALLOWED)), at=st.integers(0, WIDTH - 1), value=st.floats(width=64)
+    column=st.sampled_from(sorted(ALLOWED)),
+    at=st.integers(0, WIDTH - 1),
+    value=st.sampled_from(EDGES) | st.floats(),
 )
+@settings(max_examples=400)
 def test_a_value_of_a_scored_symbol_fails_exactly_if_it_is_not_allowed(
     column: str, at: int, value: float
 ) -> None:
