@@ -72,12 +72,12 @@ budget: $(READY) ## 200 drawn backtests with late and failing account reads: are
 bench: $(READY) ## measure; one JSON document on standard output
 	@$(BIN)/python benchmarks/all.py
 
-bench-peers: $(READY) ## the same, with the backtest in other people's engines
-	@$(PIP) install --constraint constraints.txt --editable '.[dev,peers]' >&2
+bench-peers: $(READY) ## the same, with the backtests in other people's engines
+	@$(BIN)/python benchmarks/peer_engines.py >&2
 	@$(BIN)/python benchmarks/all.py --peers
 
 lock: $(READY) ## write the exact versions that are installed to constraints.txt
-	$(PIP) install --constraint constraints.txt --editable '.[dev,peers]'
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@{ sed '/^[^#]/,$$d' constraints.txt; $(PIP) freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > constraints.new
 	@mv constraints.new constraints.txt
 	@touch $(READY)
@@ -88,5 +88,5 @@ swarm: $(READY) ## simulate HOURS=... simulated hours of fresh seeds (SEED=... t
 		$(BIN)/kamou simulate --seeds $$first..$$((first + $(HOURS) - 1)) --hours 1 --jobs $(JOBS) $(ARGS)
 
 clean: ## remove what was made, but not the data directory
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) benchmarks/.peers build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,8 +31,10 @@ NAMES = (
     "pages",
     "readers",
     "backtest",
+    "wide",
 )
-TIMEOUT_S = 3_600
+WITH_PEERS = ("backtest", "wide")
+TIMEOUT_S = 7_200
 
 
 def run(name: str, *options: str) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def main() -> None:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     for name in NAMES:
-        options = ("--peers",) if name == "backtest" and given.peers else ()
+        options = ("--peers",) if name in WITH_PEERS and given.peers else ()
         document[name] = run(name, *options)
     text = json.dumps(document, indent=2) + "\n"
     results = HERE / "results"

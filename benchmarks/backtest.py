@@ -7,15 +7,14 @@ user and system time, imports and loading included. ``run_bars_per_cpu_s`` leave
 loop is what is left of a backtest when nothing can fail: the same bars, panel and strategies, stops
 and targets compared at every bar, floats for money, no messages, journal, governor or venue.
 
-``--peers`` adds engines of others, if they can be imported, and says which were skipped.
-backtesting.py takes one symbol at a time and knows no portfolio; it runs a z-score reversion of the
-same kind, with stop and target, on fewer symbols: compare bars per CPU second.
+``--peers`` adds engines of others (``peer_engines.py``), and says which were skipped. They run a
+z-score reversion with stop and target, all but vectorbt on fewer symbols: compare bars per CPU
+second. ``wide.py`` compares more.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -25,11 +24,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+import peer_engines
+
 NAME = "generated"
-PEER_SYMBOLS = 4  # backtesting.py is timed on so many: it takes them one at a time anyhow
+PEER_SYMBOLS = 20  # a peer is timed on so many, but for vectorbt, whose start costs more than them
 TIMEOUT_S = 1_800
 NOW_MS = 4_102_444_800_000  # 2100: generated bars are never in the future
-ZSCORE_BARS, ZSCORE_ENTRY = 1_500, 2.5  # the peers' window: 100 bars of 15 minutes, in minutes
+RULE = {  # of the peers, in bars of a minute
+    "window": 1_500,
+    "z_entry": 2.5,
+    "atr_period": 14,
+    "stop_atr": 10.0,
+    "target_atr": 12.0,
+    "stake": 500.0,
+    "equity": 10_000.0,
+    "positions_max": 20,
+    "fee": 0.0006,
+}
 
 
 # --- one engine, in a process of its own -----------------------------------------------------
@@ -97,59 +108,7 @@ def run_loop(data_dir: Path) -> dict[str, Any]:
     return {"symbols": width, "bars": total, "trades": trades, "run_cpu_s": spent}
 
 
-def run_backtesting_py(data_dir: Path) -> dict[str, Any]:
-    import warnings
-
-    import pandas as pd
-    from backtesting import Backtest, Strategy
-
-    from kamou.store.importer import open_market
-
-    warnings.simplefilter("ignore")
-    bars = open_market(data_dir, NAME, now_ms=NOW_MS).data.bars
-
-    def zscore(close: Any) -> Any:
-        series = pd.Series(close)
-        rolled = series.rolling(ZSCORE_BARS)
-        return (series - rolled.mean()) / rolled.std()
-
-    class Reversion(Strategy):
-        def init(self) -> None:
-            self.z = self.I(zscore, self.data.Close)
-
-        def next(self) -> None:
-            price = self.data.Close[-1]
-            if self.position:
-                return
-            if self.z[-1] <= -ZSCORE_ENTRY:
-                self.buy(sl=price * 0.99, tp=price * 1.012)
-            elif self.z[-1] >= ZSCORE_ENTRY:
-                self.sell(sl=price * 1.01, tp=price * 0.988)
-
-    began = time.process_time()
-    index = pd.to_datetime(bars.open_ms, unit="ms")
-    trades = 0
-    for column in range(min(PEER_SYMBOLS, len(bars.symbols))):
-        frame = pd.DataFrame(
-            {
-                "Open": bars.open[:, column],
-                "High": bars.high[:, column],
-                "Low": bars.low[:, column],
-                "Close": bars.close[:, column],
-                "Volume": bars.volume[:, column],
-            },
-            index=index,
-        )
-        test = Backtest(frame, Reversion, cash=1e9, commission=0.0006, exclusive_orders=False)
-        trades += int(test.run()["# Trades"])
-    symbols = min(PEER_SYMBOLS, len(bars.symbols))
-    spent = time.process_time() - began
-    bars = symbols * len(bars.open_ms)
-    return {"symbols": symbols, "bars": bars, "trades": trades, "run_cpu_s": spent}
-
-
-PEERS = {"backtesting_py": "backtesting", "nautilus_trader": "nautilus_trader"}
-ENGINES = {"kamou": run_kamou, "loop": run_loop, "backtesting_py": run_backtesting_py}
+ENGINES = {"kamou": run_kamou, "loop": run_loop}
 
 
 # --- the comparison --------------------------------------------------------------------------
@@ -176,6 +135,22 @@ def measured(engine: str, data_dir: Path) -> dict[str, Any]:
     return report
 
 
+def hand_over(data_dir: Path, *, symbols: int, bars: int | None = None) -> Path:
+    """Some of the bars in a file for the engines of others."""
+    script, file = Path(__file__).with_name("hand_over.py"), data_dir / f"{symbols}-{bars}.npz"
+    command = [sys.executable, str(script), "--data-dir", str(data_dir), "--name", NAME, str(file)]
+    command += ["--symbols", str(symbols)] + (["--bars", str(bars)] if bars else [])
+    subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S)
+    return file
+
+
+def measured_peer(engine: str, data_dir: Path, symbols: int) -> dict[str, Any]:
+    bars, work = hand_over(data_dir, symbols=symbols), data_dir / f"peer-{engine}"
+    work.mkdir()
+    peer_engines.ask(engine, "prepare", bars, work, RULE)
+    return peer_engines.trade(engine, bars, work, RULE)
+
+
 def compare(symbols: int, days: int, *, peers: bool) -> dict[str, Any]:
     made = Path(__file__).with_name("make_data.py")
     with tempfile.TemporaryDirectory(prefix="kamou-bench-") as folder:
@@ -189,13 +164,13 @@ def compare(symbols: int, days: int, *, peers: bool) -> dict[str, Any]:
         )
         found = {engine: measured(engine, data_dir) for engine in ("kamou", "loop")}
         skipped: dict[str, str] = {}
-        for engine, module in PEERS.items() if peers else ():
-            if importlib.util.find_spec(module) is None:
-                skipped[engine] = f"{module} cannot be imported; pip install it to compare"
-            elif engine not in ENGINES:
-                skipped[engine] = f"{module} is installed, but nobody has written its strategy yet"
-            else:
-                found[engine] = measured(engine, data_dir)
+        if peers:
+            engines, skipped = peer_engines.usable(
+                hand_over(data_dir, symbols=2, bars=2_000), data_dir, RULE
+            )
+            for engine in engines:
+                some = symbols if engine == "vectorbt" else min(symbols, PEER_SYMBOLS)
+                found[engine] = measured_peer(engine, data_dir, some)
     ours = found["kamou"]["bars_per_cpu_s"]
     ratios = {
         f"to_{engine}": round(ours / report["bars_per_cpu_s"], 3)

@@ -18,7 +18,14 @@ from kamou.simulator.swarm import simulate_seed
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
-NOT_MEASURING = {"all", "make_data", "quantiles", "real_time"}  # the others stand on these
+NOT_MEASURING = {
+    "all",
+    "hand_over",
+    "make_data",
+    "peer_engines",
+    "quantiles",
+    "real_time",
+}  # the others stand on these
 
 
 def loaded(name: str) -> ModuleType:
