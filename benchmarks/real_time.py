@@ -23,13 +23,13 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.ids import derive_salt
 from kamou.runs import demo
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.running import running
 from kamou.runs.session import SessionFiles, open_session_in_thread
 from kamou.runtime.heap import freeze_heap
 from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import Settings, load_settings
-from kamou.settings.cycle_length import fit_cycle
 from kamou.store import database
 
 MIDNIGHT_MS = 1_767_312_000_000  # 2026-01-02T00:00:00Z: a run may pass it

@@ -43,7 +43,6 @@ from kamou.runtime.runners import Runner
 from kamou.runtime.supervision import ChildSpec, Restart, SupervisorSpec
 from kamou.runtime.supervision import RestartStrategy as Restarts
 from kamou.settings.config import Settings
-from kamou.settings.cycle_length import trade_period_ms
 from kamou.store.journal import JournalWriter
 from kamou.store.permits import JournalPermits
 
@@ -93,6 +92,11 @@ class Tree:
     @property
     def governor(self) -> Mailbox[GovernorMessage]:
         return self.mailboxes.risk_governor
+
+
+def trade_period_ms(settings: Settings, native_ms: int) -> int:
+    """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
+    return max(settings.cycle.timeframe_s * 1000, native_ms)
 
 
 def compose(

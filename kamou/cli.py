@@ -13,6 +13,7 @@ import click
 import kamou
 from kamou.commands import (
     backtest,
+    compare,
     configuration,
     control,
     data,
@@ -41,6 +42,7 @@ VERBS: tuple[click.Command, ...] = (
     control.resume,
     control.flatten,
     backtest.backtest,
+    compare.compare,
     simulate.simulate,
     data.data,
     strategy.strategy,

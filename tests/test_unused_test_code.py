@@ -25,7 +25,7 @@ FOUND_BY_NAME = {
     r"strategy": "the discovery of strategies",
     r"__\w+__": "Python",
     r"before_io_wait": "Trio calls it on its instruments",
-    r"handle_starttag": "the HTML parser calls it",
+    r"handle_(start|end)tag": "the HTML parser calls it",
     r"isatty": "rich asks a stream",
     r"shuffle": "Trio's scheduler calls it on its generator",
     r"teardown": "hypothesis calls it at the end of a state machine",

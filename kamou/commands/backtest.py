@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from kamou.commands.interruption import catch_first_interrupt
 from kamou.commands.options import (
-    GivenPath,
+    NameOrPath,
     OutputPath,
     config_option,
     data_dir_option,
-    expand_path,
     resolve,
 )
-from kamou.commands.printing import format_time, print_json, print_table, show_progress
-from kamou.core.words import count_words, strategy_name
+from kamou.commands.printing import output_size, print_json, print_lines, show_progress
+from kamou.core.words import count_words
 from kamou.data_directory.folder import write_atomically
 from kamou.errors import CheckFailedError
 from kamou.runs.backtest_options import BacktestOptions
-from kamou.runtime.leveled_lines import Progress
+from kamou.runs.watching import Watch
 from kamou.settings.config import Resolved
 
 if TYPE_CHECKING:
-    from kamou.runs.backtest_report import BacktestReport
+    from kamou.core.record.backtest_document import BacktestReport
+
+STOPPING = "interrupted: the report follows; Ctrl-C again ends it without a report"
 
 Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 
@@ -72,23 +72,10 @@ def _day_ms(text: str) -> int:
     return round(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000)
 
 
-class DatasetPath(click.Path[str]):
-    """A dataset's name, or the path of a directory, as text."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=str)
-
-    def convert(
-        self, value: GivenPath, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        text = os.fspath(value)
-        return str(expand_path(text, param, ctx)) if text.startswith("~") else text
-
-
 @click.command()
 @click.option(
     "--data",
-    type=DatasetPath(),
+    type=NameOrPath(),
     required=True,
     metavar="DIR|NAME",
     help="A directory with bars, or the name of a dataset.",
@@ -110,10 +97,17 @@ class DatasetPath(click.Path[str]):
     help="Write the report as JSON; - for standard output.",
 )
 @click.option(
+    "--html",
+    "html_file",
+    type=OutputPath(),
+    metavar="FILE",
+    help="Write the report as one HTML file that needs no other.",
+)
+@click.option(
     "--journal",
     type=OutputPath(),
     metavar="FILE",
-    help="Keep the journal of the run in this new SQLite file.",
+    help="Keep the journal in this new SQLite file, for report, why and site --database FILE.",
 )
 @click.option(
     "--keep-going",
@@ -128,6 +122,7 @@ def backtest(
     strategies: tuple[str, ...] | None,
     symbols: tuple[str, ...] | None,
     json_file: Path | None,
+    html_file: Path | None,
     journal: Path | None,
     keep_going: bool,
     config_path: Path | None,
@@ -137,7 +132,8 @@ def backtest(
 
     Every enabled strategy counts as live. A strategy that raises an error or gives invalid scores
     stops the backtest with its traceback and exit code 1. Exit code 6: the independent checker
-    found a violation of the hard rules. A backtest is not a forecast.
+    found a violation of the hard rules. Ctrl-C ends the backtest after its cycle, reports what was
+    done so far, and gives exit code 130. A backtest is not a forecast.
     """
     resolved = resolve(
         config_path, run_files=True, data_dir=data_dir, strategies__enabled=strategies
@@ -146,83 +142,53 @@ def backtest(
         timerange=bounds, symbols=symbols, journal=journal, keep_going=keep_going
     )
     to_stdout = str(json_file) == "-"
-    with show_progress(quiet=to_stdout) as report:
-        result = _run_backtest(resolved, data, options, report)
-    text = json.dumps(result, indent=2, default=str) + "\n"
+    with show_progress(quiet=to_stdout) as report, catch_first_interrupt(STOPPING) as is_stopping:
+        watch = Watch(progress=report, is_stopping=is_stopping)
+        result = _run_backtest(resolved, data, options, watch)
+    if html_file is not None:
+        _write_page(html_file, result)
     if to_stdout:
         print_json(result)
     else:
         if json_file is not None:
-            write_atomically(json_file, text)
+            write_atomically(json_file, write_report(result))
         _print_report(result)
     if violations := result["violations"]:
         raise CheckFailedError(
             f"the backtest has {count_words(violations, 'violation')} of the hard rules; read the"
             " report"
         )
+    if result["tested"]["interrupted"]:
+        raise click.Abort
 
 
 def _run_backtest(
-    resolved: Resolved, data: str, options: BacktestOptions, report: Progress
+    resolved: Resolved, data: str, options: BacktestOptions, watch: Watch
 ) -> BacktestReport:
     from kamou.runs import backtest as composition
 
-    return composition.run(resolved, data=data, options=options, progress=report)
+    return composition.run(resolved, data=data, options=options, watch=watch)
 
 
-MONEY_ROWS = {
-    "equity_start": "equity at the start",
-    "equity_end": "equity at the end",
-    "fees": "fees",
-    "funding": "funding",
-    "slippage": "slippage",
-    "pnl_net": "net",
-}
+def write_report(result: BacktestReport) -> str:
+    """Return the report as JSON, each of its keys and each row of its lists on a line."""
+    parts = []
+    for key, value in result.items():
+        if isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        else:
+            text = json.dumps(value)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _format_figure(name: str, value: object) -> tuple[str, object]:
-    """Return name and rounded value of a figure in words; the JSON has all digits."""
-    if name in MONEY_ROWS:
-        return MONEY_ROWS[name], f"{Decimal(str(value)):,.2f}"
-    if name in ("first_ms", "last_ms"):
-        assert isinstance(value, int), value
-        return f"{name.removesuffix('_ms')} bar (UTC)", format_time(value)
-    if name == "max_drawdown":
-        return "maximum drawdown", f"{value:.2%}"
-    if name == "worst_overshoot_r":
-        return "worst overshoot", f"{Decimal(str(value)):.3f} of the stop distance"
-    return name.replace("_", " "), value
+def _write_page(path: Path, result: BacktestReport) -> None:
+    from kamou.web.backtest_page import render_backtest
+
+    write_atomically(path, render_backtest(result))
 
 
 def _print_report(result: BacktestReport) -> None:
-    by_strategy = result.get("by_strategy") or {}
-    left_out = {"by_strategy", "strategy_failures", "strategy_files"}
-    if not result.get("violation_list"):
-        left_out.add("violation_list")
-    rows = [_format_figure(name, value) for name, value in result.items() if name not in left_out]
-    print_table("backtest (the promotion gate is assumed live)", ("figure", "value"), rows)
-    if by_strategy:
-        columns = sorted({key for each in by_strategy.values() for key in each})
-        shown = [
-            dict(_format_figure(key, each.get(key)) for key in columns)
-            for each in by_strategy.values()
-        ]
-        cells = [
-            (strategy_name(name), *row.values())
-            for name, row in zip(by_strategy, shown, strict=True)
-        ]
-        print_table("by strategy", ("strategy", *shown[0]), cells)
-    if files := result.get("strategy_files"):
-        print_table("strategies of your own", ("strategy", "sha256 of the file"), files.items())
-    if failures := result.get("strategy_failures"):
-        head = ("strategy", "kind", "place", "count", "first", "symbol", "error")
-        lines = [
-            (
-                *(each[name] for name in ("strategy", "kind", "place", "count")),
-                format_time(each["first_at_ms"]),
-                each["symbol"] or "not known",
-                each["error"],
-            )
-            for each in failures
-        ]
-        print_table("failures of strategies", head, lines)
+    from kamou.commands.backtest_text import report_lines
+
+    print_lines(report_lines(result, output_size()[0]))

@@ -58,8 +58,12 @@ class AccountStatus(TypedDict):
     resting_orders: int
 
 
-def open_database(directory: DataDirectory) -> sqlite3.Connection:
+def open_database(directory: DataDirectory, database: Path | None = None) -> sqlite3.Connection:
     """Return a read-only connection to the database.
+
+    Args:
+        directory: the data directory, whose database is read.
+        database: this file is read instead; None: that of the data directory.
 
     Raises:
         NotRunningError: no run has used this data directory.
@@ -67,6 +71,9 @@ def open_database(directory: DataDirectory) -> sqlite3.Connection:
     """
     from kamou.store.database import open_reader
 
+    if database is not None:
+        _check_once(database)
+        return open_reader(database)
     if not directory.database.exists():
         raise NotRunningError(
             f"no run has used the data directory {directory.path} yet; `kamou run` starts one"

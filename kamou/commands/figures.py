@@ -22,7 +22,7 @@ def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
     """
     if value is None or abs(Decimal(value)) >= HUGE:
         return _scientific(value)
-    return _ascii(web.money(Decimal(value), signed=signed))
+    return ascii_text(web.money(Decimal(value), signed=signed))
 
 
 def price_text(value: str | Decimal | None) -> str:
@@ -33,7 +33,7 @@ def price_text(value: str | Decimal | None) -> str:
     exact = None if value is None else Decimal(value)
     if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
         return _scientific(value)
-    return _ascii(web.price(exact))
+    return ascii_text(web.price(exact))
 
 
 def percent_text(
@@ -42,12 +42,12 @@ def percent_text(
     """Return a fraction as ``1.25%``; a dash for None."""
     if value is None:
         return NONE
-    return _ascii(web.percent(float(value), signed=signed, places=places))
+    return ascii_text(web.percent(float(value), signed=signed, places=places))
 
 
 def number_text(value: float, *, signed: bool = False, places: int = 2) -> str:
     """Return a ratio, rounded to ``places`` decimals."""
-    return _ascii(web.number(value, signed=signed, places=places))
+    return ascii_text(web.number(value, signed=signed, places=places))
 
 
 def r_multiple_text(value: str | Decimal | None) -> str:
@@ -72,5 +72,6 @@ def _scientific(value: str | Decimal | None) -> str:
     return NONE if value is None else f"{Decimal(value):.3e}"
 
 
-def _ascii(text: str) -> str:
+def ascii_text(text: str) -> str:
+    """Return a text of ``kamou.web.format`` without its minus signs and dashes."""
     return text.replace(web.MINUS, "-").replace(web.DASH, NONE)

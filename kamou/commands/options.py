@@ -110,6 +110,22 @@ def data_dir_option(verb: Verb) -> Verb:
     )(verb)
 
 
+def database_option(verb: Verb) -> Verb:
+    """Add ``--database FILE``, which excludes ``--data-dir``."""
+    return click.option(
+        "--database",
+        type=UserPath(dir_okay=False),
+        metavar="FILE",
+        help="Read this database instead, such as a backup or a backtest's journal.",
+    )(verb)
+
+
+def check_one_source(database: Path | None, data_dir: Path | None) -> None:
+    """Raise ``click.UsageError`` if both ``--database`` and ``--data-dir`` are given."""
+    if database is not None and data_dir is not None:
+        raise click.UsageError("--database and --data-dir exclude each other; give one of them")
+
+
 def json_option(verb: Verb) -> Verb:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(verb)
@@ -130,3 +146,16 @@ def resolve(config_path: Path | None, *, run_files: bool = False, **given: objec
     keyed = {name.replace("__", "."): value for name, value in given.items()}
     overrides = {key: (OPTION_OF[key], value) for key, value in keyed.items() if value is not None}
     return load_settings(config_path, os.environ, overrides, run_files=run_files)
+
+
+class NameOrPath(click.Path[str]):
+    """A name, or a path whose ``~`` is expanded, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=str)
+
+    def convert(
+        self, value: GivenPath, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = os.fspath(value)
+        return str(expand_path(text, param, ctx)) if text.startswith("~") else text

@@ -260,14 +260,30 @@ def format_time(at_ms: int | None) -> str:
 def show_progress(*, quiet: bool = False) -> Iterator[leveled_lines.Progress]:
     """Yield a function that shows progress on standard error.
 
-    A terminal gets a bar, which a thread draws until the task is complete. Without a terminal each
+    A terminal gets a bar with the rate and the time left, which a thread draws until the task is
+    complete. Without a terminal each
     new task is one line. ``quiet`` shows nothing.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.text import Text as RichText
+
+    class Rate(ProgressColumn):
+        """How many steps of the task are done in a second; empty until it is known."""
+
+        def render(self, task: Task) -> RichText:
+            return RichText("" if task.speed is None else f"{task.speed:,.1f}/s")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    done_of = TextColumn("{task.completed:,.0f} of {task.total:,.0f}", markup=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        done_of,
+        Rate(),
+        TimeLeft(),
+    )
     reported: set[str] = set()
     silent = quiet or not console.is_terminal
     bar = Progress(*columns, console=console, transient=True, disable=silent)

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from kamou.commands.book import open_database
-from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.options import (
+    check_one_source,
+    config_option,
+    data_dir_option,
+    database_option,
+    json_option,
+    resolve,
+)
 from kamou.commands.printing import format_time, print_json, print_line, print_table
 from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Resolved
@@ -18,6 +25,7 @@ from kamou.settings.config import Resolved
 @click.command()
 @config_option
 @data_dir_option
+@database_option
 @json_option
 @click.option(
     "--days",
@@ -26,12 +34,19 @@ from kamou.settings.config import Resolved
     metavar="N",
     help="Number of days in the table of days.",
 )
-def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days: int) -> None:
+def report(
+    config_path: Path | None,
+    data_dir: Path | None,
+    database: Path | None,
+    as_json: bool,
+    days: int,
+) -> None:
     """Print the performance: figures with their counts and, where known, intervals."""
     from kamou.commands import report_text as text
 
+    check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir)
-    results, rows = _results(resolved, days)
+    results, rows = _results(resolved, database, days)
     if as_json:
         print_json(results)
         return
@@ -58,7 +73,9 @@ def report(config_path: Path | None, data_dir: Path | None, as_json: bool, days:
         print_line(notice)
 
 
-def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _results(
+    resolved: Resolved, database: Path | None, days: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the document of ``/results.json`` and the newest days, oldest first."""
     from kamou.store.day_rows import add_up_open_row
     from kamou.store.latest_run import latest_run
@@ -71,7 +88,7 @@ def _results(resolved: Resolved, days: int) -> tuple[dict[str, Any], list[dict[s
     settings = resolved.settings
     assumed_live = settings.mode == "demo"
     given = Site(mode=settings.mode, currency=settings.currency, assumed_live=assumed_live)
-    with contextlib.closing(open_database(DataDirectory(settings.data_dir))) as reader:
+    with contextlib.closing(open_database(DataDirectory(settings.data_dir), database)) as reader:
         site = given.as_run(latest_run(reader))
         document = results_document(gather_results(reader, site, Memo()))
         now = add_up_open_row(reader)

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from kamou.commands.options import UserPath, config_option, data_dir_option, resolve
+from kamou.commands.options import (
+    check_one_source,
+    config_option,
+    data_dir_option,
+    database_option,
+    resolve,
+)
 from kamou.commands.printing import print_error_line
 from kamou.data_directory.folder import DataDirectory
 from kamou.settings.config import Settings
@@ -15,12 +21,7 @@ from kamou.settings.config import Settings
 @click.command()
 @config_option
 @data_dir_option
-@click.option(
-    "--database",
-    type=UserPath(dir_okay=False),
-    metavar="FILE",
-    help="Serve this database, such as a backup, instead of the data directory's.",
-)
+@database_option
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (default: 127.0.0.1).")
 @click.option("--port", type=int, metavar="PORT", help="Port to listen on (default: 8080).")
 def site(
@@ -32,12 +33,12 @@ def site(
 ) -> None:
     """Serve the public pages without a run, until a signal stops it.
 
-    This only reads the database and takes no lock, so it works during a run, after a run, or with
-    a backup on another machine. Mode, currency and gate are those of the newest run in the
-    journal. Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under nohup).
+    This only reads the database and takes no lock, so it works during a run, after a run, with a
+    backup on another machine, or with the kept journal of a backtest. Mode, currency and gate are
+    those of the newest run in the journal. Stop it with Ctrl-C, SIGTERM or SIGHUP (ignored under
+    nohup).
     """
-    if database is not None and data_dir is not None:
-        raise click.UsageError("--database and --data-dir exclude each other; give one of them")
+    check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir, web__host=host, web__port=port)
     settings = resolved.settings
     _serve(settings, database or DataDirectory(settings.data_dir).database)

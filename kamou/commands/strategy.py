@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kamou.commands.options import config_option, json_option, resolve
+from kamou.commands.options import NameOrPath, config_option, json_option, resolve
 from kamou.commands.printing import print_json, print_line, print_table
 from kamou.commands.strategy_template import STRATEGY, TEST, fill_template
 from kamou.core.words import count_words
@@ -98,7 +98,7 @@ def list_(config_path: Path | None, as_json: bool) -> None:
 
 
 @strategy.command("check")
-@click.argument("which", metavar="FILE|NAME")
+@click.argument("which", type=NameOrPath(), metavar="FILE|NAME")
 @config_option
 @json_option
 def check(which: str, config_path: Path | None, as_json: bool) -> None:
@@ -145,7 +145,7 @@ def _find_strategy(which: str, config_path: Path | None) -> tuple[str, Strategy]
     from kamou.core.strategies import make_strategies
 
     if which.endswith(".py"):
-        path = expand_home(which) or Path(which)
+        path = Path(which)
         if not path.is_file():
             raise ConfigurationError(f"{which}: no such file; name the file of a strategy")
         file = load_file(path, list_builtin_strategies())

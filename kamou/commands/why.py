@@ -12,7 +12,14 @@ from typing import TypedDict
 import click
 
 from kamou.commands.book import describe_loss, open_database, query_day_budget
-from kamou.commands.options import config_option, data_dir_option, json_option, resolve
+from kamou.commands.options import (
+    check_one_source,
+    config_option,
+    data_dir_option,
+    database_option,
+    json_option,
+    resolve,
+)
 from kamou.commands.printing import format_time, print_json, print_line
 from kamou.core.codes import MEANINGS
 from kamou.core.kinds import RefinerVerdict, Tier
@@ -47,6 +54,7 @@ ANSWERS = {
 @click.argument("symbol")
 @config_option
 @data_dir_option
+@database_option
 @json_option
 @click.option(
     "--cycles",
@@ -56,11 +64,18 @@ ANSWERS = {
     help="Show the newest N cycles.",
 )
 def why(
-    symbol: str, config_path: Path | None, data_dir: Path | None, as_json: bool, cycles: int
+    symbol: str,
+    config_path: Path | None,
+    data_dir: Path | None,
+    database: Path | None,
+    as_json: bool,
+    cycles: int,
 ) -> None:
     """Print what each tier answered about SYMBOL in the last cycles, with its figures."""
+    check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir)
-    with contextlib.closing(open_database(DataDirectory(resolved.settings.data_dir))) as reader:
+    directory = DataDirectory(resolved.settings.data_dir)
+    with contextlib.closing(open_database(directory, database)) as reader:
         rows = query_reasons(reader, symbol.upper(), cycles)
         scanned = frozenset() if rows else _newest_symbols(reader)
         recorded = bool(rows) or _is_recorded(reader, symbol.upper())

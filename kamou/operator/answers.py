@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from kamou.core.record.backtest_document import FailureReport
 from kamou.site.health import SiteStatus
 
 PlainRow = Mapping[str, str | int | bool | None]
@@ -23,19 +24,6 @@ class CommandAnswer(TypedDict, total=False):
     next: str  # the operator's next step
     refused: str  # why a resume was denied
     positions_left: int | None  # None: the book cannot be read
-
-
-class FailureReport(TypedDict):
-    """Failures of one strategy of one kind at one place, with the first of them."""
-
-    strategy: str
-    kind: str  # a ``FailureKind``
-    place: str  # file and line
-    count: int  # of evaluations: one for each bar and shard
-    error: str
-    symbol: str  # empty: not known
-    first_at_ms: int  # close of the first bar
-    last_at_ms: int
 
 
 class RunStatus(TypedDict, total=False):

@@ -17,20 +17,21 @@ from kamou import ids
 from kamou.app import SystemInputs, Tree, compose
 from kamou.clock import JumpClock, SimulatedClock, SystemClock, next_ms
 from kamou.core.day import DAY_MS, utc_day
+from kamou.core.record.backtest_document import BacktestReport
 from kamou.core.record.gate import Gate
 from kamou.data_directory.folder import MEMORY
 from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_options import ALL_DATA, BacktestOptions
-from kamou.runs.backtest_report import BacktestReport, report_backtest
+from kamou.runs.backtest_report import FinishedBacktest, report_backtest
+from kamou.runs.cycle_length import fit_to_bars
 from kamou.runs.running import running
 from kamou.runs.session import REPLAYED, Adapter, Inspect, Session, SessionFiles, open_session
 from kamou.runs.strategy_failures import FailureStop
+from kamou.runs.watching import UNWATCHED, Watch
 from kamou.runtime.determinism import seed_scheduler
-from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import Resolved, Settings
-from kamou.settings.cycle_length import fit_to_bars
 from kamou.store.importer import ReadOptions, open_market
 from kamou.venue import checker
 from kamou.venue.market.recorded import RecordedMarket
@@ -44,7 +45,7 @@ def run(
     *,
     data: str,
     options: BacktestOptions = ALL_DATA,
-    progress: Progress = lambda _what, _done, _total: None,
+    watch: Watch = UNWATCHED,
 ) -> BacktestReport:
     """Run the backtest and return its report.
 
@@ -52,7 +53,7 @@ def run(
         resolved: the settings.
         data: the name of a dataset, or a directory of bars.
         options: time range, symbols, journal and what a failed strategy does.
-        progress: takes the label ``days``, the number of simulated days done, and their total.
+        watch: takes the progress, and may end the backtest early.
 
     Raises:
         StrategyFailedError: a strategy failed, and the options do not say to keep going.
@@ -79,7 +80,7 @@ def run(
         market,
         timerange=options.timerange,
         journal=journal,
-        progress=progress,
+        watch=watch,
         parts=ReplayParts(keep_going=options.keep_going),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -115,7 +116,7 @@ def replay(
     *,
     timerange: tuple[int | None, int | None] = (None, None),
     journal: Path | None = None,
-    progress: Progress = lambda _what, _done, _total: None,
+    watch: Watch = UNWATCHED,
     parts: ReplayParts = BACKTEST_PARTS,
 ) -> BacktestReport:
     """Trade the recorded market within ``timerange``, and return the report.
@@ -148,35 +149,49 @@ def replay(
                 clock=clock.now_ms,
                 gate=parts.gate.label,
             ) as session:
+                until_end = trio.CancelScope()
                 tree = compose(
                     _inputs(session, settings, market, clock, parts, failures),
-                    on_cycle=_count_days(progress, start_ms, end_ms),
+                    on_cycle=_follow_cycles(watch, start_ms, end_ms, until_end.cancel),
                 )
                 async with running(parts.arrange(tree)):
-                    with failures.scope:
+                    with failures.scope, until_end:
                         await clock.sleep_until(end_ms + LAST_ORDERS_MS)
                 failures.raise_first()
-                engine = session.engine
-                parts.inspect(engine)
-                audit_log = engine.audit_log
-                checked = checker.check(
-                    audit_log, engine.account(), engine.positions(), market.instruments
-                )
-                report = report_backtest(
-                    session.reader, market, audit_log, checked, start=settings.equity
-                )
-                return _add_strategies(report, settings, failures)
+                parts.inspect(session.engine)
+                stopped = until_end.cancelled_caught
+                span = (start_ms, end_ms)
+                return _report(session, market, settings, failures, span, interrupted=stopped)
 
         return trio.run(main, clock=JumpClock())
 
 
-def _add_strategies(
-    report: BacktestReport, settings: Settings, failures: FailureStop
+def _report(
+    session: Session,
+    market: RecordedMarket,
+    settings: Settings,
+    failures: FailureStop,
+    span: tuple[int, int],
+    *,
+    interrupted: bool,
 ) -> BacktestReport:
-    """Add the hashes of the operator's own strategies, and the failures of all."""
-    report["strategy_files"] = settings.strategies.enabled_hashes
-    report["strategy_failures"] = failures.counted.reports()
-    return report
+    """Return the report after the tree has stopped; ``span`` was to be tested."""
+    engine = session.engine
+    audit_log = engine.audit_log
+    checked = checker.check(audit_log, engine.account(), engine.positions(), market.instruments)
+    return report_backtest(
+        FinishedBacktest(
+            reader=session.reader,
+            market=market,
+            audit_log=audit_log,
+            checked=checked,
+            settings=settings,
+            from_ms=span[0],
+            until_ms=span[1],
+            interrupted=interrupted,
+            strategy_failures=failures.counted.reports(),
+        )
+    )
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:
@@ -222,11 +237,15 @@ def _inputs(
     )
 
 
-def _count_days(progress: Progress, start_ms: int, end_ms: int) -> Callable[[int], None]:
-    """Return a function that reports the simulated days at each cycle."""
+def _follow_cycles(
+    watch: Watch, start_ms: int, end_ms: int, stop: Callable[[], None]
+) -> Callable[[int], None]:
+    """Return a function that reports the simulated days at each cycle, and may stop."""
     total = (end_ms - start_ms) // DAY_MS or 1
 
     def on_cycle(cycle_at_ms: int) -> None:
-        progress("days", (cycle_at_ms - start_ms) // DAY_MS, total)
+        watch.progress("days", (cycle_at_ms - start_ms) // DAY_MS, total)
+        if watch.is_stopping():
+            stop()
 
     return on_cycle

@@ -2,109 +2,129 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
-from typing import NotRequired, TypedDict
 
+import attrs
+
+from kamou import __version__
+from kamou.core.day import DAY_MS
 from kamou.core.model import ZERO
-from kamou.operator.answers import FailureReport
+from kamou.core.plain import fixed_text
+from kamou.core.record.backtest_document import (
+    BacktestReport,
+    FailureReport,
+    RunCounts,
+    StrategyReport,
+    TestedSpan,
+    Waterfall,
+)
+from kamou.core.record.backtest_figures import BacktestRecord, backtest_figures, pair_of_drawdowns
+from kamou.core.record.underwater import depths_below_peak
+from kamou.runs import backtest_lists as lists
 from kamou.runs.facts import facts_digest
-from kamou.store import queries
+from kamou.runs.tested_market import describe_data, measure_market
+from kamou.settings.config import Settings, canonical_json, digest
+from kamou.store import public_queries, queries
+from kamou.store.day_rows import add_up_open_row
+from kamou.store.record_rows import EquityPoint
+from kamou.store.refusal_counts import count_refusals
+from kamou.store.rows import TradeRow
+from kamou.store.state_history import PeriodKind, query_periods
 from kamou.venue.checker import CheckReport
 from kamou.venue.market.recorded import RecordedMarket
 from kamou.venue.state import AuditRecord
 
-
-class StrategyReport(TypedDict):
-    """Closed trades of one strategy.
-
-    ``without_r`` counts the trades of which no plan opened a part. They have no R, and the mean is
-    None if no trade has one.
-    """
-
-    trades: int
-    wins: int
-    pnl_net: str  # money, decimal text
-    mean_r: float | None
-    without_r: int
+PERIODS_MAX = 1_000  # halts in a report, and periods of reduced size
 
 
-class ViolationReport(TypedDict):
-    """One violation of a hard rule, as ``kamou.venue.checker`` found it."""
+@attrs.frozen(kw_only=True, eq=False)
+class FinishedBacktest:
+    """What the report of a backtest is made from, after its tree has stopped."""
 
-    rule: str
-    at_ms: int
-    symbol: str
-    detail: str
-
-
-class BacktestReport(TypedDict):
-    """The report of a backtest: counts and ratios as numbers, money as decimal text.
-
-    ``violations`` is the number of violations of hard rules that the independent checker found in
-    the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
-    of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
-    decimal text too. ``replay`` adds ``strategy_failures`` and ``strategy_files``, the
-    SHA-256 of each enabled strategy outside of the package; only ``runs.backtest.run`` adds the
-    times and the memory.
-    """
-
-    symbols: int
-    bars: int
-    first_ms: int
-    last_ms: int
-    cycles: int
-    candidates: int
-    abstained: int
-    vetoed: int
-    refused: int
-    orders: int
-    fills: int
-    trades: int
-    equity_start: str
-    equity_end: str
-    fees: str
-    funding: str
-    slippage: str
-    max_drawdown: float
-    worst_overshoot_r: str
-    halts: int
-    violations: int
-    violation_list: list[ViolationReport]
-    by_strategy: dict[str, StrategyReport]
-    strategy_failures: NotRequired[list[FailureReport]]
-    strategy_files: NotRequired[dict[str, str]]
-    digest: str
-    facts_digest: str
-    cpu_s: NotRequired[float]
-    wall_s: NotRequired[float]
-    peak_rss_mb: NotRequired[float]
+    reader: sqlite3.Connection  # of the journal
+    market: RecordedMarket
+    audit_log: Sequence[AuditRecord]  # the venue's own records
+    checked: CheckReport  # the checker's result over these records
+    settings: Settings
+    from_ms: int
+    until_ms: int  # the end that was asked for
+    interrupted: bool = False
+    data_notes: tuple[str, ...] = ()
+    strategy_failures: Sequence[FailureReport] = ()
 
 
-def report_backtest(
-    reader: sqlite3.Connection,
-    market: RecordedMarket,
-    audit_log: Sequence[AuditRecord],
-    checked: CheckReport,
-    *,
-    start: Decimal,
-) -> BacktestReport:
-    """Return the report of a finished backtest.
+@attrs.frozen(kw_only=True, eq=False)
+class _Record:
+    """The journal's record as of its newest equity snapshot."""
 
-    Args:
-        reader: of the journal.
-        market: the recorded market.
-        audit_log: the venue's own records.
-        checked: the checker's result over these records.
-        start: equity at the start, money.
-    """
-    counts = queries.query_counts(reader)
-    curve = queries.query_equity(reader)
-    equities = [float(point.equity) for point in curve]
-    end = curve[-1].equity if curve else start
+    curve: tuple[EquityPoint, ...]
+    points: tuple[tuple[int, float], ...]  # time and equity of the curve; never empty
+    trades: tuple[TradeRow, ...]  # oldest first
+
+    @property
+    def as_of_ms(self) -> int:
+        return self.points[-1][0]
+
+
+def report_backtest(finished: FinishedBacktest) -> BacktestReport:
+    """Return the report of a finished backtest."""
+    reader, market = finished.reader, finished.market
+    record = _read_record(finished)
+    as_of_ms = record.as_of_ms
+    tested = _make_tested(finished, record)
+    max_drawdown, longest = pair_of_drawdowns(record.points)
+    depths = depths_below_peak(record.points)
+    held = queries.query_open_trades(reader, as_of_ms=as_of_ms)
+    days = lists.join_open_day(public_queries.all_days(reader), add_up_open_row(reader))
+    periods = (
+        period
+        for kind in PeriodKind
+        for period in query_periods(reader, kind, limit=PERIODS_MAX, until_ms=as_of_ms)
+    )
+    return {
+        **_count_run(finished, record, max_drawdown.value if max_drawdown else 0.0),
+        "version": __version__,
+        "currency": finished.settings.currency,
+        "settings": json.loads(canonical_json(finished.settings)),
+        "config_digest": digest(finished.settings),
+        "data": describe_data(market, as_of_ms),
+        "data_notes": list(finished.data_notes),
+        "strategy_failures": list(finished.strategy_failures),
+        "strategy_files": finished.settings.strategies.enabled_hashes,
+        "tested": _describe_span(finished, record),
+        "figures": backtest_figures(tested),
+        "waterfall": _describe_costs(finished, record),
+        "unrealized_pnl": fixed_text(record.curve[-1].unrealized_pnl if record.curve else ZERO),
+        "open_positions": [
+            lists.list_open_trade(row, lists.hold_open_trade(row, market, as_of_ms)) for row in held
+        ],
+        "drawdowns": {
+            "deepest": lists.list_drawdown(max_drawdown, as_of_ms),
+            "longest": lists.list_drawdown(longest, as_of_ms),
+        },
+        "days": lists.list_days(days),
+        "months": lists.list_months(days),
+        "r_distribution": lists.describe_r(tested.trades),
+        "tables": lists.list_tables(tested.trades),
+        "refusals": lists.list_refusals(count_refusals(reader)),
+        "halt_list": lists.list_halts(periods),
+        "trade_list": [lists.list_trade(row) for row in record.trades],
+        "equity_curve": [
+            {"at_ms": point.at_ms, "equity": fixed_text(point.equity), "drawdown": depth}
+            for point, (_, depth) in zip(record.curve, depths, strict=False)
+        ],
+    }
+
+
+def _count_run(finished: FinishedBacktest, record: _Record, depth: float) -> RunCounts:
+    """Return the counts and sums of the whole run."""
+    reader, market, checked = finished.reader, finished.market, finished.checked
+    counts, start = queries.query_counts(reader), finished.settings.equity
     return {
         "symbols": len(market.symbols),
         "bars": market.recorded_bars,
@@ -119,11 +139,11 @@ def report_backtest(
         "fills": checked.fills,
         "trades": counts.trades,
         "equity_start": str(start),
-        "equity_end": str(end),
+        "equity_end": str(record.curve[-1].equity if record.curve else start),
         "fees": str(checked.fees),
         "funding": str(checked.funding),
-        "slippage": str(_sum(reader, "SELECT slippage FROM fill")),
-        "max_drawdown": _max_drawdown(equities),
+        "slippage": str(_sum_slippage(reader, 2**62)),
+        "max_drawdown": depth,
         "worst_overshoot_r": str(checked.worst_overshoot_r),
         "halts": queries.query_totals(reader)["halts"],
         "violations": len(checked.violations),
@@ -133,24 +153,72 @@ def report_backtest(
         ],
         "by_strategy": _by_strategy(reader),
         "digest": queries.journal_digest(reader),
-        "facts_digest": facts_digest(audit_log, reader, checked.violations),
+        "facts_digest": facts_digest(finished.audit_log, reader, checked.violations),
     }
 
 
-def _sum(reader: sqlite3.Connection, query: str) -> Decimal:
-    return sum((Decimal(row[0]) for row in reader.execute(query)), ZERO)
+def _read_record(finished: FinishedBacktest) -> _Record:
+    curve = queries.query_equity(finished.reader)
+    points = tuple((point.at_ms, float(point.equity)) for point in curve)
+    points = points or ((finished.from_ms, float(finished.settings.equity)),)
+    newest_first = queries.query_trades(finished.reader, until_ms=points[-1][0])
+    return _Record(curve=curve, points=points, trades=newest_first[::-1])
 
 
-def _max_drawdown(equities: list[float]) -> float:
-    """Return the maximum drawdown of the equity, a negative fraction or 0.
+def _make_tested(finished: FinishedBacktest, record: _Record) -> BacktestRecord:
+    """Return the values that the figures are made from."""
+    held = queries.query_open_trades(finished.reader, as_of_ms=record.as_of_ms)
+    days = public_queries.all_days(finished.reader)
+    return BacktestRecord(
+        curve=record.points,
+        daily=[row.return_ for row in days if row.complete and row.return_ is not None],
+        trades=[lists.read_trade(row) for row in record.trades],
+        open_holdings=[
+            lists.hold_open_trade(row, finished.market, record.as_of_ms) for row in held
+        ],
+        market=measure_market(finished.market, finished.from_ms, record.as_of_ms),
+    )
 
-    A drawdown is the equity over its highest value until then, minus 1.
-    """
-    peak, worst = float("-inf"), 0.0
-    for equity in equities:
-        peak = max(peak, equity)
-        worst = min(worst, equity / peak - 1.0)
-    return worst
+
+def _describe_span(finished: FinishedBacktest, record: _Record) -> TestedSpan:
+    return {
+        "from_ms": finished.from_ms,
+        "until_ms": finished.until_ms,
+        "as_of_ms": record.as_of_ms,
+        "days": round((record.as_of_ms - finished.from_ms) / DAY_MS, 3),
+        "interrupted": finished.interrupted,
+    }
+
+
+def _describe_costs(finished: FinishedBacktest, record: _Record) -> Waterfall:
+    """Return the way from gross to net until the newest snapshot."""
+    as_of_ms = record.as_of_ms
+    start = finished.settings.equity
+    net = (record.curve[-1].equity if record.curve else start) - start
+    reader = finished.reader
+    fees = _sum(reader, "SELECT fee FROM fill WHERE at_ms <= ?", as_of_ms)
+    funding = _sum(
+        reader, "SELECT amount FROM income WHERE kind = 'funding' AND at_ms <= ?", as_of_ms
+    )
+    slippage = _sum_slippage(reader, as_of_ms)
+    closed = sum((trade.pnl_net for trade in record.trades), ZERO)
+    return {
+        "gross": fixed_text(net + slippage + fees - funding),
+        "slippage": fixed_text(slippage),
+        "fees": fixed_text(fees),
+        "funding": fixed_text(funding),
+        "net": fixed_text(net),
+        "closed": fixed_text(closed),
+        "open": fixed_text(net - closed),
+    }
+
+
+def _sum_slippage(reader: sqlite3.Connection, until_ms: int) -> Decimal:
+    return _sum(reader, "SELECT slippage FROM fill WHERE at_ms <= ?", until_ms)
+
+
+def _sum(reader: sqlite3.Connection, query: str, until_ms: int) -> Decimal:
+    return sum((Decimal(row[0]) for row in reader.execute(query, (until_ms,))), ZERO)
 
 
 def _by_strategy(reader: sqlite3.Connection) -> dict[str, StrategyReport]:

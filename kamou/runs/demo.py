@@ -25,13 +25,13 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.data_directory.latch import HaltLatch
 from kamou.errors import ConfigurationError, DiskFullError
 from kamou.runs.assumed_live import AssumedLiveGate
+from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.running import running
 from kamou.runs.session import REPLAYED, SessionFiles, open_session, salt_key
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
 from kamou.settings.config import DemoSettings, Settings
-from kamou.settings.cycle_length import fit_cycle
 from kamou.store import database, queries
 from kamou.venue.market.generator import GENERATOR_VERSION, GeneratedMarket
 from kamou.venue.market.market import MarketSource

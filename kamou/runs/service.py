@@ -31,6 +31,7 @@ from kamou.runs.account_summary import describe_carry_over, describe_ready
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backup import check_usable
 from kamou.runs.crash_lines import CrashLines
+from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.history import CatchUpResult, History
 from kamou.runs.last_line import LastLine
 from kamou.runs.operator_actions import CurrentRun
@@ -45,7 +46,6 @@ from kamou.runtime.runners import make_thread_runner
 from kamou.runtime.stop_signals import list_stop_signals
 from kamou.runtime.watchdog import StopDeadline, Watchdog
 from kamou.settings.config import Resolved, Settings
-from kamou.settings.cycle_length import fit_cycle
 from kamou.site.child import public_site
 from kamou.store import database
 from kamou.supervisor import Supervisor

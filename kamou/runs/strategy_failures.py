@@ -10,9 +10,9 @@ import trio
 
 from kamou.core.day import show_utc
 from kamou.core.market import panel_view
+from kamou.core.record.backtest_document import FailureReport
 from kamou.core.strategies.evaluation import StrategyFailure
 from kamou.errors import KamouError
-from kamou.operator.answers import FailureReport
 from kamou.runtime.leveled_lines import error_line
 
 TRACE_BAR = "| "  # at the left of lines that are not Kamou's

@@ -159,7 +159,7 @@ def _project_command(cursor: sqlite3.Cursor, seq: int, event: CommandRecorded) -
 
 
 def _make_refusal(seq: int, event: e.CandidateVetoed | e.PermitDenied) -> TierRefusal:
-    return make_row(TierRefusal, event, seq=seq, tier=TIERS[type(event)])
+    return make_row(TierRefusal, event, seq=seq, tier=REFUSAL_TIERS[type(event)])
 
 
 def _insert_refusals(cursor: sqlite3.Cursor, refusals: Sequence[TierRefusal]) -> None:
@@ -277,13 +277,13 @@ NUMBERED_PROJECTIONS: Mapping[type[e.Event], NumberedProjection] = MappingProxyT
     }
 )
 
-TIERS: Mapping[type[e.Event], Tier] = MappingProxyType(
+REFUSAL_TIERS: Mapping[type[e.Event], Tier] = MappingProxyType(
     {e.CandidateVetoed: Tier.VETO, e.PermitDenied: Tier.GOVERNOR}
 )
 """Events that are a refusal, with its tier. A run of them is written in one statement: most events
 of a full portfolio are denials, up to ``cycle.candidates_max`` at every bar."""
 
-_KINDS = (PROJECTIONS.keys(), NUMBERED_PROJECTIONS.keys(), TIERS.keys())
+_KINDS = (PROJECTIONS.keys(), NUMBERED_PROJECTIONS.keys(), REFUSAL_TIERS.keys())
 assert len(frozenset().union(*_KINDS)) == sum(map(len, _KINDS)), "an event has one projection"
 
 
@@ -296,7 +296,7 @@ def project_events(cursor: sqlite3.Cursor, first_seq: int, events: Iterable[e.Ev
     refusals: list[TierRefusal] = []
     for seq, event in enumerate(events, first_seq):
         kind = type(event)
-        if kind in TIERS:
+        if kind in REFUSAL_TIERS:
             assert isinstance(event, e.CandidateVetoed | e.PermitDenied), event
             refusals.append(_make_refusal(seq, event))
             continue

@@ -129,15 +129,22 @@ def count_trades(reader: sqlite3.Connection, wanted: TradeFilter = ALL_TRADES) -
     return int(reader.execute(query, parameters).fetchone()[0])
 
 
-def query_open_trades(reader: sqlite3.Connection) -> tuple[OpenTradeRow, ...]:
+def query_open_trades(
+    reader: sqlite3.Connection, *, as_of_ms: int | None = None
+) -> tuple[OpenTradeRow, ...]:
     """Return the trades that their fills leave open, oldest first.
 
     A trade without a closing event is left out if its fills net to zero. A position for which
-    Kamou has recorded no fill is left out as well.
+    Kamou has recorded no fill is left out as well. If ``as_of_ms`` is given, later fills do not
+    count.
     """
     fills_of: dict[str, list[FillRow]] = {}
-    tail = "WHERE trade_id IN (SELECT trade_id FROM open_trade) ORDER BY at_ms, rowid"
-    for fill in select(reader, FillRow, tail):
+    until_ms = 2**62 if as_of_ms is None else as_of_ms
+    tail = (
+        "WHERE at_ms <= ? AND trade_id IN (SELECT trade_id FROM open_trade"
+        " UNION ALL SELECT trade_id FROM trade WHERE closed_at_ms > ?) ORDER BY at_ms, rowid"
+    )
+    for fill in select(reader, FillRow, tail, until_ms, until_ms):
         fills_of.setdefault(fill.trade_id or "", []).append(fill)
     rows = (_open_trade(reader, trade_id, fills) for trade_id, fills in fills_of.items())
     return tuple(row for row in rows if row is not None)

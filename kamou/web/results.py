@@ -15,12 +15,8 @@ import attrs
 
 from kamou.core.model import ZERO, TradingState
 from kamou.core.record.drawdown import Drawdown
-from kamou.core.record.performance import (
-    DayStatistics,
-    TradeStatistics,
-    TradeSums,
-    trade_statistics,
-)
+from kamou.core.record.performance import DayStatistics, TradeStatistics, trade_statistics
+from kamou.core.record.trade_sums import TradeSums
 from kamou.store import as_of, latest_events, public_queries, queries
 from kamou.store.day_rows import add_up_month, add_up_open_row
 from kamou.store.latest_events import DisabledSpan

@@ -20,6 +20,7 @@ MODE_NOTICES = {
     "demo": "Demo: simulated market and simulated money",
     "paper": "Paper: real market data, simulated money",
     "live": "",
+    "backtest": "Backtest: recorded market data, a simulated clock and simulated money",
 }
 
 
@@ -30,7 +31,7 @@ RECORDED_NOTICE = "Demo: a replay of recorded market data, and simulated money"
 class Site:
     """The values of the site that every page knows."""
 
-    mode: str  # demo | paper | live
+    mode: str  # demo | paper | live | backtest
     currency: str = "USDT"
     assumed_live: bool = False  # the gate grants every strategy its size without a record
     pricing_markdown: str = ""  # the operator's own text; empty: free and self-hosted
@@ -50,6 +51,8 @@ class Site:
     @property
     def market(self) -> str:
         """The source of prices: ``generated``, ``recorded`` or ``real``."""
+        if self.mode == "backtest":
+            return "recorded"
         if self.mode != "demo":
             return "real"
         return "recorded" if self.recorded else "generated"

@@ -11,11 +11,11 @@ import click
 import pytest
 
 from kamou.cli import kamou_command
-from kamou.commands.backtest import DatasetPath
-from kamou.commands.options import UserPath
+from kamou.commands.options import NameOrPath, UserPath
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import ConfigurationError
 from kamou.site.process_protocol import read_pricing
+from tests.commands.made_reports import make_report
 from tests.store.market_files import write_valid_files
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -45,7 +45,7 @@ def test_every_path_option_of_every_verb_is_a_user_path() -> None:
         if isinstance(each.type, click.Path) or str(each.metavar).startswith(("FILE", "DIR"))
     }
     assert {"run replay", "backtest data", "backup to", "init path", "simulate trace"} <= set(paths)
-    expands = UserPath | DatasetPath
+    expands = UserPath | NameOrPath
     assert not [name for name, kind in paths.items() if not isinstance(kind, expands)]
 
 
@@ -56,7 +56,7 @@ def test_paths_of_options_and_arguments_expand_the_home(
 
     def run(resolved: object, **given: Any) -> dict[str, Any]:
         seen.update(given)
-        return {"violations": 0}
+        return make_report()
 
     compose("backtest", run)
     write_valid_files(home / "good")
@@ -65,7 +65,7 @@ def test_paths_of_options_and_arguments_expand_the_home(
         "backtest", "--config=~/kamou.toml", "--data=~/good", "--json=~/r.json", "--journal=~/j"
     )
     assert (code, err) == (0, "")
-    assert json.loads((home / "r.json").read_text()) == {"violations": 0}
+    assert json.loads((home / "r.json").read_text()) == make_report()
     assert (seen["data"], seen["options"].journal) == (str(home / "good"), home / "j")
     assert cli("data", "import", "~/good", "--data-dir", "~/kept")[0] == 0
     assert DataDirectory(home / "kept").market.is_dir()

@@ -13,6 +13,7 @@ import pytest
 from kamou.data_directory.lock import DataDirectoryLock, lock_holder
 from kamou.runs.backtest_options import BacktestOptions
 from kamou.settings.config import Resolved, Settings
+from tests.commands.made_reports import make_report
 
 Cli = Callable[..., tuple[int, str, str]]
 Compose = Callable[[str, Callable[..., Any]], None]
@@ -76,20 +77,12 @@ def test_an_option_outside_its_settings_range_is_a_configuration_error(cli: Cli)
     assert "--port: web.port must be between 0 and 65535" in err
 
 
-RESULT = {
-    "symbols": 2,
-    "trades": 3,
-    "violations": 0,
-    "by_strategy": {"mean_reversion": {"trades": 3}},
-}
-
-
 def test_backtest_passes_its_options_on_and_writes_its_report(cli: Cli, compose: Compose) -> None:
     seen: dict[str, Any] = {}
 
     def run(resolved: Resolved, **given: Any) -> dict[str, Any]:
         seen.update(given, resolved=resolved)
-        return RESULT
+        return make_report()
 
     compose("backtest", run)
     options = (
@@ -107,15 +100,15 @@ def test_backtest_passes_its_options_on_and_writes_its_report(cli: Cli, compose:
         timerange=(1_759_276_800_000, 1_761_955_200_000), symbols=("A", "B")
     )
     assert seen["resolved"].settings.strategies.enabled == ("oi_momentum",)
-    assert json.loads(Path("out.json").read_text()) == RESULT
-    assert "mean reversion" in out
-    assert json.loads(cli("backtest", "--data", "um", "--json", "-")[1]) == RESULT
+    assert json.loads(Path("out.json").read_text()) == make_report()
+    assert "backtest of traded_days" in out
+    assert json.loads(cli("backtest", "--data", "um", "--json", "-")[1]) == make_report()
 
 
 def test_a_violation_fails_the_backtest_after_its_report_is_printed(
     cli: Cli, compose: Compose
 ) -> None:
-    compose("backtest", lambda *_, **__: {"violations": 2})
+    compose("backtest", lambda *_, **__: make_report(violations=2))
     code, out, err = cli("backtest", "--data", "um")
     assert code == 6
     assert "violations" in out
@@ -130,7 +123,7 @@ def test_a_timerange_may_omit_either_side(
     cli: Cli, compose: Compose, text: str, expected: tuple[int | None, int | None]
 ) -> None:
     seen: dict[str, Any] = {}
-    compose("backtest", lambda *_, **given: seen.update(given) or {"violations": 0})
+    compose("backtest", lambda *_, **given: seen.update(given) or make_report())
     assert cli("backtest", "--data", "um", "--timerange", text)[0] == 0
     assert seen["options"].timerange == expected
 

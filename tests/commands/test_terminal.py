@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import unicodedata
@@ -293,6 +294,22 @@ def test_a_progress_bar_shows_a_task_escaped_and_without_markup(
     assert "\x1b[31m" not in err
     assert "\x1b]0" not in err
     assert "\nresults" not in err
+
+
+def test_a_progress_bar_shows_what_is_done_with_its_rate_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    seconds = iter(range(10**9))
+    monkeypatch.setattr("rich.console.monotonic", lambda: float(next(seconds)))
+    with printing.show_progress() as report:
+        for done in range(1, 30):
+            report("days", done, 2_000)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "29 of 2,000" in shown
+    assert re.search(r"\d\.\d/s", shown)
+    assert re.search(r"\d+:\d\d:\d\d", shown)
 
 
 def test_a_progress_bar_is_drawn_only_during_its_task(monkeypatch: pytest.MonkeyPatch) -> None:

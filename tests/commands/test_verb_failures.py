@@ -14,6 +14,7 @@ import pytest
 from kamou.cli import kamou_command, main
 from kamou.data_directory.folder import DataDirectory
 from kamou.errors import InvalidDataError
+from tests.commands.made_reports import make_report
 from tests.store.market_files import write_valid_files
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -169,9 +170,9 @@ def test_a_failed_verb_with_a_result_prints_only_the_result_on_standard_output(
     seen = json.loads(out)
     assert (code, seen["running"]) == (3, False)
     assert err == f"error: {seen['why_not']}\n"
-    compose("backtest", lambda *_, **__: {"violations": 2})
+    compose("backtest", lambda *_, **__: make_report(violations=2))
     code, out, _ = cli("backtest", "--data", "any", "--json", "-")
-    assert (code, json.loads(out)) == (6, {"violations": 2})
+    assert (code, json.loads(out)) == (6, make_report(violations=2))
 
 
 def test_two_invalid_settings_of_kamou_toml_are_one_json_error_with_a_line_each(

@@ -24,6 +24,7 @@ from kamou.clock import SimulatedClock
 from kamou.core.codes import Deny
 from kamou.core.day import DAY_MS, midnight_ms_of, utc_day
 from kamou.core.model import Denial, FillReport
+from kamou.core.record.backtest_document import BacktestReport
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.verdict import Denied
 from kamou.data_directory.folder import MEMORY
@@ -32,9 +33,10 @@ from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest import ReplayParts, replay, run
 from kamou.runs.backtest_options import BacktestOptions
-from kamou.runs.backtest_report import BacktestReport, _by_strategy, _max_drawdown
+from kamou.runs.backtest_report import _by_strategy
+from kamou.runs.cycle_length import fit_cycle
+from kamou.runs.watching import Watch
 from kamou.settings.config import CycleSettings, Resolved, Settings
-from kamou.settings.cycle_length import fit_cycle
 from kamou.settings.strategies import StrategySettings
 from kamou.store import database
 from kamou.store.journal import JournalWriter
@@ -156,11 +158,6 @@ def test_the_report_of_a_backtest_has_the_counts_of_the_scripted_market() -> Non
     assert json.dumps(found)
 
 
-def test_the_maximum_drawdown_is_measured_from_the_highest_earlier_equity() -> None:
-    assert _max_drawdown([]) == 0.0
-    assert _max_drawdown([100.0, 120.0, 90.0, 130.0, 117.0]) == pytest.approx(-0.25)
-
-
 def test_the_mean_r_of_a_strategy_leaves_out_trades_without_r_and_counts_them() -> None:
     made = [("a", "own", D(2)), ("b", "own", D(-1)), ("c", "own", None), ("d", "adopted", None)]
     with closing(database.open_writer(MEMORY)) as connection:
@@ -203,7 +200,7 @@ def test_a_process_with_another_hash_seed_computes_the_same_digest(hash_seed: st
 
 def test_a_backtest_reports_its_progress_in_days() -> None:
     calls: list[tuple[str, int, int]] = []
-    run_scripted(progress=lambda what, done, total: calls.append((what, done, total)))
+    run_scripted(watch=Watch(progress=lambda what, done, total: calls.append((what, done, total))))
     assert calls[-1] == ("days", 0, 1)
 
 
@@ -246,3 +243,31 @@ def test_a_backtest_of_a_directory_uses_the_chosen_symbols_and_replaces_no_journ
     assert kept.exists()
     with pytest.raises(StoreError, match="exists"):
         run(resolved, data=str(data_dir), options=options)
+
+
+def test_a_backtest_that_is_stopped_reports_what_was_done_until_then() -> None:
+    whole = run_scripted()
+    asked: list[int] = []
+
+    def is_stopping() -> bool:
+        asked.append(1)
+        return len(asked) == 6
+
+    found = run_scripted(watch=Watch(is_stopping=is_stopping))
+    assert found["tested"]["interrupted"]
+    assert not whole["tested"]["interrupted"]
+    assert found["tested"]["until_ms"] == whole["tested"]["until_ms"]
+    assert 0 < found["cycles"] < whole["cycles"]
+    done = len(found["equity_curve"])
+    assert found["equity_curve"] == whole["equity_curve"][:done]
+    ended = [each for each in whole["trade_list"] if each["closed_at_ms"] <= at(5)]
+    assert found["trade_list"][: len(ended)] == ended
+    assert found["violation_list"] == []
+
+
+def test_a_backtest_that_is_stopped_in_its_first_cycle_has_a_report_without_trades() -> None:
+    found = run_scripted(watch=Watch(is_stopping=lambda: True))
+    assert (found["trades"], found["trade_list"]) == (0, [])
+    assert D(found["equity_end"]) == D(found["equity_start"])
+    assert found["figures"]["exposure_time"]["value"] in (None, 0.0)
+    json.dumps(found, allow_nan=False)

@@ -13,11 +13,11 @@ from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import Bars, Dataset, Series, empty_series
 from kamou.core.market.panel_block import PanelBlock
 from kamou.core.ranking.recorded_scores import RecordedScores
+from kamou.core.record.backtest_document import BacktestReport
 from kamou.core.strategies.base import StrategyScores
 from kamou.core.strategies.mean_reversion import MeanReversion
 from kamou.exchange.embedded import SimulatedExchange
 from kamou.runs.backtest import BACKTEST_PARTS, ReplayParts, replay
-from kamou.runs.backtest_report import BacktestReport
 from kamou.settings.config import Settings
 from kamou.settings.strategies import StrategySettings
 from kamou.venue.market.recorded import RecordedMarket

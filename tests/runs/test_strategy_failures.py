@@ -12,10 +12,10 @@ import pytest
 from kamou.commands.status_text import find_troubles
 from kamou.core.book.events import CycleRanked
 from kamou.core.day import show_utc
+from kamou.core.record.backtest_document import BacktestReport
 from kamou.core.strategies.evaluation import FailureKind, StrategyFailure
 from kamou.operator.metrics import exposition
 from kamou.runs.backtest import ReplayParts, replay
-from kamou.runs.backtest_report import BacktestReport
 from kamou.runs.operator_actions import CurrentRun
 from kamou.runs.strategy_failures import (
     FAILURES_MAX,

@@ -221,6 +221,20 @@ def test_an_open_trade_has_the_net_quantity_of_its_fills(
     assert queries.query_open_trades(connection) == (), "its fills net to zero"
 
 
+def test_a_trade_that_closed_later_is_open_as_of_an_earlier_time(
+    connection: sqlite3.Connection, writer: JournalWriter
+) -> None:
+    writer.append(story.opening_events())
+    (now_open,) = queries.query_open_trades(connection)
+    writer.append(story.closing_events())
+    assert queries.query_open_trades(connection) == ()
+    close = story.make_trade_close()
+    assert queries.query_open_trades(connection, as_of_ms=close.at_ms) == ()
+    (trade,) = queries.query_open_trades(connection, as_of_ms=now_open.opened_at_ms + 1_000)
+    assert (trade.trade_id, trade.side) == (now_open.trade_id, now_open.side)
+    assert queries.query_open_trades(connection, as_of_ms=now_open.opened_at_ms - 1) == ()
+
+
 def test_an_adopted_short_is_an_open_trade_without_permit_and_signal(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from kamou.core.arrays import Floats
 from kamou.core.record.bootstrap import Statistic, bootstrap_intervals, percentiles, resampled_sums
+from kamou.core.record.trade_sums import TradeSums
 
 DAYS_PER_YEAR = 365  # perpetual futures trade every day of the year
 DAYS_MIN = 14  # the gate's minimum; intervals over fewer days are not reliable
@@ -126,18 +127,6 @@ class DayReturns:
     as_of_ms: int | None = None  # the close of the last complete day
 
 
-@attrs.frozen(kw_only=True)
-class TradeSums:
-    """Sums over closed trades; ``loss`` is positive."""
-
-    trades: int
-    wins: int
-    r: float
-    with_r: int  # trades with a planned risk, over which ``r`` is the sum
-    profit: float
-    loss: float
-
-
 @attrs.frozen(kw_only=True, eq=False)
 class TradeDays:
     """Sums over the trades closed on each complete day, ``[days]`` each, oldest first."""
@@ -222,9 +211,9 @@ def trade_statistics(sums: TradeSums, bounds: TradeBounds) -> TradeStatistics:
     n, counted = sums.trades, bounds.counted
     counted_trades = Estimate(n=n, unit=UNITS["trades"], value=n, low=n, high=n)
     values = {
-        "win_rate": sums.wins / n if n else None,
-        "expectancy_r": sums.r / sums.with_r if sums.with_r else None,
-        "profit_factor": sums.profit / sums.loss if sums.loss else None,
+        "win_rate": sums.win_rate,
+        "expectancy_r": sums.expectancy_r,
+        "profit_factor": sums.profit_factor,
     }
     with_r = "closed trade with R" if sums.with_r < n else "closed trade"
     of_r = (sums.with_r, attrs.evolve(counted, n=bounds.with_r), with_r)

@@ -19,6 +19,7 @@ from numpy.random import PCG64, Generator
 from kamou.core.arrays import Floats
 from kamou.core.record import bootstrap as b
 from kamou.core.record import performance as p
+from kamou.core.record.trade_sums import TradeSums
 
 # fmt: off
 DAILY = [
@@ -43,7 +44,7 @@ def ended(returns: Sequence[float]) -> p.DayStatistics:
     return p.day_statistics(p.DayReturns(returns=values, as_of_ms=7))
 
 
-def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[p.TradeSums, p.TradeDays]:
+def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[TradeSums, p.TradeDays]:
     """Return the sums and the days of one trade on each complete day."""
     net, multiples = np.asarray(pnl, dtype=np.float64), np.asarray(r, dtype=np.float64)
     days = p.TradeDays(
@@ -54,7 +55,7 @@ def sums_and_days(pnl: Sequence[float], r: Sequence[float]) -> tuple[p.TradeSums
         profit=np.maximum(net, 0.0),
         loss=np.maximum(-net, 0.0),
     )
-    sums = p.TradeSums(
+    sums = TradeSums(
         trades=len(net),
         wins=int(days.wins.sum()),
         r=float(days.r.sum()),
@@ -197,7 +198,7 @@ def test_trades_of_too_few_complete_days_have_a_win_rate_and_no_resampled_interv
         loss=np.full(5, 20.0),
     )
     (bounds,) = p.trade_bounds((days,), 3)
-    sums = p.TradeSums(trades=100, wins=45, r=5.0, with_r=100, profit=150.0, loss=100.0)
+    sums = TradeSums(trades=100, wins=45, r=5.0, with_r=100, profit=150.0, loss=100.0)
     found = p.trade_statistics(sums, bounds)
     assert (found.win_rate.low, found.win_rate.high) == p.wilson_interval(45, 100)
     for figure in (found.expectancy_r, found.profit_factor):
@@ -306,7 +307,7 @@ def test_trades_that_closed_on_no_complete_day_count_but_not_towards_the_minimum
         loss=np.array([20.0, 1.0]),
     )
     (bounds,) = p.trade_bounds((days,), 3)
-    sums = p.TradeSums(trades=26, wins=12, r=3.0, with_r=25, profit=50.0, loss=40.0)
+    sums = TradeSums(trades=26, wins=12, r=3.0, with_r=25, profit=50.0, loss=40.0)
     found = p.trade_statistics(sums, bounds)
     reason = "insufficient evidence: 16 closed trades on complete days, 30 needed"
     assert (found.win_rate.n, found.win_rate.reason) == (26, reason)

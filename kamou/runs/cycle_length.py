@@ -1,16 +1,12 @@
-"""The length of cycles and of trade bars over a market's bars."""
+"""The length of cycles over a market's bars."""
 
 from __future__ import annotations
 
 import attrs
 
+from kamou.app import trade_period_ms
 from kamou.errors import ConfigurationError
 from kamou.settings.config import Settings
-
-
-def trade_period_ms(settings: Settings, native_ms: int) -> int:
-    """Return the trade timeframe in ms: the setting, or the market's bars if longer."""
-    return max(settings.cycle.timeframe_s * 1000, native_ms)
 
 
 def fit_cycle(settings: Settings, native_ms: int) -> Settings:

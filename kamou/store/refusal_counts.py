@@ -1,0 +1,67 @@
+"""Counts of the codes of all refusals, from the journal's events.
+
+The table of refusals keeps only the newest ones; this reads the events, so it is for a report, not
+for a page.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+
+import attrs
+
+from kamou.core.book.events import (
+    CandidateRefined,
+    CandidateVetoed,
+    CycleRanked,
+    OrderRejected,
+    PermitDenied,
+)
+from kamou.core.kinds import RefinerVerdict, Tier
+from kamou.messages.codec import kind_of
+
+
+@attrs.frozen(kw_only=True)
+class RefusalCount:
+    """How often a tier gave a code; one refusal may have several codes."""
+
+    tier: Tier
+    code: str
+    count: int
+
+
+_OF_DENIALS = """SELECT json_extract(d.value, '$.code'), count(*)
+    FROM event, json_each(CAST(body AS TEXT), '$.denials') d
+    WHERE kind = ? GROUP BY 1"""
+_OF_ABSTENTIONS = """SELECT json_extract(d.value, '$.name'),
+    sum(CAST(json_extract(d.value, '$.value') AS INTEGER))
+    FROM event, json_each(CAST(body AS TEXT), '$.abstained') d
+    WHERE kind = ? GROUP BY 1"""
+_OF_REJECTIONS = """SELECT json_extract(CAST(body AS TEXT), '$.code'), count(*)
+    FROM event WHERE kind = ? GROUP BY 1"""
+_OF_VERDICTS = f"""SELECT json_extract(CAST(body AS TEXT), '$.reason_code'), count(*)
+    FROM event WHERE kind = ?
+    AND json_extract(CAST(body AS TEXT), '$.verdict') = '{RefinerVerdict.REFUSE}' GROUP BY 1"""
+
+_QUERIES = (
+    (Tier.STRATEGY, CycleRanked, _OF_ABSTENTIONS),
+    (Tier.VETO, CandidateVetoed, _OF_DENIALS),
+    (Tier.REFINER, CandidateRefined, _OF_VERDICTS),
+    (Tier.GOVERNOR, PermitDenied, _OF_DENIALS),
+    (Tier.VENUE, OrderRejected, _OF_REJECTIONS),
+)
+
+
+def count_refusals(reader: sqlite3.Connection) -> tuple[RefusalCount, ...]:
+    """Return the counts of all codes, by tier and the most frequent first."""
+    found: list[RefusalCount] = []
+    for tier, event, query in _QUERIES:
+        counts: Counter[str] = Counter()
+        for name, count in reader.execute(query, (kind_of(event),)):
+            counts[str(name).rpartition(".")[2]] += count  # an abstention is STRATEGY.CODE
+        found += [
+            RefusalCount(tier=tier, code=code, count=count)
+            for code, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        ]
+    return tuple(found)
