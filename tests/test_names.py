@@ -59,6 +59,7 @@ USED_FROM_OUTSIDE = {
     "deadline_to_sleep_time": "Trio calls it on its clock",
     "start_clock": "Trio calls it on its clock",
     "list_commands": "click calls it",
+    "readinto": "a buffered reader calls it on its stream",
     "spawn_app": "hypercorn calls it",
     "bound_port": "tests and benchmarks ask a server for its port",
     "materialise": "benchmarks/make_data.py writes a dataset with it",

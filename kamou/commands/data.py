@@ -23,7 +23,26 @@ from kamou.data_directory.folder import DataDirectory
 from kamou.errors import NotRunningError
 
 if TYPE_CHECKING:
+    from kamou.store.file_choice import TakenFile
+    from kamou.store.file_layouts import SkippedFile
+    from kamou.store.importer import ImportReport
     from kamou.store.market_data import DatasetSummary
+
+
+def parse_bar_period(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> int | None:
+    """Return ``15m`` in ms; None if the option is not given."""
+    from kamou.store.file_names import parse_period
+
+    found = None if value is None else parse_period(value)
+    if value is not None and found is None:
+        raise click.BadParameter(
+            f"{value!r} is no period; expected a number and s, m, h or d, such as 15m",
+            ctx,
+            parameter,
+        )
+    return found
 
 
 @click.group()
@@ -32,31 +51,43 @@ def data() -> None:
 
 
 @data.command("import")
-@click.argument("source", type=UserPath(exists=True, file_okay=False), metavar="DIR")
+@click.argument(
+    "sources", type=UserPath(exists=True), metavar="DIR|FILE...", nargs=-1, required=True
+)
 @click.option("--name", metavar="NAME", help="The dataset's name (default: the directory's name).")
+@click.option("--venue", metavar="VENUE", help="Only rows or files of this venue, of several.")
+@click.option("--symbol", metavar="SYMBOL", help="The symbol of files that do not say theirs.")
 @click.option(
-    "--venue", metavar="VENUE", help="Only rows of this venue, if the files have several."
+    "--period",
+    "period_ms",
+    metavar="PERIOD",
+    callback=parse_bar_period,
+    help="Only bars of this period, such as 15m or 1h, of several.",
 )
 @click.option("--allow-gaps", is_flag=True, help="Store the dataset although bars are missing.")
 @click.option("--replace", is_flag=True, help="Replace a dataset of the same name.")
+@click.option("--dry-run", is_flag=True, help="Check and show what each file is; store nothing.")
 @config_option
 @data_dir_option
 @json_option
 def import_(
-    source: Path,
+    sources: tuple[Path, ...],
     name: str | None,
     venue: str | None,
+    symbol: str | None,
+    period_ms: int | None,
     allow_gaps: bool,
     replace: bool,
+    dry_run: bool,
     config_path: Path | None,
     data_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Check the bars, funding and open interest in DIR and store them as a dataset.
+    """Check bars, funding and open interest, and store them as a dataset.
 
-    If a file has corrupt, unsorted, duplicate or future rows, or lacks rows without --allow-gaps,
-    the error names the row and the reason, and nothing is stored. Without --replace, another
-    dataset of the same name is an error.
+    Several directories and files become one dataset. If a file has corrupt, unsorted, duplicate or
+    future rows, or lacks rows without --allow-gaps, the error names the row and the reason, and
+    nothing is stored. Without --replace, another dataset of the same name is an error.
     """
     from kamou.clock import SystemClock
     from kamou.store.importer import ReadOptions, StoreOptions, import_directory
@@ -64,19 +95,25 @@ def import_(
     settings = resolve(config_path, data_dir=data_dir).settings
     directory = DataDirectory(settings.data_dir)
     existed = directory.path.exists()
-    if existed:  # an unusable data directory is an error before minutes of reading
+    if existed and not dry_run:  # an unusable data directory is an error before minutes of reading
         directory.create(print_error_line)
     with show_progress(quiet=as_json) as report:
         done = import_directory(
-            source,
+            sources,
             directory.path,
             now_ms=SystemClock().now_ms(),
             reading=ReadOptions(
-                venue=venue, allow_gaps=allow_gaps, limits=settings.data, progress=report
+                venue=venue,
+                symbol=symbol,
+                period_ms=period_ms,
+                allow_gaps=allow_gaps,
+                limits=settings.data,
+                progress=report,
             ),
             storing=StoreOptions(
                 name=name,
                 replace=replace,
+                dry_run=dry_run,
                 # Invalid data or a mistyped path creates no data directory.
                 before_storing=lambda: None if existed else directory.create(print_error_line),
             ),
@@ -84,13 +121,63 @@ def import_(
     if as_json:
         print_json(attrs.asdict(done))
         return
-    for skipped in done.skipped:
-        print_line(f"left out {skipped.file}: {skipped.reason}", err=True)
+    _print_import(done, dry_run=dry_run)
+
+
+def _print_import(done: ImportReport, *, dry_run: bool) -> None:
+    if dry_run:
+        print_table("files", TAKEN_COLUMNS, group_taken(done.taken))
+    for line in group_skipped(done.skipped):
+        print_line(line, err=True)
     for note in done.notes:
         print_line(f"note: {note}", err=True)
     if done.unchanged:
         print_line("this dataset is already stored; nothing was changed")
     _print_datasets([done.summary])
+    if dry_run:
+        print_line("the data is valid; --dry-run stored nothing")
+
+
+TAKEN_COLUMNS = ("files", "first", "kind", "format", "symbol", "period", "time", "rows")
+
+
+def group_taken(taken: Sequence[TakenFile]) -> list[tuple[object, ...]]:
+    """Return a row of the table for all files that were taken for the same."""
+    groups: dict[tuple[object, ...], list[TakenFile]] = {}
+    for each in taken:
+        by_name = each.symbols.endswith("by its name")
+        key = (each.kind, each.format, by_name or each.symbols, each.period_ms, each.time)
+        groups.setdefault(key, []).append(each)
+    rows: list[tuple[object, ...]] = []
+    for files in groups.values():
+        first = files[0]
+        period = "" if first.period_ms is None else format_duration(first.period_ms)
+        symbols = first.symbols if len(files) == 1 else first.symbols + ", ..."
+        rows.append(
+            (
+                len(files),
+                first.file,
+                first.kind,
+                first.format,
+                symbols,
+                period,
+                first.time,
+                sum(each.rows for each in files),
+            )
+        )
+    return rows
+
+
+def group_skipped(skipped: Sequence[SkippedFile]) -> list[str]:
+    """Return a line for each reason why files were left out, with the first file."""
+    groups: dict[str, list[str]] = {}
+    for each in skipped:
+        groups.setdefault(each.reason, []).append(each.file)
+    lines = []
+    for reason, files in groups.items():
+        more = f" and {count_words(len(files) - 1, 'more file', 'more files')}"
+        lines.append(f"left out {files[0]}{more * (len(files) > 1)}: {reason}")
+    return lines
 
 
 @data.command("list")

@@ -126,12 +126,7 @@ def replay(
         parts: gate, tree, port and inspection.
     """
     settings = fit_to_bars(settings, market.step_ms)
-    cycle_at_ms = settings.cycle.period_s * 1000
-    since_ms, until_ms = timerange
-    start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_at_ms)
-    end_ms = min(market.last_ms, until_ms or market.last_ms)
-    if start_ms >= end_ms:
-        raise ConfigurationError(_describe_empty_range(market, timerange))
+    start_ms, end_ms = _traded_range(market, timerange, settings.cycle.period_s * 1000)
     seed_scheduler(SCHEDULER_SEED)
     clock = SimulatedClock(start_ms=start_ms)
     failures = FailureStop(keep_going=parts.keep_going)
@@ -192,6 +187,22 @@ def _report(
             strategy_failures=failures.counted.reports(),
         )
     )
+
+
+def _traded_range(
+    market: RecordedMarket, timerange: tuple[int | None, int | None], cycle_ms: int
+) -> tuple[int, int]:
+    """Return the first cycle and the end of the traded time in ms.
+
+    Raises:
+        ConfigurationError: the time range has no cycle.
+    """
+    since_ms, until_ms = timerange
+    start_ms = next_ms(max(market.first_ms, since_ms or 0) - 1, cycle_ms)
+    end_ms = min(market.last_ms, until_ms or market.last_ms)
+    if start_ms >= end_ms:
+        raise ConfigurationError(_describe_empty_range(market, timerange))
+    return start_ms, end_ms
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:

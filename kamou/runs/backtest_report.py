@@ -26,6 +26,7 @@ from kamou.core.record.backtest_document import (
 from kamou.core.record.backtest_figures import BacktestRecord, backtest_figures, pair_of_drawdowns
 from kamou.core.record.underwater import depths_below_peak
 from kamou.runs import backtest_lists as lists
+from kamou.runs.dataset_notes import describe_dataset_notes, find_dataset_notes
 from kamou.runs.facts import facts_digest
 from kamou.runs.tested_market import describe_data, measure_market
 from kamou.settings.config import Settings, canonical_json, digest
@@ -54,7 +55,6 @@ class FinishedBacktest:
     from_ms: int
     until_ms: int  # the end that was asked for
     interrupted: bool = False
-    data_notes: tuple[str, ...] = ()
     strategy_failures: Sequence[FailureReport] = ()
 
 
@@ -79,6 +79,7 @@ def report_backtest(finished: FinishedBacktest) -> BacktestReport:
     tested = _make_tested(finished, record)
     max_drawdown, longest = pair_of_drawdowns(record.points)
     depths = depths_below_peak(record.points)
+    notes = find_dataset_notes(reader, market, finished.from_ms, as_of_ms)
     held = queries.query_open_trades(reader, as_of_ms=as_of_ms)
     days = lists.join_open_day(public_queries.all_days(reader), add_up_open_row(reader))
     periods = (
@@ -93,7 +94,8 @@ def report_backtest(finished: FinishedBacktest) -> BacktestReport:
         "settings": json.loads(canonical_json(finished.settings)),
         "config_digest": digest(finished.settings),
         "data": describe_data(market, as_of_ms),
-        "data_notes": list(finished.data_notes),
+        "data_notes": describe_dataset_notes(notes),
+        "dataset_notes": notes,
         "strategy_failures": list(finished.strategy_failures),
         "strategy_files": finished.settings.strategies.enabled_hashes,
         "tested": _describe_span(finished, record),

@@ -1,10 +1,11 @@
-"""Conversion of a column of cells to numbers, times or ``Names``; checks of types.
+"""Conversion of a column of cells to numbers or ``Names``; checks of types.
 
 An error has the file, the row and the column of the first bad cell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -90,50 +91,52 @@ def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Name
     )
 
 
-def read_times(file: str, column: str, values: pa.Array, first_row: int) -> Ints:
-    """Return a column of times as UTC milliseconds; a date stands for its midnight.
-
-    Raises:
-        InvalidDataError: a cell is missing or is not a 64-bit number of whole milliseconds.
-    """
-    if values.null_count:
-        at = int(np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False))[0])
-        raise InvalidDataError(
-            f"{file}: row {first_row + at}: no {column}; correct or remove the row"
-        )
-    times = _convert(file, column, values, pa.int64(), first_row)
-    return np.asarray(times.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def read_floats(file: str, column: str, values: pa.Array, first_row: int) -> Floats:
+def read_floats(
+    file: str, column: str, values: pa.Array, first_row: int, *, decimal_comma: bool = False
+) -> Floats:
     """Return a column of numbers; a missing cell is NaN.
 
     Raises:
         InvalidDataError: a cell is not a number.
     """
-    floats = _convert(file, column, values, pa.float64(), first_row)
+    try:
+        floats = cast_cells(_point(values, decimal_comma=decimal_comma), pa.float64())
+    # Arrow raises the second error if it has no cast between two types, such as binary to float.
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        cells = values
+        if is_text(values.type):  # blanks around a number are no part of it
+            cells = pc.utf8_trim_whitespace(pc.cast(decode_dictionary(values), pa.string()))
+        cells = _point(cells, decimal_comma=decimal_comma)
+        try:
+            floats = cast_cells(cells, pa.float64())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            at = find_unfit(cells, lambda part: cast_cells(part, pa.float64()))
+            raise InvalidDataError(
+                f"{file}: row {first_row + at}: {column} is {show_cell(values, at)}, not a number"
+                f"{' with a decimal comma' * decimal_comma}; correct the row"
+            ) from error
     found: npt.NDArray[Any] = floats.to_numpy(zero_copy_only=False)
     return np.asarray(found, dtype=np.float64)
 
 
-def _convert(
-    file: str, column: str, values: pa.Array, kind: pa.DataType, first_row: int
-) -> pa.Array:
-    try:
-        return _cast(values, kind)
-    # Arrow raises the second error if it has no cast between two types, such as binary to float.
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        at = _find_unfit(values, kind)
-        raise InvalidDataError(
-            f"{file}: row {first_row + at}: {column} is {_show_cell(values, at)}, not "
-            f"{'whole milliseconds in 64 bits' if kind == pa.int64() else 'a number'}; "
-            "correct the row"
-        ) from error
+def _point(values: pa.Array, *, decimal_comma: bool) -> pa.Array:
+    """Return numbers with a decimal point.
+
+    Those with a comma must not have a point already.
+    """
+    if not decimal_comma:
+        return values
+    return pc.replace_substring(pc.replace_substring(values, ".", "?"), ",", ".")
 
 
-def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
+def cast_cells(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return the cells as another type, without loss.
+
+    Raises:
+        pa.ArrowInvalid, pa.ArrowNotImplementedError: a cell or its type does not fit.
+    """
     if pa.types.is_dictionary(values.type):
-        return pc.take(_cast(values.dictionary, kind), values.indices)
+        return pc.take(cast_cells(values.dictionary, kind), values.indices)
     if is_text(values.type):
         values = pc.cast(values, pa.string())
     elif pa.types.is_decimal(values.type) and pa.types.is_floating(kind):
@@ -145,29 +148,30 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.cast(values, kind)
 
 
-def _find_unfit(values: pa.Array, kind: pa.DataType) -> int:
-    """Return the index of the first cell that does not convert, by bisection."""
+def find_unfit(values: pa.Array, convert: Callable[[pa.Array], object]) -> int:
+    """Return the index of the first cell for which ``convert`` fails, by bisection."""
     low, high = 0, len(values)
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            _cast(_decode_dictionary(values.slice(low, middle - low)), kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # as in _convert
+            convert(decode_dictionary(values.slice(low, middle - low)))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # as in the caller
             high = middle
         else:
             low = middle
     return low
 
 
-def _decode_dictionary(values: pa.Array) -> pa.Array:
+def decode_dictionary(values: pa.Array) -> pa.Array:
     """Return plain values, without dictionary entries that only other rows use."""
     if not pa.types.is_dictionary(values.type):
         return values
     return pc.take(values.dictionary, values.indices)
 
 
-def _show_cell(values: pa.Array, at: int) -> str:
-    cell = _decode_dictionary(values.slice(at, 1))[0]
+def show_cell(values: pa.Array, at: int) -> str:
+    """Return a cell as an error shows it."""
+    cell = decode_dictionary(values.slice(at, 1))[0]
     if is_text(cell.type):
         text = cell.as_py()
         return show_text(text.decode(errors="replace") if isinstance(text, bytes) else text)

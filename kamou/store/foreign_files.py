@@ -1,5 +1,7 @@
 """Opening, reading, hashing and listing of untrusted files; file names for errors.
 
+``SourceFile`` is a file of an import, with the name that errors show.
+
 Only regular files inside their directory are opened. A pipe or a device is not opened, because that
 could block for ever. A link to a place outside its directory is not followed: an imported directory
 must not give access to other files of the machine.
@@ -16,11 +18,27 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import attrs
+
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 
 READ_CHUNK_BYTES = 1 << 20
 SHOWN_NAME_CHARS_MAX = 120  # of a file's name in an error
+
+
+@attrs.frozen(kw_only=True)
+class SourceFile:
+    """A file to import."""
+
+    path: Path
+    shown: str  # its name below the given directory, for errors: escaped, one line
+    folders: tuple[str, ...] = ()  # from the given directory's own name down to the file's
+
+
+def source_of(path: Path) -> SourceFile:
+    """Return a file that stands directly in the given directory."""
+    return SourceFile(path=path, shown=show_name(path), folders=(path.parent.name,))
 
 
 def show_name(path: Path) -> str:
@@ -44,24 +62,32 @@ def why_unfit(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[BinaryIO]:
+def open_file(file: SourceFile) -> Iterator[BinaryIO]:
+    """Open a file of an import, as ``open_regular``; errors have its shown name."""
+    with open_regular(file.path, file.shown) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, shown: str | None = None) -> Iterator[BinaryIO]:
     """Open a regular file for reading, unbuffered and without blocking.
 
     Raises:
         InvalidDataError: the file is missing, unreadable, not a regular file, or a link to a place
             outside its directory.
     """
+    name = show_name(path) if shown is None else shown
     if unfit := why_unfit(path):
-        raise InvalidDataError(f"{show_name(path)}: {unfit}")
+        raise InvalidDataError(f"{name}: {unfit}")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         raise InvalidDataError(
-            f"{show_name(path)}: cannot be read: {_reason(error)}; check its permissions"
+            f"{name}: cannot be read: {_reason(error)}; check its permissions"
         ) from error
     with open(descriptor, "rb", buffering=0) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # it was replaced meanwhile
-            raise InvalidDataError(f"{show_name(path)}: not a regular file; remove it")
+            raise InvalidDataError(f"{name}: not a regular file; remove it")
         yield file
 
 

@@ -182,7 +182,11 @@ def read_summary(path: Path) -> DatasetSummary:
     Raises:
         InvalidDataError: ``meta.json`` is missing, unreadable or invalid.
     """
-    meta = read_meta(path)
+    return summarize_meta(path, read_meta(path))
+
+
+def summarize_meta(path: Path, meta: StoredMeta) -> DatasetSummary:
+    """Return the summary of a dataset at ``path`` with this description."""
     return DatasetSummary(
         name=path.name,
         path=path,

@@ -1,7 +1,7 @@
 """Checked series of funding and open interest, symbol codes, and errors of rows.
 
 Each observation is checked, then put on the bars' symbols. Of several files of open interest,
-``keep_finest`` keeps the one with the shortest period.
+``keep_finest`` keeps the one with the shortest period, for each symbol.
 """
 
 from __future__ import annotations
@@ -12,79 +12,106 @@ import numpy as np
 
 from kamou.core.arrays import Ints
 from kamou.core.day import DAY_MS, show_utc
-from kamou.core.market.bar_checks import EPOCH_MIN_MS, TIME_CLIP_MS, VOLUME_MAX, Problem
+from kamou.core.market.bar_checks import (
+    EPOCH_MIN_MS,
+    GAP_REASON,
+    VOLUME_MAX,
+    CheckedRows,
+    Problem,
+    find_commonest_step,
+    find_kinds,
+)
 from kamou.core.market.bars import Series, empty_series
 from kamou.core.market.instruments import FUNDING_JITTER_MS, FUNDING_PERIOD_MS
 from kamou.errors import InvalidDataError
-from kamou.store.file_layouts import FileColumns, Kind, SkippedFile
+from kamou.store.column_meanings import Kind
+from kamou.store.file_layouts import SkippedFile
+from kamou.store.file_names import plain_symbol
+from kamou.store.file_rows import FileColumns
 from kamou.store.read_budget import Budget
 
-PROBLEMS_SHOWN = 10
 UNKNOWN_SHOWN = 10  # symbols without bars, in one note
 FILES_SHOWN = 3  # in an error that may have its cause in several files
 FUNDING_RATE_MAX = 0.05  # per funding interval; venues cap it at 2 to 4 %, so more is in percent
 
 
 def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
-    """Return each row's index into ``symbols``.
+    """Return each row's index into ``symbols``, for any writing of the symbol.
 
     The index is -1 for a symbol that is not among them.
     """
-    place = {symbol: at for at, symbol in enumerate(symbols)}
-    return np.array([place.get(symbol, -1) for symbol in part.symbols], dtype=np.int64)[part.code]
+    place = {plain_symbol(symbol): at for at, symbol in enumerate(symbols)}
+    place |= {symbol: at for at, symbol in enumerate(symbols)}
+    found = [place.get(each, place.get(plain_symbol(each), -1)) for each in part.symbols]
+    return np.array(found, dtype=np.int64)[part.code]
 
 
 def raise_row_errors(
-    files: list[str], problems: Sequence[Problem], total: int, source: str
+    files: Sequence[str], problems: Sequence[Problem], total: int, source: str
 ) -> None:
-    """Raise ``InvalidDataError`` with a line for each problem.
+    """Raise ``InvalidDataError`` with a line for each kind of problem.
 
     Args:
         files: names of the files; a problem's ``source`` is an index into them.
-        problems: the first problems.
+        problems: one of each kind.
         total: number of all invalid rows.
         source: name of the directory.
     """
-    lines = [
-        f"  {files[each.source]}: row {each.row}, {each.symbol}, {show_utc(each.at_ms)}: "
-        f"{each.reason}"
-        for each in problems
-    ]
-    if total > len(lines):
-        lines.append(f"  ... and {total - len(lines)} more")
-    rows = f"{total} row{'s' if total > 1 else ''}"
+    kinds = [_describe_problem(files, each) for each in problems]
+    rows = f"{total:,} row{'s' if total > 1 else ''}"
+    gaps = any(GAP_REASON in each.reason for each in problems)
+    step = "nothing was imported; correct or remove these rows" + (
+        "; `kamou data import --allow-gaps` keeps missing bars as gaps" * gaps
+    )
+    if len(kinds) == 1:
+        raise InvalidDataError(f"{source}: {rows} invalid: {kinds[0]}; {step}")
     raise InvalidDataError(
-        f"{source}: {rows} invalid (rows count from 1, without the header):",
-        *lines,
-        "Nothing was imported; correct or remove these rows; `kamou data import --allow-gaps` "
-        "keeps missing bars as gaps",
+        f"{source}: {rows} invalid (rows count from 1, without headers):",
+        *(f"  {each}" for each in kinds),
+        step[0].upper() + step[1:],
     )
 
 
-def keep_finest(parts: list[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
-    """Keep the file with the shortest period; add the others to ``skipped``.
+def _describe_problem(files: Sequence[str], problem: Problem) -> str:
+    first = (
+        f"{files[problem.source]}: row {problem.row}, {problem.symbol}, "
+        f"{show_utc(problem.at_ms)}: {problem.reason}"
+    )
+    if problem.rows == 1:
+        return first
+    spread = f" in {problem.sources:,} files" * (problem.sources > 1)
+    return f"{first}; {problem.rows - 1:,} more like it{spread}"
 
-    Of equal periods, the file with the first name is kept.
+
+def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
+    """Keep for each symbol the rows of the files with the shortest period.
+
+    A file of which no row is kept is added to ``skipped``.
     """
-    if len(parts) < 2:
-        return parts
-    ranked = sorted(parts, key=lambda part: (_commonest_step_ms(part.code, part.ts), part.file))
-    for part in ranked[1:]:
-        reason = f"one file of open interest is used: {ranked[0].file}, whose period is not longer"
-        skipped.append(SkippedFile(file=part.file, reason=reason))
-    return ranked[:1]
+    steps = [commonest_step_ms(part) or DAY_MS for part in parts]
+    finest: dict[str, int] = {}
+    for part, step in zip(parts, steps, strict=True):
+        for symbol in part.symbols:
+            finest[symbol] = min(finest.get(symbol, step), step)
+    kept: list[FileColumns] = []
+    for part, step in zip(parts, steps, strict=True):
+        chosen = [finest[symbol] == step for symbol in part.symbols]
+        if all(chosen):
+            kept.append(part)
+        elif any(chosen):
+            kept.append(part.keep(np.array(chosen)[part.code]))
+        else:
+            reason = "open interest of a longer period; that of a shorter one counts"
+            skipped.append(SkippedFile(file=part.file, reason=reason))
+    return kept
 
 
-def _commonest_step_ms(code: Ints, ts: Ints) -> int:
-    """Return the commonest time in ms between a symbol's observations.
+def commonest_step_ms(part: FileColumns) -> int | None:
+    """Return the commonest time in ms between a symbol's rows of one file.
 
-    It is a day if no symbol has observations at two times.
+    None if no symbol has rows at two times.
     """
-    order = np.lexsort((ts, code))
-    times = np.clip(ts, -TIME_CLIP_MS, TIME_CLIP_MS)
-    steps = np.diff(times[order])[np.diff(code[order]) == 0]
-    distances, counts = np.unique(steps[steps > 0], return_counts=True)
-    return int(distances[counts.argmax()]) if len(distances) else DAY_MS
+    return find_commonest_step(part.code, part.ts)
 
 
 def make_series(
@@ -107,12 +134,16 @@ def make_series(
     """
     if not parts:
         return empty_series(symbols, FUNDING_PERIOD_MS)
-    for part in parts:
-        _check_observations(part, kind, now_ms)
+    _check_observations(parts, kind, now_ms)
     code = np.concatenate([symbol_codes(part, symbols) for part in parts])
     at_ms = np.concatenate([part.ts for part in parts])
     value = np.concatenate([next(iter(part.values.values())) for part in parts])
-    unknown = sorted({name for part in parts for name in part.symbols} - set(symbols))
+    known = {plain_symbol(each) for each in symbols}
+    unknown = sorted(
+        name
+        for name in {name for part in parts for name in part.symbols} - set(symbols)
+        if plain_symbol(name) not in known
+    )
     if unknown:
         more = f" and {len(unknown) - UNKNOWN_SHOWN} more" * (len(unknown) > UNKNOWN_SHOWN)
         named = ", ".join(unknown[:UNKNOWN_SHOWN])
@@ -139,21 +170,30 @@ def make_series(
         symbols=symbols,
         available_ms=times,
         values=values,
-        period_ms=_commonest_step_ms(code, at_ms) if len(at_ms) else FUNDING_PERIOD_MS,
+        period_ms=find_commonest_step(code, at_ms) or FUNDING_PERIOD_MS,
     )
 
 
-def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
-    """Raise ``InvalidDataError`` if a row of the file is invalid."""
-    value = next(iter(part.values.values()))
-    order = np.lexsort((np.arange(len(part.ts)), part.code))
+def _check_observations(parts: Sequence[FileColumns], kind: Kind, now_ms: int) -> None:
+    """Raise ``InvalidDataError`` if a row of the files is invalid."""
+    symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
+    rows = CheckedRows(
+        symbols=symbols,
+        code=np.concatenate([symbol_codes(part, symbols) for part in parts]),
+        source=np.repeat(np.arange(len(parts)), [len(part.ts) for part in parts]),
+        row=np.concatenate([part.row for part in parts]),
+        open_ms=np.concatenate([part.ts for part in parts]),
+    )
+    value = np.concatenate([next(iter(part.values.values())) for part in parts])
+    order = np.lexsort((np.arange(len(value)), rows.code, rows.source))
     back = np.zeros(len(value), dtype=bool)
-    later = part.ts[order]
-    back[order[1:]] = (np.diff(part.code[order]) == 0) & (later[1:] < later[:-1])
+    later = rows.open_ms[order]
+    neighbours = (np.diff(rows.code[order]) == 0) & (np.diff(rows.source[order]) == 0)
+    back[order[1:]] = neighbours & (later[1:] < later[:-1])
     checks = [
         (~np.isfinite(value), "the value is NaN, infinite or missing"),
-        (part.ts < EPOCH_MIN_MS, "is before 2009; times are in milliseconds"),
-        (part.ts > now_ms, "is in the future"),
+        (rows.open_ms < EPOCH_MIN_MS, "is before 2009, when no crypto data began"),
+        (rows.open_ms > now_ms, "is in the future"),
         (back, "is earlier than the symbol's row before it; sort by time"),
     ]
     if kind is Kind.FUNDING:
@@ -162,20 +202,8 @@ def _check_observations(part: FileColumns, kind: Kind, now_ms: int) -> None:
     else:
         checks.append((value < 0, "open interest is negative"))
         checks.append((value > VOLUME_MAX, f"open interest is above {VOLUME_MAX:g}"))
-    bad = np.zeros(len(value), dtype=bool)
-    for mask, _ in checks:
-        bad |= mask
-    found = np.flatnonzero(bad)
-    if not len(found):
-        return
-    problems = [
-        Problem(
-            source=0,
-            row=int(part.row[at]),
-            symbol=part.symbols[part.code[at]],
-            at_ms=int(part.ts[at]),
-            reason="; ".join(reason for mask, reason in checks if mask[at]) + f" ({value[at]:g})",
-        )
-        for at in map(int, found[:PROBLEMS_SHOWN])
-    ]
-    raise_row_errors([part.file], problems, len(found), part.file)
+    problems = find_kinds(rows, checks, lambda at, reason: f"{reason} ({value[at]:g})")
+    if problems:
+        bad = np.any([mask for mask, _ in checks], axis=0)
+        files = [part.file for part in parts]
+        raise_row_errors(files, problems, int(np.count_nonzero(bad)), str(kind))

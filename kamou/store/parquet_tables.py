@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.cells import is_text
-from kamou.store.foreign_files import open_regular, show_name
+from kamou.store.foreign_files import SourceFile, open_file
 from kamou.store.parquet_pages import check_chunk, positional_reader, read_groups
 from kamou.store.read_budget import Budget
 from kamou.store.thrift_compact import MalformedError
@@ -50,18 +49,20 @@ def unreadable_file_error(file: str, error: BaseException) -> InvalidDataError:
     )
 
 
-def read_schema(path: Path, budget: Budget) -> pa.Schema:
+def read_schema(source: SourceFile, budget: Budget) -> pa.Schema:
     """Return the schema of a Parquet file.
 
     Raises:
         InvalidDataError: the file cannot be read, is corrupt, has too many columns, or has two of
             one name.
     """
-    with open_regular(path) as file:
-        return _read_metadata(path, file, budget)[1]
+    with open_file(source) as file:
+        return _read_metadata(source.shown, file, budget)[1]
 
 
-def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
+def parquet_batches(
+    source: SourceFile, wanted: Sequence[str], budget: Budget
+) -> Iterator[pa.RecordBatch]:
     """Yield the wanted columns of a Parquet file in batches.
 
     A batch has at most ``ROWS_PER_BATCH`` rows. Text columns are dictionary-encoded, so that memory
@@ -71,9 +72,9 @@ def parquet_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterat
         InvalidDataError: as ``read_schema``; a column is nested, encrypted or in another file; the
             rows differ from the footer; or the budget is exceeded.
     """
-    name = show_name(path)
-    with open_regular(path) as file:
-        metadata, schema = _read_metadata(path, file, budget)
+    name = source.shown
+    with open_file(source) as file:
+        metadata, schema = _read_metadata(name, file, budget)
         texts = [each for each in wanted if is_text(schema.field(each).type)]
         promised = _check_pages(name, file, metadata, wanted, texts, budget)
         rows = 0
@@ -130,8 +131,7 @@ def _read_footer(name: str, file: BinaryIO) -> bytes:
     return os.pread(file.fileno(), length, max(0, size - TAIL_BYTES - length))
 
 
-def _read_metadata(path: Path, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaData, pa.Schema]:
-    name = show_name(path)
+def _read_metadata(name: str, file: BinaryIO, budget: Budget) -> tuple[pq.FileMetaData, pa.Schema]:
     _read_footer(name, file)
     try:
         parquet = pq.ParquetFile(

@@ -1,7 +1,8 @@
-"""Header and batches of columns of untrusted CSV files, gzipped or not.
+"""Batches of columns of untrusted text: CSV or JSON arrays, packed or not.
 
-The rows of a file are decompressed twice: first to count bytes and lines without storing them, then
-to parse them in blocks. So a gzip bomb fails at the limit of the settings and takes little memory.
+The head of a file says how it is written (``text_dialects.py``). Its bytes are repaired
+(``repaired_text.py``) and decompressed twice: first to count bytes and lines without storing them,
+then to parse them in blocks. So a bomb fails at the limit of the settings and takes little memory.
 """
 
 from __future__ import annotations
@@ -10,48 +11,69 @@ import contextlib
 import gzip
 import io
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO, cast
 
+import attrs
 import pyarrow as pa
 import pyarrow.csv
 
 from kamou.errors import InvalidDataError
-from kamou.store.foreign_files import open_regular, show_name
+from kamou.store.foreign_files import SourceFile, open_file
 from kamou.store.parquet_tables import UNREADABLE_ERRORS, unreadable_file_error
 from kamou.store.read_budget import Budget
+from kamou.store.repaired_text import RepairedText
+from kamou.store.text_dialects import Dialect, OtherJsonError, is_json, sniff_dialect
+from kamou.store.zipped_files import open_zipped
 
 ROW_BYTES_MAX = 65_536  # a thousand columns of sixty characters
+HEAD_BYTES = 4 * ROW_BYTES_MAX
 BLOCK_BYTES = 1 << 20  # parsed at once; must have room for the longest line
-UNREADABLE_TEXT = (*UNREADABLE_ERRORS, zlib.error)
+UNREADABLE_TEXT = (*UNREADABLE_ERRORS, zlib.error, zipfile.BadZipFile, NotImplementedError)
+TEXT_SUFFIXES = (".csv", ".txt", ".json")
 
 
-def read_header(path: Path, budget: Budget) -> list[str]:
-    """Return the column names in a CSV file's first line.
+@attrs.define(kw_only=True)
+class TextFile:
+    """A file of text, how it is written, and the names of its columns."""
+
+    source: SourceFile
+    dialect: Dialect
+    columns: Sequence[str]  # of each row, also of a file without a header
+    headers_dropped: int = 0  # those between rows; known when the rows are read
+
+
+def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
+    """Return how a file is written, by its head.
 
     Raises:
-        InvalidDataError: the file cannot be decompressed or is not UTF-8, the line is too long,
-            or it has too many columns.
+        InvalidDataError: the file cannot be decompressed or is not UTF-8, the first line is too
+            long, or it has too many columns.
+        OtherJsonError: the file is JSON, but not arrays of numbers.
     """
-    name = show_name(path)
-    with open_regular(path) as file:
+    name = source.shown
+    with open_file(source) as file:
         try:
-            with _open_text(path, file) as stream:
-                line = stream.readline(ROW_BYTES_MAX + 1)
-            text = line.decode("utf-8-sig")  # Excel and pandas write a byte order mark
+            with _open_unpacked(source, file) as stream:
+                head = stream.read(HEAD_BYTES)
+            first = head[: ROW_BYTES_MAX + 1]
+            # JSON arrays are rows without line ends.
+            ends = b"]" if is_json(head) else b"\n\r"
+            if len(head) > ROW_BYTES_MAX and not set(ends) & set(first):
+                raise _long_line_error(name)
+            dialect = sniff_dialect(head)
+        except OtherJsonError:
+            raise
         except UNREADABLE_TEXT as error:
             raise unreadable_file_error(name, error) from error
-    if len(line) > ROW_BYTES_MAX and b"\r" not in line:
-        raise _long_line_error(name)
-    columns = text.strip().replace('"', "").split(",")
-    budget.check_columns(name, len(columns))
-    return columns
+    budget.check_columns(name, dialect.cells)
+    return dialect
 
 
-def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
-    """Yield the wanted columns of a CSV file as texts, a block at a time.
+def text_batches(text: TextFile, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
+    """Yield the wanted columns of a file of text as texts, a block at a time.
 
     Empty cells are null.
 
@@ -60,15 +82,17 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
             a row has another number of cells than the header, or the file exceeds the budget or
             grew while it was read.
     """
-    name = show_name(path)
-    with open_regular(path) as file:
+    source, dialect, name = text.source, text.dialect, text.source.shown
+    header_lines = 0 if dialect.names is None else 1
+    with open_file(source) as file:
         try:
-            with _open_text(path, file) as stream:
-                lines = _count_lines(name, stream, budget)
-            budget.take_rows(name, max(0, lines - 1))
-            with _open_text(path, file) as stream:
+            with _open_repaired(source, file, dialect) as (stream, repaired):
+                lines = _count_lines(name, stream, budget, header_lines)
+            text.headers_dropped = repaired.headers_dropped
+            budget.take_rows(name, max(0, lines - header_lines))
+            with _open_repaired(source, file, dialect) as (stream, _):
                 rows = 0
-                for batch in _parse(stream, wanted):
+                for batch in _parse(stream, text, wanted):
                     rows += batch.num_rows
                     if rows > lines:
                         raise InvalidDataError(
@@ -79,33 +103,62 @@ def csv_batches(path: Path, wanted: Sequence[str], budget: Budget) -> Iterator[p
             raise unreadable_file_error(name, error) from error
 
 
-def _parse(stream: BinaryIO, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _parse(stream: BinaryIO, text: TextFile, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    names = list(text.columns)
+    if text.dialect.trailing:
+        names.append("")
     yield from pa.csv.open_csv(
         stream,
-        read_options=pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
+        read_options=pa.csv.ReadOptions(
+            use_threads=False,
+            block_size=BLOCK_BYTES,
+            column_names=names,
+            skip_rows=0 if text.dialect.names is None else 1,
+        ),
+        parse_options=pa.csv.ParseOptions(delimiter=text.dialect.delimiter),
         convert_options=pa.csv.ConvertOptions(
             include_columns=list(wanted),
             column_types={each: pa.string() for each in wanted},
-            null_values=[""],
+            null_values=["", "null"],
             strings_can_be_null=True,
         ),
     )
 
 
 @contextlib.contextmanager
-def _open_text(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
+def _open_repaired(
+    source: SourceFile, file: BinaryIO, dialect: Dialect
+) -> Iterator[tuple[BinaryIO, RepairedText]]:
+    with _open_unpacked(source, file) as raw:
+        repaired = RepairedText(raw, dialect)
+        with io.BufferedReader(repaired, BLOCK_BYTES) as stream:
+            yield stream, repaired
+
+
+@contextlib.contextmanager
+def _open_unpacked(source: SourceFile, file: BinaryIO) -> Iterator[BinaryIO]:
     """Yield a buffered stream of the file's decompressed bytes, from the start.
 
     ``file`` stays open.
     """
     with open(os.dup(file.fileno()), "rb", buffering=0) as raw:
         raw.seek(0)
-        text = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw
+        packed = source.path.name.lower()
+        text: object = raw
+        if packed.endswith(".gz"):
+            text = gzip.GzipFile(fileobj=raw)
+        elif packed.endswith(".zip"):
+            inner, text = open_zipped(source.shown, raw)
+            if not inner.lower().endswith(TEXT_SUFFIXES):
+                raise InvalidDataError(
+                    f"{source.shown}: the file in the archive is not CSV or JSON; unpack it and "
+                    "name the directory"
+                )
         with io.BufferedReader(cast("io.RawIOBase", text), BLOCK_BYTES) as stream:
             yield stream
 
 
-def _count_lines(name: str, stream: BinaryIO, budget: Budget) -> int:
+def _count_lines(name: str, stream: BinaryIO, budget: Budget, header_lines: int) -> int:
     """Return the number of lines; a single carriage return ends a line too.
 
     Raises:
@@ -118,8 +171,8 @@ def _count_lines(name: str, stream: BinaryIO, budget: Budget) -> int:
         if not here and len(part) == ROW_BYTES_MAX:
             raise _long_line_error(name)
         ends, last = ends + here, part[-1:]
-        if ends - 1 > budget.limits.rows_max - budget.rows:  # the header is not a row
-            budget.take_rows(name, ends - 1)
+        if ends - header_lines > budget.limits.rows_max - budget.rows:
+            budget.take_rows(name, ends - header_lines)
     return ends + (last not in (b"", b"\n", b"\r"))
 
 

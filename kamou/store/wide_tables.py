@@ -12,12 +12,13 @@ import numpy as np
 
 from kamou.core.arrays import Floats, Ints
 from kamou.errors import InvalidDataError
-from kamou.store.cells import is_number, read_floats, read_times
+from kamou.store.cells import is_number, read_floats
 from kamou.store.dataset_description import AVAILABLE, META
-from kamou.store.file_layouts import FileColumns
-from kamou.store.foreign_files import show_name
+from kamou.store.file_rows import FileColumns
+from kamou.store.foreign_files import source_of
 from kamou.store.parquet_tables import parquet_batches, read_schema
 from kamou.store.read_budget import Budget
+from kamou.store.time_columns import TimeColumn
 
 
 def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColumns:
@@ -29,10 +30,11 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColum
         InvalidDataError: the file cannot be read, is corrupt or exceeds the budget, its columns are
             not ``available_ms`` and these symbols, or a column or a cell is not a number.
     """
-    file = show_name(path)
+    source = source_of(path)
+    file = source.shown
     wide = attrs.evolve(budget.limits, columns_max=budget.limits.symbols_max + 1)
     spare = Budget(limits=wide, rows=budget.rows, unpacked_bytes=budget.unpacked_bytes)
-    schema = read_schema(path, spare)
+    schema = read_schema(source, spare)
     if list(schema.names) != [AVAILABLE, *symbols]:
         raise InvalidDataError(
             f"{file}: its columns are not {AVAILABLE} and the symbols of {META}; remove {META} to "
@@ -43,10 +45,11 @@ def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColum
             raise InvalidDataError(f"{file}: column {name} is not of numbers; convert the column")
     times: list[Ints] = []
     values: list[Floats] = []
+    times_read = TimeColumn(file, AVAILABLE)
     first_row = 1
-    for batch in parquet_batches(path, schema.names, spare):
+    for batch in parquet_batches(source, schema.names, spare):
         budget.check_cells(file, first_row + batch.num_rows, len(symbols))
-        times.append(read_times(file, AVAILABLE, batch.column(0), first_row))
+        times.append(times_read.read(batch.column(0), first_row))
         columns = [
             read_floats(file, name, batch.column(at + 1), first_row)
             for at, name in enumerate(symbols)

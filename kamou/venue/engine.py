@@ -31,6 +31,7 @@ from kamou.core.model import (
 )
 from kamou.errors import DiskFullError, RejectedError
 from kamou.venue.account import VenueAccount
+from kamou.venue.market.funding_calendar import FundingSource
 from kamou.venue.market.market import MarketSource
 from kamou.venue.matching import Matcher
 from kamou.venue.models import VenueModels
@@ -78,7 +79,9 @@ class Engine:
         self._bind(
             stored or VenueState.opening(start_ms=start_ms, wallet_balance=wallet_balance), listed
         )
+        self._funding = source if isinstance(source, FundingSource) else None
         self._list_instruments()
+        self._change_intervals(None, self._state.market_ms)
         if stored is None:
             self._commit()
 
@@ -148,7 +151,27 @@ class Engine:
                 self._run(partial(self._pass_to, until_ms))
 
     def _pass_to(self, to_ms: int) -> None:
+        since_ms = self._state.market_ms
         self._passage.move_to(to_ms)
+        self._change_intervals(since_ms, to_ms)
+
+    def _change_intervals(self, since_ms: int | None, until_ms: int) -> None:
+        """Use the funding intervals that became known in ``(since_ms, until_ms]``.
+
+        ``since_ms`` None: those of ``until_ms``, whatever the source listed before.
+        """
+        if self._funding is None:
+            return
+        calendar = self._funding.funding_calendar
+        if since_ms is None:
+            changes = calendar.first_intervals() + calendar.changes(0, until_ms)
+        else:
+            changes = calendar.changes(since_ms, until_ms)
+        for each in changes:
+            listed = self.instruments[each.symbol]
+            self._account.change_instrument(attrs.evolve(listed, funding_interval_h=each.hours))
+        if changes:
+            self._list_instruments()
 
     def take_events(self) -> list[VenueEvent]:
         """Return the events that no earlier call has returned, oldest first."""

@@ -15,6 +15,7 @@ from kamou.core.market.instruments import FUNDING_JITTER_MS
 from kamou.venue.account import VenueAccount
 from kamou.venue.computed import Computed
 from kamou.venue.ended_markets import EndingSource, next_stop_ms, settle_ended
+from kamou.venue.market.funding_calendar import FundingSource
 from kamou.venue.market.market import MarketSource
 from kamou.venue.matching import Matcher
 from kamou.venue.price_watch import PriceWatch, watch_account
@@ -32,6 +33,7 @@ class Passage:
     ) -> None:
         self._source = source
         self._ends = source if isinstance(source, EndingSource) else None  # once: it is slow
+        self._funding = source if isinstance(source, FundingSource) else None
         self._account = account
         self._matcher = matcher
         self._column = column
@@ -78,10 +80,25 @@ class Passage:
         rates = self._settled_rates(hour_ms)
         for symbol in sorted(account.state.positions):
             account.store_mark(symbol)
-            interval_h = account.instruments[symbol].funding_interval_h
             rate = float(rates[self._column[symbol]])
-            if rate == rate or hour_ms % (interval_h * HOUR_MS) == 0:
-                account.pay_funding(symbol, rate, interval_h)
+            hours = self._settled_hours(symbol, hour_ms, known=rate == rate)
+            if hours is not None:
+                account.pay_funding(symbol, rate, hours)
+
+    def _settled_hours(self, symbol: str, hour_ms: int, *, known: bool) -> int | None:
+        """Return the hours that a settlement at this hour is for; None if there is none.
+
+        Args:
+            symbol: of an open position.
+            hour_ms: a full hour.
+            known: the settlement's rate is recorded.
+        """
+        interval_h = self._account.instruments[symbol].funding_interval_h
+        if known:
+            return interval_h
+        if self._funding is not None:
+            return self._funding.funding_calendar.assumed_hours(symbol, hour_ms, interval_h)
+        return None if hour_ms % (interval_h * HOUR_MS) else interval_h
 
     def _settled_rates(self, hour_ms: int) -> Floats:
         """Return the funding rates settled at this hour, ``[symbols]``; NaN where unknown."""

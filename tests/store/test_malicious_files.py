@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.store import malicious_archives as archives
 from tests.store import malicious_files as files
 from tests.store import malicious_parquet as parquet
 from tests.store.malicious_files import HEADER, ROW
@@ -40,6 +41,7 @@ ONES = pa.array([1] * parquet.ROWS)
 Make = Callable[[Path], None]
 
 CASES: dict[str, tuple[Make, str]] = {
+    **archives.CASES,
     # Parquet: size
     "rows": (parquet.eleven_million_rows, "more than 10,000,000 rows (setting data.rows_max)"),
     "columns": (
@@ -72,11 +74,11 @@ CASES: dict[str, tuple[Make, str]] = {
     "null_price": (parquet.typed("open", pa.nulls(parquet.ROWS)), "column open is of type null"),
     "time_of_day": (
         parquet.typed("ts", pa.array([1] * parquet.ROWS, pa.time64("us"))),
-        "column ts is of type time64[us]; expected milliseconds or a timestamp",
+        "column ts is of type time64[us]; expected times",
     ),
     "nanoseconds": (
         parquet.typed("ts", pa.array([START_MS * 10**6 + 1] * parquet.ROWS, pa.timestamp("ns"))),
-        "row 1: ts is 2025-01-01 00:00:00.000000001, not whole milliseconds in 64 bits",
+        "row 1: ts is 2025-01-01 00:00:00.000000001, expected whole milliseconds in 64 bits",
     ),
     "dates": (parquet.typed("ts", parquet.date_times()), "rows invalid"),
     "bytes_no_utf8": (parquet.symbol_named(b"\xff\xfe"), "row 78: symbol is not UTF-8"),
@@ -138,8 +140,8 @@ CASES: dict[str, tuple[Make, str]] = {
     "huge_volume": (files.cell("volume", "1e300"), "the volume is above 1e+18"),
     "high_below_low": (files.cell("high", "0.5"), "high is below"),
     "far_ahead": (files.cell("ts", START_MS + 285 * 365 * 24 * HOUR_MS), "closes in the future"),
-    "last_time": (files.cell("ts", 2**63 - 1), "closes in the future"),
-    "beyond_64_bits": (files.cell("ts", 2**70), "not whole milliseconds in 64 bits"),
+    "last_time": (files.cell("ts", 2**63 - 1), "in nanoseconds, expected milliseconds"),
+    "beyond_64_bits": (files.cell("ts", 2**70), "expected a time in whole seconds"),
     "first_time": (files.cell("ts", -(2**63)), "is before 2009"),
     "twice": (files.write_same_bars_twice, "is there twice"),
     "funding_rate": (files.observation_cell("funding.csv", "funding_rate", "0.5"), "beyond 5 %"),
@@ -212,7 +214,7 @@ CASES: dict[str, tuple[Make, str]] = {
     ),
     "set_times": (
         files.dataset_with_cell("available_ms", 2**62, "funding.parquet"),
-        "is in the future",
+        "in nanoseconds, expected milliseconds",
     ),
 }
 

@@ -12,7 +12,9 @@ import pytest
 
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings
-from kamou.store.file_layouts import find_files, read_columns
+from kamou.store.file_layouts import Choice, describe_files
+from kamou.store.file_rows import read_columns
+from kamou.store.foreign_files import source_of
 from kamou.store.importer import ReadOptions, import_directory, open_directory
 from kamou.store.read_budget import Budget
 from kamou.venue.market.recorded import RecordedMarket
@@ -188,12 +190,12 @@ def test_an_error_shows_a_file_name_escaped(tmp_path: Path) -> None:
 def test_the_error_for_a_column_that_was_removed_meanwhile_names_it(tmp_path: Path) -> None:
     write_parquet(tmp_path / "c.parquet", bar_rows())
     budget = Budget(limits=DataSettings())
-    ((found,), _) = find_files(tmp_path, None, budget)
+    ((found,), _) = describe_files([source_of(tmp_path / "c.parquet")], Choice(), budget)
     write_parquet(
         tmp_path / "c.parquet",
         [{k: v for k, v in row.items() if k != "ts"} for row in bar_rows()],
     )
-    with pytest.raises(InvalidDataError, match=r"^c\.parquet: no column ts; expected milli[^\n]*$"):
+    with pytest.raises(InvalidDataError, match=r"^c\.parquet: no column ts; expected times[^\n]*$"):
         read_columns(found, budget)
 
 
@@ -241,6 +243,6 @@ def test_the_error_without_memory_names_the_directory_and_its_rows(
     def raise_memory_error(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("kamou.store.importer.find_problems", raise_memory_error)
+    monkeypatch.setattr("kamou.store.joined_files.find_problems", raise_memory_error)
     with pytest.raises(InvalidDataError, match=r"s: not enough memory for its 144 rows"):
         open_files(tmp_path / "s")

@@ -27,6 +27,7 @@ from kamou.store.importer import (
     open_directory,
     open_market,
 )
+from kamou.store.joined_files import CheckedFiles
 from kamou.store.market_data import DamagedDataset, list_datasets, load_dataset, market_directory
 from kamou.venue.market.recorded import RecordedMarket
 from tests.store.malicious_files import dataset_with_cell, meta, rehash, write_dataset
@@ -55,7 +56,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     read = importer.read_directory
 
-    def read_and_record(source: Path, **options: Any) -> importer.CheckedFiles:
+    def read_and_record(source: Path, **options: Any) -> CheckedFiles:
         names.append(source.name)
         return read(source, **options)
 

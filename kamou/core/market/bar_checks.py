@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -20,12 +21,13 @@ BAR_PERIOD_MIN_MS = 1_000  # no venue has shorter bars
 PRICE_MIN = 1e-9  # no venue quotes a perpetual below 1e-8; a tick is at least 1e-10
 PRICE_MAX = 1e12  # the price of bitcoin in the weakest currency is about 1e10
 VOLUME_MAX = 1e18  # base units of one bar; products with PRICE_MAX do not overflow
+GAP_REASON = "the symbol's bars before it are missing"
 TIME_CLIP_MS = 2**60  # differences of clipped times cannot overflow 64 bits
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class BarRows:
-    """Bars as read from files, one element per row.
+class CheckedRows:
+    """Rows as read from files, one element per row.
 
     Rows are in file order, files in name order.
     """
@@ -34,7 +36,13 @@ class BarRows:
     code: Ints  # index into ``symbols``
     source: Ints  # index of the file
     row: Ints  # 1 is the first row after the header
-    open_ms: Ints
+    open_ms: Ints  # of an observation, its time
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BarRows(CheckedRows):
+    """Bars as read from files."""
+
     open: Floats
     high: Floats
     low: Floats
@@ -44,24 +52,28 @@ class BarRows:
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """One invalid row and the reason."""
+    """One kind of invalid rows: the first row, the reason, and how many."""
 
     source: int
     row: int
     symbol: str
     at_ms: int
     reason: str
+    rows: int  # of this kind, this one included
+    sources: int  # files that have such a row
 
 
 @attrs.frozen(kw_only=True)
 class Findings:
-    """Result of the checks, with the number of all problems and gaps.
+    """Result of the checks: each kind of problems, and the gaps.
 
-    Listed are the first problems by file and row, and the first gaps by symbol and time.
+    The first gaps are listed, all are counted.
+
+    Gaps are listed by symbol and time.
     """
 
     problems: tuple[Problem, ...]
-    problems_total: int  # rows
+    problems_total: int  # rows with a problem; a row may have several
     gaps: tuple[Gap, ...]
     gaps_total: int
 
@@ -105,10 +117,19 @@ def infer_period_ms(rows: BarRows) -> int:
     return period
 
 
+def find_commonest_step(code: Ints, at_ms: Ints) -> int | None:
+    """Return the commonest ms between rows of one symbol; None if there is none."""
+    times = np.clip(at_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
+    order = np.lexsort((times, code))
+    steps = np.diff(times[order])[np.diff(code[order]) == 0]
+    distances, counts = np.unique(steps[steps > 0], return_counts=True)
+    return int(distances[counts.argmax()]) if len(distances) else None
+
+
 def find_problems(
-    rows: BarRows, *, period_ms: int, now_ms: int, allow_gaps: bool, limit: int, gaps_max: int
+    rows: BarRows, *, period_ms: int, now_ms: int, allow_gaps: bool, gaps_max: int
 ) -> Findings:
-    """Return the first ``limit`` problems of the rows, the gaps, and their counts.
+    """Return each kind of problems of the rows, the gaps, and their counts.
 
     A symbol may begin late or end early. Gaps in between are problems unless ``allow_gaps``; the
     first ``gaps_max`` by symbol and time are listed.
@@ -118,31 +139,55 @@ def find_problems(
     step = np.where(follows, rows.open_ms - rows.open_ms[before], period_ms)
     checks.append((follows & (step == 0), "is there twice"))
     gapped = follows & (step > period_ms)
+
+    def describe(at: int, reason: str) -> str:
+        missing = f", {step[at] // period_ms - 1} of them" if reason == GAP_REASON else ""
+        return reason + missing + _figures(rows, at)
+
     if not allow_gaps:
-        checks.append((gapped, "the symbol's bars before it are missing"))
+        checks.append((gapped, GAP_REASON))
+    problems = find_kinds(rows, checks, describe)
     bad = np.zeros(len(rows.row), dtype=bool)
     for mask, _ in checks:
         bad |= mask
-    found = np.flatnonzero(bad)
-    shown = found[np.lexsort((rows.row[found], rows.source[found]))][:limit]
-    problems = tuple(
-        Problem(
-            source=int(rows.source[at]),
-            row=int(rows.row[at]),
-            symbol=rows.symbols[rows.code[at]],
-            at_ms=int(rows.open_ms[at]),
-            reason="; ".join(reason for mask, reason in checks if mask[at])
-            + (f", {step[at] // period_ms - 1} of them" if gapped[at] and not allow_gaps else "")
-            + _figures(rows, at),
-        )
-        for at in map(int, shown)
-    )
     return Findings(
         problems=problems,
-        problems_total=len(found),
+        problems_total=int(np.count_nonzero(bad)),
         gaps=_gaps(rows, np.flatnonzero(gapped), before, period_ms, gaps_max),
         gaps_total=int(np.count_nonzero(gapped)),
     )
+
+
+def find_kinds(
+    rows: CheckedRows,
+    checks: Sequence[tuple[Bools, str]],
+    describe: Callable[[int, str], str],
+) -> tuple[Problem, ...]:
+    """Return one problem for each check that some row fails, with the first such row.
+
+    Args:
+        rows: the rows.
+        checks: a mask of rows and the reason, for each kind.
+        describe: takes the index of a row and the reason; returns the reason with figures.
+    """
+    problems = []
+    for mask, reason in checks:
+        found = np.flatnonzero(mask)
+        if not len(found):
+            continue
+        at = int(found[np.lexsort((rows.row[found], rows.source[found]))[0]])
+        problems.append(
+            Problem(
+                source=int(rows.source[at]),
+                row=int(rows.row[at]),
+                symbol=rows.symbols[rows.code[at]],
+                at_ms=int(rows.open_ms[at]),
+                reason=describe(at, reason),
+                rows=len(found),
+                sources=len(np.unique(rows.source[found])),
+            )
+        )
+    return tuple(problems)
 
 
 def _gaps(
@@ -195,7 +240,7 @@ def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, 
     ancient = rows.open_ms < EPOCH_MIN_MS
     return [
         (back, "is earlier than the symbol's row before it: not sorted by time"),
-        (ancient, "is before 2009: times must be in milliseconds"),
+        (ancient, "is before 2009, when no crypto data began"),
         (~ancient & (rows.open_ms % period_ms != 0), f"is not on the {period_ms} ms grid of UTC"),
         (rows.open_ms > now_ms - period_ms, "closes in the future"),
     ]

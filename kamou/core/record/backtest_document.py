@@ -74,6 +74,41 @@ class TestedSpan(TypedDict):
     interrupted: bool
 
 
+class EndedSymbol(TypedDict):
+    """A symbol whose bars ended before those of the dataset.
+
+    ``settled`` trades were open then and were closed at its last close; no funding was paid after.
+    """
+
+    symbol: str
+    at_ms: int
+    last_close: float
+    settled: int
+    pnl_net: str  # of the settled trades, money as decimal text
+
+
+class PriceJump(TypedDict):
+    """A tenfold change between a close and the next open of a symbol.
+
+    ``trades`` were open then; their result has the jump in it.
+    """
+
+    symbol: str
+    after_ms: int  # close of the bar before
+    at_ms: int  # open of the bar after
+    factor: float
+    missing_bars: int
+    trades: int
+    pnl_net: str
+
+
+class DatasetNotes(TypedDict):
+    """What the backtested part of a dataset had."""
+
+    ended: list[EndedSymbol]
+    jumps: list[PriceJump]
+
+
 class TestedData(TypedDict):
     """The dataset; ``digest`` is over all that is known up to the end of the test."""
 
@@ -290,6 +325,7 @@ class BacktestReport(RunCounts):
     config_digest: str
     data: TestedData
     data_notes: list[str]
+    dataset_notes: DatasetNotes
     strategy_failures: list[FailureReport]
     strategy_files: dict[str, str]  # SHA-256 of each enabled strategy outside of the package
     tested: TestedSpan

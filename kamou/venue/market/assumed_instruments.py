@@ -19,9 +19,9 @@ from decimal import Decimal
 import numpy as np
 
 from kamou.core.arrays import Floats
-from kamou.core.day import HOUR_MS
 from kamou.core.market.bars import Dataset, Series
 from kamou.core.model import BPS_PER_UNIT, Instrument
+from kamou.venue.market.funding_calendar import find_intervals
 from kamou.venue.market.universe import LOTS_MAX, NOTIONAL_MIN
 
 SAMPLE_BARS = 1_000  # evenly spaced: enough to see all decimals of a symbol's prices
@@ -106,6 +106,7 @@ def _decimals(sample: Floats) -> Floats:
         scaled = sample * 10.0**decimals
         # 1e-6 of a unit: far above float64's rounding of a price, far below a real decimal.
         whole = np.abs(scaled - np.rint(scaled)) < np.maximum(1e-6, 1e-15 * np.abs(scaled))
+        whole &= np.rint(scaled) != 0.0  # a price below 1e-6 is not 0
         found[(whole | np.isnan(sample)).all(axis=0)] = decimals
     return found
 
@@ -120,12 +121,15 @@ def _turnover_ranks(data: Dataset) -> Floats:
 
 
 def _funding_intervals_h(funding: Series) -> Floats:
-    """Return the median time between settlements in whole hours, ``[symbols]``."""
+    """Return the first time between settlements in whole hours, ``[symbols]``.
+
+    Later intervals count from their time on (``venue/market/funding_calendar.py``).
+    """
     intervals = np.full(len(funding.symbols), float(FUNDING_INTERVAL_H))
     for column in range(len(funding.symbols)):
         at = funding.available_ms[~np.isnan(funding.values[:, column])]
-        if len(at) > 1:
-            intervals[column] = max(1, round(float(np.median(np.diff(at))) / HOUR_MS))
+        if found := find_intervals(at):
+            intervals[column] = found[0][1]
     return intervals
 
 

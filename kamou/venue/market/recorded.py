@@ -19,6 +19,7 @@ from kamou.core.market.bars import Bars, Dataset, Segment, Series, resample, tra
 from kamou.core.model import Instrument
 from kamou.errors import InvalidDataError
 from kamou.venue.market.assumed_instruments import half_spreads_bps, infer_instruments
+from kamou.venue.market.funding_calendar import FundingCalendar
 
 
 class RecordedMarket:
@@ -57,6 +58,11 @@ class RecordedMarket:
     def recorded_bars(self) -> int:
         """The number of recorded bars of all symbols, without gaps."""
         return int(np.count_nonzero(~np.isnan(self.data.bars.close)))
+
+    @cached_property
+    def funding_calendar(self) -> FundingCalendar:
+        """The settlements of all symbols."""
+        return FundingCalendar(self.data.funding)
 
     @cached_property
     def _atr(self) -> Floats:

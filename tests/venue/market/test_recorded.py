@@ -229,6 +229,22 @@ def test_instruments_and_spreads_are_inferred_from_the_bars() -> None:
     assert spread[1] == pytest.approx(1e4 * 0.0005 / np.median(MARKET.data.bars.close[:, 1]), 0.02)
 
 
+@pytest.mark.parametrize("decimals", range(3, 9))
+def test_prices_of_any_size_have_the_same_path_in_their_own_tick(decimals: int) -> None:
+    data = make_set()
+    whole = np.rint(1000.0 * data.bars.close / data.bars.close[0])  # 1000 ticks at the first bar
+    prices = {
+        name: whole / 10.0**decimals + shift / 10.0**decimals
+        for name, shift in (("open", 0), ("close", 0), ("high", 3), ("low", -3))
+    }
+    bars = attrs.evolve(data.bars, volume=np.full(whole.shape, 1e6 * 10.0**decimals), **prices)
+    market = RecordedMarket(attrs.evolve(data, bars=bars))
+    for each in market.instruments:
+        assert each.tick == Decimal(10) ** -decimals
+        assert 0.1 < float(each.lot) * prices["high"].max() <= 1
+    assert market.half_spread_bps() == pytest.approx(1e4 * 0.5 / np.median(whole, axis=0), rel=0.1)
+
+
 def test_a_restricted_market_keeps_instruments_and_spreads() -> None:
     part = MARKET.restrict(("CCC", "AAAUSDT"), START_MS + 5 * STEP_MS, close_of(20))
     assert part.symbols == ("AAAUSDT", "CCC")

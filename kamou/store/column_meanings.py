@@ -1,0 +1,211 @@
+"""What the columns of a file mean, by their names.
+
+Names count without regard to case, blanks and separators (``openTime`` is ``open_time``). Of
+several columns with one meaning, the first name of its row in ``TIMES`` and the other tables
+counts. Columns without a meaning here, such as ``quote_volume`` or ``close_time``, are ignored.
+
+If a file has columns of several kinds, the first kind of ``Kind`` counts, unless its name says
+another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import attrs
+
+from kamou.core.market.symbols import is_symbol
+from kamou.escaping import escape_text
+from kamou.store.file_names import Role
+
+VENUE_QUOTE = "USDT"  # appended to a coin to make its symbol
+NAMES_CHARS_MAX = 200  # of a file's column names in an error
+
+
+class Kind(StrEnum):
+    """Kind of the rows of a file: bars, funding or open interest."""
+
+    BARS = "bars"
+    FUNDING = "funding"
+    OPEN_INTEREST = "open interest"
+
+
+TIMES = (
+    *("ts", "open_time", "timestamp", "open_timestamp", "timestamp_ms", "open_time_ms", "time_ms"),
+    *("ts_ms", "unix_timestamp", "unix", "unix_time", "epoch", "time", "start_time", "start"),
+    *("candle_begin_time", "begin_time", "datetime", "date_time", "date", "t", "utc"),
+    *("funding_time", "calc_time", "settle_time", "create_time"),
+)
+UNNAMED_TIMES = ("", "unnamed_0", "index")  # as pandas writes its index
+SYMBOL_HEADERS = (
+    *("symbol", "pair", "ticker", "instrument", "instrument_id", "instrument_name", "inst_id"),
+    *("market", "contract"),
+)
+COINS = ("coin",)
+VENUES = ("venue", "exchange")
+NUMBERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    Kind.BARS: {
+        "open": ("open", "o", "open_price"),
+        "high": ("high", "h", "high_price"),
+        "low": ("low", "l", "low_price"),
+        "close": ("close", "c", "close_price"),
+        "volume": ("volume", "v", "vol", "base_volume", "volume_base", "base_asset_volume"),
+    },
+    Kind.FUNDING: {
+        "funding_rate": ("funding_rate", "fundingrate", "last_funding_rate", "realized_rate")
+    },
+    Kind.OPEN_INTEREST: {
+        "sum_open_interest": ("sum_open_interest", "open_interest", "openinterest", "oi")
+    },
+}
+DOLLARS = ("oi_usd", "sum_open_interest_value", "open_interest_value", "open_interest_usd")
+# Of files without a header: bars as exchanges publish them, other values by their name's role.
+ROW_OF_BAR = ("open_time", "open", "high", "low", "close", "volume")
+ROWS_OF_ROLE = {
+    (Role.FUNDING, 2): ("ts", "funding_rate"),
+    (Role.FUNDING, 3): ("calc_time", "funding_interval_hours", "last_funding_rate"),
+    (Role.FUNDING, 6): ("ts", "funding_rate", "x2", "x3", "x4", "x5"),  # freqtrade's arrays
+    (Role.OPEN_INTEREST, 2): ("ts", "open_interest"),
+}
+WIDE_SYMBOL = re.compile(r"^[A-Z0-9]{1,20}[-_/]?(USDT|USDC|USD|BUSD)(:[A-Z]+)?$")
+KIND_OF_ROLE = {Role.FUNDING: Kind.FUNDING, Role.OPEN_INTEREST: Kind.OPEN_INTEREST}
+
+
+@attrs.frozen(kw_only=True)
+class Columns:
+    """The columns of a file that are read; each name is that of the file."""
+
+    kind: Kind
+    time: str
+    numbers: Mapping[str, str]
+    symbol: str | None = None
+    suffix: str = ""  # appended to each symbol
+    venue: str | None = None
+    wide: tuple[str, ...] = ()  # columns that are symbols, of a file with one column for each
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of texts: venue and symbol, as far as the file has them."""
+        return tuple(each for each in (self.venue, self.symbol) if each is not None)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All columns to read."""
+        return (*self.texts, self.time, *self.numbers.values(), *self.wide)
+
+
+def find_columns(
+    header: Sequence[str], role: Role | None = None, *, own_role: bool = False
+) -> Columns | str:
+    """Return the columns that a header and the role of the file's name mean.
+
+    If they mean nothing that is imported, the result is the reason. ``own_role``: the role stands
+    in the name of the file itself.
+
+    Raises:
+        ValueError: two columns have one name; the text names it.
+    """
+    found = _Header(header)
+    if role in (Role.OTHER_PRICES, Role.TRADES):
+        return f"{role}, by the name of the file or its folder"
+    time = found.first(TIMES) or found.first(UNNAMED_TIMES)
+    kinds = [each for each in Kind if found.has_numbers(each)]
+    wanted = KIND_OF_ROLE.get(role) if role is not None else None
+    kind = wanted if wanted in kinds else next(iter(kinds), None)
+    if time is None:
+        return _describe_unknown(found, "no column of times such as ts, timestamp or open_time")
+    if (
+        wanted is Kind.FUNDING and kind is Kind.BARS and own_role
+    ):  # freqtrade: the rate in the column open
+        kind, numbers = Kind.FUNDING, {"funding_rate": found.need("open")}
+    elif kind is not None:
+        numbers = {each: found.need(*names) for each, names in NUMBERS[kind].items()}
+    elif wanted is not None and (wide := _find_symbols(header, time)):
+        return Columns(kind=wanted, time=time, numbers={}, wide=wide)
+    else:
+        return _describe_other(found)
+    coin, symbol = found.first(COINS), found.first(SYMBOL_HEADERS)
+    return Columns(
+        kind=kind,
+        time=time,
+        numbers=numbers,
+        symbol=coin if symbol is None else symbol,
+        suffix="" if symbol is not None or coin is None else VENUE_QUOTE,
+        venue=found.first(VENUES),
+    )
+
+
+def name_columns(count: int, role: Role | None) -> list[str] | None:
+    """Return names for the columns of a file without a header.
+
+    None if its rows can mean several things.
+
+    A row of bars has six to twelve values, those of Binance's public files.
+    """
+    if role in KIND_OF_ROLE:
+        names = ROWS_OF_ROLE.get((role, count))
+        return None if names is None else list(names)
+    if not len(ROW_OF_BAR) <= count <= 12:
+        return None
+    return [*ROW_OF_BAR, *(f"column {at + 1}" for at in range(len(ROW_OF_BAR), count))]
+
+
+class _Header:
+    """The names of a file's columns, found by their plain form."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self._plain = [_plain(each) for each in names]
+
+    def first(self, wanted: Sequence[str]) -> str | None:
+        for each in wanted:
+            count = self._plain.count(each)
+            if count > 1 and each not in UNNAMED_TIMES:
+                raise ValueError(f"two columns are named {each}; remove one")
+            if count == 1:
+                return self.names[self._plain.index(each)]
+        return None
+
+    def need(self, *wanted: str) -> str:
+        found = self.first(wanted)
+        assert found is not None, wanted
+        return found
+
+    def has_numbers(self, kind: Kind) -> bool:
+        return all(self.first(names) is not None for names in NUMBERS[kind].values())
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case with one underscore between words."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+def _find_symbols(header: Sequence[str], time: str) -> tuple[str, ...]:
+    """Return the columns beside the times if all are symbols; else nothing."""
+    others = tuple(each for each in header if each != time and _plain(each) not in UNNAMED_TIMES)
+    quoted = all(WIDE_SYMBOL.match(each) and is_symbol(each) for each in others)
+    return others if quoted else ()
+
+
+def _describe_other(found: _Header) -> str:
+    """Return the reason why a file with a column of times has no known kind."""
+    bars = NUMBERS[Kind.BARS]
+    if all(found.first(bars[each]) is not None for each in ("open", "high", "low", "close")):
+        return (
+            "mark prices, or bars without a column volume; the embedded venue marks at the last "
+            "price; add the column to bars"
+        )
+    if found.first(DOLLARS) is not None:
+        return "open interest in dollars; base units are needed"
+    return _describe_unknown(found, "columns of no known kind")
+
+
+def _describe_unknown(found: _Header, reason: str) -> str:
+    shown = escape_text(", ".join(sorted(found.names)), chars_max=NAMES_CHARS_MAX)
+    return (
+        f"{reason}: {shown}; bars have open, high, low, close and volume, funding has "
+        "funding_rate, open interest has sum_open_interest"
+    )

@@ -1,0 +1,124 @@
+"""Which of the found files are imported.
+
+A set may have bars of several periods, files of several exchanges, and spot beside perpetuals, as
+the data directory of freqtrade has. One of each is chosen, or the error says how to choose.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import attrs
+
+from kamou.core.words import count_words, format_duration
+from kamou.errors import InvalidDataError
+from kamou.store.column_meanings import Kind
+from kamou.store.file_layouts import Choice, FoundFile, SkippedFile
+
+
+def choose_files(
+    files: Sequence[FoundFile], choice: Choice, skipped: list[SkippedFile]
+) -> list[FoundFile]:
+    """Return the files of one exchange and one period, without spot.
+
+    The others are added to ``skipped``.
+
+    Raises:
+        InvalidDataError: the names of files of bars say several exchanges or periods, and none is
+            chosen.
+    """
+    kept = _choose_exchange(files, choice.venue, skipped)
+    kept = _leave_out_spot(kept, skipped)
+    return _choose_period(kept, choice.period_ms, skipped)
+
+
+def _choose_exchange(
+    files: Sequence[FoundFile], venue: str | None, skipped: list[SkippedFile]
+) -> list[FoundFile]:
+    by_name = [each for each in files if each.columns.venue is None]
+    if venue is None:
+        found = Counter(
+            each.name.exchange
+            for each in by_name
+            if each.columns.kind is Kind.BARS and each.name.exchange is not None
+        )
+        if len(found) > 1:
+            counts = ", ".join(
+                f"{name} ({count_words(number, 'file')})" for name, number in sorted(found.items())
+            )
+            raise InvalidDataError(
+                f"the files of bars are of several exchanges: {counts}; choose one with "
+                "`kamou data import` and --venue"
+            )
+        return list(files)
+    kept = []
+    for each in files:
+        exchange = None if each.columns.venue is not None else each.name.exchange
+        if exchange is not None and exchange != venue.lower():
+            skipped.append(_skip(each, f"of the exchange {exchange}, --venue chose another"))
+        else:
+            kept.append(each)
+    return kept
+
+
+def _leave_out_spot(files: Sequence[FoundFile], skipped: list[SkippedFile]) -> list[FoundFile]:
+    """Leave out bars that may be spot, if their symbol has a perpetual's file."""
+    bars = [each for each in files if each.columns.kind is Kind.BARS and each.symbol is not None]
+    perpetuals = {each.symbol for each in bars if each.name.perpetual}
+    spot = {id(each) for each in bars if not each.name.perpetual and each.symbol in perpetuals}
+    for each in files:
+        if id(each) in spot:
+            skipped.append(_skip(each, "spot bars; the set has those of the perpetual"))
+    return [each for each in files if id(each) not in spot]
+
+
+def _choose_period(
+    files: Sequence[FoundFile], period_ms: int | None, skipped: list[SkippedFile]
+) -> list[FoundFile]:
+    found = Counter(
+        each.name.period_ms
+        for each in files
+        if each.columns.kind is Kind.BARS and each.name.period_ms is not None
+    )
+    if period_ms is None:
+        if len(found) > 1:
+            raise several_periods_error(found)
+        return list(files)
+    kept = []
+    for each in files:
+        named = each.name.period_ms
+        if each.columns.kind is Kind.BARS and named is not None and named != period_ms:
+            skipped.append(_skip(each, f"bars of {format_duration(named)}, --period chose others"))
+        else:
+            kept.append(each)
+    return kept
+
+
+def several_periods_error(found: Counter[int]) -> InvalidDataError:
+    """Return the error for bars of several periods, with the number of files of each."""
+    counts = ", ".join(
+        f"{format_duration(period)} ({count_words(number, 'file')})"
+        for period, number in sorted(found.items())
+    )
+    return InvalidDataError(
+        f"the files have bars of several periods: {counts}; choose one with `kamou data import` "
+        "and --period, such as --period 1h"
+    )
+
+
+def _skip(found: FoundFile, reason: str) -> SkippedFile:
+    return SkippedFile(file=found.source.shown, reason=reason)
+
+
+@attrs.frozen(kw_only=True)
+class TakenFile:
+    """What a file was taken for, as ``kamou data import --dry-run`` shows it."""
+
+    file: str
+    kind: str
+    format: str
+    symbols: str  # the symbol, and where it stands
+    period_ms: int | None  # of its rows
+    time: str  # the column of times, and their unit
+    rows: int

@@ -1,0 +1,242 @@
+"""What the name of a file and its folders say: symbol, period, dates and role.
+
+Known forms of names:
+
+| from | example |
+|---|---|
+| one file per symbol | ``BTCUSDT.csv``, ``BTC-USDT.csv``, ``btcusdt_funding.csv`` |
+| public archives | ``BTCUSDT-1h-2025-01.zip``, ``BTCUSDT-fundingRate-2025-01.zip`` |
+| freqtrade | ``BTC_USDT_USDT-1h-futures.feather``, ``BTC_USDT_USDT-8h-funding_rate.feather`` |
+
+A folder may say the role (``funding``), the period (``oi_4h``) or the symbol (``BTCUSDT``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+import attrs
+
+from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
+from kamou.core.market.symbols import is_symbol
+from kamou.store.foreign_files import SourceFile
+
+FILE_SUFFIXES = re.compile(
+    r"\.(csv|txt|json|parquet|feather|zip|gz)(?=\.|$)", re.IGNORECASE
+)  # of formats and packings, also several
+NAME_SEPARATOR = re.compile(r"[-_. ]+")
+QUOTE_NAMES = ("USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR", "BTC", "ETH")
+STABLE_QUOTE_NAMES = QUOTE_NAMES[:7]  # of names without a separator: ETHBTC stays a name of its own
+PERIOD_TEXT = re.compile(r"^(\d{1,3})(s|sec|m|min|h|hr|hour|d|day|w)$")
+UNIT_MS = {
+    "s": 1_000,
+    "sec": 1_000,
+    "m": MINUTE_MS,
+    "min": MINUTE_MS,
+    "h": HOUR_MS,
+    "hr": HOUR_MS,
+    "hour": HOUR_MS,
+    "d": DAY_MS,
+    "day": DAY_MS,
+    "w": 7 * DAY_MS,
+}
+DATES = re.compile(r"(?<!\d)(20[0-3]\d)-?(0[1-9]|1[0-2])(?:-?([0-2]\d|3[01]))?(?!\d)")
+BARS_WORD = re.compile(r"(k-?lines?|can(dle|dles|dlesticks?))", re.IGNORECASE)
+NAME_OF_PRICES = re.compile(r"(mark|index)price|premiumindex")
+FOLDER_OF_PRICES = r"(mark|index|premium|premiumindex)(price|prices)?(klines|\d+[mhd])?"
+EXCHANGE_NAMES = frozenset(
+    (
+        *("binance", "binanceus", "bybit", "okx", "okex", "kucoin", "kucoinfutures", "bitget"),
+        *("gate", "gateio", "mexc", "htx", "huobi", "kraken", "krakenfutures", "deribit"),
+        *("hyperliquid", "bitmex", "bingx", "coinbase", "dydx", "phemex", "lighter", "aster"),
+    )
+)
+PAIR = re.compile(
+    rf"^(?:(?:{'|'.join(sorted(EXCHANGE_NAMES))})[-_])?(?P<base>[A-Za-z0-9]{{1,20}})[-_/]"
+    rf"(?P<quote>{'|'.join(QUOTE_NAMES)})(?:[-_:](?P<settle>{'|'.join(QUOTE_NAMES)}))?"
+    r"(?=[-_. :]|$)",
+    re.IGNORECASE,
+)
+PERPETUALS = frozenset(
+    ("futures", "future", "perp", "perps", "perpetual", "swap", "linear", "um", "usdm")
+)
+WORDS = frozenset(
+    (
+        *(*EXCHANGE_NAMES, *PERPETUALS, "spot", "data", "hist", "history", "historical", "metrics"),
+        *("mark", "index", "premium", "premiumindex", "price", "prices", "trade", "trades"),
+        *("funding", "fundingrate", "fundingrates", "fundinghistory", "rate", "rates"),
+        *("open", "interest", "openinterest", "oi", "ohlc", "ohlcv", "bar", "bars"),
+    )
+)
+"""Words of names that are no symbol."""
+Fact = TypeVar("Fact")
+
+
+class Role(StrEnum):
+    """What a name says that a file has."""
+
+    FUNDING = "funding"
+    OPEN_INTEREST = "open interest"
+    OTHER_PRICES = "mark, index or premium prices"
+    TRADES = "market trades"
+
+
+@attrs.frozen(kw_only=True)
+class NameFacts:
+    """What names say about a file; None: nothing."""
+
+    symbol: str | None
+    period_ms: int | None
+    role: Role | None
+    own_role: bool  # the role stands in the file's name, not in that of a folder
+    exchange: str | None
+    perpetual: bool  # a name of freqtrade's futures, or a word such as PERP
+    from_ms: int | None  # the dates in the name, as [from_ms, until_ms)
+    until_ms: int | None
+
+
+def read_names_of(file: SourceFile) -> NameFacts:
+    """Return what the file's name says, and where it is silent, its folders."""
+    stem = FILE_SUFFIXES.sub("", file.path.name)
+    from_ms, until_ms = _find_dates(stem)
+    folders = tuple(reversed(file.folders))
+    return NameFacts(
+        symbol=_find_symbol(stem) or _first(_find_quoted_symbol(each) for each in folders),
+        period_ms=find_period(stem) or _first(find_period(each) for each in folders),
+        role=_find_role(stem) or _first(_find_folder_role(each) for each in folders),
+        own_role=_find_role(stem) is not None,
+        exchange=_first(_find_exchange(each) for each in (stem, *folders)),
+        perpetual=_is_perpetual(stem) or any(map(_is_perpetual, folders)),
+        from_ms=from_ms,
+        until_ms=until_ms,
+    )
+
+
+def parse_period(text: str) -> int | None:
+    """Return the period of a text such as ``15m`` or ``1H`` in ms; None: no period."""
+    found = PERIOD_TEXT.match(text.lower() if not text.endswith("M") else text)
+    return int(found[1]) * UNIT_MS[found[2]] or None if found else None
+
+
+def find_period(name: str) -> int | None:
+    """Return the period in ms in a name, such as that of ``BTCUSDT-1h-2025-01``."""
+    return _first(parse_period(each) for each in NAME_SEPARATOR.split(name))
+
+
+def plain_symbol(symbol: str) -> str:
+    """Return the one form of a symbol's writings: ``BTC/USDT:USDT`` is ``BTCUSDT``."""
+    pair, _, settle = symbol.upper().partition(":")
+    plain = re.sub(r"[^A-Z0-9]", "", pair)
+    return plain if not settle or plain.endswith(settle) else f"{plain}:{settle}"
+
+
+def _first(found: Iterable[Fact | None]) -> Fact | None:
+    return next((each for each in found if each is not None), None)
+
+
+def _find_symbol(stem: str) -> str | None:
+    """Return the symbol in a name: a pair, or the one word that is nothing else."""
+    if (pair := _find_pair(stem)) is not None:
+        return pair
+    words = [
+        each
+        for each in NAME_SEPARATOR.split(DATES.sub("", stem))
+        if each and not _is_common(each) and parse_period(each) is None and not each.isdigit()
+    ]
+    quoted = [each for each in map(_find_quoted_symbol, words) if each is not None]
+    if len(quoted) == 1 or len(words) != 1:
+        return quoted[0] if len(quoted) == 1 else None
+    name = words[0]
+    return name if name.isupper() and len(name) > 1 and is_symbol(name) else None
+
+
+def _is_common(word: str) -> bool:
+    """Return True for a word of names that is no symbol."""
+    return word.lower() in WORDS or BARS_WORD.fullmatch(word) is not None
+
+
+def _find_pair(stem: str) -> str | None:
+    found = PAIR.match(stem)
+    if found is None:
+        return None
+    base, quote = found["base"].upper(), found["quote"].upper()
+    settle = (found["settle"] or quote).upper()
+    return f"{base}{quote}" if settle == quote else f"{base}{quote}:{settle}"
+
+
+def _find_quoted_symbol(name: str) -> str | None:
+    """Return a name such as ``BTCUSDT`` in capitals; None: no known quote."""
+    upper = name.upper()
+    quoted = any(upper.endswith(each) and len(upper) > len(each) for each in STABLE_QUOTE_NAMES)
+    return upper if quoted and name.isalnum() and is_symbol(upper) else None
+
+
+def _find_role(name: str) -> Role | None:
+    words = [each.lower() for each in NAME_SEPARATOR.split(name)]
+    joined = "".join(words)
+    prices = ("mark", "index", "premium", "premiumindex")
+    if any(each in prices for each in words) or NAME_OF_PRICES.search(joined):
+        return Role.OTHER_PRICES
+    if "trades" in words:
+        return Role.TRADES
+    if any(each.startswith("funding") for each in words):
+        return Role.FUNDING
+    is_interest = "openinterest" in joined or "oi" in words or "metrics" in words
+    return Role.OPEN_INTEREST if is_interest else None
+
+
+def _find_folder_role(name: str) -> Role | None:
+    """Return the role in a folder's name.
+
+    It is that of prices only if the name has nothing else.
+    """
+    role = _find_role(name)
+    if role is Role.TRADES:
+        return None
+    if role is not Role.OTHER_PRICES or re.fullmatch(FOLDER_OF_PRICES, _plain_name(name)):
+        return role
+    return None
+
+
+def _plain_name(name: str) -> str:
+    return NAME_SEPARATOR.sub("", name).lower()
+
+
+def _is_perpetual(name: str) -> bool:
+    pair = PAIR.match(name)
+    words = {each.lower() for each in NAME_SEPARATOR.split(name)}
+    return (pair is not None and pair["settle"] is not None) or bool(words & PERPETUALS)
+
+
+def _find_exchange(name: str) -> str | None:
+    return _first(
+        each.lower() if each.lower() in EXCHANGE_NAMES else None
+        for each in NAME_SEPARATOR.split(name)
+    )
+
+
+def _find_dates(stem: str) -> tuple[int | None, int | None]:
+    """Return the dates in a name as ``[from, until)`` in ms; None: it has none."""
+    found = DATES.findall(stem)
+    if not found:
+        return None, None
+    spans = [_span(int(year), int(month), int(day or 0)) for year, month, day in found]
+    known = [each for each in spans if each is not None]
+    if not known:
+        return None, None
+    return min(each[0] for each in known), max(each[1] for each in known)
+
+
+def _span(year: int, month: int, day: int) -> tuple[int, int] | None:
+    try:
+        first = datetime(year, month, day or 1, tzinfo=UTC)
+    except ValueError:  # 31 February
+        return None
+    after = first + timedelta(days=1 if day else 32)
+    if not day:
+        after = after.replace(day=1)
+    return round(first.timestamp() * 1000), round(after.timestamp() * 1000)

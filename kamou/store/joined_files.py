@@ -1,0 +1,278 @@
+"""The files of an import, read, checked and joined to one dataset.
+
+The steps: search, layout, choice, rows, checks, join. Several files of one symbol join, such as
+those of months. One invalid row makes the whole import invalid, because a backtest on wrong prices
+gives wrong results.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from kamou.core.market.bar_checks import (
+    BarRows,
+    Findings,
+    count_grid_bars,
+    find_problems,
+    infer_period_ms,
+    to_grid,
+)
+from kamou.core.market.bars import Bars, Dataset
+from kamou.core.words import count_words, format_duration
+from kamou.errors import InvalidDataError
+from kamou.runtime.leveled_lines import Progress
+from kamou.store.column_meanings import Kind
+from kamou.store.dataset_description import GAPS_LISTED_MAX
+from kamou.store.file_choice import TakenFile, choose_files, several_periods_error
+from kamou.store.file_layouts import Choice, FoundFile, SkippedFile, describe_files
+from kamou.store.file_rows import FileColumns, read_columns
+from kamou.store.market_data import FoundGaps
+from kamou.store.observations import (
+    commonest_step_ms,
+    keep_finest,
+    make_series,
+    raise_row_errors,
+    symbol_codes,
+)
+from kamou.store.read_budget import Budget
+from kamou.store.source_files import find_source_files
+from kamou.store.time_columns import TimeUnit
+
+FILES_NAMED = 3  # in a note on several files
+KINDS_NAMED = 5  # reasons of files left out, in an error
+DATE_MARGIN_MS = 86_400_000  # archives of other zones begin and end a day's part off UTC
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class CheckedFiles:
+    """The valid data of an import, its gaps, and what was read and left out."""
+
+    data: Dataset
+    gaps: FoundGaps
+    skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    taken: tuple[TakenFile, ...] = ()
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class JoinOptions:
+    """How the files of one dataset are chosen and checked."""
+
+    choice: Choice
+    allow_gaps: bool
+    now_ms: int
+    progress: Progress
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Remarks:
+    """Files that were left out, and notes on rows; reading adds to both."""
+
+    skipped: list[SkippedFile] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+
+
+def join_files(
+    sources: Sequence[Path], name: str, shown: str, budget: Budget, options: JoinOptions
+) -> CheckedFiles:
+    """Read and check the files below ``sources``, and join them to a dataset.
+
+    Args:
+        sources: directories and files.
+        name: of the dataset.
+        shown: what errors call all sources together.
+        budget: counts what is read.
+        options: choice and checks.
+
+    Raises:
+        InvalidDataError: as ``importer.read_directory``.
+    """
+    candidates = find_source_files(sources, budget.limits.files_max)
+    found, skipped = describe_files(candidates, options.choice, budget)
+    remarks = Remarks(skipped=skipped)
+    files = choose_files(found, options.choice, skipped)
+    parts: dict[Kind, list[FileColumns]] = {kind: [] for kind in Kind}
+    taken: list[TakenFile] = []
+    for done, each in enumerate(files):
+        options.progress("reading files", done, len(files))
+        columns = _read(each, budget, options.choice.venue)
+        if _fits_period(each, columns, options.choice, remarks):
+            parts[each.columns.kind].append(columns)
+            taken.append(_describe_taken(each, columns))
+    if not parts[Kind.BARS]:
+        raise _no_bars(shown, skipped)
+    _note_rows(files, parts, remarks)
+    options.progress("checking", len(files), len(files))
+    bars, findings = check_bars(shown, parts[Kind.BARS], budget, options)
+    return CheckedFiles(
+        data=make_dataset(name, bars, parts, budget, options.now_ms, remarks),
+        gaps=FoundGaps(listed=findings.gaps, total=findings.gaps_total),
+        skipped=tuple(skipped),
+        notes=tuple(remarks.notes),
+        taken=tuple(taken),
+    )
+
+
+def _read(found: FoundFile, budget: Budget, venue: str | None) -> FileColumns:
+    columns = read_columns(found, budget, venue)
+    if not len(columns.ts):
+        raise InvalidDataError(f"{columns.file}: no rows; remove the file or download it again")
+    return columns
+
+
+def _fits_period(found: FoundFile, columns: FileColumns, choice: Choice, remarks: Remarks) -> bool:
+    """Return True unless the file has bars of another period than the chosen one."""
+    if choice.period_ms is None or found.columns.kind is not Kind.BARS:
+        return True
+    step = commonest_step_ms(columns)
+    if step is None or step == choice.period_ms:
+        return True
+    reason = f"bars of {format_duration(step)}, --period chose others"
+    remarks.skipped.append(SkippedFile(file=columns.file, reason=reason))
+    return False
+
+
+def _describe_taken(found: FoundFile, columns: FileColumns) -> TakenFile:
+    if found.columns.wide:
+        symbols = f"{count_words(len(columns.symbols), 'symbol')} by the header"
+    elif found.columns.symbol is None:
+        symbols = f"{found.symbol} by its name"
+    else:
+        shown = count_words(len(columns.symbols), "symbol")
+        symbols = f"{shown} by the column {found.columns.symbol}"
+    writing = str(found.format)
+    if found.text is not None and found.text.dialect.delimiter not in ("", ","):
+        writing += f", delimiter {found.text.dialect.delimiter!r}"
+    if found.text is not None and found.text.dialect.decimal_comma:
+        writing += ", decimal comma"
+    if found.text is not None and found.text.dialect.names is None:
+        writing += ", no header"
+    return TakenFile(
+        file=columns.file,
+        kind=str(found.columns.kind),
+        format=writing,
+        symbols=symbols,
+        period_ms=commonest_step_ms(columns),
+        time=f"{found.columns.time} in {columns.unit or 'no known unit'}",
+        rows=len(columns.ts),
+    )
+
+
+def _note_rows(
+    files: Sequence[FoundFile], parts: dict[Kind, list[FileColumns]], remarks: Remarks
+) -> None:
+    """Add a note for each kind of oddity of the files that changes nothing."""
+    read = {part.file: part for each in parts.values() for part in each}
+    naive = [part.file for part in read.values() if part.unit is TimeUnit.ISO_UTC]
+    if naive:
+        remarks.notes.append(f"times without a zone were read as UTC in {_name_files(naive)}")
+    again = [
+        each.source.shown for each in files if each.text is not None and each.text.headers_dropped
+    ]
+    if again:
+        remarks.notes.append(f"a header that stands again was left out in {_name_files(again)}")
+    other = [each.source.shown for each in files if _has_other_dates(each, read)]
+    if other:
+        remarks.notes.append(
+            f"the name says other dates than the rows, which count, in {_name_files(other)}"
+        )
+
+
+def _has_other_dates(found: FoundFile, read: dict[str, FileColumns]) -> bool:
+    part, name = read.get(found.source.shown), found.name
+    if part is None or name.from_ms is None or name.until_ms is None:
+        return False
+    after = part.ts < name.from_ms - DATE_MARGIN_MS
+    return bool((after | (part.ts >= name.until_ms + DATE_MARGIN_MS)).any())
+
+
+def _name_files(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:FILES_NAMED])
+    more = f" and {len(names) - FILES_NAMED:,} more files" * (len(names) > FILES_NAMED)
+    return shown + more
+
+
+def _no_bars(shown: str, skipped: Sequence[SkippedFile]) -> InvalidDataError:
+    kinds = Counter(each.reason for each in skipped)
+    first = {each.reason: each.file for each in reversed(skipped)}
+    reasons = "; ".join(
+        f"{first[reason]}: {reason}" + f" (and {count - 1:,} more files)" * (count > 1)
+        for reason, count in kinds.most_common(KINDS_NAMED)
+    )
+    more = f"; and {len(kinds) - KINDS_NAMED} more reasons" * (len(kinds) > KINDS_NAMED)
+    return InvalidDataError(
+        f"{shown}: no bars; add a file with columns of time, open, high, low, close and volume, "
+        "and the symbol in a column or in the file's name"
+        f"{f' (files left out: {reasons}{more})' if reasons else ''}"
+    )
+
+
+def check_bars(
+    shown: str, parts: list[FileColumns], budget: Budget, options: JoinOptions
+) -> tuple[Bars, Findings]:
+    """Check the rows of all bar files; return bars and findings, and empty ``parts``.
+
+    Raises:
+        InvalidDataError: rows are invalid, or the files have several periods.
+    """
+    files = [part.file for part in parts]
+    steps = Counter(step for part in parts if (step := commonest_step_ms(part)) is not None)
+    dates = any(part.unit is TimeUnit.DATES for part in parts)
+    rows = _bar_rows(parts)
+    try:
+        period_ms = infer_period_ms(rows)
+    except InvalidDataError as error:
+        raise InvalidDataError(f"{shown}: {error}; nothing was imported") from error
+    findings = find_problems(
+        rows,
+        period_ms=period_ms,
+        now_ms=options.now_ms,
+        allow_gaps=options.allow_gaps,
+        gaps_max=GAPS_LISTED_MAX,
+    )
+    if findings.problems_total:
+        if len(steps) > 1:
+            raise several_periods_error(steps)
+        hint = " (its times are dates without hours)" if dates else ""
+        raise_row_errors(files, findings.problems, findings.problems_total, shown + hint)
+    budget.check_cells(shown, count_grid_bars(rows, period_ms), len(rows.symbols))
+    return to_grid(rows, period_ms), findings
+
+
+def _bar_rows(parts: list[FileColumns]) -> BarRows:
+    """Concatenate the rows of all files, and empty ``parts`` to free memory."""
+    symbols = tuple(sorted({symbol for part in parts for symbol in part.symbols}))
+    code = np.concatenate([symbol_codes(part, symbols) for part in parts])
+    source = np.repeat(np.arange(len(parts)), [len(part.ts) for part in parts])
+    row = np.concatenate([part.row for part in parts])
+    open_ms = np.concatenate([part.ts for part in parts])
+    names = ("open", "high", "low", "close", "volume")
+    columns = {name: np.concatenate([part.values.pop(name) for part in parts]) for name in names}
+    parts.clear()
+    return BarRows(symbols=symbols, code=code, source=source, row=row, open_ms=open_ms, **columns)
+
+
+def make_dataset(
+    name: str,
+    bars: Bars,
+    parts: dict[Kind, list[FileColumns]],
+    budget: Budget,
+    now_ms: int,
+    remarks: Remarks,
+) -> Dataset:
+    """Return the dataset of checked bars with its funding and open interest.
+
+    Raises:
+        InvalidDataError: an observation is invalid.
+    """
+    open_interest = keep_finest(parts[Kind.OPEN_INTEREST], remarks.skipped)
+    funding, open_interest_series = (
+        make_series(each, bars.symbols, kind, now_ms=now_ms, budget=budget, notes=remarks.notes)
+        for kind, each in ((Kind.FUNDING, parts[Kind.FUNDING]), (Kind.OPEN_INTEREST, open_interest))
+    )
+    return Dataset(name=name, bars=bars, funding=funding, open_interest=open_interest_series)

@@ -1,0 +1,99 @@
+"""When funding settles in a recorded market, known from its settlements so far.
+
+The interval of a symbol is the distance of its last two settlements. It becomes longer only when
+two distances in a row are equal, because one long distance may be missing data. So nothing that is
+recorded later changes what was before it. Assumes that a symbol had its first interval before its
+first settlement, and that funding goes on each 8 h (or at the symbol's longer interval) where its
+record ends or lacks data. Costs: a symbol whose interval was another one before its record began
+pays the same assumed rate per hour at other hours.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import attrs
+import numpy as np
+
+from kamou.core.arrays import Ints
+from kamou.core.day import HOUR_MS
+from kamou.core.market.bars import Series
+from kamou.core.market.instruments import FUNDING_PERIOD_MS
+
+
+@attrs.frozen
+class IntervalChange:
+    """A symbol's funding interval from an instant on."""
+
+    at_ms: int
+    symbol: str
+    hours: int
+
+
+@runtime_checkable
+class FundingSource(Protocol):
+    """A market source whose funding has a calendar."""
+
+    @property
+    def funding_calendar(self) -> FundingCalendar:
+        """The settlements of all symbols."""
+        ...
+
+
+class FundingCalendar:
+    """The settlements of all symbols, and the intervals that follow from them."""
+
+    def __init__(self, funding: Series) -> None:
+        self._settled = {
+            symbol: funding.available_ms[~np.isnan(funding.values[:, column])]
+            for column, symbol in enumerate(funding.symbols)
+        }
+        found = {symbol: find_intervals(times) for symbol, times in self._settled.items()}
+        self._first = [
+            IntervalChange(0, symbol, each[0][1]) for symbol, each in found.items() if each
+        ]
+        changes = [
+            IntervalChange(at_ms, symbol, hours)
+            for symbol, each in found.items()
+            for at_ms, hours in each[1:]
+        ]
+        self._changes = sorted(changes, key=lambda each: (each.at_ms, each.symbol))
+        self._change_ms = np.array([each.at_ms for each in self._changes], dtype=np.int64)
+
+    def first_intervals(self) -> list[IntervalChange]:
+        """Return the first interval of each symbol that has one."""
+        return list(self._first)
+
+    def changes(self, since_ms: int, until_ms: int) -> list[IntervalChange]:
+        """Return the changes of ``(since_ms, until_ms]`` by time and symbol."""
+        first, last = np.searchsorted(self._change_ms, (since_ms, until_ms), side="right")
+        return self._changes[first:last]
+
+    def assumed_hours(self, symbol: str, hour_ms: int, interval_h: int) -> int | None:
+        """Return the hours of the assumed settlement that is due at an hour.
+
+        None if none is due. The hour has no recorded settlement.
+        """
+        times = self._settled[symbol]
+        settled = int(np.searchsorted(times, hour_ms, side="right"))
+        if not settled:
+            return None if hour_ms % (interval_h * HOUR_MS) else interval_h
+        period_ms = max(interval_h * HOUR_MS, FUNDING_PERIOD_MS)
+        is_due = hour_ms - int(times[settled - 1]) >= period_ms and hour_ms % period_ms == 0
+        return period_ms // HOUR_MS if is_due else None
+
+
+def find_intervals(times: Ints) -> list[tuple[int, int]]:
+    """Return the instant (ms) from which each interval (hours) counts.
+
+    Args:
+        times: the settlements, ascending; with fewer than two there is no interval.
+    """
+    gaps = np.maximum(1, np.rint(np.diff(times) / HOUR_MS)).astype(np.int64).tolist()
+    found: list[tuple[int, int]] = []
+    before = 0
+    for at_ms, gap in zip(times[1:].tolist(), gaps, strict=True):
+        if not found or gap < found[-1][1] or (gap > found[-1][1] and gap == before):
+            found.append((at_ms, gap))
+        before = gap
+    return found
