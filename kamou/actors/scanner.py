@@ -106,7 +106,7 @@ class Scanner(Actor[BarsClosed]):
                 bar_closed_at_ms=closed_at_ms,
                 close=NO_FLOATS,
                 columns=(),
-                ranking=ranking,
+                ranking=ranking.without_columns(),
             )
         )
         return True

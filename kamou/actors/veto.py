@@ -85,13 +85,8 @@ class VetoActor(Actor[ShardRanked]):
         cycle_at_ms, shards = self._collecting, list(self._shards.values())
         self._collecting, self._shards = 0, {}
         self._ranked_ms = cycle_at_ms
-        ranking = next((s.ranking for s in shards if s.ranking is not None), None) or merge_shards(
-            shards,
-            universe=self._universe,
-            strategies=self._strategies,
-            period_ms=self._period_ms,
-            top=self._cycle.candidates_max,
-        )
+        recorded = next((s.ranking for s in shards if s.ranking is not None), None)
+        ranking = recorded or self._merge(shards)
         fed = ranking.bar_closed_at_ms or ranking.late_shards
         if not fed and cycle_at_ms % self._period_ms:
             return  # no bar was due, so there is nothing to rank or journal
@@ -108,12 +103,21 @@ class VetoActor(Actor[ShardRanked]):
                 top=tuple(to_ranked(candidate) for candidate in ranking.top),
             )
         ]
-        if self._keep_detail and ranking.bar_closed_at_ms:
+        if self._keep_detail and isinstance(ranking, Ranking) and ranking.bar_closed_at_ms:
             self._journal.cast_detail(cycle_at_ms, self._detail(ranking, shards))
         cleared = await self._clear(cycle_at_ms, ranking.top, events) if ranking.top else None
         self._journal.cast(*events)
         if cleared is not None:
             self._refiner.put_nowait(cleared)
+
+    def _merge(self, shards: Sequence[ShardRanked]) -> Ranking:
+        return merge_shards(
+            shards,
+            universe=self._universe,
+            strategies=self._strategies,
+            period_ms=self._period_ms,
+            top=self._cycle.candidates_max,
+        )
 
     def _detail(self, ranking: Ranking, shards: Sequence[ShardRanked]) -> bytes:
         """Pack every symbol's scores, abstentions and their figures for ``kamou why``."""

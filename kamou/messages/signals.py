@@ -9,7 +9,7 @@ import numpy as np
 
 from kamou.core.arrays import Floats
 from kamou.core.model import Candidate
-from kamou.core.ranking.ranking import Ranking
+from kamou.core.ranking.ranking import RankedCycle
 from kamou.core.strategies.base import StrategyScores
 from kamou.messages.envelope import Expiring, Message
 
@@ -25,7 +25,7 @@ class ShardRanked(Message):
     columns: tuple[StrategyScores, ...]
     bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # number of bars, per symbol
     last_close_ms: Floats = attrs.field(factory=lambda: np.zeros(0))  # per symbol; < 0: none
-    ranking: Ranking | None = None  # of the whole cycle, if scores of recorded data made it
+    ranking: RankedCycle | None = None  # of the whole cycle, if scores of recorded data made it
 
 
 @attrs.frozen(kw_only=True)

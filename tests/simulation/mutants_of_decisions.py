@@ -178,7 +178,7 @@ FORMULAS = (
         old="        return ROUND_FLOOR if self is Side.LONG else ROUND_CEILING\n",
         new="        return ROUND_FLOOR\n",
         tests=(SIDE_TESTS,),
-        fails=("test_prices_are_rounded_up_or_down_to_the_tick_by_what_the_side_wants",),
+        fails=("test_prices_are_rounded_up_or_down_to_the_tick_by_side_and_purpose",),
     ),
     judged(
         name="the worse price of a sell is the higher one",

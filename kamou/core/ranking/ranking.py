@@ -35,8 +35,8 @@ class ShardColumns(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class Ranking:
-    """The ranking of one cycle, with its best candidates.
+class RankedCycle:
+    """The counts of one cycle's ranking, and its best candidates.
 
     Abstentions are counted by ``strategy.CODE``.
     """
@@ -47,8 +47,25 @@ class Ranking:
     abstained: tuple[Figure, ...]
     late_shards: int
     top: tuple[Candidate, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Ranking(RankedCycle):
+    """The ranking of one cycle with the columns that it is made from."""
+
     names: tuple[str, ...] = attrs.field(eq=False, repr=False)  # symbols of fresh shards
     scored: tuple[Scored, ...] = attrs.field(eq=False, repr=False)  # every strategy's columns
+
+    def without_columns(self) -> RankedCycle:
+        """Return the part that a message can have."""
+        return RankedCycle(
+            bar_closed_at_ms=self.bar_closed_at_ms,
+            symbols=self.symbols,
+            candidates=self.candidates,
+            abstained=self.abstained,
+            late_shards=self.late_shards,
+            top=self.top,
+        )
 
 
 def cross_section_rank(values: Floats) -> Floats:
