@@ -55,12 +55,14 @@ EXCHANGE_NAMES = frozenset(
         *("hyperliquid", "bitmex", "bingx", "coinbase", "dydx", "phemex", "lighter", "aster"),
     )
 )
+COINS_OF_EXCHANGES = frozenset(("aster", "dydx", "htx"))  # a coin has the exchange's name
 PAIR = re.compile(
-    rf"^(?:(?:{'|'.join(sorted(EXCHANGE_NAMES))})[-_])?(?P<base>[A-Za-z0-9]{{1,20}})[-_/]"
-    rf"(?P<quote>{'|'.join(QUOTE_NAMES)})(?:[-_:](?P<settle>{'|'.join(QUOTE_NAMES)}))?"
-    r"(?=[-_. :]|$)",
+    rf"(?P<base>[A-Za-z0-9]{{1,20}})[-_/](?P<quote>{'|'.join(QUOTE_NAMES)})"
+    rf"(?:[-_:](?P<settle>{'|'.join(QUOTE_NAMES)}))?(?=[-_. :]|$)",
     re.IGNORECASE,
 )
+WORD = re.compile(r"[^-_. ]+")
+YEAR_DIGITS = 4
 PERPETUALS = frozenset(
     ("futures", "future", "perp", "perps", "perpetual", "swap", "linear", "um", "usdm")
 )
@@ -102,14 +104,15 @@ class NameFacts:
 def read_names_of(file: SourceFile) -> NameFacts:
     """Return what the file's name says, and where it is silent, its folders."""
     stem = FILE_SUFFIXES.sub("", file.path.name)
+    rest = _remove_pair(stem)
     from_ms, until_ms = _find_dates(stem)
     folders = tuple(reversed(file.folders))
     return NameFacts(
         symbol=_find_symbol(stem) or _first(_find_quoted_symbol(each) for each in folders),
-        period_ms=find_period(stem) or _first(find_period(each) for each in folders),
-        role=_find_role(stem) or _first(_find_folder_role(each) for each in folders),
-        own_role=_find_role(stem) is not None,
-        exchange=_first(_find_exchange(each) for each in (stem, *folders)),
+        period_ms=find_period(rest) or _first(find_period(each) for each in folders),
+        role=_find_role(rest) or _first(_find_folder_role(each) for each in folders),
+        own_role=_find_role(rest) is not None,
+        exchange=_first(_find_exchange(_remove_pair(each)) for each in (stem, *folders)),
         perpetual=_is_perpetual(stem) or any(map(_is_perpetual, folders)),
         from_ms=from_ms,
         until_ms=until_ms,
@@ -141,7 +144,7 @@ def _first(found: Iterable[Fact | None]) -> Fact | None:
 def _find_symbol(stem: str) -> str | None:
     """Return the symbol in a name: a pair, or the one word that is nothing else."""
     if (pair := _find_pair(stem)) is not None:
-        return pair
+        return _pair_symbol(pair)
     words = [
         each
         for each in NAME_SEPARATOR.split(DATES.sub("", stem))
@@ -151,7 +154,8 @@ def _find_symbol(stem: str) -> str | None:
     if len(quoted) == 1 or len(words) != 1:
         return quoted[0] if len(quoted) == 1 else None
     name = words[0]
-    return name if name.isupper() and len(name) > 1 and is_symbol(name) else None
+    usable = name.isupper() and len(name) > 1 and name not in STABLE_QUOTE_NAMES
+    return name if usable and is_symbol(name) else None
 
 
 def _is_common(word: str) -> bool:
@@ -159,20 +163,52 @@ def _is_common(word: str) -> bool:
     return word.lower() in WORDS or BARS_WORD.fullmatch(word) is not None
 
 
-def _find_pair(stem: str) -> str | None:
-    found = PAIR.match(stem)
-    if found is None:
-        return None
+def _find_pair(stem: str) -> re.Match[str] | None:
+    """Return the pair that a name begins with, after words such as ``candles_``."""
+    for word in WORD.finditer(stem):
+        pair = PAIR.match(stem, word.start())
+        if pair is not None and _is_pair(pair):
+            return pair
+        text = word[0]
+        if not (_is_common(text) or parse_period(text) is not None or text.isdigit()):
+            return None
+    return None
+
+
+def _is_pair(found: re.Match[str]) -> bool:
+    """Return True if base, quote and settlement fit, and the base can be a coin."""
     base, quote = found["base"].upper(), found["quote"].upper()
     settle = (found["settle"] or quote).upper()
+    stable = quote in STABLE_QUOTE_NAMES
+    both_stable = stable and settle in STABLE_QUOTE_NAMES
+    if base == quote or not (settle in (base, quote) or both_stable):
+        return False
+    if parse_period(base) is not None or (base.isdigit() and len(base) >= YEAR_DIGITS):
+        return False
+    if base.lower() in EXCHANGE_NAMES:
+        return stable and base.lower() in COINS_OF_EXCHANGES
+    # PERP, OPEN and DATA are coins too; the settlement says that this is a pair.
+    return not _is_common(base) or (stable and found["settle"] is not None)
+
+
+def _pair_symbol(pair: re.Match[str]) -> str:
+    base, quote = pair["base"].upper(), pair["quote"].upper()
+    settle = (pair["settle"] or quote).upper()
     return f"{base}{quote}" if settle == quote else f"{base}{quote}:{settle}"
+
+
+def _remove_pair(name: str) -> str:
+    """Return a name without its pair, whose coin may be a word: ``OPEN_USDT``."""
+    pair = _find_pair(name)
+    return name if pair is None else f"{name[: pair.start()]}{name[pair.end() :]}"
 
 
 def _find_quoted_symbol(name: str) -> str | None:
     """Return a name such as ``BTCUSDT`` in capitals; None: no known quote."""
     upper = name.upper()
     quoted = any(upper.endswith(each) and len(upper) > len(each) for each in STABLE_QUOTE_NAMES)
-    return upper if quoted and name.isalnum() and is_symbol(upper) else None
+    usable = quoted and upper not in STABLE_QUOTE_NAMES and name.isalnum()
+    return upper if usable and is_symbol(upper) else None
 
 
 def _find_role(name: str) -> Role | None:
@@ -207,8 +243,8 @@ def _plain_name(name: str) -> str:
 
 
 def _is_perpetual(name: str) -> bool:
-    pair = PAIR.match(name)
-    words = {each.lower() for each in NAME_SEPARATOR.split(name)}
+    pair = _find_pair(name)
+    words = {each.lower() for each in NAME_SEPARATOR.split(_remove_pair(name))}
     return (pair is not None and pair["settle"] is not None) or bool(words & PERPETUALS)
 
 
