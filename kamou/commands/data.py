@@ -45,6 +45,21 @@ def parse_bar_period(
     return found
 
 
+def parse_symbol(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a symbol, in capitals if none is; None if the option is not given."""
+    from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol
+
+    if value is None:
+        return None
+    symbol = value.strip()
+    symbol = symbol.upper() if symbol.islower() else symbol
+    if not is_symbol(symbol):
+        raise click.BadParameter(
+            f"{value!r} is no symbol; expected {SYMBOL_EXPECTED}", ctx, parameter
+        )
+    return symbol
+
+
 @click.group()
 def data() -> None:
     """Import recorded market data and list the datasets."""
@@ -56,7 +71,12 @@ def data() -> None:
 )
 @click.option("--name", metavar="NAME", help="The dataset's name (default: the directory's name).")
 @click.option("--venue", metavar="VENUE", help="Only rows or files of this venue, of several.")
-@click.option("--symbol", metavar="SYMBOL", help="The symbol of files that do not say theirs.")
+@click.option(
+    "--symbol",
+    metavar="SYMBOL",
+    callback=parse_symbol,
+    help="The symbol of files that do not say theirs.",
+)
 @click.option(
     "--period",
     "period_ms",

@@ -63,6 +63,9 @@ NUMBERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
 DOLLARS = ("oi_usd", "sum_open_interest_value", "open_interest_value", "open_interest_usd")
 # Of files without a header: bars as exchanges publish them, other values by their name's role.
 ROW_OF_BAR = ("open_time", "open", "high", "low", "close", "volume")
+BAR_CELLS_MAX = 12
+CLOSE_TIME_FACTOR = 1.003  # of times since 1970, more than a month
+ISO_DATE = re.compile(r"20\d{2}-\d{2}-\d{2}")
 ROWS_OF_ROLE = {
     (Role.FUNDING, 2): ("ts", "funding_rate"),
     (Role.FUNDING, 3): ("calc_time", "funding_interval_hours", "last_funding_rate"),
@@ -137,19 +140,30 @@ def find_columns(
     )
 
 
-def name_columns(count: int, role: Role | None) -> list[str] | None:
-    """Return names for the columns of a file without a header.
+def name_columns(row: Sequence[str], role: Role | None) -> list[str] | None:
+    """Return names for the columns of a file without a header, by its first row.
 
     None if its rows can mean several things.
 
-    A row of bars has six to twelve values, those of Binance's public files.
+    A row of bars has six or seven values. With up to twelve, as in Binance's public files, the
+    seventh is the close time; others have the average price or contracts before the volume.
     """
+    count = len(row)
     if role in KIND_OF_ROLE:
         names = ROWS_OF_ROLE.get((role, count))
         return None if names is None else list(names)
-    if not len(ROW_OF_BAR) <= count <= 12:
+    bars = len(ROW_OF_BAR)
+    if not (bars <= count <= bars + 1 or (count <= BAR_CELLS_MAX and _closes(row[0], row[bars]))):
         return None
     return [*ROW_OF_BAR, *(f"column {at + 1}" for at in range(len(ROW_OF_BAR), count))]
+
+
+def _closes(opened: str, value: str) -> bool:
+    """Return True if a value is a time soon after ``opened``, in the same unit."""
+    try:
+        return float(opened) < float(value) <= CLOSE_TIME_FACTOR * float(opened)
+    except ValueError:
+        return ISO_DATE.match(value) is not None and opened < value
 
 
 class _Header:

@@ -18,7 +18,12 @@ from kamou.escaping import escape_text
 from kamou.store.cells import is_number, is_text, read_names
 from kamou.store.column_meanings import Columns, find_columns, name_columns
 from kamou.store.feather_tables import feather_batches, read_feather_schema
-from kamou.store.file_names import NameFacts, read_names_of
+from kamou.store.file_names import (
+    STABLE_QUOTE_NAMES,
+    NameFacts,
+    plain_symbol,
+    read_names_of,
+)
 from kamou.store.foreign_files import SourceFile, why_unfit
 from kamou.store.parquet_tables import parquet_batches, read_schema
 from kamou.store.read_budget import Budget
@@ -57,6 +62,7 @@ class FoundFile:
     columns: Columns
     name: NameFacts
     symbol: str | None = None  # of all rows; None: the file has a column
+    symbol_source: str = ""  # where ``symbol`` stands
     text: TextFile | None = None  # of CSV and JSON
 
 
@@ -85,7 +91,7 @@ def describe_files(
     Raises:
         InvalidDataError: a file is not regular, is a link to a place outside, or its header cannot
             be read or has a column twice or too many; a file has rows of several venues and none
-            is chosen; or no file says its symbol.
+            is chosen; or a file's name says another symbol than the chosen one.
     """
     found: list[FoundFile] = []
     skipped: list[SkippedFile] = []
@@ -120,9 +126,12 @@ def _describe(source: SourceFile, kind: Format, choice: Choice, budget: Budget) 
             dialect = read_dialect(source, budget)
         except OtherJsonError as error:
             return str(error)
-        names = dialect.names or name_columns(dialect.cells, name.role)
+        names = dialect.names or name_columns(_first_row(dialect), name.role)
         if names is None:
-            return f"no header, and rows of {dialect.cells} values that can mean several things"
+            return (
+                f"no header, and rows of {dialect.cells} values that can mean several things; add "
+                "a header"
+            )
         text = TextFile(source=source, dialect=dialect, columns=_column_names(dialect, names))
     else:
         schema = read_schema if kind is Format.PARQUET else read_feather_schema
@@ -141,13 +150,46 @@ def _describe(source: SourceFile, kind: Format, choice: Choice, budget: Budget) 
         )
     if columns.symbol is not None or columns.wide:
         return found
-    symbol = choice.symbol or name.symbol
+    symbol = _choose_symbol(source, choice.symbol, name.symbol)
     if symbol is None:
         return (
             "no column of symbols such as symbol, and no symbol in its name; name the file "
             "BTCUSDT.csv, for example, or pass --symbol"
         )
-    return attrs.evolve(found, symbol=symbol)
+    by = "its name" if choice.symbol is None else "--symbol"
+    return attrs.evolve(found, symbol=symbol, symbol_source=by)
+
+
+def _choose_symbol(source: SourceFile, chosen: str | None, named: str | None) -> str | None:
+    """Return the chosen symbol, or without a choice that of the file's name.
+
+    A choice may complete a name: BTCUSDT of ``BTC.csv``.
+
+    Raises:
+        InvalidDataError: the name says another symbol than the choice.
+    """
+    if chosen is None or named is None:
+        return chosen or named
+    if named not in (plain_symbol(chosen), _coin_of(chosen)):
+        raise InvalidDataError(
+            f"{source.shown}: the symbol is {named} by its name and "
+            f"{escape_text(chosen, chars_max=60)} by --symbol; import the files of one symbol, or "
+            "leave out --symbol"
+        )
+    return chosen
+
+
+def _coin_of(symbol: str) -> str:
+    """Return a symbol without its quote: BTC of BTCUSDT; itself if it has none."""
+    plain = plain_symbol(symbol)
+    quotes = (each for each in STABLE_QUOTE_NAMES if plain.endswith(each))
+    return plain.removesuffix(next(quotes, ""))
+
+
+def _first_row(dialect: Dialect) -> list[str]:
+    """Return the cells of the first line of a file without a header."""
+    line = dialect.first_line.decode("utf-8")
+    return [each.strip(' "') for each in line.split(dialect.delimiter)]
 
 
 def _column_names(dialect: Dialect, names: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from kamou.core.arrays import Ints
 from kamou.core.market.bar_checks import (
     BarRows,
     Findings,
@@ -44,6 +45,7 @@ from kamou.store.source_files import find_source_files
 from kamou.store.time_columns import TimeUnit
 
 FILES_NAMED = 3  # in a note on several files
+ROWS_OF_PERIOD_MIN = 3  # of a file, to know its period
 KINDS_NAMED = 5  # reasons of files left out, in an error
 DATE_MARGIN_MS = 86_400_000  # archives of other zones begin and end a day's part off UTC
 
@@ -141,7 +143,7 @@ def _describe_taken(found: FoundFile, columns: FileColumns) -> TakenFile:
     if found.columns.wide:
         symbols = f"{count_words(len(columns.symbols), 'symbol')} by the header"
     elif found.columns.symbol is None:
-        symbols = f"{found.symbol} by its name"
+        symbols = f"{found.symbol} by {found.symbol_source}"
     else:
         shown = count_words(len(columns.symbols), "symbol")
         symbols = f"{shown} by the column {found.columns.symbol}"
@@ -176,6 +178,11 @@ def _note_rows(
     ]
     if again:
         remarks.notes.append(f"a header that stands again was left out in {_name_files(again)}")
+    other = [each.source.shown for each in files if _has_other_period(each, read)]
+    if other:
+        remarks.notes.append(
+            f"the name says another period than the rows, which count, in {_name_files(other)}"
+        )
     other = [each.source.shown for each in files if _has_other_dates(each, read)]
     if other:
         remarks.notes.append(
@@ -189,6 +196,20 @@ def _has_other_dates(found: FoundFile, read: dict[str, FileColumns]) -> bool:
         return False
     after = part.ts < name.from_ms - DATE_MARGIN_MS
     return bool((after | (part.ts >= name.until_ms + DATE_MARGIN_MS)).any())
+
+
+def _has_other_period(found: FoundFile, read: dict[str, FileColumns]) -> bool:
+    part, named = read.get(found.source.shown), found.name.period_ms
+    if part is None or named is None or found.columns.kind is not Kind.BARS:
+        return False
+    steps = _distinct_steps(part)
+    return len(steps) > 0 and named not in steps
+
+
+def _distinct_steps(part: FileColumns) -> Ints:
+    """Return the distances in ms that neighboring rows of a symbol have, each once."""
+    order = np.lexsort((part.ts, part.code))
+    return np.unique(np.diff(part.ts[order])[np.diff(part.code[order]) == 0])
 
 
 def _name_files(names: Sequence[str]) -> str:
@@ -223,11 +244,16 @@ def check_bars(
     files = [part.file for part in parts]
     steps = Counter(step for part in parts if (step := commonest_step_ms(part)) is not None)
     dates = any(part.unit is TimeUnit.DATES for part in parts)
+    # A file with few rows may have bars of any period.
+    distances = [_distinct_steps(part) for part in parts if len(part.ts) >= ROWS_OF_PERIOD_MIN]
     rows = _bar_rows(parts)
     try:
         period_ms = infer_period_ms(rows)
     except InvalidDataError as error:
         raise InvalidDataError(f"{shown}: {error}; nothing was imported") from error
+    longer = any(len(each) and each.min() > period_ms for each in distances)
+    if longer and len(steps) > 1:
+        raise several_periods_error(steps)
     findings = find_problems(
         rows,
         period_ms=period_ms,

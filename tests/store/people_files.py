@@ -102,7 +102,10 @@ def write_archives(directory: Path) -> None:
             ("2025-01-02", rows[BARS // 2 :], 1_000),
         ):
             scaled = [{**row, "ts": row["ts"] * factor} for row in part]
-            lines = [f"{line},1,1,1,1,1,0" for line in bar_lines(scaled)]
+            lines = [
+                f"{line},{(row['ts'] + HOUR_MS) * factor - 1},1,1,1,1,0"
+                for line, row in zip(bar_lines(scaled), part, strict=True)
+            ]
             if factor == 1:
                 lines.insert(0, header)
             path = directory / "klines" / symbol / "1h" / f"{symbol}-1h-{day}.zip"

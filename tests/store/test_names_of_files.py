@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow.feather
 import pytest
 
+from kamou.core.day import HOUR_MS
 from kamou.store.file_names import read_names_of
 from kamou.store.foreign_files import source_of
-from tests.store.people_files import bars_of, frame
-from tests.store.test_files_as_people_have_them import read
+from tests.store.market_files import START_MS, bar_rows
+from tests.store.people_files import PLAIN, bar_lines, bars_of, frame, write_lines
+from tests.store.test_files_as_people_have_them import import_error, read
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,82 @@ def test_a_folder_of_freqtrade_may_have_coins_that_are_exchanges(tmp_path: Path)
         pyarrow.feather.write_feather(frame(bars_of("BTCUSDT")), path, compression="lz4")
     symbols = read(tmp_path / "data").data.bars.symbols
     assert symbols == ("ASTERUSDT", "BTCUSDT", "DYDXUSDT")
+
+
+@pytest.mark.parametrize("name", ["ETHUSDT-1h-2025-02.csv", "ETH_USDT-1h.csv"])
+def test_a_chosen_symbol_never_replaces_the_one_in_a_file_s_name(tmp_path: Path, name: str) -> None:
+    write_lines(tmp_path / "BTCUSDT-1h-2025-01.csv", bar_lines(bars_of("BTCUSDT")[:24]))
+    write_lines(tmp_path / name, bar_lines(bars_of("BTCUSDT")[24:]))
+    error = import_error(tmp_path, symbol="BTCUSDT")
+    assert f"{name}: the symbol is ETHUSDT by its name and BTCUSDT by --symbol; " in error
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "shown"),
+    [
+        ("c.csv", "XUSDT", "XUSDT by --symbol"),
+        ("BTC.csv", "BTCUSDT", "BTCUSDT by --symbol"),
+        ("BTCUSDT.csv", "BTC/USDT:USDT", "BTC/USDT:USDT by --symbol"),
+        ("BTCUSDT.csv", None, "BTCUSDT by its name"),
+    ],
+)
+def test_the_dry_run_says_whether_name_or_option_gave_the_symbol(
+    tmp_path: Path, name: str, symbol: str | None, shown: str
+) -> None:
+    write_lines(tmp_path / name, [PLAIN, *bar_lines(bars_of("BTCUSDT"))])
+    (taken,) = read(tmp_path, symbol=symbol).taken
+    assert taken.symbols == shown
+
+
+@pytest.mark.parametrize("hours", [4, 24])
+@pytest.mark.parametrize("allow_gaps", [False, True])
+def test_bars_of_a_longer_period_are_no_bars_with_gaps(
+    tmp_path: Path, hours: int, allow_gaps: bool
+) -> None:
+    rows = bar_rows(("BTCUSDT", "ETHUSDT"), bars=240, start=START_MS - 240 * HOUR_MS)
+    write_lines(tmp_path / "BTCUSDT.csv", [PLAIN, *bar_lines(rows[:240])])
+    write_lines(tmp_path / "ETHUSDT.csv", [PLAIN, *bar_lines(rows[240::hours])])
+    error = import_error(tmp_path, allow_gaps=allow_gaps)
+    assert "the files have bars of several periods: 1 h (1 file), " in error
+
+
+def test_bars_with_gaps_stay_bars_of_their_period(tmp_path: Path) -> None:
+    rows = bars_of("BTCUSDT")
+    write_lines(tmp_path / "BTCUSDT.csv", [PLAIN, *bar_lines(rows)])
+    write_lines(tmp_path / "ETHUSDT.csv", [PLAIN, *bar_lines([*rows[:-8:4], *rows[-2:]])])
+    assert read(tmp_path, allow_gaps=True).data.bars.period_ms == HOUR_MS
+
+
+def test_a_name_with_another_period_than_its_rows_gives_a_note(tmp_path: Path) -> None:
+    write_lines(tmp_path / "BTCUSDT-4h.csv", bar_lines(bars_of("BTCUSDT")))
+    assert read(tmp_path).notes == (
+        "the name says another period than the rows, which count, in BTCUSDT-4h.csv",
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [
+        ("1.5", True),  # of seven columns
+        ("97000.5,12.5", False),  # Kraken: vwap before volume
+        ("12.5,12.5,1", False),  # OKX: contracts, coins, quote
+        ("{close},1,2,3", True),
+        ("{close},1,2,3,4,0", True),
+        ("{open},1", False),
+    ],
+)
+def test_bars_without_a_header_beyond_seven_columns_need_a_close_time(
+    tmp_path: Path, values: str, fits: bool
+) -> None:
+    for factor in (1, 1000):
+        lines = [
+            f"{line.replace(str(row['ts']), str(row['ts'] * factor))},"
+            + values.format(open=row["ts"] * factor, close=(row["ts"] + HOUR_MS) * factor - 1)
+            for line, row in zip(bar_lines(bars_of("BTCUSDT")), bars_of("BTCUSDT"), strict=True)
+        ]
+        write_lines(tmp_path / "BTCUSDT.csv", lines)
+        if fits:
+            assert set(read(tmp_path).data.bars.volume[:, 0].tolist()) == {20.0}
+        else:
+            error = import_error(tmp_path)
+            assert "values that can mean several things; add a header" in error
