@@ -111,7 +111,7 @@ def find_columns(
         ValueError: two columns have one name; the text names it.
     """
     found = _Header(header)
-    if role in (Role.OTHER_PRICES, Role.TRADES):
+    if role is not None and role not in KIND_OF_ROLE:
         return f"{role}, by the name of the file or its folder"
     time = found.first(TIMES) or found.first(UNNAMED_TIMES)
     kinds = [each for each in Kind if found.has_numbers(each)]

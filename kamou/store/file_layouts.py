@@ -29,6 +29,7 @@ from kamou.store.parquet_tables import parquet_batches, read_schema
 from kamou.store.read_budget import Budget
 from kamou.store.text_dialects import Dialect, OtherJsonError
 from kamou.store.text_tables import TextFile, read_dialect, text_batches
+from kamou.store.zipped_files import OtherArchiveError
 
 VENUES_SHOWN = 10  # at most, in an error
 
@@ -126,6 +127,10 @@ def _describe(source: SourceFile, kind: Format, choice: Choice, budget: Budget) 
             dialect = read_dialect(source, budget)
         except OtherJsonError as error:
             return str(error)
+        except OtherArchiveError as error:
+            if source.named:
+                raise
+            return error.reason
         names = dialect.names or name_columns(_first_row(dialect), name.role)
         if names is None:
             return (
@@ -150,6 +155,11 @@ def _describe(source: SourceFile, kind: Format, choice: Choice, budget: Budget) 
         )
     if columns.symbol is not None or columns.wide:
         return found
+    if name.expiry is not None:
+        return (
+            f"a delivery contract by its name, with the expiry {name.expiry}; if that is a date, "
+            "write it in the name as 2025-01-31"
+        )
     symbol = _choose_symbol(source, choice.symbol, name.symbol)
     if symbol is None:
         return (

@@ -62,6 +62,11 @@ PAIR = re.compile(
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^-_. ]+")
+EXPIRY = re.compile(
+    r"[-_:](\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
+    r"|\d{1,2}(JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)\d{2})(?=[-_. ]|$)",
+    re.IGNORECASE,
+)  # directly after a symbol; 202501 is a month, because no month is 25
 YEAR_DIGITS = 4
 PERPETUALS = frozenset(
     ("futures", "future", "perp", "perps", "perpetual", "swap", "linear", "um", "usdm")
@@ -85,6 +90,8 @@ class Role(StrEnum):
     OPEN_INTEREST = "open interest"
     OTHER_PRICES = "mark, index or premium prices"
     TRADES = "market trades"
+    BOOKS = "quotes or order books"
+    LIQUIDATIONS = "liquidations"
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +103,7 @@ class NameFacts:
     role: Role | None
     own_role: bool  # the role stands in the file's name, not in that of a folder
     exchange: str | None
+    expiry: str | None  # of a delivery contract, such as 250328
     perpetual: bool  # a name of freqtrade's futures, or a word such as PERP
     from_ms: int | None  # the dates in the name, as [from_ms, until_ms)
     until_ms: int | None
@@ -113,6 +121,7 @@ def read_names_of(file: SourceFile) -> NameFacts:
         role=_find_role(rest) or _first(_find_folder_role(each) for each in folders),
         own_role=_find_role(rest) is not None,
         exchange=_first(_find_exchange(_remove_pair(each)) for each in (stem, *folders)),
+        expiry=_find_expiry(stem),
         perpetual=_is_perpetual(stem) or any(map(_is_perpetual, folders)),
         from_ms=from_ms,
         until_ms=until_ms,
@@ -191,6 +200,16 @@ def _is_pair(found: re.Match[str]) -> bool:
     return not _is_common(base) or (stable and found["settle"] is not None)
 
 
+def _find_expiry(stem: str) -> str | None:
+    """Return the expiry of a delivery contract, directly after the symbol in a name."""
+    pair, symbol = _find_pair(stem), _find_symbol(stem)
+    if symbol is None:
+        return None
+    end = stem.upper().find(symbol) + len(symbol) if pair is None else pair.end()
+    found = EXPIRY.match(stem, end)
+    return None if found is None else found[1]
+
+
 def _pair_symbol(pair: re.Match[str]) -> str:
     base, quote = pair["base"].upper(), pair["quote"].upper()
     settle = (pair["settle"] or quote).upper()
@@ -217,8 +236,12 @@ def _find_role(name: str) -> Role | None:
     prices = ("mark", "index", "premium", "premiumindex")
     if any(each in prices for each in words) or NAME_OF_PRICES.search(joined):
         return Role.OTHER_PRICES
-    if "trades" in words:
+    if "trades" in words or "aggtrades" in words:
         return Role.TRADES
+    if "bookticker" in words or "bookdepth" in words:
+        return Role.BOOKS
+    if "liquidationsnapshot" in words:
+        return Role.LIQUIDATIONS
     if any(each.startswith("funding") for each in words):
         return Role.FUNDING
     is_interest = "openinterest" in joined or "oi" in words or "metrics" in words
@@ -231,7 +254,7 @@ def _find_folder_role(name: str) -> Role | None:
     It is that of prices only if the name has nothing else.
     """
     role = _find_role(name)
-    if role is Role.TRADES:
+    if role in (Role.TRADES, Role.BOOKS, Role.LIQUIDATIONS):
         return None
     if role is not Role.OTHER_PRICES or re.fullmatch(FOLDER_OF_PRICES, _plain_name(name)):
         return role

@@ -34,6 +34,7 @@ class SourceFile:
     path: Path
     shown: str  # its name below the given directory, for errors: escaped, one line
     folders: tuple[str, ...] = ()  # from the given directory's own name down to the file's
+    named: bool = False  # by the caller itself, not found below a directory
 
 
 def source_of(path: Path) -> SourceFile:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
+
 from kamou.errors import InvalidDataError
 from kamou.escaping import escape_text
 from kamou.store.foreign_files import SHOWN_NAME_CHARS_MAX, SourceFile, list_entries
@@ -32,7 +34,8 @@ def find_source_files(sources: Sequence[Path], files_max: int) -> list[SourceFil
                     f"{escape_text(str(source))}: no such file or directory; name the directory of "
                     "the files"
                 )
-            found.setdefault(source.absolute(), _describe(source, (source.parent.name,), ()))
+            file = _describe(source, (source.parent.name,), ())
+            found[source.absolute()] = attrs.evolve(file, named=True)
             continue
         base = source.resolve().name
         prefix = (base,) if len(sources) > 1 else ()

@@ -26,7 +26,7 @@ from kamou.store.parquet_tables import UNREADABLE_ERRORS, unreadable_file_error
 from kamou.store.read_budget import Budget
 from kamou.store.repaired_text import RepairedText
 from kamou.store.text_dialects import Dialect, OtherJsonError, is_json, sniff_dialect
-from kamou.store.zipped_files import open_zipped
+from kamou.store.zipped_files import OtherArchiveError, open_zipped
 
 ROW_BYTES_MAX = 65_536  # a thousand columns of sixty characters
 HEAD_BYTES = 4 * ROW_BYTES_MAX
@@ -150,9 +150,9 @@ def _open_unpacked(source: SourceFile, file: BinaryIO) -> Iterator[BinaryIO]:
         elif packed.endswith(".zip"):
             inner, text = open_zipped(source.shown, raw)
             if not inner.lower().endswith(TEXT_SUFFIXES):
-                raise InvalidDataError(
-                    f"{source.shown}: the file in the archive is not CSV or JSON; unpack it and "
-                    "name the directory"
+                raise OtherArchiveError(
+                    source.shown,
+                    "the file in the archive is not CSV or JSON; unpack it and name the directory",
                 )
         with io.BufferedReader(cast("io.RawIOBase", text), BLOCK_BYTES) as stream:
             yield stream

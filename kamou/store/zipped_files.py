@@ -22,12 +22,20 @@ DIRECTORY_BYTES_MAX = 1 << 20
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
+class OtherArchiveError(InvalidDataError):
+    """An archive that has not exactly one file of CSV or JSON."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
+
+
 def open_zipped(name: str, file: BinaryIO) -> tuple[str, IO[bytes]]:
     """Open the one file of an archive; return its name and its unpacked bytes.
 
     Raises:
-        InvalidDataError: the archive is damaged, encrypted or too large, or has another number of
-            files than one.
+        OtherArchiveError: the archive has another number of files than one.
+        InvalidDataError: the archive is damaged, encrypted or too large.
     """
     _check_end(name, file)
     try:
@@ -38,9 +46,10 @@ def open_zipped(name: str, file: BinaryIO) -> tuple[str, IO[bytes]]:
             if not each.is_dir() and not each.filename.startswith("__MACOSX/")
         ]
         if len(members) != 1:
-            raise InvalidDataError(
-                f"{name}: the archive has {len(members):,} files, expected one; unpack it and name "
-                "the directory"
+            raise OtherArchiveError(
+                name,
+                f"the archive has {len(members):,} files, expected one; unpack it and name the "
+                "directory",
             )
         (member,) = members
         if member.flag_bits & 1 or member.compress_type not in METHODS:

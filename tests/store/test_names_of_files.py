@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pyarrow.feather
 import pytest
+from click.testing import CliRunner
 
+from kamou.commands.data import import_
 from kamou.core.day import HOUR_MS
 from kamou.store.file_names import read_names_of
 from kamou.store.foreign_files import source_of
 from tests.store.market_files import START_MS, bar_rows
-from tests.store.people_files import PLAIN, bar_lines, bars_of, frame, write_lines
+from tests.store.people_files import BARS_ONLY, PLAIN, bar_lines, bars_of, frame, write_lines
 from tests.store.test_files_as_people_have_them import import_error, read
 
 
@@ -90,6 +93,12 @@ def test_the_dry_run_says_whether_name_or_option_gave_the_symbol(
     assert taken.symbols == shown
 
 
+def test_an_invalid_symbol_is_a_usage_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(import_, [str(tmp_path), "--symbol", "BTC USDT"])
+    assert result.exit_code == 2
+    assert "'BTC USDT' is no symbol; expected 1 to 40 of" in result.output
+
+
 @pytest.mark.parametrize("hours", [4, 24])
 @pytest.mark.parametrize("allow_gaps", [False, True])
 def test_bars_of_a_longer_period_are_no_bars_with_gaps(
@@ -142,3 +151,58 @@ def test_bars_without_a_header_beyond_seven_columns_need_a_close_time(
         else:
             error = import_error(tmp_path)
             assert "values that can mean several things; add a header" in error
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BTCUSDT_250328-1h-2025-01.csv",
+        "BTC-USDT-250328.csv",
+        "BTC_USDT_USDT_250328-1h-futures.csv",
+        "BTC_USDT_USDT-250328-1h-futures.csv",
+        "BTCUSDT-28MAR25.csv",
+    ],
+)
+def test_a_delivery_contract_is_left_out_and_never_the_perpetual(tmp_path: Path, name: str) -> None:
+    write_lines(tmp_path / "BTCUSDT-1h-2025-01.csv", bar_lines(bars_of("BTCUSDT")[:24]))
+    write_lines(tmp_path / name, bar_lines(bars_of("BTCUSDT")[24:]))
+    found = read(tmp_path)
+    assert len(found.data.bars.open_ms) == 24
+    (skipped,) = found.skipped
+    assert skipped.file == name
+    assert skipped.reason.startswith("a delivery contract by its name, ")
+
+
+@pytest.mark.parametrize(
+    "name", ["BTCUSDT_202501.csv", "BTCUSDT-20250101.csv", "BTC_USDT-2025.csv"]
+)
+def test_a_month_after_the_symbol_is_no_delivery_contract(tmp_path: Path, name: str) -> None:
+    write_lines(tmp_path / name, bar_lines(bars_of("BTCUSDT")))
+    assert read(tmp_path).data.bars.symbols == ("BTCUSDT",)
+
+
+def test_an_archive_of_other_files_is_left_out_below_a_directory(tmp_path: Path) -> None:
+    BARS_ONLY["seconds"](tmp_path / "user_data" / "data")
+    results = tmp_path / "user_data" / "backtest_results"
+    results.mkdir()
+    for name, members in (("several.zip", ("a.json", "b.json")), ("one.zip", ("a.pkl",))):
+        with zipfile.ZipFile(results / name, "w") as archive:
+            for each in members:
+                archive.writestr(each, "{}")
+    found = read(tmp_path / "user_data")
+    step = "; unpack it and name the directory"
+    assert {each.file: each.reason for each in found.skipped} == {
+        "backtest_results/several.zip": f"the archive has 2 files, expected one{step}",
+        "backtest_results/one.zip": f"the file in the archive is not CSV or JSON{step}",
+    }
+    for name in ("several.zip", "one.zip"):
+        assert import_error(results / name).startswith(f"{name}: the ")
+
+
+@pytest.mark.parametrize("kind", ["aggTrades", "bookTicker", "bookDepth", "liquidationSnapshot"])
+def test_rows_of_other_kinds_are_no_bars_by_their_name(tmp_path: Path, kind: str) -> None:
+    BARS_ONLY["seconds"](tmp_path)
+    lines = bar_lines(bars_of("BTCUSDT"))
+    write_lines(tmp_path / f"BTCUSDT-{kind}-2025-01-01.csv", [f"{line},1" for line in lines])
+    (skipped,) = read(tmp_path).skipped
+    assert skipped.reason.endswith(", by the name of the file or its folder")
