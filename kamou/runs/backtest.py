@@ -24,6 +24,7 @@ from kamou.errors import ConfigurationError, StoreError
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest_options import ALL_DATA, BacktestOptions
 from kamou.runs.backtest_report import FinishedBacktest, report_backtest
+from kamou.runs.crash_stop import CrashStop
 from kamou.runs.cycle_length import fit_to_bars
 from kamou.runs.running import running
 from kamou.runs.session import REPLAYED, Adapter, Inspect, Session, SessionFiles, open_session
@@ -57,6 +58,7 @@ def run(
 
     Raises:
         StrategyFailedError: a strategy failed, and the options do not say to keep going.
+        ActorCrashedError: an actor crashed.
         StoreError: the file ``journal`` exists or cannot be written.
         InvalidDataError: the data does not exist, fails its checks or lacks one of ``symbols``, or
             an instrument has impossible limits.
@@ -129,7 +131,7 @@ def replay(
     start_ms, end_ms = _traded_range(market, timerange, settings.cycle.period_s * 1000)
     seed_scheduler(SCHEDULER_SEED)
     clock = SimulatedClock(start_ms=start_ms)
-    failures = FailureStop(keep_going=parts.keep_going)
+    failures, crashes = FailureStop(keep_going=parts.keep_going), CrashStop()
     with tempfile.TemporaryDirectory(prefix="kamou-backtest-") as data_dir:
 
         async def main() -> BacktestReport:
@@ -149,9 +151,10 @@ def replay(
                     _inputs(session, settings, market, clock, parts, failures),
                     on_cycle=_follow_cycles(watch, start_ms, end_ms, until_end.cancel),
                 )
-                async with running(parts.arrange(tree)):
-                    with failures.scope, until_end:
+                async with running(parts.arrange(tree), on_exit=crashes.record_exit):
+                    with crashes.scope, failures.scope, until_end:
                         await clock.sleep_until(end_ms + LAST_ORDERS_MS)
+                crashes.raise_first()
                 failures.raise_first()
                 parts.inspect(session.engine)
                 stopped = until_end.cancelled_caught

@@ -28,14 +28,16 @@ from kamou.core.record.backtest_document import BacktestReport
 from kamou.core.record.gate import LiveGrant
 from kamou.core.risk.verdict import Denied
 from kamou.data_directory.folder import MEMORY
-from kamou.errors import ConfigurationError, StoreError
+from kamou.errors import ConfigurationError, StoreError, find_error_to_show
 from kamou.messages.orders import ReviewEntry
 from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.backtest import ReplayParts, replay, run
 from kamou.runs.backtest_options import BacktestOptions
 from kamou.runs.backtest_report import _by_strategy
+from kamou.runs.crash_stop import ActorCrashedError
 from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.watching import Watch
+from kamou.runtime.supervision import RestartStormError
 from kamou.settings.config import CycleSettings, Resolved, Settings
 from kamou.settings.strategies import StrategySettings
 from kamou.store import database
@@ -124,6 +126,35 @@ def test_with_a_governor_that_denies_all_a_backtest_sends_no_order() -> None:
     assert found["candidates"] > 0
     assert (found["orders"], found["fills"], found["trades"]) == (0, 0, 0)
     assert scripted_market.D(found["equity_end"]) == scripted_market.D(found["equity_start"])
+
+
+def crash_governor(tree: Tree) -> Tree:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.sleep(90)
+        raise LookupError("on purpose")
+
+    return replaced(tree, "risk_governor", start)
+
+
+def test_a_backtest_ends_with_an_error_that_names_the_first_actor_that_crashed() -> None:
+    with pytest.raises(ActorCrashedError) as caught:
+        run_scripted(parts=ReplayParts(arrange=crash_governor, keep_going=True))
+    first, *trace, last = caught.value.args
+    assert "/risk_governor crashed: LookupError('on purpose'), at runs/test_backtest.py:" in first
+    assert '|     raise LookupError("on purpose")' in trace
+    assert last == "report this defect with these lines; there is no report"
+    assert caught.value.exit_code == 1
+
+
+def test_a_backtest_whose_actor_never_starts_ends_with_an_error() -> None:
+    async def start(task_status: trio.TaskStatus[None]) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StoreError("the journal cannot be read")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run_scripted(parts=ReplayParts(arrange=lambda tree: replaced(tree, "risk_governor", start)))
+    assert isinstance(find_error_to_show(caught.value), RestartStormError)
 
 
 def test_a_strategy_without_a_grant_of_the_gate_sends_no_order() -> None:
