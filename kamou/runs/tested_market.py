@@ -21,8 +21,9 @@ HASHED_ROWS = 1_000  # hashed at once, so that no copy of the data is in memory
 def measure_market(market: RecordedMarket, from_ms: int, until_ms: int) -> MarketChange:
     """Return the change of each symbol's price within ``[from_ms, until_ms]``.
 
-    It goes from the open of the bar at the start to the price at the end; of a symbol whose bars
-    end earlier, to its last close. A symbol without a bar at the start is left out.
+    It goes from the open of the bar at the start to the price at the end. Where that is unknown,
+    because bars are missing or ended earlier, it goes to the newest close before. A symbol without
+    a bar at the start is left out.
     """
     first = market.prices(from_ms)
     last = np.array(market.prices(until_ms), dtype=np.float64)
@@ -30,6 +31,11 @@ def measure_market(market: RecordedMarket, from_ms: int, until_ms: int) -> Marke
         end = market.market_end(symbol)
         if end is not None and end[0] <= until_ms:
             last[column] = end[1]
+    missing = np.flatnonzero(~np.isfinite(last))
+    if len(missing):
+        closes = market.bars(market.step_ms, from_ms, until_ms).close[:, missing]
+        for at, close in zip(missing, closes.T, strict=True):
+            last[at] = next(iter(close[np.isfinite(close)][::-1]), np.nan)
     known = np.isfinite(first) & np.isfinite(last) & (first > 0)
     changes = {
         symbol: float(last[column] / first[column] - 1.0)
