@@ -23,6 +23,17 @@ class KamouError(Exception):
         return "\n".join(map(str, self.args))
 
 
+def summarize_error(error: BaseException) -> str:
+    """Return the error's text, with its type unless the text is Kamou's own.
+
+    An error of an author's own class may raise when it is asked for its text; its type is enough.
+    """
+    try:
+        return str(error) if isinstance(error, KamouError) else repr(error)
+    except (Exception, SystemExit):
+        return type(error).__name__
+
+
 def find_error_to_show(error: BaseException) -> BaseException:
     """Return the error of a group that the operator should see, or the whole group.
 

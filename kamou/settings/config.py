@@ -199,7 +199,7 @@ def load_settings(
     kinds, table = collect_leaf_types(Settings, types), settings_table(types)
     if files:
         raws = read(kinds)
-    elif folder:
+    elif folder and not run_files:
         raws = {k: raw for k, raw in raws.items() if not _is_of_file(k, raw[1], types)}
 
     values = convert_values(raws, kinds, table)

@@ -8,22 +8,23 @@ the configuration. What runs is what was hashed: a file is read once.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import keyword
 import os
 import re
 import stat
 import sys
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_type_hints
 
 import attrs
 
-from kamou.errors import ConfigurationError
-from kamou.settings.values import expand_home
+from kamou.errors import ConfigurationError, summarize_error
+from kamou.settings.values import EXPECTED, expand_home
 
 if TYPE_CHECKING:
     from kamou.core.strategies import StrategyFactory
@@ -107,7 +108,7 @@ def load_file(path: Path, taken: Collection[str] = ()) -> StrategyFile:
 
     Raises:
         ConfigurationError: the file's name or mode is wrong, it cannot be read or imported, or has
-            no ``strategy``; the message has file and line.
+            no ``strategy``; the message has file and line. Or its parameters cannot be settings.
     """
     if problem := find_name_problem(path.stem, taken):
         raise ConfigurationError(f"{path}: {path.stem!r} {problem}")
@@ -119,9 +120,11 @@ def load_file(path: Path, taken: Collection[str] = ()) -> StrategyFile:
             f"{path}: cannot be read ({error.strerror}); check its permissions"
         ) from error
     sha256 = hashlib.sha256(body).hexdigest()
-    return StrategyFile(
-        name=path.stem, path=path, sha256=sha256, factory=_import_factory(path, body, sha256)
-    )
+    factory = _import_factory(path, body, sha256)
+    kind = getattr(factory, "parameter_class", None)
+    if kind is not None and (problems := list(_find_parameter_problems(kind))):
+        raise ConfigurationError(*(f"{path}: {problem}" for problem in problems))
+    return StrategyFile(name=path.stem, path=path, sha256=sha256, factory=factory)
 
 
 def _check_owner(path: Path, what: str) -> None:
@@ -157,12 +160,12 @@ def _import_factory(path: Path, body: bytes, sha256: str) -> StrategyFactory:
         module = module_from_spec(spec)
         sys.modules[module_name] = module  # attrs resolves the annotations of its classes by it
         try:
-            exec(compile(body, str(path), "exec"), vars(module))
-        except Exception as error:
+            exec(compile(body, str(path), "exec", dont_inherit=True), vars(module))
+        except (Exception, SystemExit) as error:  # an exit would end Kamou as if all were well
             del sys.modules[module_name]
             raise ConfigurationError(
-                f"{path}:{_find_line(path, error)}: cannot be imported: {error!r}; correct the"
-                " file, or move it out of the folder"
+                f"{path}:{_find_line(path, error)}: cannot be imported: {summarize_error(error)};"
+                " correct the file, or move it out of the folder"
             ) from error
     factory = getattr(module, "strategy", None)
     if not callable(factory):
@@ -172,7 +175,39 @@ def _import_factory(path: Path, body: bytes, sha256: str) -> StrategyFactory:
     return cast("StrategyFactory", factory)
 
 
-def _find_line(path: Path, error: Exception) -> int:
+def _find_parameter_problems(kind: object) -> Iterator[str]:
+    """Yield why a file's ``parameter_class`` cannot be read as settings."""
+    # Imported here because the strategies import numpy, which many verbs do not need.
+    from kamou.core.strategies.base import DECLARED, Parameters
+
+    if not isinstance(kind, type) or not issubclass(kind, Parameters):
+        yield f"parameter_class {kind!r} is no class that inherits from Parameters; let it inherit"
+        return
+    if inspect.get_annotations(kind) and "__attrs_attrs__" not in vars(kind):
+        yield f"{kind.__name__} is no attrs class; write @attrs.frozen(kw_only=True) above it"
+        return
+    try:
+        hints = get_type_hints(kind)
+    except Exception as error:  # an annotation is the author's code
+        yield f"the types of {kind.__name__} cannot be read: {summarize_error(error)}; correct them"
+        return
+    for field in attrs.fields(kind):
+        name = f"{kind.__name__}.{field.name}"
+        hint = hints.get(field.name)
+        if DECLARED not in field.metadata:
+            yield f"{name} is not declared; write {field.name}: int = parameter(default, about)"
+        elif hint not in EXPECTED:
+            yield (
+                f"{name} has the type {_name_type(hint)}; a setting is one of"
+                f" {', '.join(_name_type(each) for each in EXPECTED)}"
+            )
+
+
+def _name_type(kind: object) -> str:
+    return kind.__name__ if type(kind) is type else str(kind)
+
+
+def _find_line(path: Path, error: BaseException) -> int:
     """Return the line of the file at which its import failed."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1

@@ -136,6 +136,7 @@ def test_a_name_that_differs_from_the_file_is_an_error_of_its_declaration(folder
         ("x = 1\ny = (\n", 2, "SyntaxError"),
         ("x = 1\n\n1 / 0\n", 3, "ZeroDivisionError"),
         ("import nowhere_to_be_found\n", 1, "ModuleNotFoundError"),
+        ("x = 1\nraise SystemExit(0)\n", 2, "SystemExit(0)"),
         ("def f():\n    return undefined\n\n\nf()\n", 2, "NameError"),
     ],
 )
@@ -147,6 +148,71 @@ def test_a_file_that_does_not_import_is_one_error_with_file_and_line(
         load(folder)
     (message,) = caught.value.args
     assert message.startswith(f"{path}:{line}: cannot be imported: {words}")
+
+
+PARAMETERS = """import attrs
+
+from kamou.core.strategies.base import Parameters, parameter
+
+
+HEAD
+    window: TYPE = VALUE
+
+
+def strategy(parameters=None):
+    raise LookupError
+
+
+strategy.parameter_class = Own
+"""
+DECORATED = "@attrs.frozen(kw_only=True)\nclass Own(Parameters):"
+DECLARED = 'parameter(3, "window")'
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "value", "words"),
+    [
+        ("@attrs.frozen\nclass Own:", "int", DECLARED, "is no class that inherits from Parameters"),
+        ("class Own(Parameters):", "int", DECLARED, "Own is no attrs class; write @attrs.frozen"),
+        (DECORATED, "int", "3", "Own.window is not declared; write window: int = parameter("),
+        (
+            DECORATED,
+            "dict",
+            DECLARED,
+            "Own.window has the type dict; a setting is one of bool, int",
+        ),
+        (DECORATED, "int | None", DECLARED, "Own.window has the type int | None; a setting is one"),
+        (DECORATED, "'Nowhere'", DECLARED, "the types of Own cannot be read: NameError("),
+    ],
+)
+def test_parameters_that_cannot_be_settings_are_an_error_with_file_and_field(
+    folder: Path, head: str, kind: str, value: str, words: str
+) -> None:
+    text = PARAMETERS.replace("HEAD", head).replace("TYPE", kind).replace("VALUE", value)
+    path = write(folder, "own", text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder)
+    (message,) = caught.value.args
+    assert message.startswith(f"{path}: ")
+    assert words in message
+    write(
+        folder,
+        "own",
+        PARAMETERS.replace("HEAD", DECORATED).replace("TYPE", "int").replace("VALUE", DECLARED),
+    )
+    assert flatten_settings(load(folder).settings)["strategies.own.window"] == 3
+
+
+def test_annotations_of_a_file_are_evaluated_as_its_own_imports_say(folder: Path) -> None:
+    path = write(folder, "plain", "def strategy(window: 1 + 1): ...\n")
+    assert load_file(path).factory.__annotations__ == {"window": 2}
+
+
+def test_a_setting_of_a_strategy_that_the_folder_lacks_is_an_error(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    with pytest.raises(ConfigurationError, match=r"unknown setting strategies\.breakout\.window"):
+        load(empty, BREAKOUT__WINDOW="24")
 
 
 def test_every_broken_file_is_reported_at_once(folder: Path) -> None:
