@@ -94,7 +94,10 @@ class Scanner(Actor[BarsClosed]):
         closed_at_ms = int(message.open_ms[-1]) + message.period_ms
         try:
             ranking = self._recorded.ranking(closed_at_ms, self.clock.now_ms())
-        except Exception:  # evaluated bar by bar, the strategy raises at the bar of its defect
+        except (
+            Exception,
+            SystemExit,
+        ):  # evaluated bar by bar, the strategy raises at the bar of its defect
             ranking = self._recorded = None
         if ranking is None:
             return False
@@ -123,7 +126,7 @@ class Scanner(Actor[BarsClosed]):
     def _score(self, strategy: CheckedStrategy, panel: Panel, now_ms: int) -> StrategyScores:
         try:
             return strategy.evaluate(panel, now_ms)
-        except Exception as error:  # a defect of the strategy, which a restart would not mend
+        except (Exception, SystemExit) as error:  # a restart would not correct the strategy
             failure = strategy.describe(error, panel)
         self._on_strategy_failed(failure)
         text = f"{failure.summary}, at {failure.place}"

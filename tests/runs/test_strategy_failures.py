@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,23 @@ def test_a_backtest_that_keeps_going_counts_failures_and_trades_to_the_end() -> 
     assert report["trades"] > 5
 
 
+def test_a_strategy_that_exits_the_process_is_counted_as_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def evaluate(*_: object) -> None:
+        raise SystemExit(0)
+
+    with strategy_files():
+        module = importlib.import_module("kamou.core.strategies.raising")
+        monkeypatch.setattr(module.Raising, "evaluate", evaluate)
+        with pytest.raises(StrategyFailedError, match=r"SystemExit\(0\)"):
+            backtest(keep_going=False)
+        report = backtest(keep_going=True)
+    (found,) = report["strategy_failures"]
+    assert (found["strategy"], found["error"]) == ("raising", "SystemExit(0)")
+    assert report["trades"] > 5
+
+
 def failure(**changes: Any) -> StrategyFailure:
     made = StrategyFailure(
         strategy="breakout",
@@ -88,6 +106,7 @@ def failure(**changes: Any) -> StrategyFailure:
         bar_closed_at_ms=FAILED_AT_MS,
         symbol="BTCUSDT",
         error=ValueError("on purpose"),
+        summary="ValueError('on purpose')",
         trace=None,
         file="own/breakout.py",
         line=31,

@@ -35,6 +35,7 @@ class UndeclaredReadError(KamouError):
 class DeclaredReads:
     """The largest reads that a strategy declared."""
 
+    strategy: str
     bars: int
     indicators: frozenset[Indicator]
     open_interest_rows: int  # 0: none
@@ -57,9 +58,22 @@ class PanelView(Panel):
     def append(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError("a strategy called panel.append; only the scanner adds bars")
 
+    def append_block(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.append_block; only the scanner adds bars"
+        )
+
+    def extend(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError("a strategy called panel.extend; only the scanner adds bars")
+
     def append_interest(self, *_: object, **__: object) -> NoReturn:
         raise UndeclaredReadError(
             "a strategy called panel.append_interest; only the scanner adds open interest"
+        )
+
+    def copy_interest(self, *_: object, **__: object) -> NoReturn:
+        raise UndeclaredReadError(
+            "a strategy called panel.copy_interest; read panel.open_interest(now_ms)"
         )
 
     def view(self, field: Field, n: int, back: int = 0) -> Floats:
@@ -135,9 +149,13 @@ class PanelView(Panel):
     def compute_from_interest(
         self, key: Hashable, now_ms: int, compute: Callable[[Ints, Floats], Floats]
     ) -> Floats:
-        """Return ``compute(*open_interest(now_ms))``, cached as ``Panel`` does."""
-        rows = self._declared.open_interest_rows  # another view may have fewer
-        return super().compute_from_interest((key, rows), now_ms, compute)
+        """Return ``compute(*open_interest(now_ms))``, cached as ``Panel`` does.
+
+        The panel is shared, so the key has the strategy: another may compute something else by an
+        equal key.
+        """
+        own = (self._declared.strategy, self._declared.open_interest_rows, key)
+        return _freeze(np.asarray(super().compute_from_interest(own, now_ms, compute)))
 
 
 def _freeze(values: npt.NDArray[T]) -> npt.NDArray[T]:

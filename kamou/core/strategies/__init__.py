@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from kamou.core.market.panel import Panel
 from kamou.core.strategies.base import Parameters, Strategy
 from kamou.core.strategies.evaluation import count_interest_rows
-from kamou.errors import ConfigurationError
+from kamou.errors import ConfigurationError, summarize_error
 
 # After 500 bars a Wilder average of 14 no longer depends on its seed, (13/14)^500 < 2^-53, so a
 # panel that is loaded again equals one that never stopped.
@@ -94,9 +94,10 @@ def make_strategies(
             )
         try:
             made[name] = known[name](parameters[name]) if name in parameters else known[name]()
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise ConfigurationError(
-                f"the strategy {name} cannot be made: {problem!r}; correct its __init__"
+                f"the strategy {name} cannot be made: {summarize_error(problem)}; correct its"
+                " __init__"
             ) from problem
     return made
 

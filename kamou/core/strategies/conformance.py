@@ -274,7 +274,10 @@ def run_check(bench: Bench, check: str) -> CheckResult:
         warnings.simplefilter("always")
         try:
             problems += CONFORMANCE_CHECKS[check](bench)
-        except Exception as error:  # of the strategy, which is what this function looks for
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # of the strategy, which is what this function looks for
             failure = bench.strategy.describe(error, bench.panel(0))
             if failure.trace is None and not isinstance(error, InvalidScoresError):
                 raise  # a defect of a check

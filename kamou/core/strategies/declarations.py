@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 
 from kamou.core.codes import Abstain
 from kamou.core.strategies.base import Requirement, Strategy
-from kamou.errors import ConfigurationError
+from kamou.errors import ConfigurationError, summarize_error
 
 LOOKBACK_MIN = 1  # a strategy that reads the newest bar only
 
@@ -24,16 +25,17 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
     """
     read: dict[str, object] = {}
     for declared, wanted, is_valid in DECLARATIONS:
+        if not _is_declared(strategy, declared):
+            yield f"no {declared}; expected {wanted}"
+            continue
         try:
             value = getattr(strategy, declared)
             if declared in OF_PERIOD:
                 value = value(period_ms)
-        except AttributeError:
-            yield f"no {declared}; expected {wanted}"
-            continue
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigurationError(
-                f"the strategy {name} cannot tell its {declared}: {error!r}; correct it"
+                f"the strategy {name} cannot tell its {declared}: {summarize_error(error)},"
+                f" at {_find_place(error)}; correct it"
             ) from error
         if not is_valid(value):
             yield f"{declared} {value!r}; expected {wanted}"
@@ -43,6 +45,19 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
     lookback, warmup = read.get("lookback_bars"), read.get("warmup_bars")
     if isinstance(lookback, int) and isinstance(warmup, int) and warmup < lookback:
         yield f"warmup_bars {warmup}; expected at least lookback_bars, which are {lookback}"
+
+
+def _is_declared(strategy: Strategy, declared: str) -> bool:
+    """Return True if reading the declaration runs the author's code or finds a value."""
+    kind = type(strategy)
+    of_instance = declared in getattr(strategy, "__dict__", ())
+    return of_instance or hasattr(kind, declared) or hasattr(kind, "__getattr__")
+
+
+def _find_place(error: BaseException) -> str:
+    """Return file and line of the error's deepest frame."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def _is_count(least: int) -> Callable[[object], bool]:

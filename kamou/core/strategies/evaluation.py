@@ -7,7 +7,9 @@ is an error with one ``FailureKind``.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
@@ -27,11 +29,13 @@ from kamou.core.market.panel_view import (
 )
 from kamou.core.strategies.base import Strategy, StrategyScores
 from kamou.core.strategies.declarations import find_invalid_declarations
-from kamou.errors import ConfigurationError, KamouError
+from kamou.errors import ConfigurationError, KamouError, summarize_error
 
 FLOAT_COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance")
 CODE_COLUMNS = ("abstain", "proxy")
 CODE_MAX = max(Abstain)
+# What a strategy's code may raise. SystemExit would otherwise end Kamou as if all were well.
+StrategyError = Exception | SystemExit
 _least, _most = np.minimum.reduce, np.maximum.reduce  # half the time of the methods min and max
 
 
@@ -73,7 +77,8 @@ class StrategyFailure:
     kind: FailureKind
     bar_closed_at_ms: int
     symbol: str  # empty: not known
-    error: Exception
+    error: StrategyError
+    summary: str  # the error with its type, unless its text is Kamou's own
     trace: TracebackType | None  # from the strategy's own frame on; None: no line of it raised
     file: str  # of the strategy
     line: int
@@ -82,11 +87,6 @@ class StrategyFailure:
     def place(self) -> str:
         """File and line, such as ``strategies/breakout.py:31``."""
         return f"{'/'.join(self.file.split('/')[-2:])}:{self.line}"
-
-    @property
-    def summary(self) -> str:
-        """The error with its type, unless its text is Kamou's own."""
-        return str(self.error) if isinstance(self.error, KamouError) else repr(self.error)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -210,7 +210,7 @@ class CheckedStrategy:
         }.get(what, "a finite number above 0 where it does not abstain")
         _fail(kind, f"{symbol} has the {what} {value}; expected {wanted}", symbol)
 
-    def describe(self, error: Exception, panel: Panel) -> StrategyFailure:
+    def describe(self, error: StrategyError, panel: Panel) -> StrategyFailure:
         """Return the failure for an error of ``evaluate``."""
         trace = _cut_trace(error.__traceback__)
         kind = FailureKind.RAISED
@@ -220,14 +220,15 @@ class CheckedStrategy:
             kind = named if isinstance(error, error_class) else kind
         file, line = find_evaluate(self.strategy)
         if trace is not None:
-            file = trace.tb_frame.f_code.co_filename
-            line = max(_lines_of(trace, file), default=(0, line))[1]
+            own = (_find_file(self.strategy), file, trace.tb_frame.f_code.co_filename)
+            file, line = next(found for name in own for found in _last_line_of(trace, name))
         return StrategyFailure(
             strategy=self.name,
             kind=kind,
             bar_closed_at_ms=panel.close_ms,
             symbol=getattr(error, "symbol", "") if isinstance(error, InvalidScoresError) else "",
             error=error,
+            summary=summarize_error(error),
             trace=trace,
             file=file,
             line=line,
@@ -249,8 +250,19 @@ def _check_columns(scores: StrategyScores, width: int) -> None:
                     f"{name} is {_describe_column(column)}; expected {wanted} of shape {shape},"
                     " one value for each symbol",
                 )
-    features, shape_of_features = scores.features, (len(scores.feature_names), width)
-    if not isinstance(features, np.ndarray) or features.shape != shape_of_features:
+    labels = scores.feature_names
+    texts = isinstance(labels, tuple) and all(isinstance(label, str) for label in labels)
+    if not texts or len(set(labels)) < len(labels):
+        _fail(
+            FailureKind.COLUMN_WRONG,
+            f"feature_names is {labels!r}; expected a tuple of texts, each one once",
+        )
+    features, shape_of_features = scores.features, (len(labels), width)
+    if not (
+        isinstance(features, np.ndarray)
+        and features.shape == shape_of_features
+        and features.dtype.kind in "fiu"
+    ):
         _fail(
             FailureKind.COLUMN_WRONG,
             f"features is {_describe_column(features)}; expected float64 of shape"
@@ -275,18 +287,28 @@ def _cut_trace(trace: TracebackType | None) -> TracebackType | None:
     return trace.tb_next if trace is not None else None
 
 
-def _lines_of(trace: TracebackType | None, file: str) -> Iterator[tuple[int, int]]:
-    """Yield depth and line of the frames in the file."""
-    depth = 0
+def _last_line_of(trace: TracebackType | None, file: str) -> list[tuple[str, int]]:
+    """Return the file with the line of its deepest frame; empty if it has no frame."""
+    found: list[tuple[str, int]] = []
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
-            yield depth, trace.tb_lineno
-        depth, trace = depth + 1, trace.tb_next
+            found = [(file, trace.tb_lineno)]
+        trace = trace.tb_next
+    return found
+
+
+def _find_file(strategy: Strategy) -> str:
+    """Return the file of the strategy's class; empty if unknown."""
+    module = sys.modules.get(type(strategy).__module__)
+    return getattr(module, "__file__", None) or ""
 
 
 def find_evaluate(strategy: Strategy) -> tuple[str, int]:
-    """Return file and line of a strategy's ``evaluate``; empty and 0 if unknown."""
-    code = getattr(strategy.evaluate, "__code__", None)
+    """Return file and line of a strategy's ``evaluate``, below its decorators.
+
+    They are empty and 0 if unknown.
+    """
+    code = getattr(inspect.unwrap(strategy.evaluate), "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
 
 
@@ -313,6 +335,7 @@ def check_strategies(
             proxies=len(strategy.proxies),
             warmup_bars=strategy.warmup_bars(period_ms),
             reads=DeclaredReads(
+                strategy=name,
                 bars=strategy.lookback_bars(period_ms),
                 indicators=frozenset(strategy.indicators),
                 open_interest_rows=count_interest_rows(strategy.open_interest_span_ms),

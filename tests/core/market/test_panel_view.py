@@ -38,9 +38,12 @@ def filled_panel(bars: int = 30) -> Panel:
 PANEL = filled_panel()
 
 
-def limited(bars: int = 5, open_interest_rows: int = 0) -> PanelView:
+def limited(bars: int = 5, open_interest_rows: int = 0, strategy: str = "one") -> PanelView:
     declared = DeclaredReads(
-        bars=bars, indicators=frozenset({Atr(3)}), open_interest_rows=open_interest_rows
+        strategy=strategy,
+        bars=bars,
+        indicators=frozenset({Atr(3)}),
+        open_interest_rows=open_interest_rows,
     )
     return PanelView(PANEL, declared)
 
@@ -107,6 +110,16 @@ def test_a_cached_figure_of_open_interest_is_that_of_the_views_own_rows(
         np.testing.assert_array_equal(found, logs.sum(axis=0))
 
 
+def test_two_strategies_that_use_one_key_of_open_interest_have_their_own_figures() -> None:
+    one, other = (limited(open_interest_rows=2, strategy=name) for name in ("one", "other"))
+    now_ms = 30 * INTEREST_PERIOD_MS
+    least = one.compute_from_interest("figure", now_ms, lambda _times, logs: logs.min(axis=0))
+    most = other.compute_from_interest("figure", now_ms, lambda _times, logs: logs.max(axis=0))
+    assert (most > least).all()
+    with pytest.raises(ValueError, match="read-only"):
+        least[...] = 0
+
+
 def test_open_interest_without_a_declared_period_is_an_error() -> None:
     for read in (
         lambda: limited().open_interest(0),
@@ -136,4 +149,11 @@ def test_a_strategy_can_write_nothing_of_the_panel() -> None:
         view.append(0, row, row, row, row, row)
     with pytest.raises(UndeclaredReadError, match="only the scanner adds open interest"):
         view.append_interest(0, row)
+    rows, times = np.ones((1, 2)), np.array([31 * HOUR_MS])
+    for write in (view.extend, view.append_block):
+        with pytest.raises(UndeclaredReadError, match="only the scanner adds bars"):
+            write(times, rows, rows, rows, rows, rows)
+    with pytest.raises(UndeclaredReadError, match=r"read panel\.open_interest"):
+        view.copy_interest()
+    assert PANEL.bars == 30
     assert PANEL.count.flags.writeable

@@ -121,6 +121,14 @@ BROKEN_COLUMNS: dict[str, tuple[dict[str, Any], FailureKind]] = {
     "codes as floats": ({"abstain": np.zeros(WIDTH)}, FailureKind.COLUMN_WRONG),
     "None": ({"proxy": None}, FailureKind.COLUMN_WRONG),
     "a feature without a name": ({"feature_names": ("one",)}, FailureKind.COLUMN_WRONG),
+    "feature_names None": ({"feature_names": None}, FailureKind.COLUMN_WRONG),
+    "whole feature_names": ({"feature_names": (1, 2)}, FailureKind.COLUMN_WRONG),
+    "a list of feature_names": ({"feature_names": ["one", "two"]}, FailureKind.COLUMN_WRONG),
+    "a feature name twice": ({"feature_names": ("one", "one")}, FailureKind.COLUMN_WRONG),
+    "features of objects": (
+        {"features": np.array([[None] * WIDTH] * 2, dtype=object)},
+        FailureKind.COLUMN_WRONG,
+    ),
     "negative code": ({"abstain": np.full(WIDTH, -1, np.int64)}, FailureKind.CODE_UNKNOWN),
     "unknown code": ({"abstain": np.full(WIDTH, 99, np.uint8)}, FailureKind.CODE_UNKNOWN),
 }
@@ -274,3 +282,14 @@ def test_a_missing_declaration_is_named_and_one_that_raises_is_an_error() -> Non
         check_strategies({"bare": Bare()}, HOUR_MS)  # type: ignore[dict-item]  # the mistake of this test
     with pytest.raises(ConfigurationError, match="declares no hold_ms; expected a whole number"):
         check_strategies({"x": object()}, HOUR_MS)  # type: ignore[dict-item]  # the mistake of this test
+
+
+def test_an_error_inside_of_a_declaration_is_named_with_its_line() -> None:
+    def lookback_bars(period_ms: int) -> int:
+        return period_ms.windw  # type: ignore[attr-defined,no-any-return]  # the mistake of this test
+
+    with pytest.raises(ConfigurationError) as caught:
+        checked(Drawn(lookback_bars=lookback_bars))
+    text = str(caught.value)
+    assert text.startswith("the strategy drawn cannot tell its lookback_bars: AttributeError(")
+    assert f", at {__file__}:{lookback_bars.__code__.co_firstlineno + 1}; correct it" in text

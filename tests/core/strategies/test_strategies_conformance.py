@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import pytest
 
@@ -270,6 +271,22 @@ class Compares(Simple):
         return np.clip(rise - np.nanmean(np.append(rise, 0.0)), -1, 1)
 
 
+class Unnamed(Simple):
+    """Leaves out the names of its features."""
+
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
+        wrong: Any = None  # the mistake of this test
+        return attrs.evolve(super().evaluate(panel, now_ms), feature_names=wrong)
+
+
+class OfObjects(Simple):
+    """Has features that are no numbers."""
+
+    def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
+        found = super().evaluate(panel, now_ms)
+        return attrs.evolve(found, features=np.full(found.features.shape, None, dtype=object))
+
+
 def test_a_simple_strategy_passes_every_check() -> None:
     bench = make_bench("simple", Simple())
     assert not [each for each in CONFORMANCE_CHECKS if run_check(bench, each).problems]
@@ -285,6 +302,8 @@ def test_a_simple_strategy_passes_every_check() -> None:
         (LongMemory, "scores after a gap", "score depends on bars before a gap"),
         (Careless, "no score of missing", "older than two bars has a score"),
         (Divides, "flat prices", "invalid value encountered in divide"),
+        (Unnamed, "flat prices", "feature_names is None; expected a tuple of texts"),
+        (OfObjects, "flat prices", "features is object of shape (1, 24); expected float64"),
         (Compares, "a symbol's score", "depends on the other symbols of its panel"),
     ],
 )
