@@ -217,11 +217,18 @@ def test_only_the_listed_modules_use_the_assumed_live_gate() -> None:
     }
 
 
+def named(expression: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
+
+
 def test_only_the_listed_modules_catch_every_exception() -> None:
     allowed = {
         "kamou/supervisor.py": "a crash is its business",
         "kamou/actors/scanner.py": "a strategy that raises abstains, or has no more blocks",
         "kamou/core/strategies/conformance.py": "what a strategy raises is what it looks for",
+        "kamou/cli.py": "a failure of a verb is printed, and a defect is raised again",
+        "kamou/settings/strategy_files.py": "an annotation of a strategy is its author's code",
+        "kamou/errors.py": "an error whose own text raises is named by its type",
         "kamou/http/server.py": "what goes wrong in one connection ends that connection",
         "kamou/simulator/simulation.py": "what ends a simulated process is reported with its seed",
     }
@@ -230,7 +237,7 @@ def test_only_the_listed_modules_catch_every_exception() -> None:
         for path, tree in trees("kamou/").items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and (node.type is None or {"Exception", "BaseException"} & named(node.type))
         and not isinstance(node.body[-1], ast.Raise)  # to clean up and let it pass is no catch
     }
     assert broad <= set(allowed)
