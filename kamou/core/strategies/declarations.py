@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 
@@ -35,7 +36,7 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
         except (Exception, SystemExit) as error:
             raise ConfigurationError(
                 f"the strategy {name} cannot tell its {declared}: {summarize_error(error)},"
-                f" at {_find_place(error)}; correct it"
+                f" at {_find_place(strategy, error)}; correct it"
             ) from error
         if not is_valid(value):
             yield f"{declared} {value!r}; expected {wanted}"
@@ -48,16 +49,19 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
 
 
 def _is_declared(strategy: Strategy, declared: str) -> bool:
-    """Return True if reading the declaration runs the author's code or finds a value."""
+    """Return True if the strategy or its class has the declaration, or a ``__getattr__``."""
     kind = type(strategy)
     of_instance = declared in getattr(strategy, "__dict__", ())
     return of_instance or hasattr(kind, declared) or hasattr(kind, "__getattr__")
 
 
-def _find_place(error: BaseException) -> str:
-    """Return file and line of the error's deepest frame."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+def _find_place(strategy: Strategy, error: BaseException) -> str:
+    """Return the error's deepest line in the strategy's file, or without one that file."""
+    own = getattr(sys.modules.get(type(strategy).__module__), "__file__", None)
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is Kamou's
+    for frame in [each for each in frames if each.filename == own][-1:] or frames[-1:]:
+        return f"{frame.filename}:{frame.lineno}"
+    return str(own)
 
 
 def _is_count(least: int) -> Callable[[object], bool]:

@@ -293,3 +293,9 @@ def test_an_error_inside_of_a_declaration_is_named_with_its_line() -> None:
     text = str(caught.value)
     assert text.startswith("the strategy drawn cannot tell its lookback_bars: AttributeError(")
     assert f", at {__file__}:{lookback_bars.__code__.co_firstlineno + 1}; correct it" in text
+
+
+def test_a_declaration_that_should_be_a_method_is_an_error_with_the_file() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        checked(Drawn(lookback_bars=3))
+    assert str(caught.value).endswith(f"'int' object is not callable\"), at {__file__}; correct it")
