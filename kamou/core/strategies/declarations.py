@@ -49,14 +49,14 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
 
 
 def _is_declared(strategy: Strategy, declared: str) -> bool:
-    """Return True if the strategy or its class has the declaration, or a ``__getattr__``."""
+    """Return True if the strategy, its class or a ``__getattr__`` may have it."""
     kind = type(strategy)
     of_instance = declared in getattr(strategy, "__dict__", ())
     return of_instance or hasattr(kind, declared) or hasattr(kind, "__getattr__")
 
 
 def _find_place(strategy: Strategy, error: BaseException) -> str:
-    """Return the error's deepest line in the strategy's file, or without one that file."""
+    """Return the error's deepest line in the strategy's file, else that file."""
     own = getattr(sys.modules.get(type(strategy).__module__), "__file__", None)
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is Kamou's
     for frame in [each for each in frames if each.filename == own][-1:] or frames[-1:]:
