@@ -20,7 +20,7 @@ from kamou.errors import InvalidDataError
 from kamou.store.cells import cast_cells, decode_dictionary, find_unfit, is_text, show_cell
 
 ISO = re.compile(r"^\s*\d{4}-\d{2}-\d{2}")
-ZONE = re.compile(r"([Zz]|[+-]\d{2}(:?\d{2})?| ?UTC)\s*$")
+ZONE = re.compile(r"[T ]\d{2}.*?([Zz]|[+-]\d{2}(:?\d{2})?| ?UTC)\s*$")  # after hours, not a date
 SHORTENED = re.compile(r"^\s*\d(\.\d+)?[eE]\+?\d+\s*$")
 TIME_EXPECTED = "a time in whole seconds, milliseconds, microseconds or nanoseconds, or in ISO 8601"
 
