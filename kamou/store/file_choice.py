@@ -6,6 +6,7 @@ the data directory of freqtrade has. One of each is chosen, or the error says ho
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,6 +16,11 @@ from kamou.core.words import count_words, format_duration
 from kamou.errors import InvalidDataError
 from kamou.store.column_meanings import Kind
 from kamou.store.file_layouts import Choice, FoundFile, SkippedFile
+from kamou.store.file_names import NAME_SEPARATOR
+
+# Names of freqtrade: BTC_USDT_USDT-1h-futures is a perpetual, BTC_USDT-1h is spot.
+SETTLED = re.compile(r"^[A-Za-z0-9]+_[A-Z]+_[A-Z]+(?=-)")
+UNSETTLED = re.compile(r"^[A-Za-z0-9]+_(?P<quote>[A-Z]+)(?=-)")
 
 
 def choose_files(
@@ -63,14 +69,33 @@ def _choose_exchange(
 
 
 def _leave_out_spot(files: Sequence[FoundFile], skipped: list[SkippedFile]) -> list[FoundFile]:
-    """Leave out bars that may be spot, if their symbol has a perpetual's file."""
+    """Leave out bars whose name says spot, if their symbol has a perpetual's file."""
     bars = [each for each in files if each.columns.kind is Kind.BARS and each.symbol is not None]
-    perpetuals = {each.symbol for each in bars if each.name.perpetual}
-    spot = {id(each) for each in bars if not each.name.perpetual and each.symbol in perpetuals}
+    perpetuals = [each for each in bars if each.name.perpetual]
+    symbols = {each.symbol for each in perpetuals}
+    pairs = {found[0] for each in perpetuals if (found := SETTLED.match(each.source.path.name))}
+    spot = {
+        id(each)
+        for each in bars
+        if not each.name.perpetual and each.symbol in symbols and _is_spot(each, pairs)
+    }
     for each in files:
         if id(each) in spot:
             skipped.append(_skip(each, "spot bars; the set has those of the perpetual"))
     return [each for each in files if id(each) not in spot]
+
+
+def _is_spot(found: FoundFile, pairs: set[str]) -> bool:
+    """Return True if the name or a folder says spot, or freqtrade has the perpetual.
+
+    ``pairs`` are the beginnings of the names of freqtrade's perpetuals, such as BTC_USDT_USDT.
+    """
+    name = found.source.path.name
+    said = any(
+        "spot" in NAME_SEPARATOR.split(each.lower()) for each in (*found.source.folders, name)
+    )
+    pair = UNSETTLED.match(name)
+    return said or (pair is not None and f"{pair[0]}_{pair['quote']}" in pairs)
 
 
 def _choose_period(

@@ -1,7 +1,7 @@
 """Checked series of funding and open interest, symbol codes, and errors of rows.
 
 Each observation is checked, then put on the bars' symbols. Of several files of open interest,
-``keep_finest`` keeps the one with the shortest period, for each symbol.
+``keep_finest`` keeps the one with the shortest period, for each symbol and time.
 """
 
 from __future__ import annotations
@@ -84,22 +84,30 @@ def _describe_problem(files: Sequence[str], problem: Problem) -> str:
 
 
 def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
-    """Keep for each symbol the rows of the files with the shortest period.
+    """Leave out rows of a symbol inside a file of its rows with a shorter period.
 
-    A file of which no row is kept is added to ``skipped``.
+    A file with times of one instant only counts as a daily one. A file of which no row is kept is
+    added to ``skipped``.
     """
     steps = [commonest_step_ms(part) or DAY_MS for part in parts]
-    finest: dict[str, int] = {}
+    if len(set(steps)) < 2:
+        return list(parts)
+    spans: dict[str, list[tuple[int, int, int]]] = {}  # of a symbol: period, first and last time
     for part, step in zip(parts, steps, strict=True):
-        for symbol in part.symbols:
-            finest[symbol] = min(finest.get(symbol, step), step)
+        for code, symbol in enumerate(part.symbols):
+            times = part.ts[part.code == code]
+            if len(times):
+                span = (step, int(times.min()), int(times.max()))
+                spans.setdefault(plain_symbol(symbol), []).append(span)
     kept: list[FileColumns] = []
     for part, step in zip(parts, steps, strict=True):
-        chosen = [finest[symbol] == step for symbol in part.symbols]
-        if all(chosen):
-            kept.append(part)
-        elif any(chosen):
-            kept.append(part.keep(np.array(chosen)[part.code]))
+        inside = np.zeros(len(part.ts), dtype=bool)
+        for code, symbol in enumerate(part.symbols):
+            for finer, first, last in spans.get(plain_symbol(symbol), []):
+                if finer < step:
+                    inside |= (part.code == code) & (part.ts >= first) & (part.ts <= last)
+        if not inside.all():
+            kept.append(part.keep(~inside) if inside.any() else part)
         else:
             reason = "open interest of a longer period; that of a shorter one counts"
             skipped.append(SkippedFile(file=part.file, reason=reason))

@@ -49,8 +49,8 @@ def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
     """Return how a file is written, by its head.
 
     Raises:
-        InvalidDataError: the file cannot be decompressed or is not UTF-8, the first line is too
-            long, or it has too many columns.
+        InvalidDataError: the file is empty, cannot be decompressed or is not UTF-8, the first line
+            is too long, or it has too many columns.
         OtherJsonError: the file is JSON, but not arrays of numbers.
     """
     name = source.shown
@@ -58,6 +58,8 @@ def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
         try:
             with _open_unpacked(source, file) as stream:
                 head = stream.read(HEAD_BYTES)
+            if not head.strip():
+                raise InvalidDataError(f"{name}: no rows; remove the file or download it again")
             first = head[: ROW_BYTES_MAX + 1]
             # JSON arrays are rows without line ends.
             ends = b"]" if is_json(head) else b"\n\r"
