@@ -78,9 +78,12 @@ def test_five_jumps_are_lines_and_the_others_a_number(market: RecordedMarket) ->
     assert len(lines) == 7
 
 
-@pytest.mark.parametrize(("factor", "found"), [(9.9, 0), (10.1, 1), (0.11, 0), (0.09, 1)])
-def test_a_jump_is_tenfold_up_or_down(factor: float, found: int) -> None:
-    close = np.array([[1.0], [np.nan], [factor]])
+@pytest.mark.parametrize("start", [1.0, 0.07, 0.3, 0.0013])
+@pytest.mark.parametrize(
+    ("factor", "found"), [(9.9, 0), (10.0, 1), (10.1, 1), (0.11, 0), (0.1, 1), (0.09, 1)]
+)
+def test_a_jump_is_tenfold_up_or_down(start: float, factor: float, found: int) -> None:
+    close = np.array([[start], [np.nan], [round(start * factor, 9)]])
     bars = Bars(
         symbols=("A",),
         period_ms=HOUR_MS,
@@ -93,4 +96,4 @@ def test_a_jump_is_tenfold_up_or_down(factor: float, found: int) -> None:
     )
     jumps = find_jumps(bars, 10.0)
     assert len(jumps) == found
-    assert all(each.missing_bars == 1 and each.factor == factor for each in jumps)
+    assert all(each.missing_bars == 1 and each.factor == pytest.approx(factor) for each in jumps)

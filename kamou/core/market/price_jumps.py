@@ -7,6 +7,8 @@ import numpy as np
 
 from kamou.core.market.bars import Bars
 
+FACTOR_TOLERANCE = 1e-9  # of a factor: 0.7 / 0.07 is below 10 by a rounding error
+
 
 @attrs.frozen(kw_only=True)
 class Jump:
@@ -27,7 +29,8 @@ def find_jumps(bars: Bars, factor_min: float) -> tuple[Jump, ...]:
         if len(rows) < 2:
             continue
         factors = bars.open[rows[1:], column] / bars.close[rows[:-1], column]
-        large = (factors >= factor_min) | (factors <= 1.0 / factor_min)
+        least = factor_min * (1.0 - FACTOR_TOLERANCE)
+        large = (factors >= least) | (factors <= 1.0 / least)
         found += [
             Jump(
                 symbol=symbol,
