@@ -158,6 +158,8 @@ def _print_import(done: ImportReport, *, dry_run: bool) -> None:
         print_line("the data is valid; --dry-run stored nothing")
 
 
+BY_ITS_NAME = " by its name"
+SYMBOLS_SHOWN = 3  # of several files, in one row
 TAKEN_COLUMNS = ("files", "first", "kind", "format", "symbol", "period", "time", "rows")
 
 
@@ -165,27 +167,36 @@ def group_taken(taken: Sequence[TakenFile]) -> list[tuple[object, ...]]:
     """Return a row of the table for all files that were taken for the same."""
     groups: dict[tuple[object, ...], list[TakenFile]] = {}
     for each in taken:
-        by_name = each.symbols.endswith("by its name")
+        by_name = each.symbols.endswith(BY_ITS_NAME)
         key = (each.kind, each.format, by_name or each.symbols, each.period_ms, each.time)
         groups.setdefault(key, []).append(each)
     rows: list[tuple[object, ...]] = []
     for files in groups.values():
         first = files[0]
         period = "" if first.period_ms is None else format_duration(first.period_ms)
-        symbols = first.symbols if len(files) == 1 else first.symbols + ", ..."
         rows.append(
             (
                 len(files),
                 first.file,
                 first.kind,
                 first.format,
-                symbols,
+                _list_symbols(files),
                 period,
                 first.time,
                 sum(each.rows for each in files),
             )
         )
     return rows
+
+
+def _list_symbols(files: Sequence[TakenFile]) -> str:
+    """Return the symbols of files of one row: their number and the first few."""
+    said = list(dict.fromkeys(each.symbols for each in files))
+    if len(said) == 1:
+        return said[0]
+    shown = ", ".join(each.removesuffix(BY_ITS_NAME) for each in said[:SYMBOLS_SHOWN])
+    more = ", ..." * (len(said) > SYMBOLS_SHOWN)
+    return f"{len(said):,} symbols by their names: {shown}{more}"
 
 
 def group_skipped(skipped: Sequence[SkippedFile]) -> list[str]:
