@@ -175,4 +175,8 @@ def show_cell(values: pa.Array, at: int) -> str:
     if is_text(cell.type):
         text = cell.as_py()
         return show_text(text.decode(errors="replace") if isinstance(text, bytes) else text)
-    return escape_text(str(cell.cast(pa.string(), safe=False)), chars_max=60)
+    try:
+        text = str(cell.cast(pa.string(), safe=False))
+    except (pa.ArrowException, ValueError, OSError):  # such as a zone that does not exist
+        text = f"{getattr(cell, 'value', None)} as {cell.type}"
+    return escape_text(text, chars_max=60)

@@ -38,7 +38,7 @@ TIMES = (
     *("candle_begin_time", "begin_time", "datetime", "date_time", "date", "t", "utc"),
     *("funding_time", "calc_time", "settle_time", "create_time"),
 )
-UNNAMED_TIMES = ("", "unnamed_0", "index")  # as pandas writes its index
+UNNAMED_TIMES = ("", "unnamed_0", "index", "index_level_0")  # as pandas writes its index
 SYMBOL_HEADERS = (
     *("symbol", "pair", "ticker", "instrument", "instrument_id", "instrument_name", "inst_id"),
     *("market", "contract"),
@@ -51,7 +51,10 @@ NUMBERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
         "high": ("high", "h", "high_price"),
         "low": ("low", "l", "low_price"),
         "close": ("close", "c", "close_price"),
-        "volume": ("volume", "v", "vol", "base_volume", "volume_base", "base_asset_volume"),
+        "volume": (  # the names of base units first: others may be contracts
+            *("base_volume", "volume_base", "base_asset_volume", "vol_ccy"),
+            *("volume", "v", "vol"),
+        ),
     },
     Kind.FUNDING: {
         "funding_rate": ("funding_rate", "fundingrate", "last_funding_rate", "realized_rate")

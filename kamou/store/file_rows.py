@@ -1,6 +1,7 @@
 """The rows of one file: symbols, times and numbers as columns, read in batches.
 
-Times become UTC milliseconds; for a bar that is the time of its open.
+Times become UTC milliseconds; for a bar that is the time of its open. A file that has the newest
+row first, as several exchanges write it, is read from its end.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class FileColumns:
     values: dict[str, Floats]
     unit: TimeUnit | None = None  # None: no rows
 
-    def keep(self, mask: npt.NDArray[np.bool_]) -> FileColumns:
-        """Return the rows of the mask."""
+    def keep(self, mask: npt.NDArray[np.bool_] | Ints) -> FileColumns:
+        """Return the rows of the mask, or of the indices."""
         return attrs.evolve(
             self,
             code=self.code[mask],
@@ -136,13 +137,22 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
             cells = read_floats(file, column, batch.column(column), first_row, decimal_comma=comma)
             rows.values[name].append(cells[kept])
         first_row += batch.num_rows
-    joined = attrs.evolve(rows.join_columns(), unit=times.unit)
+    joined = _put_oldest_first(attrs.evolve(rows.join_columns(), unit=times.unit))
     if columns.venue is not None and first_row > 1 and not len(joined.ts):
         raise InvalidDataError(
             f"{file}: no rows of venue {show_text(str(venue))}; "
             f"--venue can be {list_venues(found, budget)}"
         )
     return joined
+
+
+def _put_oldest_first(columns: FileColumns) -> FileColumns:
+    """Return the rows oldest first if each symbol's stand strictly newest first."""
+    order = np.argsort(columns.code, kind="stable")
+    steps = np.diff(columns.ts[order])[np.diff(columns.code[order]) == 0]
+    if not len(steps) or not (steps < 0).all():
+        return columns
+    return columns.keep(np.arange(len(columns.ts))[::-1])
 
 
 def _names(found: FoundFile, batch: pa.RecordBatch, kept: npt.NDArray[np.bool_], row: int) -> Names:
@@ -179,4 +189,5 @@ def _read_wide(found: FoundFile, budget: Budget) -> FileColumns:
             rows.ts.append(at_ms[known])
             rows.values["value"].append(cells[known])
         first_row += batch.num_rows
-    return attrs.evolve(rows.join_columns(), symbols=columns.wide, unit=times.unit)
+    joined = attrs.evolve(rows.join_columns(), symbols=columns.wide, unit=times.unit)
+    return _put_oldest_first(joined)

@@ -30,11 +30,17 @@ class RepairedText(io.RawIOBase):
         self._rest = b""  # an unfinished line, not repaired yet
         self._held = b""  # rows without a value, repaired
         self._ready = b""
+        self._last = b""  # the last two bytes of JSON, without blanks
         self.headers_dropped = 0
 
     def readable(self) -> bool:
         """Return True."""
         return True
+
+    @property
+    def is_cut(self) -> bool:
+        """Return True if JSON that was read whole lacks its end."""
+        return self._dialect.writing is Writing.ARRAYS and self._last != b"]]"
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # it writes bytes only
         """Fill the buffer with repaired bytes; return their number, 0 at the end."""
@@ -70,7 +76,9 @@ class RepairedText(io.RawIOBase):
             return chunk.replace(b"\r", b"\n")
         if self._dialect.writing is Writing.ARRAYS:
             # Numbers and quoted numbers only: the brackets and blanks are no part of a value.
-            return chunk.translate(None, b" \t\r\n[").replace(b"]", b"\n")
+            compact = chunk.translate(None, b" \t\r\n")
+            self._last = (self._last + compact[-2:])[-2:]
+            return compact.replace(b"[", b"").replace(b"]", b"\n")
         return chunk
 
     def _repair_headers(self, data: bytes) -> bytes:

@@ -13,10 +13,15 @@ from enum import StrEnum
 
 import attrs
 
-DELIMITERS = (",", ";", "\t", "|")  # of equal counts, the first
+from kamou.escaping import show_text
+
+DELIMITERS = (";", "\t", "|", ",")  # of equal counts, the first: the commas are decimal ones
 NUMBER = re.compile(r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
 COMMA_NUMBER = re.compile(r"^\s*[+-]?\d+,\d+\s*$")
 TIME = re.compile(r"^\s*\d{4}-\d{2}-\d{2}")
+THOUSANDS = re.compile(r"^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$")
+SEPARATOR_NOTE = re.compile(r"^sep=.$", re.IGNORECASE)  # a line of Excel's
+CELLS_OF_HEADER_MIN = 5  # below a line without delimiters, which is a note then
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINES_SNIFFED_MAX = 200
 
@@ -43,6 +48,10 @@ class Dialect:
     cut_header: bool  # the header ends with a delimiter that the rows lack
 
 
+class DoubtfulTextError(ValueError):
+    """Text with a line above its header, or with commas that can mean two things."""
+
+
 class OtherJsonError(ValueError):
     """JSON that is not arrays of numbers."""
 
@@ -58,6 +67,8 @@ def sniff_dialect(head: bytes) -> Dialect:
     Raises:
         UnicodeDecodeError: the head is not UTF-8.
         OtherJsonError: the head is JSON, but not arrays of arrays.
+        DoubtfulTextError: a line stands above the header, or commas can be decimal commas or
+            separate thousands.
     """
     head = head.removeprefix(BYTE_ORDER_MARK)
     if is_json(head):
@@ -70,9 +81,12 @@ def sniff_dialect(head: bytes) -> Dialect:
     texts = [each.rstrip(b"\r").decode("utf-8") for each in lines[1:-1][:LINES_SNIFFED_MAX]]
     rows = [_split(each, delimiter) for each in texts if each.strip()]
     names = _split(first.decode("utf-8"), delimiter)
+    _check_preamble(first.decode("utf-8"), texts)
     has_header = not _is_row(names, delimiter)
     second = rows[0] if rows else names
     examined = rows if has_header else [names, *rows]
+    if delimiter != ",":
+        _check_commas([cell for row in examined for cell in row if COMMA_NUMBER.match(cell)])
     return Dialect(
         writing=Writing.LONE_RETURNS if lone else Writing.LINES,
         delimiter=delimiter,
@@ -105,9 +119,29 @@ def _arrays_dialect(head: bytes) -> Dialect:
     )
 
 
+def _check_preamble(first: str, later: list[str]) -> None:
+    """Raise ``DoubtfulTextError`` if a line stands above the header."""
+    is_note = SEPARATOR_NOTE.match(first) is not None
+    if not is_note and later and not any(each in first for each in DELIMITERS):
+        second = _split(later[0], _find_delimiter(later[0]))
+        is_note = len(second) >= CELLS_OF_HEADER_MIN and not any(map(NUMBER.match, second))
+    if is_note:
+        raise DoubtfulTextError(f"line 1 is {show_text(first)}, above the header; remove the line")
+
+
+def _check_commas(cells: list[str]) -> None:
+    """Raise ``DoubtfulTextError`` if each number with a comma may be one of thousands."""
+    if cells and all(map(THOUSANDS.match, cells)):
+        raise DoubtfulTextError(
+            f"a number is {show_text(cells[0])}: a decimal comma, or a comma between thousands? "
+            "Write the numbers with a decimal point and without commas"
+        )
+
+
 def _find_delimiter(line: str) -> str:
     bare = re.sub(r'"[^"]*"', "", line)
-    return max(DELIMITERS, key=lambda each: (bare.count(each), -DELIMITERS.index(each)))
+    found = max(DELIMITERS, key=bare.count)
+    return found if found in bare else ","
 
 
 def _split(line: str, delimiter: str) -> list[str]:

@@ -25,7 +25,13 @@ from kamou.store.foreign_files import SourceFile, open_file
 from kamou.store.parquet_tables import UNREADABLE_ERRORS, unreadable_file_error
 from kamou.store.read_budget import Budget
 from kamou.store.repaired_text import RepairedText
-from kamou.store.text_dialects import Dialect, OtherJsonError, is_json, sniff_dialect
+from kamou.store.text_dialects import (
+    Dialect,
+    DoubtfulTextError,
+    OtherJsonError,
+    is_json,
+    sniff_dialect,
+)
 from kamou.store.zipped_files import OtherArchiveError, open_zipped
 
 ROW_BYTES_MAX = 65_536  # a thousand columns of sixty characters
@@ -68,6 +74,8 @@ def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
             dialect = sniff_dialect(head)
         except OtherJsonError:
             raise
+        except DoubtfulTextError as error:
+            raise InvalidDataError(f"{name}: {error}") from error
         except UNREADABLE_TEXT as error:
             raise unreadable_file_error(name, error) from error
     budget.check_columns(name, dialect.cells)
@@ -91,6 +99,10 @@ def text_batches(text: TextFile, wanted: Sequence[str], budget: Budget) -> Itera
             with _open_repaired(source, file, dialect) as (stream, repaired):
                 lines = _count_lines(name, stream, budget, header_lines)
             text.headers_dropped = repaired.headers_dropped
+            if repaired.is_cut:
+                raise InvalidDataError(
+                    f"{name}: the file is cut: its arrays do not end with ]]; download it again"
+                )
             budget.take_rows(name, max(0, lines - header_lines))
             with _open_repaired(source, file, dialect) as (stream, _):
                 rows = 0
