@@ -23,6 +23,10 @@ from kamou.store.file_layouts import FoundFile, check_types, found_batches, list
 from kamou.store.read_budget import Budget
 from kamou.store.time_columns import TimeColumn, TimeUnit
 
+KINDS_OF_MARKETS = frozenset(
+    ("spot", "margin", "perp", "perpetual", "swap", "future", "futures", "linear", "inverse")
+)
+
 
 @attrs.frozen(kw_only=True, eq=False)
 class FileColumns:
@@ -83,6 +87,11 @@ class _Rows:
                 raise InvalidDataError(
                     f"{self.file}: row {first}: {column} is {show_text(name)}, "
                     f"expected {SYMBOL_EXPECTED}; correct the row"
+                )
+            if name.lower() in KINDS_OF_MARKETS and str(column).lower() in ("market", "contract"):
+                raise InvalidDataError(
+                    f"{self.file}: {column} is {show_text(name)}, a kind of market and no symbol; "
+                    "remove the column"
                 )
             symbol = name + suffix
             self.budget.take_symbol(self.file, symbol)

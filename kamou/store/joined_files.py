@@ -31,9 +31,11 @@ from kamou.store.column_meanings import Kind
 from kamou.store.dataset_description import GAPS_LISTED_MAX
 from kamou.store.file_choice import TakenFile, choose_files, several_periods_error
 from kamou.store.file_layouts import Choice, FoundFile, SkippedFile, describe_files
+from kamou.store.file_names import STABLE_QUOTE_NAMES, plain_symbol
 from kamou.store.file_rows import FileColumns, read_columns
 from kamou.store.market_data import FoundGaps
 from kamou.store.observations import (
+    check_writings,
     commonest_step_ms,
     keep_finest,
     make_series,
@@ -188,6 +190,18 @@ def _note_rows(
         remarks.notes.append(
             f"the name says other dates than the rows, which count, in {_name_files(other)}"
         )
+    named = [each.source.shown for each in files if _has_other_symbol(each, read)]
+    if named:
+        remarks.notes.append(
+            f"the name says another symbol than the column, which counts, in {_name_files(named)}"
+        )
+
+
+def _has_other_symbol(found: FoundFile, read: dict[str, FileColumns]) -> bool:
+    part, name = read.get(found.source.shown), found.name.symbol
+    if part is None or name is None or not name.endswith(STABLE_QUOTE_NAMES):
+        return False
+    return plain_symbol(name) not in map(plain_symbol, part.symbols)
 
 
 def _has_other_dates(found: FoundFile, read: dict[str, FileColumns]) -> bool:
@@ -239,8 +253,10 @@ def check_bars(
     """Check the rows of all bar files; return bars and findings, and empty ``parts``.
 
     Raises:
-        InvalidDataError: rows are invalid, or the files have several periods.
+        InvalidDataError: rows are invalid, a symbol has two writings, or the files have several
+            periods.
     """
+    check_writings(parts)
     files = [part.file for part in parts]
     steps = Counter(step for part in parts if (step := commonest_step_ms(part)) is not None)
     dates = any(part.unit is TimeUnit.DATES for part in parts)

@@ -46,6 +46,19 @@ def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
     return np.array(found, dtype=np.int64)[part.code]
 
 
+def check_writings(parts: Sequence[FileColumns]) -> None:
+    """Raise ``InvalidDataError`` if bars of one symbol have its name in two writings."""
+    known: dict[str, tuple[str, str]] = {}  # a symbol as it is written, and the first file
+    for part in parts:
+        for symbol in part.symbols:
+            other, file = known.setdefault(plain_symbol(symbol), (symbol, part.file))
+            if other != symbol:
+                raise InvalidDataError(
+                    f"{part.file}: the symbol {symbol} is {other} of {file} in another writing; "
+                    "nothing was imported; write it in one way, or import one of them"
+                )
+
+
 def raise_row_errors(
     files: Sequence[str], problems: Sequence[Problem], total: int, source: str
 ) -> None:

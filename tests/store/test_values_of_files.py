@@ -154,3 +154,28 @@ def test_json_that_is_cut_anywhere_is_invalid(tmp_path: Path) -> None:
     for end in range(text.index("]") + 1, len(text)):
         path.write_text(text[:end])
         assert "the file is cut" in import_error(tmp_path)
+
+
+@pytest.mark.parametrize("writing", ["BTC/USDT:USDT", "btcusdt", "BTC-USDT"])
+def test_bars_of_one_symbol_in_two_writings_are_invalid(tmp_path: Path, writing: str) -> None:
+    write_lines(tmp_path / "BTCUSDT.csv", [PLAIN, *bar_lines(bars_of("BTCUSDT")[:20])])
+    write_csv(tmp_path / "c.csv", [{**row, "symbol": writing} for row in bars_of("BTCUSDT")[20:]])
+    assert import_error(tmp_path).startswith(
+        f"c.csv: the symbol {writing} is BTCUSDT of BTCUSDT.csv in another writing"
+    )
+
+
+def test_a_kind_of_market_in_the_column_of_symbols_is_invalid(tmp_path: Path) -> None:
+    lines = [f"{line},spot" for line in bar_lines(bars_of("BTCUSDT"))]
+    write_lines(tmp_path / "BTCUSDT.csv", [f"{PLAIN},market", *lines])
+    assert "market is 'spot', a kind of market and no symbol; remove" in import_error(tmp_path)
+
+
+def test_a_note_names_the_file_whose_name_says_another_symbol_than_its_column(
+    tmp_path: Path,
+) -> None:
+    write_csv(tmp_path / "BTCUSDT.csv", bar_rows(("BTCUSDT",)))
+    write_csv(tmp_path / "SOLUSDT.csv", bar_rows(("ETHUSDT",)))
+    assert read(tmp_path).notes == (
+        "the name says another symbol than the column, which counts, in SOLUSDT.csv",
+    )
