@@ -139,9 +139,9 @@ def _check_commas(cells: list[str]) -> None:
 
 
 def _find_delimiter(line: str) -> str:
-    bare = re.sub(r'"[^"]*"', "", line)
-    found = max(DELIMITERS, key=bare.count)
-    return found if found in bare else ","
+    unquoted = re.sub(r'"[^"]*"', "", line)
+    found = max(DELIMITERS, key=unquoted.count)
+    return found if found in unquoted else ","
 
 
 def _split(line: str, delimiter: str) -> list[str]:

@@ -79,6 +79,22 @@ def instrument(symbol: str) -> Instrument:
     )
 
 
+def record_market(name: str, bars: Bars, funding: Series | None = None) -> RecordedMarket:
+    """Return recorded bars as a market without open interest; None: without funding, too."""
+    symbols = bars.symbols
+    data = Dataset(
+        name=name,
+        bars=bars,
+        funding=empty_series(symbols, 8 * HOUR_MS) if funding is None else funding,
+        open_interest=empty_series(symbols, DAY_MS),
+    )
+    return RecordedMarket(
+        data,
+        instruments=tuple(instrument(symbol) for symbol in symbols),
+        half_spread=np.full(len(symbols), 1.0),
+    )
+
+
 def market() -> RecordedMarket:
     """Return the scripted bars of 1 minute, from ``HISTORY`` minutes before the start."""
     bars = HISTORY + MINUTES + 2
@@ -110,14 +126,4 @@ def market() -> RecordedMarket:
         values=np.full((1, len(SYMBOLS)), 0.0003),
         period_ms=8 * HOUR_MS,
     )
-    data = Dataset(
-        name="scripted_market",
-        bars=drawn,
-        funding=funding,
-        open_interest=empty_series(SYMBOLS, DAY_MS),
-    )
-    return RecordedMarket(
-        data,
-        instruments=tuple(instrument(symbol) for symbol in SYMBOLS),
-        half_spread=np.full(len(SYMBOLS), 1.0),
-    )
+    return record_market("scripted_market", drawn, funding)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kamou.core.day import DAY_MS, HOUR_MS
-from kamou.core.market.bars import Bars, Dataset, empty_series
+from kamou.core.day import DAY_MS
+from kamou.core.market.bars import Bars
 from kamou.venue.market.recorded import RecordedMarket
 from tests.actors import scripted_market
 
@@ -27,14 +27,4 @@ def still_market(step_ms: int) -> RecordedMarket:
         close=flat,
         volume=np.full((bars, len(SYMBOLS)), 10_000.0),
     )
-    data = Dataset(
-        name="midnight",
-        bars=drawn,
-        funding=empty_series(SYMBOLS, 8 * HOUR_MS),
-        open_interest=empty_series(SYMBOLS, DAY_MS),
-    )
-    return RecordedMarket(
-        data,
-        instruments=tuple(scripted_market.instrument(symbol) for symbol in SYMBOLS),
-        half_spread=np.full(len(SYMBOLS), 1.0),
-    )
+    return scripted_market.record_market("midnight", drawn)

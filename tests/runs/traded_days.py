@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kamou.core.day import DAY_MS, HOUR_MS, MINUTE_MS
-from kamou.core.market.bars import Bars, Dataset, Series, empty_series
+from kamou.core.market.bars import Bars, Series
 from kamou.core.record.backtest_document import BacktestReport
 from kamou.runs.backtest import ReplayParts, replay
 from kamou.settings.config import CycleSettings
@@ -63,17 +63,7 @@ def make_market() -> RecordedMarket:
         values=np.full((len(settled), len(SYMBOLS)), 0.0003),
         period_ms=8 * HOUR_MS,
     )
-    data = Dataset(
-        name="traded_days",
-        bars=drawn,
-        funding=funding,
-        open_interest=empty_series(SYMBOLS, DAY_MS),
-    )
-    return RecordedMarket(
-        data,
-        instruments=tuple(scripted_market.instrument(symbol) for symbol in SYMBOLS),
-        half_spread=np.full(len(SYMBOLS), 1.0),
-    )
+    return scripted_market.record_market("traded_days", drawn, funding)
 
 
 def set_signals(patch: pytest.MonkeyPatch) -> None:
