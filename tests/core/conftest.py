@@ -1,4 +1,4 @@
-"""Fixture of a story."""
+"""Fixture ``story`` of the tests of core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.core.trading_cases import Story
 
 @pytest.fixture
 def story() -> Story:
-    """Return a story: run started, day opened, reconciled, without a position."""
+    """Return a story with a started run, an open day, a closed cycle and no position."""
     made = Story()
     made.ready()
     return made

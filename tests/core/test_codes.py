@@ -17,7 +17,7 @@ CARRIERS = frozenset({"InvalidPermitError", "RejectedError", "_reject_entry", "_
 
 
 def codes_in(source: str) -> Iterator[str]:
-    """Yield each code that the source writes in a call with a code argument."""
+    """Yield each code that the source passes to one of ``CARRIERS``."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
@@ -27,7 +27,7 @@ def codes_in(source: str) -> Iterator[str]:
                 yield str(word.value)
 
 
-def test_every_code_has_an_action_and_every_action_a_code() -> None:
+def test_every_code_has_an_action_that_ends_with_a_period_and_every_action_a_code() -> None:
     codes = {*MEANINGS, *REJECTIONS, *DRIFTS, *(reason.value for reason in CAUSES)}
     assert set(ACTIONS) == codes
     assert not [code for code, action in ACTIONS.items() if not action.endswith(".")]

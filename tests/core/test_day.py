@@ -1,4 +1,4 @@
-"""The two figures of a day, against their definitions computed in fractions."""
+"""Loss and return of a day, against definitions in fractions, and ``utc_day``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COSTS = st.decimals(0, 500, places=2, allow_nan=False)
 
 @st.composite
 def drawn_days(draw: st.DrawFn) -> Day:
-    """Draw a day whose transfers leave equity behind."""
+    """Draw a day with up to 6 transfers whose equity is always above 0."""
     start = draw(EQUITY)
     stretches = [Stretch(start=start, end=draw(EQUITY))]
     for after in draw(st.lists(EQUITY, max_size=6)):
@@ -68,7 +68,7 @@ def test_a_transfer_changes_neither_figure_if_the_prices_do_not_move(day: Day, m
         stretches=(*day.stretches, Stretch(start=after, end=after)),
     )
     assert later.loss == day.loss
-    if after >= 0:
+    if after >= 0:  # a day whose last equity is negative has no return
         assert later.return_twr == day.return_twr
 
 
@@ -93,7 +93,7 @@ def test_what_is_left_and_what_is_lost_add_up_to_the_limit(day: Day, share: D) -
         (((100, 110), (-5, -5)), None),
     ],
 )
-def test_a_stretch_without_equity_has_no_return_of_its_own(
+def test_a_stretch_without_equity_is_ignored_only_if_it_comes_later_and_stays_at_zero(
     stretches: tuple[tuple[int, int], ...], expected: float | None
 ) -> None:
     found = tuple(Stretch(start=D(a), end=D(b)) for a, b in stretches)

@@ -1,4 +1,4 @@
-"""Plain data of values: the form of documents, of settings and of the book's state."""
+"""Conversion of values into plain data for documents and for the book's state."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def test_state_keeps_exponents_and_the_order_of_dicts() -> None:
 
 
 @pytest.mark.parametrize("value", [1j, {1, 2}, b"bytes", object(), (1, {"a": [b""]})])
-def test_a_value_of_another_type_is_an_error(value: object) -> None:
+def test_a_value_of_an_unsupported_type_raises_a_type_error(value: object) -> None:
     with pytest.raises(TypeError, match="plain data may not contain a"):
         to_plain(value)

@@ -1,7 +1,7 @@
 """The arithmetic of long and short, against definitions that are written here a second time.
 
-A short is a long in a mirror: at every price p of a long stands the price 2 m - p of a short. The
-definitions name each side and use no sign.
+A short at the price ``MIRROR`` - p is the mirror image of a long at the price p. Most definitions
+name each side and use no sign.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MIRROR = D(200_000)
 
 
 def mirrored(price: D) -> D:
-    """Return the price that stands opposite ``price`` in the mirror."""
+    """Return the price of the mirror image of a position at ``price``."""
     return MIRROR - price
 
 
@@ -45,7 +45,7 @@ def test_a_long_gains_what_the_price_rises_and_a_short_what_it_falls(before: D, 
 
 @CASES
 @given(PRICES, PRICES, PRICES, SIDES)
-def test_the_two_sides_of_one_deal_sum_to_zero_and_gains_add_up(
+def test_gains_of_opposite_sides_sum_to_zero_and_successive_gains_add_up(
     a: D, b: D, c: D, side: Side
 ) -> None:
     assert side.gain(a, b) + side.opposite.gain(a, b) == 0
@@ -72,9 +72,7 @@ def test_a_long_has_reached_its_stop_at_or_below_it_and_a_short_at_or_above_it(
 
 @CASES
 @given(PRICES, PRICES)
-def test_a_buy_pays_and_a_sell_receives_so_the_higher_price_is_worse_for_the_buy(
-    a: D, b: D
-) -> None:
+def test_the_higher_price_is_worse_for_a_buy_and_the_lower_price_for_a_sell(a: D, b: D) -> None:
     low, high = sorted((a, b))
     assert (OrderSide.BUY.worse(a, b), OrderSide.BUY.better(a, b)) == (high, low)
     assert (OrderSide.SELL.worse(a, b), OrderSide.SELL.better(a, b)) == (low, high)
@@ -159,7 +157,7 @@ def test_a_long_is_opened_by_a_buy_and_closed_by_a_sell_and_a_short_the_other_wa
 
 
 @pytest.mark.parametrize("side", OrderSide)
-def test_a_fill_of_a_buy_adds_to_the_position_at_the_venue_and_a_sell_takes_from_it(
+def test_the_signed_quantity_of_a_fill_is_positive_for_a_buy_and_negative_for_a_sell(
     side: OrderSide,
 ) -> None:
     fill = FillReport(

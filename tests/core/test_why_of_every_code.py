@@ -1,4 +1,4 @@
-"""Output of ``kamou why`` for every code of strategies, vetoes and denials."""
+"""Output of ``kamou why`` for every code, and the lines of state changes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ STORIES: dict[str, Callable[[Story], object]] = {
 
 
 def denials() -> Iterator[Denial]:
-    """Yield every denial of the governor and the order manager, made by their rules."""
+    """Yield at least one denial of every ``Deny`` code, made by the rules themselves."""
     for _, of, changes in ROWS:
         if "symbol" not in of:
             yield from denied(ready(), of=of, **changes)
@@ -148,7 +148,7 @@ def broken_market() -> Any:
 
 
 def scans() -> Iterator[tuple[int, bytes]]:
-    """Yield cycle details with every reason for which both strategies abstain."""
+    """Yield times and packed details of scans, which have every ``Abstain`` code."""
     made = make_strategies(["mean_reversion", "oi_momentum"], {})
     market = broken_market()
     for last in (760, 803, 880, 998):
@@ -263,12 +263,12 @@ def test_the_lines_of_why_have_the_code_of_every_veto_and_denial(
     assert "the risk governor did not answer in time: waited 2.0 s, because risk gov" in shown
 
 
-NAMED_STATE = "reduce_only, no new trades"  # the state, by its name and in words
+NAMED_STATE = "reduce_only, no new trades"  # as ``describe_state`` returns it
 RAW = re.compile(r"\b[a-z]+_[a-z_]+\b|=\S|\d{9,}|\d\.\d{9,}")
 
 
-def test_every_figure_has_a_name_and_a_value_for_people() -> None:
-    """Ids, settings and the arithmetic of the gap buffer are shown unchanged."""
+def test_every_figure_of_a_denial_a_veto_or_a_permit_has_a_name_and_a_value_for_people() -> None:
+    """The figures of ``EXACT`` and the arithmetic of the gap buffer are shown unchanged."""
     granted = review_entry(review(ready().book, plan()))[1]
     assert isinstance(granted, e.PermitGranted)
     permit = Denial(code="GRANTED", figures=granted.figures)
@@ -280,7 +280,7 @@ def test_every_figure_has_a_name_and_a_value_for_people() -> None:
                 assert not RAW.search(words.replace(NAMED_STATE, "")), words
 
 
-def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure() -> None:
+def test_the_line_of_a_state_change_has_no_raw_name_or_figure_whatever_its_reason() -> None:
     story = ready()
     halted(story)
     costly = EquityRead(equity=D(10_000), at_ms=NOON, exit_costs=D("450.123456789"))
@@ -302,7 +302,7 @@ def test_the_line_of_every_change_of_the_trading_state_has_no_raw_name_or_figure
         assert not RAW.search(line), line
 
 
-def test_every_code_has_a_meaning() -> None:
+def test_every_code_has_a_meaning_and_every_state_reason_a_cause() -> None:
     codes = {code.name for code in Abstain if code} | {c.value for c in (*Veto, *Deny)}
     assert set(MEANINGS) == codes
     assert set(CAUSES) == set(StateReason)

@@ -1,4 +1,4 @@
-"""Displayed names of codes, figures and strategies, and rounded values."""
+"""Words for people in place of figures, bounds, trading states and strategies."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def test_every_figure_that_the_source_names_has_a_name_for_people() -> None:
     assert {name: place for name, place in found.items() if name not in FIGURE_NAMES} == {}
 
 
-def test_no_name_for_people_has_an_underscore_or_an_equals_sign() -> None:
+def test_no_word_for_a_figure_a_bound_or_a_state_has_an_underscore_or_an_equals_sign() -> None:
     for words in (*FIGURE_NAMES.values(), *BOUNDS.values(), *STATE_WORDS.values()):
         assert "_" not in words
         assert "=" not in words
 
 
-def test_every_bound_of_a_size_with_a_name_for_people_is_in_the_source() -> None:
+def test_every_bound_with_a_name_for_people_is_in_the_source_of_the_risk_rules() -> None:
     text = "".join(inspect.getsource(each) for each in (exposure, context, rules, sizing))
     assert {name for name in BOUNDS if f'"{name}"' not in text} == set()
 
 
-def test_every_trading_state_has_words() -> None:
+def test_every_trading_state_has_words_which_differ_for_flattening_without_a_position() -> None:
     assert set(STATE_WORDS) == {state.value for state in TradingState}
     assert describe_state("active") == "active"
     assert describe_state("reduce_only") == "reduce_only, no new trades"
@@ -116,7 +116,9 @@ def test_no_displayed_name_of_a_strategy_has_an_underscore() -> None:
         ("score", "0.5", "SCORED", "score 0.5"),
     ],
 )
-def test_a_figure_is_named_and_rounded(name: str, value: str, code: str, words: str) -> None:
+def test_a_figure_is_shown_as_its_name_and_a_value_for_people(
+    name: str, value: str, code: str, words: str
+) -> None:
     assert figure_words(Figure(name=name, value=value), code) == words
 
 

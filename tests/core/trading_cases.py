@@ -97,7 +97,7 @@ def account(equity: str = "10000", at_ms: int = NOON, **changes: Any) -> Account
 
 
 def plan(symbol: str = "SOLUSDT", side: Side = Side.LONG, **changes: Any) -> Plan:
-    """Return a plan of 10 units at 100, stop 3 away: risk is 0.4 % of 10,000."""
+    """Return a plan for 10 base units at 100 with a stop 3 away, with ``changes``."""
     sign = side.sign
     made = Plan(
         permit_id=f"{NOON}.mean_reversion.{symbol}.0",
@@ -230,7 +230,7 @@ def venue_position(symbol: str, quantity: str, mark: str = "100", **changes: Any
 
 @attrs.define
 class Story:
-    """Journal in memory with the book that follows it."""
+    """Journal in memory, with the book to which each of its events is applied."""
 
     book: PositionBook = attrs.field(factory=PositionBook)
     events: list[e.Event] = attrs.field(factory=list)
@@ -245,7 +245,7 @@ class Story:
         return self.book
 
     def ready(self, equity: str = "10000", at_ms: int = NOON) -> PositionBook:
-        """Start a run, record its equity, open its day and reconcile."""
+        """Start a run, open its day, record its equity and close a cycle without drift."""
         start_ms = at_ms - at_ms % DAY
         return self.say(
             e.RunStarted(
@@ -283,7 +283,7 @@ class Story:
         return done
 
     def open(self, of: Plan, price: str = "100", at_ms: int = NOON) -> tuple[Intent, Intent]:
-        """Grant, send entry and stop, fill the entry, read the stop back."""
+        """Grant a plan, send its entry and stop, fill the entry and confirm the stop."""
         self.grant(of, at_ms)
         entry = self.send(intent(OrderRole.ENTRY, of), at_ms)
         stop = self.send(intent(OrderRole.STOP_LOSS, of), at_ms)
@@ -340,13 +340,13 @@ def order_closed(of: Intent, status: OrderStatus, filled: str = "0") -> e.OrderC
 
 
 def equity_now(book: PositionBook, **marks: str) -> CurrentEquity:
-    """Return the equity of ``book`` at NOON, with marks by symbol."""
+    """Return the equity of ``book`` at NOON, with these mark prices by symbol."""
     quotes = {symbol: quote(symbol, mid) for symbol, mid in marks.items()}
     return current_equity(book, None, quotes, costs=CostModel(), now_ms=NOON)
 
 
 def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
-    """Return a review that every rule passes, except for ``changes``.
+    """Return the context of a review that passes every rule, except for ``changes``.
 
     ``instruments`` among the changes replace those of the book, and ``limits`` the default ones.
     """
@@ -371,7 +371,7 @@ def review(book: PositionBook, of: Plan, **changes: Any) -> ReviewContext:
 
 
 def exposure_at(story: Story, marks: dict[str, Decimal] | None = None) -> Exposure:
-    """Return the exposure of the book at noon, at these marks by symbol."""
+    """Return the exposure of the book at NOON, at these mark prices by symbol."""
     return compute_exposure(
         story.book,
         marks=marks or {},
@@ -383,14 +383,14 @@ def exposure_at(story: Story, marks: dict[str, Decimal] | None = None) -> Exposu
 def headroom_of(
     story: Story, symbol: str = "ETHUSDT", side: Side = Side.LONG, **changes: Any
 ) -> Headroom:
-    """Return the headroom at noon at the entry prices, except for ``changes``."""
+    """Return the headroom at NOON at the entry prices, except for ``changes``."""
     inputs: dict[str, Any] = {"exposure": exposure_at(story), "now": equity_now(story.book)}
     inputs |= {"limits": RiskLimits(), **changes}
     return compute_headroom(story.book, symbol=symbol, side=side, **inputs)
 
 
 def denials_elsewhere(story: Story, **changes: Any) -> dict[str, str]:
-    """Return the denials of an entry into another symbol by code, with their figures."""
+    """Return the denials of an entry into ETHUSDT, or of the plan ``of``, as texts by code."""
     other = plan("ETHUSDT", permit_id="other", signal_id="other")
     verdict, _ = review_entry(review(story.book, changes.pop("of", other), **changes))
     return {d.code: str(d) for d in verdict.denials} if isinstance(verdict, Denied) else {}

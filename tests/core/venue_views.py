@@ -61,7 +61,7 @@ SURE_MS = INPUTS.settings.pending_mismatch_ms
 def run_after_wait(
     story: Story, view: VenueView, inputs: ReconcileInputs = INPUTS, **more: Any
 ) -> Reconciliation:
-    """Reconcile and commit as ``run``, after the waiting time of a pending mismatch."""
+    """Reconcile as ``run`` now, and again after the waiting time of a mismatch."""
     pending = run(story, view, inputs, **more)
     later = {"now_ms": NEXT_MS + SURE_MS, "cycle_at_ms": NEXT_MS + 1}
     return run(

@@ -131,7 +131,7 @@ FOR_TESTS = (
         old="- exposure.net_notional[side] * side.sign",
         new="- exposure.net_notional[side]",
         tests=(SIDES,),
-        fails=("test_a_hedge_adds_shock_headroom_and_a_trade_on_the_same_side_uses_it",),
+        fails=("test_a_position_leaves_its_opposite_side_twice_its_notional_more_shock_headroom",),
     ),
     survivor(
         name="the cluster of one direction counts the other",

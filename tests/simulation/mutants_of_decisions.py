@@ -87,7 +87,7 @@ ACTIONS = (
         old="and age_ms >= ORDER_RETRY_MS\n",
         new="and age_ms == ORDER_RETRY_MS\n",
         tests=(DUE_TESTS,),
-        fails=("test_a_due_query_stays_due_until_an_event_and_is_never_due_twice",),
+        fails=("test_a_query_stays_due_however_late_it_is_and_is_never_due_twice",),
     ),
     judged(
         name="every trade is looked at twice",
@@ -95,7 +95,7 @@ ACTIONS = (
         old="for trade in unprotected_first]\n",
         new="for trade in (*unprotected_first, *unprotected_first)]\n",
         tests=(DUE_TESTS,),
-        fails=("test_trades_are_checked_after_orders_and_unprotected_ones_first",),
+        fails=("test_unprotected_trades_are_checked_first_and_make_the_book_urgent",),
     ),
     judged(
         name="unprotected trades are looked at last",
@@ -103,7 +103,7 @@ ACTIONS = (
         old="key=lambda t: not t.unprotected_since_ms)",
         new="key=lambda t: t.unprotected_since_ms)",
         tests=(DUE_TESTS,),
-        fails=("test_trades_are_checked_after_orders_and_unprotected_ones_first",),
+        fails=("test_unprotected_trades_are_checked_first_and_make_the_book_urgent",),
     ),
     judged(
         name="the time of the next look leaves out time limits",
@@ -186,7 +186,7 @@ FORMULAS = (
         old="        return max(a, b) if self is OrderSide.BUY else min(a, b)\n",
         new="        return max(a, b)\n",
         tests=(SIDE_TESTS,),
-        fails=("test_a_buy_pays_and_a_sell_receives_so_the_higher_price_is_worse_for_the_buy",),
+        fails=("test_the_higher_price_is_worse_for_a_buy_and_the_lower_price_for_a_sell",),
     ),
     judged(
         name="the result of a short has the sign of a long's",
@@ -194,7 +194,7 @@ FORMULAS = (
         old="trade.side.gain(trade.entered_value, trade.exited_value) * trade.contract_size\n",
         new="(trade.exited_value - trade.entered_value) * trade.contract_size\n",
         tests=("tests/core/book/test_trades.py",),
-        fails=("test_a_short_gains_when_the_price_falls",),
+        fails=("test_a_short_that_is_stopped_above_its_entry_price_loses",),
     ),
 )
 

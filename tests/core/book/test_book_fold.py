@@ -103,7 +103,7 @@ def test_a_book_has_a_contract_specification_from_its_own_event_on_and_shares_it
 
 
 def containers(value: object) -> Iterator[object]:
-    """Yield the dictionaries and lists of a book, and the values that have them."""
+    """Yield an attrs value, and all attrs values, dicts and lists in its fields."""
     if isinstance(value, (dict, list)):
         yield value
     elif attrs.has(kind := type(value)):
@@ -112,7 +112,7 @@ def containers(value: object) -> Iterator[object]:
             yield from containers(getattr(value, field.name))
 
 
-def test_a_fork_shares_no_value_and_no_container_with_its_book(story: Story) -> None:
+def test_a_fork_has_its_own_copy_of_each_value_dict_and_list_of_its_book(story: Story) -> None:
     story.open(PLAN)
     fork = story.book.fork()
     held = {id(each) for each in containers(story.book)}
@@ -152,7 +152,7 @@ ORDERS = [
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[e.Event]:
-    """Draw events of one symbol in orders that are possible at a venue, and others."""
+    """Draw events of one symbol, in sequences that a venue can cause and in others."""
     story = Story()
     story.ready()
     story.grant(PLAN)

@@ -38,9 +38,9 @@ def stop(quantity: str) -> ConfirmedStop:
 def test_a_correction_closes_missing_contracts_at_its_price(side: Side, sign: int) -> None:
     less = correct_trade(opened(side), D(70), D(99), LATER)
     assert (less.quantity, less.exited, less.exit_price) == (D(70), D(30), D(99))
-    assert less.realized == -3 * sign  # 3 units, 1 below the entry
+    assert less.realized == -3 * sign  # 3 base units, 1 below the entry price
     assert less.unrealized_pnl(D(101)) == 7 * sign
-    assert less.margin == 140  # 7 units at 100, over 5
+    assert less.margin == 140  # 7 base units at 100, with leverage 5
     assert (less.changed_at_ms, less.exit_reason) == (LATER, "external")
     gone = closed_trade(correct_trade(less, D(0), D(98), LATER + 1), NOON)
     assert gone.pnl_gross == (-3 - 14) * sign
@@ -91,7 +91,7 @@ def test_contracts_closed_beyond_a_trades_size_are_left_out_of_its_result(
     assert (turned.quantity, turned.signed) == (D(-60), D(-60 * sign))
     result = closed_trade(correct_trade(turned, D(0), D(90), LATER), NOON)
     assert (result.quantity, result.exit_price) == (D(100), D(101))
-    assert result.pnl_gross == 10 * sign  # 10 units, 1 above the entry
+    assert result.pnl_gross == 10 * sign  # 10 base units, 1 above the entry price
 
 
 @pytest.mark.parametrize(("side", "sign"), [(Side.LONG, 1), (Side.SHORT, -1)])
@@ -103,7 +103,7 @@ def test_an_inverted_position_is_averaged_from_the_price_of_the_inverting_fill(
     turned = apply_fill(opened(side), fill(close, "150", "104"), OrderRole.EXIT)
     assert turned.open_cost == -50 * 104
     assert turned.unrealized_pnl(D(105)) == -5 * sign
-    assert turned.margin == 104  # 5 units at 104, over 5
+    assert turned.margin == 104  # 5 base units at 104, with leverage 5
     assert turned.notional(D(104)) == 520
     flat = apply_fill(turned, fill(entry, "50", "102"), OrderRole.ENTRY)
     assert (flat.quantity, flat.open_cost) == (D(0), D(0))

@@ -1,4 +1,4 @@
-"""Due actions of the order manager, from books alone."""
+"""Due actions of the order manager, as functions of the book and the time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_resting_entry_is_queried_after_a_second_and_canceled_in_a_halt(story:
 
 
 @given(st.integers(0, 100 * IN_FLIGHT_MAX_MS))
-def test_a_due_query_stays_due_until_an_event_and_is_never_due_twice(late_ms: int) -> None:
+def test_a_query_stays_due_however_late_it_is_and_is_never_due_twice(late_ms: int) -> None:
     resting, waiting = Story(), Story()
     resting.ready()
     waiting.ready()
@@ -92,7 +92,7 @@ def test_a_due_query_stays_due_until_an_event_and_is_never_due_twice(late_ms: in
     assert of_exit.count(QueryOrder(exit_.client_order_id)) == 1
 
 
-def test_trades_are_checked_after_orders_and_unprotected_ones_first(story: Story) -> None:
+def test_unprotected_trades_are_checked_first_and_make_the_book_urgent(story: Story) -> None:
     story.open(PLAN)
     other = plan("ETHUSDT", permit_id="p2", signal_id="s2")
     story.open(other)

@@ -26,7 +26,7 @@ PLAN = plan()
 def test_fees_and_funding_belong_to_the_new_day_from_its_midnight_on(
     story: Story, paid_ms: int, of_the_new_day: bool
 ) -> None:
-    """Fees and funding come after 00:00 and before the read that opens the day."""
+    """The read that opens the day comes 2 s after 00:00, so it includes all of them."""
     midnight = NOON + DAY // 2
     story.open(PLAN, at_ms=midnight + paid_ms)  # a fee of 0.5
     funding = income("funding", "-2", midnight + paid_ms)
@@ -82,7 +82,7 @@ def test_a_day_that_is_not_opened_at_its_midnight_counts_only_transfers_after_it
 def test_an_equity_snapshot_includes_only_losses_before_its_read(
     story: Story, fill_ms: int, known: bool
 ) -> None:
-    """The fill is recorded first; the account read may be older or newer than it."""
+    """The fill is recorded first; the account read may be earlier or later than it."""
     _, stop = story.open(PLAN, at_ms=NOON - 10_000)
     read_at_ms = NOON + 5_000
     story.fill(stop, "100", "97", at_ms=read_at_ms + fill_ms)  # 30 of price and 0.5 of fee
@@ -113,14 +113,14 @@ def test_the_start_of_the_first_run_is_kept_through_later_runs(story: Story) -> 
     assert story.book.started_at_ms == first_ms
 
 
-def test_a_denial_before_the_first_opened_day_shows_no_day() -> None:
+def test_a_denial_before_the_first_opened_day_shows_none_as_the_day() -> None:
     fresh = Story()
     fresh.say(closed_cycle())
     assert denials_elsewhere(fresh)["NOT_RECONCILED"] == "NOT_RECONCILED: day=none today=2024-01-01"
 
 
 def test_a_day_that_was_opened_later_counts_from_its_own_midnight(story: Story) -> None:
-    """Two midnights were missed; the read came on the third day."""
+    """The read that opens 2024-01-02 comes 2 days and 1 min after its midnight."""
     midnight = NOON + DAY // 2
     moved = income("transfer", "500", midnight + 3_600_000)
     opened = e.DayOpened(

@@ -207,7 +207,7 @@ def test_a_fill_is_part_of_an_adoption_only_if_it_is_more_than_five_seconds_olde
     story.fill(None, "40", "97", at_ms=NOON - ms)
     assert story.book.trades.position("SOLUSDT") == (60 if counted else 100)
     assert story.book.trades.unassigned == {}, (
-        f"the adopted trade includes older fills: {story.book.trades.unassigned}"
+        f"a fill of the adopted trade is kept without a trade: {story.book.trades.unassigned}"
     )
 
 
@@ -278,7 +278,7 @@ def test_a_permit_whose_order_was_dropped_from_the_book_is_releasable(story: Sto
         (None, FillReason.ORDER, False),
     ],
 )
-def test_a_symbol_cools_down_after_a_stop_or_a_liquidation_only(
+def test_only_a_fill_of_a_stop_or_a_liquidation_is_recorded_as_a_stop_out_with_its_overshoot(
     story: Story, role: OrderRole | None, reason: FillReason, cools: bool
 ) -> None:
     story.open(PLAN)

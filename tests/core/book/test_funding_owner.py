@@ -59,7 +59,7 @@ def publish(story: Story, at_ms: int) -> None:
 
 
 def funding_of(story: Story) -> dict[str, Decimal]:
-    """Return the published funding by trade: of the result and its corrections."""
+    """Return the published funding by result id, with all corrections."""
     found: dict[str, Decimal] = defaultdict(Decimal)
     for event in story.events:
         if isinstance(event, e.TradeClosed):
@@ -70,7 +70,7 @@ def funding_of(story: Story) -> dict[str, Decimal]:
     return dict(found)
 
 
-# --- single cases----------------------------------------------------------------------
+# --- single cases --------------------------------------------------------------------------
 
 
 def test_funding_belongs_to_an_open_trade_at_once_however_long_ago_its_last_fill_was(
@@ -105,7 +105,9 @@ def test_funding_listed_after_the_result_was_published_corrects_the_result(story
     (late,) = story.book.trades.pending_corrections(HOUR_AFTER + 60_001)
     assert (late.trade_id, late.added, late.funding) == ("t1", D("-0.7"), D("-0.7"))
     assert late.pnl_net == first.pnl_net - D("0.7")
-    assert late.r_multiple == (late.pnl_net / 30).quantize(D("1e-12"))  # 3 away, 10 units
+    assert late.r_multiple == (late.pnl_net / 30).quantize(
+        D("1e-12")
+    )  # 1 R: a distance of 3 x 10 base units
     story.say(late)
     assert story.book.trades.pending_corrections(HOUR_AFTER + 60_002) == ()
     pay(story, "0.2", HOUR_AFTER, HOUR_AFTER + 90_000)
@@ -115,7 +117,9 @@ def test_funding_listed_after_the_result_was_published_corrects_the_result(story
     assert story.book.trades.open["SOLUSDT"].funding == 0
 
 
-def test_funding_committed_before_a_pending_result_is_kept(story: Story) -> None:
+def test_funding_committed_between_the_making_and_the_commit_of_a_result_corrects_it(
+    story: Story,
+) -> None:
     open_and_close(story, 1, NOON, NOON + 500)
     (result,) = story.book.pending_closures(NOON + 600)
     pay(story, "0.3", NOON + 400, NOON + 600)
@@ -161,7 +165,7 @@ def test_each_part_of_a_reopened_trade_has_the_funding_of_its_own_time(story: St
     assert funding_of(story) == {"t1": D("0.1"), "t1.2": D("0.5")}
 
 
-# --- by definition -------------------------------------------------------------------------
+# --- against a definition ------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -175,13 +179,13 @@ class Held:
 @attrs.frozen
 class Payment:
     amount: Decimal
-    at: int
-    late: int  # minutes until the venue lists it
+    at: int  # minutes after noon
+    late: int  # minutes from ``at`` until the venue lists it
 
 
 @st.composite
 def lives(draw: st.DrawFn) -> tuple[list[Held], list[Payment]]:
-    """Draw trades one after another, some adjacent, and payments to open trades."""
+    """Draw successive trades, some without a pause between them, and their payments."""
     held, payments, now = [], [], 0
     for _ in range(draw(st.integers(1, 5))):
         opened = now + draw(st.sampled_from([0, 1, 7]))
@@ -222,7 +226,10 @@ def test_stored_results_and_sums_of_late_payments_equal_those_of_payments_listed
 
 
 def play(held: list[Held], payments: list[Payment], looks: list[int]) -> Story:
-    """Fold events in the order of their records, with publications at ``looks``."""
+    """Return the story of trades and payments, with results published at ``looks``.
+
+    These are minutes after noon. All results are published at the end too.
+    """
     story = Story()
     story.ready()
     steps: list[tuple[int, int, object]] = [

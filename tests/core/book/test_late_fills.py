@@ -16,7 +16,10 @@ PLAN = plan()
 
 
 def published_and_reopened() -> Story:
-    """Return a story: 40 of 100 contracts stopped out, published, then 60 more filled."""
+    """Return a story whose entry fills 60 contracts after its result was published.
+
+    The result is that of the first 40 contracts, which were stopped out.
+    """
     story = Story()
     story.ready()
     story.grant(PLAN)
@@ -35,8 +38,8 @@ def test_a_late_entry_fill_reopens_the_trade_and_its_second_result_has_another_k
     story = published_and_reopened()
     trade = story.book.trades.open[PLAN.symbol]
     assert (trade.trade_id, trade.quantity) == (PLAN.signal_id, D(60))
-    assert trade.unprotected_since_ms, "its stop is needed again"
-    assert len(story.book.recent_activity.entries) == 1, "one entry, shown in two parts"
+    assert trade.unprotected_since_ms, "the reopened trade counts as protected"
+    assert len(story.book.recent_activity.entries) == 1, "the late fill counted as another entry"
     closing_order = story.send(intent(OrderRole.EXIT, PLAN))
     story.fill(closing_order, "60", "101", at_ms=NOON + 9)
     (second,) = story.book.pending_closures(NOON + 10)

@@ -65,8 +65,10 @@ def test_a_timed_out_order_is_unknown_until_the_venue_answers() -> None:
     assert after(unknown(), acknowledged()).status is S.ACCEPTED
 
 
-def test_orders_in_flight_are_awaited_until_the_answer_is_overdue_and_resting_ones_longer() -> None:
-    """Seed 990097: an intent was committed, and its sender crashed before it was sent."""
+def test_a_submitted_order_is_awaited_until_overdue_an_accepted_one_longer_and_an_unknown_not() -> (
+    None
+):
+    """The sender may have crashed between the commit and the request (seed 990097)."""
     early, late = NOON + ANSWER_MAX_MS - 1, NOON + ANSWER_MAX_MS
     assert [is_awaited(after(), now_ms) for now_ms in (early, late)] == [True, False]
     assert not is_awaited(after(unknown()), early)
@@ -115,7 +117,7 @@ def test_an_order_that_ended_is_unsettled_until_its_reported_fills_are_recorded(
     assert apply_order_event(order, filled("30")).settled
 
 
-def test_a_larger_filled_quantity_changes_a_terminal_order() -> None:
+def test_a_larger_filled_quantity_of_a_terminal_order_is_recorded_and_its_status_stays() -> None:
     order = after(order_closed(ENTRY, S.CANCELED))
     later = apply_order_event(order, order_closed(ENTRY, S.CANCELED, "10"))
     assert later.reported == 10

@@ -190,7 +190,7 @@ def test_a_fill_without_an_order_or_a_permit_opens_no_trade(story: Story) -> Non
     assert not story.book.trades.open
 
 
-def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) -> None:
+def test_a_liquidation_closes_the_trade_and_is_recorded_as_a_stop_out(story: Story) -> None:
     story.open(PLAN)
     story.fill(None, "100", "80", reason=FillReason.LIQUIDATION, at_ms=NOON + 9)
     (closure,) = story.book.pending_closures(NOON + 9)
@@ -198,7 +198,9 @@ def test_liquidation_closes_the_trade_and_cools_the_symbol_down(story: Story) ->
     assert story.book.recent_activity.stop_outs_ms == {"SOLUSDT": NOON + 9}
 
 
-def test_the_book_drops_entries_that_are_a_day_old(story: Story) -> None:
+def test_entries_are_counted_since_an_instant_and_dropped_when_they_are_a_day_old(
+    story: Story,
+) -> None:
     story.open(PLAN)
     recent_activity = story.book.recent_activity
     assert recent_activity.count_strategy_entries("mean_reversion", NOON - 1) == 1
@@ -309,7 +311,7 @@ def test_an_adoption_is_skipped_only_if_it_allows_that_and_fills_explain_the_pos
 ) -> None:
     """The order manager recorded the fill while the reconciler read a list without it.
 
-    Older journals, whose results have the adopted trade's id, are folded as before.
+    An event without ``unless_held``, as older journals have it, is always applied.
     """
     story.open(PLAN)
     story.say(
@@ -343,7 +345,9 @@ def test_fill_keys_are_dropped_once_no_query_reaches_their_time(story: Story) ->
     assert story.book.orders.find(entry.client_order_id) is not None
 
 
-def test_fills_are_read_since_the_first_run_or_the_clean_cycle_before_the_last() -> None:
+def test_fills_are_read_since_5_min_before_the_first_run_or_the_clean_cycle_before_the_last() -> (
+    None
+):
     story = Story()
     assert story.book.fills_since_ms() == 0
     story.ready()

@@ -28,9 +28,10 @@ def shown(story: Story, **marks: str) -> tuple[PositionStatus, ...]:
 def test_the_unrealized_pnl_of_a_long_position_is_its_base_units_times_the_move(
     story: Story,
 ) -> None:
-    """100 contracts of 0.1, 10 units, entered at 100.5 with a fee of 0.5, stop at 97.
+    """A long of 10 base units was entered at 100.5 with a fee of 0.5; its stop is at 97.
 
-    At 103 they made 10 x 2.5 = 25, net 24.5. 1 R is 3 x 10 = 30 from planned entry to stop.
+    At the mark 103 its PnL is 10 x 2.5 = 25, net 24.5. 1 R is 10 base units x the planned distance
+    of 3.
     """
     story.open(plan(), price="100.5")
     (row,) = shown(story, SOLUSDT="103")
@@ -60,7 +61,7 @@ def test_a_mark_beyond_the_stop_has_a_distance_below_zero(story: Story) -> None:
 def test_net_pnl_and_r_include_closed_contracts_fees_and_funding(story: Story) -> None:
     """40 of 100 contracts sold at 104 gained 16; 60 at 102 gain 12; fees are 1.
 
-    Funding was -2. Net: 16 + 12 - 1 - 2 = 25 of the 30 that 1 R is.
+    Funding was -2. The net PnL is 16 + 12 - 1 - 2 = 25, and 1 R is 30.
     """
     story.open(plan())
     story.fill(None, "40", "104", side=OrderSide.SELL)
@@ -165,7 +166,7 @@ prices = st.decimals("0.5", "400", places=2)
 def test_the_figures_of_a_position_agree_with_arithmetic_on_fractions(
     entry: Decimal, mark: Decimal, side: Side, sold: int
 ) -> None:
-    """Expect entries, exits, open contracts at the mark and fees, from fills alone."""
+    """The expected figures follow from the fills, their fees and the mark alone."""
     reported = Story()
     reported.ready()
     of = plan(side=side)

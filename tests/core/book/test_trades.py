@@ -46,7 +46,7 @@ def test_the_result_of_a_round_trip_is_net_of_fees_and_funding() -> None:
     assert result.exit_reason == "take_profit"
 
 
-def test_a_short_gains_when_the_price_falls() -> None:
+def test_a_short_that_is_stopped_above_its_entry_price_loses() -> None:
     short = plan(side=Side.SHORT)
     trade = open_trade(short, short.signal_id, NOON)
     trade = apply_fill(trade, fill(intent(OrderRole.ENTRY, short), "100", "100"), OrderRole.ENTRY)
@@ -174,7 +174,7 @@ def test_the_result_of_an_open_or_never_filled_trade_fails_an_assertion() -> Non
         closed_trade(open_trade(PLAN, PLAN.signal_id, NOON), NOON)
 
 
-def test_a_trade_whose_plan_has_no_holding_time_has_no_time_limit() -> None:
+def test_a_new_trade_has_its_planned_entry_price_and_without_a_holding_time_no_time_limit() -> None:
     trade = open_trade(plan(hold_ms=0), "t", NOON)
     assert trade.hold_until_ms == 0
     assert trade.entry_price == 100

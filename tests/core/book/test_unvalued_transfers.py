@@ -46,7 +46,7 @@ def test_a_transfer_waits_for_a_valuation_only_if_all_payments_since_it_are_know
 def test_a_second_transfer_of_the_same_millisecond_corrects_the_valuation_of_the_first(
     story: Story,
 ) -> None:
-    """Both have the same equity just before them, so they share one valuation."""
+    """Both transfers have the same equity just before them, so one valuation serves both."""
     for amount in ("100", "70"):
         paid = income("transfer", amount, NOON + 1)
         story.say(e.IncomeRecorded(at_ms=NOON + 9, income=paid))

@@ -1,4 +1,4 @@
-"""Indicators compared with TA-Lib, with their definitions, and batch with state."""
+"""Indicators compared with TA-Lib and with definitions, and states with batches."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ def test_open_interest_sparser_than_twice_the_lag_has_no_change() -> None:
 def test_indicators_reproduce_the_reference_vectors() -> None:
     shared = os.environ.get("KAMOU_SHARED")
     if not shared:
-        pytest.skip("KAMOU_SHARED does not name the shared data")
+        pytest.skip("KAMOU_SHARED is not set; set it to the directory of the shared data")
     vectors = json.loads((Path(shared) / "vectors" / "quant.json").read_text())
     bars = {name: np.array(values) for name, values in vectors["bars"].items()}
     high, low, close, volume = (bars[n] for n in ("high", "low", "close", "volume"))

@@ -1,4 +1,4 @@
-"""Random markets with everything that a panel must bear: gaps, invalid bars, late symbols."""
+"""Random markets with gaps, invalid bars, and symbols that begin late or end early."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RoughMarket:
         return self.open_ms[rows], open_, high, low, close, volume
 
     def cut(self, bars: int) -> RoughMarket:
-        """Return the market without later bars and without later open interest."""
+        """Return the first ``bars`` bars and the open interest available by their end."""
         until_ms = int(self.open_ms[bars - 1]) + PERIOD_MS
         known = self.interest_ms <= until_ms
         names = ("open_ms", "open", "high", "low", "close", "volume")
@@ -69,7 +69,7 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
     interest = 1e6 * np.exp(np.cumsum(chance.normal(0, 0.01, size=(rows, symbols)), axis=0))
     interest[chance.random(interest.shape) < 0.05] = np.nan
     open_ms = np.arange(bars, dtype=np.int64) * PERIOD_MS
-    if chance.random() < 0.3:  # rows that never came
+    if chance.random() < 0.3:  # some rows are missing
         open_ms[chance.integers(0, bars) :] += PERIOD_MS * chance.integers(1, 4)
     return RoughMarket(
         open_ms=open_ms,
@@ -84,7 +84,7 @@ def draw_market(seed: int, bars: int, symbols: int) -> RoughMarket:
 
 
 def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
-    """Take bars away: single ones, single figures, and starts and ends of symbols."""
+    """Make single figures invalid, and the first or last bars of some symbols NaN."""
     bars, symbols = columns[0].shape
     for _ in range(chance.integers(0, 6)):
         at, symbol = chance.integers(0, bars), chance.integers(0, symbols)
@@ -97,7 +97,7 @@ def _spoil(chance: np.random.Generator, columns: tuple[Floats, ...]) -> None:
 
 
 def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
-    """Append bar by bar, and before each the open interest that its close knows."""
+    """Append each bar after the open interest known at its close; yield its index."""
     taken = 0
     for t in range(len(market.open_ms)):
         taken = _feed_interest(panel, market, taken, int(market.open_ms[t]) + PERIOD_MS)
@@ -109,7 +109,7 @@ def feed_bars(panel: Panel, market: RoughMarket) -> Iterator[int]:
 def feed_blocks(
     panel: Panel, market: RoughMarket, chance: np.random.Generator, bars_max: int
 ) -> Iterator[tuple[slice, PanelBlock]]:
-    """Append blocks of random sizes; a row that never came begins a new block."""
+    """Append blocks of random sizes without gaps; yield each with its rows."""
     taken = first = 0
     gaps = np.flatnonzero(np.diff(market.open_ms) > PERIOD_MS) + 1
     ends = [*gaps.tolist(), len(market.open_ms)]

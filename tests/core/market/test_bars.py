@@ -114,7 +114,7 @@ def test_the_trailing_atr_uses_only_earlier_bars() -> None:
             assert atr[row, column] == pytest.approx(np.mean(ranges), rel=1e-12)
     bars.high[39] *= 2
     assert np.array_equal(trailing_atr(bars.high, bars.low, bars.close)[39], atr[39]), (
-        "a bar's own range is not in its ATR"
+        "the range of the last bar changed its own ATR"
     )
 
 
@@ -256,7 +256,9 @@ def test_rows_that_interleave_the_symbols_are_valid() -> None:
     assert problems_of(rows) == NOTHING
 
 
-def test_fewer_than_two_bars_or_a_period_that_does_not_divide_a_day_is_invalid() -> None:
+def test_fewer_than_two_bars_of_each_symbol_or_a_period_that_does_not_divide_a_day_is_invalid() -> (
+    None
+):
     with pytest.raises(InvalidDataError, match="no symbol has two bars"):
         infer_period_ms(rows_of(made_bars(1, 3, 1)))
     odd = rows_of(made_bars(9, 1, 1))

@@ -24,7 +24,7 @@ SOUND = Instrument(
     leverage_max=75,
     maintenance_margin_rate=D("0.005"),
     taker_fee=D("0.0006"),
-    maker_fee=D("-0.0001"),  # venues pay some makers
+    maker_fee=D("-0.0001"),  # some venues pay makers
 )
 
 

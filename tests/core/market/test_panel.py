@@ -123,7 +123,7 @@ def test_a_bar_that_is_not_later_than_the_newest_or_off_the_grid_is_invalid(open
     assert market.bars == 1
 
 
-def test_open_interest_is_served_from_the_moment_it_was_available() -> None:
+def test_open_interest_is_known_once_it_is_available_and_older_than_the_newest_is_invalid() -> None:
     market = Panel(["a", "b"], MINUTE_MS, 2, open_interest_rows=3)
     assert len(market.open_interest(10**15)[0]) == 0
     for k in range(5):
@@ -141,7 +141,7 @@ def test_a_second_read_of_open_interest_within_a_row_fills_only_its_unknown_valu
     market.append_interest(HOUR_MS, np.array([9.0, NAN]))
     assert market.open_interest(0)[0].tolist() == [0]
     market.append_interest(2 * HOUR_MS, np.array([9.0, np.e]))
-    assert len(market.open_interest(HOUR_MS)[0]) == 0  # the row is whole only now
+    assert len(market.open_interest(HOUR_MS)[0]) == 0  # the row is complete from 2 h on
     times, logs = market.open_interest(2 * HOUR_MS)
     assert times.tolist() == [2 * HOUR_MS]
     np.testing.assert_allclose(logs, [[0.0, 1.0]])

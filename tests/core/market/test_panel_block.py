@@ -34,7 +34,7 @@ BARS, CUT = 80, 60
 
 @attrs.frozen
 class Highest:
-    """An indicator of somebody who knows no blocks; its state keeps one array."""
+    """An indicator whose state takes single bars only and changes its array in place."""
 
     bars: ClassVar[int] = 1
 
@@ -103,7 +103,9 @@ def test_blocks_of_any_size_equal_single_bars_bit_for_bit(
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), bars_max=st.integers(1, 60))
-def test_a_panel_goes_on_with_single_bars_after_blocks(seed: int, bars_max: int) -> None:
+def test_a_panel_gives_the_same_for_single_bars_after_blocks_as_for_single_bars_alone(
+    seed: int, bars_max: int
+) -> None:
     market = draw_market(seed, BARS, 3)
     single, mixed, chance = make_panel(market), make_panel(market), np.random.default_rng(seed)
     for _ in feed_bars(single, market.cut(CUT)):
@@ -127,7 +129,7 @@ def test_kamous_own_indicators_take_blocks() -> None:
     assert not isinstance(Highest().start(2), BlockState)
 
 
-def test_bars_with_a_gap_between_them_are_no_block() -> None:
+def test_a_block_of_bars_with_a_gap_between_them_is_invalid() -> None:
     market = draw_market(1, 10, 2)
     times = np.arange(10, dtype=np.int64) * PERIOD_MS
     times[6:] += PERIOD_MS

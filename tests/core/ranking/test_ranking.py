@@ -164,7 +164,7 @@ def test_momentum_is_ranked_across_all_shards_and_weighted_after() -> None:
     ]
     assert [c.score for c in ranking.top] == pytest.approx([1, 0.9, 0.8, 0.3, 0.27, 0.24])
     counted = {f.name: f.value for f in ranking.abstained}
-    # the middle of the cross-section: its rank and raw value are both zero
+    # the 15 middle ranks are below the minimum score; one of them and its raw value are 0
     assert counted == {"oi_momentum.SCORE_TOO_SMALL": "15"}
 
 

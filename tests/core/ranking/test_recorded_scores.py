@@ -42,7 +42,7 @@ class Recorded:
             data=Bars(
                 symbols=symbols,
                 period_ms=PERIOD_MS,
-                # recorded rows are even
+                # recorded bars are evenly spaced
                 open_ms=np.arange(len(market.open_ms), dtype=np.int64) * PERIOD_MS,
                 open=market.open,
                 high=market.high,
@@ -86,7 +86,7 @@ class Answer:
 
 
 def scan_shards(recorded: Recorded, times: ScoringTimes, edges: list[int]) -> dict[int, Ranking]:
-    """Return the ranking at each bar, from panels that take bar by bar since the start."""
+    """Return the rankings by close time, from panels that take one bar at a time."""
     parts = [slice(a, b) for a, b in pairwise(edges)]
     panels = [
         make_panel(STRATEGIES.values(), recorded.symbols[part], times.period_ms) for part in parts
@@ -193,10 +193,14 @@ def test_a_bar_that_is_evaluated_late_or_again_after_its_block_has_no_recorded_r
     first, other, later = int(closes[0]), int(closes[1]), int(closes[100])
     assert scores.ranking(first, first + DELAY_MS + 1) is None
     assert scores.ranking(other, other + DELAY_MS) is not None
-    assert scores.ranking(first, first + DELAY_MS) is not None, "its block is in memory"
+    assert scores.ranking(first, first + DELAY_MS) is not None, (
+        "no ranking, although its block is in memory"
+    )
     assert scores.ranking(first + 1, first + 1 + DELAY_MS) is None
     assert scores.ranking(later, later + DELAY_MS) is not None
-    assert scores.ranking(first, first + DELAY_MS) is None, "its block is over"
+    assert scores.ranking(first, first + DELAY_MS) is None, (
+        "a ranking, although a later block has replaced its own"
+    )
 
 
 class Raising(MeanReversion):

@@ -1,4 +1,4 @@
-"""The detail of a cycle is read back as it was packed."""
+"""Packing and reading of the scan details of a cycle."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ from tests.core.venue_views import (
     run,
 )
 
-# --- positions that a list omits-------------------------------------------------
+# --- positions that a list omits ------------------------------------------------
 
 
 def test_a_position_that_one_list_omits_is_pending_and_not_closed(holding: Story) -> None:
@@ -113,7 +113,7 @@ def test_a_correction_that_the_confirmed_stop_covers_leaves_the_trade_protected(
     assert (trade.quantity, trade.protected, trade.unprotected_since_ms) == (D(100), True, 0)
 
 
-# --- changed contract specifications------------------------------------------
+# --- changed contract specifications -----------------------------------------
 
 
 def change(story: Story, **changes: Any) -> None:

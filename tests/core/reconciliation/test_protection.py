@@ -173,7 +173,7 @@ def test_an_exit_that_timed_out_is_repeated_only_if_the_venue_rejects_stops() ->
     assert isinstance(actions(story, now_ms=late, stop_rejected=True)[0], ClosePosition)
 
 
-def test_a_position_whose_stop_is_rejected_before_the_deadline_gets_a_wait() -> None:
+def test_a_position_whose_stop_is_rejected_gets_no_action_but_a_wait_before_the_deadline() -> None:
     assert isinstance(actions(unprotected(), stop_rejected=True)[0], Await)
 
 
@@ -193,7 +193,7 @@ def test_a_position_with_an_exit_in_flight_gets_no_action_but_a_wait() -> None:
     assert isinstance(wait, Await)
 
 
-def test_a_stop_is_placed_while_an_exit_has_no_answer() -> None:
+def test_a_stop_is_placed_once_the_answer_to_an_exit_is_overdue() -> None:
     story = unprotected()
     close = intent(OrderRole.EXIT, PLAN)
     story.send(close)
@@ -273,7 +273,7 @@ def test_an_inverted_trade_gets_no_protection_action() -> None:
 def test_a_stop_is_awaited_for_3_seconds_from_its_intent_or_the_loss_of_protection(
     sent: int, lost: int
 ) -> None:
-    """The later counts, because an attached stop rests only after its entry fills."""
+    """The later of the two counts: an attached stop rests only after its entry fills."""
     story = unprotected(at_ms=NOON + lost)
     story.send(STOP, NOON + sent)
     for waited_ms, again in ((UNSEEN_MAX_MS - 1, False), (UNSEEN_MAX_MS, True)):
@@ -336,7 +336,7 @@ def test_the_stop_nearest_in_size_stays_and_of_equal_stops_the_oldest() -> None:
         "a": ("150", "0", 5),
         "b": ("130", "25", 9),
         "c": ("110", "0", 7),
-        "d": ("106", "1", 8),  # as many left as of b, and older; by its whole size the second
+        "d": ("106", "1", 8),  # 105 left as of b, and older than b; e has a smaller whole size
         "e": ("105.5", "0", 6),
     }
     resting = []

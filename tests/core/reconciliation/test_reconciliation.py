@@ -51,7 +51,7 @@ def test_a_clean_reconciliation_records_only_equity_and_the_cycles_end(holding: 
     marked, closed = found.marks
     assert isinstance(marked, e.EquityRecorded)
     assert marked.open_risk == D("38.276")
-    # Closing 10 units at 100 costs 8 bp; the equity equals the equity at the day's opening.
+    # Closing 10 units at 100 costs 8 bps; the equity equals the equity at the day's opening.
     assert (marked.day_equity, marked.exit_costs, marked.day_lost) == (
         D(10_000),
         D("0.8"),
@@ -89,7 +89,7 @@ def test_a_missed_fill_is_recorded_and_explains_the_position(holding: Story) -> 
 def test_fills_from_before_the_query_window_are_not_counted_again(holding: Story) -> None:
     holding.say(closed_cycle(NOON + 600_000))
     assert holding.book.reconciliation.fills_seen != {}, (
-        f"seen fills must be kept: {holding.book.reconciliation.fills_seen}"
+        f"keys of fills in the query window were dropped: {holding.book.reconciliation.fills_seen}"
     )
     holding.say(closed_cycle(NOON + 900_000))
     assert holding.book.reconciliation.fills_seen == {}
@@ -263,10 +263,12 @@ def test_fills_that_the_venue_counts_but_never_lists_are_inferred_after_20_s(sto
     assert not story.book.orders.has_live_entry("SOLUSDT")
 
 
-# --- protection and orphan orders----------------------------------------------------------
+# --- protection and orphan orders ---------------------------------------------------------
 
 
-def test_a_vanished_stop_is_recorded_and_its_position_is_to_be_protected(holding: Story) -> None:
+def test_a_vanished_stop_is_recorded_as_lost_and_its_position_needs_protection(
+    holding: Story,
+) -> None:
     found = run(holding, look(positions=HELD))
     assert kinds(found.repairs) == ["ProtectionLost"]
     assert found.protect == ("SOLUSDT",)
@@ -290,7 +292,7 @@ def test_orphan_orders_are_canceled_and_external_orders_are_not(holding: Story) 
     external = attrs.evolve(forgotten, client_order_id="web-7f3a")
     view = look(open_orders=(venue_order(target), forgotten, young, external))
     assert [o.client_order_id for o in run(holding, view).orphan_orders] == [target.client_order_id]
-    # Orders that the book does not have are canceled if lists show no position for a while.
+    # Orders that the book does not have are canceled after the waiting time without a position.
     mismatch = forgotten.client_order_id, forgotten.quantity
     sure = attrs.evolve(INPUTS, pending_mismatches={mismatch: NEXT_MS - SURE_MS})
     found = run(holding, view, sure)

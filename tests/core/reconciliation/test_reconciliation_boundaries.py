@@ -212,7 +212,7 @@ def test_a_take_profit_price_off_the_new_tick_moves_towards_the_entry_price(
 @pytest.mark.parametrize(
     ("symbol", "quantity", "kind"),
     [
-        ("SOLUSDT", "70", "QUANTITY_DIFFERS"),  # held, and less of it
+        ("SOLUSDT", "70", "QUANTITY_DIFFERS"),  # less of the position in the book
         ("SOLUSDT", "-70", "INSTRUMENT_UNKNOWN"),  # the other side would have to be adopted
         ("ADAUSDT", "70", "INSTRUMENT_UNKNOWN"),
     ],

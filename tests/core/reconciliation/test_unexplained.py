@@ -128,7 +128,7 @@ def test_an_unexplained_balance_is_recorded_only_after_the_waiting_time(
 
 
 def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story: Story) -> None:
-    """Otherwise each reconciliation until the cycle's end would find it again."""
+    """Otherwise each reconciliation until the cycle's end would find the change again."""
     run(story, look())
     view = look(account=account("2000", at_ms=NEXT_MS + 1), at_ms=NEXT_MS + 1)
     pending = run(story, view)
@@ -141,7 +141,7 @@ def test_an_unexplained_balance_that_has_lasted_is_recorded_between_cycles(story
 def test_a_reconciliation_between_cycles_records_the_equity_only_if_a_snapshot_is_due(
     story: Story, due: bool
 ) -> None:
-    """As after a flatten: the equity snapshot follows at once."""
+    """After a flatten, for example, an equity snapshot is due at once."""
     run(story, look())
     inputs = attrs.evolve(INPUTS, mark_due=due)
     found = reconcile(story.book, look(), inputs, cycle_at_ms=NEXT_MS, now_ms=NEXT_MS)

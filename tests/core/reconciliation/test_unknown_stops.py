@@ -25,7 +25,7 @@ def canceled(
     order: OrderReport = UNKNOWN,
     pending_mismatches: dict[tuple[str, Decimal], int] | None = None,
 ) -> list[str]:
-    """Return the client order ids that are canceled, with the order resting."""
+    """Return the client order ids of the orders to cancel while ``order`` rests."""
     terms = attrs.evolve(INPUTS, pending_mismatches={PENDING: since_ms})
     view = look(positions=positions, open_orders=(order,))
     seen = {} if pending_mismatches is None else pending_mismatches
@@ -101,7 +101,7 @@ def test_a_stop_and_a_take_profit_stay_although_the_plan_of_their_entry_expired(
 
 
 def test_an_orphan_order_is_canceled_only_if_the_venue_lists_it(story: Story) -> None:
-    """One that no list shows may have ended: the reconciler queries it."""
+    """An order that no list shows may have ended, so the reconciler queries it."""
     story.send(STOP)
     assert canceled(story) == [STOP.client_order_id]
     target = venue_order(story.send(intent(OrderRole.TAKE_PROFIT, PLAN)))
@@ -112,7 +112,7 @@ def test_an_orphan_order_is_canceled_only_if_the_venue_lists_it(story: Story) ->
 def test_a_cancel_is_repeated_if_its_order_still_rests_after_5_seconds(
     story: Story, age_ms: int, again: bool
 ) -> None:
-    """The request may never have been sent, or was lost."""
+    """The cancel request may never have been sent, or may be lost."""
     story.open(PLAN)
     target = story.send(intent(OrderRole.TAKE_PROFIT, PLAN))
     name = target.client_order_id

@@ -1,7 +1,7 @@
 """The figures of a backtest by definition, in plain Python over exact fractions.
 
-Nothing here calls code of ``kamou``: slow loops over all pairs and instants, so that a mistake of
-the product is not made twice.
+Nothing here calls code of ``kamou``. The loops go over all pairs and instants: they are slow, and
+simple enough not to repeat a mistake of the product.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Point = tuple[int, Fraction]  # time in ms, equity
 
 @attrs.frozen(kw_only=True)
 class PlainTrade:
-    """A trade as plain numbers."""
+    """A trade with times in ms, its entry value and its net PnL in money, and its R."""
 
     from_ms: int
     until_ms: int
@@ -32,7 +32,7 @@ class PlainTrade:
 
 @attrs.frozen(kw_only=True)
 class Inputs:
-    """What all figures follow from."""
+    """Equity curve, daily returns, trades, open positions and changes of the market."""
 
     curve: Sequence[Point]
     daily: Sequence[float]
@@ -94,7 +94,10 @@ def deepest(curve: Sequence[Point]) -> Fraction:
 
 
 def longest(curve: Sequence[Point]) -> float | None:
-    """Return the longest time from a peak until the peak is reached again, or to the end."""
+    """Return the longest time in ms from a peak to the return to it, or to the end.
+
+    None without a drawdown.
+    """
     spans = []
     for i, (at_ms, equity) in enumerate(curve):
         if any(earlier > equity for _, earlier in curve[:i]):
@@ -121,7 +124,7 @@ def sortino_of(daily: Sequence[float]) -> float | None:
 
 
 def wilson(wins: int, n: int) -> tuple[float, float]:
-    """Return both p with (share - p)^2 = z^2 p (1 - p) / n."""
+    """Return both solutions p of (share - p)^2 = z^2 p (1 - p) / n, the lower first."""
     share = wins / n
     a, b, c = 1 + Z * Z / n, -(2 * share + Z * Z / n), share * share
     root = math.sqrt(max(0.0, b * b - 4 * a * c))

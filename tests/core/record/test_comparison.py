@@ -67,7 +67,7 @@ def test_reports_of_different_tests_have_a_warning(other: BacktestReport, warnin
     assert compare_reports(SAME, other)["warnings"] == [warning]
 
 
-def test_many_symbols_of_one_report_only_are_counted() -> None:
+def test_the_first_five_symbols_of_one_report_only_are_named_and_the_others_counted() -> None:
     more = changed("data", symbols=["AAA", "BBB", *(f"N{i}" for i in range(9))])
     (warning,) = compare_reports(SAME, more)["warnings"]
     assert warning.endswith("N0, N1, N2, N3, N4 and 4 more")

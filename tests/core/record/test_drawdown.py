@@ -1,4 +1,4 @@
-"""The maximum drawdown, compared with a trial of all pairs of snapshots."""
+"""The maximum drawdown, compared with the worst of all pairs of snapshots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def by_definition(marks: list[EquityAt], moved: list[TransferAt]) -> list[tuple[
         for at, amount, value in moved:
             if not before_ms < at <= at_ms:
                 continue
-            if value is None:  # seen only in what follows
+            if value is None:  # its amount is subtracted from the later snapshot
                 own += Fraction(amount)
             else:
                 growth *= (Fraction(value) - own) / base
@@ -72,13 +72,13 @@ def test_a_withdrawal_adds_no_drawdown_and_a_deposit_hides_none() -> None:
 
 
 def test_a_transfer_counts_from_its_own_time_where_the_equity_before_it_is_known() -> None:
-    """1,000 fell to 800, then 800 was paid in, and 1,600 fell to 1,520: 20 % and 5 %."""
+    """1,000 fell to 800, then 800 was deposited, and 1,600 fell to 1,520: 20 % and 5 %."""
     found = DrawdownFold().add_snapshots([(0, 1000.0), (10, 1520.0)], [(5, 800.0, 800.0)]).found
     assert found.value == pytest.approx(0.8 * 0.95 - 1)
 
 
 def test_a_withdrawal_of_all_equity_adds_no_drawdown_and_later_losses_count() -> None:
-    """Gain 1 %, withdraw all, deposit 500 between two snapshots, and lose 10 %."""
+    """After a gain of 1 % all is withdrawn; 500 is deposited later and loses 10 %."""
     marks = [(0, 10_000.0), (10, 10_100.0), (20, 0.0), (30, 0.0), (40, 450.0)]
     moved = [(15, -10_100.0, 10_100.0), (35, 500.0, 0.0)]
     found = DrawdownFold().add_snapshots(marks, moved).found

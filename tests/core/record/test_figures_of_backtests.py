@@ -177,7 +177,9 @@ def test_the_distribution_of_r_counts_each_trade_in_the_bin_that_holds_it(
 
 
 @given(st.lists(closed_trades(), max_size=20))
-def test_the_best_and_the_worst_trades_are_the_outermost_by_r(trades: list[ClosedTrade]) -> None:
+def test_the_best_and_the_worst_trades_are_those_with_the_highest_and_the_lowest_r(
+    trades: list[ClosedTrade],
+) -> None:
     known = {trade.trade_id: trade.r for trade in trades if trade.r is not None}
     best, worst = rank_by_r(trades)
     values = sorted(trade.r for trade in trades if trade.r is not None)

@@ -94,7 +94,7 @@ def test_the_wilson_interval_of_no_wins_or_no_losses_ends_at_0_or_1() -> None:
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 @settings(max_examples=60)
-def test_the_wilson_interval_holds_the_observed_rate(counts: tuple[int, int]) -> None:
+def test_the_wilson_interval_contains_the_observed_rate(counts: tuple[int, int]) -> None:
     wins, n = counts
     low, high = p.wilson_interval(wins, n)
     assert 0 <= low <= wins / n <= high <= 1
@@ -125,7 +125,7 @@ def test_each_resample_consists_of_blocks_that_wrap_around() -> None:
     assert indices.min() >= 0
     assert indices.max() < n
     follows = (indices[:, 1:] == (indices[:, :-1] + 1) % n).mean()
-    # it follows its neighbour unless a block ends (1/5), and then still once in n
+    # an index is the next one unless a block ends, 1 time in 5, and then still 1 time in n
     assert follows == pytest.approx(1 - 1 / block + 1 / block / n, abs=0.02)
     assert np.bincount(indices.ravel(), minlength=n).min() > 0
 
@@ -155,7 +155,7 @@ def test_digests_of_different_columns_differ() -> None:
     assert b.data_digest(one) != b.data_digest(two, np.array([2.0]))
 
 
-def test_day_statistics_hold_value_count_and_interval() -> None:
+def test_day_statistics_have_a_value_a_count_and_an_interval_around_the_value() -> None:
     found = ended(DAILY).as_dict()
     assert found["sharpe"]["value"] == pytest.approx(-0.8202984797889155)
     assert found["return_twr"]["value"] == pytest.approx(-0.060631504900806155)
@@ -188,7 +188,9 @@ def test_an_interval_names_its_own_count_and_time() -> None:
     assert "interval" not in found["trades"]
 
 
-def test_trades_of_too_few_complete_days_have_a_win_rate_and_no_resampled_interval() -> None:
+def test_trades_of_too_few_complete_days_have_a_win_rate_and_no_expectancy_or_profit_factor() -> (
+    None
+):
     days = p.TradeDays(
         trades=np.full(5, 20.0),
         wins=np.full(5, 9.0),
@@ -240,7 +242,7 @@ def test_the_sums_of_a_resample_equal_the_sums_of_its_rows() -> None:
 
 
 @pytest.mark.parametrize("days", [0, 1, p.DAYS_MIN - 1])
-def test_too_few_days_give_no_value_and_no_interval(days: int) -> None:
+def test_too_few_days_give_no_value_but_a_reason_and_their_count(days: int) -> None:
     for figure in ended(DAILY[:days]).as_dict().values():
         assert figure["value"] is None
         assert str(figure["reason"]).startswith("insufficient evidence")

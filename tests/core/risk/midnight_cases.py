@@ -46,12 +46,12 @@ class Entry:
     symbol: str
     contracts: D
     price: D
-    amount: D  # of a payment, or less the fee of a fill
+    amount: D  # money: of a payment, or minus the fee of a fill
     transfer: bool = False
 
 
 def equity_by_definition(entries: Iterable[Entry], before_ms: int, marks: dict[str, D]) -> D:
-    """Return the equity at the marks that fills and payments before an instant leave."""
+    """Return the equity from all fills and payments before an instant, at the marks."""
     balance = D(10_000)
     held: dict[str, tuple[D, D]] = {}  # symbol -> contracts, average price
     for entry in entries:

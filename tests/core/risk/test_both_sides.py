@@ -32,12 +32,12 @@ from tests.core.trading_cases import (
 from tests.core.venue_views import INPUTS, look, run
 
 MAJORS = {"BTCUSDT", "ETHUSDT"}
-EXIT_RATE = D("0.0008")  # 6 bp taker and 2 bp slippage
+EXIT_RATE = D("0.0008")  # 6 bps taker fee and 2 bps slippage
 GAP = D("0.25")
 
 
 def wish(symbol: str, side: Side, quantity: int = 100, number: int = 0) -> Plan:
-    """Return a plan of 0.1 units a contract at 100, its stop 3 away, with own ids."""
+    """Return a plan at 100 with contracts of 0.1 base units, a stop 3 away and own ids."""
     return plan(
         symbol,
         side,
@@ -106,7 +106,7 @@ def test_net_and_total_notional_and_the_cluster_risk_are_sums_by_side(
 
 
 @pytest.mark.parametrize("held", list(Side))
-def test_a_hedge_adds_shock_headroom_and_a_trade_on_the_same_side_uses_it(
+def test_a_position_leaves_its_opposite_side_twice_its_notional_more_shock_headroom(
     story: Story, held: Side
 ) -> None:
     story.open(wish("BTCUSDT", held))
@@ -163,7 +163,7 @@ def test_an_adopted_position_risks_a_fraction_of_the_smaller_of_equity_and_walle
         positions=(venue_position("SOLUSDT", "100"),),
     )
     run(story, seen, INPUTS)
-    # 1 % of 8,000 over 10 units, less 8 bp of the mark, over 1.25: 6.336, towards the mark.
+    # (1 % of 8,000 / 10 units - 8 bps of the mark) / 1.25 = 6.336, rounded towards the mark.
     assert story.book.trades.open["SOLUSDT"].stop_price == D("93.67")
 
 
@@ -186,7 +186,7 @@ def test_exit_costs_apply_on_either_side_and_are_zero_without_an_instrument(sign
         venue_position("ADAUSDT", "50", "20"),
         venue_position("UNLISTED", "100", "110"),
     )
-    # 10 units at 110 and 5 at 20, taker fee and slippage of 8 bp
+    # 10 units at 110 and 5 at 20, taker fee and slippage of 8 bps
     assert exit_costs(held, INSTRUMENTS, CostModel()) == (1100 + 100) * EXIT_RATE
     dear = {"SOLUSDT": attrs.evolve(INSTRUMENTS["SOLUSDT"], taker_fee=D("0.001"))}
     assert exit_costs(held[:1], dear, CostModel()) == 1100 * D("0.0012")
@@ -200,7 +200,7 @@ def test_the_planner_adds_the_margin_only_of_trades_opened_since_the_equity_snap
 ) -> None:
     story.open(plan("BTCUSDT"), at_ms=NOON + opened_at_ms)
     story.book.account.margin_used = D(70)
-    story.grant(plan("DOTUSDT"))  # 200 more
+    story.grant(plan("DOTUSDT"))  # reserves 200 more
     headroom = headroom_of(story)
     q = equity_now(story.book).sizing_equity
     assert headroom.notionals["margin_total"] == D("0.8") * q - 70 - 200 - counted

@@ -105,7 +105,7 @@ def test_current_equity_values_open_positions_at_the_marks_of_the_review(story: 
     marks = {"SOLUSDT": quote(mid="90", at_ms=NOON + 900)}
     now = review(story.book, plan("BTCUSDT"), marks=marks).now
     assert (now.wallet_balance, now.equity) == (D("9999.5"), D("9899.5"))
-    assert now.exit_costs == D("0.72")  # 8 bp of 900
+    assert now.exit_costs == D("0.72")  # 8 bps of 900
     assert (now.account_at_ms, now.marks_at_ms) == (NOON, NOON + 900)
 
 
@@ -178,7 +178,7 @@ def test_the_margin_of_a_trade_counts_if_the_snapshot_is_newer_than_the_account_
 
 def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
     plain = review(story.book, plan())
-    dear = review(story.book, plan(), funding_rate=D("0.001"))  # 10 bp per interval, not 1
+    dear = review(story.book, plan(), funding_rate=D("0.001"))  # 10 bps per interval, not 1
     assert dict(dear.risk_parts)["costs"] - dict(plain.risk_parts)["costs"] == D("2.7")
 
 
@@ -191,7 +191,7 @@ def test_a_known_funding_rate_is_part_of_the_risk(story: Story) -> None:
 def test_realized_and_unrealized_pnl_equal_cash_and_position_value_in_any_order_of_fills(
     steps: list[tuple[bool, int, int]], mark: int
 ) -> None:
-    """Realized and unrealized PnL equal cash and position value in any order of fills."""
+    """Cash is the money of all sells less that of all buys, before fees."""
     trade = open_trade(plan(), "t", NOON)
     made = cash = held = D(0)
     for n, (buys, quantity, price) in enumerate(steps):

@@ -25,7 +25,7 @@ def trade(story: Story, symbol: str, at_ms: int) -> None:
 
 @pytest.mark.parametrize("waited", [False, True])
 def test_no_day_opens_while_the_midnights_of_a_read_lack_todays(story: Story, waited: bool) -> None:
-    """An earlier day that a read of today opened alone would be taken for today."""
+    """If a read of today opened an earlier day alone, that day would count as today."""
     assert missed_midnights(story.book, READ_MS) == MIDNIGHTS
     read = looked("9999", *map(flat, MIDNIGHTS[:-1]))
     assert open_days(story.book, read, waited=waited) == ()
@@ -68,7 +68,7 @@ def test_without_a_known_equity_today_opens_with_the_equity_now() -> None:
 def test_a_transfer_stamped_after_the_account_read_does_not_delay_the_opening(
     story: Story,
 ) -> None:
-    """Only a fill may be in one of account and positions and not in the other."""
+    """Only a fill can be in the account and not in the positions, or the reverse."""
     pay(story, "transfer", "500", READ_MS + 1)
     read = looked("9999", *map(flat, MIDNIGHTS))
     opened = open_days(story.book, read, waited=False)

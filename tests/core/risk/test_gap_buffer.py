@@ -35,12 +35,12 @@ def gap(story: Story, now_ms: int = NOON) -> Decimal:
     return story.book.recent_activity.gap_buffer(LIMITS, now_ms).value
 
 
-# --- measured overshoots-------------------------------------------------------------------
+# --- measured overshoots ------------------------------------------------------------------
 
 
 def test_overshoot_is_measured_in_planned_stop_distances(story: Story) -> None:
     _, stop = story.open(PLAN)
-    story.fill(stop, "50", "97.3")  # better than its trigger: no overshoot
+    story.fill(stop, "50", "97.3")  # better than its trigger: an overshoot of 0
     story.fill(stop, "50", "95.5")
     assert multiples(story) == [0, D("0.5")]
     assert gap(story) == D("0.5")
@@ -83,7 +83,7 @@ def test_an_exit_and_a_take_profit_record_no_overshoot(story: Story) -> None:
     assert multiples(story) == []
 
 
-# --- days that an overshoot counts-----------------------------------------------------------------
+# --- days for which an overshoot counts ----------------------------------------------------
 
 
 @given(

@@ -42,7 +42,7 @@ def denied(story: Story, of: Plan | None = None, **changes: Any) -> dict[str, st
     return {d.code: str(d) for d in verdict.denials}
 
 
-# --- permits--------------------------------------------------------------------------
+# --- permits -------------------------------------------------------------------------
 
 
 def test_a_valid_plan_gets_a_permit_for_its_symbol_side_and_quantity(story: Story) -> None:
@@ -70,7 +70,7 @@ def test_a_permit_expires_with_its_plan_or_30_s_after_its_approval_if_that_is_ea
     assert second.expires_at_ms == NOON + 1_000 + 30_000
 
 
-# --- denials: one row per rule-----------------------------------------------------------
+# --- denials: one or more rows per rule -------------------------------------------------
 
 
 @pytest.mark.parametrize(("code", "of", "changes"), ROWS)
@@ -81,7 +81,7 @@ def test_a_rule_denies_with_its_own_code(
 
 
 def test_every_rule_has_a_test_of_its_denial() -> None:
-    """A rule without a test of its denial may be broken."""
+    """There are as many rules as codes in ``ROWS`` and in ``with_state``."""
     with_state = {
         "TRADING_HALTED",
         "DUPLICATE_INTENT",
@@ -95,7 +95,7 @@ def test_every_rule_has_a_test_of_its_denial() -> None:
     assert len(covered) == len(RULES)
 
 
-def test_a_denial_has_its_figures_and_the_binding_limit(story: Story) -> None:
+def test_a_denial_has_its_figures_and_the_part_that_exceeds_its_limit(story: Story) -> None:
     wide = denied(story, plan(stop_price=D(92)))
     shown = wide["RISK_PER_TRADE_EXCEEDED"]
     assert shown == "RISK_PER_TRADE_EXCEEDED: risk=1.02% limit=1.00% bound_by=gap"
@@ -122,7 +122,7 @@ def test_the_governor_ignores_a_plans_risk_figure_that_is_too_low(story: Story) 
 def test_a_permit_reserves_the_governors_risk_and_not_a_plans_lower_figure(story: Story) -> None:
     _, event = review_entry(review(story.book, plan(risk=D(1), notional=D(1))))
     assert isinstance(event, e.PermitGranted)
-    # 10 units x (3 x 1.25 + (6 bp + 3 bp) x 197 + 3 bp x 100)
+    # 10 units x (3 x 1.25 + (6 bps + 3 bps) x 197 + 3 bps x 100)
     assert event.plan.risk == D("39.573")
     assert event.plan.notional == D("1000.1")
 

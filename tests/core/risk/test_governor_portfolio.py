@@ -41,10 +41,12 @@ LIMITS = RiskLimits()
 def test_open_risk_counts_from_the_mark_to_the_stop(story: Story) -> None:
     story.open(plan())
     at_entry = exposure_at(story, {"SOLUSDT": D(100)})
-    # 10 units x (3 + 0.25 x 3 + 8 bp x 97)
+    # 10 units x (3 + 0.25 x 3 + 8 bps x 97)
     assert at_entry.open_risk == D("38.276")
     assert exposure_at(story, {"SOLUSDT": D(105)}).open_risk == D("88.276")
-    assert exposure_at(story, {"SOLUSDT": D(90)}).open_risk == D("8.276")  # the stop is overdue
+    assert exposure_at(story, {"SOLUSDT": D(90)}).open_risk == D(
+        "8.276"
+    )  # the mark is beyond the stop
     assert exposure_at(story).open_risk == D("38.276")  # no mark: the entry price
     assert at_entry.cluster == {Side.LONG: D("38.276"), Side.SHORT: 0}
     assert at_entry.net_notional == {Side.LONG: 1000, Side.SHORT: 1000}

@@ -55,7 +55,7 @@ def twice(story: Story, equity: str) -> Decision:
     return judge(story, read(equity, NOON + 5_000), first.pending)
 
 
-# Reference vector "breaker": E0 10,000, limit 4.82 %, equity 9,518: at the limit.
+# Reference vector "breaker": opening equity 10,000, limit 4.82 %, equity 9,518.
 def test_the_daily_loss_limit_acts_at_exactly_the_limit(story: Story) -> None:
     limits = RiskLimits(daily_loss_max=D("0.0482"))
     assert Day(equity_start=D(10000), equity=D(9518)).loss == D("0.0482")
@@ -128,7 +128,7 @@ def test_a_first_breaching_read_changes_no_state_and_sets_the_time_of_the_second
     assert judge(story, read("9500", NOON + 5_000), early.pending).after is T.REDUCE_ONLY
 
 
-def test_a_read_above_the_limit_drops_the_pending_breach(story: Story) -> None:
+def test_a_read_within_every_loss_limit_drops_the_pending_breach(story: Story) -> None:
     first = judge(story, read("9500"))
     calm = judge(story, read("9990", NOON + 5_000), first.pending)
     assert calm.pending is None

@@ -51,7 +51,7 @@ from tests.core.trading_cases import (
 
 
 @given(ledgers(), marks_drawn, st.data())
-def test_every_missed_midnight_has_the_equity_that_the_ledger_leaves_at_its_marks(
+def test_every_missed_midnight_has_the_equity_that_the_ledger_gives_at_its_marks(
     entries: list[Entry], marks: dict[int, dict[str, D]], data: st.DataObject
 ) -> None:
     story, late = story_with_late_payments(entries, data)
@@ -161,7 +161,7 @@ def test_fills_listed_late_correct_the_equity_of_their_midnights_by_events(story
     corrected = {x.day: x.number for x in story.book.midnights.pending_corrections(READ_MS)}
     assert corrected == {"2024-01-02": 2, "2024-01-03": 2, "2024-01-04": 1}
     assert first.equity == second.equity == D("9979.5")
-    # At the last midnight, both had happened: 9,993.5 before the payment, and 10 units at 98.
+    # Before the payment the balance was 9,996.5; 10 units bought at 98.5 were worth 98 each.
     assert story.book.day.equity == D("9993.5") + 3 - 5
 
 
@@ -233,7 +233,7 @@ def test_the_equity_at_a_midnight_is_unknown_if_a_fill_has_no_instrument(story: 
 def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
     story: Story, known: str, paid_in: str, now: str, opening: int
 ) -> None:
-    """The two are the last known equity with net deposits since, and the equity now."""
+    """One is the last known equity plus net deposits since, the other the equity now."""
     story.say(mark(known, NOON + 1_000))
     moved = income("transfer", paid_in, MIDNIGHTS[1])
     story.say(e.IncomeRecorded(at_ms=READ_MS, income=moved), mark(now, READ_MS))
@@ -251,7 +251,7 @@ def test_beyond_the_venues_history_today_opens_with_the_higher_equity(
 
 
 def test_the_last_known_equity_may_be_that_of_a_midnight_that_was_rebuilt(story: Story) -> None:
-    moved = income("transfer", "500", MIDNIGHTS[1])  # the first moment of the second day
+    moved = income("transfer", "500", MIDNIGHTS[1])  # 2024-01-03 00:00
     story.say(mark("9800", NOON + 1_000), e.IncomeRecorded(at_ms=READ_MS, income=moved))
     unknown = flat(MIDNIGHTS[2], source="")
     read = looked("10200", flat(MIDNIGHTS[0]), flat(MIDNIGHTS[1]), unknown, equity="10000")
@@ -268,7 +268,7 @@ def test_only_midnights_within_the_venues_history_are_rebuilt(story: Story) -> N
     assert all(each.at_midnight for each in opened)
 
 
-def test_a_read_from_before_midnight_opens_no_day(story: Story) -> None:
+def test_a_read_without_midnights_opens_no_day_while_midnights_are_missed(story: Story) -> None:
     assert open_days(story.book, looked("9999"), waited=True) == ()
 
 
@@ -277,7 +277,9 @@ def test_the_first_day_of_a_record_opens_with_its_first_read() -> None:
     read = attrs.evolve(looked("5"), at_ms=MIDNIGHT + 3_606_000)
     (opened,) = open_days(story.book, read, waited=False)
     assert (opened.opening, opened.day, opened.equity) == (None, "2024-01-02", D(5))
-    assert missed_midnights(story.book, MIDNIGHT + DAY + 1) == (MIDNIGHT + DAY,)  # read too late
+    assert missed_midnights(story.book, MIDNIGHT + DAY + 1) == (
+        MIDNIGHT + DAY,
+    )  # the first day did not open in time
 
 
 def test_a_loaded_snapshot_has_the_same_pending_day_corrections(story: Story) -> None:

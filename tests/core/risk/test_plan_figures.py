@@ -33,13 +33,13 @@ from tests.core.trading_cases import INSTRUMENTS, NOON, Story, plan, quote, revi
 @pytest.mark.parametrize(
     ("side", "limit", "stop", "target"),
     [
-        # ask 100.01: 10 bp up to 100.11001, 2.003 down to 98.007, 4.003 up to 104.013
+        # ask 100.01: limit 10 bps above at 100.11001, stop 2.003 below, target 4.003 above
         (Side.LONG, "100.12", "98.00", "104.02"),
-        # bid 99.99: 10 bp down to 99.89001, 2.003 up to 101.993, 4.003 down to 95.987
+        # bid 99.99: limit 10 bps below at 99.89001, stop 2.003 above, target 4.003 below
         (Side.SHORT, "99.89", "102.00", "95.98"),
     ],
 )
-def test_plan_prices_are_distances_from_the_touch_rounded_away_from_the_entry_price(
+def test_plan_prices_are_distances_from_the_touch_rounded_away_from_it(
     side: Side, limit: str, stop: str, target: str
 ) -> None:
     wanted = attrs.evolve(candidate("SOLUSDT", side), stop_distance=2.003, target_distance=4.003)
@@ -84,7 +84,7 @@ def test_a_symbol_with_existing_notional_is_planned_with_the_rest_of_its_cap(sto
 @pytest.mark.parametrize(
     ("rate", "side", "costs"),
     [
-        (None, Side.LONG, "3"),  # 1 bp for each 8 of 24 hours
+        (None, Side.LONG, "3"),  # 1 bps for each 8 of 24 hours
         (D("0.0002"), Side.LONG, "6"),
         (D("0.0002"), Side.SHORT, "0"),  # funding that would be received counts as 0
         (D("-0.0002"), Side.SHORT, "6"),

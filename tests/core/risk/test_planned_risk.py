@@ -134,7 +134,7 @@ def another_two_percent_stop() -> Plan:
 
 @attrs.frozen
 class Step:
-    """Event of a trade: a fill, or a new contract specification."""
+    """Event of a trade: a fill, a new contract specification or a moved stop."""
 
     kind: str  # entry | outside | reduce | restated | moved
     quantity: int

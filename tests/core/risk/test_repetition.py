@@ -52,7 +52,7 @@ def test_an_entry_beyond_the_hours_limit_disables_its_strategy_and_no_other(stor
     assert (event.strategy, event.code) == ("mean_reversion", "RATE_ENTRIES_EXCEEDED")
     assert [(f.name, f.value) for f in event.figures] == [("entries", "7"), ("limit", "6")]
     story.say(event)
-    assert found(story) == []  # once
+    assert found(story) == []  # it is disabled already
     later_ms = NOON + 3 * 3_600_000  # the hour is long over
     later = {"now_ms": later_ms, "limits": LIMITS}
     verdict, _ = review_entry(review(story.book, plan(), **later))

@@ -21,7 +21,7 @@ MARK_AGE_MS = LIMITS.quote_age_max_s * 1000
 
 @pytest.fixture(params=[TradingState.REDUCED_SIZE, TradingState.REDUCE_ONLY])
 def halted(request: pytest.FixtureRequest) -> Story:
-    """Return a story that may resume: no loss, reconciled, with its day open."""
+    """Return a story without a loss or drift that the operator may resume."""
     story = Story()
     story.ready()
     reason = StateReason.OPERATOR_HALT

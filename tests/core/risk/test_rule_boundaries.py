@@ -326,7 +326,8 @@ def test_a_permit_has_the_figures_of_its_review(story: Story) -> None:
 
 @pytest.mark.parametrize(
     ("stop", "part"),
-    [("89", "price"), ("90.1", "costs"), ("92", "gap")],  # of a limit of 100: 110; 99, 101; 100.1
+    # Sums of the parts, with a limit of 100: 110; 99 and 101.0; 80, 82.0 and 102.0.
+    [("89", "price"), ("90.1", "costs"), ("92", "gap")],
 )
 def test_the_denial_names_the_part_that_takes_the_risk_over_its_limit(
     story: Story, stop: str, part: str
@@ -359,7 +360,7 @@ def test_a_hedge_passes_the_shock_rule_only_if_it_lowers_the_net_notional(story:
     for side, quantity, passes in (
         (Side.SHORT, 90, True),  # position 1,000 less 900; a permit of 1,000 does not count
         (Side.SHORT, 190, True),  # net -900: nearly as bad on the other side
-        (Side.SHORT, 200, False),  # net -1,000.2
+        (Side.SHORT, 200, False),  # net -1,000: as bad on the other side
         (Side.LONG, 1, False),
     ):
         sign = side.sign

@@ -362,13 +362,13 @@ def test_the_denial_of_a_size_names_its_invalid_inputs(
 
 
 @pytest.mark.parametrize(("least", "enough"), [("1500", True), ("1500.01", False)])
-def test_the_minimum_notional_is_sized_and_less_is_denied(least: str, enough: bool) -> None:
+def test_the_minimum_notional_passes_and_a_smaller_one_is_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), notional_min=D(least))
     assert isinstance(sized(instrument=listed), Sized) is enough
 
 
 @pytest.mark.parametrize(("least", "enough"), [("150", True), ("151", False)])
-def test_the_minimum_contracts_are_sized_and_less_is_denied(least: str, enough: bool) -> None:
+def test_the_minimum_contracts_pass_and_fewer_are_denied(least: str, enough: bool) -> None:
     listed = instrument(contract_size=D("0.1"), qty_min=D(least))
     made = sized(instrument=listed)
     assert isinstance(made, Sized) is enough

@@ -40,7 +40,7 @@ def test_a_state_change_has_the_figures_of_the_day(story: Story) -> None:
         (0, 0, 900_000, 0),
         (0, -10_000, 500_000, -400_000),  # fresh when it was read
         (0, -10_001, 0, 1),  # stale when it was read
-        (0, -10_001, 500_000, 500_001),  # and its age goes on
+        (0, -10_001, 500_000, 500_001),  # and it ages until the next read
         (0, -10_001, 1_000_000, 1_000_001),  # the older of the two
         (0, -15_000, 0, 5_000),
     ],
@@ -117,7 +117,7 @@ def test_a_halt_on_a_full_disk_or_unknown_equity_ends_only_after_a_clean_reconci
 
 @pytest.mark.parametrize(
     ("since", "agreed", "ends"),
-    [(-1, 0, True), (0, 0, False), (0, 1, False), (-1, -1, False)],  # around midnight
+    [(-1, 0, True), (0, 0, False), (0, 1, False), (-1, -1, False)],  # ms after midnight
 )
 def test_a_days_halt_ends_only_with_a_clean_reconciliation_of_the_next_day(
     story: Story, since: int, agreed: int, ends: bool

@@ -36,7 +36,7 @@ def test_an_error_whose_text_raises_is_named_by_its_type() -> None:
 
 
 class Exits(Simple):
-    """Ends the process."""
+    """A strategy that ends the process."""
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         raise SystemExit(0)

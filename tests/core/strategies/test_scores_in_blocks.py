@@ -1,4 +1,4 @@
-"""Scores of a block of bars equal those of single bars, bit for bit, and know no later bar."""
+"""Scores of a block of bars equal those of single bars and depend on no later bar."""
 
 from __future__ import annotations
 

@@ -136,7 +136,12 @@ def test_momentum_is_the_mean_volatility_scaled_return_without_the_last_bar() ->
 
 
 def open_interest_told(last_change: float, rows: int = 24) -> StrategyScores:
-    """Return momentum scores; the newest daily change of open interest is ``last_change``."""
+    """Return momentum scores of two symbols, of which the first has open interest.
+
+    Args:
+        last_change: newest daily change of its logarithm.
+        rows: number of observations, 4 h apart.
+    """
     columns = market(300, 2, 3)
     strategy = OiMomentum(MOMENTUM)
     panel = momentum_panel(columns, strategy)
@@ -174,7 +179,7 @@ def test_stale_open_interest_under_fresh_bars_gives_a_weight_of_0_3() -> None:
     assert strategy.evaluate(panel, panel.close_ms).weight[0] == 0.3
 
 
-def test_momentum_warms_up_for_thirty_days_of_15_minute_or_hourly_bars() -> None:
+def test_the_warm_up_lookback_and_time_limit_of_a_strategy_follow_from_the_bar_period() -> None:
     strategy = OiMomentum()
     assert strategy.warmup_bars(900_000) == 2880
     assert strategy.warmup_bars(HOUR_MS) == 720
@@ -193,7 +198,7 @@ def test_the_history_of_a_panel_covers_the_warm_up_of_its_strategies() -> None:
     assert momentum.open_interest_span_ms == 32 * DAY_MS
 
 
-def test_a_panel_loaded_again_agrees_with_one_that_never_stopped() -> None:
+def test_a_panel_loaded_with_its_history_gives_the_features_of_one_that_took_all_bars() -> None:
     columns = market(1200, 6, 8)
     strategy = MeanReversion(REVERSION)
     kept = make_panel([strategy], list("abcdef"), PERIOD)
@@ -244,7 +249,7 @@ def test_a_panel_for_no_strategy_still_takes_bars() -> None:
 def test_both_strategies_give_signals_on_recorded_hours_with_and_without_open_interest() -> None:
     shared = os.environ.get("KAMOU_SHARED")
     if not shared:
-        pytest.skip("KAMOU_SHARED does not name the shared data")
+        pytest.skip("KAMOU_SHARED is not set; set it to the directory of the shared data")
     folder = Path(shared) / "data" / "um_1h_wide"
     table = parquet.read_table(folder / "candles_1h.parquet")
     symbols, column = np.unique(np.asarray(table["symbol"]).astype(str), return_inverse=True)

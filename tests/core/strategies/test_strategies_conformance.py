@@ -48,7 +48,7 @@ def same(one: StrategyScores, other: StrategyScores) -> None:
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column), column)
 
 
-def test_discovery_names_each_strategy_after_its_file() -> None:
+def test_discovery_names_each_strategy_after_its_file_and_its_declarations_are_valid() -> None:
     assert set(NAMES) >= {"mean_reversion", "oi_momentum"}
     for name, made in make_strategies(NAMES, {}).items():
         assert made.name == name
@@ -71,7 +71,7 @@ def test_scores_after_a_gap_do_not_depend_on_bars_before_it(strategy: Strategy) 
     warm = strategy.warmup_bars(PERIOD)
     start = BARS - warm - 1
     panel = fresh(strategy, MARKET, start - 1)
-    MARKET.feed(panel, start, start + 1)  # bar start-1 never came
+    MARKET.feed(panel, start, start + 1)  # bar start - 1 is missing
     assert (strategy.evaluate(panel, panel.close_ms).abstain == Abstain.WARMING_UP).all()
     MARKET.feed(panel, start + 1, start + warm)
     gapped = strategy.evaluate(panel, panel.close_ms)
@@ -84,7 +84,7 @@ def test_scores_after_a_gap_do_not_depend_on_bars_before_it(strategy: Strategy) 
 def test_a_strategy_abstains_from_missing_stale_and_restarted_symbols(strategy: Strategy) -> None:
     market = MARKET.copy()
     market.close[900, 0] = np.nan  # one bar of one symbol
-    market.high[905:, 1] = np.inf  # a feed that broke
+    market.high[905:, 1] = np.inf  # all bars from here on
     market.volume[908:, 2] = np.nan
     market.close[:, 3] = np.nan  # never listed
     panel = fresh(strategy, market, 909)
@@ -171,7 +171,7 @@ def test_a_bench_counts_the_scores_of_a_strategy() -> None:
 
 
 class Simple:
-    """A conforming strategy: long after a rise, with a fixed share of the price as distances."""
+    """A conforming strategy that scores the rise over 10 bars, with a stop 2 % away."""
 
     name: ClassVar[str] = "simple"
     cross_sectional: ClassVar[bool] = False
@@ -217,7 +217,7 @@ class Simple:
 
 
 class Remembers(Simple):
-    """Adds what it scored before."""
+    """A strategy whose scores depend on how often it was evaluated."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -228,35 +228,35 @@ class Remembers(Simple):
 
 
 class Impatient(Simple):
-    """Scores before its warm-up has ended."""
+    """A strategy that scores one bar before its warm-up ends."""
 
     def abstentions(self, panel: Panel, now_ms: int) -> Any:
         return check_data(panel, now_ms, self.warm - 1).codes
 
 
 class Sluggish(Simple):
-    """Warms up for longer than it declares."""
+    """A strategy that warms up for one bar longer than it declares."""
 
     def abstentions(self, panel: Panel, now_ms: int) -> Any:
         return check_data(panel, now_ms, self.warm + 1).codes
 
 
 class Careless(Simple):
-    """Looks at the number of bars only, so that a stale symbol has a score."""
+    """A strategy that checks the number of bars alone, so it scores stale symbols."""
 
     def abstentions(self, panel: Panel, now_ms: int) -> Any:
         return np.where(panel.count < self.warm, Abstain.WARMING_UP, 0).astype(np.uint8)
 
 
 class LongMemory(Simple):
-    """Takes the number of all bars ever seen into its score."""
+    """A strategy whose scores depend on how many bars the panel ever took."""
 
     def rise(self, panel: Panel) -> Any:
         return super().rise(panel) * np.minimum(1, panel.bars / 1_000)
 
 
 class Divides(Simple):
-    """Divides by the deviation of prices and by the volume, which may be 0."""
+    """A strategy that divides by the mean volume, which may be 0."""
 
     def rise(self, panel: Panel) -> Any:
         flow = panel.view("volume", 10)
@@ -264,7 +264,7 @@ class Divides(Simple):
 
 
 class Compares(Simple):
-    """Scores a symbol against the other symbols of its panel."""
+    """A strategy that scores a symbol against the other symbols of its panel."""
 
     def rise(self, panel: Panel) -> Any:
         rise = super().rise(panel)
@@ -272,7 +272,7 @@ class Compares(Simple):
 
 
 class Unnamed(Simple):
-    """Leaves out the names of its features."""
+    """A strategy that leaves out the names of its features."""
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         wrong: Any = None  # the mistake of this test
@@ -280,7 +280,7 @@ class Unnamed(Simple):
 
 
 class OfObjects(Simple):
-    """Has features that are no numbers."""
+    """A strategy whose features are not numbers."""
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         found = super().evaluate(panel, now_ms)
@@ -315,7 +315,7 @@ def test_a_strategy_with_one_defect_fails_the_check_of_that_defect(
     assert words in " ".join(problems)
 
 
-def test_a_defect_of_a_check_is_no_problem_of_the_strategy(
+def test_a_defect_of_a_check_raises_and_is_no_problem_of_the_strategy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(bench: Bench) -> Any:

@@ -90,7 +90,7 @@ def test_a_good_candidate_passes_all_vetoes() -> None:
     assert codes(candidate(), context()) == []
 
 
-def test_a_candidate_gets_the_denials_of_all_vetoes() -> None:
+def test_a_candidate_gets_the_result_of_every_veto_that_stops_it() -> None:
     about = context(
         quotes={},
         held={"ABC": "a long position of 3 contracts"},
@@ -128,7 +128,7 @@ def test_a_candidate_without_a_quote_is_vetoed_as_stale() -> None:
 
 
 def test_reward_to_risk_is_net_of_both_fees_spread_slippage_and_funding() -> None:
-    # fees 2 x 6 bp, spread 0.02, slippage 2 x 2 bp, funding 1 bp for 8 h: c = 0.19 at 100
+    # fees 2 x 6 bps, spread 0.02, slippage 2 x 2 bps, funding 1 bps for 8 h: 0.19 at 100
     (denied,) = apply_vetoes(candidate(target_distance=1.6), context(), VETOES)
     assert denied.code == Veto.REWARD_TO_RISK_LOW
     assert figures(denied)["cost"] == "0.19"
@@ -207,7 +207,7 @@ def test_a_take_profit_1_8_away_at_a_cost_of_0_75_has_a_net_reward_to_risk_of_0_
 
 
 @pytest.mark.parametrize(("since_min", "denied"), [(59, [Veto.COOLDOWN_AFTER_STOP]), (60, [])])
-def test_a_symbol_is_vetoed_for_its_cooldown_after_a_stop_out(
+def test_a_candidate_is_vetoed_during_the_cooldown_after_a_stop_out_of_its_symbol(
     since_min: int, denied: list[str]
 ) -> None:
     about = context(last_stop_ms={"ABC": NOW - since_min * MINUTE_MS})
