@@ -1,4 +1,4 @@
-"""Compares journal and venue after a run and lists the differences."""
+"""Comparison of journal and venue after a run, as a list of differences."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _records(ended: Ended) -> Iterator[str]:
         yield f"income: lost {listed - incomes}, too many {incomes - listed}"
     drifted = [type(e).__name__ for e in ended.events if type(e).__name__ in UNEXPECTED]
     if drifted:
-        yield f"a crash is no drift: {drifted}"
+        yield f"unexpected drift: {drifted}"
 
 
 UNEXPECTED = ("DriftFound", "PositionCorrected", "PositionAdopted")
@@ -78,7 +78,7 @@ def _orders(ended: Ended) -> Iterator[str]:
     ]
     names = Counter(noted.client_order_id for noted in accepted)
     if doubled := [name for name, n in names.items() if n > 1]:
-        yield f"sent twice: {doubled}"
+        yield f"orders sent twice: {doubled}"
     intents = ended.of(IntentRecorded)
     unknown = sorted(names.keys() - {e.intent.client_order_id for e in intents})
     if unknown:
@@ -89,7 +89,7 @@ def _orders(ended: Ended) -> Iterator[str]:
     if stuck := [
         o.client_order_id for o in ended.book.orders.unsettled.values() if o.status in IN_FLIGHT
     ]:
-        yield f"in flight for ever: {stuck}"
+        yield f"still in flight at the end: {stuck}"
 
 
 def _protection(ended: Ended) -> Iterator[str]:
@@ -107,7 +107,10 @@ def _protection(ended: Ended) -> Iterator[str]:
             and order.side.sign * position.quantity < 0
         ]
         if sum(order.quantity - order.filled for order in stops) != abs(position.quantity):
-            yield f"{position.symbol} holds {position.quantity} behind {len(stops)} stops"
+            yield (
+                f"{position.symbol} has {position.quantity} contracts, and its {len(stops)} stops"
+                " cover another quantity"
+            )
     held = {position.symbol for position in ended.positions}
     if orphans := [o.client_order_id for o in ended.orders if o.symbol not in held]:
         yield f"orders without a position: {orphans}"
@@ -119,13 +122,13 @@ def _money(ended: Ended) -> Iterator[str]:
     for trade in (*ended.book.trades.open.values(), *ended.book.trades.finished.values()):
         balance += trade.realized - trade.fees + trade.funding
     if abs(balance - ended.account.wallet_balance) >= CENT:
-        yield f"money: the journal makes {balance}, the venue has {ended.account.wallet_balance}"
+        yield f"wallet balance: journal {balance}, venue {ended.account.wallet_balance}"
     if ended.book.trades.finished:
-        yield f"flat and not published: {list(ended.book.trades.finished)}"
+        yield f"flat trades without a published result: {list(ended.book.trades.finished)}"
     reserved = set(ended.book.permits.reservations)
     open_ = {trade.permit_id for trade in ended.book.trades.open.values()}
     if reserved != open_:
-        yield f"reserved for nothing: {reserved - open_}; open without a permit: {open_ - reserved}"
+        yield f"permits without a trade: {reserved - open_}; trades without: {open_ - reserved}"
 
 
 def _life(ended: Ended, until_minute: int) -> Iterator[str]:
@@ -135,7 +138,7 @@ def _life(ended: Ended, until_minute: int) -> Iterator[str]:
     last = START_MS + until_minute * MINUTE_MS
     closed_ms = ended.book.reconciliation.cycle_at_ms
     if closed_ms != last:
-        yield f"the last cycle closed is {(closed_ms - START_MS) / MINUTE_MS}"
+        yield f"the last closed cycle is that of minute {(closed_ms - START_MS) / MINUTE_MS}"
     if ended.book.trading.state is not TradingState.ACTIVE:
         yield f"the state is {ended.book.trading.state.value}: {ended.book.trading.reason}"
     closed = Counter(event.cycle_at_ms for event in ended.of(CycleClosed))

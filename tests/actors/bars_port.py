@@ -43,7 +43,7 @@ class Port:
         )
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        assert self.marks is not None, "a venue without past marks is not asked for them"
+        assert self.marks is not None, "marks_at was called, but the port lists no past marks"
         assert symbols == ("SOLUSDT",)
         self.marks_asked.append(at_ms)
         if self.marks_silent:

@@ -12,7 +12,7 @@ from tests.actors.journal_bench import Bench, benches
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Yield a function that makes benches over one file, as one run after the other."""
+    """Yield a function that makes benches over one file, each like that of a new run."""
     with benches(tmp_path) as made:
         yield made
 

@@ -26,7 +26,7 @@ class CrashPointCounter(trio.abc.Instrument):
             self.resumed(task, site)
 
     def resumed(self, task: trio.lowlevel.Task, site: CrashPoint) -> None:
-        """Record that the task continues from this site."""
+        """Act when a task continues from a site; a subclass may override this."""
 
     def site_of(self, task: trio.lowlevel.Task) -> CrashPoint | None:
         actor = find_actor(task, self.actors)

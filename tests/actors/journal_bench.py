@@ -70,7 +70,7 @@ class Bench:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """Make SQLite report a full disk: the file may not grow and has no free page."""
+        """Make SQLite report a full disk by not letting the file grow."""
         self.connection.execute("PRAGMA max_page_count = 1")
         yield
         self.connection.execute("PRAGMA max_page_count = 1000000")
@@ -78,7 +78,7 @@ class Bench:
 
 @contextmanager
 def benches(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Yield a function that makes benches over one file, as one run after the other."""
+    """Yield a function that makes benches over one file, each like that of a new run."""
     opened: list[sqlite3.Connection] = []
 
     def made(**settings: int) -> Bench:

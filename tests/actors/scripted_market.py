@@ -49,11 +49,11 @@ LINES: dict[int, tuple[Line, ...]] = {
     ),
     2: (
         Line("DDD", 0.9),  # held until its time limit closes it
-        Line("EEE", -0.8),  # pays or receives funding, then its take-profit fills
+        Line("EEE", -0.8),  # receives funding at minute 6, and its take-profit fills at minute 7
         Line("HHH", -0.5, stop=45.0, target=90.0),  # beyond liquidation: denied
     ),
     4: (Line("FFF", -0.9),),  # gaps through its stop at minute 5
-    6: (Line("AAA", 0.9),),  # again
+    6: (Line("AAA", 0.9),),  # a second trade, stopped out at minute 9
     11: (Line("GGG", 0.9), Line("HHH", -0.9)),  # still open at the end
 }
 
@@ -80,7 +80,7 @@ def instrument(symbol: str) -> Instrument:
 
 
 def record_market(name: str, bars: Bars, funding: Series | None = None) -> RecordedMarket:
-    """Return recorded bars as a market without open interest; None: without funding, too."""
+    """Return bars as a market without open interest; ``funding`` None: without funding."""
     symbols = bars.symbols
     data = Dataset(
         name=name,

@@ -49,7 +49,7 @@ SETTINGS = Settings(
     cycle=CycleSettings(period_s=60, timeframe_s=60, shards=2),
     strategies=StrategySettings(enabled=("scripted",)),
     store=StoreSettings(snapshot_every=40),  # so that a recovery begins at a snapshot
-    # A short's and a long's shock do not net: with the default only one trade would be open.
+    # The price shock and the entries of an hour never limit the scripted trades.
     risk=RiskLimits(shock_move=scripted_market.D("0.01"), entries_per_strategy_hour=60),
 )
 FILES = Path(__file__).parent / "strategy_files"
@@ -88,7 +88,7 @@ class Harness:
         await self.clock.sleep_until(at(minute))
 
     def push_events(self) -> None:
-        """Let the venue's stream report what the venue did between two calls of the port."""
+        """Let the venue's stream report the events since the last call of the port."""
         port = self.tree.port
         assert isinstance(port, SimulatedExchange)
         port._forward(self.session.engine.take_events())
@@ -143,7 +143,7 @@ def folded(events: Sequence[Event]) -> PositionBook:
 
 
 def replaced(tree: Tree, child_id: str, start: Any, **changes: Any) -> Tree:
-    """Return the tree with another ``start`` for one child."""
+    """Return the tree with another ``start`` and ``changes`` for one child."""
 
     def in_spec(spec: SupervisorSpec) -> SupervisorSpec:
         children: list[ChildSpec | SupervisorSpec] = []

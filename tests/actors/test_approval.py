@@ -142,7 +142,7 @@ def test_the_port_denies_an_approval_that_the_governor_did_not_make() -> None:
         orders_of_other = orders_of(harness, other)
         assert (
             await denied_code(harness, minted, orders_of_other) == "PERMIT_UNKNOWN"
-        )  # no committed row
+        )  # no permit is committed
         larger = attrs.evolve(plan, quantity=D(50))
         minted = Approved(mint=_MINT, plan=larger, snapshot_seq=1, expires_at_ms=plan.expires_at_ms)
         assert await denied_code(harness, minted, orders_of(harness, larger)) == "PERMIT_MISMATCH"

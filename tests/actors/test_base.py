@@ -19,12 +19,12 @@ DEADLINE_S = 30.0
 
 @attrs.frozen
 class Burn:
-    """Handled by raising."""
+    """A message whose handling raises."""
 
 
 @attrs.frozen
 class Hang:
-    """Handled by never returning."""
+    """A message whose handling never returns."""
 
 
 @attrs.frozen
@@ -33,7 +33,7 @@ class Work:
 
 
 class Recorder(Actor[Any]):
-    """Records what it does. Ticks every ``period_ms`` if that is not 0."""
+    """An actor that records what it does, and ticks every ``period_ms``; 0: never."""
 
     def __init__(self, inbox: Mailbox[Any], period_ms: int = 0) -> None:
         super().__init__(
@@ -97,7 +97,7 @@ async def settle() -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_an_actor_is_recovered_before_it_listens(
+async def test_an_actor_recovers_before_its_mailbox_is_up(
     inbox: Mailbox[Any], nursery: trio.Nursery
 ) -> None:
     actor = Recorder(inbox)
@@ -142,7 +142,9 @@ async def test_a_handler_that_raises_crashes_the_actor(inbox: Mailbox[Any]) -> N
     with pytest.raises(ValueError, match="burnt"):
         await Recorder(inbox).run()
     assert not inbox.up
-    assert inbox.statistics().depth == 1, "what waits stays for the next incarnation"
+    assert inbox.statistics().depth == 1, (
+        "the message that waited is not left for the next incarnation"
+    )
 
 
 @pytest.mark.parametrize(("message", "what"), [(Hang(), "Hang"), (None, "a tick or its last step")])

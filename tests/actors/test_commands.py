@@ -67,7 +67,7 @@ def test_a_halt_denies_entries_until_the_operator_resumes() -> None:
 
 
 def test_a_resume_that_fails_is_journalled_with_its_reason() -> None:
-    """A day opens on two reads of the account."""
+    """The day is not open yet: it opens on the second read of the account."""
     asked = (
         (0.0, Halt(reason=StateReason.OPERATOR_HALT, note="lunch")),
         (0.0, Resume(note="too early")),
@@ -104,7 +104,9 @@ def test_an_equity_snapshot_follows_the_last_exit_of_a_flatten_within_2_s() -> N
     last_ms = max(e.closed_at_ms for e in ended.of(TradeClosed) if e.closed_at_ms < at(2.6))
     snapshots = [e for e in ended.of(EquityRecorded) if e.at_ms >= last_ms]
     assert last_ms < at(2.6)
-    assert snapshots[0].at_ms - last_ms <= 2_000, "not at the next cycle, 30 s later"
+    assert snapshots[0].at_ms - last_ms <= 2_000, (
+        "no snapshot came before the next cycle, 30 s later"
+    )
     assert snapshots[0].unrealized_pnl == 0
 
 

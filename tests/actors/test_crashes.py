@@ -1,7 +1,7 @@
 """Crashes of all actors at each of their waits lose no order and no stop.
 
 Sites and their counts come from a first, undisturbed run. By default each site crashes at its
-first, its middle and its last visit; KAMOU_CRASH_ALL=1 crashes every visit (some minutes).
+first, its middle and its last visit; KAMOU_CRASH_ALL=1 crashes every visit and takes minutes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def unexpected(ended: Ended) -> list[str]:
 
 
 def test_the_scripted_market_has_stops_take_profits_time_limits_and_funding() -> None:
-    """Each kind of event that the crashes are to disturb happens."""
+    """The crashes of the other tests disturb each of these kinds of events."""
     ended = run_system()
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
     reasons = Counter(trade.exit_reason for trade in ended.of(TradeClosed))
@@ -91,11 +91,11 @@ def test_a_crash_at_any_point_loses_and_doubles_no_order_and_leaves_no_position_
         ended = run_system(instruments=[injector])
         found = faults(ended, until_minute=scripted_market.MINUTES) + unexpected(ended)
         if not injector.struck:
-            found.append("the run went another way before it crashed")
+            found.append("the run did not reach this crash point")
         if len(ended.of(CycleClosed)) != scripted_market.MINUTES + 1:
-            found.append("a cycle was never closed, or the journal lost what was cast")
+            found.append("the journal does not have one CycleClosed per cycle")
         if not any(isinstance(exit_.error, InjectedCrashError) for exit_ in ended.crashes):
-            found.append("nothing crashed")
+            found.append("no actor crashed by the injected error")
         if found:
             wrong[f"{site} at visit {visit}"] = found
     assert wrong == {}

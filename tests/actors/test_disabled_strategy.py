@@ -13,7 +13,7 @@ from kamou.operator.metrics import exposition
 from kamou.runs.operator_actions import CurrentRun
 from tests.actors.system_harness import SETTINGS, Harness, at, run_system
 
-# Lower than what the first run entered: the only way to have too many while the rules work.
+# Lower than the entries of the first run: under one limit the rules deny the entry that exceeds it.
 STRICT = attrs.evolve(SETTINGS, risk=attrs.evolve(SETTINGS.risk, entries_per_strategy_hour=3))
 
 

@@ -25,7 +25,7 @@ from kamou.store.journal import Committed
 from tests.actors.system_harness import Ended, Harness, at, run_system
 
 FLATTENING = TradingState.FLATTENING
-ROOM = 1_000_000_000  # pages: SQLite's own bound
+ROOM = 1_000_000_000  # pages: more than any test needs
 
 
 @attrs.frozen
@@ -54,7 +54,7 @@ class Disk:
 def full_between(
     minutes: tuple[float, float], *, venue: bool, look: Callable[[Harness], Awaitable[None]]
 ) -> Callable[[Harness], Awaitable[None]]:
-    """Return a director that fills the disk between two minutes."""
+    """Return a director that fills the disk, calls ``look`` later and then frees it."""
 
     async def direct(harness: Harness) -> None:
         disk = Disk.of(harness, venue=venue)
@@ -68,7 +68,7 @@ def full_between(
 
 
 async def covered(port: ExchangePort) -> dict[str, bool]:
-    """Return by symbol True if stops at the venue cover its whole position."""
+    """Return, by symbol of each position, True if stops at the venue cover it."""
     stops: dict[str, Decimal] = {}
     for order in await port.open_orders():
         if order.type is OrderType.STOP_MARKET:
@@ -97,9 +97,9 @@ def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_
 
     full = (3.5, 8.5)
     ended = run_system(direct=full_between(full, venue=venue, look=look))
-    assert stops, "the scripted market holds positions while the disk is full"
+    assert stops, "no position was open while the disk was full"
     assert all(stops.values())
-    assert ended.crashes == [], "a full disk crashes no actor"
+    assert ended.crashes == [], "an actor crashed on a full disk"
     while_full = range(at(full[0]), at(full[1]))
     assert not [e for e in ended.of(PermitGranted) if e.at_ms in while_full]
     entries = [e for e in ended.of(IntentRecorded) if e.intent.role is OrderRole.ENTRY]
@@ -107,14 +107,16 @@ def test_a_full_disk_stops_entries_and_keeps_stops_and_entries_resume_with_free_
     states = [(e.after, e.reason) for e in ended.of(StateChanged)]
     assert (TradingState.REDUCE_ONLY, "DISK_FULL") in states
     assert ended.book.trading.state.entries_allowed, states
-    assert [e for e in entries if e.at_ms >= at(full[1])], "it trades again"
+    assert [e for e in entries if e.at_ms >= at(full[1])], (
+        "no entry was sent after the disk had space"
+    )
     assert_nothing_is_lost(ended)
 
 
 def test_a_command_kept_on_a_full_disk_outlasts_a_second_full_disk(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The command is refused when it comes, and again when it is carried out."""
+    """The commit of the command's event fails on arrival and again at the first space."""
     refused: list[Event] = []
     commit = Journal.commit
 

@@ -76,7 +76,7 @@ async def test_a_recovery_folds_few_events_between_two_checkpoints(
     assert first.dump() == second.dump()
     assert 0 < counts.most_folded <= 5
     assert 0 < counts.most_read <= 5
-    assert counts.reads == EVENTS, "what the first actor read the second finds in memory"
+    assert counts.reads == EVENTS, "the second recovery read events from the disk again"
 
 
 async def test_a_waiting_snapshot_keeps_the_book_of_its_own_seq_while_the_fold_continues(
@@ -171,7 +171,7 @@ async def test_a_state_follower_sees_a_halt_and_its_end_as_soon_as_they_are_comm
 
 
 def test_the_digest_of_the_fold_covers_every_module_that_the_position_book_imports() -> None:
-    """A snapshot of other code is not used, so a changed rule of the fold needs another digest."""
+    """A snapshot of other code is not used, so a changed fold needs another digest."""
     found, waiting = set(), [PositionBook.__module__]
     while waiting:
         name = waiting.pop()

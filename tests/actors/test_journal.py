@@ -1,4 +1,4 @@
-"""The journal's client: grouped, in order, read back, kept across runs."""
+"""The journal's client: grouping, order and reading of events, also in a second run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_casts_are_grouped_for_20_ms_and_then_committed_in_order(
         await trio.sleep(0.010)
         bench.journal.cast(lost(2), lost(3))
         assert bench.stored() == []
-        assert bench.journal.tail(0) == (), "what is not committed is in no tail"
+        assert bench.journal.tail(0) == (), "the tail has an event that is not committed"
         await trio.sleep(0.011)
         assert bench.stored() == [lost(1), lost(2), lost(3)]
         assert [c.event for c in bench.journal.tail(0)] == bench.stored()
@@ -228,7 +228,7 @@ async def test_without_a_grouping_time_casts_are_written_as_soon_as_their_actor_
 
 
 async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench: Bench) -> None:
-    """Real time: a simulated clock takes a waiting thread for idleness."""
+    """The time is real, because a simulated clock takes a waiting thread for idle."""
     bench.runner = make_thread_runner()
     done: list[int] = []
 
@@ -246,7 +246,7 @@ async def test_commits_and_casts_work_the_same_with_the_writer_on_a_thread(bench
     assert [c.event for c in bench.journal.tail(0)] == bench.stored()
     for number in range(4):
         mine = [x.at_ms % 100 for x in bench.stored() if x.at_ms // 100 == number]
-        assert mine == [0, 50, 1, 51, 2, 52, 3, 53, 4, 54], "a cast before a commit is before it"
+        assert mine == [0, 50, 1, 51, 2, 52, 3, 53, 4, 54], "a cast is stored after a later commit"
 
 
 async def test_a_canceled_write_on_the_thread_is_finished_and_in_the_tail(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The journal in trouble: crashes and full disks lose no cast and double no event."""
+"""Crashes of the journal and full disks lose no cast and double no keyed event."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ async def test_a_crash_in_a_write_loses_no_cast_and_doubles_no_keyed_event(
         with pytest.raises(CallUnavailableError):
             await bench.journal.commit(day(3))
 
-    setattr(bench.writer, when, StoreError("the disk bit us"))
+    setattr(bench.writer, when, StoreError("the write failed"))
     await crash(bench, commit)
     setattr(bench.writer, when, None)
     committed = when == "fail_after"
     bench.journal.cast(day(4))
     async with bench.running():
         assert len(bench.journal.tail(0)) == (3 if committed else 0), (
-            "a recovery reads what is committed"
+            "the tail of a recovery is not what was committed"
         )
         await trio.sleep(1)
         days = [1, 2, 3, 4] if committed else [1, 2, 4]
@@ -90,7 +90,7 @@ async def test_on_a_full_disk_commits_fail_and_casts_wait_until_space_returns(
             await trio.sleep(5)
             found = len(bench.stored())  # a few fit into the last page
             assert found < 100
-            assert bench.full == [True], "reported once"
+            assert bench.full == [True], "the full disk was not reported exactly once"
             assert len(bench.journal.backlog.casts) == 1_000 - found
         await trio.sleep(2)
         assert bench.full == [True, False]
@@ -113,7 +113,7 @@ async def test_the_first_commit_after_a_full_disk_comes_after_all_waiting_casts(
         assert bench.full == [True, False]
 
 
-async def test_an_empty_journal_on_a_full_disk_probes_until_there_is_space(
+async def test_on_a_full_disk_a_journal_without_waiting_casts_probes_until_there_is_space(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     async with bench.running():

@@ -41,7 +41,7 @@ class Killer(CrashPointCounter):
             return
         self.killed_ms = scripted_market.START_MS + round(trio.current_time() * 1000)
         for path in self.source.iterdir():
-            if not path.name.endswith("-shm"):  # shared memory dies with the process
+            if not path.name.endswith("-shm"):  # shared memory ends with the process
                 shutil.copy(path, self.copy / path.name)
 
 
@@ -53,13 +53,13 @@ def killed_and_resumed(data_dir: Path, site: CrashPoint, visit: int, down_ms: in
     killer = Killer(site, visit, before, after)
     run_system(instruments=[killer], data_dir=before)
     if not killer.killed_ms:
-        return ["the run went another way before it was killed"]
+        return ["the run did not reach the wait at which it is killed"]
     begin_ms = min(killer.killed_ms + down_ms, at(scripted_market.MINUTES) - 5_000)
     ended = run_system(data_dir=after, begin_ms=begin_ms)
     found = faults(ended, until_minute=scripted_market.MINUTES)
     started, stopped = len(ended.of(RunStarted)), len(ended.of(RunStopped))
     if (started, stopped) != (2, 0):
-        found.append(f"{started} starts and {stopped} stops: that was no kill")
+        found.append(f"{started} starts and {stopped} stops: the first run was not killed")
     found += [repr(exit_.error) for exit_ in ended.crashes]
     return found
 
@@ -88,7 +88,7 @@ def test_a_run_after_an_orderly_stop_ends_with_a_book_that_matches_the_venue(
     tmp_path: Path,
 ) -> None:
     first = run_system(data_dir=tmp_path, minutes=3.4)
-    assert first.book.trades.open  # positions stay, behind their stops
+    assert first.book.trades.open  # positions stay, protected by their stops
     second = run_system(data_dir=tmp_path, begin_ms=at(3.8))
     assert set(first.book.trades.open) - set(second.book.trades.open)
     assert faults(second, until_minute=scripted_market.MINUTES) == []

@@ -36,7 +36,7 @@ class Governed:
     bench: Bench
 
     async def look(self, after_ms: int, equity: str = LOST, **changes: Any) -> None:
-        """Send the governor the reconciler's report of ``after_ms`` after the start."""
+        """Let the governor handle a read of the venue ``after_ms`` after the start."""
         at_ms = START_MS + after_ms
         await self.clock.sleep_until(at_ms)
         seen = VenueObserved(
@@ -53,7 +53,7 @@ class Governed:
 
 @asynccontextmanager
 async def governed(make: Callable[..., Bench]) -> AsyncIterator[Governed]:
-    """Yield a governor: yesterday opened at 10,000, a payment of 03:00 was just read."""
+    """Yield a governor whose book has a payment of 03:00 and yesterday's opening."""
     bench, clock = make(), SimulatedClock(start_ms=START_MS)
 
     def box(name: str) -> Mailbox[Any]:

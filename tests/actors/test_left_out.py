@@ -99,7 +99,7 @@ def play(out: LeftOut, trouble: Trouble | None = None, **more: Any) -> Ended:
 
 
 def play_without_stream(out: LeftOut) -> Ended:
-    """Run while the stream is away as an entry without an attached stop is filled."""
+    """Run without the stream's reports while an entry without an attached stop fills."""
     trouble = Trouble()
 
     async def direct(harness: Harness) -> None:
@@ -123,13 +123,13 @@ def test_a_position_that_a_query_for_fills_finds_gets_its_stop_within_500_ms() -
     entry = next(e.intent.client_order_id for e in intents if e.intent.role is OrderRole.ENTRY)
     (filled,) = [e for e in ended.of(FillRecorded) if e.fill.client_order_id == entry]
     stop = next(e for e in intents if e.intent.role is OrderRole.STOP_LOSS)
-    assert filled.at_ms > at(2) + 3_000  # the answer to the order reported the fill, no list did
+    assert filled.at_ms > at(2) + 3_000  # the first two lists of fills omitted it
     assert stop.at_ms - filled.at_ms < 500
     assert ended.checked.violations == ()
 
 
 def test_an_ended_order_is_resolved_by_reading_its_fills_only() -> None:
-    """Seed 94007: each query by client order id delayed the stop and had no news."""
+    """Seed 94007: each query by client order id delayed the stop and found no fill."""
     out = LeftOut(fills=2)
     ended = play_without_stream(out)
     ends = {e.client_order_id: e.at_ms for e in ended.of(OrderClosed)}

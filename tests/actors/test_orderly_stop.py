@@ -18,7 +18,7 @@ TARGET_MS = 180_000  # time at which a bar fills a take-profit
 
 
 def stopped_at(after_ms: int) -> Ended:
-    """Run the scripted market, with an orderly stop after so many ms."""
+    """Run the scripted market, with an orderly stop ``after_ms`` after its start."""
     return run_system(minutes=(after_ms - 20_000) / MINUTE_MS)
 
 

@@ -67,7 +67,7 @@ class PortClock:
         return self.port.now_ms
 
     async def sleep_until(self, at_ms: int) -> None:
-        raise AssertionError("nothing here waits for a time")
+        raise AssertionError("sleep_until was called, but a load waits for no time")
 
 
 class RowCount(trio.abc.Instrument):
@@ -95,7 +95,7 @@ def loader(port: Port, shards: int) -> PanelLoader:
 
 
 def fed(symbols: tuple[str, ...], since_ms: int, now_ms: int) -> Panel:
-    """Return a panel that was fed bar by bar and hour by hour."""
+    """Return a panel that took each bar, and then each hour's open interest, by itself."""
     panel = new_panel(symbols)
     columns = [MARKET.symbols.index(symbol) for symbol in symbols]
     for open_ms in range(since_ms, floor_ms(now_ms, PERIOD_MS), PERIOD_MS):
@@ -141,7 +141,9 @@ def test_a_loaded_panel_equals_one_that_was_fed_bar_by_bar(
     assert tuple(s for each in loaded for s in each.panel.symbols) == MARKET.symbols
     for each in loaded:
         panel = each.panel
-        assert began_ms < panel.close_ms + PERIOD_MS, "up to the present, and beyond while it read"
+        assert began_ms < panel.close_ms + PERIOD_MS, (
+            "a bar that had closed when the load began is missing"
+        )
         since_ms = floor_ms(began_ms, PERIOD_MS) - panel.history_ms
         until_ms = each.open_interest_at_ms
         expected = fed(panel.symbols, since_ms, panel.close_ms)

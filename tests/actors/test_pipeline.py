@@ -92,7 +92,7 @@ def scanning(
 
 
 class Slow(Scanner):
-    """Handles the bar of one minute slowly, and notes its panel after each bar."""
+    """A scanner that handles one minute's bar slowly and notes its count of bars."""
 
     minute = 2
     takes_s = 2.5
@@ -170,13 +170,15 @@ def test_a_bar_history_that_could_not_be_read_at_the_start_is_read_later() -> No
         direct=direct,
         arrange=lambda tree, inputs: scanning(tree, inputs, kind, 0),
     )
-    assert dict(kind.panels)[at(1)] == scripted_market.HISTORY + 1  # not one bar, nor two
+    assert (
+        dict(kind.panels)[at(1)] == scripted_market.HISTORY + 1
+    )  # the history and the bar of minute 1
     assert entered(ended)["BBB"] == 1
     assert faults(ended, until_minute=scripted_market.MINUTES) == []
 
 
 class SlowHistory(TroubledExchange):
-    """Answers a read of history after 1.3 times the default start timeout."""
+    """A venue that answers a read of history after 1.3 times the start timeout."""
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
         if until_ms - since_ms > 10 * period_ms:
@@ -185,7 +187,7 @@ class SlowHistory(TroubledExchange):
 
 
 class DeafToHistory(TroubledExchange):
-    """Never answers when asked for history, in the first minute."""
+    """A venue that answers no read of history in the first minute."""
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Any:
         if until_ms - since_ms > 10 * period_ms and self._clock.now_ms() < at(1):

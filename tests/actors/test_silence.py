@@ -1,4 +1,4 @@
-"""A governor that does not answer: entries are denied, reductions are proved."""
+"""A governor that does not answer or denies all, failed reads, unknown messages."""
 
 from __future__ import annotations
 
@@ -135,7 +135,9 @@ def test_a_second_equity_read_triggers_the_daily_loss_limit_even_after_a_failed_
     strict = attrs.evolve(SETTINGS.risk, daily_loss_max=scripted_market.D("0.005"))
 
     async def direct(harness: Harness) -> None:
-        await harness.until(5.03)  # after the reconciler of minute 5, whose read breaches
+        await harness.until(
+            5.03
+        )  # after the reconciliation of minute 5, whose read is beyond the limit
         trouble.away = frozenset({"account"})
         await harness.until(5.2)
         trouble.away = frozenset()

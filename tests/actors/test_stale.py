@@ -1,4 +1,4 @@
-"""Old figures: entries are denied at once, then stopped, and resume with new ones."""
+"""Stale accounts and marks deny entries at once, then halt them until they are fresh."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_account_without_reads_stops_entries_until_two_new_reads() -> None:
 
 
 class OldMarks(TroubledExchange):
-    """Quotes of open positions keep the time of one minute while ``trouble`` is set."""
+    """A venue whose quotes of open positions may keep the time of ``minute``."""
 
     minute = 2.0
 

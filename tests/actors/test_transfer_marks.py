@@ -110,7 +110,9 @@ async def test_a_transfer_waits_for_marks_while_the_venue_does_not_answer() -> N
     port = Port(marks=lambda at_ms: {"SOLUSDT": D(95)}, marks_silent=True)
     story = story_of((NOON + HOUR + 5, "100"), (NOON + HOUR + 7, "200"))
     assert await valuer(port).value(story.book, venue_view()) == ()
-    assert (len(port.marks_asked), port.asked) == (1, []), "one failed read of marks ends the pass"
+    assert (len(port.marks_asked), port.asked) == (1, []), (
+        "the pass went on after a failed read of marks"
+    )
     port.marks_silent = False
     found = await valuer(port).value(story.book, venue_view())
     assert [(x.equity, x.rests_on) for x in found] == [

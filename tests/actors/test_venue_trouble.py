@@ -79,7 +79,7 @@ def test_an_order_that_never_arrived_is_unknown_then_expired_and_never_sent_agai
     (unknown,) = about(ended, OrderUnknown, name)
     (closed,) = about(ended, OrderClosed, name)
     assert closed.status is OrderStatus.EXPIRED
-    assert closed.at_ms - unknown.at_ms >= 19_000  # the receive window, the time-out, a margin
+    assert closed.at_ms - unknown.at_ms >= 19_000  # the receive window, the timeout and a margin
     assert [i.client_order_id for i in trouble.sent].count(name) == 1
     assert "BBB" not in {trade.symbol for trade in ended.of(TradeClosed)}
     released = {e.permit_id: e.reason for e in ended.of(PermitReleased)}
@@ -237,7 +237,7 @@ def test_a_stop_that_vanished_is_replaced_and_confirmed() -> None:
     async def direct(harness: Harness) -> None:
         await harness.until(4.5)
         engine = harness.session.engine
-        await harness.tree.port.server_time_ms()  # the market is at this minute
+        await harness.tree.port.server_time_ms()  # brings the market to this minute
         (stop,) = [o for o in engine.open_orders() if stops_of("DDD")(o)]
         engine.cancel(stop.client_order_id)  # by an external cancel
         await harness.tree.port.server_time_ms()  # the venue reports the cancel
@@ -363,7 +363,9 @@ def test_an_external_position_is_adopted_and_protected_and_entries_stop_meanwhil
     assert [e.symbol for e in ended.of(StopConfirmed)].count("HHH") >= 1
     changes = [(e.after, e.reason) for e in ended.of(StateChanged)]
     assert (TradingState.REDUCE_ONLY, "RECONCILE_MISMATCH") in changes
-    assert not [f for f in ended.fills if f.symbol == "FFF"]  # its signal came while unexplained
+    assert not [
+        f for f in ended.fills if f.symbol == "FFF"
+    ]  # its signal came before the drift was explained
     held = {p.symbol: p.quantity for p in ended.positions}
     assert held["HHH"] == ended.book.trades.position("HHH")
     assert ended.book.trades.open["HHH"].protected

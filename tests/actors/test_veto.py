@@ -94,10 +94,10 @@ class Dear(SimulatedExchange):
 
 
 @pytest.mark.parametrize(("venue", "vetoed"), [(SimulatedExchange, []), (Dear, ["AAA", "CCC"])])
-def test_the_last_settled_funding_rate_counts_in_the_value_of_a_candidate(
+def test_the_last_settled_funding_rate_counts_in_the_reward_to_risk_of_a_candidate(
     venue: type[SimulatedExchange], vetoed: list[str]
 ) -> None:
-    """Longs that would be held for 5 minutes; the shorts of that minute pay nothing."""
+    """Longs would be held for 5 minutes; the shorts of that minute pay nothing."""
     lines = [e for e in run_system(adapter=venue, minutes=2).of(CandidateVetoed) if e.at_ms < at(2)]
     found = {e.symbol for e in lines for denial in e.denials if denial.code == "REWARD_TO_RISK_LOW"}
     assert sorted(found - {"GGG"}) == vetoed

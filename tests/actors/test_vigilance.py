@@ -1,4 +1,4 @@
-"""Urgent cases: lost stops, hanging calls, external orders, wrong opening equity."""
+"""Lost stops, hanging calls, external orders, wrong equity, commands on a full disk."""
 
 from __future__ import annotations
 

@@ -45,9 +45,9 @@ class Trouble:
     """The present faults of the venue. A test changes them during a run."""
 
     fate: Fate = lambda intent: ""
-    cancel: str = ""
+    cancel: str = ""  # not empty: no cancel reaches the venue
     away: frozenset[str] = frozenset()  # reads that fail, or ("*",) for all of them
-    limited: frozenset[str] = frozenset()
+    limited: frozenset[str] = frozenset()  # the same, by the venue's rate limit
     hidden: Callable[[OrderReport], bool] = lambda order: False  # from the open orders
     sent: list[Intent] = attrs.Factory(list)  # every order that was sent to the venue
     cancels: list[str] = attrs.Factory(list)
@@ -111,7 +111,7 @@ class TroubledExchange(SimulatedExchange):
                 await trio.sleep(1.0)
                 raise UnknownOutcomeError("timed out")
             case "rejected":
-                raise RejectedError("MARGIN_INSUFFICIENT", "the venue says no")
+                raise RejectedError("MARGIN_INSUFFICIENT", "not enough margin")
             case "limited":
                 raise RateLimitedError("429")
             case "unreachable":

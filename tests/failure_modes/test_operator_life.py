@@ -137,9 +137,9 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
         # Without the lost intents the fills have no orders, and their money is unexplained.
         lost = (
             "sent without an intent",
-            "reserved for nothing: set()",  # an adopted position has no permit
-            "money",
-            "a crash is no drift",
+            "permits without a trade: set()",  # an adopted position has no permit
+            "wallet balance",
+            "unexpected drift",
             "the state is reduce_only",
         )
         return [line for line in find_errors(ended, 8) if not line.startswith(lost)]

@@ -157,7 +157,7 @@ def test_a_liquidation_closes_the_trade_and_counts_in_the_days_loss(
     def right(ended: Ended) -> bool:
         closed = [e.exit_reason for e in ended.of(TradeClosed) if e.symbol == "FFF"]
         halted = [e.reason for e in ended.of(StateChanged)]
-        money = select_errors(find_errors(ended), "money")
+        money = select_errors(find_errors(ended), "wallet balance")
         return closed == ["liquidation"] and "DAY_LOSS_HALF" in halted and not money
 
     assert right(run_case())

@@ -1,4 +1,4 @@
-"""A strategy file that raises; its error must not stop other strategies."""
+"""A strategy that raises at one minute, in the shard that has AAA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.actors.strategy_files.scripted import Scripted
 
 
 class Raising(Scripted):
-    name = "raising"  # another name for another file
+    name = "raising"  # of this file
 
     def evaluate(self, panel: Panel, now_ms: int) -> StrategyScores:
         minute = (panel.close_ms - START_MS) // MINUTE_MS
