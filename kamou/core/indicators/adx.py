@@ -1,7 +1,7 @@
 """Directional movement and its average strength, the ADX (Wilder 1978).
 
-Computed as TA-Lib does. TA-Lib seeds the running sums with the first n-1 movements and smooths from
-the n-th on. Without any movement the strength counts as 0.
+The results are those of TA-Lib, which seeds the running sums with the first n-1 movements and
+smooths from the n-th on. Without any movement the strength is 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def directional_movements(rise: Floats, fall: Floats) -> tuple[Floats, Floats]:
 def directional(high: Floats, low: Floats, close: Floats, n: int) -> tuple[Floats, Floats, Floats]:
     """Return (+DI, -DI, ADX) over the rows, each in [0, 100].
 
-    The first valid indices are ``n``, ``n`` and ``2n-1``.
+    Arrays are ``[T]`` or ``[T, symbols]``. The first valid indices are ``n``, ``n`` and ``2n-1``.
+    The two DI are NaN where all true ranges are 0.
     """
     plus_di, minus_di, adx = (np.full(high.shape, np.nan) for _ in range(3))
     plus, minus = directional_movements(np.diff(high, axis=0), -np.diff(low, axis=0))
@@ -79,7 +80,7 @@ class AdxState:
 
     @property
     def indices(self) -> tuple[Floats, Floats]:
-        """+DI and -DI, each ``[symbols]``; NaN while warming up."""
+        """+DI and -DI, each ``[symbols]``; NaN while warming up or without true range."""
         with np.errstate(invalid="ignore", divide="ignore"):
             known = np.where(self._nth >= self._period, 100.0 / self._sums[2], np.nan)
             return self._sums[0] * known, self._sums[1] * known

@@ -1,4 +1,4 @@
-"""Average true range (Wilder 1978), the mean range of a bar with its gap."""
+"""Average true range (ATR, Wilder 1978), the mean range of bars with their gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from kamou.core.indicators.base import BarRow, IndicatorState, update_average, u
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
     """Return the true range of each row; row 0 is NaN.
 
-    It is max(high, previous close) - min(low, previous close).
+    It is max(high, previous close) - min(low, previous close). Arrays are ``[T]`` or
+    ``[T, symbols]``.
     """
     out = np.full(high.shape, np.nan)
     out[1:] = np.maximum(high[1:], close[:-1]) - np.minimum(low[1:], close[:-1])
@@ -20,7 +21,10 @@ def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
 
 
 def atr(high: Floats, low: Floats, close: Floats, n: int) -> Floats:
-    """Return Wilder's ATR over the rows; first valid index ``n``."""
+    """Return Wilder's ATR over the rows; first valid index ``n``.
+
+    Arrays are ``[T]`` or ``[T, symbols]``.
+    """
     ranges = true_range(high, low, close)
     out = np.full(high.shape, np.nan)
     if len(high) <= n:

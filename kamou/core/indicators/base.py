@@ -20,7 +20,8 @@ from kamou.core.arrays import Floats, Ints, Mask
 class BarRow:
     """One closed bar of every symbol, as columns ``[symbols]``, or a block of them.
 
-    The columns of a block are ``[bars, symbols]``. Figures are NaN where the symbol has no bar.
+    The columns of a block are ``[bars, symbols]``. Figures are NaN where the symbol has no valid
+    bar.
 
     ``count`` is the number of consecutive valid bars, this one included: 0 where missing, 1 on
     the first bar after a gap. ``change`` (of close), ``rise`` (of high), ``fall`` (of low,
@@ -39,7 +40,10 @@ class BarRow:
 
 
 class IndicatorState(Protocol):
-    """Recursive state over the panel's symbols. A gap restarts the symbol's recursion."""
+    """Recursive state of an indicator for all symbols of a panel.
+
+    After a gap in a symbol's bars, the recursion of that symbol starts again.
+    """
 
     @property
     def value(self) -> Floats:
@@ -47,18 +51,19 @@ class IndicatorState(Protocol):
         ...
 
     def update(self, bar: BarRow) -> None:
-        """Update with one closed bar in O(symbols)."""
+        """Update the state with one closed bar of every symbol, in O(symbols) time."""
         ...
 
 
 @runtime_checkable
 class BlockState(IndicatorState, Protocol):
-    """A state that also takes a block of bars."""
+    """An indicator state that a block of bars can update too."""
 
     def update_block(self, bars: BarRow) -> Floats:
-        """Update with a block of closed bars.
+        """Update the state with a block of closed bars.
 
-        Return the values after each of them, ``[bars, symbols]``, as ``update`` would give them.
+        Return the values after each bar, ``[bars, symbols]``: those of ``value`` if ``update`` took
+        the bars one by one.
         """
         ...
 
@@ -92,7 +97,10 @@ def update_average(average: Floats, value: Floats, nth: Ints, period: int, gain:
     The mean of its first ``period`` values seeds the average.
 
     Args:
+        average: the average before ``value``, ``[..., symbols]``.
+        value: the next value, of the same shape.
         nth: ordinal of ``value`` since the restart, 1 for the first; below 1 the average is 0.
+        period: number of values whose mean is the seed.
         gain: weight of ``value`` after the seed: 1/n for Wilder's average, 2/(n+1) for the EMA.
     """
     share = _share(nth, period, gain)
@@ -100,10 +108,10 @@ def update_average(average: Floats, value: Floats, nth: Ints, period: int, gain:
 
 
 def update_averages(average: Floats, values: Floats, nth: Ints, period: int, gain: float) -> Floats:
-    """Return what ``update_average`` gives after each of several values.
+    """Return the average after each of several values, as ``update_average`` does.
 
     Args:
-        average: before the first value.
+        average: the average before the first value, ``[..., symbols]``.
         values: ``[bars, ..., symbols]``.
         nth: ordinals ``[bars, symbols]``.
         period, gain: as ``update_average``.
@@ -112,13 +120,15 @@ def update_averages(average: Floats, values: Floats, nth: Ints, period: int, gai
 
 
 def run_averages(average: Floats, values: Floats, share: Floats, restart: Mask) -> Floats:
-    """Return the averages after each of ``values``, moved by a share of each step.
+    """Return the recursive average after each of ``values``.
+
+    A value moves the average by ``share`` times the difference of the two.
 
     Args:
-        average: before the first value.
+        average: the average before the first value, ``[..., symbols]``.
         values: ``[bars, ..., symbols]``.
         share: weight of each value, ``[bars, symbols]``.
-        restart: where the average is 0, ``[bars, symbols]``.
+        restart: True where the average becomes 0, ``[bars, symbols]``.
     """
     averages = np.empty_like(values)
     restarts = np.any(restart, axis=-1)

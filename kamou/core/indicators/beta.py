@@ -1,4 +1,4 @@
-"""Beta and least-squares slope of one series on another."""
+"""Least-squares slope of one series on another, and the beta of two price series."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from kamou.core.indicators.window import pad_rows, roll_windows, sum_rows
 
 
 def slope(x: Floats, y: Floats) -> Floats:
-    """Return the least-squares slope of ``y`` on ``x`` over the rows.
+    """Return the least-squares slope of ``y`` on ``x`` over the first axis.
 
-    NaN where ``x`` is constant.
+    Both are ``[n, ...]``, the result is ``[...]``. It is NaN where ``x`` is constant.
     """
     dx = x - sum_rows(x) / len(x)
     dy = y - sum_rows(y) / len(y)
@@ -24,7 +24,8 @@ def slope(x: Floats, y: Floats) -> Floats:
 def beta(market: Floats, asset: Floats, n: int) -> Floats:
     """Return the beta of ``asset`` to ``market`` over ``n`` simple returns.
 
-    Both are prices ``[T]``. The first valid index is ``n``. Equal to TA-Lib's BETA(market, asset).
+    Both are prices ``[T]``. The first valid index is ``n``. The result is that of TA-Lib's
+    BETA(market, asset), but NaN where the market's returns are constant.
     """
     if len(market) <= n:
         return np.full(market.shape, np.nan)

@@ -12,9 +12,9 @@ from kamou.core.indicators.window import pad_rows, roll_windows, sum_rows
 
 
 def efficiency_of(closes: Floats) -> Floats:
-    """Return the efficiency ratio of windows ``[n+1, ..., symbols]``.
+    """Return the efficiency ratio of closes ``[n+1, ..., symbols]``, oldest first.
 
-    NaN where the prices do not move.
+    It is NaN where the closes do not move.
     """
     path = sum_rows(np.abs(closes[1:] - closes[:-1]))
     with np.errstate(invalid="ignore"):
@@ -24,7 +24,7 @@ def efficiency_of(closes: Floats) -> Floats:
 def efficiency_ratio(close: Floats, n: int) -> Floats:
     """Return the efficiency ratio of the last ``n`` changes at every row.
 
-    The first valid index is ``n``.
+    Closes are ``[T]`` or ``[T, symbols]``. The first valid index is ``n``.
     """
     if len(close) <= n:
         return np.full(close.shape, np.nan)

@@ -1,4 +1,4 @@
-"""Exponential moving average, seeded with the simple mean of the first n closes."""
+"""Exponential moving average, seeded with the simple mean of the first n values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from kamou.core.indicators.base import BarRow, IndicatorState, update_average, u
 
 
 def ema(values: Floats, n: int) -> Floats:
-    """Return the EMA with gain 2/(n+1) over the rows; first valid index ``n-1``."""
+    """Return the EMA with gain 2/(n+1) over the rows; first valid index ``n-1``.
+
+    Values are ``[T]`` or ``[T, symbols]``.
+    """
     out = np.full(values.shape, np.nan)
     if len(values) < n:
         return out

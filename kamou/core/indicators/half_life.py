@@ -16,7 +16,7 @@ LN2 = float(np.log(2.0))
 def reversion_speed(levels: Floats) -> Floats:
     """Return the regression coefficient b of dx on the previous level.
 
-    Levels are ``[n+1, ...]``.
+    Levels are values of the process, oldest first, ``[n+1, ...]``.
     """
     return slope(levels[:-1], levels[1:] - levels[:-1])
 
@@ -24,7 +24,8 @@ def reversion_speed(levels: Floats) -> Floats:
 def half_life(levels: Floats) -> Floats:
     """Return the half-life in bars, -ln 2 / ln(1 + b), of levels ``[n+1, ...]``.
 
-    NaN unless -1 < b < 0, where the process reverts to its mean.
+    It is NaN unless -1 < b < 0, because only then the process reverts to its mean without changing
+    its side at every step.
     """
     b = reversion_speed(levels)
     reverts = (b > -1.0) & (b < 0.0)

@@ -18,8 +18,9 @@ def spacing_ms(times: Ints) -> float:
 class InterestChange:
     """Specification of the z-score of a change of ln(open interest).
 
-    The change is over ``lag_ms``. Past changes within ``span_ms`` give its median and deviation. At
-    least ``known_min`` of them must be known, and the deviation is at least ``deviation_min``.
+    The change is over ``lag_ms``. The median and the deviation are those of the past changes within
+    ``span_ms``. At least ``known_min`` of them must be known, and the deviation is at least
+    ``deviation_min``, in units of ln(open interest).
     """
 
     lag_ms: int
@@ -30,7 +31,10 @@ class InterestChange:
     def z(self, times: Ints, logs: Floats) -> Floats:
         """Return the z-score of each symbol's newest change, ``[symbols]``.
 
-        The newest change is not part of its own median. NaN where unknown.
+        The newest change is not part of its own median. The z-score is NaN if the newest change is
+        unknown, or fewer than ``known_min`` past changes are known. A change is unknown if one of
+        its two values is, or if the row nearest to ``lag_ms`` before it is more than 2 ``lag_ms``
+        older.
 
         Args:
             times: when each row became available, in ms, ``[rows]``.
@@ -39,7 +43,7 @@ class InterestChange:
         rows = len(times)
         if rows < 2:
             return np.full(logs.shape[1], np.nan)
-        # The row nearest to a lag ago: publication times jitter by seconds.
+        # Use the row nearest to a lag ago, because publication times vary by seconds.
         nearest_ms = times - self.lag_ms + int(spacing_ms(times) / 2)
         before = np.searchsorted(times, nearest_ms, side="right") - 1
         before = np.minimum(before, np.arange(rows) - 1)

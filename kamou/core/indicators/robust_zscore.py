@@ -14,7 +14,10 @@ MAD_TO_DEVIATION = 1.4826  # makes the MAD of a normal sample estimate its stand
 
 
 def median_known(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return median and number of the values other than NaN, ``[symbols]`` each."""
+    """Return median and number of the values other than NaN, ``[symbols]`` each.
+
+    Values are ``[rows, symbols]``. The median of no values is NaN.
+    """
     known = np.count_nonzero(~np.isnan(values), axis=0)
     ordered = np.sort(values, axis=0)  # NaN last
     lower = np.maximum(known - 1, 0) // 2

@@ -1,7 +1,7 @@
 """Relative strength index (RSI, Wilder 1978) of closes.
 
-It is 100 x average gain / (average gain + average loss). NaN while prices have not moved, where
-TA-Lib returns 0, which would look oversold.
+It is 100 x average gain / (average gain + average loss). While no price has moved, the index is
+NaN; TA-Lib returns 0, which would look oversold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from kamou.core.indicators.base import BarRow, IndicatorState, update_average, u
 
 
 def rsi(close: Floats, n: int) -> Floats:
-    """Return Wilder's RSI over the rows, in [0, 100]; first valid index ``n``."""
+    """Return Wilder's RSI over the rows, in [0, 100]; first valid index ``n``.
+
+    Closes are ``[T]`` or ``[T, symbols]``.
+    """
     out = np.full(close.shape, np.nan)
     if len(close) <= n:
         return out

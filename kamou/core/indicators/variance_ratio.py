@@ -14,8 +14,9 @@ from kamou.core.indicators.window import sum_rows
 def variance_ratio(levels: Floats, q: int) -> Floats:
     """Return the variance ratio VR(q) of log prices ``[n+1, ...]``.
 
-    It uses overlapping returns, removes the drift and is debiased. NaN where the levels do not
-    move. Equal to arch's ``VarianceRatio(debiased=True)``.
+    It uses overlapping returns over ``q`` steps (1 < q < n), removes the drift and is debiased. It
+    is NaN where all returns are equal. The result is that of ``VarianceRatio(debiased=True)`` of
+    the package arch.
     """
     steps = len(levels) - 1
     assert 1 < q < steps, (q, steps)

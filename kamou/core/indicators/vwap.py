@@ -12,9 +12,9 @@ from kamou.core.indicators.window import pad_rows, roll_windows
 
 
 def vwap(high: Floats, low: Floats, close: Floats, volume: Floats, n: int) -> Floats:
-    """Return the VWAP of the last ``n`` rows; NaN without volume.
+    """Return the VWAP of the last ``n`` rows at every row; NaN without volume.
 
-    The first valid index is ``n-1``.
+    Arrays are ``[T]`` or ``[T, symbols]``. The first valid index is ``n-1``.
     """
     if len(close) < n:
         return np.full(close.shape, np.nan)

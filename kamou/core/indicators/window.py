@@ -28,7 +28,7 @@ def pad_rows(results: Floats, length: int) -> Floats:
 def sum_rows(values: Floats) -> Floats:
     """Return the sum of ``[n, ..., symbols]`` over the first axis, row by row.
 
-    Numpy adds a lone column in pairs, and several columns row by row. The order here does not
+    Numpy adds a single column in pairs, and several columns row by row. Here the order does not
     depend on the number of columns, so a block of bars has the sums of its single bars, bit for
     bit.
     """
@@ -50,7 +50,8 @@ def sum_products(one: Floats, other: Floats) -> Floats:
 def mean_and_deviation(window: Floats, ddof: int = 1) -> tuple[Floats, Floats]:
     """Return mean and standard deviation over the rows of a window.
 
-    It is ``[n, symbols]``, or ``[n, bars, symbols]`` for a block of bars.
+    The window is ``[n, symbols]``, or ``[n, bars, symbols]`` for a block of bars. The sum of
+    squares is divided by ``n - ddof``.
     """
     n = len(window)
     mean = sum_rows(window) / n
@@ -66,7 +67,10 @@ def sma(values: Floats, n: int) -> Floats:
 
 
 def stddev(values: Floats, n: int, ddof: int = 0) -> Floats:
-    """Return the moving standard deviation; ``ddof=0`` is TA-Lib's STDDEV."""
+    """Return the standard deviation over ``n`` rows; first valid index ``n-1``.
+
+    The sum of squares is divided by ``n - ddof``; ``ddof=0`` is TA-Lib's STDDEV.
+    """
     if len(values) < n:
         return np.full(values.shape, np.nan)
     return pad_rows(roll_windows(values, n).std(axis=-1, ddof=ddof), len(values))
@@ -75,7 +79,7 @@ def stddev(values: Floats, n: int, ddof: int = 0) -> Floats:
 def zscore(values: Floats, n: int, ddof: int = 1) -> Floats:
     """Return the z-score of each value in the window that ends with the value.
 
-    It is (value - SMA) / deviation.
+    It is (value - SMA) / standard deviation over ``n`` rows; the first valid index is ``n-1``.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return (values - sma(values, n)) / stddev(values, n, ddof)

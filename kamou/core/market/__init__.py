@@ -1,1 +1,1 @@
-"""Bars and their checks, the panel, and checks of symbols and instruments."""
+"""Bars, their checks and jumps, the panel, checks of symbols and instruments."""

@@ -36,7 +36,7 @@ class CheckedRows:
     code: Ints  # index into ``symbols``
     source: Ints  # index of the file
     row: Ints  # 1 is the first row after the header
-    open_ms: Ints  # of an observation, its time
+    open_ms: Ints  # open time of a bar, or time of an observation
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -54,8 +54,8 @@ class BarRows(CheckedRows):
 class Problem:
     """One kind of invalid rows: the first row, the reason, and how many."""
 
-    source: int
-    row: int
+    source: int  # index of the first row's file
+    row: int  # number of the first row in it
     symbol: str
     at_ms: int
     reason: str
@@ -67,9 +67,7 @@ class Problem:
 class Findings:
     """Result of the checks: each kind of problems, and the gaps.
 
-    The first gaps are listed, all are counted.
-
-    Gaps are listed by symbol and time.
+    ``gaps`` has the first gaps by symbol and time; ``gaps_total`` counts all.
     """
 
     problems: tuple[Problem, ...]
@@ -85,15 +83,15 @@ class Gap:
     symbol: str
     after_ms: int  # open of the last bar before the gap
     before_ms: int  # open of the first bar after the gap
-    bars: int
+    bars: int  # missing ones
 
 
 def infer_period_ms(rows: BarRows) -> int:
     """Return the most frequent distance in ms between neighboring rows of a symbol.
 
     Raises:
-        InvalidDataError: no symbol has bars at two times, or the distance is too short or does not
-            divide a day.
+        InvalidDataError: no symbol has bars at two times, or the distance is shorter than
+            ``BAR_PERIOD_MIN_MS`` or does not divide a day.
     """
     same = (rows.code[1:] == rows.code[:-1]) & (rows.source[1:] == rows.source[:-1])
     times = np.clip(rows.open_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
@@ -118,7 +116,10 @@ def infer_period_ms(rows: BarRows) -> int:
 
 
 def find_commonest_step(code: Ints, at_ms: Ints) -> int | None:
-    """Return the commonest ms between rows of one symbol; None if there is none."""
+    """Return the most frequent ms between neighboring times of a symbol.
+
+    Return None if no symbol has rows at two times.
+    """
     times = np.clip(at_ms, -TIME_CLIP_MS, TIME_CLIP_MS)
     order = np.lexsort((times, code))
     steps = np.diff(times[order])[np.diff(code[order]) == 0]
@@ -240,7 +241,7 @@ def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, 
     ancient = rows.open_ms < EPOCH_MIN_MS
     return [
         (back, "is earlier than the symbol's row before it: not sorted by time"),
-        (ancient, "is before 2009, when no crypto data began"),
+        (ancient, "is before 2009, older than any crypto data: check the unit of the times"),
         (~ancient & (rows.open_ms % period_ms != 0), f"is not on the {period_ms} ms grid of UTC"),
         (rows.open_ms > now_ms - period_ms, "closes in the future"),
     ]
@@ -249,7 +250,7 @@ def _bad_times(rows: BarRows, period_ms: int, now_ms: int) -> list[tuple[Bools, 
 def _predecessors(rows: BarRows) -> tuple[Bools, Ints]:
     """Return the mask of rows with a predecessor, and the index of each predecessor.
 
-    It is the symbol's latest row with an earlier or equal time.
+    A predecessor is the symbol's latest row with an earlier or equal time.
     """
     order = np.lexsort((rows.row, rows.source, rows.open_ms, rows.code))
     follows = np.zeros(len(order), dtype=bool)
@@ -295,6 +296,6 @@ def to_grid(rows: BarRows, period_ms: int) -> Bars:
         high=columns(rows.high),
         low=columns(rows.low),
         close=columns(rows.close),
-        # Half the memory; recorded volumes carry no more digits than float32 holds.
+        # float32 takes half the memory, and recorded volumes have no more digits than it holds.
         volume=columns(rows.volume, np.float32),
     )

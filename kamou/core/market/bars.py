@@ -1,8 +1,8 @@
 """Bars, series, segments and datasets as columns, and computations from bars.
 
-Bars are resampled, concatenated, and averaged to the trailing ATR. A bar is identified by its
-**open** time and is usable from ``open_ms + period_ms``. Arrays are ``[bars, symbols]`` floats,
-NaN where a symbol has no bar.
+The functions resample and concatenate bars and compute their trailing ATR. A bar is identified by
+its **open** time and is usable from ``open_ms + period_ms``. Arrays of bars are ``[bars, symbols]``
+floats, NaN where a symbol has no bar.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Bars:
     """Closed bars as columns ``[bars, symbols]``; NaN where a symbol had no bar.
 
     ``open_ms[i]`` is the open time of bar i (shape ``[bars]``). The bar was usable from
-    ``open_ms[i] + period_ms``.
+    ``open_ms[i] + period_ms``. Prices are in the quote currency, volume is in base units.
     """
 
     symbols: tuple[str, ...]
@@ -40,7 +40,8 @@ class Series:
     """Sparse observations as columns ``[rows, symbols]``, with their available times.
 
     The observations are open interest (contracts or base units), funding rates (fractions per
-    interval) or ratios of long to short accounts. NaN: unknown.
+    interval) or ratios of long to short accounts. NaN: unknown. ``period_ms`` is the most frequent
+    time between two rows.
     """
 
     symbols: tuple[str, ...]
@@ -94,8 +95,8 @@ def empty_series(symbols: tuple[str, ...], period_ms: int) -> Series:
 def resample(bars: Bars, period_ms: int) -> Bars:
     """Return coarser bars from complete buckets of finer ones, aligned to UTC.
 
-    A bucket that lacks one of a symbol's bars is NaN for that symbol, because a bar from a part of
-    its time would be wrong without a sign of it.
+    A bucket in which a symbol lacks a bar is NaN for that symbol, because a bar of a part of the
+    time would look complete. Incomplete buckets at the start and the end are left out.
 
     Raises:
         InvalidDataError: ``period_ms`` is not a multiple of the bars' own period.
@@ -137,7 +138,7 @@ def resample(bars: Bars, period_ms: int) -> Bars:
 def concatenate(parts: list[Bars]) -> Bars:
     """Return consecutive bars of the same symbols as one ``Bars``.
 
-    ``parts`` is not empty.
+    ``parts`` has at least one element.
     """
     if len(parts) == 1:
         return parts[0]
@@ -157,7 +158,7 @@ def trailing_atr(high: Floats, low: Floats, close: Floats, window: int = ATR_PER
     """Return the mean of the ``window`` true ranges before each bar.
 
     The mean replaces Wilder's recursion so that a bar needs only the ``window + 1`` bars before
-    it. NaN until there are that many, also after a gap. Arrays are ``[bars, symbols]``.
+    it. The mean is NaN until there are that many, also after a gap. Arrays are ``[bars, symbols]``.
     """
     ranges = true_range(high, low, close)
     result = np.full(high.shape, np.nan)

@@ -18,9 +18,9 @@ REBATE_MAX = Decimal("0.001")  # of notional; some venues pay makers
 def find_instrument_faults(instrument: Instrument) -> tuple[str, ...]:
     """Return a text for each invalid figure of an instrument; empty for a valid one.
 
-    If figures are not finite, only these are named.
+    If figures are not finite, the texts name only these.
 
-    A lot of 0 or NaN would crash or give wrong sizes later, so it is reported before any order.
+    A lot of 0 or NaN would raise or give wrong sizes later, so callers check before any order.
     """
     figures = {
         name: value

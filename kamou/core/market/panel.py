@@ -1,8 +1,8 @@
 """The panel, which keeps the newest bars, indicators and open interest of a shard.
 
-One row per closed bar, one column per symbol, float64, NaN where a symbol had no valid bar. The
-buffer is longer than the window and moves its rows down when it is full, so any window is one
-contiguous slice that is read without a copy.
+A panel has one row per closed bar and one column per symbol, in float64, with NaN where a symbol
+had no valid bar. The buffer is longer than the window and moves its newest rows to its start when
+it is full, so any window is one contiguous slice that is read without a copy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRICES: tuple[Field, ...] = ("open", "high", "low", "close")
 GIVEN_FIELDS: tuple[Field, ...] = (*PRICES, "volume")
 PANEL_FIELDS: tuple[Field, ...] = (*GIVEN_FIELDS, "log_close", "log_return")
 COMPARED_FIELDS: tuple[Field, ...] = ("high", "low", "close", "log_close")  # with the bar before
-SLACK_ROWS_MIN = 256  # rows between two moves of the buffer
+SLACK_ROWS_MIN = 256  # minimum number of rows between two moves of the buffer
 # Open interest changes little within 4 h, and medians over finer rows would take most of the CPU.
 INTEREST_PERIOD_MS = 4 * HOUR_MS
 
@@ -85,7 +85,7 @@ class _Rows:
         self._end += 1
 
     def push_block(self, rows: Floats) -> None:
-        """Push several rows; at most ``SLACK_ROWS_MIN``."""
+        """Add several rows; at most ``SLACK_ROWS_MIN``."""
         if self._end + len(rows) > self._capacity:
             kept = self._values[self._end - self.window + 1 : self._end].copy()
             self._values[: len(kept)] = kept
@@ -94,7 +94,7 @@ class _Rows:
         self._end += len(rows)
 
     def last_of_block(self, rows: int) -> Floats:
-        """Return the newest rows, with those in the windows of the oldest of them."""
+        """Return the ``window - 1`` rows before the newest ``rows``, and these."""
         return self._values[self._end - rows - self.window + 1 : self._end]
 
     def last(self, n: int) -> Floats:
@@ -103,15 +103,16 @@ class _Rows:
 
 
 class Panel:
-    """Bars and open interest of one shard.
+    """Bars, indicators and open interest of one shard.
 
     Args:
-        symbols: of the columns.
+        symbols: one per column.
+        period_ms: time between the opens of two bars.
         window: number of closed bars to keep.
         indicators: recursive states to keep up to date; ``indicator`` reads them.
         open_interest_rows: rows of open interest to keep.
-        history_bars: bars that a new panel needs before its strategies are warm. May be
-            more than the window, because recursive states go back further.
+        history_bars: bars that a new panel needs before its strategies are warm. They may be more
+            than the window, because recursive states go back further.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Panel:
             spec: spec.start(width) for spec in indicators
         }
         self._interest_ms: Ints = np.zeros(0, np.int64)
-        self._interest_row_ms = -1  # when the newest row was begun
+        self._interest_row_ms = -1  # time of the newest row's first observation
         self._interest = _Rows(open_interest_rows, width)
         self._interest_version = 0  # changes with every stored observation
         self._snapshot: tuple[int, InterestSnapshot] | None = None  # with its version
@@ -247,7 +248,11 @@ class Panel:
     def extend(
         self, open_ms: Ints, open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats
     ) -> None:
-        """Append the rows of ``[bars, symbols]`` in order, as ``append`` does."""
+        """Append the rows of ``[bars, symbols]`` in order, as ``append`` does.
+
+        Raises:
+            InvalidDataError: as ``append``.
+        """
         columns = (open_, high, low, close, volume)
         edges = np.flatnonzero(np.diff(open_ms) != self.period_ms) + 1  # blocks have no gaps
         for first, end in pairwise((0, *edges.tolist(), len(open_ms))):
@@ -264,12 +269,12 @@ class Panel:
         return self._rows[field].last(n + back)[:n]
 
     def row(self, field: Field, back: int = 0) -> Floats:
-        """Return the row that is ``back`` bars before the newest; NaN where missing."""
+        """Return the row ``back`` bars before the newest, ``[symbols]``; NaN if missing."""
         row: Floats = self._rows[field].last(back + 1)[0]
         return row
 
     def indicator(self, spec: Indicator) -> Floats:
-        """Return an indicator's value, ``[symbols]``; NaN while warming up."""
+        """Return an indicator's value, ``[symbols]``; NaN if warming up or undefined."""
         return self._states[spec].value
 
     def state(self, spec: Indicator) -> IndicatorState:
@@ -279,8 +284,8 @@ class Panel:
     def append_interest(self, available_ms: int, values: Floats) -> None:
         """Add open interest ``[symbols]``; NaN, infinite or nonpositive is unknown.
 
-        An observation within ``INTEREST_PERIOD_MS`` of the newest row only fills in values
-        that the row lacks, so that frequent polls do not push old rows out of the window.
+        An observation less than ``INTEREST_PERIOD_MS`` after the newest row's first one only fills
+        in values that the row lacks, so that frequent polls do not push old rows out of the window.
 
         Raises:
             InvalidDataError: ``available_ms`` is before the time of the newest row.

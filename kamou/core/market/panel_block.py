@@ -75,7 +75,7 @@ class PanelBlock:
         return rows[first : len(rows) - back]
 
     def indicator(self, spec: Indicator) -> Floats:
-        """Return an indicator's values, ``[bars, symbols]``; NaN while warming up."""
+        """Return an indicator's values, ``[bars, symbols]``; NaN where unknown."""
         return self._indicators[spec]
 
     def compute_from_interest(
@@ -83,7 +83,8 @@ class PanelBlock:
     ) -> Floats:
         """Return ``compute`` of the open interest known at each bar, ``[bars, ...]``.
 
-        ``now_ms`` is ``[bars, 1]``. Each snapshot is computed once; see ``Panel``.
+        ``now_ms`` is ``[bars, 1]``. Each snapshot caches the result by ``key`` and the number of
+        rows known, so one result serves all bars between two changes of the open interest.
         """
         times = now_ms[:, 0].tolist()
         return np.stack(
@@ -109,8 +110,9 @@ def count_valid(before: Ints, valid: Mask) -> Ints:
 
 
 def pick_columns(windows: Floats, where: Mask) -> Floats:
-    """Return the chosen columns of windows, stored row by row.
+    """Return a copy of the columns of ``windows`` that ``where`` selects, in C order.
 
-    Windows are ``[n, ..., symbols]``, the columns ``[n, chosen]``.
+    ``windows`` is ``[n, ..., symbols]``, ``where`` is ``[..., symbols]``, the copy is
+    ``[n, selected]``.
     """
     return np.ascontiguousarray(windows[:, where])

@@ -1,8 +1,8 @@
 """``PanelView``, a panel as one strategy may read it, and the errors of its reads.
 
-A strategy declares its windows, its indicators and its period of open interest. A view has no more
-than these, so a strategy that reads more fails at once, in whatever company it runs. The panel
-itself has the largest window of all strategies.
+A strategy declares its window, its indicators and its period of open interest. A view has no more
+than these, so a strategy that reads more fails at its first such read, whichever other strategies
+run. The panel itself has the largest window of all strategies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class UnknownFieldError(KamouError):
 
 
 class UndeclaredReadError(KamouError):
-    """A strategy read more than it declared: bars, open interest or an indicator."""
+    """A strategy read what it did not declare, or called what only the scanner may.
+
+    A read that it did not declare is of bars outside its window, open interest or an indicator.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -38,14 +41,14 @@ class DeclaredReads:
     strategy: str
     bars: int
     indicators: frozenset[Indicator]
-    open_interest_rows: int  # 0: none
+    open_interest_rows: int  # 0: it reads no open interest
 
 
 class PanelView(Panel):
     """The newest rows of a panel for one evaluation; its arrays cannot be written.
 
     Args:
-        panel: the shard's panel. The view is valid until its next ``append``.
+        panel: the shard's panel. The view is valid until the panel's next ``append``.
         declared: the largest reads that the view allows.
     """
 
@@ -151,8 +154,11 @@ class PanelView(Panel):
     ) -> Floats:
         """Return ``compute(*open_interest(now_ms))``, cached as ``Panel`` does.
 
-        The panel is shared, so the key has the strategy: another may compute something else by an
-        equal key.
+        The strategies share the panel, so the cache key includes the strategy: another strategy may
+        use an equal key for another result.
+
+        Raises:
+            UndeclaredReadError: the strategy declares no open interest.
         """
         own = (self._declared.strategy, self._declared.open_interest_rows, key)
         return _freeze(np.asarray(super().compute_from_interest(own, now_ms, compute)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from kamou.core.market.bars import Bars
 
-FACTOR_TOLERANCE = 1e-9  # of a factor: 0.7 / 0.07 is below 10 by a rounding error
+FACTOR_TOLERANCE = 1e-9  # relative: by a rounding error 0.7 / 0.07 is below 10
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Check of symbol names in files; the rest of the program trusts the names."""
+"""Check of the symbol names in files; other modules do not check them again."""
 
 from __future__ import annotations
 

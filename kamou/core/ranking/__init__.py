@@ -1,1 +1,1 @@
-"""The ranking of a cycle, and its scan details for each symbol."""
+"""The ranking of a cycle, live or of recorded data, and its scan details."""

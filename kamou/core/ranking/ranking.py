@@ -1,4 +1,4 @@
-"""``Ranking`` of a cycle, its merging from shards, and each strategy's ``Scored``."""
+"""The ranking of a cycle, which merges the scores of all shards and strategies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABSTENTIONS = tuple((int(code), code.name) for code in Abstain if code)
 
 
 class ShardColumns(Protocol):
-    """The scan of one shard, with its index, its newest bar and the columns."""
+    """The scan of one shard: its index, newest bar, closes and strategies' columns."""
 
     @property
     def shard(self) -> int: ...
@@ -57,7 +57,7 @@ class Ranking(RankedCycle):
     scored: tuple[Scored, ...] = attrs.field(eq=False, repr=False)  # every strategy's columns
 
     def without_columns(self) -> RankedCycle:
-        """Return the part that a message can have."""
+        """Return the counts and the best candidates, which a message can carry."""
         return RankedCycle(
             bar_closed_at_ms=self.bar_closed_at_ms,
             symbols=self.symbols,
@@ -69,9 +69,9 @@ class Ranking(RankedCycle):
 
 
 def cross_section_rank(values: Floats) -> Floats:
-    """Return the ranks of the known values in [-1, 1], ``[symbols]``.
+    """Return the ranks of the values in [-1, 1], both ``[symbols]``.
 
-    Ties are averaged, a single value gets 0, and NaN stays NaN.
+    Equal values get the mean of their ranks, a single value gets 0, and NaN stays NaN.
     """
     ranks = np.full(values.shape, np.nan)
     known = ~np.isnan(values)
@@ -95,12 +95,15 @@ def merge_shards(
 ) -> Ranking:
     """Merge the shards that answered into one ranking.
 
-    A shard without an answer, or with an older bar than the others, is left out and counted as
-    late. Ties in |weighted score| are ordered by symbol, then strategy, so that equal inputs give
-    equal rankings.
+    A shard without an answer, or whose newest bar is older than that of another, is left out and
+    counted as late. Ties in |weighted score| are ordered by symbol, then strategy, so that equal
+    inputs give equal rankings.
 
     Args:
+        shards: the scans of the shards that answered.
         universe: symbols of each shard, by its index.
+        strategies: the strategies by name.
+        period_ms: length of the bars.
         top: maximum number of candidates in ``Ranking.top``.
     """
     bar_closed_at_ms = max((s.bar_closed_at_ms for s in shards), default=0)
@@ -152,7 +155,10 @@ def rank_bar(
 
 
 def to_ranked(candidate: Candidate) -> Ranked:
-    """Return the part of a candidate that ``CycleRanked`` stores."""
+    """Return the part of a candidate that ``CycleRanked`` stores.
+
+    Its score has six significant digits.
+    """
     return Ranked(
         strategy=candidate.strategy,
         symbol=candidate.symbol,
@@ -173,19 +179,22 @@ def score_symbols(
 ) -> tuple[Floats, Codes]:
     """Return the scores of all symbols, and their abstentions.
 
-    Arrays are ``[symbols]``, or ``[bars, symbols]`` for a block of bars.
+    Arrays are ``[symbols]``, or ``[bars, symbols]`` for a block of bars. The score of a
+    cross-sectional strategy is the rank of its raw value; it abstains with ``NO_TRIGGER`` if the
+    two have different signs. Every strategy abstains with ``SCORE_TOO_SMALL`` from a score that is
+    0 or smaller in absolute value than its ``score_min``.
 
     Args:
-        strategy: that scored the symbols.
+        strategy: the strategy that scored the symbols.
         raw: its raw values; used if it is cross-sectional.
-        score: its scores; used otherwise.
+        score: its scores; used if it is not.
         abstain: its abstentions.
     """
     abstain = abstain.copy()
     if strategy.cross_sectional:
         rows = raw.reshape(-1, raw.shape[-1])
         score = np.stack([cross_section_rank(row) for row in rows]).reshape(raw.shape)
-        # A rank has no direction: the strongest symbol of a falling market is no long.
+        # A rank has no direction: the strongest symbol of a falling market may fall too.
         agrees = np.sign(score) == np.sign(raw)
         abstain[~agrees & (abstain == 0)] = Abstain.NO_TRIGGER
     weak = ~(np.abs(score) >= strategy.score_min) | (score == 0)
@@ -197,7 +206,7 @@ def score_symbols(
 class Scored:
     """One strategy's columns over all fresh shards, with scores and abstentions.
 
-    An index counts the merged symbols of these shards.
+    Arrays are ``[symbols]``. An index is a position among the symbols of all these shards.
     """
 
     strategy: Strategy
@@ -226,7 +235,7 @@ class Scored:
     def features(self) -> tuple[tuple[str, ...], Floats]:
         """Return the names and values of the features, ``[features, symbols]``.
 
-        NaN where the strategy failed.
+        The values are NaN for the symbols of a shard in which the strategy failed.
         """
         names: tuple[str, ...] = max((p.feature_names for p in self.parts), key=len, default=())
         blocks = [
@@ -238,7 +247,7 @@ class Scored:
         return names, np.concatenate(blocks, axis=1) if blocks else np.zeros((len(names), 0))
 
     def signals(self) -> Iterator[tuple[int, float]]:
-        """Yield index and |weighted score| of every symbol without an abstention."""
+        """Return index and |weighted score| of every symbol without an abstention."""
         where = np.flatnonzero(self.abstain == 0)
         strengths = np.abs(self.score[where] * self.weight[where])
         return zip(where.tolist(), strengths.tolist(), strict=True)

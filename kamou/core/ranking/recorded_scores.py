@@ -3,7 +3,7 @@
 A score is a pure function of the bars that closed before it and of the open interest that was
 available by then, so over recorded data a block of bars can be scored at once. The scores are those
 of single bars, bit for bit (``tests/core/strategies/test_scores_in_blocks.py``), and entry b of a
-block knows nothing of bar b + 1.
+block does not depend on bar b + 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kamou.core.ranking.ranking import Ranking, Scored, ScoredBar, rank_bar, sco
 from kamou.core.strategies import make_panel
 from kamou.core.strategies.base import BlockStrategy, Strategy, StrategyScores
 
-BLOCK_BARS = 64  # numpy's fixed cost of a call is then about a hundredth of a bar's
+BLOCK_BARS = 64  # so many bars share the fixed cost of each call of numpy
 
 
 class RecordedBars(Protocol):
@@ -35,7 +35,7 @@ class RecordedBars(Protocol):
     def symbols(self) -> tuple[str, ...]: ...
     @property
     def first_ms(self) -> int:
-        """Open of the first bar."""
+        """Open time of the first bar."""
         ...
 
     def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars: ...
@@ -44,11 +44,11 @@ class RecordedBars(Protocol):
 
 @attrs.frozen(kw_only=True)
 class ScoringTimes:
-    """The times of scores: of the first one, of bars, and after a bar's close."""
+    """The time of the first score, the length of bars, and the delay of each score."""
 
     start_ms: int  # the first score is of the newest bar that has closed by then
     period_ms: int
-    delay_ms: int
+    delay_ms: int  # from a bar's close to the evaluation of its score
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -94,7 +94,10 @@ class _Shard:
         self._interest_at_ms = -1  # of the newest row
 
     def take(self, bars: Bars, interest: Series) -> PanelBlock:
-        """Append the bars, and the open interest that was available at their closes."""
+        """Append the bars, and the open interest that was available at their closes.
+
+        Return the panel after each bar.
+        """
         close_ms = (bars.open_ms + bars.period_ms).tolist()
         part = self._columns
         rows = list(zip(interest.available_ms.tolist(), interest.values[:, part], strict=True))
@@ -119,15 +122,15 @@ def find_block_strategies(strategies: Mapping[str, Strategy]) -> dict[str, Block
 
 
 class RecordedScores:
-    """The rankings of recorded bars, in their order.
+    """The rankings of recorded bars, in the order of time.
 
-    It has one block in memory, and computes the next one when a ranking of it is asked for. Its
-    panels begin where those of scanners that start at the same time begin.
+    One block of bars is in memory; the first request for a ranking of the next block computes that
+    block. The panels begin where those of scanners that start at the same time begin.
 
     Args:
         market: the recorded data.
-        strategies: by name.
-        times: of the scores.
+        strategies: the strategies by name.
+        times: the times of the scores.
         shards: the columns of each shard.
         top: maximum number of candidates in ``Ranking.top``.
     """
@@ -154,7 +157,7 @@ class RecordedScores:
         self._scored_from_ms = start_ms - times.period_ms  # open of the first bar with a score
         first_ms = -(-market.first_ms // times.period_ms) * times.period_ms
         self._next_open_ms = max(self._interest_ms, first_ms)
-        # the block in memory
+        # The attributes below describe the block in memory.
         self._first_close_ms = self._next_open_ms + times.period_ms
         self._close: Floats = np.zeros((0, len(market.symbols)))
         self._scored: tuple[_ScoredBlock, ...] = ()
@@ -162,11 +165,12 @@ class RecordedScores:
     def ranking(self, bar_closed_at_ms: int, now_ms: int) -> Ranking | None:
         """Return the ranking at a bar that has closed, evaluated at ``now_ms``.
 
-        None if no block has it: the bar is not recorded or before the block in memory, or it is
-        evaluated at another time than ``ScoringTimes.delay_ms`` after its close.
+        Return None if no block has it: the bar is not recorded, or before the first score or the
+        block in memory, or it is evaluated at another time than ``ScoringTimes.delay_ms`` after its
+        close.
 
         Raises:
-            Exception: what a strategy raises; the bars of its block have no ranking then.
+            Exception: what a strategy raises; later calls return None for the bars of its block.
         """
         if now_ms != bar_closed_at_ms + self._times.delay_ms:
             return None
@@ -186,13 +190,19 @@ class RecordedScores:
         return rank_bar(closed, scored, top=self._top)
 
     def _end_of_block(self) -> int:
-        """Return the end of the next block; blocks before the first score end there."""
+        """Return the end of the next block.
+
+        A block of bars without scores ends at the first bar with a score.
+        """
         end_ms = self._next_open_ms + BLOCK_BARS * self._times.period_ms
         warming = self._next_open_ms < self._scored_from_ms
         return min(end_ms, self._scored_from_ms) if warming else end_ms
 
     def _read_block(self, end_ms: int) -> bool:
-        """Read the bars up to ``end_ms`` and score them; return False if there are none."""
+        """Read the bars up to ``end_ms``; return False if there are none.
+
+        Score them unless they are before the first bar with a score.
+        """
         bars = self._market.bars(self._times.period_ms, self._next_open_ms, end_ms)
         if not len(bars.open_ms):
             return False

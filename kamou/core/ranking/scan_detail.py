@@ -1,8 +1,9 @@
 """Scan details, which are the strategies' results for each symbol in one cycle.
 
 A result is a score or an abstention. This module makes, encodes and reads the details. `kamou why`
-reads them; decisions never do. They are kept for the newest cycles only, in a compact form: a line
-of JSON with the names, then per strategy the scores, the abstentions and the figures behind them.
+shows them; no decision depends on them. They are kept for the newest cycles only, in a compact
+form: a line of JSON with the names, then for each strategy the columns of its scores, abstentions
+and figures as bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from kamou.core.model import Figure
 from kamou.core.ranking.ranking import Ranking, Scored
 from kamou.core.strategies.base import STALE_PERIODS, Requirement
 
-ERROR_CHARS_MAX = 300  # of a strategy's error
+ERROR_CHARS_MAX = 300  # maximum number of stored characters of a strategy's error
 SCORE, BARS_FIGURE, BAR_AGE_S = "score", "bars", "bar_age_s"  # figures of every strategy
 BYTES = 4  # of a score or a figure
 
@@ -52,7 +53,7 @@ class ScanReason:
     strategy: str
     abstain: Abstain
     score: float | None
-    figures: tuple[Figure, ...] = ()  # behind an abstention
+    figures: tuple[Figure, ...] = ()  # the figures that explain an abstention
 
 
 def make_details(
@@ -67,11 +68,11 @@ def make_details(
     """Return the scan detail of each strategy in a cycle.
 
     Args:
-        ranking: of the cycle.
+        ranking: the ranking of the cycle.
         bars: number of known bars, by symbol.
         last_close_ms: close of the newest bar, by symbol; negative without one.
-        errors: of strategies that raised, by strategy.
-        period_ms: of the trade timeframe.
+        errors: errors of the strategies that raised, by strategy.
+        period_ms: length of the bars.
         now_ms: time of the scan.
     """
     unknown = math.nan
@@ -94,7 +95,7 @@ def _detail(
     names, features = scored.features()
     warm = Requirement(wanted=f"{strategy.warmup_bars(period_ms)} bars", figures=(BARS_FIGURE,))
     young = f"a newest bar that closed at most {STALE_PERIODS * period_ms // 1000} s ago"
-    least = f"a score of at least {strategy.score_min:g} either way, and not 0"
+    least = f"a score of at least {strategy.score_min:g} in absolute value, and not 0"
     return StrategyDetail(
         score=scored.score,
         abstain=scored.abstain,
@@ -169,7 +170,7 @@ def read_reasons(body: bytes, symbol: str) -> tuple[ScanReason, ...]:
 def _figures(
     head: Mapping[str, Any], strategy: str, code: Abstain, values: Mapping[str, float]
 ) -> Iterator[Figure]:
-    """Yield the figures behind an abstention, and the strategy's condition."""
+    """Yield the figures that explain an abstention, and the strategy's condition."""
     if code is Abstain.STRATEGY_FAILED:
         yield Figure(name="error", value=head.get("errors", {}).get(strategy) or "not recorded")
         return
@@ -185,5 +186,5 @@ def _figures(
 
 
 def read_symbols(body: bytes) -> tuple[str, ...]:
-    """Return the symbols that were scanned."""
+    """Return the symbols of the encoded details, which are those of the scan."""
     return tuple(json.loads(body.partition(b"\n")[0])["symbols"])

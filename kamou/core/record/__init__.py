@@ -1,1 +1,1 @@
-"""Performance statistics, their confidence intervals, and grants of the gate."""
+"""Performance statistics, figures and reports of backtests, and the gate's grants."""

@@ -1,7 +1,7 @@
 """The report of a backtest as a JSON document; ``docs/backtest.md`` describes it.
 
-Money, prices and quantities are decimal text; ratios and counts are numbers. Names in ``_ms`` are
-milliseconds: instants since 1970 in UTC, or durations. No number is infinite or NaN.
+Money, prices and quantities are decimal text; ratios and counts are numbers. Names that end in
+``_ms`` are milliseconds: instants since 1970 in UTC, or durations. No number is infinite or NaN.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class StrategyReport(TypedDict):
 
 
 class FailureReport(TypedDict):
-    """Failures of one strategy of one kind at one place, with the first of them."""
+    """Failures of one strategy of one kind at one place; ``error`` is of the first."""
 
     strategy: str
     kind: str  # a ``FailureKind``
     place: str  # file and line
-    count: int  # of evaluations: one for each bar and shard
+    count: int  # number of failed evaluations; one evaluation is of one bar and shard
     error: str
-    symbol: str  # empty: not known
-    first_at_ms: int  # close of the first bar
-    last_at_ms: int
+    symbol: str  # of the first failure; empty: not known
+    first_at_ms: int  # close of the first bar at which it failed
+    last_at_ms: int  # close of the newest such bar
 
 
 class ViolationReport(TypedDict):
@@ -63,8 +63,9 @@ class BacktestFigure(TypedDict):
 class TestedSpan(TypedDict):
     """The tested time.
 
-    ``until_ms`` is the end that was asked for, ``as_of_ms`` the newest equity snapshot: nothing
-    later is in a figure or list. ``interrupted``: Ctrl-C ended the backtest before its end.
+    ``until_ms`` is the requested end, ``as_of_ms`` is the time of the newest equity snapshot: no
+    figure or list has anything later. ``days`` are those from ``from_ms`` to ``as_of_ms``.
+    ``interrupted`` is True if Ctrl-C ended the backtest before its end.
     """
 
     from_ms: int
@@ -88,29 +89,30 @@ class EndedSymbol(TypedDict):
 
 
 class PriceJump(TypedDict):
-    """A tenfold change between a close and the next open of a symbol.
+    """A change by a factor of at least 10 between a close and a symbol's next open.
 
-    ``trades`` were open then; their result has the jump in it.
+    ``trades`` is the number of trades that were open then, and ``pnl_net`` their result, which
+    includes the jump.
     """
 
     symbol: str
     after_ms: int  # close of the bar before
     at_ms: int  # open of the bar after
-    factor: float
+    factor: float  # open over close
     missing_bars: int
     trades: int
-    pnl_net: str
+    pnl_net: str  # money, decimal text
 
 
 class DatasetNotes(TypedDict):
-    """What the backtested part of a dataset had."""
+    """The ended symbols and the price jumps in the backtested part of a dataset."""
 
     ended: list[EndedSymbol]
     jumps: list[PriceJump]
 
 
 class TestedData(TypedDict):
-    """The dataset; ``digest`` is over all that is known up to the end of the test."""
+    """The dataset; ``digest`` is the SHA-256 of its data up to the end of the test."""
 
     name: str
     symbols: list[str]
@@ -120,10 +122,10 @@ class TestedData(TypedDict):
 
 
 class Waterfall(TypedDict):
-    """From gross to net, money: ``net = gross - slippage - fees + funding``.
+    """The parts of the net result, as money: net = gross - slippage - fees + funding.
 
-    ``net`` is the change of equity. ``closed`` is the net PnL of closed trades, ``open`` the rest:
-    that of the positions still open.
+    ``net`` is the change of equity. ``closed`` is the net PnL of closed trades, ``open`` is that of
+    the positions still open.
     """
 
     gross: str
@@ -136,7 +138,7 @@ class Waterfall(TypedDict):
 
 
 class OpenPosition(TypedDict):
-    """A position that is still open at the end; ``entry_value`` is money."""
+    """A position that is open at ``as_of_ms``; ``entry_value`` is money."""
 
     trade_id: str
     symbol: str
@@ -149,7 +151,10 @@ class OpenPosition(TypedDict):
 
 
 class DrawdownReport(TypedDict):
-    """A drawdown with its dates; ``recovery_ms`` is None while it lasts."""
+    """A drawdown with its times; ``recovery_ms`` is None while it lasts.
+
+    ``value`` is a fraction of the peak, negative.
+    """
 
     value: float
     peak_ms: int
@@ -159,14 +164,17 @@ class DrawdownReport(TypedDict):
 
 
 class Drawdowns(TypedDict):
-    """The deepest and the longest drawdown of all snapshots; None without a fall."""
+    """The maximum and the longest drawdown of all snapshots; None without a fall."""
 
     deepest: DrawdownReport | None
     longest: DrawdownReport | None
 
 
 class DayReport(TypedDict):
-    """A UTC day; ``complete`` is False for a part of a day."""
+    """A UTC day; ``complete`` is False for a part of a day.
+
+    ``return_twr`` is the time-weighted return, a fraction; None if it is not known.
+    """
 
     day: str
     complete: bool
@@ -177,7 +185,10 @@ class DayReport(TypedDict):
 
 
 class MonthReport(TypedDict):
-    """The chained returns of a month's days; ``complete`` if all of it was tested."""
+    """The chained returns of a month's days, as a fraction.
+
+    ``complete`` is True if the whole month was tested.
+    """
 
     month: str
     complete: bool
@@ -186,7 +197,7 @@ class MonthReport(TypedDict):
 
 
 class RBinReport(TypedDict):
-    """Number of trades with ``low`` <= R < ``high``; a None side is open."""
+    """Number of trades with ``low`` <= R < ``high``; None: there is no such bound."""
 
     low: float | None
     high: float | None
@@ -263,9 +274,9 @@ class TradeReport(TypedDict):
 
 
 class CurvePoint(TypedDict):
-    """An equity snapshot, open positions at their mark.
+    """An equity snapshot, with open positions at their mark price.
 
-    ``drawdown`` is its fall from the highest equity until then, 0 or negative.
+    ``drawdown`` is its fall from the highest equity until then, a fraction, 0 or negative.
     """
 
     at_ms: int
@@ -274,12 +285,14 @@ class CurvePoint(TypedDict):
 
 
 class RunCounts(TypedDict):
-    """Counts and sums of the whole run, whatever its newest equity snapshot.
+    """Counts and sums of the whole run, its part after the newest equity snapshot too.
 
     ``violations`` is the number of violations of hard rules that the independent checker found in
     the venue's records; ``violation_list`` has each. ``worst_overshoot_r`` is the largest distance
     of a stop's fill beyond its trigger, divided by the distance between entry and trigger; it is
-    decimal text too. Only ``runs.backtest.run`` adds the times and the memory.
+    decimal text too. ``digest`` is the SHA-256 of the journal, ``facts_digest`` that of its facts
+    without names and ids (``kamou.runs.facts``). Only ``runs.backtest.run`` adds the times and the
+    memory.
     """
 
     symbols: int

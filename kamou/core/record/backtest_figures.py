@@ -22,7 +22,7 @@ from kamou.core.record.underwater import deepest_drawdown as deepest
 from kamou.core.record.underwater import drawdown_ms, find_drawdowns
 from kamou.core.record.underwater import longest_drawdown as longest
 
-FULL_DAYS_MIN = 2  # below it a day's return has no deviation, and a year's return no sense
+FULL_DAYS_MIN = 2  # fewer daily returns have no deviation, and their yearly growth means nothing
 
 NO_TRADE = "no trade closed"
 NO_LOSS = "no losing trade to divide by"
@@ -34,7 +34,7 @@ FEW_DAYS = "under two days"
 class MarketChange:
     """Changes of prices over the tested time, of symbols with a price at both ends.
 
-    ``bitcoin`` is that of the symbol of Bitcoin; None if it is not among the tested symbols.
+    ``bitcoin`` is the symbol of Bitcoin; None if Bitcoin is not among the tested symbols.
     """
 
     changes: Mapping[str, float]  # fraction, by symbol
@@ -43,7 +43,7 @@ class MarketChange:
 
 @attrs.frozen(kw_only=True)
 class BacktestRecord:
-    """What the figures of a backtest are made from, as of the last point of the curve."""
+    """Input of the figures of a backtest, as of the last point of the curve."""
 
     curve: Sequence[EquityAt]  # all equity snapshots, oldest first; at least one
     daily: Sequence[float]  # returns of complete days, idle days included
@@ -53,7 +53,7 @@ class BacktestRecord:
 
     @property
     def span_ms(self) -> int:
-        """The time between the first and the last equity snapshot."""
+        """The time in ms between the first and the last equity snapshot."""
         return self.curve[-1][0] - self.curve[0][0]
 
 
@@ -65,8 +65,8 @@ def backtest_figures(tested: BacktestRecord) -> dict[str, BacktestFigure]:
 def annual_growth(first: float, last: float, span_ms: int) -> float | None:
     """Return the yearly growth (CAGR) as a fraction.
 
-    None below two days, or if an equity is not positive. It is
-    ``(last / first) ** (365 days / span) - 1``.
+    It is ``(last / first) ** (365 days / span) - 1``. It is None for less than two days, if an
+    equity is not positive, or if the growth is too large for a float.
     """
     if span_ms < FULL_DAYS_MIN * DAY_MS or first <= 0 or last <= 0:
         return None
@@ -80,7 +80,7 @@ def _money_figures(tested: BacktestRecord) -> dict[str, BacktestFigure]:
     growth = annual_growth(first, last, tested.span_ms)
     max_drawdown = deepest(find_drawdowns(tested.curve))
     short = tested.span_ms < FULL_DAYS_MIN * DAY_MS
-    no_growth = FEW_DAYS if short else "the equity at the end allows no yearly growth"
+    no_growth = FEW_DAYS if short else "an equity is not positive, or the growth is too large"
     calmar = None if growth is None or max_drawdown is None else growth / -max_drawdown.value
     of_days = FEW_DAYS if days < FULL_DAYS_MIN else ""
     return {
@@ -99,7 +99,7 @@ def _money_figures(tested: BacktestRecord) -> dict[str, BacktestFigure]:
         ),
         "calmar": _figure(
             calmar,
-            "CAGR over the deepest drawdown of all equity snapshots",
+            "CAGR over the maximum drawdown of all equity snapshots",
             snapshots,
             no_growth if growth is None else NO_FALL,
         ),
@@ -140,7 +140,7 @@ def _time_figures(tested: BacktestRecord) -> dict[str, BacktestFigure]:
         holdings, from_ms=from_ms, until_ms=end_ms, equity_start=Decimal(first)
     )
     span = longest(find_drawdowns(tested.curve), end_ms)
-    no_time = "no time was tested"
+    no_time = "no time was tested, or the first equity is not positive"
     return {
         "longest_drawdown": _figure(
             None if span is None else drawdown_ms(span, end_ms), "ms", len(tested.curve), NO_FALL
@@ -187,7 +187,7 @@ def _bitcoin(market: MarketChange) -> BacktestFigure:
 
 
 def _figure(value: float | None, unit: str, n: int, reason: str = "") -> BacktestFigure:
-    """Return a figure; ``reason`` is why it has no value, if it has none."""
+    """Return a figure; ``reason`` is used if ``value`` is None or not finite."""
     known = value is not None and math.isfinite(value)
     return {
         "value": value if known else None,
@@ -198,6 +198,6 @@ def _figure(value: float | None, unit: str, n: int, reason: str = "") -> Backtes
 
 
 def pair_of_drawdowns(curve: Sequence[EquityAt]) -> tuple[Drawdown | None, Drawdown | None]:
-    """Return the deepest and the longest drawdown; None without a max_drawdown."""
+    """Return the maximum and the longest drawdown; None if the equity never fell."""
     found = find_drawdowns(curve)
     return deepest(found), longest(found, curve[-1][0])

@@ -2,7 +2,7 @@
 
 The stationary bootstrap (Politis and Romano 1994) resamples blocks of neighboring days, so that
 losing streaks are kept. The seed is a digest of the data: the same data always gives the same
-interval, and no other seed can be chosen for a better one.
+interval, and nobody can choose a seed with a better one.
 """
 
 from __future__ import annotations
@@ -79,6 +79,12 @@ def bootstrap_intervals(
 
     Columns are ``[n]`` and use the same resamples. Resamples with an undefined statistic (NaN) do
     not count in its interval.
+
+    Args:
+        columns: values and statistic of each column.
+        confidence: share of the resamples within the interval.
+        resamples: number of resamples.
+        block: mean length of a block in rows; None: ``block_length(n)``.
     """
     n = columns[0][0].size
     seed = int(data_digest(*(values for values, _ in columns))[:16], 16)
@@ -120,12 +126,12 @@ def resampled_sums(columns: Floats, *, resamples: int = RESAMPLES) -> Floats:
 def percentiles(drawn: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the central interval with a share ``confidence`` of the drawn values.
 
-    NaN is left out; without any other value both bounds are NaN.
+    NaN values are left out; without any other value both bounds are NaN.
     """
     known = drawn[~np.isnan(drawn)]
     if not known.size:
         return math.nan, math.nan
     tail = (1 - confidence) / 2
-    # observed values, because interpolation with infinity gives no number
+    # The bounds are drawn values, because an interpolation with infinity gives no number.
     low, high = np.quantile(known, [tail, 1 - tail], method="closest_observation")
     return float(low), float(high)

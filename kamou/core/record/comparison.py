@@ -27,14 +27,14 @@ class FigurePair(TypedDict):
 
 
 class TradePair(TypedDict):
-    """A trade of both reports that ended differently."""
+    """A trade of both reports whose values are not all equal."""
 
     before: TradeReport
     after: TradeReport
 
 
 class Comparison(TypedDict):
-    """All differences; ``warnings`` say why the figures are not of one test."""
+    """All differences; ``warnings`` say why the two tests are not comparable."""
 
     warnings: list[str]
     settings: list[ValueChange]
@@ -46,7 +46,7 @@ class Comparison(TypedDict):
 
 
 def compare_reports(before: BacktestReport, after: BacktestReport) -> Comparison:
-    """Return what differs from one report to another."""
+    """Return the differences from the first report to the second."""
     same, changed, only_before, only_after = _match_trades(before, after)
     return {
         "warnings": _find_warnings(before, after),
@@ -63,7 +63,7 @@ def compare_reports(before: BacktestReport, after: BacktestReport) -> Comparison
 
 
 def _find_warnings(before: BacktestReport, after: BacktestReport) -> list[str]:
-    """Return why the two tests are not comparable, one sentence each."""
+    """Return a text for each reason why the two tests are not comparable."""
     found: list[str] = []
     data = before["data"], after["data"]
     lost, added = (
@@ -120,9 +120,10 @@ def _pair(name: str, before: float | None, after: float | None) -> FigurePair:
 def _match_trades(
     before: BacktestReport, after: BacktestReport
 ) -> tuple[int, list[TradePair], list[TradeReport], list[TradeReport]]:
-    """Count the equal trades, and return the changed pairs and all others.
+    """Return the number of equal trades, the changed pairs, and all other trades.
 
-    A trade's id has its bar, its strategy and its symbol, so equal ids are one and the same wish.
+    A trade's id has its bar, its strategy and its symbol, so trades with equal ids and sides are of
+    the same signal.
     """
     wanted: dict[tuple[str, str], list[TradeReport]] = defaultdict(list)
     for trade in after["trade_list"]:

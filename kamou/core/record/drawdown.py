@@ -21,8 +21,9 @@ TransferAt = tuple[int, float, float | None]
 class Drawdown:
     """The largest fall of the index from an earlier peak.
 
-    ``value`` is a fraction, 0 or negative. ``recovery_ms`` is the time at which the index reached
-    the peak again; None if it has not.
+    ``value`` is a fraction, 0 or negative. Without a fall the times are None. ``recovery_ms`` is
+    the time at which the index reached the peak again; None if it has not. ``snapshots`` is the
+    number of all equity snapshots that were read (of ``find_drawdowns``: of those below the peak).
     """
 
     value: float = 0.0
@@ -34,7 +35,7 @@ class Drawdown:
 
 @attrs.frozen(kw_only=True)
 class DrawdownFold:
-    """State of the computation, which later snapshots continue."""
+    """State of the computation after some snapshots; later snapshots continue it."""
 
     found: Drawdown = Drawdown()
     last: EquityAt | None = None
@@ -64,7 +65,7 @@ class DrawdownFold:
                     continue
                 if base > 0:
                     index *= (before - moved) / base
-                base, moved = before + amount, 0.0  # 0 or less: the index stays until the next
+                base, moved = before + amount, 0.0  # 0 or less: the index does not change
             if last is None:
                 peak = (at_ms, index)
             elif base > 0:

@@ -1,6 +1,6 @@
 """The interface of the gate, and ``LiveGrant``, its permission to trade.
 
-The core has no gate of its own. The composition root supplies one.
+The core has no gate of its own; the code that starts a run supplies one.
 """
 
 from __future__ import annotations

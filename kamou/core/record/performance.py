@@ -1,6 +1,6 @@
 """Performance statistics of daily returns and closed trades.
 
-Each has its count and interval, or the reason why it has no value. Returns and ratios are fractions
+Each statistic has its count and interval, or the reason why it has no value. Returns are fractions
 (0.01 is one percent), money is in the account currency and R is net PnL over planned risk.
 Intervals are 95 % and use complete UTC days: percentiles of the stationary bootstrap
 (``core/record/bootstrap.py``), or Wilson's (1927) score interval for the win rate. Intervals and
@@ -118,7 +118,9 @@ UNITS = {
 
 @attrs.frozen(kw_only=True, eq=False)
 class DayReturns:
-    """Returns of the complete days of the record, oldest first; idle days are 0.
+    """Returns of the complete days of the record, as fractions, oldest first.
+
+    The return of an idle day is 0.
 
     Left out are days that are not complete, such as the current one, and days without a return.
     """
@@ -129,7 +131,11 @@ class DayReturns:
 
 @attrs.frozen(kw_only=True, eq=False)
 class TradeDays:
-    """Sums over the trades closed on each complete day, ``[days]`` each, oldest first."""
+    """Sums over the trades closed on each complete day, ``[days]`` each, oldest first.
+
+    ``r`` is the sum of R over the ``with_r`` trades that have one. ``profit`` and ``loss`` are
+    sums of money, and both are 0 or positive.
+    """
 
     trades: Floats
     wins: Floats
@@ -143,19 +149,19 @@ class TradeDays:
 class TradeBounds:
     """Intervals (95 %) of trade statistics; None below their minimum of observations.
 
-    The win rate needs ``TRADES_MIN`` trades, the others also ``DAYS_MIN`` days, and the mean R as
-    many trades with R.
+    All need ``TRADES_MIN`` trades. The mean R and the profit factor also need ``DAYS_MIN`` days,
+    and the mean R needs ``TRADES_MIN`` trades with R.
     """
 
     counted: Counted
-    with_r: int  # of the trades counted
+    with_r: int  # number of the counted trades that have R
     win_rate: tuple[float, float] | None
     expectancy_r: tuple[float, float] | None
     profit_factor: tuple[float, float] | None
 
 
 def day_statistics(days: DayReturns) -> DayStatistics:
-    """Return the statistics of complete days."""
+    """Return the statistics of complete days; no values below ``DAYS_MIN`` days."""
     daily = _finite(days.returns)
     counted = Counted(n=daily.size, days=daily.size, as_of_ms=days.as_of_ms)
     if daily.size < DAYS_MIN:
@@ -243,7 +249,7 @@ def max_drawdown(returns: Sequence[float] | Floats) -> float:
 def sharpe(returns: Sequence[float] | Floats) -> float | None:
     """Return the daily Sharpe ratio, annualised by sqrt(365), with ddof 1.
 
-    None below 2 days or if the returns are constant.
+    It is None below 2 days or if the returns are constant.
     """
     values = _finite(returns)
     if values.size < 2:
@@ -255,8 +261,8 @@ def sharpe(returns: Sequence[float] | Floats) -> float | None:
 def sortino(returns: Sequence[float] | Floats) -> float | None:
     """Return the daily Sortino ratio, annualised by sqrt(365), with target 0.
 
-    None below 2 days or without a losing day. The downside deviation is the root mean square of the
-    losses over *all* days (Sortino and van der Meer 1991).
+    It is None below 2 days or without a losing day. The downside deviation is the root mean square
+    of the losses over *all* days (Sortino and van der Meer 1991).
     """
     values = _finite(returns)
     if values.size < 2:
@@ -374,7 +380,8 @@ def _insufficient(
 ) -> Estimate:
     """Return an estimate without a value, because it has too few observations.
 
-    ``found`` are the observations on complete days, of ``minimum``. ``n`` may be larger.
+    ``found`` is the number of observations on complete days, and ``minimum`` are needed. ``n``
+    counts the observations of all days, so it may be larger than ``found``.
     """
     noun, *more = what.split(" with ")
     several = " with ".join((noun if found == 1 else f"{noun}s", *more))

@@ -14,18 +14,20 @@ from kamou.core.model import ZERO
 from kamou.core.record.trade_sums import ClosedTrade, Holding, TradeSums, sum_trades
 
 R_STEP = 0.5  # width of a bin of the distribution of R
-R_LOW, R_HIGH = -3.0, 6.0  # beyond these the bins are open, so that one trade makes no long tail
-LISTED = 5  # best and worst trades that are listed
+R_LOW, R_HIGH = -3.0, 6.0  # one bin for all R below, one for all above: an outlier adds no rows
+LISTED = 5  # number of best trades, and of worst trades, that are listed
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @attrs.frozen(kw_only=True)
 class HeldShares:
-    """How much was held at once, over a tested time.
+    """The exposure over a tested time, in positions, time and value.
 
-    ``time_share`` is the share of the time with at least one open position, ``value_share`` the
-    mean entry value of all open positions over the first equity. Both are None without a time.
+    ``positions_most`` is the largest number of positions open at once. ``time_share`` is the share
+    of the time with at least one open position, ``value_share`` the mean entry value of all open
+    positions over the first equity. Both shares are None if the time is empty or the first equity
+    is not positive.
     """
 
     positions_most: int
@@ -35,7 +37,7 @@ class HeldShares:
 
 @attrs.frozen(kw_only=True)
 class RBin:
-    """The number of trades with ``low`` <= R < ``high``; a None side is open."""
+    """The number of trades with ``low`` <= R < ``high``; None: no such bound."""
 
     low: float | None
     high: float | None
@@ -57,9 +59,9 @@ class TradeGroup:
 def measure_exposure(
     holdings: Sequence[Holding], *, from_ms: int, until_ms: int, equity_start: Decimal
 ) -> HeldShares:
-    """Return the exposure of all positions within ``[from_ms, until_ms)``.
+    """Return the exposure of positions that are open within ``[from_ms, until_ms)``.
 
-    A position that closes at the instant at which another opens is not held together with it.
+    A position that closes at the instant at which another opens does not overlap with it.
     """
     changes = sorted(
         change
@@ -89,9 +91,10 @@ def measure_exposure(
 def bin_r(values: Iterable[float]) -> tuple[RBin, ...]:
     """Return the distribution of R, from the lowest to the highest bin with a trade.
 
-    A bin is ``R_STEP`` wide. The outermost, below ``R_LOW`` and from ``R_HIGH`` on, are open.
+    A bin is ``R_STEP`` wide. One more bin has all R below ``R_LOW``, another all R from ``R_HIGH``
+    on.
     """
-    last = round((R_HIGH - R_LOW) / R_STEP)  # the number of closed bins, and of the upper open one
+    last = round((R_HIGH - R_LOW) / R_STEP)  # index of the bin from R_HIGH on
     counts: dict[int, int] = {}
     for value in values:
         place = min(max(math.floor((value - R_LOW) / R_STEP), -1), last)

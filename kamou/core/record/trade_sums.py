@@ -13,7 +13,7 @@ from kamou.core.model import ZERO, Side
 
 @attrs.frozen(kw_only=True)
 class Holding:
-    """A position's time and money: what counts for exposure. ``until_ms`` is excluded."""
+    """The time of a position, without ``until_ms``, and its entry value, for exposure."""
 
     from_ms: int
     until_ms: int
@@ -22,7 +22,7 @@ class Holding:
 
 @attrs.frozen(kw_only=True)
 class ClosedTrade:
-    """A closed trade, as the figures of a backtest need it; money is in the currency."""
+    """A closed trade for the figures of a backtest; money is in the account currency."""
 
     trade_id: str
     symbol: str
@@ -39,7 +39,7 @@ class ClosedTrade:
 
 @attrs.frozen(kw_only=True)
 class TradeSums:
-    """Sums over closed trades; ``loss`` is positive."""
+    """Sums over closed trades; ``profit`` and ``loss`` are 0 or positive."""
 
     trades: int
     wins: int

@@ -15,8 +15,8 @@ def find_drawdowns(curve: Sequence[EquityAt]) -> tuple[Drawdown, ...]:
     """Return every drawdown of the curve, oldest first.
 
     The last one may be without a recovery. A drawdown lasts from the newest snapshot at the peak
-    to the first one that reaches the peak again.
-    ``curve`` is in the order of time, and begins above zero.
+    to the first one that reaches the peak again. ``Drawdown.snapshots`` counts those below the
+    peak. ``curve`` is in the order of time, and its first equity is above 0.
     """
     found: list[Drawdown] = []
     peak_ms, peak = curve[0] if curve else (0, 1.0)
@@ -52,27 +52,30 @@ def _drawdown(
 
 
 def deepest_drawdown(found: Sequence[Drawdown]) -> Drawdown | None:
-    """Return the first drawdown of the largest fall; None without one."""
+    """Return the first drawdown with the largest fall; None without a drawdown."""
     return min(found, key=lambda each: each.value, default=None)
 
 
 def longest_drawdown(found: Sequence[Drawdown], end_ms: int) -> Drawdown | None:
-    """Return the first drawdown of the longest duration; None without one.
+    """Return the first drawdown with the longest duration; None without a drawdown.
 
-    One without a recovery lasts until ``end_ms``.
+    A drawdown without a recovery lasts until ``end_ms``.
     """
     return max(found, key=lambda each: drawdown_ms(each, end_ms), default=None)
 
 
 def drawdown_ms(drawdown: Drawdown, end_ms: int) -> int:
-    """Return the duration from the peak to the recovery, or to ``end_ms`` without one."""
+    """Return the ms from the peak to the recovery, or to ``end_ms`` without one."""
     assert drawdown.peak_ms is not None
     until_ms = end_ms if drawdown.recovery_ms is None else drawdown.recovery_ms
     return until_ms - drawdown.peak_ms
 
 
 def depths_below_peak(curve: Sequence[EquityAt]) -> tuple[EquityAt, ...]:
-    """Return each snapshot's fall from the highest equity until then, 0 or negative."""
+    """Return each snapshot's fall from the highest equity until then.
+
+    A fall is a fraction, 0 or negative.
+    """
     peak, found = 0.0, []
     for at_ms, equity in curve:
         peak = max(peak, equity)

@@ -1,6 +1,6 @@
-"""Strategies (T1), one file each: their discovery, their making and their panel.
+"""Strategies (T1), one file each: how they are found and made, and their panel.
 
-A file is registered by its last line, ``strategy = ...``.
+A file registers its strategy by the variable ``strategy``.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def make_strategies(
     for name in enabled:
         if name not in known:
             raise ConfigurationError(
-                f"strategies.enabled has the unknown strategy {name!r}; known strategies:"
-                f" {', '.join(known)}"
+                f"strategies.enabled has the unknown strategy {name!r}; correct it, known"
+                f" strategies: {', '.join(known)}"
             )
         try:
             made[name] = known[name](parameters[name]) if name in parameters else known[name]()

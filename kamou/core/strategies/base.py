@@ -21,7 +21,7 @@ from kamou.core.model import Bound
 T = TypeVar("T")
 
 FLAT_RELATIVE = 1e-9  # of the price: a smaller deviation is rounding
-STALE_PERIODS = 2  # older bars get no score, older open interest no z-score; in their periods
+STALE_PERIODS = 2  # in bars, or spacings of open interest: older ones get no score, no z-score
 
 
 DECLARED = "parameter"  # key in a field's metadata
@@ -43,9 +43,11 @@ def parameter(
     """Declare a field of ``Parameters`` as the setting ``strategies.FILE.FIELD``.
 
     Args:
+        default: value of the setting if the operator gives none.
         about: description of the setting; completes "This is the".
-        low: smallest allowed value.
-        high: largest allowed value.
+        unit: unit of the value; empty: none.
+        low: smallest allowed value; None: no bound.
+        high: largest allowed value; None: no bound.
     """
     declared = Parameter(about=about, unit=unit, low=low, high=high)
     return attrs.field(default=default, metadata={DECLARED: declared})
@@ -53,13 +55,16 @@ def parameter(
 
 @attrs.frozen(kw_only=True)
 class Parameters:
-    """Base of a strategy's parameters.
+    """Base class of a strategy's parameters.
 
-    The strategy has its class of parameters as ``parameter_class``.
+    The strategy names its class of parameters in ``parameter_class``.
     """
 
     def contradictions(self) -> tuple[tuple[tuple[str, ...], str], ...]:
-        """Return the fields of values that are invalid together, with the condition."""
+        """Return the fields whose values are invalid together, with the broken condition.
+
+        There is one pair of fields and condition for each contradiction.
+        """
         return ()
 
 
@@ -85,8 +90,8 @@ class StrategyScores:
 
     ``score`` is in [-1, 1], > 0 for long, and valid only where ``abstain == 0``. A
     ``cross_sectional`` strategy fills ``raw`` instead, wherever its data is good; the merge of the
-    shards makes its score, because a rank needs all symbols. Distances are in price; that of the
-    stop is > 0 where the strategy does not abstain. ``weight`` multiplies the score.
+    shards makes its score, because a rank needs all symbols. Distances are in price, finite and > 0
+    where the strategy does not abstain. ``weight`` in [0, 1] multiplies the score.
     """
 
     strategy: str
@@ -152,7 +157,7 @@ class Strategy(Protocol):
 
     @property
     def open_interest_span_ms(self) -> int:
-        """Period of open interest that ``evaluate`` reads, back from now; 0: none."""
+        """Period of open interest that ``evaluate`` reads, in ms back from now; 0: none."""
         ...
 
     def hold_ms(self, period_ms: int) -> int:
@@ -176,8 +181,8 @@ class Strategy(Protocol):
 class BlockStrategy(Strategy, Protocol):
     """A strategy that also scores a block of bars at once.
 
-    A backtest scores recorded data in blocks if all of its strategies do. Others are evaluated at
-    each bar.
+    A backtest scores recorded data in blocks if all of its strategies are block strategies.
+    Otherwise it evaluates all of them at each bar.
     """
 
     def evaluate_block(self, block: PanelBlock, now_ms: Ints) -> StrategyScores:
@@ -208,7 +213,13 @@ class Verdicts:
 
 
 def check_data(panel: Panel | PanelBlock, now_ms: int | Ints, warmup_bars: int) -> Verdicts:
-    """Return the abstentions from symbols with missing, stale or too few bars."""
+    """Return the abstentions from symbols with missing, stale or too few bars.
+
+    Args:
+        panel: a panel, or its block.
+        now_ms: time of the evaluation; for a block ``[bars, 1]``.
+        warmup_bars: minimum number of consecutive valid bars.
+    """
     verdicts = Verdicts(panel.count.shape)
     seen = panel.last_close_ms >= 0
     fresh = panel.last_close_ms >= now_ms - STALE_PERIODS * panel.period_ms

@@ -1,7 +1,7 @@
-"""Conformance of a strategy: checks on made data, which every strategy must pass.
+"""Conformance checks, which every strategy must pass, on generated data.
 
 `kamou strategy check` and the tests run them. They show defects that a backtest hides, such as
-scores that depend on what was asked before, or on bars before a gap.
+scores that depend on earlier evaluations, or on bars before a gap.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ RELATIVE = 1e-10  # difference that sums in another order may make
 
 @attrs.frozen(kw_only=True, eq=False)
 class MadeMarket:
-    """Columns ``[bars, symbols]``, and open interest that is used every four hours."""
+    """A generated market of hourly bars, as columns ``[bars, symbols]``.
+
+    A panel gets every fourth row of open interest.
+    """
 
     open: Floats
     high: Floats
@@ -69,7 +72,11 @@ class MadeMarket:
 
 
 def make_market(seed: int, bars: int) -> MadeMarket:
-    """Return trending and mean-reverting symbols, so that most strategies have scores."""
+    """Return a market of ``SYMBOLS`` symbols and ``bars`` hourly bars.
+
+    Every other symbol reverts to a mean and the rest have trends, so that most strategies have
+    scores.
+    """
     chance = np.random.default_rng(seed)
     noise = chance.standard_t(4, size=(bars, SYMBOLS)) * 0.004
     drift = np.repeat(chance.normal(0, 0.003, size=(-(-bars // 40), SYMBOLS)), 40, axis=0)[:bars]
@@ -125,7 +132,7 @@ class Bench:
         return self.strategy.evaluate(panel, max(panel.close_ms, 0) + late_ms)
 
     def follow(self, market: MadeMarket | None = None) -> Iterator[tuple[int, StrategyScores]]:
-        """Yield every bar after the warm-up with the scores of one panel that goes on."""
+        """Yield every bar after the warm-up with its scores, from one panel for all bars."""
         chosen = market or self.market
         panel = self.panel(self.warmup, market=chosen)
         for t in range(self.warmup, self.bars):
@@ -150,7 +157,10 @@ def find_difference(
     columns: tuple[str, ...] = SCORE_COLUMNS,
     relative: float = 0,
 ) -> str:
-    """Return the first column that differs; empty if none does."""
+    """Return the name of the first column that differs; empty if none does.
+
+    ``relative`` is the allowed difference as a fraction of the value. NaN equals NaN.
+    """
     for name in columns:
         left, right = getattr(one, name), getattr(other, name)
         if not np.allclose(left, right, rtol=relative, atol=0, equal_nan=True):
@@ -176,48 +186,66 @@ def _repeats_itself(bench: Bench) -> Iterator[str]:
     panel = bench.panel(bench.bars)
     first, second = (bench.scores(panel) for _ in range(2))
     if column := find_difference(first, second):
-        yield f"two evaluations of one panel differ in {column}"
+        yield (
+            f"two evaluations of one panel differ in {column}; let evaluate depend on the panel and"
+            " the time alone"
+        )
 
 
 def _waits_for_its_warmup(bench: Bench) -> Iterator[str]:
     panel = bench.panel(bench.warmup - 1)
     if bench.warmup > 1 and not bench.scores(panel).abstain.all():
-        yield f"a symbol with {bench.warmup - 1} bars has a score; warmup_bars are {bench.warmup}"
+        yield (
+            f"a symbol with {bench.warmup - 1} bars has a score; warmup_bars are {bench.warmup}, so"
+            " abstain before (check_data finds such symbols)"
+        )
     bench.market.feed(panel, bench.warmup - 1, bench.warmup)
     if (bench.scores(panel).abstain == Abstain.WARMING_UP).any():
-        yield f"a symbol still warms up after {bench.warmup} bars, which are its warmup_bars"
+        yield (
+            f"a symbol still warms up after {bench.warmup} bars, which are its warmup_bars; declare"
+            " as many as evaluate needs"
+        )
 
 
 def _forgets_bars_before_a_gap(bench: Bench) -> Iterator[str]:
     start = bench.bars - bench.warmup - 1
     panel = bench.panel(start - 1)
-    bench.market.feed(panel, start, start + 1)  # bar start - 1 never came
+    bench.market.feed(panel, start, start + 1)  # bar start - 1 is missing
     if bench.warmup > 1 and not bench.scores(panel).abstain.all():
         yield "a symbol has a score one bar after a gap; check_data finds such symbols"
     bench.market.feed(panel, start + 1, start + bench.warmup)
     clean = bench.panel(start + bench.warmup, start)
     if column := find_difference(bench.scores(panel), bench.scores(clean), DECISIVE, RELATIVE):
-        yield f"{column} depends on bars before a gap"
+        yield (
+            f"{column} depends on bars before a gap; read at most warmup_bars back, and keep"
+            " nothing between evaluations"
+        )
 
 
 def _abstains_without_data(bench: Bench) -> Iterator[str]:
     market, last = bench.market.copy(), bench.bars - 91
     market.close[last - 9, 0] = np.nan  # one bar of one symbol
-    market.high[last - 4 :, 1] = np.inf  # a feed that broke
-    market.close[:, 2] = np.nan  # never listed
+    market.high[last - 4 :, 1] = np.inf  # invalid bars of one symbol
+    market.close[:, 2] = np.nan  # a symbol without bars
     panel = bench.panel(last, market=market)
     for at, what in ((1, "whose bars are infinite"), (2, "without any bar")):
         if not bench.scores(panel).abstain[at]:
             yield f"a symbol {what} has a score; check_data finds such symbols"
     if bench.warmup > 9 and not bench.scores(panel).abstain[0]:
-        yield "a symbol with a missing bar within the warm-up has a score"
+        yield (
+            "a symbol with a missing bar within the warm-up has a score; check_data finds such"
+            " symbols"
+        )
     if not bench.scores(panel, 2 * PERIOD_MS + 1).abstain.all():
-        yield "a symbol whose newest bar is older than two bars has a score"
+        yield (
+            "a symbol whose newest bar is older than two bars has a score; check_data finds such"
+            " symbols"
+        )
 
 
 def _abstains_from_an_empty_panel(bench: Bench) -> Iterator[str]:
     if not bench.scores(bench.panel(0)).abstain.all():
-        yield "a symbol of an empty panel has a score"
+        yield "a symbol of an empty panel has a score; check_data finds such symbols"
 
 
 def _stands_degenerate_data(bench: Bench) -> Iterator[str]:
@@ -227,7 +255,7 @@ def _stands_degenerate_data(bench: Bench) -> Iterator[str]:
     still.volume[:] = 0.0
     still.open_interest[:] = np.nan
     for _ in (*bench.follow(flat), *bench.follow(still)):
-        yield from ()  # an invalid score of a bar raises
+        yield from ()  # the check of a bar's scores raises if one is invalid
 
 
 def _scores_a_symbol_alone(bench: Bench) -> Iterator[str]:
@@ -251,14 +279,14 @@ CONFORMANCE_CHECKS: dict[str, Callable[[Bench], Iterator[str]]] = {
     "scores after a gap do not depend on bars before it": _forgets_bars_before_a_gap,
     "no score of missing, broken or stale bars": _abstains_without_data,
     "no score in an empty panel": _abstains_from_an_empty_panel,
-    "flat prices, no volume and no open interest are survived": _stands_degenerate_data,
+    "flat prices, no volume and no open interest cause no error": _stands_degenerate_data,
     "a symbol's score is the same in every shard": _scores_a_symbol_alone,
 }
 
 
 @attrs.frozen(kw_only=True)
 class CheckResult:
-    """The result of one check; no problem: passed."""
+    """The result of one check; the strategy passed if there are no problems."""
 
     check: str
     problems: tuple[str, ...]
@@ -267,7 +295,10 @@ class CheckResult:
 def run_check(bench: Bench, check: str) -> CheckResult:
     """Run one of ``CONFORMANCE_CHECKS``.
 
-    A failure of the strategy and a warning are problems.
+    A failure of the strategy is a problem, and so is each Python warning.
+
+    Raises:
+        Exception: an error of the check itself.
     """
     problems: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -277,16 +308,16 @@ def run_check(bench: Bench, check: str) -> CheckResult:
         except (
             Exception,
             SystemExit,
-        ) as error:  # of the strategy, which is what this function looks for
+        ) as error:  # an error of the strategy is a result of the check
             failure = bench.strategy.describe(error, bench.panel(0))
             if failure.trace is None and not isinstance(error, InvalidScoresError):
-                raise  # a defect of a check
+                raise  # an error of the check itself
             problems.append(f"{failure.summary}, at {failure.file}:{failure.line}")
     seen = {f"{each.message}, at {each.filename}:{each.lineno}" for each in caught}
     return CheckResult(check=check, problems=(*problems, *sorted(seen)))
 
 
 def count_scores(bench: Bench) -> tuple[int, int]:
-    """Return the scored and all symbols over the bars after the warm-up."""
+    """Return the number of scores after the warm-up, and of all bars of all symbols."""
     counts = [int((scores.abstain == 0).sum()) for _, scores in bench.follow()]
     return sum(counts), len(counts) * SYMBOLS

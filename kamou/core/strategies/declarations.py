@@ -10,15 +10,15 @@ from kamou.core.codes import Abstain
 from kamou.core.strategies.base import Requirement, Strategy
 from kamou.errors import ConfigurationError, summarize_error
 
-LOOKBACK_MIN = 1  # a strategy that reads the newest bar only
+LOOKBACK_MIN = 1  # in bars: a strategy may read the newest bar only
 
 
 def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> Iterator[str]:
     """Yield each missing or invalid declaration, as ``score_min 3.0; expected ...``.
 
     Args:
-        name: of the strategy's file.
-        strategy: as its factory made it.
+        name: name of the strategy's file.
+        strategy: the strategy, as its factory made it.
         period_ms: length of the bars.
 
     Raises:
@@ -35,7 +35,7 @@ def find_invalid_declarations(name: str, strategy: Strategy, period_ms: int) -> 
                 value = value(period_ms)
         except (Exception, SystemExit) as error:
             raise ConfigurationError(
-                f"the strategy {name} cannot tell its {declared}: {summarize_error(error)},"
+                f"the strategy {name} raises when its {declared} is read: {summarize_error(error)},"
                 f" at {_find_place(strategy, error)}; correct it"
             ) from error
         if not is_valid(value):
@@ -56,7 +56,10 @@ def _is_declared(strategy: Strategy, declared: str) -> bool:
 
 
 def _find_place(strategy: Strategy, error: BaseException) -> str:
-    """Return the error's deepest line in the strategy's file, else that file."""
+    """Return file and line of the error's deepest frame in the strategy's file.
+
+    Without such a frame it is the deepest frame of all; without any frame, the strategy's file.
+    """
     own = getattr(sys.modules.get(type(strategy).__module__), "__file__", None)
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is Kamou's
     for frame in [each for each in frames if each.filename == own][-1:] or frames[-1:]:
@@ -88,7 +91,7 @@ def _are_requirements(value: object) -> bool:
     )
 
 
-OF_PERIOD = ("hold_ms", "lookback_bars", "warmup_bars")  # methods of the length of the bars
+OF_PERIOD = ("hold_ms", "lookback_bars", "warmup_bars")  # methods that take the length of the bars
 
 # declaration, expected values, check
 DECLARATIONS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (

@@ -1,8 +1,7 @@
 """``CheckedStrategy``, a strategy whose reads and scores are checked.
 
-A strategy is code that somebody may write in an afternoon, so nothing of it is trusted: its
-declarations are checked once, its reads by a ``PanelView``, its scores at every bar. A broken rule
-is an error with one ``FailureKind``.
+Strategies may come from outside of Kamou, so their code is not trusted: declarations are checked
+once, reads by a ``PanelView``, scores at every bar. Each failure has one ``FailureKind``.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from kamou.errors import ConfigurationError, KamouError, summarize_error
 FLOAT_COLUMNS = ("score", "raw", "weight", "stop_distance", "target_distance")
 CODE_COLUMNS = ("abstain", "proxy")
 CODE_MAX = max(Abstain)
-# What a strategy's code may raise. SystemExit would otherwise end Kamou as if all were well.
+# What a strategy's code may raise. A SystemExit that nothing catches ends Kamou without an error.
 StrategyError = Exception | SystemExit
-_least, _most = np.minimum.reduce, np.maximum.reduce  # half the time of the methods min and max
+_least, _most = np.minimum.reduce, np.maximum.reduce  # take half the time of the methods min, max
 
 
 class FailureKind(StrEnum):
@@ -44,12 +43,12 @@ class FailureKind(StrEnum):
 
     RAISED = "raised"
     FIELD_UNKNOWN = "field_unknown"
-    READ_UNDECLARED = "read_undeclared"  # bars, indicators or open interest beyond its declarations
+    READ_UNDECLARED = "read_undeclared"  # an ``UndeclaredReadError``
     NAME_WRONG = "name_wrong"
-    COLUMN_WRONG = "column_wrong"  # its type, shape or type of values
+    COLUMN_WRONG = "column_wrong"  # type or shape of a column, the features, or the result's type
     CODE_UNKNOWN = "code_unknown"  # an abstention or a proxy
-    SCORE_INVALID = "score_invalid"  # NaN, or outside of -1 to 1
-    WEIGHT_INVALID = "weight_invalid"
+    SCORE_INVALID = "score_invalid"  # NaN, outside of -1 to 1, or an infinite raw value
+    WEIGHT_INVALID = "weight_invalid"  # NaN, or outside of 0 to 1
     DISTANCE_INVALID = "distance_invalid"  # NaN, infinite, 0 or negative
     WARMUP_IGNORED = "warmup_ignored"  # a score before the warm-up ended
 
@@ -80,7 +79,7 @@ class StrategyFailure:
     error: StrategyError
     summary: str  # the error with its type, unless its text is Kamou's own
     trace: TracebackType | None  # from the strategy's own frame on; None: no line of it raised
-    file: str  # of the strategy
+    file: str  # where it raised, else that of ``evaluate``
     line: int
 
     @property
@@ -106,7 +105,7 @@ class CheckedStrategy:
         Raises:
             UnknownFieldError, UndeclaredReadError: as ``PanelView``.
             InvalidScoresError: as ``check``.
-            Exception: what the strategy raises.
+            Exception, SystemExit: what the strategy raises.
         """
         scores = self.strategy.evaluate(PanelView(panel, self.reads), now_ms)
         self.check(scores, panel.symbols, panel.count)
@@ -117,8 +116,8 @@ class CheckedStrategy:
 
         Args:
             scores: the columns.
-            symbols: of the columns.
-            count: number of consecutive bars of each symbol, ``[symbols]``.
+            symbols: the symbol of each element of a column.
+            count: number of consecutive valid bars of each symbol, ``[symbols]``.
 
         Raises:
             InvalidScoresError: the first broken rule.
@@ -148,10 +147,10 @@ class CheckedStrategy:
             if not holds.all():
                 at = int(scored[np.argmin(holds)])
                 self._fail_at(kind, what, column[at], symbols[at])
-        raise AssertionError("a rule of a scored symbol is broken, and none of _rules is")
+        raise AssertionError("_all_hold found a broken rule of a scored symbol, _rules found none")
 
     def _all_hold(self, scores: StrategyScores, scored: Ints, count: Ints) -> bool:
-        """Return True if all of ``_rules`` hold, in a few microseconds.
+        """Return True if all of ``_rules`` hold; this takes a few microseconds.
 
         A comparison with NaN is False, so NaN breaks each rule.
         """
@@ -196,7 +195,7 @@ class CheckedStrategy:
         proxy = scores.proxy[scored]
         yield FailureKind.CODE_UNKNOWN, "proxy", scores.proxy, (proxy >= 0) & (proxy < self.proxies)
         warm = count[scored] >= self.warmup_bars
-        yield FailureKind.WARMUP_IGNORED, "score after so few bars", count, warm
+        yield FailureKind.WARMUP_IGNORED, "score before its warm-up ended, at bar", count, warm
 
     def _fail_at(self, kind: FailureKind, what: str, value: object, symbol: str) -> NoReturn:
         wanted = {
@@ -205,8 +204,8 @@ class CheckedStrategy:
             "score": "-1 to 1 where it does not abstain",
             "weight": "0 to 1 where it does not abstain",
             "proxy": f"0 to {self.proxies - 1}, an index into its proxies",
-            "score after so few bars": f"{self.warmup_bars} bars, its warmup_bars, or an abstention"
-            " WARMING_UP (check_data gives it)",
+            "score before its warm-up ended, at bar": f"{self.warmup_bars} bars, its warmup_bars,"
+            " or an abstention WARMING_UP (check_data gives it)",
         }.get(what, "a finite number above 0 where it does not abstain")
         _fail(kind, f"{symbol} has the {what} {value}; expected {wanted}", symbol)
 
@@ -255,7 +254,7 @@ def _check_columns(scores: StrategyScores, width: int) -> None:
     if not texts or len(set(labels)) < len(labels):
         _fail(
             FailureKind.COLUMN_WRONG,
-            f"feature_names is {labels!r}; expected a tuple of texts, each one once",
+            f"feature_names is {labels!r}; expected a tuple of texts that are all different",
         )
     features, shape_of_features = scores.features, (len(labels), width)
     if not (
@@ -281,7 +280,7 @@ def _fail(kind: FailureKind, what: str, symbol: str = "") -> NoReturn:
 
 
 def _cut_trace(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the strategy's own frame on."""
+    """Return the traceback from the strategy's own frame on; None without one."""
     while trace is not None and trace.tb_frame.f_code is not CheckedStrategy.evaluate.__code__:
         trace = trace.tb_next
     return trace.tb_next if trace is not None else None
@@ -304,9 +303,9 @@ def _find_file(strategy: Strategy) -> str:
 
 
 def find_evaluate(strategy: Strategy) -> tuple[str, int]:
-    """Return file and line of a strategy's ``evaluate``, below its decorators.
+    """Return file and line of a strategy's ``evaluate``, inside of its decorators.
 
-    They are empty and 0 if unknown.
+    Return an empty text and 0 if they are unknown.
     """
     code = getattr(inspect.unwrap(strategy.evaluate), "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
@@ -318,7 +317,8 @@ def check_strategies(
     """Check the declarations of strategies for one length of bars.
 
     Raises:
-        ConfigurationError: a line for each declaration that is missing or invalid.
+        ConfigurationError: declarations are missing or invalid, with a line for each; or reading a
+            declaration raised an error.
     """
     problems = [
         f"the strategy {name} declares {what}"

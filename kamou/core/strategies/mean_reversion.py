@@ -1,9 +1,10 @@
 """The mean reversion strategy, which trades extreme prices in ranges.
 
-Its take-profit is as far from bid or ask as the moving average is from the close. Setup: efficiency
-ratio and ADX below their limits, the z-score of the close against its SMA and the RSI at the same
-extreme, a variance ratio below one (Lo and MacKinlay 1988), and an Ornstein-Uhlenbeck half-life
-within the limits.
+Its take-profit is as far from bid or ask as the moving average is from the close. A signal needs
+five conditions: efficiency ratio and ADX are below their limits; the z-score of the close against
+its SMA is extreme; the RSI is extreme to the same side; the variance ratio is below one (Lo and
+MacKinlay 1988); and the Ornstein-Uhlenbeck half-life is within its limits. The score is
+-tanh(z / 2) of the z-score z.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kamou.core.strategies.base import (
     parameter,
 )
 
-HALF_LIFE_SHARE = 3  # n bars cannot show a half-life above n/3
+HALF_LIFE_SHARE = 3  # the longest half-life that n bars can show is n / 3
 RANDOM_WALK = 1.0  # the variance ratio of a random walk
 
 
@@ -108,7 +109,7 @@ class MeanReversionParameters(Parameters):
 
 
 class MeanReversion:
-    """The mean reversion strategy; see the module for its setup."""
+    """The mean reversion strategy; its module describes the conditions and the score."""
 
     name: ClassVar[str] = "mean_reversion"
     cross_sectional: ClassVar[bool] = False
@@ -200,7 +201,10 @@ class MeanReversion:
         )
 
     def _reversion(self, panel: Panel | PanelBlock, where: Mask) -> tuple[Floats, Floats]:
-        """Return variance ratio and half-life of the symbols in the mask; NaN for others."""
+        """Return variance ratio and half-life in bars of the symbols in the mask.
+
+        Both have the shape of the mask and are NaN outside of it.
+        """
         ratio, life = np.full((2, *where.shape), np.nan)
         if where.any():
             levels = pick_columns(panel.view("log_close", self.parameters.window + 1), where)

@@ -1,9 +1,9 @@
 """The momentum strategy, which follows trends and weighs them by open interest.
 
 A score has its full weight only if the z-score of the newest change of open interest is at least
-``oi_z_min``. Raw value: the mean over the horizons of the log return, without the newest bar, in
-units of its realized volatility. The score is the raw value's rank across all symbols with good
-data, made when the shards are merged.
+``oi_z_min``. The raw value is the mean over the horizons of the log return, without the newest bar,
+in units of the realized volatility over as many bars. The score is the raw value's rank among all
+symbols with good data. The merge of the shards computes the rank.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kamou.core.strategies.base import (
     parameter,
 )
 
-SKIPPED_BARS = 1  # the newest bar's bounce between bid and ask is not momentum
+SKIPPED_BARS = 1  # newest bars without effect: a bounce between bid and ask is not momentum
 NO_OI = 1  # index into ``proxies``
 
 
@@ -120,7 +120,7 @@ class MomentumParameters(Parameters):
 
 
 class OiMomentum:
-    """The momentum strategy; see the module for its score."""
+    """The momentum strategy; its module describes the score."""
 
     name: ClassVar[str] = "oi_momentum"
     cross_sectional: ClassVar[bool] = True
@@ -170,7 +170,7 @@ class OiMomentum:
     def warmup_bars(self, period_ms: int) -> int:
         p = self.parameters
         asked = -(-p.warmup_days * DAY_MS // period_ms)
-        # one bar more than the lookback: the first return of a window needs the previous bar
+        # One bar more than the lookback is a reserve: the lookback has the first return's bars.
         return max(asked, self.lookback_bars(period_ms) + 1, 2 * p.atr_period)
 
     def _horizons(self, period_ms: int) -> tuple[int, ...]:
@@ -191,7 +191,7 @@ class OiMomentum:
     ) -> StrategyScores:
         """Return the scores, given the z-score of the newest change of open interest.
 
-        It is NaN where open interest is unknown, stale or has too few rows.
+        The z-score is NaN where open interest is unknown, stale or has too few rows.
         """
         p = self.parameters
         verdicts = check_data(panel, now_ms, self.warmup_bars(panel.period_ms))
@@ -201,7 +201,7 @@ class OiMomentum:
         known = (atr > FLAT_RELATIVE * panel.row("close")) & (volatility > FLAT_RELATIVE)
         known &= np.isfinite(raw + adx + efficiency)
         verdicts.abstain(~known, Abstain.DATA_DEGENERATE)
-        # Every symbol with good data is in the cross-section, whatever its regime.
+        # The rank is among all symbols with good data, with and without a trend.
         raw = np.where(verdicts.scored, raw, np.nan)
         trending = (efficiency > p.efficiency_min) & (adx > p.adx_min)
         verdicts.abstain(~trending, Abstain.REGIME_WRONG)
@@ -220,9 +220,9 @@ class OiMomentum:
         )
 
     def _scaled_return(self, panel: Panel | PanelBlock) -> tuple[Floats, Floats]:
-        """Return the raw value and the realized volatility per bar.
+        """Return the raw value and the realized volatility per bar of each symbol.
 
-        Volatility is over the longest horizon.
+        The volatility is the root mean square of the log returns over the longest horizon.
         """
         horizons = self._horizons(panel.period_ms)
         returns = panel.view("log_return", max(horizons), back=SKIPPED_BARS)
@@ -239,7 +239,7 @@ class OiMomentum:
 def _stale_ms(times: Ints, _logs: Floats) -> Floats:
     """Return the instant, in ms, after which this open interest is stale, ``[1]``.
 
-    NaN with fewer than two rows.
+    It is NaN with fewer than two rows.
     """
     newest_ms = times[-1] if len(times) else 0
     return np.asarray([newest_ms + STALE_PERIODS * spacing_ms(times)])

@@ -1,6 +1,6 @@
-"""Vetoes (T2), one file each: their discovery, and their use on a candidate.
+"""Vetoes (T2), one file each: how they are found and applied to a candidate.
 
-A file is registered by its function ``veto``.
+A file registers its veto by the function ``veto``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def discover_vetoes() -> dict[str, VetoRule]:
 def apply_vetoes(
     candidate: Candidate, context: VetoContext, vetoes: Mapping[str, VetoRule]
 ) -> tuple[Denial, ...]:
-    """Return the result of each veto that stops the candidate; empty if it passes."""
+    """Return the ``Denial`` of each veto that stops the candidate; empty if it passes."""
     answers = (veto(candidate, context) for veto in vetoes.values())
     return tuple(answer for answer in answers if answer is not None)
 

@@ -21,13 +21,13 @@ class VetoContext:
     """Inputs of a veto (T2), as of ``now_ms``."""
 
     now_ms: int
-    period_ms: int  # of the trade timeframe
+    period_ms: int  # length of the bars that strategies score
     limits: VetoLimits
     parameters: TradingParameters
     quotes: Mapping[str, Quote]
     instruments: Mapping[str, Instrument]  # newest specification of every listed symbol
-    held: Mapping[str, str] = attrs.field(factory=dict)  # symbol -> its position or open entry
-    last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # newest stop-out per symbol
+    held: Mapping[str, str] = attrs.field(factory=dict)  # symbol -> text: position or open entry
+    last_stop_ms: Mapping[str, int] = attrs.field(factory=dict)  # symbol -> its newest stop-out
     # By symbol: a fraction of notional per funding interval, > 0 when longs pay.
     funding_rates: Mapping[str, Decimal] = attrs.field(factory=dict)
     conflicting: Collection[str] = frozenset()  # see ``find_conflicting_symbols``

@@ -8,7 +8,7 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Veto a candidate whose symbol is in its cooldown."""
+    """Veto a candidate whose symbol had a stop-out less than the cooldown ago."""
     stopped_at_ms = context.last_stop_ms.get(candidate.symbol)
     if stopped_at_ms is None:
         return None

@@ -1,4 +1,4 @@
-"""Veto of candidates with too little reward for their risk after costs.
+"""Veto of candidates whose reward-to-risk after costs is too low.
 
 The limit is ``veto.reward_to_risk_min``.
 """
@@ -14,10 +14,11 @@ from kamou.core.vetoes.base import VetoContext, make_veto
 
 
 def veto(candidate: Candidate, context: VetoContext) -> Denial | None:
-    """Veto a candidate with a low reward-to-risk.
+    """Veto a candidate whose reward-to-risk after costs is below the limit.
 
-    Without a quote the spread counts as 0; the veto ``staleness`` then stops the candidate. Without
-    an instrument the settings' fees count; the order manager then denies the candidate.
+    Without a quote the spread counts as 0, because the veto ``staleness`` then stops the candidate.
+    Without an instrument the fees of the settings count, because the order manager then denies the
+    candidate.
     """
     quote = context.quotes.get(candidate.symbol)
     price = Decimal(repr(candidate.close))

@@ -191,7 +191,7 @@ def test_valid_rows_have_no_problems_and_give_back_their_grid() -> None:
         ("volume", 1e300, "the volume is above 1e+18"),
         ("open_ms", START_MS + 17 * MINUTE_MS + 1, "grid of UTC"),
         ("open_ms", START_MS + 3 * MINUTE_MS, "not sorted by time"),
-        ("open_ms", START_MS // 1000, "is before 2009, when no crypto data began"),
+        ("open_ms", START_MS // 1000, "is before 2009, older than any crypto data"),
         ("open_ms", NOW_MS, "closes in the future"),
         ("open_ms", START_MS + 16 * MINUTE_MS, "is there twice"),
     ],

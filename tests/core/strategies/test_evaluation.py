@@ -278,7 +278,9 @@ def test_a_missing_declaration_is_named_and_one_that_raises_is_an_error() -> Non
         def proxies(self) -> tuple[str, ...]:
             raise ZeroDivisionError("on purpose")
 
-    with pytest.raises(ConfigurationError, match="bare cannot tell its proxies: ZeroDivision"):
+    with pytest.raises(
+        ConfigurationError, match="bare raises when its proxies is read: ZeroDivision"
+    ):
         check_strategies({"bare": Bare()}, HOUR_MS)  # type: ignore[dict-item]  # the mistake of this test
     with pytest.raises(ConfigurationError, match="declares no hold_ms; expected a whole number"):
         check_strategies({"x": object()}, HOUR_MS)  # type: ignore[dict-item]  # the mistake of this test
@@ -291,7 +293,9 @@ def test_an_error_inside_of_a_declaration_is_named_with_its_line() -> None:
     with pytest.raises(ConfigurationError) as caught:
         checked(Drawn(lookback_bars=lookback_bars))
     text = str(caught.value)
-    assert text.startswith("the strategy drawn cannot tell its lookback_bars: AttributeError(")
+    assert text.startswith(
+        "the strategy drawn raises when its lookback_bars is read: AttributeError("
+    )
     assert f", at {__file__}:{lookback_bars.__code__.co_firstlineno + 1}; correct it" in text
 
 

@@ -297,7 +297,11 @@ def test_a_simple_strategy_passes_every_check() -> None:
     [
         (Remembers, "scores depend on the panel alone", "keep nothing between evaluations"),
         (Remembers, "a second evaluation", "two evaluations of one panel differ in score"),
-        (Impatient, "no score before the warm-up", "has the score after so few bars 19"),
+        (
+            Impatient,
+            "no score before the warm-up",
+            "has the score before its warm-up ended, at bar 19",
+        ),
         (Sluggish, "no score before the warm-up", "still warms up after 20 bars"),
         (LongMemory, "scores after a gap", "score depends on bars before a gap"),
         (Careless, "no score of missing", "older than two bars has a score"),
