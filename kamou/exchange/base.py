@@ -4,9 +4,9 @@ Actors use ``ExchangePort``: the reads of ``reads.py``, orders, and a private st
 ``GuardedPort`` is the base class of every adapter. Its ``submit`` and ``reduce`` are final, because
 they make the checks that no adapter may skip: a genuine, committed, unused and matching permit; no
 halt; an attached stop with every entry, if the venue takes one; proof that a reduce-only order
-reduces, unless the governor has checked it. Adapters implement ``_place``, ``_cancel`` and the
-reads.
-Errors are those of ``kamou.errors`` (``RejectedError``, ``UnknownOutcomeError``, ...).
+reduces, unless the governor has checked it. Adapters implement ``_place``, ``_cancel``, ``events``
+and the reads. Errors are those of ``kamou.errors`` (``RejectedError``, ``UnknownOutcomeError``,
+...).
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ class PermitStore(Protocol):
 class Capabilities:
     """The functions that a venue supports, and the age limit of its history."""
 
-    attached_stop: bool  # the entry may carry its stop loss and take profit
+    attached_stop: bool  # an entry may have its stop loss and take profit attached
     open_interest: bool
     long_short_ratio: bool
     reduce_only: bool
     withdraw_check: bool
-    mark_history: bool  # past mark prices can be read: ``marks_at``
+    mark_history: bool  # ``marks_at`` can read past mark prices
     history_ms: int | None = None  # age limit of listed fills and income; None: no limit
 
 
 class VenueOrders(Protocol):
     """The orders and cancels of one account at one venue, after the port's checks.
 
-    All methods are cancellation points. A cancelled one has an unknown outcome.
+    All methods are cancellation points. A request whose task is cancelled has an unknown outcome.
     """
 
     async def submit(
@@ -123,8 +123,8 @@ class ExchangePort(VenueReads, VenueOrders, Protocol):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
 
-        Updates may be lost, as while the exchange actor restarts; reconciliation reads the orders
-        and fills.
+        Updates may be lost, for example while the exchange actor restarts. Reconciliation then
+        reads their orders and fills.
         """
         ...
 
@@ -136,14 +136,17 @@ JournalProof = Callable[[ReductionProved], Awaitable[None]]
 """A function that commits the port's own proof that an order reduces."""
 
 
-HALTED = "the halt latch is set or the trading state stops entries; `kamou status` shows which"
+HALTED = (
+    "the halt latch is set or the trading state stops entries (`kamou status` shows which); the"
+    " entry is not sent"
+)
 
 
 @attrs.frozen(kw_only=True)
 class PortChecks:
     """Clock, permits, halt and journal that a port's checks of an order need."""
 
-    clock: Clock  # Kamou's own
+    clock: Clock  # Kamou's own clock, not the venue's
     permits: PermitStore
     halted: IsHalted
     journal_proof: JournalProof
@@ -167,7 +170,7 @@ class GuardedPort(ABC):
         for name in ("submit", "reduce"):
             if name in cls.__dict__:
                 raise TypeError(
-                    f"{cls.__name__} overrides {name}, which has the port's checks; "
+                    f"{cls.__name__} overrides {name}, which makes the port's checks; "
                     "override _place instead"
                 )
 
@@ -176,7 +179,12 @@ class GuardedPort(ABC):
 
     @abstractmethod
     async def _place(self, intent: Intent, attached: tuple[Intent, ...]) -> OrderReport:
-        """Send the order. Called after all checks have passed."""
+        """Send the order, whose checks have all passed.
+
+        Raises:
+            RejectedError, RateLimitedError: the venue rejects the order.
+            UnknownOutcomeError: no answer.
+        """
 
     @abstractmethod
     async def _cancel(self, client_order_id: str, symbol: str) -> None: ...
@@ -187,8 +195,8 @@ class GuardedPort(ABC):
     ) -> OrderReport:
         """Send an entry, once, under its permit. See ``ExchangePort.submit``.
 
-        The use of the permit is committed *before* the order is sent. After a cancellation or
-        crash in between, the permit is used and no order was sent.
+        The use of the permit is committed *before* the order is sent. After a cancellation or a
+        crash between the two, the permit is used and no order was sent.
         """
         self._check_permit(approved, intent)
         if self.capabilities.attached_stop:
@@ -197,7 +205,7 @@ class GuardedPort(ABC):
             raise InvalidPermitError(
                 "ATTACHED_UNSUPPORTED",
                 f"{intent.client_order_id} for {intent.symbol} has {len(attached)} attached "
-                "orders, the venue takes none; the entry is not sent; send the entry without "
+                "orders, but the venue takes none; the entry is not sent; send the entry without "
                 "attached orders, and the stop after the first fill",
             )
         await self._checks.permits.consume(approved, intent.client_order_id)
@@ -220,7 +228,7 @@ class GuardedPort(ABC):
         return await self._place(intent, ())
 
     async def cancel(self, client_order_id: str, symbol: str) -> None:
-        """Cancel an order. Canceling a terminal order succeeds and does nothing."""
+        """Cancel an order. See ``ExchangePort.cancel``."""
         await self._cancel(client_order_id, symbol)
 
     def _check_permit(self, approved: Approved, intent: Intent) -> None:
@@ -237,7 +245,8 @@ class GuardedPort(ABC):
             raise InvalidPermitError(
                 "PERMIT_EXPIRED",
                 f"permit {approved.permit_id} was valid until {show_utc(approved.expires_at_ms)}, "
-                f"now is {show_utc(now_ms)}; the entry is not sent, the next signal gets another",
+                f"now it is {show_utc(now_ms)}; the entry is not sent; a later signal needs a new"
+                " permit",
             )
         matches = {
             "role": intent.role is OrderRole.ENTRY and not intent.reduce_only,
@@ -255,7 +264,11 @@ class GuardedPort(ABC):
             )
 
     async def _prove(self, intent: Intent) -> None:
-        """Check against the venue's position that ``intent`` reduces; journal the proof."""
+        """Check that ``intent`` reduces the venue's position, and journal the proof.
+
+        Raises:
+            InvalidPermitError: it does not.
+        """
         quantities = {p.symbol: p.quantity for p in await self.positions()}
         position = quantities.get(intent.symbol, ZERO)
         left = position + intent.side.sign * intent.quantity
@@ -279,7 +292,11 @@ class GuardedPort(ABC):
 
 
 def _check_attached_stop(approved: Approved, intent: Intent, attached: tuple[Intent, ...]) -> None:
-    """Raise unless every attached order can only close, and one is the approved stop."""
+    """Check that all attached orders can only close, and one is the approved stop.
+
+    Raises:
+        InvalidPermitError: an order may do more, or no stop at the approved price covers the entry.
+    """
     closing = approved.side.closing
     for order in attached:
         reducing = order.role in (OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT) and order.reduce_only

@@ -1,7 +1,7 @@
-"""The port of the embedded venue, for the demo, backtests and tests.
+"""The port of the embedded venue, for the demo, backtests, simulations and tests.
 
-Orders and cancels act and are answered when the engine's latency model says so. Reads are answered
-at once. Every read or request first advances the engine to the clock's time.
+The engine's latency model decides when an order or a cancel acts and when its response arrives. A
+read has no latency. Every read or request first advances the engine to the clock's time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kamou.venue.state import OrderRequest
 
 T = TypeVar("T")
 
-EVENTS_MAX = 4_096  # unread events; if there are more, the reader must reconcile
+EVENTS_MAX = 4_096  # unread updates; further ones are lost, and a reconciliation is needed
 
 
 def make_order_request(intent: Intent) -> OrderRequest:
@@ -51,13 +51,14 @@ def make_order_request(intent: Intent) -> OrderRequest:
 class SimulatedExchange(QueriedReads, GuardedPort):
     """The exchange port of one ``Engine``, the embedded venue.
 
-    ``runner`` makes the days of a market that is ``MadeInDays``: in place under simulated time,
-    on one thread in real time. Only the loop's thread uses the engine and its market. The
-    runner's thread works on a twin of the market, one call at a time. A cancellation does not
-    interrupt the call, and the loop's thread does not use the twin meanwhile.
-    ``test_a_market_made_on_a_thread_...`` in tests/exchange/test_generated_ahead.py.
+    ``runner`` makes the days of a market that is ``MadeInDays``: on the event loop's thread in
+    simulated time, on one other thread in real time. Only the loop's thread uses the engine and its
+    market. The runner's thread works on a twin of the market, one call at a time. A cancellation
+    does not interrupt the call, and the loop's thread does not use the twin during the call
+    (``tests/exchange/test_generated_ahead.py``).
 
-    A ``submit``, ``reduce`` or ``cancel`` that is cancelled before it acts never acts.
+    A ``submit``, ``reduce`` or ``cancel`` whose task is cancelled before the request acts never
+    acts.
     """
 
     def __init__(
@@ -70,10 +71,19 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         venue_clock: Clock | None = None,
         answers: EngineReads | None = None,
     ) -> None:
-        """Make the port; ``venue_clock`` is the venue's if it is not Kamou's own."""
+        """Make the port of ``engine``.
+
+        Args:
+            engine: the embedded venue.
+            checks: what the checks of an order need.
+            attached_stop: True if the venue takes attached orders.
+            runner: see the class.
+            venue_clock: the venue's clock; None: Kamou's own.
+            answers: the reads of the engine; None: ``EngineReads``.
+        """
         super().__init__(checks)
         self.engine = engine
-        self._lost = False  # updates, since the last step
+        self._lost = False  # True if updates may have been lost since the last step
         self.capabilities = Capabilities(
             attached_stop=attached_stop,
             open_interest=True,
@@ -89,10 +99,10 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         self._send, self._receive = trio.open_memory_channel[VenueEvent](EVENTS_MAX)
 
     async def step(self, to_ms: int) -> bool:
-        """Advance market time to ``to_ms``, and drop a twin that is read no longer.
+        """Advance market time to ``to_ms``, and drop a twin that is idle.
 
         Return True if updates may have been lost since the last step: the event channel was full,
-        or another process has traded. Then a reconciliation is needed.
+        or another process has changed the venue's file. Then a reconciliation is needed.
         """
         await self._step(to_ms)
         lost, self._lost = self._lost, False
@@ -104,9 +114,9 @@ class SimulatedExchange(QueriedReads, GuardedPort):
         self._answers.drop_idle_twin(to_ms)
 
     async def catch_up(self, to_ms: int) -> None:
-        """Advance market time to ``to_ms`` over missed days, one day at a time.
+        """Advance market time to ``to_ms`` over missed days, one UTC day at a time.
 
-        The day before the first one is made as well, because the first bar needs the volume before
+        The day before the first one is made too, because the first bar needs the volume before
         midnight.
         """
         first_ms = floor_ms(self.engine.market_ms, DAY_MS)
@@ -127,8 +137,8 @@ class SimulatedExchange(QueriedReads, GuardedPort):
     def events(self) -> trio.MemoryReceiveChannel[VenueEvent]:
         """Return the private stream of the venue's updates.
 
-        At most ``EVENTS_MAX`` updates wait for a reader. Later ones, and those of a time without a
-        process, are lost; reconciliation reads their orders and fills.
+        At most ``EVENTS_MAX`` updates wait for a reader. Further updates are lost, and so are those
+        of a period without a process. Reconciliation reads their orders and fills.
         """
         return self._receive.clone()
 
@@ -164,7 +174,7 @@ class SimulatedExchange(QueriedReads, GuardedPort):
             return act()
         except DiskFullError as full:
             raise UnknownOutcomeError(
-                f"the embedded venue may not have stored {what}: {full}"
+                f"the embedded venue may not have stored {what}: {full}; query the order"
             ) from full
         finally:
             self._forward(self.engine.take_events())
@@ -191,8 +201,8 @@ class SimulatedExchange(QueriedReads, GuardedPort):
 class ReplayedExchange(SimulatedExchange):
     """The exchange port of a backtest and of a fast-forward.
 
-    A read is a cancellation point, but it takes no turn of the event loop: a reconciliation makes
-    eight reads, and a turn for each was a tenth of a backtest's CPU time.
+    A read is a cancellation point, but it takes no turn of the event loop. A reconciliation makes
+    eight reads, and a turn for each would take about a tenth of a backtest's CPU time.
     """
 
     async def read(self, query: VenueQuery[T]) -> T:

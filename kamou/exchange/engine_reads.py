@@ -1,4 +1,4 @@
-"""``EngineReads``: an ``Engine``'s account, orders, quotes and past market data."""
+"""``EngineReads``: an ``Engine``'s account, orders, quotes and market data."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from kamou.venue.market.market import MadeInDays, MarketSource
 
 T = TypeVar("T")
 
-# After its last read; a twin has up to 4 days of bars, 30 MB each at 2,000 symbols.
+# Time from the last read of a twin until it is dropped. A twin has up to 4 days of bars, each of
+# about 30 MB at 2,000 symbols.
 TWIN_KEPT_MS = 60_000
 
 
 class EngineReads:
-    """The reads of one engine, which the caller has moved to the present.
+    """The reads of one engine, which the caller has advanced to the present.
 
     ``runner`` reads days that are not in memory, from a twin of a market that is ``MadeInDays``.
     """
@@ -37,14 +38,14 @@ class EngineReads:
     def __init__(self, engine: Engine, clock: Clock, runner: Runner) -> None:
         self.engine = engine
         self.twin: MadeInDays | None = None  # for reads of the past
-        # Asked once, because a runtime protocol compares every member.
+        # Computed once, because isinstance with a protocol compares every member.
         self._in_days = engine.source if isinstance(engine.source, MadeInDays) else None
         self._clock = clock
         self._runner = runner
         self._twin_read_at_ms = 0
 
     def data_ms(self) -> int:
-        """Return the time up to which market data is served."""
+        """Return the time in ms up to which market data can be read."""
         return self._clock.now_ms()
 
     async def instruments(self) -> tuple[Instrument, ...]:
@@ -77,7 +78,7 @@ class EngineReads:
     async def _read_market(
         self, since_ms: int, until_ms: int, read: Callable[[MarketSource], T]
     ) -> T:
-        """Read the market; make missing days on the runner."""
+        """Return ``read`` of the market, or of its twin on the runner if days are missing."""
         in_days = self._in_days
         if in_days is None or in_days.holds(since_ms, until_ms):
             return read(self.engine.source)
@@ -87,7 +88,7 @@ class EngineReads:
         return await self._runner(read, self.twin)
 
     def drop_idle_twin(self, now_ms: int) -> None:
-        """Drop a twin that has not been read for ``TWIN_KEPT_MS``."""
+        """Drop a twin that has not been read for more than ``TWIN_KEPT_MS``."""
         if self.twin is not None and now_ms - self._twin_read_at_ms > TWIN_KEPT_MS:
             self.twin = None
 
@@ -95,7 +96,7 @@ class EngineReads:
         return self.engine.quotes(symbols)
 
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
-        """Return the marks of the engine at ``at_ms``, on the present tick size.
+        """Return the engine's mark prices at ``at_ms``, rounded to the present tick size.
 
         A symbol without a market then, and any symbol at a future time, is absent.
         """

@@ -1,8 +1,8 @@
-"""The read side of an exchange port, and the one method of its wrappers.
+"""The reads of an exchange port, and a base class for wrappers of them.
 
 A ``VenueQuery`` is one read as a value. A wrapper is a ``QueriedReads``: it has every read of
-``VenueReads`` and passes each to its one method ``read``. So a deadline, a fault or a replay is a
-class of one method.
+``VenueReads`` and passes each to its one method ``read``. So a class that adds a deadline or a
+fault to every read needs one method only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class VenueReads(Protocol):
     async def instruments(self) -> tuple[Instrument, ...]: ...
 
     async def bars(self, period_ms: int, since_ms: int, until_ms: int) -> Bars:
-        """Return the bars that lie within ``since_ms`` to ``until_ms``, oldest first."""
+        """Return the closed bars that lie within ``[since_ms, until_ms]``, oldest first."""
         ...
 
     async def open_interest(self, since_ms: int, until_ms: int) -> Series: ...
@@ -54,7 +54,7 @@ class VenueReads(Protocol):
     async def marks_at(self, symbols: tuple[str, ...], at_ms: int) -> dict[str, Decimal]:
         """Return the mark prices at a past instant; a symbol without one is absent.
 
-        Called only if ``capabilities.mark_history`` is True. A future instant has no marks.
+        Callers use it only if ``capabilities.mark_history`` is True. A future instant has no marks.
         """
         ...
 
@@ -85,9 +85,9 @@ class VenueReads(Protocol):
 
 @attrs.frozen
 class VenueQuery(Generic[T]):
-    """One read as a value. Two queries are equal if their names and arguments are."""
+    """One read as a value. Queries with equal names and arguments are equal."""
 
-    name: str  # of the method of ``VenueReads``
+    name: str  # name of the method of ``VenueReads``
     arguments: tuple[object, ...]
     ask: Callable[[VenueReads], Awaitable[T]] = attrs.field(eq=False, repr=False)
 
@@ -97,7 +97,7 @@ class QueriedReads(ABC):
 
     @abstractmethod
     async def read(self, query: VenueQuery[T]) -> T:
-        """Answer one query, for example with ``await query.ask(another port)``."""
+        """Return the answer of one query, for example ``await query.ask(another_port)``."""
 
     async def instruments(self) -> tuple[Instrument, ...]:
         return await self.read(VenueQuery("instruments", (), lambda venue: venue.instruments()))

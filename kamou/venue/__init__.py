@@ -1,1 +1,1 @@
-"""The embedded venue. It imports nothing of the exchange port, which calls it."""
+"""The embedded venue. The exchange port imports it; it does not import the port."""

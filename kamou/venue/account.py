@@ -45,10 +45,10 @@ from kamou.venue.state import (
 
 
 class VenueAccount:
-    """The one writer of a ``VenueState``.
+    """The only writer of a ``VenueState``.
 
-    Each method books one change at the market time. A change of what a client may read raises the
-    state's revision. ``view`` has the reads.
+    Each method books one change at the market time. If a client can read the change, the state's
+    revision rises. ``view`` has the reads.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class VenueAccount:
         quantity: Decimal | None = None,
         order_type: OrderType | None = None,
     ) -> None:
-        """Close ``quantity`` of the position, or all of it, at ``price`` without an order."""
+        """Close ``quantity`` contracts, or all if None, at ``price`` without an order."""
         side = Side.of(position.quantity).closing
         execution = Execution(
             quantity=abs(position.quantity) if quantity is None else quantity,
@@ -218,9 +218,9 @@ class VenueAccount:
         self._book(execution, position.symbol, side, position.leverage, None, order_type)
 
     def close_by_force(self, symbol: str, share: Decimal, reason: FillReason) -> bool:
-        """Close a share of a position at the mark, as a market order of the venue would.
+        """Close a share of a position at its mark price; round a part down to lots.
 
-        Return False if the symbol has no position, or the share is below one lot.
+        Return False if the symbol has no position, or the share is less than one lot.
         """
         held = self.state.positions.get(symbol)
         if held is None:
@@ -280,7 +280,7 @@ class VenueAccount:
         self._report_fill(record, execution, order.venue_order_id if order else "")
 
     def _set_position(self, record: FillAudit, leverage: int) -> None:
-        """Set the position that a fill leaves."""
+        """Set the position to that after a fill, or remove it if it is 0."""
         if record.position_after == ZERO:
             del self.state.positions[record.symbol]
             self._keep_position(record.symbol)
@@ -297,7 +297,7 @@ class VenueAccount:
         )
 
     def _hold(self, position: HeldPosition) -> None:
-        """Set a position in place of the symbol's last one."""
+        """Replace the symbol's position."""
         self.state.positions[position.symbol] = position
         self._keep_position(position.symbol)
 
@@ -329,7 +329,7 @@ class VenueAccount:
     # --- payments and marks ----------------------------------------------------
 
     def pay_funding(self, symbol: str, rate: float, hours: int) -> None:
-        """Settle one funding interval of ``hours`` on a position's notional at the mark."""
+        """Settle funding at ``rate``, a fraction of notional per interval of ``hours``."""
         position, size = self.state.positions[symbol], self.instruments[symbol].contract_size
         notional = abs(position.quantity) * self.view.mark(position) * size
         amount = self.models.funding.amount(position.quantity, notional, rate, hours)
@@ -362,7 +362,7 @@ class VenueAccount:
         )
 
     def store_mark(self, symbol: str) -> None:
-        """Store the position's mark, which values it while it has no market."""
+        """Store the position's present mark price, which values it while it has no market."""
         position, mark = self.state.positions[symbol], self.prices_now().mark(symbol)
         if mark is not None and mark != position.mark:
             self._hold(attrs.evolve(position, mark=mark, updated_at_ms=self.state.market_ms))

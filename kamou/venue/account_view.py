@@ -1,4 +1,4 @@
-"""``AccountView``: an account's orders, positions and money, as a client reads."""
+"""``AccountView``: the orders, positions and money that a client can read."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class _Margin:
 class AccountView:
     """The reads of one ``VenueState`` at the prices of its market time.
 
-    What a read returns follows from the state's revision and the market time, so a value is
-    computed once for each pair of them, and once for each revision where no price enters.
+    The result of a read depends on the state's revision and the market time only. So a value is
+    computed once for each pair of them, or once for each revision if it needs no market price.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class AccountView:
     # --- positions -------------------------------------------------------------
 
     def mark(self, position: HeldPosition) -> Decimal:
-        """Return the mark now; ``position.mark`` if there is no market now."""
+        """Return the mark price now; ``position.mark`` if there is no market now."""
         mark = self._prices_now().mark(position.symbol)
         return position.mark if mark is None else mark
 
     def unrealized_pnl(self, position: HeldPosition) -> Decimal:
-        """Return the position's unrealized PnL at the mark, in USDT."""
+        """Return the position's unrealized PnL at its mark price, in USDT."""
         size = self._prices_now().instruments[position.symbol].contract_size
         return as_money((self.mark(position) - position.entry_price) * position.quantity * size)
 
@@ -72,7 +72,7 @@ class AccountView:
         return _Margin(as_money(notional / position.leverage), price if price > ZERO else None)
 
     def positions(self) -> tuple[PositionReport, ...]:
-        """Return the open positions at the marks of the market time, by symbol."""
+        """Return the open positions at the mark prices of the market time, by symbol."""
         state = self._state
         return self._reports.get(
             (state.revision, state.market_ms),
@@ -106,7 +106,7 @@ class AccountView:
     # --- money -----------------------------------------------------------------
 
     def equity(self) -> Decimal:
-        """Return wallet balance + unrealized PnL at the marks, in USDT."""
+        """Return wallet balance + unrealized PnL at the mark prices, in USDT."""
         held = self._state.positions.values()
         return self._state.wallet_balance + sum((self.unrealized_pnl(p) for p in held), ZERO)
 
@@ -129,7 +129,7 @@ class AccountView:
         return min(self._state.wallet_balance, self.equity()) - self.margin_used()
 
     def account(self) -> Account:
-        """Return balance, equity and margin at the marks of the market time, in USDT."""
+        """Return wallet balance, equity and margin at the market time, in USDT."""
         state = self._state
         unrealized_pnl = sum((held.unrealized_pnl for held in self.positions()), ZERO)
         used = self.margin_used()

@@ -1,7 +1,7 @@
-"""The venue's checker: it folds the audit log and reports broken rules.
+"""The venue's checker, which folds the audit log and reports broken hard rules.
 
-``Checker`` takes one audit record after the other, ``check`` a whole log. The arithmetic is the
-checker's own: it shares no code with the governor, the sizing or the venue's booking.
+``Checker`` takes one audit record after the other, ``check`` takes a whole log. The arithmetic is
+the checker's own: it shares no code with the governor, the sizing or the venue's booking.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CENT = D("0.01")
 
 @attrs.frozen(kw_only=True)
 class CheckLimits:
-    """Limits of one trade."""
+    """Limits of one trade, as fractions unless their names say otherwise."""
 
     risk_per_trade: Decimal = D("0.01")  # of sizing equity
     exposure_per_symbol: Decimal = D("0.15")  # of sizing equity
@@ -47,7 +47,7 @@ class CheckReport:
     """Violations and totals of one checked audit log. Money is in USDT."""
 
     violations: tuple[Violation, ...]
-    worst_overshoot_r: Decimal  # of all stop fills, in units of the distance entry to trigger
+    worst_overshoot_r: Decimal  # largest of all stop fills, over the distance entry to trigger
     fills: int
     orders: int
     entries: int  # Kamou's fills that added exposure
@@ -91,7 +91,7 @@ class SymbolSeen:
 
 
 class Portfolio(Protocol):
-    """A second checker, of the limits on the whole portfolio."""
+    """A second checker, which checks the limits on the whole portfolio."""
 
     def take(self, seen: Checker, record: AuditRecord) -> None:
         """Take the next audit record, before ``seen`` books it."""
@@ -115,10 +115,10 @@ def never_excused(symbol: str, since_ms: int, until_ms: int) -> int:
 class Checker:
     """The checks of an audit log, record by record; violations are in ``found``.
 
-    An instant is checked when a record of a later time is taken, or by ``check_until``.
-
-    The time that ``excused_ms`` returns does not count towards the deadline of a stop. ``is_ours``
-    returns True for Kamou's orders. The entry rules do not apply to external orders.
+    Rules that need a whole instant are checked when a record of a later time is taken, or by
+    ``check_until``. The time that ``excused_ms`` returns does not count towards the deadline of a
+    stop. ``is_ours`` returns True for the client order id of an order of Kamou. The entry rules do
+    not apply to external orders.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Checker:
     # --- the audit log ----------------------------------------------------------------
 
     def take(self, record: AuditRecord) -> None:
-        """Take the next audit record; first check the instant before, if it is over."""
+        """Take the next audit record; first check the newest instant, if it is over."""
         instant = self._instant
         if instant is not None and record.at_ms != instant:
             self.check_instant(instant)
@@ -209,7 +209,7 @@ class Checker:
             )
 
     def book_contract_size(self, record: ContractAudit) -> None:
-        """Convert the position to a new contract size. Orders have records of their own."""
+        """Convert the position and its unchecked fills to a new contract size."""
         symbol, size = self.symbol(record.symbol), record.contract_size
         symbol.position = symbol.position * symbol.contract_size / size
         symbol.unchecked = [attrs.evolve(entry, contract_size=size) for entry in symbol.unchecked]
@@ -321,7 +321,7 @@ class Checker:
             if now_ms - since_ms > limit_ms + self._excused_ms(name, since_ms, now_ms):
                 symbol.reported = True
                 self.report_violation(
-                    HardRule.UNPROTECTED, since_ms, name, f"still at {show_utc(now_ms)}"
+                    HardRule.UNPROTECTED, since_ms, name, f"still unprotected at {show_utc(now_ms)}"
                 )
 
     def _risk(self, name: str, symbol: SymbolSeen) -> None:
@@ -379,7 +379,7 @@ def check(
     *,
     excused_ms: ExcusedTime = never_excused,
 ) -> CheckReport:
-    """Check a whole audit log against account and positions at the end of the log."""
+    """Check a whole audit log against the account and the positions at its end."""
     seen = Checker(limits or CheckLimits(), excused_ms=excused_ms)
     for record in audit_log:
         seen.take(record)

@@ -3,7 +3,7 @@
 With the stored states a restart need not generate every past day again. ``StoredStates`` reads
 and queues the rows. A row is used only if the same code wrote it for the same market (``made_by``)
 and its hash is right. Any other row counts as absent, and the days are generated again from an
-earlier state. A row never decides a price: the market is the same, bit by bit, without it.
+earlier state. No price depends on the rows: without them the market is the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kamou.venue.store import StateRow, VenueStore
 MADE_BY = (generated_day, universe)
 """Modules whose code makes a state. A state made by other code is not used."""
 
-CHECKPOINT_TIMEOUT_S = 1.0  # of a read; to generate the days again takes about as long
+CHECKPOINT_TIMEOUT_S = 1.0  # of a read; generating the days again takes about as long
 
 _ROWS = (
     "SELECT day, version, made_by, state, state_hash FROM generator_state"
@@ -57,10 +57,10 @@ def run_market_to(source: MarketSource, to_ms: int, stop_requested: Callable[[],
 
 
 class StoredStates:
-    """A ``StateKeeper`` over one venue's file.
+    """A ``StateKeeper`` that stores the states in one venue's file.
 
-    Rows are read with a connection of its own, and the store writes them later, with others. So
-    ``newest`` and ``keep`` may be called from any thread.
+    It reads rows with a connection of its own, and the store writes queued rows with its next
+    changes. So any thread may call ``newest`` and ``keep``.
     """
 
     def __init__(self, market: GeneratedMarket, store: VenueStore) -> None:
@@ -69,10 +69,10 @@ class StoredStates:
         self._like = market.first_state
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return a valid state at or before ``day``, with its day; None if none.
+        """Return a valid state at or before ``day``, after its day; None without one.
 
-        The newest queued state goes before the stored ones, of which the newest valid one counts.
-        If the file cannot be read, only the queued one counts.
+        It is the newest queued state if there is a valid one, otherwise the newest valid stored
+        state. If the file cannot be read, it is the queued state or None.
         """
         waiting = [row for row in self._store.unstored_states() if row[0] <= day]
         newest = max(waiting, key=lambda row: row[0], default=None)

@@ -1,4 +1,4 @@
-"""``Computed``: a computation's newest value, with the key of its inputs."""
+"""``Computed``: the newest value of a computation, with the key of its inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Computed(Generic[T]):
-    """A value that is computed again when its key differs, and at no other time.
+    """A value that is computed again only if its key differs.
 
-    The key names everything that the computation reads: the revision of the account, the instant,
-    the contract specifications. So nobody has to say that a value is out of date.
+    The key has everything that the computation reads, such as the revision of the account, the
+    instant and the contract specifications. So no other code has to invalidate the value.
     """
 
     def __init__(self) -> None:

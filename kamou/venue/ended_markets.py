@@ -1,7 +1,7 @@
 """Settlement of the positions whose market ends, once, at its last close.
 
 ``next_stop_ms`` ends a step of the engine where such a market ends. Assumes that a venue settles a
-delisted contract at its last price, and that the settlement costs the fee of a taker. Costs: none
+delisted contract at its last price, and that the settlement costs the taker fee. Costs: nothing
 where no market ends.
 """
 
@@ -25,7 +25,7 @@ class EndingSource(Protocol):
     def market_end(self, symbol: str) -> tuple[int, float] | None:
         """Return the end (ms) of the symbol's market and its last close.
 
-        None if the market has not ended.
+        Return None if the market does not end before the source's last bar.
         """
         ...
 

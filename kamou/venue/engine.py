@@ -1,7 +1,7 @@
 """The embedded venue's engine: the commands and reads of one account.
 
-Each operation is at most one transaction of the store, ``catch_up`` one per day. Market time moves
-only in ``advance`` and ``catch_up``. Ended orders are read from the store on demand.
+Each operation is at most one transaction of the store; ``catch_up`` is one for each day. Market
+time moves only in ``advance`` and ``catch_up``. Ended orders are read from the store on demand.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from kamou.venue.store import StaleVenueError, VenueStore
 REDO_MAX = 8  # attempts of one operation; if another process writes before each, it is a defect
 
 RESIZE_PAUSE_MS = 120_000
-"""Time after a change of a contract size in which the market takes no entries.
+"""Time after a change of a contract size in which the venue rejects entries.
 
-Two cycles of a minute, so that a client reads the new size before its next entry."""
+It is two cycles of one minute, so that a client reads the new size before its next entry."""
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Engine:
             self._commit()
 
     def _bind(self, state: VenueState, instruments: Mapping[str, Instrument]) -> None:
-        """Use ``state`` from now on."""
+        """Use ``state`` and ``instruments`` from now on."""
         self._state = state
         self._stored_ms = state.market_ms
         self._account = VenueAccount(state, instruments, self.models, self._prices)
@@ -130,9 +130,9 @@ class Engine:
     def advance(self, to_ms: int) -> list[VenueEvent]:
         """Move market time forward to ``to_ms`` and return the new events.
 
-        Applies triggers, fills, funding, liquidations and settlements. If ``to_ms`` is not after
-        the market time, nothing moves. If the disk is full, the changes stay in memory until a
-        later commit stores them.
+        The move applies triggers, fills, funding, liquidations and settlements. If ``to_ms`` is not
+        after the market time, nothing changes. If the disk is full, the changes stay in memory
+        until a later commit stores them.
         """
         if to_ms > self._state.market_ms:
             with suppress(DiskFullError):  # the next commit stores the changes
@@ -142,8 +142,9 @@ class Engine:
     def catch_up(self, to_ms: int, stop_requested: Callable[[], bool]) -> None:
         """Move market time to ``to_ms`` in one commit per day.
 
-        The move ends early if ``stop_requested()`` is True before a day. Called in the thread that
-        opens the venue. The next ``advance`` returns the events.
+        The move ends early if ``stop_requested()`` is True before a day. The thread that opens the
+        venue calls it. The next ``advance`` returns the events. If the disk is full, the changes
+        stay in memory as in ``advance``.
         """
         while self._state.market_ms < to_ms and not stop_requested():
             until_ms = min(to_ms, next_ms(self._state.market_ms, DAY_MS))
@@ -158,7 +159,7 @@ class Engine:
     def _change_intervals(self, since_ms: int | None, until_ms: int) -> None:
         """Use the funding intervals that became known in ``(since_ms, until_ms]``.
 
-        ``since_ms`` None: those of ``until_ms``, whatever the source listed before.
+        If ``since_ms`` is None, use the intervals of all symbols that are known at ``until_ms``.
         """
         if self._funding is None:
             return
@@ -221,7 +222,7 @@ class Engine:
 
         self._run(end)
 
-    # --- what the venue or the account's owner does --------------------------------
+    # --- actions of the venue and of the account's owner ---------------------------
 
     def transfer(self, amount: Decimal) -> None:
         """Deposit (> 0) or withdraw (< 0) ``amount`` USDT."""
@@ -243,7 +244,7 @@ class Engine:
         """Multiply a contract size by ``factor``.
 
         Positions and reduce-only orders keep their amount of base currency. Resting entries are
-        canceled, and the market rejects new ones for ``RESIZE_PAUSE_MS``.
+        canceled, and the venue rejects new ones for ``RESIZE_PAUSE_MS``.
         """
         old = self.instruments[symbol]
         new = attrs.evolve(
@@ -287,11 +288,11 @@ class Engine:
         return self._account.view.open_orders()
 
     def positions(self) -> tuple[PositionReport, ...]:
-        """Return the open positions at the marks of the market time, by symbol."""
+        """Return the open positions at the mark prices of the market time, by symbol."""
         return self._account.view.positions()
 
     def account(self) -> Account:
-        """Return balance, equity and margin at the marks of the market time, in USDT."""
+        """Return wallet balance, equity and margin at the market time, in USDT."""
         return self._account.view.account()
 
     def fills(self, since_ms: int) -> tuple[FillReport, ...]:
@@ -314,7 +315,10 @@ class Engine:
         return self._account.prices_now().quotes(symbols)
 
     def marks_of(self, mids: Floats, symbols: tuple[str, ...]) -> dict[str, Decimal]:
-        """Return the mark prices for ``mids``, the source's prices at any instant."""
+        """Return the mark prices of ``symbols`` for ``mids``, prices of the source.
+
+        The mids, ``[symbols of the source]``, may be of any instant.
+        """
         return self._prices.make_prices(mids, self.market_ms, self.instruments).marks(symbols)
 
     def _reject_duplicates(self, request: OrderRequest, attached: tuple[OrderRequest, ...]) -> None:
@@ -331,7 +335,11 @@ class Engine:
     # --- storage ---------------------------------------------------------------
 
     def _run(self, operation: Callable[[], T]) -> T:
-        """Run one operation and commit it; repeat it if another process wrote meanwhile."""
+        """Run one operation and commit it; repeat it if another process wrote the file.
+
+        Raises:
+            AssertionError: another process wrote the file in each of ``REDO_MAX`` attempts.
+        """
         for _ in range(REDO_MAX):
             if self._store.changed_elsewhere():
                 self._reload()

@@ -44,13 +44,13 @@ class PortfolioLimits:
     daily_loss: Decimal  # of the equity at the day's start
     open_risk: Decimal
     cluster: Decimal
-    shock_move: Decimal  # of all prices at once
+    shock_move: Decimal  # assumed change of all prices at once, a fraction
     notional: Decimal  # times sizing equity
     margin: Decimal
     entries_per_hour: int  # of one strategy
     reentries_per_day: int  # in one symbol
     gap_buffer: Decimal = D("0.25")  # of the stop distance
-    slippage: Decimal = D("0.0002")
+    slippage: Decimal = D("0.0002")  # of the price
     tolerance: Decimal = D("0.02")  # of a limit, because fill prices differ from planned ones
     window_ms: int = 0  # the longest time from the review of an entry to its fill
 
@@ -60,7 +60,7 @@ class Load:
     """Losses, risk and sizes in USDT, of the portfolio at one instant or of one entry."""
 
     at_ms: int = 0
-    lost: Decimal = ZERO  # in the day, with the costs of closing all positions
+    lost: Decimal = ZERO  # in the day, with the costs of closing all positions; 0 for a gain
     risk: Decimal = ZERO  # from mark to stop, with costs and gap buffer
     long_alts: Decimal = ZERO  # risk of long positions outside the majors
     short_alts: Decimal = ZERO
@@ -86,7 +86,7 @@ class LimitChecker:
     closest: dict[HardRule, Decimal] = attrs.Factory(dict)  # the largest used share of its limit
     _day: int = -1
     _net_deposits: Decimal = ZERO
-    _moved_ms: int = -1  # time of the newest external change of money or positions
+    _moved_ms: int = -1  # time of the newest external change of money or positions; -1: none
     _past: deque[Load] = attrs.Factory(deque)
     _entered: deque[Load] = attrs.Factory(deque)
     _hours: dict[str, deque[int]] = attrs.Factory(dict)
@@ -97,7 +97,11 @@ class LimitChecker:
     # --- time and money ----------------------------------------------------------
 
     def take(self, seen: Checker, record: AuditRecord) -> None:
-        """Open the day of the next record; book money; at a fill, sample the portfolio."""
+        """Take the next audit record, before ``seen`` books it.
+
+        Open the record's day if it is new. Book an opening balance or a transfer. At a fill, store
+        the portfolio's load and the leverage of a new position.
+        """
         self.roll(seen, record.at_ms)
         if isinstance(record, MoneyAudit):
             if record.kind is MoneyKind.OPENING:
@@ -126,16 +130,16 @@ class LimitChecker:
         self._day = day
 
     def open_day(self, seen: Checker, at_ms: int) -> None:
-        """Count the day's loss from the equity at ``at_ms``."""
+        """Measure the day's loss from the equity at ``at_ms`` on."""
         self.day_equity, self._net_deposits = self.equity(seen, at_ms), ZERO
         self._past.clear()
 
     def reopen_day(self, seen: Checker, at_ms: int) -> None:
-        """Count the day's loss from the equity at ``at_ms`` less the day's net deposits.
+        """Measure the day's loss from the equity at ``at_ms`` less the day's net deposits.
 
         A journal that begins within the day counts all transfers of the day as net deposits, also
-        those before its opening (seed 1000448). If the net deposits are the whole equity or
-        more, the day begins with this equity.
+        those before its opening (seed 1000448). If the net deposits are at least the equity, the
+        day begins with this equity, and its net deposits are 0.
         """
         net_deposits = self._net_deposits
         self.open_day(seen, at_ms)
@@ -162,7 +166,7 @@ class LimitChecker:
     # --- the portfolio's load ----------------------------------------------------
 
     def sample(self, seen: Checker, at_ms: int) -> None:
-        """Store the portfolio's load at this instant, once per instant."""
+        """Store the portfolio's load at this instant, once; drop loads before the window."""
         if self._past and self._past[-1].at_ms == at_ms:
             return
         self._past.append(self._load(seen, at_ms))
@@ -184,7 +188,10 @@ class LimitChecker:
         return attrs.evolve(total, lost=max(ZERO, lost))
 
     def _at_stake(self, name: str, symbol: SymbolSeen, mark: Decimal) -> Load:
-        """Return one position's load. Its risk is 0 without a stop, or if it is external."""
+        """Return one position's load.
+
+        Its risk is 0 without a stop, or if an external order added to the position.
+        """
         size = abs(symbol.position) * symbol.contract_size
         sign = 1 if symbol.position > 0 else -1
         triggers = [stop.trigger for stop in symbol.covering()]
@@ -226,8 +233,7 @@ class LimitChecker:
     def check_entry(self, seen: Checker, name: str, record: FillAudit, at_ms: int) -> None:
         """Check the portfolio's limits once an entry and its stop are at the venue.
 
-        The limits are checked only if the newest external change is known to Kamou at ``at_ms``,
-        or should be.
+        They are not checked if Kamou may still lack the newest external change at ``at_ms``.
         """
         symbol = seen.symbols[name]
         # The stop may come seconds after the fill, when the mark has moved (seed 980468).
@@ -290,9 +296,9 @@ class LimitChecker:
         figures: Callable[[Load], tuple[Decimal, Decimal]],
         base: Decimal | None = None,
     ) -> None:
-        """Report a violation unless the use was within the limit once in ``tries``.
+        """Report a violation unless the limit allows one of the loads ``tries``.
 
-        ``figures`` returns use and limit of an instant. See ``_use`` for the tolerance.
+        ``figures`` returns the used part and the limit of a load. See ``_use`` for the tolerance.
         """
         best = min((figures(load) for load in tries), key=lambda pair: pair[0] - pair[1])
         self._use(rule, record, *best, base=base)
@@ -309,7 +315,7 @@ class LimitChecker:
         """Report a violation if ``used`` exceeds the limit and its tolerance.
 
         The tolerance is a fraction of ``base``, or of the limit if ``base`` is None. Counts of
-        entries have none. A violation is reported only once Kamou should know all external changes.
+        entries have none. While Kamou may lack the newest external change, nothing is reported.
         """
         share = used / limit if limit > 0 else D(2)
         self.closest[rule] = max(self.closest.get(rule, ZERO), share)

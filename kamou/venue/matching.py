@@ -61,7 +61,7 @@ from kamou.venue.state import Execution, OrderRequest, WorkingOrder
 
 
 class Matcher:
-    """The matching of one account's orders with the market, by the models."""
+    """Matches one account's orders with the market, at the prices of the models."""
 
     def __init__(self, account: VenueAccount, models: VenueModels) -> None:
         self._account = account
@@ -139,9 +139,10 @@ class Matcher:
         return side.is_stop_hit(float(trigger), spot.mid, spot.mid)
 
     def _fill_market(self, order: WorkingOrder, spot: Spot) -> None:
-        """Fill at the taker's price, and end the order.
+        """Fill at the taker price, and end the order.
 
-        A reduce-only order fills up to the position, any other order up to the depth.
+        A reduce-only order fills up to the position, any other order up to the depth. A reduce-only
+        order without a fill ends as rejected, any other remaining part as canceled.
         """
         account, side = self._account, order.request.side
         quantity = account.clip(order)
@@ -248,7 +249,10 @@ class Matcher:
             self._fill_triggered(order, price, path)
 
     def _fill_triggered(self, order: WorkingOrder, price: float, path: SymbolPath) -> None:
-        """Fill a triggered order at ``price`` and slippage; reject it without a position."""
+        """Fill a triggered order at ``price`` with half the spread and slippage.
+
+        Reject a reduce-only order without a position.
+        """
         side = order.request.side
         tick = path.instrument.tick
         quantity = self._account.clip(order)
@@ -271,7 +275,10 @@ class Matcher:
             self._account.finish(order, OrderStatus.REJECTED)
 
     def _fill_limit_or_take_profit(self, order: WorkingOrder, path: SymbolPath) -> None:
-        """Fill a limit or take-profit order that the path has reached."""
+        """Fill a limit or take-profit order that the path has reached.
+
+        Reject a reduce-only order without a position.
+        """
         request = order.request
         if request.type is OrderType.TAKE_PROFIT_MARKET:
             assert request.trigger_price is not None

@@ -1,9 +1,9 @@
 """The embedded venue's models, from fees and latency to liquidation.
 
-Fees, latency, fills and funding are those of ``model_protocols.py``, so that another venue's stand
-beside them. Each model states its assumption and what the assumption costs. Prices of market paths
-are floats, as the sources give them. They become ``Decimal`` on the instrument's tick where a fill
-is booked. Rates are fractions, spreads are in basis points.
+Fees, latency, fills and funding implement the protocols of ``model_protocols.py``, so that models
+of another venue can replace them. Each model states its assumption and what the assumption costs.
+Prices of market paths are floats, as the sources return them. They become ``Decimal`` on the
+instrument's tick when a fill is booked. Rates are fractions, spreads are in basis points.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def as_contracts(quantity: Decimal, lot: Decimal) -> Decimal:
 
 
 def next_tick_against(price: float, tick: Decimal, side: OrderSide) -> Decimal:
-    """Return ``price`` on the tick, rounded up for a buy; at least one tick."""
+    """Return ``price`` on the tick, rounded up for a buy, down for a sell.
+
+    It is at least one tick.
+    """
     return max(tick, round_to_tick(Decimal(repr(price)), tick, side.rounding_against))
 
 
@@ -128,10 +131,10 @@ class StopFillModel:
 
     Slippage comes on top. Within a bar wider than ``gap_range_atr`` ATR it fills ``gap_depth`` of
     the way from the trigger to the extreme. If a bar reaches stop and take profit, the stop fills
-    first. At 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open with no
-    opening gap, so a fill at the trigger would be too good. The value of ``gap_depth`` is a
-    judgment. Costs: in a crash the true fill may be worse; in a wide but orderly bar this is too
-    strict.
+    first. In the bar of 21:00 UTC on 2025-10-10 the median symbol's low was 66 % under its open
+    with no opening gap, so a fill at the trigger would be too good. The value of ``gap_depth`` is a
+    judgment. Costs: in a crash the real fill may be worse; in a wide bar without a gap the fill is
+    too bad.
     """
 
     gap_range_atr: float = 5.0
@@ -179,9 +182,10 @@ class LiquidationModel:
     """The model of liquidation: the isolated margin is lost, closing fee included.
 
     The liquidation price of a long is ``P(1 - 1/L)/(1 - mmr - fee)``, of a short
-    ``P(1 + 1/L)/(1 + mmr + fee)``; the mark is the last price. Assumes one maintenance tier, no
-    partial liquidation, and an insurance fund that pays the loss beyond bankruptcy. Costs: too
-    strict where a venue liquidates in steps; too good where auto-deleveraging would close a
+    ``P(1 + 1/L)/(1 + mmr + fee)``, with the entry price P, the leverage L and the maintenance
+    margin rate mmr. The mark price is the last price. Assumes one maintenance tier, no partial
+    liquidation, and an insurance fund that pays the loss beyond bankruptcy. Costs: results are too
+    strict where a venue liquidates in steps, and too good where auto-deleveraging would close a
     winning position.
     """
 

@@ -12,7 +12,7 @@ from kamou.venue.state import OrderRequest
 
 CONDITIONAL = (OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET)
 
-FAULTS_SHOWN = 5  # the most faults of instruments in one message
+FAULTS_SHOWN = 5  # maximum number of faults in one message
 
 
 def check_market(source: MarketSource) -> None:

@@ -1,7 +1,8 @@
-"""``Passage``: market time passes, and orders and payments act on the way.
+"""``Passage``, which moves market time and applies orders and payments on the way.
 
 For each symbol the watch knows the nearest price below and above the market at which an order or a
-liquidation would act. So time in which no such price is reached costs one vector comparison.
+liquidation would act. So a period in which the market reaches no such price costs one vector
+comparison.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kamou.venue.price_watch import PriceWatch, watch_account
 
 
 class Passage:
-    """The passage of market time for one account."""
+    """Moves the market time of one account, and applies what happens on the way."""
 
     def __init__(
         self,
@@ -32,7 +33,8 @@ class Passage:
         column: dict[str, int],
     ) -> None:
         self._source = source
-        self._ends = source if isinstance(source, EndingSource) else None  # once: it is slow
+        # isinstance with a protocol is slow, so it is called once.
+        self._ends = source if isinstance(source, EndingSource) else None
         self._funding = source if isinstance(source, FundingSource) else None
         self._account = account
         self._matcher = matcher
@@ -75,7 +77,7 @@ class Passage:
                 )
 
     def _close_hour(self) -> None:
-        """Store the marks and settle the funding due at this hour."""
+        """Store the mark prices, and settle the funding that is due at this hour."""
         account, hour_ms = self._account, self._account.state.market_ms
         rates = self._settled_rates(hour_ms)
         for symbol in sorted(account.state.positions):
@@ -86,12 +88,12 @@ class Passage:
                 account.pay_funding(symbol, rate, hours)
 
     def _settled_hours(self, symbol: str, hour_ms: int, *, known: bool) -> int | None:
-        """Return the hours that a settlement at this hour is for; None if there is none.
+        """Return the hours that a settlement at this hour covers; None if there is none.
 
         Args:
-            symbol: of an open position.
+            symbol: the symbol of an open position.
             hour_ms: a full hour.
-            known: the settlement's rate is recorded.
+            known: True if the rate of a settlement at this hour is recorded.
         """
         interval_h = self._account.instruments[symbol].funding_interval_h
         if known:

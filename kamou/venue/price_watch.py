@@ -23,7 +23,10 @@ Path = Callable[[int, int], Segment]
 
 
 class PriceWatch:
-    """One price level below and one above the market, per symbol. They never change."""
+    """One price level below and one above the market for each symbol.
+
+    The levels never change.
+    """
 
     def __init__(self, down: Floats, up: Floats, step_ms: int) -> None:
         """Watch the levels ``[symbols]``, infinite where a symbol has none."""
@@ -32,7 +35,10 @@ class PriceWatch:
         self._quiet_until_ms = -1  # until this time the path reaches none of the levels
 
     def find_reached(self, path: Segment) -> npt.NDArray[np.intp]:
-        """Return the columns of the symbols whose path reaches a level; NaN reaches none."""
+        """Return the columns of the symbols whose path reaches a level.
+
+        A path of NaN reaches no level.
+        """
         return np.flatnonzero((path.low <= self._down) | (path.high >= self._up))
 
     def is_quiet(self, from_ms: int, to_ms: int, path: Path) -> bool:

@@ -61,10 +61,10 @@ class _Columns:
 
 @attrs.frozen(kw_only=True, eq=False)
 class MarketPrices:
-    """Mids, marks, volumes and quotes at an instant, on given contract specifications.
+    """Mids, mark prices, volumes and quotes at an instant, for given instruments.
 
-    Marks, volumes and quotes are computed when they are first asked for, because most symbols of
-    most instants are never asked for.
+    Mark prices, volumes and quotes are computed at their first read, because most of them are never
+    read.
     """
 
     at_ms: int
@@ -75,7 +75,7 @@ class MarketPrices:
     _quotes: dict[str, Quote] = attrs.field(factory=dict, init=False)
 
     def mark(self, symbol: str) -> Decimal | None:
-        """Return the symbol's mark; None if it has no market."""
+        """Return the symbol's mark price; None if it has no market."""
         if symbol not in self._marks:
             mid = float(self.mids[self._columns.number[symbol]])
             known = mid == mid
@@ -84,7 +84,7 @@ class MarketPrices:
         return self._marks[symbol]
 
     def marks(self, symbols: Iterable[str]) -> dict[str, Decimal]:
-        """Return the marks of the symbols; a symbol without a market is absent."""
+        """Return the mark prices of the symbols; a symbol without a market is absent."""
         marks = {symbol: self.mark(symbol) for symbol in symbols if symbol in self._columns.number}
         return {symbol: mark for symbol, mark in marks.items() if mark is not None}
 
@@ -100,7 +100,8 @@ class MarketPrices:
         """Return the market that an order in this symbol trades against.
 
         Raises:
-            RejectedError: ``INSTRUMENT_UNKNOWN``, ``MARKET_UNAVAILABLE``.
+            RejectedError: ``INSTRUMENT_UNKNOWN``, the source has no such symbol, or
+                ``MARKET_UNAVAILABLE``, the symbol has no market now.
         """
         column = self._columns.number.get(symbol)
         if column is None:
@@ -171,7 +172,7 @@ class PriceReader:
         self._newest: Computed[MarketPrices] = Computed()
 
     def at(self, at_ms: int, instruments: Mapping[str, Instrument]) -> MarketPrices:
-        """Return the prices at an instant, the newest one without another read."""
+        """Return the prices at an instant; read the source unless it is the newest one."""
         return self._newest.get(
             (at_ms, instruments),
             lambda: self.make_prices(self._source.prices(at_ms), at_ms, instruments),
@@ -180,5 +181,5 @@ class PriceReader:
     def make_prices(
         self, mids: Floats, at_ms: int, instruments: Mapping[str, Instrument]
     ) -> MarketPrices:
-        """Return the prices at an instant whose mids have been read."""
+        """Return the prices at an instant from its mids, which the caller has read."""
         return MarketPrices(at_ms=at_ms, instruments=instruments, mids=mids, columns=self._columns)

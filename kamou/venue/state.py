@@ -124,18 +124,18 @@ class Execution:
 
 
 class OrderStep(StrEnum):
-    """The venue's change of an order, for the audit log."""
+    """The kind of a venue's change of an order, for the audit log."""
 
     ACCEPTED = "accepted"
     RESIZED = "resized"
-    CLOSED = "closed"
+    CLOSED = "closed"  # it is terminal
     REJECTED = "rejected"
 
 
 class MoneyKind(StrEnum):
-    """The purpose of a record of money in the audit log."""
+    """The kind of a change of money in the audit log."""
 
-    OPENING = "opening"  # balance of a new account
+    OPENING = "opening"  # wallet balance of a new account
     FUNDING = "funding"
     TRANSFER = "transfer"
 
@@ -153,12 +153,15 @@ class OrderAudit:
     reduce_only: bool
     remaining: Decimal  # contracts still to fill
     trigger_price: Decimal | None
-    detail: str = ""  # final status, or the rejection's code
+    detail: str = ""  # status of a closed order, or code of a rejection
 
 
 @attrs.frozen(kw_only=True)
 class FillAudit:
-    """The audit record of a fill, with position and money before the fill."""
+    """The audit record of a fill, with the position before and after it.
+
+    Money is in USDT. The equity and the wallet balance are those before the fill.
+    """
 
     at_ms: int
     client_order_id: str
@@ -178,7 +181,7 @@ class FillAudit:
     contract_size: Decimal
     taker_fee: Decimal
     equity_before: Decimal
-    balance_before: Decimal
+    balance_before: Decimal  # wallet balance
     reason: FillReason
 
 
@@ -219,18 +222,17 @@ class Changes:
 class VenueState:
     """The venue's state in memory; after a save it has live orders and positions.
 
-    ``VenueAccount`` is its only writer.
-
-    ``orders`` has the live orders and those that changed since the last save, in order of arrival.
-    ``fills``, ``income`` and ``audit_log`` have the records since the last save. ``*_before`` is
-    the count of the stored ones, and so the number of the first record in the list.
+    ``VenueAccount`` is its only writer. ``orders`` has the live orders and those that changed since
+    the last save, in order of arrival. ``fills``, ``income`` and ``audit_log`` have the records
+    since the last save. ``*_before`` is the number of stored records, and so the number of the
+    first record in the list.
     """
 
     market_ms: int
     wallet_balance: Decimal
     next_id: int = 1
     orders: dict[str, WorkingOrder] = attrs.Factory(dict)
-    # client order ids of the orders that are not terminal, dormant ones included
+    # Client order ids of the orders that are not terminal, including dormant ones.
     live: dict[str, None] = attrs.Factory(dict)
     positions: dict[str, HeldPosition] = attrs.Factory(dict)
     fills: list[FillReport] = attrs.Factory(list)

@@ -81,7 +81,7 @@ class VenueStore:
             durable: each commit waits for the disk (synchronous=FULL).
             on_changed_schema: called with a message if another program changed the schema; the
                 file is opened nevertheless.
-            read_only: nothing is created, migrated or written; works on a full disk, too.
+            read_only: nothing is created, migrated or written; this works on a full disk too.
 
         Raises:
             DatabaseNewerError: a newer Kamou wrote the file; it is unchanged.
@@ -107,7 +107,7 @@ class VenueStore:
         self._seen = self._data_version()
 
     def _check_schema(self, on_changed: Callable[[str], None] | None) -> None:
-        """Compare tables and triggers with its version's; see ``on_changed_schema``."""
+        """Compare the file's schema with its version's; see ``on_changed_schema``."""
         version = known_version(self._db, self.path)
         changes = find_schema_changes(self._db, _expected_schema(version))
         self._schema_changed = bool(changes)
@@ -117,10 +117,10 @@ class VenueStore:
             on_changed(describe_changes(self.path, changes))
 
     def check_whole(self) -> None:
-        """Check every page of the file, and that its append-only tables lack no row.
+        """Check every page of the file, and that its append-only tables are complete.
 
         Raises:
-            StoreError: the file is damaged, or cannot be read.
+            StoreError: the file is damaged or incomplete, or cannot be read.
         """
         with self._storage_errors():
             check_damage(self._db, self.path)
@@ -130,7 +130,8 @@ class VenueStore:
                     count, after = self._db.execute(query).fetchone()
                     if count != after:
                         raise damage_error(
-                            self.path, f"{count} of {after} {table}: maybe the -wal of another copy"
+                            self.path,
+                            f"{count} of {after} rows of {table}; the -wal may be of another copy",
                         )
 
     def _prepare(self, *, durable: bool) -> None:
@@ -262,7 +263,7 @@ class VenueStore:
         """Store the state's changes and the queued states in one transaction.
 
         Raises:
-            StaleVenueError: another process wrote the file meanwhile; nothing is stored.
+            StaleVenueError: another process wrote the file since ``load``; nothing is stored.
             DiskFullError, StoreError: nothing is stored; ``state`` still has the changes.
         """
         changes = state.changes
@@ -310,8 +311,7 @@ class VenueStore:
     def queue_state(self, row: StateRow) -> None:
         """Queue a state of the market's generator for the next ``save`` or ``touch``.
 
-        Never blocks and may be called from any thread. If another program changed the schema, the
-        row is dropped.
+        Any thread may call it, and it never blocks. With a changed schema the row is dropped.
         """
         if self._schema_changed:
             return

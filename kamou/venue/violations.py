@@ -1,4 +1,4 @@
-"""Hard rules, which are never broken in a correct run, and their violations.
+"""Hard rules, which a correct run never breaks, and their violations.
 
 ``docs/reliability.md`` says what each rule means and which invariant it belongs to.
 """
@@ -13,7 +13,7 @@ import attrs
 class HardRule(StrEnum):
     """The rules of the venue's checkers and of the simulator's invariants.
 
-    A number is that of the invariant of this rule and those after it.
+    A number in a comment is the number of the invariant of this rule and of those after it.
     """
 
     UNPERMITTED = "UNPERMITTED"  # 1
@@ -69,5 +69,5 @@ class Violation:
 
     rule: HardRule
     at_ms: int
-    symbol: str
+    symbol: str  # empty: the whole account
     detail: str

@@ -31,7 +31,7 @@ TAKER_FEE = Decimal("0.0006")
 MAKER_FEE = Decimal("0.0002")
 HALF_SPREAD_BPS = 0.3  # of the most traded symbol; sqrt(150) x 0.3 is 3.7 bps for the 150th
 FUNDING_INTERVAL_H = 8  # for a symbol with fewer than two settlements
-# the last rank of turnover in the tier; leverage; maintenance margin rate
+# (last rank of turnover in the tier, leverage, maintenance margin rate)
 ASSUMED_TIERS = (
     (10, 75, Decimal("0.005")),
     (50, 50, Decimal("0.01")),
@@ -123,7 +123,8 @@ def _turnover_ranks(data: Dataset) -> Floats:
 def _funding_intervals_h(funding: Series) -> Floats:
     """Return the first time between settlements in whole hours, ``[symbols]``.
 
-    Later intervals count from their time on (``venue/market/funding_calendar.py``).
+    It is ``FUNDING_INTERVAL_H`` for a symbol with fewer than two settlements. Later intervals apply
+    from their time on (``venue/market/funding_calendar.py``).
     """
     intervals = np.full(len(funding.symbols), float(FUNDING_INTERVAL_H))
     for column in range(len(funding.symbols)):
@@ -134,7 +135,10 @@ def _funding_intervals_h(funding: Series) -> Floats:
 
 
 def _split(symbol: str) -> tuple[str, str]:
-    """Return the base and the quote currency that a symbol's name suggests."""
+    """Return the base and the quote currency by the end of a symbol's name.
+
+    If the name does not end with one of ``QUOTES``, it is the base, and the quote is the first.
+    """
     for quote in QUOTES:
         if symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol[: -len(quote)], quote

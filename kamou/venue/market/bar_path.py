@@ -26,7 +26,7 @@ class BarPath:
     high: Floats
     low: Floats
     first: Floats  # time of the first extreme
-    second: Floats
+    second: Floats  # time of the second extreme
     high_at: Floats
     low_at: Floats
 
@@ -70,7 +70,10 @@ class BarPath:
 
 
 def join_segments(parts: list[Segment]) -> Segment:
-    """Return consecutive segments as one; ``parts`` is not empty."""
+    """Return consecutive segments as one; ``parts`` has at least one.
+
+    The result's ``range_atr`` is the largest of the parts.
+    """
     joined = parts[0]
     for part in parts[1:]:
         joined = Segment(

@@ -1,11 +1,11 @@
-"""When funding settles in a recorded market, known from its settlements so far.
+"""The funding times of a recorded market, known from its settlements so far.
 
-The interval of a symbol is the distance of its last two settlements. It becomes longer only when
-two distances in a row are equal, because one long distance may be missing data. So nothing that is
-recorded later changes what was before it. Assumes that a symbol had its first interval before its
-first settlement, and that funding goes on each 8 h (or at the symbol's longer interval) where its
-record ends or lacks data. Costs: a symbol whose interval was another one before its record began
-pays the same assumed rate per hour at other hours.
+The interval of a symbol is the distance of its last two settlements. It becomes longer only if two
+distances in a row are equal, because one long distance may be missing data. So a later record does
+not change earlier funding times. Assumes that a symbol had its first interval before its first
+settlement, and that funding settles every 8 h (or at the symbol's longer interval) where its record
+ends or lacks data. Costs: a symbol with another interval before its record began pays the same
+assumed rate per hour at other hours.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FundingSource(Protocol):
 
     @property
     def funding_calendar(self) -> FundingCalendar:
-        """The settlements of all symbols."""
+        """The calendar of all symbols."""
         ...
 
 
@@ -70,9 +70,10 @@ class FundingCalendar:
         return self._changes[first:last]
 
     def assumed_hours(self, symbol: str, hour_ms: int, interval_h: int) -> int | None:
-        """Return the hours of the assumed settlement that is due at an hour.
+        """Return the hours that the assumed settlement at ``hour_ms`` covers.
 
-        None if none is due. The hour has no recorded settlement.
+        Return None if none is due. ``hour_ms`` is a full hour without a recorded settlement, and
+        ``interval_h`` is the symbol's present interval.
         """
         times = self._settled[symbol]
         settled = int(np.searchsorted(times, hour_ms, side="right"))
@@ -84,7 +85,7 @@ class FundingCalendar:
 
 
 def find_intervals(times: Ints) -> list[tuple[int, int]]:
-    """Return the instant (ms) from which each interval (hours) counts.
+    """Return each interval in hours, after the instant (ms) from which it applies.
 
     Args:
         times: the settlements, ascending; with fewer than two there is no interval.

@@ -21,7 +21,7 @@ MOVES, BARS, PATHS, TAPE = range(10, 14)  # random streams; ``make_universe`` us
 
 
 class Regime(IntEnum):
-    """The behavior of a symbol's own price for some hours, a stretch."""
+    """The behavior of a symbol's own price during a stretch, which lasts some hours."""
 
     WALK = 0
     RANGE = 1  # the price is pulled back to that of the stretch's start
@@ -38,8 +38,8 @@ class PathSettings:
 
     degrees_of_freedom: float = 4.0  # Student's t: crypto returns have tails of index 3 to 4
     shock_max: float = 15.0  # standard deviations; t(4) alone gives impossible moves
-    own_vol_log_sd: float = 0.45  # volatility clusters: log volatility is an hourly AR(1) ...
-    own_vol_persistence: float = 0.97  # ... with a half-life of about a day
+    own_vol_log_sd: float = 0.45  # standard deviation of log volatility, an hourly AR(1) process
+    own_vol_persistence: float = 0.97  # coefficient of the AR(1); a half-life of about a day
     market_vol_log_sd: float = 0.40
     market_vol_persistence: float = 0.985
     season: float = 0.25  # amplitude of volatility over the hours of a day
@@ -56,7 +56,7 @@ class PathSettings:
     release_hours: int = 3
     release_probability: float = 0.5
     compensation: float = 0.5  # share of a stretch's predictable part that releases take back
-    # towards the first price, so that the tick size stays right for years
+    # Prices are pulled towards the first price, so that the tick size stays right for years.
     pull_half_life_days: float = 180.0
     price_bound: float = 4.0  # log units around the first price
 
@@ -93,7 +93,7 @@ class Moves:
 
 @attrs.frozen(kw_only=True, eq=False)
 class DayBars:
-    """A day's bars, ``[bars, symbols]``, with prices on each symbol's tick."""
+    """A day's bars, ``[bars, symbols]``: prices on the tick, volume in base units."""
 
     open: Floats
     high: Floats
@@ -103,7 +103,7 @@ class DayBars:
 
 
 def day_rng(seed: int, day: int, stream: int) -> np.random.Generator:
-    """Return the random generator of one day and one stream."""
+    """Return the random generator of one stream on one day, or in one bar."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, stream, day))))
 
 
@@ -129,7 +129,11 @@ def first_state(universe: Universe) -> MarketState:
 def run_day(
     universe: Universe, settings: PathSettings, seed: int, day: int, bars: int, state: MarketState
 ) -> tuple[MarketState, Moves]:
-    """Return the state at the next midnight and the day's moves."""
+    """Return the state at the next midnight and the day's moves.
+
+    ``day`` counts from the market's origin. ``bars`` is the number of bars of a day, a multiple of
+    24. ``state`` is the state at the day's 00:00 UTC.
+    """
     rng = day_rng(seed, day, MOVES)
     per_hour = bars // HOURS
     symbols = len(universe.log_price)
@@ -383,7 +387,7 @@ def make_day_bars(universe: Universe, seed: int, day: int, moves: Moves) -> DayB
 
 
 def _on_tick(log_price: Floats, scale: Floats) -> Floats:
-    """Return prices on the tick, at least one tick; each is the double of its decimal."""
+    """Return prices on the tick, at least one tick; each is the float of its decimal."""
     ticks = np.exp(log_price)
     ticks *= scale
     np.rint(ticks, out=ticks)

@@ -4,14 +4,13 @@ Prices have two common factors with a beta per symbol, Student t shocks, volatil
 and follows the hour of the day, and jumps of one symbol and of the market. Each symbol has regimes
 of walking, ranging and trending that end at random, often with a release of a few hours: the price
 leaves a range, or returns part of a trend. The expected size of a release is the share
-``PathSettings.compensation`` of the regime's predictable part. No part of the market is made for a
-strategy to gain from.
+``PathSettings.compensation`` of the regime's predictable part. No part of the market is made to let
+a strategy gain.
 
 Any time from the origin on can be read. The states of some midnights are stored
 (``market_states``); the days after them are generated again in 10 to 90 ms of CPU each. At most
-``DAYS_HELD`` days of bars are in memory.
-Inside a bar the price is linear from open to one extreme, to the other and to close, with both
-extremes at seeded times. So any interval agrees with the bar.
+``DAYS_HELD`` days of bars are in memory. Inside a bar the price is linear from open to one extreme,
+to the other and to close, with both extremes at seeded times. So any interval agrees with the bar.
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ class GeneratedMarket:
         while bar < last or not parts:
             until = min(last, (bar // self.bars_per_day + 1) * self.bars_per_day)
             part = self._native(bar, max(bar, until))
-            # Day by day if periods end with it: 35 days of native bars are never in memory.
+            # Periods that divide a day are made day by day, to have one day of native bars at once.
             parts.append(resample(part, period_ms) if DAY_MS % period_ms == 0 else part)
             bar = until
         return resample(concatenate(parts), period_ms)
@@ -202,7 +201,7 @@ class GeneratedMarket:
     def make_day(self, at_ms: int) -> None:
         """Make the data of the UTC day of ``at_ms``, at the earliest the first day."""
         day = max(0, (at_ms - self.first_ms) // DAY_MS)
-        self._moves_of(day)  # any of the four may be in memory without the others
+        self._moves_of(day)  # each of the four may be in memory without the others
         self.day(day)
         self._atr_of(day)
         _get_cached(self._draws, day, lambda: self._draw(day))
@@ -244,7 +243,7 @@ class GeneratedMarket:
         return after, moves
 
     def _moves_of(self, day: int) -> Moves:
-        """Return the day's moves. Runs the days since the nearest known state if needed."""
+        """Return the day's moves; run the days since the nearest known state if needed."""
 
         def run() -> Moves:
             at, state = self.states.nearest(day)
@@ -269,7 +268,7 @@ class GeneratedMarket:
 
         def run() -> Floats:
             days = [self.day(each) for each in range(max(0, day - 1), day + 1)]
-            # of yesterday only the rows that the first ATR needs
+            # Of yesterday only the rows are used that the day's first ATR needs.
             rows = self.bars_per_day + ATR_PERIOD + 1
             atr = trailing_atr(
                 np.concatenate([each.high for each in days])[-rows:],
@@ -302,7 +301,7 @@ class GeneratedMarket:
         self, since_ms: int, until_ms: int, period_ms: int, field: Callable[[Moves], Floats]
     ) -> Series:
         """Return observations at the ends of periods that divide a day."""
-        # number 0 ends one period after the origin
+        # Observation 0 is made at the end of the first period after the origin.
         first = max(0, (since_ms - self.first_ms) // period_ms)
         last = (until_ms - self.first_ms) // period_ms
         if last <= first:
@@ -376,7 +375,7 @@ class GeneratedMarket:
         return self._bar_path[1]
 
     def path(self, bar: int, column: int, parts: Floats) -> Floats:
-        """Return one symbol's prices at rising fractions of the bar of this number."""
+        """Return one symbol's prices at the rising fractions ``parts`` of a bar."""
         path = self._path_of(bar)
         times = [0.0, float(path.first[column]), float(path.second[column]), 1.0]
         knots = [float(each[column]) for each in (path.open, path.one, path.two, path.close)]

@@ -20,7 +20,7 @@ class MarketSource(Protocol):
 
     symbols: tuple[str, ...]
     instruments: tuple[Instrument, ...]
-    step_ms: int  # native bar
+    step_ms: int  # length of a native bar
     first_ms: int  # open of the first bar
     last_ms: int  # close of the last bar; the generated market ends in the year 2100
 
@@ -32,7 +32,10 @@ class MarketSource(Protocol):
         ...
 
     def prices(self, at_ms: int) -> Floats:
-        """Return the mids at an instant, ``[symbols]``; for a recorded bar its open."""
+        """Return the mids at an instant, ``[symbols]``; for a recorded bar its open.
+
+        After the last recorded bar they are the last closes.
+        """
         ...
 
     def half_spread_bps(self) -> Floats:

@@ -15,18 +15,21 @@ from typing import Protocol
 from kamou.venue.market.generated_day import MarketState
 
 STATES_HELD = 64  # in memory: more than a scanner's 35 days and the 10 days to a checkpoint
-CHECKPOINT_DAYS = 10  # a start runs fewer days if the stored states are valid
+CHECKPOINT_DAYS = 10  # between two stored states; from a valid one a start generates fewer days
 
 
 class StateKeeper(Protocol):
     """A store of the states at every ``CHECKPOINT_DAYS``-th midnight."""
 
     def newest(self, day: int) -> tuple[int, MarketState] | None:
-        """Return the newest valid state at or before ``day``, with its day; None if none."""
+        """Return the newest valid state at or before ``day``, after its day.
+
+        Return None without such a state.
+        """
         ...
 
     def keep(self, day: int, state: MarketState) -> None:
-        """Store a state without blocking. Called in the thread that computed it."""
+        """Store a state without blocking, in the thread that computed the state."""
         ...
 
 

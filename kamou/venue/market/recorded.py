@@ -61,7 +61,7 @@ class RecordedMarket:
 
     @cached_property
     def funding_calendar(self) -> FundingCalendar:
-        """The settlements of all symbols."""
+        """The funding calendar of all symbols."""
         return FundingCalendar(self.data.funding)
 
     @cached_property
@@ -96,7 +96,7 @@ class RecordedMarket:
     def market_end(self, symbol: str) -> tuple[int, float] | None:
         """Return the end (ms) and last close of a symbol whose bars end early.
 
-        None if they end with the dataset, or the symbol has none.
+        Return None if they end with the dataset, or the symbol has no bars.
         """
         return self._ends.get(symbol)
 
@@ -159,8 +159,8 @@ class RecordedMarket:
     def prices(self, at_ms: int) -> Floats:
         """Return the price of each symbol at ``at_ms``, ``[symbols]``.
 
-        It is the open of the bar at ``at_ms``. After the last bar it is the symbol's last known
-        close. NaN before the first bar.
+        It is the open of the bar at ``at_ms``, NaN before the first bar. After the last bar it is
+        the symbol's last known close.
         """
         row = (at_ms - self.first_ms) // self.step_ms
         if row < 0:
@@ -188,7 +188,7 @@ class RecordedMarket:
         return _rows(self.data.bars, slice(first, last))
 
     def open_interest(self, since_ms: int, until_ms: int) -> Series:
-        """Return the observations of ``(since_ms, until_ms]``."""
+        """Return the open interest of ``(since_ms, until_ms]``, contracts or base units."""
         return self.data.open_interest.between(since_ms, until_ms)
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:

@@ -18,7 +18,7 @@ from kamou.venue.market.generated_day import TAPE, day_rng
 from kamou.venue.market.generator import GeneratedMarket
 
 TOP_SHARE = 0.002  # share of a bar's volume that rests at the best price
-TRADES_PER_BAR = 40  # the same in every bar
+TRADES_PER_BAR = 40  # of one symbol, the same number in every bar
 TAKER_FOLLOWS = 0.7  # probability that a taker trades in the path's direction
 
 
@@ -43,9 +43,9 @@ class MarketTrades:
 
 
 def best_quotes(market: GeneratedMarket, at_ms: int) -> BestQuotes:
-    """Return quotes on the tick around the path's price.
+    """Return the best quotes on the tick around the path's price, all symbols.
 
-    ``at_ms`` is not before the market's origin.
+    ``at_ms`` is at or after the market's origin.
     """
     bar = (at_ms - market.first_ms) // market.step_ms
     day, row = divmod(bar, market.bars_per_day)

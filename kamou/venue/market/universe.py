@@ -1,7 +1,7 @@
 """The perpetuals of the generated market: settings, constants and instruments.
 
 The symbols are ``BTCUSDT`` and ``ETHUSDT``, then ``SYN003USDT``, ``SYN004USDT``, ... No venue
-lists the latter, so a generated trade of them cannot be mistaken for a real one.
+lists a symbol that begins with SYN, so a generated trade of one cannot be mistaken for a real one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from kamou.core.model import Instrument
 QUOTE = "USDT"
 SIGNIFICANT_DIGITS = 5  # of a price: tick / price between 0.1 and 1 bps, as on real venues
 LOTS_MAX = 10**9  # of one order; so large that it never limits one
-NOTIONAL_MIN = Decimal(5)  # USDT, the commonest minimum order value at venues
-# rank up to which the tier holds, leverage, maintenance margin rate
+NOTIONAL_MIN = Decimal(5)  # USDT, the most frequent minimum order value at venues
+# (last rank in the tier, leverage, maintenance margin rate)
 LEVERAGE_TIERS = ((10, 75, "0.005"), (50, 50, "0.01"), (10**9, 25, "0.02"))
 
 
@@ -31,12 +31,12 @@ class UniverseSettings:
     alt_price_median: float = 1.0
     alt_price_log_sd: float = 2.0  # prices from thousandths to hundreds, as at venues
     btc_volatility: float = 0.025  # of the market's first factor
-    eth_volatility: float = 0.020  # of its second factor: ETH and alts apart from BTC
+    eth_volatility: float = 0.020  # of its second factor: all symbols without BTC
     alt_volatility: tuple[float, float] = (0.025, 0.055)  # own part, uniform
     alt_beta: tuple[float, float] = (0.7, 1.5)  # to the first factor, uniform
     alt_second_beta: tuple[float, float] = (0.3, 1.0)
     btc_turnover: float = 1.2e10  # USDT a day
-    turnover_exponent: float = 1.25  # turnover falls with rank ** this
+    turnover_exponent: float = 1.25  # turnover is that of BTC / rank ** turnover_exponent
     turnover_min: float = 6e6
     half_spread_bps: float = 0.25  # of the first; grows with the square root of rank
     half_spread_max_bps: float = 4.0
@@ -63,7 +63,7 @@ class Universe:
 
 
 def make_universe(seed: int, count: int, settings: UniverseSettings) -> Universe:
-    """Return ``count`` perpetuals; the same arguments give the same perpetuals."""
+    """Return ``count`` perpetuals; equal arguments give equal perpetuals."""
     assert count >= 1, f"count = {count}; a market needs at least one symbol"
     rng = np.random.default_rng(np.random.SeedSequence((seed, 1)))
     rank = np.arange(1.0, count + 1)
