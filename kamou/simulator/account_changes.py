@@ -1,7 +1,7 @@
-"""Changes of the account by venue, transfers and external orders, at drawn times.
+"""Changes of the account by venue, transfers or external orders, at drawn times.
 
-The changes happen at the venue, with or without a running process. A change that the venue rejects,
-or that finds no position or market to act on, is tried again after ``CHANGE_RETRY_MS``.
+The changes happen at the venue, with or without a running process. If the venue rejects a change,
+or there is no position or market for it, it is tried again after ``CHANGE_RETRY_MS``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SETTLED_AFTER_MS = 10_000  # from the end of a market to its settlement
 D = Decimal
 
 Act = Callable[[int, Random], bool]
+"""(at_ms, random stream) -> True if the change has happened."""
 
 
 @attrs.define(eq=False)
@@ -45,7 +46,7 @@ class AccountChanges:
     _manual: int = 0
 
     def mark_all(self, at_ms: int) -> None:
-        """Count all positions as changed, because a restored journal may not have them."""
+        """Mark all positions as changed, because a restored journal may not have them."""
         self.touched.update({position.symbol: at_ms for position in self.engine.positions()})
 
     def schedule(self) -> None:

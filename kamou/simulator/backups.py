@@ -17,8 +17,8 @@ from kamou.simulator.faults import Chaos, FaultName
 from kamou.simulator.simulated_process import copy_database
 from kamou.store.journal import Committed
 
-AGE_S = (20.0, 900.0)  # age of a restored backup; low ages are more common
-DOWN_MS = 61_000  # duration of a restore; above one cycle, so that no bar is read twice
+AGE_S = (20.0, 900.0)  # lowest and highest age of a restored backup; low ages are more frequent
+DOWN_MS = 61_000  # duration of a restore; longer than one cycle, so that no bar is read twice
 
 OnCommit = Callable[[Sequence[Committed]], None]
 

@@ -1,4 +1,4 @@
-"""The names of the limits that decided sizes and denials, for the coverage."""
+"""Names of the limits that decided sizes and denials, for the coverage of a swarm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kamou.core.codes import Deny
 from kamou.core.model import Plan
 
 NOT_RISK = ("exposure", "quantity_max", "value_max")
-"""The names in ``bound_by`` that are no limit on risk."""
+"""The names in ``bound_by`` that are not limits on risk."""
 
 BOUND = {
     Deny.RISK_PER_TRADE_EXCEEDED: "risk",

@@ -1,7 +1,8 @@
 """Counter of scheduler steps that injects crashes, and the errors that it injects.
 
-A *crash point* is the place where a task of an actor is suspended, as the chain of Kamou's own
-frames from the actor's ``run`` inwards. Two ways into the same ``await`` are two crash points.
+A *crash point* is the place where a task of an actor is suspended: the chain of Kamou's own frames
+from the actor's ``run`` to the innermost one. Two chains to the same ``await`` are two crash
+points.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Chain = tuple[tuple[str, int], ...]  # (file from the package, line), outermost 
 
 @attrs.frozen(order=True)
 class CrashPoint:
-    """A place where a task of ``actor`` waits."""
+    """A place where a task of ``actor`` waits, as the chain of its frames."""
 
     actor: str
     chain: Chain
@@ -54,7 +55,7 @@ def list_frames(coroutine: object) -> Iterator[tuple[str, int]]:
 def find_actor(task: trio.lowlevel.Task, actors: frozenset[str]) -> str | None:
     """Return the actor to which a task or its nursery belongs.
 
-    None for a task of no actor, and for a task before its first step.
+    Return None for a task of no actor, and for a task before its first step.
     """
     actor = task.name
     if actor not in actors:
@@ -72,10 +73,11 @@ class Stuck(BaseException):
 
 
 class StepCounter(trio.abc.Instrument):
-    """Counter of the scheduler's steps, which crashes actors where ``strike`` is True.
+    """Counter of the scheduler's steps, which crashes an actor if ``strike`` is True.
 
-    ``order`` is a checksum of the tasks in the order of their steps. After ``at_once_max`` steps
-    within one instant, one task gets ``Stuck`` (seed 960263).
+    ``strike`` is called before each step of an actor's task. ``order`` is a checksum of the tasks
+    in the order of their steps. After ``at_once_max`` steps within one instant, ``Stuck`` is raised
+    in one task (seed 960263).
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class StepCounter(trio.abc.Instrument):
                 task,
                 Stuck(
                     f"{task.name} takes a step after more than {self._at_once_max} steps at"
-                    f" {now:.3f} s of Trio's clock"
+                    f" {now:.3f} s of Trio's clock, which does not advance"
                 ),
             )
             return

@@ -221,8 +221,8 @@ REPORTED_AT_ONCE = frozenset({_F.EXTERNAL_CANCEL, _F.STOPS_REJECTED, _F.TIGHT_LI
 BLIND = (_F.DISCONNECT, _F.MAINTENANCE, _F.RATE_LIMIT_AND_BAN, _F.DISK_FULL, _F.BLIND_ACCOUNT)
 """While one of these lasts, no process can place a stop or learn of a change."""
 
-SWARM_STREAM = 100  # which faults a seed switches on
-SIMULATION_STREAM = 101  # attached orders or none, and the time between runs
+SWARM_STREAM = 100  # random stream of the choice of faults
+SIMULATION_STREAM = 101  # random stream of attached orders or none, and of the time between runs
 
 FAULT_NAMES = tuple(FaultName)
 BY_NAME = {fault.name: fault for fault in FAULTS}
@@ -283,7 +283,7 @@ class Chaos:
         self._counted: set[tuple[FaultName, int]] = set()
 
     def draw(self, name: FaultName) -> Random:
-        """Return the random stream of the fault."""
+        """Return the fault's own random stream."""
         return self._draws[name]
 
     def chance(self, name: FaultName, now_ms: int, rate: float | None = None) -> bool:
@@ -298,7 +298,7 @@ class Chaos:
     def inside(self, name: FaultName, now_ms: int) -> tuple[int, int] | None:
         """Return the fault's window that contains ``now_ms``; count each window once.
 
-        None in the convergence phase.
+        Return None outside of its windows and in the convergence phase.
         """
         if now_ms >= self.convergence_ms:
             return None
@@ -321,7 +321,7 @@ class Chaos:
         )
 
     def note(self, name: FaultName) -> None:
-        """Count a strike."""
+        """Count a strike of the fault."""
         self.struck[name] += 1
 
     def _drawn_windows(

@@ -24,7 +24,7 @@ _COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 class FaultyAnswers(EngineReads):
-    """The answers of a venue with the faults of ``Chaos``. Its clock is the true one."""
+    """The answers of a venue with the faults of ``Chaos``; its clock has true time."""
 
     def __init__(self, engine: Engine, chaos: Chaos, true_clock: Clock) -> None:
         super().__init__(engine, true_clock, run_inline)
@@ -32,7 +32,7 @@ class FaultyAnswers(EngineReads):
         self._true = true_clock
 
     def data_ms(self) -> int:
-        """Return the time up to which the venue serves market data."""
+        """Return the time in ms up to which the venue serves market data."""
         now_ms = self._true.now_ms()
         frozen = self._chaos.inside(FaultName.FROZEN_FEED, now_ms)
         if frozen:

@@ -1,7 +1,7 @@
 """The exchange port with faults between its checks and the engine.
 
-``submit`` and ``reduce`` are the production code. Behind them a request may be lost or be late.
-Wrong responses are those of ``faulty_answers.py``. The monitor sees every order before it is sent.
+``submit`` and ``reduce`` are the production code. After their checks a request may be lost or late.
+``faulty_answers.py`` makes wrong responses. The monitor checks every order before it is sent.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _F = FaultName
 
 @attrs.frozen(kw_only=True)
 class Surroundings:
-    """Venue, true time, faults and watchers of one simulated process."""
+    """Venue, true time, faults, monitor and kills of one simulated process."""
 
     venue: Venue
-    clock: Clock  # true time; the process has a skewed one
+    clock: Clock  # true time; the process has a skewed clock
     chaos: Chaos
     monitor: Monitor
     crashes: CrashSchedule
@@ -131,7 +131,11 @@ class FaultyExchange(SimulatedExchange):
     # --- reads -----------------------------------------------------------------------
 
     async def read(self, query: VenueQuery[T]) -> T:
-        """Let the query and its response travel, and ask the venue in between."""
+        """Return the venue's answer after the travel times of query and response.
+
+        Raises:
+            RateLimitedError, UnreachableError: a fault strikes; nothing was read.
+        """
         chaos, now_ms = self._chaos, self._true.now_ms()
         if query.name == "account" and chaos.inside(_F.BLIND_ACCOUNT, now_ms):
             await self._request()

@@ -35,9 +35,9 @@ class MarketSettings:
     regime_s: int = 900  # mean length of a regime
     volume: float = 20_000.0  # USDT per second, median; an order of 1,500 USDT fits within a tenth
     volume_deviation: float = 0.6  # of its logarithm
-    thin_share: float = 0.0  # of the seconds have almost no volume, for partial fills
-    gap_per_hour: float = 0.6  # jumps per symbol
-    gap_size: float = 0.02  # of a jump, before its sign
+    thin_share: float = 0.0  # share of the seconds with almost no volume, for partial fills
+    gap_per_hour: float = 0.6  # mean number of jumps per symbol
+    gap_size: float = 0.02  # standard deviation of a jump
 
 
 def instrument(index: int) -> Instrument:
@@ -131,7 +131,7 @@ class SimulatedMarket:
     def segment(self, from_ms: int, to_ms: int) -> Segment:
         """Return the segment of the seconds that begin in ``(from_ms, to_ms]``.
 
-        Without any such second it has the last price and no volume.
+        Without such a second it has the last price and a volume of 0.
         """
         first, last = self._row(from_ms) + 1, self._row(to_ms)
         if last < first:
@@ -196,7 +196,7 @@ class SimulatedMarket:
         )
 
     def funding_rates(self, since_ms: int, until_ms: int) -> Series:
-        """Return hourly rates, so that a simulated hour has a settlement."""
+        """Return hourly rates as fractions, so that a simulated hour has a settlement."""
         first = -(-(since_ms + 1) // HOUR_MS)
         hours = np.arange(first, until_ms // HOUR_MS + 1, dtype=np.int64)
         if not len(hours):

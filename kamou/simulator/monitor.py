@@ -66,7 +66,7 @@ class Monitor:
         self.coverage: Counter[str] = Counter()
         self.bound_by_risk = 0  # permits whose size a risk limit decided
         self.on_grant: Callable[[], None] = lambda: None  # called at the next permit
-        self.stalls: list[tuple[int, int]] = []  # a request timed out or the disk was slow
+        self.stalls: list[tuple[int, int]] = []  # (from, to) in ms of slow requests and commits
         outside = OutsideChanges(excused_ms, age_max_ms=limits.account_age_max_s * 1000)
         self._observed = seen = Observed(
             engine=engine, limits=limits, excused_ms=excused_ms, outside=outside
@@ -87,7 +87,7 @@ class Monitor:
         self._day_unknown = False  # a restored journal has no open day
         self._sampled_ms = 0
         self._reported = 0  # violations of the checker reported so far
-        self._seen = 0  # audit records
+        self._seen = 0  # audit records checked so far
         self._recent: deque[str] = deque(maxlen=LAST_EVENTS)
 
     @property
@@ -110,7 +110,7 @@ class Monitor:
     # --- the journal -----------------------------------------------------------------
 
     def check_commit(self, done: Sequence[Committed]) -> None:
-        """Check committed events."""
+        """Check committed events, count them and add them to the trace."""
         for each in done:
             event = each.event
             kind = type(event).__name__
@@ -168,7 +168,7 @@ class Monitor:
         )
         self._day_unknown = not book.day.utc_day
 
-    # --- the wire --------------------------------------------------------------------
+    # --- orders on their way to the venue --------------------------------------------
 
     def check_order(self, intent: Intent, attached: tuple[Intent, ...], now_ms: int) -> None:
         """Check an order that the process is about to send."""
@@ -286,7 +286,7 @@ class Monitor:
         self._close()
 
     def _close(self) -> None:
-        """Check that the equity equals the sum of all audit records (7)."""
+        """Check that the equity equals the sum of all audit records (invariant 7)."""
         engine, checker = self.engine, self._checker
         self.check_venue(engine.market_ms)
         checker.check_equity(engine.account(), engine.positions(), engine.source.instruments)

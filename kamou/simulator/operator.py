@@ -68,7 +68,7 @@ class SimulatedOperator:
         await granted.wait()
 
     async def attend(self, tree: app.Tree, until_ms: int) -> None:
-        """Resume during a halt, one step at a time, until the convergence phase."""
+        """Resume during a halt, one step at a time, until ``until_ms``."""
         while True:
             await trio.sleep(ATTENDANT_MS / 1000)
             converging = self.clock.now_ms() >= until_ms
@@ -76,4 +76,4 @@ class SimulatedOperator:
                 self.monitor.state not in (TradingState.ACTIVE, TradingState.REDUCED_SIZE)
                 and not converging
             ):
-                tree.governor.put_priority(Resume(note="the attendant has looked"))
+                tree.governor.put_priority(Resume(note="the simulated operator resumes"))

@@ -26,8 +26,8 @@ class Scenario:
     symbols: int = 5
     faults: frozenset[FaultName] | None = attrs.field(default=None, converter=_named)
     until_hours: float | None = None  # the same simulation with an earlier convergence phase
-    keep_trace: bool = False
-    seeded: bool = True  # False only in the test that runs are then not repeatable
+    keep_trace: bool = False  # True: the result has the lines of the trace
+    seeded: bool = True  # False: Trio's scheduler has no seed, for a test of repeatability
 
     @property
     def on(self) -> frozenset[FaultName]:

@@ -1,6 +1,6 @@
 """The kills, the disk writer and the clock of a simulated process.
 
-The module also copies databases and cuts their power.
+The module also copies databases and applies power cuts to them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CrashSchedule:
     """The kills that are due in one process, and the kill that ended it."""
 
     chaos: Chaos
-    clock: Clock  # true
+    clock: Clock  # true time
     kills: list[tuple[int, FaultName]]  # (at_ms, process_kill or power_cut), sorted
     dead: FaultName | None = None  # the kind of kill, once it has happened
     where: str = ""
@@ -39,7 +39,7 @@ class CrashSchedule:
     def check(self) -> None:
         """Raise ``Killed`` if the process was killed.
 
-        Every access to disk or venue calls this.
+        Every access to the disk or the venue calls this method first.
         """
         if self.dead:
             raise Killed(self.where)
@@ -61,7 +61,11 @@ class CrashSchedule:
             self.die(kill[1], where)
 
     def die(self, kind: FaultName, where: str) -> None:
-        """Kill the process at the place ``where`` by a kill of this kind."""
+        """Kill the process at the place ``where`` by this kind of kill.
+
+        Raises:
+            Killed: always.
+        """
         self.dead, self.where = kind, where
         del self.kills[0]
         self.chaos.note(kind)
@@ -124,7 +128,7 @@ class SkewedClock:
     _error: tuple[int, int] = (-1, 0)
 
     def error_ms(self) -> int:
-        """Return the clock's error, which each window of ``clock_skew`` draws."""
+        """Return the clock's error in ms; each window of ``clock_skew`` draws a new one."""
         window = self.chaos.inside(FaultName.CLOCK_SKEW, self.true.now_ms())
         if window is None:
             return 0
@@ -165,9 +169,9 @@ def cut_power(path: Path, draw: float, *, synced: bool) -> int:
     recovers the last whole transaction that is left.
 
     Args:
-        path: of the database.
+        path: path of the database.
         draw: fraction of the log's bytes that is left, between 0 and 1.
-        synced: whether every commit was synced.
+        synced: True if every commit was synced.
     """
     log = path.with_name(path.name + "-wal")
     if synced or not log.exists():

@@ -1,7 +1,7 @@
 """Simulated processes of the public site, which fail as their scripts say.
 
-A simulated process passes the contract suite of the real process (``tests/site/contract.py``). Time
-is Trio's.
+A simulated process passes the contract suite of the real process (``tests/site/contract.py``). All
+times are those of Trio's clock.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Fate(Enum):
 
     LIVES = "lives"
     CRASHES = "crashes"  # it ends by itself after a last text
-    HANGS = "hangs"  # no more heartbeats, and SIGTERM has no effect
+    HANGS = "hangs"  # it sends no more heartbeats, and SIGTERM has no effect
     GROWS = "grows"  # its heartbeats report 4 GiB of memory
-    FLOODS = "floods"  # text without end
+    FLOODS = "floods"  # it writes text without end
     GARBLES = "garbles"  # its heartbeats cannot be parsed
-    RACES = "races"  # heartbeats without a pause
+    RACES = "races"  # it sends heartbeats without a pause
     NEVER_SERVES = "never_serves"  # it runs and sends no heartbeat
-    IS_REFUSED = "is_refused"  # the operating system does not start the process
+    IS_REFUSED = "is_refused"  # the operating system cannot start the process
 
 
 @attrs.frozen(kw_only=True)

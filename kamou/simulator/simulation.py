@@ -1,8 +1,8 @@
 """The simulation of one seed, with its market, venue, disk and processes.
 
-Each process is a Trio run with the production tree. A kill ends the process, and venue and disk go
-on. Book and venue must agree at the end of the convergence phase, which has no faults and a frozen
-market.
+Each process is a Trio run with the production tree. A kill ends the process, but not the venue and
+the disk. Book and venue must agree at the end of the convergence phase, which has no faults and a
+frozen market.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ from kamou.venue.store import VenueStore
 
 T = TypeVar("T")
 NOON_MS = 1_735_732_800_000  # 2025-01-01T12:00Z
-HISTORY_MS = 90 * MINUTE_MS  # of market before the start
+HISTORY_MS = 90 * MINUTE_MS  # time of the market before the start
 CONVERGENCE_MS = 6 * MINUTE_MS  # convergence phase: six cycles without faults must be enough
 MEMORY_FOLDER = "/dev/shm"  # if it exists, the simulated disk is faster
 CORE = {"journal", "risk_governor", "exchange", "order_manager", "reconciler"}
@@ -134,7 +134,7 @@ class Simulation:
         self.kills = self._drawn_kills()
         self.dead: list[tuple[int, int]] = []  # periods without a running process
         self.synced = True
-        self.facts = ""  # their digest, if the simulation reached its end
+        self.facts = ""  # the facts digest, if the simulation reached its end
 
     def _drawn_kills(self) -> list[tuple[int, FaultName]]:
         return sorted(
@@ -216,7 +216,7 @@ class Simulation:
             self.chaos.struck[FaultName.DAY_END] += self.monitor.coverage["DayOpened"] - 1
 
     def _excused_ms(self, symbol: str, since_ms: int, until_ms: int) -> int:
-        """Return the time without a stop that is excused, in ms."""
+        """Return the ms from ``since_ms`` to ``until_ms`` that count towards no deadline."""
         silent = self.dead + self.monitor.stalls
         # On a full disk no intent can be committed, so no order may be sent. Without the account no
         # reconciliation ends.
@@ -307,7 +307,7 @@ class SimulatedRun:
             await self._live(writer, reader)
             writer.recover()
             stopped = make_run_stopped(writer.run_number, self.skewed.now_ms(), RunEnd.STOPPED)
-            with contextlib.suppress(DiskFullError):  # a session does the same
+            with contextlib.suppress(DiskFullError):  # as a session of Kamou does
                 writer.append([stopped])
         finally:
             monitor.halts.forget_command()

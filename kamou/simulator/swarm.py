@@ -55,7 +55,7 @@ class Result:
 class Swarm:
     """The results of many seeds.
 
-    ``missing`` has the faults and events of ``find_missing``, which never happened.
+    ``missing`` has the enabled faults and the required events that never happened.
     """
 
     results: tuple[Result, ...]
@@ -174,7 +174,7 @@ def find_missing(results: Iterable[Result]) -> tuple[str, ...]:
 
 
 def shrink_failure(result: Result, report: Callable[[str], None] = lambda line: None) -> Result:
-    """Return the failure with fewer faults and a shorter time, where it still fails.
+    """Return a result with fewer faults and a shorter time that still fails.
 
     The search is greedy: a fault stays out if the seed fails without it. Each fault has its own
     random stream, so leaving one out does not change the others.

@@ -15,10 +15,7 @@ HEADER = "kamou-trace"
 
 
 class Trace:
-    """The hash of all lines and bytes in order.
-
-    It stores the lines if ``keep`` is True.
-    """
+    """The hash of all lines and bytes in their order; the lines if ``keep`` is True."""
 
     def __init__(self, *, keep: bool) -> None:
         self.lines: list[str] = []
@@ -41,7 +38,7 @@ class Trace:
 
 
 def make_header(seed: int, facts: str) -> str:
-    """Return the first line of a stored trace."""
+    """Return the first line of a stored trace, with its seed and facts digest."""
     return f"{HEADER} {VERSION} seed={seed} {facts}"
 
 

@@ -19,7 +19,7 @@ from kamou.venue.state import OrderRequest
 
 @attrs.define(eq=False)
 class OnTheWire:
-    """A request that was sent. ``answer`` is set when the request arrives."""
+    """A request that was sent; ``answer`` has the response after its arrival."""
 
     arrives_ms: int
     act: Callable[[], OrderReport | None]
@@ -28,14 +28,14 @@ class OnTheWire:
 
 
 class Venue:
-    """The engine with the requests on the wire and the pushed events.
+    """The engine with the requests on their way to it and the updates of its stream.
 
     Times are true times.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.pushed: list[VenueEvent] = []  # since the stream was last read
+        self.pushed: list[VenueEvent] = []  # updates since the stream was last read
         self._wire: list[tuple[int, int, OnTheWire]] = []
         self._sent = 0
 

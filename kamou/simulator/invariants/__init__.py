@@ -1,4 +1,4 @@
-"""The invariants that every simulation must keep, one to a file.
+"""The invariants that every simulation must keep.
 
 The numbers are those of ``docs/reliability.md``. ``monitor`` feeds the invariants with committed
 events, sent orders, records of the venue's audit log, exits of actors and the end.
@@ -18,6 +18,6 @@ events, sent orders, records of the venue's audit log, exits of actors and the e
 12. ``activity``.
 13. ``site_record``; ``site_faults`` checks that the site serves again.
 
-``time_limits`` has no number. ``observed`` is what several of them need to know, and
-``outside_changes`` what the system cannot know yet.
+``time_limits`` has no number. ``observed`` has the state that several invariants read, and
+``outside_changes`` has the changes that the system cannot know yet.
 """

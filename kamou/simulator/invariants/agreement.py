@@ -46,7 +46,9 @@ def _positions(book: PositionBook, engine: Engine) -> Iterator[str]:
             and order.side.sign * position.quantity < 0
         ]
         if sum((o.quantity - o.filled for o in stops), Decimal(0)) < abs(position.quantity):
-            yield f"{position.symbol}: {len(stops)} stops do not cover {position.quantity}"
+            yield (
+                f"{position.symbol}: {len(stops)} stops do not cover {position.quantity} contracts"
+            )
         elif len(stops) > 1:
             yield f"{position.symbol}: {len(stops)} stops, expected 1"
         if trade is not None and (not trade.protected or trade.unprotected_since_ms):

@@ -63,7 +63,7 @@ class ClientOrderIds:
         if record.event is not OrderStep.ACCEPTED:
             return
         if name in self._written_off:
-            detail = f"{name} closed in the journal at {self._written_off[name]}"
+            detail = f"{name} was closed in the journal at {self._written_off[name]} ms"
             self.report(HardRule.RESURRECTED, record.at_ms, record.symbol, detail)
         if not is_kamou_id(name):
             return

@@ -22,7 +22,7 @@ class CommittedEvents:
     _head_body: bytes = b""
 
     def record(self, committed: Committed, body: bytes) -> None:
-        """Take a committed event as the newest one."""
+        """Record a committed event as the newest one."""
         self.head_seq, self._head_body = committed.seq, body
 
     def restore(self, seq: int, newest: e.Event) -> None:

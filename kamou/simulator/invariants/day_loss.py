@@ -1,4 +1,4 @@
-"""Invariant 10, the daily loss limit: it acts at the limit and not before."""
+"""Invariant 10, the daily loss limit: it takes effect at the limit and not before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOSS_SLACK = Decimal("0.001")  # of the day's equity, which changes between two 
 
 @attrs.define
 class DayLoss:
-    """The day's loss by the venue's records, counted from the day of the journal."""
+    """The day's loss by the venue's records, since the journal opened the day."""
 
     observed: Observed
     report: ReportViolation
@@ -31,7 +31,7 @@ class DayLoss:
     _transfers: list[tuple[int, Decimal]] = attrs.Factory(list)  # since the day was opened
 
     def record_audit(self, record: AuditRecord) -> None:
-        """Take a transfer or the fee of a fill."""
+        """Record a transfer or the fee of a fill."""
         if isinstance(record, FillAudit):
             self._fees += record.fee
         elif isinstance(record, MoneyAudit) and record.kind is MoneyKind.TRANSFER:
@@ -68,7 +68,10 @@ class DayLoss:
         self.net_deposits = sum((amount for _, amount in self._transfers), ZERO)
 
     def check_change(self, event: e.StateChanged) -> None:
-        """Check that a change for the day's loss came no earlier than that loss."""
+        """Check a change of the trading state for the day's loss.
+
+        It must not come before the loss that it is for.
+        """
         limits = self.observed.limits
         share = {
             StateReason.DAY_LOSS_HALF: limits.reduced_at,

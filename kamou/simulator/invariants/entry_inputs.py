@@ -1,4 +1,4 @@
-"""Invariant 4, at each sent entry: it rests on a true quote and a true clock."""
+"""Invariant 4, at each sent entry: quote valid and fresh, clock error small."""
 
 from __future__ import annotations
 

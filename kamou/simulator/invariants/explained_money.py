@@ -17,8 +17,8 @@ def find_unexplained_money(
 ) -> Iterator[str]:
     """Yield a wallet balance that the journal does not explain to the cent.
 
-    ``start`` is the balance at the start. Nothing is checked if a position was corrected or
-    adopted, or if a fill has no intent, because such fills belong to no trade.
+    ``start`` is the wallet balance at the start, in USDT. Nothing is checked if a position was
+    corrected or adopted, or if a fill has no intent, because such fills belong to no trade.
     """
     corrected = any(isinstance(ev, e.PositionCorrected | e.PositionAdopted) for ev in events)
     intended = {ev.intent.client_order_id for ev in events if isinstance(ev, e.IntentRecorded)}

@@ -23,11 +23,11 @@ class Halts:
 
     observed: Observed
     report: ReportViolation
-    _ordered: tuple[TradingState, int] | None = None  # by a command, and when
+    _ordered: tuple[TradingState, int] | None = None  # (state of a command, at_ms)
     _flatten_ms: int | None = None  # when FLATTENING was committed
 
     def expect_state(self, state: TradingState, now_ms: int) -> None:
-        """Expect the trading state of a command, if it is more severe than the present."""
+        """Expect a command's trading state if it is more severe than the present one."""
         if state.severity > self.observed.state.severity:
             self._ordered = (state, now_ms)
 

@@ -22,7 +22,7 @@ from kamou.venue.violations import HardRule
 ReportViolation = Callable[[HardRule, int, str, str], None]
 """Function that receives a violation: rule, at_ms, symbol, detail."""
 
-SKEW_MAX_MS = 4_000  # the largest clock error; permits may outlast their expiry by it
+SKEW_MAX_MS = 4_000  # largest clock error; an order may use a permit so long after its expiry
 SAMPLE_MS = 1_000  # between two samples of the equity
 
 
@@ -32,7 +32,7 @@ class SeenPermit:
 
     plan: Plan
     expires_at_ms: int
-    client_order_id: str | None = None  # of the order that used the permit up
+    client_order_id: str | None = None  # of the order that used the permit; None: none so far
     released: bool = False
     filled: Decimal = Decimal(0)
     ended: bool = False  # its order was closed at the venue
@@ -59,8 +59,9 @@ class Observed:
     state: TradingState = TradingState.ACTIVE
     intents: dict[str, Intent] = attrs.Factory(dict)  # by client order id
     permits: dict[str, SeenPermit] = attrs.Factory(dict)
-    stops: dict[str, dict[str, Decimal]] = attrs.Factory(dict)  # symbol -> id -> trigger price
-    held_since: dict[str, int] = attrs.Factory(dict)
+    # symbol -> client order id of a live stop -> trigger price
+    stops: dict[str, dict[str, Decimal]] = attrs.Factory(dict)
+    held_since: dict[str, int] = attrs.Factory(dict)  # symbol -> at_ms of the position's first fill
     external: set[str] = attrs.Factory(set)  # held symbols that external orders added to
     equity: deque[tuple[int, Decimal]] = attrs.Factory(deque)  # samples (at_ms, equity)
 
@@ -142,11 +143,11 @@ class Observed:
         """Continue with the book of a restored journal; permits and intents stay known."""
         self.state = book.trading.state
         for permit_id, permit in self.permits.items():
-            # The restart took longer than an order needs to arrive, so a missing order never will.
+            # A restart takes longer than an order to arrive, so a missing order never arrives.
             permit.ended = permit.ended or permit_id not in book.permits.reservations
 
 
 def adds_exposure(record: FillAudit) -> bool:
-    """Return True if a fill made a position larger, or turned it around."""
+    """Return True if a fill made a position larger, or reversed its side."""
     after, before = record.position_after, record.position_before
     return abs(after) > abs(before) or after * before < 0

@@ -17,12 +17,12 @@ Reported = tuple[str, int, Decimal]  # symbol, time and quantity of a fill
 
 @attrs.define
 class OutsideChanges:
-    """Withdrawals, losses and reductions that the system comes to know later.
+    """Withdrawals, losses and reductions that the system learns of later.
 
     The system knows a change after it reads the account. If it cannot read the account, it may use
-    its last read until that is ``age_max_ms`` old (seed 700202 at abbf610: a withdrawal, then three
-    minutes of failing reads). It knows a loss at the report of its fill, if that comes earlier
-    (seed 960240: an entry 307 ms after a liquidation in another symbol). Times are true times.
+    its last read until that is ``age_max_ms`` old (seed 700202: a withdrawal, then three minutes of
+    failing reads). It knows a loss at the report of its fill, if that comes earlier (seed 960240:
+    an entry 307 ms after a liquidation in another symbol). Times are true times.
     """
 
     excused_ms: ExcusedTime

@@ -26,7 +26,7 @@ class PositionSize:
     def check_reducing(self, intent: Intent, now_ms: int) -> None:
         """Check an order that is no entry and is about to be sent."""
         if not intent.reduce_only:
-            detail = f"{intent.client_order_id}: {intent.role}"
+            detail = f"{intent.client_order_id}: {intent.role} that is not reduce-only"
             self.report(HardRule.NOT_REDUCING, now_ms, intent.symbol, detail)
 
     def check_entry(self, intent: Intent, permit: SeenPermit, now_ms: int) -> None:
@@ -45,8 +45,8 @@ class PositionSize:
         intent, permit = self.observed.intents.get(name), self.observed.permit_of(name)
         entered = not record.reduce_only and is_kamou_id(name) and not external
         if entered and permit is not None and abs(record.position_after) > permit.plan.quantity:
-            detail = f"{record.position_after} held, {permit.plan.quantity} permitted"
+            detail = f"{record.position_after} contracts, {permit.plan.quantity} permitted"
             self.report(HardRule.OVERSIZED, record.at_ms, record.symbol, detail)
         if intent is not None and intent.role is not OrderRole.ENTRY and adds_exposure(record):
-            detail = f"{intent.role} {name} added risk"
+            detail = f"{intent.role} {name} added exposure"
             self.report(HardRule.ADDED, record.at_ms, record.symbol, detail)

@@ -1,7 +1,7 @@
-"""Invariant 4, at each permit: the limits hold for positions and permits.
+"""Invariant 4, at each permit: the limits hold for all positions and permits.
 
-No permit is granted in a held symbol, or while book and venue differ. The arithmetic is this
-module's own.
+No permit is granted in a symbol with a position, or while book and venue differ. The arithmetic is
+this module's own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PromisedRisk:
     _drifting: bool = False
 
     def record_event(self, event: e.Event) -> None:
-        """Note the begin and the end of a drift."""
+        """Record that a drift begins or ends."""
         if isinstance(event, e.DriftFound | e.DriftExplained):
             self._drifting = isinstance(event, e.DriftFound)
 
@@ -60,7 +60,7 @@ class PromisedRisk:
         if seen.state is TradingState.REDUCED_SIZE:
             allowed *= seen.limits.reduced_size
         if plan.risk > allowed + self._lately_gone() * seen.limits.risk_per_trade:
-            detail = f"risk {plan.risk} exceeds {allowed} in {seen.state}"
+            detail = f"risk {plan.risk} USDT exceeds {allowed} USDT in {seen.state}"
             wrong(HardRule.RISK_PROMISED, detail)
         self._check_sums(plan, sizing_equity + self._lately_gone(), wrong)
 
@@ -79,9 +79,16 @@ class PromisedRisk:
             if not _is_major(symbol) and sign == plan.side.sign:
                 cluster += risk
         if total > limits.open_risk_max * sizing_equity:
-            wrong(HardRule.OPEN_RISK, f"{total} exceeds {limits.open_risk_max * sizing_equity}")
+            wrong(
+                HardRule.OPEN_RISK,
+                f"open risk {total} USDT exceeds {limits.open_risk_max * sizing_equity} USDT",
+            )
         if not _is_major(plan.symbol) and cluster > limits.cluster_risk_max * sizing_equity:
-            wrong(HardRule.CLUSTER, f"{cluster} exceeds {limits.cluster_risk_max * sizing_equity}")
+            wrong(
+                HardRule.CLUSTER,
+                f"cluster risk {cluster} USDT exceeds"
+                f" {limits.cluster_risk_max * sizing_equity} USDT",
+            )
 
     def _risks_of_positions(self) -> list[tuple[str, int, Decimal]]:
         """Return (symbol, sign, USDT from mark to stop) of Kamou's positions with a stop."""

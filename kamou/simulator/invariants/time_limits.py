@@ -38,11 +38,11 @@ class TimeLimits:
         self._due = {s: due for s, due in self._due.items() if holds.get(s) == due[0]}
 
     def check_overdue(self, now_ms: int) -> None:
-        """Report the positions that are still open."""
+        """Report the positions that are open long after their time limits."""
         for symbol, (due_ms, since_ms) in tuple(self._due.items()):
             excused_ms = self.observed.excused_ms(symbol, due_ms, now_ms)
             if now_ms - due_ms > OVERDUE_MS + excused_ms:
                 del self._due[symbol]
                 late = f"{now_ms - due_ms} ms after its time limit"
-                detail = f"filled at {since_ms}, still open {late}"
+                detail = f"filled at {since_ms} ms, still open {late}"
                 self.report(HardRule.OVERDUE, now_ms, symbol, detail)
