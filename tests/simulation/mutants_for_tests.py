@@ -112,8 +112,8 @@ FOR_TESTS = (
     survivor(
         name="a hedge counts as more of the same direction",
         file=EXPOSURE,
-        old="        held += trade.notional(mark) * trade.side.sign\n",
-        new="        held += trade.notional(mark)\n",
+        old="        held += notional * trade.side.sign\n",
+        new="        held += notional\n",
         tests=(SIDES,),
         fails=("test_net_and_total_notional_and_the_cluster_risk_are_sums_by_side",),
     ),

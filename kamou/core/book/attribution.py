@@ -84,40 +84,6 @@ def make_correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None
     )
 
 
-def attribute_funding(
-    income: Income,
-    trades: dict[str, OpenTrade],
-    finished: dict[str, OpenTrade],
-    published: dict[str, PublishedTrade],
-) -> bool:
-    """Add a funding payment to its trade, as ``find_owner`` determines it.
-
-    The trade is replaced in its dictionary.
-
-    Args:
-        income: the payment.
-        trades: the open trades, by symbol.
-        finished: flat trades without a result, by trade id.
-        published: trades with a result, by result id.
-
-    Returns:
-        True if the payment has a known trade; False otherwise.
-    """
-    amount = income.amount
-    owner = find_owner(income, (*published.values(), *finished.values(), *trades.values()))
-    if owner is None:
-        return False
-    if isinstance(owner, PublishedTrade):
-        published[owner.result_id] = owner.add_funding(amount)
-        return True
-    paid = attrs.evolve(owner, funding=owner.funding + amount)
-    if trades.get(owner.symbol) is owner:
-        trades[owner.symbol] = paid
-    else:
-        finished[owner.trade_id] = paid
-    return True
-
-
 def find_owner(
     income: Income, known: Iterable[OpenTrade | PublishedTrade]
 ) -> OpenTrade | PublishedTrade | None:

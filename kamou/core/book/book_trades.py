@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import chain
 
 import attrs
 
 from kamou.core.book import trades as portfolio
 from kamou.core.book.attribution import (
     PublishedTrade,
-    attribute_funding,
+    find_owner,
     make_correction,
     make_published_trade,
 )
@@ -44,6 +45,7 @@ class BookTrades:
     open: dict[str, OpenTrade] = attrs.field(factory=dict)  # by symbol
     finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
     published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # the newest, by result id
+    uncorrected: list[str] = attrs.field(factory=list)  # result ids that lack a late payment
     unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
     unattributed: dict[str, Income] = attrs.field(factory=dict)  # funding without a trade, by id
 
@@ -154,14 +156,14 @@ class BookTrades:
         for trade in tuple(self.finished.values()):
             if trade.result_id == event.trade_id:
                 del self.finished[trade.trade_id]
-                self.published[event.trade_id] = make_published_trade(trade, event)
+                self._store_published(make_published_trade(trade, event))
                 forget_oldest(self.published, CLOSED_KEPT)
 
     def apply_correction(self, event: ResultCorrected) -> None:
         """Note the committed correction of a published result."""
         trade = self.published.get(event.trade_id)
         if trade is not None:
-            self.published[event.trade_id] = trade.apply_correction(event)
+            self._store_published(trade.apply_correction(event))
 
     def add_funding(self, income: Income) -> None:
         """Attribute a funding payment, or keep it until its trade is known."""
@@ -172,9 +174,7 @@ class BookTrades:
     def attribute_late(self, symbol: str) -> None:
         """Attribute waiting funding of ``symbol`` whose trade the book has now."""
         for key, income in tuple(self.unattributed.items()):
-            if income.symbol == symbol and attribute_funding(
-                income, self.open, self.finished, self.published
-            ):
+            if income.symbol == symbol and self._attribute(income):
                 del self.unattributed[key]
 
     def forget_unattributed(self, since_ms: int) -> None:
@@ -184,5 +184,35 @@ class BookTrades:
 
     def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
         """Return corrections of results that late funding has changed."""
-        made = (make_correction(each, at_ms) for each in self.published.values())
+        if not self.uncorrected:
+            return ()
+        late = (each for key, each in self.published.items() if key in self.uncorrected)
+        made = (make_correction(each, at_ms) for each in late)
         return tuple(event for event in made if event is not None)
+
+    def _attribute(self, income: Income) -> bool:
+        """Add a funding payment to the trade that ``find_owner`` determines; False: none."""
+        trades = chain(self.finished.values(), self.open.values())
+        known: chain[OpenTrade | PublishedTrade] = chain(self.published.values(), trades)
+        owner = find_owner(income, known)
+        if owner is None:
+            return False
+        if isinstance(owner, PublishedTrade):
+            self._store_published(owner.add_funding(income.amount))
+            return True
+        paid = attrs.evolve(owner, funding=owner.funding + income.amount)
+        if self.open.get(owner.symbol) is owner:
+            self.open[owner.symbol] = paid
+        else:
+            self.finished[owner.trade_id] = paid
+        return True
+
+    def _store_published(self, trade: PublishedTrade) -> None:
+        """Store a published trade, and whether its published result lacks a late payment."""
+        result_id = trade.result_id
+        self.published[result_id] = trade
+        if trade.funding != trade.funding_published:
+            if result_id not in self.uncorrected:
+                self.uncorrected.append(result_id)
+        elif result_id in self.uncorrected:
+            self.uncorrected.remove(result_id)

@@ -12,6 +12,7 @@ from decimal import Decimal
 import attrs
 
 from kamou.core.book.position_book import PositionBook
+from kamou.core.book.recent_activity import GapBuffer
 from kamou.core.book.trades import OpenTrade
 from kamou.core.model import ZERO, Instrument, Side
 from kamou.core.risk.equity import CurrentEquity, exit_rate
@@ -26,6 +27,7 @@ MAJORS = frozenset({"BTC", "XBT", "ETH"})
 class Exposure:
     """Risk and exposure in money, reservations included."""
 
+    gap_buffer: GapBuffer  # part of the risks below
     open_risk: Decimal  # loss from mark to stop of all trades, with exit costs and gap buffer
     notional: Mapping[str, Decimal]  # by symbol
     notional_total: Decimal
@@ -77,16 +79,17 @@ def compute_exposure(
     Args:
         marks: mark prices by symbol. The entry price replaces a missing mark.
     """
-    gap = book.recent_activity.gap_buffer(parameters.limits, now_ms).value
+    gap_buffer = book.recent_activity.gap_buffer(parameters.limits, now_ms)
+    gap = gap_buffer.value
     shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
     held = ZERO  # signed notional
     reserved = dict.fromkeys(Side, ZERO)  # signed notional
     for symbol, trade in book.trades.open.items():
         mark = marks.get(symbol) or trade.entry_price
         exit_cost = exit_rate(book.instruments.get(symbol), parameters.costs)
-        risk = trade_risk(trade, mark, exit_cost, gap)
-        shares.append((symbol, trade.side, trade.notional(mark), risk))
-        held += trade.notional(mark) * trade.side.sign
+        risk, notional = trade_risk(trade, mark, exit_cost, gap), trade.notional(mark)
+        shares.append((symbol, trade.side, notional, risk))
+        held += notional * trade.side.sign
     margin = reserved_costs = ZERO
     for reservation in book.permits.reservations.values():
         if reservation.remaining > 0:
@@ -98,17 +101,18 @@ def compute_exposure(
             moves = (1 + gap) * plan.stop_distance * units  # the rest of the risk is costs
             reserved_costs += max(ZERO, reservation.risk - moves)
     open_risk = total = ZERO
-    notional: dict[str, Decimal] = {}
+    by_symbol: dict[str, Decimal] = {}
     cluster = dict.fromkeys(Side, ZERO)
     for symbol, side, money, risk in shares:
         open_risk += risk
         total += money
-        notional[symbol] = notional.get(symbol, ZERO) + money
+        by_symbol[symbol] = by_symbol.get(symbol, ZERO) + money
         if not is_major(book.instruments.get(symbol)):
             cluster[side] += risk
     return Exposure(
+        gap_buffer=gap_buffer,
         open_risk=open_risk,
-        notional=notional,
+        notional=by_symbol,
         notional_total=total,
         margin_reserved=margin,
         reserved_costs=reserved_costs,

@@ -184,7 +184,7 @@ def _size(
     """
     quote, limits = valuation.quotes[candidate.symbol], parameters.limits
     instrument = valuation.book.instruments[candidate.symbol]
-    gap = valuation.book.recent_activity.gap_buffer(limits, valuation.at_ms)
+    gap = valuation.exposure.gap_buffer
     trade = UnsizedTrade(
         instrument=instrument,
         side=candidate.side,

@@ -50,12 +50,23 @@ def open_and_close(story: Story, n: int, opened_at_ms: int, closed_at_ms: int) -
 def pay(story: Story, amount: str, at_ms: int, known_ms: int) -> Income:
     paid = income("funding", amount, at_ms)
     story.say(e.IncomeRecorded(at_ms=known_ms, income=paid))
+    check_uncorrected(story)
     return paid
 
 
 def publish(story: Story, at_ms: int) -> None:
     story.say(*story.book.pending_closures(at_ms))
+    check_uncorrected(story)
     story.say(*story.book.trades.pending_corrections(at_ms))
+    check_uncorrected(story)
+
+
+def check_uncorrected(story: Story) -> None:
+    """Check that the results without a late payment are found as when all are looked through."""
+    trades = story.book.trades
+    late = {key for key, each in trades.published.items() if each.funding != each.funding_published}
+    assert set(trades.uncorrected) & set(trades.published) == late
+    assert len(trades.pending_corrections(NOON)) == len(late)
 
 
 def funding_of(story: Story) -> dict[str, Decimal]:
