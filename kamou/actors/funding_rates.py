@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
+import numpy as np
+
 from kamou.clock import Clock
+from kamou.core.arrays import Floats
 from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.core.market.bars import Series
 from kamou.errors import RateLimitedError, UnreachableError
@@ -42,8 +45,20 @@ class FundingRates:
             return
         self._read_at_ms = now_ms
         self.rates = {
-            symbol: Decimal(repr(float(rate)))
-            for row in series.values
-            for symbol, rate in zip(series.symbols, row, strict=True)
+            symbol: Decimal(repr(rate))
+            for symbol, rate in zip(series.symbols, last_known(series.values), strict=True)
             if rate == rate
         }
+
+
+def last_known(values: Floats) -> list[float]:
+    """Return the last value of each column that is not NaN; NaN: there is none.
+
+    Args:
+        values: ``[rows, columns]``, oldest row first.
+    """
+    last = np.full(values.shape[1], np.nan)
+    for row in values:
+        np.copyto(last, row, where=row == row)
+    found: list[float] = last.tolist()
+    return found
