@@ -31,6 +31,7 @@ from kamou.runs.session import REPLAYED, Adapter, Inspect, Session, SessionFiles
 from kamou.runs.strategy_failures import FailureStop
 from kamou.runs.watching import UNWATCHED, Watch
 from kamou.runtime.determinism import seed_scheduler
+from kamou.runtime.heap import rare_collections
 from kamou.runtime.runners import run_inline
 from kamou.settings.config import Resolved, Settings
 from kamou.store.importer import ReadOptions, open_market
@@ -161,7 +162,8 @@ def replay(
                 span = (start_ms, end_ms)
                 return _report(session, market, settings, failures, span, interrupted=stopped)
 
-        return trio.run(main, clock=JumpClock())
+        with rare_collections():
+            return trio.run(main, clock=JumpClock())
 
 
 def _report(

@@ -28,6 +28,7 @@ from kamou.runs.assumed_live import AssumedLiveGate
 from kamou.runs.cycle_length import fit_cycle
 from kamou.runs.running import running
 from kamou.runs.session import REPLAYED, SessionFiles, open_session, salt_key
+from kamou.runtime.heap import rare_collections
 from kamou.runtime.leveled_lines import Progress
 from kamou.runtime.runners import run_inline
 from kamou.runtime.supervision import ChildExit
@@ -225,7 +226,8 @@ class FastForward:
                 halted (``running.running``).
             StoreError, InvalidDataError: as ``session.open_session`` and ``session.salt_key``.
         """
-        reached = trio.run(self._main, clock=JumpClock())
+        with rare_collections():
+            reached = trio.run(self._main, clock=JumpClock())
         if reached:
             self._report(self._days)
         return reached
