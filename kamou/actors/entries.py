@@ -37,6 +37,14 @@ LOOK_MAX_MS = 8_000  # limit of one message's signals, and of one tick's due act
 FIRST_ATTEMPT = 1
 
 
+@attrs.frozen(kw_only=True)
+class ReadQuotes:
+    """Quotes that were asked for at one instant."""
+
+    at_ms: int
+    by_symbol: Mapping[str, Quote]
+
+
 @attrs.define(kw_only=True, eq=False)
 class Entries:
     """The part of the order manager that plans entries and sends the permitted ones.
@@ -52,6 +60,8 @@ class Entries:
     _clock: Clock
     _settle: Callable[[], Awaitable[None]]
     _funding: FundingRates = attrs.field(init=False)
+    _read: ReadQuotes = attrs.field(init=False, factory=lambda: ReadQuotes(at_ms=0, by_symbol={}))
+    _valued: tuple[int, Valuation] | None = attrs.field(init=False, default=None)  # with the seq
     # For the UTC day to open.
     waiting: SignalsRefined | None = attrs.field(init=False, default=None)
 
@@ -95,15 +105,10 @@ class Entries:
         until_ms = self._clock.now_ms() + LOOK_MAX_MS
         await self._funding.refresh()
         quotes = await self._quotes(())
-        valued: Valuation | None = None
-        seq = -1
         for signal in message.signals:
             if self._clock.now_ms() >= min(message.expires_at_ms, until_ms):
                 return
-            if valued is None or seq != self._executor.book.seq:
-                seq = self._executor.book.seq
-                valued = self._value(quotes)
-            await self._enter(signal, valued, recorder)
+            await self._enter(signal, self._value(quotes), recorder)
 
     async def _enter(
         self, signal: RefinedSignal, valued: Valuation, recorder: DecisionRecorder
@@ -186,20 +191,26 @@ class Entries:
         Without an answer of the venue, return no quotes.
         """
         needed = dict.fromkeys((*symbols, *sorted(self._executor.book.trades.open)))
-        if not needed:
-            return {}
-        try:
-            return await self._executor.port.quotes(tuple(needed))
-        except (UnreachableError, RateLimitedError):
-            return {}  # then sizing uses entry prices, and the governor denies without marks
+        now_ms = self._clock.now_ms()
+        known = self._read.by_symbol if self._read.at_ms == now_ms else {}
+        if missing := tuple(symbol for symbol in needed if symbol not in known):
+            try:
+                known = {**known, **await self._executor.port.quotes(missing)}
+            except (UnreachableError, RateLimitedError):
+                return {}  # then sizing uses entry prices, and the governor denies without marks
+            self._read = ReadQuotes(at_ms=now_ms, by_symbol=known)
+        return {symbol: known[symbol] for symbol in needed if symbol in known}
 
     def _value(self, quotes: Mapping[str, Quote]) -> Valuation:
-        return value_book(
-            self._executor.book,
-            quotes,
-            parameters=self._parameters,
-            now_ms=self._clock.now_ms(),
-        )
+        book, now_ms = self._executor.book, self._clock.now_ms()
+        if self._valued is not None:
+            seq, before = self._valued
+            same = seq == book.seq and before.at_ms == now_ms
+            if same and all(quotes.get(s) is before.quotes.get(s) for s in book.trades.open):
+                return attrs.evolve(before, quotes=quotes)
+        valued = value_book(book, quotes, parameters=self._parameters, now_ms=now_ms)
+        self._valued = (book.seq, valued)
+        return valued
 
     # --- protection of an entry --------------------------------------------------
 
