@@ -1,4 +1,4 @@
-"""Types of numpy arrays that are columns: floats, integers, masks and codes."""
+"""Types of numpy arrays of any shape: floats, integers, masks and codes."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]  # True: the element is selected
-Codes = npt.NDArray[np.uint8]  # members of an enum by number
+Codes = npt.NDArray[np.uint8]  # the numbers of an enum's members, such as ``Abstain``

@@ -1,6 +1,7 @@
 """The public codes, their meanings and the operator's actions.
 
-A code has the form ``CATEGORY_CONDITION``. Codes are published, so a release never renames one.
+Most codes have the form ``CATEGORY_CONDITION``. Codes are published, so a release never renames
+one.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from enum import IntEnum, StrEnum
 class Abstain(IntEnum):
     """Reasons why a strategy abstains from a symbol.
 
-    Stored as uint8 columns. 0 means that the strategy gave a score.
+    Scores and stored scans have the numbers, as uint8. 0 means that the strategy gave a score.
     """
 
     NONE = 0
     WARMING_UP = 1
     DATA_MISSING = 2
     DATA_STALE = 3
-    DATA_DEGENERATE = 4  # flat prices, zero deviation, zero MAD
+    DATA_DEGENERATE = 4  # flat prices, or a figure that is not finite
     REGIME_WRONG = 5
-    NO_TRIGGER = 6  # the data is complete and the setup is absent
+    NO_TRIGGER = 6  # the data is complete, and the condition for a signal is not met
     NOT_MEAN_REVERTING = 7
     STRATEGY_FAILED = 8  # the strategy raised, or its scores are invalid
     SCORE_TOO_SMALL = 9
@@ -38,9 +39,12 @@ class Veto(StrEnum):
 
 
 class Deny(StrEnum):
-    """Reasons of the order manager, governor or exchange port to deny a plan or order."""
+    """Reasons of the order manager, governor or exchange port for a denial.
 
-    # the plan itself
+    They deny a candidate, a plan or an order.
+    """
+
+    # the plan's stop, prices, leverage and expiry
     STOP_MISSING = "STOP_MISSING"
     STOP_WRONG_SIDE = "STOP_WRONG_SIDE"
     STOP_BEYOND_LIQUIDATION = "STOP_BEYOND_LIQUIDATION"
@@ -54,10 +58,10 @@ class Deny(StrEnum):
     QUANTITY_OFF_STEP = "QUANTITY_OFF_STEP"
     QUANTITY_EXCEEDS_MAXIMUM = "QUANTITY_EXCEEDS_MAXIMUM"
     NOTIONAL_EXCEEDS_MAXIMUM = "NOTIONAL_EXCEEDS_MAXIMUM"
-    # per trade and symbol
+    # limits of one trade and one symbol
     RISK_PER_TRADE_EXCEEDED = "RISK_PER_TRADE_EXCEEDED"
     EXPOSURE_SYMBOL_EXCEEDED = "EXPOSURE_SYMBOL_EXCEEDED"
-    # portfolio
+    # limits of the portfolio
     RISK_OPEN_EXCEEDED = "RISK_OPEN_EXCEEDED"
     RISK_DAY_BUDGET_EXCEEDED = "RISK_DAY_BUDGET_EXCEEDED"
     RISK_CLUSTER_EXCEEDED = "RISK_CLUSTER_EXCEEDED"
@@ -84,7 +88,7 @@ class Deny(StrEnum):
     CLOCK_SKEWED = "CLOCK_SKEWED"
     # reducing orders
     EXIT_INCREASES_EXPOSURE = "EXIT_INCREASES_EXPOSURE"
-    # no answer
+    # no review
     GOVERNOR_TIMEOUT = "GOVERNOR_TIMEOUT"
 
 
@@ -113,16 +117,16 @@ MEANINGS = {
     "DATA_STALE": "the newest bar or quote is too old, missing or dated in the future",
     "DATA_DEGENERATE": "flat prices or figures that are not finite allow no score",
     "REGIME_WRONG": "the market is not in the regime that the strategy wants",
-    "NO_TRIGGER": "the setup that the strategy wants is not there",
+    "NO_TRIGGER": "the data is complete, and the strategy's condition for a signal is not met",
     "NOT_MEAN_REVERTING": "the price does not revert to its mean as the strategy wants",
     "STRATEGY_FAILED": "the strategy raised an error or gave invalid scores",
     "SCORE_TOO_SMALL": "the score is below the strategy's minimum",
     # T2 vetoes
-    "REWARD_TO_RISK_LOW": "what may be won after costs is too little for what may be lost",
+    "REWARD_TO_RISK_LOW": "the reward-to-risk after costs is below its minimum",
     "SYMBOL_EXCLUDED": "the settings exclude this symbol",
     "SYMBOL_HELD": "a position, an order or a permit of this symbol exists",
-    "COOLDOWN_AFTER_STOP": "the symbol is in its cooldown after a stop-loss",
-    "CONFLICTING_SIGNALS": "strategies want both sides of this symbol",
+    "COOLDOWN_AFTER_STOP": "the symbol is in its cooldown after a stop-loss or a liquidation",
+    "CONFLICTING_SIGNALS": "one cycle has a long and a short candidate of this symbol",
     # the order manager and the governor deny
     "STOP_MISSING": "the plan has no usable stop, or an open position has no confirmed stop",
     "STOP_WRONG_SIDE": "the stop is not on the losing side of entry and mark",
@@ -145,26 +149,26 @@ MEANINGS = {
     "RISK_OPEN_EXCEEDED": "the open risk would be above its limit",
     "RISK_DAY_BUDGET_EXCEEDED": "the day's loss with all stops hit would be above its limit",
     "RISK_CLUSTER_EXCEEDED": "the risk of all altcoins on this side would be above its limit",
-    "RISK_SHOCK_EXCEEDED": "a market shock would cost more than the day's budget leaves",
+    "RISK_SHOCK_EXCEEDED": "a market shock would cost more than the rest of the daily budget",
     "CAPITAL_NOTIONAL_EXCEEDED": "the value of all positions would be above its limit",
     "CAPITAL_MARGIN_EXCEEDED": "the margin used would be above its limit",
     "TRADING_HALTED": "the trading state allows no entry",
-    "DUPLICATE_INTENT": "the signal has had a permit or an entry already",
-    "SYMBOL_RESTRICTED": "the symbol may not be entered",
-    "STRATEGY_NOT_LIVE": "the gate has not let this strategy trade",
+    "DUPLICATE_INTENT": "the signal already has a permit or an entry, or the permit's id was used",
+    "SYMBOL_RESTRICTED": "the settings exclude the symbol, or the venue does not list it",
+    "STRATEGY_NOT_LIVE": "the gate has not granted trading to this strategy",
     "STRATEGY_DISABLED": "the strategy is disabled until the operator resumes it",
-    "RATE_ENTRIES_EXCEEDED": "the strategy entered too often within an hour",
-    "RATE_REENTRIES_EXCEEDED": "the symbol was entered too often today",
-    "RATE_MESSAGES_EXCEEDED": "too many messages would go to the venue",
+    "RATE_ENTRIES_EXCEEDED": "the strategy's entries within an hour have reached their limit",
+    "RATE_REENTRIES_EXCEEDED": "the symbol's re-entries of this UTC day have reached their limit",
+    "RATE_MESSAGES_EXCEEDED": "the limit of messages to the venue per second is reached",
     "DATA_INVALID": "inputs are missing, not finite or not positive, or the bid is above the ask",
     "ACCOUNT_STALE": "the account's equity is not known, or was read too long ago",
     "MARK_STALE": "an open position has no fresh mark price",
-    "NOT_RECONCILED": "book and venue have not agreed lately, or the day is not open",
-    "CLOCK_SKEWED": "this machine's clock and the venue's differ",
-    "EXIT_INCREASES_EXPOSURE": "the order would not reduce the position",
-    "GOVERNOR_TIMEOUT": "the risk governor did not answer in time",
+    "NOT_RECONCILED": "book and venue have not agreed lately, or the UTC day is not open",
+    "CLOCK_SKEWED": "this machine's clock and the venue's differ by more than 1 s",
+    "EXIT_INCREASES_EXPOSURE": "the order would add or reverse exposure, or there is no position",
+    "GOVERNOR_TIMEOUT": "the risk governor did not review the plan in time",
 }
-"""Meaning of each code of an abstention, a veto or a denial, for people."""
+"""Meaning of each code of an abstention, a veto or a denial, in words."""
 
 CAUSES = {
     StateReason.DAY_LOSS_HALF: "the day's loss reached the limit for half size",
@@ -181,18 +185,22 @@ CAUSES = {
     StateReason.DATA_RECOVERED: "account, prices, disk and book were in order again",
     StateReason.RESTART_STORM: "too many restarts",
 }
-"""Meaning of each reason of a trading state, for people."""
+"""Meaning of each reason of a trading state, in words."""
 
 
 def describe_cause(reason: str) -> str:
-    """Return the meaning of a reason of a trading state; an unknown reason unchanged."""
+    """Return the meaning of a reason of a trading state, or an unknown one unchanged."""
     return CAUSES[StateReason(reason)] if reason in set(StateReason) else reason
 
 
 def state_cause(state: str, reason: str) -> str:
     """Return the cause of the current trading state in words.
 
-    A resume may lead to a halt or to half size without being its cause, so both have own words.
+    After a resume, a halt or half size may remain for another cause. Both have words of their own.
+
+    Args:
+        state: a ``TradingState``.
+        reason: a ``StateReason``; another text is returned unchanged.
     """
     if reason == StateReason.OPERATOR_RESUME:
         if state == "reduce_only":
@@ -233,9 +241,9 @@ REJECTIONS = {
     "ORDER_UNKNOWN": "the venue knows no order with this client order id",
     "INSTRUMENT_UNKNOWN": "the venue does not list this symbol",
     "MARKET_UNAVAILABLE": "the symbol has no price now",
-    "MARKET_PAUSED": "the venue takes no orders while a symbol's contract changes",
+    "MARKET_PAUSED": "the venue takes only reduce-only orders while a contract changes",
 }
-"""Meaning of each code of the exchange port or the venue, for people."""
+"""Meaning of each code of the exchange port or the venue, in words."""
 
 _HALT = "Read why in `kamou status`; [operating](operating.md) says what ends the halt."
 _WAIT = "Nothing: the next cycle tries again."
@@ -274,15 +282,16 @@ ACTIONS = {
     "PLAN_EXPIRED": "If it repeats, look for a busy actor in `kamou status`.",
     "RISK_HEADROOM_EXHAUSTED": "Wait for trades to close or for 00:00 UTC. `bound_by` names the "
     "limit.",
-    "QUANTITY_BELOW_MINIMUM": "Pay in, or wait until trades have full size. If `bound_by` is the "
-    "largest quantity or value of an order, raise `risk.order_contracts_max` or "
+    "QUANTITY_BELOW_MINIMUM": "Deposit money, or wait until trades have full size. If `bound_by` "
+    "is the largest quantity or value of an order, raise `risk.order_contracts_max` or "
     "`risk.order_value_max`.",
     "QUANTITY_OFF_STEP": "Nothing: the venue changed the contract; the next cycle uses it.",
     "QUANTITY_EXCEEDS_MAXIMUM": "Nothing for an entry: the next cycle uses the new maximum. If "
     "the order is an exit, close the position at the venue.",
     "NOTIONAL_EXCEEDS_MAXIMUM": "Raise `risk.order_value_max`.",
-    "RISK_PER_TRADE_EXCEEDED": "Nothing: hard rule 1. `bound_by` names the part that is too much.",
-    "EXPOSURE_SYMBOL_EXCEEDED": "Nothing: hard rule 2. The limit is `risk.exposure_per_symbol`.",
+    "RISK_PER_TRADE_EXCEEDED": "Nothing. The limit is `risk.risk_per_trade` (hard rule 1). "
+    "`bound_by` names the part of the risk that exceeds it.",
+    "EXPOSURE_SYMBOL_EXCEEDED": "Nothing. The limit is `risk.exposure_per_symbol` (hard rule 2).",
     "RISK_OPEN_EXCEEDED": "Wait for trades to close. The limit is `risk.open_risk_max` or "
     "`risk.daily_loss_max`, whichever is lower.",
     "RISK_DAY_BUDGET_EXCEEDED": "Wait for trades to close or for 00:00 UTC. The limit is "
@@ -298,7 +307,7 @@ ACTIONS = {
     "DUPLICATE_INTENT": "Nothing: Kamou enters a signal once.",
     "SYMBOL_RESTRICTED": "Take the symbol out of `veto.excluded`; a symbol that the venue does not "
     "list cannot be entered.",
-    "STRATEGY_NOT_LIVE": "Nothing: only the strategy's own shadow record lets it trade.",
+    "STRATEGY_NOT_LIVE": "Nothing: the gate grants trading by the strategy's own shadow record.",
     "STRATEGY_DISABLED": "Find out why the strategy entered so often, then run `kamou resume`.",
     "RATE_ENTRIES_EXCEEDED": "Wait an hour; if the strategy is disabled, run `kamou resume`. The "
     "limit is `risk.entries_per_strategy_hour`.",
@@ -307,7 +316,7 @@ ACTIONS = {
     "RATE_MESSAGES_EXCEEDED": "Wait some seconds. The limit is `risk.messages_per_s`.",
     "DATA_INVALID": "Check the venue's quotes, account and instruments: `what` names the input.",
     "ACCOUNT_STALE": "Check that the venue answers. The limit is `risk.account_age_max_s`.",
-    "MARK_STALE": "Check the quotes of `symbol`, a position. The limit is `risk.quote_age_max_s`.",
+    "MARK_STALE": "Check the venue's quotes of `symbol`. The limit is `risk.quote_age_max_s`.",
     "NOT_RECONCILED": "Wait a cycle. If it lasts, read the differences in `kamou status`.",
     "CLOCK_SKEWED": "Set the machine's clock by NTP. `limit_ms` is the allowed difference.",
     "EXIT_INCREASES_EXPOSURE": _RECONCILED,
@@ -325,9 +334,9 @@ ACTIONS = {
     "STOP_NOT_ATTACHED": _REPORT,
     "NOT_REDUCING": _REPORT,
     # the venue
-    "RATE_LIMITED": "Nothing: Kamou waits. Other bots on the account share its limit.",
+    "RATE_LIMITED": "Nothing: Kamou waits. Other programs on the account share its limit.",
     "NOTIONAL_BELOW_MINIMUM": _WAIT,
-    "MARGIN_INSUFFICIENT": "Pay in, or wait for trades to close.",
+    "MARGIN_INSUFFICIENT": "Deposit money, or wait for trades to close.",
     "PRICE_MISSING": _REPORT,
     "PRICE_OFF_TICK": _WAIT,
     "TRIGGER_MISSING": _REPORT,
@@ -352,7 +361,7 @@ ACTIONS = {
     "DISK_FULL": "Free space on the disk of the data directory; the halt ends by itself.",
     "OPERATOR_HALT": "Run `kamou resume`.",
     "OPERATOR_FLATTEN": "Run `kamou resume` twice.",
-    "OPERATOR_RESUME": "After a flatten, run `kamou resume` once more; else nothing.",
+    "OPERATOR_RESUME": "If entries are still stopped, run `kamou resume` once more; else nothing.",
     "DAY_ROLLED": "Nothing: trading goes on.",
     "DATA_RECOVERED": "Nothing: trading goes on.",
     "RESTART_STORM": "Read the crashes in the log, start again, then run `kamou resume`.",

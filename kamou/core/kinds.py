@@ -1,6 +1,7 @@
-"""Closed sets that events and rows have, below the values that have them.
+"""Enums of the fields of events and rows, such as reasons, sources and kinds.
 
-Journal, tables and JSON have the texts of these enums, so a release never renames one.
+The journal, tables and JSON have the texts of these enums, so a release never renames one.
+``core/model.py`` and the events import this module.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from enum import StrEnum
 class FillReason(StrEnum):
     """The venue's reason for a fill."""
 
-    ORDER = "order"  # of Kamou, or external
+    ORDER = "order"  # an order filled, of Kamou or external
     LIQUIDATION = "liquidation"
     ADL = "adl"
-    SETTLEMENT = "settlement"  # the market ended
+    SETTLEMENT = "settlement"  # the venue settled the position, because the symbol's market ended
 
 
 class FillSource(StrEnum):
     """The way in which a fill became known."""
 
-    STREAM = "stream"
-    RECONCILE = "reconcile"
+    STREAM = "stream"  # the venue pushed it
+    RECONCILE = "reconcile"  # a read or query of the venue listed it
 
 
 class ExitReason(StrEnum):
@@ -30,11 +31,11 @@ class ExitReason(StrEnum):
     STOP_LOSS = "stop_loss"
     TAKE_PROFIT = "take_profit"
     TIME_LIMIT = "time_limit"
-    EXIT = "exit"  # an exit order before the time limit
+    EXIT = "exit"  # an exit order before the time limit, or without one
     LIQUIDATION = "liquidation"
     ADL = "adl"
     DELISTING = "delisting"
-    EXTERNAL = "external"
+    EXTERNAL = "external"  # an external order, or a correction to the venue's quantity
 
 
 class IncomeKind(StrEnum):
@@ -50,11 +51,11 @@ class DriftKind(StrEnum):
 
     POSITION_UNKNOWN = "POSITION_UNKNOWN"  # no trade of the book explains the position
     QUANTITY_DIFFERS = "QUANTITY_DIFFERS"
-    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"  # of a position that would be adopted
+    INSTRUMENT_UNKNOWN = "INSTRUMENT_UNKNOWN"  # the position would be adopted otherwise
 
 
 class Tier(StrEnum):
-    """The part of a decision that answers about a symbol or an entry."""
+    """The part of Kamou, or the venue, that decides on a symbol or an entry."""
 
     STRATEGY = "T1"
     VETO = "T2"
@@ -64,7 +65,7 @@ class Tier(StrEnum):
 
 
 class RefinerVerdict(StrEnum):
-    """The answer of the refiner (T3) about a candidate."""
+    """The verdict of the refiner (T3) on a candidate."""
 
     APPROVE = "approve"
     REFUSE = "refuse"
@@ -80,8 +81,8 @@ class RunEnd(StrEnum):
 
 
 class ReleaseReason(StrEnum):
-    """Why a permit's reservation ends, if its entry was not rejected."""
+    """The reason why a permit's reservation ends, unless its entry was rejected."""
 
-    EXPIRED = "expired"
-    NO_FILL = "no_fill"
+    EXPIRED = "expired"  # no order used the permit
+    NO_FILL = "no_fill"  # the entry ended without a fill
     TRADE_CLOSED = "trade_closed"

@@ -4,10 +4,10 @@ The module has enums of orders and states, instruments, quotes, candidates, deni
 plans, intents, the venue reports, an API key's permissions, and constants of decimals and basis
 points.
 
-Prices and amounts that transact are ``Decimal``; features and scores are ``float``. Quantities of
-orders, fills and positions are in **contracts**; one contract is ``Instrument.contract_size`` units
-of the base currency. Money is in the account currency (USDT). Times are ``int`` milliseconds since
-the Unix epoch, UTC.
+Prices, quantities and money are ``Decimal``; features, scores and a candidate's prices are
+``float``. Quantities of orders, fills and positions are in **contracts**; one contract is
+``Instrument.contract_size`` units of the base currency. Money is in the account currency (USDT).
+Times are ``int`` milliseconds since the Unix epoch, UTC.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from kamou.core.sides import OrderSide as OrderSide
 from kamou.core.sides import Side as Side
 
 ZERO = Decimal(0)
-Bound = int | str | None  # limit of a setting's value; decimals as text, so that 0.01 is exact
+Bound = int | str | None  # limit of a setting's value; a decimal is a text, so that 0.01 is exact
 BPS = 1e-4  # one basis point as a fraction, for floats
-BPS_PER_UNIT = Decimal(10_000)  # divide a Decimal by it: a product would gain trailing zeros
+BPS_PER_UNIT = Decimal(10_000)  # divide a Decimal by it, because a product gains trailing zeros
 
 
 class OrderRole(StrEnum):
@@ -85,7 +85,7 @@ class TradingState(StrEnum):
     """
 
     ACTIVE = "active"
-    REDUCED_SIZE = "reduced_size"  # entries at half size
+    REDUCED_SIZE = "reduced_size"  # entries at ``risk.reduced_size`` of the full size
     REDUCE_ONLY = "reduce_only"  # no entries; positions keep their stops
     FLATTENING = "flattening"  # no entries; every position is closed
 
@@ -107,7 +107,8 @@ class Instrument:
     """The contract specification of a linear perpetual.
 
     ``lot``, ``qty_min`` and ``qty_max`` are in contracts, ``tick`` and ``notional_min`` in the
-    quote currency.
+    quote currency. ``contract_size`` is base units per contract. The fees and
+    ``maintenance_margin_rate`` are fractions of notional.
     """
 
     symbol: str
@@ -121,14 +122,17 @@ class Instrument:
     notional_min: Decimal
     leverage_max: int
     maintenance_margin_rate: Decimal
-    taker_fee: Decimal  # fraction of notional
+    taker_fee: Decimal
     maker_fee: Decimal
     funding_interval_h: int = 8
 
 
 @attrs.frozen(kw_only=True)
 class Quote:
-    """Best bid and ask with quantities, and the mark price, at the venue's time."""
+    """Best bid and ask, the contracts offered there, and the mark price.
+
+    ``at_ms`` is the venue's time.
+    """
 
     symbol: str
     bid: Decimal
@@ -166,14 +170,14 @@ class Candidate:
     symbol: str
     side: Side
     score: float  # in [0, 1]: absolute weighted score; ``side`` has the sign
-    close: float
+    close: float  # of the bar
     stop_distance: float
     target_distance: float
     hold_ms: int  # time limit of the position
     bar_opened_at_ms: int
     bar_closed_at_ms: int
-    features: tuple[tuple[str, float], ...] = ()
-    proxy: str = ""
+    features: tuple[tuple[str, float], ...] = ()  # finite ones, by name
+    proxy: str = ""  # label of the data that replaced missing data; empty: none
 
 
 @attrs.frozen(kw_only=True)
@@ -183,12 +187,12 @@ class Ranked:
     strategy: str
     symbol: str
     side: Side
-    score: float  # six significant digits, for people
+    score: float  # rounded to six significant digits
 
 
 @attrs.frozen(kw_only=True)
 class Figure:
-    """One named figure of a denial, veto or event, as text: decimals stay exact."""
+    """A named figure of a denial, veto or event, as text, so that decimals stay exact."""
 
     name: str
     value: str
@@ -204,7 +208,7 @@ def find_note(figures: Iterable[Figure]) -> str:
 
 @attrs.frozen(kw_only=True)
 class Denial:
-    """A public code with its figures, as in ``PLAN_EXPIRED: late_ms=250``."""
+    """A denial or a veto: its code with figures, as in ``PLAN_EXPIRED: late_ms=250``."""
 
     code: str
     figures: tuple[Figure, ...] = ()
@@ -226,14 +230,14 @@ class Plan:
     side: Side
     quantity: Decimal  # contracts
     contract_size: Decimal
-    entry_price: Decimal  # worst price that the entry may fill at; the size is computed with it
+    entry_price: Decimal  # worst price at which the entry may fill; the size uses it
     limit_price: Decimal  # limit of the entry order (IOC)
     stop_price: Decimal
     target_price: Decimal
     leverage: int
-    risk: Decimal  # worst case, money: costs, gap buffer and funding included
+    risk: Decimal  # worst case, money, with costs, gap buffer and funding
     notional: Decimal  # money
-    bound_by: str  # limit that decided the size: risk | exposure | day_budget | cluster | ...
+    bound_by: str  # limit that decided the size, see ``Sized`` in ``core/risk/sizing.py``
     hold_ms: int
     planned_at_ms: int
     expires_at_ms: int
@@ -245,11 +249,11 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Intent:
-    """One order, committed before it is sent."""
+    """The intent of one order, which is committed before the order is sent."""
 
     client_order_id: str  # a hash of the content and the salt
     trade_id: str
-    permit_id: str  # empty on reducing orders
+    permit_id: str  # empty for reducing orders
     role: OrderRole
     attempt: int
     symbol: str
@@ -268,7 +272,7 @@ class Intent:
 
 @attrs.frozen(kw_only=True)
 class OrderReport:
-    """An order as the venue reports it."""
+    """An order as the venue reports it. Quantities are contracts."""
 
     client_order_id: str
     venue_order_id: str
@@ -298,7 +302,7 @@ class FillReport:
     quantity: Decimal  # contracts
     price: Decimal
     fee: Decimal  # money, positive is paid
-    slippage: Decimal  # money, against the mid or the trigger price, by the embedded venue's model
+    slippage: Decimal  # money, against mid or trigger price, from the embedded venue's model
     maker: bool
     reason: FillReason
     at_ms: int
@@ -345,7 +349,7 @@ class PositionReport:
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Balances as the venue reports them, in the account currency."""
+    """Money of the account as the venue reports it, in the account currency."""
 
     equity: Decimal  # wallet_balance + unrealized_pnl
     wallet_balance: Decimal  # realized only

@@ -1,7 +1,7 @@
 """Conversion of values into plain data for JSON: dicts, lists, texts and numbers.
 
-``Form`` states the choices of a document. The encoding of events and messages is the other one, in
-``messages/codec.py``.
+``Form`` states how a kind of document writes decimals and dicts. Events and messages have an
+encoding of their own, in ``messages/codec.py``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def cache_by_type(function: F) -> F:
-    """Cache the results of a function of classes, which keeps its signature.
+    """Return the function, which takes one class, with cached results.
 
-    mypy does not count a class as hashable, so ``functools.cache`` alone takes no class.
+    Its signature stays. mypy does not count a class as hashable, so it accepts no class as an
+    argument of a function that ``functools.cache`` returns.
     """
     return cast(F, cache(function))
 
@@ -32,22 +33,24 @@ def fixed_text(value: Decimal) -> str:
 
 @attrs.frozen(kw_only=True)
 class Form:
-    """The choices of one kind of document."""
+    """The way in which one kind of document writes decimals, dicts and further types."""
 
     decimal: Callable[[Decimal], str] = fixed_text
-    dicts: Callable[[Iterable[tuple[Any, Any]]], object] = dict  # of plain keys and values
+    # Makes the data of a dict from pairs of a plain key and a plain value.
+    dicts: Callable[[Iterable[tuple[Any, Any]]], object] = dict
     others: tuple[type, ...] = (float,)  # further types that stay as they are
 
 
 DOCUMENT = Form()
-"""Documents that people and their programs read."""
+"""Form of documents that people and their programs read."""
 
 
 def to_plain(value: object, form: Form = DOCUMENT) -> Any:  # noqa: ANN401  # like JSON
     """Return a value of attrs classes and Python's own types as plain data.
 
-    An attrs class becomes a dict in the order of its fields, an enum its value, and a
-    tuple a list.
+    An attrs class becomes a dict in the order of its fields, an enum its value, and a tuple a list.
+    ``form`` writes Decimals and dicts. None, bool, int and str stay, and so do the types in
+    ``form.others``.
 
     Raises:
         TypeError: the value contains an unsupported type.

@@ -1,8 +1,8 @@
-"""Long and short, buy and sell, and all arithmetic that depends on the direction.
+"""Long and short, buy and sell, and the arithmetic that depends on the direction.
 
-The product has this arithmetic here only. The independent judges use nothing of this module but the
-enums and ``sign``: the venue's checkers, the simulator's checks and the tests' ledgers keep their
-own formulas, which a mistake here would contradict.
+The other modules of the product use these methods, or multiply by ``sign``. The venue's checkers,
+the simulator's invariants and the tests' ledgers use only the enums and ``sign``. They have
+formulas of their own, so they find a mistake in this module.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Price = TypeVar("Price", Decimal, float)
 
 
 class OrderSide(StrEnum):
-    """The direction of an order. A buy pays, so a higher price is worse for it."""
+    """The direction of an order. A higher price is worse for a buy, better for a sell."""
 
     BUY = "buy"
     SELL = "sell"
 
     @property
     def sign(self) -> int:
-        """1 for a buy, -1 for a sell: turns contracts into signed ones, and back."""
+        """1 for a buy, -1 for a sell. Contracts times it are signed contracts."""
         return 1 if self is OrderSide.BUY else -1
 
     @property
@@ -32,7 +32,7 @@ class OrderSide(StrEnum):
 
     @property
     def rounding_against(self) -> str:
-        """Rounding of ``decimal`` after which a price is no better for the order."""
+        """Rounding mode of ``decimal`` that never makes a price better for the order."""
         return ROUND_CEILING if self is OrderSide.BUY else ROUND_FLOOR
 
     def worse(self, a: Price, b: Price) -> Price:
@@ -44,15 +44,21 @@ class OrderSide(StrEnum):
         return min(a, b) if self is OrderSide.BUY else max(a, b)
 
     def extra_cost(self, reference: Price, price: Price) -> Price:
-        """Return by how much ``price`` is worse than ``reference``; negative if better."""
+        """Return by how much ``price`` is worse than ``reference``, in price.
+
+        It is negative if ``price`` is better.
+        """
         return (price - reference) * self.sign
 
     def is_stop_hit(self, trigger: Price, low: Price, high: Price) -> bool:
-        """Return True if prices from ``low`` to ``high`` trigger a stop order."""
+        """Return True if prices from ``low`` to ``high`` reach a stop order's trigger."""
         return low <= trigger if self is OrderSide.SELL else high >= trigger
 
     def is_limit_passed(self, limit: Price, low: Price, high: Price) -> bool:
-        """Return True if a price from ``low`` to ``high`` is beyond a limit."""
+        """Return True if a price from ``low`` to ``high`` is better than ``limit``.
+
+        A price equal to ``limit`` is not better.
+        """
         return low < limit if self is OrderSide.BUY else high > limit
 
 
@@ -69,7 +75,7 @@ class Side(StrEnum):
 
     @property
     def sign(self) -> int:
-        """1 for a long, -1 for a short: turns contracts into signed ones, and back."""
+        """1 for a long, -1 for a short. Contracts times it are signed contracts."""
         return 1 if self is Side.LONG else -1
 
     @property
@@ -89,16 +95,19 @@ class Side(StrEnum):
 
     @property
     def rounding_to_gain(self) -> str:
-        """Rounding of ``decimal`` towards prices at which the position gains."""
+        """Rounding mode of ``decimal`` towards prices at which the position gains."""
         return ROUND_CEILING if self is Side.LONG else ROUND_FLOOR
 
     @property
     def rounding_to_loss(self) -> str:
-        """Rounding of ``decimal`` towards prices at which the position loses."""
+        """Rounding mode of ``decimal`` towards prices at which the position loses."""
         return ROUND_FLOOR if self is Side.LONG else ROUND_CEILING
 
     def gain(self, before: Decimal, after: Decimal) -> Decimal:
-        """Return the gain from a price, or contracts x price, to a later one."""
+        """Return the gain from a price to a later one; negative for a loss.
+
+        Both arguments may also be contracts x price.
+        """
         return (after - before) * self.sign
 
     def loss(self, before: Decimal, after: Decimal) -> Decimal:

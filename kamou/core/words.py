@@ -1,4 +1,4 @@
-"""Words for people in place of codes, states, figures, counts and durations."""
+"""Words for people, instead of codes, states, figures, counts and durations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEATURE_NAMES = {
     "oi_z": "z-score of open interest",
     "volatility": "volatility",
 }
-"""Name for people of each figure of a strategy."""
+"""Name in words of each figure of a strategy."""
 
 FIGURE_NAMES = FEATURE_NAMES | {
     # a scan
@@ -128,7 +128,7 @@ FIGURE_NAMES = FEATURE_NAMES | {
     "overdue_ms": "too old by",
     "venue": "the exchange has",
 }
-"""Name for people of each figure of an event."""
+"""Name in words of each figure of an event, a veto or a denial."""
 
 NAMED_BY_CODE = {
     ("CONFLICTING_SIGNALS", "score"): "weighted score",
@@ -142,7 +142,7 @@ NAMED_BY_CODE = {
     ("REWARD_TO_RISK_LOW", "minimum"): "minimum",
     ("QUANTITY_BELOW_MINIMUM", "minimum"): "minimum contracts",
 }
-"""Name for people of a figure with a code or a tier, where it differs from FIGURE_NAMES."""
+"""Name in words of a figure with a code or a tier. It replaces that of ``FIGURE_NAMES``."""
 
 BOUNDS = {
     "cluster": "the risk of all altcoins on one side",
@@ -160,7 +160,7 @@ BOUNDS = {
     "shock": "the loss in a market shock",
     "value_max": "the largest value of an order",
 }
-"""Name for people of each ``bound_by``: a limit of a size, or a part of the risk."""
+"""Name in words of each ``bound_by``: a limit of a size, or a part of the risk."""
 
 DRIFTS = {
     "INSTRUMENT_UNKNOWN": "the contract specification is not known",
@@ -175,7 +175,7 @@ STATE_WORDS = {
     "reduce_only": "no new trades",
     "flattening": "closing everything",
 }
-"""Meaning of each trading state."""
+"""Meaning of each trading state, in words."""
 FLATTENED = "flattened: no new trades"
 
 MONEY_FIGURES = frozenset(
@@ -185,13 +185,13 @@ MONEY_FIGURES |= {"notional_min", "value"}
 EXACT = frozenset({"error", "order", "permit", "setting", "symbol", "trade"})  # shown unchanged
 ACRONYMS = frozenset({"adl", "adx", "ai", "atr", "bb", "ema", "macd", "oi", "rsi", "sma", "vwap"})
 UNKNOWN_AGES = {"never": "never read", "none": "never read", "inf": "unknown"}
-INSTANTS_FROM_MS = 10**11  # a larger value is an instant: as a duration it would be 3 years
-PRICE_DIGITS = 8  # significant digits; no venue quotes more
+INSTANTS_FROM_MS = 10**11  # a larger value is an instant: it is above 3 years
+PRICE_DIGITS = 8  # significant digits that are shown
 CODE_NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 
 def strategy_name(name: str) -> str:
-    """Return the strategy's name for people: ``oi_momentum`` is ``OI momentum``."""
+    """Return the strategy's name in words: ``oi_momentum`` is ``OI momentum``."""
     parts = name.split("_")
     return " ".join(part.upper() if part in ACRONYMS else part for part in parts)
 
@@ -203,7 +203,7 @@ def describe_state(code: str, *, holding: bool = True) -> str:
 
     Args:
         code: a ``TradingState``.
-        holding: a position is open.
+        holding: True if a position is open. FLATTENING without one has the words of REDUCE_ONLY.
     """
     if code == "active":
         return code
@@ -215,8 +215,8 @@ def state_words(code: str, *, holding: bool = True) -> str:
     """Return the trading state in plain words.
 
     Args:
-        code: a ``TradingState``.
-        holding: a position is open.
+        code: a ``TradingState``; another text is returned in lower case with spaces.
+        holding: True if a position is open. FLATTENING without one has words of its own.
     """
     if code == "flattening" and not holding:
         return FLATTENED
@@ -224,7 +224,10 @@ def state_words(code: str, *, holding: bool = True) -> str:
 
 
 def figure_name(name: str, code: str = "") -> str:
-    """Return the name for people of a figure with this code or tier."""
+    """Return the name in words of a figure with this code or tier.
+
+    An unknown name is returned with spaces and without its unit.
+    """
     known = NAMED_BY_CODE.get((code, name)) or FIGURE_NAMES.get(name)
     if known is None:
         known = strategy_name(name.removesuffix("_ms").removesuffix("_s"))
@@ -239,7 +242,8 @@ def figures_words(figures: Iterable[Figure], code: str = "") -> str:
 def figure_words(figure: Figure, code: str = "") -> str:
     """Return a figure in words.
 
-    ``age_ms=12000`` is ``age 12.0 s`` and ``day_pnl=-4.01%`` is ``the day's loss 4.01%``.
+    ``age_ms=12000`` becomes ``age 12.0 s``, and ``day_pnl=-4.01%`` becomes
+    ``the day's loss 4.01%``.
     """
     name, value = figure.name, figure.value
     if name == "day_pnl":
@@ -250,15 +254,16 @@ def figure_words(figure: Figure, code: str = "") -> str:
 def count_words(number: int, one: str, more: str = "") -> str:
     """Return a count with its noun: ``1 position``, ``1,204 positions``.
 
-    ``more`` is the plural, if it is not ``one`` with an s.
+    Args:
+        more: the plural; empty: ``one`` with an s.
     """
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def format_duration(span_ms: int) -> str:
-    """Return a duration in its one or two largest units.
+    """Return a duration in words, rounded down to one or two units.
 
-    Examples are ``3 d 4 h``, ``12 min`` and ``2.5 s``.
+    Examples are ``3 d 4 h``, ``12 min`` and ``2.5 s``. Seconds have one rounded decimal.
     """
     if span_ms >= DAY_MS:
         return _two(span_ms, DAY_MS, "d", HOUR_MS, "h")
@@ -276,7 +281,11 @@ def _two(span_ms: int, large_ms: int, large: str, small_ms: int, small: str) -> 
 
 
 def _day_result(value: str) -> str:
-    """Return the day's gain or loss, in per cent of its opening equity."""
+    """Return the day's gain or loss in words, in per cent of its opening equity.
+
+    Args:
+        value: per cent with ``%``, or a fraction; a text that is no number is shown unchanged.
+    """
     number = _number(value.removesuffix("%"))
     if number is None:
         return f"{FIGURE_NAMES['day_pnl']} {value}"

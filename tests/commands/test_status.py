@@ -110,7 +110,7 @@ def test_why_prints_the_answers_of_the_tiers_and_figures(
     code, out, _ = cli("why", "btcusdt")
     assert code == 0
     assert "REWARD_TO_RISK_LOW" in out
-    assert "what may be won after costs is too little for what may be lost: b 1.1" in out
+    assert "the reward-to-risk after costs is below its minimum: b 1.1" in out
     reasons = json.loads(cli("why", "ETHUSDT", "--json")[1])["reasons"]
     answers = {(row["tier"], row["strategy"], row["answer"]) for row in reasons}
     assert answers == {

@@ -260,7 +260,7 @@ def test_the_lines_of_why_have_the_code_of_every_veto_and_denial(
     for code in (*Veto, *Deny):
         assert code.value in shown
     assert "GOVERNOR_TIMEOUT" in shown
-    assert "the risk governor did not answer in time: waited 2.0 s, because risk gov" in shown
+    assert "the risk governor did not review the plan in time: waited 2.0 s, because risk" in shown
 
 
 NAMED_STATE = "reduce_only, no new trades"  # as ``describe_state`` returns it

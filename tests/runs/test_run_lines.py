@@ -361,7 +361,7 @@ LINES = [
             figures=(Figure(name="entries", value="7"),),
         ),
         "strategy OI momentum is disabled until the operator resumes it with `kamou resume`: the"
-        " strategy entered too often within an hour (entries 7)",
+        " strategy's entries within an hour have reached their limit (entries 7)",
         Level.WARNING,
     ),
     (
