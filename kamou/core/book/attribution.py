@@ -1,7 +1,7 @@
 """Attribution of funding to trades, and corrections of published results.
 
-A payment belongs to the trade that was open when it settled, give or take ``STAMP_TOLERANCE_MS``,
-because the clocks of the venue and of this machine differ.
+A payment belongs to the trade that was open when it settled. ``STAMP_TOLERANCE_MS`` is allowed
+before and after, because the clocks of the venue and of this machine differ.
 
 A venue may list a payment minutes after it settled. Meanwhile the trade may have closed, its result
 may be published, and another trade may be open in the symbol. ``PublishedTrade`` keeps a trade
@@ -21,7 +21,7 @@ from kamou.core.book.trades import OpenTrade, r_multiple
 from kamou.core.model import Income
 
 STAMP_TOLERANCE_MS = 5_000
-"""Clock tolerance: adoptions have the time of this machine, payments that of the venue."""
+"""Clock tolerance, because adoptions have this machine's time and payments the venue's."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,10 +37,14 @@ class PublishedTrade:
     funding_published: Decimal  # money, in the newest published result
     pnl_net: Decimal  # with ``funding``
     planned_risk: Decimal | None
-    corrections: int = 0
+    corrections: int = 0  # number of committed ones
 
     def add_funding(self, amount: Decimal) -> PublishedTrade:
-        """Return the trade with one more payment, which its published result lacks."""
+        """Return the trade with one more payment, which its published result lacks.
+
+        Args:
+            amount: money, positive is received.
+        """
         return attrs.evolve(self, funding=self.funding + amount, pnl_net=self.pnl_net + amount)
 
     def apply_correction(self, event: ResultCorrected) -> PublishedTrade:
@@ -68,7 +72,7 @@ def make_published_trade(trade: OpenTrade, event: TradeClosed) -> PublishedTrade
 
 
 def make_correction(trade: PublishedTrade, at_ms: int) -> ResultCorrected | None:
-    """Return the event that publishes late payments; None if they sum to 0."""
+    """Return the event that publishes late payments, or None if their sum is 0."""
     added = trade.funding - trade.funding_published
     if not added:
         return None
@@ -89,11 +93,12 @@ def find_owner(
 ) -> OpenTrade | PublishedTrade | None:
     """Return the trade that was open when the payment settled, or None.
 
-    A trade that opened or ended within ``STAMP_TOLERANCE_MS`` of the payment also counts; the
-    nearest is returned.
+    A trade that opened or ended within ``STAMP_TOLERANCE_MS`` of the payment also counts. Of
+    several trades the nearest in time is returned, and of equally near ones the trade that opened
+    first.
 
-    If one trade ends and another opens in the millisecond of the payment, the earlier one was
-    charged, because the later one was not open before the settlement.
+    So if one trade ends and another opens in the millisecond of the payment, the earlier trade gets
+    it, because the later one was not open before the settlement.
     """
     found, nearest = None, (STAMP_TOLERANCE_MS, 0)
     for each in known:

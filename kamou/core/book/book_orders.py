@@ -11,13 +11,13 @@ from kamou.core.model import OrderRole
 
 @attrs.define(kw_only=True)
 class BookOrders:
-    """Orders by client order id."""
+    """Unsettled orders and the newest settled ones, by client order id."""
 
     unsettled: dict[str, OrderState] = attrs.field(factory=dict)
-    settled: dict[str, OrderState] = attrs.field(factory=dict)  # the newest
+    settled: dict[str, OrderState] = attrs.field(factory=dict)  # the newest ``CLOSED_KEPT``
 
     def find(self, client_order_id: str) -> OrderState | None:
-        """Return the order, or None if it is unknown or was settled too long ago."""
+        """Return the order; None if it is unknown, or settled and no longer kept."""
         return self.unsettled.get(client_order_id) or self.settled.get(client_order_id)
 
     def of_symbol(self, symbol: str) -> tuple[OrderState, ...]:

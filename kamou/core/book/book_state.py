@@ -1,7 +1,6 @@
-"""State of the position book: its values, and the figures of several of them.
+"""State of the position book: its parts, and figures that need several parts.
 
-A figure of one value is a method of that value. Only the fold (``core/book/fold.py``) changes a
-value.
+A figure of one part is a method of that part. Only the fold (``core/book/fold.py``) changes a part.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from kamou.core.model import ZERO, Instrument
 
 @attrs.define(kw_only=True)
 class BookState:
-    """The values of the position book, and the figures of several of them."""
+    """The parts of the position book, and the figures that need several of them."""
 
     seq: int = 0  # of the newest applied event
     started_at_ms: int = 0  # start of the first run of this data directory
-    instruments: dict[str, Instrument] = attrs.field(factory=dict)  # newest listed, by symbol
+    instruments: dict[str, Instrument] = attrs.field(factory=dict)  # the newest, by symbol
     trading: TradingStatus = attrs.field(factory=TradingStatus)
     permits: BookPermits = attrs.field(factory=BookPermits)
     orders: BookOrders = attrs.field(factory=BookOrders)
@@ -56,14 +55,15 @@ class BookState:
     def equity_at_midnight(
         self, equity: Decimal, read_at_ms: int, marks: Mapping[str, Decimal]
     ) -> Decimal:
-        """Return the equity at 00:00, money, from an equity read shortly after.
+        """Return the equity at 00:00, money, from an equity read later on the same day.
 
-        Fills, funding and transfers stamped 00:00 or later belong to the new day, so their effect
-        is subtracted. The loss of a stop that filled at 00:00 counts for the new day.
+        Fills and payments stamped from 00:00 to the read belong to the new day, so their effect is
+        subtracted. The loss of a stop that filled at 00:00 counts for the new day.
 
         Args:
             equity: money, as read at ``read_at_ms``.
-            marks: marks at the read, by symbol, of all symbols traded since 00:00.
+            read_at_ms: time of the read, by the venue's clock.
+            marks: mark prices at the read, by symbol, of all symbols traded since 00:00.
         """
         from_ms = day_start_ms(read_at_ms)
         since = (p for p in self.payments.values() if from_ms <= p.at_ms <= read_at_ms)
@@ -75,8 +75,8 @@ class BookState:
         """Return the open UTC day's money up to an instant, without stretches.
 
         Args:
-            equity: at the instant, money.
-            exit_costs: of closing all positions then, money.
+            equity: equity at the instant, money.
+            exit_costs: cost of closing all positions then, money.
             at_ms: the instant; None: ``equity`` includes every recorded transfer. A transfer
                 stamped later is not in ``equity``, so it does not count.
         """
@@ -92,17 +92,20 @@ class BookState:
         )
 
     def fills_since_ms(self) -> int:
-        """Return the time from which fills and income are read.
+        """Return the time, in ms, from which the venue's fills and income are read.
 
-        At least two cycles read each fill and each income, because the venue may list it late.
+        It is ``OVERLAP_MS`` before the start of the first run or the last but one cycle without
+        drift, whichever is later. At least two cycles read each fill and each income, because the
+        venue may list it late.
         """
         return max(0, max(self.started_at_ms, self.reconciliation.clean_before_ms) - OVERLAP_MS)
 
     def pending_closures(self, at_ms: int) -> tuple[TradeClosed, ...]:
         """Return the results of flat trades whose ``TradeClosed`` is not applied yet.
 
-        A trade that was open at the last full hour before its end waits until the reconciliation
-        has read the funding of that hour, because the result includes that funding.
+        A trade that was open at the last full hour before its end waits for an equity snapshot of
+        that hour or later. The reconciliation that made the snapshot has read the hour's funding,
+        which belongs to the result.
         """
         return tuple(
             portfolio.closed_trade(t, at_ms)
@@ -126,7 +129,7 @@ class BookState:
         )
 
     def _release_reason(self, reservation: Reservation, now_ms: int) -> ReleaseReason | None:
-        """Return None if the reservation may not end yet."""
+        """Return the reason to end the reservation, or None if it may not end yet."""
         if not reservation.client_order_id:
             return ReleaseReason.EXPIRED if now_ms >= reservation.expires_at_ms else None
         if reservation.client_order_id in self.orders.unsettled:

@@ -32,7 +32,7 @@ ADOPTED_AFTER_MS = 5_000  # clock tolerance: fills have the venue's time, adopti
 
 @attrs.frozen(kw_only=True)
 class Unassigned:
-    """Fills of a symbol without a trade, which belong to no trade."""
+    """Sum of the fills of one symbol that belong to no trade."""
 
     quantity: Decimal  # contracts, signed: sum of the fills
     known_ms: int  # time of the newest record, by this machine's clock
@@ -40,10 +40,10 @@ class Unassigned:
 
 @attrs.define(kw_only=True)
 class BookTrades:
-    """Trades from their first fill until no late payment can change their results."""
+    """Open, finished and published trades, and fills and funding without a trade."""
 
     open: dict[str, OpenTrade] = attrs.field(factory=dict)  # by symbol
-    finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, not yet published, by id
+    finished: dict[str, OpenTrade] = attrs.field(factory=dict)  # flat, unpublished, by trade id
     published: dict[str, PublishedTrade] = attrs.field(factory=dict)  # the newest, by result id
     uncorrected: list[str] = attrs.field(factory=list)  # result ids that lack a late payment
     unassigned: dict[str, Unassigned] = attrs.field(factory=dict)  # by symbol, until adopted
@@ -57,7 +57,14 @@ class BookTrades:
     # --- fills -------------------------------------------------------------------
 
     def find_owner(self, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
-        """Return the trade that a fill changes, or None."""
+        """Return the trade that a fill changes, or None.
+
+        A fill changes the open trade of its symbol. Without one, a late fill changes the finished
+        trade of its order. A fill from before the adoption of the open trade changes none.
+
+        Args:
+            order: the order of the fill; None if the book does not have it.
+        """
         trade = self.open.get(fill.symbol)
         if (
             trade is not None
@@ -70,7 +77,10 @@ class BookTrades:
         return self.finished.get(order.intent.trade_id)  # a late fill of a trade not yet published
 
     def next_part(self, trade_id: str) -> int:
-        """Return the part of a trade that a fill opens; 1: no part of it is published."""
+        """Return the number of the part of a trade that a fill opens.
+
+        It is 1 if no part of the trade is published.
+        """
         part = 1
         while portfolio.result_id(trade_id, part) in self.published:
             part += 1
@@ -88,7 +98,14 @@ class BookTrades:
         self.finished[trade.trade_id] = trade
 
     def leave_unassigned(self, fill: FillReport, known_ms: int) -> None:
-        """Keep the contracts that a fill without a trade opened at the venue."""
+        """Keep the contracts of a fill without a trade, if its symbol has no open trade.
+
+        They are added to those of the previous such fill, if that one was recorded less than
+        ``OVERLAP_MS`` ago.
+
+        Args:
+            known_ms: time of the record, by this machine's clock.
+        """
         symbol = fill.symbol
         if symbol in self.open:
             return  # listed late: a trade that was adopted since includes this fill
@@ -102,7 +119,7 @@ class BookTrades:
     # --- protection --------------------------------------------------------------
 
     def confirm_stop(self, event: StopConfirmed) -> None:
-        """Give the open trade its confirmed stop."""
+        """Store the confirmed stop of the symbol's open trade, if there is one."""
         trade = self.open.get(event.symbol)
         if trade is not None:
             stop = ConfirmedStop(
@@ -114,7 +131,7 @@ class BookTrades:
             self.open[event.symbol] = portfolio.confirm_stop(trade, stop)
 
     def lose_stop(self, symbol: str, at_ms: int) -> None:
-        """Take the confirmed stop from the open trade."""
+        """Remove the confirmed stop of the symbol's open trade, if there is one."""
         trade = self.open.get(symbol)
         if trade is not None:
             self.open[symbol] = portfolio.lose_stop(trade, at_ms)
@@ -133,7 +150,10 @@ class BookTrades:
         self.unassigned.pop(event.symbol, None)
 
     def correct(self, event: PositionCorrected) -> None:
-        """Correct the open trade to the venue's quantity; 0 finishes it."""
+        """Correct the symbol's open trade to the venue's quantity; 0 finishes it.
+
+        Does nothing without an open trade.
+        """
         trade = self.open.get(event.symbol)
         if trade is None:
             return
@@ -144,7 +164,7 @@ class BookTrades:
             self.finish(trade)
 
     def restate(self, event: TradeRestated) -> None:
-        """Restate the trade in its new contract specification while it is open."""
+        """Restate the event's trade in its new contract specification, if it is open."""
         trade = self.open.get(event.symbol)
         if trade is not None and trade.trade_id == event.trade_id:
             self.open[event.symbol] = portfolio.restate_trade(trade, event)
@@ -160,7 +180,7 @@ class BookTrades:
                 forget_oldest(self.published, CLOSED_KEPT)
 
     def apply_correction(self, event: ResultCorrected) -> None:
-        """Note the committed correction of a published result."""
+        """Store the committed correction of a published result, if the book has it."""
         trade = self.published.get(event.trade_id)
         if trade is not None:
             self._store_published(trade.apply_correction(event))
@@ -172,18 +192,18 @@ class BookTrades:
         self.attribute_late(income.symbol)
 
     def attribute_late(self, symbol: str) -> None:
-        """Attribute waiting funding of ``symbol`` whose trade the book has now."""
+        """Attribute the kept funding of ``symbol`` whose trade the book has now."""
         for key, income in tuple(self.unattributed.items()):
             if income.symbol == symbol and self._attribute(income):
                 del self.unattributed[key]
 
     def forget_unattributed(self, since_ms: int) -> None:
-        """Drop funding before ``since_ms``: no list can show its trade any more."""
+        """Drop kept funding before ``since_ms``; no later read can show its trade."""
         for key in [k for k, paid in self.unattributed.items() if paid.at_ms < since_ms]:
             del self.unattributed[key]
 
     def pending_corrections(self, at_ms: int) -> tuple[ResultCorrected, ...]:
-        """Return corrections of results that late funding has changed."""
+        """Return a correction of each published result that late funding has changed."""
         if not self.uncorrected:
             return ()
         late = (each for key, each in self.published.items() if key in self.uncorrected)

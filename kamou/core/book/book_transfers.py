@@ -1,4 +1,4 @@
-"""Transfers: net deposits, and the equity just before each of them."""
+"""Net deposits, and the equity just before each deposit or withdrawal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kamou.core.model import ZERO, Income
 class ValuedTransfer:
     """A transfer with the equity just before it.
 
-    A fill, fee or payment that the venue lists late may still change that equity.
+    A fill or payment that the venue lists late may still change that equity.
     """
 
     event: TransferValued  # the newest one
-    equity: Decimal  # as now known
-    marks: dict[str, Decimal]
+    equity: Decimal  # money, as known now
+    marks: dict[str, Decimal]  # mark prices of the event, by symbol
     cause: str = ""  # id of the newest fill or payment that changed it
 
 
@@ -30,8 +30,8 @@ class BookTransfers:
     """Net deposits, transfers that wait for a valuation, and the newest valued ones."""
 
     net_deposits: Decimal = ZERO  # since inception
-    unvalued: dict[int, str] = attrs.field(factory=dict)  # transfers by time, each with an id
-    valued: dict[int, ValuedTransfer] = attrs.field(factory=dict)  # the newest, by time
+    unvalued: dict[int, str] = attrs.field(factory=dict)  # income id of one, by their time
+    valued: dict[int, ValuedTransfer] = attrs.field(factory=dict)  # the newest, by their time
 
     def await_value(self, transfer: Income) -> None:
         """Record that a transfer waits for a valuation.
@@ -43,11 +43,18 @@ class BookTransfers:
             forget_oldest(self.unvalued, TRANSFERS_KEPT)
 
     def forget_unvalued(self, since_ms: int) -> None:
-        """Leave transfers before ``since_ms`` without a valuation."""
+        """Drop waiting transfers before ``since_ms``; they stay without a valuation."""
         self.unvalued = {at: of for at, of in self.unvalued.items() if at >= since_ms}
 
     def count(self, key: str, paid: BalanceChange) -> None:
-        """Subtract a fill or payment between a valued transfer and its account read."""
+        """Correct the equity before a transfer by a fill or payment after it.
+
+        The fill or payment is subtracted from each valued transfer if its time lies between that
+        transfer and the account read of its valuation.
+
+        Args:
+            key: fill key or income id.
+        """
         for at_ms, valued in self.valued.items():
             if at_ms <= paid.at_ms <= valued.event.read_at_ms:
                 equity = valued.equity - paid.worth(valued.marks)
@@ -62,7 +69,7 @@ class BookTransfers:
         forget_oldest(self.valued, TRANSFERS_KEPT)
 
     def pending_valuations(self, at_ms: int) -> tuple[TransferValued, ...]:
-        """Return new valuations of transfers that a late fill or payment changed."""
+        """Return a new valuation of each transfer that a late fill or payment changed."""
         return tuple(
             attrs.evolve(
                 valued.event,

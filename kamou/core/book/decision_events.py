@@ -1,7 +1,7 @@
-"""The event with the inputs of entry decisions that no earlier event has.
+"""Event ``EntriesDecided``: inputs of entry decisions that no earlier event has.
 
-With it, each plan and each verdict can be computed again from the journal alone. The values are
-named tuples, which the codec writes as arrays, because their names would be most of the bytes.
+With it, each plan and each verdict can be computed again from the journal alone. The inputs are
+named tuples, which the codec writes as arrays, because field names would be most of the bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class QuoteRead(NamedTuple):
 
 
 class AccountRead(NamedTuple):
-    """Figures of an account read, money as text, because a venue may report NaN."""
+    """Figures of an account read. Money is text, because a venue may report NaN."""
 
     equity: str
     wallet_balance: str
@@ -37,25 +37,25 @@ class GovernorRead(NamedTuple):
 
     seq: int  # of the newest event in the governor's book
     at_ms: int
-    tokens: float  # messages that might be sent then
+    tokens: float  # messages to the venue that might be sent at ``at_ms``
     reconciled: bool  # the newest reconciliation of the process agreed
     clock_offset_ms: int  # venue's clock less this machine's, the part that is certain
-    account_age_ms: int | None  # of the newest account read; None: no read
+    account_age_ms: int | None  # age of the newest account read; None: no read
     account: AccountRead | None  # None: as in the book's newest equity snapshot, or no read
     held: tuple[str, ...] | None  # symbols with a position at the venue; None: the book's trades
 
 
 class EntryDecision(NamedTuple):
-    """Inputs of one plan, and of its review unless sizing denied the plan."""
+    """Inputs of one plan, and of its review if the governor answered one."""
 
-    signal_id: str  # of its ``CandidateRefined``, which has the candidate
+    signal_id: str  # of the ``CandidateRefined`` that has the candidate
     seq: int  # of the newest event in the order manager's book
     at_ms: int
     quote: QuoteRead
-    # Of the book's trades, sorted by symbol. None: no sound quote. An empty ``marks`` beside trades
-    # and empty ages: as in the decision before.
+    # Marks of the book's trades, sorted by symbol. None: no sound quote. If ``marks`` and
+    # ``ages_ms`` are empty and the book has trades, the previous decision's marks hold.
     marks: tuple[Decimal | None, ...]
-    ages_ms: tuple[int, ...]  # of the marks at ``at_ms``; one number: of all
+    ages_ms: tuple[int, ...]  # of the marks at ``at_ms``; one number: of all marks
     funding_rate: Decimal | None  # fraction of notional per funding interval; None: not known
     grant: Decimal | None  # share of the full size that the gate grants; None: no grant
     review: GovernorRead | None  # None: no review was answered
@@ -63,10 +63,10 @@ class EntryDecision(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class EntriesDecided(Event):
-    """Inputs of a cycle's decisions, in order.
+    """Inputs of a cycle's entry decisions, in order.
 
-    If a permit is granted, the event is committed with the intents of its entry; the decisions
-    after it follow in another event.
+    If a permit is granted, the event is committed with the intents of its entry. The later
+    decisions of the cycle are in another event.
     """
 
     decisions: tuple[EntryDecision, ...]

@@ -1,6 +1,6 @@
 """Due actions of the order manager, and the time of its next look at the book.
 
-All are functions of the book and the time. The order manager carries out the actions.
+The actions depend only on the book and the time. The order manager carries them out.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from kamou.core.book.orders import IN_FLIGHT
 from kamou.core.book.position_book import PositionBook
 from kamou.core.model import OrderRole, TradingState
 
-IN_FLIGHT_MAX_MS = 5_000  # an order without an answer for so long is queried
-ORDER_RETRY_MS = 1_000  # between attempts at urgent actions
+IN_FLIGHT_MAX_MS = 5_000  # after this time without an answer, an order is queried
+ORDER_RETRY_MS = 1_000  # time between attempts at urgent actions
 
 
 @attrs.frozen
 class QueryOrder:
-    """A query of an order that has no answer, or lacks reports of fills."""
+    """A query of an order without answer or with missing fills, or of an open entry."""
 
     client_order_id: str
 
@@ -46,7 +46,7 @@ class CloseTrade:
 
     symbol: str
     reason: str
-    again: bool = False  # an exit that timed out delays no second exit (seed 995256)
+    again: bool = False  # True: exit even if an earlier exit timed out (seed 995256)
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ class ProtectTrade:
 
 @attrs.frozen
 class PlaceTarget:
-    """The take-profit of a trade whose venue attaches none to the entry."""
+    """The placing of a take-profit at a venue that takes none attached to an entry."""
 
     symbol: str
 
@@ -67,7 +67,10 @@ TradeAction = CloseTrade | ProtectTrade | PlaceTarget
 
 
 def find_due_actions(book: PositionBook, now_ms: int) -> tuple[DueAction, ...]:
-    """Return orders to query, entries to cancel, then trades, unprotected ones first."""
+    """Return orders to query, entries to cancel, then trades to check.
+
+    Unprotected trades come before the others.
+    """
     actions: list[DueAction] = []
     for order in book.orders.unsettled.values():
         age_ms = now_ms - order.changed_at_ms
@@ -91,7 +94,9 @@ def decide_trade(
 ) -> TradeAction | None:
     """Return the due action of the trade of ``symbol``; None if none is due.
 
-    ``attached_stop`` is the venue's capability: without it the take-profit is an order of its own.
+    Args:
+        attached_stop: True if the venue takes the stop and the take-profit attached to the entry.
+            Otherwise the take-profit is placed as an order of its own.
     """
     trade = book.trades.open.get(symbol)
     if trade is None:
@@ -119,7 +124,10 @@ def is_urgent(book: PositionBook) -> bool:
 
 
 def next_look_ms(book: PositionBook, now_ms: int, cycle_period_ms: int) -> int:
-    """Return the time of the next look without urgency: the next cycle or time limit."""
+    """Return the time of the next look at the book if no action is urgent.
+
+    It is the next cycle or the next time limit of a trade, whichever is first.
+    """
     cycle = next_ms(now_ms, cycle_period_ms)
     holds = [t.hold_until_ms for t in book.trades.open.values() if t.hold_until_ms > now_ms]
     return min([cycle, *holds])

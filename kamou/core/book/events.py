@@ -1,7 +1,7 @@
 """Events that the journal stores: frozen values, named in the past tense.
 
-Only events change the position book. The journal has at most one event of
-each (kind, unique_key) whose key is not None.
+Only events change the position book. The journal has at most one event of each kind and
+``unique_key``, unless the key is None.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Event:
     """Base of all events."""
 
     at_ms: int  # by this machine's clock; of an account read, by the venue's
-    cause_id: str = ""  # id of the cause; an entry's chain of causes ends at a bar
+    cause_id: str = ""  # id of what caused it; an entry's causes lead back to a bar
     schema: ClassVar[int] = 1
 
     @property
     def unique_key(self) -> str | None:
-        """Key that one event of this kind may have in the journal; None: no limit."""
+        """Key that at most one event of this kind in the journal has; None: no limit."""
         return None
 
 
@@ -54,7 +54,7 @@ class RunStarted(Event):
     config_digest: str
     config_json: str
     change_reason: str
-    gate: str = "assumed"  # basis of the grants; older journals had only this one
+    gate: str = "assumed"  # basis of the grants; older journals have no other
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +65,7 @@ class RunStopped(Event):
 
 @attrs.frozen(kw_only=True)
 class CycleRanked(Event):
-    """Ranking of one cycle: its top, best first, and the abstentions by code."""
+    """Ranking of one cycle: its candidates, best first, and abstentions by code."""
 
     cycle_at_ms: int
     bar_closed_at_ms: int  # 0 when no bar closed in this cycle
@@ -90,7 +90,7 @@ class CandidateVetoed(Event):
 
 @attrs.frozen(kw_only=True)
 class CandidateRefined(Event):
-    """Refiner's verdict on a candidate that passed the vetoes (T2)."""
+    """Verdict of the refiner (T3) on a candidate that passed the vetoes (T2)."""
 
     signal_id: str
     candidate: Candidate
@@ -110,8 +110,8 @@ class CycleClosed(Event):
     cycle_at_ms: int
     positions: int
     open_orders: int
-    drift: int  # differences found, repaired ones included; 0: book and venue agree
-    repaired: int  # events that changed the book, such as fills
+    drift: int  # number of differences, also of repaired and pending ones; 0: none
+    repaired: int  # number of events that changed the book, such as fills
 
     @property
     def unique_key(self) -> str:
@@ -137,7 +137,7 @@ class PermitGranted(Event):
 
 @attrs.frozen(kw_only=True)
 class PermitDenied(Event):
-    """Denial of a plan or an order, with the figures of each reason."""
+    """Denial of a candidate, a plan or an order, with each reason and its figures."""
 
     permit_id: str
     signal_id: str
@@ -254,7 +254,7 @@ class ProtectionLost(Event):
 
 @attrs.frozen(kw_only=True)
 class ReductionProved(Event):
-    """Proof by the exchange port that an order reduces; the governor did not answer."""
+    """Proof by the exchange port that an order reduces, without the governor's answer."""
 
     client_order_id: str
     symbol: str
@@ -267,7 +267,7 @@ class ReductionProved(Event):
 
 @attrs.frozen(kw_only=True)
 class IncomeRecorded(Event):
-    """Payment that the venue listed (``Income``). A transfer is no profit or loss."""
+    """Payment that the venue listed. A transfer is neither profit nor loss."""
 
     income: Income
 
@@ -288,17 +288,17 @@ class TradeClosed(Event):
     contract_size: Decimal
     entry_price: Decimal
     exit_price: Decimal
-    stop_price: Decimal  # when the trade ended
+    stop_price: Decimal  # as it was when the trade ended
     opened_at_ms: int
     closed_at_ms: int
     pnl_gross: Decimal
     fees: Decimal
     funding: Decimal
-    slippage: Decimal  # money, part of pnl_gross
+    slippage: Decimal  # money, already part of pnl_gross
     pnl_net: Decimal
     r_multiple: Decimal | None  # pnl_net / ``OpenTrade.planned_risk``; None if a part had no plan
     exit_reason: ExitReason
-    planned_entry: Decimal | None = None  # None: no plan, or a journal whose R used entry_price
+    planned_entry: Decimal | None = None  # None: no plan; in older journals, R used entry_price
     planned_stop: Decimal | None = None
 
     @property
@@ -316,7 +316,7 @@ class EquityRecorded(Event):
     net_deposits: Decimal  # since inception
     exit_costs: Decimal | None = None  # money: cost of closing all positions at these marks
     day_equity: Decimal | None = None  # at 00:00 of this day; None: the day was not open yet
-    day_lost: Decimal | None = None  # money since then, with exit costs, without transfers
+    day_lost: Decimal | None = None  # money since 00:00, with exit costs, without transfers
     marks: tuple[Figure, ...] = ()  # mark prices of open positions, named by symbol
 
 
@@ -326,11 +326,11 @@ class DayOpened(Event):
 
     day: str  # YYYY-MM-DD, UTC
     equity: Decimal  # as read at ``at_ms``
-    marks: tuple[Figure, ...] = ()  # of 00:00, named by symbol: open then, or traded since
-    opening: Decimal | None = None  # at 00:00:00.000; None: ``equity`` less the day's payments
+    marks: tuple[Figure, ...] = ()  # marks of 00:00 of symbols open then or traded since
+    opening: Decimal | None = None  # at 00:00; None: ``equity`` less the day's payments
     midnight_at_ms: int = 0  # 00:00 of the day
     rests_on: str = ""  # source of ``marks``, see ``core/risk/midnight_equity.py``
-    at_midnight: bool = True  # False: ``opening`` is as of the read; 00:00 cannot be computed
+    at_midnight: bool = True  # False: ``opening`` replaces an unknown equity at 00:00
 
     @property
     def unique_key(self) -> str:
@@ -341,7 +341,7 @@ class DayOpened(Event):
 class PositionAdopted(Event):
     """Adoption of a position that the venue reports and the book did not have."""
 
-    unless_held: bool = False  # adopt nothing if fills recorded since explain the position
+    unless_held: bool = False  # True: adopt nothing if the book has the position by now
     trade_id: str
     symbol: str
     side: Side
@@ -361,8 +361,8 @@ class PositionCorrected(Event):
 
     symbol: str
     quantity: Decimal  # contracts, signed; 0: the venue has none on the trade's side
-    price: Decimal  # mark at which the difference was booked; without one, the entry price
-    reason: str  # inferred
+    price: Decimal  # mark price of the correction; without one, the entry price
+    reason: str  # always ``inferred``
 
 
 @attrs.frozen(kw_only=True)
@@ -383,9 +383,9 @@ class TradeRestated(Event):
 
     trade_id: str
     symbol: str
-    contract_size: Decimal  # new; the base units of the trade stay
-    tick: Decimal  # of orders placed from now on
-    stop_price: Decimal  # moved only if liquidation would have come first
+    contract_size: Decimal  # the new one; the trade's base units stay
+    tick: Decimal  # the new tick size, of orders placed from now on
+    stop_price: Decimal  # changed only if liquidation would have come first
 
 
 @attrs.frozen(kw_only=True)

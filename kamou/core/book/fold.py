@@ -1,7 +1,7 @@
 """Fold of the position book: the changes by each kind of event.
 
-An event of one value is applied by a method of that value. The functions here apply an event that
-changes several values, in their order. ``HANDLERS`` has the function of each kind.
+A method of one part of the book applies an event that changes only that part. The functions here
+apply events that change several parts. ``HANDLERS`` has the function of each kind.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ def _change_order(book: BookState, event: OrderEvent) -> None:
 
 
 def _keep_order(book: BookState, before: OrderState, order: OrderState) -> None:
-    """Store a changed order; update its reservation, and settle its flat trade."""
+    """Store a changed order; if it is an entry, update its reservation and its trade.
+
+    A flat trade is finished once its entry is settled.
+    """
     if order is before:
         return
     book.orders.keep(order)
@@ -78,7 +81,7 @@ def _keep_order(book: BookState, before: OrderState, order: OrderState) -> None:
 
 
 def _settle(book: BookState, trade: OpenTrade) -> None:
-    """Finish a flat trade whose entry cannot fill any more."""
+    """Finish the trade if it is flat and no entry in its symbol can fill."""
     if trade.quantity == 0 and trade.entered > 0 and not book.orders.has_live_entry(trade.symbol):
         book.trades.finish(trade)
 
@@ -113,7 +116,7 @@ def _record_fill(book: BookState, event: e.FillRecorded) -> None:
 
 
 def _trade_for(book: BookState, fill: FillReport, order: OrderState | None) -> OpenTrade | None:
-    """Return the trade of a fill, or None; a fill of an entry may open one."""
+    """Return the trade of a fill, or None. The first fill of an entry opens a trade."""
     trade = book.trades.find_owner(fill, order)
     if trade is not None or fill.symbol in book.trades.open:
         return trade
@@ -131,7 +134,7 @@ def _trade_for(book: BookState, fill: FillReport, order: OrderState | None) -> O
 def _record_stop(
     book: BookState, trade: OpenTrade, fill: FillReport, order: OrderState | None
 ) -> None:
-    """Record a stop or liquidation fill, and its overshoot if the trade had a plan."""
+    """Record a stop-loss or liquidation fill, and its overshoot if there is a plan."""
     stopped = order is not None and order.role is OrderRole.STOP_LOSS
     if not stopped and fill.reason is not FillReason.LIQUIDATION:
         return
@@ -151,7 +154,8 @@ def _record_stop(
 def _count_fill(book: BookState, fill: FillReport, trade: OpenTrade | None) -> None:
     """Count a fill as ``_count`` does.
 
-    ``trade`` owns the fill or was adopted since; None if the symbol has no trade.
+    Args:
+        trade: the trade of the fill, or one adopted since; None if the symbol has no trade.
     """
     bought = fill.signed
     paid = BalanceChange(
@@ -166,10 +170,10 @@ def _count_fill(book: BookState, fill: FillReport, trade: OpenTrade | None) -> N
 
 
 def _count(book: BookState, key: str, paid: BalanceChange) -> None:
-    """Count a fill or a payment on the UTC day of its own time.
+    """Store a fill or a payment, and count it on the open UTC day if it belongs to it.
 
-    The known equity of a midnight or before a transfer changes too, if the payment lies between
-    that time and the account read from which the equity was computed.
+    If its time lies between a midnight or a transfer and the account read from which the equity at
+    that time was computed, that equity changes too.
     """
     book.payments[key] = paid
     forget_oldest(book.payments, SEEN_KEPT)
@@ -269,4 +273,4 @@ HANDLERS: dict[type[e.Event], Callable[[BookState, Any], None]] = {
     StrategyDisabled: lambda book, event: book.trading.disable_strategy(event),
     StrategyResumed: lambda book, event: book.trading.resume_strategy(event),
 }
-"""Function that applies each kind of event. Absent kinds change no book."""
+"""Function that applies each kind of event. Kinds that are absent change no book."""

@@ -10,10 +10,10 @@ from kamou.core.model import Figure, Instrument
 
 @attrs.frozen(kw_only=True)
 class InstrumentChanged(Event):
-    """A contract specification that the venue lists and the book does not have.
+    """Change of a contract specification, or a new one, in the venue's list.
 
-    All actors use it from this event on.
+    All actors use the specification from this event on.
     """
 
     instrument: Instrument
-    figures: tuple[Figure, ...]  # each ``old -> new``; empty for an instrument of a new symbol
+    figures: tuple[Figure, ...]  # changed fields, each ``old -> new``; empty for a new symbol

@@ -1,7 +1,8 @@
-"""Intents of entries and exits, with ids made from their content and ``SaltOf``.
+"""Intents of entries and exits, with client order ids made from content and salt.
 
 The client order id is a hash of the intent's content and a salt. So the venue's records contain a
-commitment to the content, and the same content gives the same id.
+commitment to the content, and the same content and salt give the same id. ``SaltOf`` is the type of
+the function that makes salts.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from kamou.core.model import (
 )
 
 SaltOf = Callable[[str], bytes]
-"""Function that returns 32 bytes of salt for an intent's name. Outsiders cannot predict them."""
+"""Function that returns 32 secret bytes of salt for a name, ``trade_id/role/attempt``."""
 
 
 @attrs.frozen(kw_only=True)
 class PositionToClose:
-    """The contracts of a trade that an order which only reduces may close."""
+    """The position of a trade that a reduce-only order may close."""
 
     trade_id: str
     symbol: str
     side: Side
-    quantity: Decimal
+    quantity: Decimal  # contracts, > 0
     leverage: int
 
 
 @attrs.frozen(kw_only=True)
 class IntentOrigin:
-    """When and why an intent was made, and which attempt of its trade and role it is."""
+    """Time and cause of an intent, and its attempt number for its trade and role."""
 
     attempt: int
     at_ms: int
@@ -50,7 +51,8 @@ class IntentOrigin:
 def committed_content(intent: Intent) -> bytes:
     """Return the content to which the client order id commits, without the salt.
 
-    It is canonical JSON (RFC 8785).
+    It is JSON with sorted keys, without spaces, with decimals as text. If all texts are ASCII, it
+    is the canonical JSON of RFC 8785.
     """
     body = {
         "attempt": intent.attempt,
@@ -80,7 +82,10 @@ def _seal(draft: Intent, salt_of: SaltOf) -> Intent:
 
 
 def entry_intents(plan: Plan, *, now_ms: int, salt_of: SaltOf) -> tuple[Intent, Intent, Intent]:
-    """Return the entry, an IOC limit order, with its stop loss and take profit."""
+    """Return the intents of entry, stop-loss and take-profit, in this order.
+
+    The entry is an IOC limit order.
+    """
     trade_id = ids.make_trade_id(plan.signal_id)
     entry = _seal(
         Intent(
@@ -141,6 +146,12 @@ def exit_intent(
     Args:
         role: STOP_LOSS triggers at ``price``, TAKE_PROFIT is a limit order there, EXIT is a market
             order without a price.
+        position: the position to close.
+        origin: time, cause and attempt of the intent.
+        salt_of: function that makes the salt.
+
+    Raises:
+        KeyError: the role is ENTRY.
     """
     type_, time_in_force = _EXITS[role]
     draft = Intent(

@@ -1,4 +1,4 @@
-"""Events of corrections by late fills and payments, and of values of transfers."""
+"""Events of corrections by late fills and payments, and of transfers' valuations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from kamou.core.model import Figure
 class DayCorrected(Event):
     """Correction of a published day's equity at 00:00, by a late fill or payment.
 
-    The newest correction of a day holds. ``cause_id`` is the id of the fill or payment.
+    The newest correction of a day replaces the earlier ones. ``cause_id`` is the id of the fill or
+    payment.
     """
 
     day: str  # as in ``DayOpened``
@@ -33,14 +34,14 @@ class TransferValued(Event):
 
     A period of the time-weighted return ends at the transfer. The equity leaves out every fill
     and payment that the venue stamps ``transfer_at_ms`` or later. Transfers of the same millisecond
-    count as one. The newest valuation holds; ``cause_id`` is the id of a transfer or of the late
-    fill or payment.
+    count as one. The newest valuation replaces the earlier ones. ``cause_id`` is the id of the
+    transfer, or of the late fill or payment that changed the equity.
     """
 
     transfer_at_ms: int  # time of the transfer, by the venue's clock
     number: int  # 1 for the first valuation, then one more for each change
-    equity: Decimal
-    marks: tuple[Figure, ...]  # named by symbol: open then, or traded since
+    equity: Decimal  # money
+    marks: tuple[Figure, ...]  # of symbols open at the transfer or traded since
     marks_at_ms: int  # ``transfer_at_ms``, or the end of the bars whose closes are the marks
     rests_on: str  # source of ``marks``, see ``core/risk/midnight_equity.py``
     read_at_ms: int  # of the account read from which the equity was computed backwards
@@ -54,15 +55,15 @@ class TransferValued(Event):
 class ResultCorrected(Event):
     """Correction of a published result by funding that the venue listed later.
 
-    The newest correction of a result holds; money is in the account currency.
+    The newest correction of a result replaces the earlier ones. Money is in the account currency.
     """
 
     trade_id: str  # of the result, as in ``TradeClosed``
     number: int  # 1 for the first correction of this result
     added: Decimal  # funding since the result or the previous correction; positive is received
-    funding: Decimal
-    pnl_net: Decimal
-    r_multiple: Decimal | None
+    funding: Decimal  # money, the corrected sum
+    pnl_net: Decimal  # money, corrected
+    r_multiple: Decimal | None  # corrected; None: a part of the trade had no plan
 
     @property
     def unique_key(self) -> str:

@@ -19,11 +19,11 @@ class OpenDay:
 
     utc_day: str = ""  # YYYY-MM-DD
     opened_at_ms: int = 0
-    equity: Decimal = ZERO  # at the day's opening
+    equity: Decimal = ZERO  # at 00:00, or at the day's first read
     from_ms: int = 0  # fills and payments from this time on belong to the day
-    last_ms: int = 0  # the day's newest equity snapshot, and its equity
-    last_equity: Decimal = ZERO
-    net_deposits: Decimal = ZERO  # by the venue's time
+    last_ms: int = 0  # time of the day's newest equity snapshot
+    last_equity: Decimal = ZERO  # money, of that snapshot
+    net_deposits: Decimal = ZERO  # money since 00:00, by the venue's time
     marks: dict[str, Decimal] = attrs.field(factory=dict)  # marks of ``DayOpened``, by symbol
 
     def open(self, event: DayOpened, opening: Decimal, payments: Iterable[BalanceChange]) -> None:
@@ -31,8 +31,9 @@ class OpenDay:
 
         Args:
             event: the day's opening.
-            opening: equity at 00:00, money; of an event without its own, as computed.
-            payments: all that the book has, of which the day's transfers count.
+            opening: equity at 00:00, money. If it is 0 or less, the day begins with the equity of
+                the event's read.
+            payments: all fills and payments of the book; the day's transfers among them count.
         """
         self.utc_day = event.day
         self.opened_at_ms = event.at_ms
@@ -41,17 +42,18 @@ class OpenDay:
         self.equity = opening
         counted_ms = event.midnight_at_ms or day_start_ms(event.at_ms)
         if event.opening is not None and not event.at_midnight:
-            counted_ms = event.at_ms + 1  # ``opening`` includes all payments before the read
+            counted_ms = event.at_ms + 1  # ``opening`` includes all payments up to the read
         self.from_ms = counted_ms
-        if opening <= 0:  # all equity was deposited since: the day begins with this read
+        if opening <= 0:  # all equity was deposited since 00:00
             self.equity, counted_ms = event.equity, event.at_ms + 1
         later = (p.amount for p in payments if p.transfer and p.at_ms >= counted_ms)
         self.net_deposits = sum(later, ZERO)
 
     def count(self, paid: BalanceChange) -> None:
-        """Count a fill or payment of this day.
+        """Count a fill or payment, if it belongs to this day.
 
-        The account read that opened the day may have counted it already.
+        A transfer changes the net deposits. If the account read that opened the day includes the
+        fill or payment, the equity at 00:00 was computed without it and is corrected.
         """
         if self.utc_day and paid.at_ms >= self.from_ms:
             self.net_deposits += paid.amount if paid.transfer else ZERO

@@ -1,4 +1,4 @@
-"""Event of an operator's command. It is stored for readers and changes no book."""
+"""Event of an operator's command. People read it; it changes no book."""
 
 from __future__ import annotations
 

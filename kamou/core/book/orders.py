@@ -3,7 +3,8 @@
 Late and repeated events are normal. Once an order is terminal, they change only its filled
 quantities and a missing venue order id. An order becomes terminal by fills of its whole quantity,
 by the venue's report of its end, or by ``OrderRejected``. That event records a rejection or rate
-limit of the venue, or a denial by the exchange port, and ends the orders attached to an entry too.
+limit of the venue, or a denial by the exchange port. Each order attached to a rejected entry has
+one, too.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ NEXT: dict[OrderStatus, frozenset[OrderStatus]] = {
 IN_FLIGHT = frozenset({_S.SUBMITTED, _S.UNKNOWN})
 """States in which the venue may or may not have the order."""
 
-ANSWER_MAX_MS = 3_000  # after this time in flight the answer is lost, or the sender crashed
+ANSWER_MAX_MS = 3_000  # after this time in flight, no answer is expected any more
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +56,7 @@ class OrderState:
     filled_value: Decimal = ZERO  # sum of quantity x price of those fills
     reported: Decimal = ZERO  # filled quantity that the venue reported when the order ended
     venue_order_id: str = ""
-    unknown_since_ms: int = 0  # 0: never unknown
+    unknown_since_ms: int = 0  # time of ``OrderUnknown``; 0: none
     changed_at_ms: int
     reason: str = ""
     plan: Plan | None = None  # of an entry
@@ -92,8 +93,8 @@ class OrderState:
 def is_awaited(order: OrderState, now_ms: int) -> bool:
     """Return True unless the order's outcome is unknown or its answer is overdue.
 
-    Such an order may never have reached the venue. An answer is overdue ``ANSWER_MAX_MS`` after
-    the intent, because the sender may have crashed (seed 990097).
+    An order of unknown outcome or overdue answer may never have reached the venue. An answer is
+    overdue ``ANSWER_MAX_MS`` after the intent, because the sender may have crashed (seed 990097).
     """
     if order.status is OrderStatus.UNKNOWN:
         return False
@@ -101,12 +102,16 @@ def is_awaited(order: OrderState, now_ms: int) -> bool:
 
 
 def open_order(intent: Intent, at_ms: int, plan: Plan | None = None) -> OrderState:
-    """Return the submitted order of a committed intent."""
+    """Return the submitted order of a committed intent.
+
+    Args:
+        plan: of an entry with a permit; None for another order.
+    """
     return OrderState(intent=intent, changed_at_ms=at_ms, plan=plan)
 
 
 def apply_order_event(order: OrderState, event: Event) -> OrderState:
-    """Return the order after the event, or the same object if nothing changes.
+    """Return the order after the event; the same object if nothing changes.
 
     Raises:
         AssertionError: the event is of another order or symbol or is no event of an order,

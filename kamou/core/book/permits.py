@@ -1,4 +1,4 @@
-"""Permits, and their reservations until their entries filled or ended."""
+"""Reservations of permits, and the ids of released permits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kamou.core.model import Intent, Plan
 
 @attrs.frozen(kw_only=True)
 class Reservation:
-    """Risk and notional that a permit reserves. They shrink as its entry fills."""
+    """Risk and notional reserved by a permit. They shrink as its entry fills or ends."""
 
     plan: Plan
     expires_at_ms: int
@@ -36,17 +36,17 @@ class Reservation:
 class BookPermits:
     """Reservations of the granted permits, and the ids of released ones."""
 
-    reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by permit id
-    released: dict[str, int] = attrs.field(factory=dict)  # newest released: permit id -> at_ms
+    reservations: dict[str, Reservation] = attrs.field(factory=dict)  # by id, until released
+    released: dict[str, int] = attrs.field(factory=dict)  # the newest: permit id -> at_ms
 
     def grant(self, event: PermitGranted) -> None:
-        """Reserve the whole plan."""
+        """Reserve risk and notional of the whole plan."""
         self.reservations[event.permit_id] = Reservation(
             plan=event.plan, expires_at_ms=event.expires_at_ms, remaining=event.plan.quantity
         )
 
     def consume(self, event: PermitConsumed) -> None:
-        """Note the order that used the permit."""
+        """Store the client order id of the order that used the permit."""
         reservation = self.reservations.get(event.permit_id)
         if reservation is not None:
             self.reservations[event.permit_id] = attrs.evolve(
@@ -60,7 +60,10 @@ class BookPermits:
         forget_oldest(self.released, PERMITS_KEPT)
 
     def assign(self, intent: Intent) -> Plan | None:
-        """Note the intent's order as the permit's; return its plan, None without a permit."""
+        """Store the order of the intent with its permit, and return the permit's plan.
+
+        Returns None, and stores nothing, if the intent has no reserved permit.
+        """
         reservation = self.reservations.get(intent.permit_id) if intent.permit_id else None
         if reservation is None:
             return None

@@ -1,9 +1,9 @@
-"""Position book: the values that actors decide on, folded from events.
+"""Position book: the state that actors decide on, folded from events.
 
 Every actor that decides keeps its own ``PositionBook``. It applies the journal's newest events
 before it decides, so all actors decide on the same facts. ``apply`` accepts late and repeated
-events, and asserts against errors of Kamou. Treat the book and its values as read-only; only the
-fold (``core/book/fold.py``) changes them.
+events; an assertion fails if Kamou made a wrong event. Treat the book and its parts as read-only:
+only the fold (``core/book/fold.py``) changes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PositionBook(BookState):
     # --- snapshots ---------------------------------------------------------------
 
     def dump(self) -> bytes:
-        """Return canonical bytes. Books with the same history give the same bytes."""
+        """Return the book as bytes. Books with the same history give the same bytes."""
         return snapshot.dump_value(self)
 
     @staticmethod
@@ -44,7 +44,11 @@ class PositionBook(BookState):
     # --- the fold ----------------------------------------------------------------
 
     def apply(self, seq: int, event: Event) -> None:
-        """Apply one committed event. Events come in order; repeated ones are ignored."""
+        """Apply one committed event. An event with an applied ``seq`` is ignored.
+
+        Raises:
+            AssertionError: the event cannot follow the earlier ones.
+        """
         if seq <= self.seq:
             return
         handler = HANDLERS.get(type(event))
@@ -53,6 +57,6 @@ class PositionBook(BookState):
         self.seq = seq
 
     def apply_all(self, committed: Iterable[tuple[int, Event]]) -> None:
-        """Apply committed events, given as (seq, event) in order."""
+        """Apply committed events, given as (seq, event) in the order of ``seq``."""
         for seq, event in committed:
             self.apply(seq, event)

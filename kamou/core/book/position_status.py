@@ -1,6 +1,6 @@
-"""Status of positions at a ``MarkRead`` and of pending entries, and rows for JSON.
+"""Status of open positions at their marks, and of pending entries.
 
-``kamou status`` and the site show the status. ``net_pnl_at`` is the net PnL at a mark alone.
+``kamou status`` and the site show it. ``net_pnl_at`` returns only the net PnL at a mark.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kamou.core.model import OrderRole
 
 @attrs.frozen(kw_only=True)
 class MarkRead:
-    """Mark price, with the time at which it was read."""
+    """Mark price, and the time of the read that had it."""
 
     price: Decimal
     at_ms: int
@@ -26,7 +26,10 @@ class MarkRead:
 
 @attrs.frozen(kw_only=True)
 class PositionStatus:
-    """Status of one open position. Money is in the account currency; None: unknown."""
+    """Status of one open position. Money is in the account currency.
+
+    A field is None if its value is unknown, unless its comment says otherwise.
+    """
 
     symbol: str
     side: str  # long | short
@@ -36,16 +39,16 @@ class PositionStatus:
     entry_price: Decimal  # average price of the open contracts
     mark_price: Decimal | None
     mark_at_ms: int | None
-    stop_price: Decimal | None  # of the closing stop; None: there is none
-    stop_quantity: Decimal | None  # contracts that a confirmed stop covers; None: no such stop
+    stop_price: Decimal | None  # trigger price of the closing stop; None: no stop
+    stop_quantity: Decimal | None  # contracts of the confirmed stop; None: no confirmed stop
     stop_status: str | None  # order state of the stop; None: the book has no such order
-    stop_confirmed: bool  # a confirmed stop covers all open contracts
+    stop_confirmed: bool  # True: a confirmed stop covers all open contracts
     stop_distance: Decimal | None  # fraction of the mark; negative: the mark is beyond the stop
     unprotected_since_ms: int | None  # None while a confirmed stop covers the position
-    target_price: Decimal | None
+    target_price: Decimal | None  # None: no take-profit is planned
     unrealized_pnl: Decimal | None  # money at the mark, before exit costs
     net_pnl: Decimal | None  # money: unrealized and realized PnL, less fees, with funding
-    r: Decimal | None  # net_pnl / planned risk; None also if a part had no plan
+    r: Decimal | None  # net_pnl / planned risk; None also if some contracts had no plan
     opened_at_ms: int
 
 
@@ -55,12 +58,12 @@ class PendingEntry:
 
     symbol: str
     side: str  # buy | sell
-    strategy: str
-    type: str
+    strategy: str  # empty: unknown
+    type: str  # an ``OrderType``
     quantity: Decimal  # contracts
-    filled: Decimal
+    filled: Decimal  # contracts
     limit_price: Decimal | None
-    status: str
+    status: str  # an ``OrderStatus``
     intended_at_ms: int
 
 
@@ -71,6 +74,9 @@ def describe_positions(
 
     Unprotected positions come first. Among these, and among the protected ones, the position
     nearest to its stop comes first and unknown distances come last.
+
+    Args:
+        marks: mark prices by symbol; a missing one is unknown.
     """
     found = [
         describe_position(trade, _stop_order(book, trade), marks.get(trade.symbol))
@@ -83,13 +89,19 @@ def describe_positions(
 def describe_position(
     trade: OpenTrade, stop_order: OrderState | None, mark: MarkRead | None
 ) -> PositionStatus:
-    """Return the status of a trade: its PnL at the mark and its protection."""
+    """Return the status of a trade with open contracts: its PnL and its protection.
+
+    Args:
+        stop_order: the order of its stop; None if the book has none.
+        mark: None if the mark price is unknown.
+    """
     stop = trade.confirmed.trigger_price if trade.confirmed else None
     if stop is None and stop_order is not None:
         stop = stop_order.intent.trigger_price
     price = mark.price if mark else None
     net = None if price is None else net_pnl_at(trade, price)
-    side = trade.side if trade.quantity > 0 else trade.side.opposite  # while inverted
+    # If more contracts were closed than opened, the position is on the other side.
+    side = trade.side if trade.quantity > 0 else trade.side.opposite
     distance = None
     if price and stop is not None:
         distance = side.loss(price, stop) / price

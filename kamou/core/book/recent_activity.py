@@ -1,8 +1,8 @@
-"""Recent entries, stop-outs and overshoots, and the gap buffer of the overshoots.
+"""Recent entries, stop-outs and overshoots, and the gap buffer from overshoots.
 
-The gap buffer g is the larger of its minimum and the 99th percentile of the overshoots of the last
-``risk.gap_memory_days``, of which the newest ``OVERSHOOTS_KEPT`` are kept. ``nearest_rank``
-computes the percentile.
+A stop-out is a fill of a stop-loss, or a liquidation. The gap buffer is the larger of its minimum
+and the 99th percentile of the overshoots of the last ``risk.gap_memory_days`` days, of which the
+newest ``OVERSHOOTS_KEPT`` are kept. ``nearest_rank`` computes the percentile.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ OVERSHOOT_QUANTILE = Decimal("0.99")
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """Opening of a trade by its first fill."""
+    """Opening of a trade by the first fill of its entry."""
 
-    at_ms: int
+    at_ms: int  # of the fill, by the venue's clock
     strategy: str
     symbol: str
 
@@ -38,11 +38,14 @@ class Overshoot:
 
     at_ms: int  # of the fill, by the venue's clock
     symbol: str
-    multiple: Decimal  # of the planned stop distance, >= 0
+    multiple: Decimal  # distance over the planned stop distance, >= 0
 
 
 class GapLimits(Protocol):
-    """Risk limits of the gap buffer. This module may not import ``RiskLimits``."""
+    """Risk limits of the gap buffer.
+
+    ``RiskLimits`` has them. This module cannot import it, because ``core/risk`` imports this one.
+    """
 
     @property
     def gap_buffer_min(self) -> Decimal:
@@ -59,11 +62,11 @@ class GapLimits(Protocol):
 class GapBuffer:
     """Gap buffer with its arithmetic: ``value = max(minimum, p99)``."""
 
-    minimum: Decimal
-    p99: Decimal  # of the measured overshoots; 0 without any
+    minimum: Decimal  # multiple of the stop distance
+    p99: Decimal  # 99th percentile of the overshoots that count; 0 without any
     measured: int  # number of overshoots that count
     days: int  # for which an overshoot counts
-    worst: Overshoot | None
+    worst: Overshoot | None  # the largest that counts
 
     @property
     def value(self) -> Decimal:
@@ -90,22 +93,22 @@ class RecentActivity:
     """Recent entries, stop-outs and overshoots. Only the book's fold changes them."""
 
     entries: list[Entry] = attrs.field(factory=list)
-    stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # newest, by symbol
+    stop_outs_ms: dict[str, int] = attrs.field(factory=dict)  # time of the newest, by symbol
     overshoots: list[Overshoot] = attrs.field(factory=list)
 
     def record_entry(self, entry: Entry) -> None:
-        """Add an entry; drop those a day older, and all but the newest ``ENTRIES_KEPT``."""
+        """Add an entry; drop entries that are 24 h older, and all but ``ENTRIES_KEPT``."""
         self.entries.append(entry)
         horizon_ms = entry.at_ms - DAY_MS
         keep = [e for e in self.entries if e.at_ms > horizon_ms]
         self.entries = keep[-ENTRIES_KEPT:]
 
     def record_stop_out(self, symbol: str, at_ms: int) -> None:
-        """Keep the newest stop-out of the symbol."""
+        """Store the time of a stop-out, unless the symbol has a later one."""
         self.stop_outs_ms[symbol] = max(at_ms, self.stop_outs_ms.get(symbol, 0))
 
     def record_overshoot(self, overshoot: Overshoot) -> None:
-        """Add an overshoot and keep the newest ones."""
+        """Add an overshoot, and keep the last ``OVERSHOOTS_KEPT`` that were added."""
         self.overshoots.append(overshoot)
         del self.overshoots[:-OVERSHOOTS_KEPT]
 
@@ -114,7 +117,7 @@ class RecentActivity:
         return sum(1 for e in self.entries if e.strategy == strategy and e.at_ms > since_ms)
 
     def entries_by(self, strategy: str) -> list[Entry]:
-        """Return the kept entries of this strategy, in the order of their records."""
+        """Return the kept entries of this strategy, in the order of their recording."""
         return [e for e in self.entries if e.strategy == strategy]
 
     def count_symbol_entries(self, symbol: str, since_ms: int) -> int:
@@ -122,7 +125,7 @@ class RecentActivity:
         return sum(1 for e in self.entries if e.symbol == symbol and e.at_ms >= since_ms)
 
     def gap_buffer(self, limits: GapLimits, now_ms: int) -> GapBuffer:
-        """Return the gap buffer at ``now_ms``, from the overshoots that still count then."""
+        """Return the gap buffer at ``now_ms``, from the overshoots that count then."""
         since_ms = now_ms - limits.gap_memory_days * DAY_MS
         counted = [each for each in self.overshoots if each.at_ms > since_ms]
         p99 = ZERO
@@ -138,7 +141,14 @@ class RecentActivity:
 
 
 def nearest_rank(values: Sequence[Decimal], quantile: Decimal) -> Decimal:
-    """Return the nearest-rank quantile: the ceil(q n)-th smallest of n values."""
+    """Return the nearest-rank quantile: the ceil(q n)-th smallest of n values.
+
+    Args:
+        quantile: q, in (0, 1].
+
+    Raises:
+        AssertionError: there is no value, or the quantile is not in (0, 1].
+    """
     assert values, "a quantile needs at least one value"
     assert 0 < quantile <= 1, f"the quantile is not in (0, 1]: {quantile}"
     from_top = len(values) - ceil(len(values) * quantile) + 1

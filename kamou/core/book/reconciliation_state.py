@@ -1,4 +1,4 @@
-"""State of the reconciliation: cycles, drift, recorded fills and payments."""
+"""State of reconciliation: closed cycles, drift, recorded fills and payments."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from kamou.core.model import FillReport, Income
 
 @attrs.define(kw_only=True)
 class ReconciliationState:
-    """Closed cycles, drift, and keys of recorded fills and payments."""
+    """Times of closed cycles, drift, and keys of recorded fills and payments."""
 
     cycle_at_ms: int = 0  # of the last closed cycle
     clean_at_ms: int = 0  # of the last cycle that closed without drift
     clean_before_ms: int = 0  # of the cycle without drift before that
     drift: dict[str, DriftKind] = attrs.field(factory=dict)  # unexplained: symbol -> kind
-    fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms, within the overlap
-    incomes_seen: dict[str, int] = attrs.field(factory=dict)
+    fills_seen: dict[str, int] = attrs.field(factory=dict)  # key -> at_ms; it may be listed again
+    incomes_seen: dict[str, int] = attrs.field(factory=dict)  # income id -> at_ms
 
     @property
     def drifting(self) -> bool:
-        """True while a difference from the venue is unexplained."""
+        """True while a symbol has drift that is not explained."""
         return bool(self.drift)
 
     def note_fill(self, fill: FillReport) -> bool:
-        """Keep the key of a fill; return False if the fill was recorded before."""
+        """Store the key of a fill; return False if the fill was recorded before."""
         if fill.key in self.fills_seen:
             return False
         self.fills_seen[fill.key] = fill.at_ms
@@ -35,7 +35,7 @@ class ReconciliationState:
         return True
 
     def note_income(self, income: Income) -> bool:
-        """Keep the id of a payment; return False if the payment was recorded before."""
+        """Store the id of a payment; return False if the payment was recorded before."""
         if income.income_id in self.incomes_seen:
             return False
         self.incomes_seen[income.income_id] = income.at_ms
@@ -43,22 +43,22 @@ class ReconciliationState:
         return True
 
     def close_cycle(self, event: CycleClosed) -> None:
-        """Note the time of the cycle, and whether it was without drift."""
+        """Store the time of the cycle, and whether it was without drift."""
         self.cycle_at_ms = event.cycle_at_ms
         if event.drift == 0:
             self.clean_before_ms = self.clean_at_ms
             self.clean_at_ms = event.cycle_at_ms
 
     def forget_seen(self, since_ms: int) -> None:
-        """Drop the keys of fills and payments before ``since_ms``; no list repeats them."""
+        """Drop keys of fills and payments before ``since_ms``, which are not read again."""
         for seen in (self.fills_seen, self.incomes_seen):
             for key in [k for k, at_ms in seen.items() if at_ms < since_ms]:
                 del seen[key]
 
     def find_drift(self, event: DriftFound) -> None:
-        """Add the drift of a symbol."""
+        """Store the kind of a symbol's drift."""
         self.drift[event.symbol] = event.kind
 
     def explain_drift(self) -> None:
-        """Drop all drift."""
+        """Remove the drift of all symbols, which is explained."""
         self.drift.clear()

@@ -9,9 +9,9 @@ from kamou.core.book.events import Event
 
 @attrs.frozen(kw_only=True)
 class HistoryCaughtUp(Event):
-    """Moment at which simulated time reached real time.
+    """End of simulated history: the simulated time reached real time.
 
-    The simulation ran from ``since_ms`` until this event, both real time. That period is not
+    History was simulated from ``since_ms`` until this event, both in real time. That period is not
     downtime, because nothing had to be traded in it.
     """
 
@@ -22,7 +22,8 @@ class HistoryCaughtUp(Event):
 class HistoryStopped(Event):
     """Stop of a run by the operator while it simulated history.
 
-    The next run continues there. The simulation ran from ``since_ms`` to ``until_ms`` of real time.
+    The next run continues at the simulated time of the stop. History was simulated from
+    ``since_ms`` to ``until_ms``, both in real time.
     """
 
     since_ms: int
@@ -33,8 +34,8 @@ class HistoryStopped(Event):
 class HistoryCutShort(Event):
     """End of simulated history by the halt latch; the run continues in real time.
 
-    The rest of the simulated time up to ``until_ms`` is skipped: prices move and Kamou does not
-    trade. ``since_ms`` is real time, as in ``HistoryCaughtUp``.
+    The rest of the simulated time up to ``until_ms`` is skipped: prices move, and Kamou does not
+    trade. History was simulated from ``since_ms``, in real time.
     """
 
     since_ms: int
@@ -43,7 +44,7 @@ class HistoryCutShort(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplayStarted(Event):
-    """Start of the replay of a dataset from ``first_ms`` to ``last_ms``."""
+    """Start of the replay of a dataset, from ``first_ms`` to ``last_ms`` of its time."""
 
     first_ms: int
     last_ms: int

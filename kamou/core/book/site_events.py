@@ -14,7 +14,7 @@ class SiteFailed(Event):
     Further failures before ``SiteRecovered`` are not stored.
     """
 
-    trouble: str  # crashed | not_started | silent | memory | flood
+    trouble: str  # code of a ``SiteError``, such as ``crashed`` or ``not_started``
 
 
 @attrs.frozen(kw_only=True)
@@ -22,4 +22,4 @@ class SiteRecovered(Event):
     """Recovery of the public site after ``SiteFailed``."""
 
     failed_at_ms: int  # time of the stored ``SiteFailed``
-    troubles: int  # failures since the last recovery, unstored ones too
+    troubles: int  # failures since the last recovery, also those not stored

@@ -1,8 +1,8 @@
-"""Encoding of state as canonical bytes, and decoding of them.
+"""Encoding of the position book's state as bytes, and decoding of them.
 
-Equal values give the same bytes if their dicts have the same order. Supported are attrs classes,
-Decimal, enums, int, str, bool, None, tuples, lists and dicts (as pairs in insertion order, which a
-fold keeps). Other types raise TypeError.
+Equal values give the same bytes if their dicts have the same order. The supported types are attrs
+classes, Decimal, enums, int, str, bool, None, tuples, lists and dicts. A dict is encoded as pairs
+in insertion order, which depends only on the history of events.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from kamou.core.plain import Form, cache_by_type, to_plain
 T = TypeVar("T")
 
 STATE = Form(decimal=str, dicts=list, others=())
-"""State has Decimals with their exponents, dicts as pairs, and no floats."""
+"""Form of state: Decimals with their exponents, dicts as pairs, and no floats."""
 
 
 def dump_value(value: object) -> bytes:
-    """Return the canonical bytes of a value.
+    """Return a value as bytes: JSON in UTF-8.
 
     Raises:
         TypeError: the value contains an unsupported type.
@@ -44,8 +44,8 @@ def load_value(cls: type[T], data: bytes) -> T:
 def copy_value(value: T) -> T:
     """Return an independent copy of state.
 
-    Attrs classes, dicts and lists are copied. What a dict or a list contains is frozen, so the
-    copy shares it.
+    Attrs classes, dicts and lists are copied. The items of dicts and lists are frozen, so the copy
+    shares them.
     """
     if isinstance(value, (dict, list)):
         return cast(T, value.copy())
@@ -82,7 +82,8 @@ def _build(kind: Any, data: Any) -> object:  # noqa: ANN401  # an annotation, an
         return kind(**{name: _build(hint, data[name]) for name, hint in _fields(kind)})
     if not isinstance(data, kind):
         raise TypeError(
-            f"cannot load {data!r}: expected {kind.__name__}, not {type(data).__name__}"
+            f"cannot load {data!r}: expected {kind.__name__}, not {type(data).__name__};"
+            " load bytes that the same version dumped"
         )
     return data
 

@@ -17,15 +17,15 @@ class StrategyDisabled(Event):
     """
 
     strategy: str
-    code: Deny  # of the limit: RATE_ENTRIES_EXCEEDED or RATE_REENTRIES_EXCEEDED
+    code: Deny  # RATE_ENTRIES_EXCEEDED or RATE_REENTRIES_EXCEEDED
     figures: tuple[Figure, ...]
 
 
 @attrs.frozen(kw_only=True)
 class StrategyResumed(Event):
-    """Resumption of a strategy by the operator.
+    """Resume of a disabled strategy by the operator.
 
-    Earlier entries do not disable the strategy again. The rate rules still count them.
+    Entries before it do not disable the strategy again. The rules of entry rates still count them.
     """
 
     strategy: str

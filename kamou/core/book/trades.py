@@ -1,4 +1,4 @@
-"""Trades from the first fill to flat, their confirmed stops, results and R.
+"""Trades from their first fill until they are flat, with stops, results and R.
 
 A trade keeps totals, so the PnL of its result does not depend on the order of its fills.
 """
@@ -17,12 +17,12 @@ from kamou.core.model import ZERO, FillReport, OrderRole, Plan, Side
 ADOPTED = "adopted"
 """Strategy name of an adopted position."""
 
-_R_STEP = Decimal("0.000000000001")  # R is shown with 2 places; 12 keep mean values exact
+_R_STEP = Decimal("0.000000000001")  # R is shown with 2 decimals; 12 keep mean values exact
 
 
 @attrs.frozen(kw_only=True)
 class ConfirmedStop:
-    """Closing stop that was read back from the venue."""
+    """Stop of a position that was accepted and read back from the venue."""
 
     client_order_id: str
     quantity: Decimal  # contracts
@@ -32,41 +32,41 @@ class ConfirmedStop:
 
 @attrs.frozen(kw_only=True)
 class OpenTrade:
-    """Trade in progress. Quantities are contracts; ``side`` gives the sign."""
+    """Trade that has no published result yet. Quantities are contracts of its side."""
 
     trade_id: str
-    permit_id: str  # empty when adopted
+    permit_id: str  # empty if adopted
     symbol: str
     strategy: str
     side: Side
     contract_size: Decimal
     planned_entry: Decimal  # worst price at which the entry may fill; adopted: its entry price
-    planned_stop: Decimal | None = None  # of the plan, even if the stop moved; None: no plan
-    stop_price: Decimal  # trigger price that its stop must have now
-    target_price: Decimal | None
+    planned_stop: Decimal | None = None  # of the plan, also if the stop changed; None: no plan
+    stop_price: Decimal  # trigger price that the stop must have now
+    target_price: Decimal | None  # None: no take-profit
     leverage: int
     opened_at_ms: int
     hold_until_ms: int  # time limit; 0: none
     adopted: bool = False
     entered: Decimal = ZERO
     entered_value: Decimal = ZERO  # sum of quantity x price, without contract size
-    unplanned: bool = False  # a part had no plan: adopted, or enlarged by external orders
+    unplanned: bool = False  # True: some contracts had no plan (adopted, or external orders)
     exited: Decimal = ZERO
     exited_value: Decimal = ZERO
     fees: Decimal = ZERO  # money, positive is paid
     funding: Decimal = ZERO  # money, positive is received
-    slippage: Decimal = ZERO  # money, part of the fill prices
-    open_cost: Decimal = ZERO  # open quantity x average price, without contract size; as the venue
+    slippage: Decimal = ZERO  # money, already in the fill prices
+    open_cost: Decimal = ZERO  # open quantity x the venue's average price, without contract size
     exit_reason: ExitReason | None = None  # None: no contract was closed
-    tick: Decimal = ZERO  # new tick size after ``TradeRestated``; 0: as planned
-    changed_at_ms: int
+    tick: Decimal = ZERO  # tick size after ``TradeRestated``; 0: as planned
+    changed_at_ms: int  # of the newest fill or correction
     confirmed: ConfirmedStop | None = None
     unprotected_since_ms: int  # 0 while a confirmed stop covers the position
-    part: int = 1  # 2 or more: a late fill of its entry opened it again after a published result
+    part: int = 1  # 2 or more: a late fill opened it again after a published result
 
     @property
     def result_id(self) -> str:
-        """Trade id of the published result; each part has its own."""
+        """Id of the published result; each part of a trade has its own."""
         return result_id(self.trade_id, self.part)
 
     @property
@@ -81,24 +81,24 @@ class OpenTrade:
 
     @property
     def signed(self) -> Decimal:
-        """Open contracts with the venue's sign: negative is short."""
+        """Open contracts, signed as at the venue: negative is short."""
         return self.quantity * self.side.sign
 
     @property
     def entry_price(self) -> Decimal:
-        """Average entry price; the planned one before the first fill."""
+        """Average price of all entry fills; the planned price before the first fill."""
         return self.entered_value / self.entered if self.entered else self.planned_entry
 
     @property
     def exit_price(self) -> Decimal | None:
-        """Average exit price; None before the first exit fill."""
+        """Average price of all exit fills; None before the first one."""
         return self.exited_value / self.exited if self.exited else None
 
     @property
     def planned_distance(self) -> Decimal | None:
         """Distance from planned entry to planned stop, in price; None without a plan.
 
-        The size was computed with this distance, so overshoot and gap buffer are multiples of it.
+        The size was computed with it, so overshoots and the gap buffer are multiples of it.
         """
         if self.planned_stop is None:
             return None
@@ -106,7 +106,7 @@ class OpenTrade:
 
     @property
     def planned_risk(self) -> Decimal | None:
-        """Money of 1 R: planned distance x base units; None if a part had no plan."""
+        """Money of 1 R: planned distance x base units entered; None without a full plan."""
         distance = self.planned_distance
         if distance is None or self.unplanned:
             return None
@@ -114,7 +114,7 @@ class OpenTrade:
 
     @property
     def stop_on_tick(self) -> Decimal:
-        """Trigger price of a stop placed now, on the tick towards the mark."""
+        """Trigger price of a stop placed now: ``stop_price`` on the tick towards the mark."""
         if not self.tick:
             return self.stop_price
         return round_to_tick(self.stop_price, self.tick, self.side.rounding_to_gain)
@@ -132,16 +132,16 @@ class OpenTrade:
         )
 
     def unrealized_pnl(self, mark: Decimal) -> Decimal:
-        """Return the unrealized PnL at ``mark``, money, before exit costs."""
+        """Return the unrealized PnL at the mark price, money, before exit costs."""
         return self.side.gain(self.open_cost, self.quantity * mark) * self.contract_size
 
     @property
     def margin(self) -> Decimal:
-        """Isolated margin, money: base units open x average price / leverage."""
+        """Isolated margin, money: open base units x average price / leverage."""
         return abs(self.open_cost) * self.contract_size / self.leverage
 
     def notional(self, mark: Decimal) -> Decimal:
-        """Return the notional at ``mark``, money."""
+        """Return the notional at the mark price, money, >= 0."""
         return abs(self.quantity) * self.contract_size * mark
 
 
@@ -210,9 +210,10 @@ def apply_fill(
     order's role, because the venue nets positions.
 
     Args:
-        role: of the fill's order; None if no known order has it.
-        intended_at_ms: of the order's intent; shows whether an exit is due to the time limit.
-        known_ms: time of its record, by this machine's clock; None: the time of the fill.
+        role: role of the fill's order; None if the book has no such order.
+        intended_at_ms: time of the order's intent. An exit intended at the time limit or later has
+            the reason TIME_LIMIT.
+        known_ms: time of the fill's record, by this machine's clock; None: the time of the fill.
     """
     value = fill.quantity * fill.price
     change = fill.signed * trade.side.sign
@@ -235,7 +236,10 @@ def apply_fill(
 def _add_contracts(
     trade: OpenTrade, quantity: Decimal, value: Decimal, at_ms: int, *, planned: bool
 ) -> OpenTrade:
-    """Add contracts; ``at_ms`` is when the trade lost its protection, if it did now."""
+    """Return the trade with more contracts.
+
+    If no confirmed stop covers them, the trade is unprotected from ``at_ms`` or earlier.
+    """
     covered = trade.confirmed is not None and trade.confirmed.quantity >= trade.quantity + quantity
     return attrs.evolve(
         trade,
@@ -329,10 +333,7 @@ def confirm_stop(trade: OpenTrade, stop: ConfirmedStop) -> OpenTrade:
 
 
 def lose_stop(trade: OpenTrade, at_ms: int) -> OpenTrade:
-    """Return the trade without a confirmed stop, unprotected from ``at_ms``.
-
-    If it was unprotected before, that time stays.
-    """
+    """Return the trade without confirmed stop, unprotected from ``at_ms`` or earlier."""
     return attrs.evolve(
         trade, confirmed=None, unprotected_since_ms=trade.unprotected_since_ms or at_ms
     )
@@ -376,7 +377,7 @@ def closed_trade(trade: OpenTrade, at_ms: int) -> TradeClosed:
 
 
 def r_multiple(net: Decimal, risk: Decimal | None) -> Decimal | None:
-    """Return net PnL / planned risk, two amounts; None if the risk is unknown or 0."""
+    """Return net PnL / planned risk, both money; None if the risk is unknown or 0."""
     return (net / risk).quantize(_R_STEP) if risk else None
 
 

@@ -1,4 +1,4 @@
-"""Trading state with its reason, and the strategies whose entries are disabled."""
+"""Trading state with its reason, and the disabled strategies."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kamou.core.model import TradingState
 
 @attrs.define(kw_only=True)
 class TradingStatus:
-    """Trading state since its last change, and disabled strategies."""
+    """Trading state with the time and reason of its last change; disabled strategies."""
 
     state: TradingState = TradingState.ACTIVE
     reason: StateReason | None = None  # None: the state never changed
     since_ms: int = 0
-    disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> at_ms
-    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> at_ms, newest
+    disabled: dict[str, int] = attrs.field(factory=dict)  # strategy -> time
+    resumed: dict[str, int] = attrs.field(factory=dict)  # strategy -> time of the newest resume
 
     def change_state(self, event: StateChanged) -> None:
-        """Take over the new trading state."""
+        """Store the new trading state, its reason and its time."""
         self.state = event.after
         self.reason = event.reason
         self.since_ms = event.at_ms
@@ -31,6 +31,6 @@ class TradingStatus:
         self.disabled[event.strategy] = event.at_ms
 
     def resume_strategy(self, event: StrategyResumed) -> None:
-        """Remove the strategy from the disabled ones, and keep the time."""
+        """Remove the strategy from the disabled ones, and store the time of the resume."""
         self.disabled.pop(event.strategy, None)
         self.resumed[event.strategy] = event.at_ms

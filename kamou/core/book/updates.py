@@ -1,4 +1,4 @@
-"""Messages that a venue pushes about Kamou's orders. Queries confirm them."""
+"""Updates that a venue pushes about orders. Reconciliation reads what is lost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kamou.core.model import FillReport, OrderReport
 
 @attrs.frozen(kw_only=True)
 class OrderUpdate:
-    """Change of an order, pushed by the venue."""
+    """The venue's report of an order after a change of the order."""
 
     order: OrderReport
 
 
 @attrs.frozen(kw_only=True)
 class FillUpdate:
-    """Fill of an order of Kamou, pushed by the venue."""
+    """The venue's report of a new fill, of any order of the account."""
 
     fill: FillReport
 
