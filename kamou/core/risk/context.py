@@ -1,6 +1,6 @@
 """Inputs of one review of an entry, and the figures computed from them.
 
-``ReviewContext`` has both; ``size_factor`` is the factor of the hard caps in a trading state.
+``ReviewContext`` has both. ``size_factor`` is the factor of the full size in a trading state.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ from kamou.core.risk.limits import RiskLimits, TradingParameters
 class ReviewContext:
     """Inputs of the governor's review of one plan, and the figures that rules compare.
 
-    The figures are computed without the planner's code. Most of them need ``valid``, and rules
-    that use those run only then. Otherwise the rule ``data_valid`` denies the plan.
+    Exposure, equity and costs come from functions that planning also uses; risk and notional of the
+    plan are computed without the sizing code. Most figures need ``valid``. A rule that uses them
+    runs only if it is True; otherwise the rule ``data_valid`` denies the plan.
     """
 
     plan: Plan
     book: PositionBook
     quote: Quote | None
     marks: Mapping[str, Quote] = attrs.field(factory=dict)  # of open positions, read for the review
-    account: Account | None
+    account: Account | None  # the newest read; None: no read
     positions: tuple[PositionReport, ...]
-    reconciled: bool  # the last reconciliation of this process agreed with the venue
+    reconciled: bool  # True: book and venue agreed in this process's last reconciliation
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
     parameters: TradingParameters
     now_ms: int
-    grant: LiveGrant | None
-    excluded: frozenset[str] = frozenset()
-    funding_rate: Decimal | None = None  # per interval; None: the cost model's assumption
-    tokens: float = 0.0  # messages that may be sent now
+    grant: LiveGrant | None  # of the plan's strategy; None: not live
+    excluded: frozenset[str] = frozenset()  # symbols
+    funding_rate: Decimal | None = None  # fraction per funding interval; None: the cost model's
+    tokens: float = 0.0  # messages to the venue that may be sent now
 
     @property
     def limits(self) -> RiskLimits:
@@ -64,7 +65,10 @@ class ReviewContext:
 
     @cached_property
     def bad_inputs(self) -> tuple[str, ...]:
-        """Names of the inputs that are missing, not finite, not positive or crossed."""
+        """Names of the inputs that are missing, not finite, not positive or crossed.
+
+        Crossed: the bid is above the ask.
+        """
         plan = self.plan
         numbers: dict[str, Decimal] = {
             "quantity": plan.quantity,
@@ -105,7 +109,7 @@ class ReviewContext:
 
     @cached_property
     def sound(self) -> tuple[Instrument, Quote, Account]:
-        """Instrument, quote and account, asserted to be present."""
+        """Instrument, quote and account. An assertion fails if one is missing."""
         assert self.instrument is not None
         assert self.quote is not None
         assert self.account is not None
@@ -113,7 +117,7 @@ class ReviewContext:
 
     @cached_property
     def now(self) -> CurrentEquity:
-        """Equity of the account as of this review. Needs an account of finite numbers."""
+        """Equity of the account as of this review. The account's figures must be finite."""
         return current_equity(
             self.book,
             self.account,
@@ -129,7 +133,10 @@ class ReviewContext:
 
     @cached_property
     def fraction(self) -> Decimal:
-        """Share of the hard caps that grant and trading state leave to this trade."""
+        """Share of the full size that grant and trading state leave to this trade.
+
+        The limits of hard rules 1 and 2 are multiplied by it.
+        """
         share = self.grant.size_fraction if self.grant else Decimal(1)
         return share * size_factor(self.book.trading.state, self.limits)
 
@@ -170,14 +177,17 @@ class ReviewContext:
 
     @cached_property
     def notional(self) -> Decimal:
-        """Notional, money, at the highest price at which a filled position may be valued."""
+        """Notional, money, at the highest price at which a filled position may be valued.
+
+        That is the highest of entry price, limit price, mark price and the touch.
+        """
         _, quote, _ = self.sound
         touch = quote.touch(self.plan.side.opening)
         return self.units * max(self.plan.entry_price, self.plan.limit_price, quote.mark, touch)
 
     @cached_property
     def risk_parts(self) -> tuple[tuple[str, Decimal], ...]:
-        """Worst case by cause, money, computed without ``unit_loss`` as a check of sizing."""
+        """Worst case by cause, money. It does not use ``unit_loss``, so it checks sizing."""
         c, entry, stop = self.trade_costs, self.price, self.plan.stop_price
         distance = abs(entry - stop)
         fees = c.fee_in * entry + c.fee_out * stop + c.slip * (entry + stop)
@@ -189,7 +199,7 @@ class ReviewContext:
 
     @cached_property
     def risk(self) -> Decimal:
-        """Worst case, money. It is at least the plan's own figure."""
+        """Worst case, money: the sum of ``risk_parts`` or the plan's figure, if higher."""
         return max(sum((money for _, money in self.risk_parts), Decimal(0)), self.plan.risk)
 
     @cached_property
@@ -215,12 +225,12 @@ class ReviewContext:
 
     @property
     def day_loss(self) -> Decimal:
-        """Money lost since the day opened with exit costs, without transfers, >= 0."""
+        """Money lost since 00:00 UTC with exit costs, without transfers, >= 0."""
         return self.day.money_lost
 
     @property
     def day_left(self) -> Decimal:
-        """Money that the day may still lose, after the costs of reserved entries."""
+        """Money that the day may still lose, less the costs of reserved entries."""
         return self.day.left(self.limits.daily_loss_max) - self.exposure.reserved_costs
 
     @cached_property
@@ -234,15 +244,14 @@ class ReviewContext:
 
     @property
     def day_limit(self) -> Decimal:
-        """Money that one day may lose."""
+        """Money that the open UTC day may lose in all."""
         return self.day.limit(self.limits.daily_loss_max)
 
 
 def size_factor(state: TradingState, limits: RiskLimits) -> Decimal:
-    """Return the factor of the hard caps, hard rules 1 and 2, in a trading state.
+    """Return the factor of the full size in a trading state.
 
-    It is ``reduced_size`` in REDUCED_SIZE and 1 otherwise.
-
-    Planner and governor use the same factor.
+    It multiplies the limits of hard rules 1 and 2. It is ``reduced_size`` in REDUCED_SIZE and 1
+    otherwise. Planning and governor use the same factor.
     """
     return limits.reduced_size if state is TradingState.REDUCED_SIZE else Decimal(1)

@@ -1,8 +1,8 @@
 """Costs of a round trip as a taker, the taker rate, and net reward-to-risk.
 
 Per base unit, entry at P and exit at S cost ``fee_in P + fee_out S + slip (P + S) + funding P``.
-Sizing and the veto of the reward-to-risk use this one formula. The governor adds up the same causes
-by itself (``ReviewContext.risk_parts``), as a check of sizing.
+Sizing and the veto of the reward-to-risk use this formula (``TradeCosts.round_trip``). As a check
+of sizing, ``ReviewContext.risk_parts`` adds the same costs without that function.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FUNDING_UNIT_MS = 8 * HOUR_MS
 
 @attrs.frozen(kw_only=True)
 class TradeCosts:
-    """Costs of a round trip, as fractions of price."""
+    """Costs of a round trip, as fractions of price: a base unit pays price x fraction."""
 
-    fee_in: Decimal
-    fee_out: Decimal
+    fee_in: Decimal  # of the entry price
+    fee_out: Decimal  # of the exit price
     slip: Decimal  # each way: half the spread, and slippage
-    funding: Decimal = ZERO  # over the expected hold, of the entry price; >= 0
+    funding: Decimal = ZERO  # of the entry price, over the expected hold; >= 0
 
     def round_trip(self, entry: Decimal, exit_: Decimal) -> Decimal:
         """Return the cost of one base unit from entry to exit, in price."""
@@ -35,10 +35,10 @@ class TradeCosts:
 
 @attrs.frozen(kw_only=True)
 class ExpectedHold:
-    """Side, duration and funding rate of a position that is expected.
+    """Side, holding time and funding rate of a planned position.
 
     ``funding_rate`` is the fraction of notional that longs pay shorts per funding interval. If it
-    is None, either side pays the cost model's assumption.
+    is None, longs and shorts alike pay the cost model's assumption.
     """
 
     side: Side
@@ -49,8 +49,8 @@ class ExpectedHold:
 def taker_rate(instrument: Instrument | None, costs: CostModel) -> Decimal:
     """Return the taker fee that decisions assume, a fraction of notional.
 
-    It is the higher of the instrument's rate and the setting. For an unknown instrument (None) it
-    is the setting.
+    It is the higher of the instrument's rate and the setting ``costs.taker_bps``. For an unknown
+    instrument (None) it is the setting.
     """
     floor = costs.taker_bps / BPS_PER_UNIT
     return floor if instrument is None else max(instrument.taker_fee, floor)
@@ -68,10 +68,10 @@ def trade_costs(
 
     Args:
         instrument: None: unknown, so the cost model's fee and funding count.
-        spread: bid to ask, in price; entry and exit cost half each.
-        price: of which the spread is a fraction.
-        hold: for which funding is paid. Funding that would be received counts as 0, because the
-            rate may turn before it settles.
+        spread: from bid to ask, in price; entry and exit cost half of it each.
+        price: the price by which the spread is divided, > 0.
+        hold: the holding time for which funding is paid. Funding that would be received counts as
+            0, because the rate may change its sign before it settles.
     """
     fee = taker_rate(instrument, costs)
     if hold.funding_rate is None or instrument is None:
@@ -84,9 +84,13 @@ def trade_costs(
 
 
 def reward_to_risk(*, target_distance: float, stop_distance: float, cost: float) -> float:
-    """Return the net reward-to-risk ``b = (TP - c) / (SL + c)``.
+    """Return the reward-to-risk after costs, ``b = (TP - c) / (SL + c)``.
 
-    The break-even win rate is 1/(1 + b). All arguments are distances in price.
+    TP and SL are the distances to target and stop, c is the cost of the round trip, all in price.
+    The break-even win rate is 1/(1 + b).
+
+    Raises:
+        AssertionError: SL + c is 0 or less.
     """
     assert stop_distance + cost > 0, (stop_distance, cost)
     return (target_distance - cost) / (stop_distance + cost)

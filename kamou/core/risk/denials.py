@@ -1,4 +1,4 @@
-"""Functions that make denials, and the events that record them."""
+"""Functions that make denials and the events of denials."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def deny_unreviewed(timeout_s: float, why: str) -> Denial:
     """Return the denial of an entry that the governor did not review.
 
     The governor was not running, ended during the review, had a full mailbox or did not answer
-    within ``timeout_s`` seconds. ``why`` says which.
+    within ``timeout_s`` seconds. ``why`` says in words which.
     """
     return make_denial(Deny.GOVERNOR_TIMEOUT, timeout_s=f"{timeout_s:g}", why=why)
 
@@ -39,7 +39,7 @@ def deny_candidate(candidate: Candidate, attempt: int, denial: Denial, at_ms: in
 
 
 def deny_plan(plan: Plan, denials: tuple[Denial, ...], at_ms: int) -> PermitDenied:
-    """Return the event of a plan that is denied, by rules or without a review."""
+    """Return the event of a plan that rules deny, or that the governor did not review."""
     return _deny_entry(plan, plan.permit_id, denials, at_ms)
 
 
@@ -59,7 +59,10 @@ def _deny_entry(
 
 
 def deny_intent(intent: Intent, denial: Denial, at_ms: int) -> PermitDenied:
-    """Return the event of a reducing order that is denied; it has no permit."""
+    """Return the event of a reducing order that is denied.
+
+    Such an order has no permit, and its trade id replaces the signal id.
+    """
     return PermitDenied(
         at_ms=at_ms,
         cause_id=intent.trade_id,

@@ -1,9 +1,9 @@
 """Current equity of the account, and its exit costs.
 
-Planner, governor and rules use the same figures. The equity starts from the newest account read.
-Changes of the balance that the book recorded since, by the venue's time, are added, so that a loss
-counts from the moment at which its risk ends. Open positions are valued at the marks of the
-decision. ``CurrentEquity.unknown`` names a part that cannot be known.
+Planning, governor and rules use the same figures. The equity is the wallet balance of the newest
+account read, with the later changes of the balance that the book has, and the unrealized PnL of
+open positions at the marks of the decision. So a realized loss counts as soon as its fill is
+recorded. ``CurrentEquity.unknown`` says which change cannot be known.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class CurrentEquity:
     """Equity and wallet balance at one instant, with the times of their inputs."""
 
     equity: Decimal  # money
-    wallet_balance: Decimal  # money: realized only
+    wallet_balance: Decimal  # money, realized only
     exit_costs: Decimal  # money: fee and slippage of closing all positions at the marks
-    account_at_ms: int  # venue time of the account read
+    account_at_ms: int  # venue's time of the account read; 0: none
     marks_at_ms: int | None  # of the oldest sound mark of a position; None without one
-    unknown: str = ""  # a change that the figures may lack; empty: none
+    unknown: str = ""  # in words, a change that the figures may lack; empty: none
 
     @property
     def sizing_equity(self) -> Decimal:
@@ -48,7 +48,10 @@ def exit_costs(
 ) -> Decimal:
     """Return the cost of closing these positions at their marks, money.
 
-    A position without an instrument costs 0.
+    The cost of a position without an instrument counts as 0.
+
+    Args:
+        instruments: contract specifications, by symbol.
     """
     total = ZERO
     for position in positions:
@@ -103,7 +106,7 @@ def current_equity(
 
 
 def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
-    """Return a description of the change that the figures may lack, or an empty text."""
+    """Return in words the change that the figures may lack, or an empty text."""
     if not account_at_ms:
         return "the account was never read"
     if book.account.unexplained_ms >= account_at_ms:
@@ -113,5 +116,5 @@ def _unknown(book: PositionBook, account_at_ms: int, now_ms: int) -> str:
         trades = (*book.trades.open.values(), *book.trades.finished.values())
         held = sorted(t.symbol for t in trades if t.opened_at_ms < hour_ms)
         if held:
-            return f"funding settled at the hour on {','.join(held)}"
+            return f"funding of the last full hour on {','.join(held)}"
     return ""

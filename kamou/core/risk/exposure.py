@@ -1,4 +1,4 @@
-"""Exposure, open risk, daily budget, price shock, and headroom in the limits.
+"""Exposure and open risk of the portfolio, and the headroom of its limits.
 
 Open trades and the reservations of granted permits count together. The module also computes the
 risk of one trade, the loss in a market shock, and the rest of the daily budget.
@@ -28,14 +28,16 @@ class Exposure:
     """Risk and exposure in money, reservations included."""
 
     gap_buffer: GapBuffer  # part of the risks below
-    open_risk: Decimal  # loss from mark to stop of all trades, with exit costs and gap buffer
+    # Of trades: the loss from mark to stop, with exit costs and gap buffer. Of reservations: their
+    # risk.
+    open_risk: Decimal
     notional: Mapping[str, Decimal]  # by symbol
     notional_total: Decimal
-    margin_reserved: Decimal  # of what permits still reserve
-    reserved_costs: Decimal  # of those permits: entry and exit costs, spread and funding included
+    margin_reserved: Decimal  # margin that reservations still need
+    reserved_costs: Decimal  # costs in their risk: fees, slippage, spread and funding
     cluster: Mapping[Side, Decimal]  # open risk of altcoins, by side
-    # Signed notional that a market move hits, by the side of the trade to be added: positions and
-    # reserved entries of that side. An entry that may not fill is no hedge (seed 910259).
+    # Signed notional of all positions and of reserved entries on one side, by the side of the trade
+    # to be added. Reserved entries of the other side may not fill (seed 910259).
     net_notional: Mapping[Side, Decimal]
 
 
@@ -46,7 +48,7 @@ def trade_risk(trade: OpenTrade, mark: Decimal, exit_cost: Decimal, gap: Decimal
 
     Args:
         mark: mark price.
-        exit_cost: fraction of the stop price (``exit_rate``).
+        exit_cost: cost of the exit, a fraction of the stop price (``exit_rate``).
         gap: gap buffer, a multiple of the stop distance.
     """
     distance = max(ZERO, trade.side.loss(mark, trade.stop_price))
@@ -57,8 +59,8 @@ def trade_risk(trade: OpenTrade, mark: Decimal, exit_cost: Decimal, gap: Decimal
 def _gap_distance(trade: OpenTrade, distance: Decimal) -> Decimal:
     """Return the price distance that the gap buffer multiplies.
 
-    It is the planned distance. Without a plan it is the distance from entry to stop or the one
-    from mark to stop, whichever is larger.
+    It is the planned distance from entry to stop. Without a plan it is the distance from entry to
+    stop or the one from mark to stop, whichever is larger.
     """
     if trade.planned_distance is not None:
         return trade.planned_distance
@@ -74,14 +76,15 @@ def compute_exposure(
 ) -> Exposure:
     """Return the exposure of the book at ``marks``.
 
-    A symbol without an instrument counts as an altcoin, which is the stricter limit.
+    A symbol without an instrument counts as an altcoin, because that adds a limit.
 
     Args:
-        marks: mark prices by symbol. The entry price replaces a missing mark.
+        marks: mark prices by symbol. The average entry price replaces a missing mark.
+        now_ms: time for which the gap buffer counts overshoots.
     """
     gap_buffer = book.recent_activity.gap_buffer(parameters.limits, now_ms)
     gap = gap_buffer.value
-    shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, money, risk
+    shares: list[tuple[str, Side, Decimal, Decimal]] = []  # symbol, side, notional, risk
     held = ZERO  # signed notional
     reserved = dict.fromkeys(Side, ZERO)  # signed notional
     for symbol, trade in book.trades.open.items():
@@ -130,6 +133,10 @@ def shock_loss(net_notional: Decimal, move: Decimal) -> Decimal:
     """Return the money lost if all prices move by ``move`` against the net notional.
 
     Assumes that every symbol moves as BTC does (beta 1) and that prices jump over all stops.
+
+    Args:
+        net_notional: money, signed.
+        move: fraction of the prices.
     """
     return abs(net_notional) * move
 
@@ -152,6 +159,10 @@ def compute_headroom(
 
     The order manager sizes a plan by this headroom, so that the governor rarely denies the plan.
     The governor's rules do not use it.
+
+    Args:
+        symbol: of the trade; only an altcoin has the headroom ``cluster``.
+        side: of the trade.
     """
     sizing_equity, budget = now.sizing_equity, day_budget(book, now, limits)
     opened = [t for t in book.trades.open.values() if t.opened_at_ms >= book.account.marked_ms]

@@ -1,7 +1,7 @@
 """Reviews of entries and of reducing orders by the risk governor.
 
-Only this module makes an ``Approved``. The module also exports the decisions about the trading
-state and their inputs.
+Only this module makes an ``Approved``. It also exports the functions of ``core/risk/states.py``
+that decide the trading state, and their inputs.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
 def review_entry(context: ReviewContext) -> tuple[Verdict, PermitGranted | PermitDenied]:
     """Return the verdict of all rules on a plan, and the event that records it.
 
-    Commit the event before the verdict is used. The permit ends at the plan's expiry or after
+    Commit the event before an approval is used. The permit expires with the plan or after
     ``permit_ttl_s``, whichever is first.
     """
     plan, now_ms = context.plan, context.now_ms
@@ -84,18 +84,18 @@ def review_reduction(
     """Return the denial of an order that would add or reverse exposure, or None.
 
     Args:
-        position: contracts open now, signed. For a stop or take-profit attached to an entry
-            that has not filled yet, the entry's quantity, signed.
-        open_orders: unsettled orders of the symbol. An exit order counts together with exits in
-            flight, except those that timed out or whose answer is overdue at ``now_ms``: they may
-            never have arrived, and the venue executes them reduce-only.
+        position: contracts open now, signed.
+        open_orders: unsettled orders of the symbol. Exit orders among them count together with an
+            exit order under review. Those of unknown outcome and those whose answer is overdue at
+            ``now_ms`` do not count: they may never have reached the venue, and all are
+            reduce-only.
     """
     if intent.role is OrderRole.ENTRY or not intent.reduce_only:
-        why = "not a reducing order"
+        why = "the order is an entry or not reduce-only"
     elif position == 0:
         why = "no position is open"
     elif intent.side is not Side.of(position).closing:
-        why = "wrong side"
+        why = "the order is on the side that would add to the position"
     else:
         closing = ZERO
         if intent.role is OrderRole.EXIT:
@@ -113,7 +113,7 @@ def review_reduction(
             )
         if closing + intent.quantity <= abs(position):
             return None
-        why = f"larger than the position less {closing} contracts of exits in flight"
+        why = f"the order is larger than the position less {closing} contracts of other exits"
     return make_denial(
         Deny.EXIT_INCREASES_EXPOSURE,
         why=why,
@@ -125,7 +125,7 @@ def review_reduction(
 
 
 def _figures(c: ReviewContext) -> tuple[Figure, ...]:
-    """Return the figures of an approval, for the journal."""
+    """Return the figures of an approval, which the journal keeps."""
     exposure = c.exposure
     shown = {
         "sizing_equity": f"{c.sizing_equity:.2f}",

@@ -1,6 +1,7 @@
-"""Trading parameters (risk limits and cost model) and the limits of vetoes.
+"""Trading parameters (risk limits, cost model) and veto limits, with defaults.
 
-``kamou.settings.config`` loads them, over these defaults, from ``kamou.toml`` and the environment.
+``kamou.settings.config`` reads values that replace the defaults from ``kamou.toml`` and the
+environment.
 """
 
 from __future__ import annotations
@@ -18,51 +19,55 @@ class CostModel:
 
     taker_bps: Decimal = D("6")
     maker_bps: Decimal = D("2")
-    slippage_bps: Decimal = D("2")  # on top of half the spread
-    funding_bps_per_8h: Decimal = D("1")  # used if no rate is known
-    entry_limit_offset_bps: Decimal = D("10")  # of an entry's IOC limit beyond bid or ask
+    slippage_bps: Decimal = D("2")  # for each order, in addition to half the spread
+    funding_bps_per_8h: Decimal = D("1")  # assumed if no rate is known
+    entry_limit_offset_bps: Decimal = D("10")  # of price: an entry's IOC limit beyond bid or ask
 
 
 @attrs.frozen(kw_only=True)
 class RiskLimits:
-    """Limits of the governor. Fractions are of sizing equity unless a comment differs."""
+    """Limits of the governor.
+
+    Fractions are of sizing equity unless a comment says otherwise.
+    """
 
     risk_per_trade: Decimal = D("0.01")  # hard rule 1; a setting may only lower it
     exposure_per_symbol: Decimal = D("0.15")  # hard rule 2; a setting may only lower it
     leverage_max: int = 5
     open_risk_max: Decimal = D("0.04")
     daily_loss_max: Decimal = D("0.04")  # of the day's opening equity
-    cluster_risk_max: Decimal = D("0.02")  # of all altcoins on one side: they move together
-    shock_move: Decimal = D("0.10")  # of all prices; the loss must fit the daily budget
-    budget_share_min: Decimal = D("0.25")  # of the full size; a smaller trade is denied
-    gap_buffer_min: Decimal = D("0.25")  # of the stop distance; overshoot may raise the buffer
+    cluster_risk_max: Decimal = D("0.02")  # of all altcoins on one side, because they move together
+    shock_move: Decimal = D("0.10")  # of all prices; its loss must fit into the daily budget
+    budget_share_min: Decimal = D("0.25")  # of the full size; headroom for less counts as none
+    gap_buffer_min: Decimal = D("0.25")  # times the stop distance; overshoots may raise the buffer
     gap_memory_days: int = 30  # days for which an overshoot counts
     notional_total_max: Decimal = D("3")  # times sizing equity
     margin_total_max: Decimal = D("0.8")  # of sizing equity
-    order_value_max: Decimal = D("100000")  # money; independent of sizing
+    order_value_max: Decimal = D("100000")  # money
     order_contracts_max: Decimal = D("1000000000")
-    collar_min: Decimal = D("0.01")  # of mark; the collar is max(this, 3 x spread)
+    collar_min: Decimal = D("0.01")  # of the mark; collar: max(this, collar_spreads x spread)
     collar_spreads: Decimal = D("3")
-    liquidation_multiple: Decimal = D("2")  # liquidation distance over (stop + gap), at least
+    # Minimum of the distance to liquidation over the distance to the stop with gap buffer.
+    liquidation_multiple: Decimal = D("2")
     entries_per_strategy_hour: int = 6
     reentries_per_symbol_day: int = 2
     cooldown_after_stop_s: int = 3_600
-    messages_per_s: int = 10  # choose at most half the venue's limit
+    messages_per_s: int = 10  # at most half the venue's limit is recommended
     quote_age_max_s: int = 10
-    account_age_max_s: int = 900  # three default cycles
-    stale_halt_s: int = 60  # account or marks past their age limit this long: REDUCE_ONLY
+    account_age_max_s: int = 900  # three cycles of the default period
+    stale_halt_s: int = 60  # time beyond an age limit of account or marks that stops entries
     permit_ttl_s: int = 30
     protection_deadline_s: int = 10
-    reduced_size: Decimal = D("0.5")  # of the full size
-    reduced_at: Decimal = D("0.5")  # of the daily loss limit
-    flatten_at: Decimal = D("1.5")  # of the daily loss limit
-    equity_tolerance: Decimal = D("0.02")  # between two reads, or account and positions
-    equity_confirm_s: int = 5  # two breaching reads at least this far apart change the state
+    reduced_size: Decimal = D("0.5")  # of the full size, in REDUCED_SIZE
+    reduced_at: Decimal = D("0.5")  # of the daily loss limit: REDUCED_SIZE
+    flatten_at: Decimal = D("1.5")  # of the daily loss limit: FLATTENING
+    equity_tolerance: Decimal = D("0.02")  # of equity: between two reads, or account and positions
+    equity_confirm_s: int = 5  # minimum time between the two reads that confirm a breach
 
 
 @attrs.frozen(kw_only=True)
 class TradingParameters:
-    """Risk limits and assumed costs by which a process plans, judges and reconciles."""
+    """Risk limits and assumed costs of planning, reviews and reconciliation."""
 
     limits: RiskLimits = RiskLimits()
     costs: CostModel = CostModel()
@@ -72,6 +77,6 @@ class TradingParameters:
 class VetoLimits:
     """Limits of the vetoes (T2)."""
 
-    reward_to_risk_min: float = 1.2  # net of costs
-    bar_periods_max: int = 2  # bars older than this many periods are stale
-    excluded: tuple[str, ...] = ()
+    reward_to_risk_min: float = 1.2  # after costs
+    bar_periods_max: int = 2  # maximum age of a bar, in periods of the timeframe
+    excluded: tuple[str, ...] = ()  # symbols

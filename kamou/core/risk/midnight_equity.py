@@ -1,9 +1,9 @@
-"""Equity at 00:00:00.000 UTC, from a later account read, and the days it opens.
+"""Equity at 00:00:00.000 UTC, from a later account read, and the opening of days.
 
 The equity is the wallet balance after all fills and payments stamped before that instant, plus the
-positions open then, each worth contracts x contract size x (mark - average entry price). Fills and
-payments stamped 00:00 or later are subtracted from the read, so those from before the midnight need
-not be known.
+unrealized PnL of the positions open then: signed contracts x contract size x (mark - average entry
+price). It is computed backwards: fills and payments stamped 00:00 or later are subtracted from the
+read, so those from before the midnight need not be known.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from kamou.core.market.instruments import round_to_tick
 from kamou.core.model import ZERO, Figure, Instrument, PositionReport
 
 MARK_READ = "mark_read"  # source of marks: a read in the first minute of the day
-LAST_PRICE_BARS = "last_price_bars"  # source: closes of bars ended by 00:00 or the transfer
+LAST_PRICE_BARS = "last_price_bars"  # source: closes of the last bars before 00:00 or a transfer
 MARK_HISTORY = "mark_history"  # source: the venue's mark prices at the time of a transfer
-NOT_REBUILT = "not_rebuilt"  # no marks: see ``open_days``
+NOT_REBUILT = "not_rebuilt"  # no marks were found, see ``open_days``
 IN_TIME_MS = 60_000  # a read within this time of 00:00 has marks of 00:00
-MISSED_MAX = 400  # newest midnights that are rebuilt; days before them are not opened
-WAIT_MS = 60_000  # from a day's first read, wait this long for marks of 00:00
+MISSED_MAX = 400  # number of the newest missed midnights whose days are opened
+WAIT_MS = 60_000  # waiting time for marks of 00:00, from the day's first read
 
 
 @attrs.frozen(kw_only=True)
 class MidnightMarks:
-    """Marks at one 00:00 whose equity is not known yet, or at the time of a transfer."""
+    """Mark prices at a 00:00 or a transfer whose equity is not known yet."""
 
     at_ms: int
-    marks: tuple[Figure, ...] = ()  # named by symbol: open then, or traded since
-    source: str = ""  # MARK_READ, LAST_PRICE_BARS, MARK_HISTORY, NOT_REBUILT; empty: unknown
-    reachable: bool = True  # False: the venue no longer lists the fills since; no source
+    marks: tuple[Figure, ...] = ()  # of symbols open then or traded since, named by symbol
+    source: str = ""  # MARK_READ, LAST_PRICE_BARS, MARK_HISTORY, NOT_REBUILT; empty: no marks yet
+    reachable: bool = True  # False: the venue no longer lists the fills since; no marks can come
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +47,7 @@ class OpeningRead:
     equity: Decimal
     wallet_balance: Decimal
     positions: tuple[PositionReport, ...]
-    midnights: tuple[MidnightMarks, ...]
+    midnights: tuple[MidnightMarks, ...]  # of days that are not open, oldest first
     tolerance: Decimal = Decimal("0.02")  # of equity, between account and positions
 
     @property
@@ -64,11 +64,11 @@ class OpeningRead:
 
 
 def missed_midnights(book: PositionBook, now_ms: int) -> tuple[int, ...]:
-    """Return each 00:00 after the last opened day until ``now_ms``, oldest first.
+    """Return the time of each 00:00 UTC after the last opened day until ``now_ms``.
 
-    Of more than ``MISSED_MAX`` the newest are returned. Before the first day opens, only today's
-    00:00 can be missed. If the record began after it, there are none: its first day opens with its
-    first read.
+    The times are in ms since the Unix epoch, oldest first. At most the newest ``MISSED_MAX`` are
+    returned. Before the first day opens, only today's 00:00 can be missed. If the record began
+    after that time, the result is empty, because its first day opens with its first read.
     """
     today_ms = day_start_ms(now_ms)
     if not book.day.utc_day:
@@ -95,7 +95,7 @@ def units_at(
     Symbols without a position are absent.
 
     Args:
-        book: has every fill and payment that the venue lists since ``at_ms``.
+        book: a book with every fill and payment that the venue lists since ``at_ms``.
         positions: the positions now.
     """
     units = {p.symbol: p.quantity * _size(p.symbol, book.instruments) for p in positions}
@@ -112,10 +112,11 @@ def equity_at(
 ) -> Decimal | None:
     """Return the equity at ``midnight.at_ms``, money; None if a part is unknown.
 
-    A mark or a contract size may be unknown, or the venue's list may omit a position.
+    A mark or a contract size may be unknown or not finite, or the venue's list of positions may not
+    explain the equity (``OpeningRead.complete``).
 
     Args:
-        book: has every fill and payment that the venue lists since the midnight.
+        book: a book with every fill and payment that the venue lists since the midnight.
     """
     if not read.complete:
         return None
@@ -125,7 +126,7 @@ def equity_at(
         if symbol not in marks:
             return None
         worth += held * marks[symbol]
-    # The account as if every position had been paid in cash: balance less cost.
+    # Wallet balance less the cost of all positions, as if they had been paid in cash.
     cash = read.wallet_balance
     for position in read.positions:
         if position.symbol not in book.instruments:
@@ -144,13 +145,14 @@ def equity_at(
 def open_days(book: PositionBook, read: OpeningRead, *, waited: bool) -> tuple[DayOpened, ...]:
     """Return the events that open today and missed days, or none while marks may come.
 
-    If today's midnight cannot be rebuilt, today opens with the higher of two figures: the last
-    known equity plus net deposits since, and the equity now, because it gives the larger loss of
-    the day. Other days that cannot be rebuilt are left out. There are no events either if the venue
-    listed a fill after the read, or if the read is from before today.
+    If the equity at today's midnight cannot be computed, today opens with the higher of two
+    figures, because it gives the larger loss of the day: the last known equity plus the net
+    deposits since, and the equity of the read. Other days whose equity cannot be computed are left
+    out. There are no events either if the book has a fill after the read, or if the read is from
+    before today.
 
     Args:
-        waited: the time to wait for unknown marks (``WAIT_MS``) is over.
+        waited: True if the time to wait for unknown marks (``WAIT_MS``) is over.
     """
     today_ms = day_start_ms(read.at_ms)
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
@@ -176,12 +178,12 @@ def open_days(book: PositionBook, read: OpeningRead, *, waited: bool) -> tuple[D
             midnight = MidnightMarks(at_ms=today_ms, source=NOT_REBUILT)
             made.append(_make_opening(read, midnight, max(known, read.equity)))
     if not made or made[-1].midnight_at_ms != today_ms:
-        return ()  # the venue was read before this day began, or before the last one opened
+        return ()  # the read is from before this day, or before the last opening
     return tuple(made)
 
 
 def mark_of_bar(price: float, tick: Decimal) -> Decimal:
-    """Return a bar's price as a mark, rounded to the nearest tick."""
+    """Return a bar's price as a mark price, rounded to the nearest tick, ties to even."""
     return round_to_tick(Decimal(repr(price)), tick, ROUND_HALF_EVEN)
 
 
@@ -201,9 +203,9 @@ def _make_opening(read: OpeningRead, midnight: MidnightMarks, opening: Decimal |
 
 
 def _units(paid: BalanceChange, instruments: Mapping[str, Instrument]) -> Decimal:
-    """Return the base units of a fill.
+    """Return the base units of a fill, signed.
 
-    If no known trade has the fill, today's contract size applies.
+    If no known trade has the fill, the contract size of now is used.
     """
     return paid.units + paid.contracts * _size(paid.symbol, instruments)
 

@@ -1,4 +1,4 @@
-"""A token bucket that limits messages to the venue."""
+"""A token bucket, which counts the messages that may be sent to the venue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TokenBucket:
     at_ms: int
 
     def at(self, now_ms: int) -> TokenBucket:
-        """Return the bucket refilled up to ``now_ms``, or unchanged if time runs back."""
+        """Return the bucket refilled up to ``now_ms``; unchanged if that is not later."""
         gained = max(0, now_ms - self.at_ms) * self.rate / 1000
         return TokenBucket(
             rate=self.rate,
@@ -26,9 +26,9 @@ class TokenBucket:
         )
 
     def take(self, messages: int) -> TokenBucket:
-        """Return the bucket less ``messages`` tokens.
+        """Return the bucket less ``messages`` tokens, the number of messages to send.
 
-        Exit orders do not wait for tokens, so the bucket may fall below 0.
+        Reducing orders do not wait for tokens, so the bucket may fall below 0.
         """
         return attrs.evolve(self, tokens=self.tokens - messages)
 

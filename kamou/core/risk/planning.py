@@ -1,7 +1,7 @@
 """Plans of entries: prices on the tick, and a size that every limit allows.
 
-A candidate without headroom is denied before its quote is read. The strategies' float distances
-become Decimal prices here.
+``deny_without_headroom`` denies a candidate before its quote is read. ``entry_prices`` makes
+Decimal prices of the strategies' float distances.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from kamou.core.risk.valuation import Valuation
 HEADROOM_USED = Decimal("0.99")
 """Share of the headroom that a plan may use.
 
-Marks move between planning and review, so the governor would deny a plan that needs the last per
+Marks change between planning and review, so the governor would deny plans that use the last per
 cent.
 """
 
@@ -56,7 +56,7 @@ def entry_prices(
     """Return limit, stop and target of a candidate, on the tick.
 
     They are measured from the ask for a long and from the bid for a short, and rounded away from
-    that price. The limit is ``entry_limit_offset_bps`` beyond that price.
+    that price. The limit is ``entry_limit_offset_bps`` worse than that price, before rounding.
     """
     side, tick = candidate.side, instrument.tick
     touch, sign = quote.touch(side.opening), side.sign
@@ -76,8 +76,11 @@ def deny_without_headroom(
     """Return the denial of a candidate that has no headroom at any quote, or None.
 
     A full portfolio gets up to ``cycle.candidates_max`` candidates at every bar. Their quotes need
-    not be read. ``size_trade`` would deny each candidate that this function denies. It also denies
-    the candidates of an account that is too small for any entry, for which this returns None.
+    not be read. ``size_trade`` would deny each candidate that this function denies. If the account
+    is too small for any entry, this function returns None, and ``size_trade`` denies the candidate.
+
+    Args:
+        fraction: share of the full size, see ``size_fraction``.
     """
     instrument = valuation.book.instruments[candidate.symbol]
     headroom = _headroom_of(candidate, valuation, limits)
@@ -91,7 +94,7 @@ def deny_without_headroom(
     bound = headroom.risks if headroom.risk <= 0 else left
     bound_by = min(bound, key=lambda name: bound[name])
     if bound_by == "exposure" and held == ZERO:
-        return None  # nothing used this limit: the account is too small, which ``size_trade`` says
+        return None  # no trade uses this limit: the account is too small
     # The risk of the smallest order is unknown without a quote, but above 0.
     needed = "more than 0" if headroom.risk <= 0 else instrument.notional_min
     return make_denial(
@@ -108,8 +111,7 @@ def size_fraction(
     """Return the share of the full size that an entry may have.
 
     It is the product of the refiner's multiplier, the grant's share and the factor of the trading
-    state. An entry of a strategy without a grant is planned as with a full grant, and the governor
-    denies it.
+    state. Without a grant the share counts as 1, and the governor denies the plan.
     """
     granted = grant.size_fraction if grant is not None else 1
     return multiplier * granted * size_factor(book.trading.state, limits)
@@ -127,9 +129,9 @@ def plan_entry(
     """Return the plan of an entry, sized at its limit price, or its denial.
 
     Args:
-        valuation: as of now, with a sound quote of the candidate's symbol.
-        fraction: share of the full size (``size_fraction``), in (0, 1].
-        attempt: number of the plan of this signal; the permit id has it.
+        valuation: the book's valuation now, with a sound quote of the candidate's symbol.
+        fraction: share of the full size, in (0, 1], see ``size_fraction``.
+        attempt: number of this plan of the signal; it is a part of the permit id.
         funding_rate: fraction of notional per funding interval; None: the cost model's assumption.
     """
     limits, now_ms = parameters.limits, valuation.at_ms
@@ -180,7 +182,7 @@ def _size(
 ) -> Sized | Denial:
     """Return the size of a trade at these prices, or its denial.
 
-    A denial has the arithmetic of the gap buffer.
+    A denial has a figure with the arithmetic of the gap buffer.
     """
     quote, limits = valuation.quotes[candidate.symbol], parameters.limits
     instrument = valuation.book.instruments[candidate.symbol]

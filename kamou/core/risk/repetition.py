@@ -1,7 +1,7 @@
 """Disabling of strategies that entered more often than their limits allow.
 
-The rules ``entries_per_hour`` and ``reentries_per_day`` deny the entry that would exceed a limit.
-An entry beyond a limit may still fill, if an order of unknown outcome traded or a rule failed. This
+The rules ``entries_per_hour`` and ``reentries_per_day`` deny an entry that would exceed a limit. An
+entry beyond a limit may still fill, for example if an order of unknown outcome was executed. This
 module counts the trades that were opened. Only the operator resumes a disabled strategy.
 """
 
@@ -22,8 +22,8 @@ def find_repetition(
 ) -> Iterator[StrategyDisabled]:
     """Yield an event for each strategy beyond a limit, unless it is disabled already.
 
-    The limits apply to the entries of the last hour per strategy, and to the re-entries of the UTC
-    day per strategy and symbol. Entries before the operator's last resume do not count.
+    The limits apply to a strategy's entries of the last hour, and to its re-entries of the UTC day
+    in one symbol. Entries before the operator's last resume of the strategy do not count.
     """
     for strategy in sorted({entry.strategy for entry in book.recent_activity.entries}):
         if strategy in book.trading.disabled:

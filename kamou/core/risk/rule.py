@@ -16,9 +16,9 @@ Rule = Callable[[ReviewContext], Denial | None]
 
 
 def skip_invalid(rule: Rule) -> Rule:
-    """Return the rule so that it passes if the inputs of the review are invalid.
+    """Return the rule with a check: it returns None if inputs are invalid.
 
-    The rule ``data_valid`` denies the plan then.
+    In that case the rule ``data_valid`` denies the plan.
     """
 
     @wraps(rule)
@@ -29,5 +29,5 @@ def skip_invalid(rule: Rule) -> Rule:
 
 
 def format_percent(part: Decimal, whole: Decimal) -> str:
-    """Return ``part / whole`` in per cent with two places, such as ``1.25%``."""
+    """Return ``part / whole`` in per cent with two decimals, such as ``1.25%``."""
     return f"{part / whole * 100:.2f}%"

@@ -1,7 +1,8 @@
 """List of the governor's rules.
 
 A rule reads a ``ReviewContext`` and returns a ``Denial`` with its figures, or None. It does not
-depend on other rules. To add one, write a function, a code in ``core/codes.py`` and a row here.
+depend on other rules. To add one, write a function, add its code to ``core/codes.py`` and the
+function to ``RULES``.
 """
 
 from __future__ import annotations
@@ -49,4 +50,4 @@ RULES: tuple[Rule, ...] = (
     rate.messages,
     rate.cooldown,
 )
-"""All rules, in the order in which the governor applies them. A verdict has every denial."""
+"""All rules, in the order in which the governor applies them. A verdict has all denials."""

@@ -1,4 +1,4 @@
-"""Rules about a review's inputs: valid, fresh, reconciled, clocks that agree."""
+"""Rules about a review's inputs: validity, age, reconciliation and clocks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from kamou.core.model import Denial
 from kamou.core.risk.context import ReviewContext
 from kamou.core.risk.denials import make_denial
 
-CLOCK_SKEW_MS = 1_000  # if the clocks differ more, ages of quotes mean nothing
+CLOCK_SKEW_MS = 1_000  # if the clocks differ by more, the ages of quotes are wrong
 
 
 def data_valid(c: ReviewContext) -> Denial | None:
-    """Deny if an input is missing, not finite, not positive or crossed."""
+    """Deny if an input is missing, not finite or not positive, or bid exceeds ask."""
     return make_denial(Deny.DATA_INVALID, what=",".join(c.bad_inputs)) if c.bad_inputs else None
 
 
 def data_fresh(c: ReviewContext) -> Denial | None:
     """Deny if the quote is older than its age limit, or too far in the future.
 
-    A quote may be up to ``CLOCK_SKEW_MS`` in the future.
-
-    The rule ``data_valid`` denies a missing quote.
+    A quote may be up to ``CLOCK_SKEW_MS`` in the future. The rule ``data_valid`` denies a missing
+    quote.
     """
     if c.quote is None:
         return None
@@ -40,7 +39,7 @@ def clocks_agree(c: ReviewContext) -> Denial | None:
 
 
 def account_fresh(c: ReviewContext) -> Denial | None:
-    """Deny if the account was not read or is too old, or its equity may lack a change."""
+    """Deny if the account read is missing or too old, or the equity may lack a change."""
     limit_ms = c.limits.account_age_max_s * 1000
     if c.account is None:
         return make_denial(Deny.ACCOUNT_STALE, age_ms="never", limit_ms=limit_ms)
@@ -66,7 +65,10 @@ def marks_fresh(c: ReviewContext) -> Denial | None:
 
 
 def reconciled(c: ReviewContext) -> Denial | None:
-    """Deny if book and venue did not agree lately, or the UTC day is not open."""
+    """Deny if book and venue have not agreed lately, or the UTC day is not open.
+
+    Lately means within ``risk.account_age_max_s``.
+    """
     if not c.reconciled:
         return make_denial(
             Deny.NOT_RECONCILED,

@@ -1,6 +1,6 @@
-"""Rules about the plan itself: its stop, prices, leverage and quantity.
+"""Rules about the plan itself: its expiry, stop, prices, leverage and quantity.
 
-The size rules compute their limits without the sizing code.
+The rules of quantity and notional do not use the code that sizes plans.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kamou.core.risk.sizing import liquidation_price
 
 
 def unexpired(c: ReviewContext) -> Denial | None:
-    """Deny if the plan has expired."""
+    """Deny if the plan has expired: the time is its expiry or later."""
     late_ms = c.now_ms - c.plan.expires_at_ms
     return make_denial(Deny.PLAN_EXPIRED, late_ms=late_ms) if late_ms >= 0 else None
 
@@ -31,7 +31,7 @@ def stop_present(c: ReviewContext) -> Denial | None:
 def stop_side(c: ReviewContext) -> Denial | None:
     """Deny if the stop would trigger at once.
 
-    The stop must be on the losing side of both entry and mark.
+    The stop must be on the losing side of both the entry price and the mark price.
     """
     _, quote, _ = c.sound
     side, stop = c.plan.side, c.plan.stop_price
@@ -84,7 +84,7 @@ def mark_present(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def price_collar(c: ReviewContext) -> Denial | None:
-    """Deny if entry or limit is too far from the mark.
+    """Deny if the entry price or the limit price is too far from the mark price.
 
     Also deny if the limit is worse than the entry price with which the plan was sized.
     """
@@ -110,7 +110,7 @@ def price_collar(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def leverage(c: ReviewContext) -> Denial | None:
-    """Deny above the leverage limit of the settings or of the instrument."""
+    """Deny a leverage above the limit of the settings or of the instrument."""
     limit = min(c.limits.leverage_max, c.sound[0].leverage_max)
     if c.plan.leverage <= limit:
         return None
@@ -119,7 +119,7 @@ def leverage(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def size_minimum(c: ReviewContext) -> Denial | None:
-    """Deny below the instrument's minimum quantity or minimum notional."""
+    """Deny an entry below the instrument's minimum quantity or minimum notional."""
     instrument, _, _ = c.sound
     if c.plan.quantity >= instrument.qty_min and c.notional >= instrument.notional_min:
         return None
@@ -134,7 +134,7 @@ def size_minimum(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def size_step(c: ReviewContext) -> Denial | None:
-    """Deny if the quantity is no multiple of the lot, or the contract size differs."""
+    """Deny if the quantity is off the lot size, or the contract size is not current."""
     instrument, _, _ = c.sound
     if c.plan.quantity % instrument.lot == 0 and c.plan.contract_size == instrument.contract_size:
         return None
@@ -149,7 +149,7 @@ def size_step(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def size_maximum(c: ReviewContext) -> Denial | None:
-    """Deny above the maximum contracts of the settings or of the instrument."""
+    """Deny a quantity above the maximum of the settings or of the instrument."""
     limit = min(c.limits.order_contracts_max, c.sound[0].qty_max)
     if c.plan.quantity <= limit:
         return None
@@ -158,7 +158,7 @@ def size_maximum(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def value_maximum(c: ReviewContext) -> Denial | None:
-    """Deny above the maximum notional of one order."""
+    """Deny a notional above the settings' maximum of one order."""
     if c.notional <= c.limits.order_value_max:
         return None
     return make_denial(

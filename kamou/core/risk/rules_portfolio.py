@@ -14,10 +14,10 @@ from kamou.core.risk.rule import format_percent, skip_invalid
 
 @skip_invalid
 def risk_per_trade(c: ReviewContext) -> Denial | None:
-    """Deny above hard rule 1, the risk of one trade.
+    """Deny if the risk of the trade exceeds its limit, which is hard rule 1.
 
-    The figure ``bound_by`` names the part with which the sum of the parts exceeds the limit, or
-    ``plan`` if only the plan's own figure does.
+    The figure ``bound_by`` names the first part of the risk with which the sum exceeds the limit.
+    It is ``plan`` if only the plan's own figure exceeds it.
     """
     limit = c.limits.risk_per_trade * c.fraction * c.sizing_equity
     if c.risk <= limit:
@@ -40,9 +40,9 @@ def risk_per_trade(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def exposure_per_symbol(c: ReviewContext) -> Denial | None:
-    """Deny above hard rule 2, the exposure of one symbol.
+    """Deny if the exposure of the symbol would exceed its limit, which is hard rule 2.
 
-    Positions, resting entries, permits and this plan count.
+    Its position, the reservations of permits and this plan count.
     """
     total = c.exposure.notional.get(c.plan.symbol, ZERO) + c.notional
     limit = c.limits.exposure_per_symbol * c.fraction * c.sizing_equity
@@ -57,7 +57,7 @@ def exposure_per_symbol(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def open_risk(c: ReviewContext) -> Denial | None:
-    """Deny above the limit of open risk of all trades together."""
+    """Deny if the open risk of all trades together would exceed its limit."""
     total = c.exposure.open_risk + c.risk
     limit = min(c.limits.open_risk_max, c.limits.daily_loss_max) * c.sizing_equity
     if total <= limit:
@@ -72,7 +72,7 @@ def open_risk(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def daily_budget(c: ReviewContext) -> Denial | None:
-    """Deny above the daily budget.
+    """Deny if the trade does not fit into the daily budget.
 
     The day's loss, the open risk and the new risk together may not exceed the daily loss limit.
     """
@@ -91,7 +91,7 @@ def daily_budget(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def cluster(c: ReviewContext) -> Denial | None:
-    """Deny above the risk limit of all altcoins on one side."""
+    """Deny if the open risk of all altcoins on one side would exceed its limit."""
     if is_major(c.instrument):
         return None
     total = c.exposure.cluster[c.plan.side] + c.risk
@@ -128,7 +128,7 @@ def shock(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def notional_total(c: ReviewContext) -> Denial | None:
-    """Deny above the limit of notional of all symbols together."""
+    """Deny if the notional of all symbols together would exceed its limit."""
     total = c.exposure.notional_total + c.notional
     limit = c.limits.notional_total_max * c.sizing_equity
     if total <= limit:
@@ -142,7 +142,7 @@ def notional_total(c: ReviewContext) -> Denial | None:
 
 @skip_invalid
 def margin_total(c: ReviewContext) -> Denial | None:
-    """Deny above the limit of margin used and reserved."""
+    """Deny if the margin used and reserved would exceed its limit."""
     used = c.margin_used + c.exposure.margin_reserved
     total = used + c.notional / c.plan.leverage
     limit = c.limits.margin_total_max * c.sizing_equity

@@ -21,7 +21,7 @@ def state_allows_entries(c: ReviewContext) -> Denial | None:
 
 
 def duplicate(c: ReviewContext) -> Denial | None:
-    """Deny a permit id's second use, or a signal with a permit or unsettled entry."""
+    """Deny a used permit id, and a signal that has a permit or an unsettled entry."""
     plan, book = c.plan, c.book
     if plan.permit_id in book.permits.reservations or plan.permit_id in book.permits.released:
         return make_denial(Deny.DUPLICATE_INTENT, permit=plan.permit_id)
@@ -35,7 +35,7 @@ def duplicate(c: ReviewContext) -> Denial | None:
 
 
 def symbol_held(c: ReviewContext) -> Denial | None:
-    """Deny if the symbol has a position, a permit, or an order that may still fill."""
+    """Deny if the symbol has a position, a reserved permit, or an order that may fill."""
     symbol = c.plan.symbol
     if symbol in c.book.trades.open:
         return make_denial(Deny.SYMBOL_HELD, trade=c.book.trades.open[symbol].trade_id)
@@ -45,7 +45,7 @@ def symbol_held(c: ReviewContext) -> Denial | None:
     if c.book.orders.has_live_entry(symbol):
         return make_denial(Deny.SYMBOL_HELD, order="entry")
     for order in c.book.orders.of_symbol(symbol):
-        if not order.status.terminal:  # a stop of an earlier trade would close this one
+        if not order.status.terminal:  # a stop of an earlier trade would close the new trade
             return make_denial(Deny.SYMBOL_HELD, order=order.client_order_id)
     held = any(p.symbol == symbol and p.quantity != 0 for p in c.positions)
     return make_denial(Deny.SYMBOL_HELD, position="venue") if held else None
@@ -77,9 +77,9 @@ def strategy_enabled(c: ReviewContext) -> Denial | None:
 
 
 def entries_per_hour(c: ReviewContext) -> Denial | None:
-    """Deny above the limit of entries of one strategy in an hour.
+    """Deny if the strategy's entries of the last hour have reached their limit.
 
-    Trades opened count, and permits that may still open one.
+    Trades that were opened count, and permits that may still open one.
     """
     strategy = c.plan.strategy
     done = c.book.recent_activity.count_strategy_entries(strategy, c.now_ms - HOUR_MS)
@@ -97,11 +97,11 @@ def entries_per_hour(c: ReviewContext) -> Denial | None:
 
 
 def reentries_per_day(c: ReviewContext) -> Denial | None:
-    """Deny above the limit of re-entries into one symbol in a UTC day."""
+    """Deny if the symbol's re-entries of the UTC day have reached their limit."""
     symbol = c.plan.symbol
     done = c.book.recent_activity.count_symbol_entries(symbol, day_start_ms(c.now_ms))
     limit = c.limits.reentries_per_symbol_day
-    if done <= limit:  # the first entry of the day is no re-entry
+    if done <= limit:  # the first entry of the day is not a re-entry
         return None
     return make_denial(
         Deny.RATE_REENTRIES_EXCEEDED, symbol=symbol, entries=done, reentries_max=limit
@@ -129,9 +129,9 @@ def cooldown(c: ReviewContext) -> Denial | None:
 def _may_open(book: PositionBook, reservation: Reservation) -> bool:
     """Return True if the permit may still open a trade.
 
-    It may until the first fill of its entry is recorded. An order that ended partly filled reserves
-    less than its plan until its fills are recorded, and still counts (seed 20 with
-    ``narrow_counts``, ``--hours 0.5``).
+    It may until the first fill of its entry is recorded. An entry that the venue reports as partly
+    filled and ended still counts until its fills are recorded (seed 20 with ``narrow_counts``,
+    ``--hours 0.5``).
     """
     order = book.orders.find(reservation.client_order_id) if reservation.client_order_id else None
     return reservation.remaining > 0 and (order is None or order.filled == 0)

@@ -1,9 +1,10 @@
 """Leverage, liquidation price, headroom and largest size of a trade.
 
-Per base unit a stopped trade loses ``(1 + g) d`` and the cost of its round trip
-(``core/risk/costs.py``), with d the distance from entry to stop and gap buffer g. The largest
-quantity that risks the fraction f of the sizing equity Q is ``f Q`` divided by that loss. The
-limits of exposure, instrument and portfolio reduce it further. It is rounded down to the lot.
+If its stop fills, a trade loses per base unit ``(1 + g) d`` and the cost of its round trip
+(``core/risk/costs.py``), where d is the distance from entry to stop and g the gap buffer. The
+largest quantity that risks the fraction f of the sizing equity E is ``f E`` divided by that loss.
+The limits of exposure, instrument and portfolio reduce it further. It is rounded down to the lot
+size.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Headroom:
         return min(self.notionals.values())
 
     def scaled(self, share: Decimal) -> Headroom:
-        """Return the headroom with every figure multiplied by ``share``."""
+        """Return the headroom with every figure multiplied by ``share``, a fraction."""
         return Headroom(
             risks={name: money * share for name, money in self.risks.items()},
             notionals={name: money * share for name, money in self.notionals.items()},
@@ -56,7 +57,7 @@ class Sized:
     notional: Decimal  # money
     risk: Decimal  # money: worst case with costs, gap buffer and funding
     margin: Decimal  # money
-    leverage: int  # the highest with liquidation far enough beyond the stop
+    leverage: int  # see ``highest_leverage``
     liquidation_price: Decimal
     bound_by: str  # risk | exposure | quantity_max | value_max, or a name of ``Headroom``
 
@@ -71,13 +72,13 @@ class UnsizedTrade:
     stop: Decimal
     costs: TradeCosts
     gap: Decimal  # gap buffer, a multiple of the stop distance (``RecentActivity.gap_buffer``)
-    value_price: Decimal = ZERO  # the higher of mark and touch; 0: not known
+    value_price: Decimal = ZERO  # the higher of mark price and touch; 0: not known
 
     @property
     def worth(self) -> Decimal:
         """Highest price at which the trade may be valued.
 
-        A short may fill above its limit.
+        A short may fill above its limit, and is then valued at the higher price.
         """
         return max(self.entry, self.value_price)
 
@@ -87,7 +88,7 @@ class Allowance:
     """Money that account and portfolio leave to one more trade."""
 
     sizing_equity: Decimal
-    fraction: Decimal = ONE  # of the hard caps, in (0, 1]; canary, half size and refiner lower it
+    fraction: Decimal = ONE  # of the full size, in (0, 1], from refiner, grant and trading state
     existing_notional: Decimal = ZERO  # of this symbol, money, reservations included
     headroom: Headroom | None = None  # of the portfolio's limits; None: no such limits
 
@@ -95,7 +96,7 @@ class Allowance:
 def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) -> Decimal:
     """Return the money that one base unit loses if its stop order fills, with costs.
 
-    The fill is assumed to be ``gap`` stop distances beyond the stop price.
+    The stop is assumed to fill ``gap`` stop distances beyond its price.
     """
     return (1 + gap) * abs(entry - stop) + costs.round_trip(entry, stop)
 
@@ -103,19 +104,21 @@ def unit_loss(entry: Decimal, stop: Decimal, costs: TradeCosts, gap: Decimal) ->
 def liquidation_price(
     entry: Decimal, side: Side, leverage: int, maintenance: Decimal, fee: Decimal
 ) -> Decimal:
-    """Return the price at which an isolated linear position is liquidated.
+    """Return the price at which a linear position with isolated margin is liquidated.
 
-    Long ``P (1 - 1/L) / (1 - mmr - fee)``, short ``P (1 + 1/L) / (1 + mmr + fee)``.
+    It is ``P (1 - 1/L) / (1 - m - fee)`` for a long and ``P (1 + 1/L) / (1 + m + fee)`` for a
+    short, with entry price P, leverage L and maintenance margin rate m. ``maintenance`` and ``fee``
+    are fractions of notional.
     """
     sign = side.sign
     return entry * (ONE - sign * (ONE / leverage)) / (ONE - sign * maintenance - sign * fee)
 
 
 def highest_leverage(trade: UnsizedTrade, limits: RiskLimits) -> int:
-    """Return the highest leverage that liquidates far enough beyond the stop, or 0.
+    """Return the highest leverage whose liquidation is far enough beyond the stop.
 
-    The distance to liquidation is at least ``liquidation_multiple`` times the distance to the stop
-    with gap buffer.
+    The distance to liquidation must be at least ``liquidation_multiple`` times the distance to the
+    stop with gap buffer. 0: no allowed leverage has it.
     """
     needed = limits.liquidation_multiple * (1 + trade.gap) * abs(trade.entry - trade.stop)
     for leverage in range(min(limits.leverage_max, trade.instrument.leverage_max), 0, -1):
@@ -130,11 +133,15 @@ def _liquidation_price(trade: UnsizedTrade, leverage: int) -> Decimal:
 
 
 def size_trade(trade: UnsizedTrade, allowance: Allowance, limits: RiskLimits) -> Sized | Denial:
-    """Return the largest size that every limit allows, or the denial."""
+    """Return the largest size that every limit allows, or the denial of the trade.
+
+    Raises:
+        AssertionError: ``allowance.fraction`` is not in (0, 1].
+    """
     if denied := _check(trade, allowance.sizing_equity):
         return denied
     fraction, headroom = allowance.fraction, allowance.headroom
-    assert 0 < fraction <= 1, f"the fraction of the hard caps is not in (0, 1]: {fraction}"
+    assert 0 < fraction <= 1, f"the fraction of the full size is not in (0, 1]: {fraction}"
     leverage, instrument = highest_leverage(trade, limits), trade.instrument
     if leverage == 0:
         return make_denial(
@@ -171,7 +178,7 @@ def size_trade(trade: UnsizedTrade, allowance: Allowance, limits: RiskLimits) ->
 
 
 def _smallest(instrument: Instrument, worth: Decimal) -> Decimal:
-    """Return the base units of the smallest order that the venue accepts."""
+    """Return the smallest order that the venue accepts, in base units."""
     units = instrument.qty_min * instrument.contract_size
     return max(units, instrument.notional_min / worth)
 
@@ -181,7 +188,7 @@ def _exhausted(bound_by: str, left: Decimal, needed: Decimal, unit: Decimal) -> 
 
     Args:
         left: headroom, base units.
-        needed: smallest useful size, base units.
+        needed: smallest size that is entered, base units.
         unit: money per base unit.
     """
     return make_denial(
@@ -210,7 +217,7 @@ def _caps(
 ) -> dict[str, Decimal]:
     """Return the base units that each limit of one trade allows.
 
-    On a tie, the first limit is the one that a plan or denial names.
+    If several limits allow the same, ``bound_by`` names the first of them.
 
     Args:
         loss: money that one base unit loses (``unit_loss``).

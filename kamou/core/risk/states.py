@@ -1,10 +1,11 @@
 """Decisions on the governor's trading state, and the equity reads that they use.
 
-ACTIVE -> REDUCED_SIZE -> REDUCE_ONLY -> FLATTENING follow the day's loss. After a loss the state
-improves after the first clean reconciliation of the next UTC day, or when the operator resumes.
-Only the operator ends a halt that the operator or a restart storm began, and FLATTENING, in two
-steps. If account, marks or positions were unknown, REDUCE_ONLY ends with two fresh reads and a
-clean reconciliation; after a full disk, with space and a clean reconciliation.
+As the day's loss grows, the state changes from ACTIVE to REDUCED_SIZE, REDUCE_ONLY and FLATTENING.
+After a loss, REDUCED_SIZE and REDUCE_ONLY end after the first clean reconciliation of the next UTC
+day, or when the operator resumes. Only the operator ends FLATTENING, in two steps, and a halt that
+the operator or a restart storm began. A halt because account, marks or positions were unknown ends
+with two fresh reads and a clean reconciliation. A halt because of a full disk ends with free space
+and a clean reconciliation.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OPERATOR_RESUMES = frozenset(
 )
 """Reasons of halts that only the operator ends.
 
-``OPERATOR_RESUME`` as the reason of a halt is the first of two steps out of FLATTENING.
+A halt with the reason ``OPERATOR_RESUME`` is the first of two steps out of FLATTENING.
 """
 
 
@@ -38,41 +39,41 @@ FRESH_RESUMES = frozenset({StateReason.EQUITY_UNKNOWN, StateReason.RECONCILE_MIS
 
 @attrs.frozen(kw_only=True)
 class EquityRead:
-    """One read of the venue's equity."""
+    """One read of the account's equity at the venue."""
 
-    equity: Decimal
-    at_ms: int
+    equity: Decimal  # money
+    at_ms: int  # by the venue's clock
     marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position
     exit_costs: Decimal = Decimal(0)  # money: cost of closing all positions
     explained: bool = True  # True: fills and income explain the change of the wallet balance
-    wallet_balance: Decimal = Decimal(0)  # realized only
+    wallet_balance: Decimal = Decimal(0)  # money, realized only
     positions: tuple[PositionReport, ...] = ()
     agreed: bool = True  # True: no mismatch with the book, and none pending
     midnights: tuple[MidnightMarks, ...] = ()  # of days that are not open yet
 
     @property
     def finite(self) -> bool:
-        """True if all amounts are finite."""
+        """True if equity, exit costs and wallet balance are finite."""
         return all(m.is_finite() for m in (self.equity, self.exit_costs, self.wallet_balance))
 
 
 @attrs.frozen(kw_only=True)
 class Pending:
-    """First read at or beyond a loss limit, which a second read must confirm."""
+    """Breach of a loss limit by one read, which a second read must confirm."""
 
-    level: TradingState
-    at_ms: int
+    level: TradingState  # for the loss of that read
+    at_ms: int  # of that read
 
 
 @attrs.frozen(kw_only=True)
 class EquityReads:
-    """Newest read, pending breach and freshness of the venue's equity in this process."""
+    """Newest read of the equity in this process, its freshness, and a pending breach."""
 
-    newest: EquityRead | None  # with finite equity; None: none since ``started_at_ms``
+    newest: EquityRead | None  # the newest finite one; None: none since ``started_at_ms``
     pending: Pending | None = None  # breach of the last decision
-    started_at_ms: int = 0
-    # Time of the first read since the state changed after which all reads were fresh; None if the
-    # newest was not fresh or there is none.
+    started_at_ms: int = 0  # start of the governor; without a read, ages count from it
+    # Time of the first of the fresh reads without an old one in between, in this trading state.
+    # None: the newest read was not fresh, or there is none.
     fresh_since_ms: int | None = None
 
 
@@ -80,9 +81,9 @@ class EquityReads:
 class Decision:
     """Trading state before and after one decision.
 
-    ``reason`` is the reason of the change to commit; None if none is due. ``read_again_ms`` is the
-    earliest time of the read that may confirm a breach; None if the decision waits for no such
-    read. ``refusal`` says in words why the operator's resume changes nothing; empty otherwise.
+    ``reason`` is the reason of the change to commit; None if no change is due. ``read_again_ms`` is
+    the earliest time of the read that may confirm a breach; None if no such read is needed.
+    ``refusal`` says in words why the operator's resume changes nothing; empty otherwise.
     """
 
     before: TradingState
@@ -94,7 +95,7 @@ class Decision:
     refusal: str = ""
 
     def event(self, at_ms: int) -> StateChanged | None:
-        """Return the event to commit before acting on the decision; None if none is due."""
+        """Return the event to commit before acting on the decision; None without a change."""
         if self.reason is None:
             return None
         return StateChanged(
@@ -109,8 +110,8 @@ class Decision:
 def overdue_ms(read: EquityRead, limits: RiskLimits, now_ms: int) -> int:
     """Return the time by which account or marks exceed their age limit, in ms.
 
-    It is 0 or less if both are fresh. The account ages until its next read. A mark counts only if
-    it was too old already at the time of the account read.
+    It is 0 or less if both are fresh. The age of the account grows until its next read. The age of
+    a mark counts only if the mark was too old already at the time of the account read.
     """
     overdue = now_ms - read.at_ms - limits.account_age_max_s * 1000
     limit_ms = limits.quote_age_max_s * 1000
@@ -131,9 +132,10 @@ def next_state(
     """Return the governor's next trading state.
 
     Args:
-        book: up to date with the journal.
-        protection_failed: a position could not be protected, and repeated exit orders failed.
-        disk_full: the disk has no space for the journal.
+        book: the position book with all events of the journal.
+        protection_failed: True if a position could not be protected and repeated exit orders
+            failed.
+        disk_full: True if the disk has no space for the journal.
     """
     now, read, pending = book.trading.state, reads.newest, reads.pending
     if protection_failed and now is not _T.FLATTENING:
@@ -149,14 +151,14 @@ def next_state(
     if reason is None and (read is None or overdue > 0):
         return Decision(before=now, after=now, pending=pending)  # entries are denied meanwhile
     if reason is not None:
-        # Do not flatten on unknown data, and keep a pending breach.
+        # Unknown data never causes FLATTENING, and a pending breach stays.
         if now.severity >= _T.REDUCE_ONLY.severity:
             return Decision(before=now, after=now, pending=pending)
         age = (Figure(name="overdue_ms", value=str(max(0, overdue))),)
         return _to(book, _T.REDUCE_ONLY, reason, pending, age)
     assert read is not None
     if not read.explained:
-        # The venue's list may omit a withdrawal; the list is read again within seconds. Entries
+        # The venue's list of income may omit a withdrawal. It is read again within seconds. Entries
         # are denied meanwhile, because book and venue do not agree.
         return Decision(before=now, after=now, pending=pending)
     if utc_day(read.at_ms) != book.day.utc_day or not book.day.equity > 0:
@@ -165,7 +167,7 @@ def next_state(
     if level.severity > now.severity:
         return _breach(book, level, figures, read, pending, limits)
     if _may_resume(book, now_ms, read, reads.fresh_since_ms, limits):
-        # The halt of a day ends, unless today's loss asks for one.
+        # The new state is that of today's loss, which may be the same again.
         reason = _recovery(book, level)
         return _to(book, level, reason, None, figures)
     return Decision(before=now, after=now)
@@ -175,9 +177,9 @@ def decide_command(book: PositionBook, after: TradingState, reason: StateReason)
     """Return the decision on a command for a worse state.
 
     The operator, a restart storm or a full disk causes the command. A command for a better state
-    changes nothing.
-    A command for the current state changes only its reason, if the new reason is one of
-    ``OPERATOR_RESUMES``: so the next day does not end a halt that the operator commands too.
+    changes nothing. A command for the current state changes only its reason, if the new reason is
+    one of ``OPERATOR_RESUMES``. So the next day does not end a halt that the operator also
+    commands.
     """
     now = book.trading.state
     stricter = reason in OPERATOR_RESUMES and reason is not book.trading.reason
@@ -191,10 +193,13 @@ def decide_resume(
 ) -> Decision:
     """Return the decision on the operator's resume.
 
-    ACTIVE stays. FLATTENING leads to REDUCE_ONLY without further checks. Another state stays while
-    equity is unknown, a drift or a change of the wallet balance is unexplained, the day is not
-    open, or the day's loss demands the state. Then ``refusal`` has the reason, and ``reason`` is
-    None.
+    ACTIVE stays. FLATTENING changes to REDUCE_ONLY without further checks. Another state stays
+    while account or marks are unknown or too old, a drift or a change of the wallet balance is not
+    explained, no day was opened, or the day's loss demands the state. Then ``refusal`` has the
+    reason, and ``reason`` is None.
+
+    Args:
+        read: the newest read; None: none in this process.
     """
     now = book.trading.state
     if now is _T.ACTIVE:
@@ -213,7 +218,7 @@ def decide_resume(
 
 
 def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, now_ms: int) -> str:
-    """Return the unknown that a resume must wait for, in words, or an empty text."""
+    """Return in words what a resume must wait for, or an empty text."""
     if read is None or not read.finite or overdue_ms(read, limits, now_ms) > 0:
         return "account or marks are not known, or too old"
     if not read.explained:
@@ -228,7 +233,11 @@ def _not_known(book: PositionBook, read: EquityRead | None, limits: RiskLimits, 
 def _reason_to_stop_entries(
     book: PositionBook, overdue: int, limits: RiskLimits, *, disk_full: bool
 ) -> StateReason | None:
-    """Return the reason to stop entries that does not depend on the loss, or None."""
+    """Return a reason to stop entries that does not depend on the day's loss, or None.
+
+    Args:
+        overdue: result of ``overdue_ms``.
+    """
     if disk_full:
         return StateReason.DISK_FULL
     if book.reconciliation.drifting:
@@ -280,9 +289,10 @@ def _breach(
     pending: Pending | None,
     limits: RiskLimits,
 ) -> Decision:
-    """Return the milder state of two breaching reads, or wait for the second.
+    """Return a change to the milder state of two breaches, or wait for the second.
 
-    The reads must be at least ``equity_confirm_s`` apart.
+    A breach is a read at or beyond a loss limit. The two reads must be at least
+    ``equity_confirm_s`` apart.
     """
     wait_ms = limits.equity_confirm_s * 1000
     if pending is None or pending.level.severity <= book.trading.state.severity:
@@ -305,14 +315,14 @@ def _may_resume(
     fresh_since_ms: int | None,
     limits: RiskLimits,
 ) -> bool:
-    """Return True if the state may improve without the operator."""
+    """Return True if the trading state may improve without the operator."""
     if book.trading.state is _T.ACTIVE:
         return False
     if book.trading.state is _T.REDUCE_ONLY and book.trading.reason in OPERATOR_RESUMES:
         return False
     agreed = book.reconciliation.clean_at_ms > book.trading.since_ms
     if book.trading.reason is StateReason.DISK_FULL:
-        return agreed  # the disk has space, and a reconciliation since was clean
+        return agreed  # the disk has space, and a reconciliation was clean since then
     if book.trading.reason in FRESH_RESUMES:
         apart_ms = limits.equity_confirm_s * 1000
         twice = fresh_since_ms is not None and read.at_ms - fresh_since_ms >= apart_ms
@@ -322,7 +332,7 @@ def _may_resume(
 
 
 def _recovery(book: PositionBook, level: TradingState) -> StateReason:
-    """Return the reason of the state that follows if a state ended by itself."""
+    """Return the reason of the state that follows one that ended without the operator."""
     if level is book.trading.state:
         return _REASONS[level]
     if book.trading.reason in (*FRESH_RESUMES, StateReason.DISK_FULL):

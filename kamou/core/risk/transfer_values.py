@@ -1,12 +1,10 @@
 """Equity just before a deposit or withdrawal, from a later read of the account.
 
-The time-weighted return needs it.
-
-A venue lists a transfer seconds or hours later. The equity just before it is computed as that of a
-midnight (``core/risk/midnight_equity.py``): backwards from one read of the account, without fills
-and payments stamped with the transfer's time or later. Positions of that time count at the venue's
-mark price, or, if the venue does not list past mark prices, at the close of the last bar that had
-ended.
+The time-weighted return needs this equity, and a venue may list a transfer seconds or hours later.
+So the equity is computed as that of a midnight (``core/risk/midnight_equity.py``): backwards from
+one read of the account, without fills and payments stamped with the transfer's time or later.
+Positions of that time count at the venue's mark price. If the venue does not list past mark prices,
+they count at the close of the last bar that had ended.
 """
 
 from __future__ import annotations
@@ -25,11 +23,12 @@ def value_transfer(
 ) -> TransferValued | None:
     """Return the event that values the transfer at ``marks.at_ms``.
 
-    None while the equity is unknown, or if the venue listed a fill after the read.
+    It is None while the equity is unknown, or if the book has a fill after the read.
 
     Args:
-        book: has every fill and payment that the venue lists since the transfer.
-        marks: marks of ``marks_at_ms``, with their source.
+        book: a book with every fill and payment that the venue lists since the transfer.
+        marks: mark prices of ``marks_at_ms``, with their source.
+        marks_at_ms: time of the transfer, or the end of the bars whose closes are the marks.
     """
     if any(paid.symbol and paid.at_ms > read.at_ms for paid in book.payments.values()):
         return None  # account and positions are read in turn, so only one may include the fill

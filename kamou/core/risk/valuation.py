@@ -1,4 +1,4 @@
-"""The position book valued at quotes: exposure and equity at one instant."""
+"""Exposure and equity of a position book at the marks of quotes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kamou.core.risk.limits import TradingParameters
 
 @attrs.frozen(kw_only=True, eq=False)
 class Valuation:
-    """A position book, and its exposure and equity at the marks of ``quotes``."""
+    """A position book with its exposure and equity at the marks of ``quotes``."""
 
     book: PositionBook
-    quotes: Mapping[str, Quote]
+    quotes: Mapping[str, Quote]  # by symbol
     exposure: Exposure
     now: CurrentEquity
     at_ms: int
@@ -34,7 +34,8 @@ def value_book(
     """Return the valuation of the book as of ``now_ms``.
 
     Args:
-        quotes: by symbol. The entry price replaces a missing or unsound quote of a position.
+        quotes: quotes by symbol. The average entry price replaces a missing or unsound quote of a
+            position.
     """
     marks = {symbol: quote.mark for symbol, quote in quotes.items() if quote.sound}
     return Valuation(

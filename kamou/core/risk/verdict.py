@@ -16,10 +16,10 @@ _MINT = object()
 class Approved:
     """Permission for one entry: its symbol, side, maximum quantity, stop and expiry.
 
-    Only ``core/risk/governor.py`` makes one, with ``_MINT``. Copying and pickling raise TypeError.
-    The exchange port denies an entry whose ``Approved`` was not made by the governor of this
-    process, differs or has expired, or whose committed permit is missing, different, used or
-    released.
+    Only ``core/risk/governor.py`` makes one, with ``_MINT``. Making one without it, copying and
+    pickling raise TypeError; setting a field raises AttributeError. The exchange port denies an
+    entry whose ``Approved`` was not made by the governor of this process, differs from the entry or
+    has expired, or whose committed permit is missing, different, used or released.
     """
 
     __slots__ = (
@@ -59,17 +59,24 @@ class Approved:
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(
-            f"{name} of the Approved of permit {self.permit_id} cannot be set; ask for a review"
+            f"{name} of the Approved of permit {self.permit_id} cannot be set; request another"
+            " review"
         )
 
     def __copy__(self) -> NoReturn:
-        raise TypeError(f"the Approved of permit {self.permit_id} cannot be copied; pass it on")
+        raise TypeError(
+            f"the Approved of permit {self.permit_id} cannot be copied; pass the object itself"
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        raise TypeError(f"the Approved of permit {self.permit_id} cannot be copied; pass it on")
+        raise TypeError(
+            f"the Approved of permit {self.permit_id} cannot be copied; pass the object itself"
+        )
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"the Approved of permit {self.permit_id} cannot be pickled; use it here")
+        raise TypeError(
+            f"the Approved of permit {self.permit_id} cannot be pickled; use it in this process"
+        )
 
     def __repr__(self) -> str:
         return f"<Approved {self.permit_id} {self.side} {self.quantity_max} {self.symbol}>"
@@ -79,13 +86,13 @@ _GENUINE: WeakSet[Approved] = WeakSet()
 
 
 def is_genuine(approved: object) -> bool:
-    """Return True if the governor of this process made this very object."""
+    """Return True if the governor of this process made this object."""
     return type(approved) is Approved and approved in _GENUINE
 
 
 @attrs.frozen(kw_only=True)
 class Denied:
-    """Denial of a plan, by the governor's rules or because it was not reviewed."""
+    """Denial of a plan, by the governor or because the governor did not review it."""
 
     permit_id: str
     denials: tuple[Denial, ...]
