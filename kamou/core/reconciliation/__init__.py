@@ -1,1 +1,1 @@
-"""Reconciliation of the book with the venue, and protection of positions."""
+"""Reconciliation of the position book with the venue, and protection of positions."""

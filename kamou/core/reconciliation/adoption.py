@@ -10,7 +10,7 @@ from kamou.core.model import Instrument, PositionReport, Side
 from kamou.core.risk.equity import exit_rate
 from kamou.core.risk.limits import TradingParameters
 
-ATR_MULTIPLE = Decimal(2)  # largest distance of an adopted stop from the mark, in ATR
+ATR_MULTIPLE = Decimal(2)  # maximum distance of an adopted position's stop from the mark, in ATR
 
 
 def adopt_position(
@@ -22,7 +22,7 @@ def adopt_position(
 ) -> PositionAdopted:
     """Return the event that adopts the position with a stop at ``stop_price``.
 
-    Its trade id has the symbol and ``at_ms``. ``adopted_stop`` computes the price.
+    Its trade id has the symbol and ``at_ms``. ``adopted_stop`` computes the stop price.
     """
     return PositionAdopted(
         at_ms=at_ms,
@@ -47,16 +47,17 @@ def adopted_stop(
     gap: Decimal,
     atr: Decimal | None,
 ) -> Decimal:
-    """Return the price of the stop of an adopted position, on the tick.
+    """Return the stop price of an adopted position, on the tick.
 
     The distance from the mark is the smallest of three, and at least one tick before the price is
     rounded towards the mark:
     - the distance at which the position loses the risk of one trade, with costs and gap buffer;
     - ``ATR_MULTIPLE`` x ATR, if the ATR is known and above 0;
     - the distance to liquidation / (``liquidation_multiple`` x (1 + gap buffer)); without a
-      liquidation price the mark price is that distance.
+      liquidation price, the mark price is the distance to liquidation.
 
-    The stop of a position that is too large for any stop triggers almost at once.
+    If the position is too large for the first of these, the stop is next to the mark and soon
+    triggers.
 
     Args:
         gap: gap buffer, a multiple of the stop distance.

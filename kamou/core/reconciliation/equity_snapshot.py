@@ -1,4 +1,4 @@
-"""Equity snapshot: the account's money as one read of the venue shows it."""
+"""The equity snapshot: an event with the account's money at one read of the venue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def equity_snapshot(
 ) -> EquityRecorded:
     """Return the event of an account read, with the day's loss if its day is open.
 
-    ``book`` agrees with ``positions``, which were read with the account.
+    Args:
+        book: the book after the repairs, which agrees with ``positions``.
+        positions: positions that were read with the account.
+        now_ms: time for which the gap buffer counts overshoots.
     """
     exposure = compute_exposure(
         book,

@@ -1,6 +1,6 @@
 """Search for Kamou's resting orders that must be canceled.
 
-External orders are never canceled.
+External orders are never among them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ def find_orphan_orders(
 
     The others are resting entries of expired plans, orders whose cancel was requested
     ``in_flight_ms`` ago or earlier, and orders with an id of Kamou that the book does not have.
-    They stay for ``in_flight_ms`` after they were placed.
+    Each of these stays for ``in_flight_ms`` after it was placed.
 
     A reduce-only order that the book does not have, for example after a restored backup, may
-    protect a position. It is canceled once the trade has a confirmed stop. If there is neither
-    trade nor position, the order is added to ``pending_mismatches`` and canceled after
-    ``pending_mismatch_ms``.
+    protect a position. It is canceled once the trade is protected by a confirmed stop. If there is
+    neither a trade nor a position, the order is canceled after ``pending_mismatch_ms``. Until then
+    it is a pending mismatch.
+
+    Args:
+        pending_mismatches: this dict gets the pending mismatches, with the time since which each is
+            pending.
     """
     listed = {v.client_order_id for v in view.open_orders}
     orphans = cancel_orphans(book.trades.open, book.orders.unsettled.values())
@@ -62,9 +66,9 @@ def _protects(
     pending_mismatches: dict[PendingMismatch, int],
     now_ms: int,
 ) -> bool:
-    """Return True if the order may protect a position without a confirmed stop.
+    """Return True if the order may be the only protection of a position.
 
-    Without a trade and a position it may do so until ``pending_mismatch_ms`` have passed.
+    Without a trade and a position this holds until ``pending_mismatch_ms`` have passed.
     """
     symbol = order.symbol
     trade = book.trades.open.get(symbol)

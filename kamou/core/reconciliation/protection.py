@@ -1,9 +1,9 @@
-"""Decisions about the stop of a position, and the actions that they ask for.
+"""Decisions about the stops of positions, and the actions that carry them out.
 
-A position is protected if a closing stop that covers it was accepted and read back from the venue.
-If the size changes, a new stop is placed and read back before the old one is canceled, so the old
-one protects what it covers until then. A position that is not protected in time is closed. Orphan
-orders are canceled.
+A position is protected if a stop that covers it was accepted and read back from the venue. If the
+size changes, a new stop is placed and read back before the old one is canceled, so the old stop
+protects the contracts that it covers until then. A position that is not protected in time is
+closed. Orphan orders are canceled.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from kamou.core.book.trades import OpenTrade
 from kamou.core.model import OrderReport, OrderRole, OrderSide, OrderStatus, OrderType
 from kamou.core.risk.limits import RiskLimits
 
-UNSEEN_MAX_MS = 3_000  # after this time without being read back, a stop is placed again
+UNSEEN_MAX_MS = 3_000  # a stop that is not read back within this time is placed again
 
 CLOSE_LEAD_MS = 4_000
-"""Time before the deadline at which an exit order is sent. It needs one or two round trips."""
+"""Time before the protection deadline at which an exit order is sent.
+
+The exit needs one or two round trips to the venue.
+"""
 
 
 @attrs.frozen(kw_only=True)
 class ConfirmStop:
-    """Action that records ``StopConfirmed``: a covering stop was read back."""
+    """Action that records ``StopConfirmed``: a sufficient stop was read back."""
 
     symbol: str
     client_order_id: str
-    quantity: Decimal
+    quantity: Decimal  # contracts that it covers
     trigger_price: Decimal
 
 
@@ -40,7 +43,7 @@ class PlaceStop:
 
     symbol: str
     side: OrderSide
-    quantity: Decimal
+    quantity: Decimal  # contracts
     trigger_price: Decimal
 
 
@@ -59,23 +62,23 @@ class ClosePosition:
 
     symbol: str
     side: OrderSide
-    quantity: Decimal
+    quantity: Decimal  # contracts
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class Await:
-    """Action that waits for a stop or exit, or after a rejected stop."""
+    """Action that waits for a stop, an exit, or the deadline after a rejected stop."""
 
     symbol: str
-    until_ms: int
+    until_ms: int  # time at which the wait ends at the latest
 
 
 @attrs.frozen(kw_only=True)
 class StopFailures:
     """Failures of the venue since a trade was last protected."""
 
-    unreachable_ms: int = 0  # for which the venue was unreachable; the deadline moves by it
+    unreachable_ms: int = 0  # time for which the venue was unreachable; it moves the deadline
     stop_rejected: bool = False  # True: the venue has just rejected a stop
 
 
@@ -95,16 +98,17 @@ def protect(
 ) -> tuple[Action, ...]:
     """Return the actions that protect an open trade.
 
-    There are none if one confirmed stop of the right size rests, or if the trade has no open
-    contracts or closed more than it opened.
+    There are none if exactly one stop rests and it is confirmed and has the right size, or if the
+    trade has no open contracts or closed more than it opened.
 
     Args:
         orders: unsettled orders of the book in the symbol.
         venue_orders: open orders at the venue, of any symbol, external ones included.
+        failures: failures of the venue since the trade was last protected.
     """
     held = trade.quantity
     if held <= 0:
-        return ()  # flat, or inverted until reconciliation repairs the book
+        return ()  # flat, or more closed than opened until reconciliation repairs it
     known, stop_rejected = tuple(orders), failures.stop_rejected
     allowed_ms = limits.protection_deadline_s * 1000 - CLOSE_LEAD_MS
     deadline_ms = (trade.unprotected_since_ms or now_ms) + allowed_ms + failures.unreachable_ms
@@ -141,8 +145,11 @@ def pending_exits(trade: OpenTrade, orders: Iterable[OrderState]) -> tuple[Order
     """Return the exit orders that may still close a part of the trade.
 
     An exit order of an earlier trade may close it too. An exit order on the other side is left out,
-    because the venue can only reject it (seed 970693: external orders inverted a position, and an
-    older exit of unknown outcome delayed the flatten).
+    because the venue can only reject it. In seed 970693, external orders reversed a position, and
+    an older exit of unknown outcome delayed the flatten.
+
+    Args:
+        orders: unsettled orders of the book in the symbol.
     """
     side = trade.side.closing
     return tuple(
@@ -160,9 +167,13 @@ def _covered(
 ) -> tuple[Action, ...]:
     """Return the actions that leave one stop of the right size on a covered position.
 
-    The covering stop nearest to the open size stays, and a smaller one is placed if it is too
-    large. ``resting`` are all stops of Kamou on the position; those farther away than
-    ``stop_price`` do not protect it.
+    The covering stop whose size is nearest to the open size stays. If it is too large, a stop of
+    the right size is placed.
+
+    Args:
+        covering: the stops that protect all open contracts.
+        resting: all stops of Kamou on the position, also those that are farther away than
+            ``stop_price`` and do not protect it.
     """
     best = min(covering, key=lambda v: (v.quantity - v.filled, v.created_at_ms, v.client_order_id))
     left = best.quantity - best.filled
@@ -184,7 +195,7 @@ def _covered(
             )
         )
     actions += [
-        _cancel(other, "one closing stop per position")
+        _cancel(other, "another stop covers the position")
         for other in resting
         if other.client_order_id != best.client_order_id
     ]
@@ -209,7 +220,7 @@ def is_covered(
 def _resting(
     trade: OpenTrade, orders: Iterable[OrderState], venue_orders: Iterable[OrderReport]
 ) -> list[OrderReport]:
-    """Return Kamou's listed closing stops at any price that are not being canceled."""
+    """Return Kamou's listed stops of the trade, at any price, without canceled ones."""
     known = {o.client_order_id for o in orders if o.status is not OrderStatus.PENDING_CANCEL}
     return [v for v in venue_orders if v.client_order_id in known and _closes(trade, v)]
 
@@ -217,7 +228,7 @@ def _resting(
 def cancel_orphans(
     trades: Mapping[str, OpenTrade], orders: Iterable[OrderState]
 ) -> tuple[CancelOrder, ...]:
-    """Return a cancel of each orphan order, an order whose trade is over.
+    """Return the cancel of each orphan order, which is an order whose trade is over.
 
     Entries, orders attached to an entry that may still fill, and orders being canceled are left
     out.
@@ -235,7 +246,7 @@ def cancel_orphans(
         CancelOrder(
             symbol=o.intent.symbol,
             client_order_id=o.client_order_id,
-            reason="orphan: its trade is over",
+            reason="orphan order: its trade is over",
         )
         for o in known
         if o.intent.trade_id not in alive
@@ -246,7 +257,10 @@ def cancel_orphans(
 
 
 def is_stop_of(trade: OpenTrade, order: OrderReport) -> bool:
-    """Return True if the order is an open closing stop at ``stop_price`` or nearer."""
+    """Return True if the order is an open stop of the trade that protects it in time.
+
+    Its trigger price is ``trade.stop_price`` or nearer to the mark. Its quantity may be too small.
+    """
     return (
         _closes(trade, order)
         and order.trigger_price is not None
@@ -265,9 +279,10 @@ def _closes(trade: OpenTrade, order: OrderReport) -> bool:
 
 
 def _may_cover(order: OrderState, held: Decimal) -> bool:
-    """Return True if the order is a stop that may cover ``held`` contracts.
+    """Return True if the order is a stop, in flight or resting, that covers ``held``.
 
-    The stop is in flight or resting.
+    Args:
+        held: contracts.
     """
     return (
         order.role is OrderRole.STOP_LOSS

@@ -1,7 +1,7 @@
 """Reconciliation: the events that make the book agree with one view of the venue.
 
 ``reconcile`` is a pure function. After its events are applied, a second call with the same view and
-time repairs nothing but the quantities of restated trades.
+time repairs nothing, except the quantities of restated trades.
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ __all__ = ["ReconcileInputs", "ReconcileSettings", "Reconciliation", "VenueView"
 def reconcile(
     book: PositionBook, view: VenueView, inputs: ReconcileInputs, *, cycle_at_ms: int, now_ms: int
 ) -> Reconciliation:
-    """Compare all symbols of book and view; return events and further actions."""
+    """Compare all symbols of book and view; return events and further actions.
+
+    Args:
+        book: the position book with all events of the journal; it is not changed.
+        cycle_at_ms: time of the cycle. Its end is due if it is newer than the last closed one.
+        now_ms: time of the reconciliation, by this machine's clock.
+    """
     work = _Work(book, view, inputs, now_ms)
     work.fills_and_income()
     work.money()
@@ -78,7 +84,7 @@ def reconcile(
 
 
 class _Work:
-    """Reconciliation in progress. ``book`` is forked before the first repair."""
+    """A reconciliation in progress. ``book`` is forked before the first repair."""
 
     def __init__(
         self, book: PositionBook, view: VenueView, inputs: ReconcileInputs, now_ms: int
@@ -91,12 +97,12 @@ class _Work:
         self.repairs: list[Event] = []
         self.pending_mismatches: dict[PendingMismatch, int] = {}
         self.restated: set[str] = set()
-        self.unexplained = False  # True: the balance changed, and a late list may explain it
+        self.unexplained = False  # True: the balance changed, and a later list may explain it
         self.believed = False  # True: such a change lasted for ``pending_mismatch_ms``
         self.resting: dict[str, list[OrderReport]] = {}
         for order in view.open_orders:
             self.resting.setdefault(order.symbol, []).append(order)
-        self._orders_by_symbol: dict[str, list[OrderState]] | None = None  # None: after a repair
+        self._orders_by_symbol: dict[str, list[OrderState]] | None = None  # None: no cache
 
     def repair(self, event: Event) -> None:
         """Add the event to the repairs and apply it to the fork."""
@@ -107,7 +113,7 @@ class _Work:
         self._orders_by_symbol = None
 
     def orders_of(self, symbol: str) -> Sequence[OrderState]:
-        """Return ``BookOrders.of_symbol`` from a cache; all symbols are looked up."""
+        """Return the unsettled orders of a symbol, from a cache of all symbols."""
         if self._orders_by_symbol is None:
             self._orders_by_symbol = {}
             for order in self.book.orders.unsettled.values():
@@ -128,7 +134,10 @@ class _Work:
                 self.repair(IncomeRecorded(at_ms=at_ms, cause_id=income.symbol, income=income))
 
     def money(self) -> None:
-        """Make an unexplained change of the wallet balance pending, and later believe it."""
+        """Make an unexplained change of the wallet balance pending; accept it later.
+
+        It is accepted (``believed``) once it has been pending for ``pending_mismatch_ms``.
+        """
         settings = self.inputs.settings
         left = unexplained_money(self.book, self.view.account, settings.balance_tolerance)
         if not left:
@@ -170,7 +179,7 @@ class _Work:
                 )
 
     def restate(self) -> None:
-        """Restate trades; the next reconciliation judges differences in their symbols."""
+        """Restate trades. The next reconciliation checks the quantities of their symbols."""
         for event in tuple(restate_trades(self.book, self.view, self.inputs, self.now_ms)):
             self.repair(event)
             self.restated.add(event.symbol)
@@ -178,7 +187,7 @@ class _Work:
     # --- positions ---------------------------------------------------------------
 
     def positions(self) -> tuple[tuple[DriftFound, ...], tuple[str, ...]]:
-        """Repair positions; return mismatches, and symbols that are judged next time."""
+        """Repair positions; return mismatches, and symbols for the next reconciliation."""
         reported = {p.symbol: p for p in self.view.positions if p.quantity != 0}
         mismatches: list[DriftFound] = []
         deferred: list[str] = []
@@ -188,7 +197,8 @@ class _Work:
             inverted = trade is not None and trade.quantity < 0
             if self.book.trades.position(symbol) == held and not inverted:
                 continue
-            if self._is_pending(symbol, held):  # first, because motion does not end it
+            # Checked first, so that a late fill or order does not restart the waiting time.
+            if self._is_pending(symbol, held):
                 deferred.append(symbol)
                 continue
             if self._in_motion(symbol):
@@ -202,7 +212,7 @@ class _Work:
         return tuple(mismatches), tuple(deferred)
 
     def _in_motion(self, symbol: str) -> bool:
-        """Return True if a restatement, or a late fill or order, may explain a difference."""
+        """Return True if a restatement, a late fill or an order may explain a difference."""
         if symbol in self.restated:
             return True
         settings = self.inputs.settings
@@ -226,7 +236,11 @@ class _Work:
         return False
 
     def _is_pending(self, symbol: str, held: Decimal) -> bool:
-        """Return True if the venue reports less than the fills, within the waiting time."""
+        """Return True if the venue lists fewer contracts than the book, and may be late.
+
+        It may be late until the difference has lasted for ``pending_mismatch_ms``. The difference
+        is stored as a pending mismatch.
+        """
         trade = self.book.trades.open.get(symbol)
         if trade is None or not ZERO <= held * trade.side.sign < trade.quantity:
             return False
@@ -292,7 +306,7 @@ class _Work:
     # --- protection, the cycle's end ----------------------------------------------
 
     def protection(self) -> tuple[str, ...]:
-        """Check all stops; return the symbols that need more than ``StopConfirmed``."""
+        """Check all stops; return the symbols that need more than ``ConfirmStop``."""
         needy: list[str] = []
         for symbol in list(self.book.trades.open):
             trade = self.book.trades.open[symbol]
@@ -301,7 +315,7 @@ class _Work:
             orders, resting = self.orders_of(symbol), self.resting.get(symbol, [])
             actions = self._needs(trade, orders, resting)
             if not actions:
-                continue  # the usual case: one confirmed stop of the right size
+                continue  # the usual case: one confirmed stop of the right size rests
             if trade.confirmed is not None and not is_covered(trade, orders, resting):
                 self.repair(
                     ProtectionLost(
@@ -335,10 +349,11 @@ class _Work:
         return protect(trade, orders, resting, limits=self.inputs.limits, now_ms=self.now_ms)
 
     def marks(self, cycle_at_ms: int, differences: int) -> tuple[Event, ...]:
-        """Return the explained drift, equity snapshot and cycle's end that are due.
+        """Return the due events of explained drift, equity snapshot and cycle's end.
 
-        An unexplained balance waits for ``pending_mismatch_ms``, so that the next reconciliation
-        compares with the last explained one. ``mark_due`` asks for a snapshot within a cycle.
+        There are none while a change of the wallet balance is pending, so that the next
+        reconciliation compares with the last explained balance. Between the ends of cycles,
+        ``mark_due`` and an accepted balance ask for a snapshot.
         """
         closing = cycle_at_ms > self.before.reconciliation.cycle_at_ms
         if self.unexplained or not (closing or self.believed or self.inputs.mark_due):

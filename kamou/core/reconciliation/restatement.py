@@ -1,8 +1,8 @@
 """Restatement of open trades whose contract size, tick or stop must change.
 
-If a venue changes a contract size, it changes the contracts of positions and resting orders, so
-that their base units stay. A new tick size applies to orders placed from now on. A higher margin
-rate moves liquidation nearer, and a stop beyond liquidation would never trigger.
+If a venue changes a contract size, it changes the contracts of positions and resting orders so that
+their base units stay. A new tick size applies to orders placed after the change. A higher
+maintenance margin rate moves liquidation nearer, and a stop beyond liquidation would never trigger.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def restate_trades(
 
 
 def is_liquidated_first(trade: OpenTrade, position: PositionReport) -> bool:
-    """Return True if the price would reach liquidation before the stop, or with it."""
+    """Return True if liquidation is at the trade's stop price or nearer to the mark.
+
+    False if the venue reports no liquidation price, or no position on the trade's side.
+    """
     end, side = position.liquidation_price, trade.side
     if end is None or position.quantity * side.sign <= 0:
         return False
@@ -64,7 +67,7 @@ def _nearer_stop(
     instrument: Instrument,
     now_ms: int,
 ) -> Decimal:
-    """Return the stop price that this position would have if it were adopted now."""
+    """Return the stop price of this position if it were adopted now, without an ATR."""
     return adopted_stop(
         position,
         instrument=instrument,

@@ -1,7 +1,7 @@
 """Search for unlisted positions and unexplained changes of the wallet balance.
 
-A list of the venue that omits one position, fill or payment looks the same. So the venue is read
-again before a repair.
+If the venue's list omits one position, fill or payment by mistake, it looks the same. So the venue
+is read again before a repair.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def unlisted_positions(
 ) -> dict[str, Decimal]:
     """Return positions of fills without a trade that the venue does not list.
 
-    An external order in a symbol without a position has such fills. The position is expected for
-    ``unassigned_ms`` after the fill was recorded.
+    An external order in a symbol without a position has such fills. The position is expected in the
+    list for ``unassigned_ms`` after the fill was recorded.
 
     Args:
         listed: symbols in which the venue lists a position.
@@ -44,9 +44,10 @@ def unexplained_money(book: PositionBook, account: Account, tolerance: Decimal) 
     """Return the unexplained change of the wallet balance since the snapshot, money.
 
     It is 0 if fills and income explain the change up to ``tolerance``, a fraction of the balance.
-    Those in the millisecond of the snapshot or of ``account`` may explain a part. It is also 0
-    before the first equity snapshot, if ``account`` is not newer than the snapshot or a balance is
-    not finite, and after a fill or a correction with an unknown effect on the balance.
+    Those in the millisecond of the snapshot or of ``account`` may or may not be a part of the
+    change. It is also 0 before the first equity snapshot, if ``account`` is not newer than the
+    snapshot, if a balance is not finite, and if a fill or a correction since the snapshot has an
+    unknown effect on the balance.
     """
     since_ms, until_ms = book.account.marked_ms, account.at_ms
     if not since_ms or not since_ms < until_ms or book.account.unexplained_ms >= since_ms:

@@ -10,13 +10,13 @@ from kamou.core.reconciliation.venue_view import VenueView
 def unresolved_orders(
     book: PositionBook, view: VenueView, in_flight_ms: int, now_ms: int
 ) -> tuple[str, ...]:
-    """Return the client order ids of open orders that the venue omits.
+    """Return the client order ids of the book's open orders that the venue omits.
 
     Orders that have just changed, and attached orders whose entry may still fill, are not among
     them, because a venue lists such orders late.
 
     Args:
-        view: has the open orders and the orders that were queried just now.
+        view: a view with the open orders, and the orders that were queried for it.
         in_flight_ms: time after a change of an order in which a list may omit it.
     """
     listed = {o.client_order_id for o in (*view.open_orders, *view.queried)}

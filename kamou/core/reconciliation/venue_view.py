@@ -1,8 +1,8 @@
 """Inputs and result of one reconciliation; clock offset and contract changes.
 
 The inputs are a view of the venue (``VenueView``), and parameters and settings
-(``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` the
-contract specifications. ``marks_of`` lists mark prices.
+(``ReconcileInputs``). ``certain_offset_ms`` compares the clocks, ``instrument_changes`` compares
+contract specifications, and ``marks_of`` lists mark prices.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from kamou.core.risk.limits import RiskLimits, TradingParameters
 
 @attrs.frozen(kw_only=True)
 class ReconcileSettings:
-    """Waiting times and tolerance in which a late list may explain a difference."""
+    """Waiting times and tolerance for differences that a later list may explain."""
 
-    in_flight_ms: int = 5_000  # the venue's lists may omit an order or fill younger than this
+    in_flight_ms: int = 5_000  # the venue's lists may omit an order or fill that is newer
     pending_mismatch_ms: int = 20_000  # a mismatch that lasts longer is drift and is repaired
-    unassigned_ms: int = 60_000  # wait for the position of a fill without a trade
-    # Fraction of the wallet balance. A smaller unexplained change is too small for any limit.
+    unassigned_ms: int = 60_000  # waiting time for the position of a fill without a trade
+    # Fraction of the wallet balance. A smaller unexplained change does not count.
     balance_tolerance: Decimal = Decimal("0.001")
 
 
@@ -47,8 +47,9 @@ def marks_of(positions: Iterable[PositionReport]) -> tuple[Figure, ...]:
 def certain_offset_ms(request_at_ms: int, venue_ms: int, response_at_ms: int) -> int:
     """Return the certain part of the venue's clock offset, in ms (Cristian, 1989).
 
-    The venue read its clock between request and response, so the offset is known up to the round
-    trip. The certain part is 0 if the round trip may explain the whole offset.
+    The offset is the venue's clock less this machine's. The venue read its clock between request
+    and response, so the offset is known up to the round trip. The certain part is 0 if the round
+    trip may explain the whole offset.
 
     Args:
         request_at_ms: time of the request, by this machine's clock.
@@ -77,7 +78,8 @@ NO_SYMBOL = ""  # in place of a symbol in the pending mismatch of the wallet bal
 class VenueView:
     """One read of the venue. ``fills`` must be read after ``positions``.
 
-    Fills and income are those since ``book.fills_since_ms()``. If a query fails, there is no view.
+    Fills and income are those since ``BookState.fills_since_ms``. If a query fails, there is no
+    view.
     """
 
     account: Account
@@ -85,7 +87,7 @@ class VenueView:
     open_orders: tuple[OrderReport, ...]
     fills: tuple[FillReport, ...]
     income: tuple[Income, ...]
-    at_ms: int  # start of the first read
+    at_ms: int  # start of the first read, by this machine's clock
     clock_offset_ms: int = 0  # venue's clock less this machine's, the part that is certain
     queried: tuple[OrderReport, ...] = ()  # orders queried by client order id
 
@@ -95,13 +97,13 @@ class Reconciliation:
     """Result of one reconciliation. Commit ``events``, then act on the other fields."""
 
     repairs: tuple[Event, ...]
-    marks: tuple[Event, ...]  # explained drift, equity snapshot, cycle's end: those due
+    marks: tuple[Event, ...]  # explained drift, equity snapshot and cycle's end, if due
     protect: tuple[str, ...]  # symbols whose stop is missing, wrong, doubled or awaited
     orphan_orders: tuple[CancelOrder, ...]  # Kamou's resting orders to cancel
     resolve: tuple[str, ...]  # client order ids to query
-    mismatches: tuple[DriftFound, ...]
-    deferred: tuple[str, ...]  # symbols with a difference that may still explain itself
-    # With the time since which each is pending; inputs of the next reconciliation.
+    mismatches: tuple[DriftFound, ...]  # differences that were repaired as drift
+    deferred: tuple[str, ...]  # symbols with a difference that a later list may explain
+    # Pending mismatches, with the time since which each is pending, for the next reconciliation.
     pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
 
     @property
@@ -116,7 +118,7 @@ class Reconciliation:
 
     @property
     def drift(self) -> bool:
-        """True if a position differs from the venue's, and the difference is not deferred."""
+        """True if a position differs from the venue's and the difference is not deferred."""
         return bool(self.mismatches)
 
     @property
@@ -131,9 +133,9 @@ class ReconcileInputs:
 
     parameters: TradingParameters
     settings: ReconcileSettings = ReconcileSettings()
-    marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # for symbols without a position
+    marks: Mapping[str, Decimal] = attrs.field(factory=dict)  # marks of unlisted positions
     atrs: Mapping[str, Decimal] = attrs.field(factory=dict)  # average true range, by symbol
-    # Of the previous reconciliation, with the time since which each is pending.
+    # Those of the previous reconciliation, with the time since which each is pending.
     pending_mismatches: Mapping[PendingMismatch, int] = attrs.field(factory=dict)
     mark_due: bool = False  # True: record an equity snapshot even if no cycle ends
 
