@@ -65,6 +65,7 @@ def describe_data(market: RecordedMarket, until_ms: int) -> TestedData:
     bars = market.bars(market.step_ms, 0, until_ms)
     digest = hashlib.sha256(" ".join(bars.symbols).encode())
     digest.update(f" {bars.period_ms}".encode())
+    digest.update(np.ascontiguousarray(bars.open_ms).tobytes())
     for prices in (bars.open, bars.high, bars.low, bars.close, bars.volume):
         for part in _parts(prices):
             digest.update(part)

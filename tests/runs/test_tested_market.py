@@ -1,4 +1,4 @@
-"""The change of a market goes to the newest price that is known at the end of the test."""
+"""The market of a tested time: the change of its prices, and the digest of its data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from kamou.runs.tested_market import measure_market
+from kamou.runs.tested_market import describe_data, measure_market
 from kamou.venue.market.recorded import RecordedMarket
 from tests.actors.still_market import MIDNIGHT_MS, still_market
 
@@ -50,3 +50,22 @@ def test_the_change_of_a_symbol_without_a_price_at_the_end_goes_to_its_newest_cl
 def test_a_symbol_without_a_bar_at_the_start_has_no_change() -> None:
     market = rising(slice(0, 4))
     assert set(measure_market(market, market.first_ms, MIDNIGHT_MS).changes) == {"BBB"}
+
+
+def test_the_digest_of_the_data_changes_with_prices_and_with_times() -> None:
+    market = rising(slice(0, 0))
+    bars = market.data.bars
+    later = attrs.evolve(bars, open_ms=bars.open_ms - 7 * STEP_MS)
+    dearer = attrs.evolve(bars, close=bars.close + 1)
+    digests = {
+        describe_data(
+            RecordedMarket(
+                attrs.evolve(market.data, bars=each),
+                instruments=market.instruments,
+                half_spread=np.full(2, 1.0),
+            ),
+            MIDNIGHT_MS,
+        )["digest"]
+        for each in (bars, later, dearer)
+    }
+    assert len(digests) == 3
