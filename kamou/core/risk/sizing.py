@@ -252,10 +252,11 @@ def _check(trade: UnsizedTrade, sizing_equity: Decimal) -> Denial | None:
         **attrs.asdict(trade.costs),
     }
     bad = [name for name, value in numbers.items() if not value.is_finite()]
-    if bad or sizing_equity <= 0 or entry <= 0:
+    bad = bad or [name for name in ("sizing_equity", "entry") if numbers[name] <= 0]
+    if bad:
         return make_denial(
             Deny.DATA_INVALID,
-            what=",".join(bad) or "sizing_equity,entry",
+            what=",".join(bad),
             sizing_equity=sizing_equity,
             entry=entry,
         )
