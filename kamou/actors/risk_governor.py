@@ -362,7 +362,7 @@ class RiskGovernor(Actor[GovernorMessage]):
 
 
 def _deny_on_full_disk(plan: Plan) -> Denied:
-    figures = (Figure(name="state", value=StateReason.DISK_FULL),)
+    figures = (Figure(name="reason", value=StateReason.DISK_FULL),)
     denial = Denial(code=Deny.TRADING_HALTED, figures=figures)
     return Denied(permit_id=plan.permit_id, denials=(denial,))
 
