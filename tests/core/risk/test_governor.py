@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -81,7 +83,7 @@ def test_a_rule_denies_with_its_own_code(
 
 
 def test_every_rule_has_a_test_of_its_denial() -> None:
-    """There are as many rules as codes in ``ROWS`` and in ``with_state``."""
+    """The codes in the rules' code are those of ``ROWS`` and ``with_state``, one for each rule."""
     with_state = {
         "TRADING_HALTED",
         "DUPLICATE_INTENT",
@@ -92,6 +94,8 @@ def test_every_rule_has_a_test_of_its_denial() -> None:
         "STRATEGY_DISABLED",  # in test_repetition
     }
     covered = {code for code, _, _ in ROWS} | with_state
+    in_rules = [re.findall(r"Deny\.([A-Z_]+)", inspect.getsource(rule)) for rule in RULES]
+    assert sorted(set().union(*in_rules)) == sorted(covered)
     assert len(covered) == len(RULES)
 
 
