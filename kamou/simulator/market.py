@@ -100,7 +100,6 @@ class SimulatedMarket:
         self._none = np.zeros(symbols)
         self._last: tuple[int, Segment] = (-1, self._still(0))
         self._open_interest = np.exp(0.01 * chance.standard_normal((seconds // 3600 + 2, symbols)))
-        self._ended: dict[int, int] = {}  # column -> row from which there is no market
 
     def delist(self, symbol: str, at_ms: int) -> None:
         """End the symbol's market: from ``at_ms`` on it has no price, bars or volume."""

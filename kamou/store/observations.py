@@ -213,7 +213,7 @@ def _check_observations(parts: Sequence[FileColumns], kind: Kind, now_ms: int) -
     back[order[1:]] = neighbours & (later[1:] < later[:-1])
     checks = [
         (~np.isfinite(value), "the value is NaN, infinite or missing"),
-        (rows.open_ms < EPOCH_MIN_MS, "is before 2009, when no crypto data began"),
+        (rows.open_ms < EPOCH_MIN_MS, "is before 2009, when there was no crypto data yet"),
         (rows.open_ms > now_ms, "is in the future"),
         (back, "is earlier than the symbol's row before it; sort by time"),
     ]
