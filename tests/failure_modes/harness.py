@@ -57,7 +57,7 @@ def find_errors(ended: Ended, until_minute: int = scripted_market.MINUTES) -> li
 
 
 def select_errors(errors: list[str], text: str) -> list[str]:
-    """Return the errors with a text: a naive version must fail for the right reason."""
+    """Return the errors that contain a text: a naive version must fail for the right reason."""
     return [error for error in errors if text in error]
 
 
@@ -72,7 +72,7 @@ def first_order_id(ended: Ended, symbol: str, role: OrderRole = OrderRole.ENTRY)
 
 
 def stops_at(harness: Harness, symbol: str) -> list[OrderReport]:
-    """Return the stops that rest at the venue now."""
+    """Return the stops of a symbol that rest at the venue now."""
     return [
         order
         for order in harness.session.engine.open_orders()
@@ -106,7 +106,7 @@ async def place_external_order(
     harness: Harness, symbol: str, quantity: Decimal, limit_price: Decimal | None = None
 ) -> None:
     """Place an external order now; the venue's stream reports it."""
-    await harness.tree.port.server_time_ms()  # the market is at this minute
+    await harness.tree.port.server_time_ms()  # moves the market to this minute
     harness.session.engine.place(external_order(symbol, quantity, limit_price))
     harness.push_events()
 

@@ -32,7 +32,7 @@ from tests.failure_modes.harness import (
 
 @attrs.frozen
 class ApartClock:
-    """A clock that is ``ahead_ms`` ahead of ``true`` from a minute on."""
+    """A clock that is ``ahead_ms`` ahead of ``true`` from minute 1.5 on."""
 
     true: Clock
     ahead_ms: int
@@ -46,7 +46,7 @@ class ApartClock:
 
 
 class ApartLine(Line):
-    """A venue whose clock is ``ahead_ms`` ahead of Kamou's from a minute on."""
+    """A venue whose clock is ``ahead_ms`` ahead of Kamou's from minute 1.5 on."""
 
     ahead_ms = 0
 
@@ -70,7 +70,7 @@ def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Clock skew: hummingbot#5502. By Kamou's time the fills were before their order."""
-    # As if Kamou's clock had jumped between the last comparison with the venue's and the entry.
+    # This stands for a jump of Kamou's clock between the last comparison of clocks and the entry.
     monkeypatch.setattr(rules_inputs, "CLOCK_SKEW_MS", MINUTE_MS)
 
     def run_case() -> list[str]:
@@ -97,7 +97,7 @@ def test_no_fill_is_lost_if_the_system_clock_is_seconds_ahead(
 def test_entries_pause_while_the_venues_time_is_ahead_of_the_system_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Clock skew: hummingbot#5502. The age of a quote is unknown."""
+    """Clock skew: hummingbot#5502. The age of a quote is unknown then."""
     ended = play(venue=Ahead)
     assert entries(ended, 0.0)
     assert entries(ended, 1.5) == []

@@ -90,7 +90,7 @@ class StampsBars(StampsQuotes, FrozenFeed):
 def test_entries_stop_while_the_feed_repeats_old_quotes(
     venue: type[Line], naive: type[Line]
 ) -> None:
-    """A frozen feed traded on: nofx#1107, passivbot_lighter#3."""
+    """Entries on a frozen feed: nofx#1107, passivbot_lighter#3."""
     ended = play(venue=venue)
     assert entries(ended, 0.0)
     assert entries(ended, FROZEN) == []
@@ -101,7 +101,7 @@ def test_entries_stop_while_the_feed_repeats_old_quotes(
 
 # --- 429 -------------------------------------------------------------------------------------
 
-BURST, BURST_S = 30, 10.0  # more calls than that within so long, while banned: banned again
+BURST, BURST_S = 30, 10.0  # more calls than 30 within 10 s prolong a ban
 BAN_S = 90.0
 
 
@@ -129,7 +129,7 @@ class Ban(Trouble):
 
 
 class RetriesAtOnce(Line):
-    """Naive: a limited read is tried again until it comes through."""
+    """Naive: a rate-limited read is tried again up to 100 times, every 0.05 s."""
 
     async def account(self) -> Account:
         for _ in range(100):
@@ -166,7 +166,7 @@ def test_a_ban_of_the_venue_is_not_prolonged_by_requests() -> None:
 def test_stops_are_sent_although_entries_exceed_the_message_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """429 and ban, the stop's lane: freqtrade#7187, ccxt#14639."""
+    """429 and ban, the messages of stops: freqtrade#7187, ccxt#14639."""
     scarce = attrs.evolve(APART, risk=attrs.evolve(APART.risk, messages_per_s=1))
 
     ended = play(settings=scarce)
@@ -233,7 +233,7 @@ def test_a_database_that_another_process_locks_loses_no_order_fill_or_stop(
                 it.execute("ROLLBACK")
 
         found = find_errors(play(data_dir=data_dir, direct=direct, settings=OFTEN))
-        # The journal may crash of it, and actors that call it: they are restarted.
+        # The journal and the actors that call it may crash; the supervisor restarts them.
         return [line for line in found if not line.startswith("crash")]
 
     assert run_case(tmp_path / "kamou") == []

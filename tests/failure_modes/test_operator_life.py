@@ -37,7 +37,7 @@ from tests.failure_modes.harness import (
 
 
 def cancel_orders_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Naive: a run cancels all its orders at its end, stops as well."""
+    """Naive: at its end a run cancels all orders on the account, also stops."""
 
     async def run(self: ExchangeActor, *args: Any, **more: Any) -> None:
         try:
@@ -156,7 +156,7 @@ def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wa
     assert select_errors(broken(run_case(tmp_path / "naive")), "positions")
 
 
-# --- two at once -----------------------------------------------------------------------------
+# --- two runs at once ------------------------------------------------------------------------
 
 
 def is_free(data_dir: Path) -> bool:
@@ -185,7 +185,7 @@ def test_a_data_directory_is_locked_while_a_run_holds_it_and_free_after_the_run_
         assert is_free(tmp_path / "held")
 
 
-# --- by hand ---------------------------------------------------------------------------------
+# --- external orders -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("symbol", ["HHH", HELD])

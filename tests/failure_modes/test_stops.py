@@ -35,7 +35,7 @@ from tests.failure_modes.harness import (
 APART = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 
 
-# --- gone ------------------------------------------------------------------------------------
+# --- lost and rejected stops -----------------------------------------------------------------
 
 
 def test_a_stop_that_is_gone_after_a_restart_is_placed_again(
@@ -91,7 +91,7 @@ def test_a_position_whose_stop_is_rejected_is_closed(
 
 
 class RefusesStopsAndIsSilent(RefusesStops):
-    """As ``RefusesStops``; in addition the first two exits of the symbol are lost."""
+    """As ``RefusesStops``; the first two exits of the symbol do not arrive, without an answer."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -112,7 +112,7 @@ class RefusesStopsAndIsSilent(RefusesStops):
 def test_after_a_lost_exit_and_a_rejected_stop_the_next_exits_are_sent_without_a_stop_between(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each rejection may take seconds without a stop of the position (seed 930189)."""
+    """A rejected stop may cost seconds without protection (seed 930189 of the simulations)."""
 
     def run_case() -> tuple[Ended, list[OrderRole]]:
         ended = play(venue=RefusesStopsAndIsSilent, settings=APART)
@@ -210,7 +210,7 @@ def _unless(protect: Callable[..., Any]) -> Callable[..., Any]:
     return believing
 
 
-# --- orphan orders, and orders that block an exit -------------------------------------------
+# --- orphan orders, and orders that block an exit --------------------------------------------
 
 
 def test_stops_and_take_profits_without_a_position_are_canceled_as_orphan_orders(
@@ -263,7 +263,7 @@ def test_an_exit_is_not_blocked_by_a_resting_take_profit_of_full_size(
     assert HELD in {position.symbol for position in ended.positions}
 
 
-# --- the size --------------------------------------------------------------------------------
+# --- the quantity of a stop ------------------------------------------------------------------
 
 
 def test_the_stop_covers_the_filled_quantity_and_grows_with_the_position(

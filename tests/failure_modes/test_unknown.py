@@ -178,7 +178,7 @@ def test_an_order_that_the_venue_finds_6_s_late_does_not_expire(
 
     assert OrderStatus.EXPIRED not in ends(run_case())
 
-    # Naive: an order that is not found does not exist.
+    # Naive: an order that is not found counts as expired at once.
     original = OrderExecutorSettings.__init__
     monkeypatch.setattr(
         OrderExecutorSettings, "__init__", lambda self: original(self, not_found_after_ms=0)
@@ -186,7 +186,7 @@ def test_an_order_that_the_venue_finds_6_s_late_does_not_expire(
     assert OrderStatus.EXPIRED in ends(run_case())
 
 
-# --- the venue is away -----------------------------------------------------------------------
+# --- an unreachable venue --------------------------------------------------------------------
 
 HOUR = 60  # minutes
 AGAIN = 66  # the minute of a signal after the outage
@@ -245,7 +245,7 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
     assert away  # stops and take-profits filled, and the book has their fills
     assert ended.book.trades.position("BBB") > 0  # trading goes on
 
-    # A minute is enough; in an hour it would send hundreds of new orders.
+    # Naive, for one minute: in an hour it would send hundreds of new orders.
     found = find_errors(run_case(ReadsFlat, minutes_away=1), AGAIN + 4)
     assert select_errors(found, "PositionCorrected")  # the position was booked as closed
 
@@ -256,7 +256,7 @@ def test_after_an_hour_of_maintenance_the_book_matches_the_venue_and_stops_still
 def test_an_exit_that_is_rejected_because_the_position_is_gone_does_not_start_flattening(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Drift and ghosts: nautilus_trader#3104, hummingbot#3324. An external exit."""
+    """An external exit: nautilus_trader#3104, hummingbot#3324."""
     apart = attrs.evolve(SETTINGS, exchange=attrs.evolve(SETTINGS.exchange, attached_stop=False))
 
     def reasons() -> list[str]:

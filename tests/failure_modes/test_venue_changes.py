@@ -128,13 +128,13 @@ def test_entries_after_a_change_of_contract_size_use_the_new_size(
     assert select_errors(find_errors(run_case()), "EXPOSURE")
 
 
-# --- tick, lot, risk tier -------------------------------------------------------------------
+# --- tick, lot, risk tier --------------------------------------------------------------------
 
 
 def test_a_stop_that_is_lost_after_the_tick_grew_is_placed_on_the_new_tick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The venue rejects the old price now. The new one is no farther from the market."""
+    """The venue rejects the old price then. The new one is no farther from the market."""
     old: list[Decimal] = []
 
     def run_case() -> Ended:
@@ -277,7 +277,7 @@ def test_invalid_instruments_are_not_used_and_entries_stop(
     assert find_errors(play(venue=Garbled))
 
 
-# --- a list that leaves something out -----------------------------------------------------------
+# --- lists that omit a position --------------------------------------------------------------
 
 
 class Forgetful(Line):

@@ -47,7 +47,7 @@ def engine_of(harness: Harness) -> Engine:
 
 async def by_force(harness: Harness, symbol: str, share: str, reason: str) -> None:
     """Let the venue take a share of the position now; its stream reports it."""
-    await harness.tree.port.server_time_ms()  # the market is at this minute
+    await harness.tree.port.server_time_ms()  # moves the market to this minute
     assert engine_of(harness).close_by_force(symbol, D(share), FillReason(reason))
     harness.push_events()
 
@@ -149,7 +149,7 @@ def test_a_liquidation_closes_the_trade_and_counts_in_the_days_loss(
     """Liquidation: the market gaps through the stop and through the liquidation price."""
     monkeypatch.setitem(
         scripted_market.MOVES, (5, "FFF"), (-0.1, 300.0, 250.0)
-    )  # of a short at 100
+    )  # low, high and close as distances from 100, where the short was entered
 
     def run_case() -> Ended:
         return play()
