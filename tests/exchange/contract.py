@@ -96,7 +96,9 @@ class PortContract:
         approved = approve(plan, venue.clock.now_ms() + TTL_MS)
         await venue.refused(approved, entry, attached, "PERMIT_UNCOMMITTED")
 
-    async def test_a_forged_permit_is_invalid(self, venue: VenueUnderTest) -> None:
+    async def test_a_forged_permit_is_invalid_and_a_genuine_one_cannot_be_copied_or_made_elsewhere(
+        self, venue: VenueUnderTest
+    ) -> None:
         plan = plan_of()
         genuine = venue.permit(plan)
         entry, attached = intents_of(plan, venue.clock.now_ms())
@@ -182,7 +184,7 @@ class PortContract:
         entry, _ = intents_of(plan, venue.clock.now_ms())
         await venue.refused(venue.permit(plan), entry, (), "STOP_NOT_ATTACHED")
 
-    async def test_a_reducing_order_is_proved_against_the_venue_and_its_proof_journaled(
+    async def test_a_reducing_order_is_proved_against_the_venue_and_journaled_unless_proved_before(
         self, venue: VenueUnderTest
     ) -> None:
         await venue.enter()
@@ -197,7 +199,9 @@ class PortContract:
         assert (await venue.port.positions())[0].quantity == 40
         stop = stop_of(40, "97")
         assert (await venue.port.reduce(stop, proved=True)).status is OrderStatus.ACCEPTED
-        assert len(venue.proofs.journalled) == 1  # the governor had agreed
+        assert (
+            len(venue.proofs.journalled) == 1
+        )  # ``proved``: the governor has proved and journaled it
 
     @pytest.mark.parametrize(
         "order",

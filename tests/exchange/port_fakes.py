@@ -94,7 +94,7 @@ def plan_of(signal: str = "1.test.AAA", **changes: Any) -> Plan:
 
 
 def approve(plan: Plan, expires_at_ms: int) -> Approved:
-    """Return an approval as the governor makes it."""
+    """Return the permit of a plan as the governor makes it."""
     return Approved(mint=_MINT, plan=plan, snapshot_seq=1, expires_at_ms=expires_at_ms)
 
 

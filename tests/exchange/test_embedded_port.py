@@ -40,7 +40,7 @@ LATENCY_MS = ConstantLatency().latency_ms
 
 @attrs.define(kw_only=True)
 class EmbeddedUnderTest(VenueUnderTest):
-    """The embedded venue's port under test, with what it has beyond a port."""
+    """The embedded venue's port under test, with the methods that only this port has."""
 
     port: SimulatedExchange
 
@@ -88,7 +88,7 @@ class TestReplayedExchange(PortContract):
 
 
 @pytest.mark.parametrize("adapter", [SimulatedExchange, ReplayedExchange])
-async def test_a_read_of_a_cancelled_task_raises_cancelled(
+async def test_a_read_of_a_canceled_task_raises_trios_cancelled(
     adapter: type[SimulatedExchange],
 ) -> None:
     port = venue_on(contract_market(), adapter=adapter).port
@@ -99,7 +99,7 @@ async def test_a_read_of_a_cancelled_task_raises_cancelled(
 
 
 class _Turns(trio.abc.Instrument):
-    """The number of turns that tasks have taken."""
+    """A count of the steps that tasks have taken."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -108,7 +108,7 @@ class _Turns(trio.abc.Instrument):
         self.count += 1
 
 
-async def test_only_a_read_of_a_replay_takes_no_turn_of_the_loop() -> None:
+async def test_a_read_yields_once_on_a_simulated_exchange_and_never_on_a_replayed_one() -> None:
     turns: dict[str, int] = {}
     for adapter in (SimulatedExchange, ReplayedExchange):
         port, seen = venue_on(contract_market(), adapter=adapter).port, _Turns()
@@ -139,7 +139,7 @@ async def test_an_order_acts_after_its_latency_and_is_answered_then(
     assert order.created_at_ms == sent_ms + LATENCY_MS
 
 
-async def test_a_response_arrives_its_own_latency_after_the_effect_rejections_too() -> None:
+async def test_a_response_or_a_rejection_arrives_its_own_latency_after_the_effect() -> None:
     latency = ConstantLatency(latency_ms=40, response_ms=70)
     market = MemoryMarket({"AAA": with_bars()})
     venue = venue_on(market, models=attrs.evolve(EXACT, latency=latency))
@@ -192,7 +192,7 @@ async def test_a_halt_latch_set_while_the_permit_commits_still_stops_the_entry(
     assert await venue.port.fills(0) == ()
 
 
-async def test_a_step_reports_an_unread_stream_that_overflowed_once_and_no_order_is_blocked(
+async def test_a_step_reports_an_overflow_of_the_unread_stream_once_and_no_order_is_blocked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(embedded, "EVENTS_MAX", 2)

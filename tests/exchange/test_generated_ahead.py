@@ -1,4 +1,4 @@
-"""Days of the generated market that another thread makes: equal, no shared data."""
+"""Days of the generated market that another thread makes equal those of the loop's thread."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def port_at(source: GeneratedMarket, now_ms: int, runner: Runner = run_inline) -
 
 
 class Makers:
-    """Notes which thread makes which day."""
+    """A record of which thread makes which day."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[int, bool]] = []  # day, whether by the loop's thread
@@ -195,13 +195,13 @@ def test_the_loop_makes_no_day_for_a_read_of_the_past(monkeypatch: pytest.Monkey
         return found
 
     on_a_thread = trio.run(main)
-    assert held[0] == held[1], "reads of the past push no day out that the engine needs"
+    assert held[0] == held[1], "reads of the past drop no day that the engine needs"
     source = market()
     for one, other in zip(on_a_thread, trio.run(read, run_inline), strict=True):
         assert same(one, other)
 
 
-async def test_a_catch_up_over_missed_days_steps_at_most_one_day_at_a_time(
+async def test_a_catch_up_over_missed_days_steps_at_most_a_day_and_makes_days_on_another_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = market()
@@ -245,7 +245,7 @@ async def test_the_next_day_is_generated_before_midnight(
         await clock.sleep_until(midnight_at_ms + 2 * HOUR_MS)
         source.segment(midnight_at_ms - STEP_MS, midnight_at_ms + HOUR_MS)
         assert same(source.day(6), expected)
-        assert makers.made == [], "midnight and the hours after it made nothing"
+        assert makers.made == [], "no day was made at midnight and in the two hours after it"
         nursery.cancel_scope.cancel()
 
 

@@ -39,7 +39,7 @@ def generated() -> GeneratedMarket:
 
 
 def recorded() -> RecordedMarket:
-    """Return a recorded market: AAA opens with a gap, BBB lacks bars, CCC ends early."""
+    """Return 60 recorded bars of 5 minutes: BBB lacks bars 20 to 29, CCC lacks bars 40 to 59."""
     draw = np.random.default_rng(8)
     close = 100.0 * np.exp(np.cumsum(draw.normal(0, 0.004, (BARS, 3)), axis=0))
     open_ = close * np.exp(draw.normal(0, 0.002, (BARS, 3)))
@@ -87,7 +87,7 @@ def port_on(source: MarketSource, runner: Runner = run_inline) -> SimulatedExcha
 async def read_twice(
     port: SimulatedExchange, times: tuple[int, ...], end_ms: int
 ) -> list[tuple[Marks, Marks]]:
-    """Return the marks of quotes as time passes, and past marks read at the end."""
+    """Return for each time the marks quoted then, and its past marks read at ``end_ms``."""
     clock, symbols = port._clock, port.engine.source.symbols
     quoted: list[Marks] = []
     for at_ms in times:
