@@ -63,7 +63,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def built(hint: Any) -> st.SearchStrategy[Any]:
-    """Return a strategy for values of a type hint."""
+    """Return a Hypothesis strategy for values of a type hint."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint in SCALARS:
         return SCALARS[hint]
@@ -78,13 +78,13 @@ def built(hint: Any) -> st.SearchStrategy[Any]:
         return hnp.arrays(dtype, hnp.array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=3))
     if issubclass(hint, Enum):
         return st.sampled_from(hint)
-    if issubclass(hint, tuple):  # a named one
+    if issubclass(hint, tuple):  # a NamedTuple
         hints = typing.get_type_hints(hint)
         return st.builds(hint, **{name: built(hints[name]) for name in hint._fields})
     assert attrs.has(hint), hint
     hints = typing.get_type_hints(hint)
     fields = {f.name: built(hints[f.name]) for f in attrs.fields(hint)}
-    if hint is PositionReport:  # no mark is below the smallest price
+    if hint is PositionReport:  # a mark price is positive
         fields["mark_price"] = fields["mark_price"].filter(lambda price: price > 0)
     return st.builds(hint, **fields)
 
@@ -127,7 +127,7 @@ def test_every_event_has_a_kind() -> None:
     assert written == set(EVENTS) == set(codec.KINDS)
 
 
-def test_kinds_are_snake_case_and_lead_back_to_their_class() -> None:
+def test_kinds_are_snake_case_and_each_kind_decodes_to_its_class() -> None:
     assert codec.kind_of(events.PermitGranted) == "permit_granted"
     assert all(codec.EVENT_OF_KIND[kind] is cls for cls, kind in codec.KINDS.items())
     event = events.DayOpened(at_ms=1, day="2023-11-15", equity=Decimal("1E+4"))
@@ -188,7 +188,7 @@ def test_the_words_null_and_nan_in_a_text_are_valid() -> None:
     assert codec.decode(events.CancelRequested, codec.encode(event)) == event
 
 
-def test_numpy_scalars_are_stored_as_plain_numbers() -> None:
+def test_numpy_scalars_are_encoded_as_plain_numbers() -> None:
     plain, scalar = (
         candidate(close=1.5, hold_ms=7),
         candidate(close=np.float64(1.5), hold_ms=np.int64(7)),
@@ -196,7 +196,7 @@ def test_numpy_scalars_are_stored_as_plain_numbers() -> None:
     assert codec.encode(plain) == codec.encode(scalar)
 
 
-def test_arrays_are_stored_the_same_whatever_their_byte_order_and_layout() -> None:
+def test_arrays_are_encoded_the_same_whatever_their_byte_order_and_layout() -> None:
     values = np.arange(6, dtype=np.float64).reshape(2, 3)
     ranked = signals.ShardRanked(
         cycle_at_ms=1, shard=0, bar_closed_at_ms=1, close=values, columns=()
@@ -213,7 +213,7 @@ def test_a_type_without_an_encoding_is_an_error() -> None:
 @pytest.mark.parametrize(
     "close", [b"[1.0]", b'{"data":"","dtype":"<f8"}', b'{"data":"!","dtype":"<f8","shape":[0]}']
 )
-def test_a_body_without_an_array_where_one_belongs_is_an_error(close: bytes) -> None:
+def test_a_body_with_an_invalid_array_raises_value_error(close: bytes) -> None:
     body = b'{"bar_closed_at_ms":1,"close":%s,"columns":[],"cycle_at_ms":1,"shard":0}' % close
     with pytest.raises(ValueError, match=r"array|base64"):
         codec.decode(signals.ShardRanked, body)

@@ -1,4 +1,4 @@
-"""Seeded scheduling, which depends on private names of Trio."""
+"""Task orders and random streams of a seed; seeding the order uses private names of Trio."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ async def test_only_the_lag_of_the_last_minute_is_reported(mock_clock: MockClock
     assert figures.max_s == pytest.approx(0.0, abs=1e-9)
     figures = (await sampled(mock_clock, [3.0, 2 * LAG_WINDOW_S])).figures()
     assert figures is not None
-    assert figures.samples == 1, "what is a minute older than the newest sample is gone"
+    assert figures.samples == 1, "a sample that is a minute older than the newest one is dropped"
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=300))

@@ -1,4 +1,4 @@
-"""Mailboxes: policies, the priority lane, expiry, statistics, stopping."""
+"""Mailboxes: policies when full, expiry, statistics, waiting, the priority lane, stopping."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drain(mailbox: Mailbox[Any]) -> list[Any]:
             return taken
 
 
-# --- policies ----------------------------------------------------------------------
+# --- policies --------------------------------------------------------------------------------
 
 
 def test_messages_come_out_in_the_order_they_went_in() -> None:
@@ -154,7 +154,7 @@ def test_conflated_mailboxes_agree_with_a_dictionary(steps: list[int | None]) ->
     assert drain(mailbox) == list(model.items())
 
 
-# --- expiry and statistics -----------------------------------------------------------
+# --- expiry and statistics -------------------------------------------------------------------
 
 
 async def test_a_message_past_its_deadline_expires_unread_and_is_counted() -> None:
@@ -180,7 +180,7 @@ def test_the_statistics_of_a_mailbox_have_depth_peak_and_work() -> None:
     assert (counts.accepted, counts.handled, counts.busy_s) == (4, 1, 2.0)
 
 
-# --- waiting -------------------------------------------------------------------------
+# --- waiting ---------------------------------------------------------------------------------
 
 
 async def test_get_until_returns_none_at_the_time(autojump_clock: MockClock) -> None:
@@ -235,7 +235,7 @@ async def test_a_wait_that_trios_clock_bounds_ends_though_the_clock_was_set_back
     assert trio.current_time() == 5
 
 
-# --- the priority lane ---------------------------------------------------------------
+# --- the priority lane -----------------------------------------------------------------------
 
 
 async def test_a_priority_message_is_taken_first_and_wakes_a_waiting_actor() -> None:
@@ -302,7 +302,7 @@ def test_an_ordinary_message_in_hand_at_a_crash_is_lost() -> None:
     assert drain(mailbox) == [2]
 
 
-# --- stopping ------------------------------------------------------------------------
+# --- stopping --------------------------------------------------------------------------------
 
 
 async def test_asking_an_actor_to_stop_ends_its_wait_and_keeps_the_messages() -> None:

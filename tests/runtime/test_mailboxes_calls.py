@@ -18,7 +18,7 @@ def box(capacity: int = 4, when_full: WhenFull = WhenFull.REJECT, **more: Any) -
 
 
 def is_empty(mailbox: Mailbox[Any]) -> bool:
-    """Take a message; return True if none waits that has not expired."""
+    """Return True if no unexpired message waits; take the message if one does."""
     try:
         mailbox.get_nowait()
     except trio.WouldBlock:
@@ -113,7 +113,7 @@ async def test_an_actor_that_ends_fails_its_outstanding_calls_at_once(
         failed.append(str(caught.value))
 
     async with trio.open_nursery() as nursery:
-        for _ in range(3):  # one in hand or in the buffer, the others waiting for room
+        for _ in range(3):  # one in hand or in the buffer, the others waiting for space
             nursery.start_soon(caller)
         await trio.testing.wait_all_tasks_blocked()
         if taken:

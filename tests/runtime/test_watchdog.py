@@ -1,4 +1,4 @@
-"""The watchdog: a blocked loop ends the process, with every stack on record."""
+"""A blocked loop or a slow stop ends the process, after all stacks were written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stream(tmp_path: Path) -> Iterator[IO[str]]:
 
 
 def watched(stream: IO[str], beats: list[bool]) -> int:
-    """Return the number of exits after checks, each with or without a beat."""
+    """Return the number of exits after one check for each of ``beats``; True is a beat."""
     ended: list[int] = []
     script = iter(beats)
 
@@ -70,7 +70,9 @@ def test_the_line_of_a_blocked_loop_has_the_lag_of_the_minute_before(stream: IO[
     )
 
 
-def test_a_pause_of_the_whole_process_is_not_taken_for_a_blocked_loop(stream: IO[str]) -> None:
+def test_one_check_without_a_beat_as_after_a_pause_of_the_process_does_not_end_it(
+    stream: IO[str],
+) -> None:
     assert watched(stream, [True, False, True, False, True]) == 0
 
 
