@@ -1,4 +1,4 @@
-"""Random programs of waiting tasks, whose notes must be equal under equal clocks."""
+"""Random programs of waiting tasks, whose recorded steps must be equal under equal clocks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ programs: st.SearchStrategy[Program] = st.lists(
 
 @attrs.define(eq=False)
 class Notes(trio.abc.Instrument):
-    """Each step of the scheduler, each operation's end, and the time to the last bit."""
+    """A record of each scheduler step and each operation's end, with times to the last bit."""
 
     lines: list[str] = attrs.field(factory=list)
 
@@ -69,7 +69,7 @@ class Notes(trio.abc.Instrument):
 
 @attrs.define(eq=False)
 class Player:
-    """Plays one program. The tasks share its events and channels."""
+    """Runs one program. The tasks share its events and channels."""
 
     notes: Notes
     events: list[trio.Event] = attrs.field(init=False)
@@ -134,7 +134,7 @@ class Player:
                 await trio.sleep(given[0])
             case "sleep_until":
                 await trio.sleep_until(given[0])
-            case "deadline":  # of the scope it is in, to earlier or later
+            case "deadline":  # moves the deadline of the scope that contains it
                 scope.deadline = min(END_S, trio.current_time() + given[0])
             case "cancel":
                 scope.cancel()
@@ -162,7 +162,7 @@ class Player:
 
 
 def noted(program: Program, seed: int, clock: Callable[[], trio.abc.Clock]) -> list[str]:
-    """Return the notes of the program under a clock and a schedule."""
+    """Return the notes of the program under a clock and the scheduler's seed."""
     notes = Notes()
     seed_scheduler(seed)
     trio.run(Player(notes).main, program, clock=clock(), instruments=[notes])

@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("kamou")
 
 
 def pytest_configure() -> None:
-    # Set where tests run side by side; it would break lines that no terminal breaks.
+    # An inherited COLUMNS would wrap lines that no terminal wraps.
     os.environ.pop("COLUMNS", None)
     os.unsetenv("COLUMNS")  # readline sets it, and os.environ does not see it; processes inherit it
     os.environ.setdefault(FRESH_SEED, str(int.from_bytes(os.getrandom(4), "big")))

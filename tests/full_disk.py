@@ -29,7 +29,7 @@ def small_disk(at: Path, size: int) -> Iterator[Path]:
 
 
 def fill(disk: Path, left: int = LEFT_BYTES) -> None:
-    """Fill the disk up to ``left`` bytes."""
+    """Fill the disk until at most ``left`` bytes are free."""
     found = os.statvfs(disk)
     (disk / FILLER).write_bytes(bytes(max(0, found.f_bavail * found.f_bsize - left)))
 

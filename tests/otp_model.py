@@ -107,7 +107,7 @@ class ModelSupervisor:
         return True
 
     def end(self, leaf: ModelLeaf, *, crashed: bool, relapse: bool = False) -> None:
-        """Let a leaf end: its supervisor hears of it after what is queued already."""
+        """Let a leaf end; its supervisor handles that after the entries that are queued now."""
         leaf.up = False
         self.queue.append(Queued(leaf, ended=True, crashed=crashed, relapse=relapse))
 
@@ -155,7 +155,7 @@ class ModelSupervisor:
 
 
 def settle(root: ModelSupervisor, now_s: float, order: Sequence[str] = ()) -> None:
-    """Let all supervisors handle their queues; ``order`` has the order in which they gave up."""
+    """Let all supervisors handle their queues; ``order`` names children in the order of ends."""
     above = {
         child.name: each
         for each in root.supervisors()

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 KNOWN = ROOT / "tests/simulation/seeds/known.txt"
 FAULTS_PAGE = ROOT / "docs/reliability.md"
 SEEDS_PAGE = ROOT / "docs/reliability-seeds.md"
-FAULTS_NAMED = 3  # a longer list of faults is a number
+FAULTS_NAMED = 3  # a row with more faults has their number instead
 
 
 def faults_page() -> str:

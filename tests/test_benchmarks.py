@@ -25,7 +25,7 @@ NOT_MEASURING = {
     "peer_engines",
     "quantiles",
     "real_time",
-}  # the others stand on these
+}  # the runner and the modules that benchmarks import
 
 
 def loaded(name: str) -> ModuleType:

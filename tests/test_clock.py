@@ -24,7 +24,7 @@ NOW_MS = 1_767_312_000_000
 
 @attrs.define
 class Machine:
-    """A wall clock that may be set, and one that only runs."""
+    """A machine's wall clock, which may be set, and its steady clock, which may not."""
 
     wall_ns: int = NOW_MS * 1_000_000
     steady_ns: int = 5 * SECOND_NS
@@ -96,7 +96,7 @@ async def test_the_simulated_clock_advances_with_trios_clock(autojump_clock: Moc
     assert clock.now_ms() == NOW_MS + 90_000
 
 
-def test_a_jump_clock_does_not_wait_and_keeps_the_order() -> None:
+def test_a_jump_clock_does_not_wait_and_keeps_the_order_of_deadlines() -> None:
     woke: list[float] = []
 
     async def wake(after_s: float) -> None:

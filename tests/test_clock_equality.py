@@ -32,7 +32,7 @@ def mock_clock() -> trio.abc.Clock:
 
 
 class LateClock(JumpClock):
-    """A clock that passes the next deadline, so that two deadlines may be met at once."""
+    """A clock that jumps 0.25 s past the next deadline, so two deadlines may pass at once."""
 
     LATE_S = 0.25
 
@@ -57,7 +57,7 @@ class ExactClock(JumpClock):
         return super().deadline_to_sleep_time(deadline)
 
 
-# --- random programs -----------------------------------------------------------------
+# --- random programs -------------------------------------------------------------------------
 
 
 @settings(max_examples=200)
@@ -70,7 +70,7 @@ def test_a_program_takes_the_same_steps_at_the_same_times_under_both_clocks(
 
 TWO_DEADLINES: Program = [[("sleep", 0.1)], [("sleep", 0.2)]]
 ONE_DEADLINE: Program = [[("sleep", 0.1)]] * 6
-# The sum of the first and its distance to the second is the second's next neighbour.
+# The first time plus the distance to the second is a float next to the second, not equal to it.
 ROUNDED: Program = [
     [("sleep_until", 1.2706049243553568), ("sleep_until", 7.203415022235366), ("sleep", 0.0)]
 ]
@@ -88,7 +88,7 @@ def test_the_notes_of_a_program_differ_under_a_late_reordering_or_differently_ro
     assert noted(program, 5, wrong) != expected
 
 
-# --- simulations --------------------------------------------------------------------
+# --- simulations -----------------------------------------------------------------------------
 
 KILLS = parse_faults("process_kill,power_cut,slow_fsync")
 WORLDS = (

@@ -169,7 +169,7 @@ def test_the_page_of_codes_is_the_tables_of_codes() -> None:
     assert CODES.read_text(encoding="utf-8") == codes_page(), "run `make fix`"
 
 
-def test_the_page_of_fills_has_the_words_of_the_venue() -> None:
+def test_the_page_of_fills_is_made_of_the_docstrings_of_the_venue() -> None:
     assert FILLS.read_text(encoding="utf-8") == fills_page(), "run `make fix`"
 
 

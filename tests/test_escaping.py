@@ -1,3 +1,5 @@
+"""Escaped text is one printable line of limited length."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -20,11 +22,11 @@ def test_escaping_leaves_printable_text_unchanged(text: str) -> None:
     assert escape_text(text) == text
 
 
-def test_a_terminal_escape_a_line_break_and_an_override_are_written_out() -> None:
+def test_terminal_escapes_line_breaks_overrides_and_lone_surrogates_are_written_as_codes() -> None:
     shown = escape_text("a\x1b[2Jb\r\nresults: c\u202ed\ud800")
     assert shown == "a\\x1b[2Jb\\r\\nresults: c\\u202ed\\ud800"
 
 
-def test_text_that_is_too_long_is_cut_with_a_mark() -> None:
+def test_text_that_is_too_long_is_cut_and_ends_in_three_dots() -> None:
     assert escape_text("x" * 10_000, chars_max=10) == "xxxxxxx..."
     assert len(escape_text("\x00" * 10_000)) == 500

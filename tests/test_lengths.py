@@ -1,4 +1,4 @@
-"""A file is read in one sitting, and a function is seen on one screen."""
+"""A file has at most 400 lines and a function at most 60."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from tests.test_tidy import functions, texts, trees
 
-FILE_LINES_MAX = 400  # a sitting
-FUNCTION_LINES_MAX = 60  # a screen
+FILE_LINES_MAX = 400  # so that one idea fills a file
+FUNCTION_LINES_MAX = 60  # so that a screen shows it whole
 
 
 def only_declares(body: list[ast.stmt]) -> bool:

@@ -1,4 +1,4 @@
-"""The embedded venue's rooms: one writer of its state, and no private name of another object."""
+"""The embedded venue's packages: one writer of its state, no private name of another object."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def foreign_privates(tree: ast.Module) -> Iterator[str]:
 
 
 def writes(tree: ast.Module, fields: set[str]) -> Iterator[str]:
-    """Yield what a module changes in a field of this name on another object."""
+    """Yield each change that a module makes to a field of these names on another object."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             changed = [node.func.value] if node.func.attr in CHANGING else []
@@ -62,7 +62,7 @@ def writes(tree: ast.Module, fields: set[str]) -> Iterator[str]:
                 yield f"{node.lineno}: {ast.unparse(target)}"
 
 
-def test_no_module_of_the_venues_rooms_names_a_private_attribute_of_another_object() -> None:
+def test_no_module_of_the_venues_packages_names_a_private_attribute_of_another_object() -> None:
     found = {
         path: named
         for room in ROOMS

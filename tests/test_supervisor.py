@@ -1,4 +1,4 @@
-"""The supervisor: order, restart types, strategies, back-off and escalation."""
+"""The supervisor: order, restart types and strategies, starts, back-off and escalation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scripted() -> ScriptedChildren:
     return ScriptedChildren()
 
 
-# --- order -----------------------------------------------------------------------------
+# --- order -----------------------------------------------------------------------------------
 
 
 async def test_children_start_left_to_right_each_listening_before_the_next(
@@ -80,7 +80,7 @@ async def test_canceling_the_run_ends_all_children_without_a_restart(
     assert {exit_.kind for exit_ in scripted.exits} == {ExitKind.SHUTDOWN}
 
 
-# --- restart types ---------------------------------------------------------------------
+# --- restart types ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ async def test_a_child_that_returns_before_it_reported_started_lets_the_next_one
         assert scripted.took() == "job +b"
 
 
-# --- strategies ------------------------------------------------------------------------
+# --- restart strategies ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ async def test_a_crash_of_a_running_child_does_not_disturb_the_first_start_of_ot
         await supervisor.stop()
 
 
-# --- starting --------------------------------------------------------------------------
+# --- starting --------------------------------------------------------------------------------
 
 
 async def test_a_start_that_takes_too_long_is_a_crash(
@@ -254,7 +254,7 @@ async def test_a_start_timeout_does_not_end_a_child_that_has_started(
         assert scripted.exits == []
 
 
-# --- back-off --------------------------------------------------------------------------
+# --- back-off --------------------------------------------------------------------------------
 
 
 async def test_back_off_doubles_to_its_cap_and_begins_again_after_a_time_without_crashes(
@@ -311,7 +311,7 @@ async def test_the_back_off_of_a_child_does_not_delay_another(
         assert scripted.took() == "-c +c"
 
 
-# --- intensity and escalation ------------------------------------------------------------
+# --- intensity and escalation ----------------------------------------------------------------
 
 
 async def test_too_many_restarts_in_the_period_stop_all_children_and_raise_a_restart_storm(

@@ -174,7 +174,7 @@ class Comparison:
             models[part.name][1].bad_starts = models[part.name][1].relapses = 0
 
     def compare(self, *, traces: bool) -> None:
-        """Compare who is up, the restarts counted, and after single ends the order of starts."""
+        """Compare leaves that are up, counted restarts and, after one end, the order of starts."""
         up = [part.name for part in self.parts.values() if part.listening]
         assert up == [leaf.name for _, leaf in self.model.leaves() if leaf.up]
         given_up = not self.supervisor.snapshot().is_running

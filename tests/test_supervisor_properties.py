@@ -32,7 +32,7 @@ class Crash(Exception):
 @attrs.frozen
 class Leaf:
     restart: Restart
-    slow_s: float  # to recover
+    slow_s: float  # to start
     bad_starts: int  # that raise, before the first good one
 
 

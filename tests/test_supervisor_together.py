@@ -1,7 +1,7 @@
 """Children that crash at the same moment, counted as OTP counts them.
 
 If a restart covers a child, and the child ends before that restart has started it again, its end
-is part of the restart: it is reported and not counted. The rows are OTP 25's own answers.
+is part of the restart: it is reported and not counted. The expected results are those of OTP 25.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ async def test_a_child_that_crashes_while_a_restart_stops_it_is_reported_and_not
     supervisor = Supervisor(spec(*children, strategy=ALL), on_exit=scripted.exits.append)
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        await scripted.end_child("a", Crash(), settle_s=0.05)  # of a back-off of 0.1 s
+        await scripted.end_child("a", Crash(), settle_s=0.05)  # within the back-off of 0.1 s
         assert [(e.child, e.kind) for e in scripted.exits] == [
             ("a", ExitKind.CRASHED),
             ("b", ExitKind.CRASHED),
@@ -188,7 +188,7 @@ async def test_a_child_that_crashes_while_a_restart_stops_it_is_reported_and_not
 
 
 async def test_a_restart_exactly_one_period_ago_still_counts(autojump_clock: MockClock) -> None:
-    """OTP keeps a restart while the time is at most its time and the period."""
+    """OTP counts a restart for one period after it, including the end of the period."""
     scripted = Together()
     root = spec(scripted.child("a"), intensity=5, period_s=60.0, backoff_base_s=0.0)
     async with supervised(scripted, root) as supervisor:

@@ -125,7 +125,7 @@ IMPURE = {
 
 
 def test_the_core_uses_no_io_no_clock_and_no_randomness() -> None:
-    # datetime is not among them: calendar days of given times; asking it for now is banned below.
+    # The core may use datetime for calendar days of given times; FORBIDDEN_CALLS bans its now().
     used = {path: imported(tree) & IMPURE for path, tree in trees("kamou/core/").items()}
     assert not {path: names for path, names in used.items() if names}
 
@@ -136,14 +136,14 @@ ONE_IMPORTER = {
     "sqlite_utils": ("kamou/store/",),  # schema and migrations
     "pyarrow": ("kamou/store/",),  # Parquet
     "hypercorn": ("kamou/http/",),  # the listeners
-    "h11": ("kamou/http/http11.py",),  # their bytes
+    "h11": ("kamou/http/http11.py",),  # the bytes of HTTP/1.1
     "starlette": ("kamou/web/", "kamou/operator/", "kamou/http/"),  # routes
     "jinja2": ("kamou/web/",),  # pages
     "markdown_it": ("kamou/web/",),  # the operator's own page
     "rich": ("kamou/commands/",),  # terminals
     "click": ("kamou/commands/", "kamou/cli.py"),  # the command line
     "httpx": ("kamou/commands/operator.py",),  # the operator's client
-    "talib": (),  # the reference that indicators are held against in tests; never in the product
+    "talib": (),  # tests compare indicators with it; the product never imports it
     "pandas": (),
 }
 
@@ -163,7 +163,7 @@ FORBIDDEN_CALLS = {
     r"time\.(time|time_ns)": {"kamou/clock.py": "the one place that asks the machine"},
     r"(secrets|os)\.(token_\w+|urandom)": {
         "kamou/operator/token.py": "a token must not be guessable",
-        "kamou/runs/session.py": "nor the key of the salts that hide intents",
+        "kamou/runs/session.py": "the key of the salts that hide intents must not be guessable",
     },
     r"random\.\w+": {
         "kamou/runtime/determinism.py": "seeds the scheduler's own generator",
@@ -175,7 +175,7 @@ FORBIDDEN_CALLS = {
 
 
 @pytest.mark.parametrize("pattern", FORBIDDEN_CALLS)
-def test_time_ids_and_chance_come_from_their_own_module(pattern: str) -> None:
+def test_time_ids_and_random_numbers_come_from_the_listed_files_only(pattern: str) -> None:
     form = re.compile(pattern + r"$")
     used = {
         path
@@ -209,7 +209,7 @@ def test_only_the_listed_modules_use_the_assumed_live_gate() -> None:
         for path, text in texts(frozenset({".py"})).items()
         if re.search(r"\bAssumedLiveGate\b", text) and path.startswith("kamou/")
     }
-    # A backtest always composes it; demo mode does until the real gate stands.
+    # A backtest always composes it; demo mode does until the real gate exists.
     composers = {"kamou/runs/demo.py", "kamou/runs/service.py", "kamou/runs/backtest.py"}
     composers |= {"kamou/simulator/simulation.py"}  # a simulation has no real venue
     assert {path for path in users if not path.startswith("kamou/core/")} <= composers | {
@@ -223,9 +223,9 @@ def named(expression: ast.expr) -> set[str]:
 
 def test_only_the_listed_modules_catch_every_exception() -> None:
     allowed = {
-        "kamou/supervisor.py": "a crash is its business",
+        "kamou/supervisor.py": "it handles crashes of its children",
         "kamou/actors/scanner.py": "a strategy that raises abstains, or has no more blocks",
-        "kamou/core/strategies/conformance.py": "what a strategy raises is what it looks for",
+        "kamou/core/strategies/conformance.py": "it reports what a strategy raises",
         "kamou/cli.py": "a failure of a verb is printed, and a defect is raised again",
         "kamou/settings/strategy_files.py": "an annotation of a strategy is its author's code",
         "kamou/errors.py": "an error whose own text raises is named by its type",
@@ -238,7 +238,7 @@ def test_only_the_listed_modules_catch_every_exception() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or {"Exception", "BaseException"} & named(node.type))
-        and not isinstance(node.body[-1], ast.Raise)  # to clean up and let it pass is no catch
+        and not isinstance(node.body[-1], ast.Raise)  # a handler that raises again catches nothing
     }
     assert broad <= set(allowed)
 

@@ -1,4 +1,4 @@
-"""What types say: few values of any type, each ignored error with its reason, enums carried."""
+"""Few signatures have Any, ignored type errors have reasons, and enums are used as texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.test_tidy import texts, trees
 
 ANY_IN_SIGNATURES_MAX = 2
 ENUM_VALUES_MAX = 1
-# Names in the product of what has a field ``value`` and is no enum.
+# Names that the product gives to objects that have a field ``value`` and are not enums.
 HAVE_A_VALUE = {
     *("each", "f", "figure", "m", "mark"),  # Figure
     *("all_", "day", "estimate", "found", "max_drawdown"),  # of the record's performance
@@ -20,7 +20,7 @@ HAVE_A_VALUE = {
 }
 
 
-def test_two_signatures_of_the_product_have_any_and_each_says_why() -> None:
+def test_at_most_two_signatures_of_the_product_have_any_and_each_has_its_reason() -> None:
     lines = [
         line
         for path, text in texts(frozenset({".py"})).items()
@@ -44,7 +44,7 @@ def test_a_suppressed_type_error_has_its_code_and_its_reason_beside_it() -> None
     assert not mute
 
 
-def test_one_line_of_the_product_takes_the_value_of_an_enum() -> None:
+def test_at_most_one_line_of_the_product_takes_the_value_of_an_enum() -> None:
     """A ``StrEnum`` is its own text, in an f-string, in JSON and as an argument.
 
     The syntax has no types: every ``.value`` that is not called counts, except on the names above.

@@ -1,4 +1,4 @@
-"""Code of the tests that no test runs: what no file names a second time is deleted.
+"""The tests have no unused code: every name that they declare stands at a second place.
 
 Names are looked for as words of the text, so a docstring that has the word counts as a user.
 """
@@ -55,7 +55,7 @@ def is_fixture(node: ast.stmt) -> bool:
 
 
 def unused_declarations(files: Files) -> Iterator[str]:
-    """Yield what a module of the tests declares, and neither it nor one that names it uses."""
+    """Yield names that a module of the tests declares, and that no file uses."""
     words = count_words(files)
     for path, text in files.items():
         if not path.startswith("tests/"):

@@ -1,4 +1,4 @@
-"""The benchmark over many symbols compares engines that are there, and names those that are not."""
+"""The benchmark over many symbols compares installed engines and names the absent ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BROKEN = "raise SystemExit('it needs another machine')"
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    """The benchmark, with no environment of any other engine."""
+    """Yield the benchmark, with no environment of any other engine."""
     names = ("wide", "peer_engines")
     monkeypatch.syspath_prepend(FOLDER)
     monkeypatch.delenv("KAMOU_SHARED", raising=False)
@@ -78,7 +78,7 @@ def test_the_wide_benchmark_measures_kamou_on_generated_bars_and_skips_absent_en
     json.dumps(report)
 
 
-def test_an_installed_engine_takes_part_and_one_that_fails_on_few_bars_is_skipped(
+def test_an_installed_engine_takes_part_and_one_that_fails_is_skipped_with_its_reason(
     wide: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_in(wide, monkeypatch, works=STAND_IN, broken=BROKEN, soon=SOON_BROKEN)
@@ -141,7 +141,7 @@ def test_environments_of_other_engines_do_not_know_our_constraints_and_settings(
     assert given["HOME"] == "theirs, too"
 
 
-def test_an_engine_that_does_not_install_is_skipped_with_the_reason_until_it_does(
+def test_an_engine_that_does_not_install_is_skipped_with_its_reason_and_others_are_not(
     wide: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engines = wide.peer_engines
@@ -155,7 +155,7 @@ def test_an_engine_that_does_not_install_is_skipped_with_the_reason_until_it_doe
 
 
 def make_environment(folder: Path, **_options: bool) -> None:
-    """An interpreter whose pip knows one package."""
+    """Make an interpreter whose pip can install only the package ``found``."""
     interpreter = folder / "bin" / "python"
     interpreter.parent.mkdir(parents=True, exist_ok=True)
     interpreter.write_text(
