@@ -48,9 +48,9 @@ D = Decimal
 START_MS = 1_735_689_600_000  # 2025-01-01T00:00Z
 STEP_MS = 300_000
 WARMUP = 60  # bars before the first day, enough for the warm-up of the strategies
-FAILING, LATE = 0.05, 0.20  # of the reads of the account
-LATE_S = (1.0, 20.0)  # how late
-JUMPS_PER_DAY, JUMP = 3.0, (0.084, 0.09)  # of the whole market: how often, and how far
+FAILING, LATE = 0.05, 0.20  # shares of the account reads that fail, and that are late
+LATE_S = (1.0, 20.0)  # smallest and largest delay of a late read
+JUMPS_PER_DAY, JUMP = 3.0, (0.084, 0.09)  # of the whole market; JUMP is a log return
 COMMON, OWN = 0.003, 0.0012  # deviations per bar: what all symbols share, and what is their own
 REACH_MIN = 50  # backtests that must come to REDUCE_ONLY: else nothing was tested
 RUNS = 200
@@ -78,7 +78,7 @@ def market(seed: int, *, symbols: int, days: int) -> RecordedMarket:
     bars = WARMUP + days * DAY_MS // STEP_MS
     common = chance.normal(0, COMMON, bars)
     struck = chance.random(bars) < JUMPS_PER_DAY / 288
-    # A jump goes on in the direction of the last hour, against a strategy that expects a return.
+    # A jump has the direction of the last hour, against a strategy that expects a reversal.
     hour = np.convolve(common, np.ones(12))[:bars]
     sizes = chance.uniform(*JUMP, bars) * np.sign(hour)
     gap = np.where(struck, sizes, 0.0)  # between two bars: through stops
@@ -148,7 +148,7 @@ class Day:
     """One UTC day, from the venue's records."""
 
     equity: Decimal  # at 00:00
-    limit: Decimal  # money
+    limit: Decimal  # of the day's loss, USDT
     worst: Decimal = ZERO  # the most that was lost at any instant
     slipped: Decimal = ZERO  # sum over its stops of (fill - stop price) x quantity, against us
 
@@ -196,7 +196,7 @@ class Judge:
     def take(self, noted: AuditRecord) -> None:
         """Check the next record of the audit log."""
         if self._instant is not None and noted.at_ms > self._instant:
-            self._worst(self._instant)  # whole: what is stamped alike happened together
+            self._worst(self._instant)  # after all records of one time
         self._instant = noted.at_ms
         self._until(noted.at_ms)
         if isinstance(noted, MoneyAudit) and noted.kind is MoneyKind.OPENING:
@@ -287,7 +287,7 @@ def halts(result: dict[str, Any]) -> int:
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
@@ -306,7 +306,7 @@ def main() -> int:
             sys.stderr.write(
                 f"seed {result['seed']}: {result['entries']} entries,"
                 f" {halts(result)} halts, worst day {result['worst_day']:.2%},"
-                f" {len(result['broken'])} broken"
+                f" {len(result['broken'])} broken limits"
                 f" ({result['cpu_s']} s)\n"
             )
             for line in result["broken"][:3]:

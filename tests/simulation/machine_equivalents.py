@@ -1,4 +1,4 @@
-"""Drawn changes that do not change the behaviour, each with its proof."""
+"""Drawn changes that do not change the behavior, each with its proof."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "OpenTrade.planned_risk",
         "distance is None or self.unplanned",
         "((self.unplanned))",
-    ): "Only what was adopted has no planned distance, and that is unplanned.",
+    ): "Only an adopted trade has no planned distance, and it is unplanned.",
     (
         RECONCILIATION,
         "_Work._mismatch",
@@ -101,8 +101,8 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "Side.of",
         "signed > 0",
         "((signed) >= (0))",
-    ): "Nobody asks for the side of 0: neither venue nor adoption has a position of 0, a score of 0"
-    " is an abstention, and the governor and `_averaged` return before they ask.",
+    ): "No call asks for the side of 0: neither venue nor adoption has a position of 0, a score of"
+    " 0 is an abstention, and the governor and `_averaged` return before they ask.",
     (
         "kamou/core/book/book_orders.py",
         "BookOrders.has_live_entry",
@@ -126,7 +126,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "overdue_ms",
         "max(overdue, now_ms - read.marks_at_ms - limit_ms)",
         "(now_ms - read.marks_at_ms - limit_ms)",
-    ): "Asked only where the mark was older than its limit at the read, so that the second figure"
+    ): "Called only where the mark was older than its limit at the read, so that the second figure"
     " is larger than the time since the read, and the first is that time less an age limit.",
     (
         RECONCILIATION,
@@ -147,7 +147,7 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
         "_Work._is_pending",
         "ZERO <= held * trade.side.sign < trade.quantity",
         "((ZERO) <= (held * trade.side.sign) <= (trade.quantity))",
-    ): "Asked only where book and venue differ or the trade is inverted: equal they are never,"
+    ): "Called only where book and venue differ or the trade is inverted: they are never equal,"
     " and no number is between 0 and a negative quantity.",
     (
         UNRESOLVED,
@@ -169,5 +169,5 @@ PROOFS: dict[tuple[str, str, str, str], str] = {
     ): "Only an order with a plan expires, only an intent with a permit id gets a plan, and only"
     " the intent of an entry has a permit id.",
 }
-"""File, function, old text, new text (blanks evened out) -> the reason why no test
+"""File, function, old text, new text (with single blanks) -> the reason why no test
 can tell the changed function from the unchanged one."""

@@ -69,7 +69,7 @@ class Change:
 
 
 def changes_of(file: str, text: str) -> list[Change]:
-    """Return every change of one module's text, by its place."""
+    """Return every change of one module's text, sorted by its place."""
     finder = _Finder(file, text)
     finder.visit(ast.parse(text))
     return sorted(set(finder.found))

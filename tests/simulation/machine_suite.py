@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests are a package
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # so that a script can import the tests
 
 import attrs
 import pytest
@@ -79,7 +79,7 @@ ONLY_OF = dict.fromkeys(
 """Slow tests that call the kill switch, each with the only file whose changes it judges."""
 
 BESIDE = ("performance", "strategies", "indicators", "ranking", "panel", "bars")
-"""Tests of the core that call none of these modules."""
+"""Names of tests of the core that call none of these modules."""
 
 CAUGHT_MIN = 0.95
 SEED_MAX = 10**9
@@ -196,7 +196,7 @@ def run(
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--seed", type=int, default=None, help="seed of the draw; the default is random"
@@ -211,7 +211,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="write the outcomes here")
     parser.add_argument(
-        "--write-docs", action="store_true", help=f"renew the figures of {DOCS.name}"
+        "--write-docs", action="store_true", help=f"write the figures into {DOCS.name}"
     )
     options = parser.parse_args()
     seed = secrets.randbelow(SEED_MAX) if options.seed is None else options.seed

@@ -46,7 +46,7 @@ SIMULATIONS: tuple[Runs, ...] = (
 )
 """Faults, hours and seeds of the simulations that judge what no test notices."""
 
-TESTS_MAX_S = 90.0  # the tests of one change; what is left then is left to the simulations
+TESTS_MAX_S = 90.0  # for the tests of one change; after it the simulations judge it
 IN_SIMULATIONS = "simulations"  # what the simulations call is noted under this name
 TRIAL_MAX_S = 300.0  # one change altogether: one that makes the system spin never ends by itself
 
@@ -162,7 +162,12 @@ class Trials:
             for change, fork in tuple(running):
                 if fork.ended(TRIAL_MAX_S):
                     running.remove((change, fork))
-                    told = {"tests": 0, "left": 0, "by": "no end, or no word", **fork.told()}
+                    told = {
+                        "tests": 0,
+                        "left": 0,
+                        "by": "it did not end, or sent no result",
+                        **fork.told(),
+                    }
                     if "broken" in told:
                         self.broken = told["broken"]
                         waiting.clear()

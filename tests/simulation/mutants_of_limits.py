@@ -18,7 +18,7 @@ def _without(what: str, rule: str, left: str, notices: HardRule, faults: str) ->
     Args:
         what: the limit, as people call it.
         rule: its function in the table of rules.
-        left: the start of the planner's line, up to where what is left begins.
+        left: the start of the planner's line, up to the expression of the unused limit.
         notices: the rule of the limit.
     """
     return Mutant(

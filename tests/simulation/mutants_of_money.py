@@ -110,7 +110,7 @@ MONEY = (
                 "    if bar_age_ms <= bar_age_max_ms and quote_age_ms <= quote_age_max_ms:\n",
                 "    if bar_age_ms <= bar_age_max_ms:\n",
             ),
-            # Without it the mark of anything that is held denies as well.
+            # Without this change the old mark of an open position denies as well.
             (
                 RULES,
                 "        if age_ms > limit_ms:\n            return make_denial(Deny.MARK_STALE",

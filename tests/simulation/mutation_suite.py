@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests are a package
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # so that a script can import the tests
 
 import attrs
 
@@ -215,7 +215,7 @@ def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str
 def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdict], dict[str, Any]]:
     """Judge all chosen mutants, and then the unchanged product."""
     for mutant in chosen:
-        mutated(mutant)  # the whole table, before an hour is spent on half of it
+        mutated(mutant)  # fails here for the whole table, before trials that take an hour
     verdicts = []
     with ThreadPoolExecutor(jobs) as pool:
         for verdict in pool.map(lambda mutant: judge(mutant, seeds), chosen):
@@ -229,7 +229,7 @@ def run(chosen: Sequence[Mutant], *, jobs: int, seeds: int) -> tuple[list[Verdic
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(

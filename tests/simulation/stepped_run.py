@@ -17,14 +17,14 @@ import trio.testing
 from hypothesis import strategies as st
 from trio._core import _run
 
-WITHIN_S = 20.0  # real; a step takes microseconds
-STEPS_MAX = 10_000  # deadlines within one ``pass_time``; more is a loop that never rests
+WITHIN_S = 20.0  # real time for a step, which takes microseconds
+STEPS_MAX = 10_000  # deadlines within one ``pass_time``; after more the tasks never wait
 
 schedules = st.lists(st.integers(0, 23), max_size=60)
 
 
 class Schedule:
-    """A replacement of the scheduler's generator; keeps the order without a number."""
+    """A replacement of the scheduler's generator; without a number it keeps the order."""
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._numbers = iter(numbers)
@@ -96,7 +96,7 @@ class SteppedRun(trio.abc.Instrument):
             waits.append(trio.lowlevel.current_statistics().seconds_to_next_deadline)
 
         for _ in range(STEPS_MAX):
-            self.do(lambda: None)  # those whose time has come go on before anyone looks
+            self.do(lambda: None)  # tasks that are due run before ``look``
             self.do(look)
             left = until - self.clock.current_time()
             if self.ended is not None or waits[-1] > left:

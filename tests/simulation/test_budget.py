@@ -19,7 +19,7 @@ def test_a_drawn_backtest_with_late_and_failing_account_reads_keeps_every_limit(
     result = backtest(3, days=2)
     assert result["broken"] == []
     assert result["entries"] > 100
-    assert result["closest"]["SHOCK"] > 0.9  # it was close
+    assert result["closest"]["SHOCK"] > 0.9  # an entry came close to the limit
     assert result["closest"]["ADMISSION"] > 0.5
 
 

@@ -1,4 +1,4 @@
-"""Plans and verdicts of a simulated day, computed again from the journal alone."""
+"""Plans and verdicts of a day of a backtest, computed again from the journal alone."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_the_inputs_of_a_permitted_entry_are_committed_with_its_intents(
     assert entries > 20
 
 
-def test_the_inputs_of_a_day_take_at_most_300_bytes_a_review(events: list[Committed]) -> None:
+def test_the_inputs_of_a_day_take_at_most_300_bytes_per_decision(events: list[Committed]) -> None:
     records = [c.event for c in events if isinstance(c.event, EntriesDecided)]
     size = sum(len(encode(record)) for record in records)
     reviews = sum(len(record.decisions) for record in records)
@@ -263,7 +263,7 @@ def test_the_inputs_of_a_day_take_at_most_300_bytes_a_review(events: list[Commit
 
 
 def test_an_input_that_is_changed_changes_a_decision(events: list[Committed]) -> None:
-    """A recorded mark that is 30 % lower gives other figures."""
+    """Marks of the recorded quotes that are 30 % lower give other decisions."""
     changed = [
         c._replace(event=attrs.evolve(c.event, decisions=tuple(map(lower, c.event.decisions))))
         if isinstance(c.event, EntriesDecided)

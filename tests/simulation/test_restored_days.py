@@ -1,7 +1,7 @@
 """The simulator's checkers count the day of a restored journal as the book does.
 
 Seed 1000448: the backup knew of no day, and 9,361 USDT were withdrawn before the day was opened.
-The position book took the daily loss limit of the equity before that withdrawal, as it does for a
+The position book computed the day's limit from the equity before that withdrawal, as it does for a
 later withdrawal. The checkers took the limit of the 492 USDT that were left.
 """
 
@@ -40,7 +40,7 @@ WITHOUT_MIDNIGHT = e.DayOpened(
 OF_THE_READ = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(0), at_midnight=False)
 REBUILT = attrs.evolve(WITHOUT_MIDNIGHT, opening=D(10_000), rests_on="last_price_bars")
 
-# Paid in before the opening, lost before it; the day's equity by the journal; its net deposits.
+# Paid in and lost before the opening, the day's equity by the journal, its net deposits; USDT.
 CASES = [
     pytest.param(WITHOUT_MIDNIGHT, -9_000, 0, 10_000, -9_000, id="withdrawn"),
     pytest.param(WITHOUT_MIDNIGHT, 9_000, 0, 10_000, 9_000, id="deposited"),

@@ -58,7 +58,9 @@ def test_simulate_with_missing_conflicting_or_invalid_options_is_a_usage_error(
     assert says in result.output
 
 
-def test_an_unknown_fault_fails_with_the_nearest_name_or_all_names() -> None:
+def test_parse_faults_accepts_all_none_and_names_and_fails_for_unknown_names_or_none_given() -> (
+    None
+):
     with pytest.raises(ConfigurationError, match="did you mean power_cut"):
         parse_faults("powercut")
     with pytest.raises(ConfigurationError, match="known faults: latency_reorder"):

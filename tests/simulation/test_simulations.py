@@ -87,7 +87,7 @@ def test_a_simulation_without_faults_trades_and_book_and_venue_agree_at_its_end(
     assert not result.struck
 
 
-# --- the checker notices -------------------------------------------------------------
+# --- defects that a simulation reports -------------------------------------------------------
 
 
 def rules(scenarios: list[Scenario]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The position book equals a ledger under any order of entries, exits and repairs."""
+"""The position book equals a ledger under any order of entries, exits and restarts."""
 
 from __future__ import annotations
 

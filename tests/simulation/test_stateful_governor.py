@@ -34,7 +34,7 @@ from tests.core.trading_cases import (
 )
 from tests.simulation.example_counts import example_settings
 
-# So that many trades are open together, and the limits on all of them are met.
+# So many trades can be open together that the limits on all of them are reached.
 LIMITS = RiskLimits(
     shock_move=D("0.05"), entries_per_strategy_hour=1_000, reentries_per_symbol_day=1_000
 )
@@ -109,7 +109,7 @@ class GovernorMachine(RuleBasedStateMachine):
             stop_price=100 - distance,
             target_price=100 + 2 * distance,
             leverage=leverage,
-            risk=D(0),  # a planner that admits to nothing
+            risk=D(0),  # the planner's own figures are wrong on purpose
             notional=D(0),
             planned_at_ms=self.now_ms,
             expires_at_ms=self.now_ms + 20_000,

@@ -39,7 +39,7 @@ class Struck(Harness):
 
 
 class SupervisorMachine(RuleBasedStateMachine):
-    """Crashes of the leaves of a drawn tree; ``Harness`` records broken promises."""
+    """Crashes of the leaves of a drawn tree; ``Harness`` records broken rules."""
 
     harness: Harness
     stepped: SteppedRun | None = None

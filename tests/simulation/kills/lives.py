@@ -1,4 +1,4 @@
-"""Lives of a process that runs the production system on files to its end or kill."""
+"""Processes that run the production system on files until its end or a kill."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from tests.actors import scripted_market
 from tests.actors.system_harness import SETTINGS, at, run_system
 from tests.simulation.kills.points import Points, adapter, hooked
 
-LAST_RESUME_MS = at(scripted_market.MINUTES) - 5_000  # later than this the play is a minute longer
-AT_ONCE_MS = 200  # a service manager is not faster
+LAST_RESUME_MS = (
+    at(scripted_market.MINUTES) - 5_000
+)  # a process that starts later runs a minute longer
+AT_ONCE_MS = 200  # from a kill to the next process; no service manager is faster
 CRASHED = 70  # exit code of an unexpected exception
 
 
@@ -56,6 +58,7 @@ def live(
 ) -> None:
     """Run the system on the files in ``folder`` to the market's end or its kill.
 
+    At the market's end it writes ``report``; a kill at point ``kill_at`` (0: none) leaves ``note``.
     ``separate``: at a venue whose entries cannot carry their stops.
     """
     exchange = attrs.evolve(SETTINGS.exchange, attached_stop=not separate)

@@ -84,7 +84,7 @@ class Points:
     def reach(self, what: str, phase: str) -> None:
         """Count a point; kill the process at the chosen one."""
         if self._struck:
-            threading.Event().wait()  # the shot is on its way
+            threading.Event().wait()  # the timer will send SIGKILL
         self.seen.append(Point(what, phase))
         if len(self.seen) != self.kill_at:
             return
@@ -142,7 +142,7 @@ def stored(points: Points, state: Any) -> str:
 
 @contextmanager
 def hooked(points: Points) -> Iterator[None]:
-    """Let every journal write and venue call in this block pass the points."""
+    """Count the points of every journal write and venue call in this block."""
     undo: list[tuple[Any, str, Any]] = []
 
     def wrap(owner: Any, name: str, make: Callable[[Any], Any]) -> None:

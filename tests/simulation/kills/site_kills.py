@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[3]))  # a script; the tests are a package
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # so that a script can import the tests
 
 import attrs
 import trio
@@ -43,7 +43,7 @@ from tests.small_demo import NOW_MS, assert_same_book, journal, settings
 CYCLE_S = 60
 ALL_WITHIN_S = 1_800.0
 REPLACED_WITHIN_S = 60.0  # half a second on a quiet machine
-PAUSE_S = (0.0, 0.8)  # from one process to the kill: some have not served yet, some have
+PAUSE_S = (0.0, 0.8)  # from the start of a site to its kill, before or after it serves
 DAYS = 2
 OF_THE_RUN = {
     "KAMOU__DEMO__BAR_S": str(CYCLE_S),
@@ -144,7 +144,7 @@ def judged(events: Sequence[Event]) -> Iterator[str]:
         yield "the history has events of the site"
     of_site = [type(e) for e in events if isinstance(e, SiteFailed | SiteRecovered)]
     if of_site[:2] not in ([SiteFailed], [SiteFailed, SiteRecovered]):
-        yield f"of the site the journal has {[kind.__name__ for kind in of_site]}"
+        yield f"the journal's events of the site are {[kind.__name__ for kind in of_site]}"
     if any(isinstance(event, StateChanged) for event in events[starts[-1] :]):
         yield "the trading state changed in real time"
 

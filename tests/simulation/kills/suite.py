@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing but this thread when it forks
-sys.path.append(str(Path(__file__).resolve().parents[3]))  # a script; the tests are a package
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # so that a script can import the tests
 
 import attrs
 
@@ -46,7 +46,11 @@ from tests.simulation.kills.points import (
 )
 from tests.simulation.kills.verdict import Life, after_a_kill, after_recovery, files
 
-DOWN_MS = (AT_ONCE_MS, 30_000, 150_000)  # at once, past the not-found window, past a time limit
+DOWN_MS = (
+    AT_ONCE_MS,
+    30_000,
+    150_000,
+)  # at once, after the time for finding an order, after a time limit
 AGAIN = (
     1,
     3,
@@ -60,13 +64,17 @@ AGAIN = (
     144,
 )  # points at which the process that goes on is killed too
 LOG_LOST = "log-lost"
-DEFECTS = (LOG_LOST, FILLS_FORGOTTEN, STOPS_UNATTACHED)  # to see that the suite notices
-DOUBLES = 5  # every so many cases are double kills
+DEFECTS = (
+    LOG_LOST,
+    FILLS_FORGOTTEN,
+    STOPS_UNATTACHED,
+)  # defects of the run that the suite must find
+DOUBLES = 5  # every fifth case is a double kill
 
 
 @attrs.frozen(kw_only=True)
 class Case:
-    """A point at which to kill the process; ``again`` is one of the recovery, or 0."""
+    """A point at which to kill the process; ``again`` is a point of the next process, or 0."""
 
     number: int  # from 1, of the undisturbed run
     point: Point
@@ -160,7 +168,9 @@ def tried(case: Case, folder: Path) -> Outcome:
             )
         died = death_note(note)
         if not lives and Point(died.what, died.phase) != case.point:
-            failures.append(f"the run went another way: {died.what}, {died.phase}")
+            failures.append(
+                f"killed at another point than that of the case: {died.what}, {died.phase}"
+            )
         if case.defect == LOG_LOST:
             lose_the_log(here)
         lefts.append(folder / f"left-{len(lefts)}")

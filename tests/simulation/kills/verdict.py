@@ -55,7 +55,7 @@ def files(folder: Path) -> Files:
     for path in sorted(folder.glob("*.sqlite3")):
         with closing(connected(path)) as db:
             sound = sound and db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            # A journal whose log was lost may not even have its tables.
+            # A journal whose write-ahead log was lost may not even have its tables.
             tables = {part.name for part in schema_of(db)}
             if path.stem == "journal" and "event" in tables:
                 events = [committed.event for committed in read_events(db, 0)]
@@ -103,12 +103,12 @@ def ended(folder: Path, states: dict[str, str], lives: Sequence[Life]) -> Ended:
 def after_a_kill(left: Files, note: Note, before: int = 0) -> Iterator[str]:
     """Yield an error if acknowledged events are missing or too many are stored.
 
-    ``before``: the number of events that the life before had left. A process that goes on brings
+    ``before``: the number of events that the process before had left. A process that goes on brings
     the venue to the present first. If it is killed then, it has not opened the journal, and its
     note counts none of these events. Damaged files and missing audit records are errors too.
     """
     if not left.sound:
-        yield "a file is not sound"
+        yield "the directory has a damaged file"
     head, told = len(left.events), max(note.acknowledged_seq, before)
     most = told + note.pending if note.phase in (AMID, DONE) else told
     if not told <= head <= most:
@@ -122,7 +122,7 @@ def between(before: Files, after: Files) -> Iterator[str]:
     if after.events[: len(before.events)] != before.events:
         yield "the journal was rewritten"
     if after.audit_log[: len(before.audit_log)] != before.audit_log:
-        yield "the venue's record was rewritten"
+        yield "the venue's audit log was rewritten"
     kinds_before, kinds = (Counter(type(e) for e in f.events) for f in (before, after))
     if kinds[TradeClosed] < kinds_before[TradeClosed]:
         yield "there are fewer trades than before"
@@ -130,7 +130,7 @@ def between(before: Files, after: Files) -> Iterator[str]:
 
 @attrs.frozen(kw_only=True)
 class Life:
-    """A life of the process: ``ended_ms`` is its kill or its orderly end."""
+    """The time of one process, ms: ``ended_ms`` is its kill or its orderly end."""
 
     begin_ms: int
     ended_ms: int
@@ -189,7 +189,7 @@ def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
             default=to_ms,
         )
         if (bare_ms := living_ms(lives, since_ms, first_ms)) > PROTECTED_WITHIN_MS:
-            yield f"{symbol} held since {since_ms}: no stop read back in {bare_ms} ms of life"
+            yield f"{symbol} held since {since_ms}: no stop read back in {bare_ms} ms of running"
 
 
 def after_recovery(
@@ -204,7 +204,7 @@ def after_recovery(
     after = files(folder)
     for number, left in enumerate((*lefts, after)):
         if not left.sound:
-            yield f"file {number} is not sound"
+            yield f"directory {number} has a damaged file"
         yield from between(left, after)
     before = Counter(type(e) for e in lefts[-1].events)
     kinds = Counter(type(e) for e in after.events)
