@@ -14,7 +14,7 @@ import sys
 import traceback
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # a script; the tests are a package
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # so that a script can import the tests
 
 from kamou.errors import InvalidDataError
 from kamou.settings.config import DataSettings

@@ -40,7 +40,7 @@ def text(content: str | bytes, name: str = "c.csv") -> Callable[[Path], None]:
 
 
 def bomb(part: bytes, times: int) -> Callable[[Path], None]:
-    """Return a maker of a gzip file: a header, then ``part`` so many times."""
+    """Return a maker of a gzip file: a header, then ``times`` times ``part``."""
     member = gzip.compress(part, 6)
     return text(gzip.compress(HEADER.encode()) + member * times, "c.csv.gz")
 
@@ -82,7 +82,7 @@ def write_same_bars_twice(directory: Path) -> None:
     write_csv(directory / "b.csv", bar_rows())
 
 
-# --- entries that are no files ----------------------------------------------------------------
+# --- entries that are no files ---------------------------------------------------------------
 
 
 def pipe(name: str) -> Callable[[Path], None]:
@@ -122,7 +122,7 @@ def write_too_many_files(directory: Path) -> None:
         (directory / f"{at}.csv").touch()
 
 
-# --- datasets -------------------------------------------------------------------------------
+# --- datasets --------------------------------------------------------------------------------
 
 
 def write_dataset(directory: Path) -> Path:

@@ -118,7 +118,7 @@ def repeated_prefixes(directory: Path) -> None:
     )
 
 
-# --- footers that differ from the pages --------------------------------------------------------
+# --- footers that differ from the pages ------------------------------------------------------
 
 
 def varint(value: int) -> bytes:
@@ -155,7 +155,7 @@ def footer_with_rows(rows: int, *, everywhere: bool) -> Any:
 
 
 def short_histogram(directory: Path) -> None:
-    """Write a list of one number; Arrow's accessor expects two and ends the process."""
+    """Write a level histogram of one number; Arrow's accessor expects two and ends the process."""
     write(directory, valid_table())
     two = bytes([2 << 4 | 6]) + varint(0) + varint(ROWS * 2)  # Thrift: a list of two integers
     replace_in_footer(directory / "c.parquet", two, bytes([1 << 4 | 6]) + varint(ROWS * 2))
@@ -208,7 +208,7 @@ def deep_schema(directory: Path) -> None:
     footer_of(b"PAR1" + body + struct.pack("<I", len(body)) + b"PAR1")(directory)
 
 
-# --- small files that need a large grid ---------------------------------------------
+# --- small files that need a large grid ------------------------------------------------------
 
 
 def wide_and_sparse(directory: Path) -> None:

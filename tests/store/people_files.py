@@ -46,7 +46,7 @@ def bar_lines(rows: Rows, time: Callable[[int], object] = int) -> list[str]:
     return [",".join(map(str, (time(row["ts"]), *(row[name] for name in FIELDS)))) for row in rows]
 
 
-# --- one file for each symbol -------------------------------------------------------------------
+# --- one file for each symbol ----------------------------------------------------------------
 
 
 def write_stranger(directory: Path) -> None:
@@ -123,7 +123,7 @@ def frame(rows: Rows) -> pa.Table:
 
 
 def frames(suffix: str, write: Callable[[pa.Table, Path], object]) -> Write:
-    """Return a writer of freqtrade's files, with marks and spot that are left out."""
+    """Return a writer of freqtrade's files, with mark and spot bars, which an import leaves out."""
 
     def write_all(directory: Path) -> None:
         base = directory / "data" / "binance"

@@ -22,7 +22,7 @@ from tests.store import story
 
 DAY = 86_400_000
 BEGIN = 1_700_006_400_000  # 2023-11-15T00:00Z
-IN_TIME = 600_000  # a later read is not the equity of midnight
+IN_TIME = 600_000  # ms after midnight; a later read is not the equity of midnight
 LENGTH = 7  # days of a history
 
 cents = st.integers(-900_000, 900_000).map(lambda n: D(n).scaleb(-2))

@@ -183,7 +183,7 @@ def test_totals_and_sums_by_strategy_count_all_trades(events: list[e.Event]) -> 
 
 @given(by_definition.histories())
 @examples
-def test_every_interval_of_the_curve_keeps_its_last_lowest_and_highest_equity(
+def test_the_curve_keeps_last_lowest_and_highest_equity_of_intervals_and_sums_transfers(
     events: list[e.Event],
 ) -> None:
     with journal_of(events) as connection:
@@ -229,7 +229,7 @@ def test_the_order_of_late_fills_payments_and_closed_trades_changes_no_daily_row
         )
 
 
-# --- single days ----------------------------------------------------------------------
+# --- single days -----------------------------------------------------------------------------
 
 
 def make_day_opened(day: int, equity: str, after_ms: int = 6_000) -> e.DayOpened:

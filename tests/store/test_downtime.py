@@ -133,7 +133,7 @@ def test_the_time_that_a_fast_forward_takes_is_no_downtime(connection: sqlite3.C
 def test_the_time_after_a_killed_fast_forward_is_downtime_of_a_crash(
     connection: sqlite3.Connection,
 ) -> None:
-    """Killed at simulated 00:05; another process fast-forwards from real 20:00."""
+    """A fast-forward is killed at simulated 00:05; the next one starts at 20:00 of real time."""
     killed = (make_run_start(1, T0), *cycles(T0, 2))
     rest = (make_run_start(2, minute(5)), *cycles(minute(10), 1), make_run_stop(2, minute(10)))
     made = HistoryCaughtUp(at_ms=minute(1210), since_ms=minute(1200))

@@ -111,7 +111,7 @@ def test_bars_of_several_exchanges_need_a_choice(tmp_path: Path, bars: CheckedFi
     assert have_same_rows(read(tmp_path / "s", venue="okx"), bars)
 
 
-def test_a_file_without_a_symbol_needs_one(tmp_path: Path) -> None:
+def test_a_file_that_does_not_say_its_symbol_needs_the_option_for_it(tmp_path: Path) -> None:
     write_lines(tmp_path / "s" / "c.csv", [PLAIN, *bar_lines(bars_of("BTCUSDT"))])
     assert "no symbol in its name" in import_error(tmp_path / "s")
     for source in (tmp_path / "s", tmp_path / "s" / "c.csv"):
@@ -155,7 +155,7 @@ def test_a_file_with_times_in_two_units_is_invalid(tmp_path: Path, row: Any, rea
         (per_symbol("close_time,open,high,low,close,volume"), "no column of times"),
     ],
 )
-def test_a_layout_that_can_mean_several_things_is_one_line(
+def test_the_error_for_a_layout_that_can_mean_several_things_is_one_line(
     tmp_path: Path, write: Any, reason: str
 ) -> None:
     write(tmp_path / "s")
@@ -164,7 +164,7 @@ def test_a_layout_that_can_mean_several_things_is_one_line(
     assert len(error.splitlines()) == 1
 
 
-def test_times_that_are_dates_of_hourly_bars_are_one_line(tmp_path: Path) -> None:
+def test_the_error_for_hourly_bars_whose_times_are_dates_is_one_line(tmp_path: Path) -> None:
     table = frame(bars_of("BTCUSDT"))
     (tmp_path / "s").mkdir()
     dates = table.set_column(0, "date", table["date"].cast(pa.date32()))
@@ -191,7 +191,9 @@ def test_an_archive_of_two_files_is_invalid(tmp_path: Path) -> None:
     assert "BTCUSDT.zip: the archive has 2 files, expected one" in import_error(tmp_path / "s")
 
 
-def test_funding_by_symbol_in_columns_is_read_with_the_role_of_its_name(tmp_path: Path) -> None:
+def test_a_table_with_a_column_for_each_symbol_is_funding_if_its_name_says_so(
+    tmp_path: Path,
+) -> None:
     BARS_ONLY["seconds"](tmp_path / "s")
     rates = ["timestamp,BTCUSDT,ETHUSDT", "1735689600000,0.0001,", "1735718400000,0.0002,0.0003"]
     write_lines(tmp_path / "s" / "funding_rates.csv", rates)
@@ -202,7 +204,7 @@ def test_funding_by_symbol_in_columns_is_read_with_the_role_of_its_name(tmp_path
     ]
 
 
-def test_funding_with_another_writing_of_the_symbol_is_that_symbol(tmp_path: Path) -> None:
+def test_funding_with_another_writing_of_a_symbol_is_funding_of_that_symbol(tmp_path: Path) -> None:
     BARS_ONLY["seconds"](tmp_path / "s")
     rates = ["symbol,fundingTime,fundingRate", "BTC/USDT:USDT,1735689600000,0.0001"]
     write_lines(tmp_path / "s" / "f.csv", rates)
@@ -245,7 +247,7 @@ def test_invalid_rows_are_counted_by_kind_with_the_first_of_each(tmp_path: Path)
     assert len(error.splitlines()) == 5
 
 
-def test_invalid_rows_of_many_files_of_one_kind_are_one_line(tmp_path: Path) -> None:
+def test_invalid_rows_of_one_kind_in_many_files_are_one_line_of_the_error(tmp_path: Path) -> None:
     for at in range(40):
         rows = bar_rows((f"S{at:02}USDT",))
         for row in rows:

@@ -139,7 +139,7 @@ def test_the_next_run_number_is_above_all_others(connection: sqlite3.Connection)
     assert next_run_number(connection) == 8
 
 
-def test_a_snapshot_of_other_code_is_not_loaded(
+def test_a_snapshot_of_other_code_is_not_loaded_and_only_the_newest_two_are_kept(
     connection: sqlite3.Connection, writer: JournalWriter
 ) -> None:
     writer.append([lost(1), lost(2), lost(3)])
@@ -174,7 +174,7 @@ def test_a_snapshot_of_uncommitted_events_is_an_assertion_error(writer: JournalW
         writer.save_snapshot(seq=1, at_ms=1, code="a", state=b"")
 
 
-def test_the_code_hash_depends_on_the_source_of_the_modules() -> None:
+def test_the_code_hash_is_repeatable_and_depends_on_the_modules() -> None:
     one = snapshots.code_hash([e])
     assert one == snapshots.code_hash([e]) != snapshots.code_hash([e, some_module])
 

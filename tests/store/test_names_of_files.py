@@ -53,12 +53,12 @@ def test_a_name_says_the_symbol_of_its_pair_and_never_another_one(
     assert (found.symbol, found.exchange) == (symbol, exchange)
 
 
-def test_the_name_of_a_coin_says_no_kind_of_prices() -> None:
+def test_a_coin_whose_name_is_index_does_not_make_its_bars_index_prices() -> None:
     found = read_names_of(source_of(Path("files/INDEX_USDT_USDT-1h-futures.feather")))
     assert (found.symbol, found.role) == ("INDEXUSDT", None)
 
 
-def test_a_folder_of_freqtrade_may_have_coins_that_are_exchanges(tmp_path: Path) -> None:
+def test_a_folder_of_freqtrade_may_have_coins_with_names_of_exchanges(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "binance" / "futures"
     folder.mkdir(parents=True)
     for coin in ("BTC", "DYDX", "ASTER"):
@@ -69,7 +69,9 @@ def test_a_folder_of_freqtrade_may_have_coins_that_are_exchanges(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["ETHUSDT-1h-2025-02.csv", "ETH_USDT-1h.csv"])
-def test_a_chosen_symbol_never_replaces_the_one_in_a_file_s_name(tmp_path: Path, name: str) -> None:
+def test_a_chosen_symbol_never_replaces_the_one_in_the_name_of_a_file(
+    tmp_path: Path, name: str
+) -> None:
     write_lines(tmp_path / "BTCUSDT-1h-2025-01.csv", bar_lines(bars_of("BTCUSDT")[:24]))
     write_lines(tmp_path / name, bar_lines(bars_of("BTCUSDT")[24:]))
     error = import_error(tmp_path, symbol="BTCUSDT")
@@ -176,12 +178,16 @@ def test_a_delivery_contract_is_left_out_and_never_the_perpetual(tmp_path: Path,
 @pytest.mark.parametrize(
     "name", ["BTCUSDT_202501.csv", "BTCUSDT-20250101.csv", "BTC_USDT-2025.csv"]
 )
-def test_a_month_after_the_symbol_is_no_delivery_contract(tmp_path: Path, name: str) -> None:
+def test_a_month_day_or_year_after_the_symbol_is_no_delivery_contract(
+    tmp_path: Path, name: str
+) -> None:
     write_lines(tmp_path / name, bar_lines(bars_of("BTCUSDT")))
     assert read(tmp_path).data.bars.symbols == ("BTCUSDT",)
 
 
-def test_an_archive_of_other_files_is_left_out_below_a_directory(tmp_path: Path) -> None:
+def test_an_archive_of_other_files_is_left_out_below_a_directory_and_invalid_alone(
+    tmp_path: Path,
+) -> None:
     BARS_ONLY["seconds"](tmp_path / "user_data" / "data")
     results = tmp_path / "user_data" / "backtest_results"
     results.mkdir()
@@ -200,7 +206,7 @@ def test_an_archive_of_other_files_is_left_out_below_a_directory(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["aggTrades", "bookTicker", "bookDepth", "liquidationSnapshot"])
-def test_rows_of_other_kinds_are_no_bars_by_their_name(tmp_path: Path, kind: str) -> None:
+def test_files_of_other_kinds_are_left_out_by_their_name(tmp_path: Path, kind: str) -> None:
     BARS_ONLY["seconds"](tmp_path)
     lines = bar_lines(bars_of("BTCUSDT"))
     write_lines(tmp_path / f"BTCUSDT-{kind}-2025-01-01.csv", [f"{line},1" for line in lines])

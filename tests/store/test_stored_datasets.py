@@ -64,7 +64,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-# --- registry -----------------------------------------------------------------------------------
+# --- registry --------------------------------------------------------------------------------
 
 
 def test_a_registered_dataset_loads_unchecked_from_any_directory(
@@ -167,7 +167,7 @@ def test_a_dataset_without_funding_and_open_interest_opens_in_another_store(tmp_
     assert have_same_data(open_market(tmp_path / "b", str(path), now_ms=NOW_MS), load_dataset(path))
 
 
-# --- storing -------------------------------------------------------------------------------------
+# --- storing ---------------------------------------------------------------------------------
 
 
 def test_datasets_and_the_registry_are_readable_by_their_owner_only(tmp_path: Path) -> None:
@@ -246,11 +246,11 @@ def test_damaged_datasets_are_listed_with_the_reason(store: Path, tmp_path: Path
     assert all(reason.isprintable() for reason in damaged.values())
 
 
-# --- mutations -----------------------------------------------------------------------------------
+# --- mutations -------------------------------------------------------------------------------
 
 
 def has_valid_bars(market: RecordedMarket) -> bool:
-    """Return True if bars and funding are valid, by rules that are written again here."""
+    """Return True if bars and funding are valid by this test's own rules."""
     bars = market.data.bars
     known = ~np.isnan(bars.close)
     low, high = bars.low[known], bars.high[known]

@@ -1,4 +1,4 @@
-"""Row classes against the tables that the migrations make, and values through both."""
+"""Row classes have the columns of the tables, and rows keep their values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fresh() -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def cursor(fresh: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
-    """Return a cursor in a transaction that is rolled back."""
+    """Yield a cursor in a transaction, and roll it back after the test."""
     made = fresh.cursor()
     made.execute("BEGIN")
     yield made
@@ -116,7 +116,7 @@ def test_every_table_has_one_whole_row_class_or_a_reason_to_have_none(
     assert sorted([cls.table for cls in WHOLE] + list(WITHOUT_CLASS)) == sorted(tables)
 
 
-# --- values --------------------------------------------------------------------
+# --- values ----------------------------------------------------------------------------------
 
 # Drawn from lists, because 20 columns of any text and number take too long to draw.
 texts = st.sampled_from(["", "a", "\u00e9'\"", "null", "NaN", "1", "a\nb", "\0"])
@@ -223,7 +223,7 @@ def test_a_stored_value_of_another_type_is_an_error(cursor: sqlite3.Cursor) -> N
         select(cursor, StrategySums, "")
 
 
-# --- annotations ---------------------------------------------------------------
+# --- annotations -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [object, complex, Any, int | str, list[int], dict[str, int]])
@@ -241,7 +241,7 @@ def test_an_enum_is_stored_as_its_value_and_selected_as_the_enum(cursor: sqlite3
     assert found.side is OrderSide.SELL
 
 
-# --- rows of events ------------------------------------------------------------
+# --- rows of events --------------------------------------------------------------------------
 
 
 def make_fill(side: OrderSide = OrderSide.BUY) -> FillRow:
@@ -262,7 +262,7 @@ def make_fill(side: OrderSide = OrderSide.BUY) -> FillRow:
     )
 
 
-def test_a_row_of_another_value_takes_the_fields_of_the_same_name() -> None:
+def test_a_row_made_from_another_value_takes_its_fields_of_the_same_name() -> None:
     source = make_fill(side=OrderSide.SELL)
     row = make_row(FillRow, source, trade_id="t", source=FillSource.RECONCILE)
     assert row == attrs.evolve(source, trade_id="t", source=FillSource.RECONCILE)
@@ -290,7 +290,7 @@ def test_a_row_without_a_value_for_a_field_is_an_error() -> None:
         make_row(TradeRow, make_fill())
 
 
-# --- the projections -----------------------------------------------------------
+# --- the projections -------------------------------------------------------------------------
 
 
 def test_no_projection_writes_the_sql_of_an_insertion() -> None:
