@@ -1,4 +1,4 @@
-"""Fixtures of the command line's tests: a verb's caller, and a journal."""
+"""Fixtures of the command line's tests: a verb's caller, data directories and fake modules."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_a_database_and_a_data_directory_exclude_each_other(
     assert "--database and --data-dir exclude each other" in err
 
 
-def test_a_database_that_does_not_exist_is_one_line(cli: Cli, tmp_path: Path) -> None:
+def test_the_error_for_a_database_that_does_not_exist_is_one_line(cli: Cli, tmp_path: Path) -> None:
     code, out, err = cli("report", "--database", tmp_path / "none.sqlite3")
     assert (code, out) == (1, "")
     assert len(err.splitlines()) == 1

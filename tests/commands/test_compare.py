@@ -64,7 +64,7 @@ def test_compare_prints_a_document_with_json(cli: Cli, files: tuple[Path, Path])
     assert len(document["only_before"]) == len(document["changed_trades"]) == 1
 
 
-def test_compare_warns_of_other_data(
+def test_compare_warns_of_other_tested_times(
     cli: Cli, files: tuple[Path, Path], report: BacktestReport
 ) -> None:
     moved: BacktestReport = {**report, "tested": {**report["tested"], "from_ms": 0}}

@@ -1,4 +1,4 @@
-"""Datasets with a foreign ``meta.json``, which verbs check against the files."""
+"""Datasets of another data directory, whose ``meta.json`` verbs check against the files."""
 
 from __future__ import annotations
 

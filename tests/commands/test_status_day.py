@@ -110,10 +110,10 @@ def test_funding_paid_at_midnight_is_a_loss_of_the_new_day(
         record_income(DAY1_MS + 3_000, "2000", "transfer"),
     )
     opening = attrs.evolve(OPENING, equity=D(9_992), opening=D(8_000))
-    later = record_income(DAY1_MS + 7_000, "-100")  # in the next read
+    later = record_income(DAY1_MS + 7_000, "-100")  # the next read will show it
     day, _ = day_after(cli, journalled, *income, opening, later)
-    assert day["exit_costs"] == 0.000875  # 7
-    assert day["loss"] == 0.001875  # and 8
+    assert day["exit_costs"] == 0.000875  # 7 of 8,000
+    assert day["loss"] == 0.001875  # 7 and 8 of 8,000
     assert day["result"] == -0.001
     book = PositionBook()
     book.apply_all(enumerate((*story.opening_events(), *income, opening), 1))

@@ -1,4 +1,4 @@
-"""The author's guide, done word by word in an empty folder."""
+"""The guide for authors of strategies, followed word by word in an empty folder."""
 
 from __future__ import annotations
 

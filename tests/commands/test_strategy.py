@@ -154,7 +154,7 @@ def test_the_public_site_runs_no_file_of_a_strategy(
     assert not [name for name in child_environment(VARIABLES) if name.startswith("KAMOU")]
 
 
-def test_verbs_that_trade_run_the_files(cli: Cli, own: Path, compose: Compose) -> None:
+def test_a_backtest_runs_the_files_of_strategies(cli: Cli, own: Path, compose: Compose) -> None:
     mark = explosive(own)
     compose("backtest", lambda *_, **__: {"violations": 0})
     code, _, err = cli("backtest", "--data", "um")

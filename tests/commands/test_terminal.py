@@ -1,4 +1,4 @@
-"""Escaping of text from outside: it adds neither control characters nor lines."""
+"""Escaped text from outside adds neither control characters nor lines to an output."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _summary() -> dict[str, Any]:
     return blank | {"period_ms": 60_000, "gaps": ()}
 
 
-# --- a run with malicious responses -----------------------------------------------------
+# --- a run with malicious responses ----------------------------------------------------------
 
 
 @pytest.fixture

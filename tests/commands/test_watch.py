@@ -51,7 +51,7 @@ def interrupted_at_second_wait(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-# --- without a terminal ---------------------------------------------------------------
+# --- without a terminal ----------------------------------------------------------------------
 
 
 def test_without_a_terminal_outputs_are_separated_by_an_empty_line(
@@ -113,7 +113,7 @@ def test_a_process_signal_just_before_a_wait_of_the_watch_ends_it() -> None:
         assert watch.wait_for_signal(0, woken) is True
 
 
-# --- the run ends ---------------------------------------------------------------------
+# --- the run ends ----------------------------------------------------------------------------
 
 
 def make_watch(*given: dict[str, Any] | Exception) -> StatusWatch:
@@ -164,7 +164,7 @@ def test_the_watch_reads_an_unreadable_database_again_at_the_next_status() -> No
     assert watched.read()["notice"] is None
 
 
-# --- on a terminal --------------------------------------------------------------------
+# --- on a terminal ---------------------------------------------------------------------------
 
 
 @attrs.define
@@ -222,7 +222,7 @@ def halted(journalled: DataDirectory) -> DataDirectory:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Handle Ctrl-C even in a background shell, whose children inherit its ignoring."""
+    """Handle Ctrl-C also where a shell started the tests with ``&``, which makes them ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

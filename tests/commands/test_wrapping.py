@@ -143,7 +143,7 @@ def test_a_table_of_facts_breaks_no_word(width: int, capsys: pytest.CaptureFixtu
     rows=st.lists(st.tuples(*[st.text("ab ", max_size=30)] * 3), min_size=1),
     room=st.integers(1, 90),
 )
-def test_column_widths_fit_the_room_and_the_longest_words(
+def test_column_widths_fit_the_given_width_and_the_longest_words(
     rows: list[tuple[str, ...]], room: int
 ) -> None:
     columns = list(zip(*rows, strict=True))
