@@ -1,4 +1,4 @@
-"""What a recording has later changes nothing that a backtest did before."""
+"""Later bars of a recording do not change what a backtest did before them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ START_MS = 1_735_689_600_000
 BARS = 360
 SYMBOLS = tuple(f"{letter * 3}USDT" for letter in "ABCDEFGH")
 FIRST_CUT = 200  # bars; trades begin after the warm-up
-SWITCH_H = 240  # from then on funding settles each hour, later each 4 h
+SWITCH_H = 240  # from this hour on funding settles each hour, from hour 290 on every 4 h
 END_BAR = 330  # of CCCUSDT
 
 
 def make_market() -> RecordedMarket:
-    """Return hourly bars whose funding interval changes, whose prices jump, and one that ends."""
+    """Return hourly bars with jumps and changes of the funding interval; CCCUSDT ends early."""
     rng = np.random.default_rng(5)
     shape = (BARS, len(SYMBOLS))
     pulled = np.zeros(shape)
@@ -75,7 +75,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_recording_that_is_cut_gives_the_same_backtest_until_there(
+def test_a_recording_that_is_cut_gives_the_same_backtest_until_the_cut(
     whole: list[Event], tmp_path: Path, seed: int
 ) -> None:
     bars = int(np.random.default_rng(seed).integers(FIRST_CUT, BARS))

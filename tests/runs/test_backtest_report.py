@@ -43,7 +43,7 @@ def plain(row: Any, until_ms: int | None = None) -> definition.PlainTrade:
 
 
 def market_changes(traded: TradedDays) -> dict[str, float]:
-    """Return the last close over the first traded open, of each symbol."""
+    """Return each symbol's change from the first traded open to the last close, as a fraction."""
     bars = traded.market.data.bars
     first = list(bars.open_ms).index(MIDNIGHT_MS)
     return {
@@ -81,7 +81,9 @@ def until_the_end(traded: TradedDays) -> list[AuditRecord]:
     return [record for record in traded.audit_log if record.at_ms <= end_ms]
 
 
-def test_the_way_from_gross_to_net_is_that_of_the_venues_records(traded: TradedDays) -> None:
+def test_the_waterfall_from_gross_to_net_has_the_sums_of_the_venues_records(
+    traded: TradedDays,
+) -> None:
     fall = {name: D(str(text)) for name, text in traded.report["waterfall"].items()}
     records = until_the_end(traded)
     fills = [record for record in records if isinstance(record, FillAudit)]

@@ -42,7 +42,7 @@ def journal(*trades: tuple[str, int, int, str, str]) -> sqlite3.Connection:
     return connection
 
 
-def test_a_jump_and_an_end_are_told_with_their_trades(market: RecordedMarket) -> None:
+def test_a_jump_and_an_end_are_reported_with_their_trades(market: RecordedMarket) -> None:
     reader = journal(
         ("BBBUSDT", 90, 120, "-950.5", "stop_loss"),
         ("BBBUSDT", 20, 30, "7", "take_profit"),
@@ -66,12 +66,14 @@ def test_a_jump_and_an_end_are_told_with_their_trades(market: RecordedMarket) ->
     )
 
 
-def test_what_lies_outside_of_the_backtested_time_is_not_told(market: RecordedMarket) -> None:
+def test_jumps_and_ends_outside_of_the_backtested_time_are_not_reported(
+    market: RecordedMarket,
+) -> None:
     until_ms = START_MS + (JUMP_BAR - 1) * HOUR_MS
     assert find_dataset_notes(journal(), market, START_MS, until_ms) == {"ended": [], "jumps": []}
 
 
-def test_five_jumps_are_lines_and_the_others_a_number(market: RecordedMarket) -> None:
+def test_five_jumps_have_lines_and_the_others_are_counted(market: RecordedMarket) -> None:
     notes = find_dataset_notes(journal(), market, START_MS, START_MS + BARS * HOUR_MS)
     lines = describe_dataset_notes({**notes, "jumps": notes["jumps"] * 9})
     assert lines[-1] == "4 more jumps"
@@ -82,7 +84,9 @@ def test_five_jumps_are_lines_and_the_others_a_number(market: RecordedMarket) ->
 @pytest.mark.parametrize(
     ("factor", "found"), [(9.9, 0), (10.0, 1), (10.1, 1), (0.11, 0), (0.1, 1), (0.09, 1)]
 )
-def test_a_jump_is_tenfold_up_or_down(start: float, factor: float, found: int) -> None:
+def test_a_jump_is_a_change_of_at_least_tenfold_up_or_down(
+    start: float, factor: float, found: int
+) -> None:
     close = np.array([[start], [np.nan], [round(start * factor, 9)]])
     bars = Bars(
         symbols=("A",),

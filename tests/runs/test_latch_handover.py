@@ -80,7 +80,9 @@ def test_a_latch_line_that_the_last_run_saw_is_not_journalled_after_an_older_eve
     journal: EndedRun,
 ) -> None:
     journal.writer.append([flatten_event(StateReason.DAY_LOSS_SEVERE, NOON + 3_000)])
-    journal.writer.append([closed_cycle(NOON + 100)])  # as an order closed at the venue's time
+    journal.writer.append(
+        [closed_cycle(NOON + 100)]
+    )  # older, like an order's end at the venue's time
     journal.start(LATER)
     journal.take_over(
         latch_line(LatchAction.SET, NOON + 150), latch_line(LatchAction.CLEAR, NOON + 200)

@@ -66,7 +66,9 @@ async def test_days_while_nothing_ran_are_recorded_as_the_venues_file_has_them(
     names = [day_name(MIDNIGHT_MS - n * DAY) for n in (2, 1, 0)]
     assert [each["day"] for each in days[-3:]] == names
     assert [bool(each["start_rebuilt_from"]) for each in days[-3:]] == [False, True, True]
-    assert later["page"].count(">rebuilt<") == 3  # and the day that ended at the first of them
+    assert (
+        later["page"].count(">rebuilt<") == 3
+    )  # the third is the day that ended at the first rebuilt midnight
     ledger, mark = read_ledger(of)
     for n, shown in enumerate(reversed(days[1:-1]), 1):
         from_ms = MIDNIGHT_MS - n * DAY

@@ -192,7 +192,7 @@ async def test_damaged_lines_of_the_latchs_log_are_announced_in_one_warning(
     assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
 
 
-async def test_a_run_is_not_ready_while_it_stops_drifts_or_is_not_reconciled(
+async def test_a_run_is_not_ready_while_it_stops_has_drift_or_is_not_reconciled(
     running: CurrentRun, follower: Follower, supervised: Supervised
 ) -> None:
     supervised.state = "stopping"

@@ -1,4 +1,4 @@
-"""A run trades a strategy of the operator's own, and goes on when the strategy fails."""
+"""A run with a strategy of the operator's own goes on when the strategy fails."""
 
 from __future__ import annotations
 

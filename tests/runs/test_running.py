@@ -1,4 +1,4 @@
-"""``running``: the tree runs during the block, stops after it, and a storm is a halt."""
+"""``running``: the tree runs during the block, stops after it, and a restart storm halts it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_a_start_that_has_not_ended_in_time_leaves_a_block_without_actors(
     assert scripted.took() == ""
 
 
-async def test_every_exit_of_an_actor_is_passed_to_on_exit(
+async def test_the_crash_of_an_actor_is_passed_to_on_exit(
     tree: Tree, scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     async with running(tree, on_exit=scripted.exits.append, start_by_s=math.inf):
@@ -89,7 +89,7 @@ async def test_every_exit_of_an_actor_is_passed_to_on_exit(
     assert [each.child for each in crashed] == ["a"]
 
 
-async def test_a_storm_halts_new_entries_in_the_journal_and_is_raised(
+async def test_a_restart_storm_is_journalled_as_a_halt_of_entries_and_raised(
     tree: Tree, scripted: ScriptedChildren, autojump_clock: MockClock
 ) -> None:
     with pytest.RaisesGroup(RestartStormError, flatten_subgroups=True):

@@ -26,7 +26,7 @@ from kamou.store import database
 from tests.runs import test_processes as runs
 from tests.small_demo import NOW_MS, assert_same_book, folded, journal, of_kind, run_table
 
-FREE_WITHIN_S = 10.0  # the promise is 0.5 s; a busy machine may run no process for seconds
+FREE_WITHIN_S = 10.0  # normally 0.5 s; a busy machine may run no process for seconds
 
 
 def site_pid(running: runs.RunningProcess) -> int:
@@ -64,7 +64,7 @@ def site_events(data_dir: DataDirectory) -> list[object]:
     return [e for e in journal(data_dir) if isinstance(e, SiteFailed | SiteRecovered)]
 
 
-# --- kills of the site -------------------------------------------------------------------
+# --- kills of the site -----------------------------------------------------------------------
 
 
 async def test_a_site_that_is_killed_or_crashes_is_replaced_announced_and_journalled_once(
@@ -126,7 +126,7 @@ async def test_a_fast_forward_interrupted_after_a_crash_of_the_site_skips_no_day
     assert_same_book(data_dir)
 
 
-# --- kills of the trading process --------------------------------------------------------
+# --- kills of the trading process ------------------------------------------------------------
 
 
 def can_bind(port: int) -> bool:
@@ -218,7 +218,7 @@ async def test_a_taken_port_ends_the_run_with_one_line(traded: DataDirectory) ->
     assert done.stderr.decode().count("\n") == 1
 
 
-# --- `kamou site` -----------------------------------------------------------------------
+# --- `kamou site` ----------------------------------------------------------------------------
 
 
 async def test_kamou_site_serves_the_results_of_a_data_directory_and_of_a_backup(

@@ -38,7 +38,7 @@ def rising(missing: slice) -> RecordedMarket:
         (slice(1, 12), 101.0),
     ],
 )
-def test_the_change_of_a_symbol_without_a_price_at_the_end_goes_to_its_newest_close(
+def test_the_change_of_a_symbol_without_a_price_at_the_end_ends_at_its_newest_close(
     missing: slice, price: float
 ) -> None:
     market = rising(missing)

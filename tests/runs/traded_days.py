@@ -32,7 +32,7 @@ HOURLY = CycleSettings(period_s=3600, timeframe_s=3600, shards=2)
 
 @attrs.frozen
 class TradedDays:
-    """What a judge of the report may read."""
+    """A backtest's report, and the audit log and the market from which tests compute it again."""
 
     report: BacktestReport
     audit_log: tuple[AuditRecord, ...]
