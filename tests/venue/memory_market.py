@@ -47,7 +47,9 @@ class MemoryMarket:
         self._half = np.full(len(bars), half_spread_bps)
         self._funding = funding or {}
         self.segments = 0
-        self.ends: dict[str, tuple[int, float]] = {}  # symbol -> when, last close
+        self.ends: dict[
+            str, tuple[int, float]
+        ] = {}  # symbol -> end of its market, ms, and last close
 
     def _row(self, at_ms: int) -> int:
         return min(max((at_ms - self.first_ms) // self.step_ms, 0), len(self._bars) - 1)

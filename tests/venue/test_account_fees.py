@@ -18,7 +18,7 @@ from tests.venue.venue_orders import BUY, EXACT, SELL, at, engine_at, limit, ord
 
 D = Decimal
 DIP = (100.0, 100.2, 98.5, 100.0, 10_000.0)  # a resting bid at 99 is filled
-HUNDRED_MILLIONTH = D("1e-8")  # money is kept in these
+HUNDRED_MILLIONTH = D("1e-8")  # money is rounded to it
 
 
 def models(costs: CostModel) -> VenueModels:
@@ -79,7 +79,7 @@ class RebateForAll:
         return D(-1)
 
 
-def test_the_fees_of_another_venue_are_one_class_in_the_composition() -> None:
+def test_a_venue_charges_and_states_the_fees_of_another_fee_model() -> None:
     market = MemoryMarket({"AAA": with_bars()})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=RebateForAll()))
     engine.place(order("in", BUY, 100))

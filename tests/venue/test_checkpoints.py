@@ -1,4 +1,4 @@
-"""The generated market's states in the venue's file, which never decide a price."""
+"""The generated market's states in the venue's file, which never change a price."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def days_run(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return run
 
 
-# --- the same market with and without ------------------------------------------------------------
+# --- the same market with and without stored states ------------------------------------------
 
 
 @settings(max_examples=20)
@@ -146,7 +146,7 @@ def test_a_kill_loses_only_the_states_that_were_not_written(
     run_market_to(of, at(45), never)
     engine.advance(at(45))  # an idle venue stores its time, and the states with it
     run_market_to(of, at(75), never)
-    engine._store._db.close()  # SIGKILL
+    engine._store._db.close()  # as after SIGKILL: nothing more is written
     assert stored_days(path) == [10, 20, 30, 40]
     days_run.clear()
     again = market()
@@ -192,7 +192,7 @@ def test_a_market_without_a_venue_file_starts_from_a_checkpoint_in_memory(
     store.close()
 
 
-# --- rows that may not be used -------------------------------------------------------------------
+# --- rows that may not be used ---------------------------------------------------------------
 
 
 def damaged(db: sqlite3.Connection) -> None:
@@ -327,7 +327,7 @@ def test_settings_version_and_code_of_the_market_change_its_digest(
     assert market_digest(market()) not in known
 
 
-# --- writing -------------------------------------------------------------------------------------
+# --- writing ---------------------------------------------------------------------------------
 
 
 def test_a_market_state_is_stored_by_the_venues_next_transaction_and_waits_on_a_full_disk(

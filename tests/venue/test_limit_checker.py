@@ -92,13 +92,13 @@ def test_an_entry_beyond_the_headroom_at_a_higher_fee_is_a_violation() -> None:
 
 
 def test_while_a_reduction_is_unreported_the_daily_budget_is_not_checked() -> None:
-    """Check seed 990246, where the loss of a reduction was known with its report."""
+    """In seed 990246 the loss of a reduction was known only with its report."""
     broken = check_limits(two_entries("0.0060"), unreported=lambda at_ms: True)[1]
     assert broken == ["OPEN_RISK BBB"]
 
 
 def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
-    """Check seed 970979, where an external position counted its notional as margin."""
+    """In seed 970979 the checker counted the notional of an external position as its margin."""
     market = MemoryMarket({"AAA": with_bars(after=20), "BBB": with_bars(after=20)})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=AccountFees(taker=ZERO)))
     engine.place(order("other", BUY, 100, symbol="BBB", leverage=2))
@@ -115,7 +115,7 @@ def test_a_position_keeps_the_leverage_of_the_order_that_opened_it() -> None:
 def test_an_entry_whose_stop_comes_later_is_valued_at_most_at_the_mark_of_its_fill(
     later: str,
 ) -> None:
-    """Check seed 980468, where the mark moved in the 3 s between fill and stop."""
+    """In seed 980468 the mark moved in the 3 s between fill and stop."""
     market = MemoryMarket({"AAA": with_bars(after=20)})
     engine = engine_at(market, models=attrs.evolve(EXACT, fee=AccountFees(taker=ZERO)))
     engine.place(order("e", BUY, 100))

@@ -244,7 +244,7 @@ def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reloa
     calls: list[str] = []
 
     def meanwhile(client_order_id: str) -> WorkingOrder | None:
-        if not calls:  # between the look for another's writes and the look for the order
+        if not calls:  # between the check for other writes and the search for the order
             calls.append(client_order_id)
             other.place(limit("l0", BUY, 40, 97.5))
         return find(client_order_id)
@@ -284,7 +284,7 @@ def test_catching_up_ends_early_before_a_day_on_request() -> None:
     assert engine.market_ms == START_MS + 2 * 24 * HOUR_MS
 
 
-# --- the file ------------------------------------------------------------------------------------
+# --- the file --------------------------------------------------------------------------------
 
 
 def test_the_index_of_live_orders_leaves_out_the_terminal_states() -> None:

@@ -191,7 +191,7 @@ def test_a_resting_limit_fills_in_parts_by_participation() -> None:
     engine.place(limit("a", BUY, 100, 99), exits)
     assert [o.client_order_id for o in engine.open_orders()] == [
         "a"
-    ]  # the attached ones still sleep
+    ]  # the attached orders are dormant
     engine.advance(at(4))
     assert (report_of(engine, "a").status, report_of(engine, "a").filled) == (
         OrderStatus.PARTIALLY_FILLED,
@@ -222,7 +222,7 @@ def test_the_fill_price_of_a_limit_order_does_not_pass_its_limit() -> None:
     assert engine.place(limit("b", SELL, 10, 99.8, time_in_force=IOC)).average_price == D("99.8")
 
 
-def test_a_post_only_order_rests_where_it_does_not_cross() -> None:
+def test_a_post_only_order_rests_if_it_does_not_cross() -> None:
     engine = engine_at(flat(half_spread_bps=10))
     assert engine.place(limit("a", BUY, 10, 100, post_only=True)).status is OrderStatus.ACCEPTED
 
@@ -304,7 +304,7 @@ def test_a_symbol_without_a_market_takes_no_orders_and_keeps_its_last_mark() -> 
     assert engine.quotes(("AAA",)) == {}
     with pytest.raises(RejectedError, match="MARKET_UNAVAILABLE"):
         engine.place(order("b", BUY, 100))
-    assert engine.positions()[0].mark_price == 103  # remembered on the hour
+    assert engine.positions()[0].mark_price == 103  # the mark that was stored at the last full hour
     assert engine.open_orders()[0].client_order_id == "s"
 
 

@@ -169,7 +169,7 @@ def test_a_stop_fills_at_its_trigger_if_the_extreme_of_a_bar_touches_it() -> Non
     assert report_of(engine, "s").average_price == 102
 
 
-# Reference vectors computed with the isolated linear formula, taker 6 bp (design, risk chapter).
+# Expected by the formula of isolated linear contracts with a taker fee of 6 bps.
 @pytest.mark.parametrize(
     ("entry", "leverage", "rate", "sign", "expected"),
     [
@@ -235,7 +235,7 @@ def test_longs_pay_the_settled_rate_and_shorts_receive_it() -> None:
         engine.place(order("e", side, 100))
         engine.advance(eight + HOUR_MS)
         (paid,) = engine.income(0)
-        assert paid.amount == sign * D("0.3")  # 1,000 notional at 3 bp
+        assert paid.amount == sign * D("0.3")  # a notional of 1,000 at 3 bps
         assert (paid.kind, paid.at_ms, paid.symbol) == ("funding", eight, "AAA")
         assert engine.income(eight + 1) == ()
 

@@ -151,7 +151,7 @@ def test_two_engines_trade_on_one_venue_file_and_read_each_others_orders(tmp_pat
     flatten.close()
 
 
-def test_a_write_that_meets_another_processes_write_is_repeated(
+def test_a_write_that_meets_another_processes_write_is_repeated_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
@@ -162,7 +162,7 @@ def test_a_write_that_meets_another_processes_write_is_repeated(
 
     def meanwhile(*args: Any) -> Any:
         calls.append(args)
-        other.place(limit("l0", BUY, 40, 99.5))  # between our decision and our commit
+        other.place(limit("l0", BUY, 40, 99.5))  # between the decision and the commit of ``run``
         return seen(*args)
 
     monkeypatch.setattr(run._matcher, "arrive", meanwhile)

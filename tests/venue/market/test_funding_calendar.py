@@ -1,4 +1,4 @@
-"""Funding intervals are known from their time on, and no hour without a settlement pays."""
+"""Later settlements change no earlier funding interval; where they are missing, some are assumed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_interval_becomes_longer_only_when_two_distances_are_equal(
     assert [each for _, each in find_intervals(np.array(settlements(gaps)))] == hours
 
 
-def test_an_assumed_settlement_goes_on_each_eight_hours_after_the_record() -> None:
+def test_after_the_record_settlements_are_assumed_every_8_h_and_before_it_by_interval() -> None:
     calendar = calendar_of(settlements([1] * 16))
     hours = [START_MS + hour * HOUR_MS for hour in range(17, 41)]
     due = [each for each in hours if calendar.assumed_hours("AAA", each, 1) == 8]

@@ -42,7 +42,7 @@ def same(left: Any, right: Any) -> bool:
     )
 
 
-# --- the same market in any order of reads -------------------------------------------------------
+# --- the same market in any order of reads ---------------------------------------------------
 
 
 @settings(max_examples=15)
@@ -110,7 +110,7 @@ def test_an_invalid_step_or_symbol_count_is_a_configuration_error(
         market(**options)
 
 
-# --- inside the bars -----------------------------------------------------------------------------
+# --- inside the bars -------------------------------------------------------------------------
 
 
 @settings(max_examples=80)
@@ -184,7 +184,7 @@ def test_there_is_no_market_before_the_origin() -> None:
     assert np.array_equal(still.open, still.close)
 
 
-# --- bars and observations -----------------------------------------------------------------------
+# --- bars and observations -------------------------------------------------------------------
 
 
 def test_bars_are_continuous_on_the_tick_and_well_formed() -> None:
@@ -247,7 +247,7 @@ def test_days_of_the_market_can_be_made_into_a_dataset() -> None:
     assert made.open_interest.values.shape == (48, 12)
 
 
-# --- what is built in ----------------------------------------------------------------------------
+# --- statistics of the prices ----------------------------------------------------------------
 
 
 def wide(**paths: Any) -> Bars:
@@ -300,7 +300,7 @@ def test_the_universe_has_distinct_symbols_and_ticks_and_lots_that_fit_their_pri
     assert make_universe(1, 1, UniverseSettings()).symbols == ("BTCUSDT",)
 
 
-# --- quotes and market trades ---------------------------------------------------------------------
+# --- quotes and market trades ----------------------------------------------------------------
 
 
 @settings(max_examples=30)

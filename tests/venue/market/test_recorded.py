@@ -1,4 +1,4 @@
-"""Recorded bars as a market: nothing of a bar is known before it closed."""
+"""Recorded bars as a market: high, low and close of a bar are unknown before it closes."""
 
 from __future__ import annotations
 
