@@ -184,7 +184,7 @@ class PortContract:
         entry, _ = intents_of(plan, venue.clock.now_ms())
         await venue.refused(venue.permit(plan), entry, (), "STOP_NOT_ATTACHED")
 
-    async def test_a_reducing_order_is_proved_against_the_venue_and_journaled_unless_proved_before(
+    async def test_a_reducing_order_is_proved_against_the_venue_and_journalled_unless_proved_before(
         self, venue: VenueUnderTest
     ) -> None:
         await venue.enter()
@@ -201,7 +201,7 @@ class PortContract:
         assert (await venue.port.reduce(stop, proved=True)).status is OrderStatus.ACCEPTED
         assert (
             len(venue.proofs.journalled) == 1
-        )  # ``proved``: the governor has proved and journaled it
+        )  # ``proved``: the governor has proved and journalled it
 
     @pytest.mark.parametrize(
         "order",
