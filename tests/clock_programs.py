@@ -19,7 +19,7 @@ Operation = tuple[Any, ...]
 Body = Sequence[Operation]
 Program = Sequence[Body]  # a body for each task
 
-# Few enough values that tasks meet at one deadline; any others, so that sums are rounded.
+# A few values, so that deadlines of tasks coincide, and any others, so that sums are rounded.
 seconds = st.sampled_from((0.0, 0.1, 0.2, 0.3, 1 / 3, 0.5, 1.0, 2.0)) | st.floats(0.0, 10.0)
 limits = seconds | seconds | seconds | st.none()  # of a wait that may have no end
 events = st.integers(0, EVENTS - 1)

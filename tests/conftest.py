@@ -20,7 +20,7 @@ from tests.site_client import Client, connect
 FRESH_SEED = "KAMOU_FRESH_SEED"  # of the new simulation of each run; set it to repeat one
 
 
-# A test asserts no duration: an example is slow when other work runs on the machine.
+# Examples have no deadline, because other work on the machine makes an example slow.
 hypothesis.settings.register_profile(
     "kamou", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

@@ -21,7 +21,7 @@ class ModelLeaf:
     name: str
     restart: str = "permanent"
     up: bool = False
-    begun: bool = False  # in this life of its supervisor
+    begun: bool = False  # since the last start of its supervisor
     failed_start: bool = False
     bad_starts: int = 0
     relapses: int = 0
@@ -53,7 +53,9 @@ class ModelSupervisor:
     failed_start: bool = False
     queue: list[Queued] = attrs.Factory(list)
     restarts: list[float] = attrs.Factory(list)  # times, in s
-    left: list[ModelLeaf | ModelSupervisor] = attrs.Factory(list)  # of an interrupted first start
+    left: list[ModelLeaf | ModelSupervisor] = attrs.Factory(
+        list
+    )  # not started, because a start before theirs failed
 
     def supervisors(self) -> Iterator[ModelSupervisor]:
         """Yield every supervisor of the tree, those below before those above."""

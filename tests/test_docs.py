@@ -28,9 +28,9 @@ CODE = re.compile(r"```(.*?)\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-# A path: has a slash or a known suffix, and no scheme, no leading slash (those are web paths).
+# A path has a slash or a known suffix. One with a scheme or a leading slash is a web path.
 FILE = re.compile(r"^(?!/|\.\./|kamou-data)[\w.-]+(/[\w.-]+)*(/|\.(py|md|toml|txt|sql))$")
-# What a run or a user makes.
+# Files that a run or a user makes.
 MADE_AT_RUN = {"kamou.toml", "report.json", "market/", "make_bars.py", "bars/bars.csv"}
 MADE_AT_RUN |= {"strategies/breakout.py", "strategies/tests/", "breakout.py"}
 TO_WRITE = ("NAME", "NUMBER")  # stand for what a contributor chooses
@@ -65,7 +65,7 @@ def problem_of(line: str) -> str | None:
     words = [word for word in line.split("|")[0].split()[1:] if word]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name = words.pop(0)
-        if name.isupper():  # VERB stands for any of them
+        if name.isupper():  # VERB stands for any verb
             return None
         if name not in command.commands:
             return f"no verb {name}"
@@ -178,7 +178,7 @@ def test_the_tables_of_faults_and_seeds_are_those_of_the_simulator() -> None:
     assert SEEDS_PAGE.read_text(encoding="utf-8") == seeds_page(), "run `make fix`"
 
 
-def test_every_verb_has_its_line_on_the_page_of_commands() -> None:
+def test_every_verb_is_named_on_the_page_of_commands() -> None:
     text = (ROOT / "docs/commands.md").read_text()
     verbs = [
         f"{name} {inner}" if inner else name

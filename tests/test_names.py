@@ -186,7 +186,7 @@ def member_uses() -> Counter[str]:
     """Count how often the product reads an attribute, or names it in a short text.
 
     Short texts name fields for ``getattr``, the columns of rows and the keys of documents.
-    A keyword of a call is no use: it gives a field its value.
+    A keyword of a call does not count, because it gives a field its value.
     """
     found: Counter[str] = Counter(template_words())
     for tree in trees("kamou/").values():

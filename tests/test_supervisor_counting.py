@@ -28,7 +28,7 @@ from tests.otp_model import ModelLeaf, ModelSupervisor, settle
 EXAMPLES = 100 * (40 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1)
 SETTLE_S = 100.0  # longer than all starts and relapses of one step
 RELAPSE_S = 1.0  # shorter than a slow start
-LONG_S = 1e9  # a period in which nothing is forgotten
+LONG_S = 1e9  # a period so long that every restart counts
 EDGE_S = 104.0  # a period as long as the time between some steps
 
 

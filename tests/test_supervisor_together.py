@@ -52,7 +52,7 @@ class Together(ScriptedChildren):
 async def survives(strategy: RestartStrategy, names: str, steps: Iterable[str]) -> bool | None:
     """Return True if all of these children are running after the steps.
 
-    None: the scheduler gave another order of the ends than that of ``steps``.
+    Return None if the scheduler ended them in another order than that of ``steps``.
     """
     scripted = Together()
     children = [scripted.child(name) for name in names]

@@ -124,7 +124,7 @@ IMPURE = {
 }
 
 
-def test_the_core_uses_no_io_no_clock_and_no_randomness() -> None:
+def test_the_core_imports_no_module_for_io_clocks_or_randomness() -> None:
     # The core may use datetime for calendar days of given times; FORBIDDEN_CALLS bans its now().
     used = {path: imported(tree) & IMPURE for path, tree in trees("kamou/core/").items()}
     assert not {path: names for path, names in used.items() if names}

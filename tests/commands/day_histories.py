@@ -112,7 +112,7 @@ def draw_history(seed: int, journal: JournalWriter | None = None) -> Iterator[Lo
 
 
 class _Draw:
-    """Draws of one seed."""
+    """Random draws of one seed."""
 
     def __init__(self, seed: int) -> None:
         self._draws = np.random.default_rng(seed)
@@ -282,7 +282,7 @@ class _History:
             ledger.start, ledger.start_ms = equity - moved, today_ms
         elif rebuilt:
             ledger.start, ledger.start_ms = ledger.equity(today_ms, marks[today_ms]), today_ms
-        else:  # the higher of two figures
+        else:  # without marks: the last equity plus transfers, or the read one if it is higher
             since = sum(a for at, a in ledger.transfers if at > last_ms)
             ledger.start = max(last + since if last_ms else equity, equity)
             ledger.start_ms = read_ms + 1

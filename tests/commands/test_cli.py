@@ -74,7 +74,7 @@ def test_init_writes_a_valid_file_and_overwrites_only_with_force(cli: Cli) -> No
     assert "cannot be written" in cli("init", "none/kamou.toml")[2]
 
 
-def test_check_config_counts_the_changed_settings(cli: Cli) -> None:
+def test_check_config_names_and_counts_the_changed_settings(cli: Cli) -> None:
     Path("kamou.toml").write_text("[demo]\nseed = 8\n")
     code, out, _ = cli("check-config", "--json")
     assert code == 0

@@ -102,7 +102,7 @@ def record_income(at_ms: int, amount: str, kind: str = "funding") -> IncomeRecor
 def test_funding_paid_at_midnight_is_a_loss_of_the_new_day(
     cli: Cli, journalled: DataDirectory
 ) -> None:
-    """Equity 9,992 after 8 paid and 2,000 deposited: the day began with 8,000."""
+    """The equity is 9,992 after 8 was paid and 2,000 deposited, so the day began with 8,000."""
     read = attrs.evolve(BEFORE_OPENING, equity=D(7_992))
     income = (
         record_income(DAY1_MS, "-8"),

@@ -65,7 +65,7 @@ def start_with_an_empty_book(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_planned_restart_keeps_positions_and_their_stops_and_continues_their_trades(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, naive: Any
 ) -> None:
-    """Planned restart with open positions."""
+    """The operator restarts Kamou while positions are open."""
 
     def run_case(data_dir: Path) -> list[str]:
         play(data_dir=data_dir, minutes=2.5)
@@ -94,7 +94,7 @@ OTHER = attrs.evolve(
 def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Upgrade with open positions: other code, other settings."""
+    """Code and settings of Kamou change while positions are open."""
 
     def run_case(data_dir: Path, before: str, after: str) -> list[str]:
         def old_dump(self: PositionBook) -> bytes:
@@ -121,7 +121,7 @@ def test_an_upgrade_with_open_positions_trusts_the_events_and_no_snapshot_of_oth
 def test_after_a_restored_backup_the_venues_positions_are_adopted_and_entries_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Restored backup: the journal of minutes ago, the venue of now."""
+    """A backup is restored, so the journal is minutes older than the venue."""
 
     def run_case(data_dir: Path) -> Ended:
         journal, backup = data_dir / "journal.sqlite3", data_dir.with_suffix(".backup")
@@ -171,7 +171,7 @@ def is_free(data_dir: Path) -> bool:
 def test_a_data_directory_is_locked_while_a_run_holds_it_and_free_after_the_run_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two runs at once."""
+    """Two runs could trade on one data directory at once."""
     with DataDirectoryLock(tmp_path / "held"):
         assert not is_free(tmp_path / "held")
     assert is_free(tmp_path / "held")  # the lock file exists, its holder has ended
@@ -192,7 +192,7 @@ def test_a_data_directory_is_locked_while_a_run_holds_it_and_free_after_the_run_
 def test_external_orders_are_not_canceled_and_positions_with_external_fills_are_protected(
     symbol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Manual orders on the account."""
+    """External orders are placed on Kamou's account."""
 
     def run_case() -> tuple[Ended, list[Any]]:
         seen: list[Any] = []

@@ -91,7 +91,7 @@ def test_a_position_whose_stop_is_rejected_is_closed(
 
 
 class RefusesStopsAndIsSilent(RefusesStops):
-    """As ``RefusesStops``; the first two exits of the symbol do not arrive, without an answer."""
+    """As ``RefusesStops``; the first two exits of the symbol neither arrive nor get an answer."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

@@ -200,7 +200,7 @@ def test_new_orders_use_the_venues_newest_contract_specification(
 def test_a_raised_fee_counts_in_the_value_of_a_candidate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """GGG can win 4 and lose 2 at a price of 100; a fee of 1 % takes 2 of each."""
+    """GGG can win 4 or lose 2 at a price of 100; a fee of 1 % costs 2 in both cases."""
 
     def run_case() -> Ended:
         async def direct(harness: Harness) -> None:

@@ -111,7 +111,7 @@ def test_the_waterfall_from_gross_to_net_has_the_sums_of_the_venues_records(
 
 
 def test_the_equity_at_each_midnight_is_that_of_the_venues_records(traded: TradedDays) -> None:
-    """By the definition: the balance before 00:00, and the positions that it leaves."""
+    """It is the balance before 00:00, plus the positions held then at their last closes."""
     bars = traded.market.data.bars
     days = traded.report["days"]
     assert [day["complete"] for day in days[:DAYS]] == [True] * DAYS

@@ -124,7 +124,7 @@ def test_a_venue_file_of_a_newer_kamou_is_an_error_before_a_run_is_journalled(
     venue._db.execute("PRAGMA user_version = 99")
     venue.close()
     with pytest.raises(DatabaseNewerError), open_session_on(data_dir, market):
-        raise AssertionError("not opened")
+        raise AssertionError("the session opened")
     assert run_table(data_dir) == []
 
 
@@ -135,7 +135,7 @@ def test_a_market_with_impossible_instruments_is_an_error_before_anything_is_wri
         attrs.evolve(each, tick=Decimal(0), qty_min=each.qty_max + 1) for each in market.instruments
     )
     with pytest.raises(InvalidDataError) as caught, open_session_on(data_dir, market):
-        raise AssertionError("not opened")
+        raise AssertionError("the session opened")
     words = str(caught.value)
     assert "BTCUSDT: tick is 0, not above 0" in words
     assert f"and {2 * 8 - FAULTS_SHOWN} more" in words
@@ -208,7 +208,7 @@ async def test_a_session_canceled_while_it_opens_completes_the_current_day_and_c
     source = GeneratedMarket(seed=1, origin_ms=NOW_MS - 300 * DAY_MS, symbols=2)
     with scope:
         async with open_session_in_thread(opening(data_dir, source)):
-            raise AssertionError("the session was canceled")
+            raise AssertionError("the canceled session opened")
     assert scope.cancelled_caught
     assert days == list(range(13))
     assert run_table(data_dir) == [(1, "stopped")]
@@ -223,7 +223,7 @@ async def test_an_error_of_opening_in_a_thread_is_raised_on_the_event_loop(
     data_dir.exchange.write_text("no database" * 100)
     with pytest.raises(StoreError, match="exchange"):
         async with open_session_in_thread(opening(data_dir, market)):
-            raise AssertionError("the file cannot be opened")
+            raise AssertionError("a session on an unreadable file opened")
 
 
 def test_a_session_moves_a_venue_of_days_ago_to_the_present(

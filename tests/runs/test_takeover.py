@@ -28,8 +28,8 @@ from tests.small_demo import NOW_MS, SetClock, venue
 
 OTHER_USER = 12_345  # a user id without files here
 
-# Holds the lock, listens on a port, prints the port, and answers each request falsely. It also
-# prints each request.
+# This program holds the lock, listens on a port and prints the port. It prints each request and
+# answers it with a false proof.
 PROGRAM = """
 import encodings.idna, fcntl, json, os, socket, sys
 lock = os.open(sys.argv[1], os.O_RDONLY)

@@ -59,7 +59,7 @@ CENT = D("0.01")
 SETTINGS = Settings(
     mode="backtest",
     cycle=CycleSettings(period_s=300, timeframe_s=300, shards=1),
-    # The product's limits; only what would keep it from trading often enough is wider.
+    # The product's limits, except those that would keep it from trading often enough.
     risk=attrs.evolve(
         Settings().risk,
         shock_move=D("0.06"),  # less than a jump: a full net position loses more than a day may

@@ -46,9 +46,9 @@ SIMULATIONS: tuple[Runs, ...] = (
 )
 """Faults, hours and seeds of the simulations that judge what no test notices."""
 
-TESTS_MAX_S = 90.0  # for the tests of one change; after it the simulations judge it
+TESTS_MAX_S = 90.0  # for the tests of one change; after this time simulations judge it
 IN_SIMULATIONS = "simulations"  # what the simulations call is noted under this name
-TRIAL_MAX_S = 300.0  # one change altogether: one that makes the system spin never ends by itself
+TRIAL_MAX_S = 300.0  # for one change in all; a change may let the system run for ever
 
 
 @attrs.frozen(kw_only=True)

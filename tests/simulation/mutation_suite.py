@@ -72,9 +72,13 @@ def mutated(mutant: Mutant, root: Path = ROOT) -> dict[str, str]:
     for file, old, new in ((mutant.file, mutant.old, mutant.new), *mutant.also):
         text = texts.get(file) or (root / file).read_text(encoding="utf-8")
         if (found := text.count(old)) != 1:
-            raise MutantError(f"{mutant.name}: its old text is in {file} {found} times, not once")
+            raise MutantError(
+                f"{mutant.name}: its old text is in {file} {found} times, not once; correct it"
+            )
         if old == new:
-            raise MutantError(f"{mutant.name}: its old and new text of {file} are the same")
+            raise MutantError(
+                f"{mutant.name}: its old and new text of {file} are the same; correct it"
+            )
         texts[file] = text.replace(old, new)
     return texts
 
@@ -208,7 +212,7 @@ def write_page(text: str, document: Path = DOCS, *, begin: str = BEGIN, end: str
     before, _, rest = document.read_text(encoding="utf-8").partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise MutantError(f"{document.name} has no markers {begin} and {end}")
+        raise MutantError(f"{document.name} has no markers {begin} and {end}; put them back")
     document.write_text(before + text + after, encoding="utf-8")
 
 

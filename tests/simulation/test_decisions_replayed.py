@@ -71,7 +71,7 @@ def read_group(group: type[T], name: str, given: dict[str, Any]) -> T:
 
 
 class Replay:
-    """The journal's events, with a fold to any sequence number."""
+    """The journal's events, from which it computes books and decisions again."""
 
     def __init__(self, events: Sequence[Committed]) -> None:
         self._events = events

@@ -32,7 +32,7 @@ def test_a_withdrawal_is_unknown_until_two_cycles_could_read_the_account() -> No
 
 
 def test_time_in_which_the_account_cannot_be_read_does_not_make_a_withdrawal_known() -> None:
-    """Seed 700202: an entry on a read before a withdrawal, 210 s of it without reads."""
+    """In seed 700202 an entry used a read from before a withdrawal, and reads failed for 210 s."""
     blind_ms = 210_000
     made = changes((GONE_MS, GONE_MS + blind_ms))
     assert made.sum_unknown(GONE_MS + blind_ms + KNOWN_AFTER_MS) == 300
@@ -53,7 +53,7 @@ def losing(*silent: tuple[int, int]) -> OutsideChanges:
 
 
 def test_a_loss_without_a_reported_fill_is_unknown_until_the_account_could_be_read() -> None:
-    """Seed 960240: an entry 307 ms after a liquidation in another symbol."""
+    """In seed 960240 an entry came 307 ms after a liquidation in another symbol."""
     made = losing()
     assert made.sum_unknown(GONE_MS + 307) == 200
     assert made.sum_unknown(GONE_MS + KNOWN_AFTER_MS) == 200
@@ -76,7 +76,7 @@ def test_the_report_of_another_fill_does_not_make_a_loss_known() -> None:
 
 
 def test_a_reduction_is_unreported_until_its_report_or_until_it_could_be_read() -> None:
-    """Seed 990246: the report that a hedge had closed was lost for a minute."""
+    """In seed 990246 the report that a hedge had closed was lost for a minute."""
     made = changes()
     made.record_reduction("ETHUSDT", GONE_MS, Decimal(3))
     assert not made.has_unreported(GONE_MS - 1)

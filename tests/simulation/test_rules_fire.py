@@ -1,4 +1,4 @@
-"""The monitor reports a broken rule, and nothing of the allowed case beside it.
+"""The monitor reports a broken rule, and nothing in the allowed case next to it.
 
 Each test makes events, orders, fills or the end of a process, and asserts every rule that the
 monitor reports.
@@ -132,7 +132,7 @@ class Story:
 
 
 def begin(excused_ms: ExcusedTime = never_excused, *, kind: type[Engine] = Engine) -> Story:
-    """Return a story at a flat market of AAA and BBB with 10 000 USDT."""
+    """Return a story at a flat market of AAA and BBB with 10,000 USDT."""
     market = MemoryMarket({"AAA": with_bars(), "BBB": with_bars()})
     engine = open_engine(":memory:", market, kind=kind)
     engine.advance(at(2))
@@ -142,7 +142,7 @@ def begin(excused_ms: ExcusedTime = never_excused, *, kind: type[Engine] = Engin
     return Story(engine, monitor)
 
 
-# --- permits ---------------------------------------------------------------------------
+# --- permits ---------------------------------------------------------------------------------
 
 
 def test_a_permit_that_is_granted_twice_is_reported() -> None:
@@ -220,7 +220,7 @@ def test_a_permit_for_a_position_of_an_excused_time_is_allowed() -> None:
     assert story.rules == NONE
 
 
-# --- sent orders -----------------------------------------------------------------------
+# --- sent orders -----------------------------------------------------------------------------
 
 
 def test_a_second_entry_of_one_trade_is_reported() -> None:
@@ -309,7 +309,7 @@ def test_a_sent_order_that_is_no_entry_and_only_reduces_is_allowed(role: OrderRo
     assert story.rules == NONE
 
 
-# --- fills -----------------------------------------------------------------------------
+# --- fills -----------------------------------------------------------------------------------
 
 
 def holding() -> Story:
@@ -348,7 +348,7 @@ def test_a_fill_of_an_exit_that_reduces_a_position_is_allowed(quantity: int) -> 
     assert story.rules == NONE
 
 
-# --- the process -----------------------------------------------------------------------
+# --- the process -----------------------------------------------------------------------------
 
 
 @attrs.define

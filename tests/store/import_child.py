@@ -50,7 +50,7 @@ def peak_resident_mb() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
-    raise AssertionError("no VmHWM: not Linux")
+    raise AssertionError("/proc/self/status has no line VmHWM; run this on Linux")
 
 
 def main() -> None:

@@ -257,7 +257,7 @@ def test_a_transfer_at_midnight_belongs_to_the_day_that_begins() -> None:
 
 
 def test_the_return_of_a_day_counts_a_deposit_of_its_first_millisecond_from_the_start() -> None:
-    """10,900 became 11,000: 0.92 %. On 9,900 it would be 1.01 %."""
+    """10,900 grew by 100 to 11,000, which is 0.92 %; of 9,900 it would be 1.01 %."""
     midnight = story.DAY0_MS + by_definition.DAY
     start = attrs.evolve(make_day_opened(1, "10900"), opening=D(9_900), midnight_at_ms=midnight)
     history = [

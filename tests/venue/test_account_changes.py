@@ -116,7 +116,7 @@ def test_after_each_change_the_reads_equal_those_of_an_engine_that_has_computed_
 
 @given(factor=st.sampled_from(["10", "2", "0.5", "0.1"]), quantity=st.integers(20, 400))
 @settings(max_examples=20)
-def test_a_resize_keeps_base_quantity_equity_and_the_stop_of_the_whole_position(
+def test_a_resize_keeps_base_quantity_equity_and_stop_and_pauses_entries_for_a_time(
     factor: str, quantity: int
 ) -> None:
     engine = engine_at(MemoryMarket({"AAA": with_bars()}))

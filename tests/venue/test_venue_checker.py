@@ -163,7 +163,7 @@ def test_risk_with_costs_and_gap_over_the_limit_is_a_violation() -> None:
 def test_the_risk_of_a_short_is_measured_to_its_farthest_stop() -> None:
     engine = calm()
     engine.place(order("e", SELL, 100), (stop("n", BUY, 50, 101), stop("f", BUY, 50, 110)))
-    # attached stops follow the filled size, so both cover everything; the farthest counts
+    # Attached stops follow the filled size, so each covers the whole position; the farthest counts.
     assert rules(judge(engine)) == ["RISK"]
 
 

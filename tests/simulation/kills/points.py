@@ -53,7 +53,7 @@ class Note:
     what: str
     phase: str
     at_ms: int
-    acknowledged_seq: int  # the journal said that this was committed
+    acknowledged_seq: int  # the newest event whose commit the journal had confirmed
     pending: int  # events being committed
     audit_records: int  # that the venue stored
 
@@ -73,7 +73,7 @@ class Points:
         self.pending = 0
         self.audit_log = 0
         self.roles: dict[str, str] = {}  # of client order ids
-        self.doing = "open"  # what the venue is being asked
+        self.doing = "open"  # the request that the venue handles
         self.read_back_ms = 0  # when the venue's open orders were first read
         self._struck = False
         self._note = note

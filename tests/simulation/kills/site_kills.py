@@ -130,7 +130,7 @@ def cycles(events: Sequence[Event]) -> list[int]:
 
 
 def judged(events: Sequence[Event]) -> Iterator[str]:
-    """Yield each rule that the journal breaks."""
+    """Yield a line for each rule that the journal breaks."""
     starts = [i for i, event in enumerate(events) if isinstance(event, RunStarted)]
     if len(starts) != 2:
         yield f"{len(starts)} runs were started, expected 2: the history and real time"
@@ -150,7 +150,7 @@ def judged(events: Sequence[Event]) -> Iterator[str]:
 
 
 def checked(folder: DataDirectory) -> Iterator[str]:
-    """Yield each violation that the independent checker finds in the audit log."""
+    """Yield a line for each violation that the independent checker finds in the audit log."""
     of = settings(folder.path, demo=DemoSettings(seed=7, symbols=8, warmup_days=1, bar_s=CYCLE_S))
     with closing(VenueStore(folder.exchange)) as store:
         track = demo.load_binding(store)

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing but this thread when it forks
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no other thread may run when the suite forks
 sys.path.append(str(Path(__file__).resolve().parents[3]))  # so that a script can import the tests
 
 import attrs

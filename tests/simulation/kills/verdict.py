@@ -180,7 +180,7 @@ def spells(audit_log: Sequence[AuditRecord]) -> Iterator[tuple[str, int, int]]:
 
 
 def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
-    """Yield each position without a confirmed stop or an end within the deadline."""
+    """Yield an error for each position without a confirmed stop or an end within the deadline."""
     confirmed = play.of(StopConfirmed)
     for symbol, since_ms, to_ms in spells(play.audit_log):
         to_ms = to_ms or lives[-1].ended_ms
@@ -195,7 +195,7 @@ def _read_back(play: Ended, lives: Sequence[Life]) -> Iterator[str]:
 def after_recovery(
     folder: Path, lefts: Sequence[Files], lives: Sequence[Life], report: dict[str, Any]
 ) -> Iterator[str]:
-    """Yield each event, fill or stop that is lost, doubled, rewritten or missing."""
+    """Yield an error for each event, fill or stop that is lost, doubled or rewritten."""
     play = ended(folder, report["states"], lives if report["separate"] else ())
     last = lives[-1]
     yield from faults(play, until_minute=until_minute(last.begin_ms))

@@ -1,4 +1,4 @@
-"""Later settlements change no earlier funding interval; where they are missing, some are assumed."""
+"""Later settlements change no earlier funding interval; missing ones are assumed."""
 
 from __future__ import annotations
 
