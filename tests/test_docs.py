@@ -79,7 +79,10 @@ def problem_of(line: str) -> str | None:
 
 
 def stands(name: str, page_dir: Path) -> bool:
-    """Return True if the file exists: from the root, next to the page, or in kamou/."""
+    """Return True if the file exists: under the root, next to the page, or in kamou/.
+
+    A name without a folder may be that of a file in any folder of kamou/.
+    """
     places = (ROOT, page_dir, ROOT / "kamou")
     if any((place / name).exists() for place in places):
         return True

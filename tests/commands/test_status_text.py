@@ -38,7 +38,7 @@ def assert_fits(lines: list[str], width: int, height: int | None = None) -> None
         assert line.isprintable()
 
 
-# --- fit -----------------------------------------------------------------------
+# --- lines that fit the width ----------------------------------------------------------------
 
 
 @settings(max_examples=200)
@@ -83,7 +83,7 @@ def test_a_frame_leaves_out_the_last_positions_of_the_list() -> None:
     assert open_positions[-1]["symbol"] not in text
 
 
-# --- content -------------------------------------------------------------------
+# --- content ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("width", [59, 60, 79, 80, 160, 200])
@@ -307,7 +307,7 @@ def test_the_title_names_a_fast_forward() -> None:
     assert "simulating the days before now" in full_lines(status, 80)[0]
 
 
-# --- layout --------------------------------------------------------------
+# --- layout ----------------------------------------------------------------------------------
 
 
 @given(text=st.text(max_size=200), width=st.integers(1, 80))

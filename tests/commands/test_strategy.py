@@ -150,7 +150,7 @@ def test_the_public_site_runs_no_file_of_a_strategy(
     assert cli("site")[0] == 0
     assert len(served) == 1
     assert not mark.exists()
-    # Nor does the site's process in a run, which gets no settings.
+    # The site's process in a run gets no settings, so no paths of strategies either.
     assert not [name for name in child_environment(VARIABLES) if name.startswith("KAMOU")]
 
 

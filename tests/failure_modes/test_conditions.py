@@ -99,7 +99,7 @@ def test_entries_stop_while_the_feed_repeats_old_quotes(
     assert entries(play(venue=naive), FROZEN)
 
 
-# --- 429 -------------------------------------------------------------------------------------
+# --- HTTP status 429 (too many requests) -----------------------------------------------------
 
 BURST, BURST_S = 30, 10.0  # more calls than 30 within 10 s prolong a ban
 BAN_S = 90.0

@@ -233,7 +233,7 @@ def test_a_stop_beyond_the_liquidation_price_is_moved_before_it(
             seen.append(stop_first(harness))
             (held,) = [p for p in engine.positions() if p.symbol == HELD]
             safe = engine.instruments[HELD]
-            # Liquidation halfway between entry and stop.
+            # The new rate puts the liquidation price halfway between entry and stop.
             near = (held.entry_price + (stops_at(harness, HELD)[0].trigger_price or D(0))) / 2
             kept = held.entry_price * (1 - D(1) / held.leverage) / near
             change(engine, HELD, maintenance_margin_rate=1 - safe.taker_fee - kept)

@@ -239,7 +239,7 @@ async def test_longs_and_shorts_are_closed_to_the_last_contract(
     done = await flatten_all(of)
     assert (done["positions_closed"], done["positions_left"]) == (len(before), 0)
     assert not venue(data_dir).positions
-    # One market order for each position, of its whole size and of the opposite side.
+    # One market order closes each position: of its whole size and of the opposite side.
     closes = {i.symbol: i for i in flatten.FlattenLog(path=data_dir.flatten_log).read_intents()}
     for symbol, held in before.items():
         close = closes[symbol]

@@ -164,7 +164,7 @@ def head_seq(data_dir: DataDirectory) -> int:
         return queries.head_seq(reader)
 
 
-# --- stops -------------------------------------------------------------------------------
+# --- stops -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -207,7 +207,7 @@ async def test_a_second_run_on_a_data_directory_fails_and_names_the_first(
         await running.ready()
 
 
-# --- killed ------------------------------------------------------------------------------
+# --- runs that are killed --------------------------------------------------------------------
 
 
 async def wait_for_fast_forward(running: RunningProcess) -> None:
@@ -252,7 +252,7 @@ async def test_the_run_after_a_kill_has_the_same_book_and_no_duplicate(
     assert_same_book(data_dir)
 
 
-# --- hung --------------------------------------------------------------------------------
+# --- runs that hang --------------------------------------------------------------------------
 
 
 async def test_a_flatten_closes_the_positions_of_a_hung_run_which_stays_flat_when_it_wakes(

@@ -109,7 +109,7 @@ class Trials:
         if report.failed:
             self._failed.append(report.nodeid)
 
-    # --- who calls what ------------------------------------------------------------
+    # --- the functions that each test calls ----------------------------------------
 
     def _note_calls(self, live: Live, known: dict[str, Any]) -> dict[str, Any]:
         """Run the tests not in ``known`` and the simulations on the unchanged product.
@@ -150,7 +150,7 @@ class Trials:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._items.get(following))
         return self._failed[0] if self._failed else ""
 
-    # --- one fork each ----------------------------------------------------------------
+    # --- a forked process for each change ---------------------------------------------
 
     def _try_all(self, live: Live) -> None:
         waiting, running = list(reversed(self.changes)), list[tuple[Change, Fork]]()
@@ -279,7 +279,7 @@ def live_functions(files: Iterable[str]) -> Live:
 
 
 def put_in(change: Change, live: Live) -> None:
-    """Give the live functions around the change their code of the changed text."""
+    """Replace the code of the live functions around the change by that of the changed text."""
     path = ROOT / change.file
     text = change.applied(path.read_text(encoding="utf-8"))
     codes: dict[str, CodeType] = codes_of(compile(text, str(path), "exec", dont_inherit=True))

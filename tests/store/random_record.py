@@ -166,7 +166,7 @@ def day_of(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d")
 
 
-# --- by definition ---------------------------------------------------------------------------
+# --- rows by their definitions ---------------------------------------------------------------
 
 
 @attrs.frozen

@@ -139,7 +139,7 @@ def test_a_resize_keeps_base_quantity_equity_and_stop_and_pauses_entries_for_a_t
     engine.place(order("again2", BUY, 100))
 
 
-def test_a_resize_that_meets_another_processes_write_happens_once(tmp_path: Path) -> None:
+def test_a_resize_that_meets_another_engines_write_happens_once(tmp_path: Path) -> None:
     market = MemoryMarket({"AAA": with_bars()})
     run, other = (
         open_engine(tmp_path / "venue.db", market),

@@ -235,7 +235,7 @@ def test_a_client_order_id_of_an_earlier_run_is_found_and_rejected(tmp_path: Pat
     again.close()
 
 
-def test_an_order_that_another_process_placed_just_now_is_canceled_after_a_reload(
+def test_an_order_that_another_engine_placed_just_now_is_canceled_after_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")

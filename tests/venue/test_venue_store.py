@@ -151,7 +151,7 @@ def test_two_engines_trade_on_one_venue_file_and_read_each_others_orders(tmp_pat
     flatten.close()
 
 
-def test_a_write_that_meets_another_processes_write_is_repeated_up_to_a_limit(
+def test_a_write_that_meets_another_engines_write_is_repeated_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, other = opened(tmp_path / "venue.db"), opened(tmp_path / "venue.db")
