@@ -174,6 +174,6 @@ def settle(root: ModelSupervisor, now_s: float, order: Sequence[str] = ()) -> No
 
 
 def _rank(entry: Queued, order: Sequence[str]) -> tuple[bool, int]:
-    """Return the place in a queue: ends of leaves, ends of supervisors, relapses."""
+    """Return the key that sorts a queue: entries not in ``order``, those in it, relapses."""
     name = entry.child.name
     return entry.relapse, 1 + order.index(name) if name in order and not entry.relapse else 0

@@ -39,7 +39,7 @@ class Together(ScriptedChildren):
     """Ends several children in one moment: each has ended before any restart begins."""
 
     async def crash(self, names: str) -> str:
-        """Crash them all; return the order in which they ended."""
+        """Crash the children, one for each letter of ``names``; return the order of their ends."""
         before = len(self.exits)
         for name in names:
             self.acts[name] = Crash(name)

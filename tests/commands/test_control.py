@@ -18,7 +18,7 @@ Compose = Callable[..., None]
 
 
 def count_none(*_: object, **__: object) -> int:
-    """Replace the count of positions in the venue's file."""
+    """Return 0 in place of the number of positions in the venue's file."""
     return 0
 
 

@@ -196,7 +196,7 @@ once, so many more restarts fit into the same period."""
 def test_a_reader_of_the_database_does_not_block_the_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Database locked: freqtrade#4653, freqtrade#6353."""
+    """A locked database: freqtrade#4653, freqtrade#6353."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)  # SQLite would wait in real time
 
     def run_case(data_dir: Path) -> list[str]:
@@ -275,7 +275,7 @@ def relates_it_to_the_margin(day: Day) -> Decimal:
 def test_the_daily_loss_limit_reads_the_accounts_equity_and_shows_its_arithmetic(
     naive: Callable[[Day], Decimal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drawdown guard misread: freqtrade#11726 (fired at 0.79 %, 2 % expected)."""
+    """A limit on the drawdown that misread the loss: freqtrade#11726 (at 0.79 %, not at 2 %)."""
 
     def judged(equity: Decimal) -> Decision:
         limits = RiskLimits(daily_loss_max=D("0.02"), reduced_at=D(1))

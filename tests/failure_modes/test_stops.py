@@ -269,7 +269,7 @@ def test_an_exit_is_not_blocked_by_a_resting_take_profit_of_full_size(
 def test_the_stop_covers_the_filled_quantity_and_grows_with_the_position(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Partial fills unprotected: freqtrade#8374."""
+    """A stop that does not cover a partial fill: freqtrade#8374."""
 
     def run_case() -> tuple[list[str], dict[str, list[object]]]:
         seen: dict[str, list[object]] = {}

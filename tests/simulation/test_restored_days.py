@@ -77,7 +77,7 @@ def listed(paid_in: int) -> e.IncomeRecorded:
 
 
 def opened(event: e.DayOpened, paid_in: int, lost: int) -> e.DayOpened:
-    """Return ``event`` with the equity of the account read."""
+    """Return ``event`` with the equity of the account read, also as opening unless at midnight."""
     equity = D(10_000 + paid_in - lost)
     opening = equity if event.opening is not None and not event.at_midnight else event.opening
     return attrs.evolve(event, equity=equity, opening=opening)
