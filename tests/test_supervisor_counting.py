@@ -249,7 +249,7 @@ quick_trees = branches(
 slow_trees = branches(
     st.builds(
         LeafPlan,
-        # No temporary ones: OTP first ends a start and then handles a crash, so they would not be
+        # No temporary leaves: OTP first ends a start and then handles a crash, so they would not be
         # started again; Kamou handles a crash at once, before a later temporary child has begun.
         restart=st.sampled_from([Restart.PERMANENT, Restart.TRANSIENT]),
         slow_s=st.sampled_from([0.0, 0.0, 2.0]),

@@ -73,7 +73,7 @@ def unused_declarations(files: Files) -> Iterator[str]:
 
 
 def unused_members(files: Files) -> Iterator[str]:
-    """Yield the members of classes of the tests whose name stands at no second place."""
+    """Yield the members of classes of the tests whose name occurs only once."""
     words = sum(count_words(files).values(), Counter[str]())
     for path, text in files.items():
         if path.startswith("tests/"):

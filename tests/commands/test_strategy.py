@@ -114,7 +114,7 @@ def test_check_config_names_a_broken_file_and_accepts_an_enabled_one(cli: Cli, o
 
 
 def explosive(own: Path) -> Path:
-    """Let the file of the folder leave a mark when it runs; return the mark."""
+    """Make the strategy of the folder create a file when it runs; return that file's path."""
     mark = own.absolute().parent / "it-ran"
     (own / "breakout.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
     return mark

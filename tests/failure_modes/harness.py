@@ -113,7 +113,7 @@ async def place_external_order(
 
 @contextmanager
 def between_runs(data_dir: Path, minute: float) -> Iterator[Engine]:
-    """Yield the venue while no process of Kamou runs."""
+    """Yield the venue's engine at ``minute``, while no process of Kamou runs."""
     with closing(VenueStore(data_dir / "venue.sqlite3", durable=False)) as store:
         engine = Engine(
             scripted_market.market(),

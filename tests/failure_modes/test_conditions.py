@@ -221,7 +221,7 @@ def test_a_reader_of_the_database_does_not_block_the_writer(
 def test_a_database_that_another_process_locks_loses_no_order_fill_or_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Database locked, by a writer: freqtrade#4653, freqtrade#6353."""
+    """A database locked by a writer: freqtrade#4653, freqtrade#6353."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 0)
 
     def run_case(data_dir: Path) -> list[str]:

@@ -41,7 +41,7 @@ from tests.store.market_files import write_valid_files
 
 
 class PausedProgress:
-    """A progress sink that pauses the fast-forward until the test opens it."""
+    """A progress sink that pauses the fast-forward until the test sets ``open``."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()

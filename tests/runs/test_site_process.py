@@ -144,7 +144,7 @@ def can_bind(port: int) -> bool:
 async def test_the_port_is_free_soon_after_the_trading_process_is_killed(
     traded: DataDirectory, stopped: bool
 ) -> None:
-    """The system continues a stopped site, because its process group became an orphan."""
+    """The operating system continues a stopped site: its process group became an orphan."""
     async with runs.start_run(traded, NOW_MS + MINUTE_MS) as running:
         pid = await wait_for_site(running)
         port = site_port(running)

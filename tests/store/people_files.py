@@ -146,7 +146,7 @@ def frames(suffix: str, write: Callable[[pa.Table, Path], object]) -> Write:
 
 
 def write_arrays(table: pa.Table, path: Path) -> None:
-    """Write a table as arrays of numbers, as ccxt returns bars."""
+    """Write a table as JSON arrays of numbers, as ccxt returns bars; compress it for ``.gz``."""
     rows = [list(row.values()) for row in table.to_pylist()]
     text = json.dumps([[round(row[0].timestamp() * 1000), *row[1:]] for row in rows])
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
