@@ -37,13 +37,13 @@ Group = TypeVar("Group", bound=attrs.AttrsInstance)
 
 @attrs.frozen(kw_only=True)
 class CycleSettings:
-    period_s: int = 300  # one scan and one reconciliation
+    period_s: int = 300  # between two cycles: each reconciles, and scans if a bar has closed
     bar_delay_ms: int = 2_000  # venues publish a closed bar late
     timeframe_s: int = 900  # the bars on which strategies trade
-    shards: int = 2  # each scanner pays the fixed cost of a bar again
+    shards: int = 2  # scanners; each has the fixed cost of a bar again
     shard_deadline_ms: int = 2_000  # after the first shard; later ones are left out of the cycle
     candidate_ttl_s: int = 60  # an unused candidate expires
-    candidates_max: int = 20  # candidates that a cycle passes to T2
+    candidates_max: int = 20  # candidates that a cycle passes to the vetoes (T2)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,9 +52,9 @@ class ExchangeSettings:
 
     latency_ms: int = 150
     attached_stop: bool = True
-    volume_participation: Decimal = D("0.1")  # of a bar's volume, for one order
-    gap_range_atr: Decimal = D("5")  # a bar wider than this fills stops beyond the trigger
-    gap_depth: Decimal = D("0.25")  # 0: fill at the trigger, 1: at the bar's extreme
+    volume_participation: Decimal = D("0.1")  # of a bar's volume, for one entry or limit order
+    gap_range_atr: Decimal = D("5")  # in a bar wider than this, stops fill beyond the trigger
+    gap_depth: Decimal = D("0.25")  # in such a bar; 0: at the trigger, 1: at the bar's extreme
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +74,7 @@ class WebSettings:
     operator_port: int = 8081
     operator_tcp: bool = True  # False: only the Unix socket in the data directory
     pricing_file: str = ""  # the operator's Markdown for /pricing
-    connections_max: int = 2_000  # of the public listener, like the limits below
+    connections_max: int = 2_000  # of the public listener, as are the limits up to keep_alive_s
     connections_per_address_max: int = 100
     trusted_proxies: tuple[str, ...] = ()  # reverse proxies, each with many clients
     header_bytes_max: int = 16_384
@@ -85,11 +85,11 @@ class WebSettings:
     keep_alive_s: int = 15
     site_nice: int = 10  # so that the trading process gets the CPU first
     site_memory_max_mb: int = 512  # MiB resident; about 57 with 2,000 clients
-    site_address_space_max_mb: int = 2_048  # MiB; 40 threads reserve up to 1,445
+    site_address_space_max_mb: int = 2_048  # MiB; see MALLOC_ARENA_MAX in site/process_start.py
     site_descriptors_max: int = 2_304  # 2,000 connections, and the process's own files
     site_render_max_s: int = 30  # an open snapshot keeps the WAL from being checkpointed
-    site_silence_max_s: int = 10  # twenty heartbeats
-    site_start_max_s: int = 60  # 0.5 s on an idle machine
+    site_silence_max_s: int = 10  # the time of twenty heartbeats
+    site_start_max_s: int = 60  # a start takes 0.5 s on an idle machine
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +106,7 @@ class StoreSettings:
 
 @attrs.frozen(kw_only=True)
 class DataSettings:
-    """Limits of one dataset, because its files may come from anybody."""
+    """Limits of one dataset, because its files may come from any source."""
 
     rows_max: int = 10_000_000  # of all files; 160 bytes of memory each during the checks
     symbols_max: int = 5_000  # the largest venues list hundreds of perpetuals
@@ -125,7 +125,7 @@ class SupervisionSettings:
     backoff_reset_s: int = 300  # without a crash; then the wait is backoff_base_ms again
     handler_deadline_s: int = 30
     grace_s: int = 10  # of an orderly stop
-    heartbeat_s: int = 30  # an event loop blocked for longer ends the process
+    heartbeat_s: int = 30  # if the event loop is blocked for longer, the process ends
 
 
 @attrs.frozen(kw_only=True)
@@ -134,7 +134,7 @@ class Settings:
 
     mode: str = "demo"  # demo | paper | live
     data_dir: Path = Path("kamou-data")
-    equity: Decimal = D("10000")  # USDT, demo and paper
+    equity: Decimal = D("10000")  # USDT; first wallet balance in demo, paper and backtests
     currency: str = "USDT"
     change_reason: str = ""  # why this configuration differs from the last
     cycle: CycleSettings = CycleSettings()
@@ -178,16 +178,16 @@ def load_settings(
     """Resolve the settings: options over environment over file over defaults.
 
     Args:
-        path: the TOML file; None: none.
+        path: the TOML file; None: no file.
         environ: the environment.
         overrides: values of options.
-        run_files: run the files in the folder ``strategies.path``. If False, settings of
-            strategies outside of the package are not checked and are left out.
+        run_files: run the files in the folder ``strategies.path``. If False and a folder is set,
+            settings of strategies outside of the package are not checked and are left out.
 
     Raises:
         ConfigurationError: the file cannot be read or is not TOML; or settings are unknown, invalid
-            or contradictory: one line for each problem, with key and origin; or the folder has a
-            file that cannot be used.
+            or contradictory: one line for each problem, with key and origin; or the folder, or a
+            file in it, cannot be used.
     """
     read = partial(read_sources, path, environ, dict(overrides or {}))
     raws = read(collect_leaf_types(Settings))
@@ -225,7 +225,7 @@ def _is_of_file(key: str, value: object, types: ParameterTypes) -> bool:
 
 
 def digest(settings: Settings) -> str:
-    """Return the SHA-256, in hex, of the canonical JSON of the settings.
+    """Return the SHA-256, in hex, of ``canonical_json``.
 
     Settings with ``decides=False`` in the table are left out, so that runs which differ only in
     them have equal digests.
@@ -236,7 +236,8 @@ def digest(settings: Settings) -> str:
 def canonical_json(settings: Settings) -> str:
     """Return the settings that change trades as JSON, with sorted keys.
 
-    An enabled strategy outside of the package adds the hash of its file.
+    If strategies outside of the package are enabled, ``strategies.files`` has the SHA-256 of the
+    file of each.
     """
     table = settings_table(settings.strategies.parameter_types)
     decisive = {
@@ -253,7 +254,7 @@ _SETTING = Form(decimal=lambda value: fixed_text(value.normalize()))  # 0.010 an
 
 
 def to_json_value(value: object) -> object:
-    """Return a setting's value as a JSON type."""
+    """Return a setting's value as a JSON type: a number, text, boolean or list."""
     return str(value) if isinstance(value, Path) else to_plain(value, _SETTING)
 
 
@@ -279,7 +280,7 @@ def _prefix_keys(name: str, keys: Mapping[str, T]) -> dict[str, T]:
 def collect_leaf_types(group: type, types: ParameterTypes | None = None) -> dict[str, object]:
     """Return the type of each setting by its dotted key, in the order of the fields.
 
-    ``types`` are the classes of strategies' parameters; None: of the strategies of the package.
+    ``types`` are the classes of strategies' parameters; None: those of the package's strategies.
     """
     hints = get_type_hints(group)
     kinds: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Sources of the settings: the TOML file and the environment."""
+"""Sources of settings (TOML file, environment) and the conversion of values."""
 
 from __future__ import annotations
 
@@ -21,20 +21,26 @@ Given = dict[str, tuple[str, object]]  # dotted key -> (origin, value)
 def read_sources(
     path: Path | None, environ: Mapping[str, str], given: Given, keys: Collection[str]
 ) -> Given:
-    """Return what file, environment and options give, each with its origin."""
+    """Return the values of file, environment and options, each with its origin.
+
+    An option overrides the environment, and the environment overrides the file.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is not UTF-8 or is not TOML.
+    """
     raws = read_file(path, keys) if path else {}
     return raws | read_environment(environ) | given
 
 
 def read_file(path: Path, keys: Collection[str]) -> Given:
-    """Return the file's settings, each with its line as origin.
+    """Return the file's settings, each with path and line as its origin.
 
     Args:
         path: the TOML file.
         keys: dotted keys of all known settings.
 
     Raises:
-        ConfigurationError: the file cannot be read or is not TOML.
+        ConfigurationError: the file cannot be read, is not UTF-8 or is not TOML.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -102,7 +108,12 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
 def convert_values(
     raws: Given, kinds: Mapping[str, object], table: Mapping[str, Setting]
 ) -> dict[str, object]:
-    """Return the values by key.
+    """Return the values by dotted key, in the types of their settings.
+
+    Args:
+        raws: origin and value of each setting, as its source gives it.
+        kinds: type of each known setting.
+        table: row of each known setting.
 
     Raises:
         ConfigurationError: a line for each unknown or invalid setting.

@@ -1,4 +1,4 @@
-"""Settings of the strategies: which are enabled, and their parameters."""
+"""Settings of the strategies: the enabled ones, their folder and their parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _add_defaults(given: Mapping[str, attrs.AttrsInstance]) -> Mapping[str, attr
 
 @attrs.frozen(kw_only=True)
 class StrategySettings:
-    """Enabled strategies, and the parameters of every strategy.
+    """Enabled strategies, the operator's folder, and every strategy's parameters.
 
     Parameters that are not given have the defaults of the strategy's module.
     """
@@ -29,7 +29,7 @@ class StrategySettings:
     parameters: Mapping[str, attrs.AttrsInstance] = attrs.field(
         factory=dict, converter=_add_defaults, hash=False
     )
-    # Of ``path``, by name; empty for a verb that needs no strategy.
+    # The strategies in ``path`` by name; empty without a folder, or if the verb runs no file.
     files: Mapping[str, StrategyFile] = attrs.field(
         factory=dict, hash=False, metadata={NOT_A_SETTING: True}
     )
@@ -52,7 +52,7 @@ def strategy_parameter_classes(files: Mapping[str, StrategyFile] | None = None) 
     """Return the class of each strategy's parameters, by the strategy's name.
 
     Args:
-        files: strategies outside of the package.
+        files: strategies outside of the package, by name; None: none.
     """
     from kamou.core import strategies
 
@@ -71,7 +71,7 @@ def list_builtin_strategies() -> tuple[str, ...]:
 
 
 def find_contradictions(settings: StrategySettings) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each failed check between parameters: keys and violated condition."""
+    """Yield each failed check between a strategy's parameters: keys and condition."""
     from kamou.core.strategies.base import Parameters
 
     for name, parameters in settings.parameters.items():

@@ -1,4 +1,4 @@
-"""``StrategyFile``, a strategy of the operator's own, and its loading.
+"""``StrategyFile``, one of the operator's own strategies, and its loading.
 
 These files run as code of the operator, with all rights of the process. Only verbs that need a
 strategy load them: `kamou run`, `kamou backtest`, `kamou strategy`, and the two that check or show
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kamou.core.strategies import StrategyFactory
     from kamou.core.strategies.base import Parameters
 
-PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")  # `__` separates the parts of a variable
+PATTERN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")  # `__` separates a variable's parts
 LETTERS_MAX = 60
 # strategies.enabled and strategies.path are settings, and `all` is the sum over all strategies.
 RESERVED = frozenset({"enabled", "path", "all"})
@@ -56,13 +56,14 @@ def find_name_problem(name: str, taken: Collection[str] = ()) -> str:
     """Return why a strategy cannot have this name; empty if it can.
 
     Args:
-        name: of the file, without its suffix.
+        name: name of the file, without its suffix.
         taken: names of the strategies of the package.
     """
     if not PATTERN.fullmatch(name) or keyword.iskeyword(name) or len(name) > LETTERS_MAX:
         return (
-            f"is no name of a strategy: use up to {LETTERS_MAX} small letters and digits,"
-            " with single underscores, such as breakout_20"
+            "is no name of a strategy: use lower-case letters, digits and single underscores, a"
+            f" letter first, at most {LETTERS_MAX} characters and no Python keyword, such as"
+            " breakout_20"
         )
     if name in RESERVED:
         return "is a reserved name; choose another"
@@ -81,7 +82,8 @@ def load_folder(folder: str, taken: Collection[str]) -> dict[str, StrategyFile]:
         taken: names of the strategies of the package.
 
     Raises:
-        ConfigurationError: the folder cannot be used, or a line for each file that cannot.
+        ConfigurationError: the folder does not exist, or another user owns it or may write it; or
+            files cannot be used: one line for each.
     """
     directory = expand_home(folder)
     if directory is None or not directory.is_dir():
@@ -107,8 +109,9 @@ def load_file(path: Path, taken: Collection[str] = ()) -> StrategyFile:
     """Return the strategy of one file.
 
     Raises:
-        ConfigurationError: the file's name or mode is wrong, it cannot be read or imported, or has
-            no ``strategy``; the message has file and line. Or its parameters cannot be settings.
+        ConfigurationError: the file's name is invalid; another user owns it or may write it; it
+            cannot be read or imported (the message has the line); it has no callable ``strategy``;
+            or its parameters cannot be settings.
     """
     if problem := find_name_problem(path.stem, taken):
         raise ConfigurationError(f"{path}: {path.stem!r} {problem}")
@@ -131,12 +134,14 @@ def _check_owner(path: Path, what: str) -> None:
     """Check that nobody but this user or root could have written the path.
 
     Raises:
-        ConfigurationError: another user owns it, or may write it.
+        ConfigurationError: another user owns it or may write it, or it cannot be examined.
     """
     try:
         found = path.stat()
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigurationError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
+        ) from error
     if found.st_mode & WRITABLE_BY_OTHERS:
         raise ConfigurationError(
             f"{path}: other users may write {what}, and Kamou would run what they write; run"
@@ -150,7 +155,13 @@ def _check_owner(path: Path, what: str) -> None:
 
 
 def _import_factory(path: Path, body: bytes, sha256: str) -> StrategyFactory:
-    """Run the file as a module and return its ``strategy``; run equal files once."""
+    """Run the file as a module and return its ``strategy``.
+
+    A file that was run with the same path and bytes is not run again.
+
+    Raises:
+        ConfigurationError: the file raises an error, or has no callable ``strategy``.
+    """
     place = hashlib.sha256(f"{path.absolute()}\0{sha256}".encode()).hexdigest()[:16]
     module_name = f"kamou_strategy_{path.stem}_{place}"
     module = sys.modules.get(module_name)
@@ -170,7 +181,7 @@ def _import_factory(path: Path, body: bytes, sha256: str) -> StrategyFactory:
     factory = getattr(module, "strategy", None)
     if not callable(factory):
         raise ConfigurationError(
-            f"{path}: has no strategy; its last line registers one: strategy = Breakout"
+            f"{path}: has no callable `strategy`; end it with a line such as strategy = Breakout"
         )
     return cast("StrategyFactory", factory)
 
@@ -208,7 +219,7 @@ def _name_type(kind: object) -> str:
 
 
 def _find_line(path: Path, error: BaseException) -> int:
-    """Return the line of the file at which its import failed."""
+    """Return the line of the file at which its import failed; 1 if it is unknown."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)

@@ -81,8 +81,9 @@ _GENERAL = (
        "reason why this configuration differs from the last, published with the change",
        decides=False),
     _S("cycle.period_s", "s",
-       "time between two cycles (a scan and a reconciliation each), aligned to UTC; a demo needs "
-       "at least demo.bar_s, and a backtest or replay uses at least the data's bar length",
+       "time between two cycles, aligned to UTC; each reconciles, and scans if a bar has closed; "
+       "a demo needs at least demo.bar_s, and a backtest or replay uses at least the data's bar "
+       "length",
        10, 86_400),
     _S("cycle.bar_delay_ms", "ms",
        "wait between a bar's close and its scan, because venues publish bars late", 0, 60_000),
@@ -244,7 +245,7 @@ _MACHINE = (
     _S("exchange.attached_stop", "",
        "switch for attached orders: true lets an entry carry its stop loss and take profit"),
     _S("exchange.volume_participation", "of a bar's volume",
-       "maximum quantity that one entry or resting limit order may fill in one bar", 0, 1),
+       "maximum quantity that one entry or limit order may fill in one bar", 0, 1),
     _S("exchange.gap_range_atr", ATR,
        "range of a bar above which stops fill beyond their trigger price, by exchange.gap_depth",
        0, 1_000),
@@ -347,7 +348,7 @@ def settings_table(types: ParameterTypes | None = None) -> dict[str, Setting]:
     """Return all settings by dotted key, with those that strategies' files declare.
 
     Args:
-        types: classes of the strategies' parameters; None: of the strategies of the package.
+        types: classes of the strategies' parameters; None: those of the package's strategies.
     """
     # Imported here because the strategies import numpy, which many verbs do not need.
     from kamou.core.strategies.base import Parameters, declared_parameters

@@ -14,7 +14,7 @@ def find_key_lines(text: str) -> dict[str, int]:
     """Return the line number of each dotted key in valid TOML, counted from 1.
 
     Table headers count as keys. Keys of an inline table are left out; `find_key_line` returns the
-    line of the inline table.
+    line of the inline table. Headers of arrays of tables are ignored, because no setting is one.
     """
     found: dict[str, int] = {}
     table = ""

@@ -31,7 +31,7 @@ class Text(str):
 
 
 def convert_value(kind: object, raw: object) -> object | None:
-    """Return ``raw`` as a value of type ``kind``; None if it is not one."""
+    """Return ``raw`` as a value of type ``kind``; None if it cannot be one."""
     if isinstance(raw, Text):
         raw = _parse_text(kind, str(raw))
     if kind is str:
@@ -79,7 +79,7 @@ def _parse_number(raw: object, *, from_text: bool) -> Decimal | None:
 
 
 def _parse_text(kind: object, text: str) -> object:
-    """Return the text as a TOML value; unchanged if it is no ``kind``."""
+    """Return the text as a value of TOML; unchanged if it is not a ``kind``."""
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
     if kind in (int, float, Decimal):
@@ -95,7 +95,7 @@ def _parse_text(kind: object, text: str) -> object:
 
 
 def is_network(text: str) -> bool:
-    """Return True for an IP address or a network."""
+    """Return True if the text is an IP address or a network such as 10.0.0.0/8."""
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -104,5 +104,5 @@ def is_network(text: str) -> bool:
 
 
 def is_public_url(text: str) -> bool:
-    """Return True for an origin in lower case and for an empty text."""
+    """Return True if the text is empty or an http(s) origin in lower case."""
     return not text or _PUBLIC_URL.fullmatch(text) is not None

@@ -158,7 +158,7 @@ def test_a_backtest_runs_the_files_of_strategies(cli: Cli, own: Path, compose: C
     mark = explosive(own)
     compose("backtest", lambda *_, **__: {"violations": 0})
     code, _, err = cli("backtest", "--data", "um")
-    assert (code, "breakout.py: has no strategy" in err) == (4, True)
+    assert (code, "breakout.py: has no callable `strategy`" in err) == (4, True)
     assert mark.exists()
 
 

@@ -1,4 +1,4 @@
-"""Settings: their sources, their checks, and the messages for invalid values."""
+"""Settings: sources, checks, digest, lines, and the messages for invalid values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_table_has_one_row_for_every_setting_and_no_other_row() -> None:
     assert set(collect_leaf_types(Settings)) == set(SETTINGS)
 
 
-def test_every_default_is_within_the_range_of_its_row() -> None:
+def test_every_default_is_accepted_by_its_row() -> None:
     refusals = {
         key: SETTINGS[key].find_problem(v) for key, v in flatten_settings(Settings()).items()
     }
@@ -297,7 +297,7 @@ def test_the_file_of_kamou_init_loads_as_the_defaults_both_commented_and_uncomme
     assert "default" not in resolved.origins.values()
 
 
-def test_the_range_text_of_a_setting_names_its_bounds() -> None:
+def test_the_range_text_and_the_error_of_a_setting_name_its_bounds() -> None:
     assert Setting("a", "s", "", 1, 2).range_text() == "between 1 and 2 s"
     assert Setting("a", "", "", 1).range_text() == "at least 1"
     assert Setting("a", "", "", None, 2).range_text() == "at most 2"

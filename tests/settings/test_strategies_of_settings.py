@@ -71,7 +71,7 @@ def test_a_declared_parameter_is_checked_and_passed_to_its_strategy() -> None:
         load_settings(None, {"KAMOU__STRATEGIES__FADER__HASTE": "7"})
 
 
-def test_a_file_without_a_strategy_does_not_change_the_settings_of_the_others(
+def test_a_strategy_file_that_is_not_python_changes_no_setting_and_cannot_be_discovered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = canonical_json(Settings())

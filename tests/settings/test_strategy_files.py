@@ -1,4 +1,4 @@
-"""Strategies of the operator's own are found, hashed and refused as strategies.path says."""
+"""The operator's own strategies in ``strategies.path``: loading, hashes and errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def test_a_file_of_the_folder_is_a_strategy_with_settings_of_its_own(folder: Pat
         load(folder, BREAKOUT__WINDOWS="3")
 
 
-def test_settings_of_a_toml_file_reach_the_strategy(folder: Path, tmp_path: Path) -> None:
+def test_a_toml_file_sets_a_parameter_of_a_strategy_in_the_folder(
+    folder: Path, tmp_path: Path
+) -> None:
     toml = tmp_path / "kamou.toml"
     toml.write_text(f'[strategies]\npath = "{folder}"\n[strategies.breakout]\nstop_atr = 3.5\n')
     found = load_settings(toml, {}, run_files=True)
@@ -83,7 +85,9 @@ def test_a_file_that_is_not_enabled_has_no_hash_in_the_digest(folder: Path) -> N
     assert digest(load(folder).settings) == digest(before)
 
 
-def test_without_run_files_no_file_runs_and_its_settings_are_left_out(folder: Path) -> None:
+def test_without_run_files_no_file_runs_and_only_settings_of_the_folder_are_left_out(
+    folder: Path,
+) -> None:
     write(folder, "explosive", "raise SystemExit('this file ran')\n")
     settings = load(folder, run_files=False, ENABLED="breakout", BREAKOUT__WINDOW="24").settings
     assert settings.strategies.enabled == ("breakout",)
@@ -121,7 +125,7 @@ def test_a_name_that_is_taken_reserved_or_malformed_is_an_error(
     assert str(caught.value).startswith(f"{path}: {name!r} {words}")
 
 
-def test_a_name_that_differs_from_the_file_is_an_error_of_its_declaration(folder: Path) -> None:
+def test_a_strategy_whose_name_differs_from_that_of_its_file_is_an_error(folder: Path) -> None:
     from kamou.core.strategies.evaluation import check_strategies
 
     path = write(folder, "other", fill_template(STRATEGY, "breakout"))
@@ -185,7 +189,7 @@ DECLARED = 'parameter(3, "window")'
         (DECORATED, "'Nowhere'", DECLARED, "the types of Own cannot be read: NameError("),
     ],
 )
-def test_parameters_that_cannot_be_settings_are_an_error_with_file_and_field(
+def test_parameters_that_cannot_be_settings_are_an_error_with_the_file_and_the_reason(
     folder: Path, head: str, kind: str, value: str, words: str
 ) -> None:
     text = PARAMETERS.replace("HEAD", head).replace("TYPE", kind).replace("VALUE", value)
@@ -203,7 +207,7 @@ def test_parameters_that_cannot_be_settings_are_an_error_with_file_and_field(
     assert flatten_settings(load(folder).settings)["strategies.own.window"] == 3
 
 
-def test_annotations_of_a_file_are_evaluated_as_its_own_imports_say(folder: Path) -> None:
+def test_a_file_does_not_inherit_the_postponed_annotations_of_its_loader(folder: Path) -> None:
     path = write(folder, "plain", "def strategy(window: 1 + 1): ...\n")
     assert load_file(path).factory.__annotations__ == {"window": 2}
 
@@ -223,7 +227,7 @@ def test_every_broken_file_is_reported_at_once(folder: Path) -> None:
         load(folder)
     first, second = caught.value.args
     assert "one.py:1" in first
-    assert "two.py: has no strategy; its last line registers one" in second
+    assert "two.py: has no callable `strategy`; end it with a line" in second
 
 
 @pytest.mark.parametrize("mode", [0o020, 0o002])
@@ -251,7 +255,7 @@ def test_a_folder_that_does_not_exist_is_an_error_of_the_setting(tmp_path: Path)
         load_folder(str(tmp_path / "nowhere"), ())
 
 
-def test_equal_files_run_once_and_changed_files_run_again(folder: Path) -> None:
+def test_an_unchanged_file_runs_once_and_a_changed_one_runs_again(folder: Path) -> None:
     one, again = load_file(folder / "breakout.py"), load_file(folder / "breakout.py")
     assert one == again
     assert one.factory is again.factory
@@ -267,4 +271,4 @@ def test_a_strategy_that_cannot_be_made_is_an_error_with_its_name() -> None:
         raise LookupError("on purpose")
 
     with pytest.raises(ConfigurationError, match="the strategy fader cannot be made: LookupError"):
-        strategies.make_strategies(["fader"], {}, {"fader": factory})  # type: ignore[dict-item]  # the mistake of this test
+        strategies.make_strategies(["fader"], {}, {"fader": factory})  # type: ignore[dict-item]  # its type is wrong on purpose
