@@ -23,7 +23,10 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def damage_error(path: Path | str, found: object) -> StoreError:
-    """Return the error for a damaged database; ``found`` says what SQLite found."""
+    """Return the error for a damaged database.
+
+    ``found`` is the error or the row that SQLite gave; the message has its last line.
+    """
     words = str(found).splitlines()
     return StoreError(
         f"{path} is damaged ({words[-1] if words else 'no more is known'}); check that it is "
@@ -35,7 +38,7 @@ def check_damage(connection: sqlite3.Connection, path: Path | str) -> None:
     """Check every page of a database.
 
     Raises:
-        StoreError: the file is damaged.
+        StoreError: the file is damaged, or is not a database.
         sqlite3.Error: the file cannot be read for another reason.
     """
     try:

@@ -35,12 +35,12 @@ class DataDirectory:
 
     @property
     def database(self) -> Path:
-        """Journal and read models, written by the journal's writer only."""
+        """Journal and read models; during a run only the journal's writer writes them."""
         return self.path / "kamou.sqlite3"
 
     @property
     def exchange(self) -> Path:
-        """The embedded exchange's own records."""
+        """The records of the embedded exchange, a SQLite database."""
         return self.path / "exchange.sqlite3"
 
     @property
@@ -50,7 +50,7 @@ class DataDirectory:
 
     @property
     def lock(self) -> Path:
-        """The lock file; `run`, `db migrate` and `db restore` hold the lock."""
+        """The lock file; `kamou run`, `db migrate` and `db restore` hold the lock."""
         return self.path / "lock"
 
     @property
@@ -60,7 +60,7 @@ class DataDirectory:
 
     @property
     def flatten_log(self) -> Path:
-        """The kill switch's log, which the next `run` imports."""
+        """The log of the kill switch `kamou flatten`, which the next run imports."""
         return self.path / "flatten.log"
 
     @property
@@ -78,12 +78,12 @@ class DataDirectory:
 
     @property
     def run_record(self) -> Path:
-        """The record of the run's process and addresses."""
+        """The file of the ``RunRecord``: the run's process and addresses."""
         return self.path / "run.json"
 
     @property
     def operator_socket(self) -> Path:
-        """The Unix socket over which the command line sends requests to `run`."""
+        """The Unix socket over which other verbs send requests to `kamou run`."""
         return self.path / "operator.sock"
 
     def create(self, announce: Announce = lambda _line: None) -> None:
@@ -92,7 +92,8 @@ class DataDirectory:
         Kamou's files in an existing directory get the mode 0600, except the salt key.
 
         Args:
-            announce: takes a line about changed modes, and one if the file system keeps no modes.
+            announce: takes one line about each kind of changed mode (directory, files), and one if
+                the file system keeps no modes.
 
         Raises:
             StoreError: the directory cannot be created or changed; the directory or one of Kamou's
@@ -210,7 +211,7 @@ def _check_owner(path: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> StoreError:
-    """Return the error for a data directory that cannot be written."""
+    """Return the error for a data directory that could not be written, with the cause."""
     return StoreError(
         f"cannot write to the data directory {path}: {error.strerror or error}; make it writable "
         "and have space on its disk, or choose another with --data-dir or the setting data_dir"
@@ -240,7 +241,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make created, renamed and removed names in the directory durable."""
+    """Make created, renamed and removed names in the directory durable.
+
+    Raises:
+        OSError: the directory cannot be opened or synced.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -253,7 +258,7 @@ class RunRecord:
     """The process and the addresses of a run; the run writes them once it listens.
 
     Other verbs read the record. The record may outlive the process, so a reader checks that the
-    process runs.
+    process still holds the lock.
     """
 
     pid: int
@@ -266,7 +271,7 @@ class RunRecord:
     operator_socket: bool = True  # False: the file system of the data directory has no sockets
 
     def write(self, data_dir: DataDirectory) -> None:
-        """Replace the record.
+        """Write the record, or replace that of an earlier run.
 
         Raises:
             StoreError: the record cannot be written.
@@ -278,7 +283,7 @@ class RunRecord:
 
     @staticmethod
     def read(data_dir: DataDirectory) -> RunRecord | None:
-        """Return the record; None if the file is missing, unreadable or malformed."""
+        """Return the record; None if the file is missing, unreadable or no such record."""
         try:
             return RunRecord(**json.loads(data_dir.run_record.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""``HaltLatch``, a file by which the port denies entries, and its log's records.
+"""``HaltLatch``, a file that makes the port deny entries, and its log's records.
 
 The latch needs neither `run` nor its database, so it works while `run` hangs, and the next run
 respects it. Its log, in the same directory, is append-only, and the next start imports it.
@@ -26,13 +26,13 @@ from kamou.errors import StoreError
 
 
 class LatchAction(StrEnum):
-    """The action of a line of the log, which has the enum's text."""
+    """The action of a line of the log; the line has the value."""
 
     SET = "set"  # by a flatten: asks the run to close everything
     HALT = "halt"  # blocks entries, and no more
     CLEAR = "clear"
     # A damaged line. It may have been a clear, so a flatten before it does not count any more. It
-    # may have been another action, so it ends no halt.
+    # may have been another action, so entries stay blocked while the latch is set.
     UNREADABLE = "unreadable"
 
 
@@ -83,7 +83,7 @@ class HaltLatch:
         file is empty or keeps its older text, which blocks entries as well.
 
         Args:
-            reason: the operator's words; empty without any.
+            reason: the operator's reason; empty if none was given.
             actor: who sets the latch.
             at_ms: the time, ms since 1970 in UTC.
             action: ``set`` for a flatten, ``halt`` if positions stay open.
@@ -143,7 +143,7 @@ class HaltLatch:
             raise _failed("clear", self.path, error) from error
 
     def log(self) -> tuple[LatchRecord, ...]:
-        """Return the log's lines that took effect, oldest first.
+        """Return the records of the lines that took effect, oldest first.
 
         A damaged line is a record with the action ``unreadable``, and so is a log that cannot be
         read. While the latch is set, the record in its file corrects the log. A set that could not
@@ -212,7 +212,7 @@ class HaltLatch:
 
 
 def standing_records(log: Sequence[LatchRecord]) -> tuple[LatchRecord, ...]:
-    """Return the sets and halts since the last clear or unreadable line, oldest first."""
+    """Return the sets and halts after the last clear or unreadable line, oldest first."""
     over = (LatchAction.CLEAR, LatchAction.UNREADABLE)
     ends = (place for place, each in enumerate(log, 1) if each.action in over)
     return tuple(log[max(ends, default=0) :])

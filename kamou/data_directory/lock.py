@@ -51,7 +51,7 @@ class DataDirectoryLock:
             AlreadyRunningError: another process holds the lock.
             StoreError: the directory cannot be used (``DataDirectory.create``), or the lock's file
                 cannot be opened or belongs to another user.
-            OSError: the id cannot be written, as on a full disk.
+            OSError: the id cannot be written, such as on a full disk.
         """
         assert self._descriptor is None, "this object holds the lock already"
         self._data_dir.create(self._announce)
@@ -67,7 +67,10 @@ class DataDirectoryLock:
     def _open(self) -> int:
         """Open the lock's file, and create it with mode 0600 if it is missing.
 
-        An existing file that is open to other users is closed to them.
+        An existing file that other users may read or write gets that mode, too.
+
+        Raises:
+            StoreError: the file cannot be opened, or belongs to another user.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -109,9 +112,9 @@ class DataDirectoryLock:
 def lock_holder(directory: Path) -> int | None:
     """Return the id of the process that holds the lock; None if none is known.
 
-    None: no process holds it, or its file is missing or cannot be opened. The id is the one in the
-    file, or 0 if the file has none. Every process that can open the file can hold the lock, so a
-    caller that sends commands checks the socket's peer as well.
+    Return None if no process holds it, or if its file is missing or cannot be opened. The id is the
+    one in the file, or 0 if the file has none. Every process that can open the file can hold the
+    lock, so a caller that sends commands checks the socket's peer as well.
 
     Raises:
         KamouError: this user has no permission to open the file.
@@ -153,7 +156,7 @@ def _other_users_process(descriptor: int) -> tuple[int, int] | None:
     """Return the ids of process and user that hold the lock, if the user is another.
 
     Return None if the holder is this user, or unknown: only Linux's /proc/locks names the process.
-    An older version made a lock file that every user could open, and so lock.
+    A lock file of an older version can be opened, and so locked, by every user.
     """
     inode = f":{os.fstat(descriptor).st_ino}"
     with contextlib.suppress(OSError, ValueError):

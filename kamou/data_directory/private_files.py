@@ -1,6 +1,6 @@
-"""Creation, modes and owners of files that only their owner may read.
+"""Creation, modes and owners of files that only their owner may read or write.
 
-Directories are made private in the same way. The umask of the process has no effect.
+Directories are private in the same way: mode 0700. The umask of the process has no effect.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077  # all permissions of the group and of other users
-NAME_CHARS_MAX = 100  # characters of a file's name that its temporary file's name begins with
+NAME_CHARS_MAX = 100  # of a file's name at the beginning of its temporary file's name
 
 
 def create_file(path: Path) -> bool:
-    """Create an empty file with mode 0600; return False if the file exists.
+    """Create an empty file, mode 0600; return True, or False if the file exists.
 
     Raises:
         OSError: the file cannot be created.
@@ -54,7 +54,7 @@ def create_temporary(beside: Path) -> tuple[int, Path]:
 
 
 def create_directory(path: Path) -> bool:
-    """Create a directory with mode 0700; return False if the directory exists.
+    """Create a directory, mode 0700; return True, or False if the directory exists.
 
     Missing parents are created with the same mode.
 
@@ -74,8 +74,8 @@ def set_mode(target: Path | int, mode: int) -> None:
     """Set the mode if the file system keeps modes; otherwise do nothing.
 
     Args:
-        target: a path or a descriptor of a file that this user owns.
-        mode: the permissions.
+        target: path or descriptor of a file or directory that this user owns.
+        mode: the permission bits.
     """
     # FAT and SMB mounts allow no change of mode; NotImplementedError: a platform without fchmod.
     with contextlib.suppress(PermissionError, NotImplementedError):
@@ -97,7 +97,11 @@ def give_to_directory_owner(path: Path) -> None:
 
 
 def is_open_to_others(path: Path) -> bool:
-    """Return True if the group or other users have any permission on the path."""
+    """Return True if the group or other users have any permission on the path.
+
+    Raises:
+        OSError: the path does not exist or cannot be examined.
+    """
     return bool(stat.S_IMODE(path.stat().st_mode) & OTHERS)
 
 
@@ -106,6 +110,9 @@ def keeps_modes(directory: Path) -> bool:
 
     FAT, and some network and container file systems, have one mode for all files. The function
     creates a file and removes it.
+
+    Raises:
+        OSError: the file cannot be created or removed.
     """
     descriptor, path = create_temporary(directory / "modes")
     os.close(descriptor)

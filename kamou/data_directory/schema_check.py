@@ -1,6 +1,6 @@
 """Comparison of a database's schema with the one that Kamou's statements make.
 
-A database may come from a backup or from somebody else. A trigger in it runs with Kamou's own
+A database may come from a backup or from another person. A trigger in it runs with Kamou's own
 writes, and a changed table may store other values than Kamou writes. Indexes, views, additional
 tables and SQLite's own names are allowed, because they do not change Kamou's statements.
 """
@@ -19,7 +19,7 @@ SHOWN = 5  # maximum number of changes in one message
 
 @attrs.frozen
 class SchemaPart:
-    """One table or trigger: its kind, its name, its SQL."""
+    """One table or trigger."""
 
     kind: str
     name: str

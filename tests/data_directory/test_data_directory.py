@@ -1,4 +1,4 @@
-"""Tests of the data directory: its lock, its halt latch and the run's record."""
+"""Tests of the data directory: lock, halt latch, run record and atomic writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from kamou.errors import AlreadyRunningError, StoreError
 NOW_MS = 1_700_000_000_000
 
 
-def test_a_second_lock_on_a_data_directory_is_an_error_that_names_the_first(tmp_path: Path) -> None:
+def test_a_second_lock_on_a_data_directory_is_an_error_that_names_the_holders_process(
+    tmp_path: Path,
+) -> None:
     with DataDirectoryLock(tmp_path), pytest.raises(AlreadyRunningError) as caught:
         DataDirectoryLock(tmp_path).acquire()
     assert f"process {os.getpid()} is already running" in str(caught.value)
@@ -111,7 +113,9 @@ def test_a_latch_that_cannot_be_set_or_cleared_is_an_error(tmp_path: Path) -> No
 
 def test_the_latch_is_set_even_if_its_log_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "latch.log").mkdir()
-    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), "the halt was logged"
+    assert not HaltLatch(tmp_path / "latch").set("storm", "operator", NOW_MS), (
+        "its log has the action"
+    )
     assert HaltLatch(tmp_path / "latch").is_set()
 
 
@@ -134,7 +138,9 @@ def test_a_log_line_cut_short_by_a_crash_is_left_out_while_the_latch_is_set(tmp_
     assert [record.action for record in latch.log()] == ["set"]
 
 
-def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
+def test_a_run_record_is_read_back_as_written_and_a_missing_or_malformed_one_as_none(
+    tmp_path: Path,
+) -> None:
     data_dir = DataDirectory(tmp_path)
     assert RunRecord.read(data_dir) is None
     record = RunRecord(
@@ -152,7 +158,7 @@ def test_the_run_record_is_read_back_as_written(tmp_path: Path) -> None:
     assert RunRecord.read(data_dir) is None
 
 
-def test_an_atomic_write_leaves_no_other_file_behind(tmp_path: Path) -> None:
+def test_an_atomic_write_replaces_the_text_and_leaves_no_other_file_behind(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", "one")
     write_atomically(tmp_path / "a", "two")
     assert (tmp_path / "a").read_text() == "two"

@@ -114,7 +114,7 @@ def test_an_existing_file_is_not_created_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def exposed(tmp_path: Path) -> DataDirectory:
-    """Make a data directory as an older version left it with umask 022."""
+    """Return a data directory of mode 0755 whose files have mode 0644."""
     data_dir = DataDirectory(tmp_path / "data")
     data_dir.create()
     database.migrate_journal(data_dir.database)
@@ -163,7 +163,7 @@ def test_an_open_directory_with_other_files_is_an_error_and_is_not_changed(tmp_p
     assert [path.name for path in data_dir.path.iterdir()] == ["letters"]
 
 
-def test_a_file_with_the_name_of_kamous_database_makes_no_data_directory(
+def test_an_open_directory_with_other_files_and_a_text_file_as_database_is_an_error(
     tmp_path: Path,
 ) -> None:
     data_dir = DataDirectory(tmp_path / "home")
@@ -175,7 +175,7 @@ def test_a_file_with_the_name_of_kamous_database_makes_no_data_directory(
         data_dir.create()
 
 
-def test_a_database_with_its_schema_in_the_write_ahead_log_makes_a_data_directory(
+def test_an_open_directory_whose_database_has_its_schema_in_the_write_ahead_log_is_closed(
     tmp_path: Path,
 ) -> None:
     """The database's file has its first page only, and the ``-wal`` has every table."""
@@ -199,7 +199,7 @@ def test_an_empty_or_text_file_is_not_recognized_as_a_database(tmp_path: Path, t
     assert not _is_database(tmp_path / "kamou.sqlite3")
 
 
-def test_a_database_that_cannot_be_opened_is_not_recognized(tmp_path: Path) -> None:
+def test_a_database_that_sqlite_cannot_open_is_not_recognized(tmp_path: Path) -> None:
     """SQLite raises the same error for a file that this user may not read."""
     assert not _is_database(tmp_path / "kamou.sqlite3")
 
@@ -261,12 +261,14 @@ def test_a_salt_key_on_a_file_system_without_modes_is_used(
     assert salt_key(tmp_path / "salt-key") == key
 
 
-def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_text("somebody's file")
+def test_a_lock_file_that_is_a_symbolic_link_is_an_error_and_is_not_followed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "elsewhere").write_text("a file of another program")
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="cannot write to the data directory"):
         DataDirectoryLock(tmp_path).acquire()
-    assert (tmp_path / "elsewhere").read_text() == "somebody's file"
+    assert (tmp_path / "elsewhere").read_text() == "a file of another program"
 
 
 def test_a_lock_file_that_this_user_may_not_open_is_an_error(

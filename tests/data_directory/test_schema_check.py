@@ -52,7 +52,7 @@ PLANTED = "CREATE TRIGGER planted AFTER INSERT ON meta BEGIN DELETE FROM meta; E
 
 
 @pytest.mark.parametrize("open_file", [open_journal, open_venue])
-def test_a_planted_trigger_is_an_error_and_nothing_is_written(
+def test_an_added_trigger_is_an_error_and_nothing_is_written(
     tmp_path: Path, open_file: OpenFile
 ) -> None:
     path = tmp_path / "file.sqlite3"
@@ -159,7 +159,7 @@ def test_a_venue_file_with_a_changed_schema_opens_if_the_caller_takes_the_warnin
     assert "planted" in said[0]
 
 
-def test_many_changes_are_counted_and_five_are_named(tmp_path: Path) -> None:
+def test_of_eight_changes_of_the_schema_three_are_only_counted(tmp_path: Path) -> None:
     path = tmp_path / "file.sqlite3"
     open_journal(path)
     run_statements(path, *(PLANTED.replace("planted", f"planted_{n}") for n in range(8)))
@@ -248,7 +248,7 @@ def test_a_backup_is_read_in_a_read_only_directory(
     assert read_as_other_user(backup) == "[('kept',)]"
 
 
-def test_a_read_only_copy_with_events_only_in_its_write_ahead_log_is_an_error(
+def test_a_read_only_copy_with_a_change_only_in_its_write_ahead_log_is_an_error(
     open_path: Path, read_as_other_user: Callable[[Path], str]
 ) -> None:
     path, copy = make_database(open_path / "data"), open_path / "copy"
