@@ -1,4 +1,4 @@
-"""Answers of a run to the operator's commands and to the question for its status."""
+"""Responses of a run to the operator's commands and to a request for its status."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ PlainRow = Mapping[str, str | int | bool | None]
 
 
 class CommandAnswer(TypedDict, total=False):
-    """The answer to halt, resume or flatten; a key that does not apply is missing."""
+    """The response to halt, resume or flatten; a key that does not apply is missing."""
 
     state: str  # the trading state after the command
     reason: str
     disabled_strategies: list[str]
-    journalled: bool  # False: the governor carries it out when the disk has space
+    journalled: bool  # False: the governor carries the command out when the disk has space
     entries: str  # held
     latch: str  # set, or removed
     next: str  # the operator's next step
-    refused: str  # why a resume was denied
+    refused: str  # reason why the resume was denied
     positions_left: int | None  # None: the book cannot be read
 
 
 class RunStatus(TypedDict, total=False):
-    """The account and the run as plain data; without a readable journal no account."""
+    """The account and the run as plain data.
+
+    If the journal cannot be read, the keys of the account are missing.
+    """
 
     phase: str
     state: str | None

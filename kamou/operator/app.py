@@ -38,7 +38,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", PROOF_PATH})
 """Paths that need no token: health has no secrets, and the proof comes before the token."""
 
 OperatorCommand = Callable[[str], Awaitable[Mapping[str, Any]]]
-"""A command: takes the operator's reason, returns the fields of the answer."""
+"""A command: takes the operator's reason, returns the fields of the response."""
 
 
 async def _refresh_nothing() -> None:
@@ -69,7 +69,7 @@ class CommandBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def default_hosts(bound: str) -> tuple[str, ...]:
-    """Return the Host names that are valid for a listener bound to this address."""
+    """Return the Host names, without a port, of a listener bound to this address."""
     return (literal(bound), "127.0.0.1", "localhost", "[::1]")
 
 
@@ -148,9 +148,9 @@ class _Endpoints:
     token: str | None
 
     async def proof(self, request: Request) -> FixedResponse:
-        """Prove that this listener knows the token.
+        """Prove that this listener knows the token, before the client sends it.
 
-        The client then sends its token.
+        An invalid nonce gets 400. On the Unix socket, which has no token, the response is 404.
         """
         if self.token is None:
             return _json({"error": "the Unix socket needs no proof; check its peer instead"}, 404)
@@ -160,11 +160,11 @@ class _Endpoints:
         return _json({"proof": proof})
 
     async def healthz(self, _request: Request) -> FixedResponse:
-        """Answer that the process runs and its event loop is not blocked."""
+        """Respond with 200, which shows that the event loop is not blocked."""
         return _json({"alive": True})
 
     async def readyz(self, _request: Request) -> FixedResponse:
-        """Report readiness with its reasons, phase, trading state and site failures."""
+        """Report readiness, phase, trading state and site failures; 503 if not ready."""
         reasons = list(self.operations.not_ready())
         status = self.operations.status()
         found = {
@@ -243,7 +243,10 @@ def _readiness(reasons: Sequence[str], status: Mapping[str, Any]) -> str:
 
 
 async def _run_command(act: OperatorCommand, reason: str, warning: str) -> FixedResponse:
-    """Return the command's answer, with a warning if there is one, or its error."""
+    """Return the command's response, with a warning if there is one, or its error.
+
+    The status is 504 if the command did not answer in time, and 503 after another ``KamouError``.
+    """
     try:
         answer = await act(reason)
     except TimedOutError as error:
@@ -254,7 +257,7 @@ async def _run_command(act: OperatorCommand, reason: str, warning: str) -> Fixed
 
 
 async def _body(request: Request) -> bytes | None:
-    """Return the body of a command; None if it is or declares to be too long.
+    """Return the body of a command; None if it, or its declared length, is too long.
 
     The limit is ``BODY_BYTES_MAX``. A Content-Length that is no number counts as too long.
     """

@@ -1,7 +1,7 @@
 """The operator's Unix socket and TCP listener, bound before supervision starts.
 
-Each listener is its own child of the supervisor. The socket stays open when its listener crashes,
-so a restart cannot fail because another process took the port.
+Each listener is its own child of the supervisor ``operators``. The socket stays open when its
+listener crashes, so a restart cannot fail because another process took the port.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kamou.settings.config import WebSettings
 
 SOCKET_HOST = "localhost"  # the Host that a client sends over the Unix socket
 LISTENER_SHUTDOWN_S = 2.0
-"""Deadline of one listener at a stop. Most requests take milliseconds; a longer flatten is cut."""
+"""Deadline of one listener at a stop. Most requests take milliseconds; a longer one is cut."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -52,6 +52,7 @@ def bind_listeners(
         ListenError: the TCP port or the Unix socket cannot be bound.
         SocketsUnsupportedError: the file system has no sockets, and TCP is off.
         StoreError: the token cannot be written, or a file that is no socket has the socket's path.
+        OSError: the socket of an earlier run cannot be removed, or no descriptor is free.
     """
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server] = {}
@@ -84,6 +85,7 @@ def _bind_unix(
         SocketsUnsupportedError: the file system has no sockets, and TCP is off.
         ListenError: the socket cannot be bound for another reason.
         StoreError: a file that is no socket has the socket's path.
+        OSError: the socket of an earlier run cannot be removed.
     """
     try:
         return bind_socket(data_dir.operator_socket)

@@ -1,4 +1,4 @@
-"""``/metrics``: the Prometheus text exposition format 0.0.4, made from plain data."""
+"""``/metrics``: the Prometheus text format 0.0.4, made from plain data."""
 
 from __future__ import annotations
 
@@ -27,19 +27,23 @@ class Metric:
 
 # field of a mailbox's statistics -> (metric, kind, help text)
 MAILBOX_FIELDS = {
-    "depth": ("kamou_mailbox_depth", "gauge", "Messages that wait."),
-    "capacity": ("kamou_mailbox_capacity", "gauge", "Messages that may wait."),
-    "peak": ("kamou_mailbox_peak", "gauge", "Most messages that ever waited."),
-    "accepted": ("kamou_mailbox_accepted_total", "counter", "Messages taken in."),
-    "rejected": ("kamou_mailbox_rejected_total", "counter", "Messages rejected when full."),
+    "depth": ("kamou_mailbox_depth", "gauge", "Messages that wait now."),
+    "capacity": ("kamou_mailbox_capacity", "gauge", "Maximum number of messages that may wait."),
+    "peak": ("kamou_mailbox_peak", "gauge", "Maximum number of messages that waited at once."),
+    "accepted": ("kamou_mailbox_accepted_total", "counter", "Messages accepted."),
+    "rejected": (
+        "kamou_mailbox_rejected_total",
+        "counter",
+        "Messages rejected because the mailbox was full.",
+    ),
     "dropped": ("kamou_mailbox_dropped_total", "counter", "Messages dropped or conflated."),
     "expired": ("kamou_mailbox_expired_total", "counter", "Messages that expired unread."),
     "dead_letters": ("kamou_mailbox_dead_letters_total", "counter", "Dead letters."),
 }
 # field of a child in the supervisor's snapshot -> the same
 CHILD_FIELDS = {
-    "restarts": ("kamou_actor_restarts_total", "counter", "Restarts of this actor."),
-    "busy_s": ("kamou_actor_busy_seconds_total", "counter", "Time spent on messages."),
+    "restarts": ("kamou_actor_restarts_total", "counter", "Restarts of this child."),
+    "busy_s": ("kamou_actor_busy_seconds_total", "counter", "Seconds spent on messages."),
 }
 
 # field of the health of the public site's process -> the same
@@ -49,9 +53,17 @@ SITE_FIELDS = {
     "refused": ("kamou_site_rejected_total", "counter", "Connections and requests rejected."),
     "cut": ("kamou_site_cut_total", "counter", "Connections cut: slow, not reading, or at a stop."),
     "failed": ("kamou_site_failed_total", "counter", "Connections that an exception ended."),
-    "renders": ("kamou_site_renders_total", "counter", "Pages rendered or failed."),
-    "restarts": ("kamou_site_restarts_total", "counter", "Processes started after the first."),
-    "troubles": ("kamou_site_troubles_total", "counter", "Crashes, timeouts and broken limits."),
+    "renders": ("kamou_site_renders_total", "counter", "Pages rendered, failed ones included."),
+    "restarts": (
+        "kamou_site_restarts_total",
+        "counter",
+        "Starts of the site's process after the first.",
+    ),
+    "troubles": (
+        "kamou_site_troubles_total",
+        "counter",
+        "Failed starts, crashes, timeouts and exceeded limits.",
+    ),
     "connections": ("kamou_site_connections", "gauge", "Connections that are open."),
     "memory_bytes": ("kamou_site_memory_bytes", "gauge", "Resident memory of the process."),
     "descriptors": ("kamou_site_descriptors", "gauge", "Open files and connections."),
@@ -91,7 +103,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         *(_child_family(children, field, *about) for field, about in CHILD_FIELDS.items()),
         Metric(
             name="kamou_actor_up",
-            help="1 while this actor runs.",
+            help="1 while this child runs, else 0.",
             kind="gauge",
             samples=[
                 ({"actor": str(c["id"])}, float(c.get("state") == "running")) for c in children
@@ -100,7 +112,7 @@ def exposition(snapshot: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         *(_mailbox_family(children, field, *about) for field, about in MAILBOX_FIELDS.items()),
         Metric(
             name="kamou_trading_state",
-            help="1 for the current trading state, 0 for each other trading state.",
+            help="1 for the current trading state, 0 for the others.",
             kind="gauge",
             samples=[({"state": s}, float(s == status.get("state"))) for s in STATE_LABELS],
         ),
@@ -165,7 +177,7 @@ def _site_families(site: Mapping[str, Any]) -> Iterator[Metric]:
             yield Metric(name=name, help=about, kind=kind, samples=[({}, float(site[field]))])
     if "state" in site:
         up = float(site["state"] == "serving")
-        about = "1 while the public site serves."
+        about = "1 while the public site serves, else 0."
         yield Metric(name="kamou_site_up", help=about, kind="gauge", samples=[({}, up)])
 
 

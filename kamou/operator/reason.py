@@ -1,4 +1,4 @@
-"""The reason of a command: its maximum length, its check and its shortening."""
+"""The reason of a command: its maximum length, in characters, and its shortening."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ REASON_CHARS_MAX = 200
 
 
 def describe_excess(reason: str) -> str:
-    """Return one line about a reason that is too long; empty if it is short enough."""
+    """Return the error for a reason that is too long; empty if it is short enough."""
     if len(reason) <= REASON_CHARS_MAX:
         return ""
     return (
@@ -16,7 +16,7 @@ def describe_excess(reason: str) -> str:
 
 
 def shorten_reason(reason: str) -> tuple[str, str]:
-    """Return the part of a reason that is published, and one line if it was shortened.
+    """Return the published part of a reason, and a warning if it was shortened.
 
     Halt and flatten use it, because they must not fail because of their reason.
     """

@@ -31,7 +31,7 @@ UNSUPPORTED = frozenset(
 
 @attrs.frozen(kw_only=True)
 class ListeningProcess:
-    """The process that listens on a socket, as the kernel reports it."""
+    """The ids of the process that listens on a socket, as the kernel reports them."""
 
     pid: int
     uid: int
@@ -100,7 +100,7 @@ def bind_socket(path: Path) -> socket.socket:
 def remove_socket(path: Path) -> None:
     """Remove the file of a socket that this run has closed.
 
-    The caller holds the lock.
+    The caller holds the lock. A file that cannot be removed stays; the next run replaces it.
     """
     with contextlib.suppress(OSError):
         path.unlink()

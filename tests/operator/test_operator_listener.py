@@ -141,7 +141,7 @@ async def test_a_failed_public_site_is_reported_and_the_run_stays_ready(
     "authorization",
     [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer t\u00e9"],
 )
-async def test_without_the_token_status_metrics_and_commands_get_401_and_nothing_is_carried_out(
+async def test_without_the_token_status_metrics_and_commands_get_401_and_no_command_is_carried_out(
     client: Client, authorization: str | None
 ) -> None:
     commands = Commands()
@@ -183,7 +183,7 @@ MISDIRECTED = [
 
 
 @pytest.mark.parametrize("host", MISDIRECTED)
-async def test_a_request_with_another_host_name_gets_421_even_with_the_token(
+async def test_a_request_with_another_or_an_invalid_host_name_gets_421_even_with_the_token(
     client: Client, host: str
 ) -> None:
     async with client(app()) as http:
@@ -225,7 +225,7 @@ async def test_the_status_has_the_account_and_the_supervision_tree(client: Clien
 
 
 @pytest.mark.parametrize("name", ["halt", "resume", "flatten"])
-async def test_a_command_is_passed_on_with_its_reason(client: Client, name: str) -> None:
+async def test_only_a_post_passes_on_a_command_and_its_reason(client: Client, name: str) -> None:
     commands = Commands()
     async with client(app(operations(commands))) as http:
         path = f"/api/v1/{name}"
@@ -284,7 +284,7 @@ async def test_a_body_without_end_is_read_up_to_the_limit(verb: str, status: int
         (RuntimeError("odd"), 500),
     ],
 )
-async def test_a_failed_command_is_reported(client: Client, error: Exception, status: int) -> None:
+async def test_a_failed_command_is_an_error(client: Client, error: Exception, status: int) -> None:
     async with client(app(operations(Commands(error)))) as http:
         answer = await http.post("/api/v1/halt", headers=BEARER)
     assert answer.status_code == status
@@ -330,7 +330,7 @@ async def test_an_unknown_path_is_not_found_for_the_operator(client: Client) -> 
 # --- the token -----------------------------------------------------------------------------------
 
 
-def test_a_run_makes_a_new_token_with_mode_0600(tmp_path: Path) -> None:
+def test_a_new_token_replaces_an_earlier_one_and_its_file_has_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "operator-token"
     path.write_text("of an earlier run, and open to others")
     path.chmod(0o644)
@@ -373,7 +373,7 @@ async def test_the_proof_needs_no_token_and_does_not_reveal_it(client: Client) -
     assert TOKEN not in answer.text
 
 
-async def test_the_unix_socket_needs_no_token_and_gives_no_proof(
+async def test_the_unix_socket_needs_the_host_localhost_but_no_token_and_gives_no_proof(
     client: Client,
 ) -> None:
     commands = Commands()

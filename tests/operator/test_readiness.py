@@ -47,7 +47,7 @@ def app(made: Operations) -> Any:
         ),
     ],
 )
-async def test_a_system_that_is_ready_names_its_trading_state(
+async def test_the_readiness_of_a_ready_run_has_its_trading_state(
     client: Client, state: str, reason: str, message: str
 ) -> None:
     status = {"phase": "trading", "state": state, "state_reason": reason}
@@ -59,7 +59,7 @@ async def test_a_system_that_is_ready_names_its_trading_state(
     assert body["state_reason"] == (reason or None)
 
 
-async def test_the_readiness_of_a_system_that_is_not_ready_is_503_with_its_reasons(
+async def test_the_readiness_of_a_run_that_is_not_ready_is_503_with_its_reasons(
     client: Client,
 ) -> None:
     waiting = attrs.evolve(

@@ -1,4 +1,4 @@
-"""Tests of the reason of a command: published, and no cause for a halt to fail."""
+"""Tests of a command's reason: a long one fails a resume, and no halt or flatten."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.site_client import Client
 
 
 @pytest.mark.parametrize("name", ["halt", "flatten"])
-async def test_a_halt_or_a_flatten_with_a_reason_that_is_too_long_is_carried_out(
+async def test_a_halt_or_a_flatten_with_a_reason_that_is_too_long_is_carried_out_with_a_warning(
     client: Client, name: str
 ) -> None:
     commands = Commands()

@@ -25,7 +25,7 @@ THIS_PROCESS = ListeningProcess(pid=os.getpid(), uid=os.geteuid())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o777])
-def test_the_socket_has_mode_0600_and_reports_the_process_that_listens(
+def test_the_socket_has_mode_0600_and_the_kernel_reports_the_process_that_listens(
     tmp_path: Path, umask: int
 ) -> None:
     path = tmp_path / "operator.sock"
@@ -52,10 +52,10 @@ def test_the_socket_of_an_ended_run_is_replaced(tmp_path: Path) -> None:
 
 def test_another_file_at_the_path_of_the_socket_is_an_error_and_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "operator.sock"
-    path.write_text("somebody's")
+    path.write_text("kept")
     with pytest.raises(StoreError, match="is not a socket; move it away"):
         bind_socket(path)
-    assert path.read_text() == "somebody's"
+    assert path.read_text() == "kept"
 
 
 @pytest.mark.parametrize("through", ["descriptor", "working directory"])
@@ -85,7 +85,7 @@ def test_a_socket_path_of_the_longest_allowed_length_is_used_unchanged(tmp_path:
 
 
 class UnbindableSocket(socket.socket):
-    """A socket whose ``bind`` fails as on a file system without sockets."""
+    """A socket whose ``bind`` fails with the error number ``answer``."""
 
     answer = errno.EPERM
 
@@ -101,7 +101,7 @@ class UnbindableSocket(socket.socket):
         (errno.EACCES, ListenError),
     ],
 )
-def test_a_file_system_without_sockets_and_one_without_rights_have_different_errors(
+def test_bind_errors_of_missing_socket_support_and_of_missing_rights_are_different(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, kind: type[Exception]
 ) -> None:
     monkeypatch.setattr(UnbindableSocket, "answer", answer)
