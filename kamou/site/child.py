@@ -1,4 +1,4 @@
-"""``public_site``, which binds and supervises a run's ``PublicSiteChild``."""
+"""``public_site``: the bound port and the supervised process of a run's site."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kamou.site.process_supervision import Backoff, SiteKeeper, SiteLimits, site
 from kamou.site.text import SiteText
 from kamou.supervisor import Supervisor
 
-HEARTBEAT_S = 0.5  # between two heartbeats
+HEARTBEAT_S = 0.5  # between two heartbeats of the site's process
 PORT_PATIENCE_S = 1.0  # a killed process frees the port within 0.5 s
-PORT_RETRY_S = 0.05
+PORT_RETRY_S = 0.05  # between two attempts to bind
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class PublicSiteChild:
-    """The supervised site of a run."""
+    """The supervised site of a run; ``port`` is the bound port."""
 
     port: int
     health: SiteHealth
@@ -53,9 +53,18 @@ async def public_site(
     The block begins before the process serves; until then connections wait in the backlog. The end
     of the block takes limited time.
 
+    Args:
+        settings: the run's settings.
+        data_directory: the directory whose database the process reads.
+        gate: label of the promotion gate, shown until the journal has a run.
+        announce: function that takes a line for the terminal.
+        record: function that journals an event if that is allowed now; returns True if it did.
+        clock: clock of the events.
+
     Raises:
         ListenError: the port cannot be bound.
         ConfigurationError: the file of ``web.pricing_file`` cannot be read or is too long.
+        OSError: no descriptor is free.
     """
     pricing = read_pricing(settings.web.pricing_file)
     bound = await bind_patiently(public_listener(settings))
@@ -107,8 +116,8 @@ async def bind_patiently(listener: Listener) -> socket.socket:
     The process of an earlier run may hold the port until it has ended.
 
     Raises:
-        ListenError: the address cannot be bound, or is still taken after
-            ``PORT_PATIENCE_S``.
+        ListenError: the address cannot be bound, or is still taken after ``PORT_PATIENCE_S``.
+        OSError: no descriptor is free.
     """
     deadline_s = trio.current_time() + PORT_PATIENCE_S
     while True:
@@ -125,7 +134,7 @@ async def bind_patiently(listener: Listener) -> socket.socket:
 def make_handover(
     settings: Settings, data_directory: DataDirectory, bound: socket.socket, gate: str, pricing: str
 ) -> SiteHandover:
-    """Return the child's handover: validated values, and no secret."""
+    """Return the child's handover, of validated settings and without a secret."""
     web = settings.web
     return SiteHandover(
         database=str(data_directory.database.resolve()),

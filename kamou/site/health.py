@@ -19,12 +19,12 @@ from kamou.errors import SiteError, SiteSilentError
 from kamou.escaping import escape_text
 from kamou.site.process_protocol import Heartbeat
 
-STANDING_TICKS = 60  # seconds of service after which an episode is over
-CAUSE = "site"
+STANDING_TICKS = 60  # ticks of 1 s with service after which an episode is over
+CAUSE = "site"  # cause id of the site's events
 
 
 class SiteState(StrEnum):
-    """State of the site."""
+    """State of the public site, as in status and ``/readyz``."""
 
     STARTING = "starting"  # first start in this run; connections wait in the backlog
     SERVING = "serving"
@@ -33,7 +33,7 @@ class SiteState(StrEnum):
 
 
 class SiteStatus(TypedDict):
-    """State and counters of the public site, over all processes of the run."""
+    """State and counters of the public site, over all its processes in the run."""
 
     state: str
     restarts: int
@@ -136,7 +136,7 @@ class SiteHealth:
     # --- reads -------------------------------------------------------------------
 
     def degraded(self) -> list[str]:
-        """Return the reason why the site does not serve; empty if it serves."""
+        """Return a list with the reason why the site does not serve; empty if it serves."""
         if self.state is SiteState.SERVING:
             return []
         because = f": {self.last_trouble}" if self.last_trouble else ""
@@ -145,7 +145,7 @@ class SiteHealth:
     def as_dict(self) -> SiteStatus:
         """Return state, counters of the run and figures of the process that serves now.
 
-        `kamou status` and ``/metrics`` show them.
+        Without a serving process these figures are 0. `kamou status` and ``/metrics`` show all.
         """
         beat, counters = self.beat, self._counters()
         return {

@@ -29,7 +29,7 @@ class SiteProcess(Protocol):
         ...
 
     async def wait(self) -> int:
-        """Wait for the end; return the exit code, or the negative signal number."""
+        """Wait for the end; return the exit code, or the negated number of a signal."""
         ...
 
 

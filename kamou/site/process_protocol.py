@@ -1,4 +1,4 @@
-"""Site process: handover, heartbeats, and reading the Markdown of ``/pricing``.
+"""Protocol of the site's process (handover, heartbeats), and ``read_pricing``.
 
 The trading process and its child use three pipes. Standard input carries one line of JSON
 (``SiteHandover``) and stays open until the parent closes it or ends. Standard output carries
@@ -47,9 +47,9 @@ class SiteHandover:
 
 @attrs.frozen(kw_only=True)
 class Heartbeat:
-    """Figures of the child; counters are since its start."""
+    """Figures of the child; counters begin at its start."""
 
-    requests: int  # with a response, or in progress
+    requests: int  # that reached the application
     connections: int  # open now
     accepted: int  # connections
     refused: int  # rejected connections and requests, for all reasons of ``TrafficRefusal``
@@ -67,7 +67,7 @@ COUNTER_MAX = 2**63 - 1
 
 
 def encode_handover(handover: SiteHandover) -> bytes:
-    """Return the one line that the child reads first."""
+    """Return the handover as one line of JSON, which the child reads first."""
     line = msgspec.json.encode(handover) + b"\n"
     assert len(line) <= HANDOVER_BYTES_MAX, (
         f"the handover has {len(line)} bytes, the limit is {HANDOVER_BYTES_MAX}"
@@ -85,13 +85,13 @@ def decode_handover(line: bytes) -> SiteHandover:
 
 
 def encode_heartbeat(beat: Heartbeat) -> bytes:
-    """Return ``HEARTBEAT_BYTES`` bytes; numbers are limited to their range."""
+    """Return ``HEARTBEAT_BYTES`` bytes; numbers are limited to 0 .. ``COUNTER_MAX``."""
     numbers = (min(max(0, getattr(beat, name)), COUNTER_MAX) for name in _FIELDS)
     return _FRAME.pack(HEARTBEAT_MAGIC, *numbers)
 
 
 def decode_heartbeat(frame: bytes) -> Heartbeat | None:
-    """Return the heartbeat in ``HEARTBEAT_BYTES`` bytes; None for any other bytes."""
+    """Return the heartbeat in the bytes; None if they are not exactly one."""
     if len(frame) != HEARTBEAT_BYTES:
         return None
     magic, *numbers = _FRAME.unpack(frame)

@@ -23,11 +23,11 @@ from kamou.site.process_protocol import (
 
 MODULE = "kamou.web.process"  # not imported, because the trading process imports no page
 STOP_GRACE_S = 1.25  # for requests in flight (1 s in the server) before SIGKILL
-KILL_GRACE_S = 1.0  # to reap it; a process that hangs longer in the kernel is abandoned
+KILL_GRACE_S = 1.0  # after SIGKILL; a process that hangs longer in the kernel is not reaped
 ALLOWED_ENVIRONMENT = ("PATH", "LANG", "TZ", "PYTHONPATH")
 ALLOWED_PREFIXES = ("LC_", "COVERAGE_")  # locale, and coverage in tests
 OWN_ENVIRONMENT = {
-    "MALLOC_ARENA_MAX": "2",  # 40 threads reserved 1,445 MB of address space without it
+    "MALLOC_ARENA_MAX": "2",  # without it, 40 threads reserved 1,445 MB of address space
     "OPENBLAS_NUM_THREADS": "1",  # each of its threads reserves address space
 }
 
@@ -43,14 +43,14 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def child_command() -> list[str]:
-    """Return the command line; ``-P`` prevents imports from the working directory."""
+    """Return the child's command; ``-P`` prevents imports from the working directory."""
     return [sys.executable, "-P", "-m", MODULE]
 
 
 def make_launcher(handover: SiteHandover, command: Sequence[str] = ()) -> Launch:
     """Return a ``Launch`` that starts a real child process with this handover.
 
-    Tests set ``command``, another program for the child.
+    ``command`` is another program for the child, for tests; empty: ``child_command``.
     """
 
     @contextlib.asynccontextmanager

@@ -28,13 +28,13 @@ from kamou.site.text import SiteText
 TICK_S = 1.0  # missing heartbeats count in ticks, because a blocked loop receives none
 SILENT_TICKS = 4  # without a heartbeat before a report, which comes within 5 s
 BEATS_PER_TICK_MAX = 1_000  # two are sent per tick; after a blocked loop a full pipe has about 800
-TEXT_END_S = 0.5  # for reading the last text of an ended process
-SITE_SHUTDOWN_S = 5.0  # beyond both graces of the process
+TEXT_END_S = 0.5  # maximum time to read the last text of an ended process
+SITE_SHUTDOWN_S = 5.0  # longer than both graces of the process together
 
 
 @attrs.frozen(kw_only=True)
 class SiteLimits:
-    """Limits of the process; beyond them it is replaced."""
+    """Limits of the process; if it exceeds one, it is replaced."""
 
     memory_max_bytes: int  # resident
     silence_max_s: int  # without a heartbeat, after the first one
@@ -43,7 +43,7 @@ class SiteLimits:
 
 @attrs.frozen(kw_only=True)
 class Backoff:
-    """Wait between two processes, which doubles from the base to the cap."""
+    """Wait before the next process, which doubles from the base to the cap, in s."""
 
     base_s: float
     cap_s: float
@@ -81,7 +81,7 @@ class SiteKeeper:
     _serves: bool = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run one process until its end; report started at its first heartbeat.
+        """Run one process until its end; report it started at its first heartbeat.
 
         Raises:
             SiteError: always, unless canceled: why the process ended or was ended.

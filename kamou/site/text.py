@@ -9,9 +9,9 @@ import attrs
 from kamou.errors import SiteFloodError
 from kamou.escaping import escape_text
 
-LINES_MAX = 40  # per window: a traceback with its groups
+LINES_MAX = 40  # per window; enough for a traceback of an exception group
 BYTES_MAX = 256 * 1024  # per window; much more than the tracebacks of 40 connections
-SITE_WINDOW_S = 60.0
+SITE_WINDOW_S = 60.0  # time for which lines and bytes are counted
 SITE_LINE_BYTES_MAX = 4_096  # a longer unfinished line is passed on in parts
 
 
@@ -20,7 +20,7 @@ class SiteText:
     """Splitter of text into lines, which it passes on escaped, prefixed and limited.
 
     One object serves all processes of a run, so that a new process does not renew the limits.
-    ``seconds`` is Trio's clock.
+    ``announce`` takes a printable line, ``seconds`` returns the time of Trio's clock.
     """
 
     announce: Callable[[str], None]
@@ -37,7 +37,7 @@ class SiteText:
         Lines beyond ``LINES_MAX`` in ``SITE_WINDOW_S`` are only counted.
 
         Raises:
-            SiteFloodError: more than ``BYTES_MAX`` within ``SITE_WINDOW_S``.
+            SiteFloodError: the process wrote more than ``BYTES_MAX`` within ``SITE_WINDOW_S``.
         """
         self._turn_window()
         self._bytes += len(chunk)

@@ -24,7 +24,7 @@ BEAT = encode_heartbeat(
 
 
 def parent_lives(wait_s: float) -> bool:
-    """Wait; return False if standard input has ended."""
+    """Wait up to ``wait_s``; return False if standard input has ended."""
     readable, _, _ = select.select([0], [], [], wait_s)
     return not readable or bool(os.read(0, 65_536))
 

@@ -1,4 +1,4 @@
-"""Contract of the public site's process, for the real and the simulated one.
+"""Contract of the public site's process: tests of the real and the simulated one.
 
 A test module has two fixtures: ``bench``, whose ``launch(fate)`` starts a process with that fate,
 and ``clock``, Trio's clock for it (None: real time).
@@ -24,7 +24,7 @@ class Bench(Protocol):
     """Starter of processes of one kind."""
 
     def launch(self, fate: Fate) -> Launch:
-        """Return the launch of a process with this fate after its first heartbeat."""
+        """Return the launch of a process with this fate."""
         ...
 
 
@@ -66,7 +66,7 @@ class SiteProcessContract:
                 assert await process.next_text() == b""
                 assert await process.wait() == 1
 
-    async def test_a_process_that_hangs_sends_no_heartbeat_and_is_killed(
+    async def test_a_process_that_hangs_does_not_end_and_is_killed_at_the_end_of_its_block(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with trio.fail_after(WITHIN_S):
@@ -77,7 +77,7 @@ class SiteProcessContract:
                 assert waited.cancelled_caught
             assert await process.wait() == -9
 
-    async def test_a_process_that_never_serves_sends_no_heartbeat_and_is_ended(
+    async def test_a_process_that_never_serves_sends_no_heartbeat_and_ends_with_its_block(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with trio.fail_after(WITHIN_S):
@@ -112,7 +112,7 @@ class SiteProcessContract:
             async with bench.launch(Fate.IS_REFUSED)():
                 raise AssertionError
 
-    async def test_a_heartbeat_is_not_lost_if_the_wait_for_it_is_canceled(
+    async def test_heartbeats_are_received_after_canceled_waits(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with trio.fail_after(WITHIN_S):
@@ -124,7 +124,7 @@ class SiteProcessContract:
                 await receive_heartbeat(process)
             await process.wait()
 
-    async def test_a_canceled_scope_ends_the_process(
+    async def test_the_cancellation_of_its_block_ends_the_process(
         self, bench: Bench, clock: Clock | None
     ) -> None:
         with trio.fail_after(WITHIN_S):

@@ -59,7 +59,7 @@ class HealthMachine:
 
 
 @given(EVENT_LISTS)
-def test_failures_and_recoveries_alternate_and_a_recovery_comes_after_a_minute_of_service(
+def test_failures_and_recoveries_alternate_and_a_recovery_is_at_least_a_minute_after_its_failure(
     events: list[str | int],
 ) -> None:
     machine = HealthMachine()

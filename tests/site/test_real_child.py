@@ -67,7 +67,7 @@ def pid_of(process: Any) -> int:
     return int(process.pid)
 
 
-async def test_each_process_of_the_site_serves_on_the_given_socket(
+async def test_a_killed_process_and_the_next_one_serve_on_the_given_socket(
     data_directory: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
@@ -131,7 +131,7 @@ async def test_a_package_kamou_in_the_working_directory_is_not_imported(
             assert await process.next_heartbeat() is not None
 
 
-async def test_the_site_process_counts_requests_and_stops_orderly_at_sigterm(
+async def test_the_site_process_counts_requests_and_exits_with_0_without_text_at_sigterm(
     data_directory: DataDirectory, bound: socket.socket
 ) -> None:
     port = bound.getsockname()[1]
@@ -257,7 +257,9 @@ async def test_a_process_that_grows_beyond_its_memory_is_replaced(
     assert find_site_processes() == []
 
 
-async def test_binding_waits_for_the_port_of_a_process_that_is_ending() -> None:
+async def test_binding_waits_for_a_port_that_becomes_free_and_fails_at_one_that_stays_taken() -> (
+    None
+):
     first = bind(listener())
     port = first.getsockname()[1]
     with trio.fail_after(WITHIN_S):

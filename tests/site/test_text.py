@@ -43,7 +43,7 @@ def test_lines_do_not_depend_on_the_pieces_of_the_text(text: bytes, size: int) -
     assert whole.lines == pieces.lines
 
 
-def test_a_line_without_an_end_is_cut() -> None:
+def test_a_long_line_without_an_end_is_passed_on_in_parts() -> None:
     terminal = Terminal()
     for _ in range(20):
         terminal.text.take(b"x" * 4_096)
