@@ -17,14 +17,14 @@ from kamou.http.limits import Limits
 from kamou.http.peer_socket import PeerSocket, SendResult
 from kamou.http.traffic import Cut, Traffic
 
-RECEIVE_BYTES = 16 * 1024
+RECEIVE_BYTES = 16 * 1024  # maximum of one read
 
 PeerAddress = tuple[str, int] | None  # host and port; None on a Unix socket
 
 
 @attrs.frozen(kw_only=True)
 class Shared:
-    """Objects that all connections of one listener share."""
+    """Objects that all connections of one listener use."""
 
     app: ASGIApp
     limits: Limits
@@ -63,7 +63,11 @@ class Connection:
         )
 
     async def run(self) -> None:
-        """Serve until the connection ends; raise the errors of the application."""
+        """Serve until the connection ends.
+
+        Raises:
+            ExceptionGroup: of errors of the application, or of a read without memory.
+        """
         try:
             with self._scope:
                 self._await_request()
@@ -94,6 +98,11 @@ class Connection:
         self, _app: object, config: Config, scope: Scope, send: SendToStream
     ) -> Callable[[Message], Awaitable[None]]:
         """Start the application for one request; hypercorn's stream calls this.
+
+        Args:
+            config: hypercorn's configuration, with the size of the queue.
+            scope: the ASGI scope of the request.
+            send: takes the application's messages, and None at its end.
 
         Returns:
             A function that sends a message to the application. At most three are sent (body, end

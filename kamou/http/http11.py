@@ -54,11 +54,11 @@ REASONS = {
 
 Send = Callable[[Event], Awaitable[None]]
 SendToStream = Callable[[Message | None], Awaitable[None]]
-"""Takes the messages of an application; None: the application has ended."""
+"""Takes a message of an application; None: the application has ended."""
 
 
 class RequestTasks(Protocol):
-    """The starter of applications, one for each request."""
+    """An object that starts the application once for each request."""
 
     async def spawn_app(
         self, _app: object, config: Config, scope: Scope, send: SendToStream, /
@@ -183,7 +183,7 @@ class Http11(H11Protocol):
         return None
 
     async def _receive_head(self, request: h11.Request) -> None:
-        """Keep the head of a request until its body is complete, or reject it."""
+        """Keep the head of a request until its body is complete, or reject the request."""
         headers = list(request.headers)
         refused = check_request_head(
             method=request.method,

@@ -19,6 +19,9 @@ class Limits:
 
     The defaults are those of the public listener, whose settings are in ``web``. ``OPERATOR`` are
     the limits of the operator's two listeners, TCP and Unix socket.
+
+    Raises:
+        ValueError: a trusted proxy is neither an IP address nor a network.
     """
 
     connections_max: int = 2_000
@@ -32,15 +35,15 @@ class Limits:
     headers_max: int = 100
     """Header lines; more get 431. 16 KB of empty headers cost 5 ms to parse, 100 cost 0.2 ms."""
     body_bytes_max: int = 8 * 1024
-    """A request's body; a larger one, or one in too many parts, gets 413."""
+    """Size of a request's body; a larger body, or one in too many parts, gets 413."""
     request_s: float = 30.0
     """Time from a request's first byte to the last byte of its response."""
     stall_s: float = 15.0
     """Time after which a peer that reads nothing of its response is cut."""
     keep_alive_s: float = 15.0
-    """Idle time of an open connection; enough for a visitor who opens the next page."""
+    """Idle time after which a connection is closed; enough to open the next page."""
     requests_max: int = 1_000
-    """Requests of one connection; its last response has ``Connection: close``."""
+    """Maximum number of requests of one connection; its last response closes it."""
     pipelined_max: int = 16
     """Further requests of one read that get responses; if more follow, the connection ends."""
     grace_s: float = 1.0
@@ -60,7 +63,7 @@ class Limits:
         return max(1, min(self.connections_max, soft - DESCRIPTORS_KEPT))
 
     def trusts(self, host: str) -> bool:
-        """Return True if ``host`` is a proxy that the operator trusts."""
+        """Return True if ``host``, an IP address, is a proxy that the operator trusts."""
         if not self.trusted_proxies:
             return False
         address = _plain_address(host)
@@ -95,7 +98,11 @@ def public_limits(web: WebSettings) -> Limits:
 
 
 def address_key(host: str) -> str:
-    """Return the key for counting connections: an IPv4 address or an IPv6 /64."""
+    """Return the key for counting connections: an IPv4 address or an IPv6 /64.
+
+    Raises:
+        ValueError: ``host`` is not an IP address.
+    """
     address = _plain_address(host)
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 HEADER_CHARS_MAX = 1_024  # of one header; the longest Accept header of a browser has about 200
 ITEMS_MAX = 32  # of one header; browsers send fewer than 10
 TAGS_CHARS_MAX = 4_096  # of If-None-Match: a cache may list many tags of 36 bytes
-TAGS_MAX = 64
+TAGS_MAX = 64  # of If-None-Match
 QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")  # RFC 9110, 12.4.2
 
 
@@ -64,7 +64,7 @@ def _parse_items(header: str) -> Iterator[tuple[str, float]]:
 
 
 def _split_list(header: str, chars_max: int, items_max: int) -> list[str]:
-    """Return the first items of a comma-separated list that are within both limits."""
+    """Return the first complete items of a comma-separated list within both limits."""
     items = header[: chars_max + 1].split(",", items_max)
     cut = len(items) > items_max or len(header) > chars_max
     return items[:-1] if cut else items

@@ -1,4 +1,4 @@
-"""``Notices``, which limits the lines to a ``Warn``, and ``ignore_line``."""
+"""``Notices``, which limits how often a ``Warn`` gets a line, and ``ignore_line``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from kamou.escaping import escape_text
 
 Warn = Callable[[str], None]  # takes one printable line
 
-NOTICE_PERIOD_S = 60.0  # one line per connection could fill a disk
+NOTICE_PERIOD_S = 60.0  # one line for each connection could fill a disk
 
 
 def ignore_line(line: str) -> None:
-    """Ignore the line; ``Traffic`` counts the same events."""
+    """Ignore the line, as a ``Warn``; ``Traffic`` counts the same events."""
 
 
 class Notices:
-    """Filter that passes on the first line per subject and period and counts others.
+    """Filter that passes on one line per subject and period, and counts the others.
 
     The subjects are few and fixed, so memory does not grow with the traffic.
     """

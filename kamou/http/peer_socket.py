@@ -1,4 +1,4 @@
-"""``PeerSocket``, an accepted socket with limited waits in writes; ``SendResult``."""
+"""``PeerSocket``, an accepted socket whose writes wait a limited time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import trio
 
 SEND_BUFFER_BYTES = 128 * 1024  # one page; more would only use the kernel's memory
 LINGER_S = 1.0  # for reading from a peer that still sends; a reset could discard the response
-LINGER_BYTES_MAX = 256 * 1024
+LINGER_BYTES_MAX = 256 * 1024  # of such reading
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: discard unsent bytes and send a reset
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class SendResult(Enum):
-    """The result of a write."""
+    """The result of ``PeerSocket.send``."""
 
     ALL = auto()
     STALLED = auto()  # the peer read nothing for ``stall_s``
@@ -40,7 +40,7 @@ class PeerSocket:
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self, bytes_max: int) -> bytes:
-        """Return bytes of the peer; empty at the end or if the connection is lost.
+        """Return up to ``bytes_max`` bytes; none at the end or if the connection is lost.
 
         Raises:
             OSError: the system has no descriptor or memory for the read.
@@ -103,5 +103,5 @@ class PeerSocket:
             self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def close(self) -> None:
-        """Close the socket. No task may be waiting for it."""
+        """Close the socket; no task may be waiting for it."""
         self._raw.close()

@@ -1,4 +1,4 @@
-"""Checks of a request's head, ``HttpRefusal`` and ``Target``."""
+"""Checks of a request's head and its target."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
     h11 parses a complete head of any length: 16 KB of empty headers take 5 ms. Counting line ends
     takes microseconds.
     """
-    lines_max = limits.headers_max + 1  # the request line
+    lines_max = limits.headers_max + 1  # with the request line
     if len(buffered) <= limits.header_bytes_max and buffered.count(b"\n") <= lines_max:
         return False
     end = HEAD_END.search(buffered)
@@ -51,7 +51,7 @@ def head_too_large(buffered: bytes, limits: Limits) -> bool:
 def check_request_head(
     *, method: bytes, version: bytes, headers: Headers, limits: Limits
 ) -> HttpRefusal | None:
-    """Return the rejection of a well-formed head; None if the head passes."""
+    """Return the rejection of a well-formed head; None if the request is allowed."""
     if version not in VERSIONS:
         return HttpRefusal(505, TrafficRefusal.VERSION)  # HTTP/2's preface too
     if method == b"CONNECT":

@@ -1,4 +1,4 @@
-"""``FixedResponse``, which ``make_response`` builds, and ``ResponseCache``."""
+"""Prebuilt responses: ``FixedResponse``, its construction and ``ResponseCache``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 GZIP_MIN = 600  # bytes; a smaller body fits one packet either way
 GZIP_LEVEL = 6  # zlib's default balance of time and size
-REVALIDATE = "no-cache"  # a cache must ask, because each cycle changes the page
+REVALIDATE = "no-cache"  # caches revalidate, because each trading cycle changes the page
 IMMUTABLE = "public, max-age=31536000, immutable"  # the address contains the digest
-NEVER = "no-store"
+NEVER = "no-store"  # for errors and for the operator's data
 ENTRY_BYTES = 2_048  # memory of one cached response without its body
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -43,7 +43,7 @@ SECURITY: Mapping[str, str] = {
 
 @attrs.frozen(kw_only=True)
 class FixedResponse:
-    """ASGI application that sends one prebuilt response.
+    """ASGI application that sends one prebuilt response, compressed if accepted.
 
     A HEAD request gets only its headers. If the response has a tag, a request whose If-None-Match
     has the tag or ``*`` gets 304.
@@ -93,7 +93,15 @@ def make_response(
     cache: str = REVALIDATE,
     extra: Mapping[str, str] | None = None,
 ) -> FixedResponse:
-    """Return a response; only one with status 200 that may be cached has a tag."""
+    """Return a response; only one with status 200 that may be cached has a tag.
+
+    Args:
+        body: the uncompressed body.
+        media_type: the Content-Type.
+        status: the HTTP status.
+        cache: the Cache-Control header.
+        extra: further headers by lower-case name.
+    """
     kept = status == 200 and cache != NEVER
     zipped = gzip.compress(body, GZIP_LEVEL, mtime=0) if kept and len(body) >= GZIP_MIN else None
     # Weak, because the compressed and the plain body have the same tag.
@@ -112,7 +120,7 @@ def make_response(
 
 
 class ResponseCache:
-    """Cache of responses by key, each for one database version.
+    """Cache of responses by key, each for one version of the database (its head).
 
     If the cached responses together exceed ``bytes_max``, the least recently used ones are dropped.
     The newest response stays, whatever its size.

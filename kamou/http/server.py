@@ -38,7 +38,7 @@ REJECTION = (
 
 @attrs.frozen(kw_only=True)
 class Listener:
-    """Address of one application; ``setting`` and ``option`` name its port in errors."""
+    """An application with its address; errors name ``setting`` and ``option``."""
 
     app: ASGIApp | None  # None: only to bind the address
     host: str
@@ -77,7 +77,7 @@ class Server:
 
     @property
     def bound_port(self) -> int:
-        """Port of a server that listens."""
+        """Port of a server that listens; 0 on a Unix socket."""
         assert self.port is not None, "the server has not started"
         return self.port
 

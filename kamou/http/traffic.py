@@ -30,7 +30,7 @@ class Cut(StrEnum):
 
 @attrs.define(kw_only=True)
 class Traffic:
-    """Counters of one listener since the start of its process; their number is fixed."""
+    """Counters of one listener since its creation; their number is fixed."""
 
     requests: int = 0
     """Requests that reached the application."""
@@ -41,7 +41,7 @@ class Traffic:
     connections_total: int = 0
     """Connections that were accepted and served."""
     failed: int = 0
-    """Connections that ended by an error of the application or the server."""
+    """Connections that an error of the application or the server ended."""
     refused: dict[TrafficRefusal, int] = attrs.Factory(lambda: dict.fromkeys(TrafficRefusal, 0))
     """Connections and requests that were rejected, by reason."""
     cut: dict[Cut, int] = attrs.Factory(lambda: dict.fromkeys(Cut, 0))

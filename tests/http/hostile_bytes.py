@@ -43,7 +43,10 @@ def upgrade_headers(settings: bytes) -> bytes:
 
 @attrs.frozen(kw_only=True)
 class HostileRequest:
-    """Bytes with the expected status and counter; without them any normal response."""
+    """Bytes with the expected status and counter.
+
+    Without a status, any response of the application is expected.
+    """
 
     data: bytes
     status: int | None = None  # None: any response of the application

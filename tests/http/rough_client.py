@@ -66,7 +66,7 @@ class Received:
 
 @attrs.define(kw_only=True)
 class Bench:
-    """A server that runs, with its warnings and a client for it."""
+    """A running server with its warnings, and methods of a client for it."""
 
     application: Application
     server: Server
@@ -130,7 +130,7 @@ async def receive_all(stream: trio.SocketStream, *, quiet_s: float = 2.0) -> Rec
 
 
 def request(path: str, headers: bytes = b"", *, method: bytes = b"GET") -> bytes:
-    """Return a request that both listeners accept."""
+    """Return a request whose form and Host header both listeners accept."""
     return method + f" {path} HTTP/1.1\r\nHost: localhost\r\n".encode() + headers + b"\r\n"
 
 
@@ -149,7 +149,7 @@ def make_public_application(folder: Path) -> Application:
 
 
 def make_operator_application(folder: Path) -> Application:
-    """Return the operator's listener over an empty system."""
+    """Return the operator's listener of a run without status and children."""
 
     async def act(reason: str) -> dict[str, str]:
         return {"reason": reason}

@@ -1,4 +1,4 @@
-"""Errors in one connection end only that connection."""
+"""Errors of connections and of ``accept``: which end a connection, which the server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LENGTH_9 = [(b"content-length", b"9")]
 
 
 def make_failing_application(error: Callable[[], BaseException], *, after: int = 0) -> Application:
-    """Return an application that raises before or within its response; ``/`` works."""
+    """Return an application that raises after ``after`` messages; ``/`` works."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/":
@@ -93,7 +93,7 @@ async def test_a_half_closed_connection_gets_the_status_of_a_failed_page(
             assert received.closed
 
 
-async def test_an_error_is_reported_once_per_minute_with_the_number_of_others(
+async def test_errors_of_connections_are_reported_once_a_minute_with_the_number_of_others(
     jumping_clock: MockClock,
 ) -> None:
     evil = "\x1b[2J\r\nresults: http://evil.example"

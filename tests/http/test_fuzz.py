@@ -1,4 +1,4 @@
-"""Seeded random requests; the same seed sends the same bytes."""
+"""Seeded random requests to both listeners."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.http.rough_client import (
     serving,
 )
 
-CONVERSATIONS = 240  # of one run
-AT_ONCE = 20
-GROWTH_MAX = 16 * 1024 * 1024  # of memory in the second half; a leak of 64 KB each would be 8 MB
+CONVERSATIONS = 240  # of one test
+AT_ONCE = 20  # conversations
+GROWTH_MAX = 16 * 1024 * 1024  # bytes of memory in the second half: 137 KB for each conversation
 SEEDS = (14, 225, 71, int(os.environ.get("KAMOU_FRESH_SEED", "1")))
 
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"CONNECT", b"PRI", b"TRACE", b"get", b"")
@@ -193,7 +193,7 @@ async def test_random_requests_make_no_connection_fail_and_leak_no_descriptor_or
         assert bench.server.traffic.connections_total == CONVERSATIONS + 2
 
 
-async def test_the_fuzzer_detects_a_failing_application(jumping_clock: MockClock) -> None:
+async def test_random_requests_detect_a_failing_application(jumping_clock: MockClock) -> None:
     async def app(scope: object, receive: object, send: object) -> None:
         raise RuntimeError("a page failed")
 
@@ -202,7 +202,7 @@ async def test_the_fuzzer_detects_a_failing_application(jumping_clock: MockClock
         assert bench.server.traffic.failed > 0
 
 
-def test_the_fuzzer_sends_the_same_bytes_for_the_same_seed() -> None:
+def test_random_requests_of_one_seed_are_the_same_bytes() -> None:
     def draw_requests(seed: int) -> list[bytes]:
         chance = Random(seed)
         return [corrupt(chance.choice(SOURCES)(chance), chance) for _ in range(50)]

@@ -90,7 +90,7 @@ async def test_a_trusted_proxy_has_no_limit_by_address_but_the_total_limit(
         assert bench.server.traffic.refused[TrafficRefusal.ADDRESS] == 0
 
 
-async def test_the_server_serves_a_page_with_500_idle_connections_and_leaks_no_descriptor(
+async def test_500_idle_connections_leave_a_page_served_and_no_descriptor_open(
     application: Application, jumping_clock: MockClock
 ) -> None:
     limits = {"connections_max": 600, "connections_per_address_max": 600}
@@ -106,7 +106,7 @@ async def test_the_server_serves_a_page_with_500_idle_connections_and_leaks_no_d
         assert count_descriptors() == before
 
 
-async def test_many_rejected_connections_at_once_are_all_closed(
+async def test_fifty_rejected_connections_at_once_are_all_closed_with_one_warning(
     application: Application, jumping_clock: MockClock
 ) -> None:
     async with serving(application, connections_max=1) as bench, await bench.connect():
@@ -247,7 +247,7 @@ async def test_a_stop_waits_for_connections_only_for_its_grace(
         assert bench.server.traffic.cut[Cut.STOPPED] == (200 if data else 0)
 
 
-async def test_a_request_in_flight_gets_its_response_during_a_stop(
+async def test_a_request_in_progress_gets_its_response_during_a_stop(
     jumping_clock: MockClock,
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:

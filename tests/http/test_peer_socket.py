@@ -51,7 +51,7 @@ async def test_a_hostile_request_gets_its_response_and_the_next_client_a_page(
 
 
 @pytest.mark.parametrize("half_close", [False, True], ids=["open", "half closed"])
-async def test_short_hostile_requests_in_single_bytes_get_their_status_unless_half_closed(
+async def test_short_requests_in_single_bytes_fail_no_connection_and_get_their_status_if_open(
     application: Application, half_close: bool, jumping_clock: MockClock
 ) -> None:
     short = {name: each for name, each in HOSTILE_REQUESTS.items() if len(each.data) < 300}
@@ -90,10 +90,10 @@ async def test_all_hostile_requests_at_once_leave_no_descriptor_open(
         assert bench.server.traffic.failed == 0
 
 
-async def test_bytes_after_a_last_request_do_not_collide_with_its_response(
+async def test_bytes_after_a_last_request_do_not_make_its_connection_fail(
     application: Application, jumping_clock: MockClock
 ) -> None:
-    # hypercorn raised BusyResourceError in one of ten: reader and application wrote at once
+    # In one of ten connections hypercorn raised BusyResourceError: two tasks wrote at once.
     async with serving(application) as bench:
         for passes in range(400):
             received = await bench.send(

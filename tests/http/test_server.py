@@ -53,7 +53,7 @@ async def test_a_server_serves_from_its_start_until_it_is_asked_to_stop() -> Non
         await trio.open_tcp_stream("127.0.0.1", port)
 
 
-async def test_a_canceled_server_can_start_again_on_the_same_port() -> None:
+async def test_a_canceled_server_can_run_again_on_the_same_port() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -132,7 +132,7 @@ def test_only_loopback_addresses_are_recognized_as_such(host: str, expected: boo
     assert is_loopback(host) is expected
 
 
-def test_an_ipv6_address_is_bound_with_an_ipv6_socket() -> None:
+def test_the_ipv6_loopback_is_bound_with_an_ipv6_socket() -> None:
     try:
         bound = bind(listener(host="::1"))
     except ListenError:
