@@ -36,7 +36,11 @@ Timerange = tuple[int | None, int | None]  # [from, to), ms UTC; None: unbounded
 def parse_names(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    """Return ``a,b`` as a tuple; None if the option is not given."""
+    """Return ``a,b`` as a tuple; None if the option is not given.
+
+    Raises:
+        click.BadParameter: the list has no name.
+    """
     if value is None:
         return None
     found = tuple(part.strip() for part in value.split(",") if part.strip())
@@ -49,20 +53,27 @@ def parse_names(
 
 
 def parse_timerange(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Timerange:
-    """Return ``20251001-20251101`` as two instants in ms; an omitted side is None."""
+    """Return ``20251001-20251101`` as two instants, ms UTC; an omitted side is None.
+
+    Raises:
+        click.BadParameter: the value has another form, names a day that does not exist, or
+            contains no day.
+    """
     if value is None:
         return (None, None)
     first, dash, last = value.partition("-")
     if not dash or not (first or last):
-        raise click.BadParameter(f"expects YYYYMMDD-YYYYMMDD, got {value!r}", ctx, parameter)
+        raise click.BadParameter(
+            f"expects FROM-TO such as 20251001-20251101, got {value!r}", ctx, parameter
+        )
     try:
         start, end = (_day_ms(text) if text else None for text in (first, last))
     except ValueError as error:
-        raise click.BadParameter(f"expects YYYYMMDD-YYYYMMDD: {error}", ctx, parameter) from error
-    if start is not None and end is not None and start >= end:
         raise click.BadParameter(
-            f"{value} contains no day; expected FROM before TO", ctx, parameter
-        )
+            f"expects FROM-TO such as 20251001-20251101: {error}", ctx, parameter
+        ) from error
+    if start is not None and end is not None and start >= end:
+        raise click.BadParameter(f"{value} contains no day; FROM must be before TO", ctx, parameter)
     return (start, end)
 
 
@@ -130,10 +141,10 @@ def backtest(
 ) -> None:
     """Run the production actors over recorded data on a simulated clock, and report.
 
-    Every enabled strategy counts as live. A strategy that raises an error or gives invalid scores
-    stops the backtest with its traceback and exit code 1. Exit code 6: the independent checker
-    found a violation of the hard rules. Ctrl-C ends the backtest after its cycle, reports what was
-    done so far, and gives exit code 130. A backtest is not a forecast.
+    Every enabled strategy counts as live. Without --keep-going, a strategy that raises an error or
+    gives invalid scores stops the backtest with its traceback and exit code 1. Exit code 6: the
+    independent checker found a violation of the hard rules. Ctrl-C ends the backtest after its
+    cycle, reports the part that was tested, and gives exit code 130. A backtest is not a forecast.
     """
     resolved = resolve(
         config_path, run_files=True, data_dir=data_dir, strategies__enabled=strategies
@@ -155,8 +166,8 @@ def backtest(
         _print_report(result)
     if violations := result["violations"]:
         raise CheckFailedError(
-            f"the backtest has {count_words(violations, 'violation')} of the hard rules; read the"
-            " report"
+            f"the backtest has {count_words(violations, 'violation')} of the hard rules; the report"
+            " lists them"
         )
     if result["tested"]["interrupted"]:
         raise click.Abort
@@ -171,7 +182,7 @@ def _run_backtest(
 
 
 def write_report(result: BacktestReport) -> str:
-    """Return the report as JSON, each of its keys and each row of its lists on a line."""
+    """Return the report as JSON text, each key and each row of a list on its own line."""
     parts = []
     for key, value in result.items():
         if isinstance(value, list) and value:

@@ -1,4 +1,4 @@
-"""The report of a backtest as lines for a terminal, readable from 80 columns on."""
+"""The report of a backtest as lines for a terminal of at least 80 columns."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from kamou.core.words import count_words, strategy_name
 from kamou.web import figure_texts as texts
 from kamou.web.format import month_name
 
-ROWS_MAX = 12  # of a table: more rows are the best and the worst of them
-BAR_CELLS = 30  # of the longest bar of the distribution of R
+ROWS_MAX = 12  # of the table by symbol; of more rows it has the best and the worst
+BAR_CELLS = 30  # cells of the longest bar of the distribution of R
 LISTED_MAX = 10  # open positions, halts and notes that are listed
 TIER_TITLES = {
     Tier.STRATEGY: "abstentions of the strategies (T1)",
@@ -40,7 +40,7 @@ TIER_TITLES = {
 
 
 def report_lines(result: BacktestReport, width: int) -> list[str]:
-    """Return all lines of the report; a line that is too long is wrapped."""
+    """Return all lines of the report; a line of more than ``width`` cells is wrapped."""
     sections = (
         _head(result),
         _troubles(result),
@@ -63,7 +63,7 @@ def report_lines(result: BacktestReport, width: int) -> list[str]:
 
 
 def _fit(line: str, width: int) -> list[str]:
-    """Return the line in lines of the width; one that fits keeps its columns' spaces."""
+    """Return the line in lines of the width; a line that fits is not changed."""
     if count_cells(line) <= width:
         return [line]
     hang = " " * (len(line) - len(line.lstrip(" ")) + 2)
@@ -77,7 +77,7 @@ def _head(result: BacktestReport) -> Iterator[str]:
     yield f"backtest of {data['name']}: {symbols}, {first} to {last} UTC"
     if tested["interrupted"]:
         until = format_time(tested["until_ms"])[:16]
-        yield f"{TROUBLE}interrupted: the report ends early; {until} was asked for"
+        yield f"{TROUBLE}interrupted: the report ends before {until}, the requested end"
     yield "The promotion gate is assumed live. A backtest is not a forecast."
     start, end = (money_text(result[key]) for key in ("equity_start", "equity_end"))
     held = len(result["open_positions"])
@@ -108,7 +108,7 @@ def _troubles(result: BacktestReport) -> Iterator[str]:
 
 
 def _describe_failure(failure: FailureReport) -> str:
-    """Return a failed strategy's place, kind and count, and its first error."""
+    """Return place, kind, count, first time and first error of a strategy's failure."""
     symbol = f" {failure['symbol']}" if failure["symbol"] else ""
     return (
         f"{failure['place']} {failure['kind']}, {count_words(failure['count'], 'time')}, first at"

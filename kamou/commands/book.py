@@ -63,11 +63,12 @@ def open_database(directory: DataDirectory, database: Path | None = None) -> sql
 
     Args:
         directory: the data directory, whose database is read.
-        database: this file is read instead; None: that of the data directory.
+        database: file that is read instead; None: the data directory's database.
 
     Raises:
         NotRunningError: no run has used this data directory.
-        StoreError: the database cannot be read, is damaged, or is of another version.
+        StoreError: the database cannot be read, is damaged, or is of another version; or the given
+            file does not exist.
     """
     from kamou.store.database import open_reader
 
@@ -84,7 +85,11 @@ def open_database(directory: DataDirectory, database: Path | None = None) -> sql
 
 @cache
 def _check_once(path: Path) -> None:
-    """Check all pages of the database, once per process, because that is slow."""
+    """Check all pages of the database, once per process, because the check is slow.
+
+    Raises:
+        StoreError: the database cannot be read, is damaged, or is of another version.
+    """
     from kamou.store.database import open_checked_reader
 
     open_checked_reader(path).close()
@@ -141,7 +146,7 @@ def describe_account(
 def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> DayBudget | None:
     """Return result, loss and loss limit of the day, as of the newest equity snapshot.
 
-    None: no day opened, no equity was read, or the day began without equity.
+    Return None if no day was opened, no equity was read, or the day began without equity.
     """
     from kamou.store.latest_run import DAILY_LOSS_MAX, latest_run
 
@@ -164,7 +169,7 @@ def query_day_budget(reader: sqlite3.Connection, recorded: RecordedBook) -> DayB
 
 
 def describe_loss(day: DayBudget | None) -> str:
-    """Describe the day's loss, as the governor counts it, or say why it is unknown."""
+    """Return the day's loss as the governor counts it, or why it is unknown, as text."""
     if day is None:
         return "unknown: the record has no day with equity yet"
     if day["loss"] is None:

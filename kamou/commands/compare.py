@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kamou.core.record.comparison import Comparison
 
 TRADES_LISTED = 20  # listed of each kind; --json has all
-REPORT_BYTES_MAX = 1 << 30
+REPORT_BYTES_MAX = 1 << 30  # of one file
 
 
 @click.command()
@@ -28,7 +28,7 @@ REPORT_BYTES_MAX = 1 << 30
 def compare(before: Path, after: Path, as_json: bool) -> None:
     """Compare two reports of backtests, with the trades that differ.
 
-    Both files are of `kamou backtest --json FILE`. It warns if the reports are not of the same data
+    `kamou backtest --json FILE` writes such reports. A line warns if they are not of the same data
     and the same time, because their figures then differ for that reason, too.
     """
     from kamou.core.record.comparison import compare_reports
@@ -47,14 +47,17 @@ def read_report(path: Path) -> BacktestReport:
     """Return the report in a file.
 
     Raises:
-        InvalidDataError: the file is no report of a backtest, or is damaged.
+        InvalidDataError: the file is not a report of a backtest, or is larger than 1 GB.
+        OSError: the file cannot be read.
     """
     import msgspec
 
     from kamou.core.record.backtest_document import BacktestReport as Document
 
     if path.stat().st_size > REPORT_BYTES_MAX:
-        raise InvalidDataError(f"{path} is larger than 1 GB; expected a report of a backtest")
+        raise InvalidDataError(
+            f"{path} is larger than 1 GB; name a file of `kamou backtest --json FILE`"
+        )
     try:
         return msgspec.json.decode(path.read_bytes(), type=Document)
     except msgspec.DecodeError as error:  # not JSON, or JSON of another form

@@ -25,7 +25,7 @@ def init(path: Path, force: bool) -> None:
     Without --force, an existing file is an error.
     """
     try:
-        # Created before writing, so that a file of another process is never replaced.
+        # Created before writing, so that without --force no file of another process is replaced.
         if not (create_file(path) or force):
             raise ConfigurationError(f"{path} exists; --force overwrites it, or name another file")
         write_atomically(path, render_commented_toml())
@@ -41,7 +41,7 @@ def init(path: Path, force: bool) -> None:
 @config_option
 @json_option
 def check_config(config_path: Path | None, as_json: bool) -> None:
-    """Validate the settings; exit code 4 with error lines if one is invalid."""
+    """Validate the settings and your own strategies; exit code 4 if one is invalid."""
     resolved = resolve(config_path, run_files=True)
     _check_strategies(resolved)
     changed = [key for key, origin in resolved.origins.items() if origin != "default"]
@@ -87,10 +87,11 @@ def show_config(config_path: Path | None, as_json: bool) -> None:
 
 
 def _check_strategies(resolved: Resolved) -> None:
-    """Check that every enabled strategy has a file, which loading does not check.
+    """Check that every enabled strategy exists, which loading does not check.
 
     Raises:
-        ConfigurationError: a strategy has no file, or the file of any strategy cannot be loaded.
+        ConfigurationError: an enabled strategy has no file, or a strategy of the package cannot be
+            loaded.
     """
     from kamou.core.strategies import discover_strategies
 

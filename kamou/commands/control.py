@@ -34,6 +34,7 @@ RESUME_LATER = "repeat `kamou resume` once a run answers; a run that starts befo
 
 
 def reason_option(verb: Verb) -> Verb:
+    """Add ``--reason TEXT``."""
     return click.option(
         "--reason",
         default="",
@@ -151,7 +152,7 @@ def _print_resume(done: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def _print_response(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a command's result as JSON, or as a table with codes in words."""
+    """Print a command's result as JSON, or as a table with its codes in words."""
     if as_json:
         print_json(facts)
         return
@@ -172,7 +173,7 @@ def _print_response(facts: Mapping[str, Any], *, as_json: bool) -> None:
 @json_option
 @reason_option
 def flatten(config_path: Path | None, data_dir: Path | None, as_json: bool, reason: str) -> None:
-    """Cancel entries and close all positions, even if no `run` lives or answers.
+    """Cancel entries and close all positions, with or without a run that answers.
 
     This first sets the halt latch, a file that blocks entries of this run and of later runs;
     `kamou resume` removes it. At the end the open positions are counted at the exchange. A reason
@@ -212,7 +213,7 @@ def _close_all(resolved: Resolved, reason: str, warn: WarnOnce) -> tuple[Mapping
     """Close all positions; return the result and the number of positions left.
 
     Raises:
-        NotRunningError: the data directory has no exchange, or no run has traded on it, so no
+        NotRunningError: the data directory has no exchange file, or no run has traded on it, so no
             position is open.
         CheckFailedError: the positions at the venue cannot be counted, so they are unknown.
     """
@@ -257,7 +258,9 @@ class WarnOnce:
 
 
 def _set_latch(directory: DataDirectory, reason: str) -> str:
-    """Set the halt latch; return "", or "not set" if that failed; closing goes on.
+    """Set the halt latch; return an empty text, or "not set" if that failed.
+
+    A failure is printed and not raised, because positions are closed all the same.
 
     Raises:
         NotRunningError: the data directory does not exist; a mistyped one is not created.
@@ -281,7 +284,7 @@ def _set_latch(directory: DataDirectory, reason: str) -> str:
 
 
 def _shorten(reason: str) -> str:
-    """Return the reason at its published length; warn if it was shortened."""
+    """Return the published part of the reason; print a warning if it was shortened."""
     shown, warning = shorten_reason(reason.strip())
     if warning:
         print_line(f"warning: {warning}", err=True)

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 def parse_bar_period(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> int | None:
-    """Return ``15m`` in ms; None if the option is not given."""
+    """Return ``15m`` in ms; None if the option is not given.
+
+    Raises:
+        click.BadParameter: the value is no period.
+    """
     from kamou.store.file_names import parse_period
 
     found = None if value is None else parse_period(value)
@@ -46,7 +50,13 @@ def parse_bar_period(
 
 
 def parse_symbol(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Return a symbol, in capitals if none is; None if the option is not given."""
+    """Return the symbol; None if the option is not given.
+
+    A symbol without a capital letter becomes upper-case.
+
+    Raises:
+        click.BadParameter: the value is no symbol.
+    """
     from kamou.core.market.symbols import SYMBOL_EXPECTED, is_symbol
 
     if value is None:
@@ -159,12 +169,16 @@ def _print_import(done: ImportReport, *, dry_run: bool) -> None:
 
 
 BY_ITS_NAME = " by its name"
-SYMBOLS_SHOWN = 3  # of several files, in one row
+SYMBOLS_SHOWN = 3  # of all files of one row
 TAKEN_COLUMNS = ("files", "first", "kind", "format", "symbol", "period", "time", "rows")
 
 
 def group_taken(taken: Sequence[TakenFile]) -> list[tuple[object, ...]]:
-    """Return a row of the table for all files that were taken for the same."""
+    """Return a row, in ``TAKEN_COLUMNS``, for each group of files read in one way.
+
+    The files of a group have one kind, format, period and time, and either the same symbols or
+    symbols from their names.
+    """
     groups: dict[tuple[object, ...], list[TakenFile]] = {}
     for each in taken:
         by_name = each.symbols.endswith(BY_ITS_NAME)
@@ -190,7 +204,7 @@ def group_taken(taken: Sequence[TakenFile]) -> list[tuple[object, ...]]:
 
 
 def _list_symbols(files: Sequence[TakenFile]) -> str:
-    """Return the symbols of files of one row: their number and the first few."""
+    """Return the symbols of a row's files: if they differ, their number and a few."""
     said = list(dict.fromkeys(each.symbols for each in files))
     if len(said) == 1:
         return said[0]
@@ -200,7 +214,7 @@ def _list_symbols(files: Sequence[TakenFile]) -> str:
 
 
 def group_skipped(skipped: Sequence[SkippedFile]) -> list[str]:
-    """Return a line for each reason why files were left out, with the first file."""
+    """Return a line for each reason why files were left out, with a file and a count."""
     groups: dict[str, list[str]] = {}
     for each in skipped:
         groups.setdefault(each.reason, []).append(each.file)
@@ -216,7 +230,7 @@ def group_skipped(skipped: Sequence[SkippedFile]) -> list[str]:
 @data_dir_option
 @json_option
 def list_(config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """List the datasets with their periods and gaps, and the damaged datasets."""
+    """List the datasets with their bars, times and gaps, and the damaged datasets."""
     from kamou.store.market_data import DamagedDataset, DatasetSummary, list_datasets
 
     stored_in = resolve(config_path, data_dir=data_dir).settings.data_dir

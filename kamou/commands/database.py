@@ -69,10 +69,11 @@ def backup(to: Path, config_path: Path | None, data_dir: Path | None, as_json: b
 @data_dir_option
 @json_option
 def restore(copy: Path, config_path: Path | None, data_dir: Path | None, as_json: bool) -> None:
-    """Restore FILE and FILE.exchange into a data directory that has neither.
+    """Restore FILE and FILE.exchange into a data directory without a database.
 
-    If one of these files is missing, damaged or from another backup, nothing is restored. Copy the
-    salt key into the data directory before you start `kamou run`.
+    If the data directory has a database or an exchange file, or if a file of the backup is missing,
+    damaged or from another backup, nothing is restored. Copy the salt key into the data directory
+    before you start `kamou run`.
     """
     from kamou.runs import backup
 

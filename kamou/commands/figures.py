@@ -12,7 +12,7 @@ from kamou.core.day import MINUTE_MS
 from kamou.web import format as web
 
 NONE = "-"  # text of a figure that does not exist or is unknown
-HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these bounds a figure is shown as 1.234e+15
+HUGE, TINY = Decimal("1e12"), Decimal("1e-9")  # beyond these bounds: 1.234e+15
 
 
 def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
@@ -28,7 +28,7 @@ def money_text(value: str | Decimal | None, *, signed: bool = False) -> str:
 def price_text(value: str | Decimal | None) -> str:
     """Return a price or quantity in significant digits; integer digits are kept.
 
-    Beyond ``TINY`` and ``HUGE`` it is in scientific notation. None gives a dash.
+    Below ``TINY`` and from ``HUGE`` on, it is in scientific notation. None gives a dash.
     """
     exact = None if value is None else Decimal(value)
     if exact is None or not (exact == 0 or TINY <= abs(exact) < HUGE):
@@ -56,7 +56,10 @@ def r_multiple_text(value: str | Decimal | None) -> str:
 
 
 def span_text(from_ms: int | None, until_ms: int | None) -> str:
-    """Return the time between two instants as ``2 h 14 min``; a dash if one is None."""
+    """Return the time between two instants, ms UTC, as ``2 h 14 min`` or ``12 s``.
+
+    A dash if one is None; 0 s if the second is not later.
+    """
     if from_ms is None or until_ms is None:
         return NONE
     lasting_ms = max(0, until_ms - from_ms)
@@ -64,7 +67,7 @@ def span_text(from_ms: int | None, until_ms: int | None) -> str:
 
 
 def moment_text(at_ms: int | None) -> str:
-    """Return an instant as ``2025-10-10 21:00:02 UTC``; a dash for None."""
+    """Return an instant, ms UTC, as ``2025-10-10 21:00:02 UTC``; a dash for None."""
     return NONE if at_ms is None else f"{format_time(at_ms)} UTC"
 
 
@@ -73,5 +76,5 @@ def _scientific(value: str | Decimal | None) -> str:
 
 
 def ascii_text(text: str) -> str:
-    """Return a text of ``kamou.web.format`` without its minus signs and dashes."""
+    """Return a text of ``kamou.web.format`` with ASCII minus signs and dashes."""
     return text.replace(web.MINUS, "-").replace(web.DASH, NONE)

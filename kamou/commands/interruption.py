@@ -1,4 +1,4 @@
-"""The first Ctrl-C of a verb that then reports what was done so far."""
+"""The first Ctrl-C of a verb that then ends its work and reports it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from kamou.commands.printing import print_error_line
 
 @contextlib.contextmanager
 def catch_first_interrupt(announcement: str) -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns True after Ctrl-C, and then says so once.
+    """Yield a function that returns True after Ctrl-C, and then prints a line once.
 
-    Only the first Ctrl-C is caught: a second one interrupts as usual. A process that ignores it,
-    as in the background of a shell, goes on ignoring it. The function prints, not the
-    signal's handler, because a handler may come in the middle of another print.
+    The line is ``announcement``.
+
+    Only the first Ctrl-C is caught: a second one interrupts as usual. A process that ignores
+    SIGINT, as in the background of a shell, goes on ignoring it. The function prints, and not the
+    signal's handler, because a handler may run in the middle of another print.
     """
     before = signal.getsignal(signal.SIGINT)
     pressed = announced = False

@@ -1,4 +1,4 @@
-"""Settings of the kill switch: invalid ones are reported and keep their defaults."""
+"""Settings of the kill switch, which reports invalid ones and uses their defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kamou.errors import ConfigurationError
 from kamou.settings.config import Resolved, Settings, collect_leaf_types, load_settings
 from kamou.settings.sources import ENVIRONMENT_PREFIX, Given
 
-BAD_LINES_MAX = 100  # lines of one file that are not TOML; they are left out one by one
+BAD_LINES_MAX = 100  # lines of one file that are not TOML and are left out, one by one
 
 
 def resolve_valid_settings(
@@ -24,7 +24,8 @@ def resolve_valid_settings(
 ) -> Resolved:
     """Return the settings; invalid ones keep their defaults.
 
-    If file and environment contradict each other, the environment is left out.
+    If file and environment contradict each other, the environment is left out, and so are the
+    file's values for settings that the environment has.
 
     Args:
         config_path: the file; None: ./kamou.toml, if it exists.
@@ -80,7 +81,10 @@ def _from_file(path: Path) -> Given:
 
 
 def _parse_valid_lines(text: str) -> dict[str, Any]:
-    """Return the TOML document without the lines that the parser names in its errors."""
+    """Return the TOML document without the lines that the parser names in its errors.
+
+    It is empty if there are ``BAD_LINES_MAX`` such lines or more.
+    """
     lines = text.splitlines()
     for _ in range(BAD_LINES_MAX):
         try:

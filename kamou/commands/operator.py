@@ -70,7 +70,7 @@ class OperatorClient:
         return OperatorClient(record=record, socket=directory.operator_socket)
 
     def status(self) -> dict[str, Any]:
-        """Return the run's status: supervision tree with mailboxes, account and positions.
+        """Return the run's status (``RunStatus``), with readiness and supervision tree.
 
         Raises:
             KamouError: as in ``command``.
@@ -81,9 +81,9 @@ class OperatorClient:
         """Send ``halt``, ``resume`` or ``flatten``; return the run's response.
 
         Raises:
-            TimedOutError: no answer came in time, so the outcome is unknown.
+            TimedOutError: no response came in time, so the outcome is unknown.
             NotRunningError: the run has ended or does not listen.
-            KamouError: the run answered with an error, or not with a JSON object.
+            KamouError: the response is an error, or not a JSON object.
         """
         return self._send("POST", f"/api/v1/{verb}", {"reason": reason})
 
@@ -101,15 +101,18 @@ class OperatorClient:
             kind = TimedOutError if response.status_code == 504 else KamouError
             plain = (
                 f"process {self.record.pid} answered {path} with {response.status_code}: {document}"
+                "; check that the run and this command are of one version"
             )
             raise kind(str(document.get("error") or plain))
         return document
 
 
 def _find_peer(directory: DataDirectory, holder: int) -> ListeningProcess | None:
-    """Return the process that listens on the socket; None if there is none.
+    """Return the process that listens on the socket; None if none is known.
 
-    None, too, if the kernel does not name the process.
+    Raises:
+        TimedOutError: no connection was accepted in time.
+        KamouError: this user may not open the socket.
     """
     try:
         return listening_peer(directory.operator_socket, deadline_s=DEADLINE_S)
@@ -128,7 +131,13 @@ def _find_peer(directory: DataDirectory, holder: int) -> ListeningProcess | None
 
 
 def _connect_over_tcp(directory: DataDirectory, record: RunRecord) -> OperatorClient:
-    """Return a client of the TCP listener after it proved to know this run's token."""
+    """Return a client of the TCP listener after it proved to know this run's token.
+
+    Raises:
+        NotRunningError: the run has ended or does not listen, or the listener is not the run's.
+        TimedOutError: the listener does not respond in time.
+        KamouError: this user may not read the token.
+    """
     if not _process_exists(record.pid):
         raise NotRunningError(
             f"process {record.pid}, which wrote {directory.run_record}, has ended, and another "
@@ -172,6 +181,10 @@ def _request(
 
     The deadline is for the whole exchange. httpx limits only each read, so a listener that sends
     one byte at a time could delay a flatten without end.
+
+    Raises:
+        TimedOutError: no complete response came within ``DEADLINE_S``.
+        NotRunningError: the connection failed.
     """
     import httpx
     import trio

@@ -18,6 +18,7 @@ CONFIG_FILE = Path("kamou.toml")
 GivenPath = str | os.PathLike[str]
 Verb = TypeVar("Verb", bound=Callable[..., object])
 
+# The option of each setting, which errors name as the origin of its value.
 OPTION_OF = {
     "data_dir": "--data-dir",
     "web.host": "--host",
@@ -43,7 +44,7 @@ def expand_path(value: GivenPath, param: click.Parameter | None, ctx: click.Cont
 
 
 class UserPath(click.Path[Path]):
-    """A path of the command line; a ``~`` that the shell left is expanded."""
+    """A path of the command line; a ``~`` that the shell did not expand is expanded."""
 
     def __init__(self, **checks: bool) -> None:
         super().__init__(path_type=Path, **checks)
@@ -111,7 +112,7 @@ def data_dir_option(verb: Verb) -> Verb:
 
 
 def database_option(verb: Verb) -> Verb:
-    """Add ``--database FILE``, which excludes ``--data-dir``."""
+    """Add ``--database FILE``; ``check_one_source`` excludes ``--data-dir``."""
     return click.option(
         "--database",
         type=UserPath(dir_okay=False),
@@ -138,8 +139,8 @@ def resolve(config_path: Path | None, *, run_files: bool = False, **given: objec
     ``run_files``, the operator's own strategies are loaded too (``load_settings``).
 
     Raises:
-        ConfigurationError: the file cannot be read or is not TOML; or settings are unknown,
-            invalid or contradictory.
+        ConfigurationError: the file cannot be read or is not TOML in UTF-8; settings are unknown,
+            invalid or contradictory; or, with ``run_files``, a strategy file cannot be used.
     """
     if config_path is None and CONFIG_FILE.exists():
         config_path = CONFIG_FILE
@@ -149,7 +150,7 @@ def resolve(config_path: Path | None, *, run_files: bool = False, **given: objec
 
 
 class NameOrPath(click.Path[str]):
-    """A name, or a path whose ``~`` is expanded, as text."""
+    """A name, or a path whose leading ``~`` is expanded, as text."""
 
     def __init__(self) -> None:
         super().__init__(path_type=str)

@@ -14,10 +14,10 @@ from types import TracebackType
 
 from kamou.core.words import count_words
 
-LINES_WAITING_MAX = 1_000  # about a day of lines that outside requests can cause
+LINES_WAITING_MAX = 1_000  # about the lines that requests from outside can cause in a day
 END_S = 1.0  # time for the last lines at the end of the run
 
-EndProcess = Callable[[int], object]
+EndProcess = Callable[[int], object]  # takes the exit code
 
 
 class BackgroundLines:

@@ -75,7 +75,11 @@ def position_lines(book: Mapping[str, Any], width: int, height: int | None = Non
 
 
 def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) -> list[str]:
-    """Return lines about the entry orders that may still fill; empty without any."""
+    """Return lines about the entry orders that may still fill; empty without any.
+
+    Each order is one line or more, of ``width`` cells. With a ``height``, each is one line, and
+    orders beyond the height are counted.
+    """
     rows = book["pending_entries"]
     if not rows:
         return []
@@ -104,7 +108,7 @@ def entry_lines(book: Mapping[str, Any], width: int, height: int | None = None) 
 
 
 def describe_unprotected(book: Mapping[str, Any]) -> list[str]:
-    """Return one sentence for each position without a confirmed stop."""
+    """Return one sentence for each position whose stop is not confirmed."""
     return [
         _unprotected_sentence(row, book["as_of_ms"])
         for row in book["positions"]
@@ -143,7 +147,7 @@ def _heading(book: Mapping[str, Any], as_of: str = "marks as of") -> list[str]:
 
 
 def _clock_time(at_ms: int, now_ms: int) -> str:
-    """Return the time of day, with the date if it is not today."""
+    """Return the UTC time of day, with the date unless it is the day of ``now_ms``."""
     said = moment_text(at_ms)
     return said.partition(" ")[2] if utc_day(at_ms) == utc_day(now_ms) else said
 
@@ -158,7 +162,7 @@ def _unrealized_sum(rows: Sequence[PositionRow], currency: str) -> str:
 
 
 def _omitted_positions(rows: Sequence[PositionRow]) -> str:
-    """Return number and PnL, in the heading's currency, of the positions left out."""
+    """Return the number and the unrealized PnL of the positions that are left out."""
     known = [Decimal(row["unrealized_pnl"]) for row in rows if row["unrealized_pnl"] is not None]
     line = f"+ {len(rows)} more"
     return f"{line}, unrealized {money_text(sum(known, ZERO), signed=True)}" if known else line
@@ -205,7 +209,7 @@ def _brief_table(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
 
 
 def _cards(shown: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """Return a few lines for each position, for a width without room for a table."""
+    """Return a few lines for each position, for a width too small for a table."""
     lines = []
     for each in shown:
         left = f"  {each['symbol']} {each['side']} {each['size']}"

@@ -1,4 +1,4 @@
-"""Printing of lines, tables, frames, JSON and progress, and ``format_time``.
+"""Printing of lines, tables, frames, JSON and progress; and ``format_time``.
 
 Results go to standard output, progress and errors to standard error. All output of the verbs passes
 through this module. It escapes text from outside (symbols, file names, reasons, responses), so that
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 200  # columns without a terminal: wide enough that nothing is cut
 DEFAULT_COLUMNS = 80  # width of a terminal that does not state it
 CELL_FRAME = 3  # columns around a table's cell: a space on both sides and a line
-TROUBLE = "! "  # start of a line about something that needs the operator
+TROUBLE = "! "  # start of a line that needs the operator's attention
 QUOTED = "| "  # start of a line whose text is not Kamou's
 ERASE = "\r\x1b[K"  # erases the cursor's line
 LINE_CHARS_MAX = 4_000  # of one printed line: two paths of maximum length and the message
@@ -75,7 +75,7 @@ def write_line_and_bar(line: str, *, prefix: str = "", erase: bool = False, bar:
 
 
 def draw_bar(bar: str) -> None:
-    """Draw a progress bar over the last one; only erase that one if ``bar`` is empty."""
+    """Draw a progress bar over the last one; if ``bar`` is empty, only erase that one."""
     sys.stderr.write(ERASE + escape_text(bar))
     sys.stderr.flush()
 
@@ -192,12 +192,12 @@ def print_lines(lines: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def draw_frames() -> Iterator[Callable[[Sequence[str]], None]]:
-    """Yield a function that draws one frame over another on the second screen.
+    """Yield a function that draws a frame over the last one, on the alternate screen.
 
-    At the end the terminal shows its first screen again, unchanged.
+    At the end the terminal shows its main screen again, unchanged.
     """
     _mark_begun()
-    click.echo("\x1b[?1049h\x1b[?25l\x1b[2J", nl=False)  # xterm: other screen, no cursor, clear
+    click.echo("\x1b[?1049h\x1b[?25l\x1b[2J", nl=False)  # alternate screen, no cursor, clear
     try:
         yield _draw_frame
     finally:
@@ -260,9 +260,9 @@ def format_time(at_ms: int | None) -> str:
 def show_progress(*, quiet: bool = False) -> Iterator[leveled_lines.Progress]:
     """Yield a function that shows progress on standard error.
 
-    A terminal gets a bar with the rate and the time left, which a thread draws until the task is
-    complete. Without a terminal each
-    new task is one line. ``quiet`` shows nothing.
+    The function takes a task's name, its steps done and its steps in total. A terminal gets a bar
+    with the rate and the time left, which a thread draws until the task is complete. Without a
+    terminal each new task is one line. If ``quiet``, nothing is shown.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -270,7 +270,7 @@ def show_progress(*, quiet: bool = False) -> Iterator[leveled_lines.Progress]:
     from rich.text import Text as RichText
 
     class Rate(ProgressColumn):
-        """How many steps of the task are done in a second; empty until it is known."""
+        """Column with the steps per second; empty while the rate is unknown."""
 
         def render(self, task: Task) -> RichText:
             return RichText("" if task.speed is None else f"{task.speed:,.1f}/s")

@@ -41,7 +41,7 @@ def report(
     as_json: bool,
     days: int,
 ) -> None:
-    """Print the performance: figures with their counts and, where known, intervals."""
+    """Print the figures of the results page with counts and intervals, and its tables."""
     from kamou.commands import report_text as text
 
     check_one_source(database, data_dir)

@@ -1,7 +1,7 @@
 """Text of the figures of ``kamou report``: names, rounding and counts.
 
-The verb imports this module only when it runs: the rounding comes from the web pages, which
-``kamou run`` does not need, although it imports every verb.
+The verb imports this module only when it runs, because the rounding comes from the web pages, and
+``kamou run`` imports every verb but needs no web page.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kamou.commands.figures import money_text, number_text, percent_text
 from kamou.core.words import strategy_name
 from kamou.web.format import rests_on
 
-TRADES = "closed trades"
+TRADES = "closed trades"  # unit of counts
 
 Cell = Callable[[Any], str]
 

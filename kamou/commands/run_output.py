@@ -1,4 +1,4 @@
-"""Output of `kamou run` on standard error: lines, on a terminal a progress bar.
+"""Output of `kamou run` on standard error: lines, with a progress bar if possible.
 
 On a terminal the bar is the last line: it is erased before each new line, drawn again below it, and
 erased when its task ends. Without a terminal each line has its time and level, and progress is one
@@ -20,8 +20,8 @@ from kamou.commands.printing import DEFAULT_COLUMNS, draw_bar, terminal_columns,
 from kamou.escaping import escape_text
 from kamou.runtime.leveled_lines import LeveledLine, find_level
 
-STEPS = 10  # lines of progress per task without a terminal
-BAR_CHARS_MAX = 30
+STEPS = 10  # parts of a task; without a terminal each ended part but the last is a line
+BAR_CHARS_MAX = 30  # of the bar without its name and time
 
 DRAW = LeveledLine("draw the bar")  # a request to the writing thread, compared by identity
 
@@ -67,7 +67,7 @@ class RunOutput:
         self._lines(line)
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Show the progress of a task, in steps; the last step ends the task."""
+        """Show the progress of the task ``what``, in steps; the last step ends it."""
         if self._task is None or self._task[0] != what:
             self._began_ms, self._step = self._now_ms(), 0
         if self._task is None or self._task[1] != done:

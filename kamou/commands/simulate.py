@@ -27,16 +27,20 @@ if TYPE_CHECKING:
 
 HOURS_MAX = 24.0  # per seed; more seeds find more than longer simulations
 SIMULATED_SYMBOLS_MAX = 50
-JOBS_MAX = 256
+JOBS_MAX = 256  # processes
 SHOWN_EVENTS = 25  # last events before a failure
-SHOWN_FAILURES = 5
+SHOWN_FAILURES = 5  # failed seeds that are printed with their events
 DIGESTS = ("digests", "facts_digests")  # by seed, only in the JSON
 
 
 def parse_seed_range(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[int, int] | None:
-    """Return ``A..B`` as a pair of inclusive bounds."""
+    """Return ``A..B`` as a pair of inclusive bounds; None if the option is not given.
+
+    Raises:
+        click.BadParameter: the value has another form, or not 0 <= A <= B.
+    """
     if value is None:
         return None
     first, dots, last = value.partition("..")

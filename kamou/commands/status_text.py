@@ -19,7 +19,7 @@ Status = Mapping[str, Any]
 """The document of ``status_sources.read_status``."""
 
 CHILD_CELLS_MAX = 28
-WAITING = "backing-off"  # the state of a child whose next start is delayed
+WAITING = "backing-off"  # state of a child that waits for its next start
 PHASES = {
     "starting": "starting",
     "fast-forward": "simulating the days before now",
@@ -82,7 +82,7 @@ def frame_lines(status: Status, width: int, height: int) -> list[str]:
 
 
 def title_lines(status: Status, width: int) -> list[str]:
-    """Return mode, phase, process and time of the status in lines."""
+    """Return mode, phase, process id, time since its start, and time of the status."""
     book, system, run = status["book"], status["system"], status["run"] or {}
     mode = run.get("mode") or (book["mode"] if book else None)
     pieces = [f"kamou {_escape(mode)}" if mode else "kamou"]
@@ -111,7 +111,7 @@ def trouble_lines(status: Status, width: int, *, most: int | None = None) -> lis
 
 
 def find_troubles(status: Status) -> list[str]:
-    """Return one sentence for each thing that needs the operator, most urgent first."""
+    """Return a sentence for each condition that needs the operator, most urgent first."""
     book, system = status["book"], status["system"] or {}
     found = [_escape(status["notice"])] if status.get("notice") else []
     found += map(_escape, system.get("not_ready") or ())

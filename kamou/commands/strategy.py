@@ -71,7 +71,7 @@ def _write_new(path: Path, text: str) -> None:
 @config_option
 @json_option
 def list_(config_path: Path | None, as_json: bool) -> None:
-    """List all strategies, with the files of your own and whether they are enabled."""
+    """List all strategies: whether each is enabled, and the files of your own."""
     chosen = resolve(config_path, run_files=True).settings.strategies
     rows = [
         {
@@ -102,11 +102,12 @@ def list_(config_path: Path | None, as_json: bool) -> None:
 @config_option
 @json_option
 def check(which: str, config_path: Path | None, as_json: bool) -> None:
-    """Check that a strategy keeps the rules of strategies.
+    """Check that a strategy keeps the rules for strategies.
 
-    It must look at nothing but its panel, score no symbol before its warm-up ends or across a gap,
-    and survive flat prices and missing data. FILE is a path that ends in .py; a NAME is one of
-    `kamou strategy list`. Exit code 6: a check failed.
+    Its scores must depend on the panel alone, be the same again and in every shard, not come before
+    the warm-up ends or depend on bars before a gap, and be valid with flat prices and missing data.
+    FILE is a path that ends in .py; a NAME is one of `kamou strategy list`. Exit code 6: a check
+    failed.
     """
     from kamou.core.strategies.conformance import (
         CONFORMANCE_CHECKS,
@@ -126,10 +127,10 @@ def check(which: str, config_path: Path | None, as_json: bool) -> None:
     else:
         _print_results(results)
         if not failed:
-            print_line(f"{scored:,} of {of:,} scores of a made market are no abstentions")
+            print_line(f"{scored:,} of {of:,} scores of a generated market are not abstentions")
     if failed:
         raise CheckFailedError(
-            f"{name} fails {count_words(len(failed), 'check')} of {len(results)}"
+            f"{name} fails {count_words(len(failed), 'check')} of {len(results)}; correct the file"
         )
 
 
@@ -141,7 +142,12 @@ def _print_results(results: list[CheckResult]) -> None:
 
 
 def _find_strategy(which: str, config_path: Path | None) -> tuple[str, Strategy]:
-    """Return name and strategy, with the parameters of the settings if they have it."""
+    """Return name and strategy; a FILE has its defaults, a NAME the settings' values.
+
+    Raises:
+        ConfigurationError: the file does not exist or cannot be used, no strategy has this name,
+            or a setting is invalid.
+    """
     from kamou.core.strategies import make_strategies
 
     if which.endswith(".py"):

@@ -6,7 +6,7 @@ STRATEGY = '''\
 """The NAME strategy, which follows a price that leaves its range.
 
 A close above the highest high of the window is a long signal, a close below the lowest low a short
-one. The score is the distance beyond the range in units of ATR, squeezed into -1 to 1.
+one. The score is tanh of the distance beyond the range in units of ATR, so it is within -1 to 1.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class CLASS:
 
     @property
     def requirements(self) -> dict[Abstain, Requirement]:
-        """What `kamou why` says where the strategy abstains."""
+        """Return what `kamou why` says if the strategy abstains, by reason."""
         bars = self.parameters.window
         return {
             Abstain.DATA_DEGENERATE: Requirement(wanted="prices that move", figures=("atr",)),
@@ -136,7 +136,7 @@ def test_the_strategy_passes_the_check(check: str) -> None:
     assert run_check(BENCH, check).problems == ()
 
 
-def test_the_strategy_scores_some_symbols_of_the_made_market() -> None:
+def test_the_strategy_scores_some_symbols_of_the_generated_market() -> None:
     scored, _ = count_scores(BENCH)
     assert scored > 0
 '''

@@ -1,6 +1,6 @@
-"""Measuring, cutting, wrapping and alignment of plain text; limit of its lines.
+"""Measuring, cutting, wrapping, alignment and limiting of lines of plain text.
 
-Widths are in cells of a terminal: a wide character takes two. Callers must escape text from outside
+Widths are in cells of a terminal: a wide character takes two. Callers escape text from outside
 first.
 """
 
@@ -23,7 +23,7 @@ def count_cells(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the text in at most ``width`` cells; a cut text ends in two dots."""
+    """Return the text in at most ``width`` cells; a shortened text ends in ``CUT``."""
     if count_cells(text) <= width:
         return text
     room = max(0, width - len(CUT))
@@ -60,7 +60,7 @@ def wrap(text: str, width: int, *, hang: str = "  ", break_words: bool = True) -
 
 
 def flow(pieces: Iterable[str], width: int, *, indent: str = "  ") -> list[str]:
-    """Return the pieces in lines, as many per line as fit; wrap only longer pieces."""
+    """Return the pieces in lines, as many per line as fit; wrap a longer piece."""
     lines: list[str] = []
     line = ""
     for piece in pieces:
@@ -144,7 +144,7 @@ def limit_lines(lines: Sequence[str], count: int, what: str = "more lines") -> l
 
 
 def _take_cells(text: str, width: int) -> str:
-    """Return the longest beginning of the text that fits."""
+    """Return the longest beginning of the text that takes at most ``width`` cells."""
     taken = 0
     for place, character in enumerate(text):
         taken += count_cells(character)

@@ -37,7 +37,7 @@ class FailureDocument(TypedDict):
 
 @attrs.frozen
 class VerbFailure:
-    """The failure that ended a verb: one message per line, with the text around them."""
+    """The failure that ended a verb: messages, exit code and the lines to print."""
 
     messages: tuple[str, ...]
     exit_code: int
@@ -74,7 +74,7 @@ def describe_failure(error: BaseException) -> VerbFailure | None:
 
 
 def describe_defect(error: BaseException) -> VerbFailure:
-    """Return the failure for a defect, for the JSON document with its traceback."""
+    """Return the failure for an error that is a defect, for the JSON document."""
     return VerbFailure((f"a defect of Kamou: {error!r}",), 1)
 
 

@@ -21,7 +21,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM  # as in shells
 
 
 class StatusWatch:
-    """Repeated reading of the status, which notices when a run has ended."""
+    """Repeated reading of the status, with a notice if the run has ended."""
 
     def __init__(self, read: ReadStatus) -> None:
         self._read_status = read
@@ -29,7 +29,7 @@ class StatusWatch:
         self._ended_ms: int | None = None  # time of the first status without that run
 
     def read(self) -> StatusDocument:
-        """Return the status; ``notice`` says why no run was read, or that it has ended."""
+        """Return the status; ``notice`` says why there is no run; None during a run."""
         try:
             status = self._read_status()
         except KamouError as error:  # for example a database during its restore
@@ -135,7 +135,7 @@ def _handle_resizes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Exit on SIGTERM by an exception, so that the terminal is restored."""
+    """Raise ``SystemExit`` on SIGTERM, so that the terminal is restored."""
 
     def end(*_: object) -> None:
         raise SystemExit(EXIT_TERMINATED)

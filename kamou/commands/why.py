@@ -1,4 +1,4 @@
-"""``kamou why``: the answer of each tier about a symbol, with its figures."""
+"""``kamou why``: answers of tiers and venue about a symbol, with their figures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def why(
     as_json: bool,
     cycles: int,
 ) -> None:
-    """Print what each tier answered about SYMBOL in the last cycles, with its figures."""
+    """Print what each tier and the exchange answered about SYMBOL in the last cycles."""
     check_one_source(database, data_dir)
     resolved = resolve(config_path, data_dir=data_dir)
     directory = DataDirectory(resolved.settings.data_dir)
@@ -119,7 +119,7 @@ def _newest_symbols(reader: sqlite3.Connection) -> frozenset[str]:
 
 
 def _is_recorded(reader: sqlite3.Connection, symbol: str) -> bool:
-    """Return True if the record has a trade of the symbol, or a signal after vetoes."""
+    """Return True if the journal has a trade or a cleared signal of the symbol."""
     from kamou.store import queries
 
     return (
@@ -130,7 +130,7 @@ def _is_recorded(reader: sqlite3.Connection, symbol: str) -> bool:
 
 
 def _suggest_symbol(reader: sqlite3.Connection, scanned: frozenset[str], symbol: str) -> str | None:
-    """Return a known symbol that the user may have meant; None without one.
+    """Return a known symbol that the operator may have meant; None without one.
 
     ``symbol`` may be the id of a trade or signal, which ends in its symbol, the beginning of a
     symbol, or a misspelled symbol. A symbol that was scanned needs no suggestion. Without a scan
@@ -167,7 +167,7 @@ NEWEST = 2_000  # number of the newest refusals in which symbols are searched
 def query_reasons(reader: sqlite3.Connection, symbol: str, cycles: int) -> list[ReasonRow]:
     """Return the answers of tiers and venue about a symbol in the newest cycles.
 
-    They are sorted by time, newest first.
+    They are sorted by time, newest first. Permits are answers of the governor.
     """
     from kamou.core.ranking import scan_detail
     from kamou.store import queries

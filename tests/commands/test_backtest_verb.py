@@ -74,7 +74,7 @@ def test_ctrl_c_reports_what_was_done_so_far_with_exit_code_130(
     document = tmp_path / "report.json"
     code, out, err = cli("backtest", "--data", data, "--json", document)
     assert code == 130
-    assert "! interrupted: the report ends early; 2025-01-03 00:00 was asked for" in out
+    assert "! interrupted: the report ends before 2025-01-03 00:00, the requested end" in out
     assert "figures" in out
     assert err.splitlines() == [
         "interrupted: the report follows; Ctrl-C again ends it without a report",
