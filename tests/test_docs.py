@@ -194,7 +194,7 @@ def test_every_verb_is_named_on_the_page_of_commands() -> None:
 def test_the_readme_has_the_risk_notice_and_claims_no_guarantee_or_certificate() -> None:
     text = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
     assert "Not financial advice. No promise of profit." in text
-    assert "you can lose everything you put in" in text
+    assert "you can lose everything you deposit" in text
     assert not re.search(r"guarantee|risk-free|compliant|certified", text, re.IGNORECASE)
 
 

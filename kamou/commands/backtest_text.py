@@ -141,7 +141,7 @@ def _figures(result: BacktestReport) -> Iterator[str]:
 
 def _drawdowns(result: BacktestReport) -> Iterator[str]:
     found = result["drawdowns"]
-    for title, each in (("deepest", found["deepest"]), ("longest", found["longest"])):
+    for title, each in (("maximum", found["deepest"]), ("longest", found["longest"])):
         if each is not None:
             yield f"{title} drawdown: {_describe_drawdown(each)}"
 

@@ -1,7 +1,7 @@
 """``PublicSite``, the pages of a read-only database, and ``ROUTES``, their table.
 
 ``PublicSite`` renders a page on a worker thread, because it may take 100 ms (thousands of
-resamples) and all other connections would wait. Its bytes are cached while the journal's head stays
+resamples) and all other connections would wait. A page is cached while the journal's head stays
 the same, so a request for a cached page costs one ``max(seq)`` on the event loop.
 """
 
@@ -49,7 +49,7 @@ OnError = Callable[[str, Exception], None]  # the path, and the error of its pag
 
 CACHE_BYTES = 16 * 1024 * 1024  # of pages at the addresses of the routes table
 CHOSEN_BYTES = 2 * 1024 * 1024  # of pages at an address with an id or a parameter
-QUERY_CHARS_MAX = 512  # of a query string; pages have at most five short parameters
+QUERY_CHARS_MAX = 512  # of a query string; a page reads at most five short parameters
 
 
 @attrs.frozen(kw_only=True)
@@ -87,13 +87,13 @@ ERRORS = {
 async def run_in_thread(function: Callable[..., T], /, *args: object) -> T:
     """Run a function in a thread.
 
-    A canceled request waits for its end, because the function still uses the reader.
+    A canceled request waits for the function's end, because it still uses the reader.
     """
     return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=False)
 
 
 class PublicSite:
-    """The ASGI application of the pages. ``close`` it when it is no longer served."""
+    """The ASGI application of the pages; call ``close`` when it is no longer served."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class PublicSite:
     # --- cached replies --------------------------------------------------------------------------
 
     def _cached_reply(self, scope: Scope) -> FixedResponse | None:
-        """Return the current cached response of an address without a query, or None."""
+        """Return the cached response for an address without a query; None without one."""
         if scope["query_string"]:
             return None
         path = scope["path"]
@@ -147,7 +147,7 @@ class PublicSite:
         try:
             head = self._head()
         except (StoreError, sqlite3.Error):
-            return None  # the rendering gets the same error and makes an error page of it
+            return None  # rendering raises the same error, which becomes an error page
         key = (path, as_json, ())
         return self._replies.get(key, head) or self._chosen.get(key, head)
 
@@ -220,7 +220,7 @@ class PublicSite:
         )
 
     def _update_site(self, reader: sqlite3.Connection) -> None:
-        """Take the site's values from the journal's newest run, if there is one."""
+        """Set the site's values to those of the journal's newest run, if there is one."""
         site = self._site.as_run(latest_run(reader))
         if site != self._site:
             self._site, self._templates = site, load_templates(site)
@@ -280,7 +280,7 @@ def _wants_json(scope: Scope) -> bool:
 
 
 def _is_for_machines(scope: Scope) -> bool:
-    """Return True if the error of this request should be JSON."""
+    """Return True if an error of this request is sent as JSON."""
     path = scope["path"]
     return path.startswith("/api/") or path.endswith(".json") or _wants_json(scope)
 

@@ -1,7 +1,7 @@
 """Geometry of the charts of a backtest's page, in the site's frames.
 
-The equity curve is the site's own. Added are the drawdown below it, the distribution of R, the
-steps from gross to net, and the shades of the months.
+The equity curve is that of the results page. The page adds the drawdown over time, the distribution
+of R, the steps from gross to net, and the shades of the months.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from kamou.web.figure_texts import COSTS, WATERFALL_TITLES
 from kamou.web.ticks import Label, place_labels, time_ticks, value_ticks
 
 DRAWN_MAX = 360  # of a drawn curve, as on the results page
-SHADE_AT = 0.10  # a month's return with the deepest shade, a fraction
+SHADE_AT = 0.10  # absolute return of a month with the strongest shade, a fraction
 SHADE_MIN, SHADE_MAX = 10, 70  # share of the color in a month's shade, percent
 
 
@@ -56,7 +56,7 @@ class AreaChart:
 
 @attrs.frozen(kw_only=True)
 class CostStep:
-    """A row from gross to net; ``left`` and ``width`` are percent of the row."""
+    """A row from gross to net; ``left`` and ``width`` are percent of the row's width."""
 
     title: str
     amount: Decimal
@@ -68,7 +68,7 @@ class CostStep:
 
 @attrs.frozen(kw_only=True)
 class MonthCell:
-    """A month of the heat map; ``shade`` is the color's share, percent."""
+    """A month of the heat map; ``return_twr``: fraction; ``shade``: percent of color."""
 
     return_twr: float | None
     complete: bool
@@ -88,7 +88,7 @@ class YearRow:
 def equity_charts(
     points: Sequence[CurvePoint], halts: Sequence[HaltReport]
 ) -> tuple[CurveChart, ...]:
-    """Return the equity curve in each frame, with its halts; empty below two points."""
+    """Return the equity curve in each frame, with halts; empty with one point or none."""
     marks = [
         EquityMark(at_ms=p["at_ms"], equity=value, low=value, high=value)
         for p in points
@@ -110,8 +110,7 @@ def equity_charts(
 def _thin(marks: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
     """Return at most about ``DRAWN_MAX`` points.
 
-    Each has the low and the high of the points that it stands for.
-    The first and the last point stay.
+    Each has the low and the high of the points that it replaces. The first and the last point stay.
     """
     if len(marks) <= DRAWN_MAX:
         return tuple(marks)
@@ -125,7 +124,10 @@ def _thin(marks: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
 
 
 def drawdown_charts(points: Sequence[CurvePoint]) -> tuple[AreaChart, ...]:
-    """Return the drawdown over time in each frame; empty without a fall."""
+    """Return the drawdown over time in each frame.
+
+    Empty with fewer than two points or without a drawdown.
+    """
     deepest = min((p["drawdown"] for p in points), default=0.0)
     if len(points) < 2 or deepest == 0.0:
         return ()
@@ -136,7 +138,7 @@ def _area(frame: Frame, points: Sequence[CurvePoint], deepest: float) -> AreaCha
     first, last = points[0]["at_ms"], points[-1]["at_ms"]
     x = Scale(first, last, frame.left, frame.inner_right)
     y = Scale(deepest * 1.06, 0.0, frame.inner_bottom, frame.top)
-    # one column of the drawing keeps its deepest fall
+    # Each column of the drawing, one unit wide, has the largest drawdown of its points.
     columns = [
         (at, min(p["drawdown"] for p in part))
         for at, part in groupby(points, key=lambda p: round(x(p["at_ms"])))
@@ -245,7 +247,7 @@ def _texts(waterfall: Waterfall) -> dict[str, str]:
 
 
 def year_rows(months: Sequence[MonthReport]) -> tuple[YearRow, ...]:
-    """Return the heat map, oldest year first."""
+    """Return the rows of the heat map, oldest year first; ``months`` are oldest first."""
     rows = []
     for year, part in groupby(months, key=lambda month: month["month"][:4]):
         cells: list[MonthCell | None] = [None] * 12

@@ -41,7 +41,7 @@ TIERS: Mapping[str, str] = {
 
 @attrs.frozen(kw_only=True)
 class ShownFigure:
-    """A figure as the page shows it; ``reason`` is why it has no value."""
+    """A figure as text; ``reason``: why it has no value; ``n``: its observations."""
 
     title: str
     meaning: str
@@ -52,7 +52,7 @@ class ShownFigure:
 
 @attrs.frozen(kw_only=True)
 class GroupTable:
-    """A table of trades with its title and the rows' keys for people."""
+    """A table of trades by group; each row has its group's name in words."""
 
     by: str
     title: str

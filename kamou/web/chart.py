@@ -21,12 +21,12 @@ from kamou.web import format as fmt
 from kamou.web.chart_frames import BAR_FRAMES, CURVE_FRAMES, Frame
 from kamou.web.ticks import Label, label_width, place_labels, time_ticks, value_ticks
 
-LABEL_LEFT = 8  # from the frame to the labels of the axis of values
+LABEL_LEFT = 8  # SVG units from the drawing to the labels of the axis of values
 
 
 @attrs.frozen(kw_only=True)
 class Tick:
-    """A tick of the axis of values."""
+    """A tick of the vertical axis; ``at`` is its place in SVG units."""
 
     at: float
     label: str
@@ -52,7 +52,7 @@ class ChartEvent:
 
 @attrs.frozen(kw_only=True)
 class Band:
-    """All periods of one kind, as one path."""
+    """All periods of one kind as one path, in SVG path data."""
 
     kind: MarkKind
     path: str
@@ -60,7 +60,7 @@ class Band:
 
 @attrs.frozen(kw_only=True)
 class Marker:
-    """A ``ChartEvent`` as it is drawn."""
+    """A ``ChartEvent`` as it is drawn, at ``x`` in SVG units."""
 
     kind: MarkKind
     x: float
@@ -95,7 +95,7 @@ class BarDay:
 
 
 class BarKind(StrEnum):
-    """The result of a ``BarDay``."""
+    """The result that a bar shows: of a day, or of the trades of a bin of R."""
 
     GAIN = "gain"
     LOSS = "loss"
@@ -105,7 +105,7 @@ class BarKind(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Bar:
-    """A ``BarDay`` as it is drawn."""
+    """A ``BarDay``, or a bin of the distribution of R, as it is drawn in SVG units."""
 
     kind: BarKind
     x: float
@@ -117,7 +117,7 @@ class Bar:
 
 @attrs.frozen(kw_only=True)
 class BarChart:
-    """The daily returns in one frame."""
+    """The daily returns, or the distribution of R, in one frame."""
 
     frame: Frame
     zero_y: float
@@ -128,7 +128,7 @@ class BarChart:
 
 @attrs.frozen(kw_only=True)
 class Whisker:
-    """An interval on a line, with marks of the value and of the neutral figure."""
+    """An interval on a line, with marks of value and neutral figure, in SVG units."""
 
     width: int
     low_x: float
@@ -140,7 +140,7 @@ class Whisker:
 
 @attrs.frozen
 class Scale:
-    """A linear scale that draws ``low`` at ``first`` and ``high`` at ``last``."""
+    """A linear scale from ``low`` at ``first`` to ``high`` at ``last``, to 0.1 units."""
 
     low: float
     high: float
@@ -177,7 +177,7 @@ def curve_charts(
 
 
 def halve_points(points: Sequence[EquityMark]) -> tuple[EquityMark, ...]:
-    """Merge neighbors and keep their lows and highs, for the narrow frame."""
+    """Return about half the points, with the lows and highs of the merged neighbors."""
     merged = [
         attrs.evolve(last, low=min(first.low, last.low), high=max(first.high, last.high))
         for first, last in zip(points[1::2], points[2::2], strict=False)
@@ -304,7 +304,7 @@ def _join_stretches(
 
 
 def _moments(frame: Frame, x: Scale, curve: Curve, events: Sequence[ChartEvent]) -> str:
-    """Return marks at the middle of intervals with an event but no marker of its kind."""
+    """Return the path of marks in intervals with an event but no marker of its kind."""
     own = {(event.kind, event.at_ms - event.at_ms % curve.width_ms) for event in events}
     middles = {
         x(mark.start_ms + curve.width_ms // 2)

@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """The drawing area in SVG user units, with space for the labels."""
+    """The drawing area in SVG user units; the margins have space for the labels."""
 
     name: str  # wide | narrow
     width: int
@@ -16,7 +16,7 @@ class Frame:
     right: int
     top: int
     bottom: int
-    ticks_x: int
+    ticks_x: int  # wanted number of ticks
     ticks_y: int
     label_px: float  # the largest font of a label in the style sheet
 

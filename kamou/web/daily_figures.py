@@ -1,6 +1,6 @@
 """``Daily``, the figures of the ended days, and ``Memo``, their cache.
 
-The first request after a day's end, a correction or a start computes them on the site's thread, in
+The first request after a day's end, a correction or a start computes them on a worker thread, in
 time proportional to the record. ``Memo`` keeps them for further requests. The key of the figures is
 the number of daily rows that were ever written, with the newest row; the key of intervals is the
 digest of their data.
@@ -32,7 +32,7 @@ from kamou.store import public_queries, queries
 from kamou.store.record_rows import DayRow, MonthRow
 
 DAYS_SHOWN = 90  # on a page and in /results.json, with the open day; /days has the rest
-MONTHS_SHOWN = 12  # with the open month
+MONTHS_SHOWN = 12  # on the page and in /results.json, with the open month
 INTERVALS_KEPT = 2  # of the newest data and the data before, because a correction may be reversed
 ALL = "all"  # key of the sums over all strategies; no strategy may have this name
 
@@ -46,9 +46,9 @@ class Daily:
     complete_months: frozenset[str]
     rows: int
     complete: int  # complete days
-    gaining: int  # complete days with a profit
-    losing: int
-    worst: DayRow | None  # of the complete days
+    gaining: int  # complete days with a positive return
+    losing: int  # complete days with a negative return
+    worst: DayRow | None  # complete day with the lowest return
     equity_start: Decimal | None
     net_deposits: Decimal
     as_of_ms: int | None  # the end of the last complete day
@@ -68,7 +68,7 @@ class Memo:
         self._intervals: dict[str, tuple[DayStatistics, Mapping[str, TradeBounds]]] = {}
 
     def daily(self, reader: sqlite3.Connection) -> Daily:
-        """Return the daily figures, computed again only if a daily row was written."""
+        """Return the daily figures; compute them only after a daily row was written."""
         newest = public_queries.newest_days(reader, limit=1)
         key = (queries.query_totals(reader).get("day_revision"), newest)
         if self._daily is None or key != self._key:
@@ -78,7 +78,7 @@ class Memo:
         return self._daily
 
     def piece(self, name: str, make: Callable[[], Markup]) -> Markup:
-        """Return a part of a page that changes with the daily figures alone."""
+        """Return a cached part of a page that depends on the daily figures alone."""
         if name not in self._pieces:
             self._pieces[name] = make()
         return self._pieces[name]

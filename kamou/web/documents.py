@@ -1,6 +1,6 @@
 """The JSON documents of ``/results.json`` and of a day.
 
-Money is a decimal string, a ratio a number, a time ms UTC.
+Money is a decimal string, a ratio or return a number (0.01 is 1%), a time ms UTC.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from kamou.web import format as fmt
 
 @attrs.frozen
 class FigureText:
-    """A figure's name and meaning for people, and its format."""
+    """A figure's name, its format, and its meaning in words."""
 
     title: str
     show: Callable[[float], str]
@@ -50,9 +50,9 @@ FIGURE_TEXTS: Mapping[str, FigureText] = MappingProxyType(
         "sortino": FigureText(
             "Sortino ratio", fmt.number, "of daily returns, x sqrt(365), target 0"
         ),
-        "calmar": FigureText("Calmar ratio", fmt.number, "CAGR over the deepest drawdown"),
+        "calmar": FigureText("Calmar ratio", fmt.number, "CAGR over the maximum drawdown"),
         "max_drawdown": FigureText(
-            "Deepest drawdown", fmt.percent, "largest fall from a peak, of all equity snapshots"
+            "Maximum drawdown", fmt.percent, "largest fall from a peak, of all equity snapshots"
         ),
         "longest_drawdown": FigureText(
             "Longest drawdown", _span, "from the peak until the peak is reached again"
@@ -102,11 +102,11 @@ WATERFALL_TITLES: Mapping[str, str] = MappingProxyType(
 )
 """The name of each step from gross to net."""
 
-COSTS = ("slippage", "fees")  # steps whose amount is taken off
+COSTS = ("slippage", "fees")  # steps whose amount is subtracted
 
 
 def show_value(name: str, figure: BacktestFigure) -> str:
-    """Return the figure's value with its interval; a dash without a value."""
+    """Return the figure's value with its interval, if any; a dash without a value."""
     text = FIGURE_TEXTS[name]
     if figure["value"] is None:
         return fmt.DASH
@@ -117,7 +117,7 @@ def show_value(name: str, figure: BacktestFigure) -> str:
 
 
 def group_key(by: str, key: str) -> str:
-    """Return a row's key of a table of trades for people."""
+    """Return the key of a row in a table of trades, in words."""
     if by == "hour":
         return f"{key}:00"
     return fmt.words(key) if by in ("strategy", "exit_reason") else key

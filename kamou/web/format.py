@@ -1,4 +1,4 @@
-"""Formats of figures, times and codes on the pages, with a true minus sign.
+"""Formats of figures, times and codes on the pages; the minus sign is U+2212.
 
 A figure or time that is None becomes a dash, except where a function says otherwise.
 """
@@ -174,7 +174,7 @@ def sentence(text: str) -> str:
 
 
 def state(code: str, *, holding: bool = True) -> str:
-    """Return a trading state in plain words; ``holding``: a position is open."""
+    """Return a trading state in plain words; ``holding``: True with an open position."""
     return spell.state_words(code, holding=holding)
 
 

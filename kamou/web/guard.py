@@ -1,6 +1,6 @@
 """``Guard``, a thread that may end the site's process, and ``write_line``.
 
-``Guard`` is a thread that ends the process after its parent, or if a page takes too long. A task
+``Guard`` ends the process if its parent has ended or if a page takes too long. A task
 could do neither while the event loop is blocked. ``os._exit`` frees the port at once; an orphaned
 process in a busy loop held it for 7.7 s. ``write_line`` writes to standard error.
 """
@@ -32,7 +32,7 @@ ExitProcess = Callable[[int], object]
 def write_line(line: str) -> None:
     """Write one line to standard error; drop it if the write would wait or fails.
 
-    A line is shorter than PIPE_BUF (4,096 bytes), so a writable pipe takes it whole.
+    An escaped line is shorter than PIPE_BUF (4,096 bytes), so a writable pipe takes it whole.
     """
     with contextlib.suppress(OSError):
         _, writable, _ = select.select([], [STDERR], [], 0)
@@ -47,11 +47,11 @@ def end_without_memory(end: ExitProcess = os._exit) -> None:
 
 
 class Guard:
-    """A thread that watches its process.
+    """A thread that ends its process if a page takes too long or the parent ended.
 
     ``lifeline`` is a pipe from the parent that ends when the parent ends; None: no parent. If a
     page takes longer than ``render_max_s``, the guard ends the process, because the page's open
-    snapshot prevents checkpoints of the write-ahead log. ``end`` and ``seconds`` are for tests.
+    snapshot prevents checkpoints of the write-ahead log. Tests set ``end`` and ``seconds``.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Guard:
         threading.Thread(target=self.watch, name="guard", daemon=True).start()
 
     def watch(self) -> None:
-        """Watch until the process must end, and end it. It returns in tests only."""
+        """Watch until the process must end, and end it; return only in tests."""
         while True:
             readable, _, _ = select.select(self._watched, [], [], GUARD_LOOK_S)
             if readable and not os.read(readable[0], 4_096):
@@ -90,9 +90,9 @@ class Guard:
                 return
 
     async def render(self, function: Callable[..., T], /, *args: object) -> T:
-        """Run ``function`` in a thread and watch its time. One call at a time.
+        """Run ``function`` in a thread, watch its time and return its result.
 
-        A MemoryError in the function ends the process.
+        Only one call may run at a time. A MemoryError in the function ends the process.
         """
 
         def watched() -> T:

@@ -15,7 +15,7 @@ from kamou.web import format as fmt
 from kamou.web.results import Results
 
 OPEN, CLOSE = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
-NOTE_CHARS_MAX = 200  # the maximum of the operator's listener
+NOTE_CHARS_MAX = 200  # as REASON_CHARS_MAX of the operator's listener
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +25,7 @@ class Interruption:
     from_ms: int
     until_ms: int | None  # None: it has not ended
     what: str
-    why: tuple[str, ...]  # lines for its causes, of many the first and newest, and for its end
+    why: tuple[str, ...]  # its causes (of many the first and the newest) and its end
 
 
 def interruptions(results: Results) -> tuple[Interruption, ...]:

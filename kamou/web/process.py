@@ -30,12 +30,16 @@ if TYPE_CHECKING:
     from kamou.web.serving import Serving
 
 LIFELINE_PIPE, NUMBERS_PIPE, TEXT_PIPE = 0, 1, 2  # descriptors
-EXIT_BAD_HANDOVER = 2
-READ_BYTES = 65_536
+EXIT_BAD_HANDOVER = 2  # exit code
+READ_BYTES = 65_536  # of one read
 
 
 def main() -> NoReturn:
-    """Serve the pages until a stop signal, and exit; the exit code has the reason."""
+    """Serve the pages until a stop signal, and exit.
+
+    The exit code is 0 after a stop signal, ``EXIT_BAD_HANDOVER`` for an invalid handover, and that
+    of ``Guard`` or ``end_without_memory`` if one of these ends the process.
+    """
     numbers = os.dup(NUMBERS_PIPE)
     os.dup2(TEXT_PIPE, NUMBERS_PIPE)  # so that output of a print is text and no heartbeat
     os.set_blocking(numbers, False)  # a parent that does not read must not block the pages
@@ -84,7 +88,7 @@ def take_limits(handover: SiteHandover) -> None:
 
 
 def set_limit(which: int, limit: int) -> None:
-    """Set the soft and the hard limit of a resource, at most to the hard limit now."""
+    """Set soft and hard limit of a resource, at most to its present hard limit."""
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
@@ -138,7 +142,7 @@ def measure_process(served: Serving, guard: Guard) -> Heartbeat:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory in bytes; without /proc, the largest so far."""
+    """Return the resident memory in bytes; without /proc, its maximum so far."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * resource.getpagesize()

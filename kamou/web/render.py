@@ -37,17 +37,20 @@ class Templates:
     static: tuple[StaticFile, ...]
 
     def page(self, template: str, **values: object) -> bytes:
-        """Render a template."""
+        """Return the rendered template in UTF-8."""
         return self.environment.get_template(template).render(**values).encode()
 
     def macro(self, name: str, *values: object) -> Markup:
-        """Render one macro of ``macros.html``, for a cached part of a page."""
+        """Return a rendered macro of ``macros.html``, for a cached part of a page."""
         module = self.environment.get_template("macros.html").module
         return Markup(getattr(module, name)(*values))
 
 
 def load_templates(site: Site) -> Templates:
-    """Return the site's templates. They autoescape; an undefined name is an error."""
+    """Return the site's templates.
+
+    They escape their values, and rendering an undefined name raises ``jinja2.UndefinedError``.
+    """
     static = load_static()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kamou.web", "templates"),

@@ -69,7 +69,7 @@ class RecordEvents:
     disabled_total: int
     reduced_size: tuple[HaltPeriod, ...]
     reduced_size_total: int
-    commands: tuple[LoneCommand, ...]  # that did not change the trading state
+    commands: tuple[LoneCommand, ...]  # the operator's, that did not change the trading state
     downtime: tuple[Downtime, ...]
     downtime_total: int
     config_digest: str
@@ -121,7 +121,7 @@ class Results(RecordEvents):
 
     @property
     def moved_one_way(self) -> bool:
-        """True if there are transfers, all listed, and only deposits or only withdrawals."""
+        """True if all transfers are listed, and all are deposits or all withdrawals."""
         signs = {transfer.amount > 0 for transfer in self.transfers}
         return len(signs) == 1 and self.transfers_total == len(self.transfers)
 
@@ -134,7 +134,7 @@ class Results(RecordEvents):
 
 
 def gather_results(reader: sqlite3.Connection, site: Site, memo: Memo) -> Results:
-    """Read all results from one snapshot of the database."""
+    """Return all results, read in one snapshot of the database."""
     with public_queries.open_snapshot(reader):
         latest = queries.query_latest(reader)
         then = as_of.find_instant(reader)

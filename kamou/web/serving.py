@@ -54,7 +54,7 @@ def report_page_failure(notices: Notices, path: str, error: Exception) -> None:
 async def serve_until_signal(served: Serving, background: Background) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP, and run ``background`` meanwhile.
 
-    SIGHUP does not stop a process that ignores it.
+    SIGHUP does not stop a process that ignores it. At the end the pages are closed.
     """
     server = served.server
     async with trio.open_nursery() as nursery:

@@ -8,7 +8,7 @@ from kamou.store.latest_run import LatestRun
 
 RISK_NOTICE = (
     "This is not financial advice and no promise of profit. Perpetual futures are traded with"
-    " leverage: you can lose everything you put in, and lose it fast. Past results, simulated or"
+    " leverage: you can lose everything you deposit, and lose it fast. Past results, simulated or"
     " real, do not predict future results."
 )
 GATE_NOTICE = (
@@ -29,7 +29,7 @@ RECORDED_NOTICE = "Demo: a replay of recorded market data, and simulated money"
 
 @attrs.frozen(kw_only=True)
 class Site:
-    """The values of the site that every page knows."""
+    """The values that every page may show: mode, currency, gate and pricing text."""
 
     mode: str  # demo | paper | live | backtest
     currency: str = "USDT"

@@ -35,7 +35,7 @@ GAP_EM = 0.5  # between two labels
 
 @attrs.frozen(kw_only=True)
 class Label:
-    """A tick of the axis of time, with the place of its label."""
+    """A tick of the horizontal axis, with the place of its label, in SVG units."""
 
     at: float
     label: str  # empty if there is no space for it
@@ -44,7 +44,7 @@ class Label:
 
 
 def label_width(label: str, font_px: float) -> float:
-    """Return the largest width of a label, in the drawing's units."""
+    """Return the largest width that a label may have, in the drawing's units."""
     return len(label) * EM_PER_CHAR * font_px
 
 

@@ -25,8 +25,8 @@ class TradesPage:
 
     trades: Sequence[TradeRow]
     total: int  # trades of the whole list
-    newer: str  # an empty address: no neighbor
-    older: str
+    newer: str  # empty: there is no newer page
+    older: str  # empty: there is no older page
 
 
 def trades_document(
@@ -61,10 +61,13 @@ def trade_document(
 ) -> dict[str, object]:
     """Return a trade with its chain of causes.
 
-    ``FILLS_MAX`` limits the fills and the orders.
-
-    ``worst`` is its ``worst_case_r``, ``flattened`` the cause of the flatten that closed it; None
-    if it has none.
+    Args:
+        site: values of the site.
+        chain: the trade, permit, signal, cycle, orders and fills; at most ``FILLS_MAX`` orders and
+            as many fills are returned.
+        late: corrections of the result.
+        worst: its ``worst_case_r``; None without one.
+        flattened: cause of the flatten that closed the trade; None if no flatten did.
     """
     assert chain.trade is not None
     return {

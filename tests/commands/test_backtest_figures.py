@@ -50,7 +50,7 @@ def test_the_report_in_the_terminal_has_every_figure_table_and_date(
         "2025-01-01 00:00 to 2025-01-05 00:00 UTC",
         "1 position still open",
         "from gross to net",
-        "deepest drawdown: -3.79%, peak 2025-01-01 07:00",
+        "maximum drawdown: -3.79%, peak 2025-01-01 07:00",
         "Jan 2025 (part)",
         "best trades",
         "worst trades",

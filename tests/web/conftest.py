@@ -1,4 +1,4 @@
-"""One published record for all tests that only read it."""
+"""Published records for tests, and sites of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.web.published_record import write_record
 
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write 40 daily rows and half a day, 80 trades, a deposit, a halt, an outage."""
+    """Return a record of 40 daily rows, half a day, 80 trades, deposit, halt, downtime."""
     path = tmp_path_factory.mktemp("record") / "kamou.sqlite3"
     write_record(path, flow_day=20, down_days=2)
     return path
@@ -23,7 +23,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write three complete days, which are too few for any statistic."""
+    """Return a record of three complete days, which are too few for any statistic."""
     path = tmp_path_factory.mktemp("young") / "kamou.sqlite3"
     write_record(path, days=3)
     return path
@@ -31,7 +31,7 @@ def young_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty_record(tmp_path: Path) -> Path:
-    """Make a new database without a run in its journal."""
+    """Return a new database without a run in its journal."""
     path = tmp_path / "empty.sqlite3"
     database.migrate_journal(path)
     return path

@@ -1,4 +1,4 @@
-"""Whole histories, traded by the system on a drawn market, with the venue's file."""
+"""Histories that the system trades on a random market, with the venue's file."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class History:
 
     name: str
     seed: int
-    runs: tuple[tuple[float, float], ...]  # the system is up from, until: hours
-    moves: tuple[tuple[float, int], ...] = ()  # deposits and withdrawals: at which hour
-    commands: tuple[tuple[float, Command], ...] = ()  # the operator's, at which hour
+    runs: tuple[tuple[float, float], ...]  # start and end of each run
+    moves: tuple[tuple[float, int], ...] = ()  # hours and amounts of deposits and withdrawals
+    commands: tuple[tuple[float, Command], ...] = ()  # the operator's, with their hours
     lowered: bool = False  # the last run has lower limits than those before
-    killed: bool = False  # each run but the last ends without a word
+    killed: bool = False  # each run but the last ends as by SIGKILL
 
     def at_ms(self, hour: float) -> int:
         return MIDNIGHT_MS + int(hour * HOUR_MS)
@@ -78,7 +78,7 @@ class History:
 
 
 def market(history: History) -> RecordedMarket:
-    """Return random walks that all symbols share in part, with funding every 8 hours.
+    """Return a market of correlated random walks, with funding every 8 hours.
 
     Each bar opens at another price than the close before, as real bars do. At 00:00 the open is
     that close, because the marks of a midnight are closes.
@@ -130,7 +130,7 @@ def _transfer(engine: Engine, history: History, moves: Moves) -> None:
 def _transfer_while_stopped(
     drawn: RecordedMarket, folder: Path, history: History, from_h: float, moves: Moves
 ) -> None:
-    """Move money while Kamou does not run; nothing before the venue's first day."""
+    """Transfer money while Kamou does not run, if the venue's file exists."""
     if not (moves and moves[0][0] < from_h and (folder / VENUE).exists()):
         return
     with closing(VenueStore(folder / VENUE, durable=False)) as store:

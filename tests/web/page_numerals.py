@@ -233,7 +233,7 @@ def lasted(ms: int) -> str:
     return str(ms // 60_000) if ms >= 60_000 else f"{ms / 1000:.1f}"
 
 
-# --- how people read figures ------------------------------------------------------------------
+# --- formats of figures -----------------------------------------------------------------------
 
 
 def money(value: Decimal | str, *, signed: bool = False, places: int = 2) -> str:

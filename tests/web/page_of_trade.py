@@ -113,8 +113,7 @@ class TradePage:
                 refused += kind == "permit_denied" or row.get("verdict") == "refuse"
         return vetoed, refused
 
-    # --- the timeline
-    # -------------------------------------------------------------------------------
+    # --- the timeline ------------------------------------------------------------------------
 
     def _timeline(self) -> list[str]:
         lines = [*self._causes()]

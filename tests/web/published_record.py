@@ -218,7 +218,7 @@ def _income(at_ms: int, kind: IncomeKind, symbol: str, amount: D) -> e.Event:
 def _opening(
     at_ms: int, candidate: Candidate, plan: Plan, ids: dict[OrderRole, str]
 ) -> tuple[e.Event, ...]:
-    """Return the events from the ranking to the acknowledged orders."""
+    """Return the events from the ranking to the accepted orders."""
     roles = (OrderRole.ENTRY, OrderRole.STOP_LOSS, OrderRole.TAKE_PROFIT)
     signal = candidate.signal_id
     return (
@@ -367,5 +367,5 @@ def _filled(
 
 
 def started_with(at_ms: int) -> e.Event:
-    """Return the first event of a record."""
+    """Return the start of the first run of a record."""
     return _started(1, at_ms, "c0ffee" * 10, "first run")

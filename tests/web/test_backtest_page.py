@@ -41,7 +41,7 @@ def text_of(page: str) -> str:
 
 
 class Addresses(HTMLParser):
-    """Collects every address that a browser could fetch, and unclosed elements."""
+    """Parser that collects addresses that a browser could fetch, and unclosed elements."""
 
     VOID = frozenset({"meta", "link", "img", "br", "path", "line", "rect", "circle"})
 
@@ -124,7 +124,9 @@ def test_text_from_outside_is_escaped_on_the_page(report: BacktestReport) -> Non
     assert page.count(html.escape(HOSTILE)) >= 7
 
 
-def test_a_backtest_without_trades_has_a_page_that_says_so(report: BacktestReport) -> None:
+def test_the_page_of_an_interrupted_backtest_without_trades_says_both(
+    report: BacktestReport,
+) -> None:
     empty: BacktestReport = {
         **report,
         "trade_list": [],
@@ -188,7 +190,7 @@ def months() -> Iterator[MonthReport]:
         }
 
 
-def test_the_heat_map_has_a_row_for_each_year_with_the_chain_of_its_months() -> None:
+def test_the_heat_map_has_a_row_for_each_year_with_the_compounded_return_of_its_months() -> None:
     first, second = charts.year_rows(list(months()))
     assert (first.year, second.year) == ("2025", "2026")
     assert first.return_twr is None  # a month without a return
@@ -200,7 +202,7 @@ def test_the_heat_map_has_a_row_for_each_year_with_the_chain_of_its_months() -> 
     assert second.months[0].shade == 70
 
 
-def test_the_drawn_drawdown_keeps_the_deepest_fall_of_every_column() -> None:
+def test_the_drawn_drawdown_keeps_the_maximum_drawdown_in_a_limited_number_of_points() -> None:
     points = [
         {"at_ms": i * 60_000, "equity": "1", "drawdown": -0.5 if i == 4321 else -0.01 * (i % 3)}
         for i in range(9_000)
@@ -214,7 +216,7 @@ def test_the_drawn_drawdown_keeps_the_deepest_fall_of_every_column() -> None:
 
 
 @given(st.lists(st.integers(-900, 1_200).map(lambda n: n / 100), min_size=1))
-def test_the_bars_of_the_distribution_of_r_are_as_high_as_their_counts(
+def test_the_heights_of_the_bars_of_the_distribution_of_r_are_proportional_to_their_counts(
     values: list[float],
 ) -> None:
     bins = [{"low": b.low, "high": b.high, "trades": b.trades} for b in bin_r(values)]

@@ -111,7 +111,7 @@ async def test_no_day_is_before_1999_and_every_ended_day_is_before_2999(
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write about 700 days, 597 of them with long figures and a halt with long reasons."""
+    """Return a record of about 700 days, 597 with long figures and long reasons of a halt."""
     path = tmp_path_factory.mktemp("crowded") / "kamou.sqlite3"
     write_record(path, days=100, trades_per_day=8, flow_day=3, down_days=2)
     chance = Random(1)
@@ -172,7 +172,7 @@ async def test_no_page_of_figures_is_larger_than_a_hundred_kilobytes(
     assert not {path: size for path, size in sizes.items() if size > BYTES_MAX}
 
 
-async def test_results_show_ninety_days_and_a_year_by_months(
+async def test_results_show_ninety_days_twelve_months_and_twenty_halts_with_totals(
     crowded: Path, demo: Site, client: Client
 ) -> None:
     async with client(PublicSite(crowded, demo, runner=inline)) as http:

@@ -162,7 +162,7 @@ async def test_a_resume_is_the_cause_of_no_halt_and_of_no_reduced_size(
     assert not quoted, "the words of the resume are not those of the day's loss"
 
 
-async def test_the_results_page_lists_reduced_size(
+async def test_results_list_the_periods_of_reduced_size_with_their_cause(
     record_path: Path, demo: Site, client: Client
 ) -> None:
     found, page = await published(record_path, demo, client)

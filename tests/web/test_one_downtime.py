@@ -28,7 +28,7 @@ def closed(at_ms: int) -> e.CycleClosed:
 
 
 async def shown(path: Path, client: Client) -> tuple[int, int, int]:
-    """Return the number of grey bands, the legend's count and the list's length."""
+    """Return the number of downtime bands, the legend's count and the list's length."""
     site = PublicSite(path, Site(mode="demo"), runner=inline)
     async with client(site) as http:
         page = (await http.get("/results")).text
@@ -50,7 +50,7 @@ async def test_chart_legend_and_list_have_the_same_count_of_downtime_after_a_sta
     stopped_at_ms = STOPPED_MS + (2 * DAY_MS if before else 0)
     started_at_ms = stopped_at_ms + 9 * HOUR_MS
     with closing(open_writer(path, durable=False)) as connection:
-        # A pass reads the account, and its cycle closes seconds later.
+        # A cycle reads the account and closes seconds later.
         first = [equity_mark(started_at_ms), closed(started_at_ms + 5_000)]
         JournalWriter(connection, run_number=3).append(first)
         assert await shown(path, client) == (int(before),) * 3
@@ -58,7 +58,7 @@ async def test_chart_legend_and_list_have_the_same_count_of_downtime_after_a_sta
     assert await shown(path, client) == (1 + before,) * 3
 
 
-async def test_an_interval_of_the_curve_that_two_downtimes_share_stays_grey_for_the_earlier_one(
+async def test_an_interval_of_the_curve_that_two_downtimes_share_keeps_the_band_of_the_earlier_one(
     tmp_path: Path, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"
@@ -80,7 +80,7 @@ async def test_an_interval_of_the_curve_that_two_downtimes_share_stays_grey_for_
 
 
 async def band_of(path: Path, client: Client) -> str:
-    """Return the grey bands of the wide chart as they are drawn."""
+    """Return the path of the downtime bands in the first chart."""
     site = PublicSite(path, Site(mode="demo"), runner=inline)
     async with client(site) as http:
         found = re.search(r'<path class="band down" d="([^"]+)"', (await http.get("/results")).text)

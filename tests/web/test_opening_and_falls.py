@@ -85,7 +85,7 @@ async def shown(path: Path, demo: Site, client: Client) -> tuple[dict[str, Any],
         return (await http.get("/results.json")).json(), (await http.get("/results")).text
 
 
-async def test_the_dashed_line_is_the_opening_balance_and_the_curve_begins_there(
+async def test_the_dashed_line_is_the_first_equity_and_the_curve_begins_there(
     moved: Path, demo: Site, client: Client
 ) -> None:
     found, page = await shown(moved, demo, client)
@@ -149,7 +149,7 @@ async def test_the_maximum_drawdown_is_over_all_snapshots_and_has_its_dates(
     assert f"Maximum drawdown: \N{MINUS SIGN}{shown_as}, over all equity snapshots, from" in page
 
 
-async def test_each_stretch_of_the_curve_has_its_low_and_its_high(
+async def test_each_point_of_the_curve_has_the_low_and_the_high_since_the_point_before(
     moved: Path, demo: Site, client: Client
 ) -> None:
     found, _ = await shown(moved, demo, client)

@@ -57,7 +57,7 @@ async def test_every_page_shows_its_mode_and_the_risk_notice(
 
 
 @pytest.mark.parametrize("path", [*PAGES, "TRADE", "/nowhere"])
-async def test_no_page_loads_from_other_sites_or_has_inline_scripts_or_styles(
+async def test_no_page_loads_from_other_sites_or_has_scripts_or_inline_styles(
     public: PublicSite, client: Client, record: Path, path: str
 ) -> None:
     async with client(public) as http:
@@ -175,7 +175,7 @@ async def test_pages_are_served_with_the_default_runner_also_after_a_close(
 async def test_head_has_the_headers_of_get_and_no_body(public: PublicSite, client: Client) -> None:
     async with client(public) as http:
         for path in ("/results", "/trades", "/results.json"):
-            for _ in range(2):  # rendered, then remembered
+            for _ in range(2):  # rendered, then cached
                 head, get = await http.head(path), await http.get(path)
                 assert head.status_code == 200
                 assert head.content == b""
@@ -307,7 +307,7 @@ def test_a_pricing_file_is_read_and_a_missing_one_is_an_error_with_its_setting(
         read_pricing(str(tmp_path / "absent.md"))
 
 
-def test_a_demo_with_a_real_gate_has_no_notice_of_an_assumed_gate() -> None:
+def test_only_a_demo_with_the_assumed_gate_has_a_notice_of_it() -> None:
     assert Site(mode="demo").banner == "Demo: simulated market and simulated money."
     assert not any("gate" in notice for notice in Site(mode="demo").notices)
     assert any("gate" in notice for notice in Site(mode="demo", assumed_live=True).notices)

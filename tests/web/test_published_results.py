@@ -149,7 +149,7 @@ async def test_a_deposit_is_not_part_of_the_return(public: PublicSite, client: C
     assert found["performance"]["return_twr"]["value"] == pytest.approx(complete - 1)
     whole = 1.0
     for one in found["days"]:
-        # Nothing was paid in or out over the days that cannot be separated.
+        # There is no transfer in the days that cannot be separated.
         own = one["return"]
         whole *= (
             1 + own if own is not None else float(one["equity_end"]) / float(one["equity_start"])
@@ -157,7 +157,7 @@ async def test_a_deposit_is_not_part_of_the_return(public: PublicSite, client: C
     assert math.prod(1 + month["return"] for month in found["months"]) == pytest.approx(whole)
 
 
-async def test_intervals_rest_on_complete_days_and_name_the_end_of_the_last_one(
+async def test_intervals_rest_on_complete_days_and_have_the_end_of_the_last_one(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)
@@ -171,7 +171,7 @@ async def test_intervals_rest_on_complete_days_and_name_the_end_of_the_last_one(
     assert found["performance"]["win_rate"]["n"] == 80
 
 
-async def test_halts_and_downtime_are_published_with_reasons(
+async def test_halts_downtime_deposits_and_configurations_are_published_with_times_and_reasons(
     public: PublicSite, client: Client
 ) -> None:
     found = await results_of(public, client)
@@ -207,7 +207,7 @@ async def test_the_results_page_shows_sharpe_ratio_trade_count_and_insufficient_
     assert "insufficient evidence" in page  # of oi_momentum, with too few trades of its own
 
 
-async def test_a_short_record_has_insufficient_evidence(
+async def test_a_record_of_three_days_has_insufficient_evidence_for_every_estimated_figure(
     young_record: Path, demo: Site, client: Client
 ) -> None:
     app = PublicSite(young_record, demo, runner=inline)
@@ -238,7 +238,7 @@ async def test_every_page_of_an_empty_database_is_served_without_an_error(
         assert "No closed trade yet" in (await http.get("/trades")).text
 
 
-async def test_a_day_that_opened_without_money_has_no_return(
+async def test_a_day_that_opened_with_an_equity_of_0_has_no_return(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

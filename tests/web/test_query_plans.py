@@ -33,10 +33,10 @@ BOUNDED = {
     "curve": "at most 360 rows; see store/projected_curve.py",
     "curve_mark": "at most four rows for each of the curve's",
     "curve_width": "one row",
-    "open_trade": "what is held now",
+    "open_trade": "one row for each open position",
 }
 ONCE_A_DAY = (
-    # statements of web/daily_figures.py, asked again only after a daily row was written
+    # statements of web/daily_figures.py, executed again only after a daily row was written
     re.compile(r"FROM day ORDER BY day$"),
     re.compile(r"FROM day d CROSS JOIN day_strategy"),
 )
@@ -46,7 +46,7 @@ SHORT, LONG = 30, 300  # days
 
 @attrs.define
 class Seen:
-    """The statements of a connection, and how many steps SQLite took for them."""
+    """The statements of a connection, and the number of steps of SQLite, in tens."""
 
     statements: list[str] = attrs.field(factory=list)
     steps: int = 0
@@ -181,7 +181,7 @@ def test_a_page_takes_at_most_half_more_steps_after_ten_months_than_after_one(
             page()
             steps[days][name] = seen.steps
         reader.close()
-    # A month has too few trades to fill a page of some filters: those are held to a full page.
+    # A month has too few trades to fill a page of some filters; a full page is the limit of those.
     before = {
         name: max(taken, steps[SHORT][f"{name.split()[0]} 0"]) if "/trades " in name else taken
         for name, taken in steps[SHORT].items()

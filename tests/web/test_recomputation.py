@@ -1,4 +1,4 @@
-"""Every figure of the public record equals an outsider's recomputation of it."""
+"""Every figure of the public record equals an independent recomputation of it."""
 
 from __future__ import annotations
 

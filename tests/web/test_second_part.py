@@ -38,7 +38,7 @@ class Parts:
 
 @pytest.fixture
 def reopened(tmp_path: Path) -> Parts:
-    """Publish a trade, and then report 60 more contracts of its entry and close them."""
+    """Return a record in which a late fill of 60 contracts opens a closed trade again."""
     return reopen(tmp_path, stamped_late=True)
 
 

@@ -97,7 +97,7 @@ def test_a_drawn_mark_has_the_contrast_to_the_paper_that_wcag_requires(
     assert contrast(seen, found["paper"]) >= LEAST_GRAPHIC
 
 
-def test_the_badge_of_demo_and_paper_uses_the_badge_color() -> None:
+def test_the_mode_of_demo_and_paper_has_the_badge_color() -> None:
     assert re.search(r"\.mode-demo \.mode, \.mode-paper \.mode \{ color: var\(--badge\); \}", CSS)
     assert contrast("#c98a00", "#ffffff") < 3, "what it had before"
 
@@ -122,7 +122,9 @@ def test_no_text_is_set_smaller_than_twelve_pixels() -> None:
         ("narrow", 320, r"  svg\.narrow text \{ font-size: (16[\d.]+)px"),
     ],
 )
-def test_labels_of_a_scaled_drawing_stay_readable(frame: str, from_px: float, font: str) -> None:
+def test_labels_of_a_scaled_drawing_have_at_least_twelve_pixels(
+    frame: str, from_px: float, font: str
+) -> None:
     found = re.search(font, CSS)
     assert found is not None
     width = next(each.width for each in CURVE_FRAMES if each.name == frame)

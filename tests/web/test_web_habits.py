@@ -1,4 +1,4 @@
-"""Habits of the web: JSON for programs, addresses for search engines, a favicon."""
+"""Conventions of the web: JSON for programs, addresses for search engines, a favicon."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_the_public_url_is_empty_or_an_origin(url: str, allowed: bool) -> None:
     assert (named == []) is allowed
 
 
-async def test_the_trades_json_of_a_record_without_trades_is_empty(
+async def test_the_trades_json_of_a_record_without_trades_lists_none(
     tmp_path: Path, demo: Site, client: Client
 ) -> None:
     path = tmp_path / "kamou.sqlite3"

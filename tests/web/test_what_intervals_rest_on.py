@@ -28,7 +28,7 @@ RESTS_ON = f"of {DAYS * A_DAY} closed trades on complete days"
 
 @pytest.fixture
 def newer_trades(tmp_path: Path) -> Path:
-    """Write 45 trades on 15 complete days, and 7 on the day that has not ended."""
+    """Return a journal of 45 trades on 15 complete days, and 7 on the open day."""
     path = tmp_path / "kamou-data" / "kamou.sqlite3"
     path.parent.mkdir(mode=0o700)
     write_record(path, days=DAYS, trades_per_day=A_DAY, outage_day=None)

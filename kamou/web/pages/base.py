@@ -17,7 +17,7 @@ from kamou.web.site import Site
 
 @attrs.frozen(kw_only=True)
 class PageRequest:
-    """One request to a page, with everything that the page may use."""
+    """One request to a page, with all that the page may read."""
 
     reader: sqlite3.Connection
     site: Site

@@ -23,7 +23,7 @@ NO_LIMIT = f"limit must be a whole number from 1 to {LIMIT_MAX}."
 
 
 def render(request: PageRequest) -> RenderedPage:
-    """Return one page of days. The newest begins with the open day, if there is one.
+    """Return one page of days; the newest page begins with the open day, if any.
 
     Raises:
         HTTPException: 400 for a ``before`` that is not a day in the form YYYY-MM-DD.
@@ -82,7 +82,7 @@ def render_json(request: PageRequest) -> RenderedPage:
 def _newer(reader: sqlite3.Connection, before: str | None) -> str | None:
     """Return ``before`` of the next newer page; empty if that is the newest page.
 
-    None if ``before`` is None, because this page is the newest.
+    Return None if ``before`` is None, because this page is the newest.
     """
     if before is None:
         return None

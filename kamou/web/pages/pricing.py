@@ -10,7 +10,7 @@ from kamou.web.pages.base import PageRequest, RenderedPage
 
 
 def render(request: PageRequest) -> RenderedPage:
-    """Return the page of the operator's text; without one the page says free."""
+    """Return the page with the operator's text, or one that says that Kamou is free."""
     text = request.site.pricing_markdown
     # The parser leaves raw HTML as text and drops addresses that run scripts.
     content = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)

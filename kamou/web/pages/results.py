@@ -20,7 +20,7 @@ from kamou.web.interruptions import interruptions
 from kamou.web.pages.base import PageRequest, RenderedPage
 from kamou.web.results import Results, gather_results
 
-NAMED = 12  # the newest events of each kind that have a title on the curve
+NAMED = 12  # newest events of each kind that have a marker with a title on the curve
 TITLE_CHARS_MAX = 120  # of a title, which may have a reason that an operator wrote
 
 
@@ -174,7 +174,7 @@ def _row(
 
 
 def _spans(results: Results) -> Iterator[Span]:
-    """Yield the halt that has not ended. The curve has those that ended."""
+    """Yield the halt that has not ended; the curve has those that have ended."""
     if results.halted_since_ms is not None and results.as_of_ms is not None:
         yield Span(kind=MarkKind.HALT, from_ms=results.halted_since_ms, until_ms=results.as_of_ms)
 

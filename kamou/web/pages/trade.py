@@ -31,8 +31,8 @@ ROLES = {
 }
 
 
-FILLS_SHOWN = 60  # the first ones, so that an order with a thousand fills fits on a page
-ORDERS_SHOWN = 30
+FILLS_SHOWN = 60  # the first ones; an order may have a thousand
+ORDERS_SHOWN = 30  # the first ones
 CORRECTIONS_SHOWN = 30
 
 

@@ -38,7 +38,7 @@ def render(request: PageRequest) -> RenderedPage:
 
 
 def render_json(request: PageRequest) -> RenderedPage:
-    """Return one page of trades as JSON, with the addresses of its neighbors.
+    """Return one page of trades as JSON, with the addresses of newer and older trades.
 
     Raises:
         HTTPException: 400 for an invalid ``before``, ``after`` or ``outcome``; 404 if ``before`` or
@@ -100,7 +100,11 @@ def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
 
 
 def _filters(request: PageRequest) -> dict[str, str | None]:
-    """Return the filters of ``query_trades``; None for a parameter without a value."""
+    """Return the filters of ``query_trades``; None for a parameter without a value.
+
+    Raises:
+        HTTPException: 400 for an invalid ``outcome``.
+    """
     found = {name: request.query.get(name) or None for name in ("strategy", "symbol", "outcome")}
     if found["outcome"] not in (None, *OUTCOMES):
         raise HTTPException(400, "outcome must be win or loss.")
@@ -108,7 +112,11 @@ def _filters(request: PageRequest) -> dict[str, str | None]:
 
 
 def _place(request: PageRequest, name: str) -> TradeCursor | None:
-    """Return the closing time and row of a trade from a parameter; None without one."""
+    """Return the closing time and row of a trade from a parameter; None without one.
+
+    Raises:
+        HTTPException: 400 for a value of another form.
+    """
     given = request.query.get(name)
     if not given:
         return None
