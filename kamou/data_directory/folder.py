@@ -98,8 +98,8 @@ class DataDirectory:
         Raises:
             StoreError: the directory cannot be created or changed; the directory or one of Kamou's
                 files in the directory belongs to another user; or the directory is open to other
-                users and is not Kamou's: it has the sticky bit, or no Kamou database and other
-                files.
+                users and is not Kamou's: it has the sticky bit, or it has other files and no Kamou
+                database.
         """
         try:
             if not create_directory(self.path):
@@ -118,8 +118,8 @@ class DataDirectory:
         """Set the directory's mode to 0700 if it is open to others and is Kamou's.
 
         Raises:
-            StoreError: it is open to others and is not Kamou's: it has the sticky bit, as /tmp, or
-                no Kamou database and other files.
+            StoreError: it is open to others and is not Kamou's: it has the sticky bit, like /tmp,
+                or it has other files and no Kamou database.
         """
         mode = stat.S_IMODE(self.path.stat().st_mode)
         if not mode & OTHERS:
@@ -127,7 +127,7 @@ class DataDirectory:
         if mode & stat.S_ISVTX or not (self._has_database() or self._has_only_own_files()):
             raise StoreError(
                 f"the data directory {self.path} is open to other users (mode {mode:04o}), and is "
-                "shared as /tmp or holds files that are not Kamou's; choose another with "
+                "shared like /tmp or holds files that are not Kamou's; choose another with "
                 f"--data-dir, or close this one: chmod 700 {self.path}"
             )
         set_mode(self.path, DIRECTORY_MODE)

@@ -26,9 +26,9 @@ from kamou.errors import StoreError
 
 
 class LatchAction(StrEnum):
-    """The action of a line of the log; the line has the value."""
+    """The action of a line of the log, which contains the value."""
 
-    SET = "set"  # by a flatten: asks the run to close everything
+    SET = "set"  # by a flatten, which makes a run close all positions
     HALT = "halt"  # blocks entries, and no more
     CLEAR = "clear"
     # A damaged line. It may have been a clear, so a flatten before it does not count any more. It

@@ -66,7 +66,7 @@ class Connection:
         """Serve until the connection ends.
 
         Raises:
-            ExceptionGroup: of errors of the application, or of a read without memory.
+            ExceptionGroup: the application raised errors, or the system has no memory for a read.
         """
         try:
             with self._scope:

@@ -1,6 +1,6 @@
 """``Http11``: hypercorn's HTTP/1.1 with fewer features, for whole requests only.
 
-hypercorn's ``H11Protocol`` also speaks WebSocket and h2c, handles errors of its peer while the
+hypercorn's ``H11Protocol`` also supports WebSocket and h2c, handles errors of its peer while the
 application writes, and queues bodies for applications that never read them. This subclass replaces
 the loop that handles h11 events and the sending of responses, and keeps the streams and their
 recycling.
@@ -124,7 +124,7 @@ class Http11(H11Protocol):
 
     @property
     def complete(self) -> bool:
-        """True if the current request was received in full, or the peer closed or erred."""
+        """True if the request is complete, or the peer closed or violated the protocol."""
         return self.connection.their_state not in (h11.IDLE, h11.SEND_BODY)
 
     @property

@@ -19,7 +19,7 @@ class CommandAnswer(TypedDict, total=False):
     reason: str
     disabled_strategies: list[str]
     journalled: bool  # False: the governor carries the command out when the disk has space
-    entries: str  # held
+    entries: str  # held: no entry is allowed
     latch: str  # set, or removed
     next: str  # the operator's next step
     refused: str  # reason why the resume was denied

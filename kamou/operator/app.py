@@ -277,7 +277,7 @@ def _decode_reason(body: bytes) -> str:
     """Return the reason in the body; empty without one.
 
     Raises:
-        HTTPException: the body is not a ``CommandBody``.
+        HTTPException: 400 if the body is not a ``CommandBody``.
     """
     if not body:
         return ""

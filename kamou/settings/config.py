@@ -185,9 +185,9 @@ def load_settings(
             settings of strategies outside of the package are not checked and are left out.
 
     Raises:
-        ConfigurationError: the file cannot be read or is not TOML; or settings are unknown, invalid
-            or contradictory: one line for each problem, with key and origin; or the folder, or a
-            file in it, cannot be used.
+        ConfigurationError: the file cannot be read or is not TOML in UTF-8; settings are unknown,
+            invalid or contradictory (one line for each problem, with key and origin); or the
+            folder, or a file in it, cannot be used.
     """
     read = partial(read_sources, path, environ, dict(overrides or {}))
     raws = read(collect_leaf_types(Settings))

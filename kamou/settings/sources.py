@@ -102,7 +102,7 @@ def suggest_key(key: str, known: Iterable[str]) -> str:
         ]
     if close:
         return f"; did you mean {close[0]}?"
-    return "; remove it, and `kamou show-config` lists all settings"
+    return "; remove it, or use a name that `kamou show-config` lists without it"
 
 
 def convert_values(

@@ -1,8 +1,8 @@
 """``StrategyFile``, one of the operator's own strategies, and its loading.
 
 These files run as code of the operator, with all rights of the process. Only verbs that need a
-strategy load them: `kamou run`, `kamou backtest`, `kamou strategy`, and the two that check or show
-the configuration. What runs is what was hashed: a file is read once.
+strategy load them: `kamou run`, `kamou backtest`, `kamou strategy list` and `check`, and the two
+that check or show the configuration. What runs is what was hashed: a file is read once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 @attrs.frozen(kw_only=True)
 class StrategyFile:
-    """A strategy outside of the package: the file is the registration."""
+    """A strategy outside of the package, which its file registers."""
 
     name: str
     path: Path
@@ -131,7 +131,7 @@ def load_file(path: Path, taken: Collection[str] = ()) -> StrategyFile:
 
 
 def _check_owner(path: Path, what: str) -> None:
-    """Check that nobody but this user or root could have written the path.
+    """Check that this user or root owns the path and that no other user may write it.
 
     Raises:
         ConfigurationError: another user owns it or may write it, or it cannot be examined.

@@ -145,7 +145,7 @@ class SiteHealth:
     def as_dict(self) -> SiteStatus:
         """Return state, counters of the run and figures of the process that serves now.
 
-        Without a serving process these figures are 0. `kamou status` and ``/metrics`` show all.
+        Before its first heartbeat these figures are 0. `kamou status` and ``/metrics`` show all.
         """
         beat, counters = self.beat, self._counters()
         return {

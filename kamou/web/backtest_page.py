@@ -60,7 +60,7 @@ class GroupTable:
 
 
 def render_backtest(report: BacktestReport) -> str:
-    """Return the page of a finished backtest as HTML."""
+    """Return the page of a complete or interrupted backtest as HTML."""
     static = {file.name.partition(".")[0]: file.body for file in load_static()}
     trades = {trade["trade_id"]: trade for trade in report["trade_list"]}
     points = report["equity_curve"]

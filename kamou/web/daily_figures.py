@@ -68,7 +68,7 @@ class Memo:
         self._intervals: dict[str, tuple[DayStatistics, Mapping[str, TradeBounds]]] = {}
 
     def daily(self, reader: sqlite3.Connection) -> Daily:
-        """Return the daily figures; compute them only after a daily row was written."""
+        """Return the daily figures; compute them again only after a daily row was written."""
         newest = public_queries.newest_days(reader, limit=1)
         key = (queries.query_totals(reader).get("day_revision"), newest)
         if self._daily is None or key != self._key:

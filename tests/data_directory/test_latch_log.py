@@ -135,7 +135,7 @@ def test_a_clear_that_did_not_remove_the_latch_is_left_out_of_its_log(
     assert asks_to_flatten(latch.log()) is (action is LatchAction.SET)
 
 
-def test_a_halt_after_a_damaged_line_does_not_ask_for_an_earlier_flatten(
+def test_a_halt_after_a_damaged_line_does_not_repeat_an_earlier_flatten(
     latch: HaltLatch,
 ) -> None:
     latch.set("weeks ago", "operator", NOW_MS)

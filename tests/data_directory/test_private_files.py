@@ -204,7 +204,9 @@ def test_a_database_that_sqlite_cannot_open_is_not_recognized(tmp_path: Path) ->
     assert not _is_database(tmp_path / "kamou.sqlite3")
 
 
-def test_a_sticky_directory_is_an_error_and_is_not_changed(exposed: DataDirectory) -> None:
+def test_a_directory_with_the_sticky_bit_is_an_error_and_is_not_changed(
+    exposed: DataDirectory,
+) -> None:
     exposed.path.chmod(0o1777)
     with pytest.raises(StoreError, match="mode 1777"):
         exposed.create()

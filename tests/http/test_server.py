@@ -36,7 +36,7 @@ def listener(
     )
 
 
-async def test_a_server_serves_from_its_start_until_it_is_asked_to_stop() -> None:
+async def test_a_server_serves_from_its_start_until_its_stop() -> None:
     server = Server(listener(b"public"))
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:

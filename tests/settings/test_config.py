@@ -118,7 +118,7 @@ def test_the_error_for_a_key_in_the_wrong_table_suggests_the_right_table(tmp_pat
 
 
 def test_the_error_for_a_key_without_a_similar_one_points_to_show_config(tmp_path: Path) -> None:
-    assert "remove it, and `kamou show-config` lists all settings" in fail_to_load(
+    assert "remove it, or use a name that `kamou show-config` lists without it" in fail_to_load(
         tmp_path, "[zzz]\nqqq = 1\n"
     )
 

@@ -48,7 +48,11 @@ def render_json(request: PageRequest) -> RenderedPage:
 
 
 def _page(request: PageRequest, path: str, *, as_json: bool) -> RenderedPage:
-    """Return one page of trades, as HTML or as JSON."""
+    """Return one page of trades, as HTML or as JSON.
+
+    Raises:
+        HTTPException: see ``render_json``.
+    """
     filters = _filters(request)
     wanted = queries.TradeFilter(**filters)
     before, after = _place(request, "before"), _place(request, "after")
