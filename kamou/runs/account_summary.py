@@ -35,6 +35,9 @@ def describe_carry_over(data_dir: DataDirectory, limits: RiskLimits) -> str | No
     """Return one line about the last run's end and account; None without a last run.
 
     Call it before the next run opens its journal, which then has a newer run.
+
+    Raises:
+        StoreError: the journal cannot be read.
     """
     with closing(database.open_reader(data_dir.database)) as reader:
         run = queries.query_latest(reader).run
@@ -72,7 +75,7 @@ def _describe_later_actions(latch: HaltLatch, recorded_ms: int) -> str:
         f"{ACTION_WORDS[each.action]} at {format_minute(each.at_ms)}"
         for each in later[-ACTIONS_SHOWN:]
     )
-    return f"; after the journal's last event: {words}; what is open is read from the exchange now"
+    return f"; after the journal's last event: {words}; positions are read from the exchange now"
 
 
 def describe_ready(record: RunRecord, data_dir: DataDirectory, state: str | None) -> str:
@@ -93,7 +96,11 @@ def summarize_account(reader: sqlite3.Connection, limits: RiskLimits) -> str:
     """Return one line about positions, orders, loss, trading state and decisions.
 
     The loss is that of the open day, as of the newest equity snapshot. The decisions are all
-    vetoes, refusals of the refiner, denials of the order manager and of the governor, and permits.
+    vetoes, refusals of the refiner, denials of the order manager and of the governor, and permits
+    since the journal began.
+
+    Raises:
+        StoreError: the journal cannot be read.
     """
     total = sum(queries.query_totals(reader)[name] for name in DECISIONS)
     recorded = RecordedBook()
@@ -125,7 +132,11 @@ def describe_protection(book: PositionBook) -> str:
 
 
 def describe_remaining_positions(data_dir: DataDirectory) -> str:
-    """Describe the positions that a run leaves, and its orders without a position."""
+    """Describe the positions that a run leaves, and its orders without a position.
+
+    Raises:
+        StoreError: the journal cannot be read.
+    """
     with closing(database.open_reader(data_dir.database)) as reader:
         book = RecordedBook().follow(reader)
     positions = describe_protection(book)
@@ -138,7 +149,7 @@ def describe_remaining_positions(data_dir: DataDirectory) -> str:
 
 
 def _describe_state(reader: sqlite3.Connection) -> str:
-    """Return the trading state; if it is not active, with its cause and any note."""
+    """Return the trading state, with its cause and any note unless it is active."""
     span = queries.query_latest(reader).state
     if span is None:
         return "active"

@@ -24,7 +24,7 @@ from kamou.store.journal import Committed
 class Announcer:
     """Announcer of the commits of a run that trades.
 
-    ``currency`` is the account's.
+    ``currency`` is the account's currency, such as USDT.
     """
 
     announce: Callable[[str], None]
@@ -32,12 +32,13 @@ class Announcer:
     currency: str
     refusal: str = ""  # why the governor denied the newest denied resume
     _flattening: bool = False
-    _closed: list[TradeClosed] = attrs.Factory(list)  # since the trading state last changed
+    _closed: list[TradeClosed] = attrs.Factory(list)  # trades that the flatten has closed
 
     def announce_commit(self, commits: Sequence[Committed]) -> None:
         """Announce each event that has a line, and the end of a flatten.
 
-        A flatten ends once no trade is open and each closed trade has its result.
+        A flatten ends once no trade is open and each closed trade has its result. If the book
+        cannot be read, the end is announced after a later commit.
         """
         for committed in commits:
             event = committed.event
@@ -59,7 +60,7 @@ class Announcer:
             self.announce(self._describe_end())
 
     def announce_remaining(self) -> None:
-        """Announce the number of positions that a flatten has left open, if any."""
+        """Announce the positions that a flatten has closed and left open, if any is left."""
         book = self.book() if self._flattening else None
         left = (
             0 if book is None else sum(1 for trade in book.trades.open.values() if trade.quantity)

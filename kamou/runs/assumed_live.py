@@ -1,7 +1,7 @@
 """The assumed-live gate, which counts every strategy as live.
 
-The journal and the pages show its label. ``backtest`` uses it, and so does demo mode until there is
-a real gate. Paper and live never do.
+The journal and the pages show its label. ``backtest`` uses this gate, and so does demo mode until
+there is a real gate. Paper and live modes never use it.
 """
 
 from __future__ import annotations

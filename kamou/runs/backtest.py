@@ -54,7 +54,7 @@ def run(
     Args:
         resolved: the settings.
         data: the name of a dataset, or a directory of bars.
-        options: time range, symbols, journal and what a failed strategy does.
+        options: time range, symbols, journal, and whether a failed strategy ends the backtest.
         watch: takes the progress, and may end the backtest early.
 
     Raises:
@@ -124,9 +124,17 @@ def replay(
 ) -> BacktestReport:
     """Trade the recorded market within ``timerange``, and return the report.
 
-    Args: as ``run``, and:
-        settings: their mode and cycle are replaced by those of a backtest.
-        parts: gate, tree, port and inspection.
+    Args:
+        settings: the settings; mode, cycle and age limit of the account become those of a backtest.
+        market: the recorded market.
+        timerange: first instant and end, ms since 1970 in UTC; None: as far as the data goes.
+        journal: a new file that keeps the journal; None: a temporary file.
+        watch: takes the progress, and may end the backtest early.
+        parts: the parts that tests replace.
+
+    Raises:
+        StrategyFailedError, ActorCrashedError, StoreError, ConfigurationError: as ``run``.
+        InvalidDataError: an instrument has impossible limits.
     """
     settings = fit_to_bars(settings, market.step_ms)
     start_ms, end_ms = _traded_range(market, timerange, settings.cycle.period_s * 1000)
@@ -175,7 +183,10 @@ def _report(
     *,
     interrupted: bool,
 ) -> BacktestReport:
-    """Return the report after the tree has stopped; ``span`` was to be tested."""
+    """Return the report after the tree has stopped.
+
+    ``span`` is the requested time as ``(start_ms, end_ms)``; an interrupted backtest ended earlier.
+    """
     engine = session.engine
     audit_log = engine.audit_log
     checked = checker.check(audit_log, engine.account(), engine.positions(), market.instruments)
@@ -197,7 +208,7 @@ def _report(
 def _traded_range(
     market: RecordedMarket, timerange: tuple[int | None, int | None], cycle_ms: int
 ) -> tuple[int, int]:
-    """Return the first cycle and the end of the traded time in ms.
+    """Return the first cycle and the end of the traded time, ms since 1970 in UTC.
 
     Raises:
         ConfigurationError: the time range has no cycle.
@@ -211,7 +222,7 @@ def _traded_range(
 
 
 def _describe_empty_range(market: RecordedMarket, timerange: tuple[int | None, int | None]) -> str:
-    """Return the error's text: the requested range, the data's range, a valid option."""
+    """Return the error's text: the requested range, the data's range, and a valid one."""
     first, last = (utc_day(at_ms) for at_ms in (market.first_ms, market.last_ms))
     asked = "-".join("" if at_ms is None else _format_day(at_ms) for at_ms in timerange)
     after = _format_day(market.last_ms + DAY_MS)
@@ -247,7 +258,7 @@ def _inputs(
         salt_of=partial(ids.derive_salt, hashlib.sha256(b"kamou-backtest").digest()),
         halted=lambda: False,
         step_ms=market.step_ms,
-        # An adapter may change what is read.
+        # Another adapter may change what is read, so recorded scores would be of other data.
         recorded=market if parts.adapter is REPLAYED else None,
         on_strategy_failed=failures.record,
     )
@@ -256,7 +267,10 @@ def _inputs(
 def _follow_cycles(
     watch: Watch, start_ms: int, end_ms: int, stop: Callable[[], None]
 ) -> Callable[[int], None]:
-    """Return a function that reports the simulated days at each cycle, and may stop."""
+    """Return a function that reports the simulated days at each cycle.
+
+    It calls ``stop`` if the watch wants the backtest to end.
+    """
     total = (end_ms - start_ms) // DAY_MS or 1
 
     def on_cycle(cycle_at_ms: int) -> None:

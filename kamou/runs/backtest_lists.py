@@ -77,7 +77,7 @@ def list_trade(row: TradeRow) -> TradeReport:
 
 
 def hold_open_trade(row: OpenTradeRow, market: RecordedMarket, as_of_ms: int) -> Holding:
-    """Return an open trade's time until ``as_of_ms`` and its entry value."""
+    """Return an open trade's time until ``as_of_ms`` and its entry value in money."""
     size = market.instruments[market.symbols.index(row.symbol)].contract_size
     return Holding(
         from_ms=row.opened_at_ms,
@@ -101,7 +101,10 @@ def list_open_trade(row: OpenTradeRow, holding: Holding) -> OpenPosition:
 
 
 def list_drawdown(found: Drawdown | None, end_ms: int) -> DrawdownReport | None:
-    """Return a drawdown with its dates; None without one."""
+    """Return a drawdown with its times in ms; None if there is no drawdown.
+
+    A drawdown that has not recovered lasts until ``end_ms``.
+    """
     if found is None or found.peak_ms is None or found.trough_ms is None:
         return None
     return {
@@ -114,10 +117,10 @@ def list_drawdown(found: Drawdown | None, end_ms: int) -> DrawdownReport | None:
 
 
 def join_open_day(days: Sequence[DayRow], now: DayRow | None) -> tuple[DayRow, ...]:
-    """Return the ended rows and the open one.
+    """Return the rows of ended days, then the row of the open day.
 
-    An open row of less than a minute in which nothing happened is left out: the last snapshot comes
-    a second after the last midnight.
+    An open row of less than a minute without a trade or a change of equity is left out: the last
+    snapshot comes a second after the last midnight.
     """
     if now is None:
         return tuple(days)
@@ -126,7 +129,7 @@ def join_open_day(days: Sequence[DayRow], now: DayRow | None) -> tuple[DayRow, .
 
 
 def list_days(rows: Iterable[DayRow]) -> list[DayReport]:
-    """Return the rows of days as the report lists them."""
+    """Return the rows of days as the report lists them, in their order."""
     return [
         {
             "day": row.day,
@@ -141,7 +144,7 @@ def list_days(rows: Iterable[DayRow]) -> list[DayReport]:
 
 
 def list_months(rows: Iterable[DayRow]) -> list[MonthReport]:
-    """Return the months of rows that are given oldest first.
+    """Return the months of the rows, which are given oldest first.
 
     A row of less than a minute, as of the snapshot after the last midnight, begins no month: it
     counts in the month before.
@@ -177,7 +180,7 @@ def _is_whole(month: str, days: Sequence[DayRow]) -> bool:
 
 
 def describe_r(trades: Sequence[ClosedTrade]) -> RReport:
-    """Return the distribution of R with the best and the worst trades."""
+    """Return the distribution of R, with the best and the worst trades by R."""
     values = [trade.r for trade in trades if trade.r is not None]
     best, worst = rank_by_r(trades)
     return {
@@ -192,7 +195,7 @@ def describe_r(trades: Sequence[ClosedTrade]) -> RReport:
 
 
 def list_tables(trades: Sequence[ClosedTrade]) -> dict[str, list[GroupReport]]:
-    """Return the tables of trades by name."""
+    """Return a table of trade sums for each of ``GROUPINGS``, by the grouping's name."""
     return {
         by: [
             {
@@ -214,7 +217,7 @@ def list_tables(trades: Sequence[ClosedTrade]) -> dict[str, list[GroupReport]]:
 
 
 def list_refusals(counts: Iterable[RefusalCount]) -> list[RefusalReport]:
-    """Return the counts of codes with their meanings."""
+    """Return the counts of refusal codes; the meaning of an unknown code is empty."""
     return [
         {
             "tier": str(each.tier),

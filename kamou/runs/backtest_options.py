@@ -11,8 +11,8 @@ import attrs
 class BacktestOptions:
     """Options of a backtest.
 
-    A time of ``timerange`` is ms since 1970 in UTC; None: as far as the data goes. ``journal`` is a
-    new file that keeps the journal; None: a temporary file.
+    ``timerange`` is the first instant and the end, ms since 1970 in UTC; None: as far as the data
+    goes. ``journal`` is a new file that keeps the journal; None: a temporary file.
     """
 
     timerange: tuple[int | None, int | None] = (None, None)

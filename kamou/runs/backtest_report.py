@@ -45,7 +45,7 @@ PERIODS_MAX = 1_000  # halts in a report, and periods of reduced size
 
 @attrs.frozen(kw_only=True, eq=False)
 class FinishedBacktest:
-    """What the report of a backtest is made from, after its tree has stopped."""
+    """Inputs of a backtest's report, taken after its tree has stopped."""
 
     reader: sqlite3.Connection  # of the journal
     market: RecordedMarket
@@ -53,7 +53,7 @@ class FinishedBacktest:
     checked: CheckReport  # the checker's result over these records
     settings: Settings
     from_ms: int
-    until_ms: int  # the end that was asked for
+    until_ms: int  # the requested end; an interrupted backtest ended earlier
     interrupted: bool = False
     strategy_failures: Sequence[FailureReport] = ()
 
@@ -63,7 +63,7 @@ class _Record:
     """The journal's record as of its newest equity snapshot."""
 
     curve: tuple[EquityPoint, ...]
-    points: tuple[tuple[int, float], ...]  # time and equity of the curve; never empty
+    points: tuple[tuple[int, float], ...]  # time in ms and equity of the curve; never empty
     trades: tuple[TradeRow, ...]  # oldest first
 
     @property
@@ -124,7 +124,7 @@ def report_backtest(finished: FinishedBacktest) -> BacktestReport:
 
 
 def _count_run(finished: FinishedBacktest, record: _Record, depth: float) -> RunCounts:
-    """Return the counts and sums of the whole run."""
+    """Return the counts and sums of the whole run; ``depth`` is the maximum drawdown."""
     reader, market, checked = finished.reader, finished.market, finished.checked
     counts, start = queries.query_counts(reader), finished.settings.equity
     return {
@@ -168,7 +168,7 @@ def _read_record(finished: FinishedBacktest) -> _Record:
 
 
 def _make_tested(finished: FinishedBacktest, record: _Record) -> BacktestRecord:
-    """Return the values that the figures are made from."""
+    """Return the values from which the figures are computed."""
     held = queries.query_open_trades(finished.reader, as_of_ms=record.as_of_ms)
     days = public_queries.all_days(finished.reader)
     return BacktestRecord(
@@ -193,7 +193,7 @@ def _describe_span(finished: FinishedBacktest, record: _Record) -> TestedSpan:
 
 
 def _describe_costs(finished: FinishedBacktest, record: _Record) -> Waterfall:
-    """Return the way from gross to net until the newest snapshot."""
+    """Return gross PnL, costs and net PnL up to the newest equity snapshot."""
     as_of_ms = record.as_of_ms
     start = finished.settings.equity
     net = (record.curve[-1].equity if record.curve else start) - start

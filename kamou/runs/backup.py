@@ -37,7 +37,7 @@ class Backup:
     """The files of one backup, and their total size in bytes."""
 
     journal: Path
-    exchange: Path | None  # None: the data directory has no exchange file; see ``back_up``
+    exchange: Path | None  # None: the data directory has no exchange file
     size: int
 
 
@@ -139,9 +139,9 @@ def check_usable(data_dir: DataDirectory) -> None:
     """Check both files of a data directory before a run writes to them.
 
     Raises:
-        StoreError: one cannot be read, is damaged or has another copy's write-ahead log; the
-            exchange file is of a newer Kamou or has a changed schema; or the journal has a run and
-            its exchange file is missing or new.
+        StoreError: a file cannot be read, is damaged or has the write-ahead log of another copy;
+            the exchange file is of a newer Kamou or has a changed schema; or the journal has a run
+            and its exchange file is missing or new.
     """
     if data_dir.exchange.exists():
         with closing(VenueStore(data_dir.exchange)) as venue:
@@ -193,7 +193,11 @@ def _exchange_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _unwritten(path: Path) -> Iterator[None]:
-    """Lock the file against writers within the block, if this user may write it."""
+    """Lock the file against writers within the block, if this user may write it.
+
+    Raises:
+        StoreError: another writer holds the lock longer than ``LOCK_WAIT_MS``.
+    """
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         yield
         return

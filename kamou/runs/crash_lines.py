@@ -1,7 +1,7 @@
 """``CrashLines`` about children of a run that crash, or do not stop when asked.
 
-The line of a child's first crash by one type of error at one place has error and place. The line of
-a later such crash has the number of the child's crashes instead.
+If a child crashes by a type of error at a place for the first time, the line has the error and the
+place. If it crashed so before, the line has only the number of the child's crashes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,18 @@ class CrashLines:
 
     announce: Callable[[str], None]
     _times: dict[str, int] = attrs.Factory(dict)  # number of crashes, by child
-    _known: set[tuple[str, str, str]] = attrs.Factory(set)  # announced: child, type, place
+    # Announced crashes: child, type of error, place.
+    _known: set[tuple[str, str, str]] = attrs.Factory(set)
 
     def announce_exit(self, exit_: ChildExit) -> None:
         """Announce a crash, or a child that does not stop; do nothing for other exits."""
         name = f"{exit_.supervisor}/{exit_.child}"
         if exit_.kind is ExitKind.STUCK:
-            self.announce(error_line(f"{name} was asked to stop and still runs"))
+            self.announce(
+                error_line(
+                    f"{name} was asked to stop and still runs; kill the process if it does not end"
+                )
+            )
         if exit_.kind is not ExitKind.CRASHED:
             return
         times = self._times[name] = self._times.get(name, 0) + 1
@@ -54,8 +59,9 @@ class CrashLines:
 def find_place(error: BaseException | None) -> str:
     """Return the file and line of an error, such as ``kamou/actors/feed.py:97``.
 
-    The line is the deepest one outside of libraries, else the deepest one, of the first error in
-    the chain of causes. Without a traceback the place is ``UNKNOWN_PLACE``.
+    The error is the first one in the chain of causes. The line is the deepest one of its traceback
+    that is outside of libraries; if there is none, the deepest one. Without a traceback the place
+    is ``UNKNOWN_PLACE``.
     """
     while error is not None and error.__cause__ is not None:
         error = error.__cause__
@@ -70,7 +76,7 @@ def find_place(error: BaseException | None) -> str:
 
 
 def is_library_file(path: Path) -> bool:
-    """Return True for a file of Python or of an installed package other than Kamou."""
+    """Return True for a file of Python or of an installed package, except Kamou's."""
     return not path.is_relative_to(PACKAGE) and any(map(path.is_relative_to, LIBRARIES))
 
 

@@ -14,15 +14,15 @@ from kamou.runtime.supervision import ChildExit, ExitKind
 
 
 class ActorCrashedError(KamouError):
-    """An actor crashed in a backtest, which stopped there."""
+    """An actor crashed in a backtest, which ended at the crash without a report."""
 
 
 @attrs.define(eq=False)
 class CrashStop:
-    """The first crash of an actor in a backtest; it ends ``scope``.
+    """Recorder of the first crash of an actor in a backtest, which cancels ``scope``.
 
-    A restarted actor would miss the cycles of its back-off, so the report would be of another
-    market than the recorded one.
+    A restarted actor would miss the cycles during its back-off, so the report would leave out a
+    part of the recorded market.
     """
 
     scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -38,14 +38,17 @@ class CrashStop:
         """Raise the error of the crash that cancelled the scope, if there was one.
 
         Raises:
-            ActorCrashedError: with the actor, the place and the traceback.
+            ActorCrashedError: with the text of ``make_crash_error``.
         """
         if self._first is not None:
             raise self._first from None
 
 
 def make_crash_error(exit_: ChildExit) -> ActorCrashedError:
-    """Return the error that stops a backtest; a foreseen error has no traceback."""
+    """Return the error that ends a backtest, with the actor and the actor's error.
+
+    The text has the place and the traceback too, unless the actor's error is a ``KamouError``.
+    """
     name, error = f"{exit_.supervisor}/{exit_.child}", exit_.error
     first = f"the backtest stopped because {name} crashed"
     if isinstance(error, KamouError):
@@ -53,4 +56,4 @@ def make_crash_error(exit_: ChildExit) -> ActorCrashedError:
     lines = [f"{first}: {error!r}, at {find_place(error)}"]
     trace = "".join(traceback.format_exception(error)).splitlines() if error is not None else []
     lines += [f"{TRACE_BAR}{line}" for line in trace]
-    return ActorCrashedError(*lines, "report this defect with these lines; there is no report")
+    return ActorCrashedError(*lines, "the backtest has no report; open an issue with these lines")

@@ -12,7 +12,12 @@ from kamou.settings.config import Settings
 def fit_cycle(settings: Settings, native_ms: int) -> Settings:
     """Return the settings, with a cycle that is at least as long as the market's bars.
 
-    Raises ``ConfigurationError`` if a longer timeframe is no multiple of the market's bars.
+    Args:
+        settings: the settings.
+        native_ms: length of the market's bars.
+
+    Raises:
+        ConfigurationError: the timeframe is longer than the market's bars and no multiple of them.
     """
     if trade_period_ms(settings, native_ms) % native_ms:
         raise ConfigurationError(
@@ -26,8 +31,11 @@ def fit_cycle(settings: Settings, native_ms: int) -> Settings:
 def fit_to_bars(settings: Settings, step_ms: int) -> Settings:
     """Return the settings of a backtest over bars of ``step_ms``.
 
-    A cycle is at least as long as a bar, and an account read lasts until the next cycle's: between
-    two bars no price is known, so another read would only find the same account.
+    A cycle is at least as long as a bar, and an account read stays valid until that of the next
+    cycle: between two bars no price is known, so another read would only find the same account.
+
+    Raises:
+        ConfigurationError: as ``fit_cycle``.
     """
     settings = fit_cycle(settings, step_ms)
     age_max_s = max(settings.risk.account_age_max_s, settings.cycle.period_s)

@@ -1,4 +1,4 @@
-"""Symbols that ended and tenfold jumps in the data of a backtest."""
+"""Notes on a backtest's data: symbols that ended, and tenfold jumps of prices."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ _TRADES = "SELECT opened_at_ms, closed_at_ms, pnl_net FROM trade WHERE symbol = 
 def find_dataset_notes(
     reader: sqlite3.Connection, market: RecordedMarket, from_ms: int, to_ms: int
 ) -> DatasetNotes:
-    """Return the ends and jumps of ``[from_ms, to_ms]`` with their trades.
+    """Return the ended symbols and price jumps in ``[from_ms, to_ms]``, with trades.
+
+    The trades of an ended symbol were settled at its end; those of a jump were open across it.
 
     Args:
-        reader: of the backtest's journal.
+        reader: a connection to the backtest's journal.
         market: the recorded market.
         from_ms: the first instant of the backtest.
-        to_ms: its last one.
+        to_ms: the last instant of the backtest.
     """
     return {
         "ended": [
@@ -43,7 +45,10 @@ def find_dataset_notes(
 
 
 def describe_dataset_notes(notes: DatasetNotes) -> list[str]:
-    """Return a line for each note, the first ``NOTES_SHOWN_MAX`` of each kind."""
+    """Return a line for each of the first ``NOTES_SHOWN_MAX`` notes of each kind.
+
+    If there are more notes of a kind, one more line has their number.
+    """
     ended = [
         f"{each['symbol']} ended at {show_utc(each['at_ms'])}, last close {each['last_close']:g}"
         + _settled_words(each)
@@ -62,14 +67,14 @@ def _settled_words(ended: EndedSymbol) -> str:
     if not ended["settled"]:
         return ""
     trades = count_words(ended["settled"], "open trade")
-    return f"; {trades} settled at it, net {Decimal(ended['pnl_net']):,.2f}"
+    return f"; {trades} settled at that close, net PnL {Decimal(ended['pnl_net']):,.2f}"
 
 
 def _jumped_words(jump: PriceJump) -> str:
     if not jump["trades"]:
         return "; no trade was open"
     net = f"{Decimal(jump['pnl_net']):,.2f}"
-    return f"; {count_words(jump['trades'], 'trade')} held over it, net {net} of the result"
+    return f"; {count_words(jump['trades'], 'trade')} held over the jump, net PnL {net}"
 
 
 def _shorten(lines: Sequence[str], what: str) -> list[str]:

@@ -50,8 +50,8 @@ class MarketBinding:
     data.
     """
 
-    genesis_ms: int  # trading begins
-    until_ms: int  # the fast-forward ends, real time begins
+    genesis_ms: int  # time at which trading begins
+    until_ms: int  # time at which the fast-forward ends and real time begins
     market: str  # parameters of the generated market, or the path of the replayed dataset
 
     @property
@@ -64,8 +64,10 @@ class MarketBinding:
         """Return the demo's settings with the parameters of this generated market.
 
         Args:
-            given: the current settings, which supply each value that the binding lacks. For a
-                replay they are returned unchanged.
+            given: the current settings, which supply each value that the binding lacks.
+
+        Returns:
+            The settings; those of ``given`` unchanged if the binding is of a replay.
         """
         kind, _, text = self.market.partition(":")
         if kind != GENERATED:
@@ -84,6 +86,13 @@ def resolve_binding(
     replay: Path | None,
 ) -> MarketBinding:
     """Return the binding of the data directory, or a new one that is not stored yet.
+
+    Args:
+        settings: the settings.
+        data_dir: the data directory.
+        now_ms: the time now; the fast-forward of a new binding ends at the cycle of this time.
+        fast_forward: True if a new binding begins ``demo.days`` before that cycle.
+        replay: the path of the replayed dataset; None: the generated market.
 
     Raises:
         ConfigurationError: the data directory was begun on another market, or cycles are shorter
@@ -130,6 +139,9 @@ def store_binding(data_dir: DataDirectory, binding: MarketBinding) -> None:
     """Bind the data directory to its market.
 
     Call it after the market was opened without an error.
+
+    Raises:
+        StoreError: the venue's file cannot be opened or written.
     """
     venue = VenueStore(data_dir.exchange)
     try:
@@ -158,6 +170,9 @@ def read_reached_ms(data_dir: DataDirectory) -> int | None:
     A new data directory gives None. The time is the later one of the venue and of the journal.
     A venue without changes seldom records its market's time, so after a kill the journal may be
     ahead, and the journal must not get the same time twice.
+
+    Raises:
+        StoreError: the venue's file or the journal cannot be opened.
     """
     venue = VenueStore(data_dir.exchange)
     try:
@@ -213,7 +228,7 @@ class FastForward:
     on_strategy_failed: Callable[[StrategyFailure], None]
     stop: threading.Event
     recorded: bool = False  # the market is a replay
-    began_ms: int = 0  # real time at which the run began
+    began_ms: int = 0  # real time at which the run began, ms since 1970 in UTC
     real_clock: Clock = attrs.Factory(SystemClock)
 
     def run(self) -> bool:
@@ -222,8 +237,8 @@ class FastForward:
         The halt latch or ``stop`` ends the trading earlier, at the next cycle.
 
         Raises:
-            RestartStormError: an actor crashed too often; it comes in a group, and new entries are
-                halted (``running.running``).
+            RestartStormError: an actor crashed too often; the error comes in a group, and new
+                entries are halted (``running.running``).
             StoreError, InvalidDataError: as ``session.open_session`` and ``session.salt_key``.
         """
         with rare_collections():

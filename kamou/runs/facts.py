@@ -1,9 +1,9 @@
 """Facts digest of a run: a hash of its fills, payments, trades and violations.
 
-The numbers of denials and vetoes are in the hash too. A refactoring that renames things must keep
-the digest. So the hash has no symbol, code, kind or id, and an order's side is the sign of its
-quantity. Each line is the number of a section and the values of one fact. Equal values have equal
-texts, whatever their number of decimal places.
+The numbers of denials and vetoes are in the hash too. A refactoring that only renames symbols,
+codes or kinds must keep the digest, so the hash has no symbol, code, kind or id, and the side of a
+fill is the sign of its quantity. Each hashed line has the number of a section and the values of one
+fact. Equal values have equal texts, whatever their number of decimal places.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def facts_digest(
     """Return the SHA-256, hex, of a run's facts.
 
     Args:
-        audit_log: the venue's own records; its fills and payments count, in this order; the opening
-            balance is one of the payments.
-        reader: of the journal; its trades count, sorted by their values, of which the time of
-            closing is the first, and so do the numbers of denials and vetoes.
-        violations: of the hard rules; their times count, in this order.
+        audit_log: the venue's own records. Its fills and payments are hashed in this order; the
+            opening balance is one of the payments.
+        reader: a connection to the journal. Its trades are hashed, sorted by their values, of which
+            the time of closing is the first; then the numbers of denials and vetoes.
+        violations: the violations of hard rules. Their times are hashed in this order.
     """
     digest = hashlib.sha256()
     for values in _facts(audit_log, reader, violations):
@@ -69,7 +69,7 @@ def _facts(
 
 
 def _number(stored: int | float | str | None) -> Value:
-    """Return a column's value, decimal text as a ``Decimal``.
+    """Return a column's value, with decimal text converted to a ``Decimal``.
 
     Money, prices and quantities are stored as decimal text.
     """

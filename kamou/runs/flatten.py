@@ -39,7 +39,7 @@ from kamou.settings.config import Resolved, Settings
 from kamou.venue.state import VenueState
 from kamou.venue.store import VenueStore
 
-ATTEMPTS_MAX = 5  # to close what is still open
+ATTEMPTS_MAX = 5  # attempts to close the positions that are still open
 FLATTEN_PAUSE_S = 0.5  # between two attempts
 
 
@@ -96,10 +96,10 @@ class FlattenResult(TypedDict):
     positions_found: int
     orders_canceled: int
     positions_closed: int  # by this process
-    positions_closed_elsewhere: int  # all others, such as by a run or by their stops
+    positions_closed_elsewhere: int  # closed otherwise, such as by a run or by their stops
     positions_left: int
-    entries_left: int  # of Kamou
-    log: str  # the path of the log, or how many lines it lacks
+    entries_left: int  # entries of Kamou that still rest
+    log: str  # the path of the log, or the number of lines that could not be written
 
 
 class NoPermits:
@@ -143,9 +143,9 @@ def run(
 
     Args:
         resolved: the settings, which name the data directory.
-        clock: the time now; None: the system's.
-        warn: takes a line about what makes other verbs fail: a changed schema, an exposed or
-            unusable salt key.
+        clock: the clock; None: that of the system.
+        warn: takes a line about a changed schema or an exposed or unusable salt key, with which
+            other verbs fail.
 
     Raises:
         NotRunningError: the data directory has no exchange, or no run has traded on it, so no
@@ -222,7 +222,7 @@ def _report(
 
 
 def _open_symbols(state: VenueState | None) -> frozenset[str]:
-    """Return the symbols with a position."""
+    """Return the symbols with a position; none without a state."""
     return frozenset(state.positions) if state is not None else frozenset()
 
 
@@ -241,9 +241,12 @@ def _load_key(data_dir: DataDirectory, warn: Announce) -> bytes:
 
 
 async def _read_positions(port: ExchangePort) -> tuple[PositionReport, ...]:
-    """Return the positions of two reads together.
+    """Read the positions twice, and return those in either list.
 
     One read is not enough, because a venue's list may omit a position.
+
+    Raises:
+        ExchangeError: the venue did not answer.
     """
     positions = (*await port.positions(), *await port.positions())
     return tuple({position.symbol: position for position in positions}.values())
@@ -270,7 +273,7 @@ async def _cancel_orders(port: ExchangePort, log: FlattenLog, *, entries_only: b
     """Cancel Kamou's resting orders; return the number of cancels without an error.
 
     Args:
-        port: of the venue.
+        port: the port of the venue.
         log: takes a note before each cancel.
         entries_only: leave orders that only reduce, such as stops.
     """

@@ -32,14 +32,14 @@ from kamou.venue.market.market import MarketSource
 
 @attrs.frozen(kw_only=True)
 class CatchUpResult:
-    """The end of a fast-forward."""
+    """The result of a fast-forward, or of one that the halt latch prevented."""
 
     since_ms: int  # real time at which the run began
     until_ms: int  # simulated time at which the fast-forward ends, or would have ended
-    cut_short: bool  # by the halt latch, which may have prevented all of it
+    cut_short: bool  # the halt latch ended or prevented the fast-forward
 
     def make_event(self, now_ms: int) -> HistoryCaughtUp | HistoryCutShort:
-        """Return the event that is journalled when real time begins."""
+        """Return the event that is journalled at ``now_ms``, when real time begins."""
         if self.cut_short:
             return HistoryCutShort(at_ms=now_ms, since_ms=self.since_ms, until_ms=self.until_ms)
         return HistoryCaughtUp(at_ms=now_ms, since_ms=self.since_ms)
@@ -69,7 +69,7 @@ class History:
         latch asks to close are closed in real time.
 
         Returns:
-            The end of the fast-forward; None if no time was missing.
+            The result of the fast-forward; None if no time was missing.
 
         Raises:
             trio.Cancelled: the run stops. The next run continues from the last commit.
@@ -100,7 +100,11 @@ class History:
         return max(self.source.first_ms, until_ms - self.settings.demo.days * DAY_MS)
 
     async def _run_forward(self, start_ms: int, until_ms: int) -> bool:
-        """Simulate in a thread; return False if the halt latch ended the fast-forward."""
+        """Simulate in a thread; return False if the halt latch ended the fast-forward.
+
+        Raises:
+            trio.Cancelled: the run stops; the end of the fast-forward is announced before.
+        """
         stop = threading.Event()
         forward = demo.FastForward(
             settings=self.settings,

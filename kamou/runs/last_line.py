@@ -30,7 +30,7 @@ class LastLine:
     announce: Callable[[str], None]
     data_dir: DataDirectory
     _started: bool = False
-    _why: str = ""  # the signal
+    _why: str = ""  # name of the signal that asked the run to stop
 
     def start(self) -> None:
         """Announce the end of the run from now on.
@@ -46,9 +46,9 @@ class LastLine:
         self.announce(f"stopping in order: {self._why}")
 
     def announce_end(self, error: BaseException | None) -> None:
-        """Announce why the run ended, and what is left at the exchange.
+        """Announce why the run ended, and the positions and orders left at the exchange.
 
-        These are the positions, and the orders without a position. Do nothing before ``start``.
+        The orders are those without a position. Do nothing before ``start``.
 
         Args:
             error: the error that ended the run; None or a cancellation after an orderly stop.
@@ -57,7 +57,7 @@ class LastLine:
             return
         try:
             left = describe_remaining_positions(self.data_dir)
-        except READ_ERRORS as unknown:  # suppressed, because the error that ended the run counts
+        except READ_ERRORS as unknown:  # not raised: it would hide the error that ended the run
             left = f"not known ({str(unknown) or type(unknown).__name__})"
         left = f"left at the exchange: {left}"
         if error is None or is_cancellation(error):

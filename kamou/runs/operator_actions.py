@@ -49,7 +49,7 @@ LATCHED = f"the halt latch is set and holds entries, though the trading state al
 LATCH_KEPT: CommandAnswer = {"latch": "set", "entries": "held", "next": RESUME}
 MARKS_FRESH_MS = 1_000  # minimum age of mark prices that are read again
 MARKS_S = 1.0  # the venue's deadline to answer; after it the older mark prices stay
-POLL_S = 0.05  # between two looks; commands are rare
+POLL_S = 0.05  # between two checks; commands are rare
 
 
 @attrs.define(eq=False)
@@ -83,7 +83,7 @@ class CurrentRun:
     async def show_tree(
         self, tree: Tree, supervisor: Supervisor, announce: Callable[[str], None]
     ) -> None:
-        """Show this tree to the operator from now on, through the API and in the terminal."""
+        """Show this tree to the operator; let the governor enforce the halt latch."""
         self.tree, self.supervisor = tree, supervisor
         self.announcer = Announcer(announce, self._book, self.currency)
         tree.journal.on_publish(self.announcer.announce_commit)
@@ -105,7 +105,7 @@ class CurrentRun:
         if self.latch is not None and (damaged := self.latch.damaged_lines()):
             numbers = ", ".join(map(str, damaged[:10])) + (", ..." if len(damaged) > 10 else "")
             path, lines = self.latch.log_path, "line" if len(damaged) == 1 else "lines"
-            announce(warning_line(f"{lines} {numbers} of {path} cannot be read and are left out"))
+            announce(warning_line(f"{lines} {numbers} of {path} cannot be read: check the file"))
 
     def _enforce_latch(self, book: PositionBook) -> None:
         """Let the governor journal a latch that is stricter than the trading state."""
@@ -273,10 +273,10 @@ class CurrentRun:
             return None
 
     def record_event(self, event: Event) -> bool:
-        """Journal a site's event; return False on a full disk, or if no tree trades.
+        """Queue a site's event for the journal; return False if it is dropped.
 
-        During a fast-forward an event with the real time would make the next run skip simulated
-        days (``demo.read_reached_ms``).
+        It is dropped if too many events wait for a full disk, or if no tree trades: during a
+        fast-forward an event with the real time would make the next run skip simulated days.
         """
         if self.tree is None or self.phase != "trading":
             return False

@@ -24,7 +24,7 @@ class RecordedDay:
     """The day that the governor opened last, as of the newest equity snapshot."""
 
     utc_day: str  # YYYY-MM-DD
-    money: Day  # without exit costs if these are unknown, without change before a snapshot
+    money: Day  # exit costs left out if unknown; before the day's first snapshot: no change
     loss_unknown: str = ""  # why the loss is unknown; empty: it is known
 
 
@@ -42,7 +42,7 @@ class RecordedBook:
         """Apply the events that were committed since the last call, and return the book.
 
         Raises:
-            StoreError: an event is of another version of Kamou.
+            StoreError: this version cannot read an event.
         """
         from kamou.store.journal import read_events
         from kamou.store.queries import head_seq
@@ -59,7 +59,10 @@ class RecordedBook:
     def measure_day(self, reader: sqlite3.Connection) -> RecordedDay | None:
         """Return the day as of the newest equity snapshot.
 
-        None: no day opened, no equity was read, or the day began without equity.
+        Return None if no day has opened, if no equity was read, or if the day began without equity.
+
+        Raises:
+            StoreError: as ``follow``.
         """
         from kamou.store.latest_events import latest_equity
 
@@ -80,7 +83,13 @@ class RecordedBook:
     def rows(
         self, reader: sqlite3.Connection, mark: EquityRecorded | None
     ) -> tuple[list[PlainRow], list[PlainRow]]:
-        """Return open positions, at the marks of an equity snapshot, and pending entries."""
+        """Return open positions and pending entries as plain data.
+
+        ``mark`` is the equity snapshot whose mark prices value the positions; None: no mark prices.
+
+        Raises:
+            StoreError: as ``follow``.
+        """
         from kamou.core.book.position_status import (
             MarkRead,
             describe_positions,

@@ -1,4 +1,4 @@
-"""``running``: supervises a composed tree, stops it, and halts on a storm."""
+"""``running``: supervises a composed tree, stops it, halts on a restart storm."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ async def running(
     block cancels the actors too.
 
     Args:
-        tree: the composed tree. Its session is open until the block has ended.
-        on_exit: called at every exit of an actor, as by ``Supervisor``.
+        tree: the composed tree. The caller keeps its session open until the block has ended.
+        on_exit: called at every exit of an actor, and for an actor that does not stop.
         start_by_s: Trio time at which a start that has not ended is cancelled. The block then runs
             without actors.
 
     Raises:
-        RestartStormError: an actor crashed too often; it comes in a group, and new entries are
-            halted (``takeover.halt_on_storm``). Stops stay at the venue.
+        RestartStormError: an actor crashed too often; the error comes in a group, and new entries
+            are halted (``takeover.halt_on_storm``). Stops stay at the venue.
     """
     inputs = tree.inputs
     supervisor = Supervisor(tree.spec, on_exit=on_exit)

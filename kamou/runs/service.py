@@ -51,7 +51,7 @@ from kamou.store import database
 from kamou.supervisor import Supervisor
 from kamou.venue.market.market import MarketSource
 
-MARKET_TICK_MS = 1_000  # between two moves of the embedded venue's market in real time
+MARKET_TICK_MS = 1_000  # between two steps of the embedded venue's market in real time
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -164,7 +164,7 @@ class Service:
         else:
             current_run.phase = "replayed"
             ended = "has ended" if past is None or not past.cut_short else "was cut short"
-            self.announce(f"the replay {ended}; the results stay up until you stop the run")
+            self.announce(f"the replay {ended}; the site shows its results until you stop the run")
             await trio.sleep_forever()
 
     # --- the site ----------------------------------------------------------------
@@ -251,7 +251,10 @@ class Service:
     async def _trade(
         self, current_run: CurrentRun, source: MarketSource, past: CatchUpResult | None
     ) -> None:
-        """Trade in real time until cancelled; without a fast-forward ``past`` is None."""
+        """Trade in real time until cancelled.
+
+        ``past`` is the result of the fast-forward; None: no time was missing.
+        """
         settings, clock = fit_cycle(self.settings, source.step_ms), self.clock
         await trio.to_thread.run_sync(freeze_heap)
         opening = partial(
@@ -336,7 +339,7 @@ async def _wait_for_signal(
 
 
 def _stderr() -> IO[str]:
-    """Return the standard error of the process's start, which has a descriptor."""
+    """Return the standard error of the process's start, because it has a descriptor."""
     return sys.__stderr__ or sys.stderr
 
 
@@ -357,7 +360,7 @@ def run(
         replay: the path of a dataset to replay; None: the generated market.
         progress: takes a label, the number of simulated days done, and their total.
         announce: takes each line for the terminal.
-        clock: the time now; None: the system's.
+        clock: the clock; None: that of the system.
 
     Raises:
         ListenError, StoreError, ConfigurationError, InvalidDataError: the run cannot start.

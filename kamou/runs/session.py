@@ -117,9 +117,12 @@ def open_session(
     disk.
 
     Args:
+        settings: their ``equity`` is the wallet balance of a new venue.
+        files: the journal and the venue's file.
+        source: the market of the venue.
         clock: returns the time now, ms since 1970 in UTC.
         gate: the label of the gate.
-        is_stopping: called before each generated day; True opens the session at that day.
+        is_stopping: called before each day that the venue catches up; True opens it at that day.
 
     Raises:
         StoreError, DatabaseNewerError, DiskFullError: a file cannot be used.
@@ -193,7 +196,7 @@ def is_cancellation(error: BaseException) -> bool:
 
 
 def make_run_started(settings: Settings, run_number: int, now_ms: int, gate: str) -> RunStarted:
-    """Return the first event of a run.
+    """Return the first event of a run, with its settings and version.
 
     ``gate`` is the label of the gate, which the site's pages show.
     """
@@ -214,7 +217,7 @@ def make_run_stopped(run_number: int, now_ms: int, reason: RunEnd) -> RunStopped
     """Return the last event of a run.
 
     Args:
-        run_number: of the run.
+        run_number: the number of the run.
         now_ms: the time of the event.
         reason: how the run ended.
     """
@@ -224,20 +227,20 @@ def make_run_stopped(run_number: int, now_ms: int, reason: RunEnd) -> RunStopped
 
 
 def random_key() -> bytes:
-    """Return a new random key, which is not stored."""
+    """Return a new random key of ``SALT_BYTES`` bytes, which is not stored."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 def salt_key(path: Path, *, on_exposed: Callable[[str], None] | None = None) -> bytes:
-    """Return the key of all commitments; the first call creates its file.
+    """Return the salt key, which salts all commitments; make it if there is no file.
 
     A new file has mode 0600.
 
     Args:
         path: the key's file.
-        on_exposed: takes a line if other users may have read the key, which is then used all the
-            same. File systems without modes do not count. ``kamou flatten`` passes it, because
-            positions must be closed in any case.
+        on_exposed: takes a line if other users may read the file; the key is then used all the
+            same. A file system without modes exposes no key. ``kamou flatten`` passes this
+            function, because positions must be closed in any case.
 
     Raises:
         StoreError: the file has no valid key, or cannot be read or created; or it is open to other

@@ -64,7 +64,10 @@ def describe_event(event: Event) -> str | None:
 
 
 def describe_state_change(event: StateChanged) -> str:
-    """Return one line about a change of the trading state: who, why, and its figures."""
+    """Return one line about a change of the trading state.
+
+    It has who changed the state, the reason with its figures and note, and both states.
+    """
     words, *step = state_cause(event.after, event.reason).split("; ")
     words = append_note(words, find_note(event.figures))
     words += add_brackets(figures_words(event.figures, event.reason))
@@ -79,7 +82,10 @@ def describe_state_change(event: StateChanged) -> str:
 
 
 def describe_command(event: CommandRecorded) -> str:
-    """Return one line about a command that left the trading state as it was."""
+    """Return one line about a command that left the trading state as it was.
+
+    The line is a warning if the governor denied a resume.
+    """
     cause = append_note(describe_cause(event.reason), event.note)
     if event.reason is StateReason.OPERATOR_RESUME:
         words = f": {event.note}" if event.note else ""

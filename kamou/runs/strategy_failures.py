@@ -16,15 +16,15 @@ from kamou.errors import KamouError
 from kamou.runtime.leveled_lines import error_line
 
 TRACE_BAR = "| "  # at the left of lines that are not Kamou's
-FAILURES_MAX = 100  # kinds and places of one run that are counted apart
+FAILURES_MAX = 100  # strategies, kinds and places that are counted; further ones are not
 
 
 class StrategyFailedError(KamouError):
-    """A strategy failed in a backtest, which stopped there."""
+    """A strategy failed in a backtest, which ended at the failure without a report."""
 
 
 def make_error(failure: StrategyFailure) -> StrategyFailedError:
-    """Return the error that stops a backtest, with the traceback of the author's file."""
+    """Return the error that ends a backtest, with the traceback of the strategy."""
     where = f", symbol {failure.symbol}" if failure.symbol else ""
     lines = [
         f"the strategy {failure.strategy} failed at the bar that closed at"
@@ -38,9 +38,10 @@ def make_error(failure: StrategyFailure) -> StrategyFailedError:
 
 
 def format_trace(failure: StrategyFailure) -> list[str]:
-    """Return the traceback from the strategy's frame on.
+    """Return the lines of the traceback from the strategy's frame on.
 
-    The last frames are left out if they are those of Kamou's ``PanelView``.
+    There are none if the failure has no traceback. The last frames are left out if they are those
+    of Kamou's ``PanelView``.
     """
     if failure.trace is None:
         return []
@@ -54,13 +55,20 @@ def format_trace(failure: StrategyFailure) -> list[str]:
 
 @attrs.define(eq=False)
 class StrategyFailures:
-    """Counter of a run's strategy failures, which announces the first of each place."""
+    """Counter of a run's strategy failures, by strategy, kind and place.
+
+    It announces the first failure of each, up to ``FAILURES_MAX``.
+    """
 
     announce: Callable[[str], None] = lambda _line: None
     _reports: dict[tuple[str, str, str], FailureReport] = attrs.Factory(dict)
 
     def record(self, failure: StrategyFailure) -> None:
-        """Count one failure; announce it if it is the first at its place."""
+        """Count one failure; announce the first of each strategy, kind and place.
+
+        If ``FAILURES_MAX`` of these are known, a failure of another one is neither counted nor
+        announced.
+        """
         key = (failure.strategy, str(failure.kind), failure.place)
         known = self._reports.get(key)
         if known is not None:
@@ -82,7 +90,7 @@ class StrategyFailures:
         self.announce(
             error_line(
                 f"the strategy {failure.strategy} failed at {failure.place}: {failure.summary}; it"
-                " abstains at each bar at which it fails, and `kamou status` counts them"
+                " abstains at each bar at which it fails; `kamou status` counts these failures"
             )
         )
 
@@ -93,7 +101,10 @@ class StrategyFailures:
 
 @attrs.define(kw_only=True, eq=False)
 class FailureStop:
-    """Failures of a backtest: the first one ends ``scope``, or all are counted."""
+    """Counter of a backtest's strategy failures.
+
+    Without ``keep_going`` the first failure cancels ``scope``.
+    """
 
     keep_going: bool
     counted: StrategyFailures = attrs.field(init=False, factory=StrategyFailures)
@@ -111,7 +122,7 @@ class FailureStop:
         """Raise the error of the failure that cancelled the scope, if one did.
 
         Raises:
-            StrategyFailedError: with the traceback of the author's file.
+            StrategyFailedError: with the traceback of the strategy's file.
         """
         if self._first is not None:
             raise self._first from None

@@ -52,12 +52,15 @@ def take_over(
     resumes are needed.
 
     Args:
-        writer: of the journal.
-        reader: of the journal.
+        writer: the writer of the journal.
+        reader: a connection to the journal.
         flattened: the kill switch's intents as events.
         latched: the halt latch is set now.
         latch_log: every line of its log, oldest first.
         now_ms: the time now, for a latch without a line in its log and for the changes named above.
+
+    Raises:
+        StoreError: the journal cannot be written.
     """
     span = queries.query_latest(reader).state
     records = _new_lines(reader, latch_log, latched=latched)
@@ -182,10 +185,11 @@ def tighten_state(
     reason: StateReason,
     now_ms: int,
 ) -> None:
-    """Journal a stricter trading state; do nothing for a weaker or equal one.
+    """Journal a stricter trading state, or the same state with another reason.
 
-    Call it while no governor runs. The same state for another reason is stricter: a halt that
-    the next day would end becomes one that only the operator ends.
+    Do nothing for a weaker state, or for the same state and reason. Another reason counts because a
+    halt that the next day would end may become one that only the operator ends. Call this while no
+    governor runs.
     """
     span = queries.query_latest(reader).state
     before = span.state if span else TradingState.ACTIVE
@@ -205,10 +209,13 @@ def tighten_state(
 def halt_on_storm(
     writer: JournalWriter, reader: sqlite3.Connection, now_ms: Callable[[], int]
 ) -> Iterator[None]:
-    """Journal a restart storm of the block as a halt, and raise it again.
+    """Journal a restart storm of the block as a halt, and raise the error again.
 
     Only the operator ends this halt. Nothing is journalled if the trading state is FLATTENING, or
     REDUCE_ONLY after an earlier storm, or if the disk is full.
+
+    Raises:
+        RestartStormError: the error of the block, in a group.
     """
     try:
         yield

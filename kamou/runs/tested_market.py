@@ -1,4 +1,4 @@
-"""The market of a tested time: changes of prices, and the digest of the data."""
+"""Price changes of a tested market, and the digest of its data."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HASHED_ROWS = 1_000  # hashed at once, so that no copy of the data is in memory
 def measure_market(market: RecordedMarket, from_ms: int, until_ms: int) -> MarketChange:
     """Return the change of each symbol's price within ``[from_ms, until_ms]``.
 
-    It goes from the open of the bar at the start to the price at the end. Where that is unknown,
-    because bars are missing or ended earlier, it goes to the newest close before. A symbol without
-    a bar at the start is left out.
+    A change is a fraction: 0.1 is a rise of 10 %. It is measured from the open of the bar at the
+    start to the price at the end, or to the newest close before the end if bars are missing or the
+    symbol ended earlier. A symbol without a bar at the start is left out.
     """
     first = market.prices(from_ms)
     last = np.array(market.prices(until_ms), dtype=np.float64)
@@ -46,7 +46,7 @@ def measure_market(market: RecordedMarket, from_ms: int, until_ms: int) -> Marke
 
 
 def find_bitcoin(symbols: tuple[str, ...]) -> str | None:
-    """Return the first symbol of Bitcoin, such as ``BTCUSDT`` or ``BTC/USDT:USDT``."""
+    """Return the first symbol of Bitcoin, such as ``BTCUSDT``; None if there is none."""
     return next(
         (
             symbol
@@ -58,9 +58,10 @@ def find_bitcoin(symbols: tuple[str, ...]) -> str | None:
 
 
 def describe_data(market: RecordedMarket, until_ms: int) -> TestedData:
-    """Return the dataset with a digest over all that is known until a time.
+    """Return the dataset's description, with a SHA-256 of the data up to ``until_ms``.
 
-    Bars before the tested time are in the digest too, because strategies warm up on them.
+    The hash covers bars, funding and open interest. Bars before the tested time are in it too,
+    because strategies warm up on them.
     """
     bars = market.bars(market.step_ms, 0, until_ms)
     digest = hashlib.sha256(" ".join(bars.symbols).encode())
@@ -83,7 +84,7 @@ def describe_data(market: RecordedMarket, until_ms: int) -> TestedData:
 
 
 def _parts(values: Floats) -> Iterator[bytes]:
-    """Yield the values' bytes in parts, each kind of NaN as the same one."""
+    """Yield the values' bytes in parts, with the same bits for every NaN."""
     for first in range(0, len(values), HASHED_ROWS):
         part = values[first : first + HASHED_ROWS]
         yield np.where(np.isnan(part), np.nan, part).astype("<f8", copy=False).tobytes()

@@ -38,7 +38,7 @@ def open_venue_without_journal(
     Args:
         settings: their market is replaced by the one on which the data directory was begun.
         data_dir: the data directory of the venue.
-        clock: the time now; a recorded market uses its last simulated time instead.
+        clock: the clock; a recorded market uses its last simulated time instead.
         permits: the permit store for entries.
         journal_proof: takes each proof that an order only reduces.
         warn: takes a line if the schema of the venue's file was changed.

@@ -1,4 +1,4 @@
-"""``Watch``: who follows the progress of a backtest, and may end it early."""
+"""``Watch``: functions that follow a backtest's progress, and may end it early."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from kamou.runtime.leveled_lines import Progress
 
 @attrs.frozen(kw_only=True)
 class Watch:
-    """Who watches a backtest.
+    """Functions that a backtest calls in each cycle.
 
-    ``progress`` takes the label ``days``, the number of simulated days done, and their total.
-    ``is_stopping`` is asked in each cycle; if it returns True, the backtest ends there, and its
-    report says so.
+    ``progress`` takes the label ``days``, the number of simulated days done, and their total. If
+    ``is_stopping`` returns True, the backtest ends, and its report says that it was interrupted.
     """
 
     progress: Progress = lambda _what, _done, _total: None

@@ -143,7 +143,7 @@ def test_a_backtest_ends_with_an_error_that_names_the_first_actor_that_crashed()
     first, *trace, last = caught.value.args
     assert "/risk_governor crashed: LookupError('on purpose'), at runs/test_backtest.py:" in first
     assert '|     raise LookupError("on purpose")' in trace
-    assert last == "report this defect with these lines; there is no report"
+    assert last == "the backtest has no report; open an issue with these lines"
     assert caught.value.exit_code == 1
 
 

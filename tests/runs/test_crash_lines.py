@@ -62,7 +62,9 @@ def test_normal_exits_are_not_announced_and_a_child_that_does_not_stop_is() -> N
     crashes = CrashLines(said.append)
     for kind in (ExitKind.NORMAL, ExitKind.SHUTDOWN, ExitKind.STUCK):
         crashes.announce_exit(make_exit(None, kind))
-    assert said == ["shards/scanner-3 was asked to stop and still runs"]
+    assert said == [
+        "shards/scanner-3 was asked to stop and still runs; kill the process if it does not end"
+    ]
 
 
 def test_an_error_raised_from_another_is_placed_where_the_first_was_raised() -> None:

@@ -189,7 +189,7 @@ async def test_damaged_lines_of_the_latchs_log_are_announced_in_one_warning(
     assert said == []
     latched.log_path.write_bytes(b"\xff\nnothing\n")
     running._announce_damage(said.append)
-    assert said == [f"lines 1, 2 of {latched.log_path} cannot be read and are left out"]
+    assert said == [f"lines 1, 2 of {latched.log_path} cannot be read: check the file"]
 
 
 async def test_a_run_is_not_ready_while_it_stops_has_drift_or_is_not_reconciled(

@@ -170,7 +170,7 @@ def test_the_carry_over_has_the_operators_actions_after_the_last_event(
     assert carried is not None
     assert carried.endswith(
         "; after the journal's last event: flattened at 2027-01-15 08:00 UTC, resumed at"
-        " 2027-01-15 08:01 UTC; what is open is read from the exchange now"
+        " 2027-01-15 08:01 UTC; positions are read from the exchange now"
     )
 
 
