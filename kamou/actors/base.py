@@ -68,12 +68,12 @@ class Actor(ABC, Generic[M]):
     def next_due_ms(self) -> int | None:
         """Return the time by ``clock`` at which ``tick`` is due; None: never.
 
-        Called before each wait.
+        ``run`` calls it before each wait.
         """
         return None
 
     def next_due_s(self) -> float:
-        """Return the Trio time at which ``tick`` runs even if ``clock`` was set back."""
+        """Return the Trio time in s at which ``tick`` runs even if ``clock`` was set back."""
         return math.inf
 
     async def tick(self) -> None:
@@ -83,7 +83,11 @@ class Actor(ABC, Generic[M]):
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover, report started, and serve until asked to stop or cancelled.
 
-        Priority messages come first, then due timers, then ordinary messages.
+        Priority messages come first, then a due tick, then ordinary messages.
+
+        Raises:
+            HandlerHungError: a handler, tick or last step exceeded ``handler_deadline_s``.
+            Exception: any error of a handler; the supervisor restarts the actor.
         """
         inbox = self.inbox
         message: M | None = None

@@ -16,9 +16,10 @@ from kamou.core.risk.states import EquityRead, overdue_ms
 
 
 class DayOpener:
-    """The reads of a day that is not open yet.
+    """Judge of the equity reads that open UTC days.
 
-    A day opens on two reads that agree, because all limits of the day depend on its equity.
+    A day opens on two reads that agree, because all limits of the day depend on its equity. The
+    first read is kept until the second one.
     """
 
     def __init__(self, limits: RiskLimits) -> None:
@@ -36,7 +37,10 @@ class DayOpener:
     def judge(
         self, book: PositionBook, read: EquityRead | None, now_ms: int
     ) -> tuple[DayOpened, ...]:
-        """Return the days that this read opens, oldest first, to be committed."""
+        """Return the days that this read opens, oldest first; the caller commits them.
+
+        A read that is missing, old or unexplained opens none, and neither does a first read.
+        """
         if read is None or read.equity <= Decimal(0) or not read.explained:
             return ()
         if overdue_ms(read, self._limits, now_ms) > 0:

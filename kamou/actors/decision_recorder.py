@@ -1,4 +1,4 @@
-"""Recording of entry decisions: the recorder of a cycle, the inputs of a review."""
+"""``DecisionRecorder`` of a cycle's entry decisions, and inputs of their reviews."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Marks = dict[str, tuple[Decimal, int] | None]
 
 
 class DecisionRecorder:
-    """The decisions of one cycle that no event has yet."""
+    """Recorder of one cycle's entry decisions, until an event takes them."""
 
     def __init__(self, cause_id: str) -> None:
         self._cause_id = cause_id
@@ -39,7 +39,11 @@ class DecisionRecorder:
     ) -> None:
         """Add a decision on the quotes of a valuation.
 
-        The candidate's quote is sound.
+        Args:
+            candidate: its symbol has a sound quote in ``valuation``.
+            valuation: the book, the quotes and the time of the decision.
+            funding_rate: settled last, a fraction per interval; None: not known.
+            grant: the gate's grant for the strategy; None: not live.
         """
         book, quotes, at_ms = valuation.book, valuation.quotes, valuation.at_ms
         quote = quotes[candidate.symbol]
@@ -65,11 +69,11 @@ class DecisionRecorder:
         )
 
     def add_review(self, read: GovernorRead) -> None:
-        """Add the governor's inputs to the newest decision."""
+        """Add the governor's inputs to the decision that was added last."""
         self._waiting[-1] = self._waiting[-1]._replace(review=read)
 
     def take(self, at_ms: int) -> tuple[EntriesDecided, ...]:
-        """Return the event of the decisions that wait, if any; they wait no longer."""
+        """Return the event of the added decisions, if there are any, and forget them."""
         waiting, self._waiting, self._marks = self._waiting, [], None
         if not waiting:
             return ()
@@ -83,7 +87,11 @@ class DecisionRecorder:
 
 
 def note_review(context: ReviewContext) -> GovernorRead:
-    """Return the inputs of a review that neither the governor's book nor the plan has."""
+    """Return the inputs of a review that neither the governor's book nor the plan has.
+
+    ``account`` is None if no account was read or the book has the same figures. ``held`` is None if
+    the book has positions in the same symbols.
+    """
     book, account = context.book, context.account
     held = {position.symbol for position in context.positions if position.quantity}
     return GovernorRead(

@@ -62,7 +62,7 @@ class Entries:
     _funding: FundingRates = attrs.field(init=False)
     _read: ReadQuotes = attrs.field(init=False, factory=lambda: ReadQuotes(at_ms=0, by_symbol={}))
     _valued: tuple[int, Valuation] | None = attrs.field(init=False, default=None)  # with the seq
-    # For the UTC day to open.
+    # Signals that wait until the UTC day has opened.
     waiting: SignalsRefined | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -137,7 +137,7 @@ class Entries:
             return
         answer = await executor.review(review)
         if isinstance(answer, Denied):
-            return  # without an answer
+            return  # the governor did not answer, and the executor has journalled a denial
         recorder.add_review(answer.read)
         if isinstance(answer.verdict, Approved):
             inputs = recorder.take(self._clock.now_ms())
@@ -154,7 +154,10 @@ class Entries:
         )
 
     async def _plan(self, signal: RefinedSignal, recorder: DecisionRecorder) -> ReviewEntry | None:
-        """Return the plan on new quotes, with the inputs of its review; None: denied."""
+        """Return the plan on new quotes, with the inputs of its review.
+
+        If the plan is denied, journal the denial and return None.
+        """
         candidate, executor = signal.candidate, self._executor
         quotes = await self._quotes((candidate.symbol,))
         quote = quotes.get(candidate.symbol)
@@ -186,10 +189,7 @@ class Entries:
     # --- inputs of a plan --------------------------------------------------------
 
     async def _quotes(self, symbols: tuple[str, ...]) -> dict[str, Quote]:
-        """Return quotes of ``symbols`` and of all open positions.
-
-        Without an answer of the venue, return no quotes.
-        """
+        """Return quotes of ``symbols`` and of all open positions; none if the read fails."""
         needed = dict.fromkeys((*symbols, *sorted(self._executor.book.trades.open)))
         now_ms = self._clock.now_ms()
         known = self._read.by_symbol if self._read.at_ms == now_ms else {}
@@ -215,7 +215,7 @@ class Entries:
     # --- protection of an entry --------------------------------------------------
 
     def _unprotected(self) -> str:
-        """Return the symbols of positions that are, or may be, unprotected.
+        """Return the symbols of positions that are, or may be, unprotected, with commas.
 
         An entry that has not ended, or whose fills are not all reported, may have opened one.
         """
@@ -227,7 +227,7 @@ class Entries:
         return ",".join(sorted(symbols))
 
     async def _secure(self, symbol: str) -> None:
-        """Place the stop at once if the venue cannot attach it to the entry."""
+        """Place the stop of an entry at once if the venue cannot attach it to the entry."""
         executor = self._executor
         if executor.port.capabilities.attached_stop:
             return

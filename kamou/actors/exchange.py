@@ -13,11 +13,12 @@ from kamou.core.day import DAY_MS, HOUR_MS
 from kamou.messages.orders import ReconcileNow
 from kamou.runtime.mailbox_sides import Outbox
 
-MADE_AHEAD_MS = HOUR_MS  # before midnight; to generate a day takes seconds on a busy machine
+# Time before midnight at which the next day is generated, which takes seconds on a busy machine.
+MADE_AHEAD_MS = HOUR_MS
 
 
 class SteppedPort(Protocol):
-    """A venue in this process, whose market moves when it is stepped or used."""
+    """A venue in this process, whose market moves only if it is stepped or used."""
 
     async def step(self, to_ms: int) -> bool:
         """Advance to ``to_ms``; return True if updates may have been lost."""
@@ -34,7 +35,7 @@ class SteppedPort(Protocol):
 class ExchangeActor:
     """The actor that steps the venue and forwards its updates to the order manager.
 
-    A step is due at each boundary of ``step_ms``. The order manager's mailbox never blocks: a full
+    A step is due at each multiple of ``step_ms``. The order manager's mailbox never blocks: a full
     one drops the update and asks the reconciler to reconcile.
     """
 
@@ -66,7 +67,7 @@ class ExchangeActor:
                 self._reconciler.put_nowait(ReconcileNow())
 
     async def _make_ahead(self) -> None:
-        """Generate the next day's market before midnight."""
+        """Generate the next day's market ``MADE_AHEAD_MS`` before each midnight."""
         while True:
             midnight_at_ms = next_ms(self._clock.now_ms(), DAY_MS)
             await self._clock.sleep_until(midnight_at_ms - MADE_AHEAD_MS)

@@ -19,7 +19,7 @@ from kamou.settings.config import CycleSettings
 
 @attrs.frozen(kw_only=True)
 class FeedShard:
-    """A contiguous run of symbols and the mailbox of the scanner that owns it."""
+    """Neighboring symbols, their columns in bars, and the mailbox of their scanner."""
 
     index: int
     symbols: tuple[str, ...]

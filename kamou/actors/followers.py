@@ -1,6 +1,7 @@
 """Followers of the journal: position books, and the exchange port's trading state.
 
-An actor catches up with the journal before it decides. ``fold_hash`` names the code that folds.
+An actor catches up with the journal before it decides. ``fold_hash`` is the digest of the code that
+folds events.
 """
 
 from __future__ import annotations
@@ -95,7 +96,10 @@ def fold_hash() -> str:
 
 
 class BookFollower:
-    """One actor's fold of the journal. Two followers at the same seq have equal books."""
+    """One actor's fold of the journal.
+
+    Two followers at the same sequence number have equal books.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -117,7 +121,8 @@ class BookFollower:
     async def follow(self) -> PositionBook:
         """Apply all events up to the journal's head, with checkpoints in between.
 
-        For a book that is far behind, as at a start. It also saves a snapshot that is due.
+        Use this for a book that is far behind, such as at a start. It also saves a snapshot that is
+        due.
         """
         book = self.book
         await trio.lowlevel.checkpoint()
@@ -133,7 +138,7 @@ class BookFollower:
         return book
 
     def catch_up(self) -> PositionBook:
-        """Apply all events up to the journal's head, without a checkpoint."""
+        """Apply all events up to the journal's head, without a checkpoint of Trio."""
         book = self.book
         while self._journal.head_seq > book.seq:
             for committed in self._journal.tail(book.seq):

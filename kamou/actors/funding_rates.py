@@ -14,16 +14,16 @@ from kamou.core.market.bars import Series
 from kamou.errors import RateLimitedError, UnreachableError
 
 Read = Callable[[int, int], Awaitable[Series]]
-"""(since, until), both in ms -> the rates that settled between: the port's ``funding_rates``."""
+"""The port's ``funding_rates``: takes since and until in ms, returns the rates settled between."""
 
-KNOWN_MS = HOUR_MS  # rates settle on full hours: one read serves until the next
+KNOWN_MS = HOUR_MS  # rates settle on full hours, so a read stays valid until the next full hour
 
 
 class FundingRates:
-    """The funding rates that settled last.
+    """Cache of the funding rates that settled last.
 
-    ``rates`` has by symbol the last rate of the day before the read, a fraction per funding
-    interval, > 0 if longs pay. If a read fails, the rates that were read before stay for a day.
+    ``rates`` has by symbol the last rate that settled in the 24 h before the read, a fraction per
+    funding interval, > 0 if longs pay. If a read fails, the rates of the last read stay for 24 h.
     """
 
     def __init__(self, read: Read, *, clock: Clock) -> None:
@@ -33,7 +33,7 @@ class FundingRates:
         self.rates: Mapping[str, Decimal] = {}
 
     async def refresh(self) -> None:
-        """Read the rates, unless they were read in this hour."""
+        """Read the rates, unless they were read in this hour; keep them if the read fails."""
         now_ms = self._clock.now_ms()
         if now_ms // KNOWN_MS == self._read_at_ms // KNOWN_MS:
             return

@@ -35,7 +35,7 @@ from kamou.store.journal import (
 )
 from kamou.store.snapshots import BookSnapshot
 
-RECENT_EVENTS = 4_000  # kept decoded in memory: a busy day of the pipeline
+RECENT_EVENTS = 4_000  # kept decoded in memory, at most twice as many: a busy day of the pipeline
 PAST_MAX = 20_000  # older events decoded at a time: about 30 MB
 BACKLOG_MAX = 100_000  # casts that may wait for the disk: weeks of a halted system's cycles
 COMMIT_TIMEOUT_S = 5.0  # far beyond the slowest fsync; then the outcome is unknown
@@ -46,7 +46,10 @@ DISK_PROBE = "disk_probe_ms"
 
 @attrs.frozen(kw_only=True)
 class Append:
-    """A call to commit these events durably; the answer is ``tuple[Committed, ...]``."""
+    """A call to commit these events durably.
+
+    The answer is ``tuple[Committed, ...]``, or a ``StoreError`` if none of them was written.
+    """
 
     batch: tuple[Encoded, ...]
 
@@ -93,21 +96,21 @@ class Journal:
     async def commit(self, *events: Event) -> tuple[Committed, ...]:
         """Commit the events durably, after all casts before them.
 
+        If cancelled, the events may have been committed.
+
         Raises:
             DuplicateEventError: an event's (kind, key) is not new; none of these was written.
             DiskFullError: none of these was written.
             CallUnavailableError, CallTimeoutError: they may have been committed; ``tail`` shows
                 whether they were. A call that the actor has not read yet expires.
             ValueError, TypeError: an event cannot be encoded.
-
-        If cancelled, the events may have been committed.
         """
         batch = tuple([encode_event(event) for event in events])
         done = await self.inbox.call(Append(batch=batch), timeout_s=self._timeout_s)
         return cast(tuple[Committed, ...], done)  # as ``JournalActor.answer`` returns
 
     def cast(self, *events: Event) -> None:
-        """Queue events to be committed soon. Never blocks.
+        """Queue events to be committed soon, without waiting.
 
         They are committed within ``group_commit_ms``, or with the next ``commit``. An event whose
         (kind, key) is committed already is dropped and counted. While the disk is full, casts wait.
@@ -128,10 +131,10 @@ class Journal:
             self.inbox.put_nowait(CastsWaiting())  # dropped if full: then the actor is awake
 
     def cast_detail(self, cycle_at_ms: int, body: bytes) -> None:
-        """Keep a cycle's reasons by symbol for ``kamou why``. Never blocks.
+        """Keep a cycle's reasons by symbol for ``kamou why``, without waiting.
 
-        Not journalled; written with the next event. At most the newest ``DETAILS_KEPT`` cycles
-        wait.
+        ``body`` (``scan_detail.pack_details``) is no event; it is written with the next event. At
+        most the newest ``DETAILS_KEPT`` cycles wait.
         """
         details = self.backlog.details
         details[cycle_at_ms] = body
@@ -139,7 +142,7 @@ class Journal:
             del details[min(details)]
 
     def save_snapshot(self, seq: int, dump: Callable[[], bytes], *, at_ms: int) -> None:
-        """Keep the fold of events 1 to ``seq`` for the next start. Never blocks.
+        """Queue the fold of events 1 to ``seq`` as a snapshot, without waiting.
 
         ``dump`` returns the fold's bytes, the same at each call; it may be called on any thread.
         """
@@ -156,7 +159,7 @@ class Journal:
         return self._head_seq
 
     def tail(self, after_seq: int, at_once: int | None = None) -> Sequence[Committed]:
-        """Return committed events with ``seq > after_seq``, oldest first. No checkpoint.
+        """Return committed events with ``seq > after_seq``, oldest first.
 
         Recent events come from memory, older ones from the database. If more than ``PAST_MAX``
         must be read, only the next ``PAST_MAX`` are returned, so that a fold from the first event
@@ -189,7 +192,7 @@ class Journal:
         self._listeners.append(listener)
 
     def load_book_snapshot(self) -> BookSnapshot | None:
-        """Return the newest snapshot by this code that verifies, or None."""
+        """Return the newest valid snapshot that this code made; None if there is none."""
         if not self.code_hash:
             return None
         if self.backlog.snapshot is not None:  # not written yet
@@ -237,7 +240,7 @@ class Backlog:
 
 @attrs.frozen(kw_only=True)
 class _Written:
-    """The result of one write. ``casts``: number of casts that leave the backlog."""
+    """The result of one write; ``casts`` is the number that leaves the backlog."""
 
     done: tuple[Committed, ...] = ()
     casts: int = 0
@@ -271,7 +274,7 @@ class JournalActor(Actor[CastsWaiting]):
         journal.publish(await self._runner(self._writer.read, journal.head_seq))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run as other actors do; write the backlog before an end that is no crash."""
+        """Run as other actors do; write the backlog before an end without a crash."""
         try:
             await super().run(task_status)
         except trio.Cancelled:

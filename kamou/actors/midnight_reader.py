@@ -39,8 +39,8 @@ Marks = dict[str, Decimal]
 class MidnightReader:
     """The reader of the marks at midnights whose equity is not known yet.
 
-    A bar with all needed closes is read once; otherwise the next pass reads it again.
-    If closes of today's midnight are missing within ``IN_TIME_MS`` after it, quotes are read.
+    A bar with all needed closes is read once; otherwise the next pass reads it again. If closes of
+    today's midnight are missing and at most ``IN_TIME_MS`` have passed since, quotes are read.
     """
 
     port: ExchangePort
@@ -55,6 +55,7 @@ class MidnightReader:
 
         Args:
             book: has all fills and positions that the venue lists.
+            view: the venue's reports of this pass.
         """
         now_ms, positions = view.account.at_ms, view.positions
         missed = missed_midnights(book, now_ms)
@@ -90,7 +91,7 @@ class MidnightReader:
             return {}
 
     async def _read_quotes(self, symbols: set[str]) -> Marks:
-        """Return the present marks; none if the read fails."""
+        """Return the marks of now by symbol; none if the read fails."""
         try:
             quotes = await self.port.quotes(tuple(sorted(symbols)))
         except NO_ANSWER:
@@ -101,7 +102,7 @@ class MidnightReader:
 async def read_closes(
     port: ExchangePort, period_ms: int, at_ms: int, instruments: Mapping[str, Instrument]
 ) -> Marks:
-    """Return the closes of the bars that end at ``at_ms``, rounded to the tick size.
+    """Return by symbol the closes of the bars that end at ``at_ms``, rounded to ticks.
 
     A symbol without such a bar or an instrument, or with a close that is no price, is absent.
 

@@ -89,6 +89,9 @@ class OrderExecutor:
         """Commit the events durably and return the book after them.
 
         Events that are committed already are skipped.
+
+        Raises:
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``Journal.commit``.
         """
         if events:
             try:
@@ -120,12 +123,14 @@ class OrderExecutor:
         self.journal.cast(denied)
 
     async def enter(self, plan: Plan, approved: Approved, inputs: Sequence[Event]) -> None:
-        """Commit the intents of an entry and its attached orders; send them.
+        """Commit the intents of an entry and its attached orders, and send them.
 
-        ``inputs`` are the events of the decision, committed with the intents.
+        Then journal the venue's answer, or that the outcome is unknown. An entry has no attached
+        orders if the venue cannot attach them. ``inputs`` are the events of the decision; they are
+        committed with the intents.
 
-        Then journal the venue's answer. An entry has no attached orders if the venue cannot attach
-        them.
+        Raises:
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``commit``.
         """
         now = self.clock.now_ms()
         entry, *attached = entry_intents(plan, now_ms=now, salt_of=self.salt_of)
@@ -185,12 +190,15 @@ class OrderExecutor:
     async def reduce(self, intent: Intent) -> OrderStatus | None:
         """Review, commit and send a stop loss, take profit or exit.
 
+        If the governor does not answer, the exchange port checks that the order reduces before it
+        sends the order.
+
         Returns:
             The order's state. REJECTED: the order did not reach the market; UNKNOWN: it may have;
             all others: it did. None: the governor denied it, and no intent was committed.
 
-        If the governor does not answer, the exchange port checks that the order reduces before
-        sending.
+        Raises:
+            DiskFullError, CallUnavailableError, CallTimeoutError: as ``commit``.
         """
         proved = True
         try:
@@ -239,7 +247,11 @@ class OrderExecutor:
         )
 
     async def cancel(self, client_order_id: str, symbol: str, reason: str) -> None:
-        """Request a cancel. The order ends when the venue reports so, or does not know it."""
+        """Journal that a cancel is requested, and send it.
+
+        The order ends when the venue reports its end, or does not know the order. An error of the
+        venue is suppressed, because the cancel is requested again later.
+        """
         order = self.book.orders.find(client_order_id)
         if order is not None and not order.status.terminal:
             await self.commit(
@@ -258,7 +270,10 @@ class OrderExecutor:
     # --- reports of the venue ----------------------------------------------------
 
     async def record_report(self, report: OrderReport) -> None:
-        """Journal that an order was accepted or has ended, as the venue reports."""
+        """Journal that an order was accepted or has ended, as the venue reports.
+
+        A report of an order that the book does not know, or that is settled, is ignored.
+        """
         known = self.book.orders.find(report.client_order_id)
         if known is None or known.settled:
             return

@@ -1,4 +1,4 @@
-"""The order manager: enters positions, protects them, and closes those due."""
+"""The order manager: enters positions, protects them, and closes them when due."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ class OrderManager(Actor[OrderMessage]):
             await self._executor.commit(event)
 
     async def _settle(self) -> None:
-        """Close flat trades, correct late figures, release permits, cancel orphan orders."""
+        """Close flat trades, journal late figures, release permits, cancel orphan orders."""
         book = self._executor.book
         now = self.clock.now_ms()
         closures: list[Event] = [
@@ -232,9 +232,9 @@ class OrderManager(Actor[OrderMessage]):
     # --- due actions -------------------------------------------------------------
 
     async def _do_due_actions(self) -> None:
-        """Do due actions, and begin none after ``LOOK_MAX_MS``.
+        """Carry out due actions, and begin none after ``LOOK_MAX_MS``.
 
-        The next call begins with the first action that was left.
+        The next call begins with the first action that was not begun.
         """
         until_ms = self.clock.now_ms() + LOOK_MAX_MS
         actions = find_due_actions(self._executor.book, self.clock.now_ms())
@@ -249,7 +249,7 @@ class OrderManager(Actor[OrderMessage]):
         self._wake_at(self._next_tick_ms(self._executor.book))
 
     async def _do(self, action: DueAction) -> None:
-        """Do one due action, unless it is no longer due."""
+        """Carry out one due action, unless it is no longer due."""
         book = self._executor.book
         match action:
             case CheckTrade():
@@ -294,7 +294,11 @@ class OrderManager(Actor[OrderMessage]):
                 await protector.place_target(executor.book.trades.open[symbol])
 
     def _next_tick_ms(self, book: PositionBook) -> int:
-        """Return the time of the next tick: in 1 s if urgent, else cycle or time limit."""
+        """Return the time of the next tick in ms.
+
+        It is in ``ORDER_RETRY_MS`` if something is urgent or waits, else at the next cycle or time
+        limit.
+        """
         now = self.clock.now_ms()
         if is_urgent(book) or self._postponed or self._orphans_left or self._entries.waiting:
             return now + ORDER_RETRY_MS

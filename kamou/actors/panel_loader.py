@@ -21,15 +21,15 @@ from kamou.exchange.base import Bars, ExchangePort, Series
 
 HISTORY_TIMEOUT_S = 900.0
 """The longest time from the start of a child until all history is loaded. 35 days of 1-minute bars
-of 2,000 symbols take 60 s of CPU time, and many times as long on a busy machine. With a timeout of
-30 s a start was repeated for ever."""
+of 2,000 symbols take 60 s of CPU time, and many times as long on a busy machine. A shorter timeout
+would end and repeat such a start for ever."""
 DAY_READ_TIMEOUT_S = 60.0  # for one day of history, which takes 2 s of CPU time
-ROWS_AT_ONCE = 8  # 1 ms of CPU time for 220 symbols, 4 ms for 2,000; every step of an order waits
+ROWS_AT_ONCE = 8  # 1 ms of CPU time for 220 symbols, 4 ms for 2,000; orders wait meanwhile
 
 
 @attrs.frozen(kw_only=True)
 class PanelPart:
-    """The symbols of one scanner, and the port's columns with these symbols."""
+    """The symbols of one scanner, and their columns in the bars of the port."""
 
     symbols: tuple[str, ...]
     columns: slice
@@ -53,7 +53,12 @@ class LoadedPanel:
     open_interest_at_ms: int = -1  # at which it became available; -1: the panel has none
 
     def take_open_interest(self, available_ms: Ints, values: Floats) -> None:
-        """Append the rows ``[rows, symbols]`` that are newer than those in the panel."""
+        """Append the rows that are newer than those in the panel.
+
+        Args:
+            available_ms: time at which each row became available, ``[rows]``.
+            values: open interest in base units or contracts, ``[rows, symbols]``; NaN: unknown.
+        """
         for row, at_ms in enumerate(available_ms):
             if at_ms > self.open_interest_at_ms:
                 self.panel.append_interest(int(at_ms), values[row])

@@ -98,7 +98,7 @@ class Protector:
             }
             rejected = rejected or OrderStatus.REJECTED in statuses
             if not statuses & FAILED or not trade.unprotected_since_ms:
-                break  # else again without a read: an order too many only reduces
+                break  # otherwise act again without a read: a surplus order only reduces
         after = executor.book.trades.open.get(symbol)
         if after is not None and not executor.port.capabilities.attached_stop:
             await self.place_target(after)
@@ -144,7 +144,7 @@ class Protector:
         return sum(max(0, to - max(since, since_ms)) for since, to in self._unanswered)
 
     async def _do(self, trade: OpenTrade, action: protection.Action) -> OrderStatus | None:
-        """Carry out one action; return the status of the order that it sent, if any."""
+        """Carry out one action; return the status of the order that was sent, or None."""
         executor = self._executor
         now = executor.clock.now_ms()
         match action:
@@ -188,8 +188,8 @@ class Protector:
     async def place_target(self, trade: OpenTrade) -> None:
         """Place a trade's take profit, if it has one that was not placed before.
 
-        It waits until the entry has ended and every position has its stop. For a venue that cannot
-        attach it to the entry.
+        Do nothing until the entry has ended and every position has its stop. Call this only for a
+        venue that cannot attach the take profit to the entry.
         """
         executor = self._executor
         book = executor.book
@@ -204,9 +204,11 @@ class Protector:
         await self._exit(OrderRole.TAKE_PROFIT, trade, trade.quantity, trade.target_price)
 
     async def close(self, symbol: str, reason: str, *, again: bool = False) -> OrderStatus | None:
-        """Close the whole position reduce-only. Its stop stays until the position is flat.
+        """Close the whole position reduce-only; its stop stays until the position is flat.
 
         Args:
+            symbol: the symbol of the position.
+            reason: the reason for the cancel of a resting take profit.
             again: send an exit even if an earlier one timed out.
 
         Returns:

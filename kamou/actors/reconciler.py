@@ -60,7 +60,7 @@ INSTRUMENTS_AT_ONCE = 200  # in one transaction: about 10 ms of encoding
 class Reconciler(Actor[ReconcileNow]):
     """The actor that compares book and venue, journals repairs and reports the result.
 
-    If a read fails, the pass ends without a conclusion and is repeated. Quotes, past marks and the
+    If a read fails, the pass ends without a result and is repeated. Quotes, past marks and the
     values of transfers may be missing: the next pass reads them again. After each complete pass
     ``on_reconciled`` is called with True if book and venue agreed and the listed instruments are
     valid.
@@ -129,7 +129,7 @@ class Reconciler(Actor[ReconcileNow]):
     async def _reconcile(self, cycle_at_ms: int) -> None:
         if self._snapshot_due(self._follower.catch_up()):
             # Not in the millisecond of the fill that made the snapshot due: a page shows events
-            # from before its snapshot. The history "flattened" in tests/web/test_recomputation.py.
+            # from before its snapshot. tests/web/test_recomputation.py shows it ("flattened").
             await self.clock.sleep_until(self.clock.now_ms() + 1)
         view, atrs = await self._read_venue(self._follower.catch_up())
         book = self._follower.catch_up()  # with events that were committed during the reads
@@ -175,7 +175,13 @@ class Reconciler(Actor[ReconcileNow]):
         return book.trading.state is TradingState.FLATTENING and self._open_at_snapshot
 
     async def _read_venue(self, book: PositionBook) -> tuple[VenueView, dict[str, Decimal]]:
-        """Return the venue's state, and ATRs of positions that the book does not have."""
+        """Return the venue's state, and the ATRs of positions that the book does not have.
+
+        The ATRs are prices by symbol.
+
+        Raises:
+            UnreachableError, RateLimitedError: as the port; quotes may be missing instead.
+        """
         at_ms = self.clock.now_ms()
         port = self._port
         offset_ms = certain_offset_ms(at_ms, await port.server_time_ms(), self.clock.now_ms())
@@ -241,7 +247,7 @@ class Reconciler(Actor[ReconcileNow]):
         self._listed = listed
 
     async def _read_atrs(self, symbols: set[str]) -> dict[str, Decimal]:
-        """Return the ATR of the trade timeframe, by symbol with enough bars."""
+        """Return by symbol the ATR of the trade timeframe; too few bars give none."""
         now = self.clock.now_ms()
         bars = await self._port.bars(self._period_ms, now - ATR_HISTORY_BARS * self._period_ms, now)
         found: dict[str, Decimal] = {}

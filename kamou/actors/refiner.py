@@ -23,7 +23,8 @@ FULL_SIZE = Decimal(1)
 class Refiner(Actor[CandidatesCleared]):
     """The actor that journals cleared candidates and sends them to the order manager.
 
-    The ``signal_id`` of its ``CandidateRefined`` event is the cause of an entry's review.
+    Each candidate keeps its full size. The ``signal_id`` of its ``CandidateRefined`` event is the
+    cause of an entry's review.
     """
 
     name: str = attrs.field(init=False, default="refiner")

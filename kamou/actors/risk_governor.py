@@ -96,8 +96,9 @@ class RiskGovernor(Actor[GovernorMessage]):
     def _request_ms(self) -> int | None:
         """Return the time to request a second read, or a read that replaces an old one.
 
-        None: neither is needed. Cycles may be longer than the age limit. A request is not repeated
-        at once: while the venue does not answer, the governor would do nothing else (seed 960263).
+        Return None if neither is needed. Cycles may be longer than the age limit. A request is not
+        repeated at once: while the venue does not answer, the governor would do nothing else (seed
+        960263).
         """
         known_ms = self._read.at_ms if self._read is not None else self._started_at_ms
         old_ms = (
@@ -113,7 +114,10 @@ class RiskGovernor(Actor[GovernorMessage]):
         )
 
     def _stale_ms(self) -> int | None:
-        """Return the time when old data stop entries; None in a halt or on a full disk."""
+        """Return the time at which old data stop entries, by the clock, in ms.
+
+        Return None in a halt or on a full disk.
+        """
         if self._disk_full or not self._follower.book.trading.state.entries_allowed:
             return None
         now_ms = self.clock.now_ms()
@@ -121,7 +125,7 @@ class RiskGovernor(Actor[GovernorMessage]):
         return now_ms + left_ms + 1
 
     def _overdue_ms(self, now_ms: int) -> int:
-        """Return the ms by which account or marks exceed their age limit; <= 0: fresh."""
+        """Return the ms by which account or marks exceed their age limit; fresh: <= 0."""
         read = self._read or EquityRead(equity=Decimal(0), at_ms=self._started_at_ms)
         return overdue_ms(read, self._parameters.limits, now_ms)
 
@@ -304,7 +308,7 @@ class RiskGovernor(Actor[GovernorMessage]):
             self._follower.catch_up()
 
     async def _keep_note(self, decision: Decision, reason: StateReason, note: str) -> None:
-        """Journal a command that changed no state, if it has a note or a refusal."""
+        """Journal a command that changed no trading state, if it has a note or refusal."""
         if decision.reason is None and (note or decision.refusal):
             now_ms, why = self.clock.now_ms(), decision.refusal
             event = CommandRecorded(at_ms=now_ms, reason=reason, note=note, refusal=why)

@@ -45,9 +45,9 @@ class Scanner(Actor[BarsClosed]):
         self.name = f"scanner-{self._index}"
 
     async def recover(self) -> None:
-        """Reload the panel from the port. It is empty if the read fails.
+        """Reload the panel from the port; the panel is empty if the read fails.
 
-        With recorded scores it stays empty until a bar has none.
+        With recorded scores the panel stays empty until a bar has no recorded ranking.
         """
         if self._recorded is None:
             await self._reload()
@@ -88,7 +88,10 @@ class Scanner(Actor[BarsClosed]):
         self._rank(message, fresh=fresh)
 
     def _take_recorded(self, message: BarsClosed) -> bool:
-        """Send the recorded ranking of the newest bar; return False if there is none."""
+        """Send the recorded ranking of the newest bar; return False if there is none.
+
+        An error of a strategy ends the use of recorded scores.
+        """
         if self._recorded is None or not len(message.open_ms):
             return False
         closed_at_ms = int(message.open_ms[-1]) + message.period_ms
@@ -97,7 +100,7 @@ class Scanner(Actor[BarsClosed]):
         except (
             Exception,
             SystemExit,
-        ):  # evaluated bar by bar, the strategy raises at the bar of its defect
+        ):  # scored bar by bar from now on, the strategy raises at the bar of its defect
             ranking = self._recorded = None
         if ranking is None:
             return False

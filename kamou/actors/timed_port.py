@@ -19,8 +19,9 @@ T = TypeVar("T")
 class TimedPort(QueriedReads):
     """An exchange port that cannot block the order executor for longer than a timeout.
 
-    A late read raises ``UnreachableError``. A late order or cancel raises ``UnknownOutcomeError``,
-    because it may have arrived. Other errors are the port's own.
+    A read that takes longer than ``timeout_s`` raises ``UnreachableError``. An order or cancel that
+    does so raises ``UnknownOutcomeError``, because it may have arrived. Other errors are those of
+    the port.
     """
 
     def __init__(self, port: ExchangePort, timeout_s: float) -> None:

@@ -47,10 +47,14 @@ class TransferValuer:
     tolerance: Decimal  # as in ``OpeningRead``
 
     async def value(self, book: PositionBook, view: VenueView) -> tuple[TransferValued, ...]:
-        """Return the transfers that can be valued in this pass, oldest first.
+        """Return the valuations of this pass, oldest first, at most ``READS_MAX``.
+
+        A transfer is left out if a read fails or a mark is missing, or if it is later than the
+        account's read or older than the venue's history.
 
         Args:
             book: agrees with ``view`` and has all fills and positions that the venue lists.
+            view: the venue's reports of this pass.
         """
         account = view.account
         read = OpeningRead(
@@ -76,7 +80,7 @@ class TransferValuer:
             try:
                 dated = await self._marks(book, at_ms, needed, symbols, bars)
             except NO_ANSWER:
-                break  # the next pass asks again
+                break  # the next pass reads again
             figures = tuple(
                 Figure(name=symbol, value=str(dated.marks[symbol]))
                 for symbol in sorted(symbols & dated.marks.keys())

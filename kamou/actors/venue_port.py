@@ -22,6 +22,6 @@ class VenuePort(ExchangePort, SteppedPort, Protocol):
 
 
 class PortFactory(Protocol):
-    """A function that makes the port of one venue with the composition root's guards."""
+    """A function that makes the port of one venue with the composition root's checks."""
 
     def __call__(self, checks: PortChecks, /) -> VenuePort: ...

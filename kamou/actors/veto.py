@@ -31,8 +31,8 @@ from kamou.settings.config import CycleSettings
 class VetoActor(Actor[ShardRanked]):
     """The actor that ranks each cycle's candidates and sends on those without a veto.
 
-    It waits for all shards of the cycle, for the deadline, or for a shard of another cycle. Its
-    state is the shards of the current cycle. A crash loses the ranking of that cycle.
+    It ranks once it has all shards of the cycle, at the deadline, or when a shard of another cycle
+    comes. Its state is the shards of the current cycle. A crash loses the ranking of that cycle.
     """
 
     name: str = attrs.field(init=False, default="veto")
