@@ -1,4 +1,4 @@
-"""The composition root: makes a tree of actors, and the period and cycle of a run."""
+"""The composition root: makes a run's tree of actors and its trade timeframe."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ from kamou.store.permits import JournalPermits
 
 
 def raise_failure(failure: StrategyFailure) -> None:
-    """Raise the error of a strategy that failed, which crashes its shard.
+    """Raise the error of a strategy that failed, which crashes its scanner.
 
-    A run that goes on without the strategy passes another function.
+    A run in which a failed strategy abstains passes another function.
     """
     raise failure.error
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class SystemInputs:
-    """Inputs of a tree. The caller opens them, and closes them after the run."""
+    """Inputs of a tree. The caller opens writer and reader, and closes them later."""
 
     settings: Settings
     clock: Clock
@@ -105,7 +105,10 @@ def compose(
     spawn: Sequence[ChildSpec] = (),
     on_cycle: Callable[[int], None] = lambda _cycle_at_ms: None,
 ) -> Tree:
-    """Make the tree: the core, further children (``spawn``) and the scanner shards."""
+    """Make the tree: the core, further children (``spawn``) and the scanner shards.
+
+    ``on_cycle`` takes each cycle's time. Raises ``ConfigurationError`` if a strategy is not usable.
+    """
     composer = _Composer(inputs, on_cycle)
     core = composer.core()
     shards = composer.shards()

@@ -54,7 +54,7 @@ VERBS: tuple[click.Command, ...] = (
 
 
 class OrderedGroup(click.Group):
-    """A group that lists its verbs in their order, each with its first sentence."""
+    """A group that lists its verbs in the order of ``VERBS``, with a first sentence."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -68,7 +68,7 @@ class OrderedGroup(click.Group):
 @click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(kamou.__version__, prog_name="kamou")
 def kamou_command() -> None:
-    """Trade perpetual futures on paper, under a supervisor, and publish every result.
+    """Trade perpetual futures with simulated money and publish every result.
 
     Exit codes: 0 ok, 1 error, 2 usage, 3 not running, 4 configuration, 5 timeout, 6 a check
     failed. Not financial advice; no promise of profit.
@@ -80,7 +80,10 @@ for verb in VERBS:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one verb and exit with its code."""
+    """Run one verb and exit with its exit code.
+
+    ``arguments`` are those of the command line; None: ``sys.argv``.
+    """
     os.umask(OTHERS)  # files of verbs and of libraries contain positions and keys
     sys.excepthook = print_defect
     try:
@@ -96,7 +99,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run_verb(arguments: list[str] | None) -> int:
     """Run one verb and return its exit code; print the lines of a failure.
 
-    With --json, print the failure as JSON, too, unless the verb has printed a document.
+    With --json, print the failure as JSON too, unless the verb has begun to print a document. An
+    unexpected error is raised.
     """
     output = Output()
     as_json = wants_json(sys.argv[1:] if arguments is None else arguments)

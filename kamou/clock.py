@@ -1,4 +1,4 @@
-"""Clocks, stopwatches for costs, and arithmetic of periods.
+"""Clocks, stopwatches for the costs of code, and arithmetic of periods.
 
 Code that needs the time takes a clock as an argument. Wall time is ``int`` milliseconds since the
 Unix epoch, UTC (``*_ms``).
@@ -29,7 +29,7 @@ def next_ms(at_ms: int, period_ms: int) -> int:
 
 
 def read_stopwatch_ns() -> int:
-    """Return real nanoseconds, to measure durations of code; not for decisions."""
+    """Return a real time in ns, to measure durations of code; not for decisions."""
     return time.perf_counter_ns()
 
 
@@ -46,15 +46,15 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, at_ms: int) -> None:
-        """Wait until ``at_ms`` or later; not at all if it has passed. A checkpoint."""
+        """Wait until ``at_ms`` or later; if it has passed, only make a checkpoint."""
         ...
 
 
 class SystemClock:
     """The machine's wall clock without backward steps, which would stall timers.
 
-    It advances with the monotonic clock. If the wall clock is ahead, it follows at once; if the
-    wall clock was set back, it runs slower by ``SLEW`` until they agree.
+    It advances with the monotonic clock. If the wall clock is ahead, it jumps to the wall clock at
+    once; if the wall clock was set back, it runs slower by ``SLEW`` until they agree.
     """
 
     def __init__(

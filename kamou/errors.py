@@ -24,9 +24,9 @@ class KamouError(Exception):
 
 
 def summarize_error(error: BaseException) -> str:
-    """Return the error's text, with its type unless the text is Kamou's own.
+    """Return the error's text, with its type unless it is a ``KamouError``.
 
-    An error of an author's own class may raise when it is asked for its text; its type is enough.
+    A strategy's own error class may raise while it makes its text; then only the type is returned.
     """
     try:
         return str(error) if isinstance(error, KamouError) else repr(error)
@@ -75,7 +75,7 @@ class AlreadyRunningError(KamouError):
 
 
 class ListenError(KamouError):
-    """A listener could not bind to its address."""
+    """A listener could not bind to its address or socket."""
 
 
 class SocketsUnsupportedError(ListenError):
@@ -212,7 +212,7 @@ class InvalidPermitError(ExchangeError):
 
 
 class SiteError(KamouError):
-    """The reason for a new process of the public site. ``trouble`` is its code."""
+    """The public site's process failed and is replaced; ``trouble`` is the code."""
 
     trouble = "crashed"
 

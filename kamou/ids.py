@@ -1,4 +1,4 @@
-"""Deterministic identifiers, salts and commitments: one decision has one id."""
+"""Deterministic ids, salts and commitments: equal decisions have equal ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def make_signal_id(bar_closed_at_ms: int, strategy: str, symbol: str) -> str:
 
 
 def make_permit_id(signal: str, attempt: int) -> str:
-    """Return the id of a signal's permit; ``attempt`` counts its reviews."""
+    """Return the id of a signal's permit; ``attempt`` counts its reviews from 1."""
     return f"{signal}.{attempt}"
 
 
@@ -45,7 +45,7 @@ def make_client_order_id(commitment: bytes) -> str:
     assert len(commitment) == 32, f"a commitment has 32 bytes, got {len(commitment)}"
     text = base64.b32encode(commitment[:16]).decode().rstrip("=").lower()
     order_id = CLIENT_ID_PREFIX + text
-    assert len(order_id) == CLIENT_ID_LENGTH, f"{order_id} has not {CLIENT_ID_LENGTH} characters"
+    assert len(order_id) == CLIENT_ID_LENGTH, f"{order_id} must have {CLIENT_ID_LENGTH} characters"
     return order_id
 
 

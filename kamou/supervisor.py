@@ -88,7 +88,7 @@ class _Child:
 
 @attrs.frozen(eq=False)
 class _Recovery:
-    """A restart of its members, which it owns until they run."""
+    """A restart of children, which no other recovery starts until they run."""
 
     members: tuple[_Child, ...]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -136,8 +136,8 @@ class Supervisor:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the children and keep them running until the supervisor must stop.
 
-        It may be run again after that. Reports started when every child has started or has ended
-        for good. If cancelled, cancels all children at the same time.
+        It may be run again after that. It reports started when every child has started or has ended
+        for good. If it is cancelled, all children are cancelled at the same time.
 
         Raises:
             RestartStormError: more than ``intensity`` restarts in the period; raised after the
@@ -174,7 +174,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop right to left; return when every child has ended or was reported stuck.
 
-        With a stuck child, ``run`` returns when that child ends: Trio cannot abandon its task.
+        With a stuck child, ``run`` returns when that child ends, because Trio cannot abandon its
+        task.
         """
         if self._nursery is not None:
             self.ask_to_stop()
@@ -374,7 +375,7 @@ class Supervisor:
     # --- health ------------------------------------------------------------------
 
     def snapshot(self) -> SupervisorSnapshot:
-        """Return the tree as it is now."""
+        """Return the supervisor and the tree below it as they are now."""
         state = ChildState.STOPPED if self._nursery is None else ChildState.RUNNING
         if self._nursery is not None and (self._closing or self._announce is not None):
             state = ChildState.STOPPING if self._closing else ChildState.STARTING

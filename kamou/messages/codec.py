@@ -5,7 +5,7 @@ Each value has one encoding and decodes without loss. Keys are sorted, without s
 bytes as base64, floats in the shortest form that reads back equal. A numpy array is ``{"data":
 base64 of its little-endian C-order bytes, "dtype", "shape"}``, so NaN and infinity inside arrays
 survive bit for bit. A scalar float or Decimal that is not finite is invalid: in a market array NaN
-means "unknown", in an event it is a bug.
+means "unknown", but in an event it is a defect.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def decode(cls: type[T], body: bytes) -> T:
     """Return the value whose encoding is ``body``.
 
     Raises:
-        ValueError: it is not JSON, lacks a field, or has one of a wrong type; the message has the
-            path.
+        ValueError: ``body`` is not JSON, lacks a field, or has a field of a wrong type; the message
+            has the path.
     """
     decoded: T = _decoder(cls).decode(body)
     return decoded
@@ -89,7 +89,11 @@ def decode_event(kind: str, body: bytes) -> Event:
 
 
 def _encode_other(value: object) -> object:
-    """Encode numpy arrays and scalars, for msgspec."""
+    """Return numpy arrays and scalars as plain data, for msgspec.
+
+    Raises:
+        TypeError: the value is neither.
+    """
     if isinstance(value, np.ndarray):
         # ascontiguousarray would make a 0-d array 1-d; tobytes is C order for any layout.
         little = value.astype(value.dtype.newbyteorder("<"), copy=False)
@@ -107,10 +111,14 @@ def _encode_other(value: object) -> object:
 
 
 def _decode_other(cls: object, value: object) -> object:
-    """Decode numpy arrays, for msgspec.
+    """Return a numpy array from its plain data, for msgspec.
 
     Args:
         cls: the generic alias of the annotation.
+        value: the decoded JSON.
+
+    Raises:
+        ValueError: ``cls`` is no array type, or ``value`` is no encoding of an array.
     """
     if getattr(cls, "__origin__", cls) is not np.ndarray:
         raise ValueError(f"{cls} has no decoding: the value is {value!r:.80}")

@@ -9,11 +9,11 @@ import attrs
 class Message:
     """Base of messages between actors."""
 
-    cause_id: str = ""  # of the message's cause; empty: none
+    cause_id: str = ""  # id of the message's cause; empty: none
 
 
 @attrs.frozen(kw_only=True)
 class Expiring(Message):
-    """A message that a mailbox drops and counts as expired after ``expires_at_ms``."""
+    """A message that a mailbox drops and counts as expired from ``expires_at_ms`` on."""
 
     expires_at_ms: int

@@ -14,7 +14,7 @@ class Halt(Message):
     """A command to stop entries from now on."""
 
     reason: StateReason
-    note: str = ""  # the text of the operator
+    note: str = ""  # the operator's text; empty: none
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +34,7 @@ class Flatten(Message):
 
 @attrs.frozen(kw_only=True)
 class StateNotice(Message):
-    """The notice of a new trading state, whose change is committed already."""
+    """The notice to the order manager of a new trading state, which is committed."""
 
     state: TradingState
     reason: StateReason
@@ -49,6 +49,9 @@ class DiskFull(Message):
 
 @attrs.frozen(kw_only=True)
 class ProtectionFailed(Message):
-    """A report that a position has no stop and its exits failed; leads to a flatten."""
+    """A report that a position has no stop and its exits failed.
+
+    The governor flattens after it.
+    """
 
     symbol: str

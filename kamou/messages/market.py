@@ -10,9 +10,10 @@ from kamou.messages.envelope import Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class BarsClosed(Message):
-    """Bars that closed since the feed last read one, ``[bars, symbols]``; may be none.
+    """Bars that closed since the feed last read one; there may be none.
 
-    ``open_interest`` has the observations that became available since that read,
+    Prices and ``volume`` are ``[bars, symbols]``, NaN where a symbol had no bar, and ``open_ms`` is
+    ``[bars]``. ``open_interest`` has the observations that became available since that read,
     ``[rows, symbols]`` (base units or contracts; NaN: unknown), at ``open_interest_ms`` ``[rows]``.
     """
 

@@ -51,7 +51,7 @@ class VenueObserved(Message):
 
     account: Account
     positions: tuple[PositionReport, ...]
-    reconciled: bool
+    reconciled: bool  # book and venue agreed, and the listed instruments are valid
     explained: bool = True  # fills and income explain the change of the wallet balance
     marks_at_ms: int | None = None  # of the oldest mark of a position; None: no position
     clock_offset_ms: int = 0  # the venue's clock less Kamou's, as far as it is certain
@@ -60,7 +60,7 @@ class VenueObserved(Message):
 
 @attrs.frozen(kw_only=True)
 class ProtectPosition(Message):
-    """A command to protect this symbol's position, which has no proper stop."""
+    """A command to protect this symbol's position, whose stop is missing or wrong."""
 
     symbol: str
     reason: str
@@ -86,15 +86,16 @@ class ResolveOrder(Message):
 class ReconcileNow(Message):
     """A command to reconcile before the next cycle.
 
-    Senders use it when the private stream may have lost updates, or a decision needs new figures.
+    It is sent if the private stream may have lost updates, or if a decision needs new figures.
     """
 
 
 ReconcilerCommand = ProtectPosition | CancelOrphanOrder | ResolveOrder
-"""Commands of the reconciler to the order manager."""
+"""Commands that the reconciler sends to the order manager."""
 
 OrderMessage = VenueEvent | ReconcilerCommand | SignalsRefined | StateNotice
-"""Messages of the order manager."""
+"""Messages that the order manager handles."""
 
 GovernorMessage = VenueObserved | Halt | Flatten | Resume | DiskFull | ProtectionFailed
-"""Messages of the risk governor; it also answers ``ReviewEntry`` and ``ReviewReduction``."""
+"""Messages that the risk governor handles; it also answers the calls ``ReviewEntry`` and
+``ReviewReduction``."""

@@ -16,12 +16,15 @@ from kamou.messages.envelope import Expiring, Message
 
 @attrs.frozen(kw_only=True, eq=False)
 class ShardRanked(Message):
-    """A shard's answer to ``BarsClosed``; without columns when no bar closed."""
+    """A shard's answer to ``BarsClosed``.
+
+    It has no columns if no bar closed, or if ``ranking`` has the ranking of the whole cycle.
+    """
 
     cycle_at_ms: int
     shard: int
-    bar_closed_at_ms: int  # 0 when no bar closed
-    close: Floats
+    bar_closed_at_ms: int  # 0: no bar closed
+    close: Floats  # of the newest bar, per symbol; empty without columns
     columns: tuple[StrategyScores, ...]
     bars: Floats = attrs.field(factory=lambda: np.zeros(0))  # number of bars, per symbol
     last_close_ms: Floats = attrs.field(factory=lambda: np.zeros(0))  # per symbol; < 0: none

@@ -1,1 +1,1 @@
-"""Foundations of actors: mailboxes, calls, supervision types, threads, watchdog."""
+"""Parts that actors use: mailboxes, calls, supervision types, threads, watchdog."""

@@ -1,4 +1,4 @@
-"""Calls, whose senders wait for an answer, their replies, and ``answer_call``."""
+"""``Call``, whose sender waits for an answer, ``CallReply`` and ``answer_call``."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class CallReply:
         return self._error is not None or self._done.is_set()
 
     async def wait(self) -> None:
-        """Wait for the answer. A failure cancels the caller's scope instead."""
+        """Wait for the answer; ``fail`` cancels the caller's scope instead."""
         await self._done.wait()
 
     def result(self) -> object:
-        """Return the answer, or raise the error of a failed call."""
+        """Return the answer of an ended call, or raise the error of a failed one."""
         assert self.ended, "the call has no result yet"
         if self._error is not None:
             raise self._error
         return self._value
 
     def give_up(self) -> None:
-        """Settle the call without an answer; a later one is not delivered."""
+        """Settle the call without an answer; a later answer is not delivered."""
         self._settled = True
 
     def send(self, value: object) -> bool:

@@ -1,9 +1,9 @@
 """Seeded scheduling and random streams, and errors thrown into a chosen task.
 
-They make runs repeatable. Trio shuffles tasks that are ready at the same moment, with its own
-generator. Two runs with the same seed are identical only if Trio sorts the tasks first and that
-generator is seeded. These functions use private names of Trio. Trio is pinned to one version, and a
-canary test fails if the names change.
+They make runs repeatable. Trio shuffles tasks that are ready at the same moment, with a random
+generator of its own. Two runs with the same seed are identical only if Trio sorts the tasks first
+and that generator is seeded. These functions use private names of Trio. Trio is pinned to one
+version, and a test fails if the names change.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ class Level(StrEnum):
     """Levels of a line, as logs name them."""
 
     INFO = "INFO"
-    WARNING = "WARNING"  # trading is limited, or something repaired itself
+    WARNING = "WARNING"  # trading is limited, or a fault was repaired automatically
     ERROR = "ERROR"  # something crashed, or the operator must act
 
 
@@ -37,7 +37,7 @@ def error_line(text: str) -> LeveledLine:
 
 
 def find_level(line: str) -> Level:
-    """Return the level of a line."""
+    """Return the level of a line; INFO for a plain ``str``."""
     return line.level if isinstance(line, LeveledLine) else Level.INFO
 
 

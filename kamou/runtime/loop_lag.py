@@ -1,6 +1,6 @@
-"""``LoopLag``: a measurement of the delay with which the loop wakes tasks.
+"""``LoopLag``: a measurement of the delay with which the event loop wakes tasks.
 
-Kamou reports this delay, the loop lag; it decides nothing by it.
+Kamou reports this delay, the loop lag, and makes no decision by it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LoopLag:
     """A sampler of loop lag, in a task of its own and in real time only.
 
     A stall that begins and ends between two samples is missed; ``benchmarks/stretches.py`` measures
-    every stall. A longer stall counts from the moment at which the task was to wake.
+    every stall. A longer stall is measured from the time at which the task should have woken.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class LoopLag:
                 self._samples.popleft()
 
     def figures(self) -> LagFigures | None:
-        """Return maximum and p99 of the last minute, or None before the first sample.
+        """Return the figures of the last minute, or None before the first sample.
 
         The watchdog's thread calls it too. ``tuple(deque)`` copies without running Python code,
         so that the loop cannot change the samples meanwhile.

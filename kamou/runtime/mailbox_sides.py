@@ -15,7 +15,7 @@ class Outbox(Protocol[T_contra]):
         ...
 
     def put_priority(self, message: T_contra, /) -> bool:
-        """Put a message into the priority lane; return False if it is full."""
+        """Put a message into the priority lane; return False if the lane is full."""
         ...
 
 

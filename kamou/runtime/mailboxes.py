@@ -1,8 +1,9 @@
-"""Mailboxes, which are bounded queues that outlive their actors, and ``call``.
+"""Mailboxes, which are bounded queues that outlive incarnations of their actors.
 
-Built over Trio memory channels. A mailbox owns both ends, so waiting messages outlive a crash of
-its actor; calls fail. The message in hand is lost, but a priority message is delivered again, up
-to ``REDELIVERIES_MAX`` times. One actor takes from a mailbox; any task may put.
+A mailbox is built over a Trio memory channel and owns both ends. So waiting messages outlive a
+crash of the actor, but calls fail. The message that the actor was handling is lost, except that a
+priority message is delivered again, up to ``REDELIVERIES_MAX`` times. One actor takes from a
+mailbox; any task may put.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kamou.runtime.calls import Call, CallReply
 
 T = TypeVar("T")
 
-PRIORITY_CAPACITY = 16  # halt, resume, flatten: an operator sends a handful at most
+PRIORITY_CAPACITY = 16  # halt, resume, flatten: an operator sends few of them
 REDELIVERIES_MAX = 3  # a message that crashes its actor more often is a dead letter
 
 
@@ -41,7 +42,7 @@ class MailboxStatistics:
     """Counts of messages since the mailbox was made.
 
     ``depth`` counts waiting messages; ``peak`` and ``capacity`` leave out the priority lane.
-    ``busy_s`` is the time that handlers took, their waits included.
+    ``handled`` counts messages and ticks; ``busy_s`` is the time that they took, waits included.
     """
 
     name: str
@@ -71,8 +72,8 @@ _WAKE = object()  # sent to a waiting actor so that it checks its state; never b
 class Mailbox(Generic[T]):
     """A bounded queue with a policy, a small priority lane and statistics.
 
-    ``key`` returns the key under which messages are conflated. ``now_ms`` is the clock for their
-    ``expires_at_ms``. ``on_overflow`` is called at each drop under OVERFLOW.
+    ``key`` returns the key under which messages are conflated. ``now_ms`` is the clock for the
+    messages' ``expires_at_ms``. ``on_overflow`` is called at each drop under OVERFLOW.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Mailbox(Generic[T]):
     ) -> None:
         assert capacity >= 1, f"{name} needs a capacity of 1 or more, got {capacity}"
         for policy, needed in ((WhenFull.CONFLATE, key), (WhenFull.OVERFLOW, on_overflow)):
-            assert (when_full is policy) == (needed is not None), f"{name}: {when_full}, {needed}"
+            assert (when_full is policy) == (needed is not None), (
+                f"{name}: CONFLATE needs key, OVERFLOW on_overflow; got {when_full} with {needed}"
+            )
         self.name = name
         self.capacity = capacity
         self.when_full = when_full
@@ -129,8 +132,8 @@ class Mailbox(Generic[T]):
     async def put(self, message: T, *, timeout_s: float) -> bool:
         """Put a message; return True if the mailbox took it.
 
-        Under BLOCK, wait at most ``timeout_s`` for space. A checkpoint. If cancelled, the message
-        was not put.
+        Under BLOCK, wait at most ``timeout_s`` for space. This is a checkpoint of Trio. If
+        cancelled, the message was not put.
         """
         if self.when_full is not WhenFull.BLOCK:
             await trio.lowlevel.checkpoint()
@@ -143,7 +146,7 @@ class Mailbox(Generic[T]):
         return False
 
     def put_priority(self, message: T) -> bool:
-        """Put a message into the priority lane; return False if it is full. Never blocks."""
+        """Put a message into the priority lane; return False if the lane is full."""
         if len(self._priority) >= PRIORITY_CAPACITY:
             self._rejected += 1
             return False
@@ -154,7 +157,7 @@ class Mailbox(Generic[T]):
 
     @property
     def priority_pending(self) -> bool:
-        """Return True if a priority message waits or is being handled."""
+        """Return True if a priority message waits or is being handled by the actor."""
         return bool(self._priority) or self._in_hand is not None
 
     def _put_newest(self, message: T, key: Hashable) -> bool:
@@ -181,7 +184,7 @@ class Mailbox(Generic[T]):
     async def get(self) -> T:
         """Take the next message, priority lane first.
 
-        A checkpoint. If cancelled, no message was taken.
+        This is a checkpoint of Trio. If cancelled, no message was taken.
         """
         while True:
             message = await self._next(None)
@@ -216,7 +219,7 @@ class Mailbox(Generic[T]):
         return None
 
     async def _next(self, within_ms: int | None) -> object:
-        """Take one message; ``_WAKE`` if none came in time or the message was stale."""
+        """Take one message; return ``_WAKE`` if woken, too late, or if it was stale."""
         if self._priority:
             await trio.lowlevel.checkpoint()
             message = self._take_priority()
@@ -242,7 +245,11 @@ class Mailbox(Generic[T]):
         return item
 
     def get_nowait(self) -> T:
-        """Take the next message, or raise ``trio.WouldBlock``. No checkpoint."""
+        """Take the next message without waiting.
+
+        Raises:
+            trio.WouldBlock: no message waits.
+        """
         while True:
             if self._priority:
                 message = self._take_priority()
@@ -273,9 +280,9 @@ class Mailbox(Generic[T]):
         return stale
 
     def redeliver(self, message: T) -> None:
-        """Put the priority message in hand back in front.
+        """Put the priority message that was being handled back in front of the lane.
 
-        After ``REDELIVERIES_MAX`` redeliveries it becomes a dead letter instead.
+        After ``REDELIVERIES_MAX`` redeliveries it is dropped and counted as a dead letter.
         """
         delivery = self._in_hand
         assert delivery is not None, f"{message!r} is no priority message in hand"
@@ -287,7 +294,7 @@ class Mailbox(Generic[T]):
         self._dead_letters += 1
 
     def count_handled(self, busy_ns: int) -> None:
-        """Count the message in hand as done; the handler took ``busy_ns``."""
+        """Count the current message or tick as handled; it took ``busy_ns``."""
         self._in_hand = None
         self._handled += 1
         self._busy_ns += busy_ns
@@ -296,21 +303,21 @@ class Mailbox(Generic[T]):
 
     @property
     def up(self) -> bool:
-        """Return True if an actor is recovered and listening. Calls fail while none is."""
+        """Return True if an actor is recovered and listening; else calls fail."""
         return self._up
 
     @property
     def stopping(self) -> bool:
-        """Return True if the actor was asked to stop after the message in hand."""
+        """Return True if the actor was asked to stop after its current message."""
         return self._stopping
 
     def mark_up(self) -> None:
-        """Note that an actor is recovered and listening."""
+        """Record that an actor is recovered and listening, so that calls are accepted."""
         self._up = True
         self._stopping = False
 
     def mark_down(self) -> None:
-        """Note that the actor ended: fail outstanding calls, redeliver a priority message."""
+        """Record that the actor ended: fail its calls, redeliver a priority message."""
         self._up = False
         calls, self._calls = self._calls, {}
         for reply in calls:
@@ -324,7 +331,7 @@ class Mailbox(Generic[T]):
             self.redeliver(cast(T, self._in_hand.message))
 
     def ask_to_stop(self) -> None:
-        """Let the actor end after the message in hand; other messages stay."""
+        """Let the actor end after its current message; other messages stay."""
         self._stopping = True
         self._wake()
 
@@ -358,7 +365,7 @@ class Mailbox(Generic[T]):
             CallTimeoutError: at the deadline; the call expires if the actor has not read it.
             KamouError: the error that the actor answered with.
         """
-        assert self.when_full in (WhenFull.BLOCK, WhenFull.REJECT), f"{self.name} may drop calls"
+        assert self.when_full in (WhenFull.BLOCK, WhenFull.REJECT), f"{self.name} would drop calls"
         if not self._up:
             raise CallUnavailableError(
                 f"{self.name} is starting or restarting; try again, `kamou status` shows its state"

@@ -14,7 +14,7 @@ class Runner(Protocol):
     """A function that runs blocking work: in place, or on one thread at a time."""
 
     def __call__(self, fn: Callable[..., T], /, *args: object) -> Awaitable[T]:
-        """Return ``fn(*args)``. A cancellation does not interrupt it."""
+        """Return ``fn(*args)``; a cancellation does not interrupt the work."""
         ...
 
 

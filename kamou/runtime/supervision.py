@@ -63,16 +63,20 @@ class StartTimeoutError(TimedOutError):
 
 
 class RestartStormError(KamouError):
-    """More restarts than the intensity allows; the last crash, if any, is the cause."""
+    """A supervisor restarted its children more often than its intensity allows.
+
+    The last crash is ``__cause__``; None if the last child returned without an error.
+    """
 
 
 @attrs.frozen(kw_only=True)
 class ChildSpec:
     """The specification of a child.
 
-    ``start`` runs it, and calls ``task_status.started()`` once it listens. ``stop`` asks it to end;
-    it is cancelled if it has not ended after ``shutdown_s``. Without ``stop``, or while it starts,
-    it is cancelled at once. Shielded clean-up after that has ``shutdown_s`` as well.
+    ``start`` runs the child, and calls ``task_status.started()`` once the child listens. ``stop``
+    asks the child to end; it is cancelled if it has not ended after ``shutdown_s``. Without
+    ``stop``, or while it starts, it is cancelled at once. Shielded clean-up after the cancellation
+    has ``shutdown_s`` too; then the child is reported as stuck.
     """
 
     id: str
@@ -154,7 +158,7 @@ class StartStatus:
 
 
 def unwrap_error(error: Exception) -> Exception:
-    """Return the error inside nested groups of one error, else the group."""
+    """Return the error inside nested groups of one error each, or a larger group."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

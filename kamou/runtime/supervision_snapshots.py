@@ -1,4 +1,4 @@
-"""Typed snapshots of a supervision tree, and the same as plain data."""
+"""Snapshots of a supervision tree as typed values and as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ class ChildSnapshot:
     """One child of a supervisor at one instant.
 
     * ``id`` is unique among the children of one supervisor.
-    * ``state`` is what the child does, or waits for.
+    * ``state`` is its state in the supervisor, such as running or backing-off.
     * ``restart`` is its restart type.
     * ``incarnation`` is the number of its newest incarnation; 0 before its first start.
     * ``last_error`` is the newest crash as text; empty if there was none.
-    * ``started_at_ms`` is the Trio time in ms at which the newest incarnation listened, or None.
+    * ``started_at_ms`` is the Trio time in ms at which the newest incarnation listened; None if it
+      has not listened yet.
     * ``mailboxes`` are the counts of its mailboxes, over all incarnations.
     * ``nested`` is the tree below a child that is a supervisor; None for a worker.
     """

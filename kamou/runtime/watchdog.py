@@ -1,7 +1,7 @@
 """Threads that end the process if the event loop is blocked or a stop is too slow.
 
-No task can notice that its own loop is blocked. The service manager starts the process again, and
-every start recovers.
+No task can notice that its own loop is blocked. A service manager should start the process again;
+every start recovers from the journal and the venue.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def end_process() -> None:
 class Watchdog:
     """A watchdog that calls ``terminate`` if code blocks the event loop.
 
-    Before that it writes all stacks to ``stream``, a real file. Blocked means no heartbeat for
-    longer than ``heartbeat_s``, at ``CHECKS`` + 1 checks in a row. ``armed`` is False under
-    simulated time, where a fast-forward may keep the loop busy for long. ``wait`` waits the seconds
-    that it is given, and returns True once the watch is over. ``describe_lag`` returns a clause for
-    the line that is written; the thread calls it.
+    Before that it writes a line and all stacks to ``stream``, a file with a descriptor. Blocked
+    means no heartbeat for longer than ``heartbeat_s``, at ``CHECKS`` + 1 checks in a row. ``armed``
+    is False under simulated time, where a fast-forward may keep the loop busy for long. ``wait``
+    waits the given seconds, and returns True once the watch is over. ``describe_lag`` returns a
+    clause about loop lag for the line; the watchdog's thread calls it.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Watchdog:
 class StopDeadline:
     """A deadline that ends the process if an orderly stop exceeds ``grace_s``.
 
-    A context manager around the run. A disk or a library's thread may not return. A killed run
-    loses no committed event, so it is better to end than to wait. ``wait`` waits the seconds that
-    it is given, and returns True once the stop is over.
+    Use it as a context manager around the run. A stop may hang because a disk or a library's thread
+    does not return; a killed run loses no committed event, so the process ends instead. ``wait``
+    waits the given seconds, and returns True once the stop is over.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class StopDeadline:
         self._over.set()
 
     def start(self) -> None:
-        """Start to count the grace period, in a thread that ends with the stop."""
+        """Start the grace period, in a thread that ends with the stop."""
         threading.Thread(target=self.watch, name="stop deadline", daemon=True).start()
 
     def watch(self) -> None:
