@@ -1,8 +1,8 @@
 """Sizes in an Arrow IPC file, read before Arrow reads the file.
 
 Arrow allocates the unpacked length that stands before each packed buffer. So the footer, the header
-of each batch and these lengths are read first (``File.fbs`` and ``Message.fbs`` of the Arrow format
-have the tables and field numbers; the encoding is FlatBuffers).
+of each batch and these lengths are read and checked first. ``File.fbs`` and ``Message.fbs`` of the
+Arrow format define the tables and field numbers; the encoding is FlatBuffers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BUFFER = struct.Struct("<qq")
 
 @attrs.frozen(kw_only=True)
 class BatchSize:
-    """One batch of rows, or of texts that rows refer to."""
+    """The size of one batch of rows, or of one dictionary of texts."""
 
     rows: int
     unpacked: int  # bytes of all its buffers
@@ -39,13 +39,17 @@ class BatchSize:
 
 @attrs.frozen
 class _Table:
-    """A FlatBuffers table at a place in its bytes."""
+    """A FlatBuffers table in ``data``, at the offset ``at``."""
 
     data: bytes
     at: int
 
     def field(self, number: int) -> int:
-        """Return the place of a field; 0 if the table does not have it."""
+        """Return the offset of a field; 0 if the table does not have the field.
+
+        Raises:
+            MalformedError: an offset points outside of the data.
+        """
         vtable = self.at - _number("<i", self.data, self.at)
         if 4 + 2 * number >= _number("<H", self.data, vtable):
             return 0
@@ -74,7 +78,7 @@ class _Table:
 
 def _number(form: str, data: bytes, at: int) -> int:
     if at < 0 or at + struct.calcsize(form) > len(data):
-        raise MalformedError("a place in its footer or in a batch is outside")
+        raise MalformedError("an offset in its footer or in a batch points outside of the data")
     return int(struct.unpack_from(form, data, at)[0])
 
 
@@ -82,15 +86,16 @@ def read_batch_sizes(read: ReadAt, size: int) -> Iterator[BatchSize]:
     """Yield the sizes of all batches of a file of ``size`` bytes, dictionaries first.
 
     Raises:
-        MalformedError: the file is not Arrow IPC, a batch is outside of it or of another kind, or
-            a batch unpacks to more bytes than its rows can need.
+        MalformedError: the file is not Arrow IPC; its footer is too long; it has too many batches;
+            a batch is outside of the file, is of another kind, or unpacks to more bytes than its
+            rows can need.
     """
     tail = read(max(0, size - ARROW_TAIL_BYTES), ARROW_TAIL_BYTES)
     if size < 2 * ARROW_TAIL_BYTES or tail[4:] != MAGIC:
-        raise MalformedError("it does not end with the magic of Arrow (Feather 1, or cut)")
+        raise MalformedError("it does not end with the magic of Arrow (it is Feather 1, or cut)")
     length = _number("<i", tail, 0)
     if not 0 < length <= min(ARROW_FOOTER_BYTES_MAX, size - ARROW_TAIL_BYTES):
-        raise MalformedError(f"its footer has {length:,} bytes")
+        raise MalformedError(f"its footer has {length:,} bytes, which is too many or too few")
     footer = read(size - ARROW_TAIL_BYTES - length, length)
     root = _Table(footer, _number("<I", footer, 0))
     blocks = [*root.vector(2, BLOCK), *root.vector(3, BLOCK)]
@@ -114,12 +119,12 @@ def _read_batch(read: ReadAt, offset: int, header_bytes: int, body_bytes: int) -
     if kind == DICTIONARY_BATCH and batch is not None:
         batch = batch.child(1)
     if batch is None or kind not in (RECORD_BATCH, DICTIONARY_BATCH):
-        raise MalformedError("a message is no batch")
+        raise MalformedError("a message in it is not a batch of rows or of texts")
     rows, packed = batch.integer(0, "<q"), batch.child(3) is not None
     unpacked = columns = 0
     for at, length in batch.vector(2, BUFFER):
         if at < 0 or length < 0 or at + length > body_bytes:
-            raise MalformedError("a column of a batch is outside of it")
+            raise MalformedError("a column of a batch is outside of the batch")
         columns += 1
         unpacked += _unpacked_bytes(read, offset + header_bytes + at, length, packed=packed)
     limit = columns * SLACK_BYTES + rows * columns * CELL_BYTES_MAX

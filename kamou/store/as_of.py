@@ -69,7 +69,7 @@ def find_instant(reader: sqlite3.Connection) -> AsOf:
 
 
 def counts_as_of(reader: sqlite3.Connection, as_of: AsOf) -> Counts:
-    """Return the totals since the journal began; some of them as of ``as_of``.
+    """Return the totals since the journal began, some of them only up to ``as_of``.
 
     ``cycles``, ``candidates``, ``vetoed``, ``refused`` and ``trades`` end at ``as_of``. The others
     include later events.
@@ -221,7 +221,7 @@ _CONFIGS = (  # the configuration of the first run is no change
 
 
 def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> TradingState:
-    """Return the trading state at the time of ``as_of``."""
+    """Return the trading state at the time of ``as_of``; ACTIVE before any change."""
     row = reader.execute(
         'SELECT "after" FROM state WHERE at_ms <= ? ORDER BY seq DESC LIMIT 1', (as_of.at_ms,)
     ).fetchone()
@@ -229,7 +229,7 @@ def state_as_of(reader: sqlite3.Connection, as_of: AsOf) -> TradingState:
 
 
 def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]:
-    """Count the halts, downtimes, configurations and other changes after ``as_of``.
+    """Count the halts, downtimes and other changes of some totals after ``as_of``.
 
     The keys are names of totals: halts, reductions (periods of reduced size), downtimes, configs
     and transfers.
@@ -253,7 +253,7 @@ def count_later_spans(reader: sqlite3.Connection, as_of: AsOf) -> dict[str, int]
 
 
 def downtime_as_of(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[Downtime, ...]:
-    """Return the newest downtimes that had ended by ``as_of``, oldest first."""
+    """Return the newest ``limit`` downtimes that had ended by ``as_of``, oldest first."""
     tail = "WHERE until_ms <= ? ORDER BY seq DESC, number DESC LIMIT ?"
     return select(reader, Downtime, tail, as_of.at_ms, limit)[::-1]
 
@@ -267,8 +267,8 @@ def later_downtime(reader: sqlite3.Connection, as_of: AsOf) -> tuple[Downtime, .
 def config_changes(reader: sqlite3.Connection, as_of: AsOf, *, limit: int) -> tuple[RunRow, ...]:
     """Return the newest runs that started by ``as_of`` with a changed configuration.
 
-    There are at most ``limit``, sorted by start, oldest first. The first run of the journal counts
-    as changed.
+    At most ``limit`` runs are returned, sorted by start, oldest first. The first run of the journal
+    counts as changed.
     """
     tail = (
         "WHERE change_reason IS NOT NULL AND started_at_ms <= ?"

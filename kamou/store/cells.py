@@ -64,6 +64,12 @@ def is_number(kind: pa.DataType, *, time: bool) -> bool:
 def read_names(file: str, column: str, values: pa.Array, first_row: int) -> Names:
     """Return a column of texts as distinct texts and indices.
 
+    Args:
+        file: the file's name, for the error.
+        column: the column's name, for the error.
+        values: the cells of one batch.
+        first_row: number of the batch's first row in the file, from 1.
+
     Raises:
         InvalidDataError: a cell is not UTF-8.
     """
@@ -96,6 +102,13 @@ def read_floats(
 ) -> Floats:
     """Return a column of numbers; a missing cell is NaN.
 
+    Args:
+        file: the file's name, for the error.
+        column: the column's name, for the error.
+        values: the cells of one batch; blanks around a number are allowed.
+        first_row: number of the batch's first row in the file, from 1.
+        decimal_comma: the cells are texts with a comma before the decimals.
+
     Raises:
         InvalidDataError: a cell is not a number.
     """
@@ -120,9 +133,9 @@ def read_floats(
 
 
 def _point(values: pa.Array, *, decimal_comma: bool) -> pa.Array:
-    """Return numbers with a decimal point.
+    """Return the cells with a decimal point in place of a decimal comma.
 
-    Those with a comma must not have a point already.
+    A cell that already has a point becomes invalid, because it has thousands or is no number.
     """
     if not decimal_comma:
         return values
@@ -133,7 +146,7 @@ def cast_cells(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Return the cells as another type, without loss.
 
     Raises:
-        pa.ArrowInvalid, pa.ArrowNotImplementedError: a cell or its type does not fit.
+        pa.ArrowInvalid, pa.ArrowNotImplementedError: a cell or its type cannot be converted.
     """
     if pa.types.is_dictionary(values.type):
         return pc.take(cast_cells(values.dictionary, kind), values.indices)
@@ -170,7 +183,7 @@ def decode_dictionary(values: pa.Array) -> pa.Array:
 
 
 def show_cell(values: pa.Array, at: int) -> str:
-    """Return a cell as an error shows it."""
+    """Return a cell as an error shows it: escaped and cut to 60 characters."""
     cell = decode_dictionary(values.slice(at, 1))[0]
     if is_text(cell.type):
         text = cell.as_py()

@@ -1,11 +1,11 @@
 """What the columns of a file mean, by their names.
 
-Names count without regard to case, blanks and separators (``openTime`` is ``open_time``). Of
-several columns with one meaning, the first name of its row in ``TIMES`` and the other tables
-counts. Columns without a meaning here, such as ``quote_volume`` or ``close_time``, are ignored.
+Names are compared without case, blanks and separators (``openTime`` is ``open_time``). If several
+columns have one meaning, the column is used whose name comes first in ``TIMES`` or in the other
+table. Columns without a meaning here, such as ``quote_volume`` or ``close_time``, are ignored.
 
-If a file has columns of several kinds, the first kind of ``Kind`` counts, unless its name says
-another one.
+If a file has columns of several kinds, the first kind of ``Kind`` is used, unless the file's name
+says another kind.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ DOLLARS = ("oi_usd", "sum_open_interest_value", "open_interest_value", "open_int
 # Of files without a header: bars as exchanges publish them, other values by their name's role.
 ROW_OF_BAR = ("open_time", "open", "high", "low", "close", "volume")
 BAR_CELLS_MAX = 12
-CLOSE_TIME_FACTOR = 1.003  # of times since 1970, more than a month
+CLOSE_TIME_FACTOR = 1.003  # of a time since 1970; 0.3 % of it are more than a month
 ISO_DATE = re.compile(r"20\d{2}-\d{2}-\d{2}")
 ROWS_OF_ROLE = {
     (Role.FUNDING, 2): ("ts", "funding_rate"),
@@ -81,7 +81,10 @@ KIND_OF_ROLE = {Role.FUNDING: Kind.FUNDING, Role.OPEN_INTEREST: Kind.OPEN_INTERE
 
 @attrs.frozen(kw_only=True)
 class Columns:
-    """The columns of a file that are read; each name is that of the file."""
+    """The columns of a file that are read, by their names in the file.
+
+    ``numbers`` maps a meaning, such as ``close``, to the name of its column.
+    """
 
     kind: Kind
     time: str
@@ -107,11 +110,15 @@ def find_columns(
 ) -> Columns | str:
     """Return the columns that a header and the role of the file's name mean.
 
-    If they mean nothing that is imported, the result is the reason. ``own_role``: the role stands
-    in the name of the file itself.
+    If they mean nothing that is imported, return the reason as a text.
+
+    Args:
+        header: the names of the columns.
+        role: the role in the name of the file or of a folder; None: no role.
+        own_role: True if the role stands in the name of the file itself.
 
     Raises:
-        ValueError: two columns have one name; the text names it.
+        ValueError: two columns have one name; the text has the name.
     """
     found = _Header(header)
     if role is not None and role not in KIND_OF_ROLE:
@@ -146,10 +153,9 @@ def find_columns(
 def name_columns(row: Sequence[str], role: Role | None) -> list[str] | None:
     """Return names for the columns of a file without a header, by its first row.
 
-    None if its rows can mean several things.
-
-    A row of bars has six or seven values. With up to twelve, as in Binance's public files, the
-    seventh is the close time; others have the average price or contracts before the volume.
+    Return None if the rows can mean several things. A row of bars has six or seven values, or up to
+    ``BAR_CELLS_MAX`` if the seventh is the close time, as in Binance's public files. Other files
+    have the average price or the number of contracts before the volume.
     """
     count = len(row)
     if role in KIND_OF_ROLE:
@@ -201,7 +207,7 @@ def _plain(name: str) -> str:
 
 
 def _find_symbols(header: Sequence[str], time: str) -> tuple[str, ...]:
-    """Return the columns beside the times if all are symbols; else nothing."""
+    """Return all columns except those of times if they are symbols; else no column."""
     others = tuple(each for each in header if each != time and _plain(each) not in UNNAMED_TIMES)
     quoted = all(WIDE_SYMBOL.match(each) and is_symbol(each) for each in others)
     return others if quoted else ()

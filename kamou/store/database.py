@@ -1,8 +1,8 @@
 """The journal's database file: opening, checking, copying, migrating, its errors.
 
 SQLite runs in WAL mode. With ``synchronous=FULL``, the default, a committed event survives a power
-cut; with ``durable=False`` it may be lost.
-Connections are in autocommit mode; a transaction starts with an explicit ``BEGIN IMMEDIATE``.
+cut; with ``durable=False`` it may be lost. Connections are in autocommit mode; a transaction starts
+with an explicit ``BEGIN IMMEDIATE``.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def open_writer(path: Path | str, *, durable: bool = True) -> sqlite3.Connection
 
     Raises:
         DatabaseNewerError: a newer Kamou wrote the database; nothing was changed.
-        DiskFullError, StoreError: the database cannot be opened or written, is damaged, is of an
-            older Kamou that has no migration, or has a changed schema.
+        DiskFullError, StoreError: the database cannot be opened or written, is damaged, was written
+            by an older Kamou from which this one cannot migrate, or has a changed schema.
     """
     with storage_errors(path, "open"):
         if str(path) != MEMORY:
@@ -108,7 +108,7 @@ def open_checked_reader(path: Path | str) -> sqlite3.Connection:
     """Open a database as ``open_reader`` does, and check every page.
 
     Raises:
-        StoreError: as ``open_reader``, or the file is damaged.
+        StoreError, DatabaseNewerError: as ``open_reader``, or the file is damaged.
     """
     connection = open_reader(path)
     try:
@@ -136,7 +136,7 @@ def reader_uri(path: Path) -> str:
 
     Raises:
         OSError: this user may not read the file.
-        StoreError: its write-ahead log cannot be read here.
+        StoreError: the write-ahead log cannot be read in a directory that this user may not write.
     """
     return path.resolve().as_uri() + "?mode=ro" + _reader_options(path.resolve())
 
@@ -150,7 +150,7 @@ def _reader_options(path: Path) -> str:
 
     Raises:
         OSError: this user may not read the file.
-        StoreError: the write-ahead log cannot be read here.
+        StoreError: the write-ahead log cannot be read in a directory that this user may not write.
     """
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -175,7 +175,7 @@ def _is_writable(directory: Path) -> bool:
 
 
 def set_durable(connection: sqlite3.Connection, *, durable: bool) -> None:
-    """Set whether each commit waits for the disk.
+    """Set whether each commit waits until the disk has stored it.
 
     Call this between transactions.
     """
@@ -292,9 +292,9 @@ def checkpoint_database(path: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path | str, action: str) -> Iterator[None]:
-    """Raise errors of SQLite and the operating system as errors of Kamou.
+    """Raise errors of SQLite and the system as ``DiskFullError`` or ``StoreError``.
 
-    The message has the path and the next step.
+    The message has the path, the ``action`` (a verb such as ``read``) and the next step.
     """
     try:
         yield
@@ -318,7 +318,7 @@ def storage_errors(path: Path | str, action: str) -> Iterator[None]:
 
 
 def is_disk_full(error: sqlite3.Error) -> bool:
-    """Return True if SQLite could not grow a file, its shared-memory index included."""
+    """Return True if SQLite could not grow a file or its shared-memory index."""
     return getattr(error, "sqlite_errorcode", None) in _FULL
 
 

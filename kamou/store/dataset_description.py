@@ -67,7 +67,10 @@ class StoredGap:
 
 @attrs.frozen(kw_only=True)
 class StoredMeta:
-    """The fields of ``meta.json`` in the order of the file."""
+    """The fields of ``meta.json`` in the order of the file.
+
+    ``files`` has the SHA-256 of each file in hex, and ``sha256`` is a hash over these.
+    """
 
     format: int
     source: str
@@ -116,9 +119,9 @@ def read_meta(directory: Path) -> StoredMeta:
         _check(meta)
     except (ValueError, RecursionError) as error:
         raise InvalidDataError(
-            f"{shown}: no readable {META} ({escape_text(str(error), chars_max=200)}); delete a "
-            "dataset of this store and import it again; of files from elsewhere, remove "
-            f"{META} to read and check them without it"
+            f"{shown}: no readable {META} ({escape_text(str(error), chars_max=200)}); if this "
+            "store wrote the dataset, delete it and import it again; if not, remove "
+            f"{META} to read and check the files without it"
         ) from error
     return meta
 
@@ -150,9 +153,9 @@ def describe_dataset(
     """Compute the description of a dataset.
 
     Args:
-        data: the dataset.
+        data: the dataset; each symbol has at least one bar.
         source: name of the directory that it was imported from.
-        gaps: the first of ``gaps_total``.
+        gaps: the first of the ``gaps_total`` gaps; at most ``GAPS_LISTED_MAX`` are listed.
         gaps_total: number of all gaps.
         files: SHA-256 of each of the three files, in hex.
     """

@@ -1,7 +1,7 @@
 """Making and reading of the tables of a dataset that this store wrote.
 
-These tables are read without checks. ``file_layouts.py`` and ``wide_tables.py`` read files from
-elsewhere.
+These tables are read without checks of their rows. ``file_layouts.py`` and ``wide_tables.py`` read
+files from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from kamou.store.dataset_description import AVAILABLE, BAR_FIELDS, StoredMeta
 
 
 def make_bar_table(bars: Bars) -> pa.Table:
-    """Return bars as rows, sorted by symbol and time; a missing bar has no row."""
+    """Return bars as rows, sorted by symbol and time; a missing bar has no row.
+
+    The columns are symbol, ts (open in ms UTC), open, high, low, close and volume (float32).
+    """
     present = ~np.isnan(bars.close).T
     code, row = np.nonzero(present)
     arrays = {
@@ -44,7 +47,10 @@ def make_series_table(series: Series) -> pa.Table:
 
 
 def read_bars(path: Path, meta: StoredMeta) -> Bars:
-    """Read bars, one column at a time, so that they are not in memory twice."""
+    """Read bars that ``make_bar_table`` made; a bar without a row is NaN.
+
+    The columns are read one at a time, so that they are not in memory twice.
+    """
     symbols, period, first = meta.symbols, meta.period_ms, meta.first_ms
     bars = (meta.last_ms - first) // period
     place_of = {symbol: at for at, symbol in enumerate(symbols)}

@@ -33,13 +33,16 @@ It is two default periods of 300 s: the time after which a gap between cycles is
 
 
 def newest_boundary(reader: Reader, *, at_or_before_ms: int | None = None) -> Boundary | None:
-    """Return the newest boundary, or the newest at or before a time."""
+    """Return the newest boundary, or the newest one at or before a time.
+
+    Return None if there is none.
+    """
     until = 2**62 if at_or_before_ms is None else at_or_before_ms
     return select_one(reader, Boundary, "WHERE at_ms <= ? ORDER BY at_ms DESC LIMIT 1", until)
 
 
 def next_boundary(reader: Reader, after_ms: int) -> Boundary | None:
-    """Return the first boundary after a time."""
+    """Return the first boundary after a time; None if there is none."""
     return select_one(reader, Boundary, "WHERE at_ms > ? ORDER BY at_ms LIMIT 1", after_ms)
 
 
@@ -53,9 +56,9 @@ def first_transfer_at_ms(reader: Reader) -> int:
 
 
 def midnight_of_read(at_ms: int) -> int | None:
-    """Return the midnight whose equity a read at this time gives.
+    """Return the midnight whose equity a read at this time gives, in ms UTC.
 
-    None if the read is more than ``READ_WITHIN_MS`` after midnight.
+    Return None if the read is more than ``READ_WITHIN_MS`` after midnight.
     """
     return None if at_ms % DAY_MS > READ_WITHIN_MS else day_start_ms(at_ms)
 
@@ -176,7 +179,7 @@ def _calendar_days(row: DayRow) -> int:
 
 @attrs.frozen(kw_only=True)
 class _RowEnd:
-    """The end of a row."""
+    """The end of a row of the record."""
 
     at_ms: int
     until_ms: int  # the first time of the next row
@@ -185,7 +188,7 @@ class _RowEnd:
 
 
 def _row(reader: Reader, start: Boundary, end: _RowEnd, *, complete: bool) -> DayRow:
-    """Add up a row."""
+    """Add up the row of the record from ``start`` to ``end``."""
     span = (start.first_ms, end.until_ms)
     inside = "at_ms >= ? AND at_ms < ?"
     income = reader.execute(
@@ -267,10 +270,10 @@ def equity_before_transfers(reader: Reader, transfer_at_ms: int) -> Decimal | No
 
 
 def find_valuation(reader: Reader, transfer_at_ms: int) -> tuple[Decimal, str] | None:
-    """Return the equity just before the transfers of a time, and its source.
+    """Return the equity just before the transfers of a time, and the marks' source.
 
-    The source is that of the mark prices. ``core/risk/midnight_equity.py`` lists the sources. None
-    if no event values these transfers.
+    ``core/risk/midnight_equity.py`` lists the sources of mark prices. Return None if no event
+    values these transfers.
     """
     row = reader.execute(
         "SELECT json_extract(CAST(body AS TEXT), '$.equity'),"

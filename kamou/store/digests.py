@@ -37,15 +37,15 @@ def dataset_digest(directory: Path, bytes_max: int) -> str:
 def is_registered(market: Path, digest: str) -> bool:
     """Return True if the registry has this digest of a dataset.
 
-    Returns False if the registry is unreadable.
+    Return False if the registry is missing or unreadable.
     """
     return digest in _read(market)
 
 
 def register_digest(market: Path, digest: str) -> None:
-    """Add a digest to the registry, durably.
+    """Add a digest to the registry, durably, as the newest.
 
-    The caller holds the lock of ``market``.
+    If the registry is full, the oldest digest is dropped. The caller holds the lock of ``market``.
 
     Raises:
         OSError: the registry cannot be written.

@@ -38,7 +38,7 @@ def read_feather_schema(source: SourceFile, budget: Budget) -> pa.Schema:
             schema = pa.ipc.open_file(file).schema
             budget.check_columns(name, len(schema.names))
             if len(set(schema.names)) != len(schema.names):
-                raise ValueError("two columns have the same name")
+                raise ValueError("two columns have the same name, and one must be removed")
         except UNREADABLE_FEATHER as error:
             raise unreadable_file_error(name, error) from error
     return schema
@@ -47,7 +47,7 @@ def read_feather_schema(source: SourceFile, budget: Budget) -> pa.Schema:
 def feather_batches(
     source: SourceFile, wanted: Sequence[str], budget: Budget
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the wanted columns of a Feather file, a batch of the file at a time.
+    """Yield the wanted columns of a Feather file, one batch of the file at a time.
 
     Raises:
         InvalidDataError: as ``read_feather_schema``; or the file exceeds the budget.

@@ -1,7 +1,7 @@
-"""Which of the found files are imported.
+"""Choice of the files that are imported, among those that were found.
 
-A set may have bars of several periods, files of several exchanges, and spot beside perpetuals, as
-the data directory of freqtrade has. One of each is chosen, or the error says how to choose.
+The files may have bars of several periods, of several exchanges, and of spot and perpetuals, as
+those in the data directory of freqtrade. One of each is chosen, or the error says how to choose.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _choose_exchange(
 
 
 def _leave_out_spot(files: Sequence[FoundFile], skipped: list[SkippedFile]) -> list[FoundFile]:
-    """Leave out bars whose name says spot, if their symbol has a perpetual's file."""
+    """Leave out bars whose name says spot if the perpetual of their symbol has a file."""
     bars = [each for each in files if each.columns.kind is Kind.BARS and each.symbol is not None]
     perpetuals = [each for each in bars if each.name.perpetual]
     symbols = {each.symbol for each in perpetuals}
@@ -81,7 +81,7 @@ def _leave_out_spot(files: Sequence[FoundFile], skipped: list[SkippedFile]) -> l
     }
     for each in files:
         if id(each) in spot:
-            skipped.append(_skip(each, "spot bars; the set has those of the perpetual"))
+            skipped.append(_skip(each, "spot bars; another file has those of the perpetual"))
     return [each for each in files if id(each) not in spot]
 
 
@@ -121,7 +121,10 @@ def _choose_period(
 
 
 def several_periods_error(found: Counter[int]) -> InvalidDataError:
-    """Return the error for bars of several periods, with the number of files of each."""
+    """Return the error for bars of several periods.
+
+    ``found`` has the number of files by period in ms.
+    """
     counts = ", ".join(
         f"{format_duration(period)} ({count_words(number, 'file')})"
         for period, number in sorted(found.items())
@@ -138,12 +141,12 @@ def _skip(found: FoundFile, reason: str) -> SkippedFile:
 
 @attrs.frozen(kw_only=True)
 class TakenFile:
-    """What a file was taken for, as ``kamou data import --dry-run`` shows it."""
+    """The layout of an imported file, as ``kamou data import --dry-run`` shows it."""
 
     file: str
     kind: str
     format: str
-    symbols: str  # the symbol, and where it stands
+    symbols: str  # the symbol and its place, or the number of symbols
     period_ms: int | None  # of its rows
     time: str  # the column of times, and their unit
     rows: int

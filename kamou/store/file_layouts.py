@@ -1,8 +1,9 @@
-"""What each file of an import is taken for: format, kind, columns, symbol.
+"""The layout of each file of an import: format, kind, columns, symbol.
 
 ``FoundFile`` has the layout of a file, ``SkippedFile`` the reason why a file was left out.
-``column_meanings.py`` says what columns mean, ``file_names.py`` what names mean. A column counts
-before a name. No file is trusted: ``foreign_files.py`` opens it within a ``Budget``.
+``column_meanings.py`` has the meanings of columns, ``file_names.py`` those of names. If a column
+and a name differ, the column is used. No file is trusted: ``foreign_files.py`` opens it, and a
+``Budget`` limits what is read.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ FORMAT_OF_SUFFIX = {
 
 @attrs.frozen(kw_only=True, eq=False)
 class FoundFile:
-    """A file of market data, and what it was taken for."""
+    """A file of market data with its layout."""
 
     source: SourceFile
     format: Format
@@ -77,29 +78,34 @@ class SkippedFile:
 
 @attrs.frozen(kw_only=True)
 class Choice:
-    """What the command line chooses among the files; None: nothing."""
+    """The operator's choice among the files; None: no choice."""
 
-    venue: str | None = None  # whose rows, of files by venue
-    symbol: str | None = None  # of files that say no symbol
+    venue: str | None = None  # the venue whose rows are read from files of several venues
+    symbol: str | None = None  # the symbol of files that have none in a column or in their name
     period_ms: int | None = None  # of bars, if the files have several
 
 
 def describe_files(
     sources: Sequence[SourceFile], choice: Choice, budget: Budget
 ) -> tuple[list[FoundFile], list[SkippedFile]]:
-    """Return the files of market data, and those left out, in order.
+    """Return the files of market data, and those left out, each in the given order.
 
     Raises:
-        InvalidDataError: a file is not regular, is a link to a place outside, or its header cannot
-            be read or has a column twice or too many; a file has rows of several venues and none
-            is chosen; or a file's name says another symbol than the chosen one.
+        InvalidDataError: a file is not regular or is a link to a place outside its directory; its
+            header cannot be read, has a column twice or has too many columns; it has rows of
+            several venues and none is chosen; or its name says another symbol than the chosen one.
     """
     found: list[FoundFile] = []
     skipped: list[SkippedFile] = []
     for source in sources:
         kind = find_format(source.path.name)
         if kind is None:
-            skipped.append(SkippedFile(file=source.shown, reason="not a table of market data"))
+            skipped.append(
+                SkippedFile(
+                    file=source.shown,
+                    reason="its name has no known ending, such as .csv, .json or .parquet",
+                )
+            )
             continue
         if unfit := why_unfit(source.path):
             raise InvalidDataError(f"{source.shown}: {unfit}")
@@ -118,7 +124,7 @@ def find_format(name: str) -> Format | None:
 
 
 def _describe(source: SourceFile, kind: Format, choice: Choice, budget: Budget) -> FoundFile | str:
-    """Return what a file is taken for, or the reason why it is left out."""
+    """Return the layout of a file, or the reason why the file is left out."""
     name = read_names_of(source)
     text: TextFile | None = None
     names: Sequence[str] | None
@@ -203,7 +209,7 @@ def _first_row(dialect: Dialect) -> list[str]:
 
 
 def _column_names(dialect: Dialect, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns of each row."""
+    """Return the names of the columns that each row has."""
     return tuple(names[:-1] if dialect.cut_header else names)
 
 

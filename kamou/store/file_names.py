@@ -1,4 +1,4 @@
-"""What the name of a file and its folders say: symbol, period, dates and role.
+"""Facts in the names of a file and its folders: symbol, period, dates and role.
 
 Known forms of names:
 
@@ -84,7 +84,7 @@ Fact = TypeVar("Fact")
 
 
 class Role(StrEnum):
-    """What a name says that a file has."""
+    """The content of a file by its name or a folder's name."""
 
     FUNDING = "funding"
     OPEN_INTEREST = "open interest"
@@ -96,7 +96,7 @@ class Role(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class NameFacts:
-    """What names say about a file; None: nothing."""
+    """Facts in the names of a file and its folders; None: not in the names."""
 
     symbol: str | None
     period_ms: int | None
@@ -110,7 +110,11 @@ class NameFacts:
 
 
 def read_names_of(file: SourceFile) -> NameFacts:
-    """Return what the file's name says, and where it is silent, its folders."""
+    """Return the facts in the names of a file and its folders.
+
+    A symbol, period, role or exchange in the file's name is used before that of a folder, and a
+    nearer folder before the others. Dates and expiry are read from the file's name only.
+    """
     stem = FILE_SUFFIXES.sub("", file.path.name)
     rest = _remove_pair(stem)
     from_ms, until_ms = _find_dates(stem)
@@ -129,18 +133,24 @@ def read_names_of(file: SourceFile) -> NameFacts:
 
 
 def parse_period(text: str) -> int | None:
-    """Return the period of a text such as ``15m`` or ``1H`` in ms; None: no period."""
+    """Return the period of a text such as ``15m`` or ``1H`` in ms.
+
+    Return None if the text is no period; ``1M``, a month, is none.
+    """
     found = PERIOD_TEXT.match(text.lower() if not text.endswith("M") else text)
     return int(found[1]) * UNIT_MS[found[2]] or None if found else None
 
 
 def find_period(name: str) -> int | None:
-    """Return the period in ms in a name, such as that of ``BTCUSDT-1h-2025-01``."""
+    """Return the first period in a name such as ``BTCUSDT-1h-2025-01``, in ms.
+
+    Return None if the name has no period.
+    """
     return _first(parse_period(each) for each in NAME_SEPARATOR.split(name))
 
 
 def plain_symbol(symbol: str) -> str:
-    """Return the one form of a symbol's writings: ``BTC/USDT:USDT`` is ``BTCUSDT``."""
+    """Return a symbol in its plain form: ``BTCUSDT`` for ``BTC/USDT:USDT``."""
     pair, _, settle = symbol.upper().partition(":")
     plain = re.sub(r"[^A-Z0-9]", "", pair)
     return plain if not settle or plain.endswith(settle) else f"{plain}:{settle}"
@@ -151,7 +161,7 @@ def _first(found: Iterable[Fact | None]) -> Fact | None:
 
 
 def _find_symbol(stem: str) -> str | None:
-    """Return the symbol in a name: a pair, or the one word that is nothing else."""
+    """Return the symbol in a name: a pair, or the only word without another meaning."""
     if (pair := _find_pair(stem)) is not None:
         return _pair_symbol(pair)
     words = [
@@ -249,9 +259,10 @@ def _find_role(name: str) -> Role | None:
 
 
 def _find_folder_role(name: str) -> Role | None:
-    """Return the role in a folder's name.
+    """Return the role in a folder's name, or None.
 
-    It is that of prices only if the name has nothing else.
+    The role is ``OTHER_PRICES`` only if the whole name means such prices. Roles of trades, books
+    and liquidations in a folder's name are ignored.
     """
     role = _find_role(name)
     if role in (Role.TRADES, Role.BOOKS, Role.LIQUIDATIONS):
@@ -279,7 +290,7 @@ def _find_exchange(name: str) -> str | None:
 
 
 def _find_dates(stem: str) -> tuple[int | None, int | None]:
-    """Return the dates in a name as ``[from, until)`` in ms; None: it has none."""
+    """Return the dates in a name as ``[from, until)`` in ms UTC; None if it has none."""
     found = DATES.findall(stem)
     if not found:
         return None, None

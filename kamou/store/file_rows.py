@@ -30,9 +30,10 @@ KINDS_OF_MARKETS = frozenset(
 
 @attrs.frozen(kw_only=True, eq=False)
 class FileColumns:
-    """The rows of a file: row i is of ``symbols[code[i]]`` at ``ts[i]``.
+    """The rows of a file: row i is of ``symbols[code[i]]`` at ``ts[i]``, in ms UTC.
 
-    ``row[i]`` is its number in the file, from 1 without headers.
+    ``row[i]`` is its number in the file, from 1 without headers. ``values`` has a column of numbers
+    for each meaning, NaN for an empty cell. All columns are ``[rows]``.
     """
 
     file: str
@@ -44,7 +45,7 @@ class FileColumns:
     unit: TimeUnit | None = None  # None: no rows
 
     def keep(self, mask: npt.NDArray[np.bool_] | Ints) -> FileColumns:
-        """Return the rows of the mask, or of the indices."""
+        """Return only the rows of a mask ``[rows]``, or those of indices in their order."""
         return attrs.evolve(
             self,
             code=self.code[mask],
@@ -119,6 +120,11 @@ def _join(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> FileColumns:
     """Return all rows of one file.
 
+    Args:
+        found: the file with its layout.
+        budget: counts what is read.
+        venue: the venue whose rows are read, if the file has a column of venues.
+
     Raises:
         InvalidDataError: the file is corrupt or exceeds the budget, a column is missing or of a
             wrong type, a cell is not UTF-8 or not a number, a row has no time or no valid symbol,
@@ -156,7 +162,7 @@ def read_columns(found: FoundFile, budget: Budget, venue: str | None = None) -> 
 
 
 def _put_oldest_first(columns: FileColumns) -> FileColumns:
-    """Return the rows oldest first if each symbol's stand strictly newest first."""
+    """Return the rows in reverse order if those of each symbol go back in time."""
     order = np.argsort(columns.code, kind="stable")
     steps = np.diff(columns.ts[order])[np.diff(columns.code[order]) == 0]
     if not len(steps) or not (steps < 0).all():
@@ -179,7 +185,7 @@ def _names(found: FoundFile, batch: pa.RecordBatch, kept: npt.NDArray[np.bool_],
 
 
 def _read_wide(found: FoundFile, budget: Budget) -> FileColumns:
-    """Return the rows of a file with one column per symbol; no cell, no row."""
+    """Return the rows of a file with a column per symbol; an empty cell gives none."""
     file, columns = found.source.shown, found.columns
     rows = _Rows(file, ("value",), budget)
     times = TimeColumn(file, columns.time)

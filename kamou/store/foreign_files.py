@@ -38,7 +38,7 @@ class SourceFile:
 
 
 def source_of(path: Path) -> SourceFile:
-    """Return a file that stands directly in the given directory."""
+    """Return the ``SourceFile`` of a file that is directly in its dataset's directory."""
     return SourceFile(path=path, shown=show_name(path), folders=(path.parent.name,))
 
 
@@ -64,7 +64,7 @@ def why_unfit(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def open_file(file: SourceFile) -> Iterator[BinaryIO]:
-    """Open a file of an import, as ``open_regular``; errors have its shown name."""
+    """Open a file of an import as ``open_regular`` does; errors have its shown name."""
     with open_regular(file.path, file.shown) as opened:
         yield opened
 
@@ -72,6 +72,8 @@ def open_file(file: SourceFile) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def open_regular(path: Path, shown: str | None = None) -> Iterator[BinaryIO]:
     """Open a regular file for reading, unbuffered and without blocking.
+
+    ``shown`` is the file's name for errors; None: that of ``path``.
 
     Raises:
         InvalidDataError: the file is missing, unreadable, not a regular file, or a link to a place

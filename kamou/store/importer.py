@@ -1,8 +1,8 @@
 """Import of market data into a dataset, and opening of a dataset or a directory.
 
-Directories and files are read and every row is checked (``joined_files.py``). The error has file,
-row, symbol, time and reason, and nothing is stored. Only a dataset that this store wrote
-(``digests.py``) is opened without these checks.
+Directories and files are read and every row is checked (``joined_files.py``). If a row is invalid,
+the error has file, row, symbol, time and reason, and nothing is stored. Only a dataset that this
+store wrote (``digests.py``) is opened without these checks.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ Sources = Path | Sequence[Path]
 class ReadOptions:
     """Options of reading and checking files of market data."""
 
-    venue: str | None = None  # whose rows are read from files of several venues
-    symbol: str | None = None  # of files that say no symbol
+    venue: str | None = None  # the venue whose rows are read from files of several venues
+    symbol: str | None = None  # the symbol of files that have none in a column or in their name
     period_ms: int | None = None  # of the bars, if the files have several periods
     allow_gaps: bool = False  # keep missing bars as gaps; a dataset keeps its gaps in any case
     limits: DataSettings = DEFAULT_LIMITS  # the ``data.*`` settings
@@ -77,7 +77,7 @@ class ReadOptions:
     progress: Progress = lambda _step, _done, _total: None
 
     def join_options(self, now_ms: int) -> JoinOptions:
-        """Return how files are chosen and checked at this time."""
+        """Return these options as options of ``join_files``, with the time now."""
         return JoinOptions(
             choice=Choice(venue=self.venue, symbol=self.symbol, period_ms=self.period_ms),
             allow_gaps=self.allow_gaps,
@@ -105,7 +105,11 @@ STORE_NEW = StoreOptions()
 
 @attrs.frozen(kw_only=True)
 class ImportReport:
-    """Result of an import; ``unchanged``: the same dataset was stored before."""
+    """Result of an import.
+
+    ``unchanged`` is True if the same dataset was stored before. ``taken`` has the layout of each
+    file that was read, ``skipped`` the files that were left out.
+    """
 
     summary: DatasetSummary
     skipped: tuple[SkippedFile, ...]
@@ -174,7 +178,7 @@ def _listed(sources: Sources) -> tuple[Path, ...]:
 
 
 def _source_name(sources: Sources) -> str:
-    """Return the name of the source, or of the directory of several."""
+    """Return the name of the source, or of the directory that has all of them."""
     paths = [each.resolve() for each in _listed(sources)]
     if len(paths) > 1:
         return Path(os.path.commonpath(paths)).name
@@ -230,7 +234,7 @@ def open_directory(
 def _is_registered(directory: Path, data_dir: Path, limits: DataSettings) -> bool:
     """Return True if the store of ``data_dir`` wrote this dataset.
 
-    False if its files cannot be hashed: reading them gives the error.
+    Return False if the files cannot be hashed; the later read then raises the error.
     """
     if not is_dataset_directory(directory):
         return False
@@ -250,8 +254,14 @@ def read_directory(
 ) -> CheckedFiles:
     """Read and check the files of market data below ``sources``.
 
-    A directory with ``meta.json`` and ``bars.parquet`` is read as a dataset, without the choices
-    and ``allow_gaps``, and is invalid if the rows differ from ``meta.json``.
+    A directory with ``meta.json`` and ``bars.parquet`` is read as a dataset; it is invalid if its
+    rows differ from ``meta.json``. For a dataset only the limits of ``options`` are used.
+
+    Args:
+        sources: the directory of files, or several directories and files of one dataset.
+        now_ms: a later bar or observation is invalid.
+        name: the name of the dataset.
+        options: choice of files, gaps, limits and progress.
 
     Raises:
         InvalidDataError: a file is corrupt or unfit, rows are invalid (each kind is listed with its
@@ -273,7 +283,11 @@ def read_directory(
 
 
 def _read_dataset(source: Path, budget: Budget, *, now_ms: int, name: str) -> CheckedFiles:
-    """Read an unregistered dataset and compare its rows with its description."""
+    """Read an unregistered dataset and compare its rows with its description.
+
+    Raises:
+        InvalidDataError: as ``read_directory``.
+    """
     meta = read_meta(source)
     verify_files(source, meta, budget.limits)
     parts: dict[Kind, list[FileColumns]] = {Kind.BARS: [_read_bars(source / BARS_FILE, budget)]}
@@ -294,7 +308,11 @@ def _read_dataset(source: Path, budget: Budget, *, now_ms: int, name: str) -> Ch
 
 
 def _read_bars(path: Path, budget: Budget) -> FileColumns:
-    """Return the rows of a dataset's bars."""
+    """Return the rows of a dataset's file of bars.
+
+    Raises:
+        InvalidDataError: a column is missing, there are no rows, or as ``read_columns``.
+    """
     source = source_of(path)
     columns = find_columns(read_schema(source, budget).names)
     if isinstance(columns, str) or columns.kind is not Kind.BARS or columns.symbol is None:

@@ -1,8 +1,8 @@
-"""The files of an import, read, checked and joined to one dataset.
+"""Reading, checking and joining of the files of an import to one dataset.
 
-The steps: search, layout, choice, rows, checks, join. Several files of one symbol join, such as
-those of months. One invalid row makes the whole import invalid, because a backtest on wrong prices
-gives wrong results.
+The steps are: search the files, find their layouts, choose among them, read their rows, check the
+rows, and join them. Several files of one symbol, such as one for each month, are joined. One
+invalid row makes the whole import invalid, because a backtest on wrong prices gives wrong results.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ from kamou.store.time_columns import TimeUnit
 FILES_NAMED = 3  # in a note on several files
 ROWS_OF_PERIOD_MIN = 3  # of a file, to know its period
 KINDS_NAMED = 5  # reasons of files left out, in an error
-DATE_MARGIN_MS = 86_400_000  # archives of other zones begin and end a day's part off UTC
+DATE_MARGIN_MS = 86_400_000  # archives in other zones begin and end up to a day off UTC
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class CheckedFiles:
-    """The valid data of an import, its gaps, and what was read and left out."""
+    """The valid data of an import, its gaps, and the files that were read or left out."""
 
     data: Dataset
     gaps: FoundGaps
@@ -75,7 +75,7 @@ class JoinOptions:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Remarks:
-    """Files that were left out, and notes on rows; reading adds to both."""
+    """Files that were left out, and notes on irregular files; reading adds to both."""
 
     skipped: list[SkippedFile] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
@@ -88,8 +88,8 @@ def join_files(
 
     Args:
         sources: directories and files.
-        name: of the dataset.
-        shown: what errors call all sources together.
+        name: the name of the dataset.
+        shown: the name of all sources together, for errors.
         budget: counts what is read.
         options: choice and checks.
 
@@ -130,7 +130,10 @@ def _read(found: FoundFile, budget: Budget, venue: str | None) -> FileColumns:
 
 
 def _fits_period(found: FoundFile, columns: FileColumns, choice: Choice, remarks: Remarks) -> bool:
-    """Return True unless the file has bars of another period than the chosen one."""
+    """Return True unless the file has bars of another period than the chosen one.
+
+    Such a file is added to the skipped ones.
+    """
     if choice.period_ms is None or found.columns.kind is not Kind.BARS:
         return True
     step = commonest_step_ms(columns)
@@ -170,7 +173,7 @@ def _describe_taken(found: FoundFile, columns: FileColumns) -> TakenFile:
 def _note_rows(
     files: Sequence[FoundFile], parts: dict[Kind, list[FileColumns]], remarks: Remarks
 ) -> None:
-    """Add a note for each kind of oddity of the files that changes nothing."""
+    """Add a note for each kind of irregularity that does not make the files invalid."""
     read = {part.file: part for each in parts.values() for part in each}
     naive = [part.file for part in read.values() if part.unit is TimeUnit.ISO_UTC]
     if naive:
@@ -179,21 +182,21 @@ def _note_rows(
         each.source.shown for each in files if each.text is not None and each.text.headers_dropped
     ]
     if again:
-        remarks.notes.append(f"a header that stands again was left out in {_name_files(again)}")
+        remarks.notes.append(f"a repeated header was left out in {_name_files(again)}")
     other = [each.source.shown for each in files if _has_other_period(each, read)]
     if other:
         remarks.notes.append(
-            f"the name says another period than the rows, which count, in {_name_files(other)}"
+            f"the period of the rows is used, not that of the name, in {_name_files(other)}"
         )
     other = [each.source.shown for each in files if _has_other_dates(each, read)]
     if other:
         remarks.notes.append(
-            f"the name says other dates than the rows, which count, in {_name_files(other)}"
+            f"the dates of the rows are used, not those of the name, in {_name_files(other)}"
         )
     named = [each.source.shown for each in files if _has_other_symbol(each, read)]
     if named:
         remarks.notes.append(
-            f"the name says another symbol than the column, which counts, in {_name_files(named)}"
+            f"the symbol of the column is used, not that of the name, in {_name_files(named)}"
         )
 
 
@@ -221,7 +224,7 @@ def _has_other_period(found: FoundFile, read: dict[str, FileColumns]) -> bool:
 
 
 def _distinct_steps(part: FileColumns) -> Ints:
-    """Return the distances in ms that neighboring rows of a symbol have, each once."""
+    """Return the distinct times in ms between neighboring rows of each symbol."""
     order = np.lexsort((part.ts, part.code))
     return np.unique(np.diff(part.ts[order])[np.diff(part.code[order]) == 0])
 
@@ -251,6 +254,8 @@ def check_bars(
     shown: str, parts: list[FileColumns], budget: Budget, options: JoinOptions
 ) -> tuple[Bars, Findings]:
     """Check the rows of all bar files; return bars and findings, and empty ``parts``.
+
+    ``shown`` is the name of all sources together, for errors.
 
     Raises:
         InvalidDataError: rows are invalid, a symbol has two writings, or the files have several
@@ -308,6 +313,8 @@ def make_dataset(
     remarks: Remarks,
 ) -> Dataset:
     """Return the dataset of checked bars with its funding and open interest.
+
+    Notes and files of open interest that are left out are added to ``remarks``.
 
     Raises:
         InvalidDataError: an observation is invalid.

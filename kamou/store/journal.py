@@ -37,7 +37,7 @@ class Committed(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """An encoded event; ``body`` is its canonical encoding."""
+    """An event with its kind, its unique key (or None) and its canonical encoding."""
 
     event: Event
     kind: str
@@ -51,7 +51,8 @@ def encode_event(event: Event) -> Encoded:
     The sender of the event calls this, so that an invalid event fails its sender.
 
     Raises:
-        ValueError, TypeError: as ``codec.encode``: a NaN, or a type that is not encoded.
+        ValueError, TypeError: as ``codec.encode``: a number that is not finite, or a type without
+            an encoding.
     """
     return Encoded(event, KINDS[type(event)], event.unique_key, encode(event))
 
@@ -134,7 +135,7 @@ class JournalWriter:
     def append_encoded(
         self, batch: Sequence[Encoded], details: Sequence[tuple[int, bytes]] = ()
     ) -> tuple[Committed, ...]:
-        """Commit encoded events as ``append`` does.
+        """Commit encoded events as ``append`` does, with the same errors.
 
         ``details`` are ``(cycle_at_ms, body)`` for `kamou why`, written in the same transaction;
         the newest ``DETAILS_KEPT`` cycles are kept.
@@ -214,7 +215,17 @@ class JournalWriter:
         return read_events(self._connection, after_seq, limit)
 
     def save_snapshot(self, *, seq: int, at_ms: int, code: str, state: bytes) -> None:
-        """Store the folded state of events 1 to ``seq``; raises as ``set_meta``."""
+        """Store the folded state of events 1 to ``seq`` as a snapshot.
+
+        Args:
+            seq: sequence number of the last folded event, which is committed.
+            at_ms: the time of the snapshot.
+            code: the digest of the code that folded (``snapshots.code_hash``).
+            state: the folded state.
+
+        Raises:
+            DiskFullError, StoreError: as ``set_meta``.
+        """
         assert seq <= self._head_seq, f"event {seq} of the snapshot is not committed"
         with storage_errors(self._path, "write"), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")

@@ -36,7 +36,11 @@ def latest_equity(reader: sqlite3.Connection) -> EquityRecorded | None:
 
 
 def disabled_strategies(reader: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the strategies that are disabled until the operator resumes them, sorted."""
+    """Return the strategies that wait for ``kamou resume``, sorted.
+
+    Raises:
+        ValueError: this version cannot decode an event.
+    """
     disabled: set[str] = set()
     for kind, body in reader.execute(
         "SELECT kind, body FROM event WHERE kind IN ('strategy_disabled', 'strategy_resumed')"
@@ -55,9 +59,12 @@ def disabled_spans(
 ) -> tuple[DisabledSpan, ...]:
     """Return the newest periods of disabled strategies, oldest first.
 
-    The periods began by ``until_ms``; a later resumption is ignored. The number of rows read is
-    proportional to ``limit``: since the oldest of the periods there is at most one resumption for
-    each of them, and one for each strategy disabled before.
+    At most ``limit`` periods are returned, which began by ``until_ms``; a later resumption is
+    ignored. The number of rows read is proportional to ``limit``: since the oldest of the periods
+    there is at most one resumption for each of them, and one for each strategy disabled before.
+
+    Raises:
+        ValueError: this version cannot decode an event.
     """
     disabled = [
         (seq, decode(StrategyDisabled, body))

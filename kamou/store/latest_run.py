@@ -34,7 +34,7 @@ def latest_run(reader: sqlite3.Connection) -> LatestRun | None:
     """Return the newest run; None before the first.
 
     Raises:
-        ValueError: this version cannot decode the event.
+        ValueError: this version cannot decode the event or its configuration.
     """
     row = reader.execute(
         "SELECT body FROM event WHERE kind = 'run_started' AND key IS NULL"

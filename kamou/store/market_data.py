@@ -3,9 +3,9 @@
 Each dataset has one directory under ``market/`` of the data directory. ``market/NAME/`` has
 ``bars.parquet`` (``symbol, ts, open, high, low, close, volume``, sorted by symbol and time, which
 is also a layout for imports), ``funding.parquet``, ``open_interest.parquet`` and ``meta.json``
-(symbols, period, ranges, gaps, counts and the SHA-256 of each file, which every load checks). A
-dataset is written to a temporary directory, registered in ``digests.py`` and renamed, so it is
-complete or absent. A crash while one dataset replaces another may leave neither.
+(symbols, period, ranges, gaps, counts and the SHA-256 of each file; every load checks the hashes).
+A dataset is written to a temporary directory, registered by ``digests.py`` and renamed, so it is
+complete or absent. A crash while one dataset replaces another may leave neither of them.
 """
 
 from __future__ import annotations
@@ -160,7 +160,10 @@ def load_dataset(path: Path) -> RecordedMarket:
 
 
 def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
-    """Raise ``InvalidDataError`` unless each file has its hash in ``meta``."""
+    """Raise ``InvalidDataError`` unless each file has the hash in ``meta``.
+
+    A file larger than ``limits.unpacked_mb_max`` is invalid too.
+    """
     for name in FILES:
         try:
             found = file_sha256(path / name, limits.unpacked_mb_max * MEGABYTE)
@@ -171,8 +174,8 @@ def verify_files(path: Path, meta: StoredMeta, limits: DataSettings) -> None:
         if found != meta.files[name]:
             raise InvalidDataError(
                 f"{escape_text(str(path / name))}: not the file that was imported (its SHA-256 "
-                "differs); import a dataset of this store again with --replace; of files from "
-                f"elsewhere, remove {META} to read and check them without it"
+                "differs); if this store wrote the dataset, import it again with --replace; if "
+                f"not, remove {META} to read and check the files without it"
             )
 
 
@@ -246,7 +249,7 @@ def write_dataset(
         StoreError: the data directory cannot be written.
     """
     target = dataset_path(data_dir, data.name)
-    assert all(map(is_symbol, data.bars.symbols)), "symbols are checked where they enter"
+    assert all(map(is_symbol, data.bars.symbols)), "the symbols were not checked by the import"
     with _write_errors(target):
         create_directory(target.parent)
         with _lock_market(target.parent):

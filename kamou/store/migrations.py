@@ -1,4 +1,4 @@
-"""The schema of the database, and its migrations by sqlite-utils.
+"""The schema of the journal's database, and its migrations by sqlite-utils.
 
 The table ``event`` is the journal. Projections write the other tables in the transaction of each
 event, except ``snapshot``, ``meta`` and ``detail``. Prices, quantities and money are exact TEXT,
@@ -229,11 +229,15 @@ JOURNAL_MIGRATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )
-"""Name -> statements, in order; a name begins with the number of its schema."""
+"""The statements of each migration by name, in order; a name begins with its schema's number."""
 
 
 def apply_migrations(connection: sqlite3.Connection) -> None:
-    """Apply the pending migrations, each in its own transaction."""
+    """Apply the pending migrations, each in its own transaction.
+
+    Raises:
+        sqlite3.Error: the database cannot be written.
+    """
     # Imported here: it takes half a second, which only a migration needs.
     from sqlite_utils import Database, Migrations
 

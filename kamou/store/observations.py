@@ -1,7 +1,7 @@
 """Checked series of funding and open interest, symbol codes, and errors of rows.
 
-Each observation is checked, then put on the bars' symbols. Of several files of open interest,
-``keep_finest`` keeps the one with the shortest period, for each symbol and time.
+Each observation is checked and then assigned to a symbol of the bars. If several files of open
+interest cover a time of a symbol, ``keep_finest`` keeps the rows with the shortest period.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kamou.store.read_budget import Budget
 
 UNKNOWN_SHOWN = 10  # symbols without bars, in one note
 FILES_SHOWN = 3  # in an error that may have its cause in several files
-FUNDING_RATE_MAX = 0.05  # per funding interval; venues cap it at 2 to 4 %, so more is in percent
+FUNDING_RATE_MAX = 0.05  # per interval; venues cap it at 2 to 4 %, so more is probably in percent
 
 
 def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
@@ -47,7 +47,7 @@ def symbol_codes(part: FileColumns, symbols: tuple[str, ...]) -> Ints:
 
 
 def check_writings(parts: Sequence[FileColumns]) -> None:
-    """Raise ``InvalidDataError`` if bars of one symbol have its name in two writings."""
+    """Raise ``InvalidDataError`` if the name of a symbol with bars has two writings."""
     known: dict[str, tuple[str, str]] = {}  # a symbol as it is written, and the first file
     for part in parts:
         for symbol in part.symbols:
@@ -66,9 +66,9 @@ def raise_row_errors(
 
     Args:
         files: names of the files; a problem's ``source`` is an index into them.
-        problems: one of each kind.
+        problems: the first problem of each kind.
         total: number of all invalid rows.
-        source: name of the directory.
+        source: name of the directory or of the kind of rows.
     """
     kinds = [_describe_problem(files, each) for each in problems]
     rows = f"{total:,} row{'s' if total > 1 else ''}"
@@ -97,10 +97,10 @@ def _describe_problem(files: Sequence[str], problem: Problem) -> str:
 
 
 def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> list[FileColumns]:
-    """Leave out rows of a symbol inside a file of its rows with a shorter period.
+    """Leave out a symbol's rows in the time span of a file with a shorter period.
 
-    A file with times of one instant only counts as a daily one. A file of which no row is kept is
-    added to ``skipped``.
+    The period of a file is the commonest time between a symbol's rows; it is a day if no symbol has
+    rows at two times. A file of which no row is kept is added to ``skipped``.
     """
     steps = [commonest_step_ms(part) or DAY_MS for part in parts]
     if len(set(steps)) < 2:
@@ -122,7 +122,7 @@ def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> lis
         if not inside.all():
             kept.append(part.keep(~inside) if inside.any() else part)
         else:
-            reason = "open interest of a longer period; that of a shorter one counts"
+            reason = "open interest of a longer period; that of a shorter one is used"
             skipped.append(SkippedFile(file=part.file, reason=reason))
     return kept
 
@@ -130,7 +130,7 @@ def keep_finest(parts: Sequence[FileColumns], skipped: list[SkippedFile]) -> lis
 def commonest_step_ms(part: FileColumns) -> int | None:
     """Return the commonest time in ms between a symbol's rows of one file.
 
-    None if no symbol has rows at two times.
+    Return None if no symbol has rows at two times.
     """
     return find_commonest_step(part.code, part.ts)
 
@@ -146,8 +146,9 @@ def make_series(
 ) -> Series:
     """Return funding or open interest as a series over the bars' symbols.
 
-    Symbols without bars are left out, and a note in ``notes`` has the first ``UNKNOWN_SHOWN``. The
-    times of funding are rounded down to ``FUNDING_JITTER_MS``.
+    Values are ``[times, symbols]``, NaN where a symbol has none. Symbols without bars are left out,
+    and a note in ``notes`` has the first ``UNKNOWN_SHOWN``. The times of funding are rounded down
+    to ``FUNDING_JITTER_MS``.
 
     Raises:
         InvalidDataError: an observation is invalid, two values of one symbol and time differ, or

@@ -27,7 +27,7 @@ DATA, DICTIONARY, DATA_V2 = 5, 7, 8  # fields of PageHeader with the header of t
 ENCODING_FIELD = {DATA: 2, DICTIONARY: 2, DATA_V2: 4}
 
 ReadAt = Callable[[int, int], bytes]
-"""Returns the bytes at ``(offset, count)``; fewer at the end of the file."""
+"""A function that returns the bytes at ``(offset, count)``; fewer at the end of the file."""
 
 
 @attrs.frozen(kw_only=True)
@@ -100,11 +100,11 @@ def _make_chunk(column: Fields) -> Chunk | None:
 
 
 def check_chunk(read: ReadAt, chunk: Chunk, *, column: str, text: bool, rows: int) -> int:
-    """Check a column chunk's page headers; return its decompressed size in bytes.
+    """Check a column chunk's page headers; return the chunk's decompressed bytes.
 
     Args:
         read: reads the file at an offset.
-        chunk: the place of the column's pages.
+        chunk: the column's pages, from the footer.
         column: the column's name, for the error.
         text: True for a column of texts.
         rows: number of rows of the row group.
@@ -154,7 +154,9 @@ def _check_page(page: PageHeader, column: str, *, text: bool) -> None:
 
 
 def read_page(data: bytes, column: str) -> PageHeader:
-    """Parse the page header at the start of ``data``; ``column`` is for the error.
+    """Parse the page header at the start of ``data``.
+
+    ``column`` is the column's name for the error.
 
     Raises:
         MalformedError: the header is malformed, longer than ``data``, or has an invalid size.

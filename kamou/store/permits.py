@@ -1,4 +1,4 @@
-"""``JournalPermits``, which checks and consumes the exchange port's permits.
+"""``JournalPermits``, which checks and consumes permits for the exchange port.
 
 A permit is checked against its committed row.
 """
@@ -41,11 +41,11 @@ class JournalPermits:
         """Commit that this order uses the permit; durable when it returns.
 
         Raises:
-            InvalidPermitError: ``PERMIT_UNKNOWN``: no committed row; ``PERMIT_MISMATCH``: the row
-                differs; ``PERMIT_RELEASED``: its reservation has ended; ``PERMIT_USED``: it was
-                used before; ``PERMIT_EXPIRED``: it has expired.
-            DiskFullError, CallTimeoutError, CallUnavailableError: the use may not be committed, so
-                the order must not be sent.
+            InvalidPermitError: the permit has no committed row (``PERMIT_UNKNOWN``), differs from
+                it (``PERMIT_MISMATCH``), was used before (``PERMIT_USED``), was released
+                (``PERMIT_RELEASED``) or has expired (``PERMIT_EXPIRED``).
+            DiskFullError, CallTimeoutError, CallUnavailableError: the use was perhaps not
+                committed, so the order must not be sent.
         """
         permit_id = approved.permit_id
         row = queries.query_permit(self._reader, permit_id)

@@ -1,7 +1,7 @@
 """Projections of the equity curve and of the marks on its intervals.
 
 The curve has at most ``POINTS_MAX`` intervals, whatever its length. Each interval keeps its last,
-lowest and highest equity, so a chart of it hides no dip. All intervals have one width:
+lowest and highest equity, so that a chart shows every extreme. All intervals have one width:
 ``WIDTH_MIN_MS`` times a power of two. When the curve needs more than ``POINTS_MAX`` intervals, the
 width doubles and neighbors are merged. The order in which snapshots were recorded does not change
 their intervals. A mark after the newest snapshot extends the curve and may double the width.
@@ -27,7 +27,7 @@ WIDTH_MIN_MS = 300_000  # the default period of cycles, each of which records on
 def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal, *, replaced: bool) -> None:
     """Add an equity snapshot to the curve.
 
-    ``replaced``: it replaces a snapshot of the same time.
+    ``replaced`` is True if the snapshot replaces one of the same time.
     """
     width_ms = _extend_curve(cursor, at_ms, at_ms)
     start_ms = at_ms - at_ms % width_ms
@@ -42,9 +42,9 @@ def add_equity_mark(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal, *, repl
 def mark_moment(
     cursor: sqlite3.Cursor, kind: MarkKind, at_ms: int, amount: Decimal | None = None
 ) -> None:
-    """Mark the interval of a ``transfer``, with its amount, or of a ``config``.
+    """Mark the interval of a transfer, with its amount, or of a changed configuration.
 
-    Does nothing without a curve, or at a time before the curve.
+    Do nothing without a curve, or at a time before the curve.
     """
     if at_ms < _first_ms(cursor):
         return
@@ -53,7 +53,7 @@ def mark_moment(
 
 
 def mark_span(cursor: sqlite3.Cursor, kind: MarkKind, from_ms: int, until_ms: int) -> None:
-    """Mark every interval that a ``halt`` or ``down`` span overlaps.
+    """Mark every interval that a halt or a downtime overlaps.
 
     The part of the span before the first equity snapshot gets no mark.
     """
@@ -123,7 +123,7 @@ def _rebuild_interval(cursor: sqlite3.Cursor, start_ms: int, width_ms: int) -> N
 
 
 def merge_points(points: Iterable[CurveInterval], width_ms: int) -> list[CurveInterval]:
-    """Merge points, given oldest first, into intervals of this width."""
+    """Merge intervals, given oldest first, into intervals of ``width_ms``."""
     intervals: list[CurveInterval] = []
     for point in points:
         start_ms = point.start_ms - point.start_ms % width_ms

@@ -32,7 +32,7 @@ MONTH_DAYS_MAX = "-31"  # sorts at or after the last day of any month
 def project_equity(cursor: sqlite3.Cursor, at_ms: int, equity: Decimal) -> bool:
     """Begin the record, or write the ended rows that a late equity changes.
 
-    Returns True if the record begins here.
+    Return True if the record begins with this equity.
     """
     has_begun = project_entry(cursor, at_ms)
     if not has_begun:
@@ -74,7 +74,7 @@ def project_day_opened(cursor: sqlite3.Cursor, event: DayOpened) -> None:
 def project_day_corrected(cursor: sqlite3.Cursor, event: DayCorrected) -> None:
     """Replace the equity of a midnight and write the rows before and after it again.
 
-    Does nothing if the record has no exact equity of this midnight.
+    Do nothing if the record has no exact equity of this midnight.
     """
     at_ms = midnight_ms_of(event.day)
     cursor.execute(
@@ -104,7 +104,7 @@ def project_transfer_valued(cursor: sqlite3.Cursor, event: TransferValued) -> No
 def project_entry(cursor: sqlite3.Cursor, at_ms: int) -> bool:
     """Write the ended rows that a fill, payment, trade or equity changes.
 
-    ``at_ms`` is its time. Returns False without a record.
+    ``at_ms`` is the time of the fill, payment, trade or equity. Return False without a record.
     """
     newest = cursor.execute(
         "SELECT read_at_ms FROM boundary ORDER BY at_ms DESC LIMIT 1"

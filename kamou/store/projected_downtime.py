@@ -25,7 +25,7 @@ from kamou.store.record_rows import MarkKind
 from kamou.store.rows import Downtime, DowntimeCause
 from kamou.store.table_rows import insert
 
-PERIODS = 2  # so many periods without a closed cycle are no downtime yet
+PERIODS = 2  # more periods than this without a closed cycle are downtime
 PERIOD_MS = 300_000  # if a journal's configuration has no period
 DOWNTIME_MIN_MS = 10_000  # the shortest period that the settings allow
 
@@ -57,7 +57,7 @@ def read_period_ms(config_json: str) -> int:
 def newest_closed_cycle(cursor: sqlite3.Cursor) -> tuple[int, int] | None:
     """Return the newest closed cycle as ``(cycle_at_ms, closed_at_ms)``.
 
-    None before the first cycle has closed.
+    Return None before the first cycle has closed.
     """
     row = cursor.execute(
         "SELECT cycle_at_ms, closed_at_ms FROM cycle WHERE closed_at_ms IS NOT NULL"

@@ -34,7 +34,7 @@ def project_income_recorded(cursor: sqlite3.Cursor, event: e.IncomeRecorded) -> 
 def project_trade_closed(cursor: sqlite3.Cursor, event: e.TradeClosed) -> None:
     trade = make_row(TradeRow, event)
     insert(cursor, trade)
-    # Fills of liquidations and external orders have no order of Kamou's: this trade is theirs.
+    # Fills of liquidations and external orders have no order of Kamou's; they belong to this trade.
     cursor.execute(
         "UPDATE fill SET trade_id = ? WHERE trade_id IS NULL AND symbol = ?"
         " AND at_ms BETWEEN ? AND ?",

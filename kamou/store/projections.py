@@ -280,18 +280,18 @@ NUMBERED_PROJECTIONS: Mapping[type[e.Event], NumberedProjection] = MappingProxyT
 REFUSAL_TIERS: Mapping[type[e.Event], Tier] = MappingProxyType(
     {e.CandidateVetoed: Tier.VETO, e.PermitDenied: Tier.GOVERNOR}
 )
-"""Events that are a refusal, with its tier. A run of them is written in one statement: most events
-of a full portfolio are denials, up to ``cycle.candidates_max`` at every bar."""
+"""Events that are refusals, with their tiers. Consecutive ones are written in one statement: most
+events of a full portfolio are denials, up to ``cycle.candidates_max`` at every bar."""
 
 _KINDS = (PROJECTIONS.keys(), NUMBERED_PROJECTIONS.keys(), REFUSAL_TIERS.keys())
-assert len(frozenset().union(*_KINDS)) == sum(map(len, _KINDS)), "an event has one projection"
+assert len(frozenset().union(*_KINDS)) == sum(map(len, _KINDS)), "an event has two projections"
 
 
 def project_events(cursor: sqlite3.Cursor, first_seq: int, events: Iterable[e.Event]) -> None:
     """Write events into their tables, in their order.
 
-    Events without a projection are skipped.
-    ``first_seq`` is the first event's sequence number in the journal; the others follow it.
+    Events without a projection are skipped. ``first_seq`` is the first event's sequence number in
+    the journal; those of the others follow it.
     """
     refusals: list[TierRefusal] = []
     for seq, event in enumerate(events, first_seq):

@@ -25,7 +25,7 @@ from kamou.store.table_rows import select
 def open_snapshot(reader: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Let all queries in the context see one committed state.
 
-    Keep it short: SQLite cannot checkpoint the write-ahead log meanwhile.
+    Keep the context short, because SQLite cannot checkpoint the write-ahead log meanwhile.
     """
     reader.execute("BEGIN")
     try:
@@ -74,9 +74,9 @@ def record_start_ms(reader: sqlite3.Connection) -> int | None:
 def newest_days(
     reader: sqlite3.Connection, *, limit: int, before: str | None = None
 ) -> tuple[DayRow, ...]:
-    """Return ended rows of the record, newest first.
+    """Return ended rows of the record, newest first, at most ``limit``.
 
-    ``before``: only rows of days before this day (YYYY-MM-DD).
+    If ``before`` is given, only rows of days before this day (YYYY-MM-DD) are returned.
     """
     where = "WHERE day < ?" if before else "WHERE day > ?"
     tail = f"{where} ORDER BY day DESC LIMIT ?"
@@ -84,7 +84,7 @@ def newest_days(
 
 
 def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[str, str]:
-    """Return the sources of the mark prices of all midnights of these rows.
+    """Return by day the sources of the mark prices of all midnights of these rows.
 
     The midnights are those from the start of the first day to the end of the last. The key is the
     day that begins (YYYY-MM-DD). ``core/risk/midnight_equity.py`` lists the sources. A midnight is
@@ -104,9 +104,9 @@ def midnight_marks(reader: sqlite3.Connection, days: Sequence[DayRow]) -> dict[s
 
 
 def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | None:
-    """Return the day of the ended row that is ``rows`` rows after a day.
+    """Return the day (YYYY-MM-DD) of the ended row that is ``rows`` rows after a day.
 
-    None if fewer rows follow.
+    Return None if fewer rows follow.
     """
     row = reader.execute(
         "SELECT day FROM day WHERE day >= ? ORDER BY day LIMIT 1 OFFSET ?", (day, rows)
@@ -115,7 +115,7 @@ def find_later_day(reader: sqlite3.Connection, day: str, *, rows: int) -> str | 
 
 
 def query_months(reader: sqlite3.Connection, *, limit: int) -> tuple[MonthRow, ...]:
-    """Return the months in which a row has ended, newest first."""
+    """Return the newest ``limit`` months in which a row has ended, newest first."""
     return select(reader, MonthRow, "ORDER BY month DESC LIMIT ?", limit)
 
 
@@ -210,7 +210,7 @@ def count_transfers_before_record(reader: sqlite3.Connection) -> int:
 def newest_transfers(
     reader: sqlite3.Connection, *, limit: int, until_ms: int
 ) -> tuple[DatedTransfer, ...]:
-    """Return the record's newest transfers up to ``until_ms``, oldest first."""
+    """Return the record's newest ``limit`` transfers up to ``until_ms``, oldest first."""
     rows = reader.execute(
         "SELECT at_ms, amount FROM income INDEXED BY income_transfer"
         " WHERE kind = 'transfer' AND at_ms BETWEEN ? AND ? ORDER BY at_ms DESC LIMIT ?",

@@ -1,8 +1,9 @@
 """Typed read-only queries of projections and events, for site and commands.
 
-Every function takes a connection of ``store.database.open_reader``. Each function fetches all rows
-before it returns, so no read transaction outlives a call: an open one would keep SQLite from
-checkpointing the write-ahead log.
+Every function takes a connection of ``store.database.open_reader``, and raises
+``UnreadableRecordError`` for a stored value that this version does not know. Each function fetches
+all rows before it returns, so no read transaction outlives a call: an open one would keep SQLite
+from checkpointing the write-ahead log.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def query_later_trades(
 
 
 def count_trades(reader: sqlite3.Connection, wanted: TradeFilter = ALL_TRADES) -> int:
-    """Count the trades that ``query_trades`` finds with this filter, from the totals."""
+    """Count the trades that ``query_trades`` returns with this filter, by the totals."""
     where, parameters = _trade_filter(wanted)
     query = f"SELECT coalesce(sum(trades), 0) FROM trade_count {where}"
     return int(reader.execute(query, parameters).fetchone()[0])
@@ -176,7 +177,10 @@ def query_permit(reader: sqlite3.Connection, permit_id: str) -> PermitRow | None
 def query_state_spans(
     reader: sqlite3.Connection, *, limit: int | None = None
 ) -> tuple[StateSpan, ...]:
-    """Return the newest trading states with their start and end, oldest first."""
+    """Return the newest ``limit`` trading states with their spans, oldest first.
+
+    If ``limit`` is None, all states are returned.
+    """
     changes = select(reader, StateChangeRow, "ORDER BY seq DESC LIMIT ?", _sql_limit(limit))[::-1]
     ends = [*(later.at_ms for later in changes[1:]), None]
     return tuple(
@@ -201,10 +205,10 @@ def query_refusals(
     since_ms: int = 0,
     limit: int = 50,
 ) -> tuple[TierRefusal, ...]:
-    """Return refusals, newest first.
+    """Return refusals, newest first, at most ``limit``.
 
-    ``tier`` is that of the refusals; None: all tiers. Refusals that were
-    older than ``projections.READ_KEPT_MS`` when a day began have been deleted.
+    If ``symbol`` or ``tier`` is given, only refusals of that symbol or tier are returned. Refusals
+    that were older than ``projections.READ_KEPT_MS`` when a day began have been deleted.
     """
     tail = (
         "WHERE at_ms >= ?1 AND (?2 IS NULL OR symbol = ?2) AND (?3 IS NULL OR tier = ?3)"
@@ -216,10 +220,10 @@ def query_refusals(
 def query_signals(
     reader: sqlite3.Connection, *, symbol: str | None = None, limit: int = 50
 ) -> tuple[SignalRow, ...]:
-    """Return the signals that passed the veto (T2), newest first.
+    """Return the signals that passed the veto (T2), newest first, at most ``limit``.
 
-    ``symbol`` selects one symbol; None: all symbols. Signals without a permit that were
-    older than ``projections.READ_KEPT_MS`` when a day began have been deleted.
+    ``symbol`` selects one symbol; None: all symbols. Signals without a permit that were older than
+    ``projections.READ_KEPT_MS`` when a day began have been deleted.
     """
     where, parameters = ("", ()) if symbol is None else ("WHERE symbol = ?", (symbol,))
     tail = f"{where} ORDER BY bar_closed_at_ms DESC, score DESC, signal_id LIMIT ?"
@@ -227,14 +231,14 @@ def query_signals(
 
 
 def query_cycles(reader: sqlite3.Connection, *, limit: int = 12) -> tuple[CycleRow, ...]:
-    """Return the last cycles, newest first."""
+    """Return the newest ``limit`` cycles, newest first."""
     return select(reader, CycleRow, "ORDER BY cycle_at_ms DESC LIMIT ?", limit)
 
 
 def query_scan_details(
     reader: sqlite3.Connection, *, limit: int = 12
 ) -> tuple[tuple[int, bytes], ...]:
-    """Return ``(cycle_at_ms, body)`` of the last cycles, newest first.
+    """Return ``(cycle_at_ms, body)`` of the newest ``limit`` cycles, newest first.
 
     ``body`` has the reason of every symbol; ``core.ranking.scan_detail`` decodes it.
     """
@@ -246,7 +250,7 @@ def query_scan_details(
 
 
 def query_latest(reader: sqlite3.Connection) -> Latest:
-    """Return the newest run, state, equity and cycle of the journal."""
+    """Return the newest run, trading state, equity snapshot and cycle of the journal."""
     head = reader.execute("SELECT seq, at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     run = select_one(reader, RunRow, "ORDER BY run_number DESC LIMIT 1")
     spans = query_state_spans(reader, limit=1)
@@ -267,7 +271,7 @@ def head_seq(reader: sqlite3.Connection) -> int:
 
 
 def head_at_ms(reader: sqlite3.Connection) -> int:
-    """Return the time of the newest event, in ms UTC; 0 if there is none."""
+    """Return the time of the newest event by number, in ms UTC; 0 if there is none."""
     row = reader.execute("SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1").fetchone()
     return int(row[0]) if row else 0
 

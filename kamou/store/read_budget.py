@@ -1,4 +1,4 @@
-"""Counts and limits of reading one directory (``Budget``), and default limits.
+"""``Budget``: counts and limits of reading the files of an import; default limits.
 
 The limits are the ``data.*`` settings. Reading fails before a file is decompressed if its size is
 known, otherwise at the part that exceeds the limit.
@@ -17,7 +17,7 @@ DEFAULT_LIMITS = DataSettings()
 
 @attrs.define(kw_only=True)
 class Budget:
-    """Rows, decompressed bytes and symbols of one directory so far.
+    """Rows, decompressed bytes and symbols of the files that were read so far.
 
     ``wide_tables.read_wide`` counts each file in a copy of the budget, so one such file does not
     count towards the limits of the next.
@@ -32,7 +32,7 @@ class Budget:
         """Count rows of ``file``.
 
         Raises:
-            InvalidDataError: the directory has more than ``data.rows_max`` rows.
+            InvalidDataError: the files have more than ``data.rows_max`` rows.
         """
         self.rows += count
         if self.rows > self.limits.rows_max:
@@ -42,7 +42,7 @@ class Budget:
         """Count decompressed bytes of ``file``.
 
         Raises:
-            InvalidDataError: the directory has more than ``data.unpacked_mb_max`` decompressed MB.
+            InvalidDataError: the files have more than ``data.unpacked_mb_max`` decompressed MB.
         """
         self.unpacked_bytes += count
         if self.unpacked_bytes > self.limits.unpacked_mb_max * MEGABYTE:
@@ -54,7 +54,7 @@ class Budget:
         """Count a symbol once.
 
         Raises:
-            InvalidDataError: the directory has more than ``data.symbols_max`` symbols.
+            InvalidDataError: the files have more than ``data.symbols_max`` symbols.
         """
         self.symbols.add(symbol)
         if len(self.symbols) > self.limits.symbols_max:
@@ -74,7 +74,7 @@ class Budget:
             )
 
     def check_cells(self, what: str, rows: int, columns: int) -> None:
-        """Raise ``InvalidDataError`` if a grid of this size has too many cells."""
+        """Raise ``InvalidDataError`` if a grid has more than ``data.cells_max`` cells."""
         if rows * columns > self.limits.cells_max:
             raise InvalidDataError(
                 f"{what}: {rows:,} times of {columns:,} symbols make more than "
@@ -85,6 +85,6 @@ class Budget:
 
 def _limit_error(file: str, limit: str, setting: str) -> InvalidDataError:
     return InvalidDataError(
-        f"{file}: the directory has more than {limit} (setting data.{setting}); "
+        f"{file}: the files read so far have more than {limit} (setting data.{setting}); "
         "import fewer files, or raise the setting if you trust their source"
     )

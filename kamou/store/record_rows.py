@@ -52,7 +52,7 @@ class Boundary:
 
     ``midnight`` is False only for a record that begins during a day. If ``exact`` is True,
     ``equity`` excludes all fills and payments of midnight and later. ``rebuilt`` is the source of
-    the mark prices, as in ``DayRow``.
+    the mark prices, as in ``DayRow``. ``corrections`` counts the corrections of ``equity``.
     """
 
     table: ClassVar[str] = "boundary"
@@ -102,19 +102,19 @@ class DayRow:
     funding: Decimal
     pnl: Decimal
     start_rebuilt: str = ""  # source of a rebuilt midnight's mark prices; empty: it was read
-    end_rebuilt: str = ""  # likewise, at the end
+    end_rebuilt: str = ""  # the same for the midnight at the end
     corrections: int = 0  # late fills and payments that changed the equity of a midnight of the row
 
     @property
     def separable(self) -> bool:
-        """True if the row is one calendar day or a part of one."""
+        """Return True if the row is one calendar day or a part of one."""
         return self.day == self.last_day
 
     @property
     def change(self) -> Decimal:
-        """Profit or loss in money, without deposits and withdrawals.
+        """Return the profit or loss in money, without deposits and withdrawals.
 
-        The change is the equity at the end less that at the start less net deposits.
+        It is the equity at the end less that at the start less net deposits.
         """
         return Day(
             equity_start=self.equity_start, equity=self.equity_end, net_deposits=self.net_deposits

@@ -1,7 +1,7 @@
 """Counts of the codes of all refusals, from the journal's events.
 
-The table of refusals keeps only the newest ones; this reads the events, so it is for a report, not
-for a page.
+The table of refusals keeps only the newest ones. This module reads all events, so it is for a
+report and not for a page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from kamou.messages.codec import kind_of
 
 @attrs.frozen(kw_only=True)
 class RefusalCount:
-    """How often a tier gave a code; one refusal may have several codes."""
+    """Number of times that a tier gave a code; one refusal may have several codes.
+
+    GOVERNOR includes denials of the order manager. VENUE counts each rejected order, attached ones
+    and orders that the exchange port denied included.
+    """
 
     tier: Tier
     code: str
@@ -54,7 +58,7 @@ _QUERIES = (
 
 
 def count_refusals(reader: sqlite3.Connection) -> tuple[RefusalCount, ...]:
-    """Return the counts of all codes, by tier and the most frequent first."""
+    """Return the counts of all codes by tier, the most frequent code of a tier first."""
     found: list[RefusalCount] = []
     for tier, event, query in _QUERIES:
         counts: Counter[str] = Counter()

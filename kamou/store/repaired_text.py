@@ -1,8 +1,9 @@
 """The bytes of a file of text, repaired so that Arrow reads them as one table.
 
-Repaired are a byte order mark, lone carriage returns, the end of a header that has one delimiter
-more or less than its rows, the header that stands again between rows (of files that were joined),
-rows without a value at the end of the file, and the brackets of JSON arrays. Nothing else changes.
+The repairs: a byte order mark is removed; lone carriage returns become line ends; a header with one
+delimiter more or less than its rows is made to fit; repeated headers between rows (of files that
+were joined) and rows without a value at the end are left out; JSON arrays become lines. Nothing
+else changes.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ class RepairedText(io.RawIOBase):
             self._rest = b""
         else:
             end = data.rfind(b"\n") + 1
-            if not end:  # a long line; the reader of the lines refuses it
+            if not end:  # a long line, for which the reader of the lines raises
                 self._rest = data[-1:] if len(data) > CHUNK_BYTES else data
                 return data[:-1] if len(data) > CHUNK_BYTES else b""
             data, self._rest = data[:end], data[end:]
         return self._hold_empty_rows(self._repair_headers(data))
 
     def _unify(self, chunk: bytes) -> bytes:
-        """Return the chunk with rows on lines."""
+        """Return the chunk with each row on a line of its own."""
         if self._dialect.writing is Writing.LONE_RETURNS:
             return chunk.replace(b"\r", b"\n")
         if self._dialect.writing is Writing.ARRAYS:

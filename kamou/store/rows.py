@@ -31,7 +31,10 @@ from kamou.store.table_rows import COLUMN
 
 @attrs.frozen(kw_only=True)
 class TradeRow:
-    """A closed round trip, from ``core.book.events.TradeClosed``."""
+    """A closed trade, from ``core.book.events.TradeClosed``.
+
+    ``planned_stop`` and ``r_multiple`` are None if no plan opened a part of the trade.
+    """
 
     table: ClassVar[str] = "trade"
     trade_id: str
@@ -57,7 +60,7 @@ class TradeRow:
 
     @property
     def cursor(self) -> TradeCursor:
-        """Place of the trade among the closed trades."""
+        """Return the place of the trade among the closed trades."""
         return TradeCursor(closed_at_ms=self.closed_at_ms, rowid=self.rowid)
 
 
@@ -76,7 +79,8 @@ class TradeCursor:
 class OpenTradeRow:
     """A trade that its fills leave open.
 
-    ``quantity`` is the net quantity of the fills, always positive.
+    ``quantity`` is the net quantity of the fills in contracts, always positive. ``stop_price`` and
+    ``target_price`` are those of the permit; None without a permit.
     """
 
     trade_id: str
@@ -306,7 +310,7 @@ class ConfigRow:
 
 
 class DowntimeCause(StrEnum):
-    """Why no cycle closed; ``store/projected_downtime.py`` finds it."""
+    """The reason why no cycle closed, as ``store/projected_downtime.py`` finds it."""
 
     STOP = "stop"
     CRASH = "crash"
@@ -348,9 +352,9 @@ class Counts:
 
 @attrs.frozen(kw_only=True)
 class Latest:
-    """The newest run, state, equity, cycle and day of the journal.
+    """The newest run, trading state, equity snapshot and cycle of the journal.
 
-    A field is None if the journal has none yet; ``head_seq`` is 0.
+    A field is None if the journal has none yet; ``head_seq`` is 0 before the first event.
     """
 
     head_seq: int

@@ -1,6 +1,6 @@
 """Snapshots of the folded journal, and the hash of the code that folds it.
 
-A snapshot shortens a start and is checked before use.
+A snapshot shortens a start, and its hash is checked before use.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def load_snapshot(
 ) -> BookSnapshot | None:
     """Return the newest valid snapshot of this code up to event ``seq_max``.
 
-    None if there is none.
+    Return None if there is none.
     """
     rows = connection.execute(
         "SELECT seq, state, state_hash FROM snapshot WHERE code_hash = ? AND seq <= ?"

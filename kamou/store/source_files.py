@@ -19,7 +19,7 @@ LEVELS_MAX = 8  # of exchanges' public archives, the deepest known has 7
 
 
 def find_source_files(sources: Sequence[Path], files_max: int) -> list[SourceFile]:
-    """Return the files to import, each once, by directory and name.
+    """Return the files to import, each once, sorted by directory and name.
 
     Raises:
         InvalidDataError: a source does not exist; a directory cannot be read or is too deep; or

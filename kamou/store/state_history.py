@@ -115,7 +115,10 @@ def query_periods(
 def query_commands(
     reader: sqlite3.Connection, *, limit: int, until_ms: int | None = None
 ) -> tuple[LoneCommand, ...]:
-    """Return the newest commands with a note and no effect on the state, oldest first."""
+    """Return the newest ``limit`` commands without effect on the state, oldest first.
+
+    They have a note. Commands after ``until_ms`` are left out; None: none is left out.
+    """
     tail = "WHERE at_ms <= ? ORDER BY seq DESC LIMIT ?"
     last_ms = 2**62 if until_ms is None else until_ms
     return select(reader, LoneCommand, tail, last_ms, limit)[::-1]
@@ -194,9 +197,9 @@ def _most_severe(steps: Iterable[Step]) -> Step:
 
 
 def _cause(step: Step, kind: PeriodKind) -> StateReason:
-    """Return the cause of a step.
+    """Return the cause of a step; for reduced size it is always a loss of the day.
 
-    Only a loss of the day reduces the size, even if a resume or a new day led to this state.
+    A resume or a new day may have changed the state to reduced_size, but not caused it.
     """
     if kind is PeriodKind.REDUCED_SIZE and step.reason not in _LOSSES:
         return StateReason.DAY_LOSS_HALF

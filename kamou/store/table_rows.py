@@ -60,7 +60,7 @@ def _encode_json(value: object) -> str:
 
 @attrs.frozen(kw_only=True)
 class _Kind:
-    """The conversions of one annotation's columns; None leaves values as they are."""
+    """The conversions of columns with one annotation; None leaves values unchanged."""
 
     sql_type: str
     to_sql: Change | None = None  # of a value of the field
@@ -206,7 +206,11 @@ def select(reader: Reader, cls: type[R], tail: str, *parameters: SqlValue) -> tu
 
 
 def select_one(reader: Reader, cls: type[R], tail: str, *parameters: SqlValue) -> R | None:
-    """Return the first row that ``select`` finds; None if there is none."""
+    """Return the first row that ``select`` finds; None if there is none.
+
+    Raises:
+        UnreadableRecordError: as ``select``.
+    """
     made = _statements(cls)
     found = reader.execute(made.select + tail, parameters).fetchall()
     try:
@@ -238,7 +242,7 @@ def insert(cursor: sqlite3.Cursor, row: TableRow) -> None:
 
 
 def insert_many(cursor: sqlite3.Cursor, rows: Sequence[TableRow]) -> None:
-    """Insert rows of one class as ``insert`` does; none if ``rows`` is empty."""
+    """Insert rows of one class as ``insert`` does; do nothing if ``rows`` is empty."""
     if rows:
         made = _statements(type(rows[0]))
         cursor.executemany(made.insert, [_to_sql(made, row) for row in rows])
@@ -272,7 +276,7 @@ def _to_sql(made: _Statements, row: TableRow) -> list[SqlValue]:
 
 
 def make_row(cls: type[R], source: object, /, **given: object) -> R:
-    """Return a row with the like-named fields of ``source``, and ``given``.
+    """Return a row with the fields of ``source`` of the same names, and ``given``.
 
     A value in ``given`` replaces that of ``source``. A number of ``source`` becomes a float in a
     field of type float. All other values, and all those in ``given``, are taken as they are.

@@ -1,8 +1,8 @@
 """How a file of text is written: delimiter, header, line ends.
 
-The head of the file decides. The delimiter is the one of ``DELIMITERS`` that stands most often in
-the first line. A comma is a decimal comma where it is not the delimiter and a cell is a number with
-one comma.
+The first lines of the file are examined. The delimiter is the one of ``DELIMITERS`` that is most
+frequent in the first line. If the comma is not the delimiter and a cell is a number with one comma,
+the comma is a decimal comma.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Writing(StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Dialect:
-    """How a file of text is written."""
+    """Delimiter, header and row ends of a file of text."""
 
     writing: Writing
     delimiter: str

@@ -1,8 +1,9 @@
 """Batches of columns of untrusted text: CSV or JSON arrays, packed or not.
 
-The head of a file says how it is written (``text_dialects.py``). Its bytes are repaired
-(``repaired_text.py``) and decompressed twice: first to count bytes and lines without storing them,
-then to parse them in blocks. So a bomb fails at the limit of the settings and takes little memory.
+The first bytes of a file show how it is written (``text_dialects.py``). All bytes are decompressed
+and repaired (``repaired_text.py``) twice: first to count bytes and lines without storing them, then
+to parse them in blocks. So a decompression bomb exceeds a limit of the settings before it takes
+much memory.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class TextFile:
 
 
 def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
-    """Return how a file is written, by its head.
+    """Return how a file is written, by its first ``HEAD_BYTES`` decompressed bytes.
 
     Raises:
         InvalidDataError: the file is empty, cannot be decompressed or is not UTF-8, the first line
@@ -83,9 +84,9 @@ def read_dialect(source: SourceFile, budget: Budget) -> Dialect:
 
 
 def text_batches(text: TextFile, wanted: Sequence[str], budget: Budget) -> Iterator[pa.RecordBatch]:
-    """Yield the wanted columns of a file of text as texts, a block at a time.
+    """Yield the wanted columns of a file of text as texts, one block at a time.
 
-    Empty cells are null.
+    Empty cells and ``null`` are null.
 
     Raises:
         InvalidDataError: the file is no readable regular file or is corrupt, a line is too long,

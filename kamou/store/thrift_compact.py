@@ -1,4 +1,4 @@
-"""Reader of Thrift's compact protocol, the ``Fields`` it reads, and its error.
+"""Reader of Thrift's compact protocol, the ``Fields`` of a struct, and the error.
 
 It reads the footers and page headers of Parquet files. Arrow parses the same bytes later. This
 reader runs first for two reasons: Arrow's accessors of some damaged footers end the process
@@ -37,10 +37,10 @@ class Fields:
         return number in self.values
 
     def integer(self, number: int, default: int | None = None) -> int:
-        """Return a field's integer from 0; ``default`` if the field is missing."""
+        """Return a field's integer of 0 or more; ``default`` if the field is missing."""
         value = self.values.get(number, default)
         if type(value) is not int or value < 0:
-            raise MalformedError(f"field {number} is missing or not a number from 0")
+            raise MalformedError(f"field {number} is missing or not a number of 0 or more")
         return value
 
     def struct(self, number: int) -> Fields:

@@ -1,8 +1,8 @@
 """Conversion of a column of times to UTC milliseconds, in one unit per file.
 
-The first time that can be one decides: whole seconds, milliseconds, microseconds or nanoseconds
-since 1970 by its size, an ISO 8601 time with a zone, or one without, which is read as UTC. A later
-time in another unit is an error.
+The first valid time decides the unit: whole seconds, milliseconds, microseconds or nanoseconds
+since 1970 by its size, an ISO 8601 time with a zone, or an ISO 8601 time without a zone, which is
+read as UTC. A later time in another unit is an error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ UNIT_BOUNDS = np.array(
 
 
 class TimeColumn:
-    """The times of one file, batch by batch; ``unit`` is None until the first batch."""
+    """The times of one file, read batch by batch; ``unit`` is None until it is known."""
 
     def __init__(self, file: str, column: str) -> None:
         self.unit: TimeUnit | None = None
@@ -59,7 +59,10 @@ class TimeColumn:
         self._column = column
 
     def read(self, values: pa.Array, first_row: int) -> Ints:
-        """Return a batch of times as UTC milliseconds; a date stands for its midnight.
+        """Return a batch of times as UTC milliseconds; a date is its midnight.
+
+        ``first_row`` is the number of the batch's first row in the file, from 1. Numbers too small
+        for any unit stay unchanged, so that the checks of the rows find them.
 
         Raises:
             InvalidDataError: a cell is missing, is no time, is not a whole millisecond, or is in
@@ -114,7 +117,7 @@ class TimeColumn:
         return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.int64)
 
     def _scale(self, times: Ints, values: pa.Array, first_row: int) -> Ints:
-        """Return numbers of the file's unit as ms; those in no unit stay unchanged."""
+        """Return numbers of the file's unit as ms; those of no unit stay unchanged."""
         unit = np.searchsorted(UNIT_BOUNDS, times, side="right")  # 0: no unit
         known = np.flatnonzero(unit)
         if self.unit is None and len(known):

@@ -58,9 +58,9 @@ def find_trade_events(reader: sqlite3.Connection, result_id: str) -> TradeEvents
 
 
 def trade_chain(reader: sqlite3.Connection, result_id: str) -> TradeChain | None:
-    """Return a trade with its chain; None if no trade, order or fill has this id.
+    """Return a trade with its fills, orders, permit, signal and cycle.
 
-    The chain is its fills, orders, permit, signal and cycle.
+    Return None if no trade, order or fill has this id.
     """
     trade = select_one(reader, TradeRow, "WHERE trade_id = ?", result_id)
     part = find_trade_events(reader, result_id)

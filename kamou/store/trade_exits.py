@@ -26,10 +26,10 @@ _STATE = 'SELECT "after", reason FROM state WHERE at_ms <= ? ORDER BY seq DESC L
 
 
 def flatten_reason(reader: sqlite3.Connection, trade: TradeRow) -> StateReason | None:
-    """Return the StateReason of the flatten that closed a trade; None if none did.
+    """Return the reason of the flatten that closed a trade; None if no flatten did.
 
-    The kill switch works without a run, so the intents of its orders show it. Any other flatten is
-    a trading state.
+    The kill switch works without a run, so its flatten is found by the intent of the last fill. Any
+    other flatten is found by the trading state at the close.
     """
     if trade.exit_reason is not ExitReason.EXIT:
         return None

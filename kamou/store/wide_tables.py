@@ -1,6 +1,6 @@
 """Reading of a series that has a time column and a column for each symbol.
 
-The series is of a dataset that this store did not write.
+The series belongs to a dataset that this store did not write, so every cell is checked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kamou.store.time_columns import TimeColumn
 
 
 def read_wide(path: Path, symbols: tuple[str, ...], budget: Budget) -> FileColumns:
-    """Return the observations of a series as rows, by symbol and time.
+    """Return the observations of a series as rows, sorted by symbol and row.
 
     A NaN gives no row.
 

@@ -23,7 +23,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class OtherArchiveError(InvalidDataError):
-    """An archive that has not exactly one file of CSV or JSON."""
+    """The archive does not have exactly one file, or the file is not CSV or JSON."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -34,7 +34,7 @@ def open_zipped(name: str, file: BinaryIO) -> tuple[str, IO[bytes]]:
     """Open the one file of an archive; return its name and its unpacked bytes.
 
     Raises:
-        OtherArchiveError: the archive has another number of files than one.
+        OtherArchiveError: the archive does not have exactly one file.
         InvalidDataError: the archive is damaged, encrypted or too large.
     """
     _check_end(name, file)

@@ -83,7 +83,7 @@ def test_the_error_for_a_data_limit_names_its_setting_which_can_be_raised(
     ):
         code, _, err = cli(*verb)
         assert code == 1
-        assert "error: bars_1h.parquet: the directory has more than 100 rows" in err
+        assert "error: bars_1h.parquet: the files read so far have more than 100 rows" in err
         assert "data.rows_max" in err
     monkeypatch.setenv("KAMOU__DATA__ROWS_MAX", "1000")
     assert cli("data", "import", good)[0] == 0

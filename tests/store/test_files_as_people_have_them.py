@@ -89,7 +89,7 @@ def test_the_data_directory_of_freqtrade_is_a_dataset_without_marks_and_spot(
     assert have_same_rows(found, read(plain))
     assert {each.reason for each in found.skipped} == {
         "mark, index or premium prices, by the name of the file or its folder",
-        "spot bars; the set has those of the perpetual",
+        "spot bars; another file has those of the perpetual",
     }
 
 
@@ -178,7 +178,7 @@ def test_a_name_with_other_dates_than_its_rows_gives_a_note(tmp_path: Path) -> N
     per_symbol("", name="{}-1h-2020-01.csv")(tmp_path / "s")
     (note,) = read(tmp_path / "s").notes
     assert note == (
-        "the name says other dates than the rows, which count, in BTCUSDT-1h-2020-01.csv, "
+        "the dates of the rows are used, not those of the name, in BTCUSDT-1h-2020-01.csv, "
         "DOGEUSDT-1h-2020-01.csv, ETHUSDT-1h-2020-01.csv"
     )
 

@@ -116,7 +116,7 @@ def test_funding_is_rounded_to_its_minute_and_the_finest_open_interest_is_kept(
     report = import_directory(source, tmp_path / "data", now_ms=NOW_MS)
     (skipped,) = report.skipped
     assert skipped.file == "open_interest_1d.csv.gz"
-    assert skipped.reason == "open interest of a longer period; that of a shorter one counts"
+    assert skipped.reason == "open interest of a longer period; that of a shorter one is used"
     assert load_dataset(report.summary.path).data.open_interest.period_ms == 4 * HOUR_MS
     funding = load_dataset(report.summary.path).data.funding
     assert funding.period_ms == 8 * HOUR_MS

@@ -123,7 +123,7 @@ def test_bars_with_gaps_stay_bars_of_their_period(tmp_path: Path) -> None:
 def test_a_name_with_another_period_than_its_rows_gives_a_note(tmp_path: Path) -> None:
     write_lines(tmp_path / "BTCUSDT-4h.csv", bar_lines(bars_of("BTCUSDT")))
     assert read(tmp_path).notes == (
-        "the name says another period than the rows, which count, in BTCUSDT-4h.csv",
+        "the period of the rows is used, not that of the name, in BTCUSDT-4h.csv",
     )
 
 

@@ -177,5 +177,5 @@ def test_a_note_names_the_file_whose_name_says_another_symbol_than_its_column(
     write_csv(tmp_path / "BTCUSDT.csv", bar_rows(("BTCUSDT",)))
     write_csv(tmp_path / "SOLUSDT.csv", bar_rows(("ETHUSDT",)))
     assert read(tmp_path).notes == (
-        "the name says another symbol than the column, which counts, in SOLUSDT.csv",
+        "the symbol of the column is used, not that of the name, in SOLUSDT.csv",
     )
